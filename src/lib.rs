@@ -1,0 +1,18 @@
+//! Keeps the IAM identities that may enter an EKS cluster exactly as `IdentityMapping` objects declare them.
+//!
+//! ```text
+//! watches ──────────────► observed state ─┐
+//!                                         ├─► plan(desired, observed, settings) ──► execute ──► statuses, events, metrics
+//! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
+//! ```
+//!
+//! [`principal`], [`aws_auth`] and [`plan`] are pure: they do no IO and know no client. [`cluster`] does IO with
+//! Kubernetes and decides nothing. [`controller`] is the loop that joins the two, [`cli`] the command line.
+
+pub mod api;
+pub mod aws_auth;
+pub mod cli;
+pub mod cluster;
+pub mod controller;
+pub mod plan;
+pub mod principal;
