@@ -1,9 +1,11 @@
 //! `identity-mapper.dev/v1alpha1`.
 
-use std::collections::BTreeSet;
+// `KubeSchema` copies each struct, visibility included, into a function of its own, and the lint speaks of the copy.
+#![allow(unreachable_pub)]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The annotation with which a person allows one mapping what a guard holds: a comma-separated list of [`Confirmation`]s.
@@ -104,7 +106,7 @@ pub struct AccessScope {
 }
 
 /// The kind of an access scope.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeType {
     /// Cluster.
     #[default]
@@ -114,7 +116,7 @@ pub enum ScopeType {
 }
 
 /// The type of an access entry.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EntryType {
     /// People and workloads.
     #[default]
@@ -134,7 +136,7 @@ pub enum EntryType {
 }
 
 /// Where a mapping is put into effect, as declared.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
     /// By the cluster's mode.
     #[default]
@@ -146,7 +148,7 @@ pub enum BackendChoice {
 }
 
 /// Where a mapping is put into effect, as resolved.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
     /// aws-auth.
     ConfigMap,
@@ -155,7 +157,7 @@ pub enum Backend {
 }
 
 /// What to do with a foreign entry of the same principal.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adoption {
     /// Take it over where it says the same.
     #[default]
@@ -167,7 +169,7 @@ pub enum Adoption {
 }
 
 /// What deleting the mapping does to its entry.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletion {
     /// Remove it.
     #[default]
@@ -251,6 +253,3 @@ pub struct WrittenEntry {
     #[serde(default)]
     pub groups: Vec<String>,
 }
-
-#[allow(dead_code)]
-fn _unused(_: BTreeSet<()>) {}
