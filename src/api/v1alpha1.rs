@@ -1,5 +1,8 @@
 //! `identity-mapper.dev/v1alpha1`.
 
+// `KubeSchema` copies each struct, visibility included, into a function of its own, and the lint speaks of the copy.
+#![allow(unreachable_pub)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
