@@ -1,15 +1,25 @@
 //! The rules of an `IdentityMapping` that need no outside look, as CEL for the CRD.
 //!
 //! Invariants: what these rules accept parses ([`crate::principal`]); each says what is wrong and how to mend it; of
-//! the rules about one text, at most one speaks, the first that is broken. The patterns hold in both dialects that read
-//! them, Go's RE2 in the API server and Rust's `regex` in [`super::check`]: only explicit ASCII classes, no `\w` or `\s`.
-//! A message that quotes a value can't be had when the value holds a line break, so texts that hold one are refused
-//! first, by a rule that does not quote.
+//! one text only the first thing that is wrong is said. The patterns hold in both dialects that read them, Go's RE2 in
+//! the API server and Rust's `regex` in [`super::check`]: only explicit ASCII classes, no `\w` or `\s`.
+//! The API server drops a message with a line break in it, so a value is quoted only once it is known to hold none.
+//!
+//! A good object costs few patterns: a rule is one test, and only where it fails does its message look for the reason.
 
 use kube::core::{Message, Rule};
 
-/// The partitions of [`crate::principal::Partition`], as a pattern.
-const PARTITION: &str = "(aws|aws-cn|aws-us-gov|aws-iso|aws-iso-b|aws-iso-e|aws-iso-f|aws-eusc)";
+/// The partitions of [`crate::principal::Partition`].
+const PARTITIONS: [&str; 8] = [
+    "aws",
+    "aws-cn",
+    "aws-us-gov",
+    "aws-iso",
+    "aws-iso-b",
+    "aws-iso-e",
+    "aws-iso-f",
+    "aws-eusc",
+];
 /// The characters of names in IAM (IAM user guide, *IAM and STS quotas*).
 const NAME: &str = "[A-Za-z0-9_+=,.@-]";
 /// The control characters of ASCII and of Latin-1.
@@ -17,6 +27,8 @@ const CONTROL: &str = r"[\u0000-\u001f\u007f-\u009f]";
 /// The prefixes that EKS refuses in usernames and groups of access entries. The user guide (*Create access entries*)
 /// lists them for usernames; `CreateAccessEntry` refuses them in groups too.
 const EKS_RESERVED: &str = "^(system|eks|aws|amazon|iam):";
+/// The placeholders of [`crate::principal::Placeholder`], for messages.
+const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so";
 
 fn rule(rule: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(rule).message(Message::Message(message.into()))
@@ -27,9 +39,13 @@ fn telling(rule: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(rule).message(Message::Expression(message.into()))
 }
 
-/// A rule about texts that match the pattern `first`: they must match `then` as well.
-fn narrows(first: &str, then: &str) -> String {
-    format!("!self.matches('{first}') || self.matches('{then}')")
+/// The message of the first condition that holds, else the last one: all of them CEL.
+fn first_of(reasons: &[(&str, &str)], otherwise: &str) -> String {
+    let mut expression = String::new();
+    for (condition, message) in reasons {
+        expression.push_str(&format!("{condition} ? {message} : "));
+    }
+    expression + otherwise
 }
 
 /// Exactly one of the two ways to name a principal.
@@ -46,99 +62,102 @@ pub(super) fn principal() -> Vec<Rule> {
     ]
 }
 
-/// The shape of an ARN, part by part; each pattern narrows the one before it.
+/// The shape of an ARN of a role or user.
 pub(super) fn arn() -> Vec<Rule> {
-    let visible = "^[!-~]+$";
-    // Visible characters but for the colon.
-    let part = "[!-9;-~]*";
-    let six_parts = format!("^arn:{part}:{part}:{part}:{part}:[!-~]+$");
-    let partition = format!("^arn:{PARTITION}:{part}:{part}:{part}:[!-~]+$");
-    let service = format!("^arn:{PARTITION}:(iam|sts):{part}:{part}:[!-~]+$");
-    let region = format!("^arn:{PARTITION}:(iam|sts)::{part}:[!-~]+$");
-    let account = format!("^arn:{PARTITION}:(iam|sts)::[0-9]{{12}}:[!-~]+$");
-    let in_iam = "^[^:]*:[^:]*:iam:";
-    let kind = "^[^:]*:[^:]*:iam:[^:]*:[^:]*:(role|user)/";
-    let path = "^[^/]*/([!-~]+/)?[^/]*$";
-    let name = format!("/{NAME}{{1,64}}$");
-    let well_formed = format!("self.matches('{account}')");
-    let principal = format!("{well_formed} && self.matches('{kind}')");
-    let path_fits =
-        format!("self.matches('{path}') && self.lastIndexOf('/') - self.indexOf('/') < 512");
-    vec![
-        rule(
-            format!("self.matches('{visible}')"),
-            "is empty, or holds a space, a line break or another character that no ARN holds: remove it",
-        ),
-        rule(
-            narrows(visible, &six_parts),
-            "is not an ARN: write arn:PARTITION:iam::ACCOUNT:role/NAME or arn:PARTITION:iam::ACCOUNT:user/NAME",
-        ),
-        telling(
-            narrows(&six_parts, &partition),
-            "\"unknown partition '\" + self.split(':')[1] + \"': write one of aws, aws-cn, aws-us-gov, aws-iso, aws-iso-b, aws-iso-e, aws-iso-f, aws-eusc\"",
-        ),
-        telling(
-            narrows(&partition, &service),
-            "\"'\" + self.split(':')[2] + \"' is not the service of a principal: write the ARN of a role or user of iam\"",
-        ),
-        telling(
-            narrows(&service, &region),
-            "\"ARNs of IAM have no region: leave the part '\" + self.split(':')[3] + \"' empty\"",
-        ),
-        telling(
-            narrows(&region, &account),
-            "\"account '\" + self.split(':')[4] + \"' is not an AWS account: write its 12 digits, leading zeros included\"",
-        ),
-        telling(
-            format!(
-                "!({well_formed} && self.matches('^[^:]*:[^:]*:sts:[^:]*:[^:]*:assumed-role/'))"
+    let partition = PARTITIONS.join("|");
+    let shape =
+        format!("^arn:({partition}):iam::[0-9]{{12}}:(role|user)/([!-~]+/)?{NAME}{{1,64}}$");
+    let short_path = "self.lastIndexOf('/') - self.indexOf('/') < 512";
+    let part = |index: usize| format!("self.split(':')[{index}]");
+    let message = first_of(
+        &[
+            (
+                "!self.matches('^[!-~]+$')",
+                "'is empty, or holds a space, a line break or another character that no ARN holds: remove it'",
             ),
-            "\"is a session of a role, and only the role can be mapped: write arn:\" + self.split(':')[1] + \":iam::\" + self.split(':')[4] + \":role/\" + self.split('/')[1]",
-        ),
-        rule(
-            format!(
-                "!({well_formed} && self.matches('^[^:]*:[^:]*:sts:')) || self.matches('^[^:]*:[^:]*:sts:[^:]*:[^:]*:assumed-role/')"
+            (
+                "!self.startsWith('arn:') || self.split(':').size() < 6",
+                "'is not an ARN: write arn:PARTITION:iam::ACCOUNT:role/NAME or arn:PARTITION:iam::ACCOUNT:user/NAME'",
             ),
-            "is a session of STS, such as a federated user's: map the role or the IAM user that it comes from",
-        ),
-        rule(
-            format!("!({well_formed} && self.matches('{in_iam}')) || !self.endsWith(':root')"),
-            "is the root user of the account, which EKS does not let in: map a role or a user",
-        ),
-        rule(
-            format!("!({well_formed} && self.matches('{in_iam}[^:]*:[^:]*:group/'))"),
-            "is an IAM group, which cannot sign in: map a role that its members assume, or each user",
-        ),
-        rule(
-            format!(
-                "!({well_formed} && self.matches('{in_iam}')) || self.endsWith(':root') || self.matches('{in_iam}[^:]*:[^:]*:group/') || self.matches('{kind}')"
+            (
+                &format!("!self.matches('^arn:({partition}):')"),
+                &format!(
+                    "\"unknown partition '\" + {} + \"': write one of {}\"",
+                    part(1),
+                    PARTITIONS.join(", ")
+                ),
             ),
-            "is neither a role nor a user: write arn:PARTITION:iam::ACCOUNT:role/NAME or arn:PARTITION:iam::ACCOUNT:user/NAME",
-        ),
-        rule(
-            format!("!({principal}) || ({path_fits})"),
-            "has a path that IAM does not have: write at most 512 characters between single slashes, as in role/team/NAME",
-        ),
-        telling(
-            format!("!({principal} && {path_fits}) || self.matches('{name}')"),
-            "\"'\" + self.substring(self.lastIndexOf('/') + 1) + \"' is not a name of IAM: write 1 to 64 letters, digits or any of _+=,.@- and no wildcard\"",
-        ),
-    ]
+            (
+                &format!("!({} in ['iam', 'sts'])", part(2)),
+                &format!(
+                    "\"'\" + {} + \"' is not the service of a principal: write the ARN of a role or user of iam\"",
+                    part(2)
+                ),
+            ),
+            (
+                &format!("{} != ''", part(3)),
+                &format!(
+                    "\"ARNs of IAM have no region: leave the part '\" + {} + \"' empty\"",
+                    part(3)
+                ),
+            ),
+            (
+                &format!("!{}.matches('^[0-9]{{12}}$')", part(4)),
+                &format!(
+                    "\"account '\" + {} + \"' is not an AWS account: write its 12 digits, leading zeros included\"",
+                    part(4)
+                ),
+            ),
+            (
+                &format!("{}.startsWith('assumed-role/')", part(5)),
+                &format!(
+                    "'is a session of a role, and only the role can be mapped: write arn:' + {} + ':iam::' + {} + ':role/' + self.split('/')[1]",
+                    part(1),
+                    part(4)
+                ),
+            ),
+            (
+                &format!("{} == 'sts'", part(2)),
+                "\"is a session of STS, such as a federated user's: map the role or the IAM user that it comes from\"",
+            ),
+            (
+                &format!("{} == 'root'", part(5)),
+                "'is the root user of the account, which EKS does not let in: map a role or a user'",
+            ),
+            (
+                &format!("{}.startsWith('group/')", part(5)),
+                "'is an IAM group, which cannot sign in: map a role that its members assume, or each user'",
+            ),
+            (
+                &format!("!{}.matches('^(role|user)/')", part(5)),
+                "'is neither a role nor a user: write arn:PARTITION:iam::ACCOUNT:role/NAME or arn:PARTITION:iam::ACCOUNT:user/NAME'",
+            ),
+            (
+                &format!("!self.matches('^[^/]*/([!-~]+/)?[^/]*$') || !({short_path})"),
+                "'has a path that IAM does not have: write at most 512 characters between single slashes, as in role/team/NAME'",
+            ),
+        ],
+        "\"'\" + self.substring(self.lastIndexOf('/') + 1) + \"' is not a name of IAM: write 1 to 64 letters, digits or any of _+=,.@- and no wildcard\"",
+    );
+    vec![telling(
+        format!("self.matches('{shape}') && {short_path}"),
+        message,
+    )]
 }
 
 /// The name of a permission set (SSO admin API, `CreatePermissionSet`).
 pub(super) fn permission_set_name() -> Vec<Rule> {
-    let role = "^AWSReservedSSO_.+_[0-9a-f]{16}$";
-    vec![
-        telling(
-            format!("!self.matches('{role}')"),
+    let message = first_of(
+        &[(
+            "self.matches('^AWSReservedSSO_.+_[0-9a-f]{16}$')",
             "\"is the name of the set's role: write the name of the permission set, '\" + self.substring(15, self.size() - 17) + \"'\"",
-        ),
-        rule(
-            format!("self.matches('{role}') || self.matches('^{NAME}{{1,32}}$')"),
-            "is not the name of a permission set: write 1 to 32 letters, digits or any of _+=,.@-",
-        ),
-    ]
+        )],
+        "'is not the name of a permission set: write 1 to 32 letters, digits or any of _+=,.@-'",
+    );
+    vec![telling(
+        format!("self.matches('^{NAME}{{1,32}}$')"),
+        message,
+    )]
 }
 
 /// The number of an account.
@@ -147,6 +166,14 @@ pub(super) fn account_id() -> Vec<Rule> {
         "self.matches('^[0-9]{12}$')",
         "is not an AWS account: write its 12 digits in quotes, leading zeros included, without hyphens",
     )]
+}
+
+/// CEL that is true where the text `value` is a username or group.
+fn is_identity(value: &str) -> String {
+    let known = no_unknown_placeholder(value);
+    format!(
+        "{value}.trim() != '' && !{value}.matches('{CONTROL}') && !{value}.startsWith('identity-mapper:') && {known}"
+    )
 }
 
 /// CEL that is true where the text `value` has no placeholder that the authenticator would leave as it stands.
@@ -165,67 +192,66 @@ fn no_unknown_placeholder(value: &str) -> String {
     format!("!{value}{replaced}.contains('{{{{')")
 }
 
-const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so";
-
 /// A username, as [`crate::principal::Username`] has it.
 pub(super) fn username() -> Vec<Rule> {
-    vec![
-        rule(
-            "self.matches('[^ ]')",
-            "is empty: write a username, or remove the field for the one that EKS gives by default",
-        ),
-        rule(
-            format!("!self.matches('{CONTROL}')"),
-            "holds a control character, such as a line break or tab: remove it",
-        ),
-        rule(
-            "!self.startsWith('identity-mapper:')",
-            "begins with identity-mapper:, which is reserved: choose another name",
-        ),
-        rule(
-            no_unknown_placeholder("self"),
-            format!("holds an unknown placeholder: write {PLACEHOLDERS}"),
-        ),
-    ]
+    let message = first_of(
+        &[
+            (
+                "self.trim() == ''",
+                "'is empty: write a username, or remove the field for the one that EKS gives by default'",
+            ),
+            (
+                &format!("self.matches('{CONTROL}')"),
+                "'holds a control character, such as a line break or tab: remove it'",
+            ),
+            (
+                "self.startsWith('identity-mapper:')",
+                "'begins with identity-mapper:, which is reserved: choose another name'",
+            ),
+        ],
+        &format!("'holds an unknown placeholder: write {PLACEHOLDERS}'"),
+    );
+    vec![telling(is_identity("self"), message)]
 }
 
 /// Groups, as [`crate::principal::Group`] has them.
 pub(super) fn groups() -> Vec<Rule> {
     let known = no_unknown_placeholder("g");
-    vec![
-        rule(
-            "self.all(g, g.matches('[^ ]'))",
-            "holds an empty group: write its name, or remove the item",
-        ),
-        rule(
-            format!("self.all(g, !g.matches('{CONTROL}'))"),
-            "holds a group with a control character, such as a line break or tab: remove the character",
-        ),
-        telling(
-            "self.all(g, !g.startsWith('identity-mapper:'))",
-            "\"group '\" + self.filter(g, g.startsWith('identity-mapper:'))[0] + \"' begins with identity-mapper:, which is reserved: choose another name\"",
-        ),
-        telling(
-            format!("self.all(g, {known})"),
-            format!(
-                "\"group '\" + self.filter(g, !({known}))[0] + \"' holds an unknown placeholder: write {PLACEHOLDERS}\""
+    let message = first_of(
+        &[
+            (
+                "self.exists(g, g.trim() == '')",
+                "'holds an empty group: write its name, or remove the item'",
             ),
+            (
+                &format!("self.exists(g, g.matches('{CONTROL}'))"),
+                "'holds a group with a control character, such as a line break or tab: remove the character'",
+            ),
+            (
+                "self.exists(g, g.startsWith('identity-mapper:'))",
+                "\"group '\" + self.filter(g, g.startsWith('identity-mapper:'))[0] + \"' begins with identity-mapper:, which is reserved: choose another name\"",
+            ),
+        ],
+        &format!(
+            "\"group '\" + self.filter(g, !({known}))[0] + \"' holds an unknown placeholder: write {PLACEHOLDERS}\""
         ),
-    ]
+    );
+    vec![telling(
+        format!("self.all(g, {})", is_identity("g")),
+        message,
+    )]
 }
 
 /// The name of an access policy.
 pub(super) fn policy() -> Vec<Rule> {
-    vec![
-        telling(
-            "!self.startsWith('arn:')",
+    let message = first_of(
+        &[(
+            "self.matches('^arn:[!-~]*$')",
             "\"is an ARN: write the policy's name alone, '\" + self.substring(self.lastIndexOf('/') + 1) + \"'\"",
-        ),
-        rule(
-            format!("self.startsWith('arn:') || self.matches('^{NAME}+$')"),
-            "is not the name of an access policy: write one such as AmazonEKSViewPolicy, as aws eks list-access-policies names them",
-        ),
-    ]
+        )],
+        "'is not the name of an access policy: write one such as AmazonEKSViewPolicy, as aws eks list-access-policies names them'",
+    );
+    vec![telling(format!("self.matches('^{NAME}+$')"), message)]
 }
 
 /// What a scope's type wants of its namespaces, as `AssociateAccessPolicy` has it.
@@ -246,18 +272,16 @@ pub(super) fn scope() -> Vec<Rule> {
 /// Names of namespaces (DNS labels), with the wildcard of access scopes.
 pub(super) fn namespaces() -> Vec<Rule> {
     let label = "n.matches('^[a-z0-9*-]{1,63}$')";
-    vec![
-        rule(
-            format!("self.all(n, !n.matches('{CONTROL}'))"),
-            "holds a namespace with a control character, such as a line break or tab: remove the character",
+    let message = first_of(
+        &[(
+            &format!("self.exists(n, n.matches('{CONTROL}'))"),
+            "'holds a namespace with a control character, such as a line break or tab: remove the character'",
+        )],
+        &format!(
+            "\"'\" + self.filter(n, !{label})[0] + \"' can be no namespace: write lower-case letters, digits and hyphens, at most 63, with * for any text\""
         ),
-        telling(
-            format!("self.exists(n, n.matches('{CONTROL}')) || self.all(n, {label})"),
-            format!(
-                "\"'\" + self.filter(n, !{label})[0] + \"' can be no namespace: write lower-case letters, digits and hyphens, at most 63, with * for any\""
-            ),
-        ),
-    ]
+    );
+    vec![telling(format!("self.all(n, {label})"), message)]
 }
 
 /// What concerns several fields: types of nodes, and what EKS refuses in an access entry.

@@ -3,12 +3,23 @@
 mod cases;
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
-use identity_mapper::api::{Violation, check_json};
+use identity_mapper::api::{IdentityMapping, Violation, check_json};
 use identity_mapper::cli::crd::crd_yaml;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{DynamicObject, ListParams, PostParams, ValidationDirective};
+use kube::core::{ApiResource, Status};
+use kube::runtime::wait::{await_condition, conditions};
+use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
+use crate::support::{Cluster, eventually};
 use cases::{Case, cases};
+
+/// For what a server does within a second, on a machine that is busy with other tests.
+const DEADLINE: Duration = Duration::from_secs(30);
 
 #[test]
 fn crds_folder_is_fresh() {
@@ -58,4 +69,53 @@ fn compare(case: &Case, found: &[Violation], failures: &mut String) {
             case.name, case.wrong
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_accepts_the_crd_and_agrees_with_the_rules_offline() {
+    let cluster = Cluster::start().await;
+    cases_on_server(cluster.admin()).await;
+}
+
+/// Installs the CRD as it is checked in and offers every case to the server, dry, with strict fields as kubectl asks.
+pub(crate) async fn cases_on_server(client: Client) {
+    let crd: CustomResourceDefinition =
+        serde_saphyr::from_str(include_str!("../../crds/identitymappings.identity-mapper.dev.yaml"))
+            .expect("crds/ holds a CRD");
+    let crds: Api<CustomResourceDefinition> = Api::all(client.clone());
+    crds.create(&PostParams::default(), &crd).await.expect("the server accepts the CRD");
+    let established = await_condition(crds, &crd.name_any(), conditions::is_crd_established());
+    timeout(DEADLINE, established).await.expect("the CRD is established in time").expect("the CRD can be watched");
+
+    let mappings: Api<DynamicObject> = Api::all_with(client, &ApiResource::erase::<IdentityMapping>(&()));
+    eventually("identitymappings are served", DEADLINE, async || mappings.list(&ListParams::default()).await).await;
+
+    let params = PostParams { dry_run: true, field_validation: Some(ValidationDirective::Strict), ..PostParams::default() };
+    let mut failures = String::new();
+    for case in cases() {
+        let mapping = serde_json::from_value(object(&case)).expect("a case has the shape of an object");
+        let found = match mappings.create(&params, &mapping).await {
+            Ok(_) => Vec::new(),
+            Err(kube::Error::Api(status)) => violations(&status),
+            Err(error) => panic!("{}: {error}", case.name),
+        };
+        compare(&case, &found, &mut failures);
+    }
+    assert!(failures.is_empty(), "{failures}");
+}
+
+/// What a server's refusal says is wrong.
+fn violations(status: &Status) -> Vec<Violation> {
+    // Unknown fields are found while the object is decoded, and only the text names them.
+    if let Some((_, rest)) = status.message.split_once("unknown field \"")
+        && let Some((field, _)) = rest.split_once('"')
+    {
+        return vec![Violation { field: field.to_owned(), message: "unknown field".to_owned() }];
+    }
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes
+        // Said beside the bounds that are broken, and about no field.
+        .filter(|cause| !cause.message.contains("some validation rules were not checked"))
+        .map(|cause| Violation { field: cause.field.clone(), message: cause.message.clone() })
+        .collect()
 }
