@@ -372,6 +372,9 @@ pub struct IdentityMappingStatus {
     /// aws-auth is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<WrittenEntry>,
+    /// The confirmations that a held removal or change waits for, as words of the annotation `identity-mapper.dev/confirm`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting_confirmation: Vec<String>,
     /// The `validUntil` that was seen while it still lay ahead: its removal then is no surprise that a guard must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_valid_until: Option<Time>,
