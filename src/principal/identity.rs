@@ -46,7 +46,7 @@ const KNOWN: [(&str, Placeholder); 5] = [
 /// Why a text can't be a username or group.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// Nothing, or only spaces: Kubernetes treats an empty username as no username.
+    /// Nothing, or only white space: Kubernetes treats an empty username as no username.
     #[error("must not be empty")]
     Empty,
     /// A control character, such as a line break or tab.
@@ -144,7 +144,7 @@ impl fmt::Display for Group {
 
 fn check(text: &str) -> Result<(), IdentityError> {
     let value = || text.to_owned();
-    if text.chars().all(|c| c == ' ') {
+    if text.trim().is_empty() {
         return Err(IdentityError::Empty);
     }
     if let Some((index, character)) = text.chars().enumerate().find(|(_, c)| c.is_control()) {
