@@ -10,9 +10,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+mod decode;
 mod edit;
+mod entry;
 mod lookup;
 mod read;
+mod resolve;
+mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use lookup::{Lookup, fold_arn};
