@@ -22,25 +22,12 @@ import (
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
 )
 
-type roleSeen struct {
-	RoleARN  string                `json:"rolearn"`
-	SSO      *config.SSOARNMatcher `json:"sso,omitempty"`
-	Username string                `json:"username"`
-	Groups   []string              `json:"groups"`
-}
-
-type userSeen struct {
-	UserARN  string   `json:"userarn"`
-	Username string   `json:"username"`
-	Groups   []string `json:"groups"`
-}
-
 type seen struct {
-	Roles      []roleSeen `json:"roles"`
-	Users      []userSeen `json:"users"`
-	Accounts   []string   `json:"accounts"`
-	Errors     int        `json:"errors"`
-	ErrorTexts []string   `json:"error_texts"`
+	Roles      []config.RoleMapping `json:"roles"`
+	Users      []config.UserMapping `json:"users"`
+	Accounts   []string             `json:"accounts"`
+	Errors     int                  `json:"errors"`
+	ErrorTexts []string             `json:"error_texts"`
 }
 
 type answer struct {
@@ -91,13 +78,7 @@ func eachLine[Q, A any](reply func(Q) A) error {
 
 func parse(question struct{ Data map[string]string }) seen {
 	users, roles, accounts, err := configmap.ParseMap(question.Data)
-	result := seen{Roles: []roleSeen{}, Users: []userSeen{}, Accounts: orEmpty(accounts), ErrorTexts: []string{}}
-	for _, role := range roles {
-		result.Roles = append(result.Roles, roleSeen{role.RoleARN, role.SSO, role.Username, orEmpty(role.Groups)})
-	}
-	for _, user := range users {
-		result.Users = append(result.Users, userSeen{user.UserARN, user.Username, orEmpty(user.Groups)})
-	}
+	result := seen{Roles: roles, Users: users, Accounts: orEmpty(accounts), ErrorTexts: []string{}}
 	if err != nil {
 		// ErrParsingMap keeps its errors to itself.
 		list := reflect.ValueOf(err).FieldByName("errors")
