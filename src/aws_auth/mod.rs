@@ -10,10 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+mod decode;
 mod edit;
 mod index;
+mod entry;
 mod lookup;
 mod read;
+mod resolve;
+mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::Index;
