@@ -110,6 +110,8 @@ reasons! {
     ForeignEntry,
     /// Some binding names each group.
     GroupsBound,
+    /// The groups can't be looked up, because they are templates.
+    GroupsTemplated,
     /// No binding names some group.
     GroupsUnbound,
     /// The history of aws-auth can't be written; grants wait.
@@ -118,8 +120,6 @@ reasons! {
     InEffect,
     /// A field of the spec is wrong; the message names it.
     InvalidSpec,
-    /// The groups can't be looked up, because they are templates.
-    GroupsTemplated,
     /// The mapping would make or change a node entry, which needs a node type or a confirmation.
     NodeEntryUnconfirmed,
     /// The condition does not apply now.

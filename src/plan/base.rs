@@ -72,9 +72,4 @@ impl Base {
             restored: Vec::new(),
         }
     }
-
-    /// Whether a deleted aws-auth is put back with everything that stood in it.
-    pub(super) fn recreates_all(&self) -> bool {
-        self.create && !self.view.data.is_empty()
-    }
 }

@@ -221,8 +221,7 @@ fn deleted(view: &View<'_>) -> (Reason, String) {
             let nodes: Vec<&str> = foreign.iter().filter(|entry| super::guard::is_node(&entry.meaning())).map(|entry| entry.arn.as_str()).collect();
             let made = if written { "has been made again with our entries only" } else { "does not exist any more" };
             let note = format!(
-                "the ConfigMap was deleted and {made}: {} foreign entries are gone, node entries among them: {}; bring them back with \
-                 identity-mapper rollback, or from the copies in {}",
+                "the ConfigMap was deleted and {made}: {} foreign entries are gone, node entries among them: {}; bring them back from the copies in {}",
                 foreign.len(),
                 if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") },
                 view.plan.settings.config_map.history()

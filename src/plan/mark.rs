@@ -18,36 +18,32 @@ pub const MARK_ANNOTATION: &str = "identity-mapper.dev/owned";
 
 /// 16 hex digits of a key's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct KeyHash(String);
+pub(super) struct KeyHash(String);
 
 /// 8 hex digits of a meaning's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MeaningHash(String);
+pub(super) struct MeaningHash(String);
 
 impl KeyHash {
     /// The hash of a key.
-    #[must_use]
-    pub fn of(key: &Key) -> Self {
+    pub(super) fn of(key: &Key) -> Self {
         Self(hex(&Sha256::digest(key.to_string()), 16))
     }
 
     /// The hash that a mark or a record of ours holds.
-    #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(super) fn parse(text: &str) -> Option<Self> {
         is_hex(text, 16).then(|| Self(text.to_owned()))
     }
 
     /// The digits.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
+    pub(super) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl MeaningHash {
     /// The hash of a meaning.
-    #[must_use]
-    pub fn of(meaning: &Meaning) -> Self {
+    pub(super) fn of(meaning: &Meaning) -> Self {
         let mut hash = Sha256::new();
         // Lengths keep two different meanings from running into the same bytes.
         for part in [&meaning.arn, &meaning.username].into_iter().chain(&meaning.groups) {
@@ -75,12 +71,11 @@ fn is_hex(text: &str, digits: usize) -> bool {
 
 /// The owned keys, each with what we last wrote for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mark(pub BTreeMap<KeyHash, MeaningHash>);
+pub(super) struct Mark(pub(super) BTreeMap<KeyHash, MeaningHash>);
 
 impl Mark {
     /// Reads the annotation's value. Words that are not ours are passed over: losing a mark is not losing ownership.
-    #[must_use]
-    pub fn parse(value: &str) -> Self {
+    pub(super) fn parse(value: &str) -> Self {
         Self(value.split_ascii_whitespace().filter_map(|word| {
             let (key, meaning) = word.split_once(':')?;
             Some((KeyHash::parse(key)?, is_hex(meaning, 8).then(|| MeaningHash(meaning.to_owned()))?))
@@ -88,8 +83,7 @@ impl Mark {
     }
 
     /// The annotation's value.
-    #[must_use]
-    pub fn render(&self) -> String {
+    pub(super) fn render(&self) -> String {
         let words: Vec<String> = self.0.iter().map(|(key, meaning)| format!("{}:{}", key.0, meaning.0)).collect();
         words.join(" ")
     }

@@ -387,3 +387,8 @@ impl Plan<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,7 @@
 //! From steps to text: the edit, the mark, and what does not fit.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::base::Base;
 use super::claim::{Block, Claim, Context, Step};
 use super::guard;
 use super::mark::{MARK_ANNOTATION, Mark, MeaningHash};
@@ -218,9 +217,4 @@ fn entry_bytes(entry: &NewEntry) -> usize {
 /// The changed keys of data against what stands.
 pub(super) fn changed_data(standing: &ConfigMapView, data: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     data.iter().filter(|(key, text)| standing.data.get(*key) != Some(text)).map(|(key, text)| (key.clone(), text.clone())).collect()
-}
-
-/// The keys of the mark that stand in it, for the summary.
-pub(super) fn owned(mark: &Mark) -> BTreeSet<&super::mark::KeyHash> {
-    mark.0.keys().collect()
 }
