@@ -15,7 +15,9 @@ mod edit;
 mod entry;
 mod lookup;
 mod read;
+mod render;
 mod resolve;
+mod splice;
 mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};
