@@ -16,7 +16,9 @@ mod index;
 mod entry;
 mod lookup;
 mod read;
+mod render;
 mod resolve;
+mod splice;
 mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};

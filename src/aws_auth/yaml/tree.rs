@@ -50,6 +50,49 @@ impl Tree {
     pub(in crate::aws_auth) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
     }
+
+    /// How many nodes there are; they are numbered from 0 in document order, parents before children.
+    pub(in crate::aws_auth) fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether two runs of nodes are the same: byte for byte, node for node, each alias meaning an equal place.
+    pub(in crate::aws_auth) fn same_nodes(
+        &self,
+        mine: &Range<NodeId>,
+        my_text: &str,
+        other: &Tree,
+        theirs: &Range<NodeId>,
+        their_text: &str,
+    ) -> bool {
+        mine.len() == theirs.len()
+            && mine.clone().zip(theirs.clone()).all(|(my_id, their_id)| {
+                let (my_node, their_node) = (&self.nodes[my_id], &other.nodes[their_id]);
+                let is_leaf = matches!(my_node.kind, NodeKind::Scalar { .. } | NodeKind::Alias { .. });
+                let same_bytes = || my_text.get(my_node.span.clone()) == their_text.get(their_node.span.clone());
+                let same_kind = match (&my_node.kind, &their_node.kind) {
+                    (NodeKind::Scalar { value: a, tag: b, .. }, NodeKind::Scalar { value: c, tag: d, .. }) => {
+                        a == c && b == d
+                    }
+                    (NodeKind::Sequence { items: a, flow: b }, NodeKind::Sequence { items: c, flow: d }) => {
+                        a.len() == c.len() && b == d
+                    }
+                    (NodeKind::Mapping { pairs: a, flow: b }, NodeKind::Mapping { pairs: c, flow: d }) => {
+                        a.len() == c.len() && b == d
+                    }
+                    (NodeKind::Alias { target: a }, NodeKind::Alias { target: b }) => {
+                        if mine.contains(a) || theirs.contains(b) {
+                            a.wrapping_sub(mine.start) == b.wrapping_sub(theirs.start)
+                        } else {
+                            // The other item is compared on its own.
+                            self.nodes[*a].span.len() == other.nodes[*b].span.len()
+                        }
+                    }
+                    _ => false,
+                };
+                same_kind && my_node.anchored == their_node.anchored && (!is_leaf || same_bytes())
+            })
+    }
 }
 
 /// Reads the first document.
