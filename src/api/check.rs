@@ -120,7 +120,7 @@ fn bounds(schema: &Value, value: &Value, field: &str, violations: &mut Vec<Viola
         violations.push(Violation {
             field: field.to_owned(),
             message,
-        })
+        });
     };
     let limit = |keyword: &str| {
         schema
@@ -262,4 +262,150 @@ fn duplicates(schema: &Value, items: &[Value]) -> Vec<usize> {
         .filter(|(_, item)| !seen.insert(identity(item)))
         .map(|(index, _)| index)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+    use crate::principal::{Group, Principal, Username};
+
+    fn mapping(fields: &Value) -> Value {
+        let mut spec = json!({"principal": {"arn": "arn:aws:iam::111122223333:role/Admin"}});
+        if let (Some(spec), Some(fields)) = (spec.as_object_mut(), fields.as_object()) {
+            spec.extend(fields.clone());
+        }
+        json!({"apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping", "metadata": {"name": "m"}, "spec": spec})
+    }
+
+    fn accepted(fields: &Value) -> bool {
+        check_json(&mapping(fields)).is_ok()
+    }
+
+    #[test]
+    fn every_keyword_of_the_schema_is_known_here() {
+        fn keywords(schema: &Value, found: &mut BTreeSet<String>) {
+            for (keyword, value) in schema.as_object().into_iter().flatten() {
+                found.insert(keyword.clone());
+                match keyword.as_str() {
+                    "properties" => value
+                        .as_object()
+                        .into_iter()
+                        .flatten()
+                        .for_each(|(_, schema)| keywords(schema, found)),
+                    "items" => keywords(value, found),
+                    _ => {}
+                }
+            }
+        }
+        let mut found = BTreeSet::new();
+        keywords(&schema(), &mut found);
+        let known = [
+            "default",
+            "description",
+            "enum",
+            "format",
+            "items",
+            "maxItems",
+            "maxLength",
+            "properties",
+            "required",
+            "title",
+            "type",
+            "x-kubernetes-list-map-keys",
+            "x-kubernetes-list-type",
+            "x-kubernetes-validations",
+        ];
+        assert_eq!(found.iter().map(String::as_str).collect::<Vec<_>>(), known);
+    }
+
+    #[test]
+    fn every_rule_compiles() {
+        RULES.with(|rules| {
+            let errors = rules.compiled.compilation_errors();
+            assert!(errors.is_empty(), "{errors:?}");
+        });
+    }
+
+    #[test]
+    fn a_mapping_as_a_value_is_checked_like_its_json() {
+        let parse = |fields| {
+            serde_json::from_value::<IdentityMapping>(mapping(&fields))
+                .expect("it has the right fields")
+        };
+        assert_eq!(check(&parse(json!({"groups": ["a"]}))), Ok(()));
+        let violations = check(&parse(json!({"groups": ["a", ""]}))).expect_err("an empty group");
+        assert_eq!(violations.len(), 1);
+        assert_eq!(
+            violations[0].to_string(),
+            "spec.groups: holds an empty group: write its name, or remove the item"
+        );
+    }
+
+    #[test]
+    fn text_of_the_status_is_no_concern_of_the_rules() {
+        let mut object = mapping(&json!({}));
+        object["status"] = json!({"anything": null});
+        assert_eq!(check_json(&object), Ok(()));
+    }
+
+    /// ARNs, most of them right but for a part or two.
+    fn arns() -> impl Strategy<Value = String> {
+        let part = |right: &'static str, wrong: &'static str| prop_oneof![6 => right, 1 => wrong];
+        (
+            part("arn", "[a-z:]{0,4}"),
+            part(
+                "(aws|aws-cn|aws-us-gov|aws-iso-f|aws-eusc)",
+                "(aws-xx|AWS|)",
+            ),
+            part("iam", "(sts|s3|)"),
+            part("", "[a-z]{1,3}"),
+            part("[0-9]{12}", "[0-9a]{0,14}"),
+            part(
+                "(role|user)/([!-~]{1,9}/)?[A-Za-z0-9_+=,.@-]{1,9}",
+                "(role|user|group|root|assumed-role)?[/a-z *\u{e9}\n]{0,9}",
+            ),
+            part("", "[n/]{50,70}"),
+        )
+            .prop_map(|(a, b, c, d, e, f, g)| format!("{a}:{b}:{c}:{d}:{e}:{f}{g}"))
+    }
+
+    /// Names with every kind of brace, blank and control character.
+    fn names() -> impl Strategy<Value = String> {
+        prop::collection::vec(
+            prop_oneof![
+                "[a-z:]{1,3}",
+                Just("{".to_owned()),
+                Just("}".to_owned()),
+                Just("{{SessionName}}".to_owned()),
+                Just("{{AccountID}}".to_owned()),
+                Just("{{x}}".to_owned()),
+                Just(" ".to_owned()),
+                Just("identity-mapper:".to_owned()),
+                "[\u{0}-\u{a0}]",
+                Just("\u{3000}".to_owned()),
+            ],
+            0..5,
+        )
+        .prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        // Each case compiles a few patterns, which takes milliseconds without optimisation.
+        #![proptest_config(ProptestConfig::with_cases(96))]
+
+        #[test]
+        fn the_rules_accept_exactly_the_arns_that_parse(arn in arns()) {
+            let fields = json!({"principal": {"arn": arn}});
+            prop_assert_eq!(accepted(&fields), Principal::parse(&arn).is_ok());
+        }
+
+        #[test]
+        fn the_rules_accept_exactly_the_names_that_parse(name in names()) {
+            prop_assert_eq!(accepted(&json!({"username": name})), Username::parse(&name).is_ok());
+            prop_assert_eq!(accepted(&json!({"groups": [name]})), Group::parse(&name).is_ok());
+        }
+    }
 }

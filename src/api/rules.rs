@@ -41,11 +41,11 @@ fn telling(rule: impl Into<String>, message: impl Into<String>) -> Rule {
 
 /// The message of the first condition that holds, else the last one: all of them CEL.
 fn first_of(reasons: &[(&str, &str)], otherwise: &str) -> String {
-    let mut expression = String::new();
-    for (condition, message) in reasons {
-        expression.push_str(&format!("{condition} ? {message} : "));
-    }
-    expression + otherwise
+    let reasons: Vec<String> = reasons
+        .iter()
+        .map(|(condition, message)| format!("{condition} ? {message} : "))
+        .collect();
+    reasons.concat() + otherwise
 }
 
 /// Exactly one of the two ways to name a principal.
@@ -185,10 +185,9 @@ fn no_unknown_placeholder(value: &str) -> String {
         "AccessKeyID",
         "EC2PrivateDNSName",
     ];
-    let replaced: String = known
-        .iter()
+    let replaced = known
         .map(|name| format!(".replace('{{{{{name}}}}}', '-')"))
-        .collect();
+        .concat();
     format!("!{value}{replaced}.contains('{{{{')")
 }
 

@@ -40,55 +40,14 @@ pub const FINALIZER: &str = "identity-mapper.dev/revoke";
     status = "IdentityMappingStatus",
     derive = "PartialEq",
     doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies that it gets in this cluster. Whoever may write mappings can give themselves any access to the cluster.",
-    printcolumn(
-        name = "Principal",
-        type_ = "string",
-        json_path = ".status.principalArn",
-        description = "The role or user, as resolved"
-    ),
-    printcolumn(
-        name = "Username",
-        type_ = "string",
-        json_path = ".status.username",
-        description = "The Kubernetes username, as resolved"
-    ),
-    printcolumn(
-        name = "Groups",
-        type_ = "string",
-        json_path = ".spec.groups",
-        description = "The Kubernetes groups"
-    ),
-    printcolumn(
-        name = "Backend",
-        type_ = "string",
-        json_path = ".status.backend",
-        description = "Where the mapping is put into effect"
-    ),
-    printcolumn(
-        name = "Ready",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].status"#,
-        description = "Whether the principal now gets exactly this identity"
-    ),
-    printcolumn(
-        name = "Reason",
-        type_ = "string",
-        json_path = r#".status.conditions[?(@.type=="Ready")].reason"#,
-        priority = 1,
-        description = "Why it is ready or not"
-    ),
-    printcolumn(
-        name = "Until",
-        type_ = "string",
-        json_path = ".spec.validUntil",
-        priority = 1,
-        description = "When the entry is removed"
-    ),
-    printcolumn(
-        name = "Age",
-        type_ = "date",
-        json_path = ".metadata.creationTimestamp"
-    )
+    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.principalArn", "description": "The role or user, as resolved"}"#,
+    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.username", "description": "The Kubernetes username, as resolved"}"#,
+    printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.groups", "description": "The Kubernetes groups"}"#,
+    printcolumn = r#"{"name": "Backend", "type": "string", "jsonPath": ".status.backend", "description": "Where the mapping is put into effect"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the principal now gets exactly this identity"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
+    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.validUntil", "priority": 1, "description": "When the entry is removed"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::spec()))]
@@ -416,4 +375,44 @@ pub struct WrittenEntry {
 #[must_use]
 pub fn crd() -> CustomResourceDefinition {
     IdentityMapping::crd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confirmations_are_read_word_by_word() {
+        use Confirmation::{LastAdministrator, MassRemoval, NodeEntry, RecreatedPrincipal};
+        for (annotation, confirmed, unknown) in [
+            ("", vec![], vec![]),
+            ("node-entry", vec![NodeEntry], vec![]),
+            (
+                " last-administrator ,node-entry,",
+                vec![NodeEntry, LastAdministrator],
+                vec![],
+            ),
+            ("mass-removal,mass-removal", vec![MassRemoval], vec![]),
+            (
+                "recreated-principal,Node-Entry,yes",
+                vec![RecreatedPrincipal],
+                vec!["Node-Entry", "yes"],
+            ),
+            (
+                "node-entry last-administrator",
+                vec![],
+                vec!["node-entry last-administrator"],
+            ),
+        ] {
+            let (found, rest) = Confirmation::parse_list(annotation);
+            assert_eq!(found, confirmed.into_iter().collect(), "{annotation}");
+            assert_eq!(rest, unknown, "{annotation}");
+        }
+        for confirmation in Confirmation::ALL {
+            assert_eq!(
+                Confirmation::parse_list(&confirmation.to_string()).0,
+                BTreeSet::from([confirmation])
+            );
+        }
+    }
 }

@@ -22,4 +22,7 @@ pub use caller::canonical_caller;
 pub use identity::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 pub use key::Key;
 pub use partition::{Partition, UnknownPartition};
+#[cfg(test)]
+mod tests;
+
 pub use sso::{SSO_PATH, SsoRole};
