@@ -16,6 +16,7 @@
 pub(crate) mod audit;
 mod certs;
 pub(crate) mod cluster;
+pub(crate) mod deployment;
 mod http;
 pub(crate) mod judge;
 pub(crate) mod operator;

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
+use super::deployment::Rendered;
 use super::http;
 use super::programs::operator_binary;
 use super::supervise::{Scratch, Supervised};
 use super::wait::eventually;
 
 /// A first pass over thousands of mappings on a busy machine.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_mins(1);
 /// Longer than any graceful shutdown: the test then says what it found.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Starts that may fail because another process took the port, before we give up.
@@ -45,12 +46,29 @@ fn run_args(health: SocketAddr, metrics: SocketAddr, further: &[&str]) -> Vec<St
 }
 
 impl Operator {
-    /// Starts the operator in CONFIG_MAP mode with further arguments, and waits until it is ready.
+    /// Starts the operator in `CONFIG_MAP` mode with further arguments, and waits until it is ready.
     pub(crate) async fn start(cluster: &Cluster, args: &[&str]) -> Self {
         let kubeconfig = cluster.operator_kubeconfig().await;
         Self::ready(cluster, &operator_binary(), |health, metrics| Start {
             args: run_args(health, metrics, args),
             environment: vec![("KUBECONFIG".into(), kubeconfig.clone().into())],
+        })
+        .await
+    }
+
+    /// Starts the operator with the arguments and environment of a rendered Deployment, as its ServiceAccount (which has
+    /// to be there), and waits until it is ready.
+    pub(crate) async fn from_deployment(cluster: &Cluster, manifests: &str) -> Self {
+        let rendered = Rendered::read(manifests);
+        let (namespace, account) = rendered.account();
+        let kubeconfig = cluster.service_account_kubeconfig(namespace, account).await;
+        Self::ready(cluster, &operator_binary(), |health, metrics| {
+            let mut environment = rendered.environment();
+            environment.push(("KUBECONFIG".into(), kubeconfig.clone().into()));
+            Start {
+                args: rendered.args(health, metrics),
+                environment,
+            }
         })
         .await
     }
