@@ -9,6 +9,7 @@
 
 HELM := target/testbed/helm
 CHART := charts/identity-mapper
+DEFINITION := identitymappings.identity-mapper.dev.yaml
 BUILD := tests/testbed/build.sh
 
 # The test bed is built beside Rust's own build. A failure of either is the recipe's.
@@ -52,9 +53,10 @@ docs:
 
 # The definition as the types have it now. The chart carries a copy, since helm reads nothing outside of a chart.
 crd:
-	cargo run --locked --quiet -- crd >target/crd.yaml
-	cp target/crd.yaml crds/identitymappings.yaml
-	cp target/crd.yaml $(CHART)/files/crds/identitymappings.yaml
+	cargo run --locked --quiet -- crd >target/$(DEFINITION)
+	mkdir -p crds $(CHART)/files/crds
+	cp target/$(DEFINITION) crds/
+	cp target/$(DEFINITION) $(CHART)/files/crds/
 
 chart:
 	@$(BUILD) helm

@@ -10,10 +10,14 @@ set -eu
 # Kubernetes 1.36 built with a newer Go serves a broken OpenAPI: this one is used where another is installed.
 go_release=go1.26.8
 
+# A go.work above this folder is none of ours.
+GOWORK=off
+export GOWORK
+
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(cd "$here/../.." && pwd)/target/testbed
 
-# go_release_needed: nothing where the installed Go is of the right minor version, or the release to fetch.
+# The installed Go where its minor version is the right one; otherwise Go itself fetches a release.
 choose_go() {
   case $(go env GOVERSION) in
     go1.26 | go1.26.* | go1.26[a-z]*) ;;
@@ -28,20 +32,28 @@ choose_go() {
   esac
 }
 
-# compile MODULE PACKAGES [FLAGS...]: one line for every 200 packages, since go itself says nothing for minutes.
+# compile MODULE PACKAGES [FLAGS...]: one line for every 200 packages, since go itself says nothing for minutes. Both run
+# in the background, so that a signal to this script ends them and not the script alone.
 compile() {
   module=$1 packages=$2
   shift 2
   mkdir -p "$staging"
-  {
-    cd "$here/$module"
-    if GOBIN=$staging go install -v -trimpath "$@" "$packages" 2>&1; then echo "status 0"; else echo "status 1"; fi
-  } | awk -v module="$module" '
-    $1 == "status" { status = $2; next }
-    $1 == "go:" && $2 == "downloading" { if (++fetched % 100 == 0) { print "  " module ": " fetched " modules fetched"; fflush() } next }
-    /^[a-z0-9.\/_-]+$/ { if (++compiled % 200 == 0) { print "  " module ": " compiled " packages compiled"; fflush() } next }
-    { print; fflush() }
-    END { exit status }'
+  mkfifo "$staging/output"
+  (cd "$here/$module" && GOBIN=$staging exec go install -v -trimpath "$@" "$packages") >"$staging/output" 2>&1 &
+  compiling=$!
+  awk -v module="$module" '
+    function progress(what) { print "  " module ": " what; fflush() }
+    $1 == "go:" && $2 == "downloading" { if (++fetched % 100 == 0) progress(fetched " modules fetched"); next }
+    /^[A-Za-z0-9.\/_-]+$/ { if (++compiled % 200 == 0) progress(compiled " packages compiled"); next }
+    { print; fflush() }' <"$staging/output" &
+  showing=$!
+  trap 'kill "$compiling"; rm -rf "$staging"; exit 143' TERM
+  status=0
+  wait "$compiling" || status=$?
+  wait "$showing"
+  trap - TERM
+  rm "$staging/output"
+  return "$status"
 }
 
 # build MODULE "PROGRAMS" WHY HOW-LONG PACKAGES [FLAGS...]
