@@ -1,5 +1,6 @@
 //! The test bed keeps its own promises: what it starts ends, what it counts is right.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,7 +15,7 @@ use serde_json::json;
 
 use crate::support::supervise::{Scratch, Supervised};
 use crate::support::wait::eventually;
-use crate::support::{Audit, Cluster, Operator};
+use crate::support::{Audit, Cluster, Judge, Operator};
 
 const SOON: Duration = Duration::from_secs(10);
 const NONE: [(&str, &str); 0] = [];
@@ -236,4 +237,48 @@ fn metrics_are_read_by_name_and_labels() {
     assert_eq!(writes(&[("kind", "b")]), None);
     assert_eq!(Operator::metric(text, "ready", &[]), Some(0.5));
     assert_eq!(Operator::metric(text, "missing", &[]), None);
+}
+
+#[test]
+fn the_judge_parses_each_document() {
+    let entry = "- rolearn: arn:aws:iam::111122223333:role/a\n  username: a\n  groups: [g]\n";
+    let documents = [entry, "- rolearn: [", ""]
+        .map(|text| BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]));
+    let seen = Judge::parse(&documents);
+    let roles = seen
+        .iter()
+        .map(|seen| seen["roles"].as_array().map_or(0, Vec::len));
+    assert_eq!(roles.collect::<Vec<_>>(), [1, 0, 0]);
+    assert_eq!(seen[0]["roles"][0]["username"], "a");
+    assert_ne!(seen[1]["errors"], 0);
+}
+
+#[tokio::test]
+async fn the_judge_follows_aws_auth() {
+    let cluster = Cluster::start().await;
+    let mut judge = Judge::watch(cluster.admin_kubeconfig());
+    let caller = "arn:aws:sts::111122223333:assumed-role/a/session";
+    assert_eq!(judge.map(caller)["mapped"], false);
+
+    let mut document = config_map("aws-auth");
+    let entry = "- {rolearn: 'arn:aws:iam::111122223333:role/a', username: a, groups: [g]}";
+    document.data = Some(BTreeMap::from([("mapRoles".to_owned(), entry.to_owned())]));
+    let config_maps = Api::<ConfigMap>::namespaced(cluster.admin(), "kube-system");
+    config_maps
+        .create(&PostParams::default(), &document)
+        .await
+        .unwrap();
+    let answer = eventually("the judge lets the role in", SOON, async || {
+        let answer = judge.map(caller);
+        if answer["mapped"] == true {
+            Ok(answer)
+        } else {
+            Err(answer)
+        }
+    })
+    .await;
+    assert_eq!(
+        (&answer["username"], &answer["groups"]),
+        (&json!("a"), &json!(["g"]))
+    );
 }
