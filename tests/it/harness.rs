@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::env;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -13,6 +15,7 @@ use kube::Api;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use crate::support::programs::program;
 use crate::support::supervise::{Scratch, Supervised};
 use crate::support::wait::eventually;
 use crate::support::{Audit, Cluster, Judge, Operator};
@@ -150,6 +153,40 @@ async fn what_a_killed_process_started_ends() {
         })
         .await;
     }
+}
+
+#[test]
+fn a_start_that_fails_is_tried_again() {
+    let scratch = Scratch::new();
+    let assets = scratch.path();
+    for name in ["kube-apiserver", "kubectl"] {
+        symlink(program(name), assets.join(name)).unwrap();
+    }
+    // Fails once, as where another process took the port.
+    let script = format!(
+        "#!/bin/sh\nmkdir '{}' 2>/dev/null && exit 1\nexec '{}' \"$@\"\n",
+        assets.join("failed").display(),
+        program("etcd").display()
+    );
+    let etcd = assets.join("etcd");
+    fs::write(&etcd, script).unwrap();
+    fs::set_permissions(&etcd, Permissions::from_mode(0o755)).unwrap();
+
+    // In a process of its own: the programs are found by the environment.
+    let output = Command::new(env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "harness::an_operator_that_ends_is_not_waited_for",
+        ])
+        .env("KUBEBUILDER_ASSETS", assets)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(assets.join("failed").is_dir());
 }
 
 #[test]
