@@ -129,7 +129,15 @@ impl Plan<'_> {
         let all = document.entries().filter_map(|entry| {
             Some((KeyHash::of(&Key::parse_arn(&entry.arn)?), MeaningHash::of(&entry.meaning())))
         });
-        all.filter(|(key, meaning)| self.realized.mark.0.get(key) != Some(meaning)).collect()
+        // An entry of ours that someone changed is still ours, whether it is repaired or not.
+        let changed = self.claims.iter().filter(|claim| claim.ours).filter_map(|claim| {
+            Some((&claim.hash, MeaningHash::of(&claim.found.as_ref()?.meaning)))
+        });
+        let changed: HashMap<&KeyHash, MeaningHash> = changed.collect();
+        let ours = |key: &KeyHash, meaning: &MeaningHash| {
+            self.realized.mark.0.get(key) == Some(meaning) || changed.get(key) == Some(meaning)
+        };
+        all.filter(|(key, meaning)| !ours(key, meaning)).collect()
     }
 }
 
@@ -214,13 +222,15 @@ impl<'a> View<'a> {
         manager.filter(|name| *name != super::FIELD_MANAGER).unwrap_or("unknown").to_owned()
     }
 
+    /// Whether the mapping is deleted and nothing keeps it any more.
+    pub(super) fn leaves(&self, position: usize) -> bool {
+        let acts = !self.plan.settings.observe && !self.plan.released;
+        let leaving = self.plan.states[position] == State::Deleting && self.plan.mappings[position].finalizer;
+        acts && leaving && self.unresolved(position).is_none()
+    }
+
     fn remove_finalizers(&self) -> Vec<FinalizerChange> {
-        if self.plan.settings.observe || self.plan.released {
-            return Vec::new();
-        }
-        let leaving = self.plan.mappings.iter().enumerate().filter(|(position, mapping)| {
-            self.plan.states[*position] == State::Deleting && mapping.finalizer && self.unresolved(*position).is_none()
-        });
+        let leaving = self.plan.mappings.iter().enumerate().filter(|(position, _)| self.leaves(*position));
         leaving.map(|(_, mapping)| FinalizerChange { name: mapping.name.clone(), uid: mapping.uid.clone() }).collect()
     }
 
