@@ -1,5 +1,7 @@
 //! The CRD: fresh, accepted by a real API server, and one in mind with the rules as they run offline.
 
+#[allow(clippy::too_many_lines, reason = "tables")]
+#[rustfmt::skip] // Tables read better with a case a line.
 mod cases;
 
 use std::fmt::Write as _;
