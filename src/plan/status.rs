@@ -296,8 +296,8 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
                     groups: spec.meaning.groups.iter().cloned().collect(),
                 });
             }
-            _ if claim.ours || claim.marked.is_some() => written.extend(standing()),
-            _ => {}
+            // Also where a conflict stands in its place: what comes back exactly so is known again.
+            _ => written.extend(standing()),
         }
     }
     written.sort();
