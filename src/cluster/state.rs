@@ -277,11 +277,6 @@ impl State {
         self.let_go.insert(uid.to_owned());
     }
 
-    /// The finalizer could not be taken off: the end of the object counts again.
-    pub fn kept(&mut self, uid: &str) {
-        self.let_go.remove(uid);
-    }
-
     /// The finalizers of a mapping as last seen.
     #[must_use]
     pub fn finalizers(&self, name: &str) -> &[String] {
