@@ -12,9 +12,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{Cluster, FIELD_MANAGER, bounded};
+use super::{Cluster, bounded};
 use crate::error::{Category, Error};
-use crate::plan::{ConfigMapView, ConfigMapWrite, WriteFailure};
+use crate::plan::{ConfigMapView, ConfigMapWrite, FIELD_MANAGER, WriteFailure};
 
 /// Why a write does not stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

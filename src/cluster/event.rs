@@ -12,9 +12,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
-use super::{Cluster, FIELD_MANAGER, bounded};
+use super::{Cluster, bounded};
 use crate::error::Error;
-use crate::plan::{EventNote, EventType, Regarding};
+use crate::plan::{EventNote, EventType, FIELD_MANAGER, Regarding};
 
 /// Events about objects without a namespace stand in this one (apiserver, `pkg/apis/core/validation/events.go`).
 const CLUSTER_SCOPED: &str = "default";

@@ -6,11 +6,11 @@
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::{Cluster, FIELD_MANAGER, bounded};
+use super::{Cluster, bounded};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
 use crate::error::{Category, Error};
-use crate::plan::FinalizerChange;
+use crate::plan::{FIELD_MANAGER, FinalizerChange};
 
 /// How often the list is read again before it is left to the next pass.
 const ATTEMPTS: usize = 4;

@@ -7,9 +7,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{Cluster, FIELD_MANAGER, bounded};
+use super::{Cluster, bounded};
 use crate::error::{Category, Error};
-use crate::plan::{HistoryView, HistoryWrite};
+use crate::plan::{FIELD_MANAGER, HistoryView, HistoryWrite};
 
 /// Why a write of the history does not stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

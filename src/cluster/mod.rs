@@ -12,6 +12,7 @@ pub mod event;
 pub mod finalizer;
 pub mod history;
 pub mod mapping;
+pub mod release;
 pub mod state;
 pub mod status;
 mod versioned;
@@ -24,10 +25,7 @@ use kube::{Api, Client};
 
 use crate::api::IdentityMapping;
 use crate::error::Error;
-use crate::plan::ConfigMapName;
-
-/// The field manager of every write, and the reporting controller of every event.
-pub const FIELD_MANAGER: &str = "identity-mapper";
+use crate::plan::{ConfigMapName, FIELD_MANAGER};
 
 /// How long one call may take. The API server itself gives up on most requests after a minute, far too long here.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -19,11 +19,15 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    FinalizerChange, HistoryState, HistoryWrite, Memory, Observed, Outcome, Report, Settings, WriteFailure, plan,
+    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report, Settings, WriteFailure,
+    plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
 const MOST_CONFLICTS: u32 = 10;
+
+/// What a pass says that met more.
+const CONFLICTS: &str = "someone else keeps writing it in between";
 
 /// A pass that can be run.
 pub(super) struct Pass {
@@ -75,35 +79,25 @@ impl Pass {
         let mut finalizers_added = false;
         let (report, outcome) = loop {
             work.snapshot.observed.now = Timestamp::now();
-            let plan = plan(&work.snapshot.desired, &work.snapshot.observed, &settings, &memory);
-            if !finalizers_added && !plan.add_finalizers.is_empty() {
-                finalizers_added = true;
-                work.add_finalizers(&plan.add_finalizers, &interrupt).await;
-                continue;
-            }
-            if let Some(write) = &plan.history
-                && work.unwritable.is_none()
-                && !work.write_history(write).await
-            {
-                continue;
-            }
-            let outcome = match &plan.config_map {
-                None => Outcome::NothingToWrite,
-                Some(write) => match work.cluster.write_config_map(write).await {
-                    Ok(view) => {
-                        let written =
-                            Outcome::Written { resource_version: view.resource_version.clone(), uid: view.uid.clone() };
-                        work.snapshot.observed.config_map = Some(view);
-                        written
+            match work.plan_and_write(&settings, &memory, finalizers_added).await {
+                Step::AddFinalizers(changes) => {
+                    finalizers_added = true;
+                    work.add_finalizers(&changes, &interrupt).await;
+                }
+                Step::HistoryFailed(error) => work.after_history_error(error).await,
+                Step::Stale { history } => {
+                    work.take_over(history, None);
+                    if let Err(failure) = work.after_conflict().await {
+                        let outcome = Outcome::Failed(failure);
+                        let Snapshot { desired, observed, .. } = &work.snapshot;
+                        break (plan(desired, observed, &settings, &memory).report(&outcome), outcome);
                     }
-                    Err(WriteError::Failed(failure)) => Outcome::Failed(failure),
-                    Err(WriteError::Stale) => match work.after_conflict().await {
-                        Ok(()) => continue,
-                        Err(failure) => Outcome::Failed(failure),
-                    },
-                },
-            };
-            break (plan.report(&outcome), outcome);
+                }
+                Step::Over { history, config_map, report, outcome } => {
+                    work.take_over(history, config_map);
+                    break (*report, outcome);
+                }
+            }
         };
         if let Outcome::Failed(failure) = &outcome {
             work.retry = Some(words(failure).to_owned());
@@ -119,6 +113,18 @@ impl Pass {
             interrupted: work.interrupted,
         }
     }
+}
+
+/// How far a plan got.
+enum Step {
+    /// Finalizers come first.
+    AddFinalizers(Vec<FinalizerChange>),
+    /// The history stands in the way.
+    HistoryFailed(HistoryError),
+    /// Someone else wrote aws-auth in between.
+    Stale { history: Option<HistoryView> },
+    /// To the end.
+    Over { history: Option<HistoryView>, config_map: Option<ConfigMapView>, report: Box<Report>, outcome: Outcome },
 }
 
 /// The other side's words.
@@ -157,26 +163,58 @@ impl Work {
         Ok(())
     }
 
+    /// Plans, and writes the history and then aws-auth as the plan asks for.
+    async fn plan_and_write(&self, settings: &Settings, memory: &Memory, finalizers_added: bool) -> Step {
+        let mut plan = plan(&self.snapshot.desired, &self.snapshot.observed, settings, memory);
+        if !finalizers_added && !plan.add_finalizers.is_empty() {
+            return Step::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
+        }
+        let history = match &plan.history {
+            Some(write) => match self.cluster.write_history(write).await {
+                Ok(view) => Some(view),
+                Err(error) => return Step::HistoryFailed(error),
+            },
+            None => None,
+        };
+        let (config_map, outcome) = match &plan.config_map {
+            None => (None, Outcome::NothingToWrite),
+            Some(write) => match self.cluster.write_config_map(write).await {
+                Ok(view) => {
+                    let (resource_version, uid) = (view.resource_version.clone(), view.uid.clone());
+                    (Some(view), Outcome::Written { resource_version, uid })
+                }
+                Err(WriteError::Failed(failure)) => (None, Outcome::Failed(failure)),
+                Err(WriteError::Stale) => return Step::Stale { history },
+            },
+        };
+        Step::Over { history, config_map, report: Box::new(plan.report(&outcome)), outcome }
+    }
+
+    /// Takes over what writes returned.
+    fn take_over(&mut self, history: Option<HistoryView>, config_map: Option<ConfigMapView>) {
+        if let Some(view) = history {
+            self.snapshot.observed.history = HistoryState::Present(view);
+        }
+        if let Some(view) = config_map {
+            self.snapshot.observed.config_map = Some(view);
+        }
+    }
+
     /// After someone else's write: reads again, or says why this is the end of the pass.
     async fn after_conflict(&mut self) -> Result<(), WriteFailure> {
         self.conflicts += 1;
         if self.conflicts > MOST_CONFLICTS {
-            let words = format!("someone else wrote in between {MOST_CONFLICTS} times in a row");
-            return Err(WriteFailure::Unavailable(words));
+            return Err(WriteFailure::Unavailable(CONFLICTS.to_owned()));
         }
         self.read_again().await.map_err(WriteFailure::from)
     }
 
-    /// Writes the history. Whether the plan still stands; otherwise what it looks at has changed.
-    async fn write_history(&mut self, write: &HistoryWrite) -> bool {
-        let error = match self.cluster.write_history(write).await {
-            Ok(view) => {
-                self.snapshot.observed.history = HistoryState::Present(view);
-                return true;
-            }
-            Err(HistoryError::Failed(error)) => error.message,
-            Err(HistoryError::Stale) => match self.after_conflict().await {
-                Ok(()) => return false,
+    /// After a write of the history that does not stand: reads again, or goes on without.
+    async fn after_history_error(&mut self, error: HistoryError) {
+        let error = match error {
+            HistoryError::Failed(error) => error.message,
+            HistoryError::Stale => match self.after_conflict().await {
+                Ok(()) => return,
                 Err(failure) => words(&failure).to_owned(),
             },
         };
@@ -185,7 +223,6 @@ impl Work {
             HistoryState::Unwritable { view: self.snapshot.observed.history.view().cloned(), error: error.clone() };
         self.retry = Some(error.clone());
         self.unwritable = Some(error);
-        false
     }
 
     /// Adds finalizers side by side. A change of aws-auth ends it early and is then looked at: thousands of new
