@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::base::Base;
 use super::desired::{Mapping, Spec};
+use super::guard::is_node;
 use super::mark::{KeyHash, Mark, MeaningHash};
 use super::memory::Memory;
 use crate::api::condition::Reason;
@@ -347,7 +348,9 @@ fn hold_as_declared(
     // Rewriting in place does not help where a foreign duplicate behind it wins.
     let displaced = match &winner {
         Lookup::Role(entry) | Lookup::User(entry) => {
-            entry.section == found.section && entry.item > found.item && entry.meaning() != spec.meaning && entry.matched_arn() == spec.meaning.arn
+            let wins = entry.section == found.section && entry.item > found.item && entry.meaning() != spec.meaning;
+            // Winning over it would unseat a node.
+            wins && !is_node(&entry.meaning())
         }
         Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
     };

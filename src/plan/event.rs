@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{EventNote, EventType, Outcome, Regarding};
-use super::claim::{State, Step};
+use super::claim::Step;
 use super::memory::Target;
 use super::report::View;
 use super::status::{claim_section, describe};
@@ -53,6 +53,9 @@ fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
 }
 
 fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Option<EventNote> {
+    if view.leaves(position) {
+        return None;
+    }
     let (reason, message) = worst(new)?;
     let before = worst(&view.plan.mappings[position].status).map(|(reason, _)| reason);
     let reason = *Reason::ALL.iter().find(|known| known.as_str() == reason)?;
@@ -85,8 +88,7 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
 /// What still stands of a mapping that goes.
 fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     let mapping = view.plan.mappings[position];
-    let leaving = view.plan.states[position] == State::Deleting && mapping.finalizer && view.unresolved(position).is_none();
-    if !leaving || view.plan.settings.observe {
+    if !view.leaves(position) {
         return None;
     }
     let retained = view.named(position).any(|claim| claim.step == Step::Retain);

@@ -22,7 +22,8 @@ pub(super) struct View<'a> {
     /// The write was made.
     pub(super) written: bool,
     /// What stands now.
-    pub(super) document: &'a Document,
+    standing: &'a Document,
+    /// Who is let in, by what stands or will stand within the second.
     pub(super) index: Index<'a>,
     pub(super) administrators: BTreeSet<String>,
     pub(super) memory: &'a Memory,
@@ -36,7 +37,8 @@ impl Plan<'_> {
     pub fn report(&self, outcome: &Outcome) -> Report {
         let memory = self.remember(outcome);
         let written = matches!(outcome, Outcome::Written { .. });
-        let document = if written { &self.realized.document } else { &self.base.standing };
+        // A contested text is put right within a second: that is a state of aws-auth, and no mapping's condition flickers.
+        let document = if written || self.postponed { &self.realized.document } else { &self.base.standing };
         let index = Index::new(document);
         let mut held = HashMap::new();
         let mut named: HashMap<usize, Vec<usize>> = HashMap::new();
@@ -50,7 +52,7 @@ impl Plan<'_> {
             plan: self,
             outcome,
             written,
-            document,
+            standing: if written { &self.realized.document } else { &self.base.standing },
             administrators: guard::administrators(&index, &self.observed.bindings),
             index,
             memory: &memory,
@@ -129,7 +131,15 @@ impl Plan<'_> {
         let all = document.entries().filter_map(|entry| {
             Some((KeyHash::of(&Key::parse_arn(&entry.arn)?), MeaningHash::of(&entry.meaning())))
         });
-        all.filter(|(key, meaning)| self.realized.mark.0.get(key) != Some(meaning)).collect()
+        // An entry of ours that someone changed is still ours, whether it is repaired or not.
+        let changed = self.claims.iter().filter(|claim| claim.ours).filter_map(|claim| {
+            Some((&claim.hash, MeaningHash::of(&claim.found.as_ref()?.meaning)))
+        });
+        let changed: HashMap<&KeyHash, MeaningHash> = changed.collect();
+        let ours = |key: &KeyHash, meaning: &MeaningHash| {
+            self.realized.mark.0.get(key) == Some(meaning) || changed.get(key) == Some(meaning)
+        };
+        all.filter(|(key, meaning)| !ours(key, meaning)).collect()
     }
 }
 
@@ -214,13 +224,15 @@ impl<'a> View<'a> {
         manager.filter(|name| *name != super::FIELD_MANAGER).unwrap_or("unknown").to_owned()
     }
 
+    /// Whether the mapping is deleted and nothing keeps it any more.
+    pub(super) fn leaves(&self, position: usize) -> bool {
+        let acts = !self.plan.settings.observe && !self.plan.released;
+        let leaving = self.plan.states[position] == State::Deleting && self.plan.mappings[position].finalizer;
+        acts && leaving && self.unresolved(position).is_none()
+    }
+
     fn remove_finalizers(&self) -> Vec<FinalizerChange> {
-        if self.plan.settings.observe || self.plan.released {
-            return Vec::new();
-        }
-        let leaving = self.plan.mappings.iter().enumerate().filter(|(position, mapping)| {
-            self.plan.states[*position] == State::Deleting && mapping.finalizer && self.unresolved(*position).is_none()
-        });
+        let leaving = self.plan.mappings.iter().enumerate().filter(|(position, _)| self.leaves(*position));
         leaving.map(|(_, mapping)| FinalizerChange { name: mapping.name.clone(), uid: mapping.uid.clone() }).collect()
     }
 
@@ -253,14 +265,14 @@ impl<'a> View<'a> {
                 }
             }
         }
-        let present = |section: &Section| self.document.section(*section).present;
+        let present = |section: &Section| self.standing.section(*section).present;
         let dropped = |section: Section| {
-            self.document.section(section).problems.iter().filter(|problem| problem.kind == ProblemKind::EntryDropped).count() as u64
+            self.standing.section(section).problems.iter().filter(|problem| problem.kind == ProblemKind::EntryDropped).count() as u64
         };
         let count = |wanted: &dyn Fn(&Claim) -> bool| self.plan.claims.iter().filter(|claim| wanted(claim)).count() as u64;
         Summary {
             conditions,
-            parses: Section::ALL.into_iter().filter(present).map(|s| (s, self.document.section(s).broken.is_none())).collect(),
+            parses: Section::ALL.into_iter().filter(present).map(|s| (s, self.standing.section(s).broken.is_none())).collect(),
             dropped: Section::ALL.into_iter().filter(present).map(|s| (s, dropped(s))).collect(),
             held: count(&|claim| claim.block.as_ref().is_some_and(|block| block.reason == Reason::RemovalHeld)),
             owned: self.plan.realized.mark.0.len() as u64,

@@ -140,7 +140,10 @@ fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
 /// A mapping that holds its key and is to be in effect.
 fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict {
     let shadow = view.shadow(spec);
-    let mut verdict = if let Some(block) = &claim.block {
+    let mut verdict = if let (None, Some(who)) = (&claim.block, view.contested(position)) {
+        // The same in every pass of a fight, whether this one repairs or waits.
+        Verdict::blocked(&Block::passing(Reason::Contested, who), false)
+    } else if let Some(block) = &claim.block {
         Verdict::blocked(block, shadow.is_none())
     } else if let (true, Some(failure)) = (view.pending(claim), view.not_written()) {
         Verdict::blocked(&failure, shadow.is_none())
@@ -165,7 +168,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
             );
         }
     }
-    if let (Some(_), Some(why)) = (mapping_until(view, position), view.will_be_held(position, spec)) {
+    if let (Some(_), Some(why)) = (view.plan.mappings[position].valid_until, view.will_be_held(position, spec)) {
         verdict.accepted.message = format!("{}; {why}", verdict.accepted.message);
     }
     // The principal that the spec named before may wait for a confirmation to go.
@@ -173,15 +176,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
         verdict.synced = Finding::no(block.reason, format!("the entry of the principal named before still stands: {}", block.message));
         verdict.working = block.transient;
     }
-    if let (true, Some(who)) = (verdict.ready.status == "True", view.contested(position)) {
-        verdict.ready = Finding::no(Reason::Contested, who);
-        verdict.working = true;
-    }
     verdict
-}
-
-fn mapping_until(view: &View<'_>, position: usize) -> Option<Timestamp> {
-    view.plan.mappings[position].valid_until
 }
 
 fn conditions(view: &View<'_>, mapping: &Mapping, verdict: Verdict, contested: Option<&str>) -> Vec<Condition> {

@@ -52,7 +52,8 @@ fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     simulation.settle();
     assert!(!simulation.objects.contains_key("a"));
     assert_eq!(simulation.entries()[2..], [entry("role/a", "other", "g")]);
-    let note = &simulation.events.last().expect("an event").note;
+    let event = simulation.events.iter().find(|event| event.reason.as_str() == "EntryLeft");
+    let note = &event.expect("told").note;
     assert!(note.contains("mapRoles line") && note.contains("stays"), "{note}");
 }
 
