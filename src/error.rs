@@ -61,22 +61,34 @@ impl Error {
     /// No answer came in time.
     #[must_use]
     pub fn timed_out(limit: Duration) -> Self {
-        Self { category: Category::Transient, message: format!("no answer from the API server within {} s", limit.as_secs()) }
+        Self {
+            category: Category::Transient,
+            message: format!("no answer from the API server within {} s", limit.as_secs()),
+        }
     }
 }
 
 impl From<kube::Error> for Error {
     fn from(error: kube::Error) -> Self {
         match error {
-            kube::Error::Api(status) => Self { category: categorise(&status), message: words(&status) },
-            other => Self { category: Category::Transient, message: chain(&other) },
+            kube::Error::Api(status) => Self {
+                category: categorise(&status),
+                message: words(&status),
+            },
+            other => Self {
+                category: Category::Transient,
+                message: chain(&other),
+            },
         }
     }
 }
 
 impl From<&Status> for Error {
     fn from(status: &Status) -> Self {
-        Self { category: categorise(status), message: words(status) }
+        Self {
+            category: categorise(status),
+            message: words(status),
+        }
     }
 }
 
@@ -136,40 +148,100 @@ mod tests {
     #[test]
     fn statuses_are_told_apart() {
         let cases = [
-            (409, "Conflict", "Operation cannot be fulfilled on configmaps \"aws-auth\": the object has been modified", Category::Conflict),
-            (409, "AlreadyExists", "configmaps \"aws-auth\" already exists", Category::Conflict),
-            (404, "NotFound", "configmaps \"aws-auth\" not found", Category::Missing),
+            (
+                409,
+                "Conflict",
+                "Operation cannot be fulfilled on configmaps \"aws-auth\": the object has been modified",
+                Category::Conflict,
+            ),
+            (
+                409,
+                "AlreadyExists",
+                "configmaps \"aws-auth\" already exists",
+                Category::Conflict,
+            ),
+            (
+                404,
+                "NotFound",
+                "configmaps \"aws-auth\" not found",
+                Category::Missing,
+            ),
             (
                 403,
                 "Forbidden",
                 "configmaps \"aws-auth\" is forbidden: User \"u\" cannot patch resource \"configmaps\" in API group \"\" in the namespace \"kube-system\"",
                 Category::Forbidden,
             ),
-            (403, "Forbidden", "configmaps \"aws-auth\" is forbidden: exceeded quota: few", Category::Denied),
-            (400, "BadRequest", "admission webhook \"eks.amazonaws.com\" denied the request: bad ARN", Category::Denied),
-            (409, "Conflict", "admission webhook \"odd\" denied the request without explanation", Category::Denied),
+            (
+                403,
+                "Forbidden",
+                "configmaps \"aws-auth\" is forbidden: exceeded quota: few",
+                Category::Denied,
+            ),
+            (
+                400,
+                "BadRequest",
+                "admission webhook \"eks.amazonaws.com\" denied the request: bad ARN",
+                Category::Denied,
+            ),
+            (
+                409,
+                "Conflict",
+                "admission webhook \"odd\" denied the request without explanation",
+                Category::Denied,
+            ),
             (
                 422,
                 "Invalid",
                 "configmaps \"aws-auth\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: no",
                 Category::Denied,
             ),
-            (422, "Invalid", "ConfigMap \"aws-auth\" is invalid: data: Forbidden: field is immutable when `immutable` is set", Category::Invalid),
-            (413, "RequestEntityTooLarge", "limit is 3145728", Category::Invalid),
+            (
+                422,
+                "Invalid",
+                "ConfigMap \"aws-auth\" is invalid: data: Forbidden: field is immutable when `immutable` is set",
+                Category::Invalid,
+            ),
+            (
+                413,
+                "RequestEntityTooLarge",
+                "limit is 3145728",
+                Category::Invalid,
+            ),
             (401, "Unauthorized", "Unauthorized", Category::Forbidden),
             (429, "TooManyRequests", "slow down", Category::Throttled),
-            (500, "InternalError", "Internal error occurred: failed calling webhook \"w\": connection refused", Category::Transient),
-            (503, "ServiceUnavailable", "etcd leader changed", Category::Transient),
+            (
+                500,
+                "InternalError",
+                "Internal error occurred: failed calling webhook \"w\": connection refused",
+                Category::Transient,
+            ),
+            (
+                503,
+                "ServiceUnavailable",
+                "etcd leader changed",
+                Category::Transient,
+            ),
         ];
         for (code, reason, message, category) in cases {
             let error = Error::from(status(code, reason, message));
-            assert_eq!(error, Error { category, message: message.to_owned() }, "{code} {reason}");
+            assert_eq!(
+                error,
+                Error {
+                    category,
+                    message: message.to_owned()
+                },
+                "{code} {reason}"
+            );
         }
     }
 
     #[test]
     fn a_status_without_words_still_says_something() {
-        assert_eq!(Error::from(status(500, "InternalError", "")).message, "InternalError (500)");
+        assert_eq!(
+            Error::from(status(500, "InternalError", "")).message,
+            "InternalError (500)"
+        );
         assert_eq!(Error::from(status(502, "", "")).message, "status 502");
     }
 }

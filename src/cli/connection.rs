@@ -25,16 +25,31 @@ pub struct ConnectionArgs {
 #[derive(Args, Clone, Debug)]
 pub struct ConfigMapArgs {
     /// The namespace of the ConfigMap that is kept
-    #[arg(long, value_name = "NAMESPACE", env = "IDENTITY_MAPPER_CONFIG_MAP_NAMESPACE", default_value = "kube-system")]
+    #[arg(
+        long,
+        value_name = "NAMESPACE",
+        env = "IDENTITY_MAPPER_CONFIG_MAP_NAMESPACE",
+        default_value = "kube-system"
+    )]
     pub config_map_namespace: String,
 
     /// The name of the ConfigMap that is kept: another one than aws-auth to try it on a copy first
-    #[arg(long, value_name = "NAME", env = "IDENTITY_MAPPER_CONFIG_MAP_NAME", default_value = "aws-auth")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "IDENTITY_MAPPER_CONFIG_MAP_NAME",
+        default_value = "aws-auth"
+    )]
     pub config_map_name: String,
 }
 
 impl From<ConfigMapArgs> for ConfigMapName {
-    fn from(ConfigMapArgs { config_map_namespace: namespace, config_map_name: name }: ConfigMapArgs) -> Self {
+    fn from(
+        ConfigMapArgs {
+            config_map_namespace: namespace,
+            config_map_name: name,
+        }: ConfigMapArgs,
+    ) -> Self {
         Self { namespace, name }
     }
 }
@@ -52,7 +67,10 @@ pub struct Connection {
 impl ConnectionArgs {
     /// Resolves them, without a call to the cluster.
     pub async fn connect(self) -> Result<Connection> {
-        let Self { kubeconfig, context } = self;
+        let Self {
+            kubeconfig,
+            context,
+        } = self;
         let named = kubeconfig.is_some() || context.is_some();
         let read = match &kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
@@ -61,8 +79,16 @@ impl ConnectionArgs {
         let (mut config, context) = if named {
             let read = read.context("the kubeconfig can't be read")?;
             let context = context.or_else(|| read.current_context.clone());
-            let options = KubeConfigOptions { context: context.clone(), ..KubeConfigOptions::default() };
-            (Config::from_custom_kubeconfig(read, &options).await.context("the kubeconfig can't be used")?, context)
+            let options = KubeConfigOptions {
+                context: context.clone(),
+                ..KubeConfigOptions::default()
+            };
+            (
+                Config::from_custom_kubeconfig(read, &options)
+                    .await
+                    .context("the kubeconfig can't be used")?,
+                context,
+            )
         } else {
             let config = Config::infer().await.context(
                 "no cluster: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account was found",
@@ -71,8 +97,18 @@ impl ConnectionArgs {
         };
         // The loop tries again at its own pace and on newer grounds; a client that does so by itself only hides the time.
         config.default_retry = false;
-        let url = config.cluster_url.to_string().trim_end_matches('/').to_owned();
-        let client = ClientBuilder::try_from(config).context("no client for this cluster")?.build();
-        Ok(Connection { client, url, context })
+        let url = config
+            .cluster_url
+            .to_string()
+            .trim_end_matches('/')
+            .to_owned();
+        let client = ClientBuilder::try_from(config)
+            .context("no client for this cluster")?
+            .build();
+        Ok(Connection {
+            client,
+            url,
+            context,
+        })
     }
 }

@@ -19,25 +19,42 @@ pub struct ReleaseArgs {
     pub yes: bool,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a comment here would replace the help of the command")]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
     pub config_map: ConfigMapArgs,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a comment here would replace the help of the command")]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
     pub connection: ConnectionArgs,
 }
 
 /// Releases. What it is about to do and what it did goes to `out`.
 pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
-    let ReleaseArgs { yes, config_map, connection } = args;
+    let ReleaseArgs {
+        yes,
+        config_map,
+        connection,
+    } = args;
     let name = ConfigMapName::from(config_map);
-    let Connection { client, url, context } = connection.connect().await?;
+    let Connection {
+        client,
+        url,
+        context,
+    } = connection.connect().await?;
     writeln!(out, "cluster:    {url}")?;
     if let Some(context) = context {
         writeln!(out, "context:    {context}")?;
     }
     writeln!(out, "ConfigMap:  {name}")?;
-    writeln!(out, "Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry.")?;
+    writeln!(
+        out,
+        "Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
+    )?;
     if !yes {
         if !std::io::stdin().is_terminal() {
             bail!("not confirmed; add --yes");
@@ -51,19 +68,43 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
 
     let history = name.history();
     let cluster = Cluster::new(client, name.clone(), "");
-    cluster.mark_released(Timestamp::now()).await.with_context(|| format!("{history} can't be marked as released"))?;
-    writeln!(out, "{history} is marked as released: a running operator writes nothing until it is restarted")?;
-    let marked = cluster.remove_mark().await.with_context(|| format!("the mark on {name} can't be removed"))?;
-    let mark = if marked { "its mark was removed" } else { "it has no mark" };
+    cluster
+        .mark_released(Timestamp::now())
+        .await
+        .with_context(|| format!("{history} can't be marked as released"))?;
+    writeln!(
+        out,
+        "{history} is marked as released: a running operator writes nothing until it is restarted"
+    )?;
+    let marked = cluster
+        .remove_mark()
+        .await
+        .with_context(|| format!("the mark on {name} can't be removed"))?;
+    let mark = if marked {
+        "its mark was removed"
+    } else {
+        "it has no mark"
+    };
     writeln!(out, "{name}: {mark}; no entry was changed")?;
-    let LetGo { statuses, finalizers } = cluster.let_mappings_go().await.context("a mapping can't be let go of")?;
-    writeln!(out, "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none is left")?;
+    let LetGo {
+        statuses,
+        finalizers,
+    } = cluster
+        .let_mappings_go()
+        .await
+        .context("a mapping can't be let go of")?;
+    writeln!(
+        out,
+        "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none is left"
+    )?;
     Ok(())
 }
 
 fn confirmed(input: &mut impl BufRead) -> Result<bool> {
     let mut line = String::new();
-    input.read_line(&mut line).context("the answer can't be read")?;
+    input
+        .read_line(&mut line)
+        .context("the answer can't be read")?;
     Ok(line.trim() == "yes")
 }
 
@@ -73,8 +114,18 @@ mod tests {
 
     #[test]
     fn only_yes_confirms() {
-        for (answer, expected) in [("yes\n", true), (" yes \n", true), ("y\n", false), ("\n", false), ("", false)] {
-            assert_eq!(confirmed(&mut answer.as_bytes()).expect("readable"), expected, "{answer:?}");
+        for (answer, expected) in [
+            ("yes\n", true),
+            (" yes \n", true),
+            ("y\n", false),
+            ("\n", false),
+            ("", false),
+        ] {
+            assert_eq!(
+                confirmed(&mut answer.as_bytes()).expect("readable"),
+                expected,
+                "{answer:?}"
+            );
         }
     }
 }

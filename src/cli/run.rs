@@ -26,7 +26,7 @@ const CONFIG_MAP: &str = "CONFIG_MAP";
 /// Run the controller
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// The cluster's authentication mode, as EKS says it; only CONFIG_MAP is handled
+    /// The cluster's authentication mode, as EKS says it; only `CONFIG_MAP` is handled
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub authentication_mode: Option<String>,
 
@@ -34,12 +34,20 @@ pub struct RunArgs {
     #[arg(long, env = "IDENTITY_MAPPER_OBSERVE")]
     pub observe: bool,
 
-    /// What to do about an aws-auth that does not parse or is gone: LastGood puts back the last good text, Off does not
-    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR", default_value = "LastGood")]
+    /// What to do about an aws-auth that does not parse or is gone: `LastGood` puts back the last good text, `Off` does not
+    #[arg(
+        long,
+        value_name = "SETTING",
+        env = "IDENTITY_MAPPER_REPAIR",
+        default_value = "LastGood"
+    )]
     pub repair: Repair,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a comment here would replace the help of the command")]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
     pub config_map: ConfigMapArgs,
 
     /// Plan again at least so often, such as 10m or 1h
@@ -47,23 +55,41 @@ pub struct RunArgs {
     pub resync: Duration,
 
     /// How logs are written: auto is text on a terminal and JSON elsewhere
-    #[arg(long, value_name = "FORMAT", env = "IDENTITY_MAPPER_LOG_FORMAT", default_value = "auto")]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "IDENTITY_MAPPER_LOG_FORMAT",
+        default_value = "auto"
+    )]
     pub log_format: LogFormat,
 
-    /// Which logs are written, such as info or identity_mapper=debug
+    /// Which logs are written, such as `info` or `identity_mapper=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
 
     /// Where /livez and /readyz are served
-    #[arg(long, value_name = "ADDRESS", env = "IDENTITY_MAPPER_HEALTH_ADDRESS", default_value = "0.0.0.0:8081")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "IDENTITY_MAPPER_HEALTH_ADDRESS",
+        default_value = "0.0.0.0:8081"
+    )]
     pub health_address: SocketAddr,
 
     /// Where /metrics is served; may be the same address
-    #[arg(long, value_name = "ADDRESS", env = "IDENTITY_MAPPER_METRICS_ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        env = "IDENTITY_MAPPER_METRICS_ADDRESS",
+        default_value = "0.0.0.0:8080"
+    )]
     pub metrics_address: SocketAddr,
 
     #[command(flatten)]
-    #[allow(missing_docs, reason = "a comment here would replace the help of the command")]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
     pub connection: ConnectionArgs,
 }
 
@@ -111,12 +137,25 @@ pub async fn run(args: RunArgs) -> Result<()> {
     end_on_signals(shutdown.clone())?;
     let health = Arc::new(Health::default());
     let (metrics, registry) = Metrics::new();
-    health::serve(health_address, metrics_address, Arc::clone(&health), registry, &shutdown).await?;
+    health::serve(
+        health_address,
+        metrics_address,
+        Arc::clone(&health),
+        registry,
+        &shutdown,
+    )
+    .await?;
 
     let instance = std::env::var("HOSTNAME").unwrap_or_default();
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
-    let settings = Settings { config_map, repair, observe };
-    Controller::new(cluster, settings, resync, health, metrics).run(shutdown).await;
+    let settings = Settings {
+        config_map,
+        repair,
+        observe,
+    };
+    Controller::new(cluster, settings, resync, health, metrics)
+        .run(shutdown)
+        .await;
     Ok(())
 }
 
@@ -136,24 +175,37 @@ fn check_mode(mode: Option<&str>) -> Result<()> {
 
 /// At least a second: less would be a poll.
 fn resync(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text.parse().map_err(|error| format!("{error}; write a duration such as 10m"))?;
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|error| format!("{error}; write a duration such as 10m"))?;
     match Duration::try_from(duration) {
-        Ok(duration) if duration >= Duration::from_secs(1) && duration <= Duration::from_hours(24 * 365) => Ok(duration),
+        Ok(duration)
+            if duration >= Duration::from_secs(1) && duration <= Duration::from_hours(24 * 365) =>
+        {
+            Ok(duration)
+        }
         _ => Err("must lie between 1s and a year; write a duration such as 10m".to_owned()),
     }
 }
 
 fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter).with_context(|| format!("--log-level {filter}: not a filter such as info"))?;
+    let filter = EnvFilter::try_new(filter)
+        .with_context(|| format!("--log-level {filter}: not a filter such as info"))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
         LogFormat::Text => false,
         LogFormat::Json => true,
     };
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     let started = if json {
-        logs.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+        logs.json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .try_init()
     } else {
         logs.with_ansi(terminal).with_target(false).try_init()
     };
@@ -174,7 +226,10 @@ fn end_on_signals(shutdown: CancellationToken) -> Result<()> {
                 shutdown.cancel();
             } else {
                 warn!("a second signal: ending at once");
-                #[allow(clippy::exit, reason = "the point of a second signal is not to wait for anything")]
+                #[allow(
+                    clippy::exit,
+                    reason = "the point of a second signal is not to wait for anything"
+                )]
                 std::process::exit(1);
             }
         }
@@ -195,7 +250,8 @@ mod tests {
     }
 
     fn parse(arguments: &[&str]) -> Result<RunArgs, clap::Error> {
-        Line::try_parse_from(std::iter::once("run").chain(arguments.iter().copied())).map(|line| line.run)
+        Line::try_parse_from(std::iter::once("run").chain(arguments.iter().copied()))
+            .map(|line| line.run)
     }
 
     #[test]
@@ -204,7 +260,10 @@ mod tests {
         let error = |mode| check_mode(mode).expect_err("refused").to_string();
         assert!(error(None).contains("add --authentication-mode CONFIG_MAP"));
         assert!(error(Some("API")).contains("does not handle access entries"));
-        assert!(error(Some("API_AND_CONFIG_MAP")).starts_with("--authentication-mode API_AND_CONFIG_MAP: "));
+        assert!(
+            error(Some("API_AND_CONFIG_MAP"))
+                .starts_with("--authentication-mode API_AND_CONFIG_MAP: ")
+        );
         assert!(error(Some("config_map")).contains("not a mode of EKS"));
     }
 
@@ -212,8 +271,14 @@ mod tests {
     fn flags_have_their_defaults() {
         let args = parse(&[]).expect("defaults suffice");
         assert_eq!(args.resync, Duration::from_mins(10));
-        assert_eq!((args.repair, args.observe, args.log_format), (Repair::LastGood, false, LogFormat::Auto));
-        assert_eq!(ConfigMapName::from(args.config_map).to_string(), "kube-system/aws-auth");
+        assert_eq!(
+            (args.repair, args.observe, args.log_format),
+            (Repair::LastGood, false, LogFormat::Auto)
+        );
+        assert_eq!(
+            ConfigMapName::from(args.config_map).to_string(),
+            "kube-system/aws-auth"
+        );
         assert_eq!(args.health_address.port(), 8081);
         assert_eq!(args.metrics_address.port(), 8080);
     }
@@ -230,6 +295,9 @@ mod tests {
             let error = parse(&arguments).expect_err("refused").to_string();
             assert!(error.contains(mend), "{arguments:?}: {error}");
         }
-        assert_eq!(parse(&["--resync=1h30m"]).expect("friendly").resync, Duration::from_mins(90));
+        assert_eq!(
+            parse(&["--resync=1h30m"]).expect("friendly").resync,
+            Duration::from_mins(90)
+        );
     }
 }

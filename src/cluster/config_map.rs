@@ -32,7 +32,9 @@ impl From<Error> for WriteFailure {
             Category::Forbidden => Self::Forbidden(message),
             // A namespace that does not exist is a mistake in the settings, and no retry makes it.
             Category::Invalid | Category::Missing => Self::Invalid(message),
-            Category::Transient | Category::Throttled | Category::Conflict => Self::Unavailable(message),
+            Category::Transient | Category::Throttled | Category::Conflict => {
+                Self::Unavailable(message)
+            }
         }
     }
 }
@@ -46,18 +48,39 @@ impl Cluster {
     }
 
     /// Writes aws-auth, and returns it as it then stands.
-    pub async fn write_config_map(&self, write: &ConfigMapWrite) -> Result<ConfigMapView, WriteError> {
+    pub async fn write_config_map(
+        &self,
+        write: &ConfigMapWrite,
+    ) -> Result<ConfigMapView, WriteError> {
         let api = self.config_maps();
         let name = &self.config_map().name;
         let (answer, stale) = match write {
-            ConfigMapWrite::Create { data, binary_data, labels, annotations } => {
+            ConfigMapWrite::Create {
+                data,
+                binary_data,
+                labels,
+                annotations,
+            } => {
                 let object = new_object(name, data, binary_data, labels, annotations);
-                let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-                (bounded(api.create(&params, &object)).await, [Category::Conflict].as_slice())
+                let params = PostParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PostParams::default()
+                };
+                (
+                    bounded(api.create(&params, &object)).await,
+                    [Category::Conflict].as_slice(),
+                )
             }
-            ConfigMapWrite::Patch { resource_version, data, annotations } => {
+            ConfigMapWrite::Patch {
+                resource_version,
+                data,
+                annotations,
+            } => {
                 let patch = merge_patch(resource_version, data, annotations);
-                let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
+                let params = PatchParams {
+                    field_manager: Some(FIELD_MANAGER.to_owned()),
+                    ..PatchParams::default()
+                };
                 let answer = bounded(api.patch(name, &params, &Patch::Merge(patch))).await;
                 (answer, [Category::Conflict, Category::Missing].as_slice())
             }
@@ -77,8 +100,10 @@ fn new_object(
     labels: &BTreeMap<String, String>,
     annotations: &BTreeMap<String, String>,
 ) -> ConfigMap {
-    let binary_data: BTreeMap<_, _> =
-        binary_data.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
+    let binary_data: BTreeMap<_, _> = binary_data
+        .iter()
+        .map(|(key, value)| (key.clone(), ByteString(value.clone())))
+        .collect();
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.to_owned()),
@@ -115,7 +140,10 @@ mod tests {
     #[test]
     fn a_patch_names_only_what_changes() {
         let data = BTreeMap::from([("mapRoles".to_owned(), "[]\n".to_owned())]);
-        let annotations = BTreeMap::from([("a".to_owned(), Some("1".to_owned())), ("b".to_owned(), None)]);
+        let annotations = BTreeMap::from([
+            ("a".to_owned(), Some("1".to_owned())),
+            ("b".to_owned(), None),
+        ]);
         assert_eq!(
             merge_patch("7", &data, &annotations),
             json!({
@@ -141,12 +169,35 @@ mod tests {
 
     #[test]
     fn every_category_has_its_failure() {
-        let failure = |category| WriteFailure::from(Error { category, message: "m".to_owned() });
-        assert_eq!(failure(Category::Denied), WriteFailure::Denied("m".to_owned()));
-        assert_eq!(failure(Category::Forbidden), WriteFailure::Forbidden("m".to_owned()));
-        assert_eq!(failure(Category::Invalid), WriteFailure::Invalid("m".to_owned()));
-        assert_eq!(failure(Category::Missing), WriteFailure::Invalid("m".to_owned()));
-        assert_eq!(failure(Category::Throttled), WriteFailure::Unavailable("m".to_owned()));
-        assert_eq!(failure(Category::Transient), WriteFailure::Unavailable("m".to_owned()));
+        let failure = |category| {
+            WriteFailure::from(Error {
+                category,
+                message: "m".to_owned(),
+            })
+        };
+        assert_eq!(
+            failure(Category::Denied),
+            WriteFailure::Denied("m".to_owned())
+        );
+        assert_eq!(
+            failure(Category::Forbidden),
+            WriteFailure::Forbidden("m".to_owned())
+        );
+        assert_eq!(
+            failure(Category::Invalid),
+            WriteFailure::Invalid("m".to_owned())
+        );
+        assert_eq!(
+            failure(Category::Missing),
+            WriteFailure::Invalid("m".to_owned())
+        );
+        assert_eq!(
+            failure(Category::Throttled),
+            WriteFailure::Unavailable("m".to_owned())
+        );
+        assert_eq!(
+            failure(Category::Transient),
+            WriteFailure::Unavailable("m".to_owned())
+        );
     }
 }

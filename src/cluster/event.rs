@@ -27,7 +27,12 @@ static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
 impl Cluster {
     /// Publishes one event. `config_map_uid` is the uid of aws-auth where it is known.
-    pub async fn publish_event(&self, note: &EventNote, config_map_uid: Option<&str>, now: Timestamp) -> Result<(), Error> {
+    pub async fn publish_event(
+        &self,
+        note: &EventNote,
+        config_map_uid: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let regarding = match &note.regarding {
             Regarding::Mapping { name, uid } => ObjectReference {
                 api_version: Some("identity-mapper.dev/v1alpha1".to_owned()),
@@ -46,18 +51,31 @@ impl Cluster {
             },
         };
         let event = event(note, regarding, &self.instance, now);
-        let namespace = event.metadata.namespace.as_deref().unwrap_or(CLUSTER_SCOPED);
+        let namespace = event
+            .metadata
+            .namespace
+            .as_deref()
+            .unwrap_or(CLUSTER_SCOPED);
         let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
-        let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
+        let params = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
         bounded(api.create(&params, &event)).await.map(drop)
     }
 }
 
 fn event(note: &EventNote, regarding: ObjectReference, instance: &str, now: Timestamp) -> Event {
-    let namespace = regarding.namespace.clone().unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
+    let namespace = regarding
+        .namespace
+        .clone()
+        .unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
     Event {
         metadata: ObjectMeta {
-            name: Some(event_name(regarding.name.as_deref().unwrap_or_default(), now)),
+            name: Some(event_name(
+                regarding.name.as_deref().unwrap_or_default(),
+                now,
+            )),
             namespace: Some(namespace),
             ..ObjectMeta::default()
         },
@@ -84,7 +102,10 @@ fn event_name(object: &str, now: Timestamp) -> String {
     let nanoseconds = now.as_nanosecond();
     let sequence = SEQUENCE.fetch_add(1, Ordering::Relaxed) & 0xffff;
     let object: String = object.chars().take(200).collect();
-    format!("{}.{nanoseconds:x}{sequence:04x}", object.trim_end_matches(['.', '-']))
+    format!(
+        "{}.{nanoseconds:x}{sequence:04x}",
+        object.trim_end_matches(['.', '-'])
+    )
 }
 
 fn shortened(note: &str) -> String {
@@ -117,6 +138,10 @@ mod tests {
         let short = "ü".repeat(NOTE_LIMIT / 2);
         assert_eq!(shortened(&short), short);
         let long = shortened(&"ü".repeat(NOTE_LIMIT));
-        assert!(long.len() <= NOTE_LIMIT && long.ends_with("ü…"), "{}", long.len());
+        assert!(
+            long.len() <= NOTE_LIMIT && long.ends_with("ü…"),
+            "{}",
+            long.len()
+        );
     }
 }

@@ -23,7 +23,11 @@ pub enum HistoryError {
 impl Cluster {
     /// The history as it stands now; `None` where it does not exist.
     pub async fn read_history(&self) -> Result<Option<HistoryView>, Error> {
-        let found = bounded(self.config_maps().get_opt(&self.config_map().history().name)).await?;
+        let found = bounded(
+            self.config_maps()
+                .get_opt(&self.config_map().history().name),
+        )
+        .await?;
         Ok(found.as_ref().map(HistoryView::from_object))
     }
 
@@ -32,12 +36,26 @@ impl Cluster {
         let api = self.config_maps();
         let name = self.config_map().history().name;
         let (answer, stale) = if let Some(resource_version) = &write.resource_version {
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            let answer = bounded(api.patch(&name, &params, &Patch::Merge(merge_patch(resource_version, write)))).await;
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            let answer = bounded(api.patch(
+                &name,
+                &params,
+                &Patch::Merge(merge_patch(resource_version, write)),
+            ))
+            .await;
             (answer, [Category::Conflict, Category::Missing].as_slice())
         } else {
-            let params = PostParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PostParams::default() };
-            (bounded(api.create(&params, &new_object(name, write))).await, [Category::Conflict].as_slice())
+            let params = PostParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PostParams::default()
+            };
+            (
+                bounded(api.create(&params, &new_object(name, write))).await,
+                [Category::Conflict].as_slice(),
+            )
         };
         match answer {
             Ok(object) => Ok(HistoryView::from_object(&object)),
@@ -48,9 +66,16 @@ impl Cluster {
 }
 
 fn new_object(name: String, write: &HistoryWrite) -> ConfigMap {
-    let annotations: BTreeMap<_, _> =
-        write.annotations.iter().filter_map(|(key, value)| Some((key.clone(), value.clone()?))).collect();
-    let copies: BTreeMap<_, _> = write.add.iter().map(|(key, value)| (key.clone(), ByteString(value.clone()))).collect();
+    let annotations: BTreeMap<_, _> = write
+        .annotations
+        .iter()
+        .filter_map(|(key, value)| Some((key.clone(), value.clone()?)))
+        .collect();
+    let copies: BTreeMap<_, _> = write
+        .add
+        .iter()
+        .map(|(key, value)| (key.clone(), ByteString(value.clone())))
+        .collect();
     ConfigMap {
         metadata: ObjectMeta {
             name: Some(name),
@@ -67,7 +92,11 @@ fn merge_patch(resource_version: &str, write: &HistoryWrite) -> Value {
     if !write.annotations.is_empty() {
         metadata["annotations"] = json!(write.annotations);
     }
-    let mut copies: BTreeMap<&str, Value> = write.remove.iter().map(|key| (key.as_str(), Value::Null)).collect();
+    let mut copies: BTreeMap<&str, Value> = write
+        .remove
+        .iter()
+        .map(|key| (key.as_str(), Value::Null))
+        .collect();
     for (key, value) in &write.add {
         copies.insert(key, json!(ByteString(value.clone())));
     }
@@ -87,7 +116,10 @@ mod tests {
             resource_version: Some("9".to_owned()),
             add: BTreeMap::from([("2".to_owned(), b"new".to_vec())]),
             remove: vec!["1".to_owned()],
-            annotations: BTreeMap::from([("kept".to_owned(), Some("x".to_owned())), ("gone".to_owned(), None)]),
+            annotations: BTreeMap::from([
+                ("kept".to_owned(), Some("x".to_owned())),
+                ("gone".to_owned(), None),
+            ]),
         }
     }
 
@@ -104,7 +136,13 @@ mod tests {
 
     #[test]
     fn a_new_object_has_what_is_added() {
-        let object = new_object("history".to_owned(), &HistoryWrite { resource_version: None, ..write() });
+        let object = new_object(
+            "history".to_owned(),
+            &HistoryWrite {
+                resource_version: None,
+                ..write()
+            },
+        );
         assert_eq!(
             serde_json::to_value(&object).expect("a ConfigMap is JSON"),
             json!({

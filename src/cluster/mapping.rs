@@ -13,7 +13,7 @@ use crate::plan::Mapping;
 #[derive(Clone, Debug)]
 pub struct SeenMapping {
     /// As the planner takes it.
-    pub mapping: Mapping,
+    pub mapping: Box<Mapping>,
     /// Its uid.
     pub uid: String,
     /// Its finalizers, all of them.
@@ -36,26 +36,34 @@ impl SeenMapping {
     pub fn from_guard(guard: &DeserializeGuard<IdentityMapping>) -> Self {
         match &guard.0 {
             Ok(object) => Self::from_object(object),
-            Err(invalid) => Self::new(&invalid.metadata, Mapping::undecodable(&invalid.metadata, &invalid.error)),
+            Err(invalid) => Self::new(
+                &invalid.metadata,
+                Mapping::undecodable(&invalid.metadata, &invalid.error),
+            ),
         }
     }
 
     fn new(metadata: &ObjectMeta, mapping: Mapping) -> Self {
         Self {
-            mapping,
+            mapping: Box::new(mapping),
             uid: metadata.uid.clone().unwrap_or_default(),
             finalizers: metadata.finalizers.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             generation: metadata.generation,
             deleting: metadata.deletion_timestamp.is_some(),
-            confirm: metadata.annotations.as_ref().and_then(|all| all.get(CONFIRM_ANNOTATION).cloned()),
+            confirm: metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(CONFIRM_ANNOTATION).cloned()),
         }
     }
 
     /// Whether a plan could come out otherwise. A status is our own doing, and so is a finalizer that appears; one that
     /// disappears is not.
     pub(super) fn differs(before: Option<&Self>, after: Option<&Self>) -> bool {
-        let (Some(before), Some(after)) = (before, after) else { return before.is_some() != after.is_some() };
+        let (Some(before), Some(after)) = (before, after) else {
+            return before.is_some() != after.is_some();
+        };
         before.uid != after.uid
             || before.generation != after.generation
             || before.deleting != after.deleting
@@ -64,7 +72,9 @@ impl SeenMapping {
     }
 
     fn has_finalizer(&self) -> bool {
-        self.finalizers.iter().any(|finalizer| finalizer == FINALIZER)
+        self.finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
     }
 }
 
@@ -80,7 +90,7 @@ mod tests {
 
     use super::*;
 
-    fn seen(metadata: Value, spec: Value) -> SeenMapping {
+    fn seen(metadata: &Value, spec: &Value) -> SeenMapping {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping", "metadata": metadata, "spec": spec,
         });
@@ -97,24 +107,44 @@ mod tests {
         let with = |key: &str, value: Value| {
             let mut metadata = base.clone();
             metadata[key] = value;
-            seen(metadata, spec())
+            seen(&metadata, &spec())
         };
-        let before = seen(base.clone(), spec());
+        let before = seen(&base, &spec());
         let differs = |after: &SeenMapping| SeenMapping::differs(Some(&before), Some(after));
         assert!(!differs(&with("resourceVersion", json!("2"))), "a status");
-        assert!(!differs(&with("finalizers", json!([FINALIZER]))), "our finalizer");
+        assert!(
+            !differs(&with("finalizers", json!([FINALIZER]))),
+            "our finalizer"
+        );
         assert!(!differs(&with("labels", json!({ "a": "b" }))), "a label");
         assert!(differs(&with("generation", json!(2))), "a spec");
         assert!(differs(&with("uid", json!("v"))), "an object made anew");
-        assert!(differs(&with("deletionTimestamp", json!("2026-01-01T00:00:00Z"))), "a deletion");
-        assert!(differs(&with("annotations", json!({ CONFIRM_ANNOTATION: "mass-removal" }))), "a confirmation");
-        assert!(SeenMapping::differs(Some(&with("finalizers", json!([FINALIZER]))), Some(&before)), "a lost finalizer");
-        assert!(SeenMapping::differs(Some(&before), None) && SeenMapping::differs(None, Some(&before)));
+        assert!(
+            differs(&with("deletionTimestamp", json!("2026-01-01T00:00:00Z"))),
+            "a deletion"
+        );
+        assert!(
+            differs(&with(
+                "annotations",
+                json!({ CONFIRM_ANNOTATION: "mass-removal" })
+            )),
+            "a confirmation"
+        );
+        assert!(
+            SeenMapping::differs(Some(&with("finalizers", json!([FINALIZER]))), Some(&before)),
+            "a lost finalizer"
+        );
+        assert!(
+            SeenMapping::differs(Some(&before), None) && SeenMapping::differs(None, Some(&before))
+        );
     }
 
     #[test]
     fn an_undecodable_object_is_kept() {
-        let seen = seen(json!({ "name": "a", "uid": "u", "finalizers": [FINALIZER] }), json!({ "principal": 7 }));
+        let seen = seen(
+            &json!({ "name": "a", "uid": "u", "finalizers": [FINALIZER] }),
+            &json!({ "principal": 7 }),
+        );
         assert_eq!((seen.uid.as_str(), seen.finalizers.len()), ("u", 1));
     }
 }

@@ -46,8 +46,16 @@ impl Cluster {
     /// A cluster as `client` reaches it. `instance` is the reporter of events, at most 128 characters of which are sent.
     #[must_use]
     pub fn new(client: Client, config_map: ConfigMapName, instance: &str) -> Self {
-        let instance = if instance.is_empty() { FIELD_MANAGER } else { instance };
-        Self { client, config_map, instance: instance.chars().take(128).collect() }
+        let instance = if instance.is_empty() {
+            FIELD_MANAGER
+        } else {
+            instance
+        };
+        Self {
+            client,
+            config_map,
+            instance: instance.chars().take(128).collect(),
+        }
     }
 
     /// The `ConfigMap` that is kept.

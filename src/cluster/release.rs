@@ -16,7 +16,8 @@ use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
 use crate::error::{Category, Error};
 use crate::plan::{
-    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, MARK_ANNOTATION, RELEASED_ANNOTATION, WriteFailure,
+    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, MARK_ANNOTATION,
+    RELEASED_ANNOTATION, WriteFailure,
 };
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.
@@ -60,7 +61,9 @@ impl Cluster {
     /// Takes the mark off aws-auth. Whether there was one.
     pub async fn remove_mark(&self) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
-            let Some(view) = self.read_config_map().await? else { return Ok(false) };
+            let Some(view) = self.read_config_map().await? else {
+                return Ok(false);
+            };
             if !view.annotations.contains_key(MARK_ANNOTATION) {
                 return Ok(false);
             }
@@ -100,17 +103,34 @@ impl Cluster {
     async fn let_mapping_go(&self, mapping: Holding) -> Result<LetGo, Error> {
         let mut done = LetGo::default();
         if mapping.written {
-            let patch = json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } });
-            let params = PatchParams { field_manager: Some(FIELD_MANAGER.to_owned()), ..PatchParams::default() };
-            match bounded(self.any_mappings().patch_status(&mapping.name, &params, &Patch::Merge(patch))).await {
+            let patch =
+                json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } });
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            match bounded(self.any_mappings().patch_status(
+                &mapping.name,
+                &params,
+                &Patch::Merge(patch),
+            ))
+            .await
+            {
                 Ok(_) => done.statuses = 1,
                 // Made anew or gone meanwhile; the next look finds what is left.
                 Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
                 Err(error) => return Err(error),
             }
         }
-        if mapping.finalizers.iter().any(|finalizer| finalizer == FINALIZER) {
-            let change = FinalizerChange { name: mapping.name, uid: mapping.uid };
+        if mapping
+            .finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
+        {
+            let change = FinalizerChange {
+                name: mapping.name,
+                uid: mapping.uid,
+            };
             self.remove_finalizer(&change, &mapping.finalizers).await?;
             done.finalizers = 1;
         }
@@ -125,25 +145,39 @@ impl Cluster {
             Err(error) => return Err(error),
         };
         let holding = list.items.into_iter().map(|object| Holding {
-            written: object.data["status"]["written"].as_array().is_some_and(|written| !written.is_empty()),
+            written: object.data["status"]["written"]
+                .as_array()
+                .is_some_and(|written| !written.is_empty()),
             name: object.metadata.name.unwrap_or_default(),
             uid: object.metadata.uid.unwrap_or_default(),
             finalizers: object.metadata.finalizers.unwrap_or_default(),
         });
         Ok(holding
-            .filter(|mapping| mapping.written || mapping.finalizers.iter().any(|finalizer| finalizer == FINALIZER))
+            .filter(|mapping| {
+                mapping.written
+                    || mapping
+                        .finalizers
+                        .iter()
+                        .any(|finalizer| finalizer == FINALIZER)
+            })
             .collect())
     }
 
     /// Also those that can't be decoded: they have to be let go of too.
     fn any_mappings(&self) -> Api<DynamicObject> {
-        Api::all_with(self.client.clone(), &ApiResource::erase::<IdentityMapping>(&()))
+        Api::all_with(
+            self.client.clone(),
+            &ApiResource::erase::<IdentityMapping>(&()),
+        )
     }
 }
 
 fn beaten() -> Error {
     let message = format!("someone else wrote in between {ATTEMPTS} times; run it again");
-    Error { category: Category::Conflict, message }
+    Error {
+        category: Category::Conflict,
+        message,
+    }
 }
 
 fn refused(failure: WriteFailure) -> Error {

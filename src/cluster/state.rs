@@ -16,7 +16,10 @@ use super::mapping::SeenMapping;
 pub use super::versioned::Change;
 use super::versioned::{Collection, Versioned};
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::plan::{BindingSubjects, Bindings, ConfigMapName, ConfigMapView, Desired, HistoryState, HistoryView, Observed};
+use crate::plan::{
+    BindingSubjects, Bindings, ConfigMapName, ConfigMapView, Desired, HistoryState, HistoryView,
+    Mapping, Observed,
+};
 
 /// One event of one of the watches.
 #[derive(Clone, Debug)]
@@ -137,12 +140,18 @@ impl State {
                 self.history.apply(change, |_, _| true);
             }
             Watched::RoleBinding(change) => {
-                if self.role_bindings.apply(change, |before, after| before != after) {
+                if self
+                    .role_bindings
+                    .apply(change, |before, after| before != after)
+                {
                     self.derive_bindings();
                 }
             }
             Watched::ClusterRoleBinding(change) => {
-                if self.cluster_role_bindings.apply(change, |before, after| before != after) {
+                if self
+                    .cluster_role_bindings
+                    .apply(change, |before, after| before != after)
+                {
                     self.derive_bindings();
                 }
             }
@@ -154,8 +163,12 @@ impl State {
 
     fn apply_mapping(&mut self, change: Change<SeenMapping>) {
         let change = match change {
-            Change::Listed(name, seen) => Change::Listed(name.clone(), self.with_assumed(&name, seen)),
-            Change::Applied(name, seen) => Change::Applied(name.clone(), self.with_assumed(&name, seen)),
+            Change::Listed(name, seen) => {
+                Change::Listed(name.clone(), self.with_assumed(&name, seen))
+            }
+            Change::Applied(name, seen) => {
+                Change::Applied(name.clone(), self.with_assumed(&name, seen))
+            }
             other @ (Change::Restart | Change::Complete | Change::Deleted { .. }) => other,
         };
         let deleted = match &change {
@@ -173,7 +186,11 @@ impl State {
             self.let_go.remove(&uid);
         }
         if listed {
-            let present: BTreeSet<&str> = self.mappings.iter().map(|(_, seen)| seen.uid.as_str()).collect();
+            let present: BTreeSet<&str> = self
+                .mappings
+                .iter()
+                .map(|(_, seen)| seen.uid.as_str())
+                .collect();
             self.let_go.retain(|uid| present.contains(uid.as_str()));
         }
     }
@@ -188,8 +205,12 @@ impl State {
     }
 
     fn derive_bindings(&mut self) {
-        self.bindings =
-            self.role_bindings.iter().chain(self.cluster_role_bindings.iter()).map(|(_, subjects)| subjects).collect();
+        self.bindings = self
+            .role_bindings
+            .iter()
+            .chain(self.cluster_role_bindings.iter())
+            .map(|(_, subjects)| subjects)
+            .collect();
     }
 
     /// What has not been listed yet, in words for people; empty when a pass may begin.
@@ -200,8 +221,14 @@ impl State {
             ("the ConfigMap", self.config_map.is_complete()),
             ("the history ConfigMap", self.history.is_complete()),
             ("RoleBindings", self.role_bindings.is_complete()),
-            ("ClusterRoleBindings", self.cluster_role_bindings.is_complete()),
-            ("the CustomResourceDefinition", self.definition.is_complete()),
+            (
+                "ClusterRoleBindings",
+                self.cluster_role_bindings.is_complete(),
+            ),
+            (
+                "the CustomResourceDefinition",
+                self.definition.is_complete(),
+            ),
         ]
         .into_iter()
         .filter_map(|(what, complete)| (!complete).then_some(what))
@@ -211,7 +238,12 @@ impl State {
     /// Whether a pass is due: everything is known, and it is not as the last pass left it.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.missing().is_empty() && (self.mappings_changed || !self.settled.as_ref().is_some_and(|settled| self.stands_as(settled)))
+        self.missing().is_empty()
+            && (self.mappings_changed
+                || !self
+                    .settled
+                    .as_ref()
+                    .is_some_and(|settled| self.stands_as(settled)))
     }
 
     /// The planner's input, or `None` before everything is known. Changes are counted anew from here.
@@ -222,15 +254,28 @@ impl State {
         self.mappings_changed = false;
         self.settled = Some(self.standing());
         Some(Snapshot {
-            desired: Desired { mappings: self.mappings.iter().map(|(_, seen)| seen.mapping.clone()).collect() },
+            desired: Desired {
+                mappings: self
+                    .mappings
+                    .iter()
+                    .map(|(_, seen)| Mapping::clone(&seen.mapping))
+                    .collect(),
+            },
             observed: Observed {
                 now,
                 config_map: self.config_map().cloned(),
-                history: self.history().cloned().map_or(HistoryState::Missing, HistoryState::Present),
+                history: self
+                    .history()
+                    .cloned()
+                    .map_or(HistoryState::Missing, HistoryState::Present),
                 bindings: self.bindings.clone(),
                 crd_deleting: self.crd_deleting(),
             },
-            finalizers: self.mappings.iter().map(|(name, seen)| (name.clone(), seen.finalizers.clone())).collect(),
+            finalizers: self
+                .mappings
+                .iter()
+                .map(|(name, seen)| (name.clone(), seen.finalizers.clone()))
+                .collect(),
         })
     }
 
@@ -238,13 +283,17 @@ impl State {
     pub fn settle(&mut self, seen: &Observed, left: &Observed) {
         match (&left.config_map, &seen.config_map) {
             (Some(view), _) => self.config_map.absorb(&self.name.to_string(), view),
-            (None, Some(view)) => self.config_map.absorb_missing(&self.name.to_string(), &view.resource_version),
+            (None, Some(view)) => self
+                .config_map
+                .absorb_missing(&self.name.to_string(), &view.resource_version),
             (None, None) => {}
         }
         let history = self.name.history().to_string();
         match (left.history.view(), seen.history.view()) {
             (Some(view), _) => self.history.absorb(&history, view),
-            (None, Some(view)) => self.history.absorb_missing(&history, &view.resource_version),
+            (None, Some(view)) => self
+                .history
+                .absorb_missing(&history, &view.resource_version),
             (None, None) => {}
         }
         if let Some(settled) = &mut self.settled {
@@ -261,7 +310,8 @@ impl State {
 
     /// Counts a status as written that is about to be.
     pub fn assume_status(&mut self, name: &str, uid: &str, status: &IdentityMappingStatus) {
-        self.assumed.insert(name.to_owned(), (uid.to_owned(), status.clone()));
+        self.assumed
+            .insert(name.to_owned(), (uid.to_owned(), status.clone()));
         if let Some(seen) = self.mappings.get_mut(name).filter(|seen| seen.uid == uid) {
             seen.mapping.status = status.clone();
         }
@@ -294,7 +344,9 @@ impl State {
     }
 
     fn crd_deleting(&self) -> bool {
-        self.definition.iter().any(|(_, definition)| definition.deleting)
+        self.definition
+            .iter()
+            .any(|(_, definition)| definition.deleting)
     }
 
     fn standing(&self) -> Settled {
@@ -307,8 +359,14 @@ impl State {
     }
 
     fn stands_as(&self, settled: &Settled) -> bool {
-        let config_map = self.config_map().map(|view| (view.uid.as_str(), view.resource_version.as_str()));
-        config_map == settled.config_map.as_ref().map(|(uid, version)| (uid.as_str(), version.as_str()))
+        let config_map = self
+            .config_map()
+            .map(|view| (view.uid.as_str(), view.resource_version.as_str()));
+        config_map
+            == settled
+                .config_map
+                .as_ref()
+                .map(|(uid, version)| (uid.as_str(), version.as_str()))
             && self.history().map(|view| &view.annotations) == settled.history.as_ref()
             && self.bindings == settled.bindings
             && self.crd_deleting() == settled.crd_deleting

@@ -8,7 +8,7 @@ use crate::api::v1alpha1::FINALIZER;
 const AWS_AUTH: &str = "kube-system/aws-auth";
 const HISTORY: &str = "kube-system/identity-mapper-history";
 
-fn mapping(version: &str, metadata: Value) -> SeenMapping {
+fn mapping(version: &str, metadata: &Value) -> SeenMapping {
     let mut object = json!({
         "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
         "metadata": { "name": "a", "uid": "u", "generation": 1, "resourceVersion": version },
@@ -21,7 +21,11 @@ fn mapping(version: &str, metadata: Value) -> SeenMapping {
 }
 
 fn config_map(version: &str) -> ConfigMapView {
-    ConfigMapView { uid: "c".to_owned(), resource_version: version.to_owned(), ..ConfigMapView::default() }
+    ConfigMapView {
+        uid: "c".to_owned(),
+        resource_version: version.to_owned(),
+        ..ConfigMapView::default()
+    }
 }
 
 fn history(version: &str, annotation: &str) -> HistoryView {
@@ -33,7 +37,10 @@ fn history(version: &str, annotation: &str) -> HistoryView {
 }
 
 fn subjects(group: &str) -> BindingSubjects {
-    BindingSubjects { groups: BTreeSet::from([group.to_owned()]), ..BindingSubjects::default() }
+    BindingSubjects {
+        groups: BTreeSet::from([group.to_owned()]),
+        ..BindingSubjects::default()
+    }
 }
 
 fn applied<T>(key: &str, value: T) -> Change<T> {
@@ -41,35 +48,70 @@ fn applied<T>(key: &str, value: T) -> Change<T> {
 }
 
 fn deleted<T>(key: &str, version: &str) -> Change<T> {
-    Change::Deleted { key: key.to_owned(), resource_version: version.to_owned() }
+    Change::Deleted {
+        key: key.to_owned(),
+        resource_version: version.to_owned(),
+    }
 }
 
 fn list<T>(items: Vec<(&str, T)>) -> Vec<Change<T>> {
-    let items = items.into_iter().map(|(key, value)| Change::Listed(key.to_owned(), value));
-    std::iter::once(Change::Restart).chain(items).chain([Change::Complete]).collect()
+    let items = items
+        .into_iter()
+        .map(|(key, value)| Change::Listed(key.to_owned(), value));
+    std::iter::once(Change::Restart)
+        .chain(items)
+        .chain([Change::Complete])
+        .collect()
 }
 
 fn events() -> Vec<Watched> {
     let mut events = Vec::new();
-    events.extend(list(vec![("a", mapping("1", json!({})))]).into_iter().map(Watched::Mapping));
-    events.extend(list(vec![(AWS_AUTH, config_map("10"))]).into_iter().map(Watched::ConfigMap));
-    events.extend(list(vec![(HISTORY, history("20", "x"))]).into_iter().map(Watched::History));
-    events.extend(list(vec![("ns/b", subjects("g"))]).into_iter().map(Watched::RoleBinding));
+    events.extend(
+        list(vec![("a", mapping("1", &json!({})))])
+            .into_iter()
+            .map(Watched::Mapping),
+    );
+    events.extend(
+        list(vec![(AWS_AUTH, config_map("10"))])
+            .into_iter()
+            .map(Watched::ConfigMap),
+    );
+    events.extend(
+        list(vec![(HISTORY, history("20", "x"))])
+            .into_iter()
+            .map(Watched::History),
+    );
+    events.extend(
+        list(vec![("ns/b", subjects("g"))])
+            .into_iter()
+            .map(Watched::RoleBinding),
+    );
     events.extend(list(vec![]).into_iter().map(Watched::ClusterRoleBinding));
-    events.extend(list(vec![("crd", Definition { deleting: false })]).into_iter().map(Watched::Definition));
+    events.extend(
+        list(vec![("crd", Definition { deleting: false })])
+            .into_iter()
+            .map(Watched::Definition),
+    );
     events
 }
 
 fn name() -> ConfigMapName {
-    ConfigMapName { namespace: "kube-system".to_owned(), name: "aws-auth".to_owned() }
+    ConfigMapName {
+        namespace: "kube-system".to_owned(),
+        name: "aws-auth".to_owned(),
+    }
 }
 
 /// Everything listed, and one pass over.
 fn settled() -> State {
     let mut state = State::new(name());
-    events().into_iter().for_each(|event| state.apply(event));
+    for event in events() {
+        state.apply(event);
+    }
     assert!(state.changed(), "the first pass is due");
-    let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("everything is listed");
+    let snapshot = state
+        .snapshot(Timestamp::UNIX_EPOCH)
+        .expect("everything is listed");
     state.settle(&snapshot.observed, &snapshot.observed);
     assert!(!state.changed(), "a pass leaves nothing to do");
     state
@@ -77,7 +119,9 @@ fn settled() -> State {
 
 fn changed_by(events: impl IntoIterator<Item = Watched>) -> bool {
     let mut state = settled();
-    events.into_iter().for_each(|event| state.apply(event));
+    for event in events {
+        state.apply(event);
+    }
     state.changed()
 }
 
@@ -102,28 +146,91 @@ fn an_unlisted_config_map_is_missing_only_once_the_list_said_so() {
             state.apply(event);
         }
     }
-    assert_eq!(state.snapshot(Timestamp::UNIX_EPOCH).expect("complete").observed.config_map, None);
+    assert_eq!(
+        state
+            .snapshot(Timestamp::UNIX_EPOCH)
+            .expect("complete")
+            .observed
+            .config_map,
+        None
+    );
 }
 
 #[test]
 fn changes_are_told_from_echoes() {
     let cases: [(&str, Vec<Watched>, bool); 12] = [
-        ("a status", vec![Watched::Mapping(applied("a", mapping("2", json!({}))))], false),
-        ("our finalizer", vec![Watched::Mapping(applied("a", mapping("2", json!({ "finalizers": [FINALIZER] }))))], false),
-        ("a spec", vec![Watched::Mapping(applied("a", mapping("2", json!({ "generation": 2 }))))], true),
-        ("a new mapping", vec![Watched::Mapping(applied("b", mapping("2", json!({ "name": "b", "uid": "v" }))))], true),
-        ("a deleted mapping", vec![Watched::Mapping(deleted("a", "2"))], true),
-        ("aws-auth", vec![Watched::ConfigMap(applied(AWS_AUTH, config_map("11")))], true),
-        ("an older aws-auth", vec![Watched::ConfigMap(applied(AWS_AUTH, config_map("9")))], false),
-        ("a deleted aws-auth", vec![Watched::ConfigMap(deleted(AWS_AUTH, "11"))], true),
-        ("copies in the history", vec![Watched::History(applied(HISTORY, history("21", "x")))], false),
-        ("annotations of the history", vec![Watched::History(applied(HISTORY, history("21", "y")))], true),
         (
-            "a binding of known groups",
-            vec![Watched::ClusterRoleBinding(applied("c", subjects("g"))), Watched::RoleBinding(deleted("ns/b", ""))],
+            "a status",
+            vec![Watched::Mapping(applied("a", mapping("2", &json!({}))))],
             false,
         ),
-        ("a binding of a new group", vec![Watched::RoleBinding(applied("ns/c", subjects("h")))], true),
+        (
+            "our finalizer",
+            vec![Watched::Mapping(applied(
+                "a",
+                mapping("2", &json!({ "finalizers": [FINALIZER] })),
+            ))],
+            false,
+        ),
+        (
+            "a spec",
+            vec![Watched::Mapping(applied(
+                "a",
+                mapping("2", &json!({ "generation": 2 })),
+            ))],
+            true,
+        ),
+        (
+            "a new mapping",
+            vec![Watched::Mapping(applied(
+                "b",
+                mapping("2", &json!({ "name": "b", "uid": "v" })),
+            ))],
+            true,
+        ),
+        (
+            "a deleted mapping",
+            vec![Watched::Mapping(deleted("a", "2"))],
+            true,
+        ),
+        (
+            "aws-auth",
+            vec![Watched::ConfigMap(applied(AWS_AUTH, config_map("11")))],
+            true,
+        ),
+        (
+            "an older aws-auth",
+            vec![Watched::ConfigMap(applied(AWS_AUTH, config_map("9")))],
+            false,
+        ),
+        (
+            "a deleted aws-auth",
+            vec![Watched::ConfigMap(deleted(AWS_AUTH, "11"))],
+            true,
+        ),
+        (
+            "copies in the history",
+            vec![Watched::History(applied(HISTORY, history("21", "x")))],
+            false,
+        ),
+        (
+            "annotations of the history",
+            vec![Watched::History(applied(HISTORY, history("21", "y")))],
+            true,
+        ),
+        (
+            "a binding of known groups",
+            vec![
+                Watched::ClusterRoleBinding(applied("c", subjects("g"))),
+                Watched::RoleBinding(deleted("ns/b", "")),
+            ],
+            false,
+        ),
+        (
+            "a binding of a new group",
+            vec![Watched::RoleBinding(applied("ns/c", subjects("h")))],
+            true,
+        ),
     ];
     for (what, events, expected) in cases {
         assert_eq!(changed_by(events), expected, "{what}");
@@ -137,7 +244,10 @@ fn a_list_that_is_read_again_and_says_the_same_is_no_change() {
 
 #[test]
 fn a_deletion_of_the_definition_is_a_change() {
-    assert!(changed_by([Watched::Definition(applied("crd", Definition { deleting: true }))]));
+    assert!(changed_by([Watched::Definition(applied(
+        "crd",
+        Definition { deleting: true }
+    ))]));
 }
 
 /// A pass that read version 12 and wrote 13, while the watch told of `meanwhile`.
@@ -148,7 +258,10 @@ fn after_own_write(meanwhile: &[&str]) -> State {
     for version in meanwhile {
         state.apply(Watched::ConfigMap(applied(AWS_AUTH, config_map(version))));
     }
-    let left = Observed { config_map: Some(config_map("13")), ..snapshot.observed.clone() };
+    let left = Observed {
+        config_map: Some(config_map("13")),
+        ..snapshot.observed.clone()
+    };
     state.settle(&snapshot.observed, &left);
     state
 }
@@ -178,7 +291,10 @@ fn a_write_after_ours_is_a_change_whenever_its_event_comes() {
 fn what_a_pass_found_missing_is_no_change() {
     let mut state = settled();
     let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("complete");
-    let left = Observed { config_map: None, ..snapshot.observed.clone() };
+    let left = Observed {
+        config_map: None,
+        ..snapshot.observed.clone()
+    };
     state.settle(&snapshot.observed, &left);
     assert!(!state.changed() && state.config_map().is_none());
 }
@@ -186,21 +302,45 @@ fn what_a_pass_found_missing_is_no_change() {
 #[test]
 fn a_status_that_waits_counts_as_written() {
     let mut state = settled();
-    let status = IdentityMappingStatus { username: Some("me".to_owned()), ..IdentityMappingStatus::default() };
+    let status = IdentityMappingStatus {
+        username: Some("me".to_owned()),
+        ..IdentityMappingStatus::default()
+    };
     state.assume_status("a", "u", &status);
     let username = |state: &mut State| {
         let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("complete");
         snapshot.desired.mappings[0].status.username.clone()
     };
     assert_eq!(username(&mut state), status.username);
-    state.apply(Watched::Mapping(applied("a", mapping("2", json!({ "generation": 2 })))));
-    assert_eq!(username(&mut state), status.username, "also after an edit that does not show it yet");
+    state.apply(Watched::Mapping(applied(
+        "a",
+        mapping("2", &json!({ "generation": 2 })),
+    )));
+    assert_eq!(
+        username(&mut state),
+        status.username,
+        "also after an edit that does not show it yet"
+    );
     state.release_status("a");
-    state.apply(Watched::Mapping(applied("a", mapping("3", json!({ "generation": 3 })))));
-    assert_eq!(username(&mut state), None, "what the API server shows counts again");
+    state.apply(Watched::Mapping(applied(
+        "a",
+        mapping("3", &json!({ "generation": 3 })),
+    )));
+    assert_eq!(
+        username(&mut state),
+        None,
+        "what the API server shows counts again"
+    );
     state.assume_status("a", "u", &status);
-    state.apply(Watched::Mapping(applied("a", mapping("4", json!({ "uid": "v" })))));
-    assert_eq!(username(&mut state), None, "another object under the name has a status of its own");
+    state.apply(Watched::Mapping(applied(
+        "a",
+        mapping("4", &json!({ "uid": "v" })),
+    )));
+    assert_eq!(
+        username(&mut state),
+        None,
+        "another object under the name has a status of its own"
+    );
 }
 
 #[test]

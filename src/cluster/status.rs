@@ -34,18 +34,31 @@ struct BodyMetadata<'a> {
 
 impl Cluster {
     /// Writes a status, and returns the mapping as it then stands; `None` where that very object is no more.
-    pub async fn write_status(&self, write: &StatusWrite) -> Result<Option<IdentityMapping>, Error> {
+    pub async fn write_status(
+        &self,
+        write: &StatusWrite,
+    ) -> Result<Option<IdentityMapping>, Error> {
         let body = Body {
             api_version: "identity-mapper.dev/v1alpha1",
             kind: "IdentityMapping",
-            metadata: BodyMetadata { name: &write.name, uid: &write.uid },
+            metadata: BodyMetadata {
+                name: &write.name,
+                uid: &write.uid,
+            },
             status: &write.status,
         };
         let params = PatchParams::apply(STATUS_MANAGER).force();
-        match bounded(self.mappings().patch_status(&write.name, &params, &Patch::Apply(&body))).await {
+        match bounded(
+            self.mappings()
+                .patch_status(&write.name, &params, &Patch::Apply(&body)),
+        )
+        .await
+        {
             Ok(object) => Ok(Some(object)),
             // With force there is no conflict of fields: a 409 means another uid.
-            Err(error) if matches!(error.category, Category::Missing | Category::Conflict) => Ok(None),
+            Err(error) if matches!(error.category, Category::Missing | Category::Conflict) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }

@@ -57,13 +57,21 @@ pub(super) struct Collection<T> {
 
 impl<T> Default for Collection<T> {
     fn default() -> Self {
-        Self { current: BTreeMap::new(), incoming: None, complete: false }
+        Self {
+            current: BTreeMap::new(),
+            incoming: None,
+            complete: false,
+        }
     }
 }
 
 impl<T: Versioned> Collection<T> {
     /// Takes in a change, and says whether something `differs` by it, given an object before and after.
-    pub(super) fn apply(&mut self, change: Change<T>, differs: impl Fn(Option<&T>, Option<&T>) -> bool) -> bool
+    pub(super) fn apply(
+        &mut self,
+        change: Change<T>,
+        differs: impl Fn(Option<&T>, Option<&T>) -> bool,
+    ) -> bool
     where
         T: Clone,
     {
@@ -74,8 +82,9 @@ impl<T: Versioned> Collection<T> {
             }
             Change::Listed(key, value) => {
                 let incoming = self.incoming.get_or_insert_default();
-                let ours_is_newer =
-                    incoming.get(&key).is_some_and(|ours| is_older(value.resource_version(), ours.resource_version()));
+                let ours_is_newer = incoming.get(&key).is_some_and(|ours| {
+                    is_older(value.resource_version(), ours.resource_version())
+                });
                 if !ours_is_newer {
                     incoming.insert(key, value);
                 }
@@ -85,23 +94,39 @@ impl<T: Versioned> Collection<T> {
                 let listed = self.incoming.take().unwrap_or_default();
                 let before = std::mem::replace(&mut self.current, listed);
                 self.complete = true;
-                before.iter().any(|(key, old)| differs(Some(old), self.current.get(key)))
-                    || self.current.iter().any(|(key, new)| !before.contains_key(key) && differs(None, Some(new)))
+                before
+                    .iter()
+                    .any(|(key, old)| differs(Some(old), self.current.get(key)))
+                    || self
+                        .current
+                        .iter()
+                        .any(|(key, new)| !before.contains_key(key) && differs(None, Some(new)))
             }
             Change::Applied(key, value) => {
                 let before = self.current.get(&key);
-                if before.is_some_and(|known| is_older(value.resource_version(), known.resource_version())) {
+                if before.is_some_and(|known| {
+                    is_older(value.resource_version(), known.resource_version())
+                }) {
                     return false;
                 }
                 let differs = differs(before, Some(&value));
                 self.current.insert(key, value);
                 differs
             }
-            Change::Deleted { key, resource_version } => {
-                if self.current.get(&key).is_some_and(|known| is_older(&resource_version, known.resource_version())) {
+            Change::Deleted {
+                key,
+                resource_version,
+            } => {
+                if self
+                    .current
+                    .get(&key)
+                    .is_some_and(|known| is_older(&resource_version, known.resource_version()))
+                {
                     return false;
                 }
-                self.current.remove(&key).is_some_and(|before| differs(Some(&before), None))
+                self.current
+                    .remove(&key)
+                    .is_some_and(|before| differs(Some(&before), None))
             }
         }
     }
@@ -111,9 +136,13 @@ impl<T: Versioned> Collection<T> {
     where
         T: Clone,
     {
-        for objects in [Some(&mut self.current), self.incoming.as_mut()].into_iter().flatten() {
-            let newer_known =
-                objects.get(key).is_some_and(|known| is_older(value.resource_version(), known.resource_version()));
+        for objects in [Some(&mut self.current), self.incoming.as_mut()]
+            .into_iter()
+            .flatten()
+        {
+            let newer_known = objects
+                .get(key)
+                .is_some_and(|known| is_older(value.resource_version(), known.resource_version()));
             if !newer_known {
                 objects.insert(key.to_owned(), value.clone());
             }
@@ -122,7 +151,11 @@ impl<T: Versioned> Collection<T> {
 
     /// Drops an object that a read of ours did not find, unless another version than `seen` is known by now.
     pub(super) fn absorb_missing(&mut self, key: &str, seen: &str) {
-        if self.current.get(key).is_some_and(|known| known.resource_version() == seen) {
+        if self
+            .current
+            .get(key)
+            .is_some_and(|known| known.resource_version() == seen)
+        {
             self.current.remove(key);
         }
     }
@@ -176,7 +209,10 @@ mod tests {
     }
 
     fn deleted(key: &str, version: &str) -> Change<String> {
-        Change::Deleted { key: key.to_owned(), resource_version: version.to_owned() }
+        Change::Deleted {
+            key: key.to_owned(),
+            resource_version: version.to_owned(),
+        }
     }
 
     #[test]
@@ -200,15 +236,27 @@ mod tests {
 
     #[test]
     fn a_second_list_replaces_at_once_and_says_whether_it_differs() {
-        let mut collection = with([Change::Restart, listed("a", "1"), listed("b", "2"), Change::Complete]);
+        let mut collection = with([
+            Change::Restart,
+            listed("a", "1"),
+            listed("b", "2"),
+            Change::Complete,
+        ]);
         collection.apply(Change::Restart, any);
         collection.apply(listed("a", "1"), any);
-        assert_eq!(collection.get("b"), Some(&"2".to_owned()), "kept while the list is read");
+        assert_eq!(
+            collection.get("b"),
+            Some(&"2".to_owned()),
+            "kept while the list is read"
+        );
         assert!(collection.apply(Change::Complete, any));
         assert_eq!(collection.get("b"), None);
         collection.apply(Change::Restart, any);
         collection.apply(listed("a", "1"), any);
-        assert!(!collection.apply(Change::Complete, any), "the same list is no difference");
+        assert!(
+            !collection.apply(Change::Complete, any),
+            "the same list is no difference"
+        );
     }
 
     #[test]
@@ -224,7 +272,12 @@ mod tests {
 
     #[test]
     fn a_write_during_a_list_outlives_it() {
-        let mut collection = with([Change::Restart, listed("a", "5"), Change::Complete, Change::Restart]);
+        let mut collection = with([
+            Change::Restart,
+            listed("a", "5"),
+            Change::Complete,
+            Change::Restart,
+        ]);
         collection.absorb("a", &"8".to_owned());
         collection.apply(listed("a", "5"), any);
         collection.apply(Change::Complete, any);

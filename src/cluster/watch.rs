@@ -43,34 +43,55 @@ pub type Watches = SelectAll<BoxStream<'static, Watched>>;
 
 impl Cluster {
     /// Begins to watch everything that a plan looks at.
-    #[must_use]
     pub fn watch(&self) -> Watches {
         let client = || self.client.clone();
         let name = &self.config_map().name;
         let history = self.config_map().history().name;
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         select_all([
-            events(Api::<ConfigMap>::namespaced(client(), &self.config_map().namespace), named(name).timeout(CONFIG_MAP_TIMEOUT_SECONDS), "the ConfigMap")
-                .map(|event| Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object))))
-                .boxed(),
-            events(Api::<DeserializeGuard<IdentityMapping>>::all(client()), Config::default(), "IdentityMappings")
-                .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))))
-                .boxed(),
+            events(
+                Api::<ConfigMap>::namespaced(client(), &self.config_map().namespace),
+                named(name).timeout(CONFIG_MAP_TIMEOUT_SECONDS),
+                "the ConfigMap",
+            )
+            .map(|event| {
+                Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object)))
+            })
+            .boxed(),
+            events(
+                Api::<DeserializeGuard<IdentityMapping>>::all(client()),
+                Config::default(),
+                "IdentityMappings",
+            )
+            .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))))
+            .boxed(),
             events(self.config_maps(), named(&history), "the history ConfigMap")
-                .map(|event| Watched::History(change(event, |object| HistoryView::from_object(&object))))
-                .boxed(),
-            events(Api::<RoleBinding>::all(client()), Config::default(), "RoleBindings")
                 .map(|event| {
-                    Watched::RoleBinding(change(event, |binding| BindingSubjects::of_role_binding(&binding)))
+                    Watched::History(change(event, |object| HistoryView::from_object(&object)))
                 })
                 .boxed(),
-            events(Api::<ClusterRoleBinding>::all(client()), Config::default(), "ClusterRoleBindings")
-                .map(|event| {
-                    Watched::ClusterRoleBinding(change(event, |binding| {
-                        BindingSubjects::of_cluster_role_binding(&binding)
-                    }))
-                })
-                .boxed(),
+            events(
+                Api::<RoleBinding>::all(client()),
+                Config::default(),
+                "RoleBindings",
+            )
+            .map(|event| {
+                Watched::RoleBinding(change(event, |binding| {
+                    BindingSubjects::of_role_binding(&binding)
+                }))
+            })
+            .boxed(),
+            events(
+                Api::<ClusterRoleBinding>::all(client()),
+                Config::default(),
+                "ClusterRoleBindings",
+            )
+            .map(|event| {
+                Watched::ClusterRoleBinding(change(event, |binding| {
+                    BindingSubjects::of_cluster_role_binding(&binding)
+                }))
+            })
+            .boxed(),
             events(
                 Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client()),
                 named(DEFINITION),
@@ -89,7 +110,13 @@ impl Cluster {
 /// The events of one watch; failures are logged, once for each time that it stops working.
 fn events<K>(api: Api<K>, config: Config, what: &'static str) -> BoxStream<'static, Event<K>>
 where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + Sync
+        + 'static,
 {
     let mut failing = false;
     watcher(api, config)
@@ -151,9 +178,10 @@ fn cause(error: watcher::Error) -> Error {
         | watcher::Error::WatchStartFailed(error)
         | watcher::Error::WatchFailed(error) => error.into(),
         watcher::Error::WatchError(status) => Error::from(&*status),
-        watcher::Error::NoResourceVersion => {
-            Error { category: Category::Transient, message: "the list has no resourceVersion".to_owned() }
-        }
+        watcher::Error::NoResourceVersion => Error {
+            category: Category::Transient,
+            message: "the list has no resourceVersion".to_owned(),
+        },
     }
 }
 
@@ -167,9 +195,10 @@ fn change<K: ResourceExt, T>(event: Event<K>, reduce: impl Fn(K) -> T) -> Change
         Event::InitApply(object) => Change::Listed(key(&object), reduce(object)),
         Event::InitDone => Change::Complete,
         Event::Apply(object) => Change::Applied(key(&object), reduce(object)),
-        Event::Delete(object) => {
-            Change::Deleted { key: key(&object), resource_version: object.resource_version().unwrap_or_default() }
-        }
+        Event::Delete(object) => Change::Deleted {
+            key: key(&object),
+            resource_version: object.resource_version().unwrap_or_default(),
+        },
     }
 }
 
@@ -179,8 +208,14 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_begin_anew() {
-        let mut pauses = Pauses { next: SHORTEST_PAUSE };
-        let milliseconds: Vec<u128> = pauses.by_ref().take(7).map(|pause| pause.as_millis()).collect();
+        let mut pauses = Pauses {
+            next: SHORTEST_PAUSE,
+        };
+        let milliseconds: Vec<u128> = pauses
+            .by_ref()
+            .take(7)
+            .map(|pause| pause.as_millis())
+            .collect();
         assert_eq!(milliseconds, [200, 400, 800, 1600, 3200, 5000, 5000]);
         pauses.reset();
         assert_eq!(pauses.next(), Some(SHORTEST_PAUSE));
@@ -192,7 +227,10 @@ mod tests {
         object.metadata.name = Some("aws-auth".to_owned());
         object.metadata.namespace = Some("kube-system".to_owned());
         object.metadata.resource_version = Some("7".to_owned());
-        let deleted = Change::<()>::Deleted { key: "kube-system/aws-auth".to_owned(), resource_version: "7".to_owned() };
+        let deleted = Change::<()>::Deleted {
+            key: "kube-system/aws-auth".to_owned(),
+            resource_version: "7".to_owned(),
+        };
         assert_eq!(change(Event::Delete(object), |_| ()), deleted);
     }
 }

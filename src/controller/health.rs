@@ -20,7 +20,7 @@ use tracing::warn;
 use super::metrics;
 
 /// The loop turns at least every ten seconds; a pass that waits for a slow API server doesn't stop it.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
 /// What the loop says of itself.
 #[derive(Debug)]
@@ -35,7 +35,11 @@ pub struct Health {
 impl Default for Health {
     fn default() -> Self {
         let waits_for = watch::Sender::new("the first pass".to_owned());
-        Self { started: Instant::now(), last_turn: AtomicU64::new(0), waits_for }
+        Self {
+            started: Instant::now(),
+            last_turn: AtomicU64::new(0),
+            waits_for,
+        }
     }
 }
 
@@ -69,7 +73,13 @@ impl Health {
         if last.elapsed() < LONGEST_SILENCE {
             (StatusCode::OK, "ok\n".to_owned())
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the loop has not turned for {} s\n", last.elapsed().as_secs()))
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!(
+                    "the loop has not turned for {} s\n",
+                    last.elapsed().as_secs()
+                ),
+            )
         }
     }
 
@@ -78,7 +88,10 @@ impl Health {
         if waits_for.is_empty() {
             (StatusCode::OK, "ok\n".to_owned())
         } else {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("waiting for {}\n", *waits_for))
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("waiting for {}\n", *waits_for),
+            )
         }
     }
 }
@@ -91,8 +104,14 @@ fn health_routes(health: Arc<Health>) -> Router {
 }
 
 fn metrics_routes(registry: Arc<Registry>) -> Router {
-    let content_type = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
-    Router::new().route("/metrics", get(async move || (content_type, metrics::text(&registry))))
+    let content_type = [(
+        header::CONTENT_TYPE,
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+    )];
+    Router::new().route(
+        "/metrics",
+        get(async move || (content_type, metrics::text(&registry))),
+    )
 }
 
 /// Serves both until `shutdown`; one listener where the addresses are the same. An error where one can't be bound.
@@ -110,7 +129,9 @@ pub async fn serve(
         vec![(health_address, health), (metrics_address, metrics)]
     };
     for (address, routes) in servers {
-        let listener = TcpListener::bind(address).await.map_err(|source| BindError { address, source })?;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| BindError { address, source })?;
         let shutdown = shutdown.clone();
         tokio::spawn(async move {
             tokio::select! {
@@ -125,7 +146,9 @@ pub async fn serve(
 
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("can't listen on {address}: {source}; choose another with --health-address or --metrics-address")]
+#[error(
+    "can't listen on {address}: {source}; choose another with --health-address or --metrics-address"
+)]
 pub struct BindError {
     address: SocketAddr,
     source: std::io::Error,
@@ -138,9 +161,18 @@ mod tests {
     #[test]
     fn ready_once_nothing_is_waited_for() {
         let health = Health::default();
-        assert_eq!(health.ready(), (StatusCode::SERVICE_UNAVAILABLE, "waiting for the first pass\n".to_owned()));
+        assert_eq!(
+            health.ready(),
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "waiting for the first pass\n".to_owned()
+            )
+        );
         health.waits_for(&["IdentityMappings", "RoleBindings"]);
-        assert_eq!(health.ready().1, "waiting for IdentityMappings, RoleBindings\n");
+        assert_eq!(
+            health.ready().1,
+            "waiting for IdentityMappings, RoleBindings\n"
+        );
         assert!(!health.is_ready());
         health.waits_for(&[]);
         assert_eq!(health.ready(), (StatusCode::OK, "ok\n".to_owned()));
@@ -151,7 +183,13 @@ mod tests {
         let health = Health::default();
         health.turn();
         assert_eq!(health.live().0, StatusCode::OK);
-        let stuck = Health { started: Instant::now() - 2 * LONGEST_SILENCE, ..Health::default() };
+        let long_ago = Instant::now()
+            .checked_sub(2 * LONGEST_SILENCE)
+            .expect("the machine runs for minutes");
+        let stuck = Health {
+            started: long_ago,
+            ..Health::default()
+        };
         assert_eq!(stuck.live().0, StatusCode::SERVICE_UNAVAILABLE);
         stuck.turn();
         assert_eq!(stuck.live().0, StatusCode::OK);

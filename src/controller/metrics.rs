@@ -77,15 +77,31 @@ impl Metrics {
         };
         // The library adds `_total` to counters and the full stop to every help.
         registry.register("passes", "Passes over all mappings", metrics.passes.clone());
-        registry.register("pass_duration_seconds", "How long a pass took", metrics.pass_duration.clone());
-        registry.register("writes", "Writes of aws-auth by what came of them", metrics.writes.clone());
+        registry.register(
+            "pass_duration_seconds",
+            "How long a pass took",
+            metrics.pass_duration.clone(),
+        );
+        registry.register(
+            "writes",
+            "Writes of aws-auth by what came of them",
+            metrics.writes.clone(),
+        );
         registry.register(
             "change_to_written_seconds",
             "From the watch event of a change to the answer to the write of aws-auth that follows from it",
             metrics.change_to_written.clone(),
         );
-        registry.register("drift_repaired", "Changes of owned entries that were put right, by kind", metrics.drift.clone());
-        registry.register("mappings", "Mappings by condition", metrics.mappings.family.clone());
+        registry.register(
+            "drift_repaired",
+            "Changes of owned entries that were put right, by kind",
+            metrics.drift.clone(),
+        );
+        registry.register(
+            "mappings",
+            "Mappings by condition",
+            metrics.mappings.family.clone(),
+        );
         registry.register(
             "aws_auth_parses",
             "1 for each key that the authenticator can parse, 0 for one that it drops whole",
@@ -96,12 +112,39 @@ impl Metrics {
             "Entries that the authenticator drops, by key",
             metrics.dropped.family.clone(),
         );
-        registry.register("removals_held", "Removals that wait for a confirmation", metrics.held.clone());
-        registry.register("owned_keys", "Principals whose entry is owned", metrics.owned.clone());
-        registry.register("orphaned_keys", "Owned principals that no mapping names", metrics.orphaned.clone());
-        registry.register("contested", "Entries and texts that someone undoes again and again", metrics.contested.clone());
-        registry.register("released", "1 when everything was released and nothing is written", metrics.released.clone());
-        for result in ["written", "conflict", "denied", "forbidden", "invalid", "unavailable"] {
+        registry.register(
+            "removals_held",
+            "Removals that wait for a confirmation",
+            metrics.held.clone(),
+        );
+        registry.register(
+            "owned_keys",
+            "Principals whose entry is owned",
+            metrics.owned.clone(),
+        );
+        registry.register(
+            "orphaned_keys",
+            "Owned principals that no mapping names",
+            metrics.orphaned.clone(),
+        );
+        registry.register(
+            "contested",
+            "Entries and texts that someone undoes again and again",
+            metrics.contested.clone(),
+        );
+        registry.register(
+            "released",
+            "1 when everything was released and nothing is written",
+            metrics.released.clone(),
+        );
+        for result in [
+            "written",
+            "conflict",
+            "denied",
+            "forbidden",
+            "invalid",
+            "unavailable",
+        ] {
             // A rate needs the zero before the first.
             drop(metrics.writes.get_or_create(&[("result", result)]));
         }
@@ -112,7 +155,9 @@ impl Metrics {
     pub fn pass(&self, duration: Duration, conflicts: u32, outcome: &Outcome) {
         self.passes.inc();
         self.pass_duration.observe(duration.as_secs_f64());
-        self.writes.get_or_create(&[("result", "conflict")]).inc_by(conflicts.into());
+        self.writes
+            .get_or_create(&[("result", "conflict")])
+            .inc_by(conflicts.into());
         if let Some(result) = write_result(outcome) {
             self.writes.get_or_create(&[("result", result)]).inc();
         }
@@ -125,14 +170,22 @@ impl Metrics {
 
     /// Shows what stands after a pass.
     pub fn show(&mut self, summary: &Summary) {
-        self.mappings.set(
+        self.mappings
+            .set(summary.conditions.iter().map(|((type_, status), count)| {
+                ([("condition", type_.as_str()), ("status", *status)], *count)
+            }));
+        self.parses.set(
             summary
-                .conditions
+                .parses
                 .iter()
-                .map(|((type_, status), count)| ([("condition", type_.as_str()), ("status", *status)], *count)),
+                .map(|(section, parses)| ([("key", section.key())], u64::from(*parses))),
         );
-        self.parses.set(summary.parses.iter().map(|(section, parses)| ([("key", section.key())], u64::from(*parses))));
-        self.dropped.set(summary.dropped.iter().map(|(section, count)| ([("key", section.key())], *count)));
+        self.dropped.set(
+            summary
+                .dropped
+                .iter()
+                .map(|(section, count)| ([("key", section.key())], *count)),
+        );
         self.held.set(clamp(summary.held));
         self.owned.set(clamp(summary.owned));
         self.orphaned.set(clamp(summary.orphaned));
@@ -177,13 +230,24 @@ mod tests {
     #[test]
     fn a_pass_is_counted() {
         let (mut metrics, registry) = Metrics::new();
-        let written = Outcome::Written { resource_version: "1".to_owned(), uid: "u".to_owned() };
+        let written = Outcome::Written {
+            resource_version: "1".to_owned(),
+            uid: "u".to_owned(),
+        };
         metrics.pass(Duration::from_millis(3), 2, &written);
         metrics.pass(Duration::from_millis(3), 0, &Outcome::NothingToWrite);
-        metrics.pass(Duration::from_millis(3), 0, &Outcome::Failed(WriteFailure::Denied("no".to_owned())));
+        metrics.pass(
+            Duration::from_millis(3),
+            0,
+            &Outcome::Failed(WriteFailure::Denied("no".to_owned())),
+        );
         metrics.written_after(Duration::from_millis(5));
         let summary = Summary {
-            conditions: [((ConditionType::Ready, "True"), 4), ((ConditionType::Ready, "False"), 1)].into(),
+            conditions: [
+                ((ConditionType::Ready, "True"), 4),
+                ((ConditionType::Ready, "False"), 1),
+            ]
+            .into(),
             parses: [(Section::Roles, true), (Section::Users, false)].into(),
             dropped: [(Section::Roles, 2)].into(),
             held: 3,
@@ -211,17 +275,26 @@ mod tests {
             "identity_mapper_drift_repaired_total{kind=\"changed\"} 2".to_owned(),
             "identity_mapper_released 1".to_owned(),
         ] {
-            assert!(text.lines().any(|found| found == line), "{line} is missing in\n{text}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
         }
     }
 
     #[test]
     fn a_condition_that_went_shows_zero() {
         let (mut metrics, registry) = Metrics::new();
-        let with = |conditions| Summary { conditions, ..Summary::default() };
+        let with = |conditions| Summary {
+            conditions,
+            ..Summary::default()
+        };
         metrics.show(&with([((ConditionType::Stalled, "True"), 2)].into()));
         metrics.show(&with([].into()));
-        let line = format!("identity_mapper_mappings{{condition=\"{}\",status=\"True\"}} 0", ConditionType::Stalled.as_str());
+        let line = format!(
+            "identity_mapper_mappings{{condition=\"{}\",status=\"True\"}} 0",
+            ConditionType::Stalled.as_str()
+        );
         assert!(text(&registry).lines().any(|found| found == line));
     }
 }

@@ -82,7 +82,13 @@ struct Running {
 impl Controller {
     /// A controller for `cluster`. It plans again at least every `resync`.
     #[must_use]
-    pub fn new(cluster: Cluster, settings: Settings, resync: Duration, health: Arc<Health>, metrics: Metrics) -> Self {
+    pub fn new(
+        cluster: Cluster,
+        settings: Settings,
+        resync: Duration,
+        health: Arc<Health>,
+        metrics: Metrics,
+    ) -> Self {
         Self {
             state: State::new(cluster.config_map().clone()),
             outbox: Outbox::new(cluster.clone()),
@@ -124,9 +130,12 @@ impl Controller {
     async fn wind_up(mut self) {
         info!("shutting down");
         if self.running.is_some() {
-            match tokio::time::timeout(LAST_PASS, finished(&mut self.running)).await {
-                Ok(done) => self.finish(done),
-                Err(_) => warn!("a pass was abandoned; its write may or may not stand, and the next start looks"),
+            if let Ok(done) = tokio::time::timeout(LAST_PASS, finished(&mut self.running)).await {
+                self.finish(done);
+            } else {
+                warn!(
+                    "a pass was abandoned; its write may or may not stand, and the next start looks"
+                );
             }
         }
         let deadline = tokio::time::Instant::now() + LAST_STATUSES;
@@ -153,7 +162,11 @@ impl Controller {
         }
         if !self.health.is_ready() {
             let missing = self.state.missing();
-            self.health.waits_for(if missing.is_empty() { &["the first pass"] } else { &missing });
+            self.health.waits_for(if missing.is_empty() {
+                &["the first pass"]
+            } else {
+                &missing
+            });
         }
     }
 
@@ -179,7 +192,9 @@ impl Controller {
     }
 
     fn begin(&mut self, now: Instant) {
-        let Some(snapshot) = self.state.snapshot(Timestamp::now()) else { return };
+        let Some(snapshot) = self.state.snapshot(Timestamp::now()) else {
+            return;
+        };
         let since = self.trigger.started().unwrap_or(now);
         self.retry.started();
         self.next_resync = now + self.resync;
@@ -192,7 +207,13 @@ impl Controller {
             reread: std::mem::take(&mut self.reread),
             interrupt: interrupt.clone(),
         };
-        self.running = Some(Running { pass: pass.run().boxed(), interrupt, started: now, since, event: None });
+        self.running = Some(Running {
+            pass: pass.run().boxed(),
+            interrupt,
+            started: now,
+            since,
+            event: None,
+        });
     }
 
     fn sleep_until(&self) -> Instant {
@@ -202,17 +223,31 @@ impl Controller {
             return until;
         }
         if let Some(wake) = self.wake {
-            let ahead = Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            let ahead =
+                Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
             until = until.min(now + ahead.min(CLOCK_CHECK));
         }
-        [self.trigger.due(), self.retry.due(), Some(self.next_resync)].into_iter().flatten().fold(until, Instant::min)
+        [self.trigger.due(), self.retry.due(), Some(self.next_resync)]
+            .into_iter()
+            .flatten()
+            .fold(until, Instant::min)
     }
 
     fn finish(&mut self, (done, running): (Done, Running)) {
         let now = Instant::now();
-        let Done { seen, left, mappings, report, outcome, conflicts, retry, interrupted } = done;
+        let Done {
+            seen,
+            left,
+            mappings,
+            report,
+            outcome,
+            conflicts,
+            retry,
+            interrupted,
+        } = done;
         self.trigger.ended(now);
-        self.metrics.pass(now - running.started, conflicts, &outcome);
+        self.metrics
+            .pass(now - running.started, conflicts, &outcome);
         self.metrics.show(&report.summary);
         if matches!(outcome, Outcome::Written { .. }) {
             self.metrics.written_after(now - running.since);
@@ -225,7 +260,12 @@ impl Controller {
         self.state.settle(&seen, &left);
         self.memory = report.memory;
         self.wake = report.wake;
-        self.outbox.submit(report.statuses, report.remove_finalizers, report.events, &mut self.state);
+        self.outbox.submit(
+            report.statuses,
+            report.remove_finalizers,
+            report.events,
+            &mut self.state,
+        );
         match retry {
             Some(_) => self.retry.failed(now, trigger::jitter()),
             None => self.retry.succeeded(),
@@ -239,7 +279,9 @@ impl Controller {
 
 /// Waits for the pass that runs, for ever where none does.
 async fn finished(running: &mut Option<Running>) -> (Done, Running) {
-    let Some(current) = running else { return std::future::pending().await };
+    let Some(current) = running else {
+        return std::future::pending().await;
+    };
     let done = (&mut current.pass).await;
     match running.take() {
         Some(current) => (done, current),
@@ -251,19 +293,33 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Outcome::NothingToWrite => debug!(milliseconds, "a pass found nothing to write"),
-        Outcome::Written { resource_version, .. } => {
-            info!(milliseconds, conflicts, resource_version, "the ConfigMap was written");
+        Outcome::Written {
+            resource_version, ..
+        } => {
+            info!(
+                milliseconds,
+                conflicts, resource_version, "the ConfigMap was written"
+            );
         }
         Outcome::Failed(WriteFailure::Unavailable(words)) => {
             warn!(milliseconds, conflicts, error = %words, "the ConfigMap could not be written; trying again");
         }
         Outcome::Failed(
-            failure @ (WriteFailure::Denied(_) | WriteFailure::Forbidden(_) | WriteFailure::Invalid(_)),
+            failure @ (WriteFailure::Denied(_)
+            | WriteFailure::Forbidden(_)
+            | WriteFailure::Invalid(_)),
         ) => {
             error!(milliseconds, conflicts, error = %pass::words(failure), "the write of the ConfigMap was refused");
         }
     }
-    for EventNote { regarding, type_, reason, note, .. } in events {
+    for EventNote {
+        regarding,
+        type_,
+        reason,
+        note,
+        ..
+    } in events
+    {
         let reason = reason.as_str();
         match type_ {
             EventType::Normal => info!(reason, ?regarding, "{note}"),

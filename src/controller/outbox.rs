@@ -111,7 +111,10 @@ impl Outbox {
             if self.events.len() < MOST_EVENTS {
                 self.events.push_back((event, uid.clone()));
             } else {
-                warn!(note = event.note, "too many events wait: this one is only logged");
+                warn!(
+                    note = event.note,
+                    "too many events wait: this one is only logged"
+                );
             }
         }
     }
@@ -169,12 +172,17 @@ impl Outbox {
                 // A name can wait twice, for a status and a removal: the first call does both.
                 if let Some(job) = self.jobs.remove(&name) {
                     self.running.insert(name.clone());
-                    self.in_flight.push(send(self.cluster.clone(), name, job).boxed());
+                    self.in_flight
+                        .push(send(self.cluster.clone(), name, job).boxed());
                 }
             } else if let Some((event, uid)) = self.events.pop_front() {
                 let cluster = self.cluster.clone();
                 let call = async move {
-                    Finished::Event(cluster.publish_event(&event, uid.as_deref(), Timestamp::now()).await)
+                    Finished::Event(
+                        cluster
+                            .publish_event(&event, uid.as_deref(), Timestamp::now())
+                            .await,
+                    )
                 };
                 self.in_flight.push(call.boxed());
             } else {
@@ -193,13 +201,24 @@ impl Outbox {
     }
 
     fn settle_mapping(&mut self, finished: MappingFinished, state: &mut State) {
-        let MappingFinished { name, job, status, removal } = finished;
+        let MappingFinished {
+            name,
+            job,
+            status,
+            removal,
+        } = finished;
         self.running.remove(&name);
-        let mut again = Job { failures: job.failures + 1, ..Job::default() };
+        let mut again = Job {
+            failures: job.failures + 1,
+            ..Job::default()
+        };
         let mut failure = None;
         match status {
             Some(Ok(seen)) => {
-                let newer_waits = self.jobs.get(&name).is_some_and(|waiting| waiting.status.is_some());
+                let newer_waits = self
+                    .jobs
+                    .get(&name)
+                    .is_some_and(|waiting| waiting.status.is_some());
                 if !newer_waits {
                     state.release_status(&name);
                 }
@@ -242,31 +261,36 @@ impl Outbox {
 
     fn try_again(&mut self, name: String, again: Job) {
         let at = Instant::now() + pause_after(again.failures.saturating_sub(1), jitter());
-        match self.jobs.get_mut(&name) {
+        if let Some(waiting) = self.jobs.get_mut(&name) {
             // What came meanwhile is newer and has not failed.
-            Some(waiting) => {
-                waiting.status = waiting.status.take().or(again.status);
-                waiting.removal = waiting.removal.take().or(again.removal);
-                self.enqueue(name, false);
-            }
-            None => {
-                self.jobs.insert(name.clone(), again);
-                self.delayed.insert((at, name));
-            }
+            waiting.status = waiting.status.take().or(again.status);
+            waiting.removal = waiting.removal.take().or(again.removal);
+            self.enqueue(name, false);
+        } else {
+            self.jobs.insert(name.clone(), again);
+            self.delayed.insert((at, name));
         }
     }
 }
 
 async fn send(cluster: Cluster, name: String, job: Job) -> Finished {
     let status = match &job.status {
-        Some(write) => {
-            Some(cluster.write_status(write).await.map(|object| object.map(|object| SeenMapping::from_object(&object))))
-        }
+        Some(write) => Some(
+            cluster
+                .write_status(write)
+                .await
+                .map(|object| object.map(|object| SeenMapping::from_object(&object))),
+        ),
         None => None,
     };
     let removal = match &job.removal {
         Some((change, seen)) => Some(cluster.remove_finalizer(change, seen).await),
         None => None,
     };
-    Finished::Mapping(Box::new(MappingFinished { name, job, status, removal }))
+    Finished::Mapping(Box::new(MappingFinished {
+        name,
+        job,
+        status,
+        removal,
+    }))
 }

@@ -19,8 +19,8 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report, Settings, WriteFailure,
-    plan,
+    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
+    Settings, WriteFailure, plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
@@ -61,7 +61,14 @@ pub(super) struct Done {
 impl Pass {
     /// Runs it. Never fails: what went wrong is part of what came of it.
     pub(super) async fn run(self) -> Done {
-        let Self { cluster, settings, memory, snapshot, reread, interrupt } = self;
+        let Self {
+            cluster,
+            settings,
+            memory,
+            snapshot,
+            reread,
+            interrupt,
+        } = self;
         let seen = snapshot.observed.clone();
         let mut work = Work {
             cluster,
@@ -79,7 +86,10 @@ impl Pass {
         let mut finalizers_added = false;
         let (report, outcome) = loop {
             work.snapshot.observed.now = Timestamp::now();
-            match work.plan_and_write(&settings, &memory, finalizers_added).await {
+            match work
+                .plan_and_write(&settings, &memory, finalizers_added)
+                .await
+            {
                 Step::AddFinalizers(changes) => {
                     finalizers_added = true;
                     work.add_finalizers(&changes, &interrupt).await;
@@ -89,13 +99,24 @@ impl Pass {
                     work.take_over(history, None);
                     if let Err(failure) = work.after_conflict().await {
                         let outcome = Outcome::Failed(failure);
-                        let Snapshot { desired, observed, .. } = &work.snapshot;
-                        break (plan(desired, observed, &settings, &memory).report(&outcome), outcome);
+                        let Snapshot {
+                            desired, observed, ..
+                        } = &work.snapshot;
+                        break (
+                            plan(desired, observed, &settings, &memory).report(&outcome),
+                            outcome,
+                        );
                     }
                 }
-                Step::Over { history, config_map, report, outcome } => {
+                Step::Over(over) => {
+                    let Over {
+                        history,
+                        config_map,
+                        report,
+                        outcome,
+                    } = *over;
                     work.take_over(history, config_map);
-                    break (*report, outcome);
+                    break (report, outcome);
                 }
             }
         };
@@ -124,7 +145,15 @@ enum Step {
     /// Someone else wrote aws-auth in between.
     Stale { history: Option<HistoryView> },
     /// To the end.
-    Over { history: Option<HistoryView>, config_map: Option<ConfigMapView>, report: Box<Report>, outcome: Outcome },
+    Over(Box<Over>),
+}
+
+/// A plan that was carried out, or failed for good.
+struct Over {
+    history: Option<HistoryView>,
+    config_map: Option<ConfigMapView>,
+    report: Report,
+    outcome: Outcome,
 }
 
 /// The other side's words.
@@ -152,11 +181,15 @@ struct Work {
 impl Work {
     /// Reads aws-auth and the history. Where either can't be read, both stay as they were.
     async fn read_again(&mut self) -> Result<(), Error> {
-        let (config_map, history) = futures::join!(self.cluster.read_config_map(), self.cluster.read_history());
+        let (config_map, history) =
+            futures::join!(self.cluster.read_config_map(), self.cluster.read_history());
         let (config_map, history) = (config_map?, history?);
         self.snapshot.observed.config_map = config_map;
         self.snapshot.observed.history = match (&self.unwritable, history) {
-            (Some(error), view) => HistoryState::Unwritable { view, error: error.clone() },
+            (Some(error), view) => HistoryState::Unwritable {
+                view,
+                error: error.clone(),
+            },
             (None, Some(view)) => HistoryState::Present(view),
             (None, None) => HistoryState::Missing,
         };
@@ -164,8 +197,18 @@ impl Work {
     }
 
     /// Plans, and writes the history and then aws-auth as the plan asks for.
-    async fn plan_and_write(&self, settings: &Settings, memory: &Memory, finalizers_added: bool) -> Step {
-        let mut plan = plan(&self.snapshot.desired, &self.snapshot.observed, settings, memory);
+    async fn plan_and_write(
+        &self,
+        settings: &Settings,
+        memory: &Memory,
+        finalizers_added: bool,
+    ) -> Step {
+        let mut plan = plan(
+            &self.snapshot.desired,
+            &self.snapshot.observed,
+            settings,
+            memory,
+        );
         if !finalizers_added && !plan.add_finalizers.is_empty() {
             return Step::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
         }
@@ -181,13 +224,24 @@ impl Work {
             Some(write) => match self.cluster.write_config_map(write).await {
                 Ok(view) => {
                     let (resource_version, uid) = (view.resource_version.clone(), view.uid.clone());
-                    (Some(view), Outcome::Written { resource_version, uid })
+                    (
+                        Some(view),
+                        Outcome::Written {
+                            resource_version,
+                            uid,
+                        },
+                    )
                 }
                 Err(WriteError::Failed(failure)) => (None, Outcome::Failed(failure)),
                 Err(WriteError::Stale) => return Step::Stale { history },
             },
         };
-        Step::Over { history, config_map, report: Box::new(plan.report(&outcome)), outcome }
+        Step::Over(Box::new(Over {
+            history,
+            config_map,
+            report: plan.report(&outcome),
+            outcome,
+        }))
     }
 
     /// Takes over what writes returned.
@@ -219,8 +273,10 @@ impl Work {
             },
         };
         warn!(error = %error, "the history ConfigMap can't be written: additions wait");
-        self.snapshot.observed.history =
-            HistoryState::Unwritable { view: self.snapshot.observed.history.view().cloned(), error: error.clone() };
+        self.snapshot.observed.history = HistoryState::Unwritable {
+            view: self.snapshot.observed.history.view().cloned(),
+            error: error.clone(),
+        };
         self.retry = Some(error.clone());
         self.unwritable = Some(error);
     }
@@ -230,7 +286,16 @@ impl Work {
     async fn add_finalizers(&mut self, changes: &[FinalizerChange], interrupt: &CancellationToken) {
         let seen: Vec<_> = changes
             .iter()
-            .map(|change| (change.clone(), self.snapshot.finalizers.get(&change.name).cloned().unwrap_or_default()))
+            .map(|change| {
+                (
+                    change.clone(),
+                    self.snapshot
+                        .finalizers
+                        .get(&change.name)
+                        .cloned()
+                        .unwrap_or_default(),
+                )
+            })
             .collect();
         let cluster = self.cluster.clone();
         let calls = stream::iter(seen).map(move |(change, seen)| {
@@ -240,8 +305,11 @@ impl Work {
                 (change, answer)
             }
         });
-        let answers: Vec<_> =
-            calls.buffer_unordered(CONCURRENCY).take_until(interrupt.cancelled()).collect().await;
+        let answers: Vec<_> = calls
+            .buffer_unordered(CONCURRENCY)
+            .take_until(interrupt.cancelled())
+            .collect()
+            .await;
         self.interrupted = answers.len() < changes.len();
         let places: HashMap<String, usize> = self
             .snapshot
@@ -259,7 +327,7 @@ impl Work {
                         let known = &mut self.snapshot.desired.mappings[*place];
                         // A status that waits to be written is newer than the one that the API server shows.
                         fresh.mapping.status = known.status.clone();
-                        *known = fresh.mapping.clone();
+                        known.clone_from(&fresh.mapping);
                     }
                     self.mappings.push((change.name.clone(), fresh));
                 }

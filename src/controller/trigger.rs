@@ -17,7 +17,7 @@ const QUIET: Duration = Duration::from_secs(1);
 /// The first pause after a failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// No pause after a failure is longer.
-const LONGEST_RETRY: Duration = Duration::from_secs(60);
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
 
 /// When changes lead to a pass.
 #[derive(Debug, Default)]
@@ -33,7 +33,10 @@ pub(super) struct Trigger {
 impl Trigger {
     /// Something changed.
     pub(super) fn changed(&mut self, now: Instant) {
-        if self.last_change.is_none_or(|last| now.saturating_duration_since(last) >= QUIET) {
+        if self
+            .last_change
+            .is_none_or(|last| now.saturating_duration_since(last) >= QUIET)
+        {
             self.pause = Duration::ZERO;
         }
         self.last_change = Some(now);
@@ -43,12 +46,19 @@ impl Trigger {
     /// When the next pass is to start; `None` while nothing waits.
     pub(super) fn due(&self) -> Option<Instant> {
         let waiting = self.waiting?;
-        Some(self.last_end.map_or(waiting, |end| waiting.max(end + self.pause)))
+        Some(
+            self.last_end
+                .map_or(waiting, |end| waiting.max(end + self.pause)),
+        )
     }
 
     /// A pass starts with all that has changed. Returns since when the first of it waited.
     pub(super) fn started(&mut self) -> Option<Instant> {
-        self.pause = if self.pause.is_zero() { FIRST_PAUSE } else { (self.pause * 2).min(LONGEST_PAUSE) };
+        self.pause = if self.pause.is_zero() {
+            FIRST_PAUSE
+        } else {
+            (self.pause * 2).min(LONGEST_PAUSE)
+        };
         self.waiting.take()
     }
 
@@ -92,7 +102,9 @@ impl Retry {
 /// The pause after a failure that `earlier` ones came before.
 pub(super) fn pause_after(earlier: u32, jitter: f64) -> Duration {
     let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(earlier).unwrap_or(u32::MAX));
-    doubled.min(LONGEST_RETRY).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+    doubled
+        .min(LONGEST_RETRY)
+        .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 /// A number from 0 to 1 that differs from process to process and from call to call.
@@ -148,7 +160,10 @@ mod tests {
     #[test]
     fn pauses_double_while_changes_keep_coming() {
         let every_10_ms: Vec<u64> = (0..5_000).step_by(10).collect();
-        assert_eq!(starts(&every_10_ms, 0), [0, 100, 300, 700, 1500, 2500, 3500, 4500, 5500]);
+        assert_eq!(
+            starts(&every_10_ms, 0),
+            [0, 100, 300, 700, 1500, 2500, 3500, 4500, 5500]
+        );
     }
 
     #[test]
@@ -193,7 +208,11 @@ mod tests {
         retry.succeeded();
         assert_eq!(retry.due(), None);
         retry.failed(now, 1.0);
-        assert_eq!(retry.due(), Some(now + ms(500)), "jitter shortens by half at most");
+        assert_eq!(
+            retry.due(),
+            Some(now + ms(500)),
+            "jitter shortens by half at most"
+        );
         assert_eq!(pause_after(u32::MAX, 0.0), LONGEST_RETRY);
     }
 
@@ -201,6 +220,9 @@ mod tests {
     fn jitter_is_a_fraction() {
         let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
         assert!(drawn.iter().all(|value| (0.0..=1.0).contains(value)));
-        assert!(drawn.windows(2).any(|pair| pair[0] < pair[1]) && drawn.windows(2).any(|pair| pair[0] > pair[1]));
+        assert!(
+            drawn.windows(2).any(|pair| pair[0] < pair[1])
+                && drawn.windows(2).any(|pair| pair[0] > pair[1])
+        );
     }
 }
