@@ -21,10 +21,10 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make fmt, lint, docs, crd, chart, testbed, deny: the pieces"
 
-# KEEP=1 leaves the demo's API server and operator running until Ctrl-C.
+# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
 demo: requirements
 	$(call beside,etcd kubernetes,cargo build --locked --bin identity-mapper --example demo)
-	@KEEP=$(KEEP) cargo run --locked --quiet --example demo
+	@cargo run --locked --quiet --example demo
 
 # The integration tests run last, so that their summary is the last line.
 test: requirements

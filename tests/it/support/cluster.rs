@@ -147,11 +147,8 @@ impl Cluster {
             .status
             .expect("a token request is answered with a token")
             .token;
-        let number = self.files.fetch_add(1, Ordering::Relaxed);
-        let path = self
-            .scratch
-            .path()
-            .join(format!("{namespace}-{name}-{number}.kubeconfig"));
+        let file = format!("{namespace}-{name}-{}.kubeconfig", self.next_file());
+        let path = self.scratch.path().join(file);
         fs::write(&path, self.servers.kubeconfig(&json!({ "token": token })))
             .expect("the folder is writable");
         path

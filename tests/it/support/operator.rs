@@ -21,6 +21,9 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Starts that may fail because another process took the port, before we give up.
 const ATTEMPTS: usize = 5;
 
+/// Of the operator's log where a test fails.
+const SHOWN_LINES: usize = 200;
+
 /// A running operator. It is killed when this value is dropped.
 pub(crate) struct Operator {
     process: Supervised,
@@ -231,7 +234,10 @@ impl Drop for Operator {
     )]
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("--- the operator's log ---\n{}", self.log());
+            let log = self.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let last = &lines[lines.len().saturating_sub(SHOWN_LINES)..];
+            eprintln!("--- the end of the operator's log ---\n{}", last.join("\n"));
         }
     }
 }
