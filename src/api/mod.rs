@@ -1,6 +1,9 @@
 //! What users write: the `IdentityMapping` custom resource and the conditions that answer it.
 
+pub mod check;
 pub mod condition;
+mod rules;
 pub mod v1alpha1;
 
-pub use v1alpha1::IdentityMapping;
+pub use check::{Violation, check, check_json};
+pub use v1alpha1::{IdentityMapping, crd};

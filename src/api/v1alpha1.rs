@@ -1,18 +1,33 @@
 //! `identity-mapper.dev/v1alpha1`.
+//!
+//! The documentation of the fields is what `kubectl explain` shows, so it is written for the people who write mappings.
+//! Bounds and rules stand in the generated CRD, where the API server applies them, and [`crate::api::check`] applies the
+//! same ones without a server. No field is immutable: a changed principal moves the entry.
+//!
+//! Optional fields are described to schemars as their inner type: a `null` is then the same as leaving the field out, as
+//! the API server drops it.
+
+// `KubeSchema` copies each struct, visibility included, into a function of its own, and the lint speaks of the copy.
+#![allow(unreachable_pub)]
 
 use std::collections::BTreeSet;
+use std::fmt;
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
-use kube::{CustomResource, KubeSchema};
+use kube::{CustomResource, CustomResourceExt, KubeSchema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::rules;
+
 /// The annotation with which a person allows one mapping what a guard holds: a comma-separated list of [`Confirmation`]s.
-/// On the history ConfigMap it confirms the removal of keys that no object names.
+/// On the history `ConfigMap` it confirms the removal of keys that no object names.
 pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
 /// The finalizer that keeps a deleted mapping until its entry is gone.
 pub const FINALIZER: &str = "identity-mapper.dev/revoke";
 
-/// One principal, and the Kubernetes identity and access policies that it gets.
+/// The access that is declared.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[kube(
     group = "identity-mapper.dev",
@@ -23,60 +38,101 @@ pub const FINALIZER: &str = "identity-mapper.dev/revoke";
     category = "aws",
     category = "eks",
     status = "IdentityMappingStatus",
-    cel
+    derive = "PartialEq",
+    doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies that it gets in this cluster. Whoever may write mappings can give themselves any access to the cluster.",
+    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.principalArn", "description": "The role or user, as resolved"}"#,
+    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.username", "description": "The Kubernetes username, as resolved"}"#,
+    printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.groups", "description": "The Kubernetes groups"}"#,
+    printcolumn = r#"{"name": "Backend", "type": "string", "jsonPath": ".status.backend", "description": "Where the mapping is put into effect"}"#,
+    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the principal now gets exactly this identity"}"#,
+    printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
+    printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.validUntil", "priority": 1, "description": "When the entry is removed"}"#,
+    printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct IdentityMappingSpec {
-    /// Who: exactly one of an ARN and a permission set.
+    /// Who gets the access: exactly one of `arn` and `permissionSet`. May be changed: the entry then moves to the new
+    /// principal.
     pub principal: PrincipalSpec,
-    /// The Kubernetes username.
+    /// The Kubernetes username. May hold `{{SessionName}}` (with `@` replaced by `-`), `{{SessionNameRaw}}`,
+    /// `{{AccountID}}`, `{{AccessKeyID}}` and `{{EC2PrivateDNSName}}`, which are filled in at each login. At most 256
+    /// characters. Default: what EKS itself gives, `arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/{{SessionName}}` for a
+    /// role and its ARN for a user. Not for node types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String", length(max = 256), extend("x-kubernetes-validations" = rules::username()))]
     pub username: Option<String>,
-    /// The Kubernetes groups.
+    /// The Kubernetes groups, which role bindings name; at most 50, of at most 256 characters each. May hold the
+    /// placeholders of `username`. Default: none, so that only bindings of the username and access policies count. Not
+    /// for node types.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 50), inner(length(max = 256)), extend("x-kubernetes-validations" = rules::groups()))]
     pub groups: Vec<String>,
-    /// EKS access policies.
+    /// EKS access policies, at most 20. They take effect only in an access entry: in aws-auth the conditions say that
+    /// they don't.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["policy".into()]))]
+    #[schemars(length(max = 20))]
     pub access_policies: Vec<AccessPolicy>,
-    /// The type of the entry.
+    /// The type of the entry. `Standard`, the default, is for people and workloads. The others are for the roles of
+    /// nodes in the cluster's own account, and get username and groups from EKS: `EC2Linux`, `EC2Windows`,
+    /// `FargateLinux`, and, only as access entries, `HybridLinux`, `EC2` (EKS Auto Mode) and `HyperPodLinux`.
     #[serde(default, rename = "type")]
     pub type_: EntryType,
-    /// Where the mapping is put into effect.
+    /// Where the mapping is put into effect: in aws-auth (`ConfigMap`), in an EKS access entry (`AccessEntry`), or
+    /// (`Auto`, the default) where the cluster's authentication mode and what stands there say. Changing it hands the
+    /// principal over without a gap.
     #[serde(default)]
     pub backend: BackendChoice,
-    /// What to do with a foreign entry of the same principal.
+    /// What to do with an entry of the same principal that somebody else made: take it over where it gives the same
+    /// identity (`IfIdentical`, the default), take it over and make it give this identity (`Always`), or leave it
+    /// (`Never`). An entry that is left alone is a conflict that the conditions report.
     #[serde(default)]
     pub adoption: Adoption,
-    /// What deleting the mapping does to its entry.
+    /// What deleting the mapping does to its entry: remove it (`Revoke`, the default), or leave it in effect as nobody's
+    /// (`Retain`).
     #[serde(default)]
     pub deletion: Deletion,
-    /// When the entry is removed.
+    /// When the entry is removed, as in `2026-12-24T18:00:00Z`; the mapping stays and says so. API servers may honour a
+    /// cached login for some minutes more, and open streams go on. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Time")]
     pub valid_until: Option<Time>,
-    /// No creation, change or repair while true.
+    /// While true, nothing is created, changed or repaired; deletion and `validUntil` still act. Default: false.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// The principal of a mapping.
+/// Who gets the access: exactly one of `arn` and `permissionSet`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::principal()))]
 pub struct PrincipalSpec {
-    /// The ARN of an IAM role or user.
+    /// The ARN of an IAM role or user, with its path where it has one: aws-auth gets it without, an access entry with.
+    /// Sessions (`assumed-role`), federated users, groups and the root user are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    // The longest ARN of a role: `arn:aws-us-gov:iam::` with account, `:role`, a path of 512 and a name of 64. The rest
+    // is room for a session's, so that the rule about sessions speaks.
+    #[schemars(with = "String", length(max = 640), extend("x-kubernetes-validations" = rules::arn()))]
     pub arn: Option<String>,
-    /// An IAM Identity Center permission set.
+    /// A permission set of IAM Identity Center in an account: its role there is looked up and followed when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PermissionSet")]
     pub permission_set: Option<PermissionSet>,
 }
 
-/// A permission set in an account.
+/// A permission set of IAM Identity Center, as provisioned in an account.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct PermissionSet {
-    /// The exact name of the permission set.
+    /// The exact name of the permission set, not of its role.
+    // Room for the name of the role, so that the rule about it speaks.
+    #[schemars(length(max = 64), extend("x-kubernetes-validations" = rules::permission_set_name()))]
     pub name: String,
-    /// The account in which it is provisioned.
+    /// The account in which it is provisioned: 12 digits, in quotes.
+    // Room for `1111-2222-3333`, so that the rule about it speaks.
+    #[schemars(length(max = 20), extend("x-kubernetes-validations" = rules::account_id()))]
     pub account_id: String,
 }
 
@@ -84,9 +140,10 @@ pub struct PermissionSet {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessPolicy {
-    /// The policy's name.
+    /// The policy's name, such as `AmazonEKSViewPolicy`; never its ARN.
+    #[schemars(length(max = 128), extend("x-kubernetes-validations" = rules::policy()))]
     pub policy: String,
-    /// Where it holds.
+    /// Where it holds. Default: in the whole cluster.
     #[serde(default)]
     pub scope: AccessScope,
 }
@@ -94,138 +151,200 @@ pub struct AccessPolicy {
 /// Where an access policy holds.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::scope()))]
 pub struct AccessScope {
-    /// The whole cluster or some namespaces.
+    /// `Cluster`, the default, or `Namespace`.
     #[serde(default, rename = "type")]
     pub type_: ScopeType,
-    /// The namespaces, with `*` as EKS has it.
+    /// With type `Namespace`: the namespaces, at most 50, with `*` for any text, as in `dev-*`. They need not exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Set)]
+    #[schemars(length(max = 50), inner(length(max = 63)), extend("x-kubernetes-validations" = rules::namespaces()))]
     pub namespaces: Vec<String>,
 }
 
 /// The kind of an access scope.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ScopeType {
-    /// Cluster.
+    /// The whole cluster.
     #[default]
     Cluster,
-    /// Namespace.
+    /// The namespaces that are listed.
     Namespace,
 }
 
-/// The type of an access entry.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// The type of an access entry (EKS API reference, `CreateAccessEntry`, in Kubernetes' spelling). In aws-auth, a node
+/// type stands for the username and groups that EKS itself writes there.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum EntryType {
-    /// People and workloads.
+    /// `STANDARD`: people and workloads.
     #[default]
     Standard,
-    /// Linux nodes.
+    /// `EC2_LINUX`: Linux nodes and self-managed Bottlerocket ones.
     EC2Linux,
-    /// Windows nodes.
+    /// `EC2_WINDOWS`: Windows nodes.
     EC2Windows,
-    /// Fargate pod execution roles.
+    /// `FARGATE_LINUX`: pod execution roles of Fargate.
     FargateLinux,
-    /// Hybrid nodes.
+    /// `HYBRID_LINUX`: hybrid nodes. Only as an access entry.
     HybridLinux,
-    /// EKS Auto Mode nodes.
+    /// `EC2`: nodes of EKS Auto Mode. Only as an access entry; the only node type with access policies.
     EC2,
-    /// `HyperPod` nodes.
+    /// `HYPERPOD_LINUX`: nodes of `SageMaker` `HyperPod`. Only as an access entry.
     HyperPodLinux,
 }
 
 /// Where a mapping is put into effect, as declared.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BackendChoice {
-    /// By the cluster's mode.
+    /// By the cluster's authentication mode.
     #[default]
     Auto,
-    /// aws-auth.
+    /// In the aws-auth `ConfigMap`.
     ConfigMap,
-    /// An access entry.
+    /// In an EKS access entry.
     AccessEntry,
 }
 
 /// Where a mapping is put into effect, as resolved.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Backend {
-    /// aws-auth.
+    /// In the aws-auth `ConfigMap`.
     ConfigMap,
-    /// An access entry.
+    /// In an EKS access entry.
     AccessEntry,
 }
 
-/// What to do with a foreign entry of the same principal.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What to do with an entry of the same principal that somebody else made.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adoption {
-    /// Take it over where it says the same.
+    /// Take it over where it gives the same identity; otherwise leave it and say so.
     #[default]
     IfIdentical,
-    /// Take it over and make it say the same.
+    /// Take it over and make it give this identity.
     Always,
-    /// Leave it.
+    /// Leave it, whatever it gives.
     Never,
 }
 
 /// What deleting the mapping does to its entry.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Deletion {
     /// Remove it.
     #[default]
     Revoke,
-    /// Leave it, as a foreign one.
+    /// Leave it in effect, as nobody's.
     Retain,
 }
 
 /// What a person can confirm with [`CONFIRM_ANNOTATION`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Confirmation {
-    /// `node-entry`
+    /// `node-entry`: an entry of nodes may be changed or removed.
     NodeEntry,
-    /// `last-administrator`
+    /// `last-administrator`: the last way in for an administrator may be changed or removed.
     LastAdministrator,
-    /// `mass-removal`
+    /// `mass-removal`: the entry may be removed although very many are.
     MassRemoval,
-    /// `recreated-principal`
+    /// `recreated-principal`: an administrator's role that was deleted and made anew may be let in again.
     RecreatedPrincipal,
 }
 
-/// What the operator has made of a mapping.
+impl Confirmation {
+    /// All confirmations.
+    pub const ALL: [Self; 4] = [
+        Self::NodeEntry,
+        Self::LastAdministrator,
+        Self::MassRemoval,
+        Self::RecreatedPrincipal,
+    ];
+
+    /// The word that stands in the annotation.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NodeEntry => "node-entry",
+            Self::LastAdministrator => "last-administrator",
+            Self::MassRemoval => "mass-removal",
+            Self::RecreatedPrincipal => "recreated-principal",
+        }
+    }
+
+    /// Reads the annotation: what it confirms, and the words that confirm nothing, in order.
+    ///
+    /// Spaces around words and empty words are let pass; case is not, so that a confirmation is never a guess.
+    #[must_use]
+    pub fn parse_list(annotation: &str) -> (BTreeSet<Self>, Vec<String>) {
+        let mut confirmed = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for word in annotation
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty())
+        {
+            match Self::ALL
+                .into_iter()
+                .find(|confirmation| confirmation.as_str() == word)
+            {
+                Some(confirmation) => {
+                    confirmed.insert(confirmation);
+                }
+                None => unknown.push(word.to_owned()),
+            }
+        }
+        (confirmed, unknown)
+    }
+}
+
+impl fmt::Display for Confirmation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What the operator has made of a mapping. Never an input: nothing written here grants anything.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityMappingStatus {
-    /// The generation that the rest speaks of.
+    /// The `metadata.generation` that the rest of the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The principal as resolved.
+    /// The role or user, as resolved: its full ARN as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
-    /// The username as resolved.
+    /// The Kubernetes username as resolved, placeholders included.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
-    /// The backend as resolved.
+    /// Where the mapping is put into effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<Backend>,
-    /// The access entry's ARN.
+    /// The ARN of the access entry, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_entry_arn: Option<String>,
-    /// When this entry was last written.
+    /// When this mapping's entry was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_synced: Option<Time>,
-    /// The last drift that was found.
+    /// The last change of the entry that was not the operator's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drift: Option<Drift>,
-    /// What we wrote.
+    /// The entries that were written for this mapping and not yet removed: enough to know them again when the mark on
+    /// aws-auth is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<WrittenEntry>,
-    /// The validUntil that was seen while it still lay ahead.
+    /// The confirmations that a held removal or change waits for, as words of the annotation `identity-mapper.dev/confirm`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub awaiting_confirmation: Vec<String>,
+    /// The `validUntil` that was seen while it still lay ahead: its removal then is no surprise that a guard must hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_valid_until: Option<Time>,
-    /// Conditions.
+    /// Ready (the principal now gets exactly this identity), Accepted, Synced, `GroupsBound`, Stalled, Reconciling and
+    /// others.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
 }
 
-/// A change of an owned entry that was not ours.
+/// A change of an owned entry that was not the operator's.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {
@@ -233,7 +352,7 @@ pub struct Drift {
     pub time: Time,
     /// What was found.
     pub what: String,
-    /// The field manager that made it, or `unknown`.
+    /// The field manager that made it, or `unknown` where Kubernetes keeps no trace.
     pub manager: String,
 }
 
@@ -241,7 +360,7 @@ pub struct Drift {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[serde(rename_all = "camelCase")]
 pub struct WrittenEntry {
-    /// `namespace/name` of the ConfigMap.
+    /// `namespace/name` of the `ConfigMap`.
     pub config_map: String,
     /// The ARN as it stands there.
     pub arn: String,
@@ -252,5 +371,48 @@ pub struct WrittenEntry {
     pub groups: Vec<String>,
 }
 
-#[allow(dead_code)]
-fn _unused(_: BTreeSet<()>) {}
+/// The `CustomResourceDefinition`, with every bound and rule.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    IdentityMapping::crd()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confirmations_are_read_word_by_word() {
+        use Confirmation::{LastAdministrator, MassRemoval, NodeEntry, RecreatedPrincipal};
+        for (annotation, confirmed, unknown) in [
+            ("", vec![], vec![]),
+            ("node-entry", vec![NodeEntry], vec![]),
+            (
+                " last-administrator ,node-entry,",
+                vec![NodeEntry, LastAdministrator],
+                vec![],
+            ),
+            ("mass-removal,mass-removal", vec![MassRemoval], vec![]),
+            (
+                "recreated-principal,Node-Entry,yes",
+                vec![RecreatedPrincipal],
+                vec!["Node-Entry", "yes"],
+            ),
+            (
+                "node-entry last-administrator",
+                vec![],
+                vec!["node-entry last-administrator"],
+            ),
+        ] {
+            let (found, rest) = Confirmation::parse_list(annotation);
+            assert_eq!(found, confirmed.into_iter().collect(), "{annotation}");
+            assert_eq!(rest, unknown, "{annotation}");
+        }
+        for confirmation in Confirmation::ALL {
+            assert_eq!(
+                Confirmation::parse_list(&confirmation.to_string()).0,
+                BTreeSet::from([confirmation])
+            );
+        }
+    }
+}

@@ -1,1 +1,197 @@
-//! aws_auth
+//! The text of the ConfigMap `kube-system/aws-auth`: read as aws-iam-authenticator reads it, edited by splicing.
+//!
+//! - Reading never fails and never panics: what the authenticator would drop becomes a [`Problem`], and the rest stands.
+//! - The reading is that of aws-iam-authenticator v0.7.18 (`pkg/mapper/configmap/configmap.go`): go-yaml v2, then
+//!   `encoding/json`. No YAML library for Rust agrees with go-yaml v2 on every text, so the grammar is our own.
+//! - Editing keeps every foreign byte, and returns nothing that was not read back and compared.
+//! - Pure: no IO, no clock, no randomness. The same input gives the same output.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+
+mod decode;
+mod edit;
+mod index;
+mod entry;
+mod lookup;
+mod read;
+mod render;
+mod resolve;
+mod splice;
+mod yaml;
+
+pub use edit::{Change, EditError, NewEntry, edit};
+pub use index::Index;
+pub use lookup::{Lookup, fold_arn};
+
+/// One of the three keys of `aws-auth` that the authenticator reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Section {
+    /// `mapRoles`: a list of entries with a `rolearn`.
+    Roles,
+    /// `mapUsers`: a list of entries with a `userarn`.
+    Users,
+    /// `mapAccounts`: a list of account ids.
+    Accounts,
+}
+
+impl Section {
+    /// All sections, in the order in which they are listed for people.
+    pub const ALL: [Section; 3] = [Section::Roles, Section::Users, Section::Accounts];
+
+    /// The key in the ConfigMap's `data`. The authenticator compares it with regard to case.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Section::Roles => "mapRoles",
+            Section::Users => "mapUsers",
+            Section::Accounts => "mapAccounts",
+        }
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.key())
+    }
+}
+
+/// What the authenticator makes of one `aws-auth`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    roles: SectionView,
+    users: SectionView,
+    accounts: SectionView,
+}
+
+impl Document {
+    /// Reads the `data` of the ConfigMap. Keys other than those of [`Section`] are ignored, as the authenticator does.
+    #[must_use]
+    pub fn parse(data: &BTreeMap<String, String>) -> Document {
+        let view = |section: Section| read::section(section, data.get(section.key()).map(String::as_str));
+        Document {
+            roles: view(Section::Roles),
+            users: view(Section::Users),
+            accounts: view(Section::Accounts),
+        }
+    }
+
+    /// One section.
+    #[must_use]
+    pub fn section(&self, section: Section) -> &SectionView {
+        match section {
+            Section::Roles => &self.roles,
+            Section::Users => &self.users,
+            Section::Accounts => &self.accounts,
+        }
+    }
+
+    /// The entries that the authenticator keeps: roles, then users, each in document order. Duplicates are included.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.roles.entries.iter().chain(&self.users.entries)
+    }
+}
+
+/// What the authenticator makes of one section.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionView {
+    /// Whether the key exists in `data`.
+    pub present: bool,
+    /// Why the authenticator drops the section whole, if it does.
+    pub broken: Option<Problem>,
+    /// The entries that it keeps, in document order. Always empty for [`Section::Accounts`].
+    pub entries: Vec<Entry>,
+    /// The account ids that it keeps, in document order. Empty but for [`Section::Accounts`].
+    pub accounts: Vec<String>,
+    /// Everything that it drops or empties, in document order; includes `broken`.
+    pub problems: Vec<Problem>,
+}
+
+/// What the authenticator does because of a [`Problem`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProblemKind {
+    /// Nothing of the section takes effect.
+    SectionDropped,
+    /// The entry takes no effect; the others do.
+    EntryDropped,
+    /// The entry takes effect without this field's value.
+    FieldEmptied,
+}
+
+/// A place in the text where the authenticator does not see what stands there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The section.
+    pub section: Section,
+    /// What the authenticator does.
+    pub kind: ProblemKind,
+    /// 1-based line within the key's value. Lines end with LF, CRLF or CR.
+    pub line: usize,
+    /// 1-based column in characters.
+    pub column: usize,
+    /// The text at fault: one line, shortened.
+    pub offending: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+    /// The bytes at fault within the key's value.
+    pub span: Range<usize>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} line {}, column {}: {}", self.section, self.line, self.column, self.message)
+    }
+}
+
+/// An entry that the authenticator keeps, with the values that it sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// [`Section::Roles`] or [`Section::Users`].
+    pub section: Section,
+    /// 0-based index of the list item in the text; dropped items count.
+    pub item: usize,
+    /// Bytes of the item in the key's value, without the dash before it and without what follows its last character.
+    pub span: Range<usize>,
+    /// 1-based line at which the item starts.
+    pub line: usize,
+    /// 1-based column in characters at which the item starts.
+    pub column: usize,
+    /// The ARN as written. Empty for an `sso` entry.
+    pub arn: String,
+    /// The username, templates as written. Empty where the authenticator sees none.
+    pub username: String,
+    /// The groups as written, duplicates included.
+    pub groups: Vec<String>,
+    /// An `sso` entry. The authenticator keeps it, but on EKS it never matches: the feature gate `SSORoleMatch` is off.
+    pub sso: bool,
+}
+
+impl Entry {
+    /// The ARN as the authenticator compares it.
+    #[must_use]
+    pub fn matched_arn(&self) -> String {
+        fold_arn(&self.arn)
+    }
+
+    /// What the entry means: two entries of one meaning are the same to the authenticator.
+    #[must_use]
+    pub fn meaning(&self) -> Meaning {
+        Meaning {
+            arn: self.matched_arn(),
+            username: self.username.clone(),
+            groups: self.groups.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Principal as matched, username, and set of groups.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Meaning {
+    /// The ARN, folded by [`fold_arn`].
+    pub arn: String,
+    /// The username, templates as written.
+    pub username: String,
+    /// The groups.
+    pub groups: BTreeSet<String>,
+}

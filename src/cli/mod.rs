@@ -1,1 +1,6 @@
 //! cli
+
+pub mod crd;
+pub mod connection;
+pub mod release;
+pub mod run;

@@ -5,4 +5,5 @@
 mod support;
 
 mod chart;
+mod crd;
 mod harness;

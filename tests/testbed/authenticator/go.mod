@@ -2,7 +2,10 @@ module identity-mapper.dev/testbed/authenticator
 
 go 1.26.3
 
-require sigs.k8s.io/aws-iam-authenticator v0.7.18
+require (
+	github.com/sirupsen/logrus v1.9.4
+	sigs.k8s.io/aws-iam-authenticator v0.7.18
+)
 
 require (
 	github.com/aws/aws-sdk-go-v2 v1.41.5 // indirect
@@ -51,7 +54,6 @@ require (
 	github.com/prometheus/client_model v0.6.2 // indirect
 	github.com/prometheus/common v0.67.5 // indirect
 	github.com/prometheus/procfs v0.20.1 // indirect
-	github.com/sirupsen/logrus v1.9.4 // indirect
 	github.com/spf13/afero v1.15.0 // indirect
 	github.com/spf13/pflag v1.0.10 // indirect
 	github.com/x448/float16 v0.8.4 // indirect

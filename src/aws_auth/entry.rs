@@ -1,0 +1,258 @@
+//! Entries, as `encoding/json` and the authenticator's own validation make them of values.
+//!
+//! `encoding/json` matches field names without regard to case, so that one field can be given twice; the later in byte
+//! order is decoded over the earlier, into the same memory. A value of the wrong type leaves the field as it is and is
+//! an error, but decoding goes on. `null` leaves a string as it is and clears a list.
+
+use super::Section;
+use super::decode::{Data, Value, text};
+use super::yaml::NodeId;
+
+/// What became of one list item.
+pub(super) struct Decoded {
+    pub(super) arn: String,
+    pub(super) username: String,
+    pub(super) groups: Vec<String>,
+    pub(super) sso: bool,
+    /// Values of the wrong type, in document order.
+    pub(super) mistyped: Vec<Mistyped>,
+    /// Why the authenticator drops the item.
+    pub(super) dropped: Option<Dropped>,
+}
+
+/// A value that its field refuses.
+pub(super) struct Mistyped {
+    pub(super) node: NodeId,
+    pub(super) message: String,
+    /// Whether it is the entry's ARN.
+    pub(super) is_arn: bool,
+}
+
+/// Why an item takes no effect.
+pub(super) struct Dropped {
+    /// The node at fault.
+    pub(super) node: NodeId,
+    pub(super) message: String,
+}
+
+#[derive(Default)]
+struct Sso {
+    permission_set: String,
+    account: String,
+    partition: String,
+}
+
+/// A slice of Go strings: shortening it leaves the rest in memory, and lengthening it brings the rest back.
+#[derive(Default)]
+struct Slice {
+    memory: Vec<String>,
+    len: usize,
+}
+
+struct Decoder {
+    section: Section,
+    arn: String,
+    username: String,
+    userid: String,
+    groups: Slice,
+    sso: Option<Sso>,
+    sso_node: Option<NodeId>,
+    mistyped: Vec<Mistyped>,
+}
+
+/// Decodes and validates one list item.
+pub(super) fn decode(section: Section, item: &Value) -> Decoded {
+    let mut decoder = Decoder {
+        section,
+        arn: String::new(),
+        username: String::new(),
+        userid: String::new(),
+        groups: Slice::default(),
+        sso: None,
+        sso_node: None,
+        mistyped: Vec::new(),
+    };
+    let mut dropped = None;
+    let field = decoder.arn_field();
+    match &item.data {
+        Data::Map(pairs) => decoder.object(pairs),
+        Data::Null => dropped = Some(format!("an empty item: take it out, or give it a `{field}`")),
+        Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
+            let found = describe(&item.data);
+            dropped = Some(format!("an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"));
+        }
+    }
+    let dropped = dropped.map(|message| Dropped { node: item.node, message }).or_else(|| decoder.validate(item));
+    decoder.mistyped.sort_by_key(|m| m.node);
+    Decoded {
+        arn: decoder.arn,
+        username: decoder.username,
+        sso: decoder.sso.is_some(),
+        groups: decoder.groups.into_vec(),
+        mistyped: decoder.mistyped,
+        dropped,
+    }
+}
+
+fn describe(data: &Data) -> &'static str {
+    match data {
+        Data::Null => "empty",
+        Data::Bool => "a truth value",
+        Data::Number => "a number",
+        Data::Str(_) => "text",
+        Data::Seq(_) => "a list",
+        Data::Map(_) => "a mapping",
+    }
+}
+
+impl Decoder {
+    fn arn_field(&self) -> &'static str {
+        match self.section {
+            Section::Users => "userarn",
+            Section::Roles | Section::Accounts => "rolearn",
+        }
+    }
+
+    fn object(&mut self, pairs: &[(Vec<u8>, NodeId, Value)]) {
+        let arn_field = self.arn_field();
+        for (name, _, value) in pairs {
+            let name = fold_field(&text(name));
+            match name.as_str() {
+                "username" => string(&mut self.username, "username", value, &mut self.mistyped),
+                "userid" => string(&mut self.userid, "userid", value, &mut self.mistyped),
+                "groups" => self.groups.decode(value, &mut self.mistyped),
+                "sso" if self.section == Section::Roles => self.sso(value),
+                name if name == arn_field => {
+                    let known = self.mistyped.len();
+                    string(&mut self.arn, arn_field, value, &mut self.mistyped);
+                    if let Some(mistyped) = self.mistyped.get_mut(known) {
+                        mistyped.is_arn = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// `sso` is a pointer to a struct: anything but null makes it point to one.
+    fn sso(&mut self, value: &Value) {
+        self.sso_node = Some(value.node);
+        if matches!(value.data, Data::Null) {
+            self.sso = None;
+            return;
+        }
+        let sso = self.sso.get_or_insert_default();
+        let Data::Map(pairs) = &value.data else {
+            mistyped(&mut self.mistyped, value, "sso", "a mapping");
+            return;
+        };
+        for (name, _, value) in pairs {
+            match fold_field(&text(name)).as_str() {
+                "permissionsetname" => {
+                    string(&mut sso.permission_set, "permissionSetName", value, &mut self.mistyped);
+                }
+                "accountid" => string(&mut sso.account, "accountID", value, &mut self.mistyped),
+                "partition" => string(&mut sso.partition, "partition", value, &mut self.mistyped),
+                _ => {}
+            }
+        }
+    }
+
+    /// The authenticator's `Validate` of a role or user mapping.
+    fn validate(&self, item: &Value) -> Option<Dropped> {
+        let at = |node: NodeId, message: String| Some(Dropped { node, message });
+        let sso_node = self.sso_node.unwrap_or(item.node);
+        match (&self.sso, self.arn.is_empty()) {
+            (None, false) => None,
+            (None, true) => match self.mistyped.iter().find(|m| m.is_arn) {
+                Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
+                None => at(item.node, format!("the entry has no `{}`: give it one, or take the entry out", self.arn_field())),
+            },
+            (Some(_), false) => at(sso_node, "an entry may have `rolearn` or `sso`, not both: take one out".to_owned()),
+            (Some(sso), true) => {
+                sso.invalid().and_then(|field| {
+                    let cause = self.mistyped.iter().find(|m| m.message.starts_with(&format!("`{field}`")));
+                    match cause {
+                        Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
+                        None => at(sso_node, format!("`{field}` of `sso` is missing or not valid")),
+                    }
+                })
+            }
+        }
+    }
+}
+
+impl Sso {
+    /// The first field that the authenticator refuses.
+    fn invalid(&self) -> Option<&'static str> {
+        // The partitions of the authenticator's `pkg/endpoints`.
+        const PARTITIONS: [&str; 8] =
+            ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
+        let is_set_byte = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
+        if self.account.len() != 12 || !self.account.bytes().all(|b| b.is_ascii_digit()) {
+            Some("accountID")
+        } else if !(1..=32).contains(&self.permission_set.len()) || !self.permission_set.bytes().all(is_set_byte) {
+            Some("permissionSetName")
+        } else if !self.partition.is_empty() && !PARTITIONS.contains(&self.partition.as_str()) {
+            Some("partition")
+        } else {
+            None
+        }
+    }
+}
+
+impl Slice {
+    fn decode(&mut self, value: &Value, errors: &mut Vec<Mistyped>) {
+        let items = match &value.data {
+            Data::Seq(items) => items,
+            Data::Null => {
+                *self = Slice::default();
+                return;
+            }
+            Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
+                mistyped(errors, value, "groups", "a list, each item as `- \"group\"`");
+                return;
+            }
+        };
+        for (i, item) in items.iter().enumerate() {
+            if i >= self.memory.len() {
+                self.memory.push(String::new());
+            }
+            string(&mut self.memory[i], "groups", item, errors);
+        }
+        self.len = items.len();
+        if items.is_empty() {
+            *self = Slice::default();
+        }
+    }
+
+    fn into_vec(mut self) -> Vec<String> {
+        self.memory.truncate(self.len);
+        self.memory
+    }
+}
+
+fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyped>) {
+    match &value.data {
+        Data::Str(bytes) => *field = text(bytes),
+        Data::Null => {}
+        Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => mistyped(errors, value, name, "text in double quotes"),
+    }
+}
+
+fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &str) {
+    let found = describe(&value.data);
+    let message = format!("`{name}` is {found} and so is ignored: write {expected}");
+    errors.push(Mistyped { node: value.node, message, is_arn: false });
+}
+
+/// Folds a field name as `encoding/json` does. Only two characters beyond ASCII fold to letters of our field names.
+fn fold_field(name: &str) -> String {
+    name.chars()
+        .map(|c| match c {
+            '\u{17F}' => 's',
+            '\u{212A}' => 'k',
+            c => c.to_ascii_lowercase(),
+        })
+        .collect()
+}

@@ -1,0 +1,81 @@
+//! Who is let in as what: the authenticator's lookup in what it read.
+
+use std::collections::BTreeMap;
+
+use super::{Document, Entry};
+
+/// The entry that the authenticator finds for a caller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lookup<'a> {
+    /// An entry of `mapRoles`.
+    Role(&'a Entry),
+    /// An entry of `mapUsers`.
+    User(&'a Entry),
+    /// Entries of `mapUsers` whose ARNs differ in case only: the authenticator picks one at random at each login.
+    AmbiguousUser(Vec<&'a Entry>),
+    /// No entry, but the caller's account is in `mapAccounts`: the username is the caller's ARN, without groups.
+    Account,
+    /// The caller is not let in.
+    None,
+}
+
+impl Document {
+    /// Looks up a caller by its canonical ARN, in which an assumed-role session is its role.
+    ///
+    /// As `pkg/mapper/configmap/mapper.go` does it: `mapRoles` first, keyed by the lower-cased ARN, the last duplicate
+    /// wins; then `mapUsers`, keyed by the ARN as written; then the caller's account in `mapAccounts`. ARNs are
+    /// compared with `strings.EqualFold`.
+    #[must_use]
+    pub fn lookup(&self, canonical_arn: &str) -> Lookup<'_> {
+        // The mapper lower-cases the canonical ARN before it asks.
+        let subject = fold_arn(&canonical_arn.to_lowercase());
+        let role = self.roles.entries.iter().rev().find(|e| !e.sso && e.matched_arn() == subject);
+        if let Some(entry) = role {
+            return Lookup::Role(entry);
+        }
+        let users: BTreeMap<&str, &Entry> = self
+            .users
+            .entries
+            .iter()
+            .filter(|e| e.matched_arn() == subject)
+            .map(|e| (e.arn.as_str(), e))
+            .collect();
+        let users: Vec<&Entry> = users.into_values().collect();
+        match users.as_slice() {
+            [] => {}
+            [entry] => return Lookup::User(entry),
+            _ => return Lookup::AmbiguousUser(users),
+        }
+        let account = canonical_arn.splitn(6, ':').nth(4).unwrap_or_default();
+        if self.accounts.accounts.iter().any(|a| a == account) {
+            Lookup::Account
+        } else {
+            Lookup::None
+        }
+    }
+}
+
+/// Folds an ARN so that two are equal exactly if Go's `strings.EqualFold` holds them equal.
+///
+/// Among the characters of an ARN that IAM accepts this is lower-casing. Beyond ASCII, characters fold to the least
+/// character of their simple case-folding orbit as far as lower-casing an upper-casing finds it.
+#[must_use]
+pub fn fold_arn(arn: &str) -> String {
+    arn.chars().map(fold).collect()
+}
+
+fn fold(c: char) -> char {
+    if c.is_ascii() {
+        return c.to_ascii_lowercase();
+    }
+    let single = |mut i: std::char::ToLowercase| match (i.next(), i.next()) {
+        (Some(one), None) => Some(one),
+        _ => None,
+    };
+    let mut upper = c.to_uppercase();
+    let upper = match (upper.next(), upper.next()) {
+        (Some(one), None) => one,
+        _ => c,
+    };
+    single(upper.to_lowercase()).unwrap_or(c)
+}

@@ -1,0 +1,180 @@
+//! One section: what the authenticator's `ParseMap` makes of it, and where in the text it comes from.
+
+use std::ops::Range;
+
+use super::decode::{self, Data, Value};
+use super::yaml::{self, Fault, NodeId, Tree};
+use super::{Entry, Problem, ProblemKind, Section, SectionView, entry};
+
+/// Where a line starts, for each line: LF, CRLF and CR end one.
+pub(super) struct Lines<'t> {
+    text: &'t str,
+    starts: Vec<usize>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn new(text: &'t str) -> Lines<'t> {
+        let bytes = text.as_bytes();
+        let ends = |i: usize| bytes[i] == b'\n' || (bytes[i] == b'\r' && bytes.get(i + 1) != Some(&b'\n'));
+        let starts = std::iter::once(0).chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1)).collect();
+        Lines { text, starts }
+    }
+
+    /// 1-based line and column, in characters, of a byte.
+    pub(super) fn position(&self, at: usize) -> (usize, usize) {
+        let line = self.starts.partition_point(|start| *start <= at);
+        let start = self.starts[line - 1];
+        (line, self.text[start..at].chars().count() + 1)
+    }
+
+    /// The line that holds a byte, without its end.
+    fn rest(&self, at: usize) -> &'t str {
+        self.text[at..].split(['\n', '\r']).next().unwrap_or_default()
+    }
+}
+
+/// Longest `offending`, in characters.
+const OFFENDING: usize = 60;
+
+struct Reading<'t> {
+    section: Section,
+    text: &'t str,
+    lines: Lines<'t>,
+}
+
+impl Reading<'_> {
+    fn problem(&self, kind: ProblemKind, span: Range<usize>, message: impl Into<String>) -> Problem {
+        // A byte is named, not a place between two; at the end of the text there is none.
+        let (line, column) = self.lines.position(span.start);
+        let found = if span.is_empty() { self.lines.rest(span.start) } else { &self.text[span.clone()] };
+        let found = found.split(['\n', '\r']).next().unwrap_or_default().trim_end();
+        let mut offending: String = found.chars().take(OFFENDING).collect();
+        if offending.len() < found.len() {
+            offending.push('…');
+        }
+        Problem { section: self.section, kind, line, column, offending, message: message.into(), span }
+    }
+
+    fn fault(&self, fault: &Fault) -> Problem {
+        let at = fault.at.min(self.text.len());
+        let rest = self.lines.rest(at).trim_end();
+        self.problem(ProblemKind::SectionDropped, at..at + rest.len(), fault.message)
+    }
+
+    fn at_node(&self, kind: ProblemKind, tree: &Tree, node: NodeId, message: impl Into<String>) -> Problem {
+        let span = &tree.node(node).span;
+        let clamp = |at: usize| at.min(self.text.len());
+        self.problem(kind, clamp(span.start)..clamp(span.end), message)
+    }
+}
+
+/// Reads a section from the key's value.
+pub(super) fn section(section: Section, text: Option<&str>) -> SectionView {
+    let Some(text) = text else { return SectionView::default() };
+    let mut view = SectionView { present: true, ..SectionView::default() };
+    if is_skipped(text) {
+        return view;
+    }
+    let reading = Reading { section, text, lines: Lines::new(text) };
+    match section {
+        Section::Accounts => read_accounts(&reading, &mut view),
+        Section::Roles | Section::Users => read_entries(&reading, &mut view),
+    }
+    view
+}
+
+/// Values that the authenticator does not even parse: Go's `strings.TrimSpace`, then one of these.
+pub(super) fn is_skipped(text: &str) -> bool {
+    matches!(text.trim(), "" | "``" | "\"\"" | "''")
+}
+
+/// Kubernetes' `yaml.IsJSONBuffer`: such a text is JSON to the authenticator, whatever else it may be.
+pub(super) fn is_json(text: &str) -> bool {
+    text.trim_start().starts_with('{')
+}
+
+fn drop_section(view: &mut SectionView, problem: Problem) {
+    view.broken = Some(problem.clone());
+    view.problems.push(problem);
+}
+
+fn read_entries(reading: &Reading<'_>, view: &mut SectionView) {
+    if is_json(reading.text) {
+        let start = reading.text.len() - reading.text.trim_start().len();
+        let span = start..start + reading.lines.rest(start).trim_end().len();
+        let message = "text that starts with `{` is read as JSON, and only a list is understood: write `- ` or `[` before it";
+        return drop_section(view, reading.problem(ProblemKind::SectionDropped, span, message));
+    }
+    let read = yaml::compose(reading.text).and_then(|tree| decode::decode(&tree).map(|value| (tree, value)));
+    let (tree, value) = match read {
+        Ok((_, None)) => return,
+        Ok((tree, Some(value))) => (tree, value),
+        Err(fault) => return drop_section(view, reading.fault(&fault)),
+    };
+    let items = match &value.data {
+        Data::Seq(items) => items,
+        Data::Null => return,
+        Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
+            let message = "a list of entries is expected: start each with `- `";
+            return drop_section(view, reading.at_node(ProblemKind::SectionDropped, &tree, value.node, message));
+        }
+    };
+    for (index, (item, node)) in items.iter().zip(item_nodes(&tree)).enumerate() {
+        read_item(reading, view, &tree, index, item, *node);
+    }
+    view.problems.sort_by_key(|p| p.span.start);
+}
+
+/// The nodes of the root's items as they stand in the text, where an alias is not what it stands for.
+fn item_nodes(tree: &Tree) -> &[NodeId] {
+    match tree.root.map(|root| &tree.node(root).kind) {
+        Some(yaml::NodeKind::Sequence { items, .. }) => items,
+        _ => &[],
+    }
+}
+
+fn read_item(reading: &Reading<'_>, view: &mut SectionView, tree: &Tree, index: usize, item: &Value, node: NodeId) {
+    let decoded = entry::decode(reading.section, item);
+    if let Some(dropped) = decoded.dropped {
+        let problem = reading.at_node(ProblemKind::EntryDropped, tree, dropped.node, dropped.message);
+        view.problems.push(problem);
+        return;
+    }
+    for mistyped in decoded.mistyped {
+        view.problems.push(reading.at_node(ProblemKind::FieldEmptied, tree, mistyped.node, mistyped.message));
+    }
+    let span = tree.node(node).span.clone();
+    let (line, column) = reading.lines.position(span.start);
+    view.entries.push(Entry {
+        section: reading.section,
+        item: index,
+        span,
+        line,
+        column,
+        arn: decoded.arn,
+        username: decoded.username,
+        groups: decoded.groups,
+        sso: decoded.sso,
+    });
+}
+
+fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
+    let tree = match yaml::compose(reading.text) {
+        Ok(tree) => tree,
+        Err(fault) => return drop_section(view, reading.fault(&fault)),
+    };
+    let accounts = decode::accounts(&tree);
+    view.accounts = accounts.ids;
+    for (node, message) in accounts.refused {
+        let whole = Some(node) == tree.root;
+        let kind = if whole { ProblemKind::SectionDropped } else { ProblemKind::EntryDropped };
+        let problem = reading.at_node(kind, &tree, node, message);
+        if whole {
+            view.broken = Some(problem.clone());
+        }
+        view.problems.push(problem);
+    }
+    if let Some(fault) = accounts.fault {
+        drop_section(view, reading.fault(&fault));
+    }
+}

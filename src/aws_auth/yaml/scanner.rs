@@ -1,0 +1,580 @@
+//! Tokens, in go-yaml's order.
+//!
+//! A mapping key is recognised only at its `:`. Tokens wait in a queue while one of them may still turn out to be the
+//! start of such a *simple key*; then the tokens that open the mapping are put before it. go-yaml keeps a table of the
+//! possible keys by token number. The table forgets a flow collection in which no key was possible (`[]`), whose
+//! mapping tokens then come too late, behind it: `[]: x` is a list followed by something else. That is kept.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::reader::Reader;
+use super::token::{Kind, Token};
+use super::{Fault, Mark};
+
+/// go-yaml's `max_flow_level` and `max_indents`.
+const MAX_DEPTH: usize = 10_000;
+/// A simple key ends within so many characters of its start.
+const MAX_KEY: usize = 1024;
+
+#[derive(Clone, Copy)]
+struct SimpleKey {
+    possible: bool,
+    /// At the indentation of a block mapping: if it is no key, the text is wrong.
+    required: bool,
+    token: isize,
+    mark: Mark,
+}
+
+pub(super) struct Scanner<'t> {
+    pub(super) reader: Reader<'t>,
+    tokens: VecDeque<Token>,
+    /// Tokens taken from the queue so far.
+    taken: isize,
+    /// Whether the head of the queue may be taken.
+    ready: bool,
+    started: bool,
+    pub(super) indent: isize,
+    indents: Vec<isize>,
+    pub(super) flow_level: usize,
+    pub(super) simple_key_allowed: bool,
+    /// One for each flow level and one for the block context.
+    keys: Vec<SimpleKey>,
+    /// Index into `keys` by token number.
+    keys_by_token: HashMap<isize, usize>,
+}
+
+impl<'t> Scanner<'t> {
+    pub(super) fn new(text: &'t str) -> Scanner<'t> {
+        Scanner {
+            reader: Reader::new(text),
+            tokens: VecDeque::new(),
+            taken: 0,
+            ready: false,
+            started: false,
+            indent: -1,
+            indents: Vec::new(),
+            flow_level: 0,
+            simple_key_allowed: true,
+            keys: Vec::new(),
+            keys_by_token: HashMap::new(),
+        }
+    }
+
+    /// The next token, without taking it.
+    pub(super) fn peek(&mut self) -> Result<&Token, Fault> {
+        if !self.ready {
+            self.fetch_more()?;
+        }
+        Ok(&self.tokens[0])
+    }
+
+    /// Takes the token that was last seen by [`Scanner::peek`].
+    pub(super) fn take(&mut self) -> Token {
+        self.ready = false;
+        self.taken += 1;
+        self.tokens.pop_front().expect("peek leaves a token in the queue")
+    }
+
+    /// The current column. Columns are bounded by the text's length, which fits.
+    pub(super) fn column(&self) -> isize {
+        self.reader.mark.column.cast_signed()
+    }
+
+    pub(super) fn fault(&self, message: &'static str) -> Fault {
+        Fault { at: self.reader.mark.byte, message }
+    }
+
+    fn fetch_more(&mut self) -> Result<(), Fault> {
+        loop {
+            if !self.tokens.is_empty() {
+                let Some(&key) = self.keys_by_token.get(&self.taken) else { break };
+                if !self.is_possible(key)? {
+                    break;
+                }
+            }
+            self.fetch_next()?;
+        }
+        self.ready = true;
+        Ok(())
+    }
+
+    fn fetch_next(&mut self) -> Result<(), Fault> {
+        self.reader.ensure(1)?;
+        if !self.started {
+            self.started = true;
+            let mark = self.reader.mark;
+            self.keys.push(SimpleKey { possible: false, required: false, token: 0, mark });
+            self.push(Kind::StreamStart, mark, mark);
+            return Ok(());
+        }
+        self.skip_to_token()?;
+        self.unroll_indent(self.column());
+        self.reader.ensure(4)?;
+        if self.reader.is_end() {
+            return self.fetch_stream_end();
+        }
+        if self.reader.mark.column == 0 && self.reader.at(b'%') {
+            return self.fetch_directive();
+        }
+        if self.reader.is_indicator(b'-') {
+            return self.fetch_document_indicator(Kind::DocumentStart);
+        }
+        if self.reader.is_indicator(b'.') {
+            return self.fetch_document_indicator(Kind::DocumentEnd);
+        }
+        let block = self.flow_level == 0;
+        let gap_next = self.reader.is_gap(1);
+        match self.reader.byte(0) {
+            b'[' => self.fetch_flow_start(Kind::FlowSequenceStart),
+            b'{' => self.fetch_flow_start(Kind::FlowMappingStart),
+            b']' => self.fetch_flow_end(Kind::FlowSequenceEnd),
+            b'}' => self.fetch_flow_end(Kind::FlowMappingEnd),
+            b',' => {
+                self.remove_key()?;
+                self.simple_key_allowed = true;
+                self.push_one(Kind::FlowEntry);
+                Ok(())
+            }
+            b'-' if gap_next => self.fetch_block_entry(),
+            b'?' if !block || gap_next => self.fetch_key(),
+            b':' if !block || gap_next => self.fetch_value(),
+            b'*' => self.fetch_simple(|s| s.scan_anchor(Kind::Alias)),
+            b'&' => self.fetch_simple(|s| s.scan_anchor(Kind::Anchor)),
+            b'!' => self.fetch_simple(Scanner::scan_tag),
+            byte @ (b'|' | b'>') if block => {
+                self.remove_key()?;
+                self.simple_key_allowed = true;
+                let token = self.scan_block(byte == b'|')?;
+                self.tokens.push_back(token);
+                Ok(())
+            }
+            b'\'' => self.fetch_simple(|s| s.scan_quoted(true)),
+            b'"' => self.fetch_simple(|s| s.scan_quoted(false)),
+            b'\t' => Err(self.fault("a tab where indentation is expected: indent with spaces")),
+            b'@' | b'`' | b'%' | b'|' | b'>' | b'#' => {
+                Err(self.fault("a value can't start with this character: put the value in double quotes"))
+            }
+            _ => self.fetch_simple(Scanner::scan_plain),
+        }
+    }
+
+    fn push(&mut self, kind: Kind, start: Mark, end: Mark) {
+        self.tokens.push_back(Token { kind, start, end });
+    }
+
+    /// A token of the one character at the current place.
+    fn push_one(&mut self, kind: Kind) {
+        let start = self.reader.mark;
+        self.reader.skip();
+        self.push(kind, start, self.reader.mark);
+    }
+
+    /// Puts a token in the queue before the token of that number; at the end if that one was taken already.
+    fn insert(&mut self, number: isize, kind: Kind, mark: Mark) {
+        let token = Token { kind, start: mark, end: mark };
+        match usize::try_from(number - self.taken) {
+            Ok(position) if position <= self.tokens.len() => self.tokens.insert(position, token),
+            _ => self.tokens.push_back(token),
+        }
+    }
+
+    fn next_number(&self) -> isize {
+        self.taken + self.tokens.len().cast_signed()
+    }
+
+    fn is_possible(&mut self, key: usize) -> Result<bool, Fault> {
+        let Some(key) = self.keys.get_mut(key).filter(|k| k.possible) else { return Ok(false) };
+        let mark = self.reader.mark;
+        if key.mark.line < mark.line || key.mark.index + MAX_KEY < mark.index {
+            if key.required {
+                return Err(missing_colon(key.mark));
+            }
+            key.possible = false;
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    fn save_key(&mut self) -> Result<(), Fault> {
+        if !self.simple_key_allowed {
+            return Ok(());
+        }
+        let required = self.flow_level == 0 && self.indent == self.column();
+        self.remove_key()?;
+        let token = self.next_number();
+        let index = self.keys.len() - 1;
+        self.keys[index] = SimpleKey { possible: true, required, token, mark: self.reader.mark };
+        self.keys_by_token.insert(token, index);
+        Ok(())
+    }
+
+    fn remove_key(&mut self) -> Result<(), Fault> {
+        let Some(key) = self.keys.last_mut().filter(|k| k.possible) else { return Ok(()) };
+        if key.required {
+            return Err(missing_colon(key.mark));
+        }
+        key.possible = false;
+        self.keys_by_token.remove(&key.token);
+        Ok(())
+    }
+
+    fn roll_indent(&mut self, column: isize, number: Option<isize>, kind: Kind, mark: Mark) -> Result<(), Fault> {
+        if self.flow_level > 0 || self.indent >= column {
+            return Ok(());
+        }
+        self.indents.push(self.indent);
+        self.indent = column;
+        if self.indents.len() > MAX_DEPTH {
+            return Err(self.fault("lists and mappings are nested more than 10,000 deep"));
+        }
+        match number {
+            Some(number) => self.insert(number, kind, mark),
+            None => self.push(kind, mark, mark),
+        }
+        Ok(())
+    }
+
+    fn unroll_indent(&mut self, column: isize) {
+        if self.flow_level > 0 {
+            return;
+        }
+        while self.indent > column {
+            let mark = self.reader.mark;
+            self.push(Kind::BlockEnd, mark, mark);
+            self.indent = self.indents.pop().unwrap_or(-1);
+        }
+    }
+
+    fn fetch_stream_end(&mut self) -> Result<(), Fault> {
+        if self.reader.mark.column != 0 {
+            self.reader.mark.column = 0;
+            self.reader.mark.line += 1;
+        }
+        self.end_document()?;
+        let mark = self.reader.mark;
+        self.push(Kind::StreamEnd, mark, mark);
+        Ok(())
+    }
+
+    fn end_document(&mut self) -> Result<(), Fault> {
+        self.unroll_indent(-1);
+        self.remove_key()?;
+        self.simple_key_allowed = false;
+        Ok(())
+    }
+
+    fn fetch_directive(&mut self) -> Result<(), Fault> {
+        self.end_document()?;
+        let token = self.scan_directive()?;
+        self.tokens.push_back(token);
+        Ok(())
+    }
+
+    fn fetch_document_indicator(&mut self, kind: Kind) -> Result<(), Fault> {
+        self.end_document()?;
+        let start = self.reader.mark;
+        for _ in 0..3 {
+            self.reader.skip();
+        }
+        self.push(kind, start, self.reader.mark);
+        Ok(())
+    }
+
+    fn fetch_flow_start(&mut self, kind: Kind) -> Result<(), Fault> {
+        self.save_key()?;
+        let token = self.next_number();
+        self.keys.push(SimpleKey { possible: false, required: false, token, mark: self.reader.mark });
+        self.flow_level += 1;
+        if self.flow_level > MAX_DEPTH {
+            return Err(self.fault("lists and mappings are nested more than 10,000 deep"));
+        }
+        self.simple_key_allowed = true;
+        self.push_one(kind);
+        Ok(())
+    }
+
+    fn fetch_flow_end(&mut self, kind: Kind) -> Result<(), Fault> {
+        self.remove_key()?;
+        if self.flow_level > 0 {
+            self.flow_level -= 1;
+            if let Some(key) = self.keys.pop() {
+                self.keys_by_token.remove(&key.token);
+            }
+        }
+        self.simple_key_allowed = false;
+        self.push_one(kind);
+        Ok(())
+    }
+
+    fn fetch_block_entry(&mut self) -> Result<(), Fault> {
+        if self.flow_level == 0 {
+            if !self.simple_key_allowed {
+                return Err(self.fault("a list item is not allowed here: start it on its own line, or quote the value"));
+            }
+            self.roll_indent(self.column(), None, Kind::BlockSequenceStart, self.reader.mark)?;
+        }
+        self.remove_key()?;
+        self.simple_key_allowed = true;
+        self.push_one(Kind::BlockEntry);
+        Ok(())
+    }
+
+    fn fetch_key(&mut self) -> Result<(), Fault> {
+        if self.flow_level == 0 {
+            if !self.simple_key_allowed {
+                return Err(self.fault("a key is not allowed here: quote the value, or start it on its own line"));
+            }
+            self.roll_indent(self.column(), None, Kind::BlockMappingStart, self.reader.mark)?;
+        }
+        self.remove_key()?;
+        self.simple_key_allowed = self.flow_level == 0;
+        self.push_one(Kind::Key);
+        Ok(())
+    }
+
+    fn fetch_value(&mut self) -> Result<(), Fault> {
+        let index = self.keys.len() - 1;
+        if self.is_possible(index)? {
+            let key = self.keys[index];
+            self.insert(key.token, Kind::Key, key.mark);
+            self.roll_indent(key.mark.column.cast_signed(), Some(key.token), Kind::BlockMappingStart, key.mark)?;
+            self.keys[index].possible = false;
+            self.keys_by_token.remove(&key.token);
+            self.simple_key_allowed = false;
+        } else {
+            if self.flow_level == 0 {
+                if !self.simple_key_allowed {
+                    return Err(self.fault("a second `: ` in one line: put the value in double quotes"));
+                }
+                self.roll_indent(self.column(), None, Kind::BlockMappingStart, self.reader.mark)?;
+            }
+            self.simple_key_allowed = self.flow_level == 0;
+        }
+        self.push_one(Kind::Value);
+        Ok(())
+    }
+
+    /// A token with which a simple key may start.
+    fn fetch_simple(&mut self, scan: impl FnOnce(&mut Self) -> Result<Token, Fault>) -> Result<(), Fault> {
+        self.save_key()?;
+        self.simple_key_allowed = false;
+        let token = scan(self)?;
+        self.tokens.push_back(token);
+        Ok(())
+    }
+
+    fn skip_to_token(&mut self) -> Result<(), Fault> {
+        loop {
+            self.reader.ensure(1)?;
+            if self.reader.mark.column == 0 && self.reader.is_bom() {
+                self.reader.skip();
+            }
+            self.reader.ensure(1)?;
+            while self.reader.at(b' ')
+                || (self.reader.at(b'\t') && (self.flow_level > 0 || !self.simple_key_allowed))
+            {
+                self.reader.skip();
+                self.reader.ensure(1)?;
+            }
+            self.reader.skip_comment()?;
+            if !self.reader.is_break(0) {
+                return Ok(());
+            }
+            self.reader.skip_line_break()?;
+            if self.flow_level == 0 {
+                self.simple_key_allowed = true;
+            }
+        }
+    }
+
+    fn scan_directive(&mut self) -> Result<Token, Fault> {
+        let start = self.reader.mark;
+        self.reader.skip();
+        let mut name = String::new();
+        self.reader.ensure(1)?;
+        while self.reader.is_word() {
+            self.reader.read(&mut name);
+            self.reader.ensure(1)?;
+        }
+        if name.is_empty() || !self.reader.is_gap(0) {
+            return Err(self.fault("a line that starts with `%` is a directive, and this one has no proper name"));
+        }
+        let kind = match name.as_str() {
+            "YAML" => {
+                self.reader.skip_blanks()?;
+                let major = self.scan_version_number()?;
+                if !self.reader.at(b'.') {
+                    return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+                }
+                self.reader.skip();
+                let minor = self.scan_version_number()?;
+                Kind::Version { major, minor }
+            }
+            "TAG" => self.scan_tag_directive()?,
+            _ => return Err(Fault { at: start.byte, message: "an unknown directive: take this line out" }),
+        };
+        let end = self.reader.mark;
+        self.reader.skip_blanks()?;
+        self.reader.skip_comment()?;
+        if !self.reader.is_break_or_end() {
+            return Err(self.fault("text behind a directive: take it out"));
+        }
+        self.reader.skip_line_break()?;
+        Ok(Token { kind, start, end })
+    }
+
+    fn scan_version_number(&mut self) -> Result<u8, Fault> {
+        self.reader.ensure(1)?;
+        let mut value = 0;
+        let mut length = 0;
+        while self.reader.byte(0).is_ascii_digit() {
+            length += 1;
+            if length > 2 {
+                return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+            }
+            value = value * 10 + (self.reader.byte(0) - b'0');
+            self.reader.skip();
+            self.reader.ensure(1)?;
+        }
+        if length == 0 {
+            return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+        }
+        Ok(value)
+    }
+
+    fn scan_tag_directive(&mut self) -> Result<Kind, Fault> {
+        const MESSAGE: &str = "the %TAG directive needs a handle and a prefix, with a blank between";
+        self.reader.skip_blanks()?;
+        let handle = self.scan_tag_handle(true)?;
+        self.reader.ensure(1)?;
+        if !self.reader.is_blank(0) {
+            return Err(self.fault(MESSAGE));
+        }
+        self.reader.skip_blanks()?;
+        let prefix = self.scan_tag_uri(&[])?;
+        self.reader.ensure(1)?;
+        if !self.reader.is_gap(0) {
+            return Err(self.fault(MESSAGE));
+        }
+        Ok(Kind::TagDirective { handle, prefix })
+    }
+
+    fn scan_anchor(&mut self, kind: fn(String) -> Kind) -> Result<Token, Fault> {
+        let start = self.reader.mark;
+        self.reader.skip();
+        let mut name = String::new();
+        self.reader.ensure(1)?;
+        while self.reader.is_word() {
+            self.reader.read(&mut name);
+            self.reader.ensure(1)?;
+        }
+        let ends = self.reader.is_gap(0)
+            || matches!(self.reader.byte(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
+        if name.is_empty() || !ends {
+            let message = "`*` and `&` at the start of a value mean an alias or an anchor: put the value in double quotes";
+            return Err(Fault { at: start.byte, message });
+        }
+        Ok(Token { kind: kind(name), start, end: self.reader.mark })
+    }
+
+    fn scan_tag(&mut self) -> Result<Token, Fault> {
+        let start = self.reader.mark;
+        self.reader.ensure(2)?;
+        let (handle, suffix) = if self.reader.byte(1) == b'<' {
+            self.reader.skip();
+            self.reader.skip();
+            let uri = self.scan_tag_uri(&[])?;
+            if !self.reader.at(b'>') {
+                return Err(self.fault("a tag that opens with `!<` must close with `>`"));
+            }
+            self.reader.skip();
+            (Vec::new(), uri)
+        } else {
+            let handle = self.scan_tag_handle(false)?;
+            if handle.len() > 1 && handle.ends_with(b"!") {
+                let suffix = self.scan_tag_uri(&[])?;
+                (handle, suffix)
+            } else {
+                let suffix = self.scan_tag_uri(&handle)?;
+                if suffix.is_empty() { (suffix, b"!".to_vec()) } else { (b"!".to_vec(), suffix) }
+            }
+        };
+        self.reader.ensure(1)?;
+        if !self.reader.is_gap(0) {
+            let message = "`!` at the start of a value means a tag: put the value in double quotes";
+            return Err(Fault { at: start.byte, message });
+        }
+        Ok(Token { kind: Kind::Tag { handle, suffix }, start, end: self.reader.mark })
+    }
+
+    fn scan_tag_handle(&mut self, directive: bool) -> Result<Vec<u8>, Fault> {
+        self.reader.ensure(1)?;
+        if !self.reader.at(b'!') {
+            return Err(self.fault("a tag handle starts with `!`"));
+        }
+        let mut handle = String::new();
+        self.reader.read(&mut handle);
+        self.reader.ensure(1)?;
+        while self.reader.is_word() {
+            self.reader.read(&mut handle);
+            self.reader.ensure(1)?;
+        }
+        if self.reader.at(b'!') {
+            self.reader.read(&mut handle);
+        } else if directive && handle != "!" {
+            return Err(self.fault("a tag handle ends with `!`"));
+        }
+        Ok(handle.into_bytes())
+    }
+
+    /// Reads a tag's URI behind `head`, a handle that turned out to be the start of it.
+    fn scan_tag_uri(&mut self, head: &[u8]) -> Result<Vec<u8>, Fault> {
+        let mut uri = head.get(1..).unwrap_or_default().to_vec();
+        let mut found = !head.is_empty();
+        self.reader.ensure(1)?;
+        loop {
+            let byte = self.reader.byte(0);
+            if byte == b'%' {
+                self.scan_uri_escape(&mut uri)?;
+            } else if self.reader.is_word() || b";/?:@&=+$,.!~*'()[]".contains(&byte) {
+                uri.push(byte);
+                self.reader.skip();
+            } else {
+                break;
+            }
+            self.reader.ensure(1)?;
+            found = true;
+        }
+        if found { Ok(uri) } else { Err(self.fault("a tag without a name: put the value in double quotes")) }
+    }
+
+    /// Reads one percent-encoded character of one to four bytes.
+    fn scan_uri_escape(&mut self, uri: &mut Vec<u8>) -> Result<(), Fault> {
+        let mut left = None;
+        while left != Some(0) {
+            self.reader.ensure(3)?;
+            let digit = |offset| char::from(self.reader.byte(offset)).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            let (b'%', Some(high), Some(low)) = (self.reader.byte(0), digit(1), digit(2)) else {
+                return Err(self.fault("`%` in a tag must be followed by two hexadecimal digits"));
+            };
+            let octet = high << 4 | low;
+            left = match (left, octet) {
+                (None, 0x00..=0x7F) => Some(0),
+                (None, 0xC0..=0xDF) => Some(1),
+                (None, 0xE0..=0xEF) => Some(2),
+                (None, 0xF0..=0xF7) => Some(3),
+                (Some(n), 0x80..=0xBF) => Some(n - 1),
+                _ => return Err(self.fault("a percent-encoded tag must be UTF-8")),
+            };
+            uri.push(octet);
+            for _ in 0..3 {
+                self.reader.skip();
+            }
+        }
+        Ok(())
+    }
+}
+
+fn missing_colon(mark: Mark) -> Fault {
+    Fault { at: mark.byte, message: "a line in a mapping without `: `: write `key: value`, or mend the indentation" }
+}

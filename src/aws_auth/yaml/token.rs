@@ -1,0 +1,48 @@
+//! The tokens between scanner and parser.
+
+use super::Mark;
+
+/// How a scalar is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::aws_auth) enum Style {
+    /// Without quotes, or left out altogether.
+    Plain,
+    /// In single quotes.
+    Single,
+    /// In double quotes.
+    Double,
+    /// `|` or `>`.
+    Block,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    StreamStart,
+    StreamEnd,
+    Version { major: u8, minor: u8 },
+    TagDirective { handle: Vec<u8>, prefix: Vec<u8> },
+    DocumentStart,
+    DocumentEnd,
+    BlockSequenceStart,
+    BlockMappingStart,
+    BlockEnd,
+    FlowSequenceStart,
+    FlowSequenceEnd,
+    FlowMappingStart,
+    FlowMappingEnd,
+    FlowEntry,
+    BlockEntry,
+    Key,
+    Value,
+    Alias(String),
+    Anchor(String),
+    Tag { handle: Vec<u8>, suffix: Vec<u8> },
+    Scalar { value: String, style: Style },
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Token {
+    pub(super) kind: Kind,
+    pub(super) start: Mark,
+    pub(super) end: Mark,
+}

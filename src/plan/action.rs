@@ -1,0 +1,175 @@
+//! What a plan asks for, what came of it, and what follows.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::memory::Memory;
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::aws_auth::Section;
+
+/// A change of one mapping's finalizer.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FinalizerChange {
+    /// The mapping's name.
+    pub name: String,
+    /// Its uid, so that an object made anew under the name is not touched.
+    pub uid: String,
+}
+
+/// A write of the history `ConfigMap`, made before the one of aws-auth.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryWrite {
+    /// The resourceVersion that the write carries; `None`: the `ConfigMap` is created.
+    pub resource_version: Option<String>,
+    /// Copies to add: key of `binaryData` and bytes.
+    pub add: BTreeMap<String, Vec<u8>>,
+    /// Copies to remove.
+    pub remove: Vec<String>,
+    /// Annotations to set, or with `None` to remove.
+    pub annotations: BTreeMap<String, Option<String>>,
+}
+
+/// The write of aws-auth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConfigMapWrite {
+    /// It does not exist: create it.
+    Create {
+        /// The texts.
+        data: BTreeMap<String, String>,
+        /// Keys whose value is not UTF-8.
+        binary_data: BTreeMap<String, Vec<u8>>,
+        /// Its labels.
+        labels: BTreeMap<String, String>,
+        /// Its annotations, the mark among them.
+        annotations: BTreeMap<String, String>,
+    },
+    /// A merge patch that carries the resourceVersion that was read.
+    Patch {
+        /// The resourceVersion that was read.
+        resource_version: String,
+        /// The changed keys only.
+        data: BTreeMap<String, String>,
+        /// The changed annotations only; `None` removes.
+        annotations: BTreeMap<String, Option<String>>,
+    },
+}
+
+/// Why a write of aws-auth was not made or not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WriteFailure {
+    /// Admission denied it: the denial's own words.
+    Denied(String),
+    /// The API server says that we may not: its words.
+    Forbidden(String),
+    /// The API server refused the object as invalid: its words.
+    Invalid(String),
+    /// It could not be reached, was throttled or timed out; retried.
+    Unavailable(String),
+}
+
+/// What came of the write of aws-auth. On a conflict there is no outcome: the controller observes and plans again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The plan asked for no write.
+    NothingToWrite,
+    /// It stands, with this resourceVersion and uid.
+    Written {
+        /// The new resourceVersion.
+        resource_version: String,
+        /// The object's uid.
+        uid: String,
+    },
+    /// It does not stand.
+    Failed(WriteFailure),
+}
+
+/// A status to write, whole. Only those that differ from what stands are reported.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StatusWrite {
+    /// The mapping's name.
+    pub name: String,
+    /// Its uid.
+    pub uid: String,
+    /// The new status.
+    pub status: IdentityMappingStatus,
+}
+
+/// What an event speaks of.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Regarding {
+    /// A mapping.
+    Mapping {
+        /// Its name.
+        name: String,
+        /// Its uid.
+        uid: String,
+    },
+    /// aws-auth itself.
+    ConfigMap,
+}
+
+/// The type of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EventType {
+    /// Something that was put right.
+    Normal,
+    /// Something that a person should look at.
+    Warning,
+}
+
+/// An event to publish. Never aggregated by the publisher: each note is true for the moment it was written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EventNote {
+    /// What it speaks of.
+    pub regarding: Regarding,
+    /// Normal or Warning.
+    pub type_: EventType,
+    /// Why, from the one enum of reasons.
+    pub reason: Reason,
+    /// What was done: an imperative word such as `Repair`.
+    pub action: &'static str,
+    /// The sentence, at most 1 kB.
+    pub note: String,
+}
+
+/// Numbers for metrics. Gauges are the state after the pass; counters what this pass adds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Mappings by condition type and status (`True`, `False`, `Unknown`): a gauge.
+    pub conditions: BTreeMap<(ConditionType, &'static str), u64>,
+    /// For each key that exists, whether it parses: a gauge.
+    pub parses: BTreeMap<Section, bool>,
+    /// For each key, entries that the authenticator drops: a gauge.
+    pub dropped: BTreeMap<Section, u64>,
+    /// Removals that wait for a confirmation: a gauge.
+    pub held: u64,
+    /// Owned keys: a gauge.
+    pub owned: u64,
+    /// Owned keys that no object names: a gauge.
+    pub orphaned: u64,
+    /// Entries that are contested, and texts: a gauge.
+    pub contested: u64,
+    /// Drift repaired in this pass, by kind (`changed`, `removed`, `displaced`, `text`, `deleted`): a counter.
+    pub drift: BTreeMap<&'static str, u64>,
+    /// Whether the history `ConfigMap` says that everything was released: a gauge.
+    pub released: bool,
+}
+
+/// What follows from a plan and its outcome.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Statuses that change.
+    pub statuses: Vec<StatusWrite>,
+    /// Finalizers to take off, after the statuses.
+    pub remove_finalizers: Vec<FinalizerChange>,
+    /// Events.
+    pub events: Vec<EventNote>,
+    /// Numbers.
+    pub summary: Summary,
+    /// For the next pass.
+    pub memory: Memory,
+    /// When to plan again although nothing changes: a validUntil, a contested entry's next repair.
+    pub wake: Option<Timestamp>,
+}

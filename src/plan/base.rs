@@ -1,0 +1,75 @@
+//! The text that a plan works upon: aws-auth as it stands, or with what must be put back first.
+
+use super::memory::Memory;
+use super::observed::{ConfigMapView, Observed};
+use super::{Repair, Settings};
+use crate::aws_auth::{Document, Problem, Section};
+
+/// aws-auth as the plan takes it, before any mapping is looked at.
+#[derive(Clone, Debug)]
+pub(super) struct Base {
+    /// Texts, mark and the rest. With `create` it has no resourceVersion.
+    pub(super) view: ConfigMapView,
+    /// What the authenticator makes of `view`.
+    pub(super) document: Document,
+    /// What the authenticator makes of what really stands.
+    pub(super) standing: Document,
+    /// It does not exist, so a write creates it.
+    pub(super) create: bool,
+    /// It stood a moment ago, and is gone.
+    pub(super) deleted: bool,
+    /// Keys whose last good text is put back.
+    pub(super) restored: Vec<Problem>,
+}
+
+impl Base {
+    pub(super) fn build(observed: &Observed, settings: &Settings, memory: &Memory) -> Self {
+        match &observed.config_map {
+            Some(view) => Self::standing(view, settings, memory),
+            None => Self::missing(settings, memory),
+        }
+    }
+
+    fn standing(standing: &ConfigMapView, settings: &Settings, memory: &Memory) -> Self {
+        let document = Document::parse(&standing.data);
+        let mut view = standing.clone();
+        let mut restored = Vec::new();
+        for section in Section::ALL {
+            let (Some(problem), Some(good)) = (&document.section(section).broken, memory.good.get(&section)) else { continue };
+            match settings.repair {
+                // An immutable ConfigMap can't be mended, whatever we would write.
+                Repair::LastGood if !standing.immutable => {
+                    view.data.insert(section.key().to_owned(), good.clone());
+                    restored.push(problem.clone());
+                }
+                Repair::LastGood | Repair::Off => {}
+            }
+        }
+        let planned = if restored.is_empty() { document.clone() } else { Document::parse(&view.data) };
+        Self { view, document: planned, standing: document, create: false, deleted: false, restored }
+    }
+
+    fn missing(settings: &Settings, memory: &Memory) -> Self {
+        let mut view = ConfigMapView::default();
+        if let (Repair::LastGood, Some(last)) = (settings.repair, &memory.standing) {
+            view = ConfigMapView { uid: String::new(), resource_version: String::new(), managers: [].into(), immutable: false, ..last.clone() };
+            for section in Section::ALL {
+                let key = section.key();
+                if Document::parse(&view.data).section(section).broken.is_some() {
+                    match memory.good.get(&section) {
+                        Some(good) => view.data.insert(key.to_owned(), good.clone()),
+                        None => view.data.remove(key),
+                    };
+                }
+            }
+        }
+        Self {
+            document: Document::parse(&view.data),
+            standing: Document::parse(&std::collections::BTreeMap::new()),
+            view,
+            create: true,
+            deleted: memory.standing.is_some(),
+            restored: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What this process remembers from pass to pass. A restart begins with [`Memory::default`].
+//!
+//! Nothing in here grants anything on its own: the last good texts only put back what stood a moment before, and everything
+//! that must outlive the process stands in the cluster (mark, statuses, history).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::guard::Removals;
+use super::mark::{KeyHash, MeaningHash};
+use super::observed::ConfigMapView;
+use crate::aws_auth::Section;
+
+/// So many undoings within [`CONTEST_WINDOW`] make a target contested.
+const CONTEST_COUNT: usize = 3;
+/// A minute: how long undoings count, and how long it must be quiet until a target is not contested any more.
+pub(super) const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+/// A second: the least time between two repairs of contested targets.
+pub(super) const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+
+/// What this process remembers from pass to pass.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// aws-auth as it last stood.
+    pub(super) standing: Option<ConfigMapView>,
+    /// Per section the last text that stood and parsed.
+    pub(super) good: BTreeMap<Section, String>,
+    /// Entries that stood beside ours and were not ours, so that one of them is not taken for ours when ours is removed.
+    pub(super) foreign: BTreeSet<(KeyHash, MeaningHash)>,
+    /// What was undone lately.
+    pub(super) undone: Undone,
+    /// The removals of the last minutes, also where the history can't be written.
+    pub(super) removals: Removals,
+    /// The value of the release annotation that stood when the process started: a restart ends a release.
+    pub(super) release_at_start: Option<String>,
+    /// Whether a pass has been made.
+    pub(super) started: bool,
+    /// States of aws-auth that an event has already told of.
+    pub(super) said: BTreeSet<String>,
+}
+
+/// What someone else can undo.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Target {
+    /// An owned entry.
+    Entry(KeyHash),
+    /// A key's text.
+    Text(Section),
+    /// aws-auth itself.
+    ConfigMap,
+    /// The mark.
+    Mark,
+}
+
+/// When each target was undone within the last minute.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Undone {
+    targets: BTreeMap<Target, Record>,
+    last_repair: Option<Timestamp>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Record {
+    times: Vec<Timestamp>,
+    contested: bool,
+}
+
+impl Undone {
+    /// Whether the target is contested now.
+    pub(super) fn contested(&self, target: &Target, now: Timestamp) -> bool {
+        self.targets.get(target).is_some_and(|record| record.contested && !quiet(record, now))
+    }
+
+    /// The targets that are contested now.
+    pub(super) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(move |(_, record)| record.contested && !quiet(record, now)).map(|(target, _)| target)
+    }
+
+    /// When a repair of contested targets may be made at the earliest.
+    pub(super) fn next_repair(&self) -> Option<Timestamp> {
+        self.last_repair.map(|last| last + CONTEST_PAUSE)
+    }
+
+    /// When the first contested target comes to rest if nothing more happens.
+    pub(super) fn next_rest(&self, now: Timestamp) -> Option<Timestamp> {
+        let contested = self.targets.values().filter(|record| record.contested && !quiet(record, now));
+        contested.filter_map(|record| Some(*record.times.last()? + CONTEST_WINDOW)).min()
+    }
+
+    /// Records that these targets were found undone and put right.
+    pub(super) fn repaired(&mut self, targets: impl IntoIterator<Item = Target>, now: Timestamp) {
+        self.targets.retain(|_, record| !quiet(record, now));
+        for target in targets {
+            let record = self.targets.entry(target).or_default();
+            record.times.retain(|time| *time + CONTEST_WINDOW > now);
+            record.times.push(now);
+            record.contested |= record.times.len() >= CONTEST_COUNT;
+            self.last_repair = Some(now);
+        }
+    }
+}
+
+fn quiet(record: &Record, now: Timestamp) -> bool {
+    record.times.last().is_none_or(|last| *last + CONTEST_WINDOW <= now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(milliseconds: i64) -> Timestamp {
+        Timestamp::from_millisecond(milliseconds).expect("in range")
+    }
+
+    #[test]
+    fn three_undoings_within_a_minute_contest_until_a_minute_without() {
+        let target = Target::Text(Section::Roles);
+        let mut undone = Undone::default();
+        for (time, contested) in [(0, false), (10_000, false), (61_000, false), (62_000, true), (100_000, true)] {
+            undone.repaired([target.clone()], at(time));
+            assert_eq!(undone.contested(&target, at(time)), contested, "at {time} ms");
+        }
+        assert!(undone.contested(&target, at(159_999)));
+        assert!(!undone.contested(&target, at(160_000)));
+        assert_eq!(undone.next_rest(at(100_000)), Some(at(160_000)));
+        undone.repaired([target.clone()], at(161_000));
+        assert!(!undone.contested(&target, at(161_000)), "it starts anew");
+    }
+
+    #[test]
+    fn the_next_repair_is_a_second_after_the_last() {
+        let mut undone = Undone::default();
+        assert_eq!(undone.next_repair(), None);
+        undone.repaired([Target::Mark], at(5_000));
+        assert_eq!(undone.next_repair(), Some(at(6_000)));
+    }
+}

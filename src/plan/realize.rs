@@ -1,0 +1,220 @@
+//! From steps to text: the edit, the mark, and what does not fit.
+
+use std::collections::BTreeMap;
+
+use super::claim::{Block, Claim, Context, Step};
+use super::guard;
+use super::mark::{MARK_ANNOTATION, Mark, MeaningHash};
+use super::observed::{Bindings, ConfigMapView};
+use crate::api::condition::Reason;
+use crate::aws_auth::{Change, Document, EditError, Index, NewEntry, Section, edit};
+
+/// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
+const DATA_LIMIT: usize = 1_048_576;
+/// What it takes as all annotations of one object, keys and values, in bytes
+/// (`TotalAnnotationSizeLimitB` in k8s.io/apimachinery/pkg/api/validation).
+const ANNOTATIONS_LIMIT: usize = 262_144;
+
+/// What aws-auth becomes.
+#[derive(Clone, Debug)]
+pub(super) struct Realized {
+    pub(super) data: BTreeMap<String, String>,
+    pub(super) mark: Mark,
+    pub(super) document: Document,
+}
+
+/// Makes the text, blocking the claims that can't be realized, until what remains can be.
+pub(super) fn realize(context: &Context<'_>, claims: &mut [Claim], bindings: &Bindings) -> Realized {
+    let base = context.base;
+    let before = guard::administrators(context.index, bindings);
+    loop {
+        let data = match apply(context, claims) {
+            Ok(data) => data,
+            Err(blocked) => {
+                block_failed(claims, &blocked);
+                continue;
+            }
+        };
+        if base.view.immutable && data != base.view.data {
+            for claim in claims.iter_mut().filter(|claim| claim.changes_text()) {
+                let message = "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it and create it anew without immutable";
+                claim.hold(Block::lasting(Reason::ConfigMapImmutable, message));
+            }
+            continue;
+        }
+        let mark = mark(claims, context);
+        if !fits(&base.view, &data, &mark) && refuse_youngest(context, claims) {
+            continue;
+        }
+        let document = if data == base.view.data { base.document.clone() } else { Document::parse(&data) };
+        let after = guard::administrators(&Index::new(&document), bindings);
+        if guard::hold_last_administrator(context, claims, &before, &after) {
+            continue;
+        }
+        return Realized { data, mark, document };
+    }
+}
+
+/// Claims that an edit could not realize, and why.
+type Failed = (Vec<usize>, Block);
+
+fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, String>, Failed> {
+    let (changes, owners) = changes(context, claims);
+    if changes.is_empty() {
+        return Ok(context.base.view.data.clone());
+    }
+    match edit(&context.base.view.data, &changes) {
+        Ok(changed) => {
+            let mut data = context.base.view.data.clone();
+            data.extend(changed);
+            Ok(data)
+        }
+        Err(EditError::Entangled { change, line, what }) => {
+            let owner = owners[change];
+            let message = format!("line {line}: {what}; untangle it by hand, then this goes on by itself");
+            Err((vec![owner], Block::lasting(Reason::EntryEntangled, message)))
+        }
+        Err(EditError::Broken(problem)) => {
+            let of_section = |position: &usize| section_of(context, &claims[*position]) == Some(problem.section);
+            let mut failed: Vec<usize> = owners.iter().copied().filter(of_section).collect();
+            if failed.is_empty() {
+                failed = owners;
+            }
+            Err((failed, Block::lasting(Reason::TextBroken, problem.to_string())))
+        }
+        Err(EditError::Unverified { detail }) => {
+            let message = format!("the new text, read back, would not mean what was planned ({detail}); nothing was written; please report this with the ConfigMap");
+            Err((owners, Block::lasting(Reason::EditUnverified, message)))
+        }
+    }
+}
+
+fn block_failed(claims: &mut [Claim], (failed, block): &Failed) {
+    for position in failed {
+        claims[*position].hold(block.clone());
+    }
+}
+
+fn section_of(context: &Context<'_>, claim: &Claim) -> Option<Section> {
+    claim.found.as_ref().map(|found| found.section).or_else(|| new_entry(context, claim).map(|entry| entry.section))
+}
+
+fn new_entry<'a>(context: &Context<'a>, claim: &Claim) -> Option<&'a NewEntry> {
+    let mapping: &'a super::Mapping = context.mappings[claim.holder?];
+    mapping.spec.as_ref().ok().map(|spec| &spec.entry)
+}
+
+/// The changes, each with the claim that asks for it. Removals and rewritings first, then new entries, oldest mapping first.
+fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>) {
+    let mut changes: Vec<(Change, usize)> = Vec::new();
+    let mut appended: Vec<(usize, usize)> = Vec::new();
+    for (position, claim) in claims.iter().enumerate() {
+        let found = claim.found.as_ref();
+        let remove = found.map(|found| Change::Remove { section: found.section, item: found.item });
+        let entry = new_entry(context, claim);
+        match (claim.effective(), found, entry) {
+            (Step::Remove, Some(_), _) => changes.extend(remove.map(|change| (change, position))),
+            (Step::Replace, Some(found), Some(entry)) if found.section == entry.section => {
+                changes.push((Change::Replace { section: found.section, item: found.item, entry: entry.clone() }, position));
+            }
+            (Step::Replace | Step::Move, Some(_), Some(_)) => {
+                changes.extend(remove.map(|change| (change, position)));
+                appended.extend(claim.holder.map(|holder| (holder, position)));
+            }
+            (Step::Add, _, Some(_)) => appended.extend(claim.holder.map(|holder| (holder, position))),
+            _ => {}
+        }
+    }
+    // Mappings are sorted by age, so the position of the holder is its rank.
+    appended.sort_unstable();
+    changes.extend(appended.into_iter().filter_map(|(_, position)| {
+        Some((Change::Append(new_entry(context, &claims[position])?.clone()), position))
+    }));
+    changes.into_iter().unzip()
+}
+
+/// The mark that goes with the steps.
+fn mark(claims: &[Claim], context: &Context<'_>) -> Mark {
+    let of = |claim: &Claim| {
+        let declared = || {
+            let spec = context.mappings[claim.holder?].spec.as_ref().ok()?;
+            Some(MeaningHash::of(&spec.meaning))
+        };
+        let hash = match claim.effective() {
+            Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => declared()?,
+            Step::Remove | Step::Unmark | Step::Retain => return None,
+            // What is ours stays marked as it was; what a status recognised is marked again.
+            Step::Leave => match (&claim.marked, &claim.found) {
+                (Some(marked), _) => marked.clone(),
+                (None, Some(found)) if claim.ours => MeaningHash::of(&found.meaning),
+                (None, _) => return None,
+            },
+        };
+        Some((claim.hash.clone(), hash))
+    };
+    Mark(claims.iter().filter_map(of).collect())
+}
+
+fn data_bytes(view: &ConfigMapView, data: &BTreeMap<String, String>) -> usize {
+    data.values().map(String::len).sum::<usize>() + view.binary_data.values().map(Vec::len).sum::<usize>()
+}
+
+fn annotation_bytes(view: &ConfigMapView, mark: &Mark) -> usize {
+    let others = view.annotations.iter().filter(|(key, _)| *key != MARK_ANNOTATION);
+    others.map(|(key, value)| key.len() + value.len()).sum::<usize>() + MARK_ANNOTATION.len() + mark.render().len()
+}
+
+fn fits(view: &ConfigMapView, data: &BTreeMap<String, String>, mark: &Mark) -> bool {
+    data_bytes(view, data) <= DATA_LIMIT && annotation_bytes(view, mark) <= ANNOTATIONS_LIMIT
+}
+
+/// Refuses the youngest of what would be added, as few as possible. Returns false where nothing could be refused: then the
+/// text is too large without us, and the removals go through all the same.
+fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
+    let adds = |claim: &Claim| matches!(claim.effective(), Step::Add | Step::Replace | Step::Move | Step::Adopt);
+    let mut optional: Vec<usize> = (0..claims.len()).filter(|position| adds(&claims[*position])).collect();
+    if optional.is_empty() {
+        return false;
+    }
+    // What stood a moment ago comes first, then the older mapping.
+    optional.sort_by_key(|position| (claims[*position].drift.is_none(), claims[*position].holder));
+    let with = |kept: usize| {
+        let mut trial = claims.to_vec();
+        for position in &optional[kept..] {
+            trial[*position].hold(Block::lasting(Reason::ConfigMapFull, ""));
+        }
+        let data = apply(context, &trial).ok()?;
+        Some((data_bytes(&context.base.view, &data), annotation_bytes(&context.base.view, &mark(&trial, context))))
+    };
+    // The largest number that fits: sizes grow with it.
+    let (mut fitting, mut failing) = (0, optional.len());
+    while fitting + 1 < failing {
+        let middle = fitting.midpoint(failing);
+        match with(middle) {
+            Some((data, annotations)) if data <= DATA_LIMIT && annotations <= ANNOTATIONS_LIMIT => fitting = middle,
+            _ => failing = middle,
+        }
+    }
+    let (data, annotations) = with(fitting).unwrap_or_default();
+    let (data_free, annotations_free) = (DATA_LIMIT.saturating_sub(data), ANNOTATIONS_LIMIT.saturating_sub(annotations));
+    for position in optional.split_off(fitting) {
+        let needed = new_entry(context, &claims[position]).map(entry_bytes).unwrap_or_default();
+        let message = format!(
+            "the entry needs about {needed} bytes of data and 26 of annotations, and the ConfigMap has {data_free} and \
+             {annotations_free} free (of {DATA_LIMIT} and {ANNOTATIONS_LIMIT}); remove entries or annotations, or change to access entries"
+        );
+        claims[position].hold(Block::lasting(Reason::ConfigMapFull, message));
+    }
+    true
+}
+
+/// The size of an entry in the form in which we write it.
+fn entry_bytes(entry: &NewEntry) -> usize {
+    let alone = edit(&BTreeMap::new(), &[Change::Append(entry.clone())]);
+    alone.map(|data| data.values().map(String::len).sum()).unwrap_or_default()
+}
+
+/// The changed keys of data against what stands.
+pub(super) fn changed_data(standing: &ConfigMapView, data: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    data.iter().filter(|(key, text)| standing.data.get(*key) != Some(text)).map(|(key, text)| (key.clone(), text.clone())).collect()
+}

@@ -1,0 +1,206 @@
+//! Node entries, the last administrator, mass removal, the CRD going.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use serde_json::json;
+
+use super::{FOREIGN, cluster, entry, foreign};
+use crate::plan::BindingSubjects;
+use crate::plan::simulation::Simulation;
+
+#[test]
+fn a_node_entry_is_removed_only_when_confirmed() {
+    let mut simulation = cluster(&[]);
+    simulation.create("n", "role/n", json!({"type": "EC2Linux", "username": null, "groups": null}));
+    simulation.settle();
+    simulation.delete("n");
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("n"), "False RemovalHeld");
+    assert_eq!(simulation.objects["n"].status.clone().expect("written").awaiting_confirmation, ["node-entry"]);
+    assert_eq!(simulation.events.iter().filter(|event| event.reason.as_str() == "RemovalHeld").count(), 1);
+    simulation.confirm("n", "node-entry");
+    assert_eq!(simulation.settle(), 1);
+    assert_eq!(simulation.entries(), foreign());
+}
+
+#[test]
+fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
+    let mut simulation = cluster(&[]);
+    simulation.create("n", "role/n", json!({"groups": ["system:nodes"]}));
+    simulation.create("node", "role/node", json!({"adoption": "Always"}));
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("n"), "False NodeEntryUnconfirmed");
+    assert_eq!(simulation.ready("node"), "False NodeEntryUnconfirmed");
+    simulation.confirm("n", "node-entry");
+    assert_eq!(simulation.settle(), 1);
+    assert_eq!(simulation.entries()[2], entry("role/n", "n", "system:nodes"));
+}
+
+#[test]
+fn the_last_administrator_is_removed_or_changed_only_when_confirmed() {
+    let mut simulation = Simulation::new();
+    simulation.create("root", "role/root", json!({"groups": ["system:masters"]}));
+    simulation.create("dev", "role/dev", json!({}));
+    simulation.settle();
+    simulation.edit("root", |object| object.spec.groups = vec!["g".to_owned()]);
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.condition("root", "Synced"), "False RemovalHeld");
+    simulation.delete("root");
+    assert_eq!(simulation.settle(), 0);
+    simulation.confirm("root", "last-administrator, mass-removal");
+    assert_eq!(simulation.settle(), 1);
+    assert_eq!(simulation.entries(), [entry("role/dev", "dev", "g")]);
+}
+
+#[test]
+fn all_removals_of_administrators_are_held_where_none_would_be_left() {
+    let mut simulation = Simulation::new();
+    for name in ["a", "b", "c", "d", "e", "f"] {
+        let groups = if matches!(name, "a" | "b") { "admins" } else { "g" };
+        simulation.create(name, &format!("role/{name}"), json!({"groups": [groups]}));
+    }
+    simulation.bindings.push(BindingSubjects { groups: ["admins".to_owned()].into(), users: [].into(), cluster_admin: true });
+    simulation.settle();
+    simulation.delete("a");
+    simulation.delete("b");
+    simulation.delete("c");
+    simulation.settle();
+    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+    assert_eq!(simulation.ready("b"), "False RemovalHeld");
+    assert!(!simulation.objects.contains_key("c"), "others go on");
+    simulation.confirm("b", "last-administrator");
+    simulation.settle();
+    assert!(!simulation.objects.contains_key("b"), "a is still an administrator");
+    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
+
+#[test]
+fn dead_and_shadowed_administrators_do_not_count() {
+    let mut simulation = Simulation::with_roles(
+        "- rolearn: arn:aws:iam::111122223333:role/path/left/in\n  username: x\n  groups: [system:masters]\n\
+         - rolearn: arn:aws:sts::111122223333:assumed-role/a/s\n  username: x\n  groups: [system:masters]\n\
+         - rolearn: arn:aws:iam::111122223333:role/nameless\n  groups: [system:masters]\n",
+    );
+    simulation.create("root", "role/root", json!({"groups": ["system:masters"]}));
+    simulation.settle();
+    simulation.delete("root");
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("root"), "False RemovalHeld");
+}
+
+#[test]
+fn valid_until_says_in_time_that_the_removal_will_be_held() {
+    let mut simulation = Simulation::new();
+    let until = simulation.now + jiff::SignedDuration::from_secs(60);
+    simulation.create("root", "role/root", json!({"groups": ["system:masters"], "validUntil": Time(until)}));
+    simulation.settle();
+    assert_eq!(simulation.condition("root", "Accepted"), "True Accepted");
+    assert!(simulation.message("root", "Accepted").contains("last-administrator"), "{}", simulation.message("root", "Accepted"));
+    simulation.later(61);
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("root"), "False RemovalHeld");
+    simulation.confirm("root", "last-administrator");
+    assert_eq!(simulation.settle(), 1);
+    assert_eq!(simulation.ready("root"), "True Expired");
+}
+
+fn twenty() -> (Simulation, Vec<String>) {
+    let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
+    (cluster(&names.iter().map(String::as_str).collect::<Vec<_>>()), names)
+}
+
+#[test]
+fn a_mass_removal_is_held_whole_over_time_and_restarts_until_confirmed() {
+    let (mut simulation, names) = twenty();
+    for name in &names[..8] {
+        simulation.delete(name);
+    }
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("m00"), "False RemovalHeld");
+    simulation.restart();
+    simulation.later(3600);
+    for name in &names[2..8] {
+        simulation.confirm(name, "mass-removal");
+    }
+    simulation.settle();
+    assert_eq!(simulation.entries().len(), 2 + 14, "the confirmed ones are gone, the two others stay held");
+    assert_eq!(simulation.ready("m01"), "False RemovalHeld");
+    simulation.create("new", "role/new", json!({}));
+    assert_eq!(simulation.settle(), 1, "additions go on");
+}
+
+#[test]
+fn removals_count_over_passes_and_restarts() {
+    let (mut simulation, names) = twenty();
+    for (number, name) in names.iter().take(6).enumerate() {
+        simulation.delete(name);
+        simulation.settle();
+        simulation.later(30);
+        simulation.restart();
+        assert_eq!(simulation.objects.contains_key(name), number == 5, "{name}");
+    }
+    simulation.later(600);
+    simulation.delete("m10");
+    simulation.settle();
+    assert!(!simulation.objects.contains_key("m10"), "the window has passed");
+    assert_eq!(simulation.ready("m05"), "False RemovalHeld", "what is held stays held");
+}
+
+#[test]
+fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
+    let (mut simulation, names) = twenty();
+    let until = simulation.now + jiff::SignedDuration::from_secs(60);
+    for name in &names[..8] {
+        simulation.edit(name, |object| object.spec.valid_until = Some(Time(until)));
+    }
+    simulation.settle();
+    simulation.restart();
+    simulation.later(61);
+    simulation.settle();
+    assert_eq!(simulation.entries().len(), 2 + 12);
+    for name in &names[8..16] {
+        simulation.edit(name, |object| object.spec.valid_until = Some(Time(until)));
+    }
+    simulation.settle();
+    assert_eq!(simulation.entries().len(), 2 + 12);
+    assert_eq!(simulation.ready("m08"), "False RemovalHeld");
+}
+
+#[test]
+fn retain_lets_a_mass_of_mappings_go_and_leaves_the_entries() {
+    let (mut simulation, names) = twenty();
+    for name in &names {
+        simulation.edit(name, |object| object.spec.deletion = crate::api::v1alpha1::Deletion::Retain);
+    }
+    simulation.settle();
+    let text = simulation.roles();
+    for name in &names {
+        simulation.delete(name);
+    }
+    simulation.settle();
+    assert!(simulation.objects.is_empty());
+    assert_eq!(simulation.roles(), text);
+}
+
+#[test]
+fn nothing_is_revoked_while_the_crd_goes() {
+    let mut simulation = cluster(&["a", "b"]);
+    simulation.crd_deleting = true;
+    simulation.delete("a");
+    simulation.delete("b");
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.entries().len(), 4);
+    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
+
+#[test]
+fn held_removals_are_not_repaired_and_others_are() {
+    let mut simulation = cluster(&["b"]);
+    simulation.create("n", "role/n", json!({"type": "EC2Linux", "username": null, "groups": null}));
+    simulation.settle();
+    simulation.delete("n");
+    simulation.settle();
+    simulation.vandalise("mapRoles", FOREIGN);
+    simulation.settle();
+    assert_eq!(simulation.entries()[2..], [entry("role/b", "b", "g")]);
+    assert!(!simulation.objects.contains_key("n"), "what someone else removed needs no removal");
+}
