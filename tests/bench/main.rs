@@ -1,1 +1,27 @@
-fn main() {}
+//! How fast the operator is and how much memory it takes: `make bench`.
+//!
+//! The operator is the optimised binary, on a control plane of its own. Absolute times depend on the machine, so each
+//! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `live`.
+
+#![allow(
+    clippy::print_stdout,
+    reason = "a table on stdout is what a benchmark is for"
+)]
+
+#[path = "../it/support/mod.rs"]
+mod support;
+
+mod pure;
+mod table;
+
+fn main() {
+    // Cargo itself adds `--bench`.
+    let words: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    let chosen = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
+    if chosen("pure") {
+        pure::run();
+    }
+}

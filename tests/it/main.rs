@@ -7,3 +7,4 @@ mod support;
 mod chart;
 mod crd;
 mod harness;
+mod scale;

@@ -5,6 +5,7 @@ mod grants;
 mod guards;
 mod laws;
 mod ownership;
+mod scale;
 mod texts;
 
 use serde_json::json;

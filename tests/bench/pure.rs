@@ -1,0 +1,202 @@
+//! What the pure core costs: reading, editing and planning, without any cluster.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use identity_mapper::api::IdentityMapping;
+use identity_mapper::api::v1alpha1::FINALIZER;
+use identity_mapper::aws_auth::{Change, Document, NewEntry, Section, edit};
+use identity_mapper::plan::{
+    Bindings, ConfigMapView, ConfigMapWrite, Desired, HistoryState, HistoryView, Mapping, Memory,
+    Observed, Outcome, Settings, plan,
+};
+use jiff::Timestamp;
+
+use crate::support::fleet;
+use crate::table::{Human, Table, median};
+
+/// A cluster as a value.
+struct World {
+    objects: Vec<IdentityMapping>,
+    desired: Desired,
+    observed: Observed,
+    settings: Settings,
+    memory: Memory,
+}
+
+impl World {
+    /// Foreign entries and these mappings, none of which is written yet.
+    fn new(count: usize) -> Self {
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        let objects: Vec<_> = (0..count).map(object).collect();
+        Self {
+            desired: desired(&objects),
+            objects,
+            observed: Observed {
+                now,
+                config_map: Some(ConfigMapView {
+                    uid: "u".to_owned(),
+                    resource_version: "1".to_owned(),
+                    ..ConfigMapView::from_object(&fleet::aws_auth(BTreeMap::new()))
+                }),
+                history: HistoryState::Present(HistoryView::default()),
+                bindings: Bindings::default(),
+                crd_deleting: false,
+            },
+            settings: Settings::default(),
+            memory: Memory::default(),
+        }
+    }
+
+    fn pass(&mut self) -> bool {
+        let planned = plan(
+            &self.desired,
+            &self.observed,
+            &self.settings,
+            &self.memory,
+        );
+        let outcome = planned.config_map.as_ref().map_or(Outcome::NothingToWrite, |_| written());
+        let report = planned.report(&outcome);
+        let write = planned.config_map.clone();
+        let wrote = write.is_some() || !report.statuses.is_empty();
+        if let (Some(ConfigMapWrite::Patch { data, annotations, .. }), Some(view)) =
+            (write, &mut self.observed.config_map)
+        {
+            view.data.extend(data);
+            let set = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            view.annotations.extend(set);
+        }
+        let mut statuses: BTreeMap<_, _> = report
+            .statuses
+            .into_iter()
+            .map(|write| (write.name, write.status))
+            .collect();
+        for object in &mut self.objects {
+            let name = object.metadata.name.as_deref().unwrap_or_default();
+            if let Some(status) = statuses.remove(name) {
+                object.status = Some(status);
+            }
+        }
+        self.desired = desired(&self.objects);
+        self.memory = report.memory;
+        wrote
+    }
+
+    fn settled(count: usize) -> Self {
+        let mut world = Self::new(count);
+        while world.pass() {}
+        world
+    }
+
+    fn data(&self) -> &BTreeMap<String, String> {
+        let view = self.observed.config_map.as_ref();
+        &view.expect("aws-auth stands").data
+    }
+
+    /// One pass, with what came of it.
+    fn plan_and_report(&self) {
+        let planned = plan(
+            &self.desired,
+            &self.observed,
+            &self.settings,
+            &self.memory,
+        );
+        let outcome = planned.config_map.as_ref().map_or(Outcome::NothingToWrite, |_| written());
+        std::hint::black_box(planned.report(&outcome));
+    }
+}
+
+fn object(number: usize) -> IdentityMapping {
+    let mut object = fleet::mapping(number);
+    let metadata = &mut object.metadata;
+    metadata.uid = Some(format!("uid-{number}"));
+    metadata.generation = Some(1);
+    metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    object
+}
+
+fn desired(objects: &[IdentityMapping]) -> Desired {
+    Desired {
+        mappings: objects.iter().map(Mapping::from_object).collect(),
+    }
+}
+
+fn written() -> Outcome {
+    Outcome::Written {
+        resource_version: "2".to_owned(),
+        uid: "u".to_owned(),
+    }
+}
+
+fn new_entry(number: usize) -> NewEntry {
+    NewEntry {
+        section: Section::Roles,
+        arn: format!("arn:aws:iam::111122223333:role/{}", fleet::role(number)),
+        username: "someone".to_owned(),
+        groups: vec!["a".to_owned(), "b".to_owned()],
+    }
+}
+
+/// What one size costs, by what is done.
+fn costs(count: usize) -> Vec<(&'static str, Duration)> {
+    let settled = World::settled(count);
+    let fresh = World::new(count);
+    let with = |change: &dyn Fn(&mut World)| {
+        let mut world = World {
+            objects: settled.objects.clone(),
+            desired: settled.desired.clone(),
+            observed: settled.observed.clone(),
+            settings: settled.settings.clone(),
+            memory: settled.memory.clone(),
+        };
+        change(&mut world);
+        world.desired = desired(&world.objects);
+        world
+    };
+    let one_more = with(&|world| world.objects.push(object(count)));
+    let one_changed = with(&|world| {
+        let view = world.observed.config_map.as_mut().expect("stands");
+        let text = view.data.get_mut("mapRoles").expect("stands");
+        *text = text.replacen("team-01", "vandals", 1);
+    });
+    // Every second one names the principal of the one before it.
+    let duplicates = with(&|world| {
+        for number in 0..count / 2 {
+            world.objects[2 * number + 1].spec = world.objects[2 * number].spec.clone();
+        }
+    });
+    let full = with(&|world| {
+        let view = world.observed.config_map.as_mut().expect("stands");
+        let annotation = "kubectl.kubernetes.io/last-applied-configuration".to_owned();
+        let mark = 26 * count;
+        view.annotations.insert(annotation, "x".repeat(262_144 - mark - 1000));
+        world.objects.extend((count..count + count / 10).map(object));
+    });
+    let data = settled.data();
+    let one = [Change::Append(new_entry(count))];
+    vec![
+        ("read the text", median(|| Document::parse(data))),
+        ("add one entry to the text, and verify it", median(|| edit(data, &one))),
+        ("copy the mappings for a pass", median(|| settled.desired.clone())),
+        ("a pass that finds nothing to do", median(|| settled.plan_and_report())),
+        ("a pass for one new mapping", median(|| one_more.plan_and_report())),
+        ("a pass that repairs one entry", median(|| one_changed.plan_and_report())),
+        ("a pass for all of them, new", median(|| fresh.plan_and_report())),
+        ("a pass where every second one is a duplicate", median(|| duplicates.plan_and_report())),
+        ("a pass where a tenth does not fit", median(|| full.plan_and_report())),
+    ]
+}
+
+/// Measures and prints.
+pub(crate) fn run() {
+    let (small, large) = (costs(1000), costs(3000));
+    let mut table = Table::default();
+    for ((what, small), (_, large)) in small.into_iter().zip(large) {
+        let ratio = large.as_secs_f64() / small.as_secs_f64();
+        let value = format!("{}, {} ({ratio:.1} times)", Human(small), Human(large));
+        table.row(what, value);
+    }
+    let bytes = World::settled(3000).data().values().map(String::len).sum::<usize>();
+    table.row("bytes of data with 3,000 mappings", bytes);
+    table.print("The pure core, with 1,000 and with 3,000 mappings");
+}

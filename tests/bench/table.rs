@@ -1,0 +1,84 @@
+//! Measurements, and the table that shows them.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+/// Rows of a Markdown table.
+#[derive(Default)]
+pub(crate) struct Table(Vec<[String; 2]>);
+
+impl Table {
+    /// Adds a row.
+    pub(crate) fn row(&mut self, what: impl Into<String>, value: impl fmt::Display) {
+        self.0.push([what.into(), value.to_string()]);
+    }
+
+    /// Prints it under a title.
+    pub(crate) fn print(&self, title: &str) {
+        let width = |column: usize| {
+            let cells = self.0.iter().map(|row| row[column].chars().count());
+            cells.max().unwrap_or_default().max(8)
+        };
+        let (left, right) = (width(0), width(1));
+        println!("\n{title}\n");
+        println!("| {:left$} | {:>right$} |", "what", "measured");
+        println!("|{}|{}:|", "-".repeat(left + 2), "-".repeat(right + 1));
+        for [what, value] in &self.0 {
+            println!("| {what:left$} | {value:>right$} |");
+        }
+    }
+}
+
+/// A duration as people read it.
+pub(crate) struct Human(pub(crate) Duration);
+
+impl fmt::Display for Human {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = self.0.as_secs_f64();
+        match seconds {
+            s if s < 0.001 => write!(f, "{:.0} µs", s * 1e6),
+            s if s < 0.01 => write!(f, "{:.1} ms", s * 1e3),
+            s if s < 1.0 => write!(f, "{:.0} ms", s * 1e3),
+            s => write!(f, "{s:.1} s"),
+        }
+    }
+}
+
+/// Measured durations, sorted.
+pub(crate) struct Sample(Vec<Duration>);
+
+impl FromIterator<Duration> for Sample {
+    fn from_iter<I: IntoIterator<Item = Duration>>(durations: I) -> Self {
+        let mut sorted: Vec<Duration> = durations.into_iter().collect();
+        sorted.sort_unstable();
+        assert!(!sorted.is_empty(), "something was measured");
+        Self(sorted)
+    }
+}
+
+impl Sample {
+    /// The least duration that `percent` of the sample do not exceed (the nearest-rank method).
+    pub(crate) fn percentile(&self, percent: usize) -> Duration {
+        let rank = (self.0.len() * percent).div_ceil(100).max(1);
+        self.0[rank - 1]
+    }
+}
+
+impl fmt::Display for Sample {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (half, most) = (self.percentile(50), self.percentile(99));
+        write!(f, "p50 {}, p99 {}", Human(half), Human(most))
+    }
+}
+
+/// The median time that `work` takes, of so many runs that they fill half a second, and of at least five.
+pub(crate) fn median<T>(mut work: impl FnMut() -> T) -> Duration {
+    let begun = Instant::now();
+    let mut times = Vec::new();
+    while times.len() < 5 || begun.elapsed() < Duration::from_millis(500) {
+        let started = Instant::now();
+        std::hint::black_box(work());
+        times.push(started.elapsed());
+    }
+    times.into_iter().collect::<Sample>().percentile(50)
+}

@@ -1,0 +1,213 @@
+//! Thousands of mappings: few writes, counted by the API server itself, and nothing lost or touched that is not ours.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use identity_mapper::api::IdentityMapping;
+use identity_mapper::aws_auth::Document;
+use identity_mapper::plan::MARK_ANNOTATION;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt};
+
+use crate::support::{Audit, Cluster, Mark, Operator, eventually, fleet};
+
+/// A machine that builds at the same time takes some milliseconds for each of thousands of requests.
+const LONG: Duration = Duration::from_mins(4);
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+/// `TotalAnnotationSizeLimitB` in k8s.io/apimachinery/pkg/api/validation.
+const ANNOTATIONS_LIMIT: usize = 262_144;
+
+fn config_maps(cluster: &Cluster) -> Api<ConfigMap> {
+    Api::namespaced(cluster.admin(), "kube-system")
+}
+
+async fn seed(cluster: &Cluster, annotations: BTreeMap<String, String>) {
+    let object = fleet::aws_auth(annotations);
+    config_maps(cluster)
+        .create(&PostParams::default(), &object)
+        .await
+        .unwrap();
+}
+
+async fn aws_auth(cluster: &Cluster) -> ConfigMap {
+    config_maps(cluster).get("aws-auth").await.unwrap()
+}
+
+/// Successful writes of aws-auth by the operator.
+async fn writes(cluster: &Cluster, since: Mark) -> usize {
+    let writes = cluster.audit().writes("configmaps").of("aws-auth");
+    writes.by(Audit::OPERATOR).since(since).count().await
+}
+
+/// Waits until the mappings are as `settled` wants them, and returns them.
+async fn mappings(
+    cluster: &Cluster,
+    what: &str,
+    settled: impl Fn(&[IdentityMapping]) -> bool,
+) -> Vec<IdentityMapping> {
+    eventually(what, LONG, async || {
+        let found = fleet::list(&cluster.admin()).await;
+        if settled(&found) {
+            return Ok(found);
+        }
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        for mapping in &found {
+            *counts.entry(fleet::ready(mapping)).or_default() += 1;
+        }
+        Err(counts)
+    })
+    .await
+}
+
+fn all_ready(mappings: &[IdentityMapping]) -> bool {
+    let in_effect = |mapping| fleet::ready(mapping) == "True InEffect";
+    mappings.iter().all(in_effect)
+}
+
+/// Every foreign byte stands where it stood, and behind it exactly these mappings, as declared.
+fn assert_stands(object: &ConfigMap, numbers: &BTreeSet<usize>) {
+    let data = object.data.as_ref().unwrap();
+    assert!(data["mapRoles"].starts_with(fleet::ROLES));
+    assert_eq!(data["mapUsers"], fleet::USERS);
+    assert_eq!(data["notes"], fleet::NOTES);
+    let document = Document::parse(data);
+    let role = |entry: &identity_mapper::aws_auth::Entry| {
+        let groups = entry.groups.join(",");
+        format!("{} {} {groups}", entry.arn, entry.username)
+    };
+    let found: Vec<String> = document.entries().map(role).collect();
+    let nodes = "arn:aws:iam::111122223333:role/node system:node:{{EC2PrivateDNSName}} system:bootstrappers,system:nodes";
+    assert_eq!(found[0], nodes);
+    assert_eq!(
+        found[1],
+        "arn:aws:iam::111122223333:role/ops ops system:masters"
+    );
+    let (carol, ours) = found[2..].split_last().unwrap();
+    assert_eq!(*carol, "arn:aws:iam::111122223333:user/carol carol ");
+    let declared = |number: &usize| {
+        let role = fleet::role(*number);
+        format!(
+            "arn:aws:iam::111122223333:role/{role} arn:aws:sts::111122223333:assumed-role/{role}/{{{{SessionName}}}} platform-engineers,team-{:02}",
+            number % 50
+        )
+    };
+    let declared: BTreeSet<String> = numbers.iter().map(declared).collect();
+    assert_eq!(ours.len(), declared.len());
+    assert_eq!(ours.iter().cloned().collect::<BTreeSet<_>>(), declared);
+    let marks = object.annotations().get(MARK_ANNOTATION);
+    let marks = marks.map_or(0, |mark| mark.split(' ').count());
+    assert_eq!(marks, numbers.len());
+}
+
+#[tokio::test]
+async fn a_thousand_that_are_there_at_the_start_cost_one_write() {
+    let cluster = Cluster::with_operator_rights().await;
+    seed(&cluster, BTreeMap::new()).await;
+    fleet::create(&cluster.admin(), 0..1000).await;
+    let mark = cluster.audit().mark().await;
+    let operator = Operator::start(&cluster, &[]).await;
+    mappings(&cluster, "all are ready", all_ready).await;
+    assert_eq!(writes(&cluster, mark).await, 1);
+    assert_stands(&aws_auth(&cluster).await, &(0..1000).collect());
+    let statuses = cluster.audit().writes("identitymappings/status").since(mark);
+    assert_eq!(statuses.count().await, 1000, "one status each");
+    operator.stop().await;
+
+    // What stands is known again.
+    let mark = cluster.audit().mark().await;
+    let operator = Operator::start(&cluster, &[]).await;
+    let (status, _) = operator.stop().await;
+    assert!(status.success());
+    let everything = ["configmaps", "identitymappings", "identitymappings/status"];
+    for resource in everything {
+        let writes = cluster.audit().writes(resource);
+        let writes = writes.by(Audit::OPERATOR).since(mark);
+        assert_eq!(writes.records().await.len(), 0, "{resource}");
+    }
+}
+
+/// At most five writes, and one more for each second that was begun while changes came.
+fn assert_few(writes: usize, took: Duration) {
+    let most = 5 + took.as_millis().div_ceil(1000);
+    assert!(
+        writes as u128 <= most,
+        "{writes} writes for changes that came within {took:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_burst_of_a_thousand_costs_few_writes_both_ways() {
+    let cluster = Cluster::with_operator_rights().await;
+    seed(&cluster, BTreeMap::new()).await;
+    let operator = Operator::start(&cluster, &[]).await;
+
+    let mark = cluster.audit().mark().await;
+    let took = fleet::create(&cluster.admin(), 0..1000).await;
+    mappings(&cluster, "all are ready", all_ready).await;
+    assert_few(writes(&cluster, mark).await, took);
+    assert_stands(&aws_auth(&cluster).await, &(0..1000).collect());
+
+    let mark = cluster.audit().mark().await;
+    let took = fleet::delete(&cluster.admin(), 0..1000).await;
+    mappings(&cluster, "all are gone", <[_]>::is_empty).await;
+    assert_few(writes(&cluster, mark).await, took);
+    let object = aws_auth(&cluster).await;
+    assert_eq!(object.data.unwrap()["mapRoles"], fleet::ROLES);
+    assert!(!object.metadata.annotations.unwrap_or_default().contains_key(MARK_ANNOTATION));
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn of_three_thousand_beside_a_large_annotation_the_youngest_are_refused() {
+    let cluster = Cluster::with_operator_rights().await;
+    let last_applied = (LAST_APPLIED.to_owned(), "x".repeat(200_000));
+    seed(&cluster, [last_applied].into()).await;
+    fleet::create(&cluster.admin(), 0..3000).await;
+    let mark = cluster.audit().mark().await;
+    let operator = Operator::start(&cluster, &[]).await;
+    let known = |mapping: &IdentityMapping| !fleet::ready(mapping).is_empty();
+    let before = mappings(&cluster, "all have a status", |all| all.iter().all(known)).await;
+    assert_eq!(writes(&cluster, mark).await, 1);
+    let fitting = assert_full(&aws_auth(&cluster).await, &before);
+
+    // Room is made, and those who waited longest take it.
+    let mark = cluster.audit().mark().await;
+    let oldest: Vec<usize> = by_age(&before).into_iter().take(20).collect();
+    for number in &oldest {
+        fleet::delete(&cluster.admin(), *number..number + 1).await;
+    }
+    let after = mappings(&cluster, "the room is taken", |all| {
+        let fit = all.iter().filter(|mapping| fleet::ready(mapping) == "True InEffect");
+        all.len() == 2980 && fit.count() == fitting
+    })
+    .await;
+    assert_full(&aws_auth(&cluster).await, &after);
+    assert!(writes(&cluster, mark).await <= 20);
+    operator.stop().await;
+}
+
+/// The numbers of mappings, oldest first.
+fn by_age(mappings: &[IdentityMapping]) -> Vec<usize> {
+    let mut all: Vec<_> = mappings.iter().collect();
+    all.sort_by_key(|mapping| (mapping.creation_timestamp(), mapping.name_any()));
+    let number = |mapping: &IdentityMapping| mapping.name_any()["mapping-".len()..].parse().unwrap();
+    all.into_iter().map(number).collect()
+}
+
+/// As many stand as there is room for marks, the oldest ones; returns how many.
+fn assert_full(object: &ConfigMap, mappings: &[IdentityMapping]) -> usize {
+    let (fit, refused): (Vec<_>, Vec<_>) = mappings
+        .iter()
+        .partition(|mapping| fleet::ready(mapping) == "True InEffect");
+    let refused_as_full = |mapping: &&&IdentityMapping| fleet::ready(mapping) == "False ConfigMapFull";
+    assert_eq!(refused.iter().filter(refused_as_full).count(), refused.len());
+    let oldest: BTreeSet<usize> = by_age(mappings).into_iter().take(fit.len()).collect();
+    assert_stands(object, &oldest);
+    let annotations = object.annotations().iter();
+    let bytes: usize = annotations.map(|(key, value)| key.len() + value.len()).sum();
+    let free = ANNOTATIONS_LIMIT - bytes;
+    assert!(free < 26, "{free} bytes of annotations are free");
+    fit.len()
+}
