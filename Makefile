@@ -12,6 +12,10 @@ CHART := charts/identity-mapper
 DEFINITION := identitymappings.identity-mapper.dev.yaml
 BUILD := tests/testbed/build.sh
 
+# Private items are documented too, so links to them lead somewhere.
+DOCS := RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" \
+	cargo doc --locked --no-deps --document-private-items && cargo test --locked --doc
+
 # The test bed is built beside Rust's own build. A failure of either is the recipe's.
 #   $(call beside,PROGRAMS,COMMAND)
 beside = @$(BUILD) $(1) & testbed=$$!; trap 'kill $$testbed 2>/dev/null' INT TERM; \
@@ -31,7 +35,7 @@ test: requirements
 	cargo fmt --check
 	$(call beside,etcd kubernetes helm authenticator,\
 		cargo clippy --locked --all-targets -- -D warnings && \
-		$(MAKE) docs && \
+		$(DOCS) && \
 		cargo test --locked --lib --bins --test it --no-run)
 	$(MAKE) chart
 	cargo test --locked --lib --bins --test it
@@ -47,10 +51,8 @@ lint:
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 
-# Private items are documented too, so links to them lead somewhere.
 docs:
-	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" cargo doc --locked --no-deps --document-private-items
-	cargo test --locked --doc
+	$(DOCS)
 
 # The definition as the types have it now. The chart carries a copy, since helm reads nothing outside of a chart.
 crd:
