@@ -30,7 +30,7 @@ struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
-    /// Print the CustomResourceDefinition
+    /// Print the `CustomResourceDefinition`
     Crd,
 }
 
