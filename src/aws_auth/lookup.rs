@@ -29,7 +29,12 @@ impl Document {
     pub fn lookup(&self, canonical_arn: &str) -> Lookup<'_> {
         // The mapper lower-cases the canonical ARN before it asks.
         let subject = fold_arn(&canonical_arn.to_lowercase());
-        let role = self.roles.entries.iter().rev().find(|e| !e.sso && e.matched_arn() == subject);
+        let role = self
+            .roles
+            .entries
+            .iter()
+            .rev()
+            .find(|e| !e.sso && e.matched_arn() == subject);
         if let Some(entry) = role {
             return Lookup::Role(entry);
         }

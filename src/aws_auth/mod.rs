@@ -12,8 +12,8 @@ use std::ops::Range;
 
 mod decode;
 mod edit;
-mod index;
 mod entry;
+mod index;
 mod lookup;
 mod read;
 mod render;
@@ -69,7 +69,8 @@ impl Document {
     /// Reads the `data` of the ConfigMap. Keys other than those of [`Section`] are ignored, as the authenticator does.
     #[must_use]
     pub fn parse(data: &BTreeMap<String, String>) -> Document {
-        let view = |section: Section| read::section(section, data.get(section.key()).map(String::as_str));
+        let view =
+            |section: Section| read::section(section, data.get(section.key()).map(String::as_str));
         Document {
             roles: view(Section::Roles),
             users: view(Section::Users),
@@ -140,7 +141,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line {}, column {}: {}", self.section, self.line, self.column, self.message)
+        write!(
+            f,
+            "{} line {}, column {}: {}",
+            self.section, self.line, self.column, self.message
+        )
     }
 }
 

@@ -18,7 +18,13 @@ use crate::support::rights::{self, Rules};
 use crate::support::{Cluster, Operator};
 
 /// Values that make the chart render every argument that it can.
-const EVERY_VALUE: [&str; 4] = ["observe=true", "repair=Off", "resync=10m", "logFormat=text"];
+const EVERY_VALUE: [&str; 5] = [
+    "observe=true",
+    "repair=Off",
+    "resync=1h30m",
+    "logFormat=text",
+    "logLevel=debug",
+];
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
