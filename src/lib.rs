@@ -14,5 +14,6 @@ pub mod aws_auth;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
+pub mod error;
 pub mod plan;
 pub mod principal;

@@ -21,3 +21,17 @@ fn write(mut to: impl Write, text: &str) -> io::Result<()> {
         other => other,
     }
 }
+
+/// Standard output for what writes piece by piece.
+pub(crate) struct Stdout;
+
+impl Write for Stdout {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        print(&String::from_utf8_lossy(bytes))?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

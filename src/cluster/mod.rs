@@ -1,1 +1,82 @@
-//! cluster
+//! IO with Kubernetes: watches, the write of aws-auth, history, finalizers, statuses, events.
+//!
+//! Nothing here decides what is written: it executes what a plan asks for and says in plain words what came of it.
+//! Invariants:
+//!
+//! - every call ends within [`CALL_TIMEOUT`], however the API server behaves (watches have kube's idle timeout);
+//! - every write of aws-auth and of the history carries the resourceVersion that was read;
+//! - what could not be read is an error or a missing answer, never an empty one.
+
+pub mod config_map;
+pub mod event;
+pub mod finalizer;
+pub mod history;
+pub mod mapping;
+pub mod release;
+pub mod state;
+pub mod status;
+mod versioned;
+pub mod watch;
+
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::{Api, Client};
+
+use crate::api::IdentityMapping;
+use crate::error::Error;
+use crate::plan::{ConfigMapName, FIELD_MANAGER};
+
+/// How long one call may take. The API server itself gives up on most requests after a minute, far too long here.
+pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How many calls for single mappings run side by side.
+pub const CONCURRENCY: usize = 16;
+
+/// One cluster, and the `ConfigMap` in it that is kept.
+#[derive(Clone)]
+pub struct Cluster {
+    client: Client,
+    config_map: ConfigMapName,
+    /// Whom events name as their reporter: the Pod's name, or the host's.
+    instance: String,
+}
+
+impl Cluster {
+    /// A cluster as `client` reaches it. `instance` is the reporter of events, at most 128 characters of which are sent.
+    #[must_use]
+    pub fn new(client: Client, config_map: ConfigMapName, instance: &str) -> Self {
+        let instance = if instance.is_empty() {
+            FIELD_MANAGER
+        } else {
+            instance
+        };
+        Self {
+            client,
+            config_map,
+            instance: instance.chars().take(128).collect(),
+        }
+    }
+
+    /// The `ConfigMap` that is kept.
+    #[must_use]
+    pub fn config_map(&self) -> &ConfigMapName {
+        &self.config_map
+    }
+
+    fn mappings(&self) -> Api<IdentityMapping> {
+        Api::all(self.client.clone())
+    }
+
+    fn config_maps(&self) -> Api<ConfigMap> {
+        Api::namespaced(self.client.clone(), &self.config_map.namespace)
+    }
+}
+
+/// Waits for a call's answer, but not for ever.
+async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
+    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+        Ok(answer) => answer.map_err(Error::from),
+        Err(_) => Err(Error::timed_out(CALL_TIMEOUT)),
+    }
+}

@@ -1,1 +1,329 @@
-//! controller
+//! The loop: events in, one pass at a time over everything, writes out.
+//!
+//! ```text
+//! watches ─► State ─► trigger ─► pass: finalizers → history → aws-auth ─► report ─► outbox: statuses, finalizers, events
+//!              ▲                   │
+//!              └── answers ────────┘
+//! ```
+//!
+//! All of it is one task: the state, the pass that runs and the calls of the outbox are polled side by side, so nothing
+//! is shared and nothing is locked. Invariants:
+//!
+//! - one pass at a time, on the whole set: however many mappings change, aws-auth is written once;
+//! - a pass works on a snapshot; what happens meanwhile is judged when it is over, by what it left behind;
+//! - nothing that goes wrong outside ends the loop.
+
+pub mod health;
+pub mod metrics;
+mod outbox;
+mod pass;
+mod trigger;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::future::BoxFuture;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use self::health::Health;
+use self::metrics::Metrics;
+use self::outbox::Outbox;
+use self::pass::{Done, Pass};
+use self::trigger::{Retry, Trigger};
+use crate::cluster::Cluster;
+use crate::cluster::state::{State, Watched};
+use crate::plan::{EventNote, EventType, Memory, Outcome, Settings, WriteFailure};
+
+/// The loop turns at least so often, which `/livez` relies on.
+const LONGEST_SLEEP: Duration = Duration::from_secs(10);
+
+/// While a time of the wall clock is waited for, it is looked at so often: that clock can be set.
+const CLOCK_CHECK: Duration = Duration::from_secs(1);
+
+/// At the end, a pass that runs and statuses that wait may take so long.
+const LAST_PASS: Duration = Duration::from_millis(500);
+const LAST_STATUSES: Duration = Duration::from_millis(300);
+
+/// A controller that can be run.
+pub struct Controller {
+    cluster: Cluster,
+    settings: Settings,
+    resync: Duration,
+    health: Arc<Health>,
+    metrics: Metrics,
+    state: State,
+    trigger: Trigger,
+    retry: Retry,
+    outbox: Outbox,
+    memory: Memory,
+    /// When to plan again although nothing changes.
+    wake: Option<Timestamp>,
+    /// When to plan again in any case.
+    next_resync: Instant,
+    /// Whether the next pass is to read aws-auth itself.
+    reread: bool,
+    running: Option<Running>,
+}
+
+/// A pass that runs.
+struct Running {
+    pass: BoxFuture<'static, Done>,
+    interrupt: CancellationToken,
+    started: Instant,
+    /// Since when the first change that it takes in waited.
+    since: Instant,
+    /// When the first event after its start came.
+    event: Option<Instant>,
+}
+
+impl Controller {
+    /// A controller for `cluster`. It plans again at least every `resync`.
+    #[must_use]
+    pub fn new(
+        cluster: Cluster,
+        settings: Settings,
+        resync: Duration,
+        health: Arc<Health>,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            state: State::new(cluster.config_map().clone()),
+            outbox: Outbox::new(cluster.clone()),
+            cluster,
+            settings,
+            resync,
+            health,
+            metrics,
+            trigger: Trigger::default(),
+            retry: Retry::default(),
+            memory: Memory::default(),
+            wake: None,
+            next_resync: Instant::now() + resync,
+            reread: false,
+            running: None,
+        }
+    }
+
+    /// Runs until `shutdown`. A write that is on its way then gets half a second; whether it stood or not, the next
+    /// start finds out.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let mut watches = self.cluster.watch();
+        loop {
+            self.health.turn();
+            self.begin_what_is_due();
+            let sleep = tokio::time::sleep_until(self.sleep_until().into());
+            tokio::select! {
+                () = shutdown.cancelled() => break,
+                Some(event) = watches.next() => self.take_in(event),
+                done = finished(&mut self.running) => self.finish(done),
+                finished = self.outbox.finished() => self.outbox.settle(finished, &mut self.state),
+                () = sleep => {}
+            }
+        }
+        drop(watches);
+        self.wind_up().await;
+    }
+
+    async fn wind_up(mut self) {
+        info!("shutting down");
+        if self.running.is_some() {
+            if let Ok(done) = tokio::time::timeout(LAST_PASS, finished(&mut self.running)).await {
+                self.finish(done);
+            } else {
+                warn!(
+                    "a pass was abandoned; its write may or may not stand, and the next start looks"
+                );
+            }
+        }
+        let deadline = tokio::time::Instant::now() + LAST_STATUSES;
+        while !self.outbox.is_idle() {
+            match tokio::time::timeout_at(deadline, self.outbox.finished()).await {
+                Ok(finished) => self.outbox.settle(finished, &mut self.state),
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Watched) {
+        let of_config_map = matches!(event, Watched::ConfigMap(_));
+        let version = |state: &State| state.config_map().map(|view| view.resource_version.clone());
+        let before = of_config_map.then(|| version(&self.state));
+        self.state.apply(event);
+        if let Some(running) = &mut self.running {
+            running.event.get_or_insert_with(Instant::now);
+            if before.is_some_and(|before| before != version(&self.state)) {
+                running.interrupt.cancel();
+            }
+        } else if self.state.changed() {
+            self.trigger.changed(Instant::now());
+        }
+        if !self.health.is_ready() {
+            let missing = self.state.missing();
+            self.health.waits_for(if missing.is_empty() {
+                &["the first pass"]
+            } else {
+                &missing
+            });
+        }
+    }
+
+    /// Everything that is due counts as a change; a pass begins where none runs.
+    fn begin_what_is_due(&mut self) {
+        let now = Instant::now();
+        if self.running.is_some() || !self.state.missing().is_empty() {
+            return;
+        }
+        if self.wake.is_some_and(|wake| wake <= Timestamp::now()) {
+            self.wake = None;
+            self.trigger.changed(now);
+        }
+        if self.retry.due().is_some_and(|due| due <= now) || self.next_resync <= now {
+            self.retry.started();
+            self.next_resync = now + self.resync;
+            self.reread = true;
+            self.trigger.changed(now);
+        }
+        if self.trigger.due().is_some_and(|due| due <= now) {
+            self.begin(now);
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let Some(snapshot) = self.state.snapshot(Timestamp::now()) else {
+            return;
+        };
+        let since = self.trigger.started().unwrap_or(now);
+        self.retry.started();
+        self.next_resync = now + self.resync;
+        let interrupt = CancellationToken::new();
+        let pass = Pass {
+            cluster: self.cluster.clone(),
+            settings: self.settings.clone(),
+            memory: self.memory.clone(),
+            snapshot,
+            reread: std::mem::take(&mut self.reread),
+            interrupt: interrupt.clone(),
+        };
+        self.running = Some(Running {
+            pass: pass.run().boxed(),
+            interrupt,
+            started: now,
+            since,
+            event: None,
+        });
+    }
+
+    fn sleep_until(&self) -> Instant {
+        let now = Instant::now();
+        let mut until = now + LONGEST_SLEEP;
+        if self.running.is_some() || !self.state.missing().is_empty() {
+            return until;
+        }
+        if let Some(wake) = self.wake {
+            let ahead =
+                Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
+            until = until.min(now + ahead.min(CLOCK_CHECK));
+        }
+        [self.trigger.due(), self.retry.due(), Some(self.next_resync)]
+            .into_iter()
+            .flatten()
+            .fold(until, Instant::min)
+    }
+
+    fn finish(&mut self, (done, running): (Done, Running)) {
+        let now = Instant::now();
+        let Done {
+            seen,
+            left,
+            mappings,
+            report,
+            outcome,
+            conflicts,
+            retry,
+            interrupted,
+        } = done;
+        self.trigger.ended(now);
+        self.metrics
+            .pass(now - running.started, conflicts, &outcome);
+        self.metrics.show(&report.summary);
+        if matches!(outcome, Outcome::Written { .. }) {
+            self.metrics.written_after(now - running.since);
+        }
+        log(&outcome, conflicts, now - running.started, &report.events);
+
+        for (name, mapping) in mappings {
+            self.state.absorb_mapping(&name, mapping);
+        }
+        self.state.settle(&seen, &left);
+        self.memory = report.memory;
+        self.wake = report.wake;
+        self.outbox.submit(
+            report.statuses,
+            report.remove_finalizers,
+            report.events,
+            &mut self.state,
+        );
+        match retry {
+            Some(_) => self.retry.failed(now, trigger::jitter()),
+            None => self.retry.succeeded(),
+        }
+        if interrupted || self.state.changed() {
+            self.trigger.changed(running.event.unwrap_or(now));
+        }
+        self.health.waits_for(&[]);
+    }
+}
+
+/// Waits for the pass that runs, for ever where none does.
+async fn finished(running: &mut Option<Running>) -> (Done, Running) {
+    let Some(current) = running else {
+        return std::future::pending().await;
+    };
+    let done = (&mut current.pass).await;
+    match running.take() {
+        Some(current) => (done, current),
+        None => std::future::pending().await,
+    }
+}
+
+fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    match outcome {
+        Outcome::NothingToWrite => debug!(milliseconds, "a pass found nothing to write"),
+        Outcome::Written {
+            resource_version, ..
+        } => {
+            info!(
+                milliseconds,
+                conflicts, resource_version, "the ConfigMap was written"
+            );
+        }
+        Outcome::Failed(WriteFailure::Unavailable(words)) => {
+            warn!(milliseconds, conflicts, error = %words, "the ConfigMap could not be written; trying again");
+        }
+        Outcome::Failed(
+            failure @ (WriteFailure::Denied(_)
+            | WriteFailure::Forbidden(_)
+            | WriteFailure::Invalid(_)),
+        ) => {
+            error!(milliseconds, conflicts, error = %pass::words(failure), "the write of the ConfigMap was refused");
+        }
+    }
+    for EventNote {
+        regarding,
+        type_,
+        reason,
+        note,
+        ..
+    } in events
+    {
+        let reason = reason.as_str();
+        match type_ {
+            EventType::Normal => info!(reason, ?regarding, "{note}"),
+            EventType::Warning => warn!(reason, ?regarding, "{note}"),
+        }
+    }
+}

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::base::Base;
 use super::desired::{Mapping, Spec};
+use super::guard::is_node;
 use super::mark::{KeyHash, Mark, MeaningHash};
 use super::memory::Memory;
 use crate::api::condition::Reason;
@@ -76,7 +77,12 @@ pub(super) struct Found {
 
 impl From<&Entry> for Found {
     fn from(entry: &Entry) -> Self {
-        Self { section: entry.section, item: entry.item, line: entry.line, meaning: entry.meaning() }
+        Self {
+            section: entry.section,
+            item: entry.item,
+            line: entry.line,
+            meaning: entry.meaning(),
+        }
     }
 }
 
@@ -116,11 +122,19 @@ pub(super) struct Block {
 
 impl Block {
     pub(super) fn lasting(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into(), transient: false, awaiting: None }
+        Self {
+            reason,
+            message: message.into(),
+            transient: false,
+            awaiting: None,
+        }
     }
 
     pub(super) fn passing(reason: Reason, message: impl Into<String>) -> Self {
-        Self { transient: true, ..Self::lasting(reason, message) }
+        Self {
+            transient: true,
+            ..Self::lasting(reason, message)
+        }
     }
 }
 
@@ -154,7 +168,11 @@ pub(super) struct Claim {
 impl Claim {
     /// The step, unless something blocks it.
     pub(super) fn effective(&self) -> Step {
-        if self.block.is_some() { Step::Leave } else { self.step.clone() }
+        if self.block.is_some() {
+            Step::Leave
+        } else {
+            self.step.clone()
+        }
     }
 
     /// Whether the text changes for it.
@@ -170,7 +188,9 @@ impl Claim {
         match self.effective() {
             Step::Add | Step::Replace => self.drift.is_none(),
             Step::Adopt => true,
-            Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => false,
+            Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => {
+                false
+            }
         }
     }
 
@@ -213,12 +233,20 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
     for (position, mapping) in context.mappings.iter().enumerate() {
         if let Some(key) = mapping.key() {
             let hash = KeyHash::of(&key);
-            named.entry(hash.clone()).or_default().by_spec.push(position);
+            named
+                .entry(hash.clone())
+                .or_default()
+                .by_spec
+                .push(position);
             keys.insert(hash, key);
         }
         for (key, meaning) in mapping.written(context.config_map) {
             let hash = KeyHash::of(&key);
-            named.entry(hash.clone()).or_default().by_status.push((position, meaning));
+            named
+                .entry(hash.clone())
+                .or_default()
+                .by_status
+                .push((position, meaning));
             keys.insert(hash, key);
         }
     }
@@ -227,7 +255,14 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
     let decide = |hash: &KeyHash| {
         let standing = entries.get(hash).map(Vec::as_slice).unwrap_or_default();
         let names = named.get(hash).unwrap_or(&none);
-        decide(context, hash, keys.get(hash), names, standing, mark.0.get(hash))
+        decide(
+            context,
+            hash,
+            keys.get(hash),
+            names,
+            standing,
+            mark.0.get(hash),
+        )
     };
     hashes.into_iter().map(decide).collect()
 }
@@ -248,7 +283,12 @@ fn decide(
     marked: Option<&MeaningHash>,
 ) -> Claim {
     let (found, drifted) = recognise(context.memory, hash, named, standing, marked);
-    let wrote = |position: usize| named.by_status.iter().any(|(writer, _)| *writer == position);
+    let wrote = |position: usize| {
+        named
+            .by_status
+            .iter()
+            .any(|(writer, _)| *writer == position)
+    };
     let holds = |position: &&usize| match context.states[**position] {
         State::Live => true,
         State::Suspended | State::Refused => found.is_some() && wrote(**position),
@@ -256,8 +296,13 @@ fn decide(
     };
     let holder = named.by_spec.iter().find(holds).copied();
     let by_status = named.by_status.iter().map(|(position, _)| *position);
-    let others: BTreeSet<usize> =
-        named.by_spec.iter().copied().chain(by_status).filter(|position| Some(*position) != holder).collect();
+    let others: BTreeSet<usize> = named
+        .by_spec
+        .iter()
+        .copied()
+        .chain(by_status)
+        .filter(|position| Some(*position) != holder)
+        .collect();
     let mut claim = Claim {
         hash: hash.clone(),
         key: key.cloned(),
@@ -275,7 +320,9 @@ fn decide(
     };
     match holder {
         Some(position) => match (&context.mappings[position].spec, context.states[position]) {
-            (Ok(spec), State::Live) => hold_as_declared(context, &mut claim, position, spec, named, standing),
+            (Ok(spec), State::Live) => {
+                hold_as_declared(context, &mut claim, position, spec, named, standing)
+            }
             // A suspended or refused mapping keeps what it wrote, as it stands.
             _ => claim.drift = None,
         },
@@ -296,17 +343,28 @@ fn recognise<'a>(
     marked: Option<&MeaningHash>,
 ) -> (Option<&'a Entry>, bool) {
     // Of identical entries the last one wins, so that one is ours.
-    let last = |wanted: &dyn Fn(&Entry) -> bool| standing.iter().rev().copied().find(|entry| wanted(entry));
+    let last = |wanted: &dyn Fn(&Entry) -> bool| {
+        standing.iter().rev().copied().find(|entry| wanted(entry))
+    };
     let exact = match marked {
         Some(mark) => last(&|entry| MeaningHash::of(&entry.meaning()) == *mark),
-        None => last(&|entry| named.by_status.iter().any(|(_, written)| *written == entry.meaning())),
+        None => last(&|entry| {
+            named
+                .by_status
+                .iter()
+                .any(|(_, written)| *written == entry.meaning())
+        }),
     };
     match (exact, marked) {
         (Some(entry), _) => (Some(entry), false),
         (None, None) => (None, false),
         // What stood beside ours before is not ours now.
         (None, Some(_)) => {
-            let ours = |entry: &Entry| !memory.foreign.contains(&(hash.clone(), MeaningHash::of(&entry.meaning())));
+            let ours = |entry: &Entry| {
+                !memory
+                    .foreign
+                    .contains(&(hash.clone(), MeaningHash::of(&entry.meaning())))
+            };
             let changed = last(&ours);
             (changed, changed.is_some())
         }
@@ -323,9 +381,16 @@ fn hold_as_declared(
     standing: &[&Entry],
 ) {
     let winner = context.index.lookup(&spec.entry.arn);
-    claim.dead_lines = standing.iter().filter(|entry| entry.matched_arn() != spec.meaning.arn).map(|entry| entry.line).collect();
+    claim.dead_lines = standing
+        .iter()
+        .filter(|entry| entry.matched_arn() != spec.meaning.arn)
+        .map(|entry| entry.line)
+        .collect();
     let Some(found) = claim.found.clone() else {
-        let remembered = named.by_status.iter().any(|(writer, written)| *writer == position && *written == spec.meaning);
+        let remembered = named
+            .by_status
+            .iter()
+            .any(|(writer, written)| *writer == position && *written == spec.meaning);
         if claim.marked.is_some() {
             claim.step = Step::Add;
             claim.drift = Some(Drift::Removed);
@@ -347,7 +412,11 @@ fn hold_as_declared(
     // Rewriting in place does not help where a foreign duplicate behind it wins.
     let displaced = match &winner {
         Lookup::Role(entry) | Lookup::User(entry) => {
-            entry.section == found.section && entry.item > found.item && entry.meaning() != spec.meaning && entry.matched_arn() == spec.meaning.arn
+            let wins = entry.section == found.section
+                && entry.item > found.item
+                && entry.meaning() != spec.meaning;
+            // Winning over it would unseat a node.
+            wins && !is_node(&entry.meaning())
         }
         Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
     };
@@ -380,12 +449,18 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
     };
     let identical = foreign.meaning() == spec.meaning;
     claim.found = Some(Found::from(foreign));
-    claim.step = if identical { Step::Adopt } else { Step::Replace };
+    claim.step = if identical {
+        Step::Adopt
+    } else {
+        Step::Replace
+    };
     let place = format!("{} line {}", foreign.section, foreign.line);
     match (spec.adoption, identical) {
         (Adoption::IfIdentical | Adoption::Always, true) | (Adoption::Always, false) => {}
         (Adoption::Never, true) => {
-            let message = format!("{place} holds an identical entry that is not ours, and adoption: Never leaves it so; deleting this mapping will leave it too");
+            let message = format!(
+                "{place} holds an identical entry that is not ours, and adoption: Never leaves it so; deleting this mapping will leave it too"
+            );
             claim.hold(Block::lasting(Reason::NotOwned, message));
         }
         (Adoption::IfIdentical | Adoption::Never, false) => {
@@ -405,7 +480,10 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
 fn let_go(context: &Context<'_>, claim: &mut Claim, wrote: &dyn Fn(usize) -> bool) {
     claim.drift = None;
     if claim.orphan {
-        claim.step = match (&claim.found, context.orphans.contains(&Confirmation::MassRemoval)) {
+        claim.step = match (
+            &claim.found,
+            context.orphans.contains(&Confirmation::MassRemoval),
+        ) {
             (Some(_), true) => Step::Remove,
             (None, true) => Step::Unmark,
             (_, false) => Step::Leave,
@@ -425,7 +503,8 @@ fn let_go(context: &Context<'_>, claim: &mut Claim, wrote: &dyn Fn(usize) -> boo
         return;
     }
     let retains = |position: &usize| {
-        context.states[*position] == State::Deleting && context.mappings[*position].deletion == Deletion::Retain
+        context.states[*position] == State::Deleting
+            && context.mappings[*position].deletion == Deletion::Retain
     };
     claim.step = if claim.others.iter().any(retains) {
         Step::Retain
@@ -446,7 +525,11 @@ fn broken_section(base: &Base, claim: &Claim) -> Option<Section> {
         },
         (None, None) => return None,
     };
-    base.document.section(section).broken.is_some().then_some(section)
+    base.document
+        .section(section)
+        .broken
+        .is_some()
+        .then_some(section)
 }
 
 fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {

@@ -28,18 +28,20 @@ use std::fmt;
 use std::str::FromStr;
 
 pub use action::{
-    ConfigMapWrite, EventNote, EventType, FinalizerChange, HistoryWrite, Outcome, Regarding, Report, StatusWrite, Summary,
-    WriteFailure,
+    ConfigMapWrite, EventNote, EventType, FinalizerChange, HistoryWrite, Outcome, Regarding,
+    Report, StatusWrite, Summary, WriteFailure,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
-pub use observed::{BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed};
+pub use observed::{
+    BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
+};
 
 use base::Base;
 use claim::{Block, Claim, Context, State, Step};
-use history::Kept;
 use guard::{REMOVALS_ANNOTATION, Removals};
+use history::Kept;
 use mark::Mark;
 use memory::Target;
 use realize::Realized;
@@ -72,13 +74,19 @@ impl ConfigMapName {
             "aws-auth" => "identity-mapper-history".to_owned(),
             other => format!("identity-mapper-history-{other}"),
         };
-        Self { namespace: self.namespace.clone(), name }
+        Self {
+            namespace: self.namespace.clone(),
+            name,
+        }
     }
 }
 
 impl Default for ConfigMapName {
     fn default() -> Self {
-        Self { namespace: "kube-system".to_owned(), name: "aws-auth".to_owned() }
+        Self {
+            namespace: "kube-system".to_owned(),
+            name: "aws-auth".to_owned(),
+        }
     }
 }
 
@@ -114,7 +122,9 @@ impl FromStr for Repair {
         match text {
             "LastGood" => Ok(Self::LastGood),
             "Off" => Ok(Self::Off),
-            other => Err(format!("{other:?} is no repair setting; write LastGood or Off")),
+            other => Err(format!(
+                "{other:?} is no repair setting; write LastGood or Off"
+            )),
         }
     }
 }
@@ -157,12 +167,26 @@ pub struct Plan<'a> {
 
 /// Plans. Pure: the same arguments give the same plan.
 #[must_use]
-pub fn plan<'a>(desired: &'a Desired, observed: &'a Observed, settings: &'a Settings, memory: &'a Memory) -> Plan<'a> {
+pub fn plan<'a>(
+    desired: &'a Desired,
+    observed: &'a Observed,
+    settings: &'a Settings,
+    memory: &'a Memory,
+) -> Plan<'a> {
     let mut mappings: Vec<&Mapping> = desired.mappings.iter().collect();
     mappings.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
-    let states: Vec<State> = mappings.iter().map(|mapping| State::of(mapping, observed.now)).collect();
+    let states: Vec<State> = mappings
+        .iter()
+        .map(|mapping| State::of(mapping, observed.now))
+        .collect();
     let base = Base::build(observed, settings, memory);
-    let mark = Mark::parse(base.view.annotations.get(MARK_ANNOTATION).map(String::as_str).unwrap_or_default());
+    let mark = Mark::parse(
+        base.view
+            .annotations
+            .get(MARK_ANNOTATION)
+            .map(String::as_str)
+            .unwrap_or_default(),
+    );
     let orphans = orphans_confirmed(observed);
     let config_map = settings.config_map.to_string();
     let index = Index::new(&base.document);
@@ -178,12 +202,26 @@ pub fn plan<'a>(desired: &'a Desired, observed: &'a Observed, settings: &'a Sett
     let mut claims = claim::claims(&context, &mark);
     guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
     guard::hold_node_entries(&context, &mut claims);
-    let stored = observed.history.view().and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
-    let stored = stored.map(|value| Removals::parse(value)).unwrap_or_default();
-    let removals = guard::hold_mass_removal(&context, &mut claims, stored.clone().merge(&memory.removals), observed.now);
+    let stored = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
+    let stored = stored
+        .map(|value| Removals::parse(value))
+        .unwrap_or_default();
+    let removals = guard::hold_mass_removal(
+        &context,
+        &mut claims,
+        stored.clone().merge(&memory.removals),
+        observed.now,
+    );
     let kept = keep(&claims, &base, observed, settings);
     hold_for_history(&mut claims, &kept, &observed.history);
-    let add_finalizers = if settings.observe { Vec::new() } else { hold_for_finalizers(&context, &mut claims) };
+    let add_finalizers = if settings.observe {
+        Vec::new()
+    } else {
+        hold_for_finalizers(&context, &mut claims)
+    };
     hold_removals_for_grants(&context, &mut claims);
     let realized = realize::realize(&context, &mut claims, &observed.bindings);
     let mut plan = Plan {
@@ -212,13 +250,21 @@ pub fn plan<'a>(desired: &'a Desired, observed: &'a Observed, settings: &'a Sett
 }
 
 fn released(observed: &Observed, memory: &Memory) -> bool {
-    let value = observed.history.view().and_then(|view| view.annotations.get(RELEASED_ANNOTATION));
+    let value = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(RELEASED_ANNOTATION));
     memory.started && value.is_some() && value != memory.release_at_start.as_ref()
 }
 
 fn orphans_confirmed(observed: &Observed) -> BTreeSet<Confirmation> {
-    let words = observed.history.view().and_then(|view| view.annotations.get(CONFIRM_ANNOTATION));
-    words.map(|words| Confirmation::parse_list(words).0).unwrap_or_default()
+    let words = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(CONFIRM_ANNOTATION));
+    words
+        .map(|words| Confirmation::parse_list(words).0)
+        .unwrap_or_default()
 }
 
 /// Without a way back nothing new is granted; what was granted is still kept and revoked.
@@ -228,7 +274,8 @@ fn hold_for_history(claims: &mut [Claim], kept: &Result<Kept, String>, history: 
         (HistoryState::Missing | HistoryState::Present(_), Ok(_)) => return,
     };
     for claim in claims.iter_mut().filter(|claim| claim.grants()) {
-        let message = format!("the history of aws-auth can't be written, so nothing new is granted: {error}");
+        let message =
+            format!("the history of aws-auth can't be written, so nothing new is granted: {error}");
         claim.hold(Block::passing(Reason::HistoryUnwritable, message));
     }
 }
@@ -237,13 +284,21 @@ fn hold_for_history(claims: &mut [Claim], kept: &Result<Kept, String>, history: 
 fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<FinalizerChange> {
     let mut wanted = Vec::new();
     for claim in claims {
-        let Some(mapping) = claim.holder.map(|holder| context.mappings[holder]) else { continue };
+        let Some(mapping) = claim.holder.map(|holder| context.mappings[holder]) else {
+            continue;
+        };
         if mapping.finalizer || claim.effective() == Step::Leave {
             continue;
         }
-        wanted.push(FinalizerChange { name: mapping.name.clone(), uid: mapping.uid.clone() });
+        wanted.push(FinalizerChange {
+            name: mapping.name.clone(),
+            uid: mapping.uid.clone(),
+        });
         if claim.grants() {
-            claim.hold(Block::passing(Reason::FinalizerPending, "the finalizer is being set; the entry follows"));
+            claim.hold(Block::passing(
+                Reason::FinalizerPending,
+                "the finalizer is being set; the entry follows",
+            ));
         }
     }
     wanted
@@ -251,12 +306,17 @@ fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<Final
 
 /// A principal that a mapping leaves keeps its entry until the one that it moves to can be written.
 fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
-    let waiting: BTreeMap<usize, Block> = claims.iter().filter_map(|claim| {
-        let block = claim.block.as_ref().filter(|block| block.transient)?;
-        Some((claim.holder?, block.clone()))
-    }).collect();
+    let waiting: BTreeMap<usize, Block> = claims
+        .iter()
+        .filter_map(|claim| {
+            let block = claim.block.as_ref().filter(|block| block.transient)?;
+            Some((claim.holder?, block.clone()))
+        })
+        .collect();
     for claim in claims.iter_mut().filter(|claim| claim.step == Step::Remove) {
-        let mover = claim.others.iter().find(|position| context.states[**position] == State::Live && waiting.contains_key(position));
+        let mover = claim.others.iter().find(|position| {
+            context.states[**position] == State::Live && waiting.contains_key(position)
+        });
         if let Some(block) = mover.and_then(|position| waiting.get(position)) {
             claim.hold(block.clone());
         }
@@ -264,9 +324,23 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
 }
 
 /// The copy that must be kept if anything is written.
-fn keep(claims: &[Claim], base: &Base, observed: &Observed, settings: &Settings) -> Result<Kept, String> {
-    let idle = base.restored.is_empty() && claims.iter().all(|claim| claim.effective() == Step::Leave || claim.settled());
-    let Some(standing) = observed.config_map.as_ref().filter(|_| !idle && !settings.observe) else { return Ok(Kept::default()) };
+fn keep(
+    claims: &[Claim],
+    base: &Base,
+    observed: &Observed,
+    settings: &Settings,
+) -> Result<Kept, String> {
+    let idle = base.restored.is_empty()
+        && claims
+            .iter()
+            .all(|claim| claim.effective() == Step::Leave || claim.settled());
+    let Some(standing) = observed
+        .config_map
+        .as_ref()
+        .filter(|_| !idle && !settings.observe)
+    else {
+        return Ok(Kept::default());
+    };
     let view = match &observed.history {
         HistoryState::Missing => None,
         HistoryState::Present(view) => Some(view),
@@ -282,13 +356,24 @@ impl Plan<'_> {
             None => self.realized.data.clone(),
         };
         let mark_differs = self.realized.mark != self.standing_mark();
-        let mut write = if self.base.create { !self.realized.data.is_empty() } else { !changed.is_empty() || mark_differs };
+        let mut write = if self.base.create {
+            !self.realized.data.is_empty()
+        } else {
+            !changed.is_empty() || mark_differs
+        };
         let now = self.observed.now;
         if write {
             let undone = self.find_undone(mark_differs);
             let contested = |target: &Target| self.memory.undone.contested(target, now);
-            let only_contested = !self.fresh(&undone) && !undone.is_empty() && undone.iter().all(contested);
-            if only_contested && self.memory.undone.next_repair().is_some_and(|next| now < next) {
+            let only_contested =
+                !self.fresh(&undone) && !undone.is_empty() && undone.iter().all(contested);
+            if only_contested
+                && self
+                    .memory
+                    .undone
+                    .next_repair()
+                    .is_some_and(|next| now < next)
+            {
                 self.postponed = true;
                 write = false;
             } else {
@@ -303,21 +388,38 @@ impl Plan<'_> {
 
     /// The mark that really stands.
     fn standing_mark(&self) -> Mark {
-        let value = self.observed.config_map.as_ref().and_then(|view| view.annotations.get(MARK_ANNOTATION));
+        let value = self
+            .observed
+            .config_map
+            .as_ref()
+            .and_then(|view| view.annotations.get(MARK_ANNOTATION));
         value.map(|value| Mark::parse(value)).unwrap_or_default()
     }
 
     /// What this plan would put right that someone else undid.
     fn find_undone(&self, mark_differs: bool) -> BTreeSet<Target> {
-        let drifted = self.claims.iter().filter(|claim| claim.drift.is_some() && claim.changes_text());
-        let mut undone: BTreeSet<Target> = drifted.map(|claim| Target::Entry(claim.hash.clone())).collect();
-        undone.extend(self.base.restored.iter().map(|problem| Target::Text(problem.section)));
+        let drifted = self
+            .claims
+            .iter()
+            .filter(|claim| claim.drift.is_some() && claim.changes_text());
+        let mut undone: BTreeSet<Target> = drifted
+            .map(|claim| Target::Entry(claim.hash.clone()))
+            .collect();
+        undone.extend(
+            self.base
+                .restored
+                .iter()
+                .map(|problem| Target::Text(problem.section)),
+        );
         if self.base.create && self.base.deleted {
             undone.insert(Target::ConfigMap);
         }
         let mark_of = |view: &ConfigMapView| view.annotations.get(MARK_ANNOTATION).cloned();
-        if let (true, Some(before), Some(standing)) = (mark_differs, &self.memory.standing, &self.observed.config_map)
-            && mark_of(before) != mark_of(standing)
+        if let (true, Some(before), Some(standing)) = (
+            mark_differs,
+            &self.memory.standing,
+            &self.observed.config_map,
+        ) && mark_of(before) != mark_of(standing)
         {
             undone.insert(Target::Mark);
         }
@@ -336,42 +438,81 @@ impl Plan<'_> {
         })
     }
 
-    fn history_write(&self, write: bool, kept: Kept, stored: &Removals, orphans: &BTreeSet<Confirmation>) -> Option<HistoryWrite> {
+    fn history_write(
+        &self,
+        write: bool,
+        kept: Kept,
+        stored: &Removals,
+        orphans: &BTreeSet<Confirmation>,
+    ) -> Option<HistoryWrite> {
         let view = match &self.observed.history {
             HistoryState::Missing => None,
             HistoryState::Present(view) => Some(view),
             HistoryState::Unwritable { .. } => return None,
         };
-        let mut history = HistoryWrite { resource_version: view.map(|view| view.resource_version.clone()), ..HistoryWrite::default() };
+        let mut history = HistoryWrite {
+            resource_version: view.map(|view| view.resource_version.clone()),
+            ..HistoryWrite::default()
+        };
         if view.is_some_and(|view| view.annotations.contains_key(RELEASED_ANNOTATION)) {
-            history.annotations.insert(RELEASED_ANNOTATION.to_owned(), None);
+            history
+                .annotations
+                .insert(RELEASED_ANNOTATION.to_owned(), None);
         }
         if write {
             // In a fight the good texts alternate; one of each is kept already.
-            let fight = self.undone.iter().any(|target| self.memory.undone.contested(target, self.observed.now));
-            let parses = crate::aws_auth::Section::ALL.iter().all(|section| self.base.standing.section(*section).broken.is_none());
+            let fight = self
+                .undone
+                .iter()
+                .any(|target| self.memory.undone.contested(target, self.observed.now));
+            let parses = crate::aws_auth::Section::ALL
+                .iter()
+                .all(|section| self.base.standing.section(*section).broken.is_none());
             if !(fight && parses) {
                 history.add = kept.add;
                 history.remove = kept.remove;
             }
-            if self.removals != *stored && self.claims.iter().any(|claim| claim.effective() == Step::Remove) {
-                history.annotations.insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
+            if self.removals != *stored
+                && self
+                    .claims
+                    .iter()
+                    .any(|claim| claim.effective() == Step::Remove)
+            {
+                history
+                    .annotations
+                    .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
             }
-            if self.claims.iter().any(|claim| claim.orphan && claim.effective() != Step::Leave) && !orphans.is_empty() {
-                history.annotations.insert(CONFIRM_ANNOTATION.to_owned(), None);
+            if self
+                .claims
+                .iter()
+                .any(|claim| claim.orphan && claim.effective() != Step::Leave)
+                && !orphans.is_empty()
+            {
+                history
+                    .annotations
+                    .insert(CONFIRM_ANNOTATION.to_owned(), None);
             }
         }
-        let empty = history.add.is_empty() && history.remove.is_empty() && history.annotations.is_empty();
+        let empty =
+            history.add.is_empty() && history.remove.is_empty() && history.annotations.is_empty();
         (!empty).then_some(history)
     }
 
-    fn config_map_write(&self, changed: BTreeMap<String, String>, mark_differs: bool) -> ConfigMapWrite {
+    fn config_map_write(
+        &self,
+        changed: BTreeMap<String, String>,
+        mark_differs: bool,
+    ) -> ConfigMapWrite {
         let mark = (!self.realized.mark.0.is_empty()).then(|| self.realized.mark.render());
         match &self.observed.config_map {
             Some(standing) => ConfigMapWrite::Patch {
                 resource_version: standing.resource_version.clone(),
                 data: changed,
-                annotations: if mark_differs { [(MARK_ANNOTATION.to_owned(), mark)].into() } else { BTreeMap::new() },
+                annotations: if mark_differs {
+                    [(MARK_ANNOTATION.to_owned(), mark)].into()
+                } else {
+                    BTreeMap::new()
+                },
             },
             None => {
                 let mut annotations = self.base.view.annotations.clone();

@@ -123,6 +123,7 @@ fn reserved_roles_are_recognised() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn errors_name_part_value_and_what_was_expected() {
     let long = format!("arn:aws:iam::111122223333:role/{}", "n".repeat(65));
     let deep = format!("arn:aws:iam::111122223333:role/{}/Admin", "p".repeat(511));

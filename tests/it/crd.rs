@@ -1,5 +1,7 @@
 //! The CRD: fresh, accepted by a real API server, and one in mind with the rules as they run offline.
 
+#[allow(clippy::too_many_lines, reason = "tables")]
+#[rustfmt::skip] // Tables read better with a case a line.
 mod cases;
 
 use std::fmt::Write as _;
@@ -75,6 +77,103 @@ fn compare(case: &Case, found: &[Violation], failures: &mut String) {
 async fn a_server_accepts_the_crd_and_agrees_with_the_rules_offline() {
     let cluster = Cluster::start().await;
     cases_on_server(cluster.admin()).await;
+    columns_and_docs(&cluster);
+}
+
+/// What `kubectl` shows of a mapping and of its fields; and that any field may be changed.
+fn columns_and_docs(cluster: &Cluster) {
+    let kubectl = |args: &[&str], stdin: Option<&str>| {
+        let output = cluster.kubectl(args, stdin);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "kubectl {args:?}: {stderr}");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let mapping = |principal: &str, fields: &str| {
+        format!(
+            "{{apiVersion: identity-mapper.dev/v1alpha1, kind: IdentityMapping, metadata: {{name: admin}}, spec: {{principal: {principal}, {fields}}}}}"
+        )
+    };
+    let role = mapping(
+        "{arn: 'arn:aws:iam::111122223333:role/Admin'}",
+        "groups: [a, b], validUntil: '2026-12-24T18:00:00Z'",
+    );
+    kubectl(&["apply", "-f", "-"], Some(&role));
+    let status = r#"{"status": {
+        "principalArn": "arn:aws:iam::111122223333:role/Admin", "username": "admin", "backend": "ConfigMap",
+        "conditions": [{"type": "Ready", "status": "True", "reason": "InEffect", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
+    }}"#;
+    kubectl(
+        &[
+            "patch",
+            "idmap",
+            "admin",
+            "--subresource=status",
+            "--type=merge",
+            "-p",
+            status,
+        ],
+        None,
+    );
+    let words = |table: &str| {
+        table
+            .split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let wide = words(&kubectl(&["get", "aws", "-o", "wide"], None));
+    let expected = [
+        "NAME",
+        "PRINCIPAL",
+        "USERNAME",
+        "GROUPS",
+        "BACKEND",
+        "READY",
+        "REASON",
+        "UNTIL",
+        "AGE",
+        "admin",
+        "arn:aws:iam::111122223333:role/Admin",
+        "admin",
+        r#"["a","b"]"#,
+        "ConfigMap",
+        "True",
+        "InEffect",
+        "2026-12-24T18:00:00Z",
+    ];
+    assert_eq!(wide[..expected.len()], expected);
+    let narrow = words(&kubectl(&["get", "idmap"], None));
+    assert_eq!(
+        narrow[..7],
+        [
+            "NAME",
+            "PRINCIPAL",
+            "USERNAME",
+            "GROUPS",
+            "BACKEND",
+            "READY",
+            "AGE"
+        ]
+    );
+
+    let other = mapping(
+        "{permissionSet: {name: Admin, accountId: '111122223333'}}",
+        "backend: AccessEntry, adoption: Never, deletion: Retain, suspend: true, username: other",
+    );
+    kubectl(&["apply", "-f", "-"], Some(&other));
+    let groups = kubectl(
+        &[
+            "get",
+            "idmap",
+            "admin",
+            "-o",
+            "jsonpath={.spec.principal.permissionSet.name} {.spec.groups}",
+        ],
+        None,
+    );
+    assert_eq!(groups, "Admin ");
+
+    let docs = kubectl(&["explain", "identitymappings.spec.username"], None);
+    assert!(docs.contains("{{SessionName}}"), "{docs}");
 }
 
 /// Installs the CRD as it is checked in and offers every case to the server, dry, with strict fields as kubectl asks.

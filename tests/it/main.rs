@@ -1,2 +1,9 @@
-//! t
+//! The integration tests: one binary, since each further one would link the Kubernetes client once more.
+
+#![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
+
+mod support;
+
+mod chart;
 mod crd;
+mod harness;

@@ -14,24 +14,11 @@ pub(crate) struct Case {
 const ROLE: &str = "principal: {arn: 'arn:aws:iam::111122223333:role/Admin'}";
 
 fn good(name: &'static str, spec: impl Into<String>) -> Case {
-    Case {
-        name,
-        spec: spec.into(),
-        wrong: Vec::new(),
-    }
+    Case { name, spec: spec.into(), wrong: Vec::new() }
 }
 
-fn bad(
-    name: &'static str,
-    spec: impl Into<String>,
-    field: &'static str,
-    message: &'static str,
-) -> Case {
-    Case {
-        name,
-        spec: spec.into(),
-        wrong: vec![(field, message)],
-    }
+fn bad(name: &'static str, spec: impl Into<String>, field: &'static str, message: &'static str) -> Case {
+    Case { name, spec: spec.into(), wrong: vec![(field, message)] }
 }
 
 /// A role with one more field.
@@ -44,9 +31,7 @@ fn arn(arn: &str) -> String {
 }
 
 fn numbered(prefix: &str, count: usize) -> String {
-    let items: Vec<String> = (0..count)
-        .map(|number| format!("{prefix}{number}"))
-        .collect();
+    let items: Vec<String> = (0..count).map(|number| format!("{prefix}{number}")).collect();
     format!("[{}]", items.join(", "))
 }
 
@@ -64,87 +49,42 @@ fn principals() -> Vec<Case> {
     const ARN: &str = "spec.principal.arn";
     const SET: &str = "spec.principal.permissionSet.name";
     const ACCOUNT: &str = "spec.principal.permissionSet.accountId";
-    let set = |name: &str, account: &str| {
-        format!("principal: {{permissionSet: {{name: '{name}', accountId: '{account}'}}}}")
-    };
+    let set = |name: &str, account: &str| format!("principal: {{permissionSet: {{name: '{name}', accountId: '{account}'}}}}");
     vec![
         good("a role", ROLE),
-        good(
-            "a role with a path",
-            arn("arn:aws:iam::111122223333:role/team/a/Admin"),
-        ),
-        good(
-            "a path with a colon",
-            arn("arn:aws:iam::111122223333:role/team:a/Admin"),
-        ),
-        good(
-            "every character of a name",
-            arn("arn:aws:iam::111122223333:role/aZ9_+=,.@-"),
-        ),
-        good(
-            "a name of 64",
-            arn(&format!(
-                "arn:aws:iam::111122223333:role/{}",
-                "n".repeat(64)
-            )),
-        ),
+        good("a role with a path", arn("arn:aws:iam::111122223333:role/team/a/Admin")),
+        good("a path with a colon", arn("arn:aws:iam::111122223333:role/team:a/Admin")),
+        good("every character of a name", arn("arn:aws:iam::111122223333:role/aZ9_+=,.@-")),
+        good("a name of 64", arn(&format!("arn:aws:iam::111122223333:role/{}", "n".repeat(64)))),
         good(
             "the longest ARN",
-            arn(&format!(
-                "arn:aws-us-gov:iam::111122223333:role/{}/{}",
-                "p".repeat(510),
-                "n".repeat(64)
-            )),
+            arn(&format!("arn:aws-us-gov:iam::111122223333:role/{}/{}", "p".repeat(510), "n".repeat(64))),
         ),
         good(
             "an SSO role with region",
-            arn(
-                "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef",
-            ),
+            arn("arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef"),
         ),
         good(
             "an SSO role without region",
-            arn(
-                "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef",
-            ),
+            arn("arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef"),
         ),
         good("a user", arn("arn:aws:iam::111122223333:user/bob")),
-        good(
-            "a user with a path",
-            arn("arn:aws:iam::111122223333:user/div/bob"),
-        ),
+        good("a user with a path", arn("arn:aws:iam::111122223333:user/div/bob")),
         good("China", arn("arn:aws-cn:iam::111122223333:role/Admin")),
-        good(
-            "GovCloud",
-            arn("arn:aws-us-gov:iam::111122223333:role/Admin"),
-        ),
+        good("GovCloud", arn("arn:aws-us-gov:iam::111122223333:role/Admin")),
         good("ISO", arn("arn:aws-iso:iam::111122223333:role/Admin")),
         good("ISOB", arn("arn:aws-iso-b:iam::111122223333:role/Admin")),
         good("ISOE", arn("arn:aws-iso-e:iam::111122223333:role/Admin")),
         good("ISOF", arn("arn:aws-iso-f:iam::111122223333:role/Admin")),
-        good(
-            "the European Sovereign Cloud",
-            arn("arn:aws-eusc:iam::111122223333:role/Admin"),
-        ),
-        good(
-            "a permission set",
-            set("AdministratorAccess", "111122223333"),
-        ),
-        good(
-            "a permission set with every character",
-            set("a_B+c=d,e.f@g-9", "011122223333"),
-        ),
+        good("the European Sovereign Cloud", arn("arn:aws-eusc:iam::111122223333:role/Admin")),
+        good("a permission set", set("AdministratorAccess", "111122223333")),
+        good("a permission set with every character", set("a_B+c=d,e.f@g-9", "011122223333")),
         good(
             "a null stands for nothing",
             "principal: {arn: 'arn:aws:iam::111122223333:role/Admin', permissionSet: null}",
         ),
         bad("no principal", "{}", "spec.principal", "required value"),
-        bad(
-            "an empty principal",
-            "principal: {}",
-            "spec.principal",
-            "names nobody: write arn",
-        ),
+        bad("an empty principal", "principal: {}", "spec.principal", "names nobody: write arn"),
         bad(
             "both principals",
             "principal: {arn: 'arn:aws:iam::111122223333:role/Admin', permissionSet: {name: A, accountId: '111122223333'}}",
@@ -152,12 +92,7 @@ fn principals() -> Vec<Case> {
             "names two principals: remove arn or permissionset",
         ),
         bad("an empty ARN", arn(""), ARN, "is empty, or holds a space"),
-        bad(
-            "a space behind an ARN",
-            arn("arn:aws:iam::111122223333:role/Admin "),
-            ARN,
-            "holds a space",
-        ),
+        bad("a space behind an ARN", arn("arn:aws:iam::111122223333:role/Admin "), ARN, "holds a space"),
         bad(
             "a line break behind an ARN",
             "principal: {arn: \"arn:aws:iam::111122223333:role/Admin\\n\"}",
@@ -170,24 +105,9 @@ fn principals() -> Vec<Case> {
             ARN,
             "no arn holds",
         ),
-        bad(
-            "a name for an ARN",
-            arn("Admin"),
-            ARN,
-            "is not an arn: write arn:partition:iam::account:role/name",
-        ),
-        bad(
-            "five parts",
-            arn("arn:aws:iam:111122223333:role/Admin"),
-            ARN,
-            "is not an arn",
-        ),
-        bad(
-            "upper case",
-            arn("ARN:aws:iam::111122223333:role/Admin"),
-            ARN,
-            "is not an arn",
-        ),
+        bad("a name for an ARN", arn("Admin"), ARN, "is not an arn: write arn:partition:iam::account:role/name"),
+        bad("five parts", arn("arn:aws:iam:111122223333:role/Admin"), ARN, "is not an arn"),
+        bad("upper case", arn("ARN:aws:iam::111122223333:role/Admin"), ARN, "is not an arn"),
         bad(
             "an unknown partition",
             arn("arn:aws-xx:iam::111122223333:role/Admin"),
@@ -212,12 +132,7 @@ fn principals() -> Vec<Case> {
             ARN,
             "account '11112222333' is not an aws account",
         ),
-        bad(
-            "no account",
-            arn("arn:aws:iam::aws:role/Admin"),
-            ARN,
-            "account 'aws' is not an aws account",
-        ),
+        bad("no account", arn("arn:aws:iam::aws:role/Admin"), ARN, "account 'aws' is not an aws account"),
         bad(
             "a session",
             arn("arn:aws-cn:sts::111122223333:assumed-role/Admin/alice@example.com"),
@@ -236,12 +151,7 @@ fn principals() -> Vec<Case> {
             ARN,
             "is a session of sts, such as a federated user's",
         ),
-        bad(
-            "the root user",
-            arn("arn:aws:iam::111122223333:root"),
-            ARN,
-            "is the root user of the account",
-        ),
+        bad("the root user", arn("arn:aws:iam::111122223333:root"), ARN, "is the root user of the account"),
         bad(
             "a group",
             arn("arn:aws:iam::111122223333:group/admins"),
@@ -254,18 +164,8 @@ fn principals() -> Vec<Case> {
             ARN,
             "is neither a role nor a user",
         ),
-        bad(
-            "a role without a name",
-            arn("arn:aws:iam::111122223333:role"),
-            ARN,
-            "is neither a role nor a user",
-        ),
-        bad(
-            "an empty name",
-            arn("arn:aws:iam::111122223333:role/team/"),
-            ARN,
-            "'' is not a name of iam",
-        ),
+        bad("a role without a name", arn("arn:aws:iam::111122223333:role"), ARN, "is neither a role nor a user"),
+        bad("an empty name", arn("arn:aws:iam::111122223333:role/team/"), ARN, "'' is not a name of iam"),
         bad(
             "a wildcard",
             arn("arn:aws:iam::111122223333:role/*"),
@@ -274,10 +174,7 @@ fn principals() -> Vec<Case> {
         ),
         bad(
             "a name of 65",
-            arn(&format!(
-                "arn:aws:iam::111122223333:role/{}",
-                "n".repeat(65)
-            )),
+            arn(&format!("arn:aws:iam::111122223333:role/{}", "n".repeat(65))),
             ARN,
             "is not a name of iam",
         ),
@@ -289,28 +186,17 @@ fn principals() -> Vec<Case> {
         ),
         bad(
             "a path of 513",
-            arn(&format!(
-                "arn:aws:iam::111122223333:role/{}/Admin",
-                "p".repeat(511)
-            )),
+            arn(&format!("arn:aws:iam::111122223333:role/{}/Admin", "p".repeat(511))),
             ARN,
             "at most 512 characters",
         ),
         bad(
             "too long an ARN",
-            arn(&format!(
-                "arn:aws:iam::111122223333:role/{}",
-                "n".repeat(640)
-            )),
+            arn(&format!("arn:aws:iam::111122223333:role/{}", "n".repeat(640))),
             ARN,
             "too long: may not be more than 640",
         ),
-        bad(
-            "a number for an ARN",
-            "principal: {arn: 111122223333}",
-            ARN,
-            "must be of type string",
-        ),
+        bad("a number for an ARN", "principal: {arn: 111122223333}", ARN, "must be of type string"),
         bad(
             "a permission set without account",
             "principal: {permissionSet: {name: Admin}}",
@@ -329,24 +215,9 @@ fn principals() -> Vec<Case> {
             SET,
             "is the name of the set's role: write the name of the permission set, 'admin_view'",
         ),
-        bad(
-            "an empty permission set",
-            set("", "111122223333"),
-            SET,
-            "write 1 to 32 letters",
-        ),
-        bad(
-            "a permission set of 33",
-            set(&"s".repeat(33), "111122223333"),
-            SET,
-            "write 1 to 32 letters",
-        ),
-        bad(
-            "a permission set with a space",
-            set("Admin Access", "111122223333"),
-            SET,
-            "write 1 to 32 letters",
-        ),
+        bad("an empty permission set", set("", "111122223333"), SET, "write 1 to 32 letters"),
+        bad("a permission set of 33", set(&"s".repeat(33), "111122223333"), SET, "write 1 to 32 letters"),
+        bad("a permission set with a space", set("Admin Access", "111122223333"), SET, "write 1 to 32 letters"),
         bad(
             "an account with hyphens",
             set("Admin", "1111-2222-3333"),
@@ -372,76 +243,31 @@ fn identities() -> Vec<Case> {
     const USER: &str = "spec.username";
     const GROUPS: &str = "spec.groups";
     vec![
-        good(
-            "username and groups",
-            with("username: admin\ngroups: [platform-admins, 'team:a']"),
-        ),
+        good("username and groups", with("username: admin\ngroups: [platform-admins, 'team:a']")),
         good(
             "every placeholder",
-            with(
-                "username: 'a:{{SessionName}}:{{SessionNameRaw}}:{{AccountID}}:{{AccessKeyID}}:{{EC2PrivateDNSName}}'\ngroups: ['t-{{SessionName}}']",
-            ),
+            with("username: 'a:{{SessionName}}:{{SessionNameRaw}}:{{AccountID}}:{{AccessKeyID}}:{{EC2PrivateDNSName}}'\ngroups: ['t-{{SessionName}}']"),
         ),
-        good(
-            "a placeholder in a third brace",
-            with("username: '{{{SessionName}}}'"),
-        ),
+        good("a placeholder in a third brace", with("username: '{{{SessionName}}}'")),
         good("single braces", with("username: '{a}'")),
-        good(
-            "a username of 256",
-            with(&format!("username: {}", "u".repeat(256))),
-        ),
-        good(
-            "letters of any script",
-            with("username: 'j\u{f6}rg \u{5f20}'"),
-        ),
-        good(
-            "fifty groups",
-            with(&format!("groups: {}", numbered("g", 50))),
-        ),
+        good("a username of 256", with(&format!("username: {}", "u".repeat(256)))),
+        good("letters of any script", with("username: 'j\u{f6}rg \u{5f20}'")),
+        good("fifty groups", with(&format!("groups: {}", numbered("g", 50)))),
         good(
             "reserved prefixes where aws-auth may take them",
             with("username: 'system:x'\ngroups: ['system:masters', 'eks:x']"),
         ),
-        good(
-            "an end in the past",
-            with("validUntil: '2020-01-01T00:00:00Z'"),
-        ),
-        good(
-            "an end with an offset",
-            with("validUntil: '2026-12-24T18:00:00+01:00'"),
-        ),
+        good("an end in the past", with("validUntil: '2020-01-01T00:00:00Z'")),
+        good("an end with an offset", with("validUntil: '2026-12-24T18:00:00+01:00'")),
         good(
             "every other field",
-            with(
-                "backend: ConfigMap\nadoption: Always\ndeletion: Retain\nsuspend: true\ntype: Standard",
-            ),
+            with("backend: ConfigMap\nadoption: Always\ndeletion: Retain\nsuspend: true\ntype: Standard"),
         ),
-        bad(
-            "an empty username",
-            with("username: ''"),
-            USER,
-            "is empty: write a username, or remove the field",
-        ),
+        bad("an empty username", with("username: ''"), USER, "is empty: write a username, or remove the field"),
         bad("a blank username", with("username: '  '"), USER, "is empty"),
-        bad(
-            "a tab in a username",
-            with("username: \"a\\tb\""),
-            USER,
-            "holds a control character",
-        ),
-        bad(
-            "a line break in a username",
-            with("username: \"a\\nb\""),
-            USER,
-            "holds a control character",
-        ),
-        bad(
-            "a control character of Latin-1",
-            with("username: \"a\\x85b\""),
-            USER,
-            "holds a control character",
-        ),
+        bad("a tab in a username", with("username: \"a\\tb\""), USER, "holds a control character"),
+        bad("a line break in a username", with("username: \"a\\nb\""), USER, "holds a control character"),
+        bad("a control character of Latin-1", with("username: \"a\\x85b\""), USER, "holds a control character"),
         bad(
             "the operator's own prefix",
             with("username: 'identity-mapper:x'"),
@@ -460,12 +286,7 @@ fn identities() -> Vec<Case> {
             USER,
             "holds an unknown placeholder",
         ),
-        bad(
-            "a placeholder in lower case",
-            with("username: 'a:{{sessionname}}'"),
-            USER,
-            "spelt exactly so",
-        ),
+        bad("a placeholder in lower case", with("username: 'a:{{sessionname}}'"), USER, "spelt exactly so"),
         bad(
             "a placeholder that nothing closes",
             with("username: 'a:{{SessionName'"),
@@ -478,18 +299,8 @@ fn identities() -> Vec<Case> {
             USER,
             "too long: may not be more than 256",
         ),
-        bad(
-            "a word that YAML takes for true",
-            with("username: true"),
-            USER,
-            "must be of type string",
-        ),
-        bad(
-            "an empty group",
-            with("groups: [a, '']"),
-            GROUPS,
-            "holds an empty group",
-        ),
+        bad("a word that YAML takes for true", with("username: true"), USER, "must be of type string"),
+        bad("an empty group", with("groups: [a, '']"), GROUPS, "holds an empty group"),
         bad(
             "a group with a line break",
             with("groups: [a, \"b\\nc\"]"),
@@ -508,12 +319,7 @@ fn identities() -> Vec<Case> {
             GROUPS,
             "group 'b-{{username}}' holds an unknown placeholder",
         ),
-        bad(
-            "a group twice",
-            with("groups: [a, b, a]"),
-            "spec.groups[2]",
-            "duplicate value",
-        ),
+        bad("a group twice", with("groups: [a, b, a]"), "spec.groups[2]", "duplicate value"),
         bad(
             "a group of 257",
             with(&format!("groups: [{}]", "g".repeat(257))),
@@ -526,12 +332,7 @@ fn identities() -> Vec<Case> {
             GROUPS,
             "too many: 51: must have at most 50 items",
         ),
-        bad(
-            "a group for a list",
-            with("groups: admins"),
-            GROUPS,
-            "must be of type array",
-        ),
+        bad("a group for a list", with("groups: admins"), GROUPS, "must be of type array"),
         bad(
             "an end that is no time",
             with("validUntil: tomorrow"),
@@ -544,38 +345,14 @@ fn identities() -> Vec<Case> {
             "spec.validUntil",
             "must be of type date-time",
         ),
-        bad(
-            "an unknown adoption",
-            with("adoption: Sometimes"),
-            "spec.adoption",
-            "unsupported value",
-        ),
-        bad(
-            "an unknown deletion",
-            with("deletion: Delete"),
-            "spec.deletion",
-            "unsupported value",
-        ),
-        bad(
-            "a word for suspend",
-            with("suspend: 'yes'"),
-            "spec.suspend",
-            "must be of type boolean",
-        ),
-        bad(
-            "a misspelt field of the spec",
-            with("group: [a]"),
-            "spec.group",
-            "unknown field",
-        ),
+        bad("an unknown adoption", with("adoption: Sometimes"), "spec.adoption", "unsupported value"),
+        bad("an unknown deletion", with("deletion: Delete"), "spec.deletion", "unsupported value"),
+        bad("a word for suspend", with("suspend: 'yes'"), "spec.suspend", "must be of type boolean"),
+        bad("a misspelt field of the spec", with("group: [a]"), "spec.group", "unknown field"),
         Case {
             name: "several things at once",
             spec: "principal: {arn: Admin}\nusername: ''\ngroups: ['']".to_owned(),
-            wrong: vec![
-                (GROUPS, "holds an empty group"),
-                ("spec.principal.arn", "is not an arn"),
-                (USER, "is empty"),
-            ],
+            wrong: vec![(GROUPS, "holds an empty group"), ("spec.principal.arn", "is not an arn"), (USER, "is empty")],
         },
     ]
 }
@@ -584,20 +361,13 @@ fn policies() -> Vec<Case> {
     const POLICY: &str = "spec.accessPolicies[0].policy";
     const SCOPE: &str = "spec.accessPolicies[0].scope";
     let policies = |items: &str| with(&format!("accessPolicies: [{items}]"));
-    let twenty_one: Vec<String> = (0..21)
-        .map(|number| format!("{{policy: P{number}}}"))
-        .collect();
+    let twenty_one: Vec<String> = (0..21).map(|number| format!("{{policy: P{number}}}")).collect();
     vec![
         good("a policy", policies("{policy: AmazonEKSViewPolicy}")),
-        good(
-            "a policy in the cluster",
-            policies("{policy: AmazonEKSViewPolicy, scope: {type: Cluster}}"),
-        ),
+        good("a policy in the cluster", policies("{policy: AmazonEKSViewPolicy, scope: {type: Cluster}}")),
         good(
             "a policy in namespaces",
-            policies(
-                "{policy: AmazonEKSViewPolicy, scope: {type: Namespace, namespaces: [team-a, 'dev-*']}}",
-            ),
+            policies("{policy: AmazonEKSViewPolicy, scope: {type: Namespace, namespaces: [team-a, 'dev-*']}}"),
         ),
         good(
             "a policy with aws-auth, which conditions report",
@@ -609,24 +379,14 @@ fn policies() -> Vec<Case> {
             POLICY,
             "is an arn: write the policy's name alone, 'amazoneksviewpolicy'",
         ),
-        bad(
-            "an empty policy",
-            policies("{policy: ''}"),
-            POLICY,
-            "is not the name of an access policy",
-        ),
+        bad("an empty policy", policies("{policy: ''}"), POLICY, "is not the name of an access policy"),
         bad(
             "a policy with a space",
             policies("{policy: 'Amazon View'}"),
             POLICY,
             "is not the name of an access policy",
         ),
-        bad(
-            "a scope without policy",
-            policies("{scope: {type: Cluster}}"),
-            POLICY,
-            "required value",
-        ),
+        bad("a scope without policy", policies("{scope: {type: Cluster}}"), POLICY, "required value"),
         bad(
             "a policy twice",
             policies("{policy: A}, {policy: B}, {policy: A}"),
@@ -683,10 +443,7 @@ fn policies() -> Vec<Case> {
         ),
         bad(
             "fifty-one namespaces",
-            policies(&format!(
-                "{{policy: A, scope: {{type: Namespace, namespaces: {}}}}}",
-                numbered("n", 51)
-            )),
+            policies(&format!("{{policy: A, scope: {{type: Namespace, namespaces: {}}}}}", numbered("n", 51))),
             "spec.accessPolicies[0].scope.namespaces",
             "too many: 51: must have at most 50 items",
         ),
@@ -708,8 +465,18 @@ fn nodes() -> Vec<Case> {
         good("Auto Mode with a policy", with("type: EC2\naccessPolicies: [{policy: AmazonEKSAutoNodePolicy}]")),
         good("HyperPod", with("type: HyperPodLinux")),
         bad("a type in EKS' spelling", with("type: EC2_LINUX"), "spec.type", "unsupported value"),
-        bad("nodes with a username", with("type: EC2Linux\nusername: node"), "spec.username", "type ec2linux takes no username"),
-        bad("nodes with groups", with("type: FargateLinux\ngroups: [a]"), "spec.groups", "type fargatelinux takes no groups"),
+        bad(
+            "nodes with a username",
+            with("type: EC2Linux\nusername: node"),
+            "spec.username",
+            "type ec2linux takes no username",
+        ),
+        bad(
+            "nodes with groups",
+            with("type: FargateLinux\ngroups: [a]"),
+            "spec.groups",
+            "type fargatelinux takes no groups",
+        ),
         bad("Auto Mode with groups", with("type: EC2\ngroups: [a]"), "spec.groups", "type ec2 takes no groups"),
         bad(
             "nodes with policies",
@@ -729,17 +496,28 @@ fn nodes() -> Vec<Case> {
             "spec.principal.permissionSet",
             "and a permission set is for people",
         ),
-        bad("hybrid nodes in aws-auth", with("type: HybridLinux\nbackend: ConfigMap"), "spec.backend", "type hybridlinux exists only as an access entry"),
-        bad("Auto Mode in aws-auth", with("type: EC2\nbackend: ConfigMap"), "spec.backend", "type ec2 exists only as an access entry"),
-        bad("HyperPod in aws-auth", with("type: HyperPodLinux\nbackend: ConfigMap"), "spec.backend", "write backend accessentry or auto"),
+        bad(
+            "hybrid nodes in aws-auth",
+            with("type: HybridLinux\nbackend: ConfigMap"),
+            "spec.backend",
+            "type hybridlinux exists only as an access entry",
+        ),
+        bad(
+            "Auto Mode in aws-auth",
+            with("type: EC2\nbackend: ConfigMap"),
+            "spec.backend",
+            "type ec2 exists only as an access entry",
+        ),
+        bad(
+            "HyperPod in aws-auth",
+            with("type: HyperPodLinux\nbackend: ConfigMap"),
+            "spec.backend",
+            "write backend accessentry or auto",
+        ),
         Case {
             name: "nodes with everything",
             spec: "principal: {arn: 'arn:aws:iam::111122223333:user/bob'}\ntype: EC2Linux\nusername: a\ngroups: [a]".to_owned(),
-            wrong: vec![
-                ("spec.groups", "takes no groups"),
-                ("spec.principal.arn", "this is a user"),
-                ("spec.username", "takes no username"),
-            ],
+            wrong: vec![("spec.groups", "takes no groups"), ("spec.principal.arn", "this is a user"), ("spec.username", "takes no username")],
         },
     ]
 }
@@ -747,30 +525,15 @@ fn nodes() -> Vec<Case> {
 fn backends() -> Vec<Case> {
     let entry = |fields: &str| with(&format!("backend: AccessEntry\n{fields}"));
     vec![
-        good(
-            "an access entry",
-            entry("username: 'sso:{{SessionName}}'\ngroups: [a]"),
-        ),
-        good(
-            "system:masters, which becomes a policy",
-            entry("groups: [a, 'system:masters']"),
-        ),
+        good("an access entry", entry("username: 'sso:{{SessionName}}'\ngroups: [a]")),
+        good("system:masters, which becomes a policy", entry("groups: [a, 'system:masters']")),
         good(
             "names that only begin like a prefix",
             entry("username: systemx\ngroups: [system, 'sts:x', 'a:system:x']"),
         ),
-        good(
-            "a colon anywhere before",
-            entry("username: 'a:b{{SessionNameRaw}}'"),
-        ),
-        good(
-            "another placeholder without a colon",
-            entry("username: '{{AccountID}}'"),
-        ),
-        good(
-            "no colon where aws-auth may take it",
-            with("username: '{{SessionName}}'"),
-        ),
+        good("a colon anywhere before", entry("username: 'a:b{{SessionNameRaw}}'")),
+        good("another placeholder without a colon", entry("username: '{{AccountID}}'")),
+        good("no colon where aws-auth may take it", with("username: '{{SessionName}}'")),
         good(
             "a service-linked role in aws-auth",
             arn("arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers"),
@@ -779,12 +542,7 @@ fn backends() -> Vec<Case> {
             "a path that only looks service-linked",
             "principal: {arn: 'arn:aws:iam::111122223333:role/a/aws-service-role/Admin'}\nbackend: AccessEntry",
         ),
-        bad(
-            "an unknown backend",
-            with("backend: Both"),
-            "spec.backend",
-            "unsupported value",
-        ),
+        bad("an unknown backend", with("backend: Both"), "spec.backend", "unsupported value"),
         bad(
             "system: in a username",
             entry("username: 'system:x'"),
@@ -803,12 +561,7 @@ fn backends() -> Vec<Case> {
             "spec.groups",
             "group 'system:nodes' has a prefix that eks refuses",
         ),
-        bad(
-            "an amazon: group",
-            entry("groups: ['amazon:x']"),
-            "spec.groups",
-            "group 'amazon:x' has a prefix",
-        ),
+        bad("an amazon: group", entry("groups: ['amazon:x']"), "spec.groups", "group 'amazon:x' has a prefix"),
         bad(
             "a session without a colon",
             entry("username: 'john{{SessionName}}'"),

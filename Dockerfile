@@ -1,0 +1,26 @@
+# A static binary and nothing else. BUILDER is any image with cargo, rustup and a C compiler; one that has the target and
+# musl-tools already is taken as it is, without network access beyond the crates.
+ARG BUILDER=docker.io/library/rust:1.95-slim-bookworm
+
+FROM ${BUILDER} AS build
+WORKDIR /src
+RUN set -eu; \
+    if ! command -v musl-gcc; then \
+      apt-get update; \
+      apt-get install --yes --no-install-recommends musl-tools; \
+      rm -rf /var/lib/apt/lists/*; \
+    fi; \
+    target="$(uname -m)-unknown-linux-musl"; \
+    test -d "$(rustc --print sysroot)/lib/rustlib/$target" || rustup target add "$target"
+COPY Cargo.toml Cargo.lock ./
+COPY src src
+RUN set -eu; \
+    target="$(uname -m)-unknown-linux-musl"; \
+    cargo build --locked --release --bin identity-mapper --target "$target"; \
+    mv "target/$target/release/identity-mapper" /identity-mapper
+
+FROM scratch
+COPY --from=build /identity-mapper /identity-mapper
+USER 65532:65532
+ENTRYPOINT ["/identity-mapper"]
+CMD ["run"]

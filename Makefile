@@ -1,0 +1,85 @@
+# make demo   the operator at work on a real API server
+# make test   everything that must hold
+# make bench  how fast it is, how much memory it takes
+#
+# Written for the make of macOS too, which is old.
+
+.PHONY: help demo test bench fmt lint docs crd chart testbed deny requirements
+.DEFAULT_GOAL := help
+
+HELM := target/testbed/helm
+CHART := charts/identity-mapper
+DEFINITION := identitymappings.identity-mapper.dev.yaml
+BUILD := tests/testbed/build.sh
+
+# The test bed is built beside Rust's own build. A failure of either is the recipe's.
+#   $(call beside,PROGRAMS,COMMAND)
+beside = @$(BUILD) $(1) & testbed=$$!; trap 'kill $$testbed 2>/dev/null' INT TERM; \
+	$(2) || { status=$$?; kill $$testbed 2>/dev/null; exit $$status; }; wait $$testbed
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+	@echo "make fmt, lint, docs, crd, chart, testbed, deny: the pieces"
+
+# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
+demo: requirements
+	$(call beside,etcd kubernetes,cargo build --locked --bin identity-mapper --example demo)
+	@cargo run --locked --quiet --example demo
+
+# The integration tests run last, so that their summary is the last line.
+test: requirements
+	cargo fmt --check
+	$(call beside,etcd kubernetes helm authenticator,\
+		cargo clippy --locked --all-targets -- -D warnings && \
+		$(MAKE) docs && \
+		cargo test --locked --lib --bins --test it --no-run)
+	$(MAKE) chart
+	cargo test --locked --lib --bins --test it
+
+bench: requirements
+	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)
+	cargo bench --locked --bench operator
+
+fmt:
+	cargo fmt
+
+lint:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+docs:
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
+	cargo test --locked --doc
+
+# The definition as the types have it now. The chart carries a copy, since helm reads nothing outside of a chart.
+crd:
+	cargo run --locked --quiet -- crd >target/$(DEFINITION)
+	mkdir -p crds $(CHART)/files/crds
+	cp target/$(DEFINITION) crds/
+	cp target/$(DEFINITION) $(CHART)/files/crds/
+
+chart:
+	@$(BUILD) helm
+	$(HELM) lint --strict --quiet $(CHART)
+	$(HELM) template --namespace identity-mapper identity-mapper $(CHART) >/dev/null
+
+testbed: requirements
+	@$(BUILD) etcd kubernetes helm authenticator
+
+# Licences, and crates that must not come in. Needs cargo-deny, which the tests do not.
+deny:
+	cargo deny --locked check bans licenses sources
+
+requirements:
+	@missing=; \
+	need() { command -v "$$1" >/dev/null 2>&1 || { missing=1; echo "$$1 is missing: $$2" >&2; }; }; \
+	need cargo "Rust 1.95 or newer, from https://rustup.rs"; \
+	need cc "a C compiler, for the TLS library (Debian: apt-get install gcc libc6-dev, macOS: xcode-select --install)"; \
+	need go "Go 1.26, from https://go.dev/dl, builds the API server that tests and demo talk to"; \
+	[ -z "$$missing" ] || exit 1; \
+	rust=$$(cargo --version | cut -d' ' -f2); \
+	case $$rust in 1.[0-9].*|1.[0-8][0-9].*|1.9[0-4].*) \
+		echo "cargo is too old: Rust 1.95 or newer is needed, this is $$rust (rustup update)" >&2; exit 1;; esac; \
+	go=$$(go env GOVERSION); \
+	case $$go in go1.[0-9]|go1.[0-9].*|go1.1[0-9]|go1.1[0-9].*|go1.20|go1.20.*) \
+		echo "go is too old: Go 1.26 is needed, this is $$go; see https://go.dev/dl" >&2; exit 1;; esac

@@ -1,0 +1,150 @@
+//! A mapping as the watch shows it: what the planner takes, and the few things that tell a change from an echo.
+
+use kube::Resource;
+use kube::api::ObjectMeta;
+use kube::core::DeserializeGuard;
+
+use super::versioned::Versioned;
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
+use crate::plan::Mapping;
+
+/// A mapping as it was last seen.
+#[derive(Clone, Debug)]
+pub struct SeenMapping {
+    /// As the planner takes it.
+    pub mapping: Box<Mapping>,
+    /// Its uid.
+    pub uid: String,
+    /// Its finalizers, all of them.
+    pub finalizers: Vec<String>,
+    resource_version: String,
+    generation: Option<i64>,
+    deleting: bool,
+    confirm: Option<String>,
+}
+
+impl SeenMapping {
+    /// What is kept of an object.
+    #[must_use]
+    pub fn from_object(object: &IdentityMapping) -> Self {
+        Self::new(object.meta(), Mapping::from_object(object))
+    }
+
+    /// What is kept of an object that may not be decodable, which says so in its place.
+    #[must_use]
+    pub fn from_guard(guard: &DeserializeGuard<IdentityMapping>) -> Self {
+        match &guard.0 {
+            Ok(object) => Self::from_object(object),
+            Err(invalid) => Self::new(
+                &invalid.metadata,
+                Mapping::undecodable(&invalid.metadata, &invalid.error),
+            ),
+        }
+    }
+
+    fn new(metadata: &ObjectMeta, mapping: Mapping) -> Self {
+        Self {
+            mapping: Box::new(mapping),
+            uid: metadata.uid.clone().unwrap_or_default(),
+            finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone().unwrap_or_default(),
+            generation: metadata.generation,
+            deleting: metadata.deletion_timestamp.is_some(),
+            confirm: metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(CONFIRM_ANNOTATION).cloned()),
+        }
+    }
+
+    /// Whether a plan could come out otherwise. A status is our own doing, and so is a finalizer that appears; one that
+    /// disappears is not.
+    pub(super) fn differs(before: Option<&Self>, after: Option<&Self>) -> bool {
+        let (Some(before), Some(after)) = (before, after) else {
+            return before.is_some() != after.is_some();
+        };
+        before.uid != after.uid
+            || before.generation != after.generation
+            || before.deleting != after.deleting
+            || before.confirm != after.confirm
+            || (before.has_finalizer() && !after.has_finalizer())
+    }
+
+    fn has_finalizer(&self) -> bool {
+        self.finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
+    }
+}
+
+impl Versioned for SeenMapping {
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn seen(metadata: &Value, spec: &Value) -> SeenMapping {
+        let object = json!({
+            "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping", "metadata": metadata, "spec": spec,
+        });
+        SeenMapping::from_guard(&serde_json::from_value(object).expect("metadata decodes"))
+    }
+
+    fn spec() -> Value {
+        json!({ "principal": { "arn": "arn:aws:iam::111122223333:role/a" } })
+    }
+
+    #[test]
+    fn only_what_a_plan_looks_at_is_a_difference() {
+        let base = json!({ "name": "a", "uid": "u", "generation": 1, "resourceVersion": "1" });
+        let with = |key: &str, value: Value| {
+            let mut metadata = base.clone();
+            metadata[key] = value;
+            seen(&metadata, &spec())
+        };
+        let before = seen(&base, &spec());
+        let differs = |after: &SeenMapping| SeenMapping::differs(Some(&before), Some(after));
+        assert!(!differs(&with("resourceVersion", json!("2"))), "a status");
+        assert!(
+            !differs(&with("finalizers", json!([FINALIZER]))),
+            "our finalizer"
+        );
+        assert!(!differs(&with("labels", json!({ "a": "b" }))), "a label");
+        assert!(differs(&with("generation", json!(2))), "a spec");
+        assert!(differs(&with("uid", json!("v"))), "an object made anew");
+        assert!(
+            differs(&with("deletionTimestamp", json!("2026-01-01T00:00:00Z"))),
+            "a deletion"
+        );
+        assert!(
+            differs(&with(
+                "annotations",
+                json!({ CONFIRM_ANNOTATION: "mass-removal" })
+            )),
+            "a confirmation"
+        );
+        assert!(
+            SeenMapping::differs(Some(&with("finalizers", json!([FINALIZER]))), Some(&before)),
+            "a lost finalizer"
+        );
+        assert!(
+            SeenMapping::differs(Some(&before), None) && SeenMapping::differs(None, Some(&before))
+        );
+    }
+
+    #[test]
+    fn an_undecodable_object_is_kept() {
+        let seen = seen(
+            &json!({ "name": "a", "uid": "u", "finalizers": [FINALIZER] }),
+            &json!({ "principal": 7 }),
+        );
+        assert_eq!((seen.uid.as_str(), seen.finalizers.len()), ("u", 1));
+    }
+}

@@ -1,0 +1,191 @@
+//! Letting go: everything that says that an entry is ours goes, every entry stays.
+//!
+//! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows
+//! can't be undone by it; what it had already sent is met by looking again. Each step may be run again after a crash.
+
+use futures::{StreamExt, TryStreamExt, stream};
+use jiff::Timestamp;
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use serde_json::json;
+
+use super::config_map::WriteError;
+use super::history::HistoryError;
+use super::{CONCURRENCY, Cluster, bounded};
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::FINALIZER;
+use crate::error::{Category, Error};
+use crate::plan::{
+    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, MARK_ANNOTATION,
+    RELEASED_ANNOTATION, WriteFailure,
+};
+
+/// How often a write is made anew after a conflict, and how often the mappings are looked at again.
+const ATTEMPTS: usize = 20;
+
+/// What was let go of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LetGo {
+    /// Statuses that no longer say what we wrote.
+    pub statuses: usize,
+    /// Finalizers taken off.
+    pub finalizers: usize,
+}
+
+/// A mapping that still holds on to its entry.
+struct Holding {
+    name: String,
+    uid: String,
+    finalizers: Vec<String>,
+    written: bool,
+}
+
+impl Cluster {
+    /// Marks the history as released at `now`; it is created where it is missing.
+    pub async fn mark_released(&self, now: Timestamp) -> Result<(), Error> {
+        for _ in 0..ATTEMPTS {
+            let write = HistoryWrite {
+                resource_version: self.read_history().await?.map(|view| view.resource_version),
+                annotations: [(RELEASED_ANNOTATION.to_owned(), Some(now.to_string()))].into(),
+                ..HistoryWrite::default()
+            };
+            match self.write_history(&write).await {
+                Ok(_) => return Ok(()),
+                Err(HistoryError::Stale) => {}
+                Err(HistoryError::Failed(error)) => return Err(error),
+            }
+        }
+        Err(beaten())
+    }
+
+    /// Takes the mark off aws-auth. Whether there was one.
+    pub async fn remove_mark(&self) -> Result<bool, Error> {
+        for _ in 0..ATTEMPTS {
+            let Some(view) = self.read_config_map().await? else {
+                return Ok(false);
+            };
+            if !view.annotations.contains_key(MARK_ANNOTATION) {
+                return Ok(false);
+            }
+            let write = ConfigMapWrite::Patch {
+                resource_version: view.resource_version,
+                data: [].into(),
+                annotations: [(MARK_ANNOTATION.to_owned(), None)].into(),
+            };
+            match self.write_config_map(&write).await {
+                Ok(_) => return Ok(true),
+                Err(WriteError::Stale) => {}
+                Err(WriteError::Failed(failure)) => return Err(refused(failure)),
+            }
+        }
+        Err(beaten())
+    }
+
+    /// Takes what was written out of every status, and the finalizer off every mapping, until none is left.
+    pub async fn let_mappings_go(&self) -> Result<LetGo, Error> {
+        let mut total = LetGo::default();
+        for _ in 0..ATTEMPTS {
+            let holding = self.holding().await?;
+            if holding.is_empty() {
+                return Ok(total);
+            }
+            let done: Vec<LetGo> = stream::iter(holding)
+                .map(|mapping| self.let_mapping_go(mapping))
+                .buffer_unordered(CONCURRENCY)
+                .try_collect()
+                .await?;
+            total.statuses += done.iter().map(|done| done.statuses).sum::<usize>();
+            total.finalizers += done.iter().map(|done| done.finalizers).sum::<usize>();
+        }
+        Err(beaten())
+    }
+
+    async fn let_mapping_go(&self, mapping: Holding) -> Result<LetGo, Error> {
+        let mut done = LetGo::default();
+        if mapping.written {
+            let patch =
+                json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } });
+            let params = PatchParams {
+                field_manager: Some(FIELD_MANAGER.to_owned()),
+                ..PatchParams::default()
+            };
+            match bounded(self.any_mappings().patch_status(
+                &mapping.name,
+                &params,
+                &Patch::Merge(patch),
+            ))
+            .await
+            {
+                Ok(_) => done.statuses = 1,
+                // Made anew or gone meanwhile; the next look finds what is left.
+                Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        if mapping
+            .finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
+        {
+            let change = FinalizerChange {
+                name: mapping.name,
+                uid: mapping.uid,
+            };
+            self.remove_finalizer(&change, &mapping.finalizers).await?;
+            done.finalizers = 1;
+        }
+        Ok(done)
+    }
+
+    async fn holding(&self) -> Result<Vec<Holding>, Error> {
+        let list = match bounded(self.any_mappings().list(&ListParams::default())).await {
+            Ok(list) => list,
+            // Without the CustomResourceDefinition there are none.
+            Err(error) if error.category == Category::Missing => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let holding = list.items.into_iter().map(|object| Holding {
+            written: object.data["status"]["written"]
+                .as_array()
+                .is_some_and(|written| !written.is_empty()),
+            name: object.metadata.name.unwrap_or_default(),
+            uid: object.metadata.uid.unwrap_or_default(),
+            finalizers: object.metadata.finalizers.unwrap_or_default(),
+        });
+        Ok(holding
+            .filter(|mapping| {
+                mapping.written
+                    || mapping
+                        .finalizers
+                        .iter()
+                        .any(|finalizer| finalizer == FINALIZER)
+            })
+            .collect())
+    }
+
+    /// Also those that can't be decoded: they have to be let go of too.
+    fn any_mappings(&self) -> Api<DynamicObject> {
+        Api::all_with(
+            self.client.clone(),
+            &ApiResource::erase::<IdentityMapping>(&()),
+        )
+    }
+}
+
+fn beaten() -> Error {
+    let message = format!("someone else wrote in between {ATTEMPTS} times; run it again");
+    Error {
+        category: Category::Conflict,
+        message,
+    }
+}
+
+fn refused(failure: WriteFailure) -> Error {
+    let (category, message) = match failure {
+        WriteFailure::Denied(message) => (Category::Denied, message),
+        WriteFailure::Forbidden(message) => (Category::Forbidden, message),
+        WriteFailure::Invalid(message) => (Category::Invalid, message),
+        WriteFailure::Unavailable(message) => (Category::Transient, message),
+    };
+    Error { category, message }
+}

@@ -1,0 +1,383 @@
+//! What the watches have told, as one value.
+//!
+//! Events go in, the planner's input comes out. A *change* is a difference between what is known now and what the last
+//! pass left behind, so our own writes are none, whether their watch event comes before or after their answer.
+//! Invariants:
+//!
+//! - nothing is handed out before every first list was complete;
+//! - a status that waits to be written counts as written: the next plan builds on it, not on the older one that the API
+//!   server still shows.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::mapping::SeenMapping;
+pub use super::versioned::Change;
+use super::versioned::{Collection, Versioned};
+use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::plan::{
+    BindingSubjects, Bindings, ConfigMapName, ConfigMapView, Desired, HistoryState, HistoryView,
+    Mapping, Observed,
+};
+
+/// One event of one of the watches.
+#[derive(Clone, Debug)]
+pub enum Watched {
+    /// Of the mappings, by name.
+    Mapping(Change<SeenMapping>),
+    /// Of aws-auth, by namespace and name.
+    ConfigMap(Change<ConfigMapView>),
+    /// Of the history, by namespace and name.
+    History(Change<HistoryView>),
+    /// Of the `RoleBinding`s, by namespace and name.
+    RoleBinding(Change<BindingSubjects>),
+    /// Of the `ClusterRoleBinding`s, by name.
+    ClusterRoleBinding(Change<BindingSubjects>),
+    /// Of our `CustomResourceDefinition`, by name.
+    Definition(Change<Definition>),
+}
+
+/// What is kept of our `CustomResourceDefinition`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Definition {
+    /// Whether it carries a deletionTimestamp.
+    pub deleting: bool,
+}
+
+impl Versioned for Definition {
+    fn resource_version(&self) -> &'static str {
+        ""
+    }
+}
+
+impl Versioned for BindingSubjects {
+    fn resource_version(&self) -> &'static str {
+        ""
+    }
+}
+
+impl Versioned for ConfigMapView {
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+impl Versioned for HistoryView {
+    fn resource_version(&self) -> &str {
+        &self.resource_version
+    }
+}
+
+/// The planner's input at one moment.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The mappings.
+    pub desired: Desired,
+    /// Everything else.
+    pub observed: Observed,
+    /// The finalizers of each mapping, by name.
+    pub finalizers: BTreeMap<String, Vec<String>>,
+}
+
+/// What a pass leaves behind; a difference to it is a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Settled {
+    config_map: Option<(String, String)>,
+    history: Option<BTreeMap<String, String>>,
+    bindings: Bindings,
+    crd_deleting: bool,
+}
+
+/// Everything that the watches have told.
+#[derive(Debug)]
+pub struct State {
+    name: ConfigMapName,
+    mappings: Collection<SeenMapping>,
+    config_map: Collection<ConfigMapView>,
+    history: Collection<HistoryView>,
+    role_bindings: Collection<BindingSubjects>,
+    cluster_role_bindings: Collection<BindingSubjects>,
+    definition: Collection<Definition>,
+    /// Derived from both kinds of binding.
+    bindings: Bindings,
+    /// Statuses that are to be written, by name, with the uid.
+    assumed: BTreeMap<String, (String, IdentityMappingStatus)>,
+    /// Uids of the mappings whose finalizer we take off.
+    let_go: BTreeSet<String>,
+    mappings_changed: bool,
+    settled: Option<Settled>,
+}
+
+impl State {
+    /// Nothing known yet. `name` is the `ConfigMap` that is kept.
+    #[must_use]
+    pub fn new(name: ConfigMapName) -> Self {
+        Self {
+            name,
+            mappings: Collection::default(),
+            config_map: Collection::default(),
+            history: Collection::default(),
+            role_bindings: Collection::default(),
+            cluster_role_bindings: Collection::default(),
+            definition: Collection::default(),
+            bindings: Bindings::default(),
+            assumed: BTreeMap::new(),
+            let_go: BTreeSet::new(),
+            mappings_changed: false,
+            settled: None,
+        }
+    }
+
+    /// Takes in an event.
+    pub fn apply(&mut self, event: Watched) {
+        match event {
+            Watched::Mapping(change) => self.apply_mapping(change),
+            Watched::ConfigMap(change) => {
+                self.config_map.apply(change, |_, _| true);
+            }
+            Watched::History(change) => {
+                self.history.apply(change, |_, _| true);
+            }
+            Watched::RoleBinding(change) => {
+                if self
+                    .role_bindings
+                    .apply(change, |before, after| before != after)
+                {
+                    self.derive_bindings();
+                }
+            }
+            Watched::ClusterRoleBinding(change) => {
+                if self
+                    .cluster_role_bindings
+                    .apply(change, |before, after| before != after)
+                {
+                    self.derive_bindings();
+                }
+            }
+            Watched::Definition(change) => {
+                self.definition.apply(change, |_, _| true);
+            }
+        }
+    }
+
+    fn apply_mapping(&mut self, change: Change<SeenMapping>) {
+        let change = match change {
+            Change::Listed(name, seen) => {
+                Change::Listed(name.clone(), self.with_assumed(&name, seen))
+            }
+            Change::Applied(name, seen) => {
+                Change::Applied(name.clone(), self.with_assumed(&name, seen))
+            }
+            other @ (Change::Restart | Change::Complete | Change::Deleted { .. }) => other,
+        };
+        let deleted = match &change {
+            Change::Deleted { key, .. } => self.mappings.get(key).map(|seen| seen.uid.clone()),
+            Change::Restart | Change::Listed(..) | Change::Complete | Change::Applied(..) => None,
+        };
+        let listed = matches!(change, Change::Complete);
+        let let_go = &self.let_go;
+        let differs = |before: Option<&SeenMapping>, after: Option<&SeenMapping>| {
+            let by_us = after.is_none() && before.is_some_and(|seen| let_go.contains(&seen.uid));
+            !by_us && SeenMapping::differs(before, after)
+        };
+        self.mappings_changed |= self.mappings.apply(change, differs);
+        if let Some(uid) = deleted {
+            self.let_go.remove(&uid);
+        }
+        if listed {
+            let present: BTreeSet<&str> = self
+                .mappings
+                .iter()
+                .map(|(_, seen)| seen.uid.as_str())
+                .collect();
+            self.let_go.retain(|uid| present.contains(uid.as_str()));
+        }
+    }
+
+    fn with_assumed(&self, name: &str, mut seen: SeenMapping) -> SeenMapping {
+        if let Some((uid, status)) = self.assumed.get(name)
+            && *uid == seen.uid
+        {
+            seen.mapping.status.clone_from(status);
+        }
+        seen
+    }
+
+    fn derive_bindings(&mut self) {
+        self.bindings = self
+            .role_bindings
+            .iter()
+            .chain(self.cluster_role_bindings.iter())
+            .map(|(_, subjects)| subjects)
+            .collect();
+    }
+
+    /// What has not been listed yet, in words for people; empty when a pass may begin.
+    #[must_use]
+    pub fn missing(&self) -> Vec<&'static str> {
+        [
+            ("IdentityMappings", self.mappings.is_complete()),
+            ("the ConfigMap", self.config_map.is_complete()),
+            ("the history ConfigMap", self.history.is_complete()),
+            ("RoleBindings", self.role_bindings.is_complete()),
+            (
+                "ClusterRoleBindings",
+                self.cluster_role_bindings.is_complete(),
+            ),
+            (
+                "the CustomResourceDefinition",
+                self.definition.is_complete(),
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(what, complete)| (!complete).then_some(what))
+        .collect()
+    }
+
+    /// Whether a pass is due: everything is known, and it is not as the last pass left it.
+    #[must_use]
+    pub fn changed(&self) -> bool {
+        self.missing().is_empty()
+            && (self.mappings_changed
+                || !self
+                    .settled
+                    .as_ref()
+                    .is_some_and(|settled| self.stands_as(settled)))
+    }
+
+    /// The planner's input, or `None` before everything is known. Changes are counted anew from here.
+    pub fn snapshot(&mut self, now: Timestamp) -> Option<Snapshot> {
+        if !self.missing().is_empty() {
+            return None;
+        }
+        self.mappings_changed = false;
+        self.settled = Some(self.standing());
+        Some(Snapshot {
+            desired: Desired {
+                mappings: self
+                    .mappings
+                    .iter()
+                    .map(|(_, seen)| Mapping::clone(&seen.mapping))
+                    .collect(),
+            },
+            observed: Observed {
+                now,
+                config_map: self.config_map().cloned(),
+                history: self
+                    .history()
+                    .cloned()
+                    .map_or(HistoryState::Missing, HistoryState::Present),
+                bindings: self.bindings.clone(),
+                crd_deleting: self.crd_deleting(),
+            },
+            finalizers: self
+                .mappings
+                .iter()
+                .map(|(name, seen)| (name.clone(), seen.finalizers.clone()))
+                .collect(),
+        })
+    }
+
+    /// Takes in what a pass that began with `seen` read and wrote, so that it is no change.
+    pub fn settle(&mut self, seen: &Observed, left: &Observed) {
+        match (&left.config_map, &seen.config_map) {
+            (Some(view), _) => self.config_map.absorb(&self.name.to_string(), view),
+            (None, Some(view)) => self
+                .config_map
+                .absorb_missing(&self.name.to_string(), &view.resource_version),
+            (None, None) => {}
+        }
+        let history = self.name.history().to_string();
+        match (left.history.view(), seen.history.view()) {
+            (Some(view), _) => self.history.absorb(&history, view),
+            (None, Some(view)) => self
+                .history
+                .absorb_missing(&history, &view.resource_version),
+            (None, None) => {}
+        }
+        if let Some(settled) = &mut self.settled {
+            settled.config_map = left.config_map.as_ref().map(identity);
+            settled.history = left.history.view().map(|view| view.annotations.clone());
+        }
+    }
+
+    /// Takes in a mapping as a write of ours returned it.
+    pub fn absorb_mapping(&mut self, name: &str, seen: SeenMapping) {
+        let seen = self.with_assumed(name, seen);
+        self.mappings.absorb(name, &seen);
+    }
+
+    /// Counts a status as written that is about to be.
+    pub fn assume_status(&mut self, name: &str, uid: &str, status: &IdentityMappingStatus) {
+        self.assumed
+            .insert(name.to_owned(), (uid.to_owned(), status.clone()));
+        if let Some(seen) = self.mappings.get_mut(name).filter(|seen| seen.uid == uid) {
+            seen.mapping.status = status.clone();
+        }
+    }
+
+    /// A status is no longer about to be written: it was, or never will be.
+    pub fn release_status(&mut self, name: &str) {
+        self.assumed.remove(name);
+    }
+
+    /// The finalizer of this object is about to be taken off by us, so its end is no change.
+    pub fn let_go(&mut self, uid: &str) {
+        self.let_go.insert(uid.to_owned());
+    }
+
+    /// The finalizers of a mapping as last seen.
+    #[must_use]
+    pub fn finalizers(&self, name: &str) -> &[String] {
+        self.mappings.get(name).map_or(&[], |seen| &seen.finalizers)
+    }
+
+    /// aws-auth as last seen.
+    #[must_use]
+    pub fn config_map(&self) -> Option<&ConfigMapView> {
+        self.config_map.get(&self.name.to_string())
+    }
+
+    fn history(&self) -> Option<&HistoryView> {
+        self.history.get(&self.name.history().to_string())
+    }
+
+    fn crd_deleting(&self) -> bool {
+        self.definition
+            .iter()
+            .any(|(_, definition)| definition.deleting)
+    }
+
+    fn standing(&self) -> Settled {
+        Settled {
+            config_map: self.config_map().map(identity),
+            history: self.history().map(|view| view.annotations.clone()),
+            bindings: self.bindings.clone(),
+            crd_deleting: self.crd_deleting(),
+        }
+    }
+
+    fn stands_as(&self, settled: &Settled) -> bool {
+        let config_map = self
+            .config_map()
+            .map(|view| (view.uid.as_str(), view.resource_version.as_str()));
+        config_map
+            == settled
+                .config_map
+                .as_ref()
+                .map(|(uid, version)| (uid.as_str(), version.as_str()))
+            && self.history().map(|view| &view.annotations) == settled.history.as_ref()
+            && self.bindings == settled.bindings
+            && self.crd_deleting() == settled.crd_deleting
+    }
+}
+
+/// What tells two states of one object apart.
+fn identity(view: &ConfigMapView) -> (String, String) {
+    (view.uid.clone(), view.resource_version.clone())
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -1,0 +1,300 @@
+//! What the operator counts, for Prometheus. Every name begins with `identity_mapper_`.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+use crate::plan::{Outcome, Summary, WriteFailure};
+
+type Labels<const N: usize> = [(&'static str, &'static str); N];
+
+/// Gauges of one family, whose labels may come and go: one that went shows 0, not its last value.
+#[derive(Debug, Default)]
+struct Gauges<const N: usize> {
+    family: Family<Labels<N>, Gauge>,
+    shown: BTreeSet<Labels<N>>,
+}
+
+impl<const N: usize> Gauges<N> {
+    fn set(&mut self, values: impl IntoIterator<Item = (Labels<N>, u64)>) {
+        let mut gone = std::mem::take(&mut self.shown);
+        for (labels, value) in values {
+            gone.remove(&labels);
+            self.family.get_or_create(&labels).set(clamp(value));
+            self.shown.insert(labels);
+        }
+        for labels in gone {
+            self.family.get_or_create(&labels).set(0);
+            self.shown.insert(labels);
+        }
+    }
+}
+
+/// The metrics of one controller.
+#[derive(Debug)]
+pub struct Metrics {
+    passes: Counter,
+    pass_duration: Histogram,
+    writes: Family<Labels<1>, Counter>,
+    change_to_written: Histogram,
+    drift: Family<Labels<1>, Counter>,
+    mappings: Gauges<2>,
+    parses: Gauges<1>,
+    dropped: Gauges<1>,
+    held: Gauge,
+    owned: Gauge,
+    orphaned: Gauge,
+    contested: Gauge,
+    released: Gauge,
+}
+
+impl Metrics {
+    /// All metrics at zero, and the registry that shows them.
+    #[must_use]
+    pub fn new() -> (Self, Registry) {
+        let mut registry = Registry::with_prefix("identity_mapper");
+        let metrics = Self {
+            passes: Counter::default(),
+            // From a millisecond to some 8 s, and to some 65 s.
+            pass_duration: Histogram::new(exponential_buckets(0.001, 2.0, 14)),
+            writes: Family::default(),
+            change_to_written: Histogram::new(exponential_buckets(0.001, 2.0, 17)),
+            drift: Family::default(),
+            mappings: Gauges::default(),
+            parses: Gauges::default(),
+            dropped: Gauges::default(),
+            held: Gauge::default(),
+            owned: Gauge::default(),
+            orphaned: Gauge::default(),
+            contested: Gauge::default(),
+            released: Gauge::default(),
+        };
+        // The library adds `_total` to counters and the full stop to every help.
+        registry.register("passes", "Passes over all mappings", metrics.passes.clone());
+        registry.register(
+            "pass_duration_seconds",
+            "How long a pass took",
+            metrics.pass_duration.clone(),
+        );
+        registry.register(
+            "writes",
+            "Writes of aws-auth by what came of them",
+            metrics.writes.clone(),
+        );
+        registry.register(
+            "change_to_written_seconds",
+            "From the watch event of a change to the answer to the write of aws-auth that follows from it",
+            metrics.change_to_written.clone(),
+        );
+        registry.register(
+            "drift_repaired",
+            "Changes of owned entries that were put right, by kind",
+            metrics.drift.clone(),
+        );
+        registry.register(
+            "mappings",
+            "Mappings by condition",
+            metrics.mappings.family.clone(),
+        );
+        registry.register(
+            "aws_auth_parses",
+            "1 for each key that the authenticator can parse, 0 for one that it drops whole",
+            metrics.parses.family.clone(),
+        );
+        registry.register(
+            "aws_auth_dropped_entries",
+            "Entries that the authenticator drops, by key",
+            metrics.dropped.family.clone(),
+        );
+        registry.register(
+            "removals_held",
+            "Removals that wait for a confirmation",
+            metrics.held.clone(),
+        );
+        registry.register(
+            "owned_keys",
+            "Principals whose entry is owned",
+            metrics.owned.clone(),
+        );
+        registry.register(
+            "orphaned_keys",
+            "Owned principals that no mapping names",
+            metrics.orphaned.clone(),
+        );
+        registry.register(
+            "contested",
+            "Entries and texts that someone undoes again and again",
+            metrics.contested.clone(),
+        );
+        registry.register(
+            "released",
+            "1 when everything was released and nothing is written",
+            metrics.released.clone(),
+        );
+        for result in [
+            "written",
+            "conflict",
+            "denied",
+            "forbidden",
+            "invalid",
+            "unavailable",
+        ] {
+            // A rate needs the zero before the first.
+            drop(metrics.writes.get_or_create(&[("result", result)]));
+        }
+        (metrics, registry)
+    }
+
+    /// Counts a pass, the conflicts that it met and what came of its write.
+    pub fn pass(&self, duration: Duration, conflicts: u32, outcome: &Outcome) {
+        self.passes.inc();
+        self.pass_duration.observe(duration.as_secs_f64());
+        self.writes
+            .get_or_create(&[("result", "conflict")])
+            .inc_by(conflicts.into());
+        if let Some(result) = write_result(outcome) {
+            self.writes.get_or_create(&[("result", result)]).inc();
+        }
+    }
+
+    /// Counts the time from a change to the write that follows from it.
+    pub fn written_after(&self, duration: Duration) {
+        self.change_to_written.observe(duration.as_secs_f64());
+    }
+
+    /// Shows what stands after a pass.
+    pub fn show(&mut self, summary: &Summary) {
+        self.mappings
+            .set(summary.conditions.iter().map(|((type_, status), count)| {
+                ([("condition", type_.as_str()), ("status", *status)], *count)
+            }));
+        self.parses.set(
+            summary
+                .parses
+                .iter()
+                .map(|(section, parses)| ([("key", section.key())], u64::from(*parses))),
+        );
+        self.dropped.set(
+            summary
+                .dropped
+                .iter()
+                .map(|(section, count)| ([("key", section.key())], *count)),
+        );
+        self.held.set(clamp(summary.held));
+        self.owned.set(clamp(summary.owned));
+        self.orphaned.set(clamp(summary.orphaned));
+        self.contested.set(clamp(summary.contested));
+        self.released.set(i64::from(summary.released));
+        for (kind, count) in &summary.drift {
+            self.drift.get_or_create(&[("kind", *kind)]).inc_by(*count);
+        }
+    }
+}
+
+/// The text that Prometheus reads (`application/openmetrics-text; version=1.0.0`).
+#[must_use]
+pub fn text(registry: &Registry) -> String {
+    let mut text = String::new();
+    // Writing to a String has no error.
+    let _ = encode(&mut text, registry);
+    text
+}
+
+fn write_result(outcome: &Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::NothingToWrite => None,
+        Outcome::Written { .. } => Some("written"),
+        Outcome::Failed(WriteFailure::Denied(_)) => Some("denied"),
+        Outcome::Failed(WriteFailure::Forbidden(_)) => Some("forbidden"),
+        Outcome::Failed(WriteFailure::Invalid(_)) => Some("invalid"),
+        Outcome::Failed(WriteFailure::Unavailable(_)) => Some("unavailable"),
+    }
+}
+
+fn clamp(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::condition::ConditionType;
+    use crate::aws_auth::Section;
+
+    #[test]
+    fn a_pass_is_counted() {
+        let (mut metrics, registry) = Metrics::new();
+        let written = Outcome::Written {
+            resource_version: "1".to_owned(),
+            uid: "u".to_owned(),
+        };
+        metrics.pass(Duration::from_millis(3), 2, &written);
+        metrics.pass(Duration::from_millis(3), 0, &Outcome::NothingToWrite);
+        metrics.pass(
+            Duration::from_millis(3),
+            0,
+            &Outcome::Failed(WriteFailure::Denied("no".to_owned())),
+        );
+        metrics.written_after(Duration::from_millis(5));
+        let summary = Summary {
+            conditions: [
+                ((ConditionType::Ready, "True"), 4),
+                ((ConditionType::Ready, "False"), 1),
+            ]
+            .into(),
+            parses: [(Section::Roles, true), (Section::Users, false)].into(),
+            dropped: [(Section::Roles, 2)].into(),
+            held: 3,
+            drift: [("changed", 1)].into(),
+            released: true,
+            ..Summary::default()
+        };
+        metrics.show(&summary);
+        metrics.show(&summary);
+        let text = text(&registry);
+        let ready = ConditionType::Ready.as_str();
+        for line in [
+            "identity_mapper_passes_total 3".to_owned(),
+            "identity_mapper_pass_duration_seconds_count 3".to_owned(),
+            "identity_mapper_writes_total{result=\"written\"} 1".to_owned(),
+            "identity_mapper_writes_total{result=\"conflict\"} 2".to_owned(),
+            "identity_mapper_writes_total{result=\"denied\"} 1".to_owned(),
+            "identity_mapper_writes_total{result=\"forbidden\"} 0".to_owned(),
+            "identity_mapper_change_to_written_seconds_count 1".to_owned(),
+            format!("identity_mapper_mappings{{condition=\"{ready}\",status=\"True\"}} 4"),
+            "identity_mapper_aws_auth_parses{key=\"mapRoles\"} 1".to_owned(),
+            "identity_mapper_aws_auth_parses{key=\"mapUsers\"} 0".to_owned(),
+            "identity_mapper_aws_auth_dropped_entries{key=\"mapRoles\"} 2".to_owned(),
+            "identity_mapper_removals_held 3".to_owned(),
+            "identity_mapper_drift_repaired_total{kind=\"changed\"} 2".to_owned(),
+            "identity_mapper_released 1".to_owned(),
+        ] {
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_condition_that_went_shows_zero() {
+        let (mut metrics, registry) = Metrics::new();
+        let with = |conditions| Summary {
+            conditions,
+            ..Summary::default()
+        };
+        metrics.show(&with([((ConditionType::Stalled, "True"), 2)].into()));
+        metrics.show(&with([].into()));
+        let line = format!(
+            "identity_mapper_mappings{{condition=\"{}\",status=\"True\"}} 0",
+            ConditionType::Stalled.as_str()
+        );
+        assert!(text(&registry).lines().any(|found| found == line));
+    }
+}

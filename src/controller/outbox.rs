@@ -1,0 +1,296 @@
+//! What a pass leaves to be sent: statuses, finalizers to take off, events.
+//!
+//! They don't hold up the next pass: three thousand statuses take seconds, and a node entry that someone deletes
+//! meanwhile must be back long before. So they wait here by mapping, where a newer status replaces an older one that has
+//! not been sent, and are sent side by side while the loop goes on. Invariants:
+//!
+//! - at most [`CONCURRENCY`] calls run, at most one of them for a mapping;
+//! - a finalizer is taken off after the status that goes with it was tried;
+//! - what fails is tried again, each mapping at its own pace; only events are forgotten.
+
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::time::Instant;
+
+use futures::future::{self, BoxFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tracing::{debug, warn};
+
+use super::trigger::{jitter, pause_after};
+use crate::cluster::mapping::SeenMapping;
+use crate::cluster::state::State;
+use crate::cluster::{CONCURRENCY, Cluster};
+use crate::error::Error;
+use crate::plan::{EventNote, FinalizerChange, StatusWrite};
+
+/// More events than this are not kept waiting.
+const MOST_EVENTS: usize = 1000;
+
+/// What is to be done for one mapping.
+#[derive(Clone, Debug, Default)]
+struct Job {
+    status: Option<StatusWrite>,
+    removal: Option<(FinalizerChange, Vec<String>)>,
+    failures: u32,
+}
+
+/// A call that ended.
+pub(super) enum Finished {
+    /// The calls for one mapping.
+    Mapping(Box<MappingFinished>),
+    /// The publication of an event.
+    Event(Result<(), Error>),
+}
+
+/// The calls for one mapping that ended.
+pub(super) struct MappingFinished {
+    name: String,
+    job: Job,
+    /// The mapping as the write of its status returned it.
+    status: Option<Result<Option<SeenMapping>, Error>>,
+    removal: Option<Result<(), Error>>,
+}
+
+/// What waits to be sent, and what is on its way.
+pub(super) struct Outbox {
+    cluster: Cluster,
+    jobs: HashMap<String, Job>,
+    order: VecDeque<String>,
+    /// Failed ones, by when they are tried again.
+    delayed: BTreeSet<(Instant, String)>,
+    events: VecDeque<(EventNote, Option<String>)>,
+    running: BTreeSet<String>,
+    /// Uids whose finalizer waits to be taken off, or is being taken off.
+    removing: BTreeSet<String>,
+    in_flight: FuturesUnordered<BoxFuture<'static, Finished>>,
+    /// Whether the last call for a mapping failed: only the first failure of many is worth a warning.
+    failing: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(cluster: Cluster) -> Self {
+        Self {
+            cluster,
+            jobs: HashMap::new(),
+            order: VecDeque::new(),
+            delayed: BTreeSet::new(),
+            events: VecDeque::new(),
+            running: BTreeSet::new(),
+            removing: BTreeSet::new(),
+            in_flight: FuturesUnordered::new(),
+            failing: false,
+        }
+    }
+
+    /// Takes what a report asks for. `state` counts it as done from here.
+    pub(super) fn submit(
+        &mut self,
+        statuses: Vec<StatusWrite>,
+        removals: Vec<FinalizerChange>,
+        events: Vec<EventNote>,
+        state: &mut State,
+    ) {
+        for status in statuses {
+            state.assume_status(&status.name, &status.uid, &status.status);
+            let name = status.name.clone();
+            self.job(&name).status = Some(status);
+            self.enqueue(name, false);
+        }
+        for removal in removals {
+            // Until its end is seen, each pass asks again for the same object.
+            if self.removing.insert(removal.uid.clone()) {
+                state.let_go(&removal.uid);
+                let name = removal.name.clone();
+                self.job(&name).removal = Some((removal, state.finalizers(&name).to_vec()));
+                self.enqueue(name, true);
+            }
+        }
+        let uid = state.config_map().map(|view| view.uid.clone());
+        for event in events {
+            if self.events.len() < MOST_EVENTS {
+                self.events.push_back((event, uid.clone()));
+            } else {
+                warn!(
+                    note = event.note,
+                    "too many events wait: this one is only logged"
+                );
+            }
+        }
+    }
+
+    /// The job of a mapping, as a fresh one that has not failed yet.
+    fn job(&mut self, name: &str) -> &mut Job {
+        let job = self.jobs.entry(name.to_owned()).or_default();
+        job.failures = 0;
+        job
+    }
+
+    /// Somebody may be waiting for `kubectl delete`: removals come first.
+    fn enqueue(&mut self, name: String, first: bool) {
+        if self.running.contains(&name) {
+            return;
+        }
+        if first {
+            self.order.push_front(name);
+        } else {
+            self.order.push_back(name);
+        }
+    }
+
+    /// Whether nothing waits and nothing is on its way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.jobs.is_empty() && self.events.is_empty() && self.in_flight.is_empty()
+    }
+
+    /// Sends what waits, and returns the next call that ends. Can be dropped and called again at any time.
+    pub(super) async fn finished(&mut self) -> Finished {
+        loop {
+            self.start(Instant::now());
+            let next = self.delayed.first().map(|(at, _)| *at);
+            let delay = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(finished) = self.in_flight.next() => return finished,
+                () = delay => {}
+            }
+        }
+    }
+
+    fn start(&mut self, now: Instant) {
+        while self.delayed.first().is_some_and(|(at, _)| *at <= now) {
+            if let Some((_, name)) = self.delayed.pop_first() {
+                self.enqueue(name, false);
+            }
+        }
+        while self.in_flight.len() < CONCURRENCY {
+            if let Some(name) = self.order.pop_front() {
+                // A name can wait twice, for a status and a removal: the first call does both.
+                if let Some(job) = self.jobs.remove(&name) {
+                    self.running.insert(name.clone());
+                    self.in_flight
+                        .push(send(self.cluster.clone(), name, job).boxed());
+                }
+            } else if let Some((event, uid)) = self.events.pop_front() {
+                let cluster = self.cluster.clone();
+                let call = async move {
+                    Finished::Event(
+                        cluster
+                            .publish_event(&event, uid.as_deref(), Timestamp::now())
+                            .await,
+                    )
+                };
+                self.in_flight.push(call.boxed());
+            } else {
+                break;
+            }
+        }
+    }
+
+    /// Takes in what came of a call.
+    pub(super) fn settle(&mut self, finished: Finished, state: &mut State) {
+        match finished {
+            Finished::Mapping(finished) => self.settle_mapping(*finished, state),
+            Finished::Event(Ok(())) => {}
+            Finished::Event(Err(error)) => warn!(error = %error, "an event can't be published"),
+        }
+    }
+
+    fn settle_mapping(&mut self, finished: MappingFinished, state: &mut State) {
+        let MappingFinished {
+            name,
+            job,
+            status,
+            removal,
+        } = finished;
+        self.running.remove(&name);
+        let mut again = Job {
+            failures: job.failures + 1,
+            ..Job::default()
+        };
+        let mut failure = None;
+        match status {
+            Some(Ok(seen)) => {
+                let newer_waits = self
+                    .jobs
+                    .get(&name)
+                    .is_some_and(|waiting| waiting.status.is_some());
+                if !newer_waits {
+                    state.release_status(&name);
+                }
+                if let Some(seen) = seen {
+                    state.absorb_mapping(&name, seen);
+                }
+            }
+            Some(Err(error)) => {
+                again.status = job.status;
+                failure = Some(error);
+            }
+            None => {}
+        }
+        match removal {
+            Some(Ok(())) => {
+                if let Some((change, _)) = job.removal {
+                    self.removing.remove(&change.uid);
+                }
+            }
+            Some(Err(error)) => {
+                again.removal = job.removal;
+                failure = Some(error);
+            }
+            None => {}
+        }
+        if let Some(error) = failure {
+            if std::mem::replace(&mut self.failing, true) {
+                debug!(mapping = name, error = %error, "a status or finalizer can't be written");
+            } else {
+                warn!(mapping = name, error = %error, "a status or finalizer can't be written; trying again");
+            }
+            self.try_again(name, again);
+        } else {
+            self.failing = false;
+            if self.jobs.contains_key(&name) {
+                self.enqueue(name, false);
+            }
+        }
+    }
+
+    fn try_again(&mut self, name: String, again: Job) {
+        let at = Instant::now() + pause_after(again.failures.saturating_sub(1), jitter());
+        if let Some(waiting) = self.jobs.get_mut(&name) {
+            // What came meanwhile is newer and has not failed.
+            waiting.status = waiting.status.take().or(again.status);
+            waiting.removal = waiting.removal.take().or(again.removal);
+            self.enqueue(name, false);
+        } else {
+            self.jobs.insert(name.clone(), again);
+            self.delayed.insert((at, name));
+        }
+    }
+}
+
+async fn send(cluster: Cluster, name: String, job: Job) -> Finished {
+    let status = match &job.status {
+        Some(write) => Some(
+            cluster
+                .write_status(write)
+                .await
+                .map(|object| object.map(|object| SeenMapping::from_object(&object))),
+        ),
+        None => None,
+    };
+    let removal = match &job.removal {
+        Some((change, seen)) => Some(cluster.remove_finalizer(change, seen).await),
+        None => None,
+    };
+    Finished::Mapping(Box::new(MappingFinished {
+        name,
+        job,
+        status,
+        removal,
+    }))
+}

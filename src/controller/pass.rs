@@ -1,0 +1,350 @@
+//! One pass: observe, plan, write, report.
+//!
+//! A pass owns what it works on, so that the loop goes on taking in events meanwhile. Its order is fixed: finalizers,
+//! so that nothing is granted that a deletion could not revoke; then history, so that no text is overwritten without a
+//! copy; then aws-auth. Whatever turns out not to be as it was read is read again and planned again: nothing is ever
+//! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox).
+
+use std::collections::HashMap;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use crate::cluster::config_map::WriteError;
+use crate::cluster::history::HistoryError;
+use crate::cluster::mapping::SeenMapping;
+use crate::cluster::state::Snapshot;
+use crate::cluster::{CONCURRENCY, Cluster};
+use crate::error::Error;
+use crate::plan::{
+    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
+    Settings, WriteFailure, plan,
+};
+
+/// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
+const MOST_CONFLICTS: u32 = 10;
+
+/// What a pass says that met more.
+const CONFLICTS: &str = "someone else keeps writing it in between";
+
+/// A pass that can be run.
+pub(super) struct Pass {
+    pub(super) cluster: Cluster,
+    pub(super) settings: Settings,
+    pub(super) memory: Memory,
+    pub(super) snapshot: Snapshot,
+    /// Read aws-auth and the history first, rather than believe the watches.
+    pub(super) reread: bool,
+    /// Cancelled when aws-auth changes: finalizers that are still to be added then wait for the next pass.
+    pub(super) interrupt: CancellationToken,
+}
+
+/// What came of a pass.
+pub(super) struct Done {
+    /// What it began with.
+    pub(super) seen: Observed,
+    /// What it left behind, as far as it knows.
+    pub(super) left: Observed,
+    /// Mappings as the additions of finalizers returned them, by name.
+    pub(super) mappings: Vec<(String, SeenMapping)>,
+    pub(super) report: Report,
+    pub(super) outcome: Outcome,
+    pub(super) conflicts: u32,
+    /// Why it has to be run again although nothing changes.
+    pub(super) retry: Option<String>,
+    /// Whether additions of finalizers were left to the next pass.
+    pub(super) interrupted: bool,
+}
+
+impl Pass {
+    /// Runs it. Never fails: what went wrong is part of what came of it.
+    pub(super) async fn run(self) -> Done {
+        let Self {
+            cluster,
+            settings,
+            memory,
+            snapshot,
+            reread,
+            interrupt,
+        } = self;
+        let seen = snapshot.observed.clone();
+        let mut work = Work {
+            cluster,
+            snapshot,
+            mappings: Vec::new(),
+            unwritable: None,
+            conflicts: 0,
+            retry: None,
+            interrupted: false,
+        };
+        if reread && let Err(error) = work.read_again().await {
+            // The watches' view still stands; a write from it would conflict if it were old.
+            debug!(error = %error, "aws-auth can't be read directly");
+        }
+        let mut finalizers_added = false;
+        let (report, outcome) = loop {
+            work.snapshot.observed.now = Timestamp::now();
+            match work
+                .plan_and_write(&settings, &memory, finalizers_added)
+                .await
+            {
+                Step::AddFinalizers(changes) => {
+                    finalizers_added = true;
+                    work.add_finalizers(&changes, &interrupt).await;
+                }
+                Step::HistoryFailed(error) => work.after_history_error(error).await,
+                Step::Stale { history } => {
+                    work.take_over(history, None);
+                    if let Err(failure) = work.after_conflict().await {
+                        let outcome = Outcome::Failed(failure);
+                        let Snapshot {
+                            desired, observed, ..
+                        } = &work.snapshot;
+                        break (
+                            plan(desired, observed, &settings, &memory).report(&outcome),
+                            outcome,
+                        );
+                    }
+                }
+                Step::Over(over) => {
+                    let Over {
+                        history,
+                        config_map,
+                        report,
+                        outcome,
+                    } = *over;
+                    work.take_over(history, config_map);
+                    break (report, outcome);
+                }
+            }
+        };
+        if let Outcome::Failed(failure) = &outcome {
+            work.retry = Some(words(failure).to_owned());
+        }
+        Done {
+            seen,
+            left: work.snapshot.observed,
+            mappings: work.mappings,
+            report,
+            outcome,
+            conflicts: work.conflicts,
+            retry: work.retry,
+            interrupted: work.interrupted,
+        }
+    }
+}
+
+/// How far a plan got.
+enum Step {
+    /// Finalizers come first.
+    AddFinalizers(Vec<FinalizerChange>),
+    /// The history stands in the way.
+    HistoryFailed(HistoryError),
+    /// Someone else wrote aws-auth in between.
+    Stale { history: Option<HistoryView> },
+    /// To the end.
+    Over(Box<Over>),
+}
+
+/// A plan that was carried out, or failed for good.
+struct Over {
+    history: Option<HistoryView>,
+    config_map: Option<ConfigMapView>,
+    report: Report,
+    outcome: Outcome,
+}
+
+/// The other side's words.
+pub(super) fn words(failure: &WriteFailure) -> &str {
+    match failure {
+        WriteFailure::Denied(words)
+        | WriteFailure::Forbidden(words)
+        | WriteFailure::Invalid(words)
+        | WriteFailure::Unavailable(words) => words,
+    }
+}
+
+/// A pass at work.
+struct Work {
+    cluster: Cluster,
+    snapshot: Snapshot,
+    mappings: Vec<(String, SeenMapping)>,
+    /// Why the history can't be written in this pass.
+    unwritable: Option<String>,
+    conflicts: u32,
+    retry: Option<String>,
+    interrupted: bool,
+}
+
+impl Work {
+    /// Reads aws-auth and the history. Where either can't be read, both stay as they were.
+    async fn read_again(&mut self) -> Result<(), Error> {
+        let (config_map, history) =
+            futures::join!(self.cluster.read_config_map(), self.cluster.read_history());
+        let (config_map, history) = (config_map?, history?);
+        self.snapshot.observed.config_map = config_map;
+        self.snapshot.observed.history = match (&self.unwritable, history) {
+            (Some(error), view) => HistoryState::Unwritable {
+                view,
+                error: error.clone(),
+            },
+            (None, Some(view)) => HistoryState::Present(view),
+            (None, None) => HistoryState::Missing,
+        };
+        Ok(())
+    }
+
+    /// Plans, and writes the history and then aws-auth as the plan asks for.
+    async fn plan_and_write(
+        &self,
+        settings: &Settings,
+        memory: &Memory,
+        finalizers_added: bool,
+    ) -> Step {
+        let mut plan = plan(
+            &self.snapshot.desired,
+            &self.snapshot.observed,
+            settings,
+            memory,
+        );
+        if !finalizers_added && !plan.add_finalizers.is_empty() {
+            return Step::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
+        }
+        let history = match &plan.history {
+            Some(write) => match self.cluster.write_history(write).await {
+                Ok(view) => Some(view),
+                Err(error) => return Step::HistoryFailed(error),
+            },
+            None => None,
+        };
+        let (config_map, outcome) = match &plan.config_map {
+            None => (None, Outcome::NothingToWrite),
+            Some(write) => match self.cluster.write_config_map(write).await {
+                Ok(view) => {
+                    let (resource_version, uid) = (view.resource_version.clone(), view.uid.clone());
+                    (
+                        Some(view),
+                        Outcome::Written {
+                            resource_version,
+                            uid,
+                        },
+                    )
+                }
+                Err(WriteError::Failed(failure)) => (None, Outcome::Failed(failure)),
+                Err(WriteError::Stale) => return Step::Stale { history },
+            },
+        };
+        Step::Over(Box::new(Over {
+            history,
+            config_map,
+            report: plan.report(&outcome),
+            outcome,
+        }))
+    }
+
+    /// Takes over what writes returned.
+    fn take_over(&mut self, history: Option<HistoryView>, config_map: Option<ConfigMapView>) {
+        if let Some(view) = history {
+            self.snapshot.observed.history = HistoryState::Present(view);
+        }
+        if let Some(view) = config_map {
+            self.snapshot.observed.config_map = Some(view);
+        }
+    }
+
+    /// After someone else's write: reads again, or says why this is the end of the pass.
+    async fn after_conflict(&mut self) -> Result<(), WriteFailure> {
+        self.conflicts += 1;
+        if self.conflicts > MOST_CONFLICTS {
+            return Err(WriteFailure::Unavailable(CONFLICTS.to_owned()));
+        }
+        self.read_again().await.map_err(WriteFailure::from)
+    }
+
+    /// After a write of the history that does not stand: reads again, or goes on without.
+    async fn after_history_error(&mut self, error: HistoryError) {
+        let error = match error {
+            HistoryError::Failed(error) => error.message,
+            HistoryError::Stale => match self.after_conflict().await {
+                Ok(()) => return,
+                Err(failure) => words(&failure).to_owned(),
+            },
+        };
+        warn!(error = %error, "the history ConfigMap can't be written: additions wait");
+        self.snapshot.observed.history = HistoryState::Unwritable {
+            view: self.snapshot.observed.history.view().cloned(),
+            error: error.clone(),
+        };
+        self.retry = Some(error.clone());
+        self.unwritable = Some(error);
+    }
+
+    /// Adds finalizers side by side. A change of aws-auth ends it early and is then looked at: thousands of new
+    /// mappings must not keep drift waiting.
+    async fn add_finalizers(&mut self, changes: &[FinalizerChange], interrupt: &CancellationToken) {
+        let seen: Vec<_> = changes
+            .iter()
+            .map(|change| {
+                (
+                    change.clone(),
+                    self.snapshot
+                        .finalizers
+                        .get(&change.name)
+                        .cloned()
+                        .unwrap_or_default(),
+                )
+            })
+            .collect();
+        let cluster = self.cluster.clone();
+        let calls = stream::iter(seen).map(move |(change, seen)| {
+            let cluster = cluster.clone();
+            async move {
+                let answer = cluster.add_finalizer(&change, &seen).await;
+                (change, answer)
+            }
+        });
+        let answers: Vec<_> = calls
+            .buffer_unordered(CONCURRENCY)
+            .take_until(interrupt.cancelled())
+            .collect()
+            .await;
+        self.interrupted = answers.len() < changes.len();
+        let places: HashMap<String, usize> = self
+            .snapshot
+            .desired
+            .mappings
+            .iter()
+            .enumerate()
+            .map(|(place, mapping)| (mapping.name.clone(), place))
+            .collect();
+        for (change, answer) in answers {
+            match answer {
+                Ok(Some(object)) => {
+                    let mut fresh = SeenMapping::from_object(&object);
+                    if let Some(place) = places.get(&change.name) {
+                        let known = &mut self.snapshot.desired.mappings[*place];
+                        // A status that waits to be written is newer than the one that the API server shows.
+                        fresh.mapping.status = known.status.clone();
+                        known.clone_from(&fresh.mapping);
+                    }
+                    self.mappings.push((change.name.clone(), fresh));
+                }
+                // Its end is on its way as an event.
+                Ok(None) => {}
+                Err(error) => {
+                    if self.retry.is_none() {
+                        warn!(mapping = change.name, error = %error, "a finalizer can't be added: the mapping waits");
+                    }
+                    self.retry = Some(error.message);
+                }
+            }
+        }
+        if self.interrupted
+            && let Err(error) = self.read_again().await
+        {
+            debug!(error = %error, "aws-auth can't be read directly");
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! When to run a pass.
+//!
+//! A lone change is acted on at once. While changes keep coming, the pause after each pass doubles from
+//! [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], so that a burst costs few writes; after [`QUIET`] without a change the next
+//! one is a lone change again. Failed passes are tried again after a pause of their own that doubles as well; a change
+//! doesn't wait for it. Both are pure: they are told the time.
+
+use std::time::{Duration, Instant};
+
+/// The pause after the first pass of a burst.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// No pause is longer.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A change after this time without one is a lone change.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// The first pause after a failure.
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// No pause after a failure is longer.
+const LONGEST_RETRY: Duration = Duration::from_mins(1);
+
+/// When changes lead to a pass.
+#[derive(Debug, Default)]
+pub(super) struct Trigger {
+    /// Held after the last pass; zero before the first of a burst.
+    pause: Duration,
+    last_change: Option<Instant>,
+    last_end: Option<Instant>,
+    /// Since when a change waits.
+    waiting: Option<Instant>,
+}
+
+impl Trigger {
+    /// Something changed.
+    pub(super) fn changed(&mut self, now: Instant) {
+        if self
+            .last_change
+            .is_none_or(|last| now.saturating_duration_since(last) >= QUIET)
+        {
+            self.pause = Duration::ZERO;
+        }
+        self.last_change = Some(now);
+        self.waiting.get_or_insert(now);
+    }
+
+    /// When the next pass is to start; `None` while nothing waits.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let waiting = self.waiting?;
+        Some(
+            self.last_end
+                .map_or(waiting, |end| waiting.max(end + self.pause)),
+        )
+    }
+
+    /// A pass starts with all that has changed. Returns since when the first of it waited.
+    pub(super) fn started(&mut self) -> Option<Instant> {
+        self.pause = if self.pause.is_zero() {
+            FIRST_PAUSE
+        } else {
+            (self.pause * 2).min(LONGEST_PAUSE)
+        };
+        self.waiting.take()
+    }
+
+    /// The pass is over.
+    pub(super) fn ended(&mut self, now: Instant) {
+        self.last_end = Some(now);
+    }
+}
+
+/// When to try again what failed.
+#[derive(Debug, Default)]
+pub(super) struct Retry {
+    failures: u32,
+    at: Option<Instant>,
+}
+
+impl Retry {
+    /// It failed. `jitter`, from 0 to 1, shortens the pause by up to half, so that many installations whose API server
+    /// comes back don't all ask at once.
+    pub(super) fn failed(&mut self, now: Instant, jitter: f64) {
+        self.at = Some(now + pause_after(self.failures, jitter));
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// It succeeded.
+    pub(super) fn succeeded(&mut self) {
+        *self = Self::default();
+    }
+
+    /// When to try again; `None` where nothing failed.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.at
+    }
+
+    /// It is being tried again.
+    pub(super) fn started(&mut self) {
+        self.at = None;
+    }
+}
+
+/// The pause after a failure that `earlier` ones came before.
+pub(super) fn pause_after(earlier: u32, jitter: f64) -> Duration {
+    let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(earlier).unwrap_or(u32::MAX));
+    doubled
+        .min(LONGEST_RETRY)
+        .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
+}
+
+/// A number from 0 to 1 that differs from process to process and from call to call.
+pub(super) fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(Instant::now());
+    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    /// Milliseconds at which passes start, given when changes come; a pass takes `pass` milliseconds.
+    fn starts(changes: &[u64], pass: u64) -> Vec<u64> {
+        let origin = Instant::now();
+        let mut trigger = Trigger::default();
+        let mut changes = changes.iter().copied().peekable();
+        let (mut starts, mut running) = (Vec::new(), None::<u64>);
+        for now in 0..20_000 {
+            let instant = origin + ms(now);
+            while changes.next_if_eq(&now).is_some() {
+                trigger.changed(instant);
+            }
+            if running == Some(now) {
+                trigger.ended(instant);
+                running = None;
+            }
+            if running.is_none() && trigger.due().is_some_and(|due| due <= instant) {
+                trigger.started();
+                starts.push(now);
+                running = Some(now + pass);
+            }
+        }
+        starts
+    }
+
+    #[test]
+    fn a_lone_change_is_acted_on_at_once() {
+        assert_eq!(starts(&[500], 10), [500]);
+        assert_eq!(starts(&[500, 1500, 2600], 10), [500, 1500, 2600]);
+    }
+
+    #[test]
+    fn changes_during_a_pass_fold_into_the_next() {
+        assert_eq!(starts(&[0, 5, 6, 7], 10), [0, 110]);
+    }
+
+    #[test]
+    fn pauses_double_while_changes_keep_coming() {
+        let every_10_ms: Vec<u64> = (0..5_000).step_by(10).collect();
+        assert_eq!(
+            starts(&every_10_ms, 0),
+            [0, 100, 300, 700, 1500, 2500, 3500, 4500, 5500]
+        );
+    }
+
+    #[test]
+    fn after_a_second_of_quiet_a_change_is_a_lone_one() {
+        let mut changes: Vec<u64> = (0..2_000).step_by(10).collect();
+        changes.extend([6_000, 6_010]);
+        let starts = starts(&changes, 0);
+        assert_eq!(&starts[starts.len() - 2..], [6_000, 6_100]);
+    }
+
+    #[test]
+    fn a_burst_of_some_seconds_costs_at_most_five_and_one_a_second() {
+        for seconds in 1..10_u64 {
+            for pass in [1, 50, 300] {
+                let changes: Vec<u64> = (0..seconds * 1000).step_by(3).collect();
+                let count = starts(&changes, pass).len() as u64;
+                assert!(count <= 5 + seconds, "{count} passes in {seconds} s");
+            }
+        }
+    }
+
+    #[test]
+    fn a_waiting_change_counts_from_its_first_moment() {
+        let now = Instant::now();
+        let mut trigger = Trigger::default();
+        trigger.changed(now);
+        trigger.changed(now + ms(7));
+        assert_eq!(trigger.started(), Some(now));
+        assert_eq!(trigger.due(), None);
+    }
+
+    #[test]
+    fn retries_double_up_to_a_minute() {
+        let now = Instant::now();
+        let mut retry = Retry::default();
+        let mut pauses = Vec::new();
+        for _ in 0..8 {
+            retry.failed(now, 0.0);
+            pauses.push(retry.due().map(|at| (at - now).as_secs()));
+        }
+        assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60].map(Some));
+        retry.succeeded();
+        assert_eq!(retry.due(), None);
+        retry.failed(now, 1.0);
+        assert_eq!(
+            retry.due(),
+            Some(now + ms(500)),
+            "jitter shortens by half at most"
+        );
+        assert_eq!(pause_after(u32::MAX, 0.0), LONGEST_RETRY);
+    }
+
+    #[test]
+    fn jitter_is_a_fraction() {
+        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(drawn.iter().all(|value| (0.0..=1.0).contains(value)));
+        assert!(
+            drawn.windows(2).any(|pair| pair[0] < pair[1])
+                && drawn.windows(2).any(|pair| pair[0] > pair[1])
+        );
+    }
+}

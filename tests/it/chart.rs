@@ -1,0 +1,300 @@
+//! The chart: what helm makes of it is installed on a real API server and does what it says.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use k8s_openapi::api::authorization::v1::ResourceAttributes;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::api::rbac::v1::PolicyRule;
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams, WatchParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+
+use crate::support::deployment::documents;
+use crate::support::programs::program;
+use crate::support::rights::{self, Rules};
+use crate::support::{Cluster, Operator};
+
+/// Values that make the chart render every argument that it can.
+const EVERY_VALUE: [&str; 5] = [
+    "observe=true",
+    "repair=Off",
+    "resync=1h30m",
+    "logFormat=text",
+    "logLevel=debug",
+];
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn helm_template(values: &[&str]) -> Output {
+    Command::new(program("helm"))
+        .args(["template", "--namespace", rights::NAMESPACE, "some-release"])
+        .arg(root("charts/identity-mapper"))
+        .args(values.iter().flat_map(|value| ["--set", value]))
+        .output()
+        .unwrap()
+}
+
+fn render(values: &[&str]) -> String {
+    let output = helm_template(values);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn find(documents: &[Value], kind: &str) -> Value {
+    let mut found = documents.iter().filter(|document| document["kind"] == kind);
+    let one = found
+        .next()
+        .unwrap_or_else(|| panic!("no {kind} is rendered"));
+    assert!(found.next().is_none(), "one {kind} is rendered");
+    one.clone()
+}
+
+/// A cluster with a namespace that takes restricted Pods only, and in it what helm renders.
+async fn installed(values: &[&str]) -> (Cluster, String) {
+    let cluster = Cluster::start().await;
+    let namespace = json!({
+        "apiVersion": "v1", "kind": "Namespace",
+        "metadata": {"name": rights::NAMESPACE, "labels": {"pod-security.kubernetes.io/enforce": "restricted"}},
+    });
+    apply(&cluster, &namespace.to_string());
+    let manifests = render(values);
+    apply(&cluster, &manifests);
+    (cluster, manifests)
+}
+
+/// kubectl refuses fields that the API server does not know.
+fn apply(cluster: &Cluster, manifests: &str) {
+    let output = cluster.kubectl(&["apply", "--validate=strict", "-f", "-"], Some(manifests));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+#[test]
+fn the_chart_carries_the_generated_definitions() {
+    let names = |folder: &Path| {
+        let files = fs::read_dir(folder)
+            .unwrap()
+            .map(|file| file.unwrap().file_name());
+        let mut names: Vec<_> = files.collect();
+        names.sort();
+        names
+    };
+    let (generated, carried) = (root("crds"), root("charts/identity-mapper/files/crds"));
+    assert_eq!(
+        names(&generated),
+        names(&carried),
+        "`make crd` brings both up to date"
+    );
+    for name in names(&generated) {
+        let read = |folder: &Path| fs::read_to_string(folder.join(&name)).unwrap();
+        assert!(
+            read(&generated) == read(&carried),
+            "{name:?} differs: `make crd` brings both up to date"
+        );
+    }
+}
+
+#[test]
+fn the_definition_is_rendered_whole_and_outlives_the_release() {
+    let rendered = find(&documents(&render(&[])), "CustomResourceDefinition");
+    let metadata = &rendered["metadata"];
+    assert_eq!(metadata["annotations"]["helm.sh/resource-policy"], "keep");
+    let generated = serde_json::to_value(&rights::generated_definitions()[0]).unwrap();
+    assert_eq!(metadata["name"], generated["metadata"]["name"]);
+    assert_eq!(rendered["spec"], generated["spec"]);
+
+    let without = render(&["crds.install=false"]);
+    assert!(!without.contains("CustomResourceDefinition"));
+}
+
+#[test]
+fn helm_renders_the_rules_that_the_tests_run_under() {
+    let rules = |role: &Value| -> Vec<PolicyRule> {
+        serde_json::from_value(role["rules"].clone()).unwrap()
+    };
+    for (namespace, name) in [("kube-system", "aws-auth"), ("trial", "aws-auth.copy")] {
+        let values = [
+            format!("configMap.namespace={namespace}"),
+            format!("configMap.name={name}"),
+        ];
+        let documents = documents(&render(&[&values[0], &values[1]]));
+        let role = find(&documents, "Role");
+        assert_eq!(role["metadata"]["namespace"], namespace);
+        assert_eq!(
+            find(&documents, "RoleBinding")["metadata"]["namespace"],
+            namespace
+        );
+        let rendered = Rules {
+            cluster: rules(&find(&documents, "ClusterRole")),
+            config_map: rules(&role),
+        };
+        assert_eq!(rendered, Rules::read(name));
+
+        let args =
+            find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
+                .to_string();
+        assert!(
+            args.contains(&format!("--config-map-namespace={namespace}")),
+            "{args}"
+        );
+        assert!(
+            args.contains(&format!("--config-map-name={name}")),
+            "{args}"
+        );
+    }
+}
+
+#[test]
+fn values_that_mean_nothing_are_refused() {
+    for value in [
+        "observed=true",
+        "authenticationMode=CONFIGMAP",
+        "authenticationMode=API",
+        "repair=lastgood",
+        "configMap.name=",
+        "configMap.nam=aws-auth",
+        "resync=often",
+        "bindAddress=localhost:8080",
+        "image.pullPolicy=Sometimes",
+    ] {
+        let output = helm_template(&[value]);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{value} is taken");
+        assert!(
+            message.contains("schema"),
+            "{value} is refused for another reason: {message}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_restricted_namespace_takes_the_pod() {
+    let (cluster, manifests) = installed(&[]).await;
+    let template = find(&documents(&manifests), "Deployment")["spec"]["template"].clone();
+    let spec = &template["spec"];
+    for key in [
+        "node.kubernetes.io/not-ready",
+        "node.kubernetes.io/unreachable",
+    ] {
+        let always = json!({"key": key, "operator": "Exists"});
+        assert!(
+            spec["tolerations"].as_array().unwrap().contains(&always),
+            "{key} is tolerated without limit"
+        );
+    }
+    assert_eq!(spec["priorityClassName"], "system-cluster-critical");
+
+    // Nothing makes Pods of a Deployment here, so the template becomes one by hand.
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "spec": spec,
+        "metadata": {"name": "one", "namespace": rights::NAMESPACE, "labels": template["metadata"]["labels"]},
+    });
+    apply(&cluster, &pod.to_string());
+}
+
+/// The roles admin, edit and view are made of every role that is labelled for them.
+#[test]
+fn nobody_but_the_operator_is_given_a_right() {
+    let documents = documents(&render(&[]));
+    for document in &documents {
+        let kind = document["kind"].as_str().unwrap();
+        let labels = document["metadata"]["labels"].to_string();
+        assert!(
+            !labels.contains("aggregate-to"),
+            "{kind} goes into a role that people have"
+        );
+        if kind.ends_with("Binding") {
+            let operator = json!([{"kind": "ServiceAccount", "name": rights::SERVICE_ACCOUNT, "namespace": rights::NAMESPACE}]);
+            assert_eq!(document["subjects"], operator);
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_rules_reach_aws_auth_and_its_history_and_nothing_beside() {
+    let (cluster, _) = installed(&[]).await;
+    let wanted = ResourceAttributes {
+        resource: Some("configmaps".to_owned()),
+        namespace: Some("kube-system".to_owned()),
+        name: Some("aws-auth".to_owned()),
+        verb: Some("patch".to_owned()),
+        ..Default::default()
+    };
+    rights::in_force(
+        &cluster.admin(),
+        rights::NAMESPACE,
+        rights::SERVICE_ACCOUNT,
+        wanted,
+    )
+    .await;
+    let kubeconfig = Kubeconfig::read_from(cluster.operator_kubeconfig().await).unwrap();
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .unwrap();
+    let operator = Client::try_from(config).unwrap();
+    let config_maps = Api::<ConfigMap>::namespaced(operator.clone(), "kube-system");
+    let patch = Patch::Merge(json!({"data": {"key": "value"}}));
+    let (create, patching) = (PostParams::default(), PatchParams::default());
+
+    for name in ["aws-auth", "identity-mapper-history", "kube-proxy"] {
+        let metadata = ObjectMeta {
+            name: Some(name.to_owned()),
+            ..Default::default()
+        };
+        let new = ConfigMap {
+            metadata,
+            ..Default::default()
+        };
+        config_maps.create(&create, &new).await.unwrap();
+        let ours = name != "kube-proxy";
+        let field = format!("metadata.name={name}");
+        assert_eq!(config_maps.get(name).await.is_ok(), ours);
+        assert_eq!(
+            config_maps.patch(name, &patching, &patch).await.is_ok(),
+            ours
+        );
+        assert_eq!(
+            config_maps
+                .list(&ListParams::default().fields(&field))
+                .await
+                .is_ok(),
+            ours
+        );
+        assert_eq!(
+            config_maps
+                .watch(&WatchParams::default().fields(&field), "0")
+                .await
+                .is_ok(),
+            ours
+        );
+        config_maps
+            .delete(name, &kube::api::DeleteParams::default())
+            .await
+            .unwrap_err();
+    }
+    config_maps.list(&ListParams::default()).await.unwrap_err();
+    let secrets = Api::<Secret>::all(operator);
+    secrets.list(&ListParams::default()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn the_rendered_deployment_runs() {
+    for values in [&[][..], &EVERY_VALUE] {
+        let (cluster, manifests) = installed(values).await;
+        let operator = Operator::from_deployment(&cluster, &manifests).await;
+        assert_eq!(operator.probe("/livez").await, 200);
+        assert!(!operator.metrics().await.is_empty());
+    }
+}

@@ -1,0 +1,81 @@
+//! Throw-away certificates of one control plane: an authority, the API server's, an administrator's.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::{Path, PathBuf};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, SanType,
+};
+
+/// Paths of PEM files, all in one folder.
+pub(crate) struct Certificates {
+    /// The authority that signed all others.
+    pub(crate) authority: PathBuf,
+    /// The API server's certificate, for 127.0.0.1.
+    pub(crate) server: PathBuf,
+    /// The API server's private key.
+    pub(crate) server_key: PathBuf,
+    /// A client certificate in the group `system:masters`.
+    pub(crate) admin: PathBuf,
+    /// The administrator's private key.
+    pub(crate) admin_key: PathBuf,
+    /// The public key that ServiceAccount tokens are checked with.
+    pub(crate) service_account: PathBuf,
+    /// The private key that signs ServiceAccount tokens.
+    pub(crate) service_account_key: PathBuf,
+}
+
+impl Certificates {
+    /// Makes them all. EC keys: an RSA key takes longer to make than the control plane to start.
+    pub(crate) fn generate(folder: &Path) -> Result<Self, rcgen::Error> {
+        let file = |name: &str, pem: String| {
+            let path = folder.join(name);
+            fs::write(&path, pem).expect("the folder is writable");
+            path
+        };
+
+        let mut params = named("identity-mapper test bed");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+
+        let mut params = named("kube-apiserver");
+        params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let server_key = KeyPair::generate()?;
+        let server = params.signed_by(&server_key, &issuer)?;
+
+        let mut params = named("admin");
+        params
+            .distinguished_name
+            .push(DnType::OrganizationName, "system:masters");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let admin_key = KeyPair::generate()?;
+        let admin = params.signed_by(&admin_key, &issuer)?;
+
+        let service_account = KeyPair::generate()?;
+        Ok(Self {
+            authority: file("ca.crt", issuer.pem()),
+            server: file("server.crt", server.pem()),
+            server_key: file("server.key", server_key.serialize_pem()),
+            admin: file("admin.crt", admin.pem()),
+            admin_key: file("admin.key", admin_key.serialize_pem()),
+            service_account: file("service-account.pub", service_account.public_key_pem()),
+            service_account_key: file("service-account.key", service_account.serialize_pem()),
+        })
+    }
+}
+
+fn named(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name.remove(DnType::CommonName);
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params
+}

@@ -1,0 +1,351 @@
+//! A control plane of one's own: etcd and kube-apiserver.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use axum::http::Request;
+use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
+use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
+use kube::api::PostParams;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::audit::Audit;
+use super::certs::Certificates;
+use super::http::free_addresses;
+use super::programs::program;
+use super::rights;
+use super::supervise::{Scratch, Supervised};
+use super::wait::eventually;
+
+/// Control planes at once: each takes a third of a gigabyte, and two cores are enough for two.
+static SLOTS: Semaphore = Semaphore::const_new(2);
+
+/// Starts that may fail before we give up, each on other ports.
+const ATTEMPTS: usize = 5;
+
+/// A start takes some 3 s; a machine that is busy building takes longer.
+const START_DEADLINE: Duration = Duration::from_secs(90);
+
+/// Requests are logged once, when they are answered.
+const AUDIT_POLICY: &str = r#"{
+  "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
+  "omitStages": ["RequestReceived"],
+  "rules": [{"level": "Metadata"}]
+}"#;
+
+/// A running control plane. It ends when this value is dropped.
+///
+/// The fields stand in the order in which they must go.
+pub(crate) struct Cluster {
+    admin: Client,
+    admin_kubeconfig: PathBuf,
+    files: AtomicUsize,
+    servers: Servers,
+    scratch: Arc<Scratch>,
+    _slot: SemaphorePermit<'static>,
+}
+
+struct Servers {
+    api_server: Supervised,
+    etcd: Supervised,
+    url: String,
+    authority: PathBuf,
+    admin_user: Value,
+}
+
+impl Cluster {
+    /// A new control plane with nothing in it. Waits while too many others run in this process.
+    pub(crate) async fn start() -> Self {
+        // Whoever came first: the demo may have installed it.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let slot = SLOTS
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        let mut failures = Vec::new();
+        while failures.len() < ATTEMPTS {
+            let scratch = Arc::new(Scratch::new());
+            let mut servers = match Servers::start(scratch.path()).await {
+                Ok(servers) => servers,
+                Err(log) => {
+                    failures.push(log);
+                    continue;
+                }
+            };
+            let admin_kubeconfig = scratch.path().join("admin.kubeconfig");
+            fs::write(&admin_kubeconfig, servers.kubeconfig(&servers.admin_user))
+                .expect("the folder is writable");
+            let admin = client(&servers.kubeconfig(&servers.admin_user)).await;
+            match servers.ready(&admin).await {
+                Ok(()) => {
+                    return Self {
+                        admin,
+                        admin_kubeconfig,
+                        files: AtomicUsize::new(0),
+                        servers,
+                        scratch,
+                        _slot: slot,
+                    };
+                }
+                Err(log) => failures.push(log),
+            }
+        }
+        panic!(
+            "no control plane after {ATTEMPTS} attempts:\n{}",
+            failures.join("\n---\n")
+        );
+    }
+
+    /// A new control plane with the custom resource definition, and with the operator's ServiceAccount under the
+    /// chart's rules for `kube-system/aws-auth`.
+    pub(crate) async fn with_operator_rights() -> Self {
+        let cluster = Self::start().await;
+        rights::install_definitions(&cluster.admin).await;
+        rights::grant(&cluster.admin, "kube-system", "aws-auth").await;
+        cluster
+    }
+
+    /// A client that may do anything.
+    pub(crate) fn admin(&self) -> Client {
+        self.admin.clone()
+    }
+
+    /// A file for kubectl and others that may do anything.
+    pub(crate) fn admin_kubeconfig(&self) -> &Path {
+        &self.admin_kubeconfig
+    }
+
+    /// A new file with a token of the operator's ServiceAccount.
+    pub(crate) async fn operator_kubeconfig(&self) -> PathBuf {
+        self.service_account_kubeconfig(rights::NAMESPACE, rights::SERVICE_ACCOUNT)
+            .await
+    }
+
+    /// A new file with a token of a ServiceAccount, good for a day.
+    pub(crate) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
+        let accounts = Api::<ServiceAccount>::namespaced(self.admin(), namespace);
+        let request = TokenRequest {
+            spec: TokenRequestSpec {
+                expiration_seconds: Some(86_400),
+                ..Default::default()
+            },
+            ..Default::default()
+        };
+        let token = accounts
+            .create_token_request(name, &PostParams::default(), &request)
+            .await
+            .expect("a token of the ServiceAccount")
+            .status
+            .expect("a token request is answered with a token")
+            .token;
+        let file = format!("{namespace}-{name}-{}.kubeconfig", self.next_file());
+        let path = self.scratch.path().join(file);
+        fs::write(&path, self.servers.kubeconfig(&json!({ "token": token })))
+            .expect("the folder is writable");
+        path
+    }
+
+    /// A client for a person of this name, in these groups and in `system:authenticated`.
+    ///
+    /// The administrator impersonates them; in the audit log the request is theirs.
+    pub(crate) async fn client_as(&self, user: &str, groups: &[&str]) -> Client {
+        let mut person = self.servers.admin_user.clone();
+        person["as"] = json!(user);
+        person["as-groups"] = json!(groups);
+        client(&self.servers.kubeconfig(&person)).await
+    }
+
+    /// What was asked of the API server.
+    pub(crate) fn audit(&self) -> Audit {
+        Audit::new(self.admin(), self.scratch.path().join("audit.log"))
+    }
+
+    /// Runs kubectl as the administrator.
+    pub(crate) fn kubectl(&self, args: &[&str], stdin: Option<&str>) -> Output {
+        let mut child = Command::new(program("kubectl"))
+            .args(args)
+            .env("KUBECONFIG", &self.admin_kubeconfig)
+            .env("KUBECACHEDIR", self.scratch.path().join("kubectl"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut pipe = child.stdin.take().expect("stdin is piped");
+        // kubectl reads all of its input before it writes. One that takes none may close the pipe.
+        let _ = pipe.write_all(stdin.unwrap_or_default().as_bytes());
+        drop(pipe);
+        child.wait_with_output().expect("kubectl ends")
+    }
+
+    /// The folder that holds this control plane's files, shared so that it outlives the cluster where others write there.
+    pub(crate) fn scratch(&self) -> Arc<Scratch> {
+        Arc::clone(&self.scratch)
+    }
+
+    /// A number that no other file of this cluster has.
+    pub(crate) fn next_file(&self) -> usize {
+        self.files.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The process ids of etcd and kube-apiserver.
+    pub(crate) fn pids(&self) -> [u32; 2] {
+        [self.servers.etcd.pid(), self.servers.api_server.pid()]
+    }
+}
+
+impl Servers {
+    /// Starts both; the error is the output of the one that ended.
+    async fn start(folder: &Path) -> Result<Self, String> {
+        let [client_address, peer_address, secure] = free_addresses();
+        let (client_url, peer_url) = (
+            format!("http://{client_address}"),
+            format!("http://{peer_address}"),
+        );
+        let etcd = Supervised::spawn(
+            &program("etcd"),
+            [
+                "--name=testbed".to_owned(),
+                format!("--data-dir={}", folder.join("etcd").display()),
+                format!("--listen-client-urls={client_url}"),
+                format!("--advertise-client-urls={client_url}"),
+                format!("--listen-peer-urls={peer_url}"),
+                format!("--initial-advertise-peer-urls={peer_url}"),
+                format!("--initial-cluster=testbed={peer_url}"),
+                // A power cut costs nothing here, and a disk that is slow to sync would cost seconds.
+                "--unsafe-no-fsync".to_owned(),
+                "--log-level=warn".to_owned(),
+            ],
+            environment(folder),
+            &folder.join("etcd.log"),
+        );
+        let certificates =
+            Certificates::generate(folder).expect("certificates for loopback can be made");
+        let mut starting = Starting {
+            etcd,
+            address: client_address,
+        };
+        starting.answering().await?;
+        let Starting { etcd, .. } = starting;
+
+        let policy = folder.join("audit-policy.json");
+        fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
+        let file = |path: &Path| path.display().to_string();
+        let api_server = Supervised::spawn(
+            &program("kube-apiserver"),
+            [
+                format!("--etcd-servers={client_url}"),
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                format!("--secure-port={}", secure.port()),
+                "--endpoint-reconciler-type=none".to_owned(),
+                format!("--tls-cert-file={}", file(&certificates.server)),
+                format!("--tls-private-key-file={}", file(&certificates.server_key)),
+                format!("--client-ca-file={}", file(&certificates.authority)),
+                format!(
+                    "--service-account-key-file={}",
+                    file(&certificates.service_account)
+                ),
+                format!(
+                    "--service-account-signing-key-file={}",
+                    file(&certificates.service_account_key)
+                ),
+                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+                "--authorization-mode=Node,RBAC".to_owned(),
+                "--allow-privileged".to_owned(),
+                format!("--audit-policy-file={}", file(&policy)),
+                format!("--audit-log-path={}", file(&folder.join("audit.log"))),
+            ],
+            environment(folder),
+            &folder.join("kube-apiserver.log"),
+        );
+        Ok(Self {
+            api_server,
+            etcd,
+            url: format!("https://{secure}"),
+            authority: certificates.authority,
+            admin_user: json!({ "client-certificate": certificates.admin, "client-key": certificates.admin_key }),
+        })
+    }
+
+    /// Waits until the API server is ready and its own start-up hooks have made the namespaces that everything needs.
+    async fn ready(&mut self, admin: &Client) -> Result<(), String> {
+        eventually("the control plane is ready", START_DEADLINE, async || {
+            for server in [&mut self.etcd, &mut self.api_server] {
+                if server.exited().is_some() {
+                    return Ok(Err(server.log()));
+                }
+            }
+            ready(admin).await.map(Ok)
+        })
+        .await
+    }
+
+    /// The text of a kubeconfig: JSON, which is YAML too.
+    fn kubeconfig(&self, user: &Value) -> String {
+        json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "testbed",
+            "clusters": [{"name": "testbed", "cluster": {"server": self.url, "certificate-authority": self.authority}}],
+            "users": [{"name": "user", "user": user}],
+            "contexts": [{"name": "testbed", "context": {"cluster": "testbed", "user": "user"}}],
+        })
+        .to_string()
+    }
+}
+
+async fn ready(admin: &Client) -> Result<(), kube::Error> {
+    let probe = admin.request_text(
+        Request::get("/readyz")
+            .body(Vec::new())
+            .expect("a valid request"),
+    );
+    probe.await?;
+    let namespaces = Api::<Namespace>::all(admin.clone());
+    for name in ["default", "kube-system"] {
+        namespaces.get(name).await?;
+    }
+    Ok(())
+}
+
+/// etcd until it takes connections: a client that comes earlier waits a second before it tries again.
+struct Starting {
+    etcd: Supervised,
+    address: SocketAddr,
+}
+
+impl Starting {
+    async fn answering(&mut self) -> Result<(), String> {
+        eventually("etcd takes connections", START_DEADLINE, async || {
+            if self.etcd.exited().is_some() {
+                return Ok(Err(self.etcd.log()));
+            }
+            tokio::net::TcpStream::connect(self.address)
+                .await
+                .map(|_| Ok(()))
+        })
+        .await
+    }
+}
+
+/// The servers get a home of their own, so that none of the developer's settings reaches them.
+fn environment(folder: &Path) -> [(&'static str, PathBuf); 1] {
+    [("HOME", folder.to_owned())]
+}
+
+async fn client(kubeconfig: &str) -> Client {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("our own kubeconfig parses");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
+        .await
+        .expect("our own kubeconfig is whole");
+    Client::try_from(config).expect("our own kubeconfig makes a client")
+}

@@ -1,0 +1,32 @@
+//! The test bed: a real control plane, the operator as users run it, and a judge that reads aws-auth as EKS does.
+//!
+//! - A [`Cluster`] is an etcd and a kube-apiserver of its own on free loopback ports: RBAC is on, every request is in its
+//!   audit log, and there is no controller-manager (nothing collects garbage, namespaces do not finish deleting).
+//! - An [`Operator`] is the real binary, running as its own ServiceAccount under the chart's RBAC rules.
+//! - A [`Judge`] is the real aws-iam-authenticator's ConfigMap backend.
+//!
+//! Everything that is started here stops with the value that stands for it, and with this process however it ends: see
+//! [`supervise`]. Nothing waits for luck: [`eventually`] waits for a condition with a deadline.
+#![allow(
+    dead_code,
+    unused_imports,
+    reason = "shared by the tests, the demo and the benchmark, none of which uses all of it"
+)]
+
+pub(crate) mod audit;
+mod certs;
+pub(crate) mod cluster;
+pub(crate) mod deployment;
+mod http;
+pub(crate) mod judge;
+pub(crate) mod operator;
+pub(crate) mod programs;
+pub(crate) mod rights;
+pub(crate) mod supervise;
+pub(crate) mod wait;
+
+pub(crate) use audit::{Audit, Mark, Record};
+pub(crate) use cluster::Cluster;
+pub(crate) use judge::Judge;
+pub(crate) use operator::Operator;
+pub(crate) use wait::eventually;
