@@ -34,6 +34,20 @@ pub(super) enum Data {
     Map(Vec<(Vec<u8>, NodeId, Value)>),
 }
 
+impl Data {
+    /// What it is, in words that follow `is`.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Data::Null => "empty",
+            Data::Bool => "a truth value",
+            Data::Number => "a number",
+            Data::Str(_) => "text",
+            Data::Seq(_) => "a list",
+            Data::Map(_) => "a mapping",
+        }
+    }
+}
+
 /// Levels that are kept whole: list, entry, groups or `sso`, and the scalars in them.
 const KEPT_LEVELS: usize = 4;
 /// `encoding/json`'s `maxNestingDepth`.

@@ -82,7 +82,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
             ));
         }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
-            let found = describe(&item.data);
+            let found = item.data.describe();
             dropped = Some(format!(
                 "an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"
             ));
@@ -102,17 +102,6 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         groups: decoder.groups.into_vec(),
         mistyped: decoder.mistyped,
         dropped,
-    }
-}
-
-fn describe(data: &Data) -> &'static str {
-    match data {
-        Data::Null => "empty",
-        Data::Bool => "a truth value",
-        Data::Number => "a number",
-        Data::Str(_) => "text",
-        Data::Seq(_) => "a list",
-        Data::Map(_) => "a mapping",
     }
 }
 
@@ -287,7 +276,7 @@ fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyp
 }
 
 fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &str) {
-    let found = describe(&value.data);
+    let found = value.data.describe();
     let message = format!("`{name}` is {found} and so is ignored: write {expected}");
     errors.push(Mistyped {
         node: value.node,

@@ -61,7 +61,10 @@ impl Plan<'_> {
             .map(|change| change.uid.as_str())
             .collect();
         let statuses = self.mappings.iter().zip(new).filter(|(mapping, status)| {
-            !same(&mapping.status, status) && !leaving.contains(mapping.uid.as_str())
+            // After a release the statuses are nobody's, so that none of them brings back what the release took out.
+            !self.released
+                && !same(&mapping.status, status)
+                && !leaving.contains(mapping.uid.as_str())
         });
         let statuses = statuses
             .map(|(mapping, status)| StatusWrite {
