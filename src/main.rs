@@ -1,1 +1,7 @@
-fn main(){}
+//! The program `identity-mapper`; see the library's `cli`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    identity_mapper::cli::run(std::env::args_os())
+}

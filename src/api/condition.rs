@@ -27,8 +27,15 @@ pub enum ConditionType {
 
 impl ConditionType {
     /// All types, in the order in which a status lists them.
-    pub const ALL: [Self; 7] =
-        [Self::Accepted, Self::Contested, Self::GroupsBound, Self::Ready, Self::Reconciling, Self::Stalled, Self::Synced];
+    pub const ALL: [Self; 7] = [
+        Self::Accepted,
+        Self::Contested,
+        Self::GroupsBound,
+        Self::Ready,
+        Self::Reconciling,
+        Self::Stalled,
+        Self::Synced,
+    ];
 
     /// The word that stands in `status.conditions[].type`.
     #[must_use]

@@ -34,6 +34,20 @@ pub(super) enum Data {
     Map(Vec<(Vec<u8>, NodeId, Value)>),
 }
 
+impl Data {
+    /// What it is, in words that follow `is`.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Data::Null => "empty",
+            Data::Bool => "a truth value",
+            Data::Number => "a number",
+            Data::Str(_) => "text",
+            Data::Seq(_) => "a list",
+            Data::Map(_) => "a mapping",
+        }
+    }
+}
+
 /// Levels that are kept whole: list, entry, groups or `sso`, and the scalars in them.
 const KEPT_LEVELS: usize = 4;
 /// `encoding/json`'s `maxNestingDepth`.
@@ -51,17 +65,27 @@ pub(super) fn text(bytes: &[u8]) -> String {
 
 /// The document's value; `None` where there is no document.
 pub(super) fn decode(tree: &Tree) -> Result<Option<Value>, Fault> {
-    let Some(root) = tree.root else { return Ok(None) };
+    let Some(root) = tree.root else {
+        return Ok(None);
+    };
     let mut decoder = Decoder::new(tree);
     // go-yaml counts the document itself as a node.
     decoder.count(root)?;
     let value = decoder.run(root)?;
-    let fault = |node: NodeId, message| Err(Fault { at: tree.node(node).span.start, message });
+    let fault = |node: NodeId, message| {
+        Err(Fault {
+            at: tree.node(node).span.start,
+            message,
+        })
+    };
     if let Some((node, message)) = value.refused {
         return fault(node, message);
     }
     if value.height > MAX_HEIGHT {
-        return fault(value.node, "lists and mappings are nested more than 10,000 deep");
+        return fault(
+            value.node,
+            "lists and mappings are nested more than 10,000 deep",
+        );
     }
     Ok(Some(value))
 }
@@ -77,21 +101,36 @@ pub(super) struct Accounts {
 
 /// Decodes a list of strings.
 pub(super) fn accounts(tree: &Tree) -> Accounts {
-    let mut out = Accounts { ids: Vec::new(), refused: Vec::new(), fault: None };
+    let mut out = Accounts {
+        ids: Vec::new(),
+        refused: Vec::new(),
+        fault: None,
+    };
     let Some(root) = tree.root else { return out };
     let node = tree.node(root);
     let items = match &node.kind {
         NodeKind::Sequence { items, .. } => items,
-        NodeKind::Scalar { value, tag, implicit, .. } => {
+        NodeKind::Scalar {
+            value,
+            tag,
+            implicit,
+            ..
+        } => {
             match resolve(value, tag, *implicit, node.span.start) {
                 Ok(Scalar::Null) => {}
-                Ok(_) => out.refused.push((root, "a list is expected: write each account as `- \"111122223333\"`")),
+                Ok(_) => out.refused.push((
+                    root,
+                    "a list is expected: write each account as `- \"111122223333\"`",
+                )),
                 Err(fault) => out.fault = Some(fault),
             }
             return out;
         }
         NodeKind::Mapping { .. } | NodeKind::Alias { .. } => {
-            out.refused.push((root, "a list is expected: write each account as `- \"111122223333\"`"));
+            out.refused.push((
+                root,
+                "a list is expected: write each account as `- \"111122223333\"`",
+            ));
             return out;
         }
     };
@@ -105,7 +144,10 @@ pub(super) fn accounts(tree: &Tree) -> Accounts {
     for &item in items {
         match decoder.account(item) {
             Ok(Some(id)) => out.ids.push(id),
-            Ok(None) => out.refused.push((item, "an account id is expected: write `- \"111122223333\"`")),
+            Ok(None) => out.refused.push((
+                item,
+                "an account id is expected: write `- \"111122223333\"`",
+            )),
             Err(fault) => {
                 // go-yaml gives up with a list that was made for all items.
                 out.ids.resize(items.len(), String::new());
@@ -136,12 +178,28 @@ struct Map {
 }
 
 enum Frame {
-    Items { node: NodeId, next: usize, items: Vec<Value> },
+    Items {
+        node: NodeId,
+        next: usize,
+        items: Vec<Value>,
+    },
     /// A mapping, or with a target one that is merged into the map of that frame.
-    Pairs { node: NodeId, next: usize, key: Option<(Key, NodeId)>, map: Map, target: Option<usize> },
+    Pairs {
+        node: NodeId,
+        next: usize,
+        key: Option<(Key, NodeId)>,
+        map: Map,
+        target: Option<usize>,
+    },
     /// The mappings of a list that are merged, from the last to the first.
-    Merges { node: NodeId, left: usize, target: usize },
-    Alias { node: NodeId },
+    Merges {
+        node: NodeId,
+        left: usize,
+        target: usize,
+    },
+    Alias {
+        node: NodeId,
+    },
 }
 
 struct Decoder<'t> {
@@ -171,7 +229,10 @@ impl<'t> Decoder<'t> {
     }
 
     fn fault<T>(&self, node: NodeId, message: &'static str) -> Result<T, Fault> {
-        Err(Fault { at: self.tree.node(node).span.start, message })
+        Err(Fault {
+            at: self.tree.node(node).span.start,
+            message,
+        })
     }
 
     /// Counts a step and gives up where go-yaml would take the text for an attack.
@@ -182,7 +243,8 @@ impl<'t> Decoder<'t> {
         }
         let excessive = self.from_aliases > 100
             && self.decoded > 1000
-            && f64::from(self.from_aliases) / f64::from(self.decoded) > allowed_alias_ratio(self.decoded);
+            && f64::from(self.from_aliases) / f64::from(self.decoded)
+                > allowed_alias_ratio(self.decoded);
         if excessive {
             return self.fault(node, "aliases expand to too much: write the values out");
         }
@@ -201,11 +263,18 @@ impl<'t> Decoder<'t> {
                     self.alias_depth += 1;
                     id = *target;
                 }
-                NodeKind::Scalar { value, tag, implicit, .. } => {
+                NodeKind::Scalar {
+                    value,
+                    tag,
+                    implicit,
+                    ..
+                } => {
                     break match resolve(value, tag, *implicit, node.span.start)? {
                         Scalar::Null => Some(String::new()),
                         Scalar::Str(bytes) => Some(text(&bytes)),
-                        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Uint(_) | Scalar::Float(_) => Some(value.clone()),
+                        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Uint(_) | Scalar::Float(_) => {
+                            Some(value.clone())
+                        }
                     };
                 }
                 NodeKind::Sequence { .. } | NodeKind::Mapping { .. } => break None,
@@ -238,16 +307,31 @@ impl<'t> Decoder<'t> {
                     self.frames.push(Frame::Alias { node: id });
                     id = *aliased;
                 }
-                NodeKind::Scalar { value, tag, implicit, .. } => {
+                NodeKind::Scalar {
+                    value,
+                    tag,
+                    implicit,
+                    ..
+                } => {
                     self.done = Some(scalar(id, resolve(value, tag, *implicit, node.span.start)?));
                     return Ok(());
                 }
                 NodeKind::Sequence { .. } => {
-                    self.frames.push(Frame::Items { node: id, next: 0, items: Vec::new() });
+                    self.frames.push(Frame::Items {
+                        node: id,
+                        next: 0,
+                        items: Vec::new(),
+                    });
                     return Ok(());
                 }
                 NodeKind::Mapping { .. } => {
-                    self.frames.push(Frame::Pairs { node: id, next: 0, key: None, map: Map::default(), target });
+                    self.frames.push(Frame::Pairs {
+                        node: id,
+                        next: 0,
+                        key: None,
+                        map: Map::default(),
+                        target,
+                    });
                     return Ok(());
                 }
             }
@@ -261,27 +345,37 @@ impl<'t> Decoder<'t> {
                 self.alias_depth -= 1;
                 Ok(())
             }
-            Frame::Items { node, next, mut items } => {
+            Frame::Items {
+                node,
+                next,
+                mut items,
+            } => {
                 items.extend(self.done.take());
-                let NodeKind::Sequence { items: children, .. } = &self.tree.node(node).kind else {
+                let NodeKind::Sequence {
+                    items: children, ..
+                } = &self.tree.node(node).kind
+                else {
                     unreachable!("only sequences get this frame")
                 };
-                match children.get(next) {
-                    Some(&child) => {
-                        self.frames.push(Frame::Items { node, next: next + 1, items });
-                        self.enter(child, None)
-                    }
-                    None => {
-                        self.done = Some(self.complete_seq(node, items));
-                        Ok(())
-                    }
+                if let Some(&child) = children.get(next) {
+                    self.frames.push(Frame::Items {
+                        node,
+                        next: next + 1,
+                        items,
+                    });
+                    self.enter(child, None)
+                } else {
+                    self.done = Some(self.complete_seq(node, items));
+                    Ok(())
                 }
             }
             Frame::Merges { node, left, target } => {
                 let NodeKind::Sequence { items, .. } = &self.tree.node(node).kind else {
                     unreachable!("only sequences get this frame")
                 };
-                let Some(left) = left.checked_sub(1) else { return Ok(()) };
+                let Some(left) = left.checked_sub(1) else {
+                    return Ok(());
+                };
                 let child = items[left];
                 if !self.is_mapping(child) {
                     return self.fault(child, "`<<` merges mappings only");
@@ -289,7 +383,13 @@ impl<'t> Decoder<'t> {
                 self.frames.push(Frame::Merges { node, left, target });
                 self.enter(child, Some(target))
             }
-            Frame::Pairs { node, next, key, map, target } => self.step_pairs(node, next, key, map, target),
+            Frame::Pairs {
+                node,
+                next,
+                key,
+                map,
+                target,
+            } => self.step_pairs(node, next, key, map, target),
         }
     }
 
@@ -311,7 +411,13 @@ impl<'t> Decoder<'t> {
             let value = done.expect("a key completes before its value starts");
             let id = pairs[next - 1];
             let key = self.key(id, value)?;
-            self.frames.push(Frame::Pairs { node, next: next + 1, key: Some((key, id)), map, target });
+            self.frames.push(Frame::Pairs {
+                node,
+                next: next + 1,
+                key: Some((key, id)),
+                map,
+                target,
+            });
             return self.enter(pairs[next], None);
         }
         if let (Some((key, id)), Some(value)) = (key, done) {
@@ -333,10 +439,20 @@ impl<'t> Decoder<'t> {
         };
         if self.is_merge(id) {
             let merged = pairs[next + 1];
-            self.frames.push(Frame::Pairs { node, next: next + 2, key: None, map, target });
+            self.frames.push(Frame::Pairs {
+                node,
+                next: next + 2,
+                key: None,
+                map,
+                target,
+            });
             let target = target.unwrap_or(own);
             if let NodeKind::Sequence { items, .. } = &self.tree.node(merged).kind {
-                self.frames.push(Frame::Merges { node: merged, left: items.len(), target });
+                self.frames.push(Frame::Merges {
+                    node: merged,
+                    left: items.len(),
+                    target,
+                });
                 return Ok(());
             }
             if !self.is_mapping(merged) {
@@ -344,15 +460,24 @@ impl<'t> Decoder<'t> {
             }
             return self.enter(merged, Some(target));
         }
-        self.frames.push(Frame::Pairs { node, next: next + 1, key: None, map, target });
+        self.frames.push(Frame::Pairs {
+            node,
+            next: next + 1,
+            key: None,
+            map,
+            target,
+        });
         self.enter(id, None)
     }
 
     fn is_merge(&self, id: NodeId) -> bool {
         match &self.tree.node(id).kind {
-            NodeKind::Scalar { value, tag, implicit, .. } => {
-                value == "<<" && (*implicit || tag == b"tag:yaml.org,2002:merge")
-            }
+            NodeKind::Scalar {
+                value,
+                tag,
+                implicit,
+                ..
+            } => value == "<<" && (*implicit || tag == b"tag:yaml.org,2002:merge"),
             NodeKind::Sequence { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. } => false,
         }
     }
@@ -363,7 +488,9 @@ impl<'t> Decoder<'t> {
         let node = self.tree.node(id);
         match node.kind {
             NodeKind::Alias { target } => is(self.tree.node(target)),
-            NodeKind::Scalar { .. } | NodeKind::Sequence { .. } | NodeKind::Mapping { .. } => is(node),
+            NodeKind::Scalar { .. } | NodeKind::Sequence { .. } | NodeKind::Mapping { .. } => {
+                is(node)
+            }
         }
     }
 
@@ -381,14 +508,23 @@ impl<'t> Decoder<'t> {
     /// The key of a scalar that is no string.
     fn typed_key(&mut self, id: NodeId) -> Result<Key, Fault> {
         let node = self.tree.node(id);
-        let NodeKind::Scalar { value, tag, implicit, .. } = &node.kind else {
+        let NodeKind::Scalar {
+            value,
+            tag,
+            implicit,
+            ..
+        } = &node.kind
+        else {
             unreachable!("only scalars resolve to numbers and truth values")
         };
         Ok(match resolve(value, tag, *implicit, node.span.start)? {
             Scalar::Null => Key::Null,
             Scalar::Bool(b) => Key::Bool(b),
             Scalar::Int(n) if tag == b"tag:yaml.org,2002:float" => {
-                #[allow(clippy::cast_precision_loss, reason = "go-yaml converts an integer under !!float the same way")]
+                #[allow(
+                    clippy::cast_precision_loss,
+                    reason = "go-yaml converts an integer under !!float the same way"
+                )]
                 let float = n as f64;
                 Key::Float(float.to_bits())
             }
@@ -406,7 +542,10 @@ impl<'t> Decoder<'t> {
 
     /// Whether the collection that is being completed is deeper than anything that is looked at.
     fn is_deep(&self) -> bool {
-        let levels = self.frames.iter().filter(|f| matches!(f, Frame::Items { .. } | Frame::Pairs { target: None, .. }));
+        let levels = self
+            .frames
+            .iter()
+            .filter(|f| matches!(f, Frame::Items { .. } | Frame::Pairs { target: None, .. }));
         levels.take(KEPT_LEVELS).count() >= KEPT_LEVELS
     }
 
@@ -414,26 +553,55 @@ impl<'t> Decoder<'t> {
         let refused = items.iter().find_map(|v| v.refused);
         let height = 1 + items.iter().map(|v| v.height).max().unwrap_or(0);
         let data = Data::Seq(if self.is_deep() { Vec::new() } else { items });
-        Value { node, data, refused, height }
+        Value {
+            node,
+            data,
+            refused,
+            height,
+        }
     }
 
     fn complete_map(&self, node: NodeId, map: Map) -> Value {
         let refused = map.pairs.iter().find_map(|(key, id, value)| match key {
-            Key::Null => Some((*id, "an empty key can't be expressed in JSON: give it a name")),
+            Key::Null => Some((
+                *id,
+                "an empty key can't be expressed in JSON: give it a name",
+            )),
             Key::Uint(_) => Some((*id, "this number can't be a key: put it in double quotes")),
-            Key::Bool(_) | Key::Int(_) | Key::Float(_) | Key::NotANumber(_) | Key::Str(_) => value.refused,
+            Key::Bool(_) | Key::Int(_) | Key::Float(_) | Key::NotANumber(_) | Key::Str(_) => {
+                value.refused
+            }
         });
-        let height = 1 + map.pairs.iter().map(|(_, _, v)| v.height).max().unwrap_or(0);
+        let height = 1 + map
+            .pairs
+            .iter()
+            .map(|(_, _, v)| v.height)
+            .max()
+            .unwrap_or(0);
         let mut pairs = Vec::new();
         if !self.is_deep() {
             // Keys that are no strings name no field.
-            pairs.extend(map.pairs.into_iter().filter_map(|(key, id, value)| match key {
-                Key::Str(name) => Some((name, id, value)),
-                Key::Null | Key::Bool(_) | Key::Int(_) | Key::Uint(_) | Key::Float(_) | Key::NotANumber(_) => None,
-            }));
+            pairs.extend(
+                map.pairs
+                    .into_iter()
+                    .filter_map(|(key, id, value)| match key {
+                        Key::Str(name) => Some((name, id, value)),
+                        Key::Null
+                        | Key::Bool(_)
+                        | Key::Int(_)
+                        | Key::Uint(_)
+                        | Key::Float(_)
+                        | Key::NotANumber(_) => None,
+                    }),
+            );
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
         }
-        Value { node, data: Data::Map(pairs), refused, height }
+        Value {
+            node,
+            data: Data::Map(pairs),
+            refused,
+            height,
+        }
     }
 }
 
@@ -456,13 +624,21 @@ fn scalar(node: NodeId, scalar: Scalar) -> Value {
         Scalar::Int(_) | Scalar::Uint(_) => Data::Number,
         Scalar::Float(f) => {
             if !f.is_finite() {
-                refused = Some((node, "infinity and NaN can't be expressed in JSON: put the value in double quotes"));
+                refused = Some((
+                    node,
+                    "infinity and NaN can't be expressed in JSON: put the value in double quotes",
+                ));
             }
             Data::Number
         }
         Scalar::Str(bytes) => Data::Str(bytes),
     };
-    Value { node, data, refused, height: 0 }
+    Value {
+        node,
+        data,
+        refused,
+        height: 0,
+    }
 }
 
 /// `allowedAliasRatio` of `decode.go`: 99 % up to 400,000 steps, down to 10 % at 4,000,000.

@@ -77,11 +77,17 @@ pub enum EditError {
 ///
 /// Items are those of `data` as given. Appended entries go to the end of their list, in order. Only [`Section::Roles`]
 /// and [`Section::Users`] can be edited.
-pub fn edit(data: &BTreeMap<String, String>, changes: &[Change]) -> Result<BTreeMap<String, String>, EditError> {
+pub fn edit(
+    data: &BTreeMap<String, String>,
+    changes: &[Change],
+) -> Result<BTreeMap<String, String>, EditError> {
     let mut edited = BTreeMap::new();
     for section in Section::ALL {
-        let mine: Vec<(usize, &Change)> =
-            changes.iter().enumerate().filter(|(_, change)| change.section() == section).collect();
+        let mine: Vec<(usize, &Change)> = changes
+            .iter()
+            .enumerate()
+            .filter(|(_, change)| change.section() == section)
+            .collect();
         if mine.is_empty() {
             continue;
         }
@@ -114,8 +120,17 @@ struct Wish<'c> {
 }
 
 impl<'c> Wish<'c> {
-    fn new(section: Section, items: usize, changes: &[(usize, &'c Change)]) -> Result<Wish<'c>, EditError> {
-        let mut wish = Wish { fates: vec![Fate::Keep; items], causes: vec![None; items], appends: Vec::new(), appending: None };
+    fn new(
+        section: Section,
+        items: usize,
+        changes: &[(usize, &'c Change)],
+    ) -> Result<Wish<'c>, EditError> {
+        let mut wish = Wish {
+            fates: vec![Fate::Keep; items],
+            causes: vec![None; items],
+            appends: Vec::new(),
+            appending: None,
+        };
         for &(index, change) in changes {
             let (item, fate) = match change {
                 Change::Append(entry) => {
@@ -124,9 +139,14 @@ impl<'c> Wish<'c> {
                     continue;
                 }
                 Change::Remove { item, .. } => (*item, Fate::Remove),
-                Change::Replace { item, entry, .. } if entry.section == section => (*item, Fate::Replace(entry)),
+                Change::Replace { item, entry, .. } if entry.section == section => {
+                    (*item, Fate::Replace(entry))
+                }
                 Change::Replace { entry, .. } => {
-                    return Err(unverified(format!("an entry of {} can't stand in {section}", entry.section)));
+                    return Err(unverified(format!(
+                        "an entry of {} can't stand in {section}",
+                        entry.section
+                    )));
                 }
             };
             match wish.causes.get_mut(item) {
@@ -134,7 +154,11 @@ impl<'c> Wish<'c> {
                     *cause = Some(index);
                     wish.fates[item] = fate;
                 }
-                Some(Some(_)) => return Err(unverified(format!("two changes of item {item} of {section}"))),
+                Some(Some(_)) => {
+                    return Err(unverified(format!(
+                        "two changes of item {item} of {section}"
+                    )));
+                }
                 None => return Err(unverified(format!("{section} has no item {item}"))),
             }
         }
@@ -143,7 +167,13 @@ impl<'c> Wish<'c> {
 
     /// The change to blame where no single item is at fault.
     fn any_cause(&self) -> usize {
-        self.causes.iter().flatten().copied().chain(self.appending).min().unwrap_or_default()
+        self.causes
+            .iter()
+            .flatten()
+            .copied()
+            .chain(self.appending)
+            .min()
+            .unwrap_or_default()
     }
 }
 
@@ -151,10 +181,18 @@ fn unverified(detail: String) -> EditError {
     EditError::Unverified { detail }
 }
 
-fn edit_section(section: Section, old: Option<&str>, changes: &[(usize, &Change)]) -> Result<String, EditError> {
+fn edit_section(
+    section: Section,
+    old: Option<&str>,
+    changes: &[(usize, &Change)],
+) -> Result<String, EditError> {
     if section == Section::Accounts {
         let change = changes.first().map_or(0, |(index, _)| *index);
-        return Err(EditError::Entangled { change, line: 1, what: "accounts are not edited".to_owned() });
+        return Err(EditError::Entangled {
+            change,
+            line: 1,
+            what: "accounts are not edited".to_owned(),
+        });
     }
     let text = old.unwrap_or_default();
     let before = read::section(section, Some(text));
@@ -176,11 +214,13 @@ fn edit_section(section: Section, old: Option<&str>, changes: &[(usize, &Change)
             editor.flow_list(list, items, &wish.fates, &wish.appends);
         }
         Some(list) if matches!(list.kind, NodeKind::Sequence { .. }) && !items.is_empty() => {
-            editor.block_list(items, &wish.fates, &wish.appends).map_err(|obstacle| EditError::Entangled {
-                change: wish.any_cause(),
-                line: Lines::new(text).position(obstacle.at).0,
-                what: obstacle.what.to_owned(),
-            })?;
+            editor
+                .block_list(items, &wish.fates, &wish.appends)
+                .map_err(|obstacle| EditError::Entangled {
+                    change: wish.any_cause(),
+                    line: Lines::new(text).position(obstacle.at).0,
+                    what: obstacle.what.to_owned(),
+                })?;
         }
         _ if wish.appends.is_empty() => {}
         _ => editor.fill(&wish.appends),
@@ -193,21 +233,29 @@ fn edit_section(section: Section, old: Option<&str>, changes: &[(usize, &Change)
 /// A new list, in place of a text that the authenticator doesn't parse at all.
 fn fresh(old: &str, entries: &[&NewEntry]) -> String {
     let eol = if old.contains("\r\n") { "\r\n" } else { "\n" };
-    let layout = Layout { indent: String::new(), eol };
+    let layout = Layout {
+        indent: String::new(),
+        eol,
+    };
     if entries.is_empty() {
         return old.to_owned();
     }
-    entries.iter().map(|entry| format!("{}{eol}", render::block(entry, &layout))).collect()
+    entries
+        .iter()
+        .map(|entry| format!("{}{eol}", render::block(entry, &layout)))
+        .collect()
 }
 
 fn compose(text: &str) -> Result<Tree, EditError> {
-    yaml::compose(text).map_err(|fault| unverified(format!("at byte {}: {}", fault.at, fault.message)))
+    yaml::compose(text)
+        .map_err(|fault| unverified(format!("at byte {}: {}", fault.at, fault.message)))
 }
 
 fn list_items(tree: &Tree) -> &[NodeId] {
     match tree.root.map(|root| &tree.node(root).kind) {
         Some(NodeKind::Sequence { items, .. }) => items,
-        Some(NodeKind::Scalar { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. }) | None => &[],
+        Some(NodeKind::Scalar { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. })
+        | None => &[],
     }
 }
 
@@ -215,20 +263,38 @@ fn list_items(tree: &Tree) -> &[NodeId] {
 fn item_ranges(tree: &Tree) -> Vec<std::ops::Range<NodeId>> {
     let items = list_items(tree);
     let ends = items.iter().skip(1).copied().chain([tree.len()]);
-    items.iter().copied().zip(ends).map(|(start, end)| start..end).collect()
+    items
+        .iter()
+        .copied()
+        .zip(ends)
+        .map(|(start, end)| start..end)
+        .collect()
 }
 
 /// An anchor in an item that goes must not be needed by one that stays.
-fn refuse_shared_anchors(text: &str, tree: &Tree, items: &[NodeId], wish: &Wish<'_>) -> Result<(), EditError> {
+fn refuse_shared_anchors(
+    text: &str,
+    tree: &Tree,
+    items: &[NodeId],
+    wish: &Wish<'_>,
+) -> Result<(), EditError> {
     let item_of = |node: NodeId| items.partition_point(|item| *item <= node).checked_sub(1);
     let goes = |item: usize| !matches!(wish.fates[item], Fate::Keep);
     for id in 0..tree.len() {
-        let NodeKind::Alias { target } = tree.node(id).kind else { continue };
-        let (Some(user), Some(definer)) = (item_of(id), item_of(target)) else { continue };
+        let NodeKind::Alias { target } = tree.node(id).kind else {
+            continue;
+        };
+        let (Some(user), Some(definer)) = (item_of(id), item_of(target)) else {
+            continue;
+        };
         if goes(definer) && !goes(user) {
             let line = Lines::new(text).position(tree.node(id).span.start).0;
             let what = format!("the entry on this line uses an anchor that item {definer} defines");
-            return Err(EditError::Entangled { change: wish.causes[definer].unwrap_or_default(), line, what });
+            return Err(EditError::Entangled {
+                change: wish.causes[definer].unwrap_or_default(),
+                line,
+                what,
+            });
         }
     }
     Ok(())
@@ -257,12 +323,20 @@ fn verify(
     }
     expected.extend(wish.appends.iter().map(|entry| (None, Some(*entry))));
     if read::is_skipped(new) {
-        return if expected.is_empty() { Ok(()) } else { Err(unverified("the list is empty".to_owned())) };
+        return if expected.is_empty() {
+            Ok(())
+        } else {
+            Err(unverified("the list is empty".to_owned()))
+        };
     }
     let tree = compose(new)?;
     let ranges = item_ranges(&tree);
     if ranges.len() != expected.len() {
-        return Err(unverified(format!("{} items where {} are expected", ranges.len(), expected.len())));
+        return Err(unverified(format!(
+            "{} items where {} are expected",
+            ranges.len(),
+            expected.len()
+        )));
     }
     if let Some((text, old_tree)) = old {
         let old_ranges = item_ranges(old_tree);
@@ -282,7 +356,8 @@ fn verify(
                 while stood.next_if(|entry| entry.item < *item).is_some() {}
                 match (stood.next_if(|entry| entry.item == *item), entry) {
                     (Some(old), Some(new)) => {
-                        (&old.arn, &old.username, &old.groups, old.sso) == (&new.arn, &new.username, &new.groups, new.sso)
+                        (&old.arn, &old.username, &old.groups, old.sso)
+                            == (&new.arn, &new.username, &new.groups, new.sso)
                     }
                     (None, None) => true,
                     (Some(_), None) | (None, Some(_)) => false,
@@ -297,7 +372,9 @@ fn verify(
             (None, None) => false,
         };
         if !matches {
-            return Err(unverified(format!("item {index} of the result does not mean what it should")));
+            return Err(unverified(format!(
+                "item {index} of the result does not mean what it should"
+            )));
         }
     }
     Ok(())

@@ -76,13 +76,24 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
     let field = decoder.arn_field();
     match &item.data {
         Data::Map(pairs) => decoder.object(pairs),
-        Data::Null => dropped = Some(format!("an empty item: take it out, or give it a `{field}`")),
+        Data::Null => {
+            dropped = Some(format!(
+                "an empty item: take it out, or give it a `{field}`"
+            ));
+        }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
-            let found = describe(&item.data);
-            dropped = Some(format!("an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"));
+            let found = item.data.describe();
+            dropped = Some(format!(
+                "an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"
+            ));
         }
     }
-    let dropped = dropped.map(|message| Dropped { node: item.node, message }).or_else(|| decoder.validate(item));
+    let dropped = dropped
+        .map(|message| Dropped {
+            node: item.node,
+            message,
+        })
+        .or_else(|| decoder.validate(item));
     decoder.mistyped.sort_by_key(|m| m.node);
     Decoded {
         arn: decoder.arn,
@@ -91,17 +102,6 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         groups: decoder.groups.into_vec(),
         mistyped: decoder.mistyped,
         dropped,
-    }
-}
-
-fn describe(data: &Data) -> &'static str {
-    match data {
-        Data::Null => "empty",
-        Data::Bool => "a truth value",
-        Data::Number => "a number",
-        Data::Str(_) => "text",
-        Data::Seq(_) => "a list",
-        Data::Map(_) => "a mapping",
     }
 }
 
@@ -149,7 +149,12 @@ impl Decoder {
         for (name, _, value) in pairs {
             match fold_field(&text(name)).as_str() {
                 "permissionsetname" => {
-                    string(&mut sso.permission_set, "permissionSetName", value, &mut self.mistyped);
+                    string(
+                        &mut sso.permission_set,
+                        "permissionSetName",
+                        value,
+                        &mut self.mistyped,
+                    );
                 }
                 "accountid" => string(&mut sso.account, "accountID", value, &mut self.mistyped),
                 "partition" => string(&mut sso.partition, "partition", value, &mut self.mistyped),
@@ -166,18 +171,31 @@ impl Decoder {
             (None, false) => None,
             (None, true) => match self.mistyped.iter().find(|m| m.is_arn) {
                 Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
-                None => at(item.node, format!("the entry has no `{}`: give it one, or take the entry out", self.arn_field())),
+                None => at(
+                    item.node,
+                    format!(
+                        "the entry has no `{}`: give it one, or take the entry out",
+                        self.arn_field()
+                    ),
+                ),
             },
-            (Some(_), false) => at(sso_node, "an entry may have `rolearn` or `sso`, not both: take one out".to_owned()),
-            (Some(sso), true) => {
-                sso.invalid().and_then(|field| {
-                    let cause = self.mistyped.iter().find(|m| m.message.starts_with(&format!("`{field}`")));
-                    match cause {
-                        Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
-                        None => at(sso_node, format!("`{field}` of `sso` is missing or not valid")),
-                    }
-                })
-            }
+            (Some(_), false) => at(
+                sso_node,
+                "an entry may have `rolearn` or `sso`, not both: take one out".to_owned(),
+            ),
+            (Some(sso), true) => sso.invalid().and_then(|field| {
+                let cause = self
+                    .mistyped
+                    .iter()
+                    .find(|m| m.message.starts_with(&format!("`{field}`")));
+                match cause {
+                    Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
+                    None => at(
+                        sso_node,
+                        format!("`{field}` of `sso` is missing or not valid"),
+                    ),
+                }
+            }),
         }
     }
 }
@@ -186,12 +204,22 @@ impl Sso {
     /// The first field that the authenticator refuses.
     fn invalid(&self) -> Option<&'static str> {
         // The partitions of the authenticator's `pkg/endpoints`.
-        const PARTITIONS: [&str; 8] =
-            ["aws", "aws-cn", "aws-us-gov", "aws-iso", "aws-iso-b", "aws-iso-e", "aws-iso-f", "aws-eusc"];
+        const PARTITIONS: [&str; 8] = [
+            "aws",
+            "aws-cn",
+            "aws-us-gov",
+            "aws-iso",
+            "aws-iso-b",
+            "aws-iso-e",
+            "aws-iso-f",
+            "aws-eusc",
+        ];
         let is_set_byte = |b: u8| b.is_ascii_alphanumeric() || b"_+=,.@-".contains(&b);
         if self.account.len() != 12 || !self.account.bytes().all(|b| b.is_ascii_digit()) {
             Some("accountID")
-        } else if !(1..=32).contains(&self.permission_set.len()) || !self.permission_set.bytes().all(is_set_byte) {
+        } else if !(1..=32).contains(&self.permission_set.len())
+            || !self.permission_set.bytes().all(is_set_byte)
+        {
             Some("permissionSetName")
         } else if !self.partition.is_empty() && !PARTITIONS.contains(&self.partition.as_str()) {
             Some("partition")
@@ -210,7 +238,12 @@ impl Slice {
                 return;
             }
             Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
-                mistyped(errors, value, "groups", "a list, each item as `- \"group\"`");
+                mistyped(
+                    errors,
+                    value,
+                    "groups",
+                    "a list, each item as `- \"group\"`",
+                );
                 return;
             }
         };
@@ -236,14 +269,20 @@ fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyp
     match &value.data {
         Data::Str(bytes) => *field = text(bytes),
         Data::Null => {}
-        Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => mistyped(errors, value, name, "text in double quotes"),
+        Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => {
+            mistyped(errors, value, name, "text in double quotes");
+        }
     }
 }
 
 fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &str) {
-    let found = describe(&value.data);
+    let found = value.data.describe();
     let message = format!("`{name}` is {found} and so is ignored: write {expected}");
-    errors.push(Mistyped { node: value.node, message, is_arn: false });
+    errors.push(Mistyped {
+        node: value.node,
+        message,
+        is_arn: false,
+    });
 }
 
 /// Folds a field name as `encoding/json` does. Only two characters beyond ASCII fold to letters of our field names.

@@ -19,20 +19,33 @@ impl<'a> Index<'a> {
         let mut users: HashMap<String, BTreeMap<&str, &Entry>> = HashMap::new();
         for entry in &document.section(Section::Users).entries {
             // A later duplicate of the very same text replaces the earlier one; a case variant stands beside it.
-            users.entry(entry.matched_arn()).or_default().insert(&entry.arn, entry);
+            users
+                .entry(entry.matched_arn())
+                .or_default()
+                .insert(&entry.arn, entry);
         }
-        let roles = document.section(Section::Roles).entries.iter().filter(|entry| !entry.sso);
+        let roles = document
+            .section(Section::Roles)
+            .entries
+            .iter()
+            .filter(|entry| !entry.sso);
         Self {
             roles: roles.map(|entry| (entry.matched_arn(), entry)).collect(),
             users,
-            accounts: document.section(Section::Accounts).accounts.iter().map(String::as_str).collect(),
+            accounts: document
+                .section(Section::Accounts)
+                .accounts
+                .iter()
+                .map(String::as_str)
+                .collect(),
         }
     }
 
     /// Looks up a caller by its canonical ARN, in which an assumed-role session is its role.
     #[must_use]
     pub fn lookup(&self, canonical_arn: &str) -> Lookup<'a> {
-        let subject = fold_arn(canonical_arn);
+        // The mapper lower-cases the canonical ARN before it asks.
+        let subject = fold_arn(&canonical_arn.to_lowercase());
         if let Some(entry) = self.roles.get(&subject) {
             return Lookup::Role(entry);
         }
@@ -44,12 +57,22 @@ impl<'a> Index<'a> {
             };
         }
         let account = canonical_arn.split(':').nth(4).unwrap_or_default();
-        if self.accounts.contains(account) { Lookup::Account } else { Lookup::None }
+        if self.accounts.contains(account) {
+            Lookup::Account
+        } else {
+            Lookup::None
+        }
     }
 
     /// The entry that wins for each ARN that is looked up unambiguously.
     pub fn winners(&self) -> impl Iterator<Item = &'a Entry> {
-        let users = self.users.iter().filter(|(arn, variants)| variants.len() == 1 && !self.roles.contains_key(*arn));
-        self.roles.values().copied().chain(users.filter_map(|(_, variants)| variants.values().next().copied()))
+        let users = self
+            .users
+            .iter()
+            .filter(|(arn, variants)| variants.len() == 1 && !self.roles.contains_key(*arn));
+        self.roles
+            .values()
+            .copied()
+            .chain(users.filter_map(|(_, variants)| variants.values().next().copied()))
     }
 }

@@ -15,8 +15,11 @@ pub(super) struct Lines<'t> {
 impl<'t> Lines<'t> {
     pub(super) fn new(text: &'t str) -> Lines<'t> {
         let bytes = text.as_bytes();
-        let ends = |i: usize| bytes[i] == b'\n' || (bytes[i] == b'\r' && bytes.get(i + 1) != Some(&b'\n'));
-        let starts = std::iter::once(0).chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1)).collect();
+        let ends =
+            |i: usize| bytes[i] == b'\n' || (bytes[i] == b'\r' && bytes.get(i + 1) != Some(&b'\n'));
+        let starts = std::iter::once(0)
+            .chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1))
+            .collect();
         Lines { text, starts }
     }
 
@@ -29,7 +32,10 @@ impl<'t> Lines<'t> {
 
     /// The line that holds a byte, without its end.
     fn rest(&self, at: usize) -> &'t str {
-        self.text[at..].split(['\n', '\r']).next().unwrap_or_default()
+        self.text[at..]
+            .split(['\n', '\r'])
+            .next()
+            .unwrap_or_default()
     }
 }
 
@@ -43,25 +49,56 @@ struct Reading<'t> {
 }
 
 impl Reading<'_> {
-    fn problem(&self, kind: ProblemKind, span: Range<usize>, message: impl Into<String>) -> Problem {
+    fn problem(
+        &self,
+        kind: ProblemKind,
+        span: Range<usize>,
+        message: impl Into<String>,
+    ) -> Problem {
         // A byte is named, not a place between two; at the end of the text there is none.
         let (line, column) = self.lines.position(span.start);
-        let found = if span.is_empty() { self.lines.rest(span.start) } else { &self.text[span.clone()] };
-        let found = found.split(['\n', '\r']).next().unwrap_or_default().trim_end();
+        let found = if span.is_empty() {
+            self.lines.rest(span.start)
+        } else {
+            &self.text[span.clone()]
+        };
+        let found = found
+            .split(['\n', '\r'])
+            .next()
+            .unwrap_or_default()
+            .trim_end();
         let mut offending: String = found.chars().take(OFFENDING).collect();
         if offending.len() < found.len() {
             offending.push('…');
         }
-        Problem { section: self.section, kind, line, column, offending, message: message.into(), span }
+        Problem {
+            section: self.section,
+            kind,
+            line,
+            column,
+            offending,
+            message: message.into(),
+            span,
+        }
     }
 
     fn fault(&self, fault: &Fault) -> Problem {
         let at = fault.at.min(self.text.len());
         let rest = self.lines.rest(at).trim_end();
-        self.problem(ProblemKind::SectionDropped, at..at + rest.len(), fault.message)
+        self.problem(
+            ProblemKind::SectionDropped,
+            at..at + rest.len(),
+            fault.message,
+        )
     }
 
-    fn at_node(&self, kind: ProblemKind, tree: &Tree, node: NodeId, message: impl Into<String>) -> Problem {
+    fn at_node(
+        &self,
+        kind: ProblemKind,
+        tree: &Tree,
+        node: NodeId,
+        message: impl Into<String>,
+    ) -> Problem {
         let span = &tree.node(node).span;
         let clamp = |at: usize| at.min(self.text.len());
         self.problem(kind, clamp(span.start)..clamp(span.end), message)
@@ -70,12 +107,21 @@ impl Reading<'_> {
 
 /// Reads a section from the key's value.
 pub(super) fn section(section: Section, text: Option<&str>) -> SectionView {
-    let Some(text) = text else { return SectionView::default() };
-    let mut view = SectionView { present: true, ..SectionView::default() };
+    let Some(text) = text else {
+        return SectionView::default();
+    };
+    let mut view = SectionView {
+        present: true,
+        ..SectionView::default()
+    };
     if is_skipped(text) {
         return view;
     }
-    let reading = Reading { section, text, lines: Lines::new(text) };
+    let reading = Reading {
+        section,
+        text,
+        lines: Lines::new(text),
+    };
     match section {
         Section::Accounts => read_accounts(&reading, &mut view),
         Section::Roles | Section::Users => read_entries(&reading, &mut view),
@@ -103,9 +149,13 @@ fn read_entries(reading: &Reading<'_>, view: &mut SectionView) {
         let start = reading.text.len() - reading.text.trim_start().len();
         let span = start..start + reading.lines.rest(start).trim_end().len();
         let message = "text that starts with `{` is read as JSON, and only a list is understood: write `- ` or `[` before it";
-        return drop_section(view, reading.problem(ProblemKind::SectionDropped, span, message));
+        return drop_section(
+            view,
+            reading.problem(ProblemKind::SectionDropped, span, message),
+        );
     }
-    let read = yaml::compose(reading.text).and_then(|tree| decode::decode(&tree).map(|value| (tree, value)));
+    let read = yaml::compose(reading.text)
+        .and_then(|tree| decode::decode(&tree).map(|value| (tree, value)));
     let (tree, value) = match read {
         Ok((_, None)) => return,
         Ok((tree, Some(value))) => (tree, value),
@@ -116,7 +166,10 @@ fn read_entries(reading: &Reading<'_>, view: &mut SectionView) {
         Data::Null => return,
         Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
             let message = "a list of entries is expected: start each with `- `";
-            return drop_section(view, reading.at_node(ProblemKind::SectionDropped, &tree, value.node, message));
+            return drop_section(
+                view,
+                reading.at_node(ProblemKind::SectionDropped, &tree, value.node, message),
+            );
         }
     };
     for (index, (item, node)) in items.iter().zip(item_nodes(&tree)).enumerate() {
@@ -133,15 +186,32 @@ fn item_nodes(tree: &Tree) -> &[NodeId] {
     }
 }
 
-fn read_item(reading: &Reading<'_>, view: &mut SectionView, tree: &Tree, index: usize, item: &Value, node: NodeId) {
+fn read_item(
+    reading: &Reading<'_>,
+    view: &mut SectionView,
+    tree: &Tree,
+    index: usize,
+    item: &Value,
+    node: NodeId,
+) {
     let decoded = entry::decode(reading.section, item);
     if let Some(dropped) = decoded.dropped {
-        let problem = reading.at_node(ProblemKind::EntryDropped, tree, dropped.node, dropped.message);
+        let problem = reading.at_node(
+            ProblemKind::EntryDropped,
+            tree,
+            dropped.node,
+            dropped.message,
+        );
         view.problems.push(problem);
         return;
     }
     for mistyped in decoded.mistyped {
-        view.problems.push(reading.at_node(ProblemKind::FieldEmptied, tree, mistyped.node, mistyped.message));
+        view.problems.push(reading.at_node(
+            ProblemKind::FieldEmptied,
+            tree,
+            mistyped.node,
+            mistyped.message,
+        ));
     }
     let span = tree.node(node).span.clone();
     let (line, column) = reading.lines.position(span.start);
@@ -167,7 +237,11 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
     view.accounts = accounts.ids;
     for (node, message) in accounts.refused {
         let whole = Some(node) == tree.root;
-        let kind = if whole { ProblemKind::SectionDropped } else { ProblemKind::EntryDropped };
+        let kind = if whole {
+            ProblemKind::SectionDropped
+        } else {
+            ProblemKind::EntryDropped
+        };
         let problem = reading.at_node(kind, &tree, node, message);
         if whole {
             view.broken = Some(problem.clone());

@@ -36,7 +36,11 @@ impl NewEntry {
 pub(super) fn block(entry: &NewEntry, layout: &Layout) -> String {
     let Layout { indent, eol } = layout;
     let mut out = format!("- {}: {}", entry.arn_field(), quoted(&entry.arn));
-    let _ = write!(out, "{eol}{indent}  username: {}{eol}{indent}  groups:", quoted(&entry.username));
+    let _ = write!(
+        out,
+        "{eol}{indent}  username: {}{eol}{indent}  groups:",
+        quoted(&entry.username)
+    );
     let groups = entry.sorted_groups();
     if groups.is_empty() {
         out.push_str(" []");
@@ -71,7 +75,13 @@ fn quoted(value: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             // Control characters, line breaks of YAML 1.1, the byte order mark and what is no character.
-            '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}' => {
+            '\0'..='\u{1f}'
+            | '\u{7f}'..='\u{9f}'
+            | '\u{2028}'
+            | '\u{2029}'
+            | '\u{feff}'
+            | '\u{fffe}'
+            | '\u{ffff}' => {
                 let _ = write!(out, "\\u{:04x}", u32::from(c));
             }
             _ => out.push(c),

@@ -30,7 +30,11 @@ pub(super) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Res
     }
     let short = tag.strip_prefix(PREFIX);
     match (tag, short) {
-        (b"", _) => Ok(if is_timestamp_like(value) && is_timestamp(value) { text() } else { untagged(value) }),
+        (b"", _) => Ok(if is_timestamp_like(value) && is_timestamp(value) {
+            text()
+        } else {
+            untagged(value)
+        }),
         (_, Some(b"str")) => Ok(text()),
         (_, Some(b"binary")) => match decode_base64(value.as_bytes()) {
             Some(bytes) => Ok(Scalar::Str(bytes)),
@@ -68,12 +72,16 @@ fn untagged(value: &str) -> Scalar {
     let text = || Scalar::Str(value.as_bytes().to_vec());
     match value {
         "" | "~" | "null" | "Null" | "NULL" => return Scalar::Null,
-        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => return Scalar::Bool(true),
+        "y" | "Y" | "yes" | "Yes" | "YES" | "true" | "True" | "TRUE" | "on" | "On" | "ON" => {
+            return Scalar::Bool(true);
+        }
         "n" | "N" | "no" | "No" | "NO" | "false" | "False" | "FALSE" | "off" | "Off" | "OFF" => {
             return Scalar::Bool(false);
         }
         ".nan" | ".NaN" | ".NAN" => return Scalar::Float(f64::NAN),
-        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => return Scalar::Float(f64::INFINITY),
+        ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" => {
+            return Scalar::Float(f64::INFINITY);
+        }
         "-.inf" | "-.Inf" | "-.INF" => return Scalar::Float(f64::NEG_INFINITY),
         _ => {}
     }
@@ -94,7 +102,11 @@ fn parse_number(plain: &str) -> Option<Scalar> {
     };
     let signed = digits.len() != plain.len();
     if let Some(magnitude) = parse_magnitude(digits) {
-        let value = if negative { 0i128 - i128::from(magnitude) } else { i128::from(magnitude) };
+        let value = if negative {
+            0i128 - i128::from(magnitude)
+        } else {
+            i128::from(magnitude)
+        };
         if let Ok(int) = i64::try_from(value) {
             return Some(Scalar::Int(int));
         }
@@ -106,14 +118,23 @@ fn parse_number(plain: &str) -> Option<Scalar> {
         return Some(Scalar::Float(float));
     }
     // Go's own reading of `0b` takes no sign behind it, this one does.
-    plain.strip_prefix("0b").and_then(|bits| i64::from_str_radix(bits, 2).ok()).map(Scalar::Int)
+    plain
+        .strip_prefix("0b")
+        .and_then(|bits| i64::from_str_radix(bits, 2).ok())
+        .map(Scalar::Int)
 }
 
 /// Go's condition for underscores in a number without a base prefix.
 fn underscores_separate_digits(text: &str) -> bool {
     let bytes = text.as_bytes();
-    let is_digit = |at: Option<usize>| at.and_then(|i| bytes.get(i)).is_some_and(u8::is_ascii_digit);
-    bytes.iter().enumerate().all(|(i, b)| *b != b'_' || (is_digit(i.checked_sub(1)) && is_digit(Some(i + 1))))
+    let is_digit = |at: Option<usize>| {
+        at.and_then(|i| bytes.get(i))
+            .is_some_and(u8::is_ascii_digit)
+    };
+    bytes
+        .iter()
+        .enumerate()
+        .all(|(i, b)| *b != b'_' || (is_digit(i.checked_sub(1)) && is_digit(Some(i + 1))))
 }
 
 /// An unsigned number as Go's `strconv.ParseUint` reads it with base 0, without underscores.
@@ -192,7 +213,9 @@ impl Clock<'_> {
         self.number(59)?;
         self.literal(':')?;
         self.number(59)?;
-        if self.rest.starts_with(['.', ',']) && self.rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit) {
+        if self.rest.starts_with(['.', ','])
+            && self.rest.as_bytes().get(1).is_some_and(u8::is_ascii_digit)
+        {
             self.rest = self.rest[1..].trim_start_matches(|c: char| c.is_ascii_digit());
         }
         if zone { self.zone() } else { Some(()) }
@@ -229,7 +252,12 @@ impl Clock<'_> {
 
     /// One or two digits.
     fn number(&mut self, max: u32) -> Option<u32> {
-        let digits = self.rest.bytes().take(2).take_while(u8::is_ascii_digit).count();
+        let digits = self
+            .rest
+            .bytes()
+            .take(2)
+            .take_while(u8::is_ascii_digit)
+            .count();
         let number = self.rest[..digits].parse().ok().filter(|n| *n <= max)?;
         self.rest = &self.rest[digits..];
         Some(number)
@@ -244,9 +272,11 @@ impl Clock<'_> {
         let zone = bytes.get(..6)?;
         let two = |at: usize| {
             let (high, low) = (zone[at], zone[at + 1]);
-            (high.is_ascii_digit() && low.is_ascii_digit()).then(|| (high - b'0') * 10 + (low - b'0'))
+            (high.is_ascii_digit() && low.is_ascii_digit())
+                .then(|| (high - b'0') * 10 + (low - b'0'))
         };
-        let right = matches!(zone[0], b'+' | b'-') && zone[3] == b':' && two(1)? <= 24 && two(4)? <= 60;
+        let right =
+            matches!(zone[0], b'+' | b'-') && zone[3] == b':' && two(1)? <= 24 && two(4)? <= 60;
         self.rest = &self.rest[6..];
         right.then_some(())
     }

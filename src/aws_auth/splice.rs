@@ -5,9 +5,9 @@
 
 use std::ops::Range;
 
+use super::NewEntry;
 use super::render::{self, Layout};
 use super::yaml::{Node, NodeId, NodeKind, Style, Tree};
-use super::NewEntry;
 
 /// What becomes of an item.
 #[derive(Clone, Copy, Debug)]
@@ -39,7 +39,11 @@ pub(super) struct Obstacle {
 
 impl<'t> Editor<'t> {
     pub(super) fn new(text: &'t str, tree: &'t Tree) -> Editor<'t> {
-        Editor { text, tree, splices: Vec::new() }
+        Editor {
+            text,
+            tree,
+            splices: Vec::new(),
+        }
     }
 
     /// The edited text.
@@ -58,7 +62,10 @@ impl<'t> Editor<'t> {
     }
 
     fn replace(&mut self, range: Range<usize>, text: impl Into<String>) {
-        self.splices.push(Splice { range, text: text.into() });
+        self.splices.push(Splice {
+            range,
+            text: text.into(),
+        });
     }
 
     fn insert(&mut self, at: usize, text: impl Into<String>) {
@@ -79,9 +86,16 @@ impl<'t> Editor<'t> {
                 self.replace(node.span.clone(), format!("[{}]", items.join(", ")));
             }
             _ => {
-                let layout = Layout { indent: String::new(), eol: line_ending(self.text) };
+                let layout = Layout {
+                    indent: String::new(),
+                    eol: line_ending(self.text),
+                };
                 // `---` and the comments behind it stay before the list, `...` and what follows behind it.
-                let end = if self.tree.root.is_some() { self.tree.end } else { self.text.len() };
+                let end = if self.tree.root.is_some() {
+                    self.tree.end
+                } else {
+                    self.text.len()
+                };
                 self.insert_lines(end, appends, &layout, end == self.text.len());
             }
         }
@@ -121,15 +135,23 @@ impl<'t> Editor<'t> {
         fates: &[Fate<'_>],
         appends: &[&NewEntry],
     ) -> Result<(), Obstacle> {
-        let regions: Vec<Region> = items.iter().map(|item| self.region(self.tree.node(*item))).collect();
-        let Some((first, last)) = regions.first().zip(regions.last()) else { return Ok(()) };
+        let regions: Vec<Region> = items
+            .iter()
+            .map(|item| self.region(self.tree.node(*item)))
+            .collect();
+        let Some((first, last)) = regions.first().zip(regions.last()) else {
+            return Ok(());
+        };
         let layout = Layout {
             indent: self.text[first.start..first.dash].to_owned(),
             eol: line_ending(self.text),
         };
         if !layout.indent.bytes().all(|b| b == b' ') {
             let what = "the line of the first item starts with something other than blanks";
-            return Err(Obstacle { at: first.start, what });
+            return Err(Obstacle {
+                at: first.start,
+                what,
+            });
         }
         for (index, (region, fate)) in regions.iter().zip(fates).enumerate() {
             match fate {
@@ -137,7 +159,10 @@ impl<'t> Editor<'t> {
                 Fate::Remove => {
                     let mut end = region.end;
                     // Empty lines behind a block scalar can be part of it: they must not come to stand behind one.
-                    if index.checked_sub(1).is_some_and(|before| regions[before].ends_in_block) {
+                    if index
+                        .checked_sub(1)
+                        .is_some_and(|before| regions[before].ends_in_block)
+                    {
                         end = self.skip_empty_lines(end);
                     }
                     self.replace(region.start..end, "");
@@ -164,7 +189,11 @@ impl<'t> Editor<'t> {
             // Its lines are gone: the new ones take their place.
             let mut lines: Vec<String> = Vec::new();
             for entry in appends {
-                lines.push(format!("{}{}", layout.indent, render::block(entry, &layout)));
+                lines.push(format!(
+                    "{}{}",
+                    layout.indent,
+                    render::block(entry, &layout)
+                ));
             }
             let mut text = lines.join(layout.eol);
             if ends_with_break(&self.text[last.start..end]) {
@@ -176,7 +205,10 @@ impl<'t> Editor<'t> {
         let kept = matches!(fates.last(), Some(Fate::Keep));
         if kept && last.ends_in_block && !self.is_line_start(end) {
             let what = "the last entry ends in a block scalar without a line ending, and a line ending would become part of it";
-            return Err(Obstacle { at: last.start, what });
+            return Err(Obstacle {
+                at: last.start,
+                what,
+            });
         }
         self.insert_lines(end, appends, &layout, end == self.text.len());
         Ok(())
@@ -186,11 +218,14 @@ impl<'t> Editor<'t> {
     fn needs_brackets(&self) -> bool {
         let root = self.tree.root.map(|root| self.tree.node(root));
         let first_dash = root.and_then(|root| match &root.kind {
-            NodeKind::Sequence { items, .. } => items.first().and_then(|item| self.tree.node(*item).dash),
+            NodeKind::Sequence { items, .. } => {
+                items.first().and_then(|item| self.tree.node(*item).dash)
+            }
             NodeKind::Scalar { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. } => None,
         });
         // An anchor or a tag before the list, or another document behind it.
-        root.is_some_and(|root| Some(root.span.start) != first_dash) || self.tree.end < self.text.len()
+        root.is_some_and(|root| Some(root.span.start) != first_dash)
+            || self.tree.end < self.text.len()
     }
 
     fn region(&self, item: &Node) -> Region {
@@ -198,8 +233,17 @@ impl<'t> Editor<'t> {
         let content_end = item.span.end.max(dash + 1);
         let start = self.line_start(dash);
         let ends_in_block = self.is_line_start(content_end) || self.ends_in_block(item);
-        let end = if self.is_line_start(content_end) { content_end } else { self.line_end(content_end) };
-        Region { start, dash, end, ends_in_block }
+        let end = if self.is_line_start(content_end) {
+            content_end
+        } else {
+            self.line_end(content_end)
+        };
+        Region {
+            start,
+            dash,
+            end,
+            ends_in_block,
+        }
     }
 
     /// Whether the last scalar in a node is a block scalar.
@@ -222,8 +266,16 @@ impl<'t> Editor<'t> {
     /// The start of the line of `at`, behind a byte order mark.
     fn line_start(&self, at: usize) -> usize {
         let before = &self.text[..at];
-        let start = before.char_indices().rev().find(|(_, c)| is_break(*c)).map_or(0, |(i, c)| i + c.len_utf8());
-        if start == 0 && self.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { start }
+        let start = before
+            .char_indices()
+            .rev()
+            .find(|(_, c)| is_break(*c))
+            .map_or(0, |(i, c)| i + c.len_utf8());
+        if start == 0 && self.text.starts_with('\u{feff}') {
+            '\u{feff}'.len_utf8()
+        } else {
+            start
+        }
     }
 
     /// The end of the line of `at`, behind its line ending.
@@ -232,7 +284,11 @@ impl<'t> Editor<'t> {
             return self.text.len();
         };
         let end = at + offset + c.len_utf8();
-        if c == '\r' && self.byte(end) == Some(b'\n') { end + 1 } else { end }
+        if c == '\r' && self.byte(end) == Some(b'\n') {
+            end + 1
+        } else {
+            end
+        }
     }
 
     fn skip_empty_lines(&self, at: usize) -> usize {
@@ -248,12 +304,26 @@ impl<'t> Editor<'t> {
     }
 
     /// Edits a flow list.
-    pub(super) fn flow_list(&mut self, list: &Node, items: &[NodeId], fates: &[Fate<'_>], appends: &[&NewEntry]) {
-        let spans: Vec<Range<usize>> = items.iter().map(|item| self.tree.node(*item).span.clone()).collect();
+    pub(super) fn flow_list(
+        &mut self,
+        list: &Node,
+        items: &[NodeId],
+        fates: &[Fate<'_>],
+        appends: &[&NewEntry],
+    ) {
+        let spans: Vec<Range<usize>> = items
+            .iter()
+            .map(|item| self.tree.node(*item).span.clone())
+            .collect();
         let close = list.span.end - 1;
         // The comma behind each item; there may be none behind the last.
         let commas: Vec<Option<usize>> = (0..spans.len())
-            .map(|i| self.find_comma(spans[i].end, spans.get(i + 1).map_or(close, |next| next.start)))
+            .map(|i| {
+                self.find_comma(
+                    spans[i].end,
+                    spans.get(i + 1).map_or(close, |next| next.start),
+                )
+            })
             .collect();
         let last_kept = fates.iter().rposition(|f| !matches!(f, Fate::Remove));
         for (i, fate) in fates.iter().enumerate() {
@@ -261,7 +331,11 @@ impl<'t> Editor<'t> {
                 Fate::Keep => {}
                 Fate::Replace(entry) => self.replace(spans[i].clone(), render::flow(entry)),
                 Fate::Remove => {
-                    let comma = if last_kept.is_none_or(|last| i < last) { commas[i] } else { commas[i - 1] };
+                    let comma = if last_kept.is_none_or(|last| i < last) {
+                        commas[i]
+                    } else {
+                        commas[i - 1]
+                    };
                     self.remove_flow_item(&spans[i], comma);
                 }
             }
@@ -277,18 +351,27 @@ impl<'t> Editor<'t> {
             return;
         };
         let trailing = commas.last().copied().flatten();
-        let own_line = self.text[self.line_start(spans[last].start)..spans[last].start].bytes().all(|b| b == b' ');
+        let own_line = self.text[self.line_start(spans[last].start)..spans[last].start]
+            .bytes()
+            .all(|b| b == b' ');
         let line_end = self.line_end(spans[last].end);
         if own_line && line_end <= close && spans.len() == last + 1 {
             let indent = &self.text[self.line_start(spans[last].start)..spans[last].start];
             let eol = line_ending(self.text);
             let before_break = line_end - break_len(&self.text[..line_end]);
-            let lines: Vec<String> = new.iter().map(|item| format!("{eol}{indent}{item}")).collect();
+            let lines: Vec<String> = new
+                .iter()
+                .map(|item| format!("{eol}{indent}{item}"))
+                .collect();
             if trailing.is_none() {
                 self.insert(spans[last].end, ",");
             }
             // The comma of a list that ends with one goes behind the new last item.
-            let end = if trailing.is_some_and(|comma| comma < before_break) { "," } else { "" };
+            let end = if trailing.is_some_and(|comma| comma < before_break) {
+                ","
+            } else {
+                ""
+            };
             self.insert(before_break, format!("{}{end}", lines.join(",")));
             return;
         }
@@ -304,14 +387,20 @@ impl<'t> Editor<'t> {
         let (mut start, mut end) = (item.start, item.end);
         match comma {
             Some(comma) if comma >= item.end => {
-                if self.text[item.end..comma].bytes().all(|b| b == b' ' || b == b'\t') {
+                if self.text[item.end..comma]
+                    .bytes()
+                    .all(|b| b == b' ' || b == b'\t')
+                {
                     end = comma + 1;
                 } else {
                     self.replace(comma..comma + 1, "");
                 }
             }
             Some(comma) => {
-                if self.text[comma + 1..item.start].bytes().all(|b| b == b' ' || b == b'\t') {
+                if self.text[comma + 1..item.start]
+                    .bytes()
+                    .all(|b| b == b' ' || b == b'\t')
+                {
                     start = comma;
                 } else {
                     self.replace(comma..comma + 1, "");
@@ -324,7 +413,10 @@ impl<'t> Editor<'t> {
         while is_blank(self.byte(after)) {
             after += 1;
         }
-        let alone = self.text[line..start].bytes().all(|b| b == b' ' || b == b'\t') && line > 0;
+        let alone = self.text[line..start]
+            .bytes()
+            .all(|b| b == b' ' || b == b'\t')
+            && line > 0;
         let line_end = self.line_end(end);
         if alone && after + break_len(&self.text[..line_end]) == line_end {
             (start, end) = (line, line_end);
@@ -352,11 +444,17 @@ impl<'t> Editor<'t> {
         let mut at = list.span.start;
         while at < before {
             match self.byte(at) {
-                Some(b'[') if at == list.span.start || self.byte(at - 1) != Some(b'!') => return at,
+                Some(b'[') if at == list.span.start || self.byte(at - 1) != Some(b'!') => {
+                    return at;
+                }
                 Some(b'#') => at = self.line_end(at),
                 // A tag can hold brackets, and ends with a blank.
                 Some(b'!' | b'&') => {
-                    while self.text[at..].chars().next().is_some_and(|c| c != ' ' && c != '\t' && !is_break(c)) {
+                    while self.text[at..]
+                        .chars()
+                        .next()
+                        .is_some_and(|c| c != ' ' && c != '\t' && !is_break(c))
+                    {
                         at += 1;
                         while !self.text.is_char_boundary(at) {
                             at += 1;
@@ -391,7 +489,14 @@ fn ends_with_break(text: &str) -> bool {
 
 /// Bytes of the line ending at the end of a text; 0 where there is none.
 fn break_len(text: &str) -> usize {
-    if text.ends_with("\r\n") { 2 } else { text.chars().next_back().filter(|c| is_break(*c)).map_or(0, char::len_utf8) }
+    if text.ends_with("\r\n") {
+        2
+    } else {
+        text.chars()
+            .next_back()
+            .filter(|c| is_break(*c))
+            .map_or(0, char::len_utf8)
+    }
 }
 
 /// The line ending of a text: that of its first line.

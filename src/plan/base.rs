@@ -35,7 +35,11 @@ impl Base {
         let mut view = standing.clone();
         let mut restored = Vec::new();
         for section in Section::ALL {
-            let (Some(problem), Some(good)) = (&document.section(section).broken, memory.good.get(&section)) else { continue };
+            let (Some(problem), Some(good)) =
+                (&document.section(section).broken, memory.good.get(&section))
+            else {
+                continue;
+            };
             match settings.repair {
                 // An immutable ConfigMap can't be mended, whatever we would write.
                 Repair::LastGood if !standing.immutable => {
@@ -45,17 +49,38 @@ impl Base {
                 Repair::LastGood | Repair::Off => {}
             }
         }
-        let planned = if restored.is_empty() { document.clone() } else { Document::parse(&view.data) };
-        Self { view, document: planned, standing: document, create: false, deleted: false, restored }
+        let planned = if restored.is_empty() {
+            document.clone()
+        } else {
+            Document::parse(&view.data)
+        };
+        Self {
+            view,
+            document: planned,
+            standing: document,
+            create: false,
+            deleted: false,
+            restored,
+        }
     }
 
     fn missing(settings: &Settings, memory: &Memory) -> Self {
         let mut view = ConfigMapView::default();
         if let (Repair::LastGood, Some(last)) = (settings.repair, &memory.standing) {
-            view = ConfigMapView { uid: String::new(), resource_version: String::new(), managers: [].into(), immutable: false, ..last.clone() };
+            view = ConfigMapView {
+                uid: String::new(),
+                resource_version: String::new(),
+                managers: [].into(),
+                immutable: false,
+                ..last.clone()
+            };
             for section in Section::ALL {
                 let key = section.key();
-                if Document::parse(&view.data).section(section).broken.is_some() {
+                if Document::parse(&view.data)
+                    .section(section)
+                    .broken
+                    .is_some()
+                {
                     match memory.good.get(&section) {
                         Some(good) => view.data.insert(key.to_owned(), good.clone()),
                         None => view.data.remove(key),

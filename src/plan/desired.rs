@@ -8,8 +8,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{
-    Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType, FINALIZER, IdentityMappingSpec,
-    IdentityMappingStatus, PermissionSet,
+    Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType, FINALIZER,
+    IdentityMappingSpec, IdentityMappingStatus, PermissionSet,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
@@ -80,7 +80,10 @@ pub struct Refusal {
 
 impl Refusal {
     fn invalid(message: impl Into<String>) -> Self {
-        Self { reason: Reason::InvalidSpec, message: message.into() }
+        Self {
+            reason: Reason::InvalidSpec,
+            message: message.into(),
+        }
     }
 }
 
@@ -120,8 +123,13 @@ impl Mapping {
     /// An object that could not be decoded, e.g. one of a newer version of the API. It keeps its entry as it is.
     #[must_use]
     pub fn undecodable(metadata: &ObjectMeta, error: &str) -> Self {
-        let message = format!("the object can't be read ({error}); upgrade identity-mapper or write the object anew");
-        Self { spec: Err(Refusal::invalid(message)), ..Self::bare(metadata) }
+        let message = format!(
+            "the object can't be read ({error}); upgrade identity-mapper or write the object anew"
+        );
+        Self {
+            spec: Err(Refusal::invalid(message)),
+            ..Self::bare(metadata)
+        }
     }
 
     fn bare(metadata: &ObjectMeta) -> Self {
@@ -131,7 +139,11 @@ impl Mapping {
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(|time| time.0),
             deleting: metadata.deletion_timestamp.is_some(),
-            finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == FINALIZER),
+            finalizer: metadata
+                .finalizers
+                .iter()
+                .flatten()
+                .any(|finalizer| finalizer == FINALIZER),
             confirmations: confirmations(metadata).0,
             principal: None,
             spec: Err(Refusal::invalid("the object has not been read")),
@@ -159,7 +171,11 @@ impl Mapping {
     /// that stands exactly so; it never grants.
     #[must_use]
     pub fn written(&self, config_map: &str) -> BTreeMap<Key, Meaning> {
-        let here = self.status.written.iter().filter(|written| written.config_map == config_map);
+        let here = self
+            .status
+            .written
+            .iter()
+            .filter(|written| written.config_map == config_map);
         here.filter_map(|written| {
             let meaning = Meaning {
                 arn: fold_arn(&written.arn),
@@ -179,8 +195,13 @@ impl Mapping {
 }
 
 fn confirmations(metadata: &ObjectMeta) -> (BTreeSet<Confirmation>, Vec<String>) {
-    let annotation = metadata.annotations.as_ref().and_then(|annotations| annotations.get(CONFIRM_ANNOTATION));
-    annotation.map(|words| Confirmation::parse_list(words)).unwrap_or_default()
+    let annotation = metadata
+        .annotations
+        .as_ref()
+        .and_then(|annotations| annotations.get(CONFIRM_ANNOTATION));
+    annotation
+        .map(|words| Confirmation::parse_list(words))
+        .unwrap_or_default()
 }
 
 fn unknown_confirmations(unknown: &[String]) -> String {
@@ -192,22 +213,35 @@ fn unknown_confirmations(unknown: &[String]) -> String {
 }
 
 /// The principal that the spec names, or, where it is refused, the one that it can still be known by.
-fn resolve(spec: &IdentityMappingSpec, status: &IdentityMappingStatus) -> Result<Principal, (Option<Principal>, Refusal)> {
+fn resolve(
+    spec: &IdentityMappingSpec,
+    status: &IdentityMappingStatus,
+) -> Result<Principal, (Option<Principal>, Refusal)> {
     match (&spec.principal.arn, &spec.principal.permission_set) {
-        (Some(arn), None) => {
-            Principal::parse(arn).map_err(|error| (None, Refusal::invalid(format!("spec.principal.arn: {error}"))))
-        }
+        (Some(arn), None) => Principal::parse(arn).map_err(|error| {
+            (
+                None,
+                Refusal::invalid(format!("spec.principal.arn: {error}")),
+            )
+        }),
         (None, Some(set)) => {
             let message = format!(
                 "permission set {} in account {} needs IAM to find its role, and this operator runs without AWS; write the role's \
                  ARN in spec.principal.arn (aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/)",
                 set.name, set.account_id
             );
-            Err((remembered(set, status), Refusal { reason: Reason::PermissionSetUnresolved, message }))
+            Err((
+                remembered(set, status),
+                Refusal {
+                    reason: Reason::PermissionSetUnresolved,
+                    message,
+                },
+            ))
         }
-        (None, None) | (Some(_), Some(_)) => {
-            Err((None, Refusal::invalid("spec.principal: set exactly one of arn and permissionSet")))
-        }
+        (None, None) | (Some(_), Some(_)) => Err((
+            None,
+            Refusal::invalid("spec.principal: set exactly one of arn and permissionSet"),
+        )),
     }
 }
 
@@ -215,7 +249,8 @@ fn resolve(spec: &IdentityMappingSpec, status: &IdentityMappingStatus) -> Result
 fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Principal> {
     let principal = Principal::parse(status.principal_arn.as_deref()?).ok()?;
     let sso = principal.sso()?;
-    (sso.permission_set == set.name && principal.account.as_str() == set.account_id).then_some(principal)
+    (sso.permission_set == set.name && principal.account.as_str() == set.account_id)
+        .then_some(principal)
 }
 
 fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refusal> {
@@ -239,9 +274,16 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
                 )));
             }
             if principal.kind != PrincipalKind::Role {
-                return Err(Refusal::invalid(format!("type {:?}: nodes are IAM roles; {} is a user", spec.type_, principal.arn())));
+                return Err(Refusal::invalid(format!(
+                    "type {:?}: nodes are IAM roles; {} is a user",
+                    spec.type_,
+                    principal.arn()
+                )));
             }
-            (username.to_owned(), groups.iter().map(|group| (*group).to_owned()).collect())
+            (
+                username.to_owned(),
+                groups.iter().map(|group| (*group).to_owned()).collect(),
+            )
         }
         None => identity(spec, principal)?,
     };
@@ -255,7 +297,11 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
         groups: groups.iter().cloned().collect(),
     };
     Ok(Spec {
-        meaning: Meaning { arn: fold_arn(&entry.arn), username, groups },
+        meaning: Meaning {
+            arn: fold_arn(&entry.arn),
+            username,
+            groups,
+        },
         entry,
         adoption: spec.adoption,
         node_type: spec.type_ != EntryType::Standard,
@@ -263,7 +309,10 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
     })
 }
 
-fn identity(spec: &IdentityMappingSpec, principal: &Principal) -> Result<(String, BTreeSet<String>), Refusal> {
+fn identity(
+    spec: &IdentityMappingSpec,
+    principal: &Principal,
+) -> Result<(String, BTreeSet<String>), Refusal> {
     let username = match &spec.username {
         Some(username) => Username::parse(username)
             .map_err(|error| Refusal::invalid(format!("spec.username: {error}")))?
@@ -272,7 +321,8 @@ fn identity(spec: &IdentityMappingSpec, principal: &Principal) -> Result<(String
         None => principal.default_username(),
     };
     let groups = spec.groups.iter().map(|group| {
-        let group = Group::parse(group).map_err(|error| Refusal::invalid(format!("spec.groups: {error}")))?;
+        let group = Group::parse(group)
+            .map_err(|error| Refusal::invalid(format!("spec.groups: {error}")))?;
         Ok(group.as_str().to_owned())
     });
     Ok((username, groups.collect::<Result<_, _>>()?))
@@ -280,14 +330,30 @@ fn identity(spec: &IdentityMappingSpec, principal: &Principal) -> Result<(String
 
 /// Username and groups of a node type in aws-auth, in the form that EKS itself writes
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html>); `None` for `Standard`.
-fn node_identity(type_: EntryType) -> Result<Option<(&'static str, &'static [&'static str])>, Refusal> {
+fn node_identity(
+    type_: EntryType,
+) -> Result<Option<(&'static str, &'static [&'static str])>, Refusal> {
     const INSTANCE: &str = "system:node:{{EC2PrivateDNSName}}";
     const SESSION: &str = "system:node:{{SessionName}}";
     match type_ {
         EntryType::Standard => Ok(None),
         EntryType::EC2Linux => Ok(Some((INSTANCE, &["system:bootstrappers", "system:nodes"]))),
-        EntryType::EC2Windows => Ok(Some((INSTANCE, &["eks:kube-proxy-windows", "system:bootstrappers", "system:nodes"]))),
-        EntryType::FargateLinux => Ok(Some((SESSION, &["system:bootstrappers", "system:node-proxier", "system:nodes"]))),
+        EntryType::EC2Windows => Ok(Some((
+            INSTANCE,
+            &[
+                "eks:kube-proxy-windows",
+                "system:bootstrappers",
+                "system:nodes",
+            ],
+        ))),
+        EntryType::FargateLinux => Ok(Some((
+            SESSION,
+            &[
+                "system:bootstrappers",
+                "system:node-proxier",
+                "system:nodes",
+            ],
+        ))),
         EntryType::HybridLinux | EntryType::EC2 | EntryType::HyperPodLinux => Err(Refusal {
             reason: Reason::BackendUnavailable,
             message: format!(

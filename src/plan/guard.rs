@@ -30,11 +30,17 @@ const REMOVALS_SHARE: usize = 4;
 
 /// Whether an identity is a node's.
 pub(super) fn is_node(meaning: &Meaning) -> bool {
-    meaning.username.starts_with(NODE_USERNAME) || NODE_GROUPS.iter().any(|group| meaning.groups.contains(*group))
+    meaning.username.starts_with(NODE_USERNAME)
+        || NODE_GROUPS
+            .iter()
+            .any(|group| meaning.groups.contains(*group))
 }
 
 fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
-    entry.groups.iter().any(|group| group == MASTERS || bindings.admin_groups.contains(group))
+    entry
+        .groups
+        .iter()
+        .any(|group| group == MASTERS || bindings.admin_groups.contains(group))
         || bindings.admin_users.contains(&entry.username)
 }
 
@@ -51,16 +57,24 @@ fn can_match(entry: &Entry) -> bool {
 
 /// The ARNs, as matched, that are administrators by aws-auth now.
 pub(super) fn administrators(index: &Index<'_>, bindings: &Bindings) -> BTreeSet<String> {
-    let entries = index.winners().filter(|entry| can_match(entry) && is_administrator(entry, bindings));
+    let entries = index
+        .winners()
+        .filter(|entry| can_match(entry) && is_administrator(entry, bindings));
     entries.map(Entry::matched_arn).collect()
 }
 
 fn annotate(confirmation: Confirmation) -> String {
-    format!("annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm", confirmation.as_str())
+    format!(
+        "annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm",
+        confirmation.as_str()
+    )
 }
 
 pub(super) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Block {
-    Block { awaiting: Some(confirmation), ..Block::lasting(reason, format!("{why}; {}", annotate(confirmation))) }
+    Block {
+        awaiting: Some(confirmation),
+        ..Block::lasting(reason, format!("{why}; {}", annotate(confirmation)))
+    }
 }
 
 fn confirmed(context: &Context<'_>, claim: &Claim, confirmation: Confirmation) -> bool {
@@ -68,7 +82,9 @@ fn confirmed(context: &Context<'_>, claim: &Claim, confirmation: Confirmation) -
         return context.orphans.contains(&confirmation);
     }
     let mappings = claim.holder.iter().chain(&claim.others);
-    mappings.into_iter().any(|position| context.mappings[*position].confirms(confirmation))
+    mappings
+        .into_iter()
+        .any(|position| context.mappings[*position].confirms(confirmation))
 }
 
 /// While the CRD goes, its objects vanish without anyone having wished it of each.
@@ -76,7 +92,10 @@ pub(super) fn hold_while_crd_goes(claims: &mut [Claim], crd_deleting: bool) {
     if !crd_deleting {
         return;
     }
-    for claim in claims.iter_mut().filter(|claim| matches!(claim.step, Step::Remove | Step::Unmark)) {
+    for claim in claims
+        .iter_mut()
+        .filter(|claim| matches!(claim.step, Step::Remove | Step::Unmark))
+    {
         let message = "the CustomResourceDefinition is being deleted, and deleting it revokes nothing; run identity-mapper release to let go of everything";
         claim.hold(Block::lasting(Reason::RemovalHeld, message));
     }
@@ -90,14 +109,28 @@ pub(super) fn hold_node_entries(context: &Context<'_>, claims: &mut [Claim]) {
             continue;
         };
         match claim.step {
-            Step::Remove if is_node(found) && !confirmed(context, claim, Confirmation::NodeEntry) => {
-                claim.hold(held(Confirmation::NodeEntry, Reason::RemovalHeld, "the entry is a node entry: without it nodes can't join or stay in the cluster"));
+            Step::Remove
+                if is_node(found) && !confirmed(context, claim, Confirmation::NodeEntry) =>
+            {
+                claim.hold(held(
+                    Confirmation::NodeEntry,
+                    Reason::RemovalHeld,
+                    "the entry is a node entry: without it nodes can't join or stay in the cluster",
+                ));
             }
             Step::Replace if claim.drift.is_none() => {
                 let found = found.clone();
                 hold_new_node_entry(context, claim, Some(&found));
             }
-            Step::Leave | Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt | Step::Remove | Step::Unmark | Step::Retain => {}
+            Step::Leave
+            | Step::Keep
+            | Step::Add
+            | Step::Replace
+            | Step::Move
+            | Step::Adopt
+            | Step::Remove
+            | Step::Unmark
+            | Step::Retain => {}
         }
     }
 }
@@ -106,7 +139,9 @@ fn hold_new_node_entry(context: &Context<'_>, claim: &mut Claim, before: Option<
     if claim.drift.is_some() || !matches!(claim.step, Step::Add | Step::Replace) {
         return;
     }
-    let Some(Ok(spec)) = claim.holder.map(|holder| &context.mappings[holder].spec) else { return };
+    let Some(Ok(spec)) = claim.holder.map(|holder| &context.mappings[holder].spec) else {
+        return;
+    };
     let concerned = is_node(&spec.meaning) || before.is_some_and(is_node);
     if concerned && !spec.node_type && !confirmed(context, claim, Confirmation::NodeEntry) {
         let why = if before.is_some_and(is_node) {
@@ -114,7 +149,11 @@ fn hold_new_node_entry(context: &Context<'_>, claim: &mut Claim, before: Option<
         } else {
             "username or groups are those of nodes; write the node's spec.type instead"
         };
-        claim.hold(held(Confirmation::NodeEntry, Reason::NodeEntryUnconfirmed, why));
+        claim.hold(held(
+            Confirmation::NodeEntry,
+            Reason::NodeEntryUnconfirmed,
+            why,
+        ));
     }
 }
 
@@ -129,30 +168,48 @@ pub(super) fn hold_last_administrator(
         return false;
     }
     let mut any = false;
-    for position in 0..claims.len() {
-        let claim = &claims[position];
+    for claim in claims {
         let touches = match claim.effective() {
-            Step::Remove | Step::Replace | Step::Move => claim.found.as_ref().is_some_and(|found| before.contains(&found.meaning.arn)),
-            Step::Leave | Step::Keep | Step::Add | Step::Adopt | Step::Unmark | Step::Retain => false,
+            Step::Remove | Step::Replace | Step::Move => claim
+                .found
+                .as_ref()
+                .is_some_and(|found| before.contains(&found.meaning.arn)),
+            Step::Leave | Step::Keep | Step::Add | Step::Adopt | Step::Unmark | Step::Retain => {
+                false
+            }
         };
         if !touches || confirmed(context, claim, Confirmation::LastAdministrator) {
             continue;
         }
         let block = if claim.step == Step::Move {
-            Block::lasting(Reason::Shadowed, "a foreign duplicate behind the entry wins, and it is the last administrator; remove one of the two by hand")
+            Block::lasting(
+                Reason::Shadowed,
+                "a foreign duplicate behind the entry wins, and it is the last administrator; remove one of the two by hand",
+            )
         } else {
-            held(Confirmation::LastAdministrator, Reason::RemovalHeld, "no administrator would be left in aws-auth")
+            held(
+                Confirmation::LastAdministrator,
+                Reason::RemovalHeld,
+                "no administrator would be left in aws-auth",
+            )
         };
-        claims[position].hold(block);
+        claim.hold(block);
         any = true;
     }
     any
 }
 
 /// Why the removal at `validUntil` will be held, so that the condition can say it in time.
-pub(super) fn removal_will_be_held(mapping: &Mapping, meaning: &Meaning, administrators: &BTreeSet<String>) -> Option<String> {
+pub(super) fn removal_will_be_held(
+    mapping: &Mapping,
+    meaning: &Meaning,
+    administrators: &BTreeSet<String>,
+) -> Option<String> {
     if is_node(meaning) && !mapping.confirms(Confirmation::NodeEntry) {
-        return Some(format!("at validUntil the removal will be held, because the entry is a node entry; {}", annotate(Confirmation::NodeEntry)));
+        return Some(format!(
+            "at validUntil the removal will be held, because the entry is a node entry; {}",
+            annotate(Confirmation::NodeEntry)
+        ));
     }
     let last = administrators.len() == 1 && administrators.contains(&meaning.arn);
     (last && !mapping.confirms(Confirmation::LastAdministrator)).then(|| {
@@ -191,7 +248,12 @@ impl Removals {
 
     /// What either remembers.
     pub(super) fn merge(mut self, other: &Self) -> Self {
-        self.vanished.extend(other.vanished.iter().map(|(key, time)| (key.clone(), *time)));
+        self.vanished.extend(
+            other
+                .vanished
+                .iter()
+                .map(|(key, time)| (key.clone(), *time)),
+        );
         for (time, owned) in &other.owned {
             let most = self.owned.entry(*time).or_default();
             *most = (*most).max(*owned);
@@ -203,20 +265,32 @@ impl Removals {
     pub(super) fn current(mut self, now: Timestamp, standing: &BTreeSet<&KeyHash>) -> Self {
         let since = (now - REMOVAL_WINDOW).as_second();
         let standing: BTreeSet<&str> = standing.iter().map(|hash| hash.as_str()).collect();
-        self.vanished.retain(|key, time| *time > since && !standing.contains(key.as_str()));
+        self.vanished
+            .retain(|key, time| *time > since && !standing.contains(key.as_str()));
         self.owned.retain(|time, _| *time > since);
         self
     }
 
     /// Whether so many more may vanish, of `owned` that are owned now.
     fn allows(&self, more: usize, owned: usize) -> bool {
-        let most = self.owned.values().copied().max().unwrap_or_default().max(owned);
+        let most = self
+            .owned
+            .values()
+            .copied()
+            .max()
+            .unwrap_or_default()
+            .max(owned);
         let gone = self.vanished.len() + more;
         let limit = REMOVALS_ALWAYS.max(most / REMOVALS_SHARE);
         gone <= limit && !(most >= 3 && gone >= most)
     }
 
-    fn record<'a>(&mut self, keys: impl IntoIterator<Item = &'a KeyHash>, owned: usize, now: Timestamp) {
+    fn record<'a>(
+        &mut self,
+        keys: impl IntoIterator<Item = &'a KeyHash>,
+        owned: usize,
+        now: Timestamp,
+    ) {
         let now = now.as_second();
         for key in keys {
             self.vanished.insert(key.as_str().to_owned(), now);
@@ -227,23 +301,41 @@ impl Removals {
 }
 
 /// Holds a mass removal, and returns what the record becomes.
-pub(super) fn hold_mass_removal(context: &Context<'_>, claims: &mut [Claim], removals: Removals, now: Timestamp) -> Removals {
-    let standing: BTreeSet<&KeyHash> = claims.iter().filter(|claim| claim.found.is_some()).map(|claim| &claim.hash).collect();
+pub(super) fn hold_mass_removal(
+    context: &Context<'_>,
+    claims: &mut [Claim],
+    removals: Removals,
+    now: Timestamp,
+) -> Removals {
+    let standing: BTreeSet<&KeyHash> = claims
+        .iter()
+        .filter(|claim| claim.found.is_some())
+        .map(|claim| &claim.hash)
+        .collect();
     let mut removals = removals.current(now, &standing);
     let owned = claims.iter().filter(|claim| claim.ours).count();
-    let vanishes = |claim: &Claim| claim.effective() == Step::Remove && !claim.beside && !claim.orphan;
+    let vanishes =
+        |claim: &Claim| claim.effective() == Step::Remove && !claim.beside && !claim.orphan;
     let free = |claim: &Claim| {
-        confirmed(context, claim, Confirmation::MassRemoval) || claim.others.iter().any(|position| expired_as_seen(context, *position))
+        confirmed(context, claim, Confirmation::MassRemoval)
+            || claim
+                .others
+                .iter()
+                .any(|position| expired_as_seen(context, *position))
     };
     // What was held once stays held until it is confirmed, however few it is by then.
     let held_before = |claim: &Claim| {
         claim.others.iter().any(|position| {
             let waiting = &context.mappings[*position].status.awaiting_confirmation;
-            waiting.iter().any(|word| word == Confirmation::MassRemoval.as_str())
+            waiting
+                .iter()
+                .any(|word| word == Confirmation::MassRemoval.as_str())
         })
     };
     let unconfirmed = |claim: &Claim| vanishes(claim) && !free(claim);
-    let fresh: Vec<usize> = (0..claims.len()).filter(|i| unconfirmed(&claims[*i]) && !held_before(&claims[*i])).collect();
+    let fresh: Vec<usize> = (0..claims.len())
+        .filter(|i| unconfirmed(&claims[*i]) && !held_before(&claims[*i]))
+        .collect();
     let allowed = removals.allows(fresh.len(), owned);
     if allowed {
         removals.record(fresh.iter().map(|i| &claims[*i].hash), owned, now);
@@ -294,7 +386,11 @@ mod tests {
             (251, 1000, false),
         ];
         for (more, owned, allowed) in cases {
-            assert_eq!(Removals::default().allows(more, owned), allowed, "{more} of {owned}");
+            assert_eq!(
+                Removals::default().allows(more, owned),
+                allowed,
+                "{more} of {owned}"
+            );
         }
     }
 
@@ -318,7 +414,10 @@ mod tests {
     fn the_most_keys_owned_within_the_window_count() {
         let mut removals = Removals::default();
         removals.record(&[hash(1)], 100, at(0));
-        assert!(removals.allows(24, 40), "a quarter of 100, one of which is gone");
+        assert!(
+            removals.allows(24, 40),
+            "a quarter of 100, one of which is gone"
+        );
         assert!(!removals.allows(25, 40));
     }
 }

@@ -41,30 +41,61 @@ pub(super) struct Kept {
 /// # Errors
 ///
 /// Says why where the copy alone is larger than the history may be.
-pub(super) fn keep(standing: &ConfigMapView, history: Option<&HistoryView>, now: Timestamp) -> Result<Kept, String> {
-    let mark = standing.annotations.get(MARK_ANNOTATION).map(String::as_str).unwrap_or_default();
-    let json = serde_json::json!(Copy { data: &standing.data, mark }).to_string();
+pub(super) fn keep(
+    standing: &ConfigMapView,
+    history: Option<&HistoryView>,
+    now: Timestamp,
+) -> Result<Kept, String> {
+    let mark = standing
+        .annotations
+        .get(MARK_ANNOTATION)
+        .map(String::as_str)
+        .unwrap_or_default();
+    let json = serde_json::json!(Copy {
+        data: &standing.data,
+        mark
+    })
+    .to_string();
     let hash = hex(&Sha256::digest(&json), 16);
     let none = BTreeMap::new();
     let copies = history.map_or(&none, |view| &view.copies);
-    if copies.keys().any(|name| name.strip_suffix(SUFFIX).is_some_and(|name| name.ends_with(&hash))) {
+    if copies.keys().any(|name| {
+        name.strip_suffix(SUFFIX)
+            .is_some_and(|name| name.ends_with(&hash))
+    }) {
         return Ok(Kept::default());
     }
     let bytes = gzip(json.as_bytes()).map_err(|error| error.to_string())?;
-    let first = if copies.keys().any(|name| name.starts_with(FIRST)) { "" } else { FIRST };
-    let name = format!("{first}{}-{hash}{SUFFIX}", now.strftime("%Y%m%dT%H%M%S%3fZ"));
+    let first = if copies.keys().any(|name| name.starts_with(FIRST)) {
+        ""
+    } else {
+        FIRST
+    };
+    let name = format!(
+        "{first}{}-{hash}{SUFFIX}",
+        now.strftime("%Y%m%dT%H%M%S%3fZ")
+    );
     let mut rest: Vec<(&String, usize)> = copies.iter().map(|(name, size)| (name, *size)).collect();
     // Names begin with the time, so the oldest comes first.
     rest.sort_unstable();
     let mut remove = Vec::new();
-    let fits = |rest: &[(&String, usize)]| rest.len() < MOST_COPIES && rest.iter().map(|(_, size)| size).sum::<usize>() + bytes.len() <= MOST_BYTES;
+    let fits = |rest: &[(&String, usize)]| {
+        rest.len() < MOST_COPIES
+            && rest.iter().map(|(_, size)| size).sum::<usize>() + bytes.len() <= MOST_BYTES
+    };
     while !fits(&rest) {
         let Some(oldest) = rest.iter().position(|(name, _)| !name.starts_with(FIRST)) else {
-            return Err(format!("a copy of aws-auth takes {} bytes gzipped, and the history holds {MOST_BYTES}", bytes.len()));
+            return Err(format!(
+                "a copy of aws-auth takes {} bytes gzipped, and the history holds {MOST_BYTES}",
+                bytes.len()
+            ));
         };
         remove.push(rest.remove(oldest).0.clone());
     }
-    Ok(Kept { add: [(name, bytes)].into(), remove })
+    Ok(Kept {
+        add: [(name, bytes)].into(),
+        remove,
+    })
 }
 
 fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -78,14 +109,21 @@ mod tests {
     use super::*;
 
     fn standing(text: &str) -> ConfigMapView {
-        ConfigMapView { data: [("mapRoles".to_owned(), text.to_owned())].into(), ..ConfigMapView::default() }
+        ConfigMapView {
+            data: [("mapRoles".to_owned(), text.to_owned())].into(),
+            ..ConfigMapView::default()
+        }
     }
 
     fn apply(history: &mut HistoryView, kept: Kept) {
         for name in kept.remove {
             assert!(history.copies.remove(&name).is_some());
         }
-        history.copies.extend(kept.add.into_iter().map(|(name, bytes)| (name, bytes.len())));
+        history.copies.extend(
+            kept.add
+                .into_iter()
+                .map(|(name, bytes)| (name, bytes.len())),
+        );
     }
 
     #[test]
@@ -98,18 +136,41 @@ mod tests {
             apply(&mut history, kept);
             assert!(history.copies.len() <= MOST_COPIES);
         }
-        let first: Vec<_> = history.copies.keys().filter(|name| name.starts_with(FIRST)).collect();
+        let first: Vec<_> = history
+            .copies
+            .keys()
+            .filter(|name| name.starts_with(FIRST))
+            .collect();
         assert_eq!(first.len(), 1);
-        assert!(first[0].starts_with("first-20270115T080000000Z-"), "{}", first[0]);
-        let again = keep(&standing("- round 29"), Some(&history), Timestamp::from_second(1_900_000_000).expect("in range"));
+        assert!(
+            first[0].starts_with("first-20270115T080000000Z-"),
+            "{}",
+            first[0]
+        );
+        let again = keep(
+            &standing("- round 29"),
+            Some(&history),
+            Timestamp::from_second(1_900_000_000).expect("in range"),
+        );
         assert_eq!(again, Ok(Kept::default()));
     }
 
     #[test]
     fn a_history_that_is_full_gives_way_to_the_new_copy() {
-        let copies = [("first-20270101T000000000Z-a.json.gz".to_owned(), 100_000), ("20270102T000000000Z-b.json.gz".to_owned(), 821_590)];
-        let history = HistoryView { copies: copies.into(), ..HistoryView::default() };
-        let kept = keep(&standing("- x"), Some(&history), Timestamp::from_second(1_800_000_000).expect("in range")).expect("fits");
+        let copies = [
+            ("first-20270101T000000000Z-a.json.gz".to_owned(), 100_000),
+            ("20270102T000000000Z-b.json.gz".to_owned(), 821_590),
+        ];
+        let history = HistoryView {
+            copies: copies.into(),
+            ..HistoryView::default()
+        };
+        let kept = keep(
+            &standing("- x"),
+            Some(&history),
+            Timestamp::from_second(1_800_000_000).expect("in range"),
+        )
+        .expect("fits");
         assert_eq!(kept.remove, ["20270102T000000000Z-b.json.gz"]);
     }
 }

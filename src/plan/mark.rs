@@ -46,7 +46,10 @@ impl MeaningHash {
     pub(super) fn of(meaning: &Meaning) -> Self {
         let mut hash = Sha256::new();
         // Lengths keep two different meanings from running into the same bytes.
-        for part in [&meaning.arn, &meaning.username].into_iter().chain(&meaning.groups) {
+        for part in [&meaning.arn, &meaning.username]
+            .into_iter()
+            .chain(&meaning.groups)
+        {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
@@ -66,7 +69,10 @@ pub(super) fn hex(bytes: &[u8], digits: usize) -> String {
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    text.len() == digits
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// The owned keys, each with what we last wrote for it.
@@ -76,15 +82,27 @@ pub(super) struct Mark(pub(super) BTreeMap<KeyHash, MeaningHash>);
 impl Mark {
     /// Reads the annotation's value. Words that are not ours are passed over: losing a mark is not losing ownership.
     pub(super) fn parse(value: &str) -> Self {
-        Self(value.split_ascii_whitespace().filter_map(|word| {
-            let (key, meaning) = word.split_once(':')?;
-            Some((KeyHash::parse(key)?, is_hex(meaning, 8).then(|| MeaningHash(meaning.to_owned()))?))
-        }).collect())
+        Self(
+            value
+                .split_ascii_whitespace()
+                .filter_map(|word| {
+                    let (key, meaning) = word.split_once(':')?;
+                    Some((
+                        KeyHash::parse(key)?,
+                        is_hex(meaning, 8).then(|| MeaningHash(meaning.to_owned()))?,
+                    ))
+                })
+                .collect(),
+        )
     }
 
     /// The annotation's value.
     pub(super) fn render(&self) -> String {
-        let words: Vec<String> = self.0.iter().map(|(key, meaning)| format!("{}:{}", key.0, meaning.0)).collect();
+        let words: Vec<String> = self
+            .0
+            .iter()
+            .map(|(key, meaning)| format!("{}:{}", key.0, meaning.0))
+            .collect();
         words.join(" ")
     }
 }
@@ -96,16 +114,29 @@ mod tests {
     #[test]
     fn a_mark_is_read_back_and_foreign_words_are_passed_over() {
         let key = Key::parse_arn("arn:aws:iam::111122223333:role/Admin").expect("a role");
-        let meaning = Meaning { arn: "arn:aws:iam::111122223333:role/admin".into(), username: "a".into(), groups: ["g".into()].into() };
+        let meaning = Meaning {
+            arn: "arn:aws:iam::111122223333:role/admin".into(),
+            username: "a".into(),
+            groups: ["g".into()].into(),
+        };
         let mark = Mark([(KeyHash::of(&key), MeaningHash::of(&meaning))].into());
         let text = mark.render();
         assert_eq!(text.len(), 25);
-        assert_eq!(Mark::parse(&format!("{text} nonsense 12:34 {}", "z".repeat(25))), mark);
+        assert_eq!(
+            Mark::parse(&format!("{text} nonsense 12:34 {}", "z".repeat(25))),
+            mark
+        );
     }
 
     #[test]
     fn meanings_that_differ_only_in_where_a_group_ends_have_different_hashes() {
-        let meaning = |groups: &[&str]| MeaningHash::of(&Meaning { arn: "a".into(), username: "u".into(), groups: groups.iter().map(|g| (*g).to_owned()).collect() });
+        let meaning = |groups: &[&str]| {
+            MeaningHash::of(&Meaning {
+                arn: "a".into(),
+                username: "u".into(),
+                groups: groups.iter().map(|g| (*g).to_owned()).collect(),
+            })
+        };
         assert_ne!(meaning(&["ab", "c"]), meaning(&["a", "bc"]));
         assert_eq!(meaning(&["b", "a"]), meaning(&["a", "b", "a"]));
     }

@@ -69,12 +69,17 @@ struct Record {
 impl Undone {
     /// Whether the target is contested now.
     pub(super) fn contested(&self, target: &Target, now: Timestamp) -> bool {
-        self.targets.get(target).is_some_and(|record| record.contested && !quiet(record, now))
+        self.targets
+            .get(target)
+            .is_some_and(|record| record.contested && !quiet(record, now))
     }
 
     /// The targets that are contested now.
     pub(super) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
-        self.targets.iter().filter(move |(_, record)| record.contested && !quiet(record, now)).map(|(target, _)| target)
+        self.targets
+            .iter()
+            .filter(move |(_, record)| record.contested && !quiet(record, now))
+            .map(|(target, _)| target)
     }
 
     /// When a repair of contested targets may be made at the earliest.
@@ -84,8 +89,13 @@ impl Undone {
 
     /// When the first contested target comes to rest if nothing more happens.
     pub(super) fn next_rest(&self, now: Timestamp) -> Option<Timestamp> {
-        let contested = self.targets.values().filter(|record| record.contested && !quiet(record, now));
-        contested.filter_map(|record| Some(*record.times.last()? + CONTEST_WINDOW)).min()
+        let contested = self
+            .targets
+            .values()
+            .filter(|record| record.contested && !quiet(record, now));
+        contested
+            .filter_map(|record| Some(*record.times.last()? + CONTEST_WINDOW))
+            .min()
     }
 
     /// Records that these targets were found undone and put right.
@@ -102,7 +112,10 @@ impl Undone {
 }
 
 fn quiet(record: &Record, now: Timestamp) -> bool {
-    record.times.last().is_none_or(|last| *last + CONTEST_WINDOW <= now)
+    record
+        .times
+        .last()
+        .is_none_or(|last| *last + CONTEST_WINDOW <= now)
 }
 
 #[cfg(test)]
@@ -117,9 +130,19 @@ mod tests {
     fn three_undoings_within_a_minute_contest_until_a_minute_without() {
         let target = Target::Text(Section::Roles);
         let mut undone = Undone::default();
-        for (time, contested) in [(0, false), (10_000, false), (61_000, false), (62_000, true), (100_000, true)] {
+        for (time, contested) in [
+            (0, false),
+            (10_000, false),
+            (61_000, false),
+            (62_000, true),
+            (100_000, true),
+        ] {
             undone.repaired([target.clone()], at(time));
-            assert_eq!(undone.contested(&target, at(time)), contested, "at {time} ms");
+            assert_eq!(
+                undone.contested(&target, at(time)),
+                contested,
+                "at {time} ms"
+            );
         }
         assert!(undone.contested(&target, at(159_999)));
         assert!(!undone.contested(&target, at(160_000)));

@@ -58,9 +58,18 @@ impl ConfigMapView {
         let metadata = &object.metadata;
         let mut managers: BTreeMap<String, Manager> = BTreeMap::new();
         for field in metadata.managed_fields.iter().flatten() {
-            let Some(keys) = field.fields_v1.as_ref().and_then(|fields| fields.0.get("f:data")?.as_object()) else { continue };
+            let Some(keys) = field
+                .fields_v1
+                .as_ref()
+                .and_then(|fields| fields.0.get("f:data")?.as_object())
+            else {
+                continue;
+            };
             let manager = Manager {
-                name: field.manager.clone().unwrap_or_else(|| "unknown".to_owned()),
+                name: field
+                    .manager
+                    .clone()
+                    .unwrap_or_else(|| "unknown".to_owned()),
                 time: field.time.as_ref().map(|time| time.0),
             };
             for key in keys.keys().filter_map(|key| key.strip_prefix("f:")) {
@@ -77,7 +86,12 @@ impl ConfigMapView {
             uid: metadata.uid.clone().unwrap_or_default(),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             data: object.data.clone().unwrap_or_default(),
-            binary_data: object.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect(),
+            binary_data: object
+                .binary_data
+                .iter()
+                .flatten()
+                .map(|(key, value)| (key.clone(), value.0.clone()))
+                .collect(),
             labels: metadata.labels.clone().unwrap_or_default(),
             annotations: metadata.annotations.clone().unwrap_or_default(),
             immutable: object.immutable.unwrap_or(false),
@@ -132,7 +146,12 @@ impl HistoryView {
         Self {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             annotations: object.metadata.annotations.clone().unwrap_or_default(),
-            copies: object.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.len())).collect(),
+            copies: object
+                .binary_data
+                .iter()
+                .flatten()
+                .map(|(key, value)| (key.clone(), value.0.len()))
+                .collect(),
         }
     }
 }
@@ -149,16 +168,33 @@ pub struct BindingSubjects {
 }
 
 impl BindingSubjects {
-    fn new(subjects: Option<&Vec<k8s_openapi::api::rbac::v1::Subject>>, cluster_admin: bool) -> Self {
-        let named = |kind: &str| subjects.into_iter().flatten().filter(|s| s.kind == kind).map(|s| s.name.clone()).collect();
-        Self { groups: named("Group"), users: named("User"), cluster_admin }
+    fn new(
+        subjects: Option<&Vec<k8s_openapi::api::rbac::v1::Subject>>,
+        cluster_admin: bool,
+    ) -> Self {
+        let named = |kind: &str| {
+            subjects
+                .into_iter()
+                .flatten()
+                .filter(|s| s.kind == kind)
+                .map(|s| s.name.clone())
+                .collect()
+        };
+        Self {
+            groups: named("Group"),
+            users: named("User"),
+            cluster_admin,
+        }
     }
 
     /// What is kept of a `ClusterRoleBinding`.
     #[must_use]
     pub fn of_cluster_role_binding(binding: &ClusterRoleBinding) -> Self {
         let role = &binding.role_ref;
-        Self::new(binding.subjects.as_ref(), role.kind == "ClusterRole" && role.name == "cluster-admin")
+        Self::new(
+            binding.subjects.as_ref(),
+            role.kind == "ClusterRole" && role.name == "cluster-admin",
+        )
     }
 
     /// What is kept of a `RoleBinding`.

@@ -24,7 +24,11 @@ pub(super) struct Realized {
 }
 
 /// Makes the text, blocking the claims that can't be realized, until what remains can be.
-pub(super) fn realize(context: &Context<'_>, claims: &mut [Claim], bindings: &Bindings) -> Realized {
+pub(super) fn realize(
+    context: &Context<'_>,
+    claims: &mut [Claim],
+    bindings: &Bindings,
+) -> Realized {
     let base = context.base;
     let before = guard::administrators(context.index, bindings);
     loop {
@@ -46,12 +50,20 @@ pub(super) fn realize(context: &Context<'_>, claims: &mut [Claim], bindings: &Bi
         if !fits(&base.view, &data, &mark) && refuse_youngest(context, claims) {
             continue;
         }
-        let document = if data == base.view.data { base.document.clone() } else { Document::parse(&data) };
+        let document = if data == base.view.data {
+            base.document.clone()
+        } else {
+            Document::parse(&data)
+        };
         let after = guard::administrators(&Index::new(&document), bindings);
         if guard::hold_last_administrator(context, claims, &before, &after) {
             continue;
         }
-        return Realized { data, mark, document };
+        return Realized {
+            data,
+            mark,
+            document,
+        };
     }
 }
 
@@ -64,26 +76,33 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
         return Ok(context.base.view.data.clone());
     }
     match edit(&context.base.view.data, &changes) {
-        Ok(changed) => {
+        Ok(texts) => {
             let mut data = context.base.view.data.clone();
-            data.extend(changed);
+            data.extend(texts);
             Ok(data)
         }
         Err(EditError::Entangled { change, line, what }) => {
             let owner = owners[change];
-            let message = format!("line {line}: {what}; untangle it by hand, then this goes on by itself");
+            let message =
+                format!("line {line}: {what}; untangle it by hand, then this goes on by itself");
             Err((vec![owner], Block::lasting(Reason::EntryEntangled, message)))
         }
         Err(EditError::Broken(problem)) => {
-            let of_section = |position: &usize| section_of(context, &claims[*position]) == Some(problem.section);
+            let of_section =
+                |position: &usize| section_of(context, &claims[*position]) == Some(problem.section);
             let mut failed: Vec<usize> = owners.iter().copied().filter(of_section).collect();
             if failed.is_empty() {
                 failed = owners;
             }
-            Err((failed, Block::lasting(Reason::TextBroken, problem.to_string())))
+            Err((
+                failed,
+                Block::lasting(Reason::TextBroken, problem.to_string()),
+            ))
         }
         Err(EditError::Unverified { detail }) => {
-            let message = format!("the new text, read back, would not mean what was planned ({detail}); nothing was written; please report this with the ConfigMap");
+            let message = format!(
+                "the new text, read back, would not mean what was planned ({detail}); nothing was written; please report this with the ConfigMap"
+            );
             Err((owners, Block::lasting(Reason::EditUnverified, message)))
         }
     }
@@ -96,7 +115,11 @@ fn block_failed(claims: &mut [Claim], (failed, block): &Failed) {
 }
 
 fn section_of(context: &Context<'_>, claim: &Claim) -> Option<Section> {
-    claim.found.as_ref().map(|found| found.section).or_else(|| new_entry(context, claim).map(|entry| entry.section))
+    claim
+        .found
+        .as_ref()
+        .map(|found| found.section)
+        .or_else(|| new_entry(context, claim).map(|entry| entry.section))
 }
 
 fn new_entry<'a>(context: &Context<'a>, claim: &Claim) -> Option<&'a NewEntry> {
@@ -110,25 +133,40 @@ fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>)
     let mut appended: Vec<(usize, usize)> = Vec::new();
     for (position, claim) in claims.iter().enumerate() {
         let found = claim.found.as_ref();
-        let remove = found.map(|found| Change::Remove { section: found.section, item: found.item });
+        let remove = found.map(|found| Change::Remove {
+            section: found.section,
+            item: found.item,
+        });
         let entry = new_entry(context, claim);
         match (claim.effective(), found, entry) {
             (Step::Remove, Some(_), _) => changes.extend(remove.map(|change| (change, position))),
             (Step::Replace, Some(found), Some(entry)) if found.section == entry.section => {
-                changes.push((Change::Replace { section: found.section, item: found.item, entry: entry.clone() }, position));
+                changes.push((
+                    Change::Replace {
+                        section: found.section,
+                        item: found.item,
+                        entry: entry.clone(),
+                    },
+                    position,
+                ));
             }
             (Step::Replace | Step::Move, Some(_), Some(_)) => {
                 changes.extend(remove.map(|change| (change, position)));
                 appended.extend(claim.holder.map(|holder| (holder, position)));
             }
-            (Step::Add, _, Some(_)) => appended.extend(claim.holder.map(|holder| (holder, position))),
+            (Step::Add, _, Some(_)) => {
+                appended.extend(claim.holder.map(|holder| (holder, position)));
+            }
             _ => {}
         }
     }
     // Mappings are sorted by age, so the position of the holder is its rank.
     appended.sort_unstable();
     changes.extend(appended.into_iter().filter_map(|(_, position)| {
-        Some((Change::Append(new_entry(context, &claims[position])?.clone()), position))
+        Some((
+            Change::Append(new_entry(context, &claims[position])?.clone()),
+            position,
+        ))
     }));
     changes.into_iter().unzip()
 }
@@ -156,12 +194,20 @@ fn mark(claims: &[Claim], context: &Context<'_>) -> Mark {
 }
 
 fn data_bytes(view: &ConfigMapView, data: &BTreeMap<String, String>) -> usize {
-    data.values().map(String::len).sum::<usize>() + view.binary_data.values().map(Vec::len).sum::<usize>()
+    data.values().map(String::len).sum::<usize>()
+        + view.binary_data.values().map(Vec::len).sum::<usize>()
 }
 
 fn annotation_bytes(view: &ConfigMapView, mark: &Mark) -> usize {
-    let others = view.annotations.iter().filter(|(key, _)| *key != MARK_ANNOTATION);
-    others.map(|(key, value)| key.len() + value.len()).sum::<usize>() + MARK_ANNOTATION.len() + mark.render().len()
+    let others = view
+        .annotations
+        .iter()
+        .filter(|(key, _)| *key != MARK_ANNOTATION);
+    others
+        .map(|(key, value)| key.len() + value.len())
+        .sum::<usize>()
+        + MARK_ANNOTATION.len()
+        + mark.render().len()
 }
 
 fn fits(view: &ConfigMapView, data: &BTreeMap<String, String>, mark: &Mark) -> bool {
@@ -171,8 +217,15 @@ fn fits(view: &ConfigMapView, data: &BTreeMap<String, String>, mark: &Mark) -> b
 /// Refuses the youngest of what would be added, as few as possible. Returns false where nothing could be refused: then the
 /// text is too large without us, and the removals go through all the same.
 fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
-    let adds = |claim: &Claim| matches!(claim.effective(), Step::Add | Step::Replace | Step::Move | Step::Adopt);
-    let mut optional: Vec<usize> = (0..claims.len()).filter(|position| adds(&claims[*position])).collect();
+    let adds = |claim: &Claim| {
+        matches!(
+            claim.effective(),
+            Step::Add | Step::Replace | Step::Move | Step::Adopt
+        )
+    };
+    let mut optional: Vec<usize> = (0..claims.len())
+        .filter(|position| adds(&claims[*position]))
+        .collect();
     if optional.is_empty() {
         return false;
     }
@@ -184,21 +237,31 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
             trial[*position].hold(Block::lasting(Reason::ConfigMapFull, ""));
         }
         let data = apply(context, &trial).ok()?;
-        Some((data_bytes(&context.base.view, &data), annotation_bytes(&context.base.view, &mark(&trial, context))))
+        Some((
+            data_bytes(&context.base.view, &data),
+            annotation_bytes(&context.base.view, &mark(&trial, context)),
+        ))
     };
     // The largest number that fits: sizes grow with it.
     let (mut fitting, mut failing) = (0, optional.len());
     while fitting + 1 < failing {
         let middle = fitting.midpoint(failing);
         match with(middle) {
-            Some((data, annotations)) if data <= DATA_LIMIT && annotations <= ANNOTATIONS_LIMIT => fitting = middle,
+            Some((data, annotations)) if data <= DATA_LIMIT && annotations <= ANNOTATIONS_LIMIT => {
+                fitting = middle;
+            }
             _ => failing = middle,
         }
     }
     let (data, annotations) = with(fitting).unwrap_or_default();
-    let (data_free, annotations_free) = (DATA_LIMIT.saturating_sub(data), ANNOTATIONS_LIMIT.saturating_sub(annotations));
+    let (data_free, annotations_free) = (
+        DATA_LIMIT.saturating_sub(data),
+        ANNOTATIONS_LIMIT.saturating_sub(annotations),
+    );
     for position in optional.split_off(fitting) {
-        let needed = new_entry(context, &claims[position]).map(entry_bytes).unwrap_or_default();
+        let needed = new_entry(context, &claims[position])
+            .map(entry_bytes)
+            .unwrap_or_default();
         let message = format!(
             "the entry needs about {needed} bytes of data and 26 of annotations, and the ConfigMap has {data_free} and \
              {annotations_free} free (of {DATA_LIMIT} and {ANNOTATIONS_LIMIT}); remove entries or annotations, or change to access entries"
@@ -211,10 +274,18 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
 /// The size of an entry in the form in which we write it.
 fn entry_bytes(entry: &NewEntry) -> usize {
     let alone = edit(&BTreeMap::new(), &[Change::Append(entry.clone())]);
-    alone.map(|data| data.values().map(String::len).sum()).unwrap_or_default()
+    alone
+        .map(|data| data.values().map(String::len).sum())
+        .unwrap_or_default()
 }
 
 /// The changed keys of data against what stands.
-pub(super) fn changed_data(standing: &ConfigMapView, data: &BTreeMap<String, String>) -> BTreeMap<String, String> {
-    data.iter().filter(|(key, text)| standing.data.get(*key) != Some(text)).map(|(key, text)| (key.clone(), text.clone())).collect()
+pub(super) fn changed_data(
+    standing: &ConfigMapView,
+    data: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    data.iter()
+        .filter(|(key, text)| standing.data.get(*key) != Some(text))
+        .map(|(key, text)| (key.clone(), text.clone()))
+        .collect()
 }

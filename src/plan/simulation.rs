@@ -7,8 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::{
-    BindingSubjects, ConfigMapView, ConfigMapWrite, Desired, EventNote, FIELD_MANAGER, HistoryState, HistoryView, HistoryWrite,
-    MARK_ANNOTATION, Manager, Mapping, Memory, Observed, Outcome, Report, Settings, WriteFailure, plan,
+    BindingSubjects, ConfigMapView, ConfigMapWrite, Desired, EventNote, FIELD_MANAGER,
+    HistoryState, HistoryView, HistoryWrite, MARK_ANNOTATION, Manager, Mapping, Memory, Observed,
+    Outcome, Report, Settings, WriteFailure, plan,
 };
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
@@ -40,7 +41,11 @@ impl Simulation {
         Self {
             now: Timestamp::from_second(1_800_000_000).expect("in range"),
             objects: BTreeMap::new(),
-            config_map: Some(ConfigMapView { uid: "cm".to_owned(), resource_version: "1".to_owned(), ..ConfigMapView::default() }),
+            config_map: Some(ConfigMapView {
+                uid: "cm".to_owned(),
+                resource_version: "1".to_owned(),
+                ..ConfigMapView::default()
+            }),
             history: None,
             bindings: Vec::new(),
             crd_deleting: false,
@@ -65,8 +70,12 @@ impl Simulation {
     /// Creates a mapping of a role, older ones first. `spec` is merged over principal and groups.
     pub(super) fn create(&mut self, name: &str, role: &str, spec: Value) {
         let mut all = json!({"principal": {"arn": format!("arn:aws:iam::111122223333:{role}")}, "username": name, "groups": ["g"]});
-        all.as_object_mut().expect("an object").extend(spec.as_object().expect("an object").clone());
-        all.as_object_mut().expect("an object").retain(|_, value| !value.is_null());
+        all.as_object_mut()
+            .expect("an object")
+            .extend(spec.as_object().expect("an object").clone());
+        all.as_object_mut()
+            .expect("an object")
+            .retain(|_, value| !value.is_null());
         self.created += 1;
         let object: IdentityMapping = serde_json::from_value(json!({
             "apiVersion": "identity-mapper.dev/v1alpha1",
@@ -94,7 +103,11 @@ impl Simulation {
 
     pub(super) fn confirm(&mut self, name: &str, words: &str) {
         self.edit(name, |object| {
-            object.metadata.annotations.get_or_insert_default().insert(CONFIRM_ANNOTATION.to_owned(), words.to_owned());
+            object
+                .metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(CONFIRM_ANNOTATION.to_owned(), words.to_owned());
         });
     }
 
@@ -115,7 +128,13 @@ impl Simulation {
         let view = self.config_map.get_or_insert_default();
         view.resource_version = version;
         view.data.insert(key.to_owned(), text.to_owned());
-        view.managers.insert(key.to_owned(), Manager { name: "vandal".to_owned(), time: Some(now) });
+        view.managers.insert(
+            key.to_owned(),
+            Manager {
+                name: "vandal".to_owned(),
+                time: Some(now),
+            },
+        );
     }
 
     /// Someone replaces a part of `mapRoles`.
@@ -126,12 +145,17 @@ impl Simulation {
     }
 
     pub(super) fn roles(&self) -> String {
-        self.config_map.as_ref().and_then(|view| view.data.get("mapRoles").cloned()).unwrap_or_default()
+        self.config_map
+            .as_ref()
+            .and_then(|view| view.data.get("mapRoles").cloned())
+            .unwrap_or_default()
     }
 
     pub(super) fn mark(&self) -> &str {
         let view = self.config_map.as_ref();
-        view.and_then(|view| view.annotations.get(MARK_ANNOTATION)).map(String::as_str).unwrap_or_default()
+        view.and_then(|view| view.annotations.get(MARK_ANNOTATION))
+            .map(String::as_str)
+            .unwrap_or_default()
     }
 
     pub(super) fn restart(&mut self) {
@@ -146,14 +170,19 @@ impl Simulation {
         Observed {
             now: self.now,
             config_map: self.config_map.clone(),
-            history: self.history.clone().map_or(HistoryState::Missing, HistoryState::Present),
+            history: self
+                .history
+                .clone()
+                .map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
             crd_deleting: self.crd_deleting,
         }
     }
 
     fn desired(&self) -> Desired {
-        Desired { mappings: self.objects.values().map(Mapping::from_object).collect() }
+        Desired {
+            mappings: self.objects.values().map(Mapping::from_object).collect(),
+        }
     }
 
     /// One pass, executed as the controller does it.
@@ -164,7 +193,11 @@ impl Simulation {
         if !finalizers.is_empty() {
             for change in finalizers {
                 let object = self.objects.get_mut(&change.name).expect("exists");
-                object.metadata.finalizers.get_or_insert_default().push(FINALIZER.to_owned());
+                object
+                    .metadata
+                    .finalizers
+                    .get_or_insert_default()
+                    .push(FINALIZER.to_owned());
             }
             desired = self.desired();
         }
@@ -172,7 +205,10 @@ impl Simulation {
         if let Some(write) = planned.history.take() {
             if let Some(error) = self.history_failure.clone() {
                 drop(planned);
-                observed.history = HistoryState::Unwritable { view: self.history.clone(), error };
+                observed.history = HistoryState::Unwritable {
+                    view: self.history.clone(),
+                    error,
+                };
                 planned = plan(&desired, &observed, &settings, &memory);
                 assert!(planned.history.is_none());
             } else {
@@ -187,7 +223,8 @@ impl Simulation {
         self.memory = report.memory.clone();
         for status in &report.statuses {
             self.status_writes += 1;
-            self.objects.get_mut(&status.name).expect("exists").status = Some(status.status.clone());
+            self.objects.get_mut(&status.name).expect("exists").status =
+                Some(status.status.clone());
         }
         for change in &report.remove_finalizers {
             self.objects.remove(&change.name);
@@ -202,7 +239,8 @@ impl Simulation {
         for _ in 0..20 {
             let (writes, statuses, objects) = (self.writes, self.status_writes, self.objects.len());
             self.pass();
-            if (writes, statuses, objects) == (self.writes, self.status_writes, self.objects.len()) {
+            if (writes, statuses, objects) == (self.writes, self.status_writes, self.objects.len())
+            {
                 return self.writes - before;
             }
         }
@@ -210,7 +248,12 @@ impl Simulation {
     }
 
     fn write_history(&mut self, write: HistoryWrite) {
-        assert_eq!(write.resource_version, self.history.as_ref().map(|view| view.resource_version.clone()));
+        assert_eq!(
+            write.resource_version,
+            self.history
+                .as_ref()
+                .map(|view| view.resource_version.clone())
+        );
         self.version += 1;
         let version = self.version.to_string();
         let view = self.history.get_or_insert_default();
@@ -218,7 +261,12 @@ impl Simulation {
         for name in &write.remove {
             assert!(view.copies.remove(name).is_some());
         }
-        view.copies.extend(write.add.into_iter().map(|(name, bytes)| (name, bytes.len())));
+        view.copies.extend(
+            write
+                .add
+                .into_iter()
+                .map(|(name, bytes)| (name, bytes.len())),
+        );
         for (key, value) in write.annotations {
             match value {
                 Some(value) => view.annotations.insert(key, value),
@@ -235,18 +283,42 @@ impl Simulation {
         self.writes += 1;
         let resource_version = self.version.to_string();
         match write {
-            ConfigMapWrite::Create { data, binary_data, labels, annotations } => {
+            ConfigMapWrite::Create {
+                data,
+                binary_data,
+                labels,
+                annotations,
+            } => {
                 assert!(self.config_map.is_none(), "created over a standing one");
                 let uid = format!("cm-{}", self.version);
-                self.config_map =
-                    Some(ConfigMapView { uid, data, binary_data, labels, annotations, ..ConfigMapView::default() });
+                self.config_map = Some(ConfigMapView {
+                    uid,
+                    data,
+                    binary_data,
+                    labels,
+                    annotations,
+                    ..ConfigMapView::default()
+                });
             }
-            ConfigMapWrite::Patch { resource_version, data, annotations } => {
+            ConfigMapWrite::Patch {
+                resource_version,
+                data,
+                annotations,
+            } => {
                 let view = self.config_map.as_mut().expect("exists");
                 assert_eq!(view.resource_version, resource_version);
-                assert!(!view.immutable || data.is_empty(), "data of an immutable ConfigMap written");
+                assert!(
+                    !view.immutable || data.is_empty(),
+                    "data of an immutable ConfigMap written"
+                );
                 for (key, text) in data {
-                    view.managers.insert(key.clone(), Manager { name: FIELD_MANAGER.to_owned(), time: Some(self.now) });
+                    view.managers.insert(
+                        key.clone(),
+                        Manager {
+                            name: FIELD_MANAGER.to_owned(),
+                            time: Some(self.now),
+                        },
+                    );
                     view.data.insert(key, text);
                 }
                 for (key, value) in annotations {
@@ -263,20 +335,33 @@ impl Simulation {
         let data: usize = view.data.values().map(String::len).sum();
         assert!(data <= 1_048_576, "{data} bytes of data");
         drop(parsed);
-        Outcome::Written { resource_version, uid: view.uid.clone() }
+        Outcome::Written {
+            resource_version,
+            uid: view.uid.clone(),
+        }
     }
 
     /// `status reason` of a condition.
     pub(super) fn condition(&self, name: &str, type_: &str) -> String {
         let status = self.objects[name].status.clone().unwrap_or_default();
-        let condition = status.conditions.into_iter().find(|condition| condition.type_ == type_);
-        condition.map(|condition| format!("{} {}", condition.status, condition.reason)).unwrap_or_default()
+        let condition = status
+            .conditions
+            .into_iter()
+            .find(|condition| condition.type_ == type_);
+        condition
+            .map(|condition| format!("{} {}", condition.status, condition.reason))
+            .unwrap_or_default()
     }
 
     pub(super) fn message(&self, name: &str, type_: &str) -> String {
         let status = self.objects[name].status.clone().unwrap_or_default();
-        let condition = status.conditions.into_iter().find(|condition| condition.type_ == type_);
-        condition.map(|condition| condition.message).unwrap_or_default()
+        let condition = status
+            .conditions
+            .into_iter()
+            .find(|condition| condition.type_ == type_);
+        condition
+            .map(|condition| condition.message)
+            .unwrap_or_default()
     }
 
     pub(super) fn ready(&self, name: &str) -> String {
@@ -288,8 +373,15 @@ impl Simulation {
         let empty = BTreeMap::new();
         let document = Document::parse(self.config_map.as_ref().map_or(&empty, |view| &view.data));
         let entry = |entry: &crate::aws_auth::Entry| {
-            let name = entry.arn.split_once("111122223333:").map_or(entry.arn.as_str(), |(_, name)| name);
-            (name.to_owned(), entry.username.clone(), entry.groups.join(","))
+            let name = entry
+                .arn
+                .split_once("111122223333:")
+                .map_or(entry.arn.as_str(), |(_, name)| name);
+            (
+                name.to_owned(),
+                entry.username.clone(),
+                entry.groups.join(","),
+            )
         };
         document.entries().map(entry).collect()
     }

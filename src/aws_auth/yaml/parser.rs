@@ -1,8 +1,8 @@
 //! Events of the first document: the grammar above the tokens.
 
+use super::Fault;
 use super::scanner::Scanner;
 use super::token::{Kind, Style, Token};
-use super::Fault;
 
 /// What happens next in the document. Spans are bytes.
 #[derive(Clone, Debug)]
@@ -19,9 +19,18 @@ pub(super) struct Event {
 #[derive(Clone, Debug)]
 pub(super) enum EventKind {
     Alias(String),
-    Scalar { value: String, tag: Vec<u8>, implicit: bool, style: Style },
-    SequenceStart { flow: bool },
-    MappingStart { flow: bool },
+    Scalar {
+        value: String,
+        tag: Vec<u8>,
+        implicit: bool,
+        style: Style,
+    },
+    SequenceStart {
+        flow: bool,
+    },
+    MappingStart {
+        flow: bool,
+    },
     /// End of a sequence or mapping.
     End,
     DocumentEnd,
@@ -79,7 +88,10 @@ impl<'t> Parser<'t> {
                 let token = self.scanner.peek()?;
                 if token.kind != Kind::DocumentStart {
                     let at = token.start.byte;
-                    return Err(Fault { at, message: "a directive needs `---` on the line behind it" });
+                    return Err(Fault {
+                        at,
+                        message: "a directive needs `---` on the line behind it",
+                    });
                 }
                 self.take();
                 self.state = State::DocumentContent;
@@ -128,7 +140,10 @@ impl<'t> Parser<'t> {
         let token = self.scanner.take();
         match token.kind {
             // These stand for no text of their own.
-            Kind::BlockEnd | Kind::BlockSequenceStart | Kind::BlockMappingStart | Kind::StreamEnd => {}
+            Kind::BlockEnd
+            | Kind::BlockSequenceStart
+            | Kind::BlockMappingStart
+            | Kind::StreamEnd => {}
             _ => self.last = self.last.max(token.end.byte),
         }
         token
@@ -138,8 +153,20 @@ impl<'t> Parser<'t> {
         self.state = self.states.pop().unwrap_or(State::DocumentEnd);
     }
 
-    fn event(&mut self, kind: EventKind, start: usize, end: usize, anchor: Option<String>) -> Event {
-        Event { kind, start, end, anchor, dash: self.dash.take() }
+    fn event(
+        &mut self,
+        kind: EventKind,
+        start: usize,
+        end: usize,
+        anchor: Option<String>,
+    ) -> Event {
+        Event {
+            kind,
+            start,
+            end,
+            anchor,
+            dash: self.dash.take(),
+        }
     }
 
     fn end_event(&mut self) -> Event {
@@ -148,7 +175,12 @@ impl<'t> Parser<'t> {
     }
 
     fn empty(&mut self, at: usize) -> Event {
-        let kind = EventKind::Scalar { value: String::new(), tag: Vec::new(), implicit: true, style: Style::Plain };
+        let kind = EventKind::Scalar {
+            value: String::new(),
+            tag: Vec::new(),
+            implicit: true,
+            style: Style::Plain,
+        };
         self.event(kind, at, at, None)
     }
 
@@ -160,16 +192,25 @@ impl<'t> Parser<'t> {
             match &token.kind {
                 Kind::Version { major, minor } => {
                     if versioned {
-                        return Err(Fault { at, message: "a second %YAML directive: take it out" });
+                        return Err(Fault {
+                            at,
+                            message: "a second %YAML directive: take it out",
+                        });
                     }
                     if (*major, *minor) != (1, 1) {
-                        return Err(Fault { at, message: "only YAML 1.1 is understood: take the %YAML directive out" });
+                        return Err(Fault {
+                            at,
+                            message: "only YAML 1.1 is understood: take the %YAML directive out",
+                        });
                     }
                     versioned = true;
                 }
                 Kind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(h, _)| h == handle) {
-                        return Err(Fault { at, message: "a second %TAG directive for this handle: take it out" });
+                        return Err(Fault {
+                            at,
+                            message: "a second %TAG directive for this handle: take it out",
+                        });
                     }
                     self.tags.push((handle.clone(), prefix.clone()));
                 }
@@ -211,7 +252,12 @@ impl<'t> Parser<'t> {
             let name = name.clone();
             self.pop();
             let token = self.take();
-            return Ok(self.event(EventKind::Alias(name), token.start.byte, token.end.byte, None));
+            return Ok(self.event(
+                EventKind::Alias(name),
+                token.start.byte,
+                token.end.byte,
+                None,
+            ));
         }
         let (anchor, tag) = self.properties()?;
         let has_properties = anchor.is_some() || tag.is_some();
@@ -226,9 +272,16 @@ impl<'t> Parser<'t> {
             Kind::Scalar { style, .. } => {
                 let plain = *style == Style::Plain;
                 self.pop();
-                let Kind::Scalar { value, style } = self.take().kind else { unreachable!("it was just seen") };
+                let Kind::Scalar { value, style } = self.take().kind else {
+                    unreachable!("it was just seen")
+                };
                 let implicit = (tag.is_empty() && plain) || tag == b"!";
-                EventKind::Scalar { value, tag, implicit, style }
+                EventKind::Scalar {
+                    value,
+                    tag,
+                    implicit,
+                    style,
+                }
             }
             Kind::FlowSequenceStart => {
                 self.state = State::FlowSequence { first: true };
@@ -249,7 +302,12 @@ impl<'t> Parser<'t> {
             _ if has_properties => {
                 self.pop();
                 let implicit = tag.is_empty();
-                let kind = EventKind::Scalar { value: String::new(), tag, implicit, style: Style::Plain };
+                let kind = EventKind::Scalar {
+                    value: String::new(),
+                    tag,
+                    implicit,
+                    style: Style::Plain,
+                };
                 let last = self.last;
                 return Ok(self.event(kind, start, last, anchor));
             }
@@ -275,17 +333,32 @@ impl<'t> Parser<'t> {
                 _ => break,
             }
         }
-        let Some(token) = tag else { return Ok((anchor, None)) };
+        let Some(token) = tag else {
+            return Ok((anchor, None));
+        };
         let at = token.start.byte;
-        let Kind::Tag { handle, suffix } = token.kind else { unreachable!("only tags are kept above") };
+        let Kind::Tag { handle, suffix } = token.kind else {
+            unreachable!("only tags are kept above")
+        };
         let tag = if handle.is_empty() {
             suffix
         } else {
-            let prefix = self.tags.iter().find(|(h, _)| *h == handle).map(|(_, p)| p.as_slice());
-            [prefix.unwrap_or_default(), if prefix.is_some() { &suffix } else { b"" }].concat()
+            let prefix = self
+                .tags
+                .iter()
+                .find(|(h, _)| *h == handle)
+                .map(|(_, p)| p.as_slice());
+            [
+                prefix.unwrap_or_default(),
+                if prefix.is_some() { &suffix } else { b"" },
+            ]
+            .concat()
         };
         if tag.is_empty() && !handle.is_empty() {
-            return Err(Fault { at, message: "an unknown tag: put the value in double quotes" });
+            return Err(Fault {
+                at,
+                message: "an unknown tag: put the value in double quotes",
+            });
         }
         Ok((anchor, Some(tag)))
     }
@@ -311,8 +384,12 @@ impl<'t> Parser<'t> {
                 Ok(self.end_event())
             }
             _ => {
-                let message = "a list item must start with `- ` at the indentation of the items before it";
-                Err(Fault { at: self.next_start()?, message })
+                let message =
+                    "a list item must start with `- ` at the indentation of the items before it";
+                Err(Fault {
+                    at: self.next_start()?,
+                    message,
+                })
             }
         }
     }
@@ -324,7 +401,10 @@ impl<'t> Parser<'t> {
         }
         let token = self.take();
         self.dash = Some(token.start.byte);
-        if matches!(self.peek()?, Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd) {
+        if matches!(
+            self.peek()?,
+            Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd
+        ) {
             self.state = State::IndentlessSequence;
             return Ok(self.empty(token.end.byte));
         }
@@ -353,7 +433,10 @@ impl<'t> Parser<'t> {
             }
             _ => {
                 let message = "a key is expected here, at the indentation of the keys before it";
-                Err(Fault { at: self.next_start()?, message })
+                Err(Fault {
+                    at: self.next_start()?,
+                    message,
+                })
             }
         }
     }
@@ -380,7 +463,10 @@ impl<'t> Parser<'t> {
         if !first && *self.peek()? != Kind::FlowSequenceEnd {
             if *self.peek()? != Kind::FlowEntry {
                 let message = "`,` or `]` is expected here: quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
-                return Err(Fault { at: self.next_start()?, message });
+                return Err(Fault {
+                    at: self.next_start()?,
+                    message,
+                });
             }
             self.take();
         }
@@ -393,7 +479,12 @@ impl<'t> Parser<'t> {
             Kind::Key => {
                 let token = self.take();
                 self.state = State::PairKey;
-                Ok(self.event(EventKind::MappingStart { flow: true }, token.start.byte, token.end.byte, None))
+                Ok(self.event(
+                    EventKind::MappingStart { flow: true },
+                    token.start.byte,
+                    token.end.byte,
+                    None,
+                ))
             }
             _ => {
                 self.states.push(State::FlowSequence { first: false });
@@ -403,7 +494,10 @@ impl<'t> Parser<'t> {
     }
 
     fn pair_key(&mut self) -> Result<Event, Fault> {
-        if matches!(self.peek()?, Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd) {
+        if matches!(
+            self.peek()?,
+            Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd
+        ) {
             // go-yaml takes the token along; what stands behind it decides whether the text is still right.
             let token = self.take();
             self.state = State::PairValue;
@@ -433,7 +527,10 @@ impl<'t> Parser<'t> {
         if !first && *self.peek()? != Kind::FlowMappingEnd {
             if *self.peek()? != Kind::FlowEntry {
                 let message = "`,` or `}` is expected here: quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
-                return Err(Fault { at: self.next_start()?, message });
+                return Err(Fault {
+                    at: self.next_start()?,
+                    message,
+                });
             }
             self.take();
         }
@@ -445,7 +542,10 @@ impl<'t> Parser<'t> {
             }
             Kind::Key => {
                 self.take();
-                if matches!(self.peek()?, Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd) {
+                if matches!(
+                    self.peek()?,
+                    Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd
+                ) {
                     self.state = State::FlowMappingValue { empty: false };
                     let at = self.last;
                     return Ok(self.empty(at));

@@ -26,12 +26,24 @@ pub(super) struct Reader<'t> {
 
 impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Reader<'t> {
-        Reader { text, mark: Mark::default(), unread: 0, filled: 0, chunk: 0, buffer: 0, started: false }
+        Reader {
+            text,
+            mark: Mark::default(),
+            unread: 0,
+            filled: 0,
+            chunk: 0,
+            buffer: 0,
+            started: false,
+        }
     }
 
     /// Makes sure of `count` characters from the current place on; past the end of the text they are NUL.
     pub(super) fn ensure(&mut self, count: isize) -> Result<(), Fault> {
-        if self.unread < count { self.fill(count) } else { Ok(()) }
+        if self.unread < count {
+            self.fill(count)
+        } else {
+            Ok(())
+        }
     }
 
     fn fill(&mut self, count: isize) -> Result<(), Fault> {
@@ -55,7 +67,10 @@ impl<'t> Reader<'t> {
             for (offset, c) in self.text[self.filled..end].char_indices() {
                 if !is_allowed(c) {
                     let message = "control characters are not allowed: take this one out";
-                    return Err(Fault { at: self.filled + offset, message });
+                    return Err(Fault {
+                        at: self.filled + offset,
+                        message,
+                    });
                 }
                 self.unread += 1;
             }
@@ -67,7 +82,11 @@ impl<'t> Reader<'t> {
 
     /// The byte `offset` bytes on, or 0 past the end.
     pub(super) fn byte(&self, offset: usize) -> u8 {
-        self.text.as_bytes().get(self.mark.byte + offset).copied().unwrap_or(0)
+        self.text
+            .as_bytes()
+            .get(self.mark.byte + offset)
+            .copied()
+            .unwrap_or(0)
     }
 
     pub(super) fn at(&self, byte: u8) -> bool {
@@ -153,7 +172,11 @@ impl<'t> Reader<'t> {
         self.mark.line += 1;
         self.mark.column = 0;
         self.unread -= if characters == 2 { 2 } else { 1 };
-        if width == 3 { &self.text[from..from + 3] } else { "\n" }
+        if width == 3 {
+            &self.text[from..from + 3]
+        } else {
+            "\n"
+        }
     }
 
     pub(super) fn skip_blanks(&mut self) -> Result<(), Fault> {

@@ -43,7 +43,8 @@ impl Scanner<'_> {
             }
             while !self.reader.is_gap(0) {
                 let byte = self.reader.byte(0);
-                let in_flow = self.flow_level > 0 && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}');
+                let in_flow =
+                    self.flow_level > 0 && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}');
                 if in_flow || (byte == b':' && self.reader.is_gap(1)) {
                     break;
                 }
@@ -65,7 +66,9 @@ impl Scanner<'_> {
             loop {
                 if self.reader.is_blank(0) {
                     if folding && self.column() < indent && self.reader.at(b'\t') {
-                        return Err(self.fault("a tab where indentation is expected: indent with spaces"));
+                        return Err(
+                            self.fault("a tab where indentation is expected: indent with spaces")
+                        );
                     }
                     if folding {
                         self.reader.skip();
@@ -93,7 +96,14 @@ impl Scanner<'_> {
         if folding {
             self.simple_key_allowed = true;
         }
-        Ok(Token { kind: Kind::Scalar { value, style: Style::Plain }, start, end })
+        Ok(Token {
+            kind: Kind::Scalar {
+                value,
+                style: Style::Plain,
+            },
+            start,
+            end,
+        })
     }
 
     pub(super) fn scan_quoted(&mut self, single: bool) -> Result<Token, Fault> {
@@ -104,10 +114,15 @@ impl Scanner<'_> {
         loop {
             self.reader.ensure(4)?;
             if self.reader.is_document_indicator() {
-                return Err(self.fault("`---` or `...` inside a quoted value: close the quotes before it"));
+                return Err(
+                    self.fault("`---` or `...` inside a quoted value: close the quotes before it")
+                );
             }
             if self.reader.is_end() {
-                return Err(fault_at(start, "the quotes that open here are never closed"));
+                return Err(fault_at(
+                    start,
+                    "the quotes that open here are never closed",
+                ));
             }
             let mut folding = self.scan_quoted_word(single, &mut value)?;
             self.reader.ensure(1)?;
@@ -144,7 +159,11 @@ impl Scanner<'_> {
         }
         self.reader.skip();
         let style = if single { Style::Single } else { Style::Double };
-        Ok(Token { kind: Kind::Scalar { value, style }, start, end: self.reader.mark })
+        Ok(Token {
+            kind: Kind::Scalar { value, style },
+            start,
+            end: self.reader.mark,
+        })
     }
 
     /// Reads up to a gap or the closing quote. True if it ended with an escaped line break.
@@ -226,12 +245,18 @@ impl Scanner<'_> {
         self.reader.skip_blanks()?;
         self.reader.skip_comment()?;
         if !self.reader.is_break_or_end() {
-            return Err(self.fault("text behind `|` or `>`: put it on the next line, or quote the value"));
+            return Err(
+                self.fault("text behind `|` or `>`: put it on the next line, or quote the value")
+            );
         }
         self.reader.skip_line_break()?;
 
         let mut end = self.reader.mark;
-        let mut indent = if increment > 0 { self.indent.max(0) + increment } else { 0 };
+        let mut indent = if increment > 0 {
+            self.indent.max(0) + increment
+        } else {
+            0
+        };
         let mut value = String::new();
         let mut first = "";
         let mut rest = String::new();
@@ -264,7 +289,14 @@ impl Scanner<'_> {
         if chomping == Chomping::Keep {
             value.push_str(&rest);
         }
-        Ok(Token { kind: Kind::Scalar { value, style: Style::Block }, start, end })
+        Ok(Token {
+            kind: Kind::Scalar {
+                value,
+                style: Style::Block,
+            },
+            start,
+            end,
+        })
     }
 
     fn scan_block_header(&mut self) -> Result<(Chomping, isize), Fault> {
@@ -300,7 +332,12 @@ impl Scanner<'_> {
     }
 
     /// Steps over indentation and empty lines, and finds the indentation where it is not known yet (0).
-    fn scan_block_breaks(&mut self, indent: &mut isize, breaks: &mut String, end: &mut Mark) -> Result<(), Fault> {
+    fn scan_block_breaks(
+        &mut self,
+        indent: &mut isize,
+        breaks: &mut String,
+        end: &mut Mark,
+    ) -> Result<(), Fault> {
         *end = self.reader.mark;
         let mut deepest = 0;
         loop {
@@ -345,5 +382,8 @@ impl Chomping {
 }
 
 fn fault_at(mark: Mark, message: &'static str) -> Fault {
-    Fault { at: mark.byte, message }
+    Fault {
+        at: mark.byte,
+        message,
+    }
 }

@@ -72,7 +72,9 @@ impl<'t> Scanner<'t> {
     pub(super) fn take(&mut self) -> Token {
         self.ready = false;
         self.taken += 1;
-        self.tokens.pop_front().expect("peek leaves a token in the queue")
+        self.tokens
+            .pop_front()
+            .expect("peek leaves a token in the queue")
     }
 
     /// The current column. Columns are bounded by the text's length, which fits.
@@ -81,13 +83,18 @@ impl<'t> Scanner<'t> {
     }
 
     pub(super) fn fault(&self, message: &'static str) -> Fault {
-        Fault { at: self.reader.mark.byte, message }
+        Fault {
+            at: self.reader.mark.byte,
+            message,
+        }
     }
 
     fn fetch_more(&mut self) -> Result<(), Fault> {
         loop {
             if !self.tokens.is_empty() {
-                let Some(&key) = self.keys_by_token.get(&self.taken) else { break };
+                let Some(&key) = self.keys_by_token.get(&self.taken) else {
+                    break;
+                };
                 if !self.is_possible(key)? {
                     break;
                 }
@@ -103,7 +110,12 @@ impl<'t> Scanner<'t> {
         if !self.started {
             self.started = true;
             let mark = self.reader.mark;
-            self.keys.push(SimpleKey { possible: false, required: false, token: 0, mark });
+            self.keys.push(SimpleKey {
+                possible: false,
+                required: false,
+                token: 0,
+                mark,
+            });
             self.push(Kind::StreamStart, mark, mark);
             return Ok(());
         }
@@ -151,9 +163,8 @@ impl<'t> Scanner<'t> {
             b'\'' => self.fetch_simple(|s| s.scan_quoted(true)),
             b'"' => self.fetch_simple(|s| s.scan_quoted(false)),
             b'\t' => Err(self.fault("a tab where indentation is expected: indent with spaces")),
-            b'@' | b'`' | b'%' | b'|' | b'>' | b'#' => {
-                Err(self.fault("a value can't start with this character: put the value in double quotes"))
-            }
+            b'@' | b'`' | b'%' | b'|' | b'>' | b'#' => Err(self
+                .fault("a value can't start with this character: put the value in double quotes")),
             _ => self.fetch_simple(Scanner::scan_plain),
         }
     }
@@ -171,7 +182,11 @@ impl<'t> Scanner<'t> {
 
     /// Puts a token in the queue before the token of that number; at the end if that one was taken already.
     fn insert(&mut self, number: isize, kind: Kind, mark: Mark) {
-        let token = Token { kind, start: mark, end: mark };
+        let token = Token {
+            kind,
+            start: mark,
+            end: mark,
+        };
         match usize::try_from(number - self.taken) {
             Ok(position) if position <= self.tokens.len() => self.tokens.insert(position, token),
             _ => self.tokens.push_back(token),
@@ -183,7 +198,9 @@ impl<'t> Scanner<'t> {
     }
 
     fn is_possible(&mut self, key: usize) -> Result<bool, Fault> {
-        let Some(key) = self.keys.get_mut(key).filter(|k| k.possible) else { return Ok(false) };
+        let Some(key) = self.keys.get_mut(key).filter(|k| k.possible) else {
+            return Ok(false);
+        };
         let mark = self.reader.mark;
         if key.mark.line < mark.line || key.mark.index + MAX_KEY < mark.index {
             if key.required {
@@ -203,13 +220,20 @@ impl<'t> Scanner<'t> {
         self.remove_key()?;
         let token = self.next_number();
         let index = self.keys.len() - 1;
-        self.keys[index] = SimpleKey { possible: true, required, token, mark: self.reader.mark };
+        self.keys[index] = SimpleKey {
+            possible: true,
+            required,
+            token,
+            mark: self.reader.mark,
+        };
         self.keys_by_token.insert(token, index);
         Ok(())
     }
 
     fn remove_key(&mut self) -> Result<(), Fault> {
-        let Some(key) = self.keys.last_mut().filter(|k| k.possible) else { return Ok(()) };
+        let Some(key) = self.keys.last_mut().filter(|k| k.possible) else {
+            return Ok(());
+        };
         if key.required {
             return Err(missing_colon(key.mark));
         }
@@ -218,7 +242,13 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn roll_indent(&mut self, column: isize, number: Option<isize>, kind: Kind, mark: Mark) -> Result<(), Fault> {
+    fn roll_indent(
+        &mut self,
+        column: isize,
+        number: Option<isize>,
+        kind: Kind,
+        mark: Mark,
+    ) -> Result<(), Fault> {
         if self.flow_level > 0 || self.indent >= column {
             return Ok(());
         }
@@ -283,7 +313,12 @@ impl<'t> Scanner<'t> {
     fn fetch_flow_start(&mut self, kind: Kind) -> Result<(), Fault> {
         self.save_key()?;
         let token = self.next_number();
-        self.keys.push(SimpleKey { possible: false, required: false, token, mark: self.reader.mark });
+        self.keys.push(SimpleKey {
+            possible: false,
+            required: false,
+            token,
+            mark: self.reader.mark,
+        });
         self.flow_level += 1;
         if self.flow_level > MAX_DEPTH {
             return Err(self.fault("lists and mappings are nested more than 10,000 deep"));
@@ -309,9 +344,16 @@ impl<'t> Scanner<'t> {
     fn fetch_block_entry(&mut self) -> Result<(), Fault> {
         if self.flow_level == 0 {
             if !self.simple_key_allowed {
-                return Err(self.fault("a list item is not allowed here: start it on its own line, or quote the value"));
+                return Err(self.fault(
+                    "a list item is not allowed here: start it on its own line, or quote the value",
+                ));
             }
-            self.roll_indent(self.column(), None, Kind::BlockSequenceStart, self.reader.mark)?;
+            self.roll_indent(
+                self.column(),
+                None,
+                Kind::BlockSequenceStart,
+                self.reader.mark,
+            )?;
         }
         self.remove_key()?;
         self.simple_key_allowed = true;
@@ -322,9 +364,16 @@ impl<'t> Scanner<'t> {
     fn fetch_key(&mut self) -> Result<(), Fault> {
         if self.flow_level == 0 {
             if !self.simple_key_allowed {
-                return Err(self.fault("a key is not allowed here: quote the value, or start it on its own line"));
+                return Err(self.fault(
+                    "a key is not allowed here: quote the value, or start it on its own line",
+                ));
             }
-            self.roll_indent(self.column(), None, Kind::BlockMappingStart, self.reader.mark)?;
+            self.roll_indent(
+                self.column(),
+                None,
+                Kind::BlockMappingStart,
+                self.reader.mark,
+            )?;
         }
         self.remove_key()?;
         self.simple_key_allowed = self.flow_level == 0;
@@ -337,16 +386,28 @@ impl<'t> Scanner<'t> {
         if self.is_possible(index)? {
             let key = self.keys[index];
             self.insert(key.token, Kind::Key, key.mark);
-            self.roll_indent(key.mark.column.cast_signed(), Some(key.token), Kind::BlockMappingStart, key.mark)?;
+            self.roll_indent(
+                key.mark.column.cast_signed(),
+                Some(key.token),
+                Kind::BlockMappingStart,
+                key.mark,
+            )?;
             self.keys[index].possible = false;
             self.keys_by_token.remove(&key.token);
             self.simple_key_allowed = false;
         } else {
             if self.flow_level == 0 {
                 if !self.simple_key_allowed {
-                    return Err(self.fault("a second `: ` in one line: put the value in double quotes"));
+                    return Err(
+                        self.fault("a second `: ` in one line: put the value in double quotes")
+                    );
                 }
-                self.roll_indent(self.column(), None, Kind::BlockMappingStart, self.reader.mark)?;
+                self.roll_indent(
+                    self.column(),
+                    None,
+                    Kind::BlockMappingStart,
+                    self.reader.mark,
+                )?;
             }
             self.simple_key_allowed = self.flow_level == 0;
         }
@@ -355,7 +416,10 @@ impl<'t> Scanner<'t> {
     }
 
     /// A token with which a simple key may start.
-    fn fetch_simple(&mut self, scan: impl FnOnce(&mut Self) -> Result<Token, Fault>) -> Result<(), Fault> {
+    fn fetch_simple(
+        &mut self,
+        scan: impl FnOnce(&mut Self) -> Result<Token, Fault>,
+    ) -> Result<(), Fault> {
         self.save_key()?;
         self.simple_key_allowed = false;
         let token = scan(self)?;
@@ -397,7 +461,9 @@ impl<'t> Scanner<'t> {
             self.reader.ensure(1)?;
         }
         if name.is_empty() || !self.reader.is_gap(0) {
-            return Err(self.fault("a line that starts with `%` is a directive, and this one has no proper name"));
+            return Err(self.fault(
+                "a line that starts with `%` is a directive, and this one has no proper name",
+            ));
         }
         let kind = match name.as_str() {
             "YAML" => {
@@ -411,7 +477,12 @@ impl<'t> Scanner<'t> {
                 Kind::Version { major, minor }
             }
             "TAG" => self.scan_tag_directive()?,
-            _ => return Err(Fault { at: start.byte, message: "an unknown directive: take this line out" }),
+            _ => {
+                return Err(Fault {
+                    at: start.byte,
+                    message: "an unknown directive: take this line out",
+                });
+            }
         };
         let end = self.reader.mark;
         self.reader.skip_blanks()?;
@@ -443,7 +514,8 @@ impl<'t> Scanner<'t> {
     }
 
     fn scan_tag_directive(&mut self) -> Result<Kind, Fault> {
-        const MESSAGE: &str = "the %TAG directive needs a handle and a prefix, with a blank between";
+        const MESSAGE: &str =
+            "the %TAG directive needs a handle and a prefix, with a blank between";
         self.reader.skip_blanks()?;
         let handle = self.scan_tag_handle(true)?;
         self.reader.ensure(1)?;
@@ -469,12 +541,22 @@ impl<'t> Scanner<'t> {
             self.reader.ensure(1)?;
         }
         let ends = self.reader.is_gap(0)
-            || matches!(self.reader.byte(0), b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`');
+            || matches!(
+                self.reader.byte(0),
+                b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
+            );
         if name.is_empty() || !ends {
             let message = "`*` and `&` at the start of a value mean an alias or an anchor: put the value in double quotes";
-            return Err(Fault { at: start.byte, message });
+            return Err(Fault {
+                at: start.byte,
+                message,
+            });
         }
-        Ok(Token { kind: kind(name), start, end: self.reader.mark })
+        Ok(Token {
+            kind: kind(name),
+            start,
+            end: self.reader.mark,
+        })
     }
 
     fn scan_tag(&mut self) -> Result<Token, Fault> {
@@ -496,15 +578,26 @@ impl<'t> Scanner<'t> {
                 (handle, suffix)
             } else {
                 let suffix = self.scan_tag_uri(&handle)?;
-                if suffix.is_empty() { (suffix, b"!".to_vec()) } else { (b"!".to_vec(), suffix) }
+                if suffix.is_empty() {
+                    (suffix, b"!".to_vec())
+                } else {
+                    (b"!".to_vec(), suffix)
+                }
             }
         };
         self.reader.ensure(1)?;
         if !self.reader.is_gap(0) {
             let message = "`!` at the start of a value means a tag: put the value in double quotes";
-            return Err(Fault { at: start.byte, message });
+            return Err(Fault {
+                at: start.byte,
+                message,
+            });
         }
-        Ok(Token { kind: Kind::Tag { handle, suffix }, start, end: self.reader.mark })
+        Ok(Token {
+            kind: Kind::Tag { handle, suffix },
+            start,
+            end: self.reader.mark,
+        })
     }
 
     fn scan_tag_handle(&mut self, directive: bool) -> Result<Vec<u8>, Fault> {
@@ -545,7 +638,11 @@ impl<'t> Scanner<'t> {
             self.reader.ensure(1)?;
             found = true;
         }
-        if found { Ok(uri) } else { Err(self.fault("a tag without a name: put the value in double quotes")) }
+        if found {
+            Ok(uri)
+        } else {
+            Err(self.fault("a tag without a name: put the value in double quotes"))
+        }
     }
 
     /// Reads one percent-encoded character of one to four bytes.
@@ -553,7 +650,11 @@ impl<'t> Scanner<'t> {
         let mut left = None;
         while left != Some(0) {
             self.reader.ensure(3)?;
-            let digit = |offset| char::from(self.reader.byte(offset)).to_digit(16).and_then(|d| u8::try_from(d).ok());
+            let digit = |offset| {
+                char::from(self.reader.byte(offset))
+                    .to_digit(16)
+                    .and_then(|d| u8::try_from(d).ok())
+            };
             let (b'%', Some(high), Some(low)) = (self.reader.byte(0), digit(1), digit(2)) else {
                 return Err(self.fault("`%` in a tag must be followed by two hexadecimal digits"));
             };
@@ -576,5 +677,8 @@ impl<'t> Scanner<'t> {
 }
 
 fn missing_colon(mark: Mark) -> Fault {
-    Fault { at: mark.byte, message: "a line in a mapping without `: `: write `key: value`, or mend the indentation" }
+    Fault {
+        at: mark.byte,
+        message: "a line in a mapping without `: `: write `key: value`, or mend the indentation",
+    }
 }

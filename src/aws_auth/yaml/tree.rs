@@ -25,7 +25,12 @@ pub(in crate::aws_auth) struct Node {
 #[derive(Clone, Debug)]
 pub(in crate::aws_auth) enum NodeKind {
     /// A scalar; `implicit` where go-yaml resolves its type from the text.
-    Scalar { value: String, tag: Vec<u8>, implicit: bool, style: Style },
+    Scalar {
+        value: String,
+        tag: Vec<u8>,
+        implicit: bool,
+        style: Style,
+    },
     /// A list.
     Sequence { items: Vec<NodeId>, flow: bool },
     /// Keys and values in turn.
@@ -68,18 +73,29 @@ impl Tree {
         mine.len() == theirs.len()
             && mine.clone().zip(theirs.clone()).all(|(my_id, their_id)| {
                 let (my_node, their_node) = (&self.nodes[my_id], &other.nodes[their_id]);
-                let is_leaf = matches!(my_node.kind, NodeKind::Scalar { .. } | NodeKind::Alias { .. });
-                let same_bytes = || my_text.get(my_node.span.clone()) == their_text.get(their_node.span.clone());
+                let is_leaf = matches!(
+                    my_node.kind,
+                    NodeKind::Scalar { .. } | NodeKind::Alias { .. }
+                );
+                let same_bytes =
+                    || my_text.get(my_node.span.clone()) == their_text.get(their_node.span.clone());
                 let same_kind = match (&my_node.kind, &their_node.kind) {
-                    (NodeKind::Scalar { value: a, tag: b, .. }, NodeKind::Scalar { value: c, tag: d, .. }) => {
-                        a == c && b == d
-                    }
-                    (NodeKind::Sequence { items: a, flow: b }, NodeKind::Sequence { items: c, flow: d }) => {
-                        a.len() == c.len() && b == d
-                    }
-                    (NodeKind::Mapping { pairs: a, flow: b }, NodeKind::Mapping { pairs: c, flow: d }) => {
-                        a.len() == c.len() && b == d
-                    }
+                    (
+                        NodeKind::Scalar {
+                            value: a, tag: b, ..
+                        },
+                        NodeKind::Scalar {
+                            value: c, tag: d, ..
+                        },
+                    ) => a == c && b == d,
+                    (
+                        NodeKind::Sequence { items: a, flow: b },
+                        NodeKind::Sequence { items: c, flow: d },
+                    ) => a.len() == c.len() && b == d,
+                    (
+                        NodeKind::Mapping { pairs: a, flow: b },
+                        NodeKind::Mapping { pairs: c, flow: d },
+                    ) => a.len() == c.len() && b == d,
                     (NodeKind::Alias { target: a }, NodeKind::Alias { target: b }) => {
                         if mine.contains(a) || theirs.contains(b) {
                             a.wrapping_sub(mine.start) == b.wrapping_sub(theirs.start)
@@ -100,8 +116,15 @@ pub(in crate::aws_auth) fn compose(text: &str) -> Result<Tree, Fault> {
     // go-yaml reads an empty text as one line break.
     let text = if text.is_empty() { "\n" } else { text };
     let mut parser = Parser::new(text);
-    let mut tree = Tree { nodes: Vec::new(), root: None, start: 0, end: text.len() };
-    let Some(start) = parser.start()? else { return Ok(tree) };
+    let mut tree = Tree {
+        nodes: Vec::new(),
+        root: None,
+        start: 0,
+        end: text.len(),
+    };
+    let Some(start) = parser.start()? else {
+        return Ok(tree);
+    };
     tree.start = start;
     let mut anchors: HashMap<String, NodeId> = HashMap::new();
     let mut open: Vec<NodeId> = Vec::new();
@@ -122,28 +145,59 @@ pub(in crate::aws_auth) fn compose(text: &str) -> Result<Tree, Fault> {
             EventKind::Alias(name) => {
                 let Some(&target) = anchors.get(&name) else {
                     let message = "an alias (`*`) of an anchor that is not defined before it: put the value in double quotes";
-                    return Err(Fault { at: event.start, message });
+                    return Err(Fault {
+                        at: event.start,
+                        message,
+                    });
                 };
                 NodeKind::Alias { target }
             }
-            EventKind::Scalar { value, tag, implicit, style } => NodeKind::Scalar { value, tag, implicit, style },
-            EventKind::SequenceStart { flow } => NodeKind::Sequence { items: Vec::new(), flow },
-            EventKind::MappingStart { flow } => NodeKind::Mapping { pairs: Vec::new(), flow },
+            EventKind::Scalar {
+                value,
+                tag,
+                implicit,
+                style,
+            } => NodeKind::Scalar {
+                value,
+                tag,
+                implicit,
+                style,
+            },
+            EventKind::SequenceStart { flow } => NodeKind::Sequence {
+                items: Vec::new(),
+                flow,
+            },
+            EventKind::MappingStart { flow } => NodeKind::Mapping {
+                pairs: Vec::new(),
+                flow,
+            },
         };
         let id = tree.nodes.len();
         let opens = matches!(kind, NodeKind::Sequence { .. } | NodeKind::Mapping { .. });
         let anchored = event.anchor.is_some();
-        tree.nodes.push(Node { kind, span: event.start..event.end, dash: event.dash, anchored });
+        tree.nodes.push(Node {
+            kind,
+            span: event.start..event.end,
+            dash: event.dash,
+            anchored,
+        });
         if let Some(name) = event.anchor {
             anchors.insert(name, id);
         }
         match open.last() {
             None => tree.root = Some(id),
             Some(&parent) => match &mut tree.nodes[parent].kind {
-                NodeKind::Sequence { items: children, .. } | NodeKind::Mapping { pairs: children, .. } => {
+                NodeKind::Sequence {
+                    items: children, ..
+                }
+                | NodeKind::Mapping {
+                    pairs: children, ..
+                } => {
                     children.push(id);
                 }
-                NodeKind::Scalar { .. } | NodeKind::Alias { .. } => unreachable!("only collections are opened"),
+                NodeKind::Scalar { .. } | NodeKind::Alias { .. } => {
+                    unreachable!("only collections are opened")
+                }
             },
         }
         if opens {

@@ -10,14 +10,28 @@ fn a_mapping_is_written_once_and_foreign_bytes_stay() {
     let mut simulation = cluster(&[]);
     simulation.create("dev", "role/team/dev", json!({"groups": ["b", "a"]}));
     assert_eq!(simulation.settle(), 1);
-    assert!(simulation.roles().starts_with(FOREIGN), "{}", simulation.roles());
+    assert!(
+        simulation.roles().starts_with(FOREIGN),
+        "{}",
+        simulation.roles()
+    );
     assert_eq!(simulation.entries()[2], entry("role/dev", "dev", "a,b"));
     assert_eq!(simulation.ready("dev"), "True InEffect");
     assert_eq!(simulation.condition("dev", "Synced"), "True Synced");
-    assert_eq!(simulation.condition("dev", "Stalled"), "False NotApplicable");
-    assert!(simulation.events.is_empty(), "no event for plain success: {:?}", simulation.events);
+    assert_eq!(
+        simulation.condition("dev", "Stalled"),
+        "False NotApplicable"
+    );
+    assert!(
+        simulation.events.is_empty(),
+        "no event for plain success: {:?}",
+        simulation.events
+    );
     let status = simulation.objects["dev"].status.clone().expect("written");
-    assert_eq!(status.principal_arn.as_deref(), Some("arn:aws:iam::111122223333:role/team/dev"));
+    assert_eq!(
+        status.principal_arn.as_deref(),
+        Some("arn:aws:iam::111122223333:role/team/dev")
+    );
     assert_eq!(status.written[0].arn, "arn:aws:iam::111122223333:role/dev");
 }
 
@@ -42,23 +56,54 @@ fn username_unset_is_the_default_of_eks() {
     simulation.create("user", "user/div/bob", json!({"username": null}));
     simulation.settle();
     let entries = simulation.entries();
-    assert_eq!(entries[2].1, "arn:aws:sts::111122223333:assumed-role/dev/{{SessionName}}");
-    assert_eq!(entries[3], entry("user/div/bob", "arn:aws:iam::111122223333:user/div/bob", "g"));
+    assert_eq!(
+        entries[2].1,
+        "arn:aws:sts::111122223333:assumed-role/dev/{{SessionName}}"
+    );
+    assert_eq!(
+        entries[3],
+        entry(
+            "user/div/bob",
+            "arn:aws:iam::111122223333:user/div/bob",
+            "g"
+        )
+    );
 }
 
 #[test]
 fn node_types_stand_in_the_form_of_eks() {
     let mut simulation = cluster(&[]);
-    for (name, type_) in [("linux", "EC2Linux"), ("windows", "EC2Windows"), ("fargate", "FargateLinux"), ("auto", "EC2")] {
-        simulation.create(name, &format!("role/{name}"), json!({"type": type_, "username": null, "groups": null}));
+    for (name, type_) in [
+        ("linux", "EC2Linux"),
+        ("windows", "EC2Windows"),
+        ("fargate", "FargateLinux"),
+        ("auto", "EC2"),
+    ] {
+        simulation.create(
+            name,
+            &format!("role/{name}"),
+            json!({"type": type_, "username": null, "groups": null}),
+        );
     }
     simulation.settle();
     assert_eq!(
         simulation.entries()[2..],
         [
-            entry("role/linux", "system:node:{{EC2PrivateDNSName}}", "system:bootstrappers,system:nodes"),
-            entry("role/windows", "system:node:{{EC2PrivateDNSName}}", "eks:kube-proxy-windows,system:bootstrappers,system:nodes"),
-            entry("role/fargate", "system:node:{{SessionName}}", "system:bootstrappers,system:node-proxier,system:nodes"),
+            entry(
+                "role/linux",
+                "system:node:{{EC2PrivateDNSName}}",
+                "system:bootstrappers,system:nodes"
+            ),
+            entry(
+                "role/windows",
+                "system:node:{{EC2PrivateDNSName}}",
+                "eks:kube-proxy-windows,system:bootstrappers,system:nodes"
+            ),
+            entry(
+                "role/fargate",
+                "system:node:{{SessionName}}",
+                "system:bootstrappers,system:node-proxier,system:nodes"
+            ),
         ]
     );
     assert_eq!(simulation.ready("auto"), "False BackendUnavailable");
@@ -69,14 +114,19 @@ fn a_changed_spec_changes_the_entry_in_its_place() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.edit("a", |object| object.spec.groups = vec!["h".to_owned()]);
     assert_eq!(simulation.settle(), 1);
-    assert_eq!(simulation.entries()[2..], [entry("role/a", "a", "h"), entry("role/b", "b", "g")]);
+    assert_eq!(
+        simulation.entries()[2..],
+        [entry("role/a", "a", "h"), entry("role/b", "b", "g")]
+    );
     assert!(simulation.events.is_empty(), "{:?}", simulation.events);
 }
 
 #[test]
 fn a_changed_principal_moves_the_entry_in_one_write() {
     let mut simulation = cluster(&["a"]);
-    simulation.edit("a", |object| object.spec.principal.arn = Some("arn:aws:iam::111122223333:role/x".to_owned()));
+    simulation.edit("a", |object| {
+        object.spec.principal.arn = Some("arn:aws:iam::111122223333:role/x".to_owned())
+    });
     assert_eq!(simulation.settle(), 1);
     assert_eq!(simulation.entries()[2..], [entry("role/x", "a", "g")]);
 }
@@ -87,7 +137,13 @@ fn the_older_of_two_mappings_holds_the_key_and_the_next_takes_over_in_the_same_w
     simulation.create("young", "role/team/OLD", json!({}));
     simulation.settle();
     assert_eq!(simulation.ready("young"), "False DuplicatePrincipal");
-    assert!(simulation.message("young", "Ready").contains("older mapping old"), "{}", simulation.message("young", "Ready"));
+    assert!(
+        simulation
+            .message("young", "Ready")
+            .contains("older mapping old"),
+        "{}",
+        simulation.message("young", "Ready")
+    );
     simulation.delete("old");
     assert_eq!(simulation.settle(), 1);
     assert!(!simulation.objects.contains_key("old"));
@@ -105,14 +161,19 @@ fn a_swap_of_two_principals_ends_right_in_any_order() {
     simulation.settle();
     let mut entries = simulation.entries()[2..].to_vec();
     entries.sort();
-    assert_eq!(entries, [entry("role/a", "b", "g"), entry("role/b", "a", "g")]);
+    assert_eq!(
+        entries,
+        [entry("role/a", "b", "g"), entry("role/b", "a", "g")]
+    );
 }
 
 #[test]
 fn an_entry_goes_at_valid_until_and_the_object_stays() {
     let mut simulation = cluster(&["a", "b"]);
     let until = simulation.now + jiff::SignedDuration::from_secs(60);
-    simulation.edit("a", |object| object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(until)));
+    simulation.edit("a", |object| {
+        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(until))
+    });
     let report = simulation.pass();
     assert_eq!(report.wake, Some(until));
     simulation.later(60);
@@ -129,7 +190,9 @@ fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
     let mut simulation = cluster(&["a"]);
     simulation.vandalise("mapAccounts", "- \"111122223333\"\n");
     let past = simulation.now;
-    simulation.edit("a", |object| object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(past)));
+    simulation.edit("a", |object| {
+        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(past))
+    });
     simulation.settle();
     assert_eq!(simulation.entries(), foreign());
     assert_eq!(simulation.ready("a"), "False Uncovered");
@@ -153,7 +216,9 @@ fn a_suspended_mapping_is_neither_created_changed_nor_repaired_but_goes_when_del
 #[test]
 fn a_refused_spec_leaves_the_entry_as_it_is() {
     let mut simulation = cluster(&["a"]);
-    simulation.edit("a", |object| object.spec.groups = vec!["{{Nope}}".to_owned()]);
+    simulation.edit("a", |object| {
+        object.spec.groups = vec!["{{Nope}}".to_owned()]
+    });
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "False InvalidSpec");
     assert_eq!(simulation.condition("a", "Stalled"), "True InvalidSpec");
@@ -166,8 +231,16 @@ fn a_refused_spec_leaves_the_entry_as_it_is() {
 #[test]
 fn access_policies_and_permission_sets_say_what_they_need() {
     let mut simulation = cluster(&[]);
-    simulation.create("a", "role/a", json!({"accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]}));
-    simulation.create("b", "role/b", json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "111122223333"}}}));
+    simulation.create(
+        "a",
+        "role/a",
+        json!({"accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]}),
+    );
+    simulation.create(
+        "b",
+        "role/b",
+        json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "111122223333"}}}),
+    );
     simulation.create("c", "role/c", json!({"backend": "AccessEntry"}));
     simulation.settle();
     assert_eq!(simulation.ready("a"), "False AccessPoliciesIneffective");
@@ -179,12 +252,23 @@ fn access_policies_and_permission_sets_say_what_they_need() {
 #[test]
 fn groups_bound_is_a_warning_of_its_own() {
     let mut simulation = cluster(&["a"]);
-    assert_eq!(simulation.condition("a", "GroupsBound"), "False GroupsUnbound");
+    assert_eq!(
+        simulation.condition("a", "GroupsBound"),
+        "False GroupsUnbound"
+    );
     assert_eq!(simulation.ready("a"), "True InEffect");
-    simulation.bindings.push(crate::plan::BindingSubjects { groups: ["g".to_owned()].into(), ..Default::default() });
+    simulation.bindings.push(crate::plan::BindingSubjects {
+        groups: ["g".to_owned()].into(),
+        ..Default::default()
+    });
     simulation.settle();
     assert_eq!(simulation.condition("a", "GroupsBound"), "True GroupsBound");
-    simulation.edit("a", |object| object.spec.groups = vec!["team:{{SessionName}}".to_owned()]);
+    simulation.edit("a", |object| {
+        object.spec.groups = vec!["team:{{SessionName}}".to_owned()]
+    });
     simulation.settle();
-    assert_eq!(simulation.condition("a", "GroupsBound"), "Unknown GroupsTemplated");
+    assert_eq!(
+        simulation.condition("a", "GroupsBound"),
+        "Unknown GroupsTemplated"
+    );
 }

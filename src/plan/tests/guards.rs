@@ -10,13 +10,31 @@ use crate::plan::simulation::Simulation;
 #[test]
 fn a_node_entry_is_removed_only_when_confirmed() {
     let mut simulation = cluster(&[]);
-    simulation.create("n", "role/n", json!({"type": "EC2Linux", "username": null, "groups": null}));
+    simulation.create(
+        "n",
+        "role/n",
+        json!({"type": "EC2Linux", "username": null, "groups": null}),
+    );
     simulation.settle();
     simulation.delete("n");
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("n"), "False RemovalHeld");
-    assert_eq!(simulation.objects["n"].status.clone().expect("written").awaiting_confirmation, ["node-entry"]);
-    assert_eq!(simulation.events.iter().filter(|event| event.reason.as_str() == "RemovalHeld").count(), 1);
+    assert_eq!(
+        simulation.objects["n"]
+            .status
+            .clone()
+            .expect("written")
+            .awaiting_confirmation,
+        ["node-entry"]
+    );
+    assert_eq!(
+        simulation
+            .events
+            .iter()
+            .filter(|event| event.reason.as_str() == "RemovalHeld")
+            .count(),
+        1
+    );
     simulation.confirm("n", "node-entry");
     assert_eq!(simulation.settle(), 1);
     assert_eq!(simulation.entries(), foreign());
@@ -32,7 +50,10 @@ fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
     assert_eq!(simulation.ready("node"), "False NodeEntryUnconfirmed");
     simulation.confirm("n", "node-entry");
     assert_eq!(simulation.settle(), 1);
-    assert_eq!(simulation.entries()[2], entry("role/n", "n", "system:nodes"));
+    assert_eq!(
+        simulation.entries()[2],
+        entry("role/n", "n", "system:nodes")
+    );
 }
 
 #[test]
@@ -55,10 +76,18 @@ fn the_last_administrator_is_removed_or_changed_only_when_confirmed() {
 fn all_removals_of_administrators_are_held_where_none_would_be_left() {
     let mut simulation = Simulation::new();
     for name in ["a", "b", "c", "d", "e", "f"] {
-        let groups = if matches!(name, "a" | "b") { "admins" } else { "g" };
+        let groups = if matches!(name, "a" | "b") {
+            "admins"
+        } else {
+            "g"
+        };
         simulation.create(name, &format!("role/{name}"), json!({"groups": [groups]}));
     }
-    simulation.bindings.push(BindingSubjects { groups: ["admins".to_owned()].into(), users: [].into(), cluster_admin: true });
+    simulation.bindings.push(BindingSubjects {
+        groups: ["admins".to_owned()].into(),
+        users: [].into(),
+        cluster_admin: true,
+    });
     simulation.settle();
     simulation.delete("a");
     simulation.delete("b");
@@ -69,7 +98,10 @@ fn all_removals_of_administrators_are_held_where_none_would_be_left() {
     assert!(!simulation.objects.contains_key("c"), "others go on");
     simulation.confirm("b", "last-administrator");
     simulation.settle();
-    assert!(!simulation.objects.contains_key("b"), "a is still an administrator");
+    assert!(
+        !simulation.objects.contains_key("b"),
+        "a is still an administrator"
+    );
     assert_eq!(simulation.ready("a"), "False RemovalHeld");
 }
 
@@ -91,10 +123,20 @@ fn dead_and_shadowed_administrators_do_not_count() {
 fn valid_until_says_in_time_that_the_removal_will_be_held() {
     let mut simulation = Simulation::new();
     let until = simulation.now + jiff::SignedDuration::from_secs(60);
-    simulation.create("root", "role/root", json!({"groups": ["system:masters"], "validUntil": Time(until)}));
+    simulation.create(
+        "root",
+        "role/root",
+        json!({"groups": ["system:masters"], "validUntil": Time(until)}),
+    );
     simulation.settle();
     assert_eq!(simulation.condition("root", "Accepted"), "True Accepted");
-    assert!(simulation.message("root", "Accepted").contains("last-administrator"), "{}", simulation.message("root", "Accepted"));
+    assert!(
+        simulation
+            .message("root", "Accepted")
+            .contains("last-administrator"),
+        "{}",
+        simulation.message("root", "Accepted")
+    );
     simulation.later(61);
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("root"), "False RemovalHeld");
@@ -105,7 +147,10 @@ fn valid_until_says_in_time_that_the_removal_will_be_held() {
 
 fn twenty() -> (Simulation, Vec<String>) {
     let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
-    (cluster(&names.iter().map(String::as_str).collect::<Vec<_>>()), names)
+    (
+        cluster(&names.iter().map(String::as_str).collect::<Vec<_>>()),
+        names,
+    )
 }
 
 #[test]
@@ -122,7 +167,11 @@ fn a_mass_removal_is_held_whole_over_time_and_restarts_until_confirmed() {
         simulation.confirm(name, "mass-removal");
     }
     simulation.settle();
-    assert_eq!(simulation.entries().len(), 2 + 14, "the confirmed ones are gone, the two others stay held");
+    assert_eq!(
+        simulation.entries().len(),
+        2 + 14,
+        "the confirmed ones are gone, the two others stay held"
+    );
     assert_eq!(simulation.ready("m01"), "False RemovalHeld");
     simulation.create("new", "role/new", json!({}));
     assert_eq!(simulation.settle(), 1, "additions go on");
@@ -141,8 +190,15 @@ fn removals_count_over_passes_and_restarts() {
     simulation.later(600);
     simulation.delete("m10");
     simulation.settle();
-    assert!(!simulation.objects.contains_key("m10"), "the window has passed");
-    assert_eq!(simulation.ready("m05"), "False RemovalHeld", "what is held stays held");
+    assert!(
+        !simulation.objects.contains_key("m10"),
+        "the window has passed"
+    );
+    assert_eq!(
+        simulation.ready("m05"),
+        "False RemovalHeld",
+        "what is held stays held"
+    );
 }
 
 #[test]
@@ -169,7 +225,9 @@ fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
 fn retain_lets_a_mass_of_mappings_go_and_leaves_the_entries() {
     let (mut simulation, names) = twenty();
     for name in &names {
-        simulation.edit(name, |object| object.spec.deletion = crate::api::v1alpha1::Deletion::Retain);
+        simulation.edit(name, |object| {
+            object.spec.deletion = crate::api::v1alpha1::Deletion::Retain
+        });
     }
     simulation.settle();
     let text = simulation.roles();
@@ -195,12 +253,19 @@ fn nothing_is_revoked_while_the_crd_goes() {
 #[test]
 fn held_removals_are_not_repaired_and_others_are() {
     let mut simulation = cluster(&["b"]);
-    simulation.create("n", "role/n", json!({"type": "EC2Linux", "username": null, "groups": null}));
+    simulation.create(
+        "n",
+        "role/n",
+        json!({"type": "EC2Linux", "username": null, "groups": null}),
+    );
     simulation.settle();
     simulation.delete("n");
     simulation.settle();
     simulation.vandalise("mapRoles", FOREIGN);
     simulation.settle();
     assert_eq!(simulation.entries()[2..], [entry("role/b", "b", "g")]);
-    assert!(!simulation.objects.contains_key("n"), "what someone else removed needs no removal");
+    assert!(
+        !simulation.objects.contains_key("n"),
+        "what someone else removed needs no removal"
+    );
 }

@@ -11,17 +11,34 @@ use crate::plan::{Desired, HistoryState, Mapping, Observed, plan};
 /// Something that happens to the cluster.
 #[derive(Clone, Debug)]
 enum Happening {
-    Create { name: usize, role: usize, groups: usize, adoption: usize },
-    Delete { name: usize },
-    Retarget { name: usize, role: usize },
-    Suspend { name: usize, suspend: bool },
+    Create {
+        name: usize,
+        role: usize,
+        groups: usize,
+        adoption: usize,
+    },
+    Delete {
+        name: usize,
+    },
+    Retarget {
+        name: usize,
+        role: usize,
+    },
+    Suspend {
+        name: usize,
+        suspend: bool,
+    },
     LoseMark,
     DropEntries,
     BreakText,
     DeleteConfigMap,
-    ForeignDuplicate { role: usize },
+    ForeignDuplicate {
+        role: usize,
+    },
     Restart,
-    Later { seconds: i64 },
+    Later {
+        seconds: i64,
+    },
 }
 
 fn happening() -> impl Strategy<Value = Happening> {
@@ -45,11 +62,21 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn happen(simulation: &mut Simulation, happening: &Happening) {
     let name = |number: usize| format!("m{number}");
     match *happening {
-        Happening::Create { name: number, role, groups, adoption } => {
+        Happening::Create {
+            name: number,
+            role,
+            groups,
+            adoption,
+        } => {
             if !simulation.objects.contains_key(&name(number)) {
-                let groups = [json!(["g"]), json!(["system:masters"]), json!(["{{Nope}}"])][groups].clone();
+                let groups =
+                    [json!(["g"]), json!(["system:masters"]), json!(["{{Nope}}"])][groups].clone();
                 let adoption = ["IfIdentical", "Always", "Never"][adoption];
-                simulation.create(&name(number), &format!("role/r{role}"), json!({"groups": groups, "adoption": adoption}));
+                simulation.create(
+                    &name(number),
+                    &format!("role/r{role}"),
+                    json!({"groups": groups, "adoption": adoption}),
+                );
             }
         }
         Happening::Delete { name: number } => {
@@ -60,10 +87,15 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
         Happening::Retarget { name: number, role } => {
             if simulation.objects.contains_key(&name(number)) {
                 let arn = format!("arn:aws:iam::111122223333:role/r{role}");
-                simulation.edit(&name(number), |object| object.spec.principal.arn = Some(arn));
+                simulation.edit(&name(number), |object| {
+                    object.spec.principal.arn = Some(arn)
+                });
             }
         }
-        Happening::Suspend { name: number, suspend } => {
+        Happening::Suspend {
+            name: number,
+            suspend,
+        } => {
             if simulation.objects.contains_key(&name(number)) {
                 simulation.edit(&name(number), |object| object.spec.suspend = suspend);
             }
@@ -79,7 +111,9 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
         Happening::ForeignDuplicate { role } => {
             let text = simulation.roles();
             if !text.contains("{{x}}") {
-                let entry = format!("- rolearn: arn:aws:iam::111122223333:role/r{role}\n  username: foreign\n");
+                let entry = format!(
+                    "- rolearn: arn:aws:iam::111122223333:role/r{role}\n  username: foreign\n"
+                );
                 simulation.vandalise("mapRoles", &format!("{text}{entry}"));
             }
         }
@@ -90,7 +124,10 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
 
 /// Whether this process has had no chance to see the last good text: then foreign entries may be gone for good.
 fn loses_foreign(happening: &Happening) -> bool {
-    matches!(happening, Happening::BreakText | Happening::DeleteConfigMap | Happening::Restart)
+    matches!(
+        happening,
+        Happening::BreakText | Happening::DeleteConfigMap | Happening::Restart
+    )
 }
 
 proptest! {

@@ -42,7 +42,11 @@ fn entry(arn: &str, username: &str, groups: &str) -> (String, String, String) {
 /// What the foreign entries mean.
 fn foreign() -> Vec<(String, String, String)> {
     vec![
-        entry("role/node", "system:node:{{EC2PrivateDNSName}}", "system:bootstrappers,system:nodes"),
+        entry(
+            "role/node",
+            "system:node:{{EC2PrivateDNSName}}",
+            "system:bootstrappers,system:nodes",
+        ),
         entry("role/ops", "ops", "system:masters"),
     ]
 }

@@ -19,7 +19,9 @@ fn deleting_a_mapping_takes_its_entry_and_nothing_else() {
 #[test]
 fn retain_leaves_the_entry_as_a_foreign_one() {
     let mut simulation = cluster(&["a", "b"]);
-    simulation.edit("a", |object| object.spec.deletion = crate::api::v1alpha1::Deletion::Retain);
+    simulation.edit("a", |object| {
+        object.spec.deletion = crate::api::v1alpha1::Deletion::Retain
+    });
     simulation.settle();
     let text = simulation.roles();
     simulation.delete("a");
@@ -32,7 +34,12 @@ fn retain_leaves_the_entry_as_a_foreign_one() {
 #[test]
 fn a_lost_mark_is_not_lost_ownership() {
     let mut simulation = cluster(&["a", "b"]);
-    simulation.config_map.as_mut().expect("exists").annotations.clear();
+    simulation
+        .config_map
+        .as_mut()
+        .expect("exists")
+        .annotations
+        .clear();
     simulation.delete("a");
     simulation.restart();
     simulation.settle();
@@ -43,7 +50,12 @@ fn a_lost_mark_is_not_lost_ownership() {
 #[test]
 fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes() {
     let mut simulation = cluster(&["a"]);
-    simulation.config_map.as_mut().expect("exists").annotations.clear();
+    simulation
+        .config_map
+        .as_mut()
+        .expect("exists")
+        .annotations
+        .clear();
     simulation.replace_in_roles("\"a\"", "\"other\"");
     simulation.restart();
     assert_eq!(simulation.settle(), 0);
@@ -52,22 +64,60 @@ fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     simulation.settle();
     assert!(!simulation.objects.contains_key("a"));
     assert_eq!(simulation.entries()[2..], [entry("role/a", "other", "g")]);
-    let event = simulation.events.iter().find(|event| event.reason.as_str() == "EntryLeft");
+    let event = simulation
+        .events
+        .iter()
+        .find(|event| event.reason.as_str() == "EntryLeft");
     let note = &event.expect("told").note;
-    assert!(note.contains("mapRoles line") && note.contains("stays"), "{note}");
+    assert!(
+        note.contains("mapRoles line") && note.contains("stays"),
+        "{note}"
+    );
 }
 
 #[test]
 fn adoption() {
-    let foreign_entry = |username: &str| format!("- rolearn: arn:aws:iam::111122223333:role/a\n  username: {username}\n  groups: [g]\n");
+    let foreign_entry = |username: &str| {
+        format!(
+            "- rolearn: arn:aws:iam::111122223333:role/a\n  username: {username}\n  groups: [g]\n"
+        )
+    };
     // adoption, username that stands, Ready, Synced, username after, stands after deletion
     let cases = [
-        ("IfIdentical", "a", "True InEffect", "True Synced", "a", false),
-        ("IfIdentical", "other", "False ForeignEntry", "False ForeignEntry", "other", true),
+        (
+            "IfIdentical",
+            "a",
+            "True InEffect",
+            "True Synced",
+            "a",
+            false,
+        ),
+        (
+            "IfIdentical",
+            "other",
+            "False ForeignEntry",
+            "False ForeignEntry",
+            "other",
+            true,
+        ),
         ("Always", "a", "True InEffect", "True Synced", "a", false),
-        ("Always", "other", "True InEffect", "True Synced", "a", false),
+        (
+            "Always",
+            "other",
+            "True InEffect",
+            "True Synced",
+            "a",
+            false,
+        ),
         ("Never", "a", "True InEffect", "False NotOwned", "a", true),
-        ("Never", "other", "False ForeignEntry", "False ForeignEntry", "other", true),
+        (
+            "Never",
+            "other",
+            "False ForeignEntry",
+            "False ForeignEntry",
+            "other",
+            true,
+        ),
     ];
     for (adoption, stands, ready, synced, after, stays) in cases {
         let mut simulation = Simulation::with_roles(&foreign_entry(stands));
@@ -76,9 +126,17 @@ fn adoption() {
         let case = format!("{adoption} {stands}");
         assert_eq!(simulation.ready("a"), ready, "{case}");
         assert_eq!(simulation.condition("a", "Synced"), synced, "{case}");
-        assert_eq!(simulation.entries(), [entry("role/a", after, "g")], "{case}");
+        assert_eq!(
+            simulation.entries(),
+            [entry("role/a", after, "g")],
+            "{case}"
+        );
         if after == stands {
-            assert_eq!(simulation.roles(), foreign_entry(stands), "{case}: what is right keeps its bytes");
+            assert_eq!(
+                simulation.roles(),
+                foreign_entry(stands),
+                "{case}: what is right keeps its bytes"
+            );
         }
         simulation.delete("a");
         simulation.settle();
@@ -92,25 +150,47 @@ fn a_dead_entry_blocks_nobody_and_is_named() {
     let mut simulation = Simulation::with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef\n  username: x\n",
     );
-    simulation.create("a", "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef", json!({}));
+    simulation.create(
+        "a",
+        "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef",
+        json!({}),
+    );
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
-    assert!(simulation.message("a", "Synced").contains("line 1"), "{}", simulation.message("a", "Synced"));
+    assert!(
+        simulation.message("a", "Synced").contains("line 1"),
+        "{}",
+        simulation.message("a", "Synced")
+    );
     assert_eq!(simulation.entries().len(), 2);
     simulation.delete("a");
     simulation.settle();
-    assert_eq!(simulation.entries().len(), 1, "the dead foreign entry stays");
+    assert_eq!(
+        simulation.entries().len(),
+        1,
+        "the dead foreign entry stays"
+    );
 }
 
 #[test]
 fn ours_moves_behind_a_foreign_duplicate() {
     let mut simulation = cluster(&["a", "b"]);
-    let text = format!("{}- rolearn: arn:aws:iam::111122223333:role/A\n  username: intruder\n", simulation.roles());
+    let text = format!(
+        "{}- rolearn: arn:aws:iam::111122223333:role/A\n  username: intruder\n",
+        simulation.roles()
+    );
     simulation.vandalise("mapRoles", &text);
     assert_eq!(simulation.settle(), 1);
-    assert_eq!(simulation.entries()[3..], [entry("role/A", "intruder", ""), entry("role/a", "a", "g")]);
+    assert_eq!(
+        simulation.entries()[3..],
+        [entry("role/A", "intruder", ""), entry("role/a", "a", "g")]
+    );
     assert_eq!(simulation.ready("a"), "True InEffect");
-    let drift = simulation.objects["a"].status.clone().and_then(|status| status.last_drift).expect("reported");
+    let drift = simulation.objects["a"]
+        .status
+        .clone()
+        .and_then(|status| status.last_drift)
+        .expect("reported");
     assert_eq!(drift.manager, "vandal");
 }
 
@@ -123,7 +203,10 @@ fn ours_is_shadowed_where_moving_would_unseat_a_node_or_the_last_administrator()
         let mut simulation = Simulation::new();
         simulation.create("a", "role/a", json!({}));
         simulation.settle();
-        let text = format!("{}- rolearn: arn:aws:iam::111122223333:role/a\n{behind}", simulation.roles());
+        let text = format!(
+            "{}- rolearn: arn:aws:iam::111122223333:role/a\n{behind}",
+            simulation.roles()
+        );
         simulation.vandalise("mapRoles", &text);
         assert_eq!(simulation.settle(), 0, "{behind}");
         assert_eq!(simulation.ready("a"), "False Shadowed", "{behind}");
@@ -137,19 +220,37 @@ fn a_case_variant_of_a_user_and_an_entry_in_the_other_list_shadow() {
     simulation.create("eve", "user/eve", json!({}));
     simulation.settle();
     let users = simulation.config_map.as_ref().expect("exists").data["mapUsers"].clone();
-    simulation.vandalise("mapUsers", &format!("{users}- userarn: arn:aws:iam::111122223333:user/BOB\n  username: x\n"));
-    simulation.vandalise("mapRoles", "- rolearn: arn:aws:iam::111122223333:user/eve\n  username: x\n");
+    simulation.vandalise(
+        "mapUsers",
+        &format!("{users}- userarn: arn:aws:iam::111122223333:user/BOB\n  username: x\n"),
+    );
+    simulation.vandalise(
+        "mapRoles",
+        "- rolearn: arn:aws:iam::111122223333:user/eve\n  username: x\n",
+    );
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("bob"), "False Shadowed");
-    assert!(simulation.message("bob", "Ready").contains("mapUsers line"), "{}", simulation.message("bob", "Ready"));
+    assert!(
+        simulation.message("bob", "Ready").contains("mapUsers line"),
+        "{}",
+        simulation.message("bob", "Ready")
+    );
     assert_eq!(simulation.ready("eve"), "False Shadowed");
-    assert!(simulation.message("eve", "Ready").contains("mapRoles line 1"), "{}", simulation.message("eve", "Ready"));
+    assert!(
+        simulation
+            .message("eve", "Ready")
+            .contains("mapRoles line 1"),
+        "{}",
+        simulation.message("eve", "Ready")
+    );
 }
 
 #[test]
 fn a_reformatting_is_no_drift() {
     let mut simulation = cluster(&["a"]);
-    let text = format!("{FOREIGN}- {{groups: [g, 'g'], username: a, RoleArn: arn:aws:iam::111122223333:role/A}}  # tidied\n");
+    let text = format!(
+        "{FOREIGN}- {{groups: [g, 'g'], username: a, RoleArn: arn:aws:iam::111122223333:role/A}}  # tidied\n"
+    );
     simulation.vandalise("mapRoles", &text);
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.roles(), text);
@@ -163,13 +264,31 @@ fn keys_that_no_object_names_are_kept_until_the_history_confirms() {
     simulation.restart();
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.entries().len(), 4);
-    assert!(simulation.events.iter().any(|event| event.reason.as_str() == "OrphanedEntries"), "{:?}", simulation.events);
-    let history = simulation.history.as_mut().expect("kept from the first write");
-    history.annotations.insert("identity-mapper.dev/confirm".to_owned(), "mass-removal".to_owned());
+    assert!(
+        simulation
+            .events
+            .iter()
+            .any(|event| event.reason.as_str() == "OrphanedEntries"),
+        "{:?}",
+        simulation.events
+    );
+    let history = simulation
+        .history
+        .as_mut()
+        .expect("kept from the first write");
+    history.annotations.insert(
+        "identity-mapper.dev/confirm".to_owned(),
+        "mass-removal".to_owned(),
+    );
     assert_eq!(simulation.settle(), 1);
     assert_eq!(simulation.entries()[2..], [entry("role/b", "b", "g")]);
     let history = simulation.history.as_ref().expect("exists");
-    assert!(!history.annotations.contains_key("identity-mapper.dev/confirm"), "a confirmation is used once");
+    assert!(
+        !history
+            .annotations
+            .contains_key("identity-mapper.dev/confirm"),
+        "a confirmation is used once"
+    );
 }
 
 #[test]
@@ -181,5 +300,40 @@ fn everything_away_leaves_the_foreign_bytes_alone() {
     }
     assert_eq!(simulation.roles(), FOREIGN);
     assert_eq!(simulation.entries(), foreign());
-    assert!(!simulation.config_map.as_ref().expect("exists").annotations.contains_key(MARK_ANNOTATION));
+    assert!(
+        !simulation
+            .config_map
+            .as_ref()
+            .expect("exists")
+            .annotations
+            .contains_key(MARK_ANNOTATION)
+    );
+}
+
+#[test]
+fn a_mapping_that_names_a_marked_key_and_can_not_be_put_into_effect_takes_nothing_away() {
+    // A restore brings the specs back without their statuses, and one of them is refused or suspended meanwhile.
+    for spec in [json!({"groups": ["{{Nope}}"]}), json!({"suspend": true})] {
+        let mut simulation = cluster(&["a", "b"]);
+        simulation.objects.remove("a");
+        simulation.create("again", "role/a", spec);
+        simulation.restart();
+        simulation.settle();
+        assert_eq!(simulation.entries()[2], entry("role/a", "a", "g"));
+    }
+}
+
+#[test]
+fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
+    let mut simulation = cluster(&["old"]);
+    simulation.create("young", "role/old", json!({}));
+    simulation.settle();
+    simulation.edit("young", |object| {
+        object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()])
+    });
+    simulation.write_failure = Some(crate::plan::WriteFailure::Unavailable("down".to_owned()));
+    simulation.edit("old", |object| object.spec.groups = vec!["h".to_owned()]);
+    simulation.delete("young");
+    simulation.settle();
+    assert!(!simulation.objects.contains_key("young"));
 }

@@ -11,7 +11,11 @@ const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: {
 #[test]
 fn drift_is_put_right_in_one_pass_and_flips_no_condition() {
     let mut simulation = cluster(&["a", "b"]);
-    let before = simulation.objects["a"].status.clone().expect("written").conditions;
+    let before = simulation.objects["a"]
+        .status
+        .clone()
+        .expect("written")
+        .conditions;
     simulation.later(5);
     simulation.replace_in_roles("\"a\"", "\"changed\"");
     simulation.pass();
@@ -19,7 +23,11 @@ fn drift_is_put_right_in_one_pass_and_flips_no_condition() {
     let status = simulation.objects["a"].status.clone().expect("written");
     assert_eq!(status.conditions, before);
     let drift = status.last_drift.expect("reported");
-    assert_eq!((drift.manager.as_str(), drift.what.contains("changed")), ("vandal", true), "{drift:?}");
+    assert_eq!(
+        (drift.manager.as_str(), drift.what.contains("changed")),
+        ("vandal", true),
+        "{drift:?}"
+    );
     assert_eq!(simulation.events.len(), 1);
     assert_eq!(simulation.settle(), 0);
 }
@@ -33,7 +41,11 @@ fn a_removed_entry_comes_back_and_a_removed_foreign_one_does_not() {
     assert!(simulation.roles().starts_with("# all gone\n"));
     simulation.config_map.as_mut().expect("exists").data.clear();
     assert_eq!(simulation.settle(), 1);
-    assert_eq!(simulation.entries(), [entry("role/a", "a", "g")], "a deleted key");
+    assert_eq!(
+        simulation.entries(),
+        [entry("role/a", "a", "g")],
+        "a deleted key"
+    );
 }
 
 #[test]
@@ -47,7 +59,9 @@ fn foreign_changes_cause_no_write() {
 
 #[test]
 fn a_foreign_duplicate_known_from_before_is_not_taken_for_ours() {
-    let mut simulation = Simulation::with_roles("- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n");
+    let mut simulation = Simulation::with_roles(
+        "- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n",
+    );
     simulation.create("a", "role/a", json!({"adoption": "Never"}));
     simulation.settle();
     assert_eq!(simulation.ready("a"), "False ForeignEntry");
@@ -55,7 +69,13 @@ fn a_foreign_duplicate_known_from_before_is_not_taken_for_ours() {
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
     let ours = simulation.roles();
-    simulation.vandalise("mapRoles", &format!("- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n{}", "#\n"));
+    simulation.vandalise(
+        "mapRoles",
+        &format!(
+            "- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n{}",
+            "#\n"
+        ),
+    );
     let _ = ours;
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
@@ -67,14 +87,25 @@ fn a_broken_text_is_put_back_with_the_plan_applied_in_the_same_write() {
     simulation.vandalise("mapRoles", BROKEN);
     simulation.delete("a");
     simulation.pass();
-    assert_eq!(simulation.entries(), [foreign(), vec![entry("role/b", "b", "g")]].concat());
+    assert_eq!(
+        simulation.entries(),
+        [foreign(), vec![entry("role/b", "b", "g")]].concat()
+    );
     assert!(simulation.roles().starts_with(FOREIGN));
-    let event = simulation.events.iter().find(|event| event.reason.as_str() == "TextRestored").expect("told");
+    let event = simulation
+        .events
+        .iter()
+        .find(|event| event.reason.as_str() == "TextRestored")
+        .expect("told");
     for part in ["mapRoles", "line 2", "vandal", "{SessionName}"] {
         assert!(event.note.contains(part), "{part} in {}", event.note);
     }
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.history.as_ref().expect("kept").copies.len(), 2, "the first text and the broken one");
+    assert_eq!(
+        simulation.history.as_ref().expect("kept").copies.len(),
+        2,
+        "the first text and the broken one"
+    );
 }
 
 #[test]
@@ -92,11 +123,23 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
         assert_eq!(simulation.roles(), BROKEN);
         assert_eq!(simulation.ready("a"), "False TextBroken");
         assert_eq!(simulation.ready("c"), "False TextBroken");
-        assert!(simulation.message("c", "Ready").contains("line 2"), "{}", simulation.message("c", "Ready"));
-        assert_eq!(simulation.ready("u"), "True InEffect", "the other section goes on");
+        assert!(
+            simulation.message("c", "Ready").contains("line 2"),
+            "{}",
+            simulation.message("c", "Ready")
+        );
+        assert_eq!(
+            simulation.ready("u"),
+            "True InEffect",
+            "the other section goes on"
+        );
         simulation.vandalise("mapRoles", FOREIGN);
         simulation.settle();
-        assert_eq!(simulation.ready("a"), "True InEffect", "mended by hand, ours come back");
+        assert_eq!(
+            simulation.ready("a"),
+            "True InEffect",
+            "mended by hand, ours come back"
+        );
         assert_eq!(simulation.ready("c"), "True InEffect");
     }
 }
@@ -122,16 +165,37 @@ fn a_deleted_config_map_comes_back_whole_or_with_ours_only() {
     last_good.config_map = None;
     last_good.delete("b");
     last_good.settle();
-    assert_eq!(last_good.entries(), [foreign(), vec![entry("role/a", "a", "g")]].concat());
-    assert!(last_good.events.iter().any(|event| event.reason.as_str() == "ConfigMapRestored"), "{:?}", last_good.events);
+    assert_eq!(
+        last_good.entries(),
+        [foreign(), vec![entry("role/a", "a", "g")]].concat()
+    );
+    assert!(
+        last_good
+            .events
+            .iter()
+            .any(|event| event.reason.as_str() == "ConfigMapRestored"),
+        "{:?}",
+        last_good.events
+    );
 
     let mut off = cluster(&["a", "b"]);
     off.settings.repair = Repair::Off;
     off.config_map = None;
     off.settle();
-    assert_eq!(off.entries(), [entry("role/a", "a", "g"), entry("role/b", "b", "g")]);
-    let event = off.events.iter().find(|event| event.reason.as_str() == "ConfigMapDeleted").expect("told");
-    assert!(event.note.contains("2 foreign entries") && event.note.contains("role/node"), "{}", event.note);
+    assert_eq!(
+        off.entries(),
+        [entry("role/a", "a", "g"), entry("role/b", "b", "g")]
+    );
+    let event = off
+        .events
+        .iter()
+        .find(|event| event.reason.as_str() == "ConfigMapDeleted")
+        .expect("told");
+    assert!(
+        event.note.contains("2 foreign entries") && event.note.contains("role/node"),
+        "{}",
+        event.note
+    );
 
     let mut at_start = cluster(&["a"]);
     at_start.config_map = None;
@@ -167,7 +231,10 @@ fn a_denied_write_is_told_in_the_denials_own_words() {
     simulation.settle();
     assert_eq!(simulation.ready("b"), "False WriteDenied");
     assert!(simulation.message("b", "Ready").contains("no tabs, please"));
-    assert!(simulation.objects.contains_key("a"), "the finalizer stays while the entry does");
+    assert!(
+        simulation.objects.contains_key("a"),
+        "the finalizer stays while the entry does"
+    );
     simulation.write_failure = None;
     simulation.settle();
     assert_eq!(simulation.ready("b"), "True InEffect");
@@ -176,7 +243,10 @@ fn a_denied_write_is_told_in_the_denials_own_words() {
 
 #[test]
 fn what_does_not_fit_is_refused_youngest_first_and_removals_go_through() {
-    let filler = format!("{FOREIGN}# {}\n", "x".repeat(1_048_576 - FOREIGN.len() - 700));
+    let filler = format!(
+        "{FOREIGN}# {}\n",
+        "x".repeat(1_048_576 - FOREIGN.len() - 700)
+    );
     let mut simulation = Simulation::with_roles(&filler);
     for name in ["a", "b", "c", "d", "e", "f", "h", "i", "j", "k", "l", "m"] {
         simulation.create(name, &format!("role/{name}"), json!({}));
@@ -184,11 +254,19 @@ fn what_does_not_fit_is_refused_youngest_first_and_removals_go_through() {
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
     assert_eq!(simulation.ready("m"), "False ConfigMapFull");
-    assert!(simulation.message("m", "Ready").contains("bytes"), "{}", simulation.message("m", "Ready"));
+    assert!(
+        simulation.message("m", "Ready").contains("bytes"),
+        "{}",
+        simulation.message("m", "Ready")
+    );
     simulation.delete("a");
     simulation.settle();
     assert!(!simulation.objects.contains_key("a"));
-    let in_effect = simulation.objects.keys().filter(|name| simulation.ready(name) == "True InEffect").count();
+    let in_effect = simulation
+        .objects
+        .keys()
+        .filter(|name| simulation.ready(name) == "True InEffect")
+        .count();
     assert!((5..11).contains(&in_effect), "{in_effect}");
 }
 
@@ -197,7 +275,10 @@ fn annotations_count_too() {
     let mut simulation = Simulation::with_roles(FOREIGN);
     let last_applied = "x".repeat(262_144 - 200);
     let annotations = &mut simulation.config_map.as_mut().expect("exists").annotations;
-    annotations.insert("kubectl.kubernetes.io/last-applied-configuration".to_owned(), last_applied);
+    annotations.insert(
+        "kubectl.kubernetes.io/last-applied-configuration".to_owned(),
+        last_applied,
+    );
     for name in ["a", "b", "c", "d", "e", "f", "h"] {
         simulation.create(name, &format!("role/{name}"), json!({}));
     }
@@ -216,7 +297,10 @@ fn grants_wait_for_the_history_and_repairs_and_revocations_do_not() {
     simulation.settle();
     assert_eq!(simulation.entries()[2..], [entry("role/b", "b", "g")]);
     assert_eq!(simulation.ready("c"), "False HistoryUnwritable");
-    assert_eq!(simulation.condition("c", "Reconciling"), "True HistoryUnwritable");
+    assert_eq!(
+        simulation.condition("c", "Reconciling"),
+        "True HistoryUnwritable"
+    );
     simulation.history_failure = None;
     simulation.settle();
     assert_eq!(simulation.ready("c"), "True InEffect");
