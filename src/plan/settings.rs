@@ -16,13 +16,9 @@ impl ConfigMapName {
     /// The history `ConfigMap` beside it. A copy that is tried on first has a history of its own.
     #[must_use]
     pub fn history(&self) -> Self {
-        let name = match self.name.as_str() {
-            "aws-auth" => "identity-mapper-history".to_owned(),
-            other => format!("identity-mapper-history-{other}"),
-        };
         Self {
             namespace: self.namespace.clone(),
-            name,
+            name: format!("{}-history", self.name),
         }
     }
 }
