@@ -5,6 +5,7 @@
 mod support;
 
 mod chart;
+mod controller;
 mod crd;
 mod harness;
 mod scale;
