@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::read::{self, Lines};
 use super::render::{self, Layout};
 use super::splice::{Editor, Fate};
-use super::yaml::{self, NodeId, NodeKind, Tree};
+use super::yaml::{NodeId, NodeKind, Tree};
 use super::{Problem, Section, SectionView};
 
 /// An entry to write.
@@ -195,7 +195,7 @@ fn edit_section(
         });
     }
     let text = old.unwrap_or_default();
-    let before = read::section(section, Some(text));
+    let (before, tree) = read::with_tree(section, text);
     if read::is_skipped(text) {
         let wish = Wish::new(section, 0, changes)?;
         let new = fresh(text, &wish.appends);
@@ -204,7 +204,7 @@ fn edit_section(
     if let Some(problem) = before.broken {
         return Err(EditError::Broken(problem));
     }
-    let tree = compose(text)?;
+    let tree = tree.ok_or_else(no_list)?;
     let items = list_items(&tree);
     let wish = Wish::new(section, items.len(), changes)?;
     refuse_shared_anchors(text, &tree, items, &wish)?;
@@ -246,9 +246,9 @@ fn fresh(old: &str, entries: &[&NewEntry]) -> String {
         .collect()
 }
 
-fn compose(text: &str) -> Result<Tree, EditError> {
-    yaml::compose(text)
-        .map_err(|fault| unverified(format!("at byte {}: {}", fault.at, fault.message)))
+/// Of a text that is neither broken nor skipped.
+fn no_list() -> EditError {
+    unverified("the text holds no list".to_owned())
 }
 
 fn list_items(tree: &Tree) -> &[NodeId] {
@@ -308,7 +308,7 @@ fn verify(
     new: &str,
     wish: &Wish<'_>,
 ) -> Result<(), EditError> {
-    let after = read::section(section, Some(new));
+    let (after, tree) = read::with_tree(section, new);
     if let Some(problem) = after.broken {
         return Err(unverified(problem.to_string()));
     }
@@ -329,7 +329,7 @@ fn verify(
             Err(unverified("the list is empty".to_owned()))
         };
     }
-    let tree = compose(new)?;
+    let tree = tree.ok_or_else(no_list)?;
     let ranges = item_ranges(&tree);
     if ranges.len() != expected.len() {
         return Err(unverified(format!(

@@ -107,26 +107,33 @@ impl Reading<'_> {
 
 /// Reads a section from the key's value.
 pub(super) fn section(section: Section, text: Option<&str>) -> SectionView {
-    let Some(text) = text else {
-        return SectionView::default();
-    };
+    text.map(|text| with_tree(section, text).0)
+        .unwrap_or_default()
+}
+
+/// Reads a section, and gives back the tree that it was read from, unless that is broken, skipped or no list of entries:
+/// a text of a megabyte is not to be read twice.
+pub(super) fn with_tree(section: Section, text: &str) -> (SectionView, Option<Tree>) {
     let mut view = SectionView {
         present: true,
         ..SectionView::default()
     };
     if is_skipped(text) {
-        return view;
+        return (view, None);
     }
     let reading = Reading {
         section,
         text,
         lines: Lines::new(text),
     };
-    match section {
-        Section::Accounts => read_accounts(&reading, &mut view),
+    let tree = match section {
+        Section::Accounts => {
+            read_accounts(&reading, &mut view);
+            None
+        }
         Section::Roles | Section::Users => read_entries(&reading, &mut view),
-    }
-    view
+    };
+    (view, tree)
 }
 
 /// Values that the authenticator does not even parse: Go's `strings.TrimSpace`, then one of these.
@@ -144,38 +151,44 @@ fn drop_section(view: &mut SectionView, problem: Problem) {
     view.problems.push(problem);
 }
 
-fn read_entries(reading: &Reading<'_>, view: &mut SectionView) {
+fn read_entries(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> {
     if is_json(reading.text) {
         let start = reading.text.len() - reading.text.trim_start().len();
         let span = start..start + reading.lines.rest(start).trim_end().len();
         let message = "text that starts with `{` is read as JSON, and only a list is understood: write `- ` or `[` before it";
-        return drop_section(
+        drop_section(
             view,
             reading.problem(ProblemKind::SectionDropped, span, message),
         );
+        return None;
     }
     let read = yaml::compose(reading.text)
         .and_then(|tree| decode::decode(&tree).map(|value| (tree, value)));
     let (tree, value) = match read {
-        Ok((_, None)) => return,
+        Ok((tree, None)) => return Some(tree),
         Ok((tree, Some(value))) => (tree, value),
-        Err(fault) => return drop_section(view, reading.fault(&fault)),
+        Err(fault) => {
+            drop_section(view, reading.fault(&fault));
+            return None;
+        }
     };
     let items = match &value.data {
         Data::Seq(items) => items,
-        Data::Null => return,
+        Data::Null => return Some(tree),
         Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
             let message = "a list of entries is expected: start each with `- `";
-            return drop_section(
+            drop_section(
                 view,
                 reading.at_node(ProblemKind::SectionDropped, &tree, value.node, message),
             );
+            return None;
         }
     };
     for (index, (item, node)) in items.iter().zip(item_nodes(&tree)).enumerate() {
         read_item(reading, view, &tree, index, item, *node);
     }
     view.problems.sort_by_key(|p| p.span.start);
+    Some(tree)
 }
 
 /// The nodes of the root's items as they stand in the text, where an alias is not what it stands for.

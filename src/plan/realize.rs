@@ -32,6 +32,12 @@ pub(super) fn realize(
     let base = context.base;
     let before = guard::administrators(context.index, bindings);
     loop {
+        // An edit reads and writes the whole text; marks that do not fit are known without one.
+        if annotation_bytes(&base.view, &mark(claims, context)) > ANNOTATIONS_LIMIT
+            && refuse_youngest(context, claims, None)
+        {
+            continue;
+        }
         let data = match apply(context, claims) {
             Ok(data) => data,
             Err(blocked) => {
@@ -47,7 +53,8 @@ pub(super) fn realize(
             continue;
         }
         let mark = mark(claims, context);
-        if !fits(&base.view, &data, &mark) && refuse_youngest(context, claims) {
+        let bytes = data_bytes(&base.view, &data);
+        if bytes > DATA_LIMIT && refuse_youngest(context, claims, Some(bytes)) {
             continue;
         }
         let document = if data == base.view.data {
@@ -210,13 +217,10 @@ fn annotation_bytes(view: &ConfigMapView, mark: &Mark) -> usize {
         + mark.render().len()
 }
 
-fn fits(view: &ConfigMapView, data: &BTreeMap<String, String>, mark: &Mark) -> bool {
-    data_bytes(view, data) <= DATA_LIMIT && annotation_bytes(view, mark) <= ANNOTATIONS_LIMIT
-}
-
 /// Refuses the youngest of what would be added, as few as possible. Returns false where nothing could be refused: then the
-/// text is too large without us, and the removals go through all the same.
-fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
+/// text is too large without us, and the removals go through all the same. `whole` is the size of the data with all of
+/// them, where that is known.
+fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim], whole: Option<usize>) -> bool {
     let adds = |claim: &Claim| {
         matches!(
             claim.effective(),
@@ -236,27 +240,26 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
         for position in &optional[kept..] {
             trial[*position].hold(Block::lasting(Reason::ConfigMapFull, ""));
         }
-        let data = apply(context, &trial).ok()?;
-        Some((
-            data_bytes(&context.base.view, &data),
-            annotation_bytes(&context.base.view, &mark(&trial, context)),
-        ))
+        trial
     };
-    // The largest number that fits: sizes grow with it.
-    let (mut fitting, mut failing) = (0, optional.len());
-    while fitting + 1 < failing {
-        let middle = fitting.midpoint(failing);
-        match with(middle) {
-            Some((data, annotations)) if data <= DATA_LIMIT && annotations <= ANNOTATIONS_LIMIT => {
-                fitting = middle;
-            }
-            _ => failing = middle,
-        }
-    }
-    let (data, annotations) = with(fitting).unwrap_or_default();
+    let annotations_with =
+        |kept: usize| annotation_bytes(&context.base.view, &mark(&with(kept), context));
+    let data_with = |kept: usize| {
+        let data = apply(context, &with(kept)).ok()?;
+        Some(data_bytes(&context.base.view, &data))
+    };
+    // Marks need no edit to be counted, so they come first.
+    let every: Vec<usize> = (1..=optional.len()).collect();
+    let most = every.partition_point(|kept| annotations_with(*kept) <= ANNOTATIONS_LIMIT);
+    let weights: Vec<usize> = optional[..most]
+        .iter()
+        .map(|position| new_entry(context, &claims[*position]).map_or(0, weight))
+        .collect();
+    let most = whole.or_else(|| data_with(weights.len()));
+    let (fitting, data) = largest(DATA_LIMIT, &weights, most, data_with);
     let (data_free, annotations_free) = (
         DATA_LIMIT.saturating_sub(data),
-        ANNOTATIONS_LIMIT.saturating_sub(annotations),
+        ANNOTATIONS_LIMIT.saturating_sub(annotations_with(fitting)),
     );
     for position in optional.split_off(fitting) {
         let needed = new_entry(context, &claims[position])
@@ -269,6 +272,49 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
         claims[position].hold(Block::lasting(Reason::ConfigMapFull, message));
     }
     true
+}
+
+/// How much text an entry takes against others, without the layout of the list that it goes into.
+fn weight(entry: &NewEntry) -> usize {
+    let groups = entry.groups.iter().map(|group| group.len() + 8);
+    entry.arn.len() + entry.username.len() + groups.sum::<usize>() + 40
+}
+
+/// The largest number of the first things whose size is within `limit`, and that size, given that of `all`. `size_of`
+/// grows with the number, about as the weights do, and is dear: weighing finds the number in two or three trials where
+/// halving takes a dozen.
+fn largest(
+    limit: usize,
+    weights: &[usize],
+    all: Option<usize>,
+    size_of: impl Fn(usize) -> Option<usize>,
+) -> (usize, usize) {
+    if let Some(all) = all.filter(|all| *all <= limit) {
+        return (weights.len(), all);
+    }
+    let none = size_of(0).unwrap_or_default();
+    let (mut fitting, mut failing) = ((0, none), (weights.len(), all));
+    while fitting.0 + 1 < failing.0 {
+        let between = &weights[fitting.0..failing.0];
+        let guess = match failing.1 {
+            Some(size) => {
+                let free = limit.saturating_sub(fitting.1);
+                let share = between.iter().sum::<usize>() * free / (size - fitting.1).max(1);
+                let sums = between.iter().scan(0, |sum, weight| {
+                    *sum += weight;
+                    Some(*sum)
+                });
+                fitting.0 + sums.take_while(|sum| *sum <= share).count()
+            }
+            None => fitting.0.midpoint(failing.0),
+        };
+        let guess = guess.clamp(fitting.0 + 1, failing.0 - 1);
+        match size_of(guess) {
+            Some(size) if size <= limit => fitting = (guess, size),
+            size => failing = (guess, size),
+        }
+    }
+    fitting
 }
 
 /// The size of an entry in the form in which we write it.
@@ -288,4 +334,45 @@ pub(super) fn changed_data(
         .filter(|(key, text)| standing.data.get(*key) != Some(text))
         .map(|(key, text)| (key.clone(), text.clone()))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn the_largest_number_that_fits_is_found_in_few_trials() {
+        let weights: Vec<usize> = (0..3000).map(|number| 200 + number * 7 % 150).collect();
+        for limit in [0, 999, 1000, 1300, 100_000, 400_000, 10_000_000] {
+            for indent in [0, 10, 60] {
+                let size = |kept: usize| {
+                    1000 + weights[..kept]
+                        .iter()
+                        .map(|weight| weight + indent)
+                        .sum::<usize>()
+                };
+                let trials = Cell::new(0);
+                let counted = |kept: usize| {
+                    trials.set(trials.get() + 1);
+                    Some(size(kept))
+                };
+                let (kept, bytes) = largest(limit, &weights, Some(size(weights.len())), counted);
+                assert_eq!(bytes, size(kept));
+                assert!(kept == 0 || bytes <= limit, "{kept} within {limit}");
+                assert!(
+                    kept == weights.len() || size(kept + 1) > limit,
+                    "{kept} within {limit}"
+                );
+                assert!(trials.get() <= 5, "{} trials for {limit}", trials.get());
+            }
+        }
+    }
+
+    #[test]
+    fn what_can_not_be_tried_does_not_fit() {
+        let size = |kept: usize| (kept < 700).then_some(kept);
+        assert_eq!(largest(5000, &[1; 1000], None, size), (699, 699));
+    }
 }

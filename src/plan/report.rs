@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
 use super::action::{Outcome, Report, StatusWrite};
 use super::mark::{KeyHash, MeaningHash};
 use super::memory::Memory;
@@ -179,13 +181,39 @@ impl Plan<'_> {
 
 /// Whether two statuses say the same. Conditions of other writers are none of our business.
 fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
-    let ours = |condition: &k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition| {
-        ConditionType::ALL
-            .iter()
-            .any(|type_| type_.as_str() == condition.type_)
-    };
-    let mut standing = standing.clone();
-    standing.conditions.retain(ours);
-    standing.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
-    standing == *new
+    // Every field by name, so that a new one is not forgotten here.
+    let IdentityMappingStatus {
+        observed_generation,
+        principal_arn,
+        username,
+        backend,
+        access_entry_arn,
+        last_synced,
+        last_drift,
+        written,
+        awaiting_confirmation,
+        seen_valid_until,
+        conditions,
+    } = new;
+    let ours: Vec<&Condition> = ConditionType::ALL
+        .into_iter()
+        .filter_map(|type_| find(&standing.conditions, type_))
+        .collect();
+    standing.observed_generation == *observed_generation
+        && standing.principal_arn == *principal_arn
+        && standing.username == *username
+        && standing.backend == *backend
+        && standing.access_entry_arn == *access_entry_arn
+        && standing.last_synced == *last_synced
+        && standing.last_drift == *last_drift
+        && standing.written == *written
+        && standing.awaiting_confirmation == *awaiting_confirmation
+        && standing.seen_valid_until == *seen_valid_until
+        && ours == conditions.iter().collect::<Vec<_>>()
+}
+
+fn find(conditions: &[Condition], type_: ConditionType) -> Option<&Condition> {
+    conditions
+        .iter()
+        .find(|condition| condition.type_ == type_.as_str())
 }

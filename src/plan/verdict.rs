@@ -133,11 +133,10 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
 
 /// A mapping that does not hold its key.
 fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
-    let mapping = view.plan.mappings[position];
     if view.plan.states[position] == State::Suspended {
         return suspended(view, None, spec);
     }
-    let holder = mapping.key().and_then(|key| view.holder_of(&key));
+    let holder = view.holder_of_key(position);
     let name = holder.map_or("another mapping", |holder| holder.name.as_str());
     let no = Finding::no(
         Reason::DuplicatePrincipal,

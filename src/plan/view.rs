@@ -12,7 +12,7 @@ use super::{Mapping, Plan, Spec, guard};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section};
-use crate::principal::{Key, Principal};
+use crate::principal::Principal;
 
 /// The plan together with what stands after its execution.
 pub(super) struct View<'a> {
@@ -47,9 +47,10 @@ impl<'a> View<'a> {
             .map(|number| &self.plan.claims[*number])
     }
 
-    pub(super) fn holder_of(&self, key: &Key) -> Option<&'a Mapping> {
-        let hash = KeyHash::of(key);
-        let claim = self.plan.claims.iter().find(|claim| claim.hash == hash)?;
+    /// The mapping that holds the key that this one names.
+    pub(super) fn holder_of_key(&self, position: usize) -> Option<&'a Mapping> {
+        let hash = KeyHash::of(&self.plan.mappings[position].key()?);
+        let claim = self.named(position).find(|claim| claim.hash == hash)?;
         claim.holder.map(|holder| self.plan.mappings[holder])
     }
 
@@ -205,16 +206,20 @@ impl<'a> View<'a> {
     }
 
     pub(super) fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {
-        let mut conditions: BTreeMap<(ConditionType, &'static str), u64> = BTreeMap::new();
-        for type_ in ConditionType::ALL {
-            for status in ["True", "False", "Unknown"] {
-                let count = new.iter().flat_map(|status| &status.conditions);
-                let count = count
-                    .filter(|condition| {
-                        condition.type_ == type_.as_str() && condition.status == status
-                    })
-                    .count();
-                conditions.insert((type_, status), count as u64);
+        const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
+        let all = ConditionType::ALL
+            .into_iter()
+            .flat_map(|type_| STATUSES.map(|status| ((type_, status), 0)));
+        let mut conditions: BTreeMap<(ConditionType, &'static str), u64> = all.collect();
+        for condition in new.iter().flat_map(|status| &status.conditions) {
+            let type_ = ConditionType::ALL
+                .into_iter()
+                .find(|type_| type_.as_str() == condition.type_);
+            let status = STATUSES
+                .into_iter()
+                .find(|status| *status == condition.status);
+            if let (Some(type_), Some(status)) = (type_, status) {
+                *conditions.entry((type_, status)).or_default() += 1;
             }
         }
         let mut drift: BTreeMap<&'static str, u64> = BTreeMap::new();

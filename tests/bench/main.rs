@@ -11,6 +11,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod live;
 mod pure;
 mod table;
 
@@ -23,5 +24,10 @@ fn main() {
     let chosen = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     if chosen("pure") {
         pure::run();
+    }
+    if chosen("live") {
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(live::run());
     }
 }

@@ -49,21 +49,25 @@ impl World {
     }
 
     fn pass(&mut self) -> bool {
-        let planned = plan(
-            &self.desired,
-            &self.observed,
-            &self.settings,
-            &self.memory,
-        );
-        let outcome = planned.config_map.as_ref().map_or(Outcome::NothingToWrite, |_| written());
+        let planned = plan(&self.desired, &self.observed, &self.settings, &self.memory);
+        let outcome = planned
+            .config_map
+            .as_ref()
+            .map_or(Outcome::NothingToWrite, |_| written());
         let report = planned.report(&outcome);
         let write = planned.config_map.clone();
         let wrote = write.is_some() || !report.statuses.is_empty();
-        if let (Some(ConfigMapWrite::Patch { data, annotations, .. }), Some(view)) =
-            (write, &mut self.observed.config_map)
+        if let (
+            Some(ConfigMapWrite::Patch {
+                data, annotations, ..
+            }),
+            Some(view),
+        ) = (write, &mut self.observed.config_map)
         {
             view.data.extend(data);
-            let set = annotations.into_iter().filter_map(|(key, value)| Some((key, value?)));
+            let set = annotations
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)));
             view.annotations.extend(set);
         }
         let mut statuses: BTreeMap<_, _> = report
@@ -95,13 +99,11 @@ impl World {
 
     /// One pass, with what came of it.
     fn plan_and_report(&self) {
-        let planned = plan(
-            &self.desired,
-            &self.observed,
-            &self.settings,
-            &self.memory,
-        );
-        let outcome = planned.config_map.as_ref().map_or(Outcome::NothingToWrite, |_| written());
+        let planned = plan(&self.desired, &self.observed, &self.settings, &self.memory);
+        let outcome = planned
+            .config_map
+            .as_ref()
+            .map_or(Outcome::NothingToWrite, |_| written());
         std::hint::black_box(planned.report(&outcome));
     }
 }
@@ -169,21 +171,48 @@ fn costs(count: usize) -> Vec<(&'static str, Duration)> {
         let view = world.observed.config_map.as_mut().expect("stands");
         let annotation = "kubectl.kubernetes.io/last-applied-configuration".to_owned();
         let mark = 26 * count;
-        view.annotations.insert(annotation, "x".repeat(262_144 - mark - 1000));
-        world.objects.extend((count..count + count / 10).map(object));
+        view.annotations
+            .insert(annotation, "x".repeat(262_144 - mark - 1000));
+        world
+            .objects
+            .extend((count..count + count / 10).map(object));
     });
     let data = settled.data();
     let one = [Change::Append(new_entry(count))];
     vec![
         ("read the text", median(|| Document::parse(data))),
-        ("add one entry to the text, and verify it", median(|| edit(data, &one))),
-        ("copy the mappings for a pass", median(|| settled.desired.clone())),
-        ("a pass that finds nothing to do", median(|| settled.plan_and_report())),
-        ("a pass for one new mapping", median(|| one_more.plan_and_report())),
-        ("a pass that repairs one entry", median(|| one_changed.plan_and_report())),
-        ("a pass for all of them, new", median(|| fresh.plan_and_report())),
-        ("a pass where every second one is a duplicate", median(|| duplicates.plan_and_report())),
-        ("a pass where a tenth does not fit", median(|| full.plan_and_report())),
+        (
+            "add one entry to the text, and verify it",
+            median(|| edit(data, &one)),
+        ),
+        (
+            "copy the mappings for a pass",
+            median(|| settled.desired.clone()),
+        ),
+        (
+            "a pass that finds nothing to do",
+            median(|| settled.plan_and_report()),
+        ),
+        (
+            "a pass for one new mapping",
+            median(|| one_more.plan_and_report()),
+        ),
+        (
+            "a pass that repairs one entry",
+            median(|| one_changed.plan_and_report()),
+        ),
+        (
+            "a pass for all of them, new",
+            median(|| fresh.plan_and_report()),
+        ),
+        (
+            "a pass where every second one is a duplicate",
+            median(|| duplicates.plan_and_report()),
+        ),
+        (
+            "a pass where a tenth does not fit",
+            median(|| full.plan_and_report()),
+        ),
     ]
 }
 
@@ -196,7 +225,11 @@ pub(crate) fn run() {
         let value = format!("{}, {} ({ratio:.1} times)", Human(small), Human(large));
         table.row(what, value);
     }
-    let bytes = World::settled(3000).data().values().map(String::len).sum::<usize>();
+    let bytes = World::settled(3000)
+        .data()
+        .values()
+        .map(String::len)
+        .sum::<usize>();
     table.row("bytes of data with 3,000 mappings", bytes);
     table.print("The pure core, with 1,000 and with 3,000 mappings");
 }

@@ -111,7 +111,10 @@ async fn a_thousand_that_are_there_at_the_start_cost_one_write() {
     mappings(&cluster, "all are ready", all_ready).await;
     assert_eq!(writes(&cluster, mark).await, 1);
     assert_stands(&aws_auth(&cluster).await, &(0..1000).collect());
-    let statuses = cluster.audit().writes("identitymappings/status").since(mark);
+    let statuses = cluster
+        .audit()
+        .writes("identitymappings/status")
+        .since(mark);
     assert_eq!(statuses.count().await, 1000, "one status each");
     operator.stop().await;
 
@@ -155,7 +158,13 @@ async fn a_burst_of_a_thousand_costs_few_writes_both_ways() {
     assert_few(writes(&cluster, mark).await, took);
     let object = aws_auth(&cluster).await;
     assert_eq!(object.data.unwrap()["mapRoles"], fleet::ROLES);
-    assert!(!object.metadata.annotations.unwrap_or_default().contains_key(MARK_ANNOTATION));
+    assert!(
+        !object
+            .metadata
+            .annotations
+            .unwrap_or_default()
+            .contains_key(MARK_ANNOTATION)
+    );
     operator.stop().await;
 }
 
@@ -179,7 +188,9 @@ async fn of_three_thousand_beside_a_large_annotation_the_youngest_are_refused() 
         fleet::delete(&cluster.admin(), *number..number + 1).await;
     }
     let after = mappings(&cluster, "the room is taken", |all| {
-        let fit = all.iter().filter(|mapping| fleet::ready(mapping) == "True InEffect");
+        let fit = all
+            .iter()
+            .filter(|mapping| fleet::ready(mapping) == "True InEffect");
         all.len() == 2980 && fit.count() == fitting
     })
     .await;
@@ -192,7 +203,8 @@ async fn of_three_thousand_beside_a_large_annotation_the_youngest_are_refused() 
 fn by_age(mappings: &[IdentityMapping]) -> Vec<usize> {
     let mut all: Vec<_> = mappings.iter().collect();
     all.sort_by_key(|mapping| (mapping.creation_timestamp(), mapping.name_any()));
-    let number = |mapping: &IdentityMapping| mapping.name_any()["mapping-".len()..].parse().unwrap();
+    let number =
+        |mapping: &IdentityMapping| mapping.name_any()["mapping-".len()..].parse().unwrap();
     all.into_iter().map(number).collect()
 }
 
@@ -201,12 +213,18 @@ fn assert_full(object: &ConfigMap, mappings: &[IdentityMapping]) -> usize {
     let (fit, refused): (Vec<_>, Vec<_>) = mappings
         .iter()
         .partition(|mapping| fleet::ready(mapping) == "True InEffect");
-    let refused_as_full = |mapping: &&&IdentityMapping| fleet::ready(mapping) == "False ConfigMapFull";
-    assert_eq!(refused.iter().filter(refused_as_full).count(), refused.len());
+    let refused_as_full =
+        |mapping: &&&IdentityMapping| fleet::ready(mapping) == "False ConfigMapFull";
+    assert_eq!(
+        refused.iter().filter(refused_as_full).count(),
+        refused.len()
+    );
     let oldest: BTreeSet<usize> = by_age(mappings).into_iter().take(fit.len()).collect();
     assert_stands(object, &oldest);
     let annotations = object.annotations().iter();
-    let bytes: usize = annotations.map(|(key, value)| key.len() + value.len()).sum();
+    let bytes: usize = annotations
+        .map(|(key, value)| key.len() + value.len())
+        .sum();
     let free = ANNOTATIONS_LIMIT - bytes;
     assert!(free < 26, "{free} bytes of annotations are free");
     fit.len()

@@ -105,7 +105,8 @@ pub(crate) async fn delete(client: &Client, numbers: Range<usize>) -> Duration {
     let deleted = stream::iter(numbers).map(|number| {
         let (api, name) = (api.clone(), name(number));
         async move {
-            let confirm = json!({"metadata": {"annotations": {CONFIRM_ANNOTATION: "mass-removal"}}});
+            let confirm =
+                json!({"metadata": {"annotations": {CONFIRM_ANNOTATION: "mass-removal"}}});
             api.patch(&name, &PatchParams::default(), &Patch::Merge(confirm))
                 .await?;
             api.delete(&name, &DeleteParams::default()).await.map(drop)
@@ -125,10 +126,7 @@ pub(crate) async fn list(client: &Client) -> Vec<IdentityMapping> {
 
 /// The reason of a mapping's condition Ready for its present spec, after the word `True` or `False`.
 pub(crate) fn ready(mapping: &IdentityMapping) -> String {
-    let conditions = mapping
-        .status
-        .iter()
-        .flat_map(|status| &status.conditions);
+    let conditions = mapping.status.iter().flat_map(|status| &status.conditions);
     let mut current = conditions.filter(|condition| {
         condition.type_ == "Ready" && condition.observed_generation == mapping.metadata.generation
     });

@@ -1,0 +1,283 @@
+//! The operator at work on a real API server, seen from a client: latencies, bursts, memory.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+
+use futures::{Stream, TryStreamExt};
+use identity_mapper::api::IdentityMapping;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::{Api, Client};
+use serde_json::json;
+
+use crate::support::{Audit, Cluster, Mark, Operator, eventually, fleet};
+use crate::table::{Human, Sample, Table};
+
+/// New mappings, one by one.
+const CHANGES: usize = 100;
+/// Of every other latency.
+const SAMPLES: usize = 30;
+/// After a second without a change the next one is a lone change.
+const QUIET: Duration = Duration::from_millis(1100);
+const LONG: Duration = Duration::from_mins(5);
+
+/// A control plane with an aws-auth, and the operator on it.
+struct Stage {
+    cluster: Cluster,
+    operator: Operator,
+}
+
+impl Stage {
+    async fn set() -> Self {
+        let cluster = Cluster::with_operator_rights().await;
+        config_maps(&cluster.admin())
+            .create(&PostParams::default(), &fleet::aws_auth(BTreeMap::new()))
+            .await
+            .expect("aws-auth is made");
+        let operator = Operator::start(&cluster, &[]).await;
+        Self { cluster, operator }
+    }
+
+    async fn writes(&self, resource: &str, since: Mark) -> usize {
+        let writes = self.cluster.audit().writes(resource);
+        writes.by(Audit::OPERATOR).since(since).count().await
+    }
+
+    async fn settled(&self, count: usize) {
+        eventually("every mapping is ready", LONG, async || {
+            let found = fleet::list(&self.cluster.admin()).await;
+            let ready = |mapping| fleet::ready(mapping) == "True InEffect";
+            found.len() == count && found.iter().all(ready)
+        })
+        .await;
+    }
+
+    /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of proc_pid_status(5)).
+    fn memory(&self, field: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.operator.pid()));
+        let status = status.expect("the operator runs on Linux");
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        let kilobytes =
+            line.and_then(|line| line.trim_matches([':', ' ', '\t']).strip_suffix(" kB"));
+        let kilobytes: u64 = kilobytes
+            .and_then(|text| text.trim().parse().ok())
+            .expect("a size in kB");
+        kilobytes * 1024
+    }
+}
+
+fn config_maps(client: &Client) -> Api<ConfigMap> {
+    Api::namespaced(client.clone(), "kube-system")
+}
+
+fn mappings(client: &Client) -> Api<IdentityMapping> {
+    Api::all(client.clone())
+}
+
+/// The texts of `mapRoles` as a watch tells of them from now on.
+async fn texts(client: &Client) -> impl Stream<Item = Result<String, kube::Error>> + use<> {
+    let api = config_maps(client);
+    let now = api.get("aws-auth").await.expect("aws-auth stands");
+    let version = now.metadata.resource_version.expect("it has a version");
+    let params = WatchParams::default()
+        .fields("metadata.name=aws-auth")
+        .timeout(290);
+    let events = api.watch(&params, &version).await.expect("a watch");
+    events.try_filter_map(async |event| {
+        Ok(match event {
+            WatchEvent::Added(object) | WatchEvent::Modified(object) => {
+                object.data.and_then(|mut data| data.remove("mapRoles"))
+            }
+            WatchEvent::Deleted(_) | WatchEvent::Bookmark(_) | WatchEvent::Error(_) => None,
+        })
+    })
+}
+
+/// How long it takes from now until the watch shows a text that is as `wanted`.
+async fn until(
+    started: Instant,
+    mut texts: std::pin::Pin<&mut impl Stream<Item = Result<String, kube::Error>>>,
+    wanted: impl Fn(&str) -> bool,
+) -> Duration {
+    let shown = async {
+        while let Some(text) = texts.try_next().await.expect("the watch goes on") {
+            if wanted(&text) {
+                return;
+            }
+        }
+        panic!("the watch ended");
+    };
+    tokio::time::timeout(LONG, shown)
+        .await
+        .expect("the operator writes");
+    started.elapsed()
+}
+
+/// A round trip that changes aws-auth as the operator does, and its echo in the watch: what nobody can be faster than.
+async fn round_trips(stage: &Stage) -> Sample {
+    let client = stage.cluster.admin();
+    let mut texts = pin!(texts(&client).await);
+    let mut sample = Vec::new();
+    for number in 0..SAMPLES {
+        let data = BTreeMap::from([("notes", format!("round {number}"))]);
+        let started = Instant::now();
+        config_maps(&client)
+            .patch(
+                "aws-auth",
+                &PatchParams::default(),
+                &Patch::Merge(json!({"data": data})),
+            )
+            .await
+            .expect("a patch");
+        sample.push(until(started, texts.as_mut(), |_| true).await);
+    }
+    sample.into_iter().collect()
+}
+
+/// From the creation of a mapping to the watch event that shows its entry.
+async fn changes(stage: &Stage) -> Sample {
+    let client = stage.cluster.admin();
+    let mut sample = Vec::new();
+    let mut texts = pin!(texts(&client).await);
+    for number in 0..CHANGES {
+        tokio::time::sleep(QUIET).await;
+        let role = fleet::role(number);
+        let object = fleet::mapping(number);
+        let started = Instant::now();
+        mappings(&client)
+            .create(&PostParams::default(), &object)
+            .await
+            .expect("a mapping");
+        sample.push(until(started, texts.as_mut(), |text| text.contains(&role)).await);
+    }
+    sample.into_iter().collect()
+}
+
+/// From the vandalism of an entry to the watch event that shows it as declared.
+async fn repairs(stage: &Stage) -> Sample {
+    let client = stage.cluster.admin();
+    let mut sample = Vec::new();
+    let mut texts = pin!(texts(&client).await);
+    // Each entry but once: one that is undone three times in a minute is contested.
+    for number in 0..SAMPLES {
+        tokio::time::sleep(QUIET).await;
+        let object = config_maps(&client)
+            .get("aws-auth")
+            .await
+            .expect("aws-auth stands");
+        let good = object.data.expect("data")["mapRoles"].clone();
+        let name = format!("{}/{{{{SessionName}}}}", fleet::role(number));
+        let bad = good.replacen(&name, "vandal", 1);
+        assert_ne!(good, bad);
+        let patch = Patch::Merge(json!({"data": {"mapRoles": bad}}));
+        let started = Instant::now();
+        config_maps(&client)
+            .patch("aws-auth", &PatchParams::default(), &patch)
+            .await
+            .expect("a patch");
+        sample.push(until(started, texts.as_mut(), |text| text == good).await);
+    }
+    sample.into_iter().collect()
+}
+
+/// A burst of new mappings, and what it cost.
+async fn burst(stage: &Stage, numbers: std::ops::Range<usize>, table: &mut Table) {
+    let mark = stage.cluster.audit().mark().await;
+    let count = numbers.len();
+    let last = numbers.end;
+    let started = Instant::now();
+    let arrived = fleet::create(&stage.cluster.admin(), numbers).await;
+    stage.settled(last).await;
+    let settled = started.elapsed();
+    let what = |rest: &str| format!("burst of {count}: {rest}");
+    table.row(what("until the API server took the last"), Human(arrived));
+    table.row(what("until each says Ready"), Human(settled));
+    table.row(
+        what("writes of aws-auth"),
+        stage.writes("configmaps", mark).await,
+    );
+    table.row(
+        what("writes of statuses"),
+        stage.writes("identitymappings/status", mark).await,
+    );
+    table.row(
+        what("writes of finalizers"),
+        stage.writes("identitymappings", mark).await,
+    );
+}
+
+fn times(sample: &Sample, unit: &Sample) -> String {
+    let ratio =
+        |percent| sample.percentile(percent).as_secs_f64() / unit.percentile(50).as_secs_f64();
+    format!(
+        "{sample} ({:.1} and {:.1} round trips)",
+        ratio(50),
+        ratio(99)
+    )
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+/// Measures and prints.
+pub(crate) async fn run() {
+    let stage = Stage::set().await;
+    let mut table = Table::default();
+    let empty = stage.memory("VmRSS");
+    table.row("resident memory without mappings", megabytes(empty));
+    let trip = round_trips(&stage).await;
+    table.row("round trip: a patch of aws-auth and its watch event", &trip);
+    let new = changes(&stage).await;
+    table.row(
+        "a new mapping until its entry stands, of 100",
+        times(&new, &trip),
+    );
+    table.row(
+        "a vandalised entry until it is back, of 100",
+        times(&repairs(&stage).await, &trip),
+    );
+
+    burst(&stage, CHANGES..1000, &mut table).await;
+    let thousand = stage.memory("VmRSS");
+    table.row("resident memory with 1,000 mappings", megabytes(thousand));
+    let trip = round_trips(&stage).await;
+    table.row("round trip, with 1,000 entries", &trip);
+    table.row(
+        "a vandalised entry until it is back, of 1,000",
+        times(&repairs(&stage).await, &trip),
+    );
+
+    burst(&stage, 1000..3000, &mut table).await;
+    let three = stage.memory("VmRSS");
+    table.row("resident memory with 3,000 mappings", megabytes(three));
+    table.row(
+        "the most that it ever was",
+        megabytes(stage.memory("VmHWM")),
+    );
+    table.row(
+        "memory per mapping",
+        format!("{} kB", (three.saturating_sub(empty)) / 3000 / 1000),
+    );
+    let trip = round_trips(&stage).await;
+    table.row("round trip, with 3,000 entries", &trip);
+    table.row(
+        "a vandalised entry until it is back, of 3,000",
+        times(&repairs(&stage).await, &trip),
+    );
+
+    // A process that starts with all of them never holds more than it needs for one list and one pass.
+    let Stage { cluster, operator } = stage;
+    operator.stop().await;
+    let operator = Operator::start(&cluster, &[]).await;
+    let stage = Stage { cluster, operator };
+    table.row(
+        "resident memory after a restart with 3,000",
+        megabytes(stage.memory("VmRSS")),
+    );
+    stage.operator.stop().await;
+    table.print("The operator on a real API server");
+}
