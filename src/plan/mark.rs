@@ -6,7 +6,6 @@
 //! (`TotalAnnotationSizeLimitB` in k8s.io/apimachinery/pkg/api/validation): 3,000 entries take 78 kB.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sha2::{Digest, Sha256};
 
@@ -59,13 +58,11 @@ impl MeaningHash {
 
 /// The digits of `bytes`, cut to `digits`.
 pub(super) fn hex(bytes: &[u8], digits: usize) -> String {
-    let mut text = bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    });
-    text.truncate(digits);
-    text
+    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    nibbles
+        .take(digits)
+        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
+        .collect()
 }
 
 fn is_hex(text: &str, digits: usize) -> bool {

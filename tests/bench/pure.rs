@@ -13,7 +13,7 @@ use identity_mapper::plan::{
 use jiff::Timestamp;
 
 use crate::support::fleet;
-use crate::table::{Human, Table, median};
+use crate::table::{Human, Table, cost};
 
 /// A cluster as a value.
 struct World {
@@ -180,38 +180,38 @@ fn costs(count: usize) -> Vec<(&'static str, Duration)> {
     let data = settled.data();
     let one = [Change::Append(new_entry(count))];
     vec![
-        ("read the text", median(|| Document::parse(data))),
+        ("read the text", cost(|| Document::parse(data))),
         (
             "add one entry to the text, and verify it",
-            median(|| edit(data, &one)),
+            cost(|| edit(data, &one)),
         ),
         (
             "copy the mappings for a pass",
-            median(|| settled.desired.clone()),
+            cost(|| settled.desired.clone()),
         ),
         (
             "a pass that finds nothing to do",
-            median(|| settled.plan_and_report()),
+            cost(|| settled.plan_and_report()),
         ),
         (
             "a pass for one new mapping",
-            median(|| one_more.plan_and_report()),
+            cost(|| one_more.plan_and_report()),
         ),
         (
             "a pass that repairs one entry",
-            median(|| one_changed.plan_and_report()),
+            cost(|| one_changed.plan_and_report()),
         ),
         (
             "a pass for all of them, new",
-            median(|| fresh.plan_and_report()),
+            cost(|| fresh.plan_and_report()),
         ),
         (
             "a pass where every second one is a duplicate",
-            median(|| duplicates.plan_and_report()),
+            cost(|| duplicates.plan_and_report()),
         ),
         (
             "a pass where a tenth does not fit",
-            median(|| full.plan_and_report()),
+            cost(|| full.plan_and_report()),
         ),
     ]
 }
