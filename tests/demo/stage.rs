@@ -158,7 +158,7 @@ impl Stage {
             }
         };
         let after = until(what, look).await?;
-        self.compare("in aws-auth,", before, &after);
+        compare("in aws-auth,", before, &after);
         Ok(after)
     }
 
@@ -178,26 +178,8 @@ impl Stage {
             }
         };
         let after = until(what, look).await?;
-        self.compare("aws-auth now, against before:", before, &after);
+        compare("aws-auth now, against before:", before, &after);
         Ok(())
-    }
-
-    /// Shows how aws-auth differs, key by key.
-    pub(crate) fn compare(&self, title: &str, before: &Data, after: &Data) {
-        let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-        let text = |data: &Data, key: &str| data.get(key).cloned().unwrap_or_default();
-        let differs = |key: &&String| text(before, key) != text(after, key);
-        let shown = |key: &String| {
-            screen::diff(
-                &format!("{title} {key}"),
-                &text(before, key),
-                &text(after, key),
-            );
-        };
-        if before == after {
-            screen::diff(title, "", "");
-        }
-        keys.into_iter().filter(differs).for_each(shown);
     }
 
     /// Waits for a condition, and shows it.
@@ -325,6 +307,24 @@ impl Stage {
             folder.path().join("operator-*.log").display()
         ));
     }
+}
+
+/// Shows how aws-auth differs, key by key.
+pub(crate) fn compare(title: &str, before: &Data, after: &Data) {
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let text = |data: &Data, key: &str| data.get(key).cloned().unwrap_or_default();
+    let differs = |key: &&String| text(before, key) != text(after, key);
+    let shown = |key: &String| {
+        screen::diff(
+            &format!("{title} {key}"),
+            &text(before, key),
+            &text(after, key),
+        );
+    };
+    if before == after {
+        screen::diff(title, "", "");
+    }
+    keys.into_iter().filter(differs).for_each(shown);
 }
 
 /// A file of the demo, by its name.

@@ -9,7 +9,7 @@ use identity_mapper::api::condition::{ConditionType, Reason};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::screen::{self, spoken};
-use crate::stage::{Data, Stage, manifest, read};
+use crate::stage::{Data, Stage, compare, manifest, read};
 use crate::support::audit::Requests;
 
 /// One step.
@@ -45,7 +45,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         title: "A mistake that the API server refuses",
         what: "The ARN of a session, as `aws sts get-caller-identity` prints it, would never match anybody.",
-        act: |stage| mistake_is_refused(stage).boxed_local(),
+        act: |stage| ready(mistake_is_refused(stage)).boxed_local(),
     },
     Step {
         title: "A mistake that only a look at the cluster can find",
@@ -182,7 +182,7 @@ async fn user_is_declared(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-async fn mistake_is_refused(stage: &mut Stage) -> Result<()> {
+fn mistake_is_refused(stage: &Stage) -> Result<()> {
     let words = stage.kubectl_refused(&["apply", "-f", &manifest("developers")])?;
     let mend = "write arn:aws:iam::111122223333:role/Developers";
     ensure!(
@@ -258,7 +258,7 @@ async fn mapping_is_deleted(stage: &mut Stage) -> Result<()> {
         "the entry still stands:\n{}",
         after[USERS]
     );
-    stage.compare("aws-auth", &before, &after);
+    compare("in aws-auth,", &before, &after);
     let took = stage
         .reaction(mark, mapping(stage, "deployer").verbs(&["delete"]))
         .await?;
