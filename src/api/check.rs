@@ -49,7 +49,7 @@ pub fn check(mapping: &IdentityMapping) -> Result<(), Vec<Violation>> {
     }
 }
 
-/// [`check`] for an object that may not even have the right fields, as a file gives it.
+/// [`check()`] for an object that may not even have the right fields, as a file gives it.
 pub fn check_json(object: &Value) -> Result<(), Vec<Violation>> {
     RULES.with(|rules| {
         let mut object = object.clone();

@@ -2,7 +2,7 @@
 //!
 //! Invariants: what these rules accept parses ([`crate::principal`]); each says what is wrong and how to mend it; of
 //! one text only the first thing that is wrong is said. The patterns hold in both dialects that read them, Go's RE2 in
-//! the API server and Rust's `regex` in [`super::check`]: only explicit ASCII classes, no `\w` or `\s`.
+//! the API server and Rust's `regex` in [`super::check()`]: only explicit ASCII classes, no `\w` or `\s`.
 //! The API server drops a message with a line break in it, so a value is quoted only once it is known to hold none.
 //!
 //! A good object costs few patterns: a rule is one test, and only where it fails does its message look for the reason.

@@ -1,7 +1,7 @@
 //! `identity-mapper.dev/v1alpha1`.
 //!
 //! The documentation of the fields is what `kubectl explain` shows, so it is written for the people who write mappings.
-//! Bounds and rules stand in the generated CRD, where the API server applies them, and [`crate::api::check`] applies the
+//! Bounds and rules stand in the generated CRD, where the API server applies them, and [`crate::api::check()`] applies the
 //! same ones without a server. No field is immutable: a changed principal moves the entry.
 //!
 //! Optional fields are described to schemars as their inner type: a `null` is then the same as leaving the field out, as

@@ -34,6 +34,20 @@ pub(super) enum Data {
     Map(Vec<(Vec<u8>, NodeId, Value)>),
 }
 
+impl Data {
+    /// What it is, in words that follow `is`.
+    pub(super) fn describe(&self) -> &'static str {
+        match self {
+            Data::Null => "empty",
+            Data::Bool => "a truth value",
+            Data::Number => "a number",
+            Data::Str(_) => "text",
+            Data::Seq(_) => "a list",
+            Data::Map(_) => "a mapping",
+        }
+    }
+}
+
 /// Levels that are kept whole: list, entry, groups or `sso`, and the scalars in them.
 const KEPT_LEVELS: usize = 4;
 /// `encoding/json`'s `maxNestingDepth`.
@@ -343,19 +357,16 @@ impl<'t> Decoder<'t> {
                 else {
                     unreachable!("only sequences get this frame")
                 };
-                match children.get(next) {
-                    Some(&child) => {
-                        self.frames.push(Frame::Items {
-                            node,
-                            next: next + 1,
-                            items,
-                        });
-                        self.enter(child, None)
-                    }
-                    None => {
-                        self.done = Some(self.complete_seq(node, items));
-                        Ok(())
-                    }
+                if let Some(&child) = children.get(next) {
+                    self.frames.push(Frame::Items {
+                        node,
+                        next: next + 1,
+                        items,
+                    });
+                    self.enter(child, None)
+                } else {
+                    self.done = Some(self.complete_seq(node, items));
+                    Ok(())
                 }
             }
             Frame::Merges { node, left, target } => {

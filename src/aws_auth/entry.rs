@@ -79,10 +79,10 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         Data::Null => {
             dropped = Some(format!(
                 "an empty item: take it out, or give it a `{field}`"
-            ))
+            ));
         }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
-            let found = describe(&item.data);
+            let found = item.data.describe();
             dropped = Some(format!(
                 "an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"
             ));
@@ -102,17 +102,6 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         groups: decoder.groups.into_vec(),
         mistyped: decoder.mistyped,
         dropped,
-    }
-}
-
-fn describe(data: &Data) -> &'static str {
-    match data {
-        Data::Null => "empty",
-        Data::Bool => "a truth value",
-        Data::Number => "a number",
-        Data::Str(_) => "text",
-        Data::Seq(_) => "a list",
-        Data::Map(_) => "a mapping",
     }
 }
 
@@ -281,13 +270,13 @@ fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyp
         Data::Str(bytes) => *field = text(bytes),
         Data::Null => {}
         Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => {
-            mistyped(errors, value, name, "text in double quotes")
+            mistyped(errors, value, name, "text in double quotes");
         }
     }
 }
 
 fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &str) {
-    let found = describe(&value.data);
+    let found = value.data.describe();
     let message = format!("`{name}` is {found} and so is ignored: write {expected}");
     errors.push(Mistyped {
         node: value.node,

@@ -44,7 +44,8 @@ impl<'a> Index<'a> {
     /// Looks up a caller by its canonical ARN, in which an assumed-role session is its role.
     #[must_use]
     pub fn lookup(&self, canonical_arn: &str) -> Lookup<'a> {
-        let subject = fold_arn(canonical_arn);
+        // The mapper lower-cases the canonical ARN before it asks.
+        let subject = fold_arn(&canonical_arn.to_lowercase());
         if let Some(entry) = self.roles.get(&subject) {
             return Lookup::Role(entry);
         }

@@ -1,8 +1,6 @@
 //! Who is let in as what: the authenticator's lookup in what it read.
 
-use std::collections::BTreeMap;
-
-use super::{Document, Entry};
+use super::{Document, Entry, Index};
 
 /// The entry that the authenticator finds for a caller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,36 +25,7 @@ impl Document {
     /// compared with `strings.EqualFold`.
     #[must_use]
     pub fn lookup(&self, canonical_arn: &str) -> Lookup<'_> {
-        // The mapper lower-cases the canonical ARN before it asks.
-        let subject = fold_arn(&canonical_arn.to_lowercase());
-        let role = self
-            .roles
-            .entries
-            .iter()
-            .rev()
-            .find(|e| !e.sso && e.matched_arn() == subject);
-        if let Some(entry) = role {
-            return Lookup::Role(entry);
-        }
-        let users: BTreeMap<&str, &Entry> = self
-            .users
-            .entries
-            .iter()
-            .filter(|e| e.matched_arn() == subject)
-            .map(|e| (e.arn.as_str(), e))
-            .collect();
-        let users: Vec<&Entry> = users.into_values().collect();
-        match users.as_slice() {
-            [] => {}
-            [entry] => return Lookup::User(entry),
-            _ => return Lookup::AmbiguousUser(users),
-        }
-        let account = canonical_arn.splitn(6, ':').nth(4).unwrap_or_default();
-        if self.accounts.accounts.iter().any(|a| a == account) {
-            Lookup::Account
-        } else {
-            Lookup::None
-        }
+        Index::new(self).lookup(canonical_arn)
     }
 }
 

@@ -10,20 +10,26 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
+use crate::principal::Key;
+
 mod decode;
 mod edit;
 mod entry;
 mod index;
 mod lookup;
+mod manifest;
 mod read;
 mod render;
 mod resolve;
 mod splice;
+#[cfg(test)]
+mod tests;
 mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::Index;
 pub use lookup::{Lookup, fold_arn};
+pub use manifest::{ManifestError, read_manifest};
 
 /// One of the three keys of `aws-auth` that the authenticator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -177,6 +183,13 @@ impl Entry {
     #[must_use]
     pub fn matched_arn(&self) -> String {
         fold_arn(&self.arn)
+    }
+
+    /// The principal that the entry names, also where a path that was left in keeps it from matching; `None` where it
+    /// names no role or user.
+    #[must_use]
+    pub fn key(&self) -> Option<Key> {
+        Key::parse_arn(&self.arn)
     }
 
     /// What the entry means: two entries of one meaning are the same to the authenticator.

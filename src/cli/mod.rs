@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 
 pub mod connection;
 pub mod crd;
+pub mod effective;
 mod output;
 pub mod release;
 pub mod run;
@@ -30,7 +31,9 @@ struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
-    /// Print the CustomResourceDefinition
+    /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
+    Effective(effective::Effective),
+    /// Print the `CustomResourceDefinition`
     Crd,
 }
 
@@ -48,6 +51,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     finish(match cli.command {
         Command::Run(args) => in_runtime(run::run(*args)),
         Command::Release(args) => in_runtime(release::release(*args, &mut output::Stdout)),
+        Command::Effective(command) => command.run(),
         Command::Crd => print(&crd::crd_yaml()),
     })
 }

@@ -6,7 +6,7 @@ use super::*;
 use crate::api::v1alpha1::FINALIZER;
 
 const AWS_AUTH: &str = "kube-system/aws-auth";
-const HISTORY: &str = "kube-system/identity-mapper-history";
+const HISTORY: &str = "kube-system/aws-auth-history";
 
 fn mapping(version: &str, metadata: &Value) -> SeenMapping {
     let mut object = json!({

@@ -11,7 +11,10 @@ pub(crate) struct Random {
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Random {
-        Random { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1, wild: 10 }
+        Random {
+            state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1,
+            wild: 10,
+        }
     }
 
     fn next(&mut self) -> u64 {
@@ -23,7 +26,8 @@ impl Random {
 
     /// A number below `bound`.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
-        usize::try_from((self.next() >> 33) % u64::try_from(bound.max(1)).expect("usize fits u64")).expect("below bound")
+        usize::try_from((self.next() >> 33) % u64::try_from(bound.max(1)).expect("usize fits u64"))
+            .expect("below bound")
     }
 
     pub(crate) fn chance(&mut self, percent: usize) -> bool {
@@ -36,37 +40,266 @@ impl Random {
 }
 
 const WORDS: &[&str] = &[
-    "yes", "no", "on", "off", "y", "n", "true", "False", "null", "~", "", "1e3", "0x1F", "0o17", "0b11", "0b-1", "1_000",
-    "012", "08", "12:30:45", "2020-01-01", "2020-1-1 1:2:3", ".inf", "-.INF", ".nan", ".5", ".5_0", "._5", "+1", "-0",
-    "1.0", "1.", "<<", "=", "- a", "? a", ": a", "a: b", "a : b", "a #b", "#a", "@a", "`a`", "%a", "!a", "!!str 1",
-    "!!int 1", "!!float 1", "!!bool yes", "!!null ~", "!!binary aGk=", "!!binary ////", "!!binary a", "!!timestamp 2020-01-01",
-    "!!timestamp 2020-02-30", "!!merge a", "!<tag:yaml.org,2002:str> 5", "!<!> 5", "! 5", "!h!x 5", "!%41 a", "!!str", "&a b", "*a",
-    "*b", "&a", "& a", "|", ">-", "|+", "|2", "[a, b]", "[a", "a]", "{a: b}", "{a", "[]", "{}", "[a: b]", "{a, b}", "[? a : b]",
-    "[?]", "[a?b]", "{? a}", "[a, ]", "[,]", "\"a\"", "'a'", "\"a\\nb\"", "\"\\/\"", "\"\\x41\\u00e9\\U0001F600\"", "\"\\xZ\"",
-    "\"\\ud800\"", "'it''s'", "\"a", "'a", "system:masters", "system:node:{{EC2PrivateDNSName}}", "{{SessionName}}",
-    "\"{{SessionName}}\"", "admin:{{SessionName}}", "18446744073709551615", "9223372036854775808", "-9223372036854775809",
-    "1e400", "0.1e-400", "é", "\u{2028}", "a\u{85}b", "\u{feff}", "\u{7f}", "\u{1}", "😀", "a\tb", "\t", "--- a", "...", "---",
-    "[[a]]", "- - a", "-", "?", ":", "a:", ":a", "::", "a::b", "http://x", "\"a\": b", "'a':b", "[a]: b", "[]: b", "{}: b", "[]<<: b",
+    "yes",
+    "no",
+    "on",
+    "off",
+    "y",
+    "n",
+    "true",
+    "False",
+    "null",
+    "~",
+    "",
+    "1e3",
+    "0x1F",
+    "0o17",
+    "0b11",
+    "0b-1",
+    "1_000",
+    "012",
+    "08",
+    "12:30:45",
+    "2020-01-01",
+    "2020-1-1 1:2:3",
+    ".inf",
+    "-.INF",
+    ".nan",
+    ".5",
+    ".5_0",
+    "._5",
+    "+1",
+    "-0",
+    "1.0",
+    "1.",
+    "<<",
+    "=",
+    "- a",
+    "? a",
+    ": a",
+    "a: b",
+    "a : b",
+    "a #b",
+    "#a",
+    "@a",
+    "`a`",
+    "%a",
+    "!a",
+    "!!str 1",
+    "!!int 1",
+    "!!float 1",
+    "!!bool yes",
+    "!!null ~",
+    "!!binary aGk=",
+    "!!binary ////",
+    "!!binary a",
+    "!!timestamp 2020-01-01",
+    "!!timestamp 2020-02-30",
+    "!!merge a",
+    "!<tag:yaml.org,2002:str> 5",
+    "!<!> 5",
+    "! 5",
+    "!h!x 5",
+    "!%41 a",
+    "!!str",
+    "&a b",
+    "*a",
+    "*b",
+    "&a",
+    "& a",
+    "|",
+    ">-",
+    "|+",
+    "|2",
+    "[a, b]",
+    "[a",
+    "a]",
+    "{a: b}",
+    "{a",
+    "[]",
+    "{}",
+    "[a: b]",
+    "{a, b}",
+    "[? a : b]",
+    "[?]",
+    "[a?b]",
+    "{? a}",
+    "[a, ]",
+    "[,]",
+    "\"a\"",
+    "'a'",
+    "\"a\\nb\"",
+    "\"\\/\"",
+    "\"\\x41\\u00e9\\U0001F600\"",
+    "\"\\xZ\"",
+    "\"\\ud800\"",
+    "'it''s'",
+    "\"a",
+    "'a",
+    "system:masters",
+    "system:node:{{EC2PrivateDNSName}}",
+    "{{SessionName}}",
+    "\"{{SessionName}}\"",
+    "admin:{{SessionName}}",
+    "18446744073709551615",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "1e400",
+    "0.1e-400",
+    "é",
+    "\u{2028}",
+    "a\u{85}b",
+    "\u{feff}",
+    "\u{7f}",
+    "\u{1}",
+    "😀",
+    "a\tb",
+    "\t",
+    "--- a",
+    "...",
+    "---",
+    "[[a]]",
+    "- - a",
+    "-",
+    "?",
+    ":",
+    "a:",
+    ":a",
+    "::",
+    "a::b",
+    "http://x",
+    "\"a\": b",
+    "'a':b",
+    "[a]: b",
+    "[]: b",
+    "{}: b",
+    "[]<<: b",
 ];
 
 const KEYS: &[&str] = &[
-    "rolearn", "rolearn", "rolearn", "userarn", "userarn", "username", "username", "groups", "groups", "RoleARN", "Username",
-    "GROUPS", "Groups", "u\u{17f}ername", "sso", "SSO", "userid", "permissionSetName", "accountID", "accountid", "partition",
-    "<<", "note", "\"rolearn\"", "'groups'", "? rolearn", "!!str username", "1", "~", "true", "&k rolearn", "*a", "!!binary cm9sZWFybg==",
-    "\"role\\x61rn\"", "[]", "{}",
+    "rolearn",
+    "rolearn",
+    "rolearn",
+    "userarn",
+    "userarn",
+    "username",
+    "username",
+    "groups",
+    "groups",
+    "RoleARN",
+    "Username",
+    "GROUPS",
+    "Groups",
+    "u\u{17f}ername",
+    "sso",
+    "SSO",
+    "userid",
+    "permissionSetName",
+    "accountID",
+    "accountid",
+    "partition",
+    "<<",
+    "note",
+    "\"rolearn\"",
+    "'groups'",
+    "? rolearn",
+    "!!str username",
+    "1",
+    "~",
+    "true",
+    "&k rolearn",
+    "*a",
+    "!!binary cm9sZWFybg==",
+    "\"role\\x61rn\"",
+    "[]",
+    "{}",
 ];
 
 const ARNS: &[&str] = &[
-    "arn:aws:iam::111122223333:role/a", "arn:aws:iam::111122223333:role/A", "arn:aws:iam::111122223333:role/b",
-    "\"arn:aws:iam::111122223333:role/c\"", "'arn:aws:iam::111122223333:role/d'", "arn:aws:iam::111122223333:user/div/e",
-    "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef", "111122223333", "\"111122223333\"", "Admin", "aws-cn",
+    "arn:aws:iam::111122223333:role/a",
+    "arn:aws:iam::111122223333:role/A",
+    "arn:aws:iam::111122223333:role/b",
+    "\"arn:aws:iam::111122223333:role/c\"",
+    "'arn:aws:iam::111122223333:role/d'",
+    "arn:aws:iam::111122223333:user/div/e",
+    "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
+    "111122223333",
+    "\"111122223333\"",
+    "Admin",
+    "aws-cn",
 ];
 
 const SPECIALS: &[&str] = &[
-    "-", "- ", "?", "? ", ":", ": ", ",", "[", "]", "{", "}", "#", " #", "&", "&a ", "*", "*a", "!", "!!str ", "|", ">", "|-\n", "'", "\"", "%",
-    "@", "`", "\\", "\n", "\r", "\r\n", "\t", " ", "  ", "\u{85}", "\u{2028}", "\u{2029}", "\u{feff}", "\u{a0}", "\u{0}", "\u{7f}",
-    "---\n", "\n---\n", "\n...\n", "\n--- ", "<<: *a\n", "<<", "~", "é", "😀", "0", "1", "x", "=", "\n\n", "\n  ", "\n- ", "%YAML 1.1\n---\n",
-    "%YAML 1.2\n---\n", "%TAG !h! tag:yaml.org,2002:\n---\n", "%X\n", "[]", "{}", "[]: ", "{}: ", "\n# c\n", "\\/", "\\n", "\\\n", "''",
+    "-",
+    "- ",
+    "?",
+    "? ",
+    ":",
+    ": ",
+    ",",
+    "[",
+    "]",
+    "{",
+    "}",
+    "#",
+    " #",
+    "&",
+    "&a ",
+    "*",
+    "*a",
+    "!",
+    "!!str ",
+    "|",
+    ">",
+    "|-\n",
+    "'",
+    "\"",
+    "%",
+    "@",
+    "`",
+    "\\",
+    "\n",
+    "\r",
+    "\r\n",
+    "\t",
+    " ",
+    "  ",
+    "\u{85}",
+    "\u{2028}",
+    "\u{2029}",
+    "\u{feff}",
+    "\u{a0}",
+    "\u{0}",
+    "\u{7f}",
+    "---\n",
+    "\n---\n",
+    "\n...\n",
+    "\n--- ",
+    "<<: *a\n",
+    "<<",
+    "~",
+    "é",
+    "😀",
+    "0",
+    "1",
+    "x",
+    "=",
+    "\n\n",
+    "\n  ",
+    "\n- ",
+    "%YAML 1.1\n---\n",
+    "%YAML 1.2\n---\n",
+    "%TAG !h! tag:yaml.org,2002:\n---\n",
+    "%X\n",
+    "[]",
+    "{}",
+    "[]: ",
+    "{}: ",
+    "\n# c\n",
+    "\\/",
+    "\\n",
+    "\\\n",
+    "''",
 ];
 
 /// One value: mostly a tame one, so that many texts stay legal.
@@ -77,8 +310,13 @@ fn value(random: &mut Random, depth: usize) -> String {
     match random.below(16) {
         0..=8 => random.pick(ARNS).to_owned(),
         9 if depth < 3 => {
-            let items: Vec<String> = (0..random.below(4)).map(|_| value(random, depth + 1)).collect();
-            format!("[{}]", items.join(random.pick(&[", ", ",", ",\n      ", " , "])))
+            let items: Vec<String> = (0..random.below(4))
+                .map(|_| value(random, depth + 1))
+                .collect();
+            format!(
+                "[{}]",
+                items.join(random.pick(&[", ", ",", ",\n      ", " , "]))
+            )
         }
         10 if depth < 3 => {
             let pairs: Vec<String> = (0..random.below(3))
@@ -86,7 +324,10 @@ fn value(random: &mut Random, depth: usize) -> String {
                 .collect();
             format!("{{{}}}", pairs.join(", "))
         }
-        _ => format!("\"{}\"", random.pick(&["g", "a b", "x:{{SessionName}}", "\\t", ""])),
+        _ => format!(
+            "\"{}\"",
+            random.pick(&["g", "a b", "x:{{SessionName}}", "\\t", ""])
+        ),
     }
 }
 
@@ -94,7 +335,11 @@ fn value(random: &mut Random, depth: usize) -> String {
 fn block_entry(random: &mut Random, indent: &str) -> String {
     let mut out = String::new();
     if random.chance(random.wild) {
-        let _ = write!(out, "{} ", random.pick(&["&a", "&b", "!!map", "*a", "# c\n", "!x", "&a\n  "]));
+        let _ = write!(
+            out,
+            "{} ",
+            random.pick(&["&a", "&b", "!!map", "*a", "# c\n", "!x", "&a\n  "])
+        );
     }
     for i in 0..1 + random.below(5) {
         if i > 0 {
@@ -116,9 +361,18 @@ fn block_entry(random: &mut Random, indent: &str) -> String {
                 }
                 Ok(())
             }
-            3 => writeln!(out, "{key}: {}\n{indent}  text\n\n{indent}   more", random.pick(&["|", ">", "|-", ">+", "|2", ""])),
+            3 => writeln!(
+                out,
+                "{key}: {}\n{indent}  text\n\n{indent}   more",
+                random.pick(&["|", ">", "|-", ">+", "|2", ""])
+            ),
             4 => writeln!(out, "{key}: {}   # comment", value(random, 0)),
-            _ => writeln!(out, "{key}:{}{}", random.pick(&[" ", " ", " ", " ", " ", "  ", "\n     ", "", "\t"]), value(random, 0)),
+            _ => writeln!(
+                out,
+                "{key}:{}{}",
+                random.pick(&[" ", " ", " ", " ", " ", "  ", "\n     ", "", "\t"]),
+                value(random, 0)
+            ),
         };
     }
     out
@@ -129,28 +383,78 @@ pub(crate) fn generate(random: &mut Random) -> String {
     random.wild = [0, 1, 3, 10][random.below(4)];
     let mut out = String::new();
     if random.chance(10) {
-        out.push_str(random.pick(&["---\n", "# head\n", "\n", "\u{feff}", "--- # x\n", "%YAML 1.1\n---\n", "   ", "--- &r\n"]));
+        out.push_str(random.pick(&[
+            "---\n",
+            "# head\n",
+            "\n",
+            "\u{feff}",
+            "--- # x\n",
+            "%YAML 1.1\n---\n",
+            "   ",
+            "--- &r\n",
+        ]));
     }
     if random.chance(15) {
         let items: Vec<String> = (0..random.below(4)).map(|_| value(random, 0)).collect();
-        let _ = write!(out, "[{}]", items.join(random.pick(&[", ", ",\n", ",\n  # c\n "])));
+        let _ = write!(
+            out,
+            "[{}]",
+            items.join(random.pick(&[", ", ",\n", ",\n  # c\n "]))
+        );
         return out;
     }
-    let root = if random.chance(random.wild) { "\t" } else { random.pick(&["", "", "", "  ", " "]) };
+    let root = if random.chance(random.wild) {
+        "\t"
+    } else {
+        random.pick(&["", "", "", "  ", " "])
+    };
     for _ in 0..1 + random.below(4) {
         if random.chance(10) {
-            let _ = writeln!(out, "{root}{}", random.pick(&["# note", "", "   # deep", "- *a", "-", "- ~", "- text", "- <<: *a"]));
+            let _ = writeln!(
+                out,
+                "{root}{}",
+                random.pick(&[
+                    "# note",
+                    "",
+                    "   # deep",
+                    "- *a",
+                    "-",
+                    "- ~",
+                    "- text",
+                    "- <<: *a"
+                ])
+            );
         }
         let _ = match random.below(12) {
             0 => writeln!(out, "{root}- {}", value(random, 0)),
-            1 => write!(out, "{root}-\n{root}    {}", block_entry(random, &format!("{root}    "))),
-            2 => write!(out, "{root}- - {}", block_entry(random, &format!("{root}    "))),
-            3 => write!(out, "{root}-   {}", block_entry(random, &format!("{root}    "))),
+            1 => write!(
+                out,
+                "{root}-\n{root}    {}",
+                block_entry(random, &format!("{root}    "))
+            ),
+            2 => write!(
+                out,
+                "{root}- - {}",
+                block_entry(random, &format!("{root}    "))
+            ),
+            3 => write!(
+                out,
+                "{root}-   {}",
+                block_entry(random, &format!("{root}    "))
+            ),
             _ => write!(out, "{root}- {}", block_entry(random, &format!("{root}  "))),
         };
     }
     if random.chance(10) {
-        out.push_str(random.pick(&["---\n- x\n", "...\n", "...\nfoo: [\n", "# end", "\n\n\n", "  ", "x"]));
+        out.push_str(random.pick(&[
+            "---\n- x\n",
+            "...\n",
+            "...\nfoo: [\n",
+            "# end",
+            "\n\n\n",
+            "  ",
+            "x",
+        ]));
     }
     out
 }
@@ -170,7 +474,10 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
         let at = boundary(random, &text);
         match random.below(20) {
             0..=2 => {
-                let end = (at..=text.len()).filter(|i| text.is_char_boundary(*i)).nth(1 + random.below(3)).unwrap_or(text.len());
+                let end = (at..=text.len())
+                    .filter(|i| text.is_char_boundary(*i))
+                    .nth(1 + random.below(3))
+                    .unwrap_or(text.len());
                 text.replace_range(at..end, "");
             }
             3..=7 => text.insert_str(at, random.pick(SPECIALS)),
@@ -178,19 +485,37 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
             9 | 10 => reindent(random, &mut text),
             11 => {
                 let mut lines: Vec<&str> = text.split_inclusive('\n').collect();
-                let (a, b) = (random.below(lines.len().max(1)), random.below(lines.len().max(1)));
+                let (a, b) = (
+                    random.below(lines.len().max(1)),
+                    random.below(lines.len().max(1)),
+                );
                 if !lines.is_empty() {
-                    if random.chance(50) { lines.swap(a, b) } else { lines.insert(a, lines[b]) }
+                    if random.chance(50) {
+                        lines.swap(a, b)
+                    } else {
+                        lines.insert(a, lines[b])
+                    }
                 }
                 text = lines.concat();
             }
-            12 => text = text.replace('\n', random.pick(&["\r\n", "\r", "\u{85}", "\u{2028}", "\n\n", "\n "])),
+            12 => {
+                text = text.replace(
+                    '\n',
+                    random.pick(&["\r\n", "\r", "\u{85}", "\u{2028}", "\n\n", "\n "]),
+                )
+            }
             13 | 14 => {
                 // A scalar behind a colon or dash gives way to another.
-                let starts: Vec<usize> = text.match_indices([':', '-']).map(|(i, _)| i + 1).filter(|i| text[*i..].starts_with(' ')).collect();
+                let starts: Vec<usize> = text
+                    .match_indices([':', '-'])
+                    .map(|(i, _)| i + 1)
+                    .filter(|i| text[*i..].starts_with(' '))
+                    .collect();
                 if !starts.is_empty() {
                     let start = starts[random.below(starts.len())] + 1;
-                    let end = text[start..].find(['\n', '\r', ',', '#']).map_or(text.len(), |i| start + i);
+                    let end = text[start..]
+                        .find(['\n', '\r', ',', '#'])
+                        .map_or(text.len(), |i| start + i);
                     text.replace_range(start..end, random.pick(WORDS));
                 }
             }
@@ -201,11 +526,27 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
                 text.insert_str(at, &other[from..]);
             }
             17 => {
-                let padding = random.pick(&["x", " ", "#", "\n", "é", "a: ", "["]).repeat(1 + random.below(600));
+                let padding = random
+                    .pick(&["x", " ", "#", "\n", "é", "a: ", "["])
+                    .repeat(1 + random.below(600));
                 text.insert_str(at, &padding);
             }
-            18 => text.insert_str(0, random.pick(&["\u{feff}", "\u{feff}\u{feff}", "# c\n", "---\n", "%YAML 1.1\n", "{", "- &a {x: y}\n", " "])),
-            _ => text.push_str(random.pick(&["\n", "#", "\u{feff}", "\n---\n", "\n...", " ", "\t", "- ", "x: y\n"])),
+            18 => text.insert_str(
+                0,
+                random.pick(&[
+                    "\u{feff}",
+                    "\u{feff}\u{feff}",
+                    "# c\n",
+                    "---\n",
+                    "%YAML 1.1\n",
+                    "{",
+                    "- &a {x: y}\n",
+                    " ",
+                ]),
+            ),
+            _ => text.push_str(random.pick(&[
+                "\n", "#", "\u{feff}", "\n---\n", "\n...", " ", "\t", "- ", "x: y\n",
+            ])),
         }
     }
     text

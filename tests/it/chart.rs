@@ -248,7 +248,7 @@ async fn the_rules_reach_aws_auth_and_its_history_and_nothing_beside() {
     let patch = Patch::Merge(json!({"data": {"key": "value"}}));
     let (create, patching) = (PostParams::default(), PatchParams::default());
 
-    for name in ["aws-auth", "identity-mapper-history", "kube-proxy"] {
+    for name in ["aws-auth", "aws-auth-history", "kube-proxy"] {
         let metadata = ObjectMeta {
             name: Some(name.to_owned()),
             ..Default::default()

@@ -5,5 +5,6 @@
 mod support;
 
 mod chart;
+mod controller;
 mod crd;
 mod harness;
