@@ -357,19 +357,13 @@ impl<'t> Decoder<'t> {
                 else {
                     unreachable!("only sequences get this frame")
                 };
-                match children.get(next) {
-                    Some(&child) => {
-                        self.frames.push(Frame::Items {
-                            node,
-                            next: next + 1,
-                            items,
-                        });
-                        self.enter(child, None)
-                    }
-                    None => {
-                        self.done = Some(self.complete_seq(node, items));
-                        Ok(())
-                    }
+                if let Some(&child) = children.get(next) {
+                    let next = next + 1;
+                    self.frames.push(Frame::Items { node, next, items });
+                    self.enter(child, None)
+                } else {
+                    self.done = Some(self.complete_seq(node, items));
+                    Ok(())
                 }
             }
             Frame::Merges { node, left, target } => {

@@ -79,7 +79,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         Data::Null => {
             dropped = Some(format!(
                 "an empty item: take it out, or give it a `{field}`"
-            ))
+            ));
         }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
             let found = item.data.describe();
@@ -270,7 +270,7 @@ fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyp
         Data::Str(bytes) => *field = text(bytes),
         Data::Null => {}
         Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => {
-            mistyped(errors, value, name, "text in double quotes")
+            mistyped(errors, value, name, "text in double quotes");
         }
     }
 }
