@@ -33,7 +33,7 @@ enum Command {
     Release(Box<release::ReleaseArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
-    /// Print the CustomResourceDefinition
+    /// Print the `CustomResourceDefinition`
     Crd,
 }
 

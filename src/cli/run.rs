@@ -288,7 +288,7 @@ mod tests {
         for (arguments, mend) in [
             (["--resync", "0s"], "between 1s and a year"),
             (["--resync", "soon"], "such as 10m"),
-            (["--resync", "-5m"], "between 1s and a year"),
+            (["--resync", "500ms"], "between 1s and a year"),
             (["--repair", "Maybe"], "LastGood or Off"),
             (["--log-format", "xml"], "possible values"),
         ] {

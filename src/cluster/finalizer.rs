@@ -67,7 +67,7 @@ impl Cluster {
                 Err(error) if error.category == Category::Missing => return Ok(None),
                 // A failed test is 422, a race inside the API server 409.
                 Err(error) if matches!(error.category, Category::Invalid | Category::Conflict) => {
-                    refused = Some(error)
+                    refused = Some(error);
                 }
                 Err(error) => return Err(error),
             }

@@ -3,6 +3,8 @@
 //! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows
 //! can't be undone by it; what it had already sent is met by looking again. Each step may be run again after a crash.
 
+use std::collections::BTreeSet;
+
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use kube::Api;
@@ -38,6 +40,14 @@ struct Holding {
     uid: String,
     finalizers: Vec<String>,
     written: bool,
+}
+
+impl Holding {
+    fn finalizer(&self) -> bool {
+        self.finalizers
+            .iter()
+            .any(|finalizer| finalizer == FINALIZER)
+    }
 }
 
 impl Cluster {
@@ -83,25 +93,37 @@ impl Cluster {
 
     /// Takes what was written out of every status, and the finalizer off every mapping, until none is left.
     pub async fn let_mappings_go(&self) -> Result<LetGo, Error> {
-        let mut total = LetGo::default();
+        // What a running operator had already sent can bring one back: it still counts once.
+        let (mut statuses, mut finalizers) = (BTreeSet::new(), BTreeSet::new());
         for _ in 0..ATTEMPTS {
             let holding = self.holding().await?;
             if holding.is_empty() {
-                return Ok(total);
+                return Ok(LetGo {
+                    statuses: statuses.len(),
+                    finalizers: finalizers.len(),
+                });
             }
-            let done: Vec<LetGo> = stream::iter(holding)
-                .map(|mapping| self.let_mapping_go(mapping))
-                .buffer_unordered(CONCURRENCY)
-                .try_collect()
+            statuses.extend(
+                holding
+                    .iter()
+                    .filter(|mapping| mapping.written)
+                    .map(|mapping| mapping.uid.clone()),
+            );
+            finalizers.extend(
+                holding
+                    .iter()
+                    .filter(|mapping| mapping.finalizer())
+                    .map(|mapping| mapping.uid.clone()),
+            );
+            stream::iter(holding)
+                .map(Ok)
+                .try_for_each_concurrent(CONCURRENCY, |mapping| self.let_mapping_go(mapping))
                 .await?;
-            total.statuses += done.iter().map(|done| done.statuses).sum::<usize>();
-            total.finalizers += done.iter().map(|done| done.finalizers).sum::<usize>();
         }
         Err(beaten())
     }
 
-    async fn let_mapping_go(&self, mapping: Holding) -> Result<LetGo, Error> {
-        let mut done = LetGo::default();
+    async fn let_mapping_go(&self, mapping: Holding) -> Result<(), Error> {
         if mapping.written {
             let patch =
                 json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } });
@@ -116,25 +138,20 @@ impl Cluster {
             ))
             .await
             {
-                Ok(_) => done.statuses = 1,
+                Ok(_) => {}
                 // Made anew or gone meanwhile; the next look finds what is left.
                 Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
                 Err(error) => return Err(error),
             }
         }
-        if mapping
-            .finalizers
-            .iter()
-            .any(|finalizer| finalizer == FINALIZER)
-        {
+        if mapping.finalizer() {
             let change = FinalizerChange {
                 name: mapping.name,
                 uid: mapping.uid,
             };
             self.remove_finalizer(&change, &mapping.finalizers).await?;
-            done.finalizers = 1;
         }
-        Ok(done)
+        Ok(())
     }
 
     async fn holding(&self) -> Result<Vec<Holding>, Error> {
@@ -153,13 +170,7 @@ impl Cluster {
             finalizers: object.metadata.finalizers.unwrap_or_default(),
         });
         Ok(holding
-            .filter(|mapping| {
-                mapping.written
-                    || mapping
-                        .finalizers
-                        .iter()
-                        .any(|finalizer| finalizer == FINALIZER)
-            })
+            .filter(|mapping| mapping.written || mapping.finalizer())
             .collect())
     }
 

@@ -115,11 +115,12 @@ impl Controller {
             self.health.turn();
             self.begin_what_is_due();
             let sleep = tokio::time::sleep_until(self.sleep_until().into());
+            let hold = self.running.is_some();
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 Some(event) = watches.next() => self.take_in(event),
                 done = finished(&mut self.running) => self.finish(done),
-                finished = self.outbox.finished() => self.outbox.settle(finished, &mut self.state),
+                finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
                 () = sleep => {}
             }
         }
@@ -140,7 +141,7 @@ impl Controller {
         }
         let deadline = tokio::time::Instant::now() + LAST_STATUSES;
         while !self.outbox.is_idle() {
-            match tokio::time::timeout_at(deadline, self.outbox.finished()).await {
+            match tokio::time::timeout_at(deadline, self.outbox.finished(false)).await {
                 Ok(finished) => self.outbox.settle(finished, &mut self.state),
                 Err(_) => break,
             }

@@ -4,6 +4,7 @@
 //! meanwhile must be back long before. So they wait here by mapping, where a newer status replaces an older one that has
 //! not been sent, and are sent side by side while the loop goes on. Invariants:
 //!
+//! - while a pass runs nothing more is sent: the API server's time belongs to aws-auth first;
 //! - at most [`CONCURRENCY`] calls run, at most one of them for a mapping;
 //! - a finalizer is taken off after the status that goes with it was tried;
 //! - what fails is tried again, each mapping at its own pace; only events are forgotten.
@@ -143,11 +144,14 @@ impl Outbox {
         self.jobs.is_empty() && self.events.is_empty() && self.in_flight.is_empty()
     }
 
-    /// Sends what waits, and returns the next call that ends. Can be dropped and called again at any time.
-    pub(super) async fn finished(&mut self) -> Finished {
+    /// Sends what waits, unless it is to `hold`, and returns the next call that ends. Can be dropped and called again
+    /// at any time.
+    pub(super) async fn finished(&mut self, hold: bool) -> Finished {
         loop {
-            self.start(Instant::now());
-            let next = self.delayed.first().map(|(at, _)| *at);
+            if !hold {
+                self.start(Instant::now());
+            }
+            let next = self.delayed.first().map(|(at, _)| *at).filter(|_| !hold);
             let delay = async {
                 match next {
                     Some(at) => tokio::time::sleep_until(at.into()).await,

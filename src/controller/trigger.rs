@@ -161,8 +161,8 @@ mod tests {
     fn pauses_double_while_changes_keep_coming() {
         let every_10_ms: Vec<u64> = (0..5_000).step_by(10).collect();
         assert_eq!(
-            starts(&every_10_ms, 0),
-            [0, 100, 300, 700, 1500, 2500, 3500, 4500, 5500]
+            starts(&every_10_ms, 1),
+            [0, 101, 302, 703, 1504, 2505, 3506, 4507, 5508]
         );
     }
 
@@ -170,8 +170,8 @@ mod tests {
     fn after_a_second_of_quiet_a_change_is_a_lone_one() {
         let mut changes: Vec<u64> = (0..2_000).step_by(10).collect();
         changes.extend([6_000, 6_010]);
-        let starts = starts(&changes, 0);
-        assert_eq!(&starts[starts.len() - 2..], [6_000, 6_100]);
+        let starts = starts(&changes, 1);
+        assert_eq!(&starts[starts.len() - 2..], [6_000, 6_101]);
     }
 
     #[test]

@@ -2,16 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Repair;
-use super::action::{EventNote, EventType, Outcome, Regarding};
+use super::action::{EventNote, EventType, Regarding};
 use super::claim::Step;
 use super::memory::Target;
-use super::report::View;
+use super::states;
 use super::status::{claim_section, describe};
+use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::aws_auth::{Problem, Section};
-use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
 const MOST_PER_MAPPING: usize = 10;
@@ -30,7 +28,7 @@ pub(super) fn events(
         notes.extend(left(view, position));
     }
     let mut notes = bounded(notes);
-    let states = states(view);
+    let states = states::states(view);
     let said = states.iter().map(|(key, _)| key.clone()).collect();
     let fresh = states
         .into_iter()
@@ -201,192 +199,6 @@ fn together(notes: &[EventNote]) -> Option<EventNote> {
             first.note
         ),
     })
-}
-
-/// States of aws-auth that are worth one event each, by a key that stays the same while the state does.
-fn states(view: &View<'_>) -> Vec<(String, EventNote)> {
-    let mut states = Vec::new();
-    let mut say =
-        |key: String, type_: EventType, reason: Reason, action: &'static str, note: String| {
-            states.push((
-                key,
-                EventNote {
-                    regarding: Regarding::ConfigMap,
-                    type_,
-                    reason,
-                    action,
-                    note,
-                },
-            ));
-        };
-    let base = &view.plan.base;
-    for section in Section::ALL {
-        let Some(problem) = &base.standing.section(section).broken else {
-            continue;
-        };
-        let text = view
-            .plan
-            .observed
-            .config_map
-            .as_ref()
-            .and_then(|view| view.data.get(section.key()));
-        let hash = text
-            .map(|text| super::mark::hex(&<sha2::Sha256 as sha2::Digest>::digest(text), 16))
-            .unwrap_or_default();
-        let mended = view.written
-            && base
-                .restored
-                .iter()
-                .any(|restored| restored.section == section);
-        let contested = view
-            .memory
-            .undone
-            .contested(&Target::Text(section), view.plan.observed.now);
-        if !contested {
-            let (reason, what) = if mended {
-                (
-                    Reason::TextRestored,
-                    "its last good text has been put back, and the broken one is kept in the history",
-                )
-            } else {
-                (
-                    Reason::TextBroken,
-                    "nothing of it is in effect until it is mended with kubectl edit",
-                )
-            };
-            let note = format!(
-                "{}, written by {}; {what}",
-                broken(problem),
-                view.manager(section)
-            );
-            say(
-                format!("{}/{section}/{hash}", reason.as_str()),
-                EventType::Warning,
-                reason,
-                "Repair",
-                note,
-            );
-        }
-    }
-    if base.deleted && base.create {
-        let (reason, note) = deleted(view);
-        say(
-            reason.as_str().to_owned(),
-            EventType::Warning,
-            reason,
-            "Repair",
-            note,
-        );
-    }
-    for target in view.memory.undone.all_contested(view.plan.observed.now) {
-        let what = match target {
-            Target::Text(section) => format!("the text of {section}"),
-            Target::ConfigMap => "aws-auth itself".to_owned(),
-            Target::Mark => "the ownership mark".to_owned(),
-            Target::Entry(_) => continue,
-        };
-        let note = format!(
-            "{what} is undone again and again, last by {}; it is repaired once a second; make one of the two stop",
-            view.manager(Section::Roles)
-        );
-        say(
-            format!("contested/{target:?}"),
-            EventType::Warning,
-            Reason::Contested,
-            "Repair",
-            note,
-        );
-    }
-    let orphans: Vec<&str> = view
-        .plan
-        .claims
-        .iter()
-        .filter(|claim| claim.orphan && claim.effective() == Step::Leave)
-        .map(|claim| claim.hash.as_str())
-        .collect();
-    if !orphans.is_empty() {
-        let history = view.plan.settings.config_map.history();
-        let keys = view
-            .plan
-            .claims
-            .iter()
-            .filter(|claim| claim.orphan)
-            .filter_map(|claim| claim.key.as_ref())
-            .map(Key::to_string);
-        let note = format!(
-            "{} entries are marked as ours and no mapping names them: {}; they stay; to remove them, annotate the ConfigMap {history} with {}: mass-removal",
-            orphans.len(),
-            keys.take(10).collect::<Vec<_>>().join(", "),
-            crate::api::v1alpha1::CONFIRM_ANNOTATION
-        );
-        say(
-            format!("orphans/{}", orphans.join("/")),
-            EventType::Warning,
-            Reason::OrphanedEntries,
-            "Reconcile",
-            note,
-        );
-    }
-    if view.plan.released {
-        let note =
-            "everything was released: the operator writes nothing until it is restarted".to_owned();
-        say(
-            "released".to_owned(),
-            EventType::Warning,
-            Reason::Released,
-            "Reconcile",
-            note,
-        );
-    }
-    if let Outcome::Failed(_) = view.outcome
-        && let Some(block) = view.not_written()
-    {
-        say(
-            format!("failed/{}", block.reason),
-            EventType::Warning,
-            block.reason,
-            "Write",
-            block.message,
-        );
-    }
-    states
-}
-
-fn broken(problem: &Problem) -> String {
-    format!(
-        "{} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}",
-        problem.section, problem.line, problem.column, problem.offending, problem.message
-    )
-}
-
-/// aws-auth was deleted: what was put back, and what was not.
-fn deleted(view: &View<'_>) -> (Reason, String) {
-    let before = view
-        .plan
-        .memory
-        .standing
-        .as_ref()
-        .map(|standing| crate::aws_auth::Document::parse(&standing.data));
-    match (view.plan.settings.repair, view.written) {
-        (Repair::LastGood, true) => (Reason::ConfigMapRestored, "the ConfigMap was deleted and has been made again as it last stood, with the mappings applied".to_owned()),
-        (Repair::Off | Repair::LastGood, written) => {
-            let ours = &view.plan.memory.foreign;
-            let entries: Vec<_> = before.iter().flat_map(|document| document.entries().cloned().collect::<Vec<_>>()).collect();
-            let foreign = entries.iter().filter(|entry| Key::parse_arn(&entry.arn).is_none_or(|key| {
-                ours.contains(&(super::mark::KeyHash::of(&key), super::mark::MeaningHash::of(&entry.meaning())))
-            }));
-            let foreign: Vec<_> = foreign.collect();
-            let nodes: Vec<&str> = foreign.iter().filter(|entry| super::guard::is_node(&entry.meaning())).map(|entry| entry.arn.as_str()).collect();
-            let made = if written { "has been made again with our entries only" } else { "does not exist any more" };
-            let note = format!(
-                "the ConfigMap was deleted and {made}: {} foreign entries are gone, node entries among them: {}; bring them back from the copies in {}",
-                foreign.len(),
-                if nodes.is_empty() { "none".to_owned() } else { nodes.join(", ") },
-                view.plan.settings.config_map.history()
-            );
-            (Reason::ConfigMapDeleted, note)
-        }
-    }
 }
 
 fn shorten(note: &mut String) {

@@ -168,8 +168,7 @@ pub(super) fn hold_last_administrator(
         return false;
     }
     let mut any = false;
-    for position in 0..claims.len() {
-        let claim = &claims[position];
+    for claim in claims {
         let touches = match claim.effective() {
             Step::Remove | Step::Replace | Step::Move => claim
                 .found
@@ -194,7 +193,7 @@ pub(super) fn hold_last_administrator(
                 "no administrator would be left in aws-auth",
             )
         };
-        claims[position].hold(block);
+        claim.hold(block);
         any = true;
     }
     any

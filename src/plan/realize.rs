@@ -76,9 +76,9 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
         return Ok(context.base.view.data.clone());
     }
     match edit(&context.base.view.data, &changes) {
-        Ok(changed) => {
+        Ok(texts) => {
             let mut data = context.base.view.data.clone();
-            data.extend(changed);
+            data.extend(texts);
             Ok(data)
         }
         Err(EditError::Entangled { change, line, what }) => {
@@ -155,7 +155,7 @@ fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>)
                 appended.extend(claim.holder.map(|holder| (holder, position)));
             }
             (Step::Add, _, Some(_)) => {
-                appended.extend(claim.holder.map(|holder| (holder, position)))
+                appended.extend(claim.holder.map(|holder| (holder, position)));
             }
             _ => {}
         }
@@ -248,7 +248,7 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim]) -> bool {
         let middle = fitting.midpoint(failing);
         match with(middle) {
             Some((data, annotations)) if data <= DATA_LIMIT && annotations <= ANNOTATIONS_LIMIT => {
-                fitting = middle
+                fitting = middle;
             }
             _ => failing = middle,
         }

@@ -2,34 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
-
-use super::action::{FinalizerChange, Outcome, Report, StatusWrite, Summary, WriteFailure};
-use super::claim::{Block, Claim, State, Step};
+use super::action::{Outcome, Report, StatusWrite};
 use super::mark::{KeyHash, MeaningHash};
-use super::memory::{Memory, Target};
+use super::memory::Memory;
 use super::observed::ConfigMapView;
-use super::{MARK_ANNOTATION, Mapping, Plan, RELEASED_ANNOTATION, event, guard, status};
-use crate::api::condition::{ConditionType, Reason};
+use super::view::View;
+use super::{MARK_ANNOTATION, Plan, RELEASED_ANNOTATION, event, guard, status};
+use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::aws_auth::{Document, Index, ProblemKind, Section};
+use crate::aws_auth::{Document, Index, Section};
 use crate::principal::Key;
-
-/// The plan together with what stands after its execution.
-pub(super) struct View<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) outcome: &'a Outcome,
-    /// The write was made.
-    pub(super) written: bool,
-    /// What stands now.
-    standing: &'a Document,
-    /// Who is let in, by what stands or will stand within the second.
-    pub(super) index: Index<'a>,
-    pub(super) administrators: BTreeSet<String>,
-    pub(super) memory: &'a Memory,
-    held: HashMap<usize, usize>,
-    named: HashMap<usize, Vec<usize>>,
-}
 
 impl Plan<'_> {
     /// What follows. Call it once, with what came of [`Plan::config_map`].
@@ -79,7 +61,10 @@ impl Plan<'_> {
             .map(|change| change.uid.as_str())
             .collect();
         let statuses = self.mappings.iter().zip(new).filter(|(mapping, status)| {
-            !same(&mapping.status, status) && !leaving.contains(mapping.uid.as_str())
+            // After a release the statuses are nobody's, so that none of them brings back what the release took out.
+            !self.released
+                && !same(&mapping.status, status)
+                && !leaving.contains(mapping.uid.as_str())
         });
         let statuses = statuses
             .map(|(mapping, status)| StatusWrite {
@@ -203,247 +188,4 @@ fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
     standing.conditions.retain(ours);
     standing.conditions.sort_by(|a, b| a.type_.cmp(&b.type_));
     standing == *new
-}
-
-impl<'a> View<'a> {
-    /// The claim that a mapping holds.
-    pub(super) fn held(&self, position: usize) -> Option<&'a Claim> {
-        self.held
-            .get(&position)
-            .map(|number| &self.plan.claims[*number])
-    }
-
-    /// All claims that name a mapping.
-    pub(super) fn named(&self, position: usize) -> impl Iterator<Item = &'a Claim> {
-        self.named
-            .get(&position)
-            .into_iter()
-            .flatten()
-            .map(|number| &self.plan.claims[*number])
-    }
-
-    pub(super) fn holder_of(&self, key: &Key) -> Option<&'a Mapping> {
-        let hash = KeyHash::of(key);
-        let claim = self.plan.claims.iter().find(|claim| claim.hash == hash)?;
-        claim.holder.map(|holder| self.plan.mappings[holder])
-    }
-
-    /// Why nothing was written although the plan has something to write.
-    pub(super) fn not_written(&self) -> Option<Block> {
-        if self.plan.released {
-            return Some(Block::lasting(
-                Reason::Released,
-                "everything was released; restart the operator to take it up again",
-            ));
-        }
-        if self.plan.settings.observe {
-            return Some(Block::lasting(
-                Reason::Observing,
-                "the operator runs with --observe: it would write the entry and does not",
-            ));
-        }
-        match self.outcome {
-            Outcome::Written { .. } => None,
-            Outcome::NothingToWrite if self.plan.postponed => {
-                Some(Block::passing(Reason::Contested, self.who(None)))
-            }
-            Outcome::NothingToWrite => None,
-            Outcome::Failed(WriteFailure::Denied(words)) => Some(Block::lasting(
-                Reason::WriteDenied,
-                format!("admission denied the write of aws-auth: {words}"),
-            )),
-            Outcome::Failed(WriteFailure::Forbidden(words)) => Some(Block::lasting(
-                Reason::WriteForbidden,
-                format!(
-                    "the API server forbids the write of aws-auth: {words}; check the operator's Role"
-                ),
-            )),
-            Outcome::Failed(WriteFailure::Invalid(words)) => Some(Block::lasting(
-                Reason::WriteInvalid,
-                format!("the API server refused the write of aws-auth: {words}"),
-            )),
-            Outcome::Failed(WriteFailure::Unavailable(words)) => Some(Block::passing(
-                Reason::WriteFailed,
-                format!("the write of aws-auth did not get through and is retried: {words}"),
-            )),
-        }
-    }
-
-    /// Whether what the claim asks for stands.
-    pub(super) fn resolved(&self, claim: &Claim) -> bool {
-        claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
-    }
-
-    /// Why an entry that the mapping should have no more still stands.
-    pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
-        let open = self
-            .named(position)
-            .find(|claim| claim.holder != Some(position) && !self.resolved(claim))?;
-        open.block.clone().or_else(|| self.not_written())
-    }
-
-    /// Who contests the mapping's entry, if someone does.
-    pub(super) fn contested(&self, position: usize) -> Option<String> {
-        let claim = self.held(position)?;
-        let contested = self
-            .memory
-            .undone
-            .contested(&Target::Entry(claim.hash.clone()), self.plan.observed.now);
-        contested.then(|| {
-            let before = &self.plan.mappings[position].status;
-            // The manager that is known from the last repair stays, so that the message does not flicker.
-            self.who(
-                before
-                    .last_drift
-                    .as_ref()
-                    .map(|drift| drift.manager.as_str())
-                    .filter(|_| claim.drift.is_none()),
-            )
-        })
-    }
-
-    fn who(&self, known: Option<&str>) -> String {
-        let manager = known.map_or_else(|| self.manager(Section::Roles), str::to_owned);
-        format!(
-            "{manager} undoes the entry again and again; it is repaired once a second; make one of the two stop"
-        )
-    }
-
-    /// The field manager that last wrote a section, as far as Kubernetes keeps it.
-    pub(super) fn manager(&self, section: Section) -> String {
-        let managers = self
-            .plan
-            .observed
-            .config_map
-            .as_ref()
-            .map(|view| &view.managers);
-        let manager = managers
-            .and_then(|managers| managers.get(section.key()))
-            .map(|manager| manager.name.as_str());
-        manager
-            .filter(|name| *name != super::FIELD_MANAGER)
-            .unwrap_or("unknown")
-            .to_owned()
-    }
-
-    /// Whether the mapping is deleted and nothing keeps it any more.
-    pub(super) fn leaves(&self, position: usize) -> bool {
-        let acts = !self.plan.settings.observe && !self.plan.released;
-        let leaving =
-            self.plan.states[position] == State::Deleting && self.plan.mappings[position].finalizer;
-        acts && leaving && self.unresolved(position).is_none()
-    }
-
-    fn remove_finalizers(&self) -> Vec<FinalizerChange> {
-        let leaving = self
-            .plan
-            .mappings
-            .iter()
-            .enumerate()
-            .filter(|(position, _)| self.leaves(*position));
-        leaving
-            .map(|(_, mapping)| FinalizerChange {
-                name: mapping.name.clone(),
-                uid: mapping.uid.clone(),
-            })
-            .collect()
-    }
-
-    fn wake(&self) -> Option<Timestamp> {
-        let now = self.plan.observed.now;
-        let expiries = self
-            .plan
-            .mappings
-            .iter()
-            .filter_map(|mapping| mapping.valid_until)
-            .filter(|until| *until > now)
-            .min();
-        let repair = self
-            .plan
-            .postponed
-            .then(|| self.memory.undone.next_repair())
-            .flatten();
-        [expiries, repair, self.memory.undone.next_rest(now)]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {
-        let mut conditions: BTreeMap<(ConditionType, &'static str), u64> = BTreeMap::new();
-        for type_ in ConditionType::ALL {
-            for status in ["True", "False", "Unknown"] {
-                let count = new.iter().flat_map(|status| &status.conditions);
-                let count = count
-                    .filter(|condition| {
-                        condition.type_ == type_.as_str() && condition.status == status
-                    })
-                    .count();
-                conditions.insert((type_, status), count as u64);
-            }
-        }
-        let mut drift: BTreeMap<&'static str, u64> = BTreeMap::new();
-        if self.written {
-            for claim in self.plan.claims.iter().filter(|claim| claim.changes_text()) {
-                if let Some(found) = claim.drift {
-                    *drift.entry(found.as_str()).or_default() += 1;
-                }
-            }
-            for (kind, count) in [
-                ("text", self.plan.base.restored.len()),
-                (
-                    "deleted",
-                    usize::from(self.plan.base.create && self.plan.base.deleted),
-                ),
-            ] {
-                if count > 0 {
-                    drift.insert(kind, count as u64);
-                }
-            }
-        }
-        let present = |section: &Section| self.standing.section(*section).present;
-        let dropped = |section: Section| {
-            self.standing
-                .section(section)
-                .problems
-                .iter()
-                .filter(|problem| problem.kind == ProblemKind::EntryDropped)
-                .count() as u64
-        };
-        let count = |wanted: &dyn Fn(&Claim) -> bool| {
-            self.plan
-                .claims
-                .iter()
-                .filter(|claim| wanted(claim))
-                .count() as u64
-        };
-        Summary {
-            conditions,
-            parses: Section::ALL
-                .into_iter()
-                .filter(present)
-                .map(|s| (s, self.standing.section(s).broken.is_none()))
-                .collect(),
-            dropped: Section::ALL
-                .into_iter()
-                .filter(present)
-                .map(|s| (s, dropped(s)))
-                .collect(),
-            held: count(&|claim| {
-                claim
-                    .block
-                    .as_ref()
-                    .is_some_and(|block| block.reason == Reason::RemovalHeld)
-            }),
-            owned: self.plan.realized.mark.0.len() as u64,
-            orphaned: count(&|claim| claim.orphan && claim.effective() == Step::Leave),
-            contested: self
-                .memory
-                .undone
-                .all_contested(self.plan.observed.now)
-                .count() as u64,
-            drift,
-            released: self.plan.released,
-        }
-    }
 }

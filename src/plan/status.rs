@@ -3,79 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::claim::{Block, Claim, Drift, State, Step};
-use super::guard::{self, MASTERS};
-use super::mark::MeaningHash;
-use super::report::View;
-use super::{Mapping, Spec};
+use super::Mapping;
+use super::claim::{Claim, Drift, Step};
+use super::guard::MASTERS;
+use super::verdict::{Finding, Verdict, verdict};
+use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{self, Backend, IdentityMappingStatus, WrittenEntry};
-use crate::aws_auth::{Entry, Lookup, Section};
+use crate::aws_auth::Section;
 use crate::principal::Principal;
-
-/// The status of one condition with its reason and message.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Finding {
-    status: &'static str,
-    reason: Reason,
-    message: String,
-}
-
-impl Finding {
-    fn yes(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status: "True",
-            reason,
-            message: message.into(),
-        }
-    }
-
-    fn no(reason: Reason, message: impl Into<String>) -> Self {
-        Self {
-            status: "False",
-            reason,
-            message: message.into(),
-        }
-    }
-}
-
-/// How far a mapping has got: the three conditions that matter, and who must act.
-struct Verdict {
-    accepted: Finding,
-    synced: Finding,
-    ready: Finding,
-    /// It passes by itself.
-    working: bool,
-}
-
-impl Verdict {
-    /// A verdict in which the entry is as far from declared as `block` says.
-    fn blocked(block: &Block, in_effect: bool) -> Self {
-        let no = Finding::no(block.reason, block.message.clone());
-        let ready = if in_effect {
-            in_effect_finding()
-        } else {
-            no.clone()
-        };
-        Self {
-            accepted: accepted(),
-            synced: no,
-            ready,
-            working: block.transient,
-        }
-    }
-}
-
-fn accepted() -> Finding {
-    Finding::yes(Reason::Accepted, "the spec can be put into effect")
-}
-
-fn in_effect_finding() -> Finding {
-    Finding::yes(
-        Reason::InEffect,
-        "the authenticator gives the principal the declared username and groups",
-    )
-}
 
 /// The new status of a mapping.
 pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
@@ -83,7 +19,7 @@ pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
     let verdict = verdict(view, position);
     let old = &mapping.status;
     let contested = view.contested(position);
-    let conditions = conditions(view, mapping, verdict, contested.as_deref());
+    let conditions = conditions(view, mapping, &verdict, contested.as_deref());
     let spec = mapping.spec.as_ref().ok();
     let (last_synced, last_drift) = times(view, position, contested.is_some());
     IdentityMappingStatus {
@@ -107,170 +43,10 @@ pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
     }
 }
 
-fn verdict(view: &View<'_>, position: usize) -> Verdict {
-    let mapping = view.plan.mappings[position];
-    let claim = view.held(position);
-    match (view.plan.states[position], &mapping.spec) {
-        (State::Deleting | State::Expired, _) => leaving(view, position),
-        (_, Err(refusal)) => {
-            let no = Finding::no(refusal.reason, refusal.message.clone());
-            Verdict {
-                accepted: no.clone(),
-                synced: no.clone(),
-                ready: no,
-                working: false,
-            }
-        }
-        (State::Live | State::Suspended | State::Refused, Ok(spec)) => match claim {
-            None => duplicate(view, position, spec),
-            Some(claim) if view.plan.states[position] == State::Suspended => {
-                suspended(view, Some(claim), spec)
-            }
-            Some(claim) => live(view, position, claim, spec),
-        },
-    }
-}
-
-/// A mapping whose entry is to go.
-fn leaving(view: &View<'_>, position: usize) -> Verdict {
-    let mapping = view.plan.mappings[position];
-    let accepted = match view.plan.states[position] {
-        State::Expired => Finding::yes(Reason::Expired, "validUntil has passed"),
-        State::Live | State::Suspended | State::Refused | State::Deleting => accepted(),
-    };
-    if let Some(block) = view.unresolved(position) {
-        return Verdict {
-            accepted,
-            ..Verdict::blocked(&block, false)
-        };
-    }
-    let uncovered = mapping
-        .principal
-        .as_ref()
-        .and_then(|principal| view.lets_in(principal));
-    let ready = match uncovered {
-        Some(what) => Finding::no(
-            Reason::Uncovered,
-            format!(
-                "the entry is removed, but {what} still lets the principal in; remove it by hand"
-            ),
-        ),
-        None => Finding::yes(
-            Reason::Expired,
-            "validUntil has passed and the entry is removed; logins that the API server remembers may work for some minutes more",
-        ),
-    };
-    Verdict {
-        accepted,
-        synced: Finding::yes(Reason::Synced, "the entry is removed"),
-        ready,
-        working: false,
-    }
-}
-
-/// A mapping that does not hold its key.
-fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
-    let mapping = view.plan.mappings[position];
-    if view.plan.states[position] == State::Suspended {
-        return suspended(view, None, spec);
-    }
-    let holder = mapping.key().and_then(|key| view.holder_of(&key));
-    let name = holder.map_or("another mapping", |holder| holder.name.as_str());
-    let no = Finding::no(
-        Reason::DuplicatePrincipal,
-        format!(
-            "the older mapping {name} names the same principal {}; delete one of the two",
-            spec.entry.arn
-        ),
-    );
-    Verdict {
-        accepted: no.clone(),
-        synced: no.clone(),
-        ready: no,
-        working: false,
-    }
-}
-
-fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
-    let no = Finding::no(
-        Reason::Suspended,
-        "spec.suspend is true: nothing is created, changed or repaired",
-    );
-    let ready = match (claim, view.shadow(spec)) {
-        (Some(_), None) => in_effect_finding(),
-        (Some(_) | None, _) => no.clone(),
-    };
-    Verdict {
-        accepted: accepted(),
-        synced: no,
-        ready,
-        working: false,
-    }
-}
-
-/// A mapping that holds its key and is to be in effect.
-fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict {
-    let shadow = view.shadow(spec);
-    let mut verdict = if let (None, Some(who)) = (&claim.block, view.contested(position)) {
-        // The same in every pass of a fight, whether this one repairs or waits.
-        Verdict::blocked(&Block::passing(Reason::Contested, who), false)
-    } else if let Some(block) = &claim.block {
-        Verdict::blocked(block, shadow.is_none())
-    } else if let (true, Some(failure)) = (view.pending(claim), view.not_written()) {
-        Verdict::blocked(&failure, shadow.is_none())
-    } else {
-        let mut message = "the entry stands as declared and is marked as ours".to_owned();
-        if !claim.dead_lines.is_empty() {
-            let lines: Vec<String> = claim.dead_lines.iter().map(ToString::to_string).collect();
-            message = format!(
-                "{message}; the same name stands on line {} with another path and never matches this principal",
-                lines.join(", ")
-            );
-        }
-        let ready = match &shadow {
-            None => in_effect_finding(),
-            Some(what) => Finding::no(Reason::Shadowed, format!("{what}; remove it by hand")),
-        };
-        Verdict {
-            accepted: accepted(),
-            synced: Finding::yes(Reason::Synced, message),
-            ready,
-            working: false,
-        }
-    };
-    if spec.access_policies {
-        verdict.accepted.message = "the spec can be put into effect but for accessPolicies, which take effect only through access entries".to_owned();
-        if verdict.ready.status == "True" {
-            verdict.ready = Finding::no(
-                Reason::AccessPoliciesIneffective,
-                "username and groups are in effect, but accessPolicies can't be in the authentication mode CONFIG_MAP; remove them or change the mode to API_AND_CONFIG_MAP",
-            );
-        }
-    }
-    if let (Some(_), Some(why)) = (
-        view.plan.mappings[position].valid_until,
-        view.will_be_held(position, spec),
-    ) {
-        verdict.accepted.message = format!("{}; {why}", verdict.accepted.message);
-    }
-    // The principal that the spec named before may wait for a confirmation to go.
-    if let (true, Some(block)) = (verdict.synced.status == "True", view.unresolved(position)) {
-        verdict.synced = Finding::no(
-            block.reason,
-            format!(
-                "the entry of the principal named before still stands: {}",
-                block.message
-            ),
-        );
-        verdict.working = block.transient;
-    }
-    verdict
-}
-
 fn conditions(
     view: &View<'_>,
     mapping: &Mapping,
-    verdict: Verdict,
+    verdict: &Verdict,
     contested: Option<&str>,
 ) -> Vec<Condition> {
     let bad = [&verdict.accepted, &verdict.ready, &verdict.synced]
@@ -500,70 +276,4 @@ fn seen_valid_until(mapping: &Mapping, now: Timestamp) -> Option<Time> {
         .clone()
         .filter(|seen| seen.0 == until);
     if until > now { Some(Time(until)) } else { seen }
-}
-
-impl View<'_> {
-    /// What gives the principal something else than declared; `None` where it gets exactly that.
-    pub(super) fn shadow(&self, spec: &Spec) -> Option<String> {
-        let same = |entry: &Entry| entry.meaning() == spec.meaning;
-        let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
-        match self.index.lookup(&spec.entry.arn) {
-            Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
-            Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
-                "{} maps the principal to username {:?} and groups {:?}, and wins",
-                place(entry),
-                entry.username,
-                entry.groups
-            )),
-            Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
-            Lookup::AmbiguousUser(entries) => {
-                let places: Vec<String> = entries.iter().map(|entry| place(entry)).collect();
-                Some(format!(
-                    "{} differ only in the case of the ARN, and the authenticator picks one at random",
-                    places.join(" and ")
-                ))
-            }
-            Lookup::Account => {
-                Some("mapAccounts lets the whole account in, without groups".to_owned())
-            }
-            Lookup::None => Some("no entry of aws-auth lets the principal in".to_owned()),
-        }
-    }
-
-    /// What lets a principal in that has no mapping in effect.
-    pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
-        match self.index.lookup(&principal.aws_auth_arn()) {
-            Lookup::Role(entry) | Lookup::User(entry) => {
-                Some(format!("{} line {}", entry.section, entry.line))
-            }
-            Lookup::AmbiguousUser(entries) => entries
-                .first()
-                .map(|entry| format!("{} line {}", entry.section, entry.line)),
-            Lookup::Account => Some(format!("mapAccounts with account {}", principal.account)),
-            Lookup::None => None,
-        }
-    }
-
-    fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
-        guard::removal_will_be_held(
-            self.plan.mappings[position],
-            &spec.meaning,
-            &self.administrators,
-        )
-    }
-
-    /// Whether the write would change the text or the mark for this claim.
-    pub(super) fn pending(&self, claim: &Claim) -> bool {
-        match claim.effective() {
-            Step::Add | Step::Replace | Step::Move | Step::Remove | Step::Adopt => true,
-            Step::Unmark | Step::Retain => claim.marked.is_some(),
-            Step::Keep => {
-                let spec = claim
-                    .holder
-                    .and_then(|holder| self.plan.mappings[holder].spec.as_ref().ok());
-                spec.map(|spec| MeaningHash::of(&spec.meaning)) != claim.marked
-            }
-            Step::Leave => false,
-        }
-    }
 }

@@ -309,3 +309,31 @@ fn everything_away_leaves_the_foreign_bytes_alone() {
             .contains_key(MARK_ANNOTATION)
     );
 }
+
+#[test]
+fn a_mapping_that_names_a_marked_key_and_can_not_be_put_into_effect_takes_nothing_away() {
+    // A restore brings the specs back without their statuses, and one of them is refused or suspended meanwhile.
+    for spec in [json!({"groups": ["{{Nope}}"]}), json!({"suspend": true})] {
+        let mut simulation = cluster(&["a", "b"]);
+        simulation.objects.remove("a");
+        simulation.create("again", "role/a", spec);
+        simulation.restart();
+        simulation.settle();
+        assert_eq!(simulation.entries()[2], entry("role/a", "a", "g"));
+    }
+}
+
+#[test]
+fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
+    let mut simulation = cluster(&["old"]);
+    simulation.create("young", "role/old", json!({}));
+    simulation.settle();
+    simulation.edit("young", |object| {
+        object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()])
+    });
+    simulation.write_failure = Some(crate::plan::WriteFailure::Unavailable("down".to_owned()));
+    simulation.edit("old", |object| object.spec.groups = vec!["h".to_owned()]);
+    simulation.delete("young");
+    simulation.settle();
+    assert!(!simulation.objects.contains_key("young"));
+}

@@ -1,0 +1,348 @@
+//! The decision for each key: who holds it, which entry of aws-auth is ours for it, which step follows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::base::Base;
+use super::claim::{Block, Claim, Context, Drift, Found, State, Step};
+use super::desired::Spec;
+use super::guard::is_node;
+use super::mark::{KeyHash, Mark, MeaningHash};
+use super::memory::Memory;
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
+use crate::aws_auth::{Entry, Lookup, Meaning, Section};
+use crate::principal::{Key, PrincipalKind};
+
+/// Decides for every key that a mapping names or the mark holds. The mappings are sorted by age.
+pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
+    let mut entries: HashMap<KeyHash, Vec<&Entry>> = HashMap::new();
+    let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
+    for entry in context.base.document.entries() {
+        if let Some(key) = Key::parse_arn(&entry.arn) {
+            let hash = KeyHash::of(&key);
+            entries.entry(hash.clone()).or_default().push(entry);
+            keys.insert(hash, key);
+        }
+    }
+    let mut named: BTreeMap<KeyHash, Named> = BTreeMap::new();
+    for (position, mapping) in context.mappings.iter().enumerate() {
+        if let Some(key) = mapping.key() {
+            let hash = KeyHash::of(&key);
+            named
+                .entry(hash.clone())
+                .or_default()
+                .by_spec
+                .push(position);
+            keys.insert(hash, key);
+        }
+        for (key, meaning) in mapping.written(context.config_map) {
+            let hash = KeyHash::of(&key);
+            named
+                .entry(hash.clone())
+                .or_default()
+                .by_status
+                .push((position, meaning));
+            keys.insert(hash, key);
+        }
+    }
+    let hashes: BTreeSet<&KeyHash> = named.keys().chain(mark.0.keys()).collect();
+    let none = Named::default();
+    let decide = |hash: &KeyHash| {
+        let standing = entries.get(hash).map(Vec::as_slice).unwrap_or_default();
+        let by = named.get(hash).unwrap_or(&none);
+        decide(
+            context,
+            hash,
+            keys.get(hash),
+            by,
+            standing,
+            mark.0.get(hash),
+        )
+    };
+    hashes.into_iter().map(decide).collect()
+}
+
+/// The mappings that name a key.
+#[derive(Default)]
+struct Named {
+    by_spec: Vec<usize>,
+    by_status: Vec<(usize, Meaning)>,
+}
+
+fn decide(
+    context: &Context<'_>,
+    hash: &KeyHash,
+    key: Option<&Key>,
+    named: &Named,
+    standing: &[&Entry],
+    marked: Option<&MeaningHash>,
+) -> Claim {
+    let (found, drifted) = recognise(context.memory, hash, named, standing, marked);
+    let wrote = |position: usize| {
+        named
+            .by_status
+            .iter()
+            .any(|(writer, _)| *writer == position)
+    };
+    let holds = |position: &&usize| match context.states[**position] {
+        State::Live => true,
+        State::Suspended | State::Refused => found.is_some() && wrote(**position),
+        State::Deleting | State::Expired => false,
+    };
+    let holder = named.by_spec.iter().find(holds).copied();
+    let by_status = named.by_status.iter().map(|(position, _)| *position);
+    let others: BTreeSet<usize> = named
+        .by_spec
+        .iter()
+        .copied()
+        .chain(by_status)
+        .filter(|position| Some(*position) != holder)
+        .collect();
+    let mut claim = Claim {
+        hash: hash.clone(),
+        key: key.cloned(),
+        holder,
+        orphan: holder.is_none() && others.is_empty(),
+        others: others.into_iter().collect(),
+        marked: marked.cloned(),
+        ours: found.is_some(),
+        beside: standing.len() > usize::from(found.is_some()),
+        found: found.map(Found::from),
+        drift: drifted.then_some(Drift::Changed),
+        step: Step::Leave,
+        block: None,
+        dead_lines: Vec::new(),
+    };
+    match holder {
+        Some(position) => match (&context.mappings[position].spec, context.states[position]) {
+            (Ok(spec), State::Live) => {
+                hold_as_declared(context, &mut claim, position, spec, named, standing);
+            }
+            // A suspended or refused mapping keeps what it wrote, as it stands.
+            _ => claim.drift = None,
+        },
+        None => let_go(context, &mut claim),
+    }
+    if let Some(section) = broken_section(context.base, &claim) {
+        hold_for_broken_text(context.base, &mut claim, section);
+    }
+    claim
+}
+
+/// Finds the entry that is ours, and whether it says something else than we wrote.
+fn recognise<'a>(
+    memory: &Memory,
+    hash: &KeyHash,
+    named: &Named,
+    standing: &[&'a Entry],
+    marked: Option<&MeaningHash>,
+) -> (Option<&'a Entry>, bool) {
+    // Of identical entries the last one wins, so that one is ours.
+    let last = |wanted: &dyn Fn(&Entry) -> bool| {
+        standing.iter().rev().copied().find(|entry| wanted(entry))
+    };
+    let exact = match marked {
+        Some(mark) => last(&|entry| MeaningHash::of(&entry.meaning()) == *mark),
+        None => last(&|entry| {
+            named
+                .by_status
+                .iter()
+                .any(|(_, written)| *written == entry.meaning())
+        }),
+    };
+    match (exact, marked) {
+        (Some(entry), _) => (Some(entry), false),
+        (None, None) => (None, false),
+        // What stood beside ours before is not ours now.
+        (None, Some(_)) => {
+            let ours = |entry: &Entry| {
+                !memory
+                    .foreign
+                    .contains(&(hash.clone(), MeaningHash::of(&entry.meaning())))
+            };
+            let changed = last(&ours);
+            (changed, changed.is_some())
+        }
+    }
+}
+
+/// What the holder's spec asks for.
+fn hold_as_declared(
+    context: &Context<'_>,
+    claim: &mut Claim,
+    position: usize,
+    spec: &Spec,
+    named: &Named,
+    standing: &[&Entry],
+) {
+    let winner = context.index.lookup(&spec.entry.arn);
+    claim.dead_lines = standing
+        .iter()
+        .filter(|entry| entry.matched_arn() != spec.meaning.arn)
+        .map(|entry| entry.line)
+        .collect();
+    let Some(found) = claim.found.clone() else {
+        let remembered = named
+            .by_status
+            .iter()
+            .any(|(writer, written)| *writer == position && *written == spec.meaning);
+        if claim.marked.is_some() {
+            claim.step = Step::Add;
+            claim.drift = Some(Drift::Removed);
+        } else {
+            adopt_or_add(claim, spec, &winner);
+            if claim.step == Step::Add && remembered {
+                claim.drift = Some(Drift::Removed);
+            }
+        }
+        return;
+    };
+    claim.dead_lines.retain(|line| *line != found.line);
+    if found.meaning == spec.meaning {
+        claim.step = Step::Keep;
+        claim.drift = None;
+    } else {
+        claim.step = Step::Replace;
+    }
+    // Rewriting in place does not help where a foreign duplicate behind it wins.
+    let displaced = match &winner {
+        Lookup::Role(entry) | Lookup::User(entry) => {
+            let wins = entry.section == found.section
+                && entry.item > found.item
+                && entry.meaning() != spec.meaning;
+            // Winning over it would unseat a node.
+            wins && !is_node(&entry.meaning())
+        }
+        Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
+    };
+    if displaced {
+        claim.step = Step::Move;
+        claim.drift = Some(Drift::Displaced);
+    }
+}
+
+/// What to do where nothing that stands is ours.
+fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
+    let foreign = match winner {
+        Lookup::Role(entry) | Lookup::User(entry) => *entry,
+        Lookup::AmbiguousUser(entries) => {
+            let lines: Vec<String> = entries.iter().map(|entry| entry.line.to_string()).collect();
+            let message = format!(
+                "mapUsers holds {} on lines {} in spellings that differ in case, of which the authenticator picks one at random; \
+                 remove all but one by hand",
+                spec.entry.arn,
+                lines.join(", ")
+            );
+            claim.step = Step::Add;
+            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+            return;
+        }
+        Lookup::Account | Lookup::None => {
+            claim.step = Step::Add;
+            return;
+        }
+    };
+    let identical = foreign.meaning() == spec.meaning;
+    claim.found = Some(Found::from(foreign));
+    claim.step = if identical {
+        Step::Adopt
+    } else {
+        Step::Replace
+    };
+    let place = format!("{} line {}", foreign.section, foreign.line);
+    match (spec.adoption, identical) {
+        (Adoption::IfIdentical | Adoption::Always, true) | (Adoption::Always, false) => {}
+        (Adoption::Never, true) => {
+            let message = format!(
+                "{place} holds an identical entry that is not ours, and adoption: Never leaves it so; deleting this mapping will leave it too"
+            );
+            claim.hold(Block::lasting(Reason::NotOwned, message));
+        }
+        (Adoption::IfIdentical | Adoption::Never, false) => {
+            let message = format!(
+                "{place} already maps {} to username {:?} and groups {:?}, and that entry is not ours; remove it there, declare the \
+                 same here, or write adoption: Always to take it over",
+                spec.entry.arn,
+                foreign.username,
+                foreign.meaning().groups
+            );
+            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+        }
+    }
+}
+
+/// What becomes of a key that no mapping holds any more.
+fn let_go(context: &Context<'_>, claim: &mut Claim) {
+    claim.drift = None;
+    if claim.orphan {
+        claim.step = match (
+            &claim.found,
+            context.orphans.contains(&Confirmation::MassRemoval),
+        ) {
+            (Some(_), true) => Step::Remove,
+            (None, true) => Step::Unmark,
+            (_, false) => Step::Leave,
+        };
+        return;
+    }
+    let keeps = |position: &usize| {
+        match context.states[*position] {
+            State::Suspended => true,
+            // It names this very principal, or one that can't be read and may be this one.
+            State::Refused => {
+                let key = context.mappings[*position].key();
+                key.is_none() || key == claim.key
+            }
+            State::Live | State::Deleting | State::Expired => false,
+        }
+    };
+    if claim.others.iter().any(keeps) {
+        return;
+    }
+    let retains = |position: &usize| {
+        context.states[*position] == State::Deleting
+            && context.mappings[*position].deletion == Deletion::Retain
+    };
+    claim.step = if claim.others.iter().any(retains) {
+        Step::Retain
+    } else if claim.found.is_some() {
+        Step::Remove
+    } else {
+        Step::Unmark
+    };
+}
+
+/// The section in which the entry stands or belongs, if it does not parse.
+fn broken_section(base: &Base, claim: &Claim) -> Option<Section> {
+    let section = match (&claim.found, &claim.key) {
+        (Some(found), _) => found.section,
+        (None, Some(key)) => match key.kind() {
+            PrincipalKind::Role => Section::Roles,
+            PrincipalKind::User => Section::Users,
+        },
+        (None, None) => return None,
+    };
+    base.document
+        .section(section)
+        .broken
+        .is_some()
+        .then_some(section)
+}
+
+fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {
+    let concerned = match claim.step {
+        Step::Leave | Step::Keep | Step::Adopt | Step::Retain => false,
+        Step::Add | Step::Replace | Step::Move | Step::Remove => true,
+        // The entry may well stand in the text that can't be read.
+        Step::Unmark => claim.marked.is_some(),
+    };
+    if let (true, Some(problem)) = (concerned, &base.document.section(section).broken) {
+        let message = format!(
+            "{section} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}; mend it with kubectl edit, \
+             then this goes on by itself",
+            problem.line, problem.column, problem.offending, problem.message
+        );
+        claim.drift = None;
+        claim.hold(Block::lasting(Reason::TextBroken, message));
+    }
+}

@@ -1,0 +1,231 @@
+//! States of aws-auth itself that are worth an event each, told once for as long as they last.
+
+use sha2::{Digest, Sha256};
+
+use super::Repair;
+use super::action::{EventNote, EventType, Outcome, Regarding};
+use super::claim::{Claim, Step};
+use super::guard::is_node;
+use super::mark::{KeyHash, MeaningHash, hex};
+use super::memory::Target;
+use super::view::View;
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
+use crate::aws_auth::{Document, Entry, Problem, Section};
+use crate::principal::Key;
+
+/// A state by a key that stays the same for as long as it lasts, and the event that tells of it.
+type State = (String, EventNote);
+
+/// The states of this pass.
+pub(super) fn states(view: &View<'_>) -> Vec<State> {
+    let broken = Section::ALL
+        .into_iter()
+        .filter_map(|section| broken(view, section));
+    let contested = view.memory.undone.all_contested(view.plan.observed.now);
+    let contested = contested.filter_map(|target| self::contested(view, target));
+    let others = [deleted(view), orphans(view), released(view), failed(view)];
+    broken
+        .chain(contested)
+        .chain(others.into_iter().flatten())
+        .collect()
+}
+
+fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: String) -> State {
+    let type_ = EventType::Warning;
+    (
+        key.into(),
+        EventNote {
+            regarding: Regarding::ConfigMap,
+            type_,
+            reason,
+            action,
+            note,
+        },
+    )
+}
+
+/// A key that does not parse. In a fight one event on the fight tells.
+fn broken(view: &View<'_>, section: Section) -> Option<State> {
+    let base = &view.plan.base;
+    let problem = base.standing.section(section).broken.as_ref()?;
+    if view
+        .memory
+        .undone
+        .contested(&Target::Text(section), view.plan.observed.now)
+    {
+        return None;
+    }
+    let text = view
+        .plan
+        .observed
+        .config_map
+        .as_ref()?
+        .data
+        .get(section.key())?;
+    let mended = view.written
+        && base
+            .restored
+            .iter()
+            .any(|restored| restored.section == section);
+    let (reason, what) = if mended {
+        (
+            Reason::TextRestored,
+            "its last good text has been put back, and the broken one is kept in the history",
+        )
+    } else {
+        (
+            Reason::TextBroken,
+            "nothing of it is in effect until it is mended with kubectl edit",
+        )
+    };
+    let key = format!("{reason}/{section}/{}", hex(&Sha256::digest(text), 16));
+    let note = format!(
+        "{}, written by {}; {what}",
+        describe(problem),
+        view.manager(section)
+    );
+    Some(state(key, reason, "Repair", note))
+}
+
+fn describe(problem: &Problem) -> String {
+    format!(
+        "{} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}",
+        problem.section, problem.line, problem.column, problem.offending, problem.message
+    )
+}
+
+fn contested(view: &View<'_>, target: &Target) -> Option<State> {
+    let what = match target {
+        Target::Text(section) => format!("the text of {section}"),
+        Target::ConfigMap => "aws-auth itself".to_owned(),
+        Target::Mark => "the ownership mark".to_owned(),
+        // A condition of its mapping tells.
+        Target::Entry(_) => return None,
+    };
+    let manager = view.manager(Section::Roles);
+    let note = format!(
+        "{what} is undone again and again, last by {manager}; it is repaired once a second; make one of the two stop"
+    );
+    Some(state(
+        format!("contested/{target:?}"),
+        Reason::Contested,
+        "Repair",
+        note,
+    ))
+}
+
+/// aws-auth was deleted: what was put back, and what was not.
+fn deleted(view: &View<'_>) -> Option<State> {
+    let base = &view.plan.base;
+    if !(base.deleted && base.create) {
+        return None;
+    }
+    let (reason, note) = match (view.plan.settings.repair, view.written) {
+        (Repair::LastGood, true) => {
+            let note = "the ConfigMap was deleted and has been made again as it last stood, with the mappings applied";
+            (Reason::ConfigMapRestored, note.to_owned())
+        }
+        (Repair::Off, true) => (
+            Reason::ConfigMapDeleted,
+            lost(view, "has been made again with our entries only"),
+        ),
+        (Repair::Off | Repair::LastGood, false) => (
+            Reason::ConfigMapDeleted,
+            lost(view, "does not exist any more"),
+        ),
+    };
+    Some(state(reason.as_str(), reason, "Repair", note))
+}
+
+/// What went with a deleted aws-auth.
+fn lost(view: &View<'_>, what: &str) -> String {
+    let memory = view.plan.memory;
+    let before = memory
+        .standing
+        .as_ref()
+        .map(|standing| Document::parse(&standing.data));
+    let foreign = |entry: &&Entry| {
+        let known = |key: Key| {
+            memory
+                .foreign
+                .contains(&(KeyHash::of(&key), MeaningHash::of(&entry.meaning())))
+        };
+        Key::parse_arn(&entry.arn).is_none_or(known)
+    };
+    let foreign: Vec<&Entry> = before
+        .iter()
+        .flat_map(Document::entries)
+        .filter(foreign)
+        .collect();
+    let nodes: Vec<&str> = foreign
+        .iter()
+        .filter(|entry| is_node(&entry.meaning()))
+        .map(|entry| entry.arn.as_str())
+        .collect();
+    format!(
+        "the ConfigMap was deleted and {what}: {} foreign entries are gone, node entries among them: {}; bring them back from \
+         the copies in {}",
+        foreign.len(),
+        if nodes.is_empty() {
+            "none".to_owned()
+        } else {
+            nodes.join(", ")
+        },
+        view.plan.settings.config_map.history()
+    )
+}
+
+fn orphans(view: &View<'_>) -> Option<State> {
+    let orphans = view
+        .plan
+        .claims
+        .iter()
+        .filter(|claim| claim.orphan && claim.effective() == Step::Leave);
+    let orphans: Vec<&Claim> = orphans.collect();
+    let first = orphans.first()?;
+    let names = orphans.iter().take(10).map(|claim| {
+        claim
+            .key
+            .as_ref()
+            .map_or_else(|| claim.hash.as_str().to_owned(), Key::to_string)
+    });
+    let words = match first.block.as_ref().and_then(|block| block.awaiting) {
+        Some(Confirmation::MassRemoval) | None => Confirmation::MassRemoval.to_string(),
+        Some(other) => format!("{},{other}", Confirmation::MassRemoval),
+    };
+    let note = format!(
+        "{} entries are marked as ours and no mapping names them: {}; they stay; to remove them, annotate the ConfigMap {} with \
+         {CONFIRM_ANNOTATION}: {words}",
+        orphans.len(),
+        names.collect::<Vec<_>>().join(", "),
+        view.plan.settings.config_map.history()
+    );
+    let hashes: Vec<&str> = orphans.iter().map(|claim| claim.hash.as_str()).collect();
+    Some(state(
+        format!("orphans/{}", hashes.join("/")),
+        Reason::OrphanedEntries,
+        "Reconcile",
+        note,
+    ))
+}
+
+fn released(view: &View<'_>) -> Option<State> {
+    let note = "everything was released: the operator writes nothing until it is restarted";
+    view.plan
+        .released
+        .then(|| state("released", Reason::Released, "Reconcile", note.to_owned()))
+}
+
+fn failed(view: &View<'_>) -> Option<State> {
+    let Outcome::Failed(_) = view.outcome else {
+        return None;
+    };
+    let block = view.not_written()?;
+    Some(state(
+        format!("failed/{}", block.reason),
+        block.reason,
+        "Write",
+        block.message,
+    ))
+}

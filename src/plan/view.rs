@@ -1,0 +1,350 @@
+//! The plan together with what came of it, and the questions that statuses and events ask of the two.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+
+use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
+use super::claim::{Block, Claim, State, Step};
+use super::mark::{KeyHash, MeaningHash};
+use super::memory::{Memory, Target};
+use super::{Mapping, Plan, Spec, guard};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section};
+use crate::principal::{Key, Principal};
+
+/// The plan together with what stands after its execution.
+pub(super) struct View<'a> {
+    pub(super) plan: &'a Plan<'a>,
+    pub(super) outcome: &'a Outcome,
+    /// The write was made.
+    pub(super) written: bool,
+    /// What stands now.
+    pub(super) standing: &'a Document,
+    /// Who is let in, by what stands or will stand within the second.
+    pub(super) index: Index<'a>,
+    pub(super) administrators: BTreeSet<String>,
+    pub(super) memory: &'a Memory,
+    pub(super) held: HashMap<usize, usize>,
+    pub(super) named: HashMap<usize, Vec<usize>>,
+}
+
+impl<'a> View<'a> {
+    /// The claim that a mapping holds.
+    pub(super) fn held(&self, position: usize) -> Option<&'a Claim> {
+        self.held
+            .get(&position)
+            .map(|number| &self.plan.claims[*number])
+    }
+
+    /// All claims that name a mapping.
+    pub(super) fn named(&self, position: usize) -> impl Iterator<Item = &'a Claim> {
+        self.named
+            .get(&position)
+            .into_iter()
+            .flatten()
+            .map(|number| &self.plan.claims[*number])
+    }
+
+    pub(super) fn holder_of(&self, key: &Key) -> Option<&'a Mapping> {
+        let hash = KeyHash::of(key);
+        let claim = self.plan.claims.iter().find(|claim| claim.hash == hash)?;
+        claim.holder.map(|holder| self.plan.mappings[holder])
+    }
+
+    /// Why nothing was written although the plan has something to write.
+    pub(super) fn not_written(&self) -> Option<Block> {
+        if self.plan.released {
+            return Some(Block::lasting(
+                Reason::Released,
+                "everything was released; restart the operator to take it up again",
+            ));
+        }
+        if self.plan.settings.observe {
+            return Some(Block::lasting(
+                Reason::Observing,
+                "the operator runs with --observe: it would write the entry and does not",
+            ));
+        }
+        match self.outcome {
+            Outcome::NothingToWrite if self.plan.postponed => {
+                Some(Block::passing(Reason::Contested, self.who(None)))
+            }
+            Outcome::Written { .. } | Outcome::NothingToWrite => None,
+            Outcome::Failed(WriteFailure::Denied(words)) => Some(Block::lasting(
+                Reason::WriteDenied,
+                format!("admission denied the write of aws-auth: {words}"),
+            )),
+            Outcome::Failed(WriteFailure::Forbidden(words)) => Some(Block::lasting(
+                Reason::WriteForbidden,
+                format!(
+                    "the API server forbids the write of aws-auth: {words}; check the operator's Role"
+                ),
+            )),
+            Outcome::Failed(WriteFailure::Invalid(words)) => Some(Block::lasting(
+                Reason::WriteInvalid,
+                format!("the API server refused the write of aws-auth: {words}"),
+            )),
+            Outcome::Failed(WriteFailure::Unavailable(words)) => Some(Block::passing(
+                Reason::WriteFailed,
+                format!("the write of aws-auth did not get through and is retried: {words}"),
+            )),
+        }
+    }
+
+    /// Whether what the claim asks for stands.
+    pub(super) fn resolved(&self, claim: &Claim) -> bool {
+        claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
+    }
+
+    /// Why an entry that the mapping should have no more still stands.
+    pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
+        let open = self
+            .named(position)
+            .filter(|claim| claim.holder.is_none() || self.wrote(position, claim))
+            .find(|claim| claim.holder != Some(position) && !self.resolved(claim))?;
+        open.block.clone().or_else(|| self.not_written())
+    }
+
+    /// Whether the mapping's status says that it wrote an entry of the claim's key.
+    fn wrote(&self, position: usize, claim: &Claim) -> bool {
+        let config_map = self.plan.settings.config_map.to_string();
+        let written = self.plan.mappings[position].written(&config_map);
+        claim
+            .key
+            .as_ref()
+            .is_some_and(|key| written.contains_key(key))
+    }
+
+    /// Who contests the mapping's entry, if someone does.
+    pub(super) fn contested(&self, position: usize) -> Option<String> {
+        let claim = self.held(position)?;
+        let contested = self
+            .memory
+            .undone
+            .contested(&Target::Entry(claim.hash.clone()), self.plan.observed.now);
+        contested.then(|| {
+            let before = &self.plan.mappings[position].status;
+            // The manager that is known from the last repair stays, so that the message does not flicker.
+            self.who(
+                before
+                    .last_drift
+                    .as_ref()
+                    .map(|drift| drift.manager.as_str())
+                    .filter(|_| claim.drift.is_none()),
+            )
+        })
+    }
+
+    fn who(&self, known: Option<&str>) -> String {
+        let manager = known.map_or_else(|| self.manager(Section::Roles), str::to_owned);
+        format!(
+            "{manager} undoes the entry again and again; it is repaired once a second; make one of the two stop"
+        )
+    }
+
+    /// The field manager that last wrote a section, as far as Kubernetes keeps it.
+    pub(super) fn manager(&self, section: Section) -> String {
+        let managers = self
+            .plan
+            .observed
+            .config_map
+            .as_ref()
+            .map(|view| &view.managers);
+        let manager = managers
+            .and_then(|managers| managers.get(section.key()))
+            .map(|manager| manager.name.as_str());
+        manager
+            .filter(|name| *name != super::FIELD_MANAGER)
+            .unwrap_or("unknown")
+            .to_owned()
+    }
+
+    /// Whether the mapping is deleted and nothing keeps it any more.
+    pub(super) fn leaves(&self, position: usize) -> bool {
+        let acts = !self.plan.settings.observe && !self.plan.released;
+        let leaving =
+            self.plan.states[position] == State::Deleting && self.plan.mappings[position].finalizer;
+        acts && leaving && self.unresolved(position).is_none()
+    }
+
+    pub(super) fn remove_finalizers(&self) -> Vec<FinalizerChange> {
+        let leaving = self
+            .plan
+            .mappings
+            .iter()
+            .enumerate()
+            .filter(|(position, _)| self.leaves(*position));
+        leaving
+            .map(|(_, mapping)| FinalizerChange {
+                name: mapping.name.clone(),
+                uid: mapping.uid.clone(),
+            })
+            .collect()
+    }
+
+    pub(super) fn wake(&self) -> Option<Timestamp> {
+        let now = self.plan.observed.now;
+        let expiries = self
+            .plan
+            .mappings
+            .iter()
+            .filter_map(|mapping| mapping.valid_until)
+            .filter(|until| *until > now)
+            .min();
+        let repair = self
+            .plan
+            .postponed
+            .then(|| self.memory.undone.next_repair())
+            .flatten();
+        [expiries, repair, self.memory.undone.next_rest(now)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    pub(super) fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {
+        let mut conditions: BTreeMap<(ConditionType, &'static str), u64> = BTreeMap::new();
+        for type_ in ConditionType::ALL {
+            for status in ["True", "False", "Unknown"] {
+                let count = new.iter().flat_map(|status| &status.conditions);
+                let count = count
+                    .filter(|condition| {
+                        condition.type_ == type_.as_str() && condition.status == status
+                    })
+                    .count();
+                conditions.insert((type_, status), count as u64);
+            }
+        }
+        let mut drift: BTreeMap<&'static str, u64> = BTreeMap::new();
+        if self.written {
+            for claim in self.plan.claims.iter().filter(|claim| claim.changes_text()) {
+                if let Some(found) = claim.drift {
+                    *drift.entry(found.as_str()).or_default() += 1;
+                }
+            }
+            for (kind, count) in [
+                ("text", self.plan.base.restored.len()),
+                (
+                    "deleted",
+                    usize::from(self.plan.base.create && self.plan.base.deleted),
+                ),
+            ] {
+                if count > 0 {
+                    drift.insert(kind, count as u64);
+                }
+            }
+        }
+        let present = |section: &Section| self.standing.section(*section).present;
+        let dropped = |section: Section| {
+            self.standing
+                .section(section)
+                .problems
+                .iter()
+                .filter(|problem| problem.kind == ProblemKind::EntryDropped)
+                .count() as u64
+        };
+        let count = |wanted: &dyn Fn(&Claim) -> bool| {
+            self.plan
+                .claims
+                .iter()
+                .filter(|claim| wanted(claim))
+                .count() as u64
+        };
+        Summary {
+            conditions,
+            parses: Section::ALL
+                .into_iter()
+                .filter(present)
+                .map(|s| (s, self.standing.section(s).broken.is_none()))
+                .collect(),
+            dropped: Section::ALL
+                .into_iter()
+                .filter(present)
+                .map(|s| (s, dropped(s)))
+                .collect(),
+            held: count(&|claim| {
+                claim
+                    .block
+                    .as_ref()
+                    .is_some_and(|block| block.reason == Reason::RemovalHeld)
+            }),
+            owned: self.plan.realized.mark.0.len() as u64,
+            orphaned: count(&|claim| claim.orphan && claim.effective() == Step::Leave),
+            contested: self
+                .memory
+                .undone
+                .all_contested(self.plan.observed.now)
+                .count() as u64,
+            drift,
+            released: self.plan.released,
+        }
+    }
+}
+
+impl View<'_> {
+    /// What gives the principal something else than declared; `None` where it gets exactly that.
+    pub(super) fn shadow(&self, spec: &Spec) -> Option<String> {
+        let same = |entry: &Entry| entry.meaning() == spec.meaning;
+        let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
+        match self.index.lookup(&spec.entry.arn) {
+            Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
+            Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
+                "{} maps the principal to username {:?} and groups {:?}, and wins",
+                place(entry),
+                entry.username,
+                entry.groups
+            )),
+            Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
+            Lookup::AmbiguousUser(entries) => {
+                let places: Vec<String> = entries.iter().map(|entry| place(entry)).collect();
+                Some(format!(
+                    "{} differ only in the case of the ARN, and the authenticator picks one at random",
+                    places.join(" and ")
+                ))
+            }
+            Lookup::Account => {
+                Some("mapAccounts lets the whole account in, without groups".to_owned())
+            }
+            Lookup::None => Some("no entry of aws-auth lets the principal in".to_owned()),
+        }
+    }
+
+    /// What lets a principal in that has no mapping in effect.
+    pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
+        match self.index.lookup(&principal.aws_auth_arn()) {
+            Lookup::Role(entry) | Lookup::User(entry) => {
+                Some(format!("{} line {}", entry.section, entry.line))
+            }
+            Lookup::AmbiguousUser(entries) => entries
+                .first()
+                .map(|entry| format!("{} line {}", entry.section, entry.line)),
+            Lookup::Account => Some(format!("mapAccounts with account {}", principal.account)),
+            Lookup::None => None,
+        }
+    }
+
+    pub(super) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
+        guard::removal_will_be_held(
+            self.plan.mappings[position],
+            &spec.meaning,
+            &self.administrators,
+        )
+    }
+
+    /// Whether the write would change the text or the mark for this claim.
+    pub(super) fn pending(&self, claim: &Claim) -> bool {
+        match claim.effective() {
+            Step::Add | Step::Replace | Step::Move | Step::Remove | Step::Adopt => true,
+            Step::Unmark | Step::Retain => claim.marked.is_some(),
+            Step::Keep => {
+                let spec = claim
+                    .holder
+                    .and_then(|holder| self.plan.mappings[holder].spec.as_ref().ok());
+                spec.map(|spec| MeaningHash::of(&spec.meaning)) != claim.marked
+            }
+            Step::Leave => false,
+        }
+    }
+}
