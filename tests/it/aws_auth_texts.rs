@@ -341,7 +341,7 @@ fn block_entry(random: &mut Random, indent: &str) -> String {
             random.pick(&["&a", "&b", "!!map", "*a", "# c\n", "!x", "&a\n  "])
         );
     }
-    for i in 0..1 + random.below(5) {
+    for i in 0..=random.below(5) {
         if i > 0 {
             out.push_str(indent);
         }
@@ -408,7 +408,7 @@ pub(crate) fn generate(random: &mut Random) -> String {
     } else {
         random.pick(&["", "", "", "  ", " "])
     };
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..=random.below(4) {
         if random.chance(10) {
             let _ = writeln!(
                 out,
@@ -470,7 +470,7 @@ fn boundary(random: &mut Random, text: &str) -> usize {
 /// Changes a text a little.
 pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> String {
     let mut text = text.to_owned();
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         let at = boundary(random, &text);
         match random.below(20) {
             0..=2 => {
@@ -491,9 +491,9 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
                 );
                 if !lines.is_empty() {
                     if random.chance(50) {
-                        lines.swap(a, b)
+                        lines.swap(a, b);
                     } else {
-                        lines.insert(a, lines[b])
+                        lines.insert(a, lines[b]);
                     }
                 }
                 text = lines.concat();
@@ -502,7 +502,7 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
                 text = text.replace(
                     '\n',
                     random.pick(&["\r\n", "\r", "\u{85}", "\u{2028}", "\n\n", "\n "]),
-                )
+                );
             }
             13 | 14 => {
                 // A scalar behind a colon or dash gives way to another.
