@@ -2,9 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
 
+mod aws_auth_texts;
 mod support;
 
 mod chart;
 mod controller;
 mod crd;
+mod effective;
 mod harness;
+mod parser_agreement;
