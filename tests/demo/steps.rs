@@ -350,13 +350,7 @@ async fn access_ends_by_itself(stage: &mut Stage) -> Result<()> {
 
 async fn in_the_end(stage: &mut Stage) -> Result<()> {
     stage.kubectl(&["wait", "identitymappings", "--all", "--for=condition=Ready"])?;
-    stage.kubectl(&[
-        "get",
-        "configmap",
-        "identity-mapper-history",
-        "-n",
-        "kube-system",
-    ])?;
+    stage.kubectl(&["get", "configmap", "aws-auth-history", "-n", "kube-system"])?;
     screen::done(
         "every mapping is in effect, and each text that stood before a write is kept beside aws-auth",
     );

@@ -7,4 +7,5 @@ mod support;
 mod chart;
 mod controller;
 mod crd;
+mod docs;
 mod harness;
