@@ -8,6 +8,7 @@ mod support;
 mod chart;
 mod controller;
 mod crd;
+mod docs;
 mod effective;
 mod harness;
 mod parser_agreement;
