@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::decode::{self, Data, Value};
 use super::yaml::{self, Fault, NodeId, Tree};
-use super::{Entry, Problem, ProblemKind, Section, SectionView, entry};
+use super::{Entry, Problem, ProblemKind, Section, SectionView, accounts, entry};
 
 /// Where a line starts, for each line: LF, CRLF and CR end one.
 pub(super) struct Lines<'t> {
@@ -246,9 +246,9 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
         Ok(tree) => tree,
         Err(fault) => return drop_section(view, reading.fault(&fault)),
     };
-    let accounts = decode::accounts(&tree);
-    view.accounts = accounts.ids;
-    for (node, message) in accounts.refused {
+    let found = accounts::decode(&tree);
+    view.accounts = found.ids;
+    for (node, message) in found.refused {
         let whole = Some(node) == tree.root;
         let kind = if whole {
             ProblemKind::SectionDropped
@@ -261,7 +261,7 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
         }
         view.problems.push(problem);
     }
-    if let Some(fault) = accounts.fault {
+    if let Some(fault) = found.fault {
         drop_section(view, reading.fault(&fault));
     }
 }
