@@ -296,7 +296,7 @@ impl<'t> Decoder<'t> {
         mut map: Map,
         target: Option<usize>,
     ) -> Result<(), Fault> {
-        let NodeKind::Mapping { pairs, .. } = &self.tree.node(node).kind else {
+        let NodeKind::Mapping { pairs, flow } = &self.tree.node(node).kind else {
             unreachable!("only mappings get this frame")
         };
         let own = self.frames.len();
@@ -305,7 +305,9 @@ impl<'t> Decoder<'t> {
             // The key is complete; its value comes next.
             let value = done.expect("a key completes before its value starts");
             let id = pairs[next - 1];
-            let key = self.key(id, value)?;
+            // Of an unquoted `{{SessionName}}` the outer brace is where a person looks for the mistake.
+            let place = if *flow { node } else { id };
+            let key = self.key(place, value)?;
             self.frames.push(Frame::Pairs {
                 node,
                 next: next + 1,
@@ -389,10 +391,10 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    fn key(&mut self, id: NodeId, value: Value) -> Result<Key, Fault> {
+    fn key(&mut self, place: NodeId, value: Value) -> Result<Key, Fault> {
         match value.data {
             Data::Seq(_) | Data::Map(_) => {
-                self.fault(id, "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes")
+                self.fault(place, "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes")
             }
             Data::Str(bytes) => Ok(Key::Str(bytes)),
             Data::Null => Ok(Key::Null),
