@@ -358,11 +358,8 @@ impl<'t> Decoder<'t> {
                     unreachable!("only sequences get this frame")
                 };
                 if let Some(&child) = children.get(next) {
-                    self.frames.push(Frame::Items {
-                        node,
-                        next: next + 1,
-                        items,
-                    });
+                    let next = next + 1;
+                    self.frames.push(Frame::Items { node, next, items });
                     self.enter(child, None)
                 } else {
                     self.done = Some(self.complete_seq(node, items));

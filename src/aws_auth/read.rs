@@ -1,5 +1,6 @@
 //! One section: what the authenticator's `ParseMap` makes of it, and where in the text it comes from.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::decode::{self, Data, Value};
@@ -10,6 +11,8 @@ use super::{Entry, Problem, ProblemKind, Section, SectionView, entry};
 pub(super) struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The byte asked for last and the characters before it in its line: on one long line each question starts there.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'t> Lines<'t> {
@@ -20,14 +23,24 @@ impl<'t> Lines<'t> {
         let starts = std::iter::once(0)
             .chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1))
             .collect();
-        Lines { text, starts }
+        Lines {
+            text,
+            starts,
+            last: Cell::default(),
+        }
     }
 
     /// 1-based line and column, in characters, of a byte.
     pub(super) fn position(&self, at: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts[line - 1];
-        (line, self.text[start..at].chars().count() + 1)
+        let (from, characters) = match self.last.get() {
+            (byte, characters) if (start..=at).contains(&byte) => (byte, characters),
+            _ => (start, 0),
+        };
+        let characters = characters + self.text[from..at].chars().count();
+        self.last.set((at, characters));
+        (line, characters + 1)
     }
 
     /// The line that holds a byte, without its end.

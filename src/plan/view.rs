@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
-use super::claim::{Block, Claim, State, Step};
+use super::claim::{Block, Claim, State, Step, identity};
 use super::mark::{KeyHash, MeaningHash};
 use super::memory::{Memory, Target};
 use super::{Mapping, Plan, Spec, guard};
@@ -291,10 +291,9 @@ impl View<'_> {
         match self.index.lookup(&spec.entry.arn) {
             Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
             Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
-                "{} maps the principal to username {:?} and groups {:?}, and wins",
+                "{} maps the principal to {}, and wins",
                 place(entry),
-                entry.username,
-                entry.groups
+                identity(&entry.meaning())
             )),
             Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
             Lookup::AmbiguousUser(entries) => {

@@ -59,9 +59,11 @@ fn check(text: &str, changes: &[Change], expected: &str) {
 }
 
 fn indented(text: &str, indent: &str) -> String {
-    text.lines()
+    let lines: Vec<String> = text
+        .lines()
         .map(|line| format!("{indent}{line}\n"))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! possible keys by token number. The table forgets a flow collection in which no key was possible (`[]`), whose
 //! mapping tokens then come too late, behind it: `[]: x` is a list followed by something else. That is kept.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use super::reader::Reader;
 use super::token::{Kind, Token};
@@ -40,7 +40,7 @@ pub(super) struct Scanner<'t> {
     /// One for each flow level and one for the block context.
     keys: Vec<SimpleKey>,
     /// Index into `keys` by token number.
-    keys_by_token: HashMap<isize, usize>,
+    keys_by_token: BTreeMap<isize, usize>,
 }
 
 impl<'t> Scanner<'t> {
@@ -56,7 +56,7 @@ impl<'t> Scanner<'t> {
             flow_level: 0,
             simple_key_allowed: true,
             keys: Vec::new(),
-            keys_by_token: HashMap::new(),
+            keys_by_token: BTreeMap::new(),
         }
     }
 
