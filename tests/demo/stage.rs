@@ -10,6 +10,7 @@ use identity_mapper::api::condition::{ConditionType, Reason};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 
 use crate::screen::{self, spoken};
@@ -209,7 +210,7 @@ impl Stage {
                 {
                     Ok(found.message.clone())
                 }
-                _ => Err(format!("{mapping_status:#?}")),
+                _ => Err(sentences(&mapping_status.conditions)),
             }
         };
         let message = until(&what, look).await?;
@@ -325,6 +326,12 @@ pub(crate) fn compare(title: &str, before: &Data, after: &Data) {
         screen::diff(title, "", "");
     }
     keys.into_iter().filter(differs).for_each(shown);
+}
+
+/// Conditions, one a line.
+fn sentences(conditions: &[Condition]) -> String {
+    let line = |c: &Condition| format!("\n{}={} ({}): {}", c.type_, c.status, c.reason, c.message);
+    conditions.iter().map(line).collect()
 }
 
 /// A file of the demo, by its name.

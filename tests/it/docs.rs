@@ -139,6 +139,7 @@ fn commands_and_flags_that_are_named_exist() {
         for start in [
             "`identity-mapper ",
             "    identity-mapper ",
+            "| identity-mapper ",
             "-- /identity-mapper ",
         ] {
             for rest in text.split(start).skip(1) {
