@@ -297,7 +297,9 @@ impl<'t> Editor<'t> {
         let mut at = at;
         while at < self.text.len() {
             let end = self.line_end(at);
-            if !self.text[at..end].chars().all(|c| c == ' ' || is_break(c)) {
+            let line = &self.text[at..end];
+            // Blanks without a line ending are part of no scalar, and not ours.
+            if !line.chars().all(|c| c == ' ' || is_break(c)) || !ends_with_break(line) {
                 break;
             }
             at = end;

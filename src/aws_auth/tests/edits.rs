@@ -435,3 +435,10 @@ fn every_value_reads_back() {
         assert_eq!(read.groups, ["0x1F", "<<", "yes", "~"]);
     }
 }
+
+#[test]
+fn blanks_at_the_end_behind_a_block_scalar_stay() {
+    let text = "- rolearn: |\n    x\n\n   ";
+    let with_ours = edited(text, &[append("a")]);
+    check(&with_ours, &[remove(1)], text);
+}
