@@ -90,75 +90,6 @@ pub(super) fn decode(tree: &Tree) -> Result<Option<Value>, Fault> {
     Ok(Some(value))
 }
 
-/// What `mapAccounts` holds, read by go-yaml straight into a list of strings.
-pub(super) struct Accounts {
-    pub(super) ids: Vec<String>,
-    /// Nodes that are no string, and why.
-    pub(super) refused: Vec<(NodeId, &'static str)>,
-    /// Where the rest was given up, and why.
-    pub(super) fault: Option<Fault>,
-}
-
-/// Decodes a list of strings.
-pub(super) fn accounts(tree: &Tree) -> Accounts {
-    let mut out = Accounts {
-        ids: Vec::new(),
-        refused: Vec::new(),
-        fault: None,
-    };
-    let Some(root) = tree.root else { return out };
-    let node = tree.node(root);
-    let items = match &node.kind {
-        NodeKind::Sequence { items, .. } => items,
-        NodeKind::Scalar {
-            value,
-            tag,
-            implicit,
-            ..
-        } => {
-            match resolve(value, tag, *implicit, node.span.start) {
-                Ok(Scalar::Null) => {}
-                Ok(_) => out.refused.push((
-                    root,
-                    "a list is expected: write each account as `- \"111122223333\"`",
-                )),
-                Err(fault) => out.fault = Some(fault),
-            }
-            return out;
-        }
-        NodeKind::Mapping { .. } | NodeKind::Alias { .. } => {
-            out.refused.push((
-                root,
-                "a list is expected: write each account as `- \"111122223333\"`",
-            ));
-            return out;
-        }
-    };
-    let mut decoder = Decoder::new(tree);
-    // The document and the list itself.
-    let counted = decoder.count(root).and_then(|()| decoder.count(root));
-    if let Err(fault) = counted {
-        out.fault = Some(fault);
-        return out;
-    }
-    for &item in items {
-        match decoder.account(item) {
-            Ok(Some(id)) => out.ids.push(id),
-            Ok(None) => out.refused.push((
-                item,
-                "an account id is expected: write `- \"111122223333\"`",
-            )),
-            Err(fault) => {
-                // go-yaml gives up with a list that was made for all items.
-                out.ids.resize(items.len(), String::new());
-                out.fault = Some(fault);
-                return out;
-            }
-        }
-    }
-    out
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Key {
     Null,
@@ -202,20 +133,20 @@ enum Frame {
     },
 }
 
-struct Decoder<'t> {
-    tree: &'t Tree,
+pub(super) struct Decoder<'t> {
+    pub(super) tree: &'t Tree,
     frames: Vec<Frame>,
     /// The value that was completed last, for the frame below.
     done: Option<Value>,
     expanding: HashSet<NodeId>,
-    alias_depth: usize,
+    pub(super) alias_depth: usize,
     decoded: u32,
     from_aliases: u32,
     nans: usize,
 }
 
 impl<'t> Decoder<'t> {
-    fn new(tree: &'t Tree) -> Decoder<'t> {
+    pub(super) fn new(tree: &'t Tree) -> Decoder<'t> {
         Decoder {
             tree,
             frames: Vec::new(),
@@ -236,7 +167,7 @@ impl<'t> Decoder<'t> {
     }
 
     /// Counts a step and gives up where go-yaml would take the text for an attack.
-    fn count(&mut self, node: NodeId) -> Result<(), Fault> {
+    pub(super) fn count(&mut self, node: NodeId) -> Result<(), Fault> {
         self.decoded += 1;
         if self.alias_depth > 0 {
             self.from_aliases += 1;
@@ -249,39 +180,6 @@ impl<'t> Decoder<'t> {
             return self.fault(node, "aliases expand to too much: write the values out");
         }
         Ok(())
-    }
-
-    fn account(&mut self, item: NodeId) -> Result<Option<String>, Fault> {
-        let mut id = item;
-        let mut aliases = 0;
-        let found = loop {
-            self.count(id)?;
-            let node = self.tree.node(id);
-            match &node.kind {
-                NodeKind::Alias { target } => {
-                    aliases += 1;
-                    self.alias_depth += 1;
-                    id = *target;
-                }
-                NodeKind::Scalar {
-                    value,
-                    tag,
-                    implicit,
-                    ..
-                } => {
-                    break match resolve(value, tag, *implicit, node.span.start)? {
-                        Scalar::Null => Some(String::new()),
-                        Scalar::Str(bytes) => Some(text(&bytes)),
-                        Scalar::Bool(_) | Scalar::Int(_) | Scalar::Uint(_) | Scalar::Float(_) => {
-                            Some(value.clone())
-                        }
-                    };
-                }
-                NodeKind::Sequence { .. } | NodeKind::Mapping { .. } => break None,
-            }
-        };
-        self.alias_depth -= aliases;
-        Ok(found)
     }
 
     fn run(&mut self, root: NodeId) -> Result<Value, Fault> {
@@ -358,11 +256,8 @@ impl<'t> Decoder<'t> {
                     unreachable!("only sequences get this frame")
                 };
                 if let Some(&child) = children.get(next) {
-                    self.frames.push(Frame::Items {
-                        node,
-                        next: next + 1,
-                        items,
-                    });
+                    let next = next + 1;
+                    self.frames.push(Frame::Items { node, next, items });
                     self.enter(child, None)
                 } else {
                     self.done = Some(self.complete_seq(node, items));
@@ -401,7 +296,7 @@ impl<'t> Decoder<'t> {
         mut map: Map,
         target: Option<usize>,
     ) -> Result<(), Fault> {
-        let NodeKind::Mapping { pairs, .. } = &self.tree.node(node).kind else {
+        let NodeKind::Mapping { pairs, flow } = &self.tree.node(node).kind else {
             unreachable!("only mappings get this frame")
         };
         let own = self.frames.len();
@@ -410,7 +305,9 @@ impl<'t> Decoder<'t> {
             // The key is complete; its value comes next.
             let value = done.expect("a key completes before its value starts");
             let id = pairs[next - 1];
-            let key = self.key(id, value)?;
+            // Of an unquoted `{{SessionName}}` the outer brace is where a person looks for the mistake.
+            let place = if *flow { node } else { id };
+            let key = self.key(place, value)?;
             self.frames.push(Frame::Pairs {
                 node,
                 next: next + 1,
@@ -494,10 +391,10 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    fn key(&mut self, id: NodeId, value: Value) -> Result<Key, Fault> {
+    fn key(&mut self, place: NodeId, value: Value) -> Result<Key, Fault> {
         match value.data {
             Data::Seq(_) | Data::Map(_) => {
-                self.fault(id, "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes")
+                self.fault(place, "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes")
             }
             Data::Str(bytes) => Ok(Key::Str(bytes)),
             Data::Null => Ok(Key::Null),

@@ -240,10 +240,12 @@ fn fresh(old: &str, entries: &[&NewEntry]) -> String {
     if entries.is_empty() {
         return old.to_owned();
     }
-    entries
-        .iter()
-        .map(|entry| format!("{}{eol}", render::block(entry, &layout)))
-        .collect()
+    let mut out = String::new();
+    for entry in entries {
+        out.push_str(&render::block(entry, &layout));
+        out.push_str(eol);
+    }
+    out
 }
 
 /// Of a text that is neither broken nor skipped.

@@ -12,6 +12,7 @@ use std::ops::Range;
 
 use crate::principal::Key;
 
+mod accounts;
 mod decode;
 mod edit;
 mod entry;

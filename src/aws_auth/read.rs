@@ -1,15 +1,18 @@
 //! One section: what the authenticator's `ParseMap` makes of it, and where in the text it comes from.
 
+use std::cell::Cell;
 use std::ops::Range;
 
 use super::decode::{self, Data, Value};
 use super::yaml::{self, Fault, NodeId, Tree};
-use super::{Entry, Problem, ProblemKind, Section, SectionView, entry};
+use super::{Entry, Problem, ProblemKind, Section, SectionView, accounts, entry};
 
 /// Where a line starts, for each line: LF, CRLF and CR end one.
 pub(super) struct Lines<'t> {
     text: &'t str,
     starts: Vec<usize>,
+    /// The byte asked for last and the characters before it in its line: on one long line each question starts there.
+    last: Cell<(usize, usize)>,
 }
 
 impl<'t> Lines<'t> {
@@ -20,14 +23,24 @@ impl<'t> Lines<'t> {
         let starts = std::iter::once(0)
             .chain((0..bytes.len()).filter(|i| ends(*i)).map(|i| i + 1))
             .collect();
-        Lines { text, starts }
+        Lines {
+            text,
+            starts,
+            last: Cell::default(),
+        }
     }
 
     /// 1-based line and column, in characters, of a byte.
     pub(super) fn position(&self, at: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= at);
         let start = self.starts[line - 1];
-        (line, self.text[start..at].chars().count() + 1)
+        let (from, characters) = match self.last.get() {
+            (byte, characters) if (start..=at).contains(&byte) => (byte, characters),
+            _ => (start, 0),
+        };
+        let characters = characters + self.text[from..at].chars().count();
+        self.last.set((at, characters));
+        (line, characters + 1)
     }
 
     /// The line that holds a byte, without its end.
@@ -246,9 +259,9 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
         Ok(tree) => tree,
         Err(fault) => return drop_section(view, reading.fault(&fault)),
     };
-    let accounts = decode::accounts(&tree);
-    view.accounts = accounts.ids;
-    for (node, message) in accounts.refused {
+    let found = accounts::decode(&tree);
+    view.accounts = found.ids;
+    for (node, message) in found.refused {
         let whole = Some(node) == tree.root;
         let kind = if whole {
             ProblemKind::SectionDropped
@@ -261,7 +274,7 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
         }
         view.problems.push(problem);
     }
-    if let Some(fault) = accounts.fault {
+    if let Some(fault) = found.fault {
         drop_section(view, reading.fault(&fault));
     }
 }

@@ -35,7 +35,6 @@ pub(super) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Res
         } else {
             untagged(value)
         }),
-        (_, Some(b"str")) => Ok(text()),
         (_, Some(b"binary")) => match decode_base64(value.as_bytes()) {
             Some(bytes) => Ok(Scalar::Str(bytes)),
             None => refuse("a !!binary value that is not base64"),
@@ -63,6 +62,7 @@ pub(super) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Res
                 refuse("a !!timestamp value that is no point in time")
             }
         }
+        // `!!str`, and tags that go-yaml does not know.
         _ => Ok(text()),
     }
 }
@@ -228,7 +228,8 @@ impl Clock<'_> {
         let month = self.number(12)?;
         self.literal('-')?;
         let day = self.number(31)?;
-        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let leap =
+            year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
         let days = match month {
             2 => 28 + u32::from(leap),
             4 | 6 | 9 | 11 => 30,

@@ -29,6 +29,8 @@ pub(super) struct Editor<'t> {
     text: &'t str,
     tree: &'t Tree,
     splices: Vec<Splice>,
+    /// Where each line but the first starts, as YAML 1.1 has lines.
+    lines: Vec<usize>,
 }
 
 /// Why a text can't be edited: the byte that stands in the way, and what it is.
@@ -39,10 +41,17 @@ pub(super) struct Obstacle {
 
 impl<'t> Editor<'t> {
     pub(super) fn new(text: &'t str, tree: &'t Tree) -> Editor<'t> {
+        let bytes = text.as_bytes();
+        let lines = text
+            .char_indices()
+            .filter(|(i, c)| is_break(*c) && !(*c == '\r' && bytes.get(i + 1) == Some(&b'\n')))
+            .map(|(i, c)| i + c.len_utf8())
+            .collect();
         Editor {
             text,
             tree,
             splices: Vec::new(),
+            lines,
         }
     }
 
@@ -265,37 +274,32 @@ impl<'t> Editor<'t> {
 
     /// The start of the line of `at`, behind a byte order mark.
     fn line_start(&self, at: usize) -> usize {
-        let before = &self.text[..at];
-        let start = before
-            .char_indices()
-            .rev()
-            .find(|(_, c)| is_break(*c))
-            .map_or(0, |(i, c)| i + c.len_utf8());
-        if start == 0 && self.text.starts_with('\u{feff}') {
+        let next = self.lines.partition_point(|start| *start <= at);
+        next.checked_sub(1)
+            .map_or(self.text_start(), |line| self.lines[line])
+    }
+
+    fn text_start(&self) -> usize {
+        if self.text.starts_with('\u{feff}') {
             '\u{feff}'.len_utf8()
         } else {
-            start
+            0
         }
     }
 
     /// The end of the line of `at`, behind its line ending.
     fn line_end(&self, at: usize) -> usize {
-        let Some((offset, c)) = self.text[at..].char_indices().find(|(_, c)| is_break(*c)) else {
-            return self.text.len();
-        };
-        let end = at + offset + c.len_utf8();
-        if c == '\r' && self.byte(end) == Some(b'\n') {
-            end + 1
-        } else {
-            end
-        }
+        let next = self.lines.partition_point(|start| *start <= at);
+        self.lines.get(next).copied().unwrap_or(self.text.len())
     }
 
     fn skip_empty_lines(&self, at: usize) -> usize {
         let mut at = at;
         while at < self.text.len() {
             let end = self.line_end(at);
-            if !self.text[at..end].chars().all(|c| c == ' ' || is_break(c)) {
+            let line = &self.text[at..end];
+            // Blanks without a line ending are part of no scalar, and not ours.
+            if !line.chars().all(|c| c == ' ' || is_break(c)) || !ends_with_break(line) {
                 break;
             }
             at = end;
@@ -344,19 +348,19 @@ impl<'t> Editor<'t> {
             return;
         }
         let new: Vec<String> = appends.iter().map(|e| render::flow(e)).collect();
-        let Some(last) = last_kept else {
+        let Some(tail) = last_kept else {
             // Behind the opening bracket.
             let open = self.open_bracket(list, spans.first().map_or(close, |first| first.start));
             self.insert(open + 1, new.join(", "));
             return;
         };
         let trailing = commas.last().copied().flatten();
-        let own_line = self.text[self.line_start(spans[last].start)..spans[last].start]
+        let own_line = self.text[self.line_start(spans[tail].start)..spans[tail].start]
             .bytes()
             .all(|b| b == b' ');
-        let line_end = self.line_end(spans[last].end);
-        if own_line && line_end <= close && spans.len() == last + 1 {
-            let indent = &self.text[self.line_start(spans[last].start)..spans[last].start];
+        let line_end = self.line_end(spans[tail].end);
+        if own_line && line_end <= close && spans.len() == tail + 1 {
+            let indent = &self.text[self.line_start(spans[tail].start)..spans[tail].start];
             let eol = line_ending(self.text);
             let before_break = line_end - break_len(&self.text[..line_end]);
             let lines: Vec<String> = new
@@ -364,7 +368,7 @@ impl<'t> Editor<'t> {
                 .map(|item| format!("{eol}{indent}{item}"))
                 .collect();
             if trailing.is_none() {
-                self.insert(spans[last].end, ",");
+                self.insert(spans[tail].end, ",");
             }
             // The comma of a list that ends with one goes behind the new last item.
             let end = if trailing.is_some_and(|comma| comma < before_break) {
@@ -378,7 +382,7 @@ impl<'t> Editor<'t> {
         match trailing {
             // Behind the comma that is there already.
             Some(comma) => self.insert(comma + 1, format!(" {}", new.join(", "))),
-            None => self.insert(spans[last].end, format!(", {}", new.join(", "))),
+            None => self.insert(spans[tail].end, format!(", {}", new.join(", "))),
         }
     }
 

@@ -85,6 +85,20 @@ impl From<&Entry> for Found {
     }
 }
 
+/// Username and groups of an entry, for a sentence.
+pub(super) fn identity(meaning: &Meaning) -> String {
+    let groups: Vec<&str> = meaning.groups.iter().map(String::as_str).collect();
+    match groups.as_slice() {
+        [] => format!("username {:?} without groups", meaning.username),
+        [group] => format!("username {:?} and group {group}", meaning.username),
+        _ => format!(
+            "username {:?} and groups {}",
+            meaning.username,
+            groups.join(", ")
+        ),
+    }
+}
+
 /// What is to be done for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::Base;
-use super::claim::{Block, Claim, Context, Drift, Found, State, Step};
+use super::claim::{Block, Claim, Context, Drift, Found, State, Step, identity};
 use super::desired::Spec;
 use super::guard::is_node;
 use super::mark::{KeyHash, Mark, MeaningHash};
@@ -260,11 +260,10 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
         }
         (Adoption::IfIdentical | Adoption::Never, false) => {
             let message = format!(
-                "{place} already maps {} to username {:?} and groups {:?}, and that entry is not ours; remove it there, declare the \
-                 same here, or write adoption: Always to take it over",
+                "{place} already maps {} to {}, and that entry is not ours; remove it there, declare the same here, or write \
+                 adoption: Always to take it over",
                 spec.entry.arn,
-                foreign.username,
-                foreign.meaning().groups
+                identity(&foreign.meaning())
             );
             claim.hold(Block::lasting(Reason::ForeignEntry, message));
         }

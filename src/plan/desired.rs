@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
+use super::mark::MeaningHash;
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{
@@ -61,6 +62,8 @@ pub struct Spec {
     pub entry: NewEntry,
     /// What the authenticator will make of it.
     pub meaning: Meaning,
+    /// What the mark says of that meaning: taken once for each change of the object, not in each pass.
+    pub(super) meaning_hash: MeaningHash,
     /// What to do with a foreign entry of the same principal.
     pub adoption: Adoption,
     /// Whether the type is a node type.
@@ -296,12 +299,14 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
         username: username.clone(),
         groups: groups.iter().cloned().collect(),
     };
+    let meaning = Meaning {
+        arn: fold_arn(&entry.arn),
+        username,
+        groups,
+    };
     Ok(Spec {
-        meaning: Meaning {
-            arn: fold_arn(&entry.arn),
-            username,
-            groups,
-        },
+        meaning_hash: MeaningHash::of(&meaning),
+        meaning,
         entry,
         adoption: spec.adoption,
         node_type: spec.type_ != EntryType::Standard,

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{EventNote, EventType, Regarding};
-use super::claim::Step;
+use super::claim::{Claim, Drift, Step, identity};
 use super::memory::Target;
 use super::states;
-use super::status::{claim_section, describe};
+use super::status::claim_section;
 use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -109,10 +109,27 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         reason: Reason::DriftRepaired,
         action: "Repair",
         note: format!(
-            "{}, by {manager}; it stands as declared again",
-            describe(drift, claim)
+            "{}; it stands as declared again",
+            deed(drift, claim, &manager)
         ),
     })
+}
+
+/// Who did what.
+fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
+    let who = match manager {
+        "unknown" => "someone",
+        known => known,
+    };
+    match (drift, &claim.found) {
+        (Drift::Changed, Some(found)) => {
+            format!("{who} gave the entry {}", identity(&found.meaning))
+        }
+        (Drift::Displaced, _) => {
+            format!("{who} put another entry of the same principal behind ours, where it won")
+        }
+        (Drift::Removed | Drift::Changed, _) => format!("{who} took the entry away"),
+    }
 }
 
 /// What still stands of a mapping that goes.

@@ -59,7 +59,7 @@ fn can_match(entry: &Entry) -> bool {
 pub(super) fn administrators(index: &Index<'_>, bindings: &Bindings) -> BTreeSet<String> {
     let entries = index
         .winners()
-        .filter(|entry| can_match(entry) && is_administrator(entry, bindings));
+        .filter(|entry| is_administrator(entry, bindings) && can_match(entry));
     entries.map(Entry::matched_arn).collect()
 }
 

@@ -93,6 +93,12 @@ impl Mark {
         )
     }
 
+    /// The size of the annotation's value for so many keys.
+    pub(super) const fn rendered_bytes(keys: usize) -> usize {
+        // 16 digits, a colon, 8 digits, and a space between two.
+        (26 * keys).saturating_sub(1)
+    }
+
     /// The annotation's value.
     pub(super) fn render(&self) -> String {
         let words: Vec<String> = self
@@ -118,7 +124,7 @@ mod tests {
         };
         let mark = Mark([(KeyHash::of(&key), MeaningHash::of(&meaning))].into());
         let text = mark.render();
-        assert_eq!(text.len(), 25);
+        assert_eq!(text.len(), Mark::rendered_bytes(1));
         assert_eq!(
             Mark::parse(&format!("{text} nonsense 12:34 {}", "z".repeat(25))),
             mark

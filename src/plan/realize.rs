@@ -33,7 +33,7 @@ pub(super) fn realize(
     let before = guard::administrators(context.index, bindings);
     loop {
         // An edit reads and writes the whole text; marks that do not fit are known without one.
-        if annotation_bytes(&base.view, &mark(claims, context)) > ANNOTATIONS_LIMIT
+        if annotation_bytes(&base.view, mark(claims, context).0.len()) > ANNOTATIONS_LIMIT
             && refuse_youngest(context, claims, None)
         {
             continue;
@@ -183,7 +183,7 @@ fn mark(claims: &[Claim], context: &Context<'_>) -> Mark {
     let of = |claim: &Claim| {
         let declared = || {
             let spec = context.mappings[claim.holder?].spec.as_ref().ok()?;
-            Some(MeaningHash::of(&spec.meaning))
+            Some(spec.meaning_hash.clone())
         };
         let hash = match claim.effective() {
             Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => declared()?,
@@ -205,7 +205,8 @@ fn data_bytes(view: &ConfigMapView, data: &BTreeMap<String, String>) -> usize {
         + view.binary_data.values().map(Vec::len).sum::<usize>()
 }
 
-fn annotation_bytes(view: &ConfigMapView, mark: &Mark) -> usize {
+/// The size of all annotations with a mark of so many keys.
+fn annotation_bytes(view: &ConfigMapView, marks: usize) -> usize {
     let others = view
         .annotations
         .iter()
@@ -214,7 +215,7 @@ fn annotation_bytes(view: &ConfigMapView, mark: &Mark) -> usize {
         .map(|(key, value)| key.len() + value.len())
         .sum::<usize>()
         + MARK_ANNOTATION.len()
-        + mark.render().len()
+        + Mark::rendered_bytes(marks)
 }
 
 /// Refuses the youngest of what would be added, as few as possible. Returns false where nothing could be refused: then the
@@ -242,15 +243,21 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim], whole: Option<us
         }
         trial
     };
-    let annotations_with =
-        |kept: usize| annotation_bytes(&context.base.view, &mark(&with(kept), context));
     let data_with = |kept: usize| {
         let data = apply(context, &with(kept)).ok()?;
         Some(data_bytes(&context.base.view, &data))
     };
     // Marks need no edit to be counted, so they come first.
-    let every: Vec<usize> = (1..=optional.len()).collect();
-    let most = every.partition_point(|kept| annotations_with(*kept) <= ANNOTATIONS_LIMIT);
+    let view = &context.base.view;
+    let standing = mark(&with(0), context).0;
+    let marks: Vec<usize> = optional
+        .iter()
+        .scan(standing.len(), |marks, position| {
+            *marks += usize::from(!standing.contains_key(&claims[*position].hash));
+            Some(*marks)
+        })
+        .collect();
+    let most = marks.partition_point(|marks| annotation_bytes(view, *marks) <= ANNOTATIONS_LIMIT);
     let weights: Vec<usize> = optional[..most]
         .iter()
         .map(|position| new_entry(context, &claims[*position]).map_or(0, weight))
@@ -259,7 +266,12 @@ fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim], whole: Option<us
     let (fitting, data) = largest(DATA_LIMIT, &weights, most, data_with);
     let (data_free, annotations_free) = (
         DATA_LIMIT.saturating_sub(data),
-        ANNOTATIONS_LIMIT.saturating_sub(annotations_with(fitting)),
+        ANNOTATIONS_LIMIT.saturating_sub(annotation_bytes(
+            view,
+            fitting
+                .checked_sub(1)
+                .map_or(standing.len(), |last| marks[last]),
+        )),
     );
     for position in optional.split_off(fitting) {
         let needed = new_entry(context, &claims[position])

@@ -68,7 +68,7 @@ impl Simulation {
     }
 
     /// Creates a mapping of a role, older ones first. `spec` is merged over principal and groups.
-    pub(super) fn create(&mut self, name: &str, role: &str, spec: Value) {
+    pub(super) fn create(&mut self, name: &str, role: &str, spec: &Value) {
         let mut all = json!({"principal": {"arn": format!("arn:aws:iam::111122223333:{role}")}, "username": name, "groups": ["g"]});
         all.as_object_mut()
             .expect("an object")

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Mapping;
-use super::claim::{Claim, Drift, Step};
+use super::claim::{Claim, Drift, Step, identity};
 use super::guard::MASTERS;
 use super::verdict::{Finding, Verdict, verdict};
 use super::view::View;
@@ -200,15 +200,10 @@ pub(super) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
         .unwrap_or(Section::Roles)
 }
 
-/// What was found, in a sentence.
-pub(super) fn describe(drift: Drift, claim: &Claim) -> String {
+/// What was found, as it stands in `status.lastDrift.what`.
+fn describe(drift: Drift, claim: &Claim) -> String {
     match (drift, &claim.found) {
-        (Drift::Changed, Some(found)) => {
-            format!(
-                "the entry had username {:?} and groups {:?}",
-                found.meaning.username, found.meaning.groups
-            )
-        }
+        (Drift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
         (Drift::Displaced, _) => {
             "another entry of the same principal stood behind ours and won".to_owned()
         }

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
-use super::claim::{Block, Claim, State, Step};
-use super::mark::{KeyHash, MeaningHash};
+use super::claim::{Block, Claim, State, Step, identity};
+use super::mark::KeyHash;
 use super::memory::{Memory, Target};
 use super::{Mapping, Plan, Spec, guard};
 use crate::api::condition::{ConditionType, Reason};
@@ -103,8 +103,8 @@ impl<'a> View<'a> {
     pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
         let open = self
             .named(position)
-            .filter(|claim| claim.holder.is_none() || self.wrote(position, claim))
-            .find(|claim| claim.holder != Some(position) && !self.resolved(claim))?;
+            .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
+            .find(|claim| claim.holder.is_none() || self.wrote(position, claim))?;
         open.block.clone().or_else(|| self.not_written())
     }
 
@@ -296,10 +296,9 @@ impl View<'_> {
         match self.index.lookup(&spec.entry.arn) {
             Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
             Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
-                "{} maps the principal to username {:?} and groups {:?}, and wins",
+                "{} maps the principal to {}, and wins",
                 place(entry),
-                entry.username,
-                entry.groups
+                identity(&entry.meaning())
             )),
             Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
             Lookup::AmbiguousUser(entries) => {
@@ -347,7 +346,7 @@ impl View<'_> {
                 let spec = claim
                     .holder
                     .and_then(|holder| self.plan.mappings[holder].spec.as_ref().ok());
-                spec.map(|spec| MeaningHash::of(&spec.meaning)) != claim.marked
+                spec.map(|spec| &spec.meaning_hash) != claim.marked.as_ref()
             }
             Step::Leave => false,
         }

@@ -1,6 +1,6 @@
 //! Measurements, and the table that shows them.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{fmt, fs};
 
 /// Rows of a Markdown table.

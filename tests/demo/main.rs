@@ -1,1 +1,63 @@
-fn main() {}
+//! `make demo`: the operator at work on a real API server, step by step.
+//!
+//! Each step does one thing with kubectl, waits for what should come of it, checks that it did, and shows it. The demo
+//! ends by itself, with exit code 0 only if every step came out as expected. With `KEEP=1` everything runs on until
+//! Ctrl-C. Times are the API server's own, from its audit log: from its answer to whoever changed something to its
+//! answer to the operator.
+
+#[path = "../it/support/mod.rs"]
+mod support;
+
+mod screen;
+mod stage;
+mod steps;
+
+use std::env;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use stage::Stage;
+use steps::STEPS;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    // Paths on the screen are those of the repository, wherever the demo was started.
+    env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the repository is there");
+    let started = Instant::now();
+    screen::headline("identity-mapper: aws-auth as IdentityMapping objects declare it");
+    screen::text(
+        "Everything below happens on a real Kubernetes API server, started for this. No AWS account is involved.",
+    );
+    let mut stage = Stage::set().await;
+
+    let total = STEPS.len();
+    for (number, step) in (1..).zip(STEPS) {
+        stage.breathe().await;
+        screen::step(number, step.title, step.what);
+        if let Err(error) = (step.act)(&mut stage).await {
+            stage.show_log();
+            screen::failed(&format!("{error:#}"));
+            screen::failed(&format!(
+                "step {number} of {total} did not come out as expected"
+            ));
+            keep(&stage).await;
+            return ExitCode::FAILURE;
+        }
+    }
+    screen::done(&format!(
+        "all {total} steps came out as expected, in {:.0} s",
+        started.elapsed().as_secs_f64()
+    ));
+    keep(&stage).await;
+    ExitCode::SUCCESS
+}
+
+/// With `KEEP=1`, leaves everything running until Ctrl-C.
+async fn keep(stage: &Stage) {
+    if env::var_os("KEEP").is_none_or(|value| value.is_empty() || value == "0") {
+        return;
+    }
+    stage.invite();
+    // Without a handler for the signal there is nothing to wait for.
+    let _ = tokio::signal::ctrl_c().await;
+}

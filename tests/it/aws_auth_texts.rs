@@ -341,7 +341,7 @@ fn block_entry(random: &mut Random, indent: &str) -> String {
             random.pick(&["&a", "&b", "!!map", "*a", "# c\n", "!x", "&a\n  "])
         );
     }
-    for i in 0..1 + random.below(5) {
+    for i in 0..=random.below(5) {
         if i > 0 {
             out.push_str(indent);
         }
@@ -408,7 +408,7 @@ pub(crate) fn generate(random: &mut Random) -> String {
     } else {
         random.pick(&["", "", "", "  ", " "])
     };
-    for _ in 0..1 + random.below(4) {
+    for _ in 0..=random.below(4) {
         if random.chance(10) {
             let _ = writeln!(
                 out,
@@ -470,7 +470,7 @@ fn boundary(random: &mut Random, text: &str) -> usize {
 /// Changes a text a little.
 pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> String {
     let mut text = text.to_owned();
-    for _ in 0..1 + random.below(3) {
+    for _ in 0..=random.below(3) {
         let at = boundary(random, &text);
         match random.below(20) {
             0..=2 => {
@@ -491,9 +491,9 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
                 );
                 if !lines.is_empty() {
                     if random.chance(50) {
-                        lines.swap(a, b)
+                        lines.swap(a, b);
                     } else {
-                        lines.insert(a, lines[b])
+                        lines.insert(a, lines[b]);
                     }
                 }
                 text = lines.concat();
@@ -502,7 +502,7 @@ pub(crate) fn mutate(random: &mut Random, text: &str, others: &[String]) -> Stri
                 text = text.replace(
                     '\n',
                     random.pick(&["\r\n", "\r", "\u{85}", "\u{2028}", "\n\n", "\n "]),
-                )
+                );
             }
             13 | 14 => {
                 // A scalar behind a colon or dash gives way to another.
@@ -565,4 +565,93 @@ fn reindent(random: &mut Random, text: &mut String) {
         })
         .collect();
     *text = lines.join("\n");
+}
+
+/// Texts at the limits of the reader, each for a reason that no mutation finds.
+pub(crate) fn awkward() -> Vec<String> {
+    let entry = |lines: &str| format!("- rolearn: a\n  {lines}\n");
+    let mut texts = vec![
+        // Depth: JSON ends at 10,000 levels, flow and indentation at as many.
+        entry(&format!("note: {}{}", "[".repeat(9_998), "]".repeat(9_998))),
+        entry(&format!("note: {}{}", "[".repeat(9_999), "]".repeat(9_999))),
+        "[".repeat(10_000) + &"]".repeat(10_000),
+        "[".repeat(10_001) + &"]".repeat(10_001),
+        "- ".repeat(9_999),
+        "- ".repeat(10_000),
+        "- ".repeat(10_001),
+        // The length of a key.
+        entry(&format!("{}: x", "k".repeat(1_024))),
+        entry(&format!("{}: x", "k".repeat(1_025))),
+        entry(&format!("{}: x", "é".repeat(1_024))),
+        format!("[\"{}\": x]", "k".repeat(1_022)),
+        format!("[\"{}\": x]", "k".repeat(1_023)),
+        // Fields that are given twice, in the same memory.
+        entry("groups: [~, ~]\n  Groups: [b]\n  GROUPS: [a, b, c]"),
+        entry("groups: [x, 1, ~]\n  GROUPS: [a, b, c, d]"),
+        entry("groups: []\n  Groups: [~]\n  GROUPS: [a]"),
+        entry("groups: ~\n  Groups: [~]\n  GROUPS: [a]"),
+        entry("username: ~\n  USERNAME: x"),
+        "- sso: {accountID: \"111122223333\", permissionSetName: V}\n  SSO: {AccountId: \"444455556666\"}\n".to_owned(),
+        "- sso: ~\n  SSO: {accountID: \"111122223333\", permissionSetName: V, partition: aws-cn}\n".to_owned(),
+        entry("sso: ~\n  SSO: text"),
+        entry("sso: text\n  Sso: ~"),
+        "- sso: {accountID: \"111122223333\", permissionSetName: V, partition: x}\n".to_owned(),
+        // Values that YAML knows and JSON does not, kept or overwritten.
+        entry("a: .nan"),
+        entry("a: .nan\n  a: b"),
+        entry("a: {~: b}\n  a: b"),
+        entry("0.0: a\n  -0.0: .inf"),
+        entry("!!float 1: a\n  1.0: b"),
+        entry("18446744073709551615: a"),
+        entry("9223372036854775807: a"),
+        entry("<<: {a: .nan}\n  a: b"),
+        entry("a: b\n  <<: {a: .nan}"),
+        // Merges, in order and out of it.
+        "- &a {rolearn: a, username: x}\n- &b {rolearn: b}\n- <<: [*a, *b]\n- {<<: [*b, *a], username: z}\n".to_owned(),
+        "- &a {rolearn: a}\n- {username: x, <<: *a, <<: {rolearn: b}}\n- {<<: {<<: *a, username: y}}\n".to_owned(),
+        "- <<: a\n".to_owned(),
+        "- <<: [a]\n".to_owned(),
+        "- &s a\n- <<: *s\n".to_owned(),
+        "- !!merge <<: {rolearn: a}\n- '<<': {rolearn: b}\n- ! '<<': {rolearn: c}\n".to_owned(),
+        "- &a [*a]\n".to_owned(),
+        "- &a {rolearn: *a}\n".to_owned(),
+        "- &a\n  <<: *a\n".to_owned(),
+        // Accounts that go-yaml gives up on half-way.
+        "- \"1\"\n- !!binary x\n- \"2\"\n".to_owned(),
+        "- [a]\n- \"1\"\n- ~\n- !!binary eA==\n- !!int x\n".to_owned(),
+        "!!binary eA==".to_owned(),
+        "!!int x".to_owned(),
+        "&a [x, *a, *a]".to_owned(),
+        // Byte order marks where go-yaml looks for them, and characters that come too late to matter.
+        "\u{feff}\u{feff}- a\n- b\n".to_owned(),
+        format!("- rolearn: a\n---\n{}\u{7f}", "# \n".repeat(300)),
+        "- rolearn: a\n---\n\u{7f}".to_owned(),
+    ];
+    for pad in 490..530 {
+        texts.push(format!(
+            "{}\n\u{feff}- rolearn: a\n- rolearn: b\n",
+            "#".repeat(pad)
+        ));
+        texts.push(format!("- rolearn: a\n---\n{}é\u{1}", "#".repeat(pad)));
+    }
+    // Aliases that expand to more and more.
+    for (width, levels) in [(9, 2), (9, 3), (9, 4), (9, 9), (99, 2), (3, 7)] {
+        let mut bomb = format!("- &a0 [{}]\n", vec!["x"; width].join(","));
+        for level in 1..levels {
+            let alias = format!("*a{}", level - 1);
+            let _ = writeln!(
+                bomb,
+                "- &a{level} [{}]",
+                vec![alias.as_str(); width].join(",")
+            );
+        }
+        texts.push(bomb);
+    }
+    for count in [400, 4_000, 40_000] {
+        texts.push(format!(
+            "- &a {{rolearn: a, b: [c, d, e]}}\n{}",
+            "- *a\n".repeat(count)
+        ));
+    }
+    texts
 }

@@ -2,10 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
 
+mod aws_auth_texts;
 mod support;
 
 mod chart;
 mod controller;
 mod crd;
+mod docs;
+mod effective;
 mod harness;
+mod parser_agreement;
 mod scale;

@@ -59,9 +59,11 @@ fn check(text: &str, changes: &[Change], expected: &str) {
 }
 
 fn indented(text: &str, indent: &str) -> String {
-    text.lines()
+    let lines: Vec<String> = text
+        .lines()
         .map(|line| format!("{indent}{line}\n"))
-        .collect()
+        .collect();
+    lines.concat()
 }
 
 #[test]
@@ -432,4 +434,11 @@ fn every_value_reads_back() {
         );
         assert_eq!(read.groups, ["0x1F", "<<", "yes", "~"]);
     }
+}
+
+#[test]
+fn blanks_at_the_end_behind_a_block_scalar_stay() {
+    let text = "- rolearn: |\n    x\n\n   ";
+    let with_ours = edited(text, &[append("a")]);
+    check(&with_ours, &[remove(1)], text);
 }

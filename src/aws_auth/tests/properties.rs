@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::texts::{Random, generate, mutate};
+use super::texts::{Random, awkward, generate, mutate};
 use super::*;
 
 /// A text from a seed: half of them mutated, and so often broken.
@@ -64,6 +64,21 @@ fn meaning(entry: &NewEntry) -> Meaning {
         arn: fold_arn(&entry.arn),
         username: entry.username.clone(),
         groups: entry.groups.iter().cloned().collect(),
+    }
+}
+
+#[test]
+fn texts_at_the_limits_can_be_edited_or_are_refused() {
+    for text in awkward() {
+        let data = roles(&text);
+        let document = Document::parse(&data);
+        let result = edit(&data, &changes(&document, 0x5555_5555_5555_5554));
+        let broken = document.section(Section::Roles).broken.is_some();
+        assert_eq!(
+            matches!(result, Err(EditError::Broken(_))),
+            broken,
+            "{text:.200}"
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! What aws-iam-authenticator v0.7.18 does with each awkward form (`pkg/mapper/configmap/configmap.go`), by name.
 
+use std::fmt::Write;
+
 use super::*;
 
 const ARN: &str = "arn:aws:iam::111122223333:role/a";
@@ -338,7 +340,7 @@ fn depth_and_expansion_are_bounded_as_go_bounds_them() {
     let mut bomb = "- &a0 [x,x,x,x,x,x,x,x,x]\n".to_owned();
     for i in 1..9 {
         let alias = format!("*a{}", i - 1);
-        bomb.push_str(&format!("- &a{i} [{}]\n", [alias.as_str(); 9].join(",")));
+        let _ = writeln!(bomb, "- &a{i} [{}]", [alias.as_str(); 9].join(","));
     }
     dropped(&bomb);
 }

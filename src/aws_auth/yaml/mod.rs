@@ -11,6 +11,7 @@
 //! [`reader`] yields characters, [`scanner`] tokens, [`parser`] events, [`tree`] nodes.
 
 mod parser;
+mod property;
 mod reader;
 mod scalar;
 mod scanner;

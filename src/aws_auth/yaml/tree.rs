@@ -91,8 +91,8 @@ impl Tree {
                     (
                         NodeKind::Sequence { items: a, flow: b },
                         NodeKind::Sequence { items: c, flow: d },
-                    ) => a.len() == c.len() && b == d,
-                    (
+                    )
+                    | (
                         NodeKind::Mapping { pairs: a, flow: b },
                         NodeKind::Mapping { pairs: c, flow: d },
                     ) => a.len() == c.len() && b == d,

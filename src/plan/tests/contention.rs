@@ -88,7 +88,7 @@ fn another_mapping_is_written_at_once_while_one_is_contested() {
         simulation.pass();
         simulation.now += jiff::SignedDuration::from_millis(100);
     }
-    simulation.create("b", "role/b", json!({}));
+    simulation.create("b", "role/b", &json!({}));
     simulation.pass();
     assert!(simulation.entries().contains(&entry("role/b", "b", "g")));
 }
@@ -111,7 +111,7 @@ fn what_befalls_many_is_one_event() {
 fn observing_writes_nothing_and_shows_the_plan() {
     let mut simulation = cluster(&["a"]);
     simulation.settings.observe = true;
-    simulation.create("b", "role/b", json!({}));
+    simulation.create("b", "role/b", &json!({}));
     simulation.delete("a");
     assert_eq!(simulation.settle(), 0);
     assert!(simulation.objects["b"].metadata.finalizers.is_none());

@@ -8,7 +8,7 @@ use crate::plan::simulation::Simulation;
 #[test]
 fn a_mapping_is_written_once_and_foreign_bytes_stay() {
     let mut simulation = cluster(&[]);
-    simulation.create("dev", "role/team/dev", json!({"groups": ["b", "a"]}));
+    simulation.create("dev", "role/team/dev", &json!({"groups": ["b", "a"]}));
     assert_eq!(simulation.settle(), 1);
     assert!(
         simulation.roles().starts_with(FOREIGN),
@@ -40,7 +40,7 @@ fn a_burst_is_one_write_and_time_alone_changes_nothing() {
     let names: Vec<String> = (0..50).map(|number| format!("m{number}")).collect();
     let mut simulation = Simulation::with_roles(FOREIGN);
     for name in &names {
-        simulation.create(name, &format!("role/{name}"), json!({}));
+        simulation.create(name, &format!("role/{name}"), &json!({}));
     }
     assert_eq!(simulation.settle(), 1);
     let statuses = simulation.status_writes;
@@ -52,8 +52,8 @@ fn a_burst_is_one_write_and_time_alone_changes_nothing() {
 #[test]
 fn username_unset_is_the_default_of_eks() {
     let mut simulation = cluster(&[]);
-    simulation.create("role", "role/a/dev", json!({"username": null}));
-    simulation.create("user", "user/div/bob", json!({"username": null}));
+    simulation.create("role", "role/a/dev", &json!({"username": null}));
+    simulation.create("user", "user/div/bob", &json!({"username": null}));
     simulation.settle();
     let entries = simulation.entries();
     assert_eq!(
@@ -82,7 +82,7 @@ fn node_types_stand_in_the_form_of_eks() {
         simulation.create(
             name,
             &format!("role/{name}"),
-            json!({"type": type_, "username": null, "groups": null}),
+            &json!({"type": type_, "username": null, "groups": null}),
         );
     }
     simulation.settle();
@@ -125,7 +125,7 @@ fn a_changed_spec_changes_the_entry_in_its_place() {
 fn a_changed_principal_moves_the_entry_in_one_write() {
     let mut simulation = cluster(&["a"]);
     simulation.edit("a", |object| {
-        object.spec.principal.arn = Some("arn:aws:iam::111122223333:role/x".to_owned())
+        object.spec.principal.arn = Some("arn:aws:iam::111122223333:role/x".to_owned());
     });
     assert_eq!(simulation.settle(), 1);
     assert_eq!(simulation.entries()[2..], [entry("role/x", "a", "g")]);
@@ -134,7 +134,7 @@ fn a_changed_principal_moves_the_entry_in_one_write() {
 #[test]
 fn the_older_of_two_mappings_holds_the_key_and_the_next_takes_over_in_the_same_write() {
     let mut simulation = cluster(&["old"]);
-    simulation.create("young", "role/team/OLD", json!({}));
+    simulation.create("young", "role/team/OLD", &json!({}));
     simulation.settle();
     assert_eq!(simulation.ready("young"), "False DuplicatePrincipal");
     assert!(
@@ -172,7 +172,7 @@ fn an_entry_goes_at_valid_until_and_the_object_stays() {
     let mut simulation = cluster(&["a", "b"]);
     let until = simulation.now + jiff::SignedDuration::from_secs(60);
     simulation.edit("a", |object| {
-        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(until))
+        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(until));
     });
     let report = simulation.pass();
     assert_eq!(report.wake, Some(until));
@@ -191,7 +191,7 @@ fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
     simulation.vandalise("mapAccounts", "- \"111122223333\"\n");
     let past = simulation.now;
     simulation.edit("a", |object| {
-        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(past))
+        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(past));
     });
     simulation.settle();
     assert_eq!(simulation.entries(), foreign());
@@ -217,7 +217,7 @@ fn a_suspended_mapping_is_neither_created_changed_nor_repaired_but_goes_when_del
 fn a_refused_spec_leaves_the_entry_as_it_is() {
     let mut simulation = cluster(&["a"]);
     simulation.edit("a", |object| {
-        object.spec.groups = vec!["{{Nope}}".to_owned()]
+        object.spec.groups = vec!["{{Nope}}".to_owned()];
     });
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "False InvalidSpec");
@@ -234,14 +234,14 @@ fn access_policies_and_permission_sets_say_what_they_need() {
     simulation.create(
         "a",
         "role/a",
-        json!({"accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]}),
+        &json!({"accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]}),
     );
     simulation.create(
         "b",
         "role/b",
-        json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "111122223333"}}}),
+        &json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "111122223333"}}}),
     );
-    simulation.create("c", "role/c", json!({"backend": "AccessEntry"}));
+    simulation.create("c", "role/c", &json!({"backend": "AccessEntry"}));
     simulation.settle();
     assert_eq!(simulation.ready("a"), "False AccessPoliciesIneffective");
     assert_eq!(simulation.entries()[2..], [entry("role/a", "a", "g")]);
@@ -264,7 +264,7 @@ fn groups_bound_is_a_warning_of_its_own() {
     simulation.settle();
     assert_eq!(simulation.condition("a", "GroupsBound"), "True GroupsBound");
     simulation.edit("a", |object| {
-        object.spec.groups = vec!["team:{{SessionName}}".to_owned()]
+        object.spec.groups = vec!["team:{{SessionName}}".to_owned()];
     });
     simulation.settle();
     assert_eq!(

@@ -13,7 +13,7 @@ fn a_node_entry_is_removed_only_when_confirmed() {
     simulation.create(
         "n",
         "role/n",
-        json!({"type": "EC2Linux", "username": null, "groups": null}),
+        &json!({"type": "EC2Linux", "username": null, "groups": null}),
     );
     simulation.settle();
     simulation.delete("n");
@@ -43,8 +43,8 @@ fn a_node_entry_is_removed_only_when_confirmed() {
 #[test]
 fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
     let mut simulation = cluster(&[]);
-    simulation.create("n", "role/n", json!({"groups": ["system:nodes"]}));
-    simulation.create("node", "role/node", json!({"adoption": "Always"}));
+    simulation.create("n", "role/n", &json!({"groups": ["system:nodes"]}));
+    simulation.create("node", "role/node", &json!({"adoption": "Always"}));
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("n"), "False NodeEntryUnconfirmed");
     assert_eq!(simulation.ready("node"), "False NodeEntryUnconfirmed");
@@ -59,8 +59,8 @@ fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
 #[test]
 fn the_last_administrator_is_removed_or_changed_only_when_confirmed() {
     let mut simulation = Simulation::new();
-    simulation.create("root", "role/root", json!({"groups": ["system:masters"]}));
-    simulation.create("dev", "role/dev", json!({}));
+    simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));
+    simulation.create("dev", "role/dev", &json!({}));
     simulation.settle();
     simulation.edit("root", |object| object.spec.groups = vec!["g".to_owned()]);
     assert_eq!(simulation.settle(), 0);
@@ -81,7 +81,7 @@ fn all_removals_of_administrators_are_held_where_none_would_be_left() {
         } else {
             "g"
         };
-        simulation.create(name, &format!("role/{name}"), json!({"groups": [groups]}));
+        simulation.create(name, &format!("role/{name}"), &json!({"groups": [groups]}));
     }
     simulation.bindings.push(BindingSubjects {
         groups: ["admins".to_owned()].into(),
@@ -112,7 +112,7 @@ fn dead_and_shadowed_administrators_do_not_count() {
          - rolearn: arn:aws:sts::111122223333:assumed-role/a/s\n  username: x\n  groups: [system:masters]\n\
          - rolearn: arn:aws:iam::111122223333:role/nameless\n  groups: [system:masters]\n",
     );
-    simulation.create("root", "role/root", json!({"groups": ["system:masters"]}));
+    simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));
     simulation.settle();
     simulation.delete("root");
     assert_eq!(simulation.settle(), 0);
@@ -126,7 +126,7 @@ fn valid_until_says_in_time_that_the_removal_will_be_held() {
     simulation.create(
         "root",
         "role/root",
-        json!({"groups": ["system:masters"], "validUntil": Time(until)}),
+        &json!({"groups": ["system:masters"], "validUntil": Time(until)}),
     );
     simulation.settle();
     assert_eq!(simulation.condition("root", "Accepted"), "True Accepted");
@@ -173,7 +173,7 @@ fn a_mass_removal_is_held_whole_over_time_and_restarts_until_confirmed() {
         "the confirmed ones are gone, the two others stay held"
     );
     assert_eq!(simulation.ready("m01"), "False RemovalHeld");
-    simulation.create("new", "role/new", json!({}));
+    simulation.create("new", "role/new", &json!({}));
     assert_eq!(simulation.settle(), 1, "additions go on");
 }
 
@@ -226,7 +226,7 @@ fn retain_lets_a_mass_of_mappings_go_and_leaves_the_entries() {
     let (mut simulation, names) = twenty();
     for name in &names {
         simulation.edit(name, |object| {
-            object.spec.deletion = crate::api::v1alpha1::Deletion::Retain
+            object.spec.deletion = crate::api::v1alpha1::Deletion::Retain;
         });
     }
     simulation.settle();
@@ -256,7 +256,7 @@ fn held_removals_are_not_repaired_and_others_are() {
     simulation.create(
         "n",
         "role/n",
-        json!({"type": "EC2Linux", "username": null, "groups": null}),
+        &json!({"type": "EC2Linux", "username": null, "groups": null}),
     );
     simulation.settle();
     simulation.delete("n");

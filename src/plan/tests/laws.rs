@@ -75,7 +75,7 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
                 simulation.create(
                     &name(number),
                     &format!("role/r{role}"),
-                    json!({"groups": groups, "adoption": adoption}),
+                    &json!({"groups": groups, "adoption": adoption}),
                 );
             }
         }
@@ -88,7 +88,7 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
             if simulation.objects.contains_key(&name(number)) {
                 let arn = format!("arn:aws:iam::111122223333:role/r{role}");
                 simulation.edit(&name(number), |object| {
-                    object.spec.principal.arn = Some(arn)
+                    object.spec.principal.arn = Some(arn);
                 });
             }
         }

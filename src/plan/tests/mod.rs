@@ -30,7 +30,7 @@ pub(super) const FOREIGN: &str = "\
 fn cluster(names: &[&str]) -> Simulation {
     let mut simulation = Simulation::with_roles(FOREIGN);
     for name in names {
-        simulation.create(name, &format!("role/{name}"), json!({}));
+        simulation.create(name, &format!("role/{name}"), &json!({}));
     }
     simulation.settle();
     simulation

@@ -20,7 +20,7 @@ fn deleting_a_mapping_takes_its_entry_and_nothing_else() {
 fn retain_leaves_the_entry_as_a_foreign_one() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.edit("a", |object| {
-        object.spec.deletion = crate::api::v1alpha1::Deletion::Retain
+        object.spec.deletion = crate::api::v1alpha1::Deletion::Retain;
     });
     simulation.settle();
     let text = simulation.roles();
@@ -121,7 +121,7 @@ fn adoption() {
     ];
     for (adoption, stands, ready, synced, after, stays) in cases {
         let mut simulation = Simulation::with_roles(&foreign_entry(stands));
-        simulation.create("a", "role/a", json!({"adoption": adoption}));
+        simulation.create("a", "role/a", &json!({"adoption": adoption}));
         simulation.settle();
         let case = format!("{adoption} {stands}");
         assert_eq!(simulation.ready("a"), ready, "{case}");
@@ -153,7 +153,7 @@ fn a_dead_entry_blocks_nobody_and_is_named() {
     simulation.create(
         "a",
         "role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef",
-        json!({}),
+        &json!({}),
     );
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
@@ -201,7 +201,7 @@ fn ours_is_shadowed_where_moving_would_unseat_a_node_or_the_last_administrator()
         "  username: x\n  groups: [system:masters]\n",
     ] {
         let mut simulation = Simulation::new();
-        simulation.create("a", "role/a", json!({}));
+        simulation.create("a", "role/a", &json!({}));
         simulation.settle();
         let text = format!(
             "{}- rolearn: arn:aws:iam::111122223333:role/a\n{behind}",
@@ -216,8 +216,8 @@ fn ours_is_shadowed_where_moving_would_unseat_a_node_or_the_last_administrator()
 #[test]
 fn a_case_variant_of_a_user_and_an_entry_in_the_other_list_shadow() {
     let mut simulation = Simulation::new();
-    simulation.create("bob", "user/bob", json!({}));
-    simulation.create("eve", "user/eve", json!({}));
+    simulation.create("bob", "user/bob", &json!({}));
+    simulation.create("eve", "user/eve", &json!({}));
     simulation.settle();
     let users = simulation.config_map.as_ref().expect("exists").data["mapUsers"].clone();
     simulation.vandalise(
@@ -316,7 +316,7 @@ fn a_mapping_that_names_a_marked_key_and_can_not_be_put_into_effect_takes_nothin
     for spec in [json!({"groups": ["{{Nope}}"]}), json!({"suspend": true})] {
         let mut simulation = cluster(&["a", "b"]);
         simulation.objects.remove("a");
-        simulation.create("again", "role/a", spec);
+        simulation.create("again", "role/a", &spec);
         simulation.restart();
         simulation.settle();
         assert_eq!(simulation.entries()[2], entry("role/a", "a", "g"));
@@ -326,10 +326,10 @@ fn a_mapping_that_names_a_marked_key_and_can_not_be_put_into_effect_takes_nothin
 #[test]
 fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
     let mut simulation = cluster(&["old"]);
-    simulation.create("young", "role/old", json!({}));
+    simulation.create("young", "role/old", &json!({}));
     simulation.settle();
     simulation.edit("young", |object| {
-        object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()])
+        object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()]);
     });
     simulation.write_failure = Some(crate::plan::WriteFailure::Unavailable("down".to_owned()));
     simulation.edit("old", |object| object.spec.groups = vec!["h".to_owned()]);

@@ -33,7 +33,7 @@ fn create(simulation: &mut Simulation, numbers: std::ops::Range<usize>) {
         simulation.create(
             &name(number),
             &format!("{path}/{}", role(number)),
-            json!({"username": null, "groups": groups}),
+            &json!({"username": null, "groups": groups}),
         );
     }
 }

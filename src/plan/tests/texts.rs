@@ -62,7 +62,7 @@ fn a_foreign_duplicate_known_from_before_is_not_taken_for_ours() {
     let mut simulation = Simulation::with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n",
     );
-    simulation.create("a", "role/a", json!({"adoption": "Never"}));
+    simulation.create("a", "role/a", &json!({"adoption": "Never"}));
     simulation.settle();
     assert_eq!(simulation.ready("a"), "False ForeignEntry");
     simulation.vandalise("mapRoles", "[]");
@@ -117,8 +117,8 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
     off.settings.repair = Repair::Off;
     off.vandalise("mapRoles", BROKEN);
     for mut simulation in [at_start, off] {
-        simulation.create("c", "role/c", json!({}));
-        simulation.create("u", "user/u", json!({}));
+        simulation.create("c", "role/c", &json!({}));
+        simulation.create("u", "user/u", &json!({}));
         simulation.settle();
         assert_eq!(simulation.roles(), BROKEN);
         assert_eq!(simulation.ready("a"), "False TextBroken");
@@ -216,7 +216,7 @@ fn without_mappings_nothing_is_created() {
 fn an_immutable_config_map_is_reported() {
     let mut simulation = cluster(&["a"]);
     simulation.config_map.as_mut().expect("exists").immutable = true;
-    simulation.create("b", "role/b", json!({}));
+    simulation.create("b", "role/b", &json!({}));
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "True InEffect");
     assert_eq!(simulation.ready("b"), "False ConfigMapImmutable");
@@ -226,7 +226,7 @@ fn an_immutable_config_map_is_reported() {
 fn a_denied_write_is_told_in_the_denials_own_words() {
     let mut simulation = cluster(&["a"]);
     simulation.write_failure = Some(WriteFailure::Denied("no tabs, please".to_owned()));
-    simulation.create("b", "role/b", json!({}));
+    simulation.create("b", "role/b", &json!({}));
     simulation.delete("a");
     simulation.settle();
     assert_eq!(simulation.ready("b"), "False WriteDenied");
@@ -249,7 +249,7 @@ fn what_does_not_fit_is_refused_youngest_first_and_removals_go_through() {
     );
     let mut simulation = Simulation::with_roles(&filler);
     for name in ["a", "b", "c", "d", "e", "f", "h", "i", "j", "k", "l", "m"] {
-        simulation.create(name, &format!("role/{name}"), json!({}));
+        simulation.create(name, &format!("role/{name}"), &json!({}));
     }
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
@@ -280,7 +280,7 @@ fn annotations_count_too() {
         last_applied,
     );
     for name in ["a", "b", "c", "d", "e", "f", "h"] {
-        simulation.create(name, &format!("role/{name}"), json!({}));
+        simulation.create(name, &format!("role/{name}"), &json!({}));
     }
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
@@ -291,7 +291,7 @@ fn annotations_count_too() {
 fn grants_wait_for_the_history_and_repairs_and_revocations_do_not() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.history_failure = Some("the API server says no".to_owned());
-    simulation.create("c", "role/c", json!({}));
+    simulation.create("c", "role/c", &json!({}));
     simulation.delete("a");
     simulation.replace_in_roles("\"b\"", "\"changed\"");
     simulation.settle();

@@ -22,30 +22,12 @@ pub(crate) struct Judge {
 impl Judge {
     /// What the authenticator's parser makes of each document (`data` of a ConfigMap), in order.
     pub(crate) fn parse(documents: &[BTreeMap<String, String>]) -> Vec<Value> {
-        let (mut child, mut questions, answers) = start(&["parse"]);
-        // Beside the reading: neither pipe holds all of many documents.
-        let lines: Vec<String> = documents
-            .iter()
-            .map(|data| json!({ "data": data }).to_string())
-            .collect();
-        let writer = thread::spawn(move || {
-            for line in lines {
-                writeln!(questions, "{line}").expect("the judge reads");
-            }
-        });
-        let parsed: Vec<Value> = answers
-            .lines()
-            .map(|line| value(&line.expect("the judge writes text")))
-            .collect();
-        writer.join().expect("the judge reads");
-        let status = child.wait().expect("the judge ends");
-        assert!(status.success(), "the judge ended with {status}");
-        assert_eq!(
-            parsed.len(),
-            documents.len(),
-            "the judge gives one answer to each document"
-        );
-        parsed
+        ask_all("parse", documents)
+    }
+
+    /// Each document as kubectl prints it (`manifest`) and as it reads that back (`data`), or why it can't (`error`).
+    pub(crate) fn print(documents: &[BTreeMap<String, String>]) -> Vec<Value> {
+        ask_all("print", documents)
     }
 
     /// A judge that watches `kube-system/aws-auth`, with the rights of this kubeconfig.
@@ -78,6 +60,34 @@ impl Drop for Judge {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// One answer to each document.
+fn ask_all(command: &str, documents: &[BTreeMap<String, String>]) -> Vec<Value> {
+    let (mut child, mut questions, answers) = start(&[command]);
+    // Beside the reading: neither pipe holds all of many documents.
+    let lines: Vec<String> = documents
+        .iter()
+        .map(|data| json!({ "data": data }).to_string())
+        .collect();
+    let writer = thread::spawn(move || {
+        for line in lines {
+            writeln!(questions, "{line}").expect("the judge reads");
+        }
+    });
+    let answered: Vec<Value> = answers
+        .lines()
+        .map(|line| value(&line.expect("the judge writes text")))
+        .collect();
+    writer.join().expect("the judge reads");
+    let status = child.wait().expect("the judge ends");
+    assert!(status.success(), "the judge ended with {status}");
+    assert_eq!(
+        answered.len(),
+        documents.len(),
+        "the judge gives one answer to each document"
+    );
+    answered
 }
 
 fn start(args: &[&str]) -> (Child, ChildStdin, BufReader<ChildStdout>) {

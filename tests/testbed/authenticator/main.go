@@ -3,6 +3,7 @@
 // It is the judge of the tests: all verdicts come from the authenticator's own packages.
 //
 //	authenticator parse             < {"data": {...}} per line
+//	authenticator print             < {"data": {...}} per line
 //	authenticator watch KUBECONFIG  < {"arn": "..."} per line
 package main
 
@@ -16,10 +17,13 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/arn"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/config"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/mapper/configmap"
 	"sigs.k8s.io/aws-iam-authenticator/pkg/token"
+	"sigs.k8s.io/yaml"
 )
 
 type seen struct {
@@ -28,6 +32,12 @@ type seen struct {
 	Accounts   []string             `json:"accounts"`
 	Errors     int                  `json:"errors"`
 	ErrorTexts []string             `json:"error_texts"`
+}
+
+type printed struct {
+	Manifest string            `json:"manifest"`
+	Data     map[string]string `json:"data"`
+	Error    string            `json:"error,omitempty"`
 }
 
 type answer struct {
@@ -45,10 +55,12 @@ func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "parse":
 		err = eachLine(parse)
+	case len(os.Args) == 2 && os.Args[1] == "print":
+		err = eachLine(printManifest)
 	case len(os.Args) == 3 && os.Args[1] == "watch":
 		err = watch(os.Args[2])
 	default:
-		err = fmt.Errorf("usage: %s parse | watch KUBECONFIG", os.Args[0])
+		err = fmt.Errorf("usage: %s parse | print | watch KUBECONFIG", os.Args[0])
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -88,6 +100,22 @@ func parse(question struct{ Data map[string]string }) seen {
 		}
 	}
 	return result
+}
+
+// printManifest answers the ConfigMap as kubectl's YAML printer prints it, and whether kubectl could read that back.
+func printManifest(question struct{ Data map[string]string }) printed {
+	manifest, err := yaml.Marshal(corev1.ConfigMap{
+		TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "ConfigMap"},
+		Data:     question.Data,
+	})
+	if err != nil {
+		return printed{Error: err.Error()}
+	}
+	var back corev1.ConfigMap
+	if err := yaml.Unmarshal(manifest, &back); err != nil {
+		return printed{Manifest: string(manifest), Error: err.Error()}
+	}
+	return printed{Manifest: string(manifest), Data: back.Data}
 }
 
 func watch(kubeconfig string) error {

@@ -1,0 +1,327 @@
+//! What README and docs say is so: reasons, links, commands and examples.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use identity_mapper::api::condition::{ConditionType, Reason};
+use mlua::{Function, Lua, LuaSerdeExt as _};
+use serde_json::{Value, json};
+
+use crate::support::programs::operator_binary;
+use crate::support::{Cluster, Operator};
+
+const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
+
+/// The pages for people: the README and everything in docs/.
+fn pages() -> Vec<(PathBuf, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let docs = fs::read_dir(root.join("docs")).unwrap();
+    let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
+    paths.push(root.join("README.md"));
+    paths.sort();
+    paths
+        .into_iter()
+        .map(|path| (path.clone(), fs::read_to_string(path).unwrap()))
+        .collect()
+}
+
+/// The fenced blocks of a language.
+fn blocks<'t>(text: &'t str, language: &str) -> Vec<&'t str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence)
+        .skip(1)
+        .map(|rest| rest.split_once("```").expect("the block ends").0)
+        .collect()
+}
+
+#[test]
+fn every_reason_has_a_heading_and_every_heading_is_a_reason() {
+    let (_, section) = TROUBLESHOOTING.split_once("\n## Reasons\n").unwrap();
+    let (section, _) = section.split_once("\n## ").unwrap();
+    let headings: Vec<&str> = section
+        .lines()
+        .filter_map(|line| line.strip_prefix("### "))
+        .collect();
+    let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(headings, reasons);
+    for part in section.split("\n### ").skip(1) {
+        let says_how = part.contains("*Mend:*") || part.contains("Nothing to mend.");
+        assert!(says_how, "no mend under {part}");
+    }
+}
+
+#[test]
+fn conditions_are_spelt_as_they_are() {
+    let types: BTreeSet<&str> = ConditionType::ALL
+        .iter()
+        .map(|type_| type_.as_str())
+        .collect();
+    for (path, text) in pages() {
+        for (before, _) in text
+            .match_indices("=True")
+            .chain(text.match_indices("=False"))
+            .map(|(at, _)| text.split_at(at))
+        {
+            let word = before
+                .rsplit(|c: char| !c.is_ascii_alphanumeric())
+                .next()
+                .unwrap();
+            assert!(
+                types.contains(word),
+                "{}: {word} is no condition",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for (path, text) in pages() {
+        for target in text
+            .split("](")
+            .skip(1)
+            .map(|rest| rest.split_once(')').unwrap().0)
+        {
+            if target.starts_with("https://") {
+                continue;
+            }
+            let (file, anchor) = target.split_once('#').unwrap_or((target, ""));
+            let file = if file.is_empty() {
+                path.clone()
+            } else {
+                path.parent().unwrap().join(file)
+            };
+            assert!(file.exists(), "{}: {target} is not there", path.display());
+            if !anchor.is_empty() {
+                let headings = fs::read_to_string(&file).unwrap();
+                let slug = |line: &str| {
+                    line.trim_start_matches('#')
+                        .trim()
+                        .to_lowercase()
+                        .replace(' ', "-")
+                };
+                let mut headings = headings.lines().filter(|line| line.starts_with('#'));
+                assert!(
+                    headings.any(|line| slug(line) == anchor),
+                    "{}: {target} has no such heading",
+                    path.display()
+                );
+            }
+        }
+    }
+}
+
+/// What the binary prints with these arguments and `--help`.
+fn help(arguments: &[&str]) -> String {
+    let output = Command::new(operator_binary())
+        .args(arguments)
+        .arg("--help")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?} is no command");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn commands_and_flags_that_are_named_exist() {
+    let all = help(&[]);
+    let commands: BTreeSet<&str> = all
+        .lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .collect();
+    let run = help(&["run"]);
+    let mut named = 0;
+    for (path, text) in pages() {
+        // A command stands in code: after a backquote, as a line of its own, or in the Pod.
+        for start in [
+            "`identity-mapper ",
+            "    identity-mapper ",
+            "| identity-mapper ",
+            "-- /identity-mapper ",
+        ] {
+            for rest in text.split(start).skip(1) {
+                let line = rest.split(['\n', '`']).next().unwrap();
+                let mut words = line.split_whitespace();
+                let command = words.next().unwrap();
+                assert!(
+                    commands.contains(command),
+                    "{}: {command} is no command",
+                    path.display()
+                );
+                let help = help(&[command]);
+                for flag in words.filter(|word| word.starts_with("--")) {
+                    let flag = flag.split('=').next().unwrap();
+                    assert!(
+                        help.contains(flag),
+                        "{}: {command} has no {flag}",
+                        path.display()
+                    );
+                }
+                named += 1;
+            }
+        }
+        // A flag that stands alone is one of the operator's, unless the text says whose.
+        for flag in text
+            .split("`--")
+            .skip(1)
+            .map(|rest| rest.split(['`', ' ', '=', '\n', ':']).next().unwrap())
+        {
+            let others = ["authentication-token-webhook-cache-ttl", "set"];
+            assert!(
+                others.contains(&flag) || run.contains(&format!("--{flag}")),
+                "{}: run has no --{flag}",
+                path.display()
+            );
+        }
+    }
+    assert!(named >= 3, "only {named} commands were found");
+}
+
+#[tokio::test]
+async fn a_server_takes_the_examples_and_the_operator_puts_the_first_ones_into_effect() {
+    let cluster = Cluster::with_operator_rights().await;
+    let kubectl = |args: &[&str], stdin: Option<&str>| {
+        let output = cluster.kubectl(args, stdin);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success(),
+            "kubectl {args:?}: {error}\n{}",
+            stdin.unwrap_or_default()
+        );
+        String::from_utf8(output.stdout).unwrap()
+    };
+    kubectl(&["create", "namespace", "argocd"], None);
+    let mut taken = 0;
+    for (path, text) in pages() {
+        for block in blocks(&text, "yaml") {
+            kubectl(&["apply", "--dry-run=server", "-f", "-"], Some(block));
+            taken += 1;
+            if path.ends_with("README.md") {
+                kubectl(&["apply", "-f", "-"], Some(block));
+            }
+        }
+    }
+    assert!(taken >= 3, "only {taken} examples were found");
+    let operator = Operator::start(&cluster, &[]).await;
+    kubectl(
+        &[
+            "wait",
+            "--for=condition=Ready",
+            "identitymappings",
+            "--all",
+            "--timeout=30s",
+        ],
+        None,
+    );
+
+    // The commands that show where to look.
+    kubectl(&["get", "identitymappings", "-o", "wide"], None);
+    kubectl(
+        &[
+            "annotate",
+            "identitymappings",
+            "--all",
+            "identity-mapper.dev/confirm=mass-removal,node-entry",
+        ],
+        None,
+    );
+    let can = [
+        "auth",
+        "can-i",
+        "patch",
+        "configmap/aws-auth",
+        "-n",
+        "kube-system",
+        "--as",
+    ];
+    let can = [
+        &can[..],
+        &["system:serviceaccount:identity-mapper:identity-mapper"],
+    ]
+    .concat();
+    assert_eq!(kubectl(&can, None), "yes\n");
+    operator.stop().await;
+}
+
+#[test]
+fn argo_cd_health() {
+    let manifest: Value = serde_saphyr::from_str(blocks(TROUBLESHOOTING, "yaml")[0]).unwrap();
+    let script =
+        manifest["data"]["resource.customizations.health.identity-mapper.dev_IdentityMapping"]
+            .as_str()
+            .unwrap();
+    // Argo CD speaks Lua 5.1, and hands the object over as `obj`.
+    let lua = Lua::new();
+    let health: Function = lua.load(script).into_function().unwrap();
+    let condition = |type_: ConditionType, status: &str, reason: Reason| json!({"type": type_.as_str(), "status": status, "reason": reason.as_str(), "message": reason.as_str()});
+    let ready = condition(ConditionType::Ready, "True", Reason::InEffect);
+    let unready = condition(ConditionType::Ready, "False", Reason::WriteFailed);
+    let stalled = condition(ConditionType::Stalled, "True", Reason::RemovalHeld);
+    let cases = [
+        (
+            json!({}),
+            1,
+            json!(null),
+            [
+                "Progressing",
+                "the operator has not seen this generation yet",
+            ],
+        ),
+        (
+            json!({}),
+            1,
+            json!({}),
+            [
+                "Progressing",
+                "the operator has not seen this generation yet",
+            ],
+        ),
+        (
+            json!({}),
+            1,
+            json!({"observedGeneration": 1, "conditions": [ready]}),
+            ["Healthy", "InEffect"],
+        ),
+        (
+            json!({}),
+            2,
+            json!({"observedGeneration": 1, "conditions": [ready]}),
+            [
+                "Progressing",
+                "the operator has not seen this generation yet",
+            ],
+        ),
+        (
+            json!({}),
+            1,
+            json!({"observedGeneration": 1, "conditions": [unready]}),
+            ["Progressing", "WriteFailed"],
+        ),
+        (
+            json!({}),
+            1,
+            json!({"observedGeneration": 1, "conditions": [ready, stalled]}),
+            ["Degraded", "RemovalHeld"],
+        ),
+        (
+            json!({"suspend": true}),
+            1,
+            json!({"observedGeneration": 1, "conditions": [ready]}),
+            ["Suspended", "spec.suspend is true"],
+        ),
+    ];
+    for (spec, generation, status, expected) in cases {
+        let mut object = json!({"metadata": {"generation": generation}, "spec": spec});
+        if !status.is_null() {
+            object["status"] = status;
+        }
+        lua.globals()
+            .set("obj", lua.to_value(&object).unwrap())
+            .unwrap();
+        let found: Value = lua.from_value(health.call(()).unwrap()).unwrap();
+        assert_eq!([&found["status"], &found["message"]], expected, "{object}");
+    }
+}

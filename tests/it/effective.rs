@@ -1,0 +1,311 @@
+//! `identity-mapper effective`, run as people run it.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use insta::assert_snapshot;
+
+/// Runs the command with this on standard input; exit code, standard output, standard error.
+fn run(arguments: &[&str], input: &[u8]) -> String {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that refuses its arguments reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(input);
+    let output = child.wait_with_output().unwrap();
+    let mut shown = format!("exit code {}\n", output.status.code().unwrap());
+    for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
+        if !bytes.is_empty() {
+            let _ = write!(shown, "--- {name}\n{}", String::from_utf8(bytes).unwrap());
+        }
+    }
+    shown
+}
+
+fn effective(manifest: &str) -> String {
+    run(&["effective", "-"], manifest.as_bytes())
+}
+
+const MIXED: &str = r#"apiVersion: v1
+data:
+  mapAccounts: |
+    - 012345678901
+  mapRoles: |
+    # nodes
+    - rolearn: arn:aws:iam::111122223333:role/node
+      username: system:node:{{EC2PrivateDNSName}}
+      groups:
+      - system:bootstrappers
+      - system:nodes
+    - username: nobody
+    - rolearn: arn:aws:iam::111122223333:role/a
+      username: yes
+      groups: [on, "é"]
+    - rolearn: arn:aws:iam::111122223333:role/a
+      username: "tab\there"
+    - sso: {permissionSetName: View, accountID: "111122223333"}
+  mapUsers: |
+    - userarn: arn:aws:iam::111122223333:user/bob
+      username: bob: x
+kind: ConfigMap
+metadata:
+  name: aws-auth
+  namespace: kube-system
+"#;
+
+#[test]
+fn prints_a_table_and_what_is_dropped() {
+    assert_snapshot!(effective(MIXED), @r#"
+    exit code 1
+    --- stdout
+    KEY          ARN                                  USERNAME                           GROUPS
+    mapRoles     arn:aws:iam::111122223333:role/node  system:node:{{EC2PrivateDNSName}}  system:bootstrappers,system:nodes
+    mapRoles     arn:aws:iam::111122223333:role/a     ""                                 "",é
+    mapRoles     arn:aws:iam::111122223333:role/a     tab\there
+    mapRoles     (sso: never matches on EKS)          ""
+    mapAccounts  (any of account 012345678901)        (its ARN)
+
+    warning: the entry has no `rolearn`: give it one, or take the entry out
+     --> mapRoles:7:3
+      |
+    7 | - username: nobody
+      |   ^^^^^^^^^^^^^^^^ this entry is dropped
+
+    warning: `username` is a truth value and so is ignored: write text in double quotes
+     --> mapRoles:9:13
+      |
+    9 |   username: yes
+      |             ^^^ this value is dropped, the rest of the entry stands
+
+    warning: `groups` is a truth value and so is ignored: write text in double quotes
+      --> mapRoles:10:12
+       |
+    10 |   groups: [on, "é"]
+       |            ^^ this value is dropped, the rest of the entry stands
+
+    error: a second `: ` in one line: put the value in double quotes
+     --> mapUsers:2:16
+      |
+    2 |   username: bob: x
+      |                ^^^ all of mapUsers is dropped
+    "#);
+}
+
+#[test]
+fn prints_json() {
+    assert_snapshot!(run(&["effective", "-o", "json", "-"], MIXED.as_bytes()), @r#"
+    exit code 1
+    --- stdout
+    {
+      "roles": [
+        {
+          "rolearn": "arn:aws:iam::111122223333:role/node",
+          "username": "system:node:{{EC2PrivateDNSName}}",
+          "groups": [
+            "system:bootstrappers",
+            "system:nodes"
+          ]
+        },
+        {
+          "rolearn": "arn:aws:iam::111122223333:role/a",
+          "username": "",
+          "groups": [
+            "",
+            "é"
+          ]
+        },
+        {
+          "rolearn": "arn:aws:iam::111122223333:role/a",
+          "username": "tab\there",
+          "groups": []
+        },
+        {
+          "rolearn": "",
+          "username": "",
+          "groups": []
+        }
+      ],
+      "users": [],
+      "accounts": [
+        "012345678901"
+      ],
+      "errors": [
+        {
+          "key": "mapRoles",
+          "line": 7,
+          "column": 3,
+          "message": "the entry has no `rolearn`: give it one, or take the entry out"
+        },
+        {
+          "key": "mapRoles",
+          "line": 9,
+          "column": 13,
+          "message": "`username` is a truth value and so is ignored: write text in double quotes"
+        },
+        {
+          "key": "mapRoles",
+          "line": 10,
+          "column": 12,
+          "message": "`groups` is a truth value and so is ignored: write text in double quotes"
+        },
+        {
+          "key": "mapUsers",
+          "line": 2,
+          "column": 16,
+          "message": "a second `: ` in one line: put the value in double quotes"
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn a_dropped_entry_alone_is_no_failure() {
+    let manifest = r#"{"kind": "ConfigMap", "data": {"mapRoles": "- username: x\n- rolearn: \"\\u00e9\"\n  username: \"\\U0001F600\"\n"}}"#;
+    assert_snapshot!(effective(manifest), @r#"
+    exit code 0
+    --- stdout
+    KEY       ARN  USERNAME  GROUPS
+    mapRoles  é    😀
+
+    warning: the entry has no `rolearn`: give it one, or take the entry out
+     --> mapRoles:1:3
+      |
+    1 | - username: x
+      |   ^^^^^^^^^^^ this entry is dropped
+    "#);
+}
+
+#[test]
+fn nothing_is_said_to_take_effect_where_nothing_does() {
+    for manifest in [
+        "kind: ConfigMap",
+        "{\"kind\": \"ConfigMap\", \"data\": null}",
+        "kind: ConfigMap\ndata:\n  mapRoles:\n",
+    ] {
+        assert_eq!(
+            effective(manifest),
+            "exit code 0\n--- stdout\nNo entries take effect.\n",
+            "{manifest}"
+        );
+    }
+}
+
+#[test]
+fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
+    let cases: [(&str, &[u8]); 8] = [
+        ("a list", b"- rolearn: x"),
+        ("no kind", b"data: {}"),
+        ("another kind", b"kind: Secret"),
+        ("broken YAML", b"kind: ConfigMap\ndata: \"\n"),
+        ("broken JSON", b"\n{\"kind\": \"ConfigMap\",\n oops}"),
+        ("a number", b"kind: ConfigMap\ndata:\n  mapRoles: 5\n"),
+        ("empty", b""),
+        ("no text", b"\xff"),
+    ];
+    let mut shown = String::new();
+    for (name, manifest) in cases {
+        let _ = write!(shown, "{name}: {}", run(&["effective", "-"], manifest));
+    }
+    assert_snapshot!(shown, @r#"
+    a list: exit code 1
+    --- stderr
+    error: standard input: this is a list, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    no kind: exit code 1
+    --- stderr
+    error: standard input: this is a mapping without `kind`, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    another kind: exit code 1
+    --- stderr
+    error: standard input: this is a manifest of kind `Secret`: give one ConfigMap
+    broken YAML: exit code 1
+    --- stderr
+    error: standard input: line 2, column 7: the quotes that open here are never closed
+    broken JSON: exit code 1
+    --- stderr
+    error: standard input: line 3, column 2: key must be a string
+    a number: exit code 1
+    --- stderr
+    error: standard input: `data.mapRoles` is a number: the API server takes text only, for many lines behind `|`
+    empty: exit code 1
+    --- stderr
+    error: standard input: this is empty, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    no text: exit code 1
+    --- stderr
+    error: standard input is not text in UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+    "#);
+}
+
+#[test]
+fn reads_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aws-auth.yaml");
+    fs::write(&file, MIXED).unwrap();
+    assert_eq!(
+        run(&["effective", file.to_str().unwrap()], b""),
+        effective(MIXED)
+    );
+    let missing = folder.path().join("missing.yaml");
+    let refused = run(&["effective", missing.to_str().unwrap()], b"");
+    let expected = format!(
+        "exit code 1\n--- stderr\nerror: cannot read {}: No such file or directory (os error 2)\n",
+        missing.display()
+    );
+    assert_eq!(refused, expected);
+}
+
+#[test]
+fn usage_errors_say_nothing_on_standard_output() {
+    for arguments in [
+        &["effective"][..],
+        &["effective", "-", "-o", "xml"],
+        &["effective", "-", "extra"],
+        &["effectve"],
+    ] {
+        let shown = run(arguments, b"");
+        assert!(
+            shown.starts_with("exit code 1\n--- stderr\nerror: "),
+            "{arguments:?}: {shown}"
+        );
+    }
+}
+
+#[test]
+fn help_is_no_error() {
+    let shown = run(&["effective", "--help"], b"");
+    assert!(shown.starts_with("exit code 0\n--- stdout\n"), "{shown}");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut manifest = "kind: ConfigMap\ndata:\n  mapRoles: |\n".to_owned();
+    for i in 0..20_000 {
+        let _ = writeln!(
+            manifest,
+            "    - rolearn: arn:aws:iam::111122223333:role/{i}"
+        );
+    }
+    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
+        .args(["effective", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The reading end is closed before the command has anything to print.
+    drop(child.stdout.take());
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(manifest.as_bytes())
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", output.status);
+    assert_eq!(output.stderr, b"");
+}
