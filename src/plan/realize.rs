@@ -47,7 +47,7 @@ pub(super) fn realize(
         };
         if base.view.immutable && data != base.view.data {
             for claim in claims.iter_mut().filter(|claim| claim.changes_text()) {
-                let message = "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it and create it anew without immutable";
+                let message = "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it: with --repair LastGood it is made again as it stood, without immutable; otherwise create it anew yourself";
                 claim.hold(Block::lasting(Reason::ConfigMapImmutable, message));
             }
             continue;
