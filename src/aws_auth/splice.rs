@@ -329,13 +329,24 @@ impl<'t> Editor<'t> {
                 )
             })
             .collect();
-        let last_kept = fates.iter().rposition(|f| !matches!(f, Fate::Remove));
+        let new: Vec<String> = appends.iter().map(|e| render::flow(e)).collect();
+        // New entries take the place of a last one that goes, comma and all.
+        let succeeded = !new.is_empty() && matches!(fates.last(), Some(Fate::Remove));
+        let last_kept = fates
+            .iter()
+            .rposition(|f| !matches!(f, Fate::Remove))
+            .max(succeeded.then(|| fates.len() - 1));
+        let trailing = commas.last().copied().flatten();
         for (i, fate) in fates.iter().enumerate() {
             match fate {
                 Fate::Keep => {}
                 Fate::Replace(entry) => self.replace(spans[i].clone(), render::flow(entry)),
+                Fate::Remove if succeeded && i + 1 == fates.len() => {
+                    self.replace(spans[i].clone(), new.join(", "));
+                }
                 Fate::Remove => {
-                    let comma = if last_kept.is_none_or(|last| i < last) {
+                    // A list that ends with a comma goes on doing so.
+                    let comma = if trailing.is_some() || last_kept.is_none_or(|last| i < last) {
                         commas[i]
                     } else {
                         commas[i - 1]
@@ -344,17 +355,15 @@ impl<'t> Editor<'t> {
                 }
             }
         }
-        if appends.is_empty() {
+        if new.is_empty() || succeeded {
             return;
         }
-        let new: Vec<String> = appends.iter().map(|e| render::flow(e)).collect();
         let Some(tail) = last_kept else {
             // Behind the opening bracket.
             let open = self.open_bracket(list, spans.first().map_or(close, |first| first.start));
             self.insert(open + 1, new.join(", "));
             return;
         };
-        let trailing = commas.last().copied().flatten();
         let own_line = self.text[self.line_start(spans[tail].start)..spans[tail].start]
             .bytes()
             .all(|b| b == b' ');
@@ -380,8 +389,8 @@ impl<'t> Editor<'t> {
             return;
         }
         match trailing {
-            // Behind the comma that is there already.
-            Some(comma) => self.insert(comma + 1, format!(" {}", new.join(", "))),
+            // Behind the comma that is there already, and with one of its own.
+            Some(comma) => self.insert(comma + 1, format!(" {},", new.join(", "))),
             None => self.insert(spans[tail].end, format!(", {}", new.join(", "))),
         }
     }

@@ -189,7 +189,8 @@ fn resync(text: &str) -> Result<Duration, String> {
 }
 
 fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
-    let filter = EnvFilter::try_new(filter)
+    // kube_runtime warns of every attempt of a watch that fails, and the controller of the first.
+    let filter = EnvFilter::try_new(format!("kube_runtime::watcher=error,{filter}"))
         .with_context(|| format!("--log-level {filter}: not a filter such as info"))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {

@@ -20,9 +20,9 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
-use super::Cluster;
 use super::mapping::SeenMapping;
 use super::state::{Change, Definition, Watched};
+use super::{Cluster, bounded};
 use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
 use crate::plan::{BindingSubjects, ConfigMapView, HistoryView};
@@ -107,6 +107,15 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Whether our `CustomResourceDefinition` is being deleted or gone, by the API server itself.
+    pub async fn definition_goes(&self) -> Result<bool, Error> {
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let found = bounded(definitions.get_metadata_opt(DEFINITION)).await?;
+        Ok(found.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
+    }
+}
+
 /// The events of one watch; failures are logged, once for each time that it stops working.
 fn events<K>(api: Api<K>, config: Config, what: &'static str) -> BoxStream<'static, Event<K>>
 where
@@ -120,7 +129,7 @@ where
 {
     let mut failing = false;
     watcher(api, config)
-        .backoff(Pauses { next: SHORTEST_PAUSE })
+        .backoff(Pauses::default())
         .filter_map(move |event| {
             future::ready(match event {
                 Ok(event) => {
@@ -151,9 +160,20 @@ where
         .boxed()
 }
 
-/// Pauses between attempts, begun anew by every event that gets through.
+/// Pauses between attempts, begun anew once events get through.
 struct Pauses {
     next: Duration,
+    /// Events since the last failure. Each attempt at a list begins with one (`Event::Init`), whatever comes of it.
+    events: u32,
+}
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self {
+            next: SHORTEST_PAUSE,
+            events: 0,
+        }
+    }
 }
 
 impl Iterator for Pauses {
@@ -162,13 +182,17 @@ impl Iterator for Pauses {
     fn next(&mut self) -> Option<Duration> {
         let pause = self.next;
         self.next = (pause * 2).min(LONGEST_PAUSE);
+        self.events = 0;
         Some(pause)
     }
 }
 
 impl Backoff for Pauses {
     fn reset(&mut self) {
-        self.next = SHORTEST_PAUSE;
+        self.events = self.events.saturating_add(1);
+        if self.events > 1 {
+            self.next = SHORTEST_PAUSE;
+        }
     }
 }
 
@@ -208,15 +232,14 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest_and_begin_anew() {
-        let mut pauses = Pauses {
-            next: SHORTEST_PAUSE,
-        };
-        let milliseconds: Vec<u128> = pauses
-            .by_ref()
-            .take(7)
-            .map(|pause| pause.as_millis())
-            .collect();
+        let mut pauses = Pauses::default();
+        let failed_lists = std::iter::repeat_with(|| {
+            pauses.reset();
+            pauses.next().map(|pause| pause.as_millis())
+        });
+        let milliseconds: Vec<u128> = failed_lists.take(7).flatten().collect();
         assert_eq!(milliseconds, [200, 400, 800, 1600, 3200, 5000, 5000]);
+        pauses.reset();
         pauses.reset();
         assert_eq!(pauses.next(), Some(SHORTEST_PAUSE));
     }

@@ -83,6 +83,7 @@ impl Pass {
             // The watches' view still stands; a write from it would conflict if it were old.
             debug!(error = %error, "aws-auth can't be read directly");
         }
+        work.look_at_definition().await;
         let mut finalizers_added = false;
         let (report, outcome) = loop {
             work.snapshot.observed.now = Timestamp::now();
@@ -194,6 +195,25 @@ impl Work {
             (None, None) => HistoryState::Missing,
         };
         Ok(())
+    }
+
+    /// Deletions may all follow from the one of the definition, which revokes nothing. The two have watches of their own,
+    /// and that of the mappings may tell first.
+    async fn look_at_definition(&mut self) {
+        let Snapshot {
+            desired, observed, ..
+        } = &mut self.snapshot;
+        if observed.crd_deleting || !desired.mappings.iter().any(|mapping| mapping.deleting) {
+            return;
+        }
+        match self.cluster.definition_goes().await {
+            Ok(goes) => observed.crd_deleting = goes,
+            Err(error) => {
+                warn!(error = %error, "whether the CustomResourceDefinition is being deleted is not known: nothing is revoked");
+                observed.crd_deleting = true;
+                self.retry = Some(error.message);
+            }
+        }
     }
 
     /// Plans, and writes the history and then aws-auth as the plan asks for.

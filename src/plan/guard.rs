@@ -169,7 +169,10 @@ pub(super) fn hold_last_administrator(
     }
     let mut any = false;
     for claim in claims {
+        // Putting an entry back as declared takes away only what someone else gave: whoever makes a mapping's principal an
+        // administrator by hand must not be the last one thereby.
         let touches = match claim.effective() {
+            Step::Replace if claim.drift.is_some() => false,
             Step::Remove | Step::Replace | Step::Move => claim
                 .found
                 .as_ref()

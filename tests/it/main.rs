@@ -13,3 +13,4 @@ mod effective;
 mod harness;
 mod parser_agreement;
 mod scale;
+mod scenarios;

@@ -275,7 +275,27 @@ fn flow_lists_stay_flow_lists() {
     check(
         "[{rolearn: a}, ]",
         &[append("n")],
-        &format!("[{{rolearn: a}}, {f} ]"),
+        &format!("[{{rolearn: a}}, {f}, ]"),
+    );
+    check(
+        "[{rolearn: a}, {rolearn: b}, ]",
+        &[remove(1)],
+        "[{rolearn: a}, ]",
+    );
+    check(
+        "[{rolearn: a}, {rolearn: b}, {rolearn: c}]",
+        &[remove(1), remove(2), append("n"), append("n")],
+        &format!("[{{rolearn: a}}, {f}, {f}]"),
+    );
+    check(
+        "[\n  {rolearn: a},\n  {rolearn: b},\n]\n",
+        &[remove(1), append("n")],
+        &format!("[\n  {{rolearn: a}},\n  {f},\n]\n"),
+    );
+    check(
+        "[\n  {rolearn: a}, # one\n  {rolearn: b},\n]\n",
+        &[remove(1)],
+        "[\n  {rolearn: a}, # one\n]\n",
     );
     check(
         "[ {rolearn: a}, {rolearn: b} ]",

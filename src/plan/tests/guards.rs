@@ -57,6 +57,17 @@ fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
 }
 
 #[test]
+fn an_administrator_by_drift_is_no_last_administrator() {
+    let mut simulation = Simulation::new();
+    simulation.create("dev", "role/dev", &json!({}));
+    simulation.settle();
+    simulation.replace_in_roles("\"g\"", "\"system:masters\"");
+    assert_eq!(simulation.settle(), 1);
+    assert_eq!(simulation.entries(), [entry("role/dev", "dev", "g")]);
+    assert_eq!(simulation.ready("dev"), "True InEffect");
+}
+
+#[test]
 fn the_last_administrator_is_removed_or_changed_only_when_confirmed() {
     let mut simulation = Simulation::new();
     simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));

@@ -126,9 +126,17 @@ impl Audit {
     /// The requests that write this resource (`configmaps`, `identitymappings/status`), to be narrowed further.
     pub(crate) fn writes(&self, resource: &str) -> Requests {
         Requests {
+            resource: Some(resource.to_owned()),
+            ..self.all_writes()
+        }
+    }
+
+    /// The requests that write anything at all, to be narrowed further.
+    pub(crate) fn all_writes(&self) -> Requests {
+        Requests {
             audit: self.clone(),
             verbs: WRITES.map(str::to_owned).to_vec(),
-            resource: resource.to_owned(),
+            resource: None,
             name: None,
             user: None,
             since: Mark(0),
@@ -151,7 +159,7 @@ impl Audit {
 pub(crate) struct Requests {
     audit: Audit,
     verbs: Vec<String>,
-    resource: String,
+    resource: Option<String>,
     name: Option<String>,
     user: Option<String>,
     since: Mark,
@@ -213,7 +221,10 @@ impl Requests {
     fn chooses(&self, record: &Record) -> bool {
         record.stage == "ResponseComplete"
             && self.verbs.contains(&record.verb)
-            && self.resource == record.resource()
+            && self
+                .resource
+                .as_deref()
+                .is_none_or(|resource| record.resource() == resource)
             && self
                 .name
                 .as_deref()

@@ -20,6 +20,7 @@ pub(crate) mod deployment;
 pub(crate) mod fleet;
 mod http;
 pub(crate) mod judge;
+pub(crate) mod mappings;
 pub(crate) mod operator;
 pub(crate) mod programs;
 pub(crate) mod rights;

@@ -1,0 +1,20 @@
+//! What the operator promises, shown as its users would see it: the real binary with its own rights on a real API
+//! server. Each test is a story of several steps on one control plane.
+//!
+//! That nothing happens is never shown by waiting for a while: a further change is made whose effect is waited for, and
+//! by then whatever came before has been dealt with too ([`Cluster::establish`](crate::support::Cluster::establish)).
+
+mod contention;
+mod drift;
+mod guards;
+mod judge;
+mod legal_forms;
+mod loss;
+mod ownership;
+mod refusals;
+mod running;
+mod statuses;
+mod time;
+
+/// Arguments that leave the operator no timer to work by: what it does, it does because something happened.
+const NO_TIMER: [&str; 1] = ["--resync=24h"];

@@ -1,0 +1,119 @@
+//! What statuses and events say, and how seldom.
+
+use serde_json::json;
+
+use super::NO_TIMER;
+use crate::support::mappings::{Diary, FOREIGN, condition};
+use crate::support::{Audit, Cluster, Operator};
+
+#[tokio::test]
+async fn statuses_and_events_speak_of_transitions() {
+    let cluster = Cluster::seeded().await;
+    let _operator = Operator::start(&cluster, &NO_TIMER).await;
+    let names: Vec<String> = (0..14).map(|number| format!("m{number:02}")).collect();
+    for name in &names {
+        cluster.declare(name, json!({})).await;
+    }
+    for name in &names {
+        cluster.ready(name).await;
+        let object = cluster.mappings().get(name).await.unwrap();
+        for (type_, expected) in [
+            ("Reconciling", "False"),
+            ("Stalled", "False"),
+            ("Accepted", "True"),
+            ("Contested", "False"),
+        ] {
+            assert_eq!(
+                condition(&object, type_).unwrap().status,
+                expected,
+                "{type_}"
+            );
+        }
+    }
+    assert!(
+        cluster.events().await.is_empty(),
+        "none for plain success: {:#?}",
+        cluster.events().await
+    );
+
+    // What befalls many at once is one event.
+    cluster.write_text("terraform", "mapRoles", FOREIGN).await;
+    cluster.has_entry("m13", true).await;
+    let note = cluster.note("DriftRepaired", "aws-auth").await;
+    assert!(
+        note.starts_with("14 mappings: m00, ")
+            && note.contains("m09, …")
+            && note.contains("terraform"),
+        "{note}"
+    );
+    assert_eq!(cluster.events().await.len(), 1);
+
+    bindings(&cluster).await;
+    spec_and_status(&cluster).await;
+}
+
+/// `GroupsBound` follows the bindings of both kinds, and nothing else follows it.
+async fn bindings(cluster: &Cluster) {
+    let diary = Diary::of(cluster, "m00").await;
+    cluster
+        .until("m00", "GroupsBound", "False GroupsUnbound")
+        .await;
+    let role = [
+        "create",
+        "rolebinding",
+        "team",
+        "--clusterrole=view",
+        "--group=team",
+    ];
+    cluster.kubectl_ok(&role, None);
+    cluster
+        .until("m00", "GroupsBound", "True GroupsBound")
+        .await;
+    cluster.kubectl_ok(&["delete", "rolebinding", "team"], None);
+    cluster
+        .until("m00", "GroupsBound", "False GroupsUnbound")
+        .await;
+    cluster.kubectl_ok(
+        &[
+            "create",
+            "clusterrolebinding",
+            "team",
+            "--clusterrole=view",
+            "--group=team",
+        ],
+        None,
+    );
+    cluster
+        .until("m00", "GroupsBound", "True GroupsBound")
+        .await;
+    let spec = json!({ "spec": { "groups": ["team", "{{SessionName}}"] } });
+    cluster.change("m00", spec).await;
+    cluster
+        .until("m00", "GroupsBound", "Unknown GroupsTemplated")
+        .await;
+    cluster.ready("m00").await;
+    assert_eq!(diary.conditions(cluster, "Ready").await, ["True InEffect"]);
+    let unbound = cluster.notes("GroupsUnbound", "m00").await;
+    assert!(
+        unbound.is_empty(),
+        "a warning in the status is enough: {unbound:?}"
+    );
+}
+
+/// A status follows each change of the spec, once, and nobody else's words in it are touched.
+async fn spec_and_status(cluster: &Cluster) {
+    let mark = cluster.audit().mark().await;
+    cluster
+        .change("m01", json!({ "spec": { "username": "somebody" } }))
+        .await;
+    cluster.ready("m01").await;
+    cluster.establish("fence", json!({})).await;
+    let statuses = cluster.audit().writes("identitymappings/status").of("m01");
+    assert_eq!(statuses.by(Audit::OPERATOR).since(mark).count().await, 1);
+    let object = cluster.mappings().get("m01").await.unwrap();
+    let status = object.status.unwrap();
+    assert_eq!(status.observed_generation, object.metadata.generation);
+    assert_eq!(status.username.as_deref(), Some("somebody"));
+    assert_eq!(status.written.len(), 1);
+    assert_eq!(status.written[0].config_map, "kube-system/aws-auth");
+}
