@@ -170,6 +170,8 @@ pub(super) struct Claim {
     /// Whether, beside the found one, entries of this key stand.
     pub(super) beside: bool,
     pub(super) drift: Option<Drift>,
+    /// The write only brings back what we last wrote: a repair, and nothing that is new.
+    pub(super) restores: bool,
     pub(super) step: Step,
     pub(super) block: Option<Block>,
     /// A key that no mapping names: only a confirmation on the history `ConfigMap` removes it.
@@ -199,7 +201,7 @@ impl Claim {
     /// Whether it gives someone something that was not there a moment ago.
     pub(super) fn grants(&self) -> bool {
         match self.effective() {
-            Step::Add | Step::Replace => self.drift.is_none(),
+            Step::Add | Step::Replace => !self.restores,
             Step::Adopt => true,
             Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => {
                 false

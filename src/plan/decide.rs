@@ -109,6 +109,7 @@ fn decide(
         beside: standing.len() > usize::from(found.is_some()),
         found: found.map(Found::from),
         drift: drifted.then_some(Drift::Changed),
+        restores: false,
         step: Step::Leave,
         block: None,
         dead_lines: Vec::new(),
@@ -176,16 +177,20 @@ fn hold_as_declared(
     standing: &[&Entry],
 ) {
     let winner = context.index.lookup(&spec.entry.arn);
+    let remembered = named
+        .by_status
+        .iter()
+        .any(|(writer, written)| *writer == position && *written == spec.meaning);
+    let as_written = match &claim.marked {
+        Some(marked) => *marked == spec.meaning_hash,
+        None => remembered,
+    };
     claim.dead_lines = standing
         .iter()
         .filter(|entry| entry.matched_arn() != spec.meaning.arn)
         .map(|entry| entry.line)
         .collect();
     let Some(found) = claim.found.clone() else {
-        let remembered = named
-            .by_status
-            .iter()
-            .any(|(writer, written)| *writer == position && *written == spec.meaning);
         if claim.marked.is_some() {
             claim.step = Step::Add;
             claim.drift = Some(Drift::Removed);
@@ -195,6 +200,7 @@ fn hold_as_declared(
                 claim.drift = Some(Drift::Removed);
             }
         }
+        claim.restores = claim.drift.is_some() && as_written;
         return;
     };
     claim.dead_lines.retain(|line| *line != found.line);
@@ -219,6 +225,7 @@ fn hold_as_declared(
         claim.step = Step::Move;
         claim.drift = Some(Drift::Displaced);
     }
+    claim.restores = claim.drift.is_some() && as_written;
 }
 
 /// What to do where nothing that stands is ours.

@@ -118,7 +118,7 @@ pub(super) fn hold_node_entries(context: &Context<'_>, claims: &mut [Claim]) {
                     "the entry is a node entry: without it nodes can't join or stay in the cluster",
                 ));
             }
-            Step::Replace if claim.drift.is_none() => {
+            Step::Replace if !claim.restores => {
                 let found = found.clone();
                 hold_new_node_entry(context, claim, Some(&found));
             }
@@ -136,7 +136,7 @@ pub(super) fn hold_node_entries(context: &Context<'_>, claims: &mut [Claim]) {
 }
 
 fn hold_new_node_entry(context: &Context<'_>, claim: &mut Claim, before: Option<&Meaning>) {
-    if claim.drift.is_some() || !matches!(claim.step, Step::Add | Step::Replace) {
+    if claim.restores || !matches!(claim.step, Step::Add | Step::Replace) {
         return;
     }
     let Some(Ok(spec)) = claim.holder.map(|holder| &context.mappings[holder].spec) else {
@@ -172,7 +172,7 @@ pub(super) fn hold_last_administrator(
         // Putting an entry back as declared takes away only what someone else gave: whoever makes a mapping's principal an
         // administrator by hand must not be the last one thereby.
         let touches = match claim.effective() {
-            Step::Replace if claim.drift.is_some() => false,
+            Step::Replace if claim.restores => false,
             Step::Remove | Step::Replace | Step::Move => claim
                 .found
                 .as_ref()

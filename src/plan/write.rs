@@ -124,7 +124,7 @@ impl Plan<'_> {
     /// Whether the plan does anything but put right what someone else undid.
     fn fresh(&self, undone: &BTreeSet<Target>) -> bool {
         self.claims.iter().any(|claim| match claim.effective() {
-            Step::Add | Step::Replace | Step::Move => claim.drift.is_none(),
+            Step::Add | Step::Replace | Step::Move => !claim.restores,
             Step::Remove => true,
             // Without a mark there is nothing to take off, and a lost mark is itself something undone.
             Step::Adopt => !undone.contains(&Target::Mark),

@@ -280,3 +280,14 @@ fn held_removals_are_not_repaired_and_others_are() {
         "what someone else removed needs no removal"
     );
 }
+
+#[test]
+fn drift_is_no_way_around_a_guard() {
+    let mut simulation = Simulation::new();
+    simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));
+    simulation.settle();
+    simulation.replace_in_roles("\"root\"", "\"changed\"");
+    simulation.edit("root", |object| object.spec.groups = vec!["g".to_owned()]);
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.condition("root", "Synced"), "False RemovalHeld");
+}
