@@ -8,11 +8,13 @@ use std::time::{Duration, Instant};
 use futures::{Stream, TryStreamExt};
 use identity_mapper::api::IdentityMapping;
 use k8s_openapi::api::core::v1::ConfigMap;
-use kube::api::{Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use kube::{Api, Client};
 use serde_json::json;
 
-use crate::support::{Audit, Cluster, Mark, Operator, eventually, fleet};
+use crate::support::{Audit, Cluster, Mark, Operator, fleet};
 use crate::table::{Human, Sample, Table};
 
 /// New mappings, one by one.
@@ -21,7 +23,6 @@ const CHANGES: usize = 100;
 const SAMPLES: usize = 30;
 /// After a second without a change the next one is a lone change.
 const QUIET: Duration = Duration::from_millis(1100);
-const LONG: Duration = Duration::from_mins(5);
 
 /// A control plane with an aws-auth, and the operator on it.
 struct Stage {
@@ -43,15 +44,6 @@ impl Stage {
     async fn writes(&self, resource: &str, since: Mark) -> usize {
         let writes = self.cluster.audit().writes(resource);
         writes.by(Audit::OPERATOR).since(since).count().await
-    }
-
-    async fn settled(&self, count: usize) {
-        eventually("every mapping is ready", LONG, async || {
-            let found = fleet::list(&self.cluster.admin()).await;
-            let ready = |mapping| fleet::ready(mapping) == "True InEffect";
-            found.len() == count && found.iter().all(ready)
-        })
-        .await;
     }
 
     /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of proc_pid_status(5)).
@@ -76,13 +68,16 @@ fn mappings(client: &Client) -> Api<IdentityMapping> {
     Api::all(client.clone())
 }
 
-/// The texts of `mapRoles` as a watch tells of them from now on.
-async fn texts(client: &Client) -> impl Stream<Item = Result<String, kube::Error>> + use<> {
+/// The texts of `mapRoles` in this `ConfigMap` as a watch tells of them from now on.
+async fn texts(
+    client: &Client,
+    name: &str,
+) -> impl Stream<Item = Result<String, kube::Error>> + use<> {
     let api = config_maps(client);
-    let now = api.get("aws-auth").await.expect("aws-auth stands");
+    let now = api.get(name).await.expect("it stands");
     let version = now.metadata.resource_version.expect("it has a version");
     let params = WatchParams::default()
-        .fields("metadata.name=aws-auth")
+        .fields(&format!("metadata.name={name}"))
         .timeout(290);
     let events = api.watch(&params, &version).await.expect("a watch");
     events.try_filter_map(async |event| {
@@ -109,30 +104,42 @@ async fn until(
         }
         panic!("the watch ended");
     };
-    tokio::time::timeout(LONG, shown)
+    tokio::time::timeout(fleet::LONG, shown)
         .await
         .expect("the operator writes");
     started.elapsed()
 }
 
-/// A round trip that changes aws-auth as the operator does, and its echo in the watch: what nobody can be faster than.
+/// A patch of a `ConfigMap` as large as aws-auth, and its echo in a watch: what nobody can be faster than.
 async fn round_trips(stage: &Stage) -> Sample {
+    const COPY: &str = "round-trips";
     let client = stage.cluster.admin();
-    let mut texts = pin!(texts(&client).await);
+    let api = config_maps(&client);
+    let standing = api.get("aws-auth").await.expect("aws-auth stands");
+    let copy = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(COPY.to_owned()),
+            annotations: standing.metadata.annotations,
+            ..ObjectMeta::default()
+        },
+        data: standing.data,
+        ..ConfigMap::default()
+    };
+    let created = api.create(&PostParams::default(), &copy).await;
+    created.expect("a copy that nobody watches");
+    let before = &copy.data.as_ref().expect("aws-auth has data")["mapRoles"];
+    let mut texts = pin!(texts(&client, COPY).await);
     let mut sample = Vec::new();
     for number in 0..SAMPLES {
-        let data = BTreeMap::from([("notes", format!("round {number}"))]);
+        let text = format!("{before}# round {number}\n");
+        let patch = Patch::Merge(json!({"data": {"mapRoles": text}}));
         let started = Instant::now();
-        config_maps(&client)
-            .patch(
-                "aws-auth",
-                &PatchParams::default(),
-                &Patch::Merge(json!({"data": data})),
-            )
-            .await
-            .expect("a patch");
-        sample.push(until(started, texts.as_mut(), |_| true).await);
+        let patched = api.patch(COPY, &PatchParams::default(), &patch).await;
+        patched.expect("a patch");
+        sample.push(until(started, texts.as_mut(), |shown| shown == text).await);
     }
+    let deleted = api.delete(COPY, &DeleteParams::default()).await;
+    deleted.expect("the copy goes");
     sample.into_iter().collect()
 }
 
@@ -140,7 +147,7 @@ async fn round_trips(stage: &Stage) -> Sample {
 async fn changes(stage: &Stage) -> Sample {
     let client = stage.cluster.admin();
     let mut sample = Vec::new();
-    let mut texts = pin!(texts(&client).await);
+    let mut texts = pin!(texts(&client, "aws-auth").await);
     for number in 0..CHANGES {
         tokio::time::sleep(QUIET).await;
         let role = fleet::role(number);
@@ -159,7 +166,7 @@ async fn changes(stage: &Stage) -> Sample {
 async fn repairs(stage: &Stage) -> Sample {
     let client = stage.cluster.admin();
     let mut sample = Vec::new();
-    let mut texts = pin!(texts(&client).await);
+    let mut texts = pin!(texts(&client, "aws-auth").await);
     // Each entry but once: one that is undone three times in a minute is contested.
     for number in 0..SAMPLES {
         tokio::time::sleep(QUIET).await;
@@ -189,7 +196,7 @@ async fn burst(stage: &Stage, numbers: std::ops::Range<usize>, table: &mut Table
     let last = numbers.end;
     let started = Instant::now();
     let arrived = fleet::create(&stage.cluster.admin(), numbers).await;
-    stage.settled(last).await;
+    fleet::until_ready(&stage.cluster.admin(), last).await;
     let settled = started.elapsed();
     let what = |rest: &str| format!("burst of {count}: {rest}");
     table.row(what("until the API server took the last"), Human(arrived));
@@ -230,7 +237,10 @@ pub(crate) async fn run() {
     let empty = stage.memory("VmRSS");
     table.row("resident memory without mappings", megabytes(empty));
     let trip = round_trips(&stage).await;
-    table.row("round trip: a patch of aws-auth and its watch event", &trip);
+    table.row(
+        "round trip: a patch of a ConfigMap as large, and its watch event",
+        &trip,
+    );
     let new = changes(&stage).await;
     table.row(
         "a new mapping until its entry stands, of 100",

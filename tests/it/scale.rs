@@ -12,9 +12,6 @@ use kube::{Api, ResourceExt};
 
 use crate::support::{Audit, Cluster, Mark, Operator, eventually, fleet};
 
-/// A machine that builds at the same time takes some milliseconds for each of thousands of requests.
-const LONG: Duration = Duration::from_mins(4);
-
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// `TotalAnnotationSizeLimitB` in k8s.io/apimachinery/pkg/api/validation.
 const ANNOTATIONS_LIMIT: usize = 262_144;
@@ -47,7 +44,7 @@ async fn mappings(
     what: &str,
     settled: impl Fn(&[IdentityMapping]) -> bool,
 ) -> Vec<IdentityMapping> {
-    eventually(what, LONG, async || {
+    eventually(what, fleet::LONG, async || {
         let found = fleet::list(&cluster.admin()).await;
         if settled(&found) {
             return Ok(found);
@@ -59,11 +56,6 @@ async fn mappings(
         Err(counts)
     })
     .await
-}
-
-fn all_ready(mappings: &[IdentityMapping]) -> bool {
-    let in_effect = |mapping| fleet::ready(mapping) == "True InEffect";
-    mappings.iter().all(in_effect)
 }
 
 /// Every foreign byte stands where it stood, and behind it exactly these mappings, as declared.
@@ -108,7 +100,7 @@ async fn a_thousand_that_are_there_at_the_start_cost_one_write() {
     fleet::create(&cluster.admin(), 0..1000).await;
     let mark = cluster.audit().mark().await;
     let operator = Operator::start(&cluster, &[]).await;
-    mappings(&cluster, "all are ready", all_ready).await;
+    fleet::until_ready(&cluster.admin(), 1000).await;
     assert_eq!(writes(&cluster, mark).await, 1);
     assert_stands(&aws_auth(&cluster).await, &(0..1000).collect());
     let statuses = cluster
@@ -148,7 +140,7 @@ async fn a_burst_of_a_thousand_costs_few_writes_both_ways() {
 
     let mark = cluster.audit().mark().await;
     let took = fleet::create(&cluster.admin(), 0..1000).await;
-    mappings(&cluster, "all are ready", all_ready).await;
+    fleet::until_ready(&cluster.admin(), 1000).await;
     assert_few(writes(&cluster, mark).await, took);
     assert_stands(&aws_auth(&cluster).await, &(0..1000).collect());
 

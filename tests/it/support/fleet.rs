@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::pin::pin;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt, stream};
@@ -9,8 +10,13 @@ use identity_mapper::api::IdentityMapping;
 use identity_mapper::api::v1alpha1::CONFIRM_ANNOTATION;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
-use kube::{Api, Client};
+use kube::runtime::WatchStreamExt;
+use kube::runtime::watcher::{Config, watcher};
+use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+
+/// A machine that builds at the same time takes some milliseconds for each of thousands of requests.
+pub(crate) const LONG: Duration = Duration::from_mins(4);
 
 /// Clients at once: more than the API server answers at once on two cores.
 const CLIENTS: usize = 32;
@@ -115,6 +121,35 @@ pub(crate) async fn delete(client: &Client, numbers: Range<usize>) -> Duration {
     let deleted = deleted.buffer_unordered(CLIENTS).try_collect::<Vec<_>>();
     deleted.await.expect("the API server deletes a mapping");
     started.elapsed()
+}
+
+/// Waits until so many mappings are there, each of them ready. By a watch: to list thousands again and again would keep the
+/// API server from what is waited for.
+pub(crate) async fn until_ready(client: &Client, count: usize) {
+    let api = Api::<IdentityMapping>::all(client.clone());
+    let mut changes = pin!(
+        watcher(api, Config::default())
+            .default_backoff()
+            .applied_objects()
+    );
+    let mut found = BTreeMap::new();
+    let all_ready = async {
+        while found.len() < count || found.values().any(|ready| !ready) {
+            let mapping = match changes.next().await.expect("a watch never ends") {
+                Ok(mapping) => mapping,
+                // It is begun anew by itself.
+                Err(_) => continue,
+            };
+            found.insert(mapping.name_any(), ready(&mapping) == "True InEffect");
+        }
+    };
+    if tokio::time::timeout(LONG, all_ready).await.is_err() {
+        let ready = found.values().filter(|ready| **ready).count();
+        panic!(
+            "after {LONG:?} {ready} of {} mappings are ready",
+            found.len()
+        );
+    }
 }
 
 /// All mappings.
