@@ -174,8 +174,6 @@ pub(super) struct Claim {
     pub(super) restores: bool,
     pub(super) step: Step,
     pub(super) block: Option<Block>,
-    /// A key that no mapping names: only a confirmation on the history `ConfigMap` removes it.
-    pub(super) orphan: bool,
     /// Where a foreign entry of this key never matches: its lines, for the message.
     pub(super) dead_lines: Vec<usize>,
 }
@@ -188,6 +186,11 @@ impl Claim {
         } else {
             self.step.clone()
         }
+    }
+
+    /// A key that no mapping names: only a confirmation on the history `ConfigMap` removes it.
+    pub(super) fn orphan(&self) -> bool {
+        self.holder.is_none() && self.others.is_empty()
     }
 
     /// Whether the text changes for it.

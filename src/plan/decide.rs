@@ -102,7 +102,6 @@ fn decide(
         hash: hash.clone(),
         key: key.cloned(),
         holder,
-        orphan: holder.is_none() && others.is_empty(),
         others: others.into_iter().collect(),
         marked: marked.cloned(),
         ours: found.is_some(),
@@ -280,7 +279,7 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
 /// What becomes of a key that no mapping holds any more.
 fn let_go(context: &Context<'_>, claim: &mut Claim) {
     claim.drift = None;
-    if claim.orphan {
+    if claim.orphan() {
         claim.step = match (
             &claim.found,
             context.orphans.contains(&Confirmation::MassRemoval),

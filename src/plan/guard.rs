@@ -78,7 +78,7 @@ pub(super) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Blo
 }
 
 fn confirmed(context: &Context<'_>, claim: &Claim, confirmation: Confirmation) -> bool {
-    if claim.orphan {
+    if claim.orphan() {
         return context.orphans.contains(&confirmation);
     }
     let mappings = claim.holder.iter().chain(&claim.others);
@@ -318,7 +318,7 @@ pub(super) fn hold_mass_removal(
     let mut removals = removals.current(now, &standing);
     let owned = claims.iter().filter(|claim| claim.ours).count();
     let vanishes =
-        |claim: &Claim| claim.effective() == Step::Remove && !claim.beside && !claim.orphan;
+        |claim: &Claim| claim.effective() == Step::Remove && !claim.beside && !claim.orphan();
     let free = |claim: &Claim| {
         confirmed(context, claim, Confirmation::MassRemoval)
             || claim

@@ -181,7 +181,7 @@ fn orphans(view: &View<'_>) -> Option<State> {
         .plan
         .claims
         .iter()
-        .filter(|claim| claim.orphan && claim.effective() == Step::Leave);
+        .filter(|claim| claim.orphan() && claim.effective() == Step::Leave);
     let orphans: Vec<&Claim> = orphans.collect();
     let first = orphans.first()?;
     let names = orphans.iter().take(10).map(|claim| {

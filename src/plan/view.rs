@@ -276,7 +276,7 @@ impl<'a> View<'a> {
                     .is_some_and(|block| block.reason == Reason::RemovalHeld)
             }),
             owned: self.plan.realized.mark.0.len() as u64,
-            orphaned: count(&|claim| claim.orphan && claim.effective() == Step::Leave),
+            orphaned: count(&|claim| claim.orphan() && claim.effective() == Step::Leave),
             contested: self
                 .memory
                 .undone

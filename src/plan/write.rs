@@ -180,7 +180,7 @@ impl Plan<'_> {
             if self
                 .claims
                 .iter()
-                .any(|claim| claim.orphan && claim.effective() != Step::Leave)
+                .any(|claim| claim.orphan() && claim.effective() != Step::Leave)
                 && !orphans.is_empty()
             {
                 history

@@ -135,10 +135,9 @@ pub(crate) async fn until_ready(client: &Client, count: usize) {
     let mut found = BTreeMap::new();
     let all_ready = async {
         while found.len() < count || found.values().any(|ready| !ready) {
-            let mapping = match changes.next().await.expect("a watch never ends") {
-                Ok(mapping) => mapping,
+            let Ok(mapping) = changes.next().await.expect("a watch never ends") else {
                 // It is begun anew by itself.
-                Err(_) => continue,
+                continue;
             };
             found.insert(mapping.name_any(), ready(&mapping) == "True InEffect");
         }
