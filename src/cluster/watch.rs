@@ -1,6 +1,6 @@
 //! The watches, reduced to what the state keeps and merged into one stream.
 //!
-//! A watch that fails is begun again by itself, after a pause that grows to [`LONGEST_PAUSE`]; nothing is emptied
+//! A watch that fails is begun again by itself, after a pause that grows to five seconds; nothing is emptied
 //! meanwhile. The stream is polled by the loop itself, so a list can't begin before the loop knows of it: that is what
 //! lets an answer to a write count against a list that was read meanwhile.
 

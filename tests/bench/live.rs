@@ -46,7 +46,7 @@ impl Stage {
         writes.by(Audit::OPERATOR).since(since).count().await
     }
 
-    /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of proc_pid_status(5)).
+    /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of `proc_pid_status(5)`).
     fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.operator.pid()));
         let status = status.expect("the operator runs on Linux");

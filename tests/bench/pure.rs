@@ -56,7 +56,7 @@ impl World {
             .map_or(Outcome::NothingToWrite, |_| written());
         let report = planned.report(&outcome);
         let write = planned.config_map.clone();
-        let wrote = write.is_some() || !report.statuses.is_empty();
+        let progress = write.is_some() || !report.statuses.is_empty();
         if let (
             Some(ConfigMapWrite::Patch {
                 data, annotations, ..
@@ -83,7 +83,7 @@ impl World {
         }
         self.desired = desired(&self.objects);
         self.memory = report.memory;
-        wrote
+        progress
     }
 
     fn settled(count: usize) -> Self {

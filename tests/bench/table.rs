@@ -80,7 +80,7 @@ pub(crate) fn cost<T>(mut work: impl FnMut() -> T) -> Duration {
         std::hint::black_box(work());
         runs += 1;
         // The kernel counts in ticks of some milliseconds.
-        let taken = processor_time() - begun;
+        let taken = processor_time().saturating_sub(begun);
         if runs >= 5 && taken > Duration::from_millis(500) {
             return taken / runs;
         }
