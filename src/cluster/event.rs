@@ -14,7 +14,7 @@ use kube::api::{ObjectMeta, PostParams};
 
 use super::{Cluster, bounded};
 use crate::error::Error;
-use crate::plan::{EventNote, EventType, FIELD_MANAGER, Regarding};
+use crate::plan::{EventNote, FIELD_MANAGER, Regarding};
 
 /// Events about objects without a namespace stand in this one (apiserver, `pkg/apis/core/validation/events.go`).
 const CLUSTER_SCOPED: &str = "default";
@@ -86,13 +86,8 @@ fn event(note: &EventNote, regarding: ObjectReference, instance: &str, now: Time
         regarding: Some(regarding),
         reporting_controller: Some(FIELD_MANAGER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
-        type_: Some(
-            match note.type_ {
-                EventType::Normal => "Normal",
-                EventType::Warning => "Warning",
-            }
-            .to_owned(),
-        ),
+        // Plain success publishes nothing, so every event is one that a person should look at.
+        type_: Some("Warning".to_owned()),
         ..Event::default()
     }
 }

@@ -35,7 +35,7 @@ use self::pass::{Done, Pass};
 use self::trigger::{Retry, Trigger};
 use crate::cluster::Cluster;
 use crate::cluster::state::{State, Watched};
-use crate::plan::{EventNote, EventType, Memory, Outcome, Regarding, Settings, WriteFailure};
+use crate::plan::{EventNote, Memory, Outcome, Regarding, Settings, WriteFailure};
 
 /// The loop turns at least so often, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -315,7 +315,6 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
     }
     for EventNote {
         regarding,
-        type_,
         reason,
         note,
         ..
@@ -326,9 +325,6 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
             Regarding::Mapping { name, .. } => name,
             Regarding::ConfigMap => "the ConfigMap",
         };
-        match type_ {
-            EventType::Normal => info!(reason, regarding, "{note}"),
-            EventType::Warning => warn!(reason, regarding, "{note}"),
-        }
+        warn!(reason, regarding, "{note}");
     }
 }

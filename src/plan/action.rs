@@ -110,22 +110,11 @@ pub enum Regarding {
     ConfigMap,
 }
 
-/// The type of an event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EventType {
-    /// Something that was put right.
-    Normal,
-    /// Something that a person should look at.
-    Warning,
-}
-
 /// An event to publish. Never aggregated by the publisher: each note is true for the moment it was written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct EventNote {
     /// What it speaks of.
     pub regarding: Regarding,
-    /// Normal or Warning.
-    pub type_: EventType,
     /// Why, from the one enum of reasons.
     pub reason: Reason,
     /// What was done: an imperative word such as `Repair`.

@@ -167,7 +167,7 @@ pub(super) struct Claim {
     pub(super) found: Option<Found>,
     /// The found entry is ours, by the mark or by what a status remembers.
     pub(super) ours: bool,
-    /// Whether, beside the found one, entries of this key stand.
+    /// Whether, beside the found one, entries of this key stand that let someone in: a dead one is as good as none.
     pub(super) beside: bool,
     pub(super) drift: Option<Drift>,
     /// The write only brings back what we last wrote: a repair, and nothing that is new.

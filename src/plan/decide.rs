@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::base::Base;
 use super::claim::{Block, Claim, Context, Drift, Found, State, Step, identity};
 use super::desired::Spec;
-use super::guard::is_node;
+use super::guard::{can_match, is_node};
 use super::mark::{KeyHash, Mark, MeaningHash};
 use super::memory::Memory;
 use crate::api::condition::Reason;
@@ -105,7 +105,9 @@ fn decide(
         others: others.into_iter().collect(),
         marked: marked.cloned(),
         ours: found.is_some(),
-        beside: standing.len() > usize::from(found.is_some()),
+        beside: standing.iter().any(|entry| {
+            found.is_none_or(|found| !std::ptr::eq(*entry, found)) && can_match(entry)
+        }),
         found: found.map(Found::from),
         drift: drifted.then_some(Drift::Changed),
         restores: false,

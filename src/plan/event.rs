@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{EventNote, EventType, Regarding};
+use super::action::{EventNote, Regarding};
 use super::claim::{Claim, Drift, Step, identity};
 use super::memory::Target;
 use super::states;
@@ -83,7 +83,6 @@ fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> 
     );
     (before != Some(reason.as_str()) && !wished).then(|| EventNote {
         regarding: regarding(view, position),
-        type_: EventType::Warning,
         reason,
         action: "Reconcile",
         note: message.to_owned(),
@@ -105,7 +104,6 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     let manager = view.manager(claim_section(view, claim));
     Some(EventNote {
         regarding: regarding(view, position),
-        type_: EventType::Warning,
         reason: Reason::DriftRepaired,
         action: "Repair",
         note: format!(
@@ -165,7 +163,6 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     };
     Some(EventNote {
         regarding: regarding(view, position),
-        type_: EventType::Warning,
         reason,
         action: "Revoke",
         note,
@@ -205,7 +202,6 @@ fn together(notes: &[EventNote]) -> Option<EventNote> {
     };
     Some(EventNote {
         regarding: Regarding::ConfigMap,
-        type_: first.type_,
         reason: first.reason,
         action: first.action,
         note: format!(

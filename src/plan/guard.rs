@@ -46,7 +46,7 @@ fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
 
 /// Whether some caller can have this very ARN. A session's is turned into its role's before the lookup, and a role's
 /// comes without its path (`pkg/arn/arn.go` of aws-iam-authenticator); without a username the API server takes no login.
-fn can_match(entry: &Entry) -> bool {
+pub(super) fn can_match(entry: &Entry) -> bool {
     let alive = match Arn::from_str(&entry.arn).map(|arn| arn.resource) {
         Ok(Resource::Role { path, .. }) => path == "/",
         Ok(Resource::User { .. } | Resource::FederatedUser { .. } | Resource::Root) => true,

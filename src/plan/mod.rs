@@ -32,8 +32,8 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{
-    ConfigMapWrite, EventNote, EventType, FinalizerChange, HistoryWrite, Outcome, Regarding,
-    Report, StatusWrite, Summary, WriteFailure,
+    ConfigMapWrite, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding, Report,
+    StatusWrite, Summary, WriteFailure,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
 pub use mark::MARK_ANNOTATION;

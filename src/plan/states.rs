@@ -3,7 +3,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Repair;
-use super::action::{EventNote, EventType, Outcome, Regarding};
+use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, Step};
 use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
@@ -32,12 +32,10 @@ pub(super) fn states(view: &View<'_>) -> Vec<State> {
 }
 
 fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: String) -> State {
-    let type_ = EventType::Warning;
     (
         key.into(),
         EventNote {
             regarding: Regarding::ConfigMap,
-            type_,
             reason,
             action,
             note,

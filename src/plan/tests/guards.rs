@@ -291,3 +291,21 @@ fn drift_is_no_way_around_a_guard() {
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.condition("root", "Synced"), "False RemovalHeld");
 }
+
+#[test]
+fn a_dead_entry_of_the_same_name_hides_no_removal() {
+    let names = ["a", "b", "c"];
+    let dead = |name: &&str| {
+        format!("- rolearn: arn:aws:iam::111122223333:role/path/{name}\n  username: x\n")
+    };
+    let mut simulation = Simulation::with_roles(&names.iter().map(dead).collect::<String>());
+    for name in names {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    simulation.settle();
+    for name in names {
+        simulation.delete(name);
+    }
+    assert_eq!(simulation.settle(), 0);
+    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
