@@ -150,8 +150,9 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
     let settings = Settings {
         config_map,
-        repair,
+        repair: Some(repair),
         observe,
+        ..Settings::default()
     };
     Controller::new(cluster, settings, resync, health, metrics)
         .run(shutdown)

@@ -269,6 +269,7 @@ impl State {
                     .cloned()
                     .map_or(HistoryState::Missing, HistoryState::Present),
                 bindings: self.bindings.clone(),
+                aws: crate::plan::AwsState::Off,
                 crd_deleting: self.crd_deleting(),
             },
             finalizers: self

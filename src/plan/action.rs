@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
+use super::aws::IamWants;
 use super::memory::Memory;
+use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::Section;
+use crate::principal::Key;
 
 /// A change of one mapping's finalizer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +57,15 @@ pub enum ConfigMapWrite {
         /// The changed annotations only; `None` removes.
         annotations: BTreeMap<String, Option<String>>,
     },
+}
+
+/// Calls for one principal, in order. The first that fails ends them; what is left is planned anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryWork {
+    /// The principal.
+    pub key: Key,
+    /// The calls.
+    pub calls: Vec<Call>,
 }
 
 /// Why a write of aws-auth was not made or not taken.
@@ -159,6 +171,8 @@ pub struct Report {
     pub summary: Summary,
     /// For the next pass.
     pub memory: Memory,
+    /// Which of IAM the next plans want to know.
+    pub iam: IamWants,
     /// When to plan again although nothing changes: a validUntil, a contested entry's next repair.
     pub wake: Option<Timestamp>,
 }

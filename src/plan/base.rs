@@ -18,19 +18,22 @@ pub(super) struct Base {
     pub(super) create: bool,
     /// It stood a moment ago, and is gone.
     pub(super) deleted: bool,
+    /// What is done about broken texts.
+    pub(super) repair: Repair,
     /// Keys whose last good text is put back.
     pub(super) restored: Vec<Problem>,
 }
 
 impl Base {
     pub(super) fn build(observed: &Observed, settings: &Settings, memory: &Memory) -> Self {
+        let repair = settings.repair_in(observed.aws.mode());
         match &observed.config_map {
-            Some(view) => Self::standing(view, settings, memory),
-            None => Self::missing(settings, memory),
+            Some(view) => Self::standing(view, repair, memory),
+            None => Self::missing(repair, memory),
         }
     }
 
-    fn standing(standing: &ConfigMapView, settings: &Settings, memory: &Memory) -> Self {
+    fn standing(standing: &ConfigMapView, repair: Repair, memory: &Memory) -> Self {
         let document = Document::parse(&standing.data);
         let mut view = standing.clone();
         let mut restored = Vec::new();
@@ -40,7 +43,7 @@ impl Base {
             else {
                 continue;
             };
-            match settings.repair {
+            match repair {
                 // An immutable ConfigMap can't be mended, whatever we would write.
                 Repair::LastGood if !standing.immutable => {
                     view.data.insert(section.key().to_owned(), good.clone());
@@ -55,6 +58,7 @@ impl Base {
             Document::parse(&view.data)
         };
         Self {
+            repair,
             view,
             document: planned,
             standing: document,
@@ -64,9 +68,9 @@ impl Base {
         }
     }
 
-    fn missing(settings: &Settings, memory: &Memory) -> Self {
+    fn missing(repair: Repair, memory: &Memory) -> Self {
         let mut view = ConfigMapView::default();
-        if let (Repair::LastGood, Some(last)) = (settings.repair, &memory.standing) {
+        if let (Repair::LastGood, Some(last)) = (repair, &memory.standing) {
             view = ConfigMapView {
                 uid: String::new(),
                 resource_version: String::new(),
@@ -89,6 +93,7 @@ impl Base {
             }
         }
         Self {
+            repair,
             document: Document::parse(&view.data),
             standing: Document::parse(&std::collections::BTreeMap::new()),
             view,

@@ -10,6 +10,7 @@
 //! - what could not be read is never taken as empty.
 
 mod action;
+mod aws;
 mod base;
 mod claim;
 mod decide;
@@ -32,8 +33,12 @@ mod write;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{
-    ConfigMapWrite, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding, Report,
-    StatusWrite, Summary, WriteFailure,
+    ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
+    Report, StatusWrite, Summary, WriteFailure,
+};
+pub use aws::{
+    Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, EksCluster, Iam, IamAccount, IamPrincipal,
+    IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
 pub use mark::MARK_ANNOTATION;
@@ -41,7 +46,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
-pub use settings::{ConfigMapName, Repair, Settings};
+pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
 use base::Base;
 use claim::{Block, Claim, Context, State, Step};
@@ -71,6 +76,9 @@ pub struct Plan<'a> {
     pub history: Option<HistoryWrite>,
     /// The write of aws-auth.
     pub config_map: Option<ConfigMapWrite>,
+    /// Calls to EKS, by principal. They are made side by side, and none of them waits for the write of aws-auth: what must
+    /// come after it is asked for by a later plan.
+    pub entries: Vec<EntryWork>,
     mappings: Vec<&'a Mapping>,
     states: Vec<State>,
     observed: &'a Observed,
@@ -150,6 +158,7 @@ pub fn plan<'a>(
         add_finalizers,
         history: None,
         config_map: None,
+        entries: Vec::new(),
         released: released(observed, memory),
         observed,
         settings,

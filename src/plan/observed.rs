@@ -6,6 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
+use super::aws::AwsState;
+
 /// Everything that a plan looks at beside the mappings.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -17,6 +19,8 @@ pub struct Observed {
     pub history: HistoryState,
     /// What RBAC binds.
     pub bindings: Bindings,
+    /// EKS and IAM.
+    pub aws: AwsState,
     /// Whether the `CustomResourceDefinition` carries a deletionTimestamp: its objects then vanish without anyone's wish.
     pub crd_deleting: bool,
 }

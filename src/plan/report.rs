@@ -82,6 +82,7 @@ impl Plan<'_> {
             events,
             summary,
             memory,
+            iam: super::aws::IamWants::default(),
             wake,
         }
     }

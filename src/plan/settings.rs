@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+use jiff::SignedDuration;
+
+use super::aws::Mode;
+
 /// A `ConfigMap` by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigMapName {
@@ -38,46 +42,117 @@ impl fmt::Display for ConfigMapName {
     }
 }
 
-/// What to do about a key of aws-auth that does not parse, or a deleted aws-auth.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Repair {
-    /// Put back the last text that this process saw standing and parsing, foreign entries included.
-    #[default]
-    LastGood,
-    /// Write nothing over a text that does not parse; make a deleted aws-auth again with our entries only.
-    Off,
+/// Declares a setting of two words and reads it.
+macro_rules! setting {
+    ($(#[$doc:meta])* $name:ident { $(#[$one_doc:meta])* $one:ident, $(#[$two_doc:meta])* $two:ident }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub enum $name {
+            $(#[$one_doc])*
+            #[default]
+            $one,
+            $(#[$two_doc])*
+            $two,
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self {
+                    Self::$one => stringify!($one),
+                    Self::$two => stringify!($two),
+                })
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    stringify!($one) => Ok(Self::$one),
+                    stringify!($two) => Ok(Self::$two),
+                    other => Err(format!(
+                        "{other:?} is none of its values; write {} or {}",
+                        stringify!($one),
+                        stringify!($two)
+                    )),
+                }
+            }
+        }
+    };
 }
 
-impl fmt::Display for Repair {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::LastGood => "LastGood",
-            Self::Off => "Off",
-        })
+setting! {
+    /// What to do about a key of aws-auth that does not parse, or a deleted aws-auth.
+    Repair {
+        /// Put back the last text that this process saw standing and parsing, foreign entries included.
+        LastGood,
+        /// Write nothing over a text that does not parse; make a deleted aws-auth again with our entries only.
+        Off
     }
 }
 
-impl FromStr for Repair {
-    type Err = String;
+setting! {
+    /// Whether mappings that stand in aws-auth are handed over to access entries in the mode `API_AND_CONFIG_MAP`. Kept in
+    /// an annotation of the history `ConfigMap`; the operator's flag gives its first value.
+    Handover {
+        /// Only where `spec.backend` asks for it.
+        Manual,
+        /// All that can be.
+        Auto
+    }
+}
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "LastGood" => Ok(Self::LastGood),
-            "Off" => Ok(Self::Off),
-            other => Err(format!(
-                "{other:?} is no repair setting; write LastGood or Off"
-            )),
-        }
+setting! {
+    /// What to do about an access entry whose principal was deleted and made again: it lets nobody in.
+    RecreatedPrincipals {
+        /// Say so in a condition.
+        Report,
+        /// Make the entry anew; an administrator's only with a confirmation.
+        Renew
     }
 }
 
 /// How the operator was started.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// The `ConfigMap` that is kept, `kube-system/aws-auth` but for a trial on a copy.
     pub config_map: ConfigMapName,
-    /// What to do about broken texts.
-    pub repair: Repair,
+    /// What to do about broken texts. `None`: `LastGood` in the mode `CONFIG_MAP`, else `Off`.
+    pub repair: Option<Repair>,
     /// Write no backend and no finalizer; statuses show the plan.
     pub observe: bool,
+    /// The first value of the handover setting: what stands in the cluster wins.
+    pub handover: Handover,
+    /// How long an entry of aws-auth stays beside the access entry that replaces it.
+    pub soak: SignedDuration,
+    /// How long a change in EKS may take until it is in force everywhere.
+    pub propagation: SignedDuration,
+    /// What to do about principals that were deleted and made again.
+    pub recreated: RecreatedPrincipals,
+}
+
+impl Settings {
+    /// What to do about broken texts in a mode.
+    #[must_use]
+    pub fn repair_in(&self, mode: Option<Mode>) -> Repair {
+        self.repair.unwrap_or(match mode {
+            Some(Mode::ConfigMap) => Repair::LastGood,
+            Some(Mode::ApiAndConfigMap | Mode::Api) | None => Repair::Off,
+        })
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            config_map: ConfigMapName::default(),
+            repair: None,
+            observe: false,
+            handover: Handover::default(),
+            soak: SignedDuration::from_hours(24),
+            propagation: SignedDuration::from_secs(30),
+            recreated: RecreatedPrincipals::default(),
+        }
+    }
 }

@@ -175,6 +175,7 @@ impl Simulation {
                 .clone()
                 .map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
+            aws: super::AwsState::Off,
             crd_deleting: self.crd_deleting,
         }
     }

@@ -119,7 +119,7 @@ fn deleted(view: &View<'_>) -> Option<State> {
     if !(base.deleted && base.create) {
         return None;
     }
-    let (reason, note) = match (view.plan.settings.repair, view.written) {
+    let (reason, note) = match (base.repair, view.written) {
         (Repair::LastGood, true) => {
             let note = "the ConfigMap was deleted and has been made again as it last stood, with the mappings applied";
             (Reason::ConfigMapRestored, note.to_owned())

@@ -186,6 +186,7 @@ proptest! {
             config_map: simulation.config_map.clone(),
             history: simulation.history.clone().map_or(HistoryState::Missing, HistoryState::Present),
             bindings: [].iter().collect(),
+            aws: super::super::AwsState::Off,
             crd_deleting: false,
         };
         for object in simulation.objects.values_mut() {

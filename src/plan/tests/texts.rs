@@ -114,7 +114,7 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
     at_start.vandalise("mapRoles", BROKEN);
     at_start.restart();
     let mut off = cluster(&["a"]);
-    off.settings.repair = Repair::Off;
+    off.settings.repair = Some(Repair::Off);
     off.vandalise("mapRoles", BROKEN);
     for mut simulation in [at_start, off] {
         simulation.create("c", "role/c", &json!({}));
@@ -147,7 +147,7 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
 #[test]
 fn a_mapping_deleted_while_the_text_is_broken_waits_for_it() {
     let mut simulation = cluster(&["a"]);
-    simulation.settings.repair = Repair::Off;
+    simulation.settings.repair = Some(Repair::Off);
     let text = simulation.roles();
     simulation.vandalise("mapRoles", BROKEN);
     simulation.delete("a");
@@ -179,7 +179,7 @@ fn a_deleted_config_map_comes_back_whole_or_with_ours_only() {
     );
 
     let mut off = cluster(&["a", "b"]);
-    off.settings.repair = Repair::Off;
+    off.settings.repair = Some(Repair::Off);
     off.config_map = None;
     off.settle();
     assert_eq!(

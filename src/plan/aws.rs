@@ -1,0 +1,304 @@
+//! What EKS and IAM say, as plain values. Reading it is the business of [`crate::aws`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::access_entry::{Call, Entries, Failure};
+use crate::principal::{AccountId, Key, Partition};
+
+/// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mode {
+    /// Only aws-auth counts.
+    ConfigMap,
+    /// Access entries count, then aws-auth.
+    ApiAndConfigMap,
+    /// Only access entries count.
+    Api,
+}
+
+impl Mode {
+    /// EKS's spelling.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "CONFIG_MAP",
+            Self::ApiAndConfigMap => "API_AND_CONFIG_MAP",
+            Self::Api => "API",
+        }
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        [Self::ConfigMap, Self::ApiAndConfigMap, Self::Api]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| {
+                format!(
+                    "{text:?} is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API"
+                )
+            })
+    }
+}
+
+/// What is known of the cluster in EKS.
+#[derive(Clone, Debug, Default)]
+pub enum AwsState {
+    /// The mode was declared to be `CONFIG_MAP`: no AWS is asked, and IAM is not known.
+    #[default]
+    Off,
+    /// EKS's cluster of the given name is not the one whose API server we talk to: nothing is written.
+    Unproven {
+        /// The name that was given.
+        name: String,
+        /// The fingerprint (SHA-256, hex) of the certificate authority that EKS names.
+        eks: String,
+        /// The fingerprint of the one that the API server's certificate was checked by.
+        server: String,
+    },
+    /// The mode could not be read, and none is kept: nothing is written.
+    Unknown {
+        /// Why.
+        failure: Failure,
+    },
+    /// Everything that a plan needs.
+    Known(Box<AwsView>),
+}
+
+impl AwsState {
+    /// The mode in force; `None` where it is not known, and nothing is written.
+    #[must_use]
+    pub fn mode(&self) -> Option<Mode> {
+        match self {
+            Self::Off => Some(Mode::ConfigMap),
+            Self::Unproven { .. } | Self::Unknown { .. } => None,
+            Self::Known(view) => Some(view.mode),
+        }
+    }
+
+    /// EKS and IAM, where they are known.
+    #[must_use]
+    pub fn view(&self) -> Option<&AwsView> {
+        match self {
+            Self::Known(view) => Some(view),
+            Self::Off | Self::Unproven { .. } | Self::Unknown { .. } => None,
+        }
+    }
+}
+
+/// The cluster and what stands in EKS and IAM.
+#[derive(Clone, Debug)]
+pub struct AwsView {
+    /// The cluster.
+    pub cluster: EksCluster,
+    /// Its mode.
+    pub mode: Mode,
+    /// The fingerprint (SHA-256, hex) of its certificate authority, which is the API server's too.
+    pub authority: String,
+    /// Since when EKS could not be asked, and why: the mode is then the one that was last read. `None`: it was read lately.
+    pub unreachable: Option<Unreachable>,
+    /// The access entries.
+    pub entries: Arc<Entries>,
+    /// The ARNs of the access policies that EKS offers; `None`: not read yet.
+    pub policies: Option<Arc<BTreeSet<String>>>,
+    /// IAM.
+    pub iam: Arc<Iam>,
+    /// Principals, by key, whose last calls failed.
+    pub attempts: Arc<BTreeMap<Key, Attempt>>,
+    /// Principals, by key, whose calls are on their way.
+    pub busy: Arc<BTreeSet<Key>>,
+    /// Why the queue that tells of changes can't be read, where one is configured: changes are then found by listing.
+    pub queue: Option<Failure>,
+}
+
+/// The cluster as EKS knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EksCluster {
+    /// Its name.
+    pub name: String,
+    /// Its ARN, which names partition, region and account.
+    pub arn: String,
+}
+
+/// An ARN that is none of an EKS cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not the ARN of an EKS cluster")]
+pub struct NotACluster(pub String);
+
+impl EksCluster {
+    /// The cluster of this ARN (`arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME`).
+    pub fn parse(arn: &str) -> Result<Self, NotACluster> {
+        let cluster = Self {
+            name: arn.rsplit('/').next().unwrap_or_default().to_owned(),
+            arn: arn.to_owned(),
+        };
+        let whole = cluster.part(2) == Some("eks")
+            && cluster.partition().is_some()
+            && cluster.account().is_some()
+            && !cluster.name.is_empty();
+        whole
+            .then_some(cluster)
+            .ok_or_else(|| NotACluster(arn.to_owned()))
+    }
+
+    fn part(&self, number: usize) -> Option<&str> {
+        self.arn.split(':').nth(number)
+    }
+
+    /// Its partition.
+    #[must_use]
+    pub fn partition(&self) -> Option<Partition> {
+        self.part(1)?.parse().ok()
+    }
+
+    /// Its region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        self.part(3).unwrap_or_default()
+    }
+
+    /// Its account, in which its nodes' roles must be.
+    #[must_use]
+    pub fn account(&self) -> Option<AccountId> {
+        self.part(4)?.parse().ok()
+    }
+}
+
+/// The annotation on the history `ConfigMap` that carries [`Kept`].
+pub const CLUSTER_ANNOTATION: &str = "identity-mapper.dev/cluster";
+
+/// The mode that was last read and the authority that was proven: they stay in force while EKS can't be asked, also across
+/// restarts, for as long as the API server's authority is the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// The cluster's ARN.
+    pub arn: String,
+    /// Its mode, in EKS's spelling.
+    pub mode: String,
+    /// The fingerprint (SHA-256, hex) of its certificate authority.
+    pub authority: String,
+    /// When the mode was read.
+    pub read: Timestamp,
+}
+
+impl Kept {
+    /// Reads the annotation; `None` where it can't be read: it was written by us alone.
+    #[must_use]
+    pub fn parse(annotation: &str) -> Option<Self> {
+        let kept: Self = serde_json::from_str(annotation).ok()?;
+        (kept.mode.parse::<Mode>().is_ok() && EksCluster::parse(&kept.arn).is_ok()).then_some(kept)
+    }
+
+    /// The annotation's value.
+    #[must_use]
+    pub fn render(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+}
+
+/// Since when EKS can't be asked, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreachable {
+    /// When the mode was last read.
+    pub read: Timestamp,
+    /// Why it can't be read now.
+    pub failure: Failure,
+}
+
+/// The last failure of a principal's calls.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// The call that failed.
+    pub call: Call,
+    /// How.
+    pub failure: Failure,
+    /// When it first failed so.
+    pub since: Timestamp,
+    /// How often it has failed so in a row.
+    pub count: u32,
+    /// Not to be tried again before.
+    pub retry: Timestamp,
+}
+
+/// What IAM says, by account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Iam {
+    /// The accounts that were asked.
+    pub accounts: BTreeMap<AccountId, IamAccount>,
+}
+
+/// What IAM says of one account. Each listing is whole or is not there at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IamAccount {
+    /// All roles, by lower-cased name.
+    pub roles: Option<Listing>,
+    /// All users, by lower-cased name.
+    pub users: Option<Listing>,
+    /// The roles under `/aws-reserved/sso.amazonaws.com/`, by lower-cased name: read more often.
+    pub sso: Option<Listing>,
+    /// Why the last reading failed, which of them ever; `None`: it did not.
+    pub problem: Option<IamProblem>,
+}
+
+/// A whole listing of IAM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listing {
+    /// When it began to be read: what was made later is not in it.
+    pub read: Timestamp,
+    /// By lower-cased name.
+    pub principals: Arc<BTreeMap<String, IamPrincipal>>,
+}
+
+/// A role or user as IAM has it now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IamPrincipal {
+    /// Its ARN, with path.
+    pub arn: String,
+    /// Its unique id (`AROA…`, `AIDA…`), which a principal made anew under the name does not have.
+    pub id: String,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+}
+
+/// Why an account's IAM can't be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IamProblem {
+    /// It is another account than the cluster's, and no role to assume there is configured.
+    NoRole,
+    /// IAM or STS denies it.
+    Denied {
+        /// AWS's own words.
+        message: String,
+        /// The policy statement to add, as JSON on several lines.
+        statement: String,
+    },
+    /// It could not be reached, or did not answer in time.
+    Unreachable(String),
+}
+
+/// Which of IAM is worth reading, by account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IamWants {
+    /// Accounts with permission sets.
+    pub sso: BTreeSet<AccountId>,
+    /// Accounts with roles.
+    pub roles: BTreeSet<AccountId>,
+    /// Accounts with users.
+    pub users: BTreeSet<AccountId>,
+    /// Accounts of which something was asked that the last listing does not answer: to be read soon.
+    pub soon: BTreeSet<AccountId>,
+}
