@@ -51,7 +51,7 @@ pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Setting
 use base::Base;
 use claim::{Block, Claim, Context, State, Step};
 use guard::{REMOVALS_ANNOTATION, Removals};
-use history::Kept;
+use history::Kept as KeptCopy;
 use mark::Mark;
 use memory::Target;
 use realize::Realized;
@@ -199,7 +199,7 @@ fn orphans_confirmed(observed: &Observed) -> BTreeSet<Confirmation> {
 }
 
 /// Without a way back nothing new is granted; what was granted is still kept and revoked.
-fn hold_for_history(claims: &mut [Claim], kept: &Result<Kept, String>, history: &HistoryState) {
+fn hold_for_history(claims: &mut [Claim], kept: &Result<KeptCopy, String>, history: &HistoryState) {
     let error = match (history, kept) {
         (HistoryState::Unwritable { error, .. }, _) | (_, Err(error)) => error,
         (HistoryState::Missing | HistoryState::Present(_), Ok(_)) => return,
