@@ -317,10 +317,15 @@ fn check_username(username: &str, default: &str) -> Result<(), Inexpressible> {
         .min();
     match first {
         Some((place, placeholder)) if !username[..place].contains(':') => {
+            let mended = format!("{}:{}", &username[..place], &username[place..]);
             Err(Inexpressible::NoColonBeforeSessionName {
                 username: username.to_owned(),
                 placeholder,
-                mended: format!("{}:{}", &username[..place], &username[place..]),
+                // A colon at the very beginning is one before the placeholder too.
+                mended: match reserved(&mended) {
+                    Some(_) => format!(":{username}"),
+                    None => mended,
+                },
             })
         }
         _ => Ok(()),

@@ -25,3 +25,6 @@ pub use desired::{
 pub use entries::{Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
 pub use node::{NodeDefaults, NodeTwin, node_defaults, node_twin};
+
+#[cfg(test)]
+mod tests;
