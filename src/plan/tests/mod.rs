@@ -5,6 +5,7 @@ mod entries;
 mod grants;
 mod guards;
 mod laws;
+mod modes;
 mod ownership;
 mod scale;
 mod texts;
