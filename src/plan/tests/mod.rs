@@ -7,6 +7,7 @@ mod guards;
 mod laws;
 mod modes;
 mod ownership;
+mod permission_sets;
 mod scale;
 mod texts;
 
