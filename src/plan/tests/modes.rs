@@ -126,7 +126,7 @@ fn a_foreign_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_whe
     assert_eq!(simulation.ready("ops"), "False ForeignEntry");
     assert!(simulation.calls().is_empty());
     simulation.edit("ops", |object| {
-        object.spec.groups = vec!["system:masters".to_owned()]
+        object.spec.groups = vec!["system:masters".to_owned()];
     });
     simulation.settle();
     assert_eq!(simulation.ready("ops"), "True InEffect");
@@ -389,7 +389,7 @@ fn an_access_entry_shadows_aws_auth() {
     assert_eq!(simulation.ready("alice"), "False ForeignEntry");
     assert!(simulation.calls().is_empty());
     simulation.edit("alice", |object| {
-        object.spec.backend = BackendChoice::ConfigMap
+        object.spec.backend = BackendChoice::ConfigMap;
     });
     simulation.settle();
     assert_eq!(simulation.ready("alice"), "False Shadowed");
