@@ -17,6 +17,7 @@ pub(crate) mod audit;
 mod certs;
 pub(crate) mod cluster;
 pub(crate) mod deployment;
+pub(crate) mod eks;
 pub(crate) mod fleet;
 mod http;
 pub(crate) mod judge;
