@@ -146,7 +146,7 @@ impl Power {
         lacking.cloned().collect()
     }
 
-    /// What both may do.
+    /// What both may do, as far as one of the two says it so: never more.
     pub(crate) fn meet(&self, other: &Self) -> Self {
         let of = |some: &Self, others: &Self| {
             let both = some.grants.iter().filter(|grant| others.gives(grant));

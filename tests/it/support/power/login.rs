@@ -116,7 +116,8 @@ impl Caller {
         }
     }
 
-    fn render(
+    /// A username or group as the authenticator fills it in for this caller.
+    pub(crate) fn render(
         &self,
         template: &str,
         instances: &BTreeMap<String, String>,

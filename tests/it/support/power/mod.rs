@@ -18,11 +18,14 @@ use std::sync::Arc;
 use identity_mapper::access_entry::Scope;
 use identity_mapper::aws_auth::Document;
 use identity_mapper::plan::Mode;
+use jiff::Timestamp;
+
+use super::eks::{self, Association, World};
 
 pub(crate) use grants::{Grant, Place, Power, Request};
 pub(crate) use login::{Caller, Identity, Refused, Via};
 pub(crate) use rbac::{Objects, Rbac};
-pub(crate) use witness::Witness;
+pub(crate) use witness::{Loss, Witness};
 
 /// An access entry in force, with the policies in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,6 +45,8 @@ pub(crate) struct InForce {
 /// What of EKS counts at the cluster's door now.
 #[derive(Clone, Debug)]
 pub(crate) struct Door {
+    /// The stand-in's time.
+    pub(crate) time: Timestamp,
     mode: Mode,
     /// By the principal's id: an entry without one matches nobody.
     entries: BTreeMap<String, InForce>,
@@ -49,12 +54,50 @@ pub(crate) struct Door {
 
 impl Door {
     /// A mode and the entries in force.
-    pub(crate) fn new(mode: Mode, entries: impl IntoIterator<Item = InForce>) -> Self {
+    pub(crate) fn new(
+        time: Timestamp,
+        mode: Mode,
+        entries: impl IntoIterator<Item = InForce>,
+    ) -> Self {
         let by_id = |entry: InForce| Some((entry.principal_id.clone()?, entry));
         Self {
+            time,
             mode,
             entries: entries.into_iter().filter_map(by_id).collect(),
         }
+    }
+
+    /// What counts at the stand-in's door.
+    pub(crate) fn of(world: &World) -> Self {
+        let force = &world.force;
+        let mode = match force.mode {
+            eks::Mode::ConfigMap => Mode::ConfigMap,
+            eks::Mode::ApiAndConfigMap => Mode::ApiAndConfigMap,
+            eks::Mode::Api => Mode::Api,
+        };
+        let entries = force.entries.values().map(|entry| {
+            let policies = force.policies.get(&entry.principal_arn);
+            let policies = policies.iter().flat_map(|policies| policies.iter());
+            let scope = |association: &Association| match &association.namespaces {
+                None => Scope::Cluster,
+                Some(names) => Scope::Namespaces(names.iter().cloned().collect()),
+            };
+            InForce {
+                principal_arn: entry.principal_arn.clone(),
+                principal_id: entry.principal_id.clone(),
+                username: entry.username.clone(),
+                groups: entry.groups.iter().cloned().collect(),
+                policies: policies
+                    .map(|(arn, association)| (arn.clone(), scope(association)))
+                    .collect(),
+            }
+        });
+        Self::new(world.now, mode, entries)
+    }
+
+    /// Whether the same counts, at whatever time.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        (self.mode, &self.entries) == (other.mode, &other.entries)
     }
 }
 

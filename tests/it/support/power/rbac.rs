@@ -18,13 +18,13 @@ const NODE: &str = "system:node:";
 /// All objects of RBAC in a cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Objects {
-    /// The ClusterRoles.
+    /// The `ClusterRole`s.
     pub(crate) cluster_roles: Vec<ClusterRole>,
-    /// The ClusterRoleBindings.
+    /// The `ClusterRoleBinding`s.
     pub(crate) cluster_role_bindings: Vec<ClusterRoleBinding>,
-    /// The Roles of all namespaces.
+    /// The `Role`s of all namespaces.
     pub(crate) roles: Vec<Role>,
-    /// The RoleBindings of all namespaces.
+    /// The `RoleBinding`s of all namespaces.
     pub(crate) role_bindings: Vec<RoleBinding>,
 }
 
@@ -115,7 +115,7 @@ impl Rbac {
         power
     }
 
-    /// What this ClusterRole would allow in that place, with all that is aggregated to it: the API server's controllers do
+    /// What this `ClusterRole` would allow in that place, with all that is aggregated to it: the API server's controllers do
     /// that, and need not run.
     pub(super) fn like_role(&self, name: &str, place: &Place) -> BTreeSet<Grant> {
         let mut seen = BTreeSet::new();
@@ -163,8 +163,7 @@ fn is_named(subject: &Subject, place: &Place, username: &str, groups: &BTreeSet<
         "Group" => subject.name == AUTHENTICATED || groups.contains(&subject.name),
         "ServiceAccount" => {
             let namespace = match (&subject.namespace, place) {
-                (Some(namespace), _) => namespace,
-                (None, Place::Namespaces(namespace)) => namespace,
+                (Some(namespace), _) | (None, Place::Namespaces(namespace)) => namespace,
                 (None, Place::Cluster) => return false,
             };
             username == format!("system:serviceaccount:{namespace}:{}", subject.name)

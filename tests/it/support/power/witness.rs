@@ -1,15 +1,18 @@
 //! Watches everyone whom it is told of, and tells who was ever without the power that they had.
 //!
-//! What counts at the door of EKS is asked of the stand-in, aws-auth and RBAC are watched. So that no gap between two steps
-//! escapes it, however short, the stand-in lets it look at two moments of each call that changes something: before the effect
-//! ([`Witness::before_call`]), when all that the caller did before is done, and after it ([`Witness::changed`]), when the
-//! caller still waits for the answer. Both read the API server anew where that matters; between them, watches see each version
-//! of aws-auth and of every binding.
+//! So that no gap between two steps escapes it, however short, the stand-in waits at each change of what counts at the door
+//! of EKS, before it answers the caller, until aws-auth and the bindings have been read anew and everyone has been looked at:
+//! with what counted before the change, and with what counts since. Whoever made the call can have done nothing more
+//! meanwhile. Between such changes every version of aws-auth, of a role and of a binding is seen by a watch; one that such a
+//! reading passed over is judged by what counted at the door then.
+//!
+//! It runs on a thread of its own: a test that waits for the stand-in must not keep it from looking.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{Debug, Write as _};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use identity_mapper::aws_auth::{Document, Index};
@@ -17,31 +20,39 @@ use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{ListParams, WatchEvent, WatchParams};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
-use tokio::task::JoinSet;
+use tokio::runtime::{Builder, Runtime};
 
 use super::{Caller, Door, Identity, Objects, Power, Rbac, Refused, Scene};
+use crate::support::cluster::Cluster;
+use crate::support::eks::{Eks, Outcome};
 
-/// So many of the last happenings, and of the things that somebody lacks, are told.
+/// So many of the last happenings, of the last calls, and of the things that somebody lacks, are told.
 const TOLD: usize = 12;
+/// The longest that the stand-in waits for a look; the API server of a busy machine takes its time.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Watches for as long as it lives.
 pub(crate) struct Witness {
     shared: Arc<Shared>,
-    _watches: JoinSet<()>,
+    runtime: Option<Runtime>,
 }
 
-/// What is seen from the calls of the stand-in too.
-#[derive(Clone)]
-pub(crate) struct Eye(Arc<Shared>);
+/// Somebody was without power that they had.
+#[derive(Clone, Debug)]
+pub(crate) struct Loss {
+    /// When, by the stand-in's clock.
+    pub(crate) time: Timestamp,
+    /// Who.
+    pub(crate) name: String,
+    /// What was, what is, what lacks, and what happened.
+    pub(crate) story: String,
+}
 
 struct Shared {
     client: Client,
-    door: Box<dyn Fn() -> Door + Send + Sync>,
-    calls: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// When the last whole reading of the API server began.
-    reading: tokio::sync::Mutex<Option<Instant>>,
     state: Mutex<State>,
 }
 
@@ -54,7 +65,9 @@ struct State {
     scene: Scene,
     people: BTreeMap<String, Person>,
     happenings: VecDeque<String>,
-    losses: Vec<String>,
+    losses: Vec<Loss>,
+    /// Why it could not look at a change.
+    blind: Vec<String>,
     evaluations: u64,
 }
 
@@ -91,16 +104,9 @@ trait Watched: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + S
     fn params() -> ListParams {
         ListParams::default()
     }
-    /// aws-auth in this version, where the object is that.
-    fn aws_auth(&self) -> Option<Document> {
-        None
-    }
 }
 
 impl Watched for ConfigMap {
-    fn aws_auth(&self) -> Option<Document> {
-        Some(Document::parse(&self.data.clone().unwrap_or_default()))
-    }
     fn api(client: &Client) -> Api<Self> {
         Api::namespaced(client.clone(), "kube-system")
     }
@@ -132,71 +138,89 @@ watched!(
 );
 
 impl Witness {
-    /// Reads everything, and watches it from then on. `door` tells what counts at the door of EKS at the moment, `calls` the
-    /// last calls of EKS's API.
+    /// Reads everything, and watches it from then on. `instances` are the private DNS names of nodes, by the instance ids that
+    /// their sessions are named after.
     pub(crate) async fn start(
-        client: Client,
+        cluster: &Cluster,
+        eks: &Eks,
         instances: BTreeMap<String, String>,
-        door: impl Fn() -> Door + Send + Sync + 'static,
-        calls: impl Fn() -> Vec<String> + Send + Sync + 'static,
     ) -> Self {
-        let scene = Scene {
-            door: Arc::new(door()),
-            aws_auth: Arc::new(nothing()),
-            rbac: Arc::default(),
-            instances: Arc::new(instances),
-        };
-        let state = State {
-            config_maps: Kept::default(),
-            cluster_roles: Kept::default(),
-            cluster_role_bindings: Kept::default(),
-            roles: Kept::default(),
-            role_bindings: Kept::default(),
-            scene,
-            people: BTreeMap::new(),
-            happenings: VecDeque::new(),
-            losses: Vec::new(),
-            evaluations: 0,
-        };
-        let shared = Arc::new(Shared {
-            client,
-            door: Box::new(door),
-            calls: Box::new(calls),
-            reading: tokio::sync::Mutex::default(),
-            state: Mutex::new(state),
+        let door = Arc::new(Door::of(&eks.world()));
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("witness")
+            .enable_all()
+            .build()
+            .expect("a thread can be started");
+        let kubeconfig = cluster.admin_kubeconfig().to_owned();
+        let started = runtime.spawn(async move {
+            let state = State {
+                config_maps: Kept::default(),
+                cluster_roles: Kept::default(),
+                cluster_role_bindings: Kept::default(),
+                roles: Kept::default(),
+                role_bindings: Kept::default(),
+                scene: Scene {
+                    door,
+                    aws_auth: Arc::new(nothing()),
+                    rbac: Arc::default(),
+                    instances: Arc::new(instances),
+                },
+                people: BTreeMap::new(),
+                happenings: VecDeque::new(),
+                losses: Vec::new(),
+                blind: Vec::new(),
+                evaluations: 0,
+            };
+            let shared = Arc::new(Shared {
+                client: client(&kubeconfig).await,
+                state: Mutex::new(state),
+            });
+            shared.list::<ClusterRole>().await?;
+            shared.list::<Role>().await?;
+            shared.read_anew().await?;
+            tokio::spawn(shared.clone().watch::<ConfigMap>());
+            tokio::spawn(shared.clone().watch::<ClusterRole>());
+            tokio::spawn(shared.clone().watch::<ClusterRoleBinding>());
+            tokio::spawn(shared.clone().watch::<Role>());
+            tokio::spawn(shared.clone().watch::<RoleBinding>());
+            Ok::<_, kube::Error>(shared)
         });
-        shared.list::<ClusterRole>().await;
-        shared.list::<Role>().await;
-        shared.read_anew().await;
-        let mut watches = JoinSet::new();
-        watches.spawn(Arc::clone(&shared).watch::<ConfigMap>());
-        watches.spawn(Arc::clone(&shared).watch::<ClusterRole>());
-        watches.spawn(Arc::clone(&shared).watch::<ClusterRoleBinding>());
-        watches.spawn(Arc::clone(&shared).watch::<Role>());
-        watches.spawn(Arc::clone(&shared).watch::<RoleBinding>());
+        let shared = started.await.expect("it does not panic");
+        let shared = shared.expect("the API server answers its administrator");
+        let (handle, observing) = (runtime.handle().clone(), shared.clone());
+        eks.observe(move |world, change| {
+            let door = Door::of(world);
+            if observing.state().scene.door.same_as(&door) {
+                return;
+            }
+            let (done, wait) = mpsc::sync_channel(1);
+            let (shared, what) = (observing.clone(), format!("{change:?}"));
+            handle.spawn(async move {
+                let looked = shared.door_changed(door, &what).await;
+                // Whoever waited may have lost patience.
+                let _ = done.send(looked);
+            });
+            let blind = match wait.recv_timeout(PATIENCE) {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => error.to_string(),
+                // Nobody asks a witness that is gone.
+                Err(error) => error.to_string(),
+            };
+            observing.state().blind.push(format!("{change:?}: {blind}"));
+        });
         Self {
             shared,
-            _watches: watches,
+            runtime: Some(runtime),
         }
-    }
-
-    /// What the stand-in calls.
-    pub(crate) fn eye(&self) -> Eye {
-        Eye(Arc::clone(&self.shared))
     }
 
     /// Watches somebody from now on: they must never fall below what they may do now, which is given back.
     pub(crate) async fn keep(&self, name: &str, caller: Caller) -> Power {
-        self.shared.read_anew().await;
-        let door = Arc::new((self.shared.door)());
+        self.look().await;
         let mut state = self.shared.state();
-        state.scene.door = door;
-        let seen = see(
-            &state.scene,
-            &Index::new(&state.scene.aws_auth),
-            &caller,
-            None,
-        );
+        let index = Index::new(&state.scene.aws_auth);
+        let seen = see(&state.scene, &index, &caller, None);
         let power = seen.power.clone();
         let person = Person {
             caller,
@@ -219,7 +243,7 @@ impl Witness {
 
     /// What somebody who is watched may do now, and as whom.
     pub(crate) async fn now(&self, name: &str) -> (Result<Vec<Identity>, Refused>, Power) {
-        self.shared.look("asked").await;
+        self.look().await;
         let state = self.shared.state();
         let seen = state.people[name].seen.clone();
         (seen.login, seen.power)
@@ -230,50 +254,84 @@ impl Witness {
         self.shared.state().evaluations
     }
 
-    /// The story of each loss, in order.
-    pub(crate) async fn losses(&self) -> Vec<String> {
-        self.shared.look("the end").await;
+    /// Each loss, in order.
+    pub(crate) async fn losses(&self) -> Vec<Loss> {
+        self.look().await;
         self.shared.state().losses.clone()
     }
 
-    /// Panics with the stories where anyone was ever without the power that they had.
-    pub(crate) async fn acquit(&self) {
+    /// Panics with the stories where anyone was ever without the power that they had, and where a change was not looked at.
+    pub(crate) async fn acquit(&self, eks: &Eks) {
         let losses = self.losses().await;
+        let blind = self.shared.state().blind.clone();
+        assert!(blind.is_empty(), "not everything was seen: {blind:?}");
+        let stories: Vec<String> = losses
+            .iter()
+            .map(|loss| format!("{}{}", loss.story, last_calls(eks, loss.time)))
+            .collect();
         assert!(
-            losses.is_empty(),
+            stories.is_empty(),
             "{} losses of power:\n\n{}",
-            losses.len(),
-            losses.join("\n\n")
+            stories.len(),
+            stories.join("\n\n")
         );
+    }
+
+    /// Reads the API server anew, and judges.
+    async fn look(&self) {
+        let shared = self.shared.clone();
+        let runtime = self
+            .runtime
+            .as_ref()
+            .expect("it is there until it is dropped");
+        let looked = runtime.spawn(async move {
+            shared.read_anew().await?;
+            shared.state().judge_now();
+            Ok::<_, kube::Error>(())
+        });
+        let looked = looked.await.expect("it does not panic");
+        looked.expect("the API server answers its administrator");
     }
 }
 
-impl Eye {
-    /// A call that changes something has come, and has done nothing yet.
-    pub(crate) async fn before_call(&self) {
-        self.0.look("a call came").await;
-    }
-
-    /// Something changed at the door of EKS; the caller, if any, has no answer yet.
-    pub(crate) async fn changed(&self, what: &str) {
-        let door = Arc::new((self.0.door)());
-        let falls = {
-            let mut state = self.0.state();
-            state.scene.door = Arc::clone(&door);
-            state.happened(what);
-            state.falls(&state.scene)
-        };
-        if falls {
-            // The watches may be behind: what was written before this call has been, but may not have been told.
-            self.0.read_anew().await;
+impl Drop for Witness {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            // A look that is under way would block whoever drops us.
+            runtime.shutdown_background();
         }
-        let mut state = self.0.state();
-        let scene = Scene {
-            door,
-            ..state.scene.clone()
-        };
-        state.judge(&scene, &self.0.calls);
     }
+}
+
+/// The last calls of EKS until then.
+fn last_calls(eks: &Eks, until: Timestamp) -> String {
+    let log = eks.log();
+    let calls: Vec<String> = log
+        .all()
+        .iter()
+        .filter(|call| call.time <= until)
+        .map(|call| {
+            let outcome = match &call.outcome {
+                Outcome::Done => "done".to_owned(),
+                Outcome::Refused(code, _) => format!("refused, {code}"),
+                Outcome::Lost { effect: true, .. } => "done, answer lost".to_owned(),
+                Outcome::Lost { effect: false, .. } => "lost".to_owned(),
+            };
+            let principal = call.principal.as_deref().unwrap_or_default();
+            format!(
+                "\n    {} {} {principal} {outcome}",
+                call.time, call.operation
+            )
+        })
+        .collect();
+    let last = &calls[calls.len().saturating_sub(TOLD)..];
+    format!("\n  the last calls:{}", last.concat())
+}
+
+async fn client(kubeconfig: &Path) -> Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("the test bed's own kubeconfig");
+    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+    Client::try_from(config.expect("our own kubeconfig is whole")).expect("and makes a client")
 }
 
 impl Shared {
@@ -282,43 +340,45 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads the API server and the door anew, and judges.
-    async fn look(&self, why: &str) {
-        self.read_anew().await;
-        let door = Arc::new((self.door)());
+    /// What counts at the door of EKS has changed, and whoever changed it waits.
+    async fn door_changed(&self, door: Door, what: &str) -> kube::Result<()> {
+        self.read_anew().await?;
         let mut state = self.state();
-        state.scene.door = door;
-        state.happened(why);
-        state.judge_now(&self.calls);
+        // What was done at the API server before, was done while the old door counted.
+        state.judge_now();
+        state.scene.door = Arc::new(door);
+        state.happened(what);
+        state.judge_now();
+        Ok(())
     }
 
-    /// Reads aws-auth and the bindings as they stand, unless a reading began after this was asked for.
-    async fn read_anew(&self) {
-        let asked = Instant::now();
-        let mut last = self.reading.lock().await;
-        if last.is_some_and(|began| began > asked) {
-            return;
-        }
-        let began = Instant::now();
-        self.list::<ConfigMap>().await;
-        self.list::<ClusterRoleBinding>().await;
-        self.list::<RoleBinding>().await;
-        *last = Some(began);
+    /// Reads aws-auth and the bindings as they stand.
+    async fn read_anew(&self) -> kube::Result<()> {
+        tokio::try_join!(
+            self.list::<ConfigMap>(),
+            self.list::<ClusterRoleBinding>(),
+            self.list::<RoleBinding>()
+        )?;
+        Ok(())
     }
 
-    async fn list<K: Watched>(&self) {
-        let door = Arc::new((self.door)());
-        let list = K::api(&self.client).list(&K::params()).await;
-        let list = list.expect("the API server answers its administrator");
+    async fn list<K: Watched>(&self) -> kube::Result<()> {
+        let list = K::api(&self.client).list(&K::params()).await?;
         let version = number(list.metadata.resource_version.as_deref());
         let mut state = self.state();
+        let door = Arc::clone(&state.scene.door);
         let kept = K::kept(&mut state);
-        if version > kept.version {
-            kept.passed.push((kept.version, version, door));
-            kept.version = version;
-            kept.objects = list.items.into_iter().map(|it| (key(&it), it)).collect();
+        if version <= kept.version {
+            return Ok(());
+        }
+        kept.passed.push((kept.version, version, door));
+        kept.version = version;
+        let objects = list.items.into_iter().map(|it| (key(&it), it)).collect();
+        if versions(&objects) != versions(&kept.objects) {
+            kept.objects = objects;
             state.kept_changed::<K>();
         }
+        Ok(())
     }
 
     /// Takes in every version of every object of a kind, and judges after each.
@@ -338,60 +398,54 @@ impl Shared {
                         }
                         WatchEvent::Deleted(object) => self.seen(object, false),
                         WatchEvent::Bookmark(_) => {}
-                        WatchEvent::Error(_) => break,
+                        // Too old a version: from the present one on, then.
+                        WatchEvent::Error(_) => {
+                            let _ = self.list::<K>().await;
+                            break;
+                        }
                     }
                 }
             }
-            // Watches end by themselves after some minutes, and with the API server.
+            // Watches end by themselves after some minutes, and with the API server, which is not to be pestered.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
 
     fn seen<K: Watched>(&self, object: K, stands: bool) {
         let version = number(object.meta().resource_version.as_deref());
-        let door = Arc::new((self.door)());
-        let mut state = self.state();
         let verb = if stands { "written" } else { "deleted" };
-        let what = format!(
-            "{} {} {verb} (version {version})",
-            K::kind(&()),
-            object.name_any()
-        );
+        let (kind, name) = (K::kind(&()), object.name_any());
+        let what = format!("{kind} {name} {verb} (version {version})");
+        let mut state = self.state();
+        let now = state.scene.clone();
         let kept = K::kept(&mut state);
-        if version <= kept.version {
-            // A listing has what came later, perhaps not this.
-            let between = |(from, to, _): &&(u64, u64, Arc<Door>)| *from < version && version < *to;
-            let door = kept
-                .passed
-                .iter()
-                .find(between)
-                .map(|(.., door)| Arc::clone(door));
-            let aws_auth = object.aws_auth().filter(|_| stands).unwrap_or_else(nothing);
-            if let Some(door) = door
-                && K::kind(&()) == ConfigMap::kind(&())
-            {
-                let scene = Scene {
-                    door,
-                    aws_auth: Arc::new(aws_auth),
-                    ..state.scene.clone()
-                };
-                state.happened(&what);
-                state.judge(&scene, &self.calls);
-                state.judge_now(&self.calls);
-            }
-            return;
-        }
-        kept.version = version;
-        kept.passed.clear();
+        let standing = kept.objects.clone();
+        // A listing has what came later, perhaps not this.
+        let passed = if version <= kept.version {
+            let within = |(from, to, _): &&(u64, u64, Arc<Door>)| *from < version && version < *to;
+            let Some((.., door)) = kept.passed.iter().find(within) else {
+                return;
+            };
+            Some(Arc::clone(door))
+        } else {
+            kept.version = version;
+            kept.passed.clear();
+            None
+        };
         if stands {
             kept.objects.insert(key(&object), object);
         } else {
             kept.objects.remove(&key(&object));
         }
         state.kept_changed::<K>();
-        state.scene.door = door;
         state.happened(&what);
-        state.judge_now(&self.calls);
+        if let Some(door) = passed {
+            state.scene.door = door;
+            state.judge_now();
+            K::kept(&mut state).objects = standing;
+            state.scene = now;
+        }
+        state.judge_now();
     }
 }
 
@@ -415,8 +469,8 @@ impl State {
     fn kept_changed<K: Watched>(&mut self) {
         if K::kind(&()) == ConfigMap::kind(&()) {
             let standing = self.config_maps.objects.values().next();
-            let document = standing.and_then(Watched::aws_auth);
-            self.scene.aws_auth = Arc::new(document.unwrap_or_else(nothing));
+            let data = standing.and_then(|it| it.data.clone());
+            self.scene.aws_auth = Arc::new(Document::parse(&data.unwrap_or_default()));
         } else {
             let objects = Objects {
                 cluster_roles: self.cluster_roles.all(),
@@ -436,30 +490,20 @@ impl State {
         }
     }
 
-    /// Whether anyone would fall below what they had in this scene.
-    fn falls(&self, scene: &Scene) -> bool {
-        let index = Index::new(&scene.aws_auth);
-        self.people.values().any(|person| {
-            let seen = see(scene, &index, &person.caller, Some(&person.seen));
-            person.lacks(&seen.power)
-        })
-    }
-
-    fn judge_now(&mut self, calls: &dyn Fn() -> Vec<String>) {
-        self.judge(&self.scene.clone(), calls);
-    }
-
-    /// Looks at everyone in a scene that was, and tells the story of each new loss.
-    fn judge(&mut self, scene: &Scene, calls: &dyn Fn() -> Vec<String>) {
+    /// Looks at everyone, and tells the story of each new loss.
+    fn judge_now(&mut self) {
         self.evaluations += 1;
-        let index = Index::new(&scene.aws_auth);
+        let index = Index::new(&self.scene.aws_auth);
         for (name, person) in &mut self.people {
-            let seen = see(scene, &index, &person.caller, Some(&person.seen));
+            let seen = see(&self.scene, &index, &person.caller, Some(&person.seen));
             let before = std::mem::replace(&mut person.seen, seen);
-            let fallen = person.lacks(&person.seen.power);
+            let fallen = person.lacks();
             if fallen && !person.fallen {
-                let told = story(name, person, &before, &self.happenings, &calls());
-                self.losses.push(told);
+                self.losses.push(Loss {
+                    time: self.scene.door.time,
+                    name: name.clone(),
+                    story: story(name, person, &before, &self.happenings),
+                });
             }
             person.fallen = fallen;
         }
@@ -467,10 +511,9 @@ impl State {
 }
 
 impl Person {
-    fn lacks(&self, power: &Power) -> bool {
-        self.floor
-            .as_ref()
-            .is_some_and(|floor| !power.covers(floor))
+    fn lacks(&self) -> bool {
+        let floor = self.floor.as_ref();
+        floor.is_some_and(|floor| !self.seen.power.covers(floor))
     }
 }
 
@@ -492,20 +535,14 @@ fn nothing() -> Document {
     Document::parse(&BTreeMap::new())
 }
 
-fn story(
-    name: &str,
-    person: &Person,
-    before: &Seen,
-    happenings: &VecDeque<String>,
-    calls: &[String],
-) -> String {
+fn story(name: &str, person: &Person, before: &Seen, happenings: &VecDeque<String>) -> String {
     let lacking = person
         .floor
         .as_ref()
-        .map(|floor| person.seen.power.lacks(floor));
-    let lacking = lacking.unwrap_or_default();
+        .map(|floor| person.seen.power.lacks(floor))
+        .unwrap_or_default();
     let mut story = format!(
-        "{}: {name} ({}) lost power\n  before: {}\n  now:    {}\n  lacking {}:",
+        "{}: {name} ({}) is without power that they had\n  before: {}\n  now:    {}\n  lacking {}:",
         Timestamp::now(),
         person.caller.arn,
         told(&before.login),
@@ -515,17 +552,9 @@ fn story(
     for grant in lacking.iter().take(TOLD) {
         let _ = write!(story, "\n    {grant}");
     }
-    for (title, lines) in [
-        (
-            "what happened last",
-            happenings.iter().cloned().collect::<Vec<_>>(),
-        ),
-        ("the last calls", calls.to_vec()),
-    ] {
-        let _ = write!(story, "\n  {title}:");
-        for line in &lines[lines.len().saturating_sub(TOLD)..] {
-            let _ = write!(story, "\n    {line}");
-        }
+    story.push_str("\n  what happened last:");
+    for happening in happenings {
+        let _ = write!(story, "\n    {happening}");
     }
     story
 }
@@ -538,6 +567,13 @@ fn told(login: &Result<Vec<Identity>, Refused>) -> String {
         }
         Err(Refused(why)) => format!("not let in: {why}"),
     }
+}
+
+fn versions<K: Resource>(objects: &BTreeMap<(String, String), K>) -> Vec<Option<&String>> {
+    let versions = objects
+        .values()
+        .map(|it| it.meta().resource_version.as_ref());
+    versions.collect()
 }
 
 fn key<K: Resource>(object: &K) -> (String, String) {
