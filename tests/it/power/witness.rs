@@ -243,3 +243,62 @@ async fn the_dead_entry_of_a_recreated_role_uncovers_aws_auth() {
     let (login, power) = bed.witness.now("admin anew").await;
     assert!(login.is_err() && power.grants().next().is_none());
 }
+
+/// Two hundred people are handed over side by side, in batches, while aws-auth is written all the time; one of them wrongly.
+#[tokio::test]
+async fn among_many_at_once_only_the_one_who_lost_is_named() {
+    const PEOPLE: usize = 200;
+    const BATCH: usize = 20;
+    const WRONG: usize = 77;
+    let bed = Bed::start(&["ops"]).await;
+    let line = |name: &str| {
+        format!(
+            "- rolearn: arn:aws:iam::{ACCOUNT}:role/{name}\n  username: \"{name}:{{{{SessionName}}}}\"\n  groups: [ops]\n"
+        )
+    };
+    let people: Vec<(String, eks::Principal)> = (0..PEOPLE)
+        .map(|number| {
+            let name = format!("Person{number}");
+            let role = bed.eks.world().role(ACCOUNT, "/people/", &name);
+            (name, role)
+        })
+        .collect();
+    let lines: Vec<String> = people.iter().map(|(name, _)| line(name)).collect();
+    bed.witness.allow_loss("admin");
+    bed.bind("ops", "ops").await;
+    bed.map(&lines.concat()).await;
+    for (name, role) in &people {
+        let caller = Caller::session(&role.arn, &role.id, "s");
+        assert!(bed.witness.keep(name, caller).await.is_everything());
+    }
+
+    let tags = json!({"made": "by-hand"});
+    for batch in (0..PEOPLE).step_by(BATCH) {
+        let members = || (batch..batch + BATCH).filter(|number| *number != WRONG);
+        if (batch..batch + BATCH).contains(&WRONG) {
+            bed.map(
+                &[&lines[batch..WRONG], &lines[WRONG + 1..]]
+                    .concat()
+                    .concat(),
+            )
+            .await;
+        }
+        let create = |number: usize| {
+            let arn = &people[number].1.arn;
+            let input = json!({"principalArn": arn, "kubernetesGroups": ["ops"], "tags": tags});
+            bed.eks.by_hand("CreateAccessEntry", input).unwrap();
+        };
+        std::thread::scope(|scope| {
+            let (some, others): (Vec<_>, Vec<_>) = members().partition(|it| it % 2 == 0);
+            scope.spawn(|| some.into_iter().for_each(create));
+            scope.spawn(|| others.into_iter().for_each(create));
+        });
+        if (batch..batch + BATCH).contains(&WRONG) {
+            create(WRONG);
+        }
+        bed.map(&lines[batch + BATCH..].concat()).await;
+    }
+    let losses = bed.witness.losses().await;
+    let names: Vec<&str> = losses.iter().map(|loss| loss.name.as_str()).collect();
+    assert_eq!(names, [people[WRONG].0.as_str()], "{losses:#?}");
+}
