@@ -27,4 +27,6 @@ pub use entry::{Association, Entry, Kind, Scope};
 pub use node::{NodeDefaults, NodeTwin, node_defaults, node_twin};
 
 #[cfg(test)]
+pub(crate) mod simulation;
+#[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use proptest::prelude::*;
 use proptest::sample::subsequence;
 
-use super::eks::Eks;
 use super::*;
+use crate::access_entry::simulation::Eks;
 
 const GROUPS: [&str; 5] = ["a", "b", "c", "system:masters", BRIDGE_GROUP];
 const NAMESPACES: [&str; 3] = ["x", "y", "dev-*"];
@@ -108,7 +108,7 @@ fn run(eks: &mut Eks, known: &mut Entries, calls: &[Call]) -> Vec<Entry> {
         let answer = eks
             .call(call)
             .unwrap_or_else(|refused| panic!("{call:?}: {refused}"));
-        known.apply(call, answer, eks.now());
+        known.apply(call, answer, eks.now);
         let entry = &eks.entries[ROLE];
         assert_eq!(
             known.by_principal[ROLE].known(),
@@ -126,12 +126,12 @@ fn made(wanted: &Wanted<'_>) -> (Eks, Entries, Entry) {
     run(&mut eks, &mut known, &create(wanted));
     let mut entry = eks.entries[ROLE].clone();
     entry.tags.insert("owner".to_owned(), "them".to_owned());
-    let mut eks = Eks::with(&entry);
+    let mut eks = Eks::with(&entry, at(1000));
     let describe = Call::Describe {
         principal_arn: ROLE.to_owned(),
     };
     let answer = eks.call(&describe).unwrap();
-    known.apply(&describe, answer, eks.now());
+    known.apply(&describe, answer, eks.now);
     (eks, known, entry)
 }
 
@@ -292,7 +292,7 @@ proptest! {
         }
         let describe = Call::Describe { principal_arn: ROLE.to_owned() };
         let answer = eks.call(&describe).unwrap();
-        known.apply(&describe, answer, eks.now());
+        known.apply(&describe, answer, eks.now);
         prop_assert_eq!(known.by_principal[ROLE].known(), Some(&standing));
     }
 }

@@ -12,7 +12,6 @@ use crate::plan::EksCluster;
 use crate::principal::Principal;
 
 mod changes;
-mod eks;
 mod known;
 mod laws;
 mod nodes;

@@ -1,6 +1,7 @@
 //! The planner on a simulated cluster.
 
 mod contention;
+mod entries;
 mod grants;
 mod guards;
 mod laws;

@@ -1,13 +1,21 @@
-//! A small EKS without IO: answers calls by its documented behaviour.
+//! A small EKS without IO: answers calls by its documented behaviour. For tests.
 
-use super::*;
-use crate::access_entry::{Association, Call, Entry, Kind, Output};
+#![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Association, Call, Entry, Kind, Output, node_defaults};
+use crate::api::v1alpha1::EntryType;
+use crate::principal::Principal;
 
 /// The access entries of one cluster, by principal.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Eks {
-    pub(super) entries: BTreeMap<String, Entry>,
-    second: i64,
+pub(crate) struct Eks {
+    pub(crate) entries: BTreeMap<String, Entry>,
+    /// The time of its answers.
+    pub(crate) now: Timestamp,
 }
 
 /// The username of a Standard entry that was sent none.
@@ -39,19 +47,16 @@ fn identity(
             "setting username or kubernetesGroups is not allowed when the type is {kind}"
         ));
     }
-    Ok((node.username.to_owned(), set(node.groups)))
+    let groups = node.groups.iter().map(|group| (*group).to_owned());
+    Ok((node.username.to_owned(), groups.collect()))
 }
 
 impl Eks {
-    pub(super) fn with(entry: &Entry) -> Self {
+    pub(crate) fn with(entry: &Entry, now: Timestamp) -> Self {
         Self {
             entries: BTreeMap::from([(entry.principal_arn.clone(), entry.clone())]),
-            second: 1000,
+            now,
         }
-    }
-
-    pub(super) fn now(&self) -> Timestamp {
-        at(self.second)
     }
 
     fn entry(&mut self, principal_arn: &str) -> Result<&mut Entry, String> {
@@ -61,9 +66,8 @@ impl Eks {
 
     /// Answers one call, or refuses it.
     #[allow(clippy::too_many_lines, reason = "an arm for each call")]
-    pub(super) fn call(&mut self, call: &Call) -> Result<Output, String> {
-        self.second += 1;
-        let now = self.now();
+    pub(crate) fn call(&mut self, call: &Call) -> Result<Output, String> {
+        let now = self.now;
         match call {
             Call::Describe { principal_arn } => Ok(Output::Described(Box::new(
                 self.entry(principal_arn)?.clone(),
