@@ -12,5 +12,6 @@ mod docs;
 mod effective;
 mod harness;
 mod parser_agreement;
+mod power;
 mod scale;
 mod scenarios;
