@@ -362,3 +362,555 @@ fn causes(error: &(dyn Error + 'static)) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/prod";
+    const ENTRIES: &str = "arn:aws:eks:eu-west-1:111122223333:access-entry/prod/*";
+
+    fn asked(operation: &'static str) -> Asked {
+        let resource = match operation {
+            "CreateAccessEntry" | "ListAccessEntries" => Some(CLUSTER),
+            "DescribeCluster" => None,
+            "ListAccessPolicies" => Some("*"),
+            _ => Some(ENTRIES),
+        };
+        Asked {
+            service: "eks",
+            operation,
+            resource: resource.map(str::to_owned),
+        }
+    }
+
+    fn answer<'a>(code: &'a str, status: u16, message: &'a str) -> Refusal<'a> {
+        Refusal {
+            code: Some(code),
+            message: Some(message),
+            request_id: Some("3c5e"),
+            status,
+        }
+    }
+
+    /// Every error text of EKS that is known, with what it means here. The words reach the user as they are.
+    #[test]
+    fn what_eks_says() {
+        use FailureKind::*;
+        let create = "CreateAccessEntry";
+        let texts = [
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The specified principalArn is invalid: invalid principal.",
+                InvalidPrincipal,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The principalArn parameter format is not valid",
+                Refused,
+            ),
+            (
+                "DescribeAccessEntry",
+                "InvalidParameterException",
+                400,
+                "The principalArn parameter format is not valid",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "AccessEntry principalArn must be from the same account as the cluster when using types [EC2_LINUX, EC2_WINDOWS, FARGATE_LINUX, HYBRID_LINUX, EC2]",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "AccessEntry principalArn must be IAM role when using types [EC2_LINUX, EC2_WINDOWS, FARGATE_LINUX, HYBRID_LINUX, EC2]",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "AccessEntry type must be one of [EC2_LINUX, EC2_WINDOWS, FARGATE_LINUX, STANDARD]",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The username must not begin with system:",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The kubernetes group name system:cdkpf is invalid, it cannot start with system:",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The specified kubernetesGroups is invalid: setting kubernetesGroups is not allowed when the type is \"EC2_LINUX\"",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The specified username is invalid: setting username is not allowed when the type is \"EC2_LINUX\"",
+                Refused,
+            ),
+            (
+                create,
+                "InvalidParameterException",
+                400,
+                "The caller is not allowed to modify access entries with a principalArn value of a Service Linked Role",
+                Refused,
+            ),
+            (
+                "UpdateClusterConfig",
+                "InvalidParameterException",
+                400,
+                "Unsupported authentication mode update from CONFIG_MAP to API",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "The specified policyArn can only be associated with service-linked roles",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "At least 1 namespace must be provided if the type is set as namespace",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "accessScope should not include namespaces if the type is not set as namespace",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "The policyArn parameter format is not valid",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "This operation can only be performed on Access Entries with a type of \"STANDARD\"",
+                Refused,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "ResourceNotFoundException",
+                404,
+                "The specified policyArn could not be found. You can view your available access policies with 'list-access-policies'",
+                PolicyMissing,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "InvalidParameterException",
+                400,
+                "The specified policyArn could not be found. You can view your available access policies with 'list-access-policies'",
+                PolicyMissing,
+            ),
+            (
+                "AssociateAccessPolicy",
+                "ResourceNotFoundException",
+                404,
+                "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.",
+                EntryMissing,
+            ),
+            (
+                "DisassociateAccessPolicy",
+                "ResourceNotFoundException",
+                404,
+                "The specified principalArn could not be found. You can view your available access entries with 'list-access-entries'.",
+                EntryMissing,
+            ),
+            (
+                "DisassociateAccessPolicy",
+                "ResourceNotFoundException",
+                404,
+                "in words that are not known",
+                PolicyMissing,
+            ),
+            (
+                "DescribeAccessEntry",
+                "ResourceNotFoundException",
+                404,
+                "in words that are not known",
+                EntryMissing,
+            ),
+            (
+                "DescribeCluster",
+                "ResourceNotFoundException",
+                404,
+                "in words that are not known",
+                ClusterMissing,
+            ),
+            (
+                create,
+                "ResourceNotFoundException",
+                404,
+                "No cluster found for name: prod.",
+                ClusterMissing,
+            ),
+            (
+                "DeleteAccessEntry",
+                "ResourceNotFoundException",
+                404,
+                "No cluster found for name: prod.",
+                ClusterMissing,
+            ),
+            (
+                create,
+                "InvalidRequestException",
+                400,
+                "The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this operation.",
+                ModeWithoutEntries,
+            ),
+            (
+                create,
+                "InvalidRequestException",
+                400,
+                "in words that are not known",
+                Refused,
+            ),
+            (
+                create,
+                "ResourceInUseException",
+                409,
+                "The specified access entry resource is already in use on this cluster.",
+                InUse,
+            ),
+            (
+                "UpdateClusterConfig",
+                "ResourceInUseException",
+                409,
+                "Cannot AccessConfigUpdate because cluster prod currently has update 50ca5dee in progress",
+                InUse,
+            ),
+            (
+                create,
+                "ResourceLimitExceededException",
+                400,
+                "too many",
+                QuotaExceeded,
+            ),
+            (
+                create,
+                "ThrottlingException",
+                429,
+                "Rate exceeded",
+                Throttled,
+            ),
+            (
+                create,
+                "ThrottlingException",
+                400,
+                "Rate exceeded",
+                Throttled,
+            ),
+            (
+                create,
+                "TooManyRequestsException",
+                429,
+                "Too Many Requests",
+                Throttled,
+            ),
+            (create, "SomethingNew", 429, "slow down", Throttled),
+            (
+                create,
+                "UnrecognizedClientException",
+                403,
+                "The security token included in the request is invalid.",
+                Unauthenticated,
+            ),
+            (
+                create,
+                "ExpiredTokenException",
+                403,
+                "The security token included in the request is expired",
+                Unauthenticated,
+            ),
+            (
+                create,
+                "InvalidSignatureException",
+                403,
+                "Signature expired",
+                Unauthenticated,
+            ),
+            (
+                "TagResource",
+                "NotFoundException",
+                404,
+                "no such entry",
+                EntryMissing,
+            ),
+            (
+                "TagResource",
+                "BadRequestException",
+                400,
+                "too many tags",
+                Refused,
+            ),
+            (create, "ClientException", 400, "no", Refused),
+        ];
+        for (operation, code, status, message, kind) in texts {
+            let failure = classify(answer(code, status, message), &asked(operation));
+            let expected = Failure {
+                kind,
+                message: message.to_owned(),
+            };
+            assert_eq!(failure, expected, "{operation}: {code}");
+        }
+    }
+
+    #[test]
+    fn what_needs_support_names_the_request() {
+        use FailureKind::*;
+        let create = asked("CreateAccessEntry");
+        let bare = |code, status| Refusal {
+            code,
+            status,
+            ..Refusal::default()
+        };
+        let cases = [
+            (
+                answer("ServerException", 500, "internal"),
+                Unavailable,
+                "internal (request 3c5e)",
+            ),
+            (
+                answer("ServiceUnavailableException", 503, "busy"),
+                Unavailable,
+                "busy (request 3c5e)",
+            ),
+            (
+                answer("SomethingNew", 500, "oh"),
+                Unavailable,
+                "oh (request 3c5e)",
+            ),
+            (bare(None, 502), Unavailable, "HTTP 502"),
+            (
+                bare(Some("ServerException"), 500),
+                Unavailable,
+                "ServerException (HTTP 500)",
+            ),
+            (
+                answer("SomethingNew", 400, "oh"),
+                Unknown,
+                "EKS answered CreateAccessEntry with SomethingNew: oh (request 3c5e)",
+            ),
+            (
+                bare(Some("SomethingNew"), 418),
+                Unknown,
+                "EKS answered CreateAccessEntry with SomethingNew",
+            ),
+            (
+                bare(None, 403),
+                Unknown,
+                "CreateAccessEntry was answered with HTTP 403 and no error code of EKS: a proxy may stand between",
+            ),
+        ];
+        for (refusal, kind, message) in cases {
+            let failure = classify(refusal, &create);
+            assert_eq!(
+                failure,
+                Failure {
+                    kind,
+                    message: message.to_owned()
+                }
+            );
+        }
+    }
+
+    /// Action and resource of the statement.
+    fn denial(asked: &Asked, code: &str, message: &str) -> (String, String, String) {
+        let failure = classify(answer(code, 403, message), asked);
+        let FailureKind::Denied { action, statement } = failure.kind else {
+            panic!("{message}: {:?}", failure.kind);
+        };
+        let statement: serde_json::Value = serde_json::from_str(&statement).expect("JSON");
+        assert_eq!(statement["Effect"], "Allow");
+        assert_eq!(statement["Action"], action.as_str());
+        let resource = statement["Resource"].as_str().expect("a text").to_owned();
+        (action, resource, failure.message)
+    }
+
+    #[test]
+    fn a_denied_action_comes_with_its_statement() {
+        let caller = "arn:aws:sts::111122223333:assumed-role/identity-mapper/s";
+        let not_authorized = |action: &str, resource: &str| {
+            format!(
+                "User: {caller} is not authorized to perform: {action} on resource: {resource} because no identity-based policy allows the {action} action"
+            )
+        };
+        let iam = |operation| Asked {
+            service: "iam",
+            operation,
+            resource: Some("*".to_owned()),
+        };
+        let queue = "arn:aws:sqs:eu-west-1:111122223333:q";
+        let sqs = |operation| Asked {
+            service: "sqs",
+            operation,
+            resource: Some(queue.to_owned()),
+        };
+        let node = "arn:aws:iam::111122223333:role/node";
+        let reader = "arn:aws:iam::444455556666:role/reader";
+        let entry =
+            "arn:aws:eks:eu-west-1:111122223333:access-entry/prod/role/111122223333/Dev/50ca5dee";
+        let assume = Asked {
+            service: "sts",
+            operation: "AssumeRole",
+            resource: None,
+        };
+        let cases = [
+            (
+                asked("CreateAccessEntry"),
+                "AccessDeniedException",
+                "eks:CreateAccessEntry",
+                CLUSTER,
+                CLUSTER,
+            ),
+            (
+                asked("UpdateAccessEntry"),
+                "AccessDeniedException",
+                "eks:UpdateAccessEntry",
+                entry,
+                ENTRIES,
+            ),
+            (
+                asked("TagResource"),
+                "AccessDeniedException",
+                "eks:TagResource",
+                entry,
+                ENTRIES,
+            ),
+            (
+                asked("ListAccessPolicies"),
+                "AccessDeniedException",
+                "eks:ListAccessPolicies",
+                "*",
+                "*",
+            ),
+            (
+                asked("DescribeCluster"),
+                "AccessDeniedException",
+                "eks:DescribeCluster",
+                CLUSTER,
+                CLUSTER,
+            ),
+            // What AWS checks beside the call.
+            (
+                asked("CreateAccessEntry"),
+                "AccessDeniedException",
+                "iam:PassRole",
+                node,
+                node,
+            ),
+            (
+                asked("CreateAccessEntry"),
+                "AccessDeniedException",
+                "eks:TagResource",
+                CLUSTER,
+                CLUSTER,
+            ),
+            (assume, "AccessDenied", "sts:AssumeRole", reader, reader),
+            (
+                iam("ListRoles"),
+                "AccessDenied",
+                "iam:ListRoles",
+                "arn:aws:iam::111122223333:role/",
+                "*",
+            ),
+            (
+                sqs("ReceiveMessage"),
+                "AccessDenied",
+                "sqs:ReceiveMessage",
+                queue,
+                queue,
+            ),
+        ];
+        for (asked, code, action, named, resource) in cases {
+            let message = not_authorized(action, named);
+            let found = denial(&asked, code, &message);
+            assert_eq!(found, (action.to_owned(), resource.to_owned(), message));
+        }
+        // Words of which nothing is known.
+        let (action, resource, _) =
+            denial(&asked("DeleteAccessEntry"), "AccessDeniedException", "no");
+        assert_eq!(
+            (action.as_str(), resource.as_str()),
+            ("eks:DeleteAccessEntry", ENTRIES)
+        );
+        let (_, resource, _) = denial(&asked("DescribeCluster"), "AccessDeniedException", "");
+        assert_eq!(resource, "*");
+        let short = format!(
+            "User: {caller} is not authorized to perform: eks:DescribeCluster on resource: {CLUSTER}."
+        );
+        assert_eq!(
+            denial(&asked("DescribeCluster"), "AccessDenied", &short).1,
+            CLUSTER
+        );
+        let explicit = format!(
+            "User: {caller} is not authorized to perform: eks:CreateAccessEntry on resource: {CLUSTER} with an explicit deny in a service control policy"
+        );
+        let (_, _, message) = denial(
+            &asked("CreateAccessEntry"),
+            "AccessDeniedException",
+            &explicit,
+        );
+        assert!(
+            message.starts_with(&explicit) && message.contains("change the policy that denies it"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_statement_reads_as_people_write_it() {
+        assert_eq!(
+            statement("eks:CreateAccessEntry", CLUSTER),
+            "{\n  \"Effect\": \"Allow\",\n  \"Action\": \"eks:CreateAccessEntry\",\n  \"Resource\": \"arn:aws:eks:eu-west-1:111122223333:cluster/prod\"\n}"
+        );
+    }
+
+    #[test]
+    fn other_services_prefix_their_codes() {
+        let asked = Asked {
+            service: "sqs",
+            operation: "ReceiveMessage",
+            resource: None,
+        };
+        let message = "The specified queue does not exist.";
+        for code in [
+            "com.amazonaws.sqs#QueueDoesNotExist",
+            "QueueDoesNotExist",
+            "AWS.SimpleQueueService.NonExistentQueue",
+        ] {
+            let failure = classify(answer(code, 400, message), &asked);
+            assert_eq!(failure.kind, FailureKind::Refused, "{code}");
+            assert_eq!(failure.message, message);
+        }
+    }
+}

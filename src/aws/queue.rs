@@ -169,3 +169,34 @@ impl Queue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_of_queues() {
+        for text in [
+            "https://sqs.eu-west-1.amazonaws.com/111122223333/identity-mapper",
+            "https://sqs.cn-north-1.amazonaws.com.cn/111122223333/a_b-1",
+            "http://127.0.0.1:4566/111122223333/q",
+        ] {
+            let url: QueueUrl = text.parse().expect(text);
+            assert_eq!(url.to_string(), text);
+            assert_eq!(url.account.as_str(), "111122223333");
+        }
+        for text in [
+            "",
+            "identity-mapper",
+            "arn:aws:sqs:eu-west-1:111122223333:identity-mapper",
+            "https://sqs.eu-west-1.amazonaws.com/identity-mapper",
+            "https://sqs.eu-west-1.amazonaws.com/1111/identity-mapper",
+            "https://sqs.eu-west-1.amazonaws.com/111122223333/",
+            "https://sqs.eu-west-1.amazonaws.com/111122223333/a/b",
+            "https:///111122223333/q",
+        ] {
+            let error = text.parse::<QueueUrl>().expect_err(text);
+            assert!(error.to_string().contains("get-queue-url"), "{error}");
+        }
+    }
+}
