@@ -68,16 +68,16 @@ async fn each_type_gets_its_own_username_and_groups() {
         json!(root)
     );
     // The placeholder is fine behind a colon.
-    for username in [
+    for (number, username) in [
         ":john{{SessionName}}",
         "jo:hn{{SessionName}}",
         "sts:foo",
         "system",
-    ] {
-        let arn = eks
-            .world()
-            .role(OWN, "/", &format!("r{}", username.len()))
-            .arn;
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let arn = eks.world().role(OWN, "/", &format!("r{number}")).arn;
         let made = create(
             &eks,
             json!({"principalArn": arn, "username": username, "kubernetesGroups": ["system"]}),

@@ -460,7 +460,7 @@ async fn iam_lists_and_finds_the_principals_of_the_callers_account() {
 async fn a_role_of_another_account_is_assumed() {
     let mut world = World::new(CLUSTER);
     let reader = world
-        .assumable_role(OTHER, "/", "reader", Some("example id"))
+        .assumable_role(OTHER, "/", "reader", Some("example-id"))
         .arn;
     let closed = world.role(OTHER, "/", "closed").arn;
     let eks = Eks::start(world).await;
@@ -493,7 +493,7 @@ async fn a_role_of_another_account_is_assumed() {
         );
         assert_eq!(refused, ("AccessDenied".to_owned(), text));
     }
-    let assumed = assume(&reader, Some("example id")).await.unwrap();
+    let assumed = assume(&reader, Some("example-id")).await.unwrap();
     let credentials = assumed.credentials.unwrap();
     let credentials = aws_sdk_eks::config::Credentials::new(
         credentials.access_key_id,

@@ -60,6 +60,7 @@ pub(super) fn send(world: &mut World, queue: &str, body: String, delay: i64) -> 
         receipt: String::new(),
     };
     world.queues.get_mut(queue)?.messages.push_back(message);
+    world.arrived += 1;
     Some(id)
 }
 

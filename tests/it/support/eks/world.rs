@@ -29,6 +29,8 @@ pub(crate) struct World {
     callers: BTreeMap<String, Caller>,
     pub(super) queues: BTreeMap<String, Queue>,
     attached: Option<String>,
+    /// How many messages have arrived in queues.
+    pub(super) arrived: u64,
     pending: BTreeMap<(Timestamp, u64), Effect>,
     changes: VecDeque<Change>,
     sequence: u64,
@@ -137,6 +139,7 @@ impl World {
             callers: BTreeMap::new(),
             queues: BTreeMap::new(),
             attached: None,
+            arrived: 0,
             pending: BTreeMap::new(),
             changes: VecDeque::new(),
             sequence: 0,
