@@ -123,7 +123,7 @@ pub(super) async fn send(
         body.len()
     );
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        request.extend([name, ": ", value, "\r\n"]);
     }
     stream
         .write_all(format!("{request}\r\n{body}").as_bytes())

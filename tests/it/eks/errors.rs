@@ -146,6 +146,7 @@ async fn hold(eks: &Eks, rows: Vec<Row>) {
     );
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn creations() -> Vec<Row> {
     let mut rows = vec![
         create(
@@ -323,6 +324,7 @@ fn creations() -> Vec<Row> {
     rows
 }
 
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn others() -> Vec<Row> {
     let namespaced = |namespaces: Value| json!({"policyArn": policy("AmazonEKSViewPolicy"), "accessScope": {"type": "namespace", "namespaces": namespaces}});
     let mut rows = vec![

@@ -337,7 +337,7 @@ async fn who_is_not_signed_as_the_service_asks_is_refused() {
             headers[0].1 = "20200101T000000Z".to_owned();
             headers
         };
-        let rows: [(&str, Vec<(String, String)>, &str); 8] = [
+        let rows = [
             ("nothing", Vec::new(), "MissingAuthenticationToken"),
             (
                 "another algorithm",

@@ -97,6 +97,34 @@ async fn an_entry_from_its_creation_to_its_end() {
     assert!(updated.kubernetes_groups().is_empty());
     assert_eq!(updated.username(), Some("me"));
 
+    let delete = client
+        .delete_access_entry()
+        .cluster_name("test")
+        .principal_arn(&role);
+    delete.send().await.unwrap();
+    let describe = client
+        .describe_access_entry()
+        .cluster_name("test")
+        .principal_arn(&role);
+    assert_eq!(
+        refusal(describe.send().await).0,
+        "ResourceNotFoundException"
+    );
+}
+
+#[tokio::test]
+async fn tags_are_set_and_taken_off() {
+    let mut world = World::new(CLUSTER).mode(Mode::Api);
+    let role = world.role(OWN, "/teams/a/", "Dev").arn;
+    let eks = Eks::start(world).await;
+    let client = Clients::new(&eks).await.eks;
+    let create = client
+        .create_access_entry()
+        .cluster_name("test")
+        .principal_arn(&role);
+    let made = create.tags("k", "v").send().await.unwrap();
+    let made = made.access_entry.unwrap();
+    let arn = made.access_entry_arn().unwrap();
     client
         .tag_resource()
         .resource_arn(arn)
@@ -113,36 +141,23 @@ async fn an_entry_from_its_creation_to_its_end() {
         .send()
         .await
         .unwrap();
-    let tags = describe().await.tags.unwrap();
-    assert_eq!(tags, [("l".to_owned(), String::new())].into());
-    let listed = client
-        .list_tags_for_resource()
-        .resource_arn(arn)
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(listed.tags, Some(tags));
-    client
-        .tag_resource()
-        .resource_arn(CLUSTER)
-        .tags("c", "d")
-        .send()
-        .await
-        .unwrap();
-
-    let delete = client
-        .delete_access_entry()
-        .cluster_name("test")
-        .principal_arn(&role);
-    delete.send().await.unwrap();
+    let tags = [("l".to_owned(), String::new())].into();
     let describe = client
         .describe_access_entry()
         .cluster_name("test")
         .principal_arn(&role);
-    assert_eq!(
-        refusal(describe.send().await).0,
-        "ResourceNotFoundException"
-    );
+    let described = describe.send().await.unwrap().access_entry.unwrap();
+    assert_eq!(described.tags.as_ref(), Some(&tags));
+    assert_eq!(described.modified_at, made.modified_at);
+    let list = client.list_tags_for_resource().resource_arn(arn);
+    assert_eq!(list.send().await.unwrap().tags, Some(tags));
+
+    // The cluster has tags of its own.
+    let tag = client.tag_resource().resource_arn(CLUSTER).tags("c", "d");
+    tag.send().await.unwrap();
+    let list = client.list_tags_for_resource().resource_arn(CLUSTER);
+    let tags = list.send().await.unwrap().tags.unwrap();
+    assert_eq!(tags, [("c".to_owned(), "d".to_owned())].into());
 }
 
 #[tokio::test]
@@ -209,7 +224,7 @@ async fn policies_are_associated_widened_and_taken_away() {
         .send()
         .await
         .unwrap();
-    assert_eq!(admins.access_entries(), [role.clone()]);
+    assert_eq!(admins.access_entries(), [role.as_str()]);
     let others = list
         .associated_policy_arn(policy("AmazonEKSAdminPolicy"))
         .send()
@@ -345,7 +360,7 @@ async fn three_thousand_entries_come_on_pages_of_a_hundred() {
 }
 
 #[tokio::test]
-async fn iam_lists_and_finds_the_principals_of_the_callers_account() {
+async fn iam_lists_the_roles_below_a_path() {
     let mut world = World::new(CLUSTER);
     let prefix = "/aws-reserved/sso.amazonaws.com/";
     let mut sso = BTreeSet::new();
@@ -361,8 +376,6 @@ async fn iam_lists_and_finds_the_principals_of_the_callers_account() {
                 .arn,
         );
     }
-    let user = world.user(OWN, "/people/", "ann@example.com");
-    world.user(OTHER, "/", "of-another-account");
     let eks = Eks::start(world).await;
     // IAM may return fewer than asked for.
     eks.knobs().iam_page = 60;
@@ -393,7 +406,16 @@ async fn iam_lists_and_finds_the_principals_of_the_callers_account() {
             .all(|it| it.tags().is_empty() && it.role_id().starts_with("AROA"))
     );
     assert_eq!(eks.log().count("ListRoles", mark), 5);
+}
 
+#[tokio::test]
+async fn iam_finds_a_principal_by_its_name() {
+    let mut world = World::new(CLUSTER);
+    world.role(OWN, "/", "other-3");
+    let user = world.user(OWN, "/people/", "ann@example.com");
+    world.user(OTHER, "/", "of-another-account");
+    let eks = Eks::start(world).await;
+    let client = Clients::new(&eks).await.iam;
     let users = client.list_users().send().await.unwrap();
     let [found] = users.users() else {
         panic!("{users:?}")
@@ -430,6 +452,13 @@ async fn iam_lists_and_finds_the_principals_of_the_callers_account() {
     );
     let missing = refusal(client.get_user().user_name("none").send().await);
     assert_eq!(missing.1, "The user with name none cannot be found.");
+}
+
+#[tokio::test]
+async fn iam_refuses_what_its_model_does_not_have_and_what_is_denied() {
+    let eks = Eks::start(World::new(CLUSTER)).await;
+    let client = Clients::new(&eks).await.iam;
+    let prefix = "/aws-reserved/sso.amazonaws.com/";
     let bad = refusal(client.list_roles().max_items(1001).send().await);
     assert_eq!(bad.0, "ValidationError");
     assert!(

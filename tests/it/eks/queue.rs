@@ -1,4 +1,4 @@
-//! CloudTrail's events in a queue of SQS.
+//! The events of `CloudTrail` in a queue of SQS.
 
 use std::time::{Duration, Instant};
 

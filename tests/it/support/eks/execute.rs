@@ -28,7 +28,7 @@ impl Request<'_> {
         arn.as_str().map(str::to_owned)
     }
 
-    /// Checks, executes and tells CloudTrail.
+    /// Checks, executes and tells `CloudTrail`.
     pub(super) fn execute(
         &self,
         shared: &Shared,

@@ -7,6 +7,7 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
 use super::cluster::Cluster;
+use super::page::hex;
 use super::refusal::Refusal;
 use super::world::World;
 
@@ -253,8 +254,5 @@ fn no_queue() -> Refusal {
 }
 
 fn md5(text: &str) -> String {
-    Md5::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Md5::digest(text))
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::cluster::{Association, Cluster, Entry, Mode, NodeKind, UpdateKind};
+use super::page::hex;
 use super::sqs::Queue;
 
 /// The access key id of the operator, in the environment that the stand-in gives. No secret belongs to it: signatures are
@@ -356,7 +357,7 @@ impl World {
 
     // Queues.
 
-    /// Makes a queue in the cluster's account and region, and lets the events of CloudTrail arrive there.
+    /// Makes a queue in the cluster's account and region, and lets the events of `CloudTrail` arrive there.
     pub(crate) fn attach_queue(&mut self, name: &str) {
         let queue = Queue::new(&self.cluster, name, self.now);
         self.queues.insert(name.to_owned(), queue);
@@ -549,10 +550,7 @@ impl Account {
 
 /// A text of a UUID's form that follows from `name` alone.
 pub(super) fn uuid_of(name: &str) -> String {
-    let hex: String = Sha256::digest(name)[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hex(&Sha256::digest(name)[..16]);
     format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],
