@@ -24,7 +24,7 @@ pub struct EntryState {
     pub described: Option<Timestamp>,
     /// Something may have changed since: it must be described again before anything is decided by it.
     pub doubtful: bool,
-    /// By the last listing, AmazonEKSClusterAdminPolicy is associated with it, in whatever scope.
+    /// By the last listing, `AmazonEKSClusterAdminPolicy` is associated with it, in whatever scope.
     pub listed_as_admin: bool,
     /// When a call of ours last changed it.
     pub written: Option<Timestamp>,
@@ -87,13 +87,13 @@ impl Entries {
             }
             (_, Output::Entry(entry)) => {
                 let state = self.by_principal.entry(principal.to_owned()).or_default();
-                let before = state.entry.take();
                 let policies = match call {
                     // A new entry has none, whatever an older one of the name had.
-                    Call::Create { .. } => BTreeMap::new(),
-                    _ => before.map(|before| before.policies).unwrap_or_default(),
+                    Call::Create { .. } => Some(BTreeMap::new()),
+                    _ => state.entry.take().map(|before| before.policies),
                 };
-                state.entry = Some(Entry { policies, ..*entry });
+                // Without its policies, an entry that was listed only is still not known.
+                state.entry = policies.map(|policies| Entry { policies, ..*entry });
                 if matches!(call, Call::Create { .. }) {
                     state.described = Some(now);
                     state.doubtful = false;

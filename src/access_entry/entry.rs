@@ -50,6 +50,19 @@ pub enum Scope {
     Namespaces(BTreeSet<String>),
 }
 
+impl Scope {
+    /// Where either holds.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        match (self, other) {
+            (Self::Namespaces(some), Self::Namespaces(others)) => {
+                Self::Namespaces(some.union(others).cloned().collect())
+            }
+            (Self::Cluster, _) | (_, Self::Cluster) => Self::Cluster,
+        }
+    }
+}
+
 impl fmt::Display for Scope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -8,9 +8,25 @@
 //! - groups, tags, policies and namespaces are sets: order means nothing.
 
 mod call;
+mod change;
+mod desired;
 mod entries;
 mod entry;
+mod node;
 
 pub use call::{Call, Failure, FailureKind, Output};
+pub use change::{
+    Change, Difference, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG, Recreate, UnknownType,
+    Wanted, change, create, meaning_differs, policy_name,
+};
+pub use desired::{
+    ADMIN_POLICY, BRIDGE_GROUP, Declared, Inexpressible, Target, policy_arn, target,
+};
 pub use entries::{Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
+pub use node::{NodeDefaults, NodeTwin, node_defaults, node_twin};
+
+#[cfg(test)]
+pub(crate) mod simulation;
+#[cfg(test)]
+mod tests;

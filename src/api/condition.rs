@@ -85,10 +85,18 @@ macro_rules! reasons {
 reasons! {
     /// The spec can be put into effect.
     Accepted,
+    /// IAM denies the operator a call; the message holds the policy statement to add.
+    AccessDenied,
     /// `accessPolicies` take effect only through access entries; the rest of the mapping is in effect.
     AccessPoliciesIneffective,
+    /// EKS offers no access policy of that name.
+    AccessPolicyUnknown,
     /// The backend or type that the spec asks for does not exist in the cluster's authentication mode.
     BackendUnavailable,
+    /// A binding of the bridge group stands although nothing is being handed over.
+    BridgeLeft,
+    /// The cluster of that name in EKS is not the one whose API server the operator talks to; nothing is written.
+    ClusterUnproven,
     /// aws-auth was deleted.
     ConfigMapDeleted,
     /// The new text, or the annotations, would exceed what the API server takes.
@@ -105,10 +113,18 @@ reasons! {
     DuplicatePrincipal,
     /// The new text, read back, did not mean what was planned; nothing was written.
     EditUnverified,
+    /// EKS refuses a call, in its own words.
+    EksRefused,
+    /// EKS could not be asked, or did not answer; it is tried again.
+    EksUnavailable,
     /// The entry can't be changed without touching bytes of a foreign one.
     EntryEntangled,
     /// A deleted mapping's entry was not ours any more and still stands.
     EntryLeft,
+    /// A call to EKS is on its way, or about to be made.
+    EntryPending,
+    /// The cluster holds as many access entries as EKS allows.
+    EntryQuotaExceeded,
     /// `validUntil` has passed.
     Expired,
     /// The finalizer could not be set yet, so nothing is granted yet.
@@ -121,16 +137,26 @@ reasons! {
     GroupsTemplated,
     /// No binding names some group.
     GroupsUnbound,
+    /// The principal is being moved from one backend to the other.
+    HandingOver,
+    /// The principal stays in aws-auth until a person has cleared what the message names.
+    HandoverBlocked,
     /// The history of aws-auth can't be written; grants wait.
     HistoryUnwritable,
     /// The entry is in effect as declared.
     InEffect,
     /// A field of the spec is wrong; the message names it.
     InvalidSpec,
+    /// The cluster's authentication mode could not be read, and none is remembered; nothing is written.
+    ModeUnknown,
     /// The mapping would make or change a node entry, which needs a node type or a confirmation.
     NodeEntryUnconfirmed,
+    /// The role is one of nodes, so no access entry of type Standard is made for it.
+    NodeRole,
     /// The condition does not apply now.
     NotApplicable,
+    /// An access entry can't express what the spec declares.
+    NotExpressible,
     /// An identical foreign entry stands and `adoption: Never` leaves it foreign.
     NotOwned,
     /// `--observe`: nothing is written.
@@ -139,6 +165,14 @@ reasons! {
     OrphanedEntries,
     /// The permission set has no known role.
     PermissionSetUnresolved,
+    /// EKS does not know the principal.
+    PrincipalInvalid,
+    /// IAM has no such principal any more.
+    PrincipalMissing,
+    /// The principal was deleted and made again, so its access entry lets nobody in.
+    PrincipalRecreated,
+    /// The queue that tells of changes in EKS can't be read; changes are found by listing.
+    QueueUnreadable,
     /// Everything was released; the operator writes nothing until it is restarted.
     Released,
     /// A guard holds the removal or change until a person confirms it.

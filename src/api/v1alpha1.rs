@@ -358,19 +358,45 @@ pub struct Drift {
     pub manager: String,
 }
 
-/// An entry as it was written.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// An entry as it was written: in aws-auth (`configMap`), or as an access entry (`cluster`).
+#[derive(
+    KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
+)]
 #[serde(rename_all = "camelCase")]
 pub struct WrittenEntry {
-    /// `namespace/name` of the `ConfigMap`.
-    pub config_map: String,
-    /// The ARN as it stands there.
+    /// `namespace/name` of the `ConfigMap` in which it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub config_map: Option<String>,
+    /// The ARN of the EKS cluster whose access entry it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    pub cluster: Option<String>,
+    /// The principal's ARN as it stands there.
     pub arn: String,
     /// The username.
     pub username: String,
     /// The groups, sorted.
     #[serde(default)]
     pub groups: Vec<String>,
+    /// The type of an access entry.
+    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "EntryType")]
+    pub type_: Option<EntryType>,
+    /// The access policies of an access entry, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access_policies: Vec<WrittenPolicy>,
+}
+
+/// An access policy as it was associated.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(rename_all = "camelCase")]
+pub struct WrittenPolicy {
+    /// The policy's ARN.
+    pub policy: String,
+    /// The namespaces in which it holds, sorted; none: the whole cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub namespaces: Vec<String>,
 }
 
 /// The `CustomResourceDefinition`, with every bound and rule.

@@ -1,15 +1,21 @@
 //! Who claims which key, which entry of aws-auth is ours for it, and what is to become of it.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use super::aws::{AwsView, Mode};
 use super::base::Base;
-use super::desired::Mapping;
+use super::desired::{Mapping, Refusal};
 use super::mark::{KeyHash, MeaningHash};
 use super::memory::Memory;
+use super::observed::Bindings;
+use super::settings::{Handover, Settings};
+use super::standing::StandingEntries;
+use crate::access_entry::{Call, Target};
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::Confirmation;
+use crate::api::v1alpha1::{Backend, Confirmation};
 use crate::aws_auth::{Entry, Index, Meaning, Section};
 use crate::principal::Key;
 
@@ -151,9 +157,121 @@ impl Block {
     }
 }
 
+/// What is to be done about an access entry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum EntryStep {
+    /// Nothing.
+    #[default]
+    Leave,
+    /// It stands as declared; calls at most set its tags.
+    Keep,
+    /// It must be described before anything is decided by it.
+    Describe,
+    /// It is made.
+    Create,
+    /// It is changed in place.
+    Change,
+    /// It is deleted and made again: what AWS does not change in place.
+    Recreate,
+    /// It goes.
+    Delete,
+    /// `deletion: Retain`: our tags go, and it stays as a foreign one.
+    Release,
+}
+
+/// The access entry's side of a claim.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
+#[derive(Clone, Debug, Default)]
+pub(super) struct EntrySide {
+    pub(super) step: EntryStep,
+    /// The calls that the step takes.
+    pub(super) calls: Vec<Call>,
+    pub(super) block: Option<Block>,
+    /// What someone else changed, in words.
+    pub(super) drift: Option<String>,
+    /// The calls only bring back what we last wrote.
+    pub(super) restores: bool,
+    /// Whether an entry of this key stands, whoever made it.
+    pub(super) stands: bool,
+    /// Whether it is ours.
+    pub(super) ours: bool,
+    /// Whether it is a node's.
+    pub(super) node: bool,
+    /// Its own ARN.
+    pub(super) entry_arn: Option<String>,
+    /// What the holder asks for.
+    pub(super) target: Option<Target>,
+    /// It stands in EKS as the target says.
+    pub(super) as_declared: bool,
+    /// What the calls of this key last met.
+    pub(super) failed: bool,
+    /// When to look again although nothing changes.
+    pub(super) wake: Option<Timestamp>,
+}
+
+impl EntrySide {
+    /// The step, unless something blocks it.
+    pub(super) fn effective(&self) -> EntryStep {
+        if self.block.is_some() {
+            EntryStep::Leave
+        } else {
+            self.step
+        }
+    }
+
+    /// Blocks it, unless it is blocked already.
+    pub(super) fn hold(&mut self, block: Block) {
+        self.block.get_or_insert(block);
+    }
+
+    /// Whether calls are to be made.
+    pub(super) fn pending(&self) -> bool {
+        self.block.is_none() && !self.calls.is_empty()
+    }
+}
+
+/// Where a mapping is put into effect, and why there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) backend: Backend,
+    /// What there is to say of it in `Accepted`.
+    pub(super) note: Option<String>,
+    /// It can't be put into effect at all in this mode.
+    pub(super) refusal: Option<Refusal>,
+    /// A handover that is asked for and can't be made.
+    pub(super) handover: Option<Block>,
+    /// Until when the twin in aws-auth stays as the way back.
+    pub(super) soaks_until: Option<Timestamp>,
+}
+
+impl Place {
+    pub(super) const fn of(backend: Backend) -> Self {
+        Self {
+            backend,
+            note: None,
+            refusal: None,
+            handover: None,
+            soaks_until: None,
+        }
+    }
+}
+
 /// One key: who claims it, what stands for it, what is done.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
+    /// The access entry's side; everything else here is aws-auth's.
+    pub(super) entry: EntrySide,
+    /// Where the holder is put into effect.
+    pub(super) place: Option<Place>,
+    /// The entry of aws-auth goes because the access entry has taken its place, or the reverse: nobody loses anything.
+    pub(super) hands_over: bool,
     pub(super) hash: KeyHash,
     /// Unknown for a mark whose entry is gone and that no mapping names.
     pub(super) key: Option<Key>,
@@ -201,8 +319,25 @@ impl Claim {
         }
     }
 
-    /// Whether it gives someone something that was not there a moment ago.
+    /// Whether either side gives someone something that was not there a moment ago.
     pub(super) fn grants(&self) -> bool {
+        self.text_grants() || self.entry_grants()
+    }
+
+    /// Whether the access entry's side does.
+    pub(super) fn entry_grants(&self) -> bool {
+        match self.entry.effective() {
+            EntryStep::Create | EntryStep::Change | EntryStep::Recreate => !self.entry.restores,
+            EntryStep::Leave
+            | EntryStep::Keep
+            | EntryStep::Describe
+            | EntryStep::Delete
+            | EntryStep::Release => false,
+        }
+    }
+
+    /// Whether aws-auth's side does.
+    pub(super) fn text_grants(&self) -> bool {
         match self.effective() {
             Step::Add | Step::Replace => !self.restores,
             Step::Adopt => true,
@@ -212,20 +347,40 @@ impl Claim {
         }
     }
 
-    /// Whether its entry stands as declared and is marked so, as far as can be told without the spec.
-    pub(super) fn settled(&self) -> bool {
+    /// Whether aws-auth lets the principal in now.
+    pub(super) fn admitted(&self, context: &Context<'_>) -> bool {
+        super::entry::admitted(context, self)
+    }
+
+    /// Whether its entry of aws-auth stands as declared and is marked so, as far as can be told without the spec.
+    pub(super) fn text_settled(&self) -> bool {
         self.step == Step::Keep && self.marked.is_some() && self.drift.is_none()
     }
 
-    /// Blocks it, unless it is blocked already: the first reason is the one that a person can act upon first.
+    /// Blocks aws-auth's side, unless it is blocked already: the first reason is the one that a person can act upon first.
     pub(super) fn hold(&mut self, block: Block) {
         self.block.get_or_insert(block);
+    }
+
+    /// Blocks both sides.
+    pub(super) fn hold_both(&mut self, block: &Block) {
+        self.hold(block.clone());
+        self.entry.hold(block.clone());
+    }
+
+    /// Whether nothing stands for the key in either backend once the steps are taken, but something does now.
+    pub(super) fn vanishes(&self) -> bool {
+        let text_goes = self.effective() == Step::Remove;
+        let entry_goes = self.entry.effective() == EntryStep::Delete;
+        let text_stays = self.found.is_some() && !text_goes;
+        let entry_stays = self.entry.stands && !entry_goes;
+        (text_goes || entry_goes) && !text_stays && !entry_stays
     }
 }
 
 /// Everything that deciding needs.
 pub(super) struct Context<'a> {
-    pub(super) mappings: &'a [&'a Mapping],
+    pub(super) mappings: &'a [Cow<'a, Mapping>],
     pub(super) states: &'a [State],
     pub(super) base: &'a Base,
     pub(super) index: &'a Index<'a>,
@@ -234,4 +389,21 @@ pub(super) struct Context<'a> {
     pub(super) config_map: &'a str,
     /// What the history `ConfigMap` confirms for keys that no mapping names.
     pub(super) orphans: &'a BTreeSet<Confirmation>,
+    /// The mode in force; without one nothing is written.
+    pub(super) mode: Option<Mode>,
+    /// EKS, where access entries count.
+    pub(super) eks: Option<&'a Eks<'a>>,
+    pub(super) now: Timestamp,
+}
+
+/// EKS as a plan takes it.
+#[derive(Debug)]
+pub(super) struct Eks<'a> {
+    pub(super) view: &'a AwsView,
+    pub(super) standing: StandingEntries<'a>,
+    pub(super) settings: &'a Settings,
+    /// The tag that says which installation an entry belongs to.
+    pub(super) installation: String,
+    pub(super) handover: Handover,
+    pub(super) bindings: &'a Bindings,
 }

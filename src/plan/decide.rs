@@ -3,11 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::Base;
-use super::claim::{Block, Claim, Context, Drift, Found, State, Step, identity};
-use super::desired::Spec;
+use super::claim::{Block, Claim, Context, Drift, EntrySide, Found, State, Step, identity};
+use super::desired::{Form, Spec};
+use super::entry;
 use super::guard::{can_match, is_node};
 use super::mark::{KeyHash, Mark, MeaningHash};
 use super::memory::Memory;
+use super::place::{Outlook, Site, Want, place};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
@@ -28,11 +30,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
     for (position, mapping) in context.mappings.iter().enumerate() {
         if let Some(key) = mapping.key() {
             let hash = KeyHash::of(&key);
-            named
-                .entry(hash.clone())
-                .or_default()
-                .by_spec
-                .push(position);
+            named.entry(hash.clone()).or_default().specs.push(position);
             keys.insert(hash, key);
         }
         for (key, meaning) in mapping.written(context.config_map) {
@@ -40,12 +38,29 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
             named
                 .entry(hash.clone())
                 .or_default()
-                .by_status
+                .statuses
                 .push((position, meaning));
             keys.insert(hash, key);
         }
+        let Some(eks) = context.eks else {
+            continue;
+        };
+        for key in mapping.written_entries(&eks.view.cluster.arn).into_keys() {
+            let hash = KeyHash::of(&key);
+            let named = named.entry(hash.clone()).or_default();
+            named.entries.push(position);
+            keys.insert(hash, key);
+        }
     }
-    let hashes: BTreeSet<&KeyHash> = named.keys().chain(mark.0.keys()).collect();
+    let mut tagged: BTreeSet<&KeyHash> = BTreeSet::new();
+    for (hash, standing) in context.eks.iter().flat_map(|eks| eks.standing.iter()) {
+        let eks = context.eks;
+        if eks.is_some_and(|eks| entry::is_tagged(eks, standing.state)) {
+            tagged.insert(hash);
+            keys.insert(hash.clone(), standing.key.clone());
+        }
+    }
+    let hashes: BTreeSet<&KeyHash> = named.keys().chain(mark.0.keys()).chain(tagged).collect();
     let none = Named::default();
     let decide = |hash: &KeyHash| {
         let standing = entries.get(hash).map(Vec::as_slice).unwrap_or_default();
@@ -65,8 +80,10 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
 /// The mappings that name a key.
 #[derive(Default)]
 struct Named {
-    by_spec: Vec<usize>,
-    by_status: Vec<(usize, Meaning)>,
+    specs: Vec<usize>,
+    statuses: Vec<(usize, Meaning)>,
+    /// Those whose status remembers an access entry.
+    entries: Vec<usize>,
 }
 
 fn decide(
@@ -78,27 +95,32 @@ fn decide(
     marked: Option<&MeaningHash>,
 ) -> Claim {
     let (found, drifted) = recognise(context.memory, hash, named, standing, marked);
-    let wrote = |position: usize| {
-        named
-            .by_status
-            .iter()
-            .any(|(writer, _)| *writer == position)
-    };
+    let wrote = |position: usize| named.statuses.iter().any(|(writer, _)| *writer == position);
+    let entry_stands = context
+        .eks
+        .is_some_and(|eks| !eks.standing.of(hash).is_empty());
     let holds = |position: &&usize| match context.states[**position] {
         State::Live => true,
-        State::Suspended | State::Refused => found.is_some() && wrote(**position),
+        State::Suspended | State::Refused => {
+            (found.is_some() && wrote(**position))
+                || (entry_stands && named.entries.contains(position))
+        }
         State::Deleting | State::Expired => false,
     };
-    let holder = named.by_spec.iter().find(holds).copied();
-    let by_status = named.by_status.iter().map(|(position, _)| *position);
+    let holder = named.specs.iter().find(holds).copied();
+    let statuses = named.statuses.iter().map(|(position, _)| *position);
     let others: BTreeSet<usize> = named
-        .by_spec
+        .specs
         .iter()
         .copied()
-        .chain(by_status)
+        .chain(statuses)
+        .chain(named.entries.iter().copied())
         .filter(|position| Some(*position) != holder)
         .collect();
     let mut claim = Claim {
+        entry: EntrySide::default(),
+        place: None,
+        hands_over: false,
         hash: hash.clone(),
         key: key.cloned(),
         holder,
@@ -115,20 +137,92 @@ fn decide(
         block: None,
         dead_lines: Vec::new(),
     };
-    match holder {
-        Some(position) => match (&context.mappings[position].spec, context.states[position]) {
-            (Ok(spec), State::Live) => {
-                hold_as_declared(context, &mut claim, position, spec, named, standing);
-            }
+    let live_spec = holder
+        .filter(|position| context.states[*position] == State::Live)
+        .and_then(|position| Some((position, context.mappings[position].spec.as_ref().ok()?)));
+    if let Some((position, spec)) = live_spec {
+        live(context, &mut claim, position, spec, named, standing);
+    } else {
+        if holder.is_some() {
             // A suspended or refused mapping keeps what it wrote, as it stands.
-            _ => claim.drift = None,
-        },
-        None => let_go(context, &mut claim),
+            claim.drift = None;
+        } else if context.mode.is_some() {
+            let_go(context, &mut claim);
+        }
+        if let Some(eks) = context.eks {
+            entry::let_go(context, eks, &mut claim);
+        }
     }
     if let Some(section) = broken_section(context.base, &claim) {
         hold_for_broken_text(context.base, &mut claim, section);
     }
     claim
+}
+
+/// A mapping that is to be in effect: where, and what that means for each backend.
+fn live(
+    context: &Context<'_>,
+    claim: &mut Claim,
+    position: usize,
+    spec: &Spec,
+    named: &Named,
+    standing: &[&Entry],
+) {
+    let mapping = &context.mappings[position];
+    let eks = context.eks;
+    let target = eks.map(|eks| entry::target_of(eks, claim, spec));
+    let outlook = match (eks, &target) {
+        (Some(eks), Some(Ok(target))) => entry::outlook(context, eks, claim, position, target),
+        (Some(eks), Some(Err(_))) => entry::outlook_of_inexpressible(context, eks, claim),
+        _ => Outlook::None,
+    };
+    let placement = place(
+        context,
+        &Site {
+            spec,
+            target: target.as_ref().map(Result::as_ref),
+            outlook: &outlook,
+            claim,
+            synced: mapping.status.last_synced.as_ref().map(|time| time.0),
+        },
+    );
+    match (placement.config_map, &spec.form) {
+        (Want::Declared, Some(form)) => {
+            hold_as_declared(context, claim, position, spec, form, named, standing);
+        }
+        (Want::Gone, _) => {
+            claim.drift = None;
+            claim.hands_over = true;
+            claim.step = if claim.found.is_some() {
+                Step::Remove
+            } else {
+                Step::Unmark
+            };
+        }
+        (Want::Declared, None) | (Want::Untouched, _) => claim.drift = None,
+    }
+    claim.hands_over |= placement.entry == Want::Gone;
+    if let Some(eks) = eks {
+        match target {
+            Some(Ok(target)) => entry::hold_as_declared(
+                context,
+                eks,
+                claim,
+                &entry::Holding {
+                    position,
+                    spec,
+                    outlook: &outlook,
+                    placement: &placement,
+                    text: standing,
+                },
+                target,
+            ),
+            Some(Err(_)) | None => {
+                entry::hold_inexpressible(context, eks, claim, &outlook, &placement);
+            }
+        }
+    }
+    claim.place = Some(placement.place);
 }
 
 /// Finds the entry that is ours, and whether it says something else than we wrote.
@@ -147,7 +241,7 @@ fn recognise<'a>(
         Some(mark) => last(&|entry| MeaningHash::of(&entry.meaning()) == *mark),
         None => last(&|entry| {
             named
-                .by_status
+                .statuses
                 .iter()
                 .any(|(_, written)| *written == entry.meaning())
         }),
@@ -168,27 +262,28 @@ fn recognise<'a>(
     }
 }
 
-/// What the holder's spec asks for.
+/// What the holder's spec asks for in aws-auth.
 fn hold_as_declared(
     context: &Context<'_>,
     claim: &mut Claim,
     position: usize,
     spec: &Spec,
+    form: &Form,
     named: &Named,
     standing: &[&Entry],
 ) {
-    let winner = context.index.lookup(&spec.entry.arn);
+    let winner = context.index.lookup(&form.entry.arn);
     let remembered = named
-        .by_status
+        .statuses
         .iter()
-        .any(|(writer, written)| *writer == position && *written == spec.meaning);
+        .any(|(writer, written)| *writer == position && *written == form.meaning);
     let as_written = match &claim.marked {
-        Some(marked) => *marked == spec.meaning_hash,
+        Some(marked) => *marked == form.meaning_hash,
         None => remembered,
     };
     claim.dead_lines = standing
         .iter()
-        .filter(|entry| entry.matched_arn() != spec.meaning.arn)
+        .filter(|entry| entry.matched_arn() != form.meaning.arn)
         .map(|entry| entry.line)
         .collect();
     let Some(found) = claim.found.clone() else {
@@ -196,7 +291,7 @@ fn hold_as_declared(
             claim.step = Step::Add;
             claim.drift = Some(Drift::Removed);
         } else {
-            adopt_or_add(claim, spec, &winner);
+            adopt_or_add(claim, spec.adoption, form, &winner);
             if claim.step == Step::Add && remembered {
                 claim.drift = Some(Drift::Removed);
             }
@@ -205,7 +300,7 @@ fn hold_as_declared(
         return;
     };
     claim.dead_lines.retain(|line| *line != found.line);
-    if found.meaning == spec.meaning {
+    if found.meaning == form.meaning {
         claim.step = Step::Keep;
         claim.drift = None;
     } else {
@@ -216,7 +311,7 @@ fn hold_as_declared(
         Lookup::Role(entry) | Lookup::User(entry) => {
             let wins = entry.section == found.section
                 && entry.item > found.item
-                && entry.meaning() != spec.meaning;
+                && entry.meaning() != form.meaning;
             // Winning over it would unseat a node.
             wins && !is_node(&entry.meaning())
         }
@@ -230,7 +325,7 @@ fn hold_as_declared(
 }
 
 /// What to do where nothing that stands is ours.
-fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
+fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Lookup<'_>) {
     let foreign = match winner {
         Lookup::Role(entry) | Lookup::User(entry) => *entry,
         Lookup::AmbiguousUser(entries) => {
@@ -238,7 +333,7 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
             let message = format!(
                 "mapUsers holds {} on lines {} in spellings that differ in case, of which the authenticator picks one at random; \
                  remove all but one by hand",
-                spec.entry.arn,
+                form.entry.arn,
                 lines.join(", ")
             );
             claim.step = Step::Add;
@@ -250,7 +345,7 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
             return;
         }
     };
-    let identical = foreign.meaning() == spec.meaning;
+    let identical = foreign.meaning() == form.meaning;
     claim.found = Some(Found::from(foreign));
     claim.step = if identical {
         Step::Adopt
@@ -258,7 +353,7 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
         Step::Replace
     };
     let place = format!("{} line {}", foreign.section, foreign.line);
-    match (spec.adoption, identical) {
+    match (adoption, identical) {
         (Adoption::IfIdentical | Adoption::Always, true) | (Adoption::Always, false) => {}
         (Adoption::Never, true) => {
             let message = format!(
@@ -270,7 +365,7 @@ fn adopt_or_add(claim: &mut Claim, spec: &Spec, winner: &Lookup<'_>) {
             let message = format!(
                 "{place} already maps {} to {}, and that entry is not ours; remove it there, declare the same here, or write \
                  adoption: Always to take it over",
-                spec.entry.arn,
+                form.entry.arn,
                 identity(&foreign.meaning())
             );
             claim.hold(Block::lasting(Reason::ForeignEntry, message));
@@ -292,18 +387,11 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
         };
         return;
     }
-    let keeps = |position: &usize| {
-        match context.states[*position] {
-            State::Suspended => true,
-            // It names this very principal, or one that can't be read and may be this one.
-            State::Refused => {
-                let key = context.mappings[*position].key();
-                key.is_none() || key == claim.key
-            }
-            State::Live | State::Deleting | State::Expired => false,
-        }
-    };
-    if claim.others.iter().any(keeps) {
+    if claim
+        .others
+        .iter()
+        .any(|position| keeps(context, claim, *position))
+    {
         return;
     }
     let retains = |position: &usize| {
@@ -317,6 +405,19 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
     } else {
         Step::Unmark
     };
+}
+
+/// Whether a mapping that does not hold the key keeps what stands for it.
+pub(super) fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
+    match context.states[position] {
+        State::Suspended => true,
+        // It names this very principal, or one that can't be read and may be this one.
+        State::Refused => {
+            let key = context.mappings[position].key();
+            key.is_none() || key == claim.key
+        }
+        State::Live | State::Deleting | State::Expired => false,
+    }
 }
 
 /// The section in which the entry stands or belongs, if it does not parse.

@@ -1,6 +1,7 @@
 //! The mappings as the planner sees them: parsed once, refused with a sentence where they can't be put into effect.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -9,8 +10,8 @@ use super::mark::MeaningHash;
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{
-    Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType, FINALIZER,
-    IdentityMappingSpec, IdentityMappingStatus, PermissionSet,
+    AccessPolicy, Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType,
+    FINALIZER, IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
@@ -43,6 +44,10 @@ pub struct Mapping {
     pub principal: Option<Principal>,
     /// What to put into effect, or why that can't be done.
     pub spec: Result<Spec, Refusal>,
+    /// The spec that names a permission set: its role is known only by a look at IAM.
+    pub(super) unresolved: Option<Arc<IdentityMappingSpec>>,
+    /// What there is to say of how the principal was resolved.
+    pub(super) note: Option<String>,
     /// When the entry is to be removed.
     pub valid_until: Option<Timestamp>,
     /// No creation, change or repair.
@@ -55,21 +60,44 @@ pub struct Mapping {
     pub status: IdentityMappingStatus,
 }
 
-/// A spec that can be put into effect in aws-auth.
+/// A spec that can be put into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
+    /// The principal, as resolved.
+    pub principal: Principal,
+    /// The type.
+    pub type_: EntryType,
+    /// Where it is to be put into effect.
+    pub backend: BackendChoice,
+    /// The username as declared; `None` is EKS's own default in both backends.
+    pub username: Option<String>,
+    /// The groups as declared; none for node types.
+    pub groups: BTreeSet<String>,
+    /// The access policies as declared, which aws-auth can't express.
+    pub policies: Vec<AccessPolicy>,
+    /// What to do with a foreign entry of the same principal.
+    pub adoption: Adoption,
+    /// Its form in aws-auth; `None` for the types that exist only as access entries.
+    pub form: Option<Form>,
+}
+
+impl Spec {
+    /// Whether the type is a node type.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
+        self.type_ != EntryType::Standard
+    }
+}
+
+/// The form of a spec in aws-auth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Form {
     /// The entry in the form in which we write it.
     pub entry: NewEntry,
     /// What the authenticator will make of it.
     pub meaning: Meaning,
     /// What the mark says of that meaning: taken once for each change of the object, not in each pass.
     pub(super) meaning_hash: MeaningHash,
-    /// What to do with a foreign entry of the same principal.
-    pub adoption: Adoption,
-    /// Whether the type is a node type.
-    pub node_type: bool,
-    /// Whether access policies are declared, which aws-auth can't express.
-    pub access_policies: bool,
 }
 
 /// Why a spec can't be put into effect.
@@ -79,6 +107,8 @@ pub struct Refusal {
     pub reason: Reason,
     /// Its message: what is wrong and how to mend it.
     pub message: String,
+    /// It passes by itself; otherwise a person must mend it.
+    pub transient: bool,
 }
 
 impl Refusal {
@@ -86,6 +116,7 @@ impl Refusal {
         Self {
             reason: Reason::InvalidSpec,
             message: message.into(),
+            transient: false,
         }
     }
 }
@@ -96,7 +127,8 @@ impl Mapping {
     pub fn from_object(object: &IdentityMapping) -> Self {
         let spec = &object.spec;
         let status = object.status.clone().unwrap_or_default();
-        let (principal, parsed) = match resolve(spec, &status) {
+        let set = spec.principal.permission_set.is_some() && spec.principal.arn.is_none();
+        let (principal, parsed) = match named(spec, &status) {
             Ok(principal) => {
                 let parsed = parse(spec, &principal);
                 (Some(principal), parsed)
@@ -112,6 +144,7 @@ impl Mapping {
         Self {
             generation: object.metadata.generation.unwrap_or_default(),
             principal,
+            unresolved: (set && unknown.is_empty()).then(|| Arc::new(spec.clone())),
             spec: parsed,
             valid_until: spec.valid_until.as_ref().map(|time| time.0),
             suspend: spec.suspend,
@@ -150,6 +183,8 @@ impl Mapping {
             confirmations: confirmations(metadata).0,
             principal: None,
             spec: Err(Refusal::invalid("the object has not been read")),
+            unresolved: None,
+            note: None,
             valid_until: None,
             suspend: false,
             deletion: Deletion::Revoke,
@@ -178,7 +213,7 @@ impl Mapping {
             .status
             .written
             .iter()
-            .filter(|written| written.config_map == config_map);
+            .filter(|written| written.config_map.as_deref() == Some(config_map));
         here.filter_map(|written| {
             let meaning = Meaning {
                 arn: fold_arn(&written.arn),
@@ -188,6 +223,54 @@ impl Mapping {
             Some((Key::parse_arn(&written.arn)?, meaning))
         })
         .collect()
+    }
+
+    /// What the status says that we wrote as access entries of this cluster (its ARN), by key. As with
+    /// [`Mapping::written`] it only ever recognises.
+    #[must_use]
+    pub fn written_entries(&self, cluster: &str) -> BTreeMap<Key, &WrittenEntry> {
+        let here = self
+            .status
+            .written
+            .iter()
+            .filter(|written| written.cluster.as_deref() == Some(cluster));
+        here.filter_map(|written| Some((Key::parse_arn(&written.arn)?, written)))
+            .collect()
+    }
+
+    /// The mapping with the principal that its permission set, or its ARN without path, stands for.
+    pub(super) fn with_principal(&self, principal: Principal, note: Option<String>) -> Self {
+        let spec = match (&self.unresolved, &self.spec) {
+            (Some(source), _) => parse(source, &principal),
+            (None, Ok(spec)) => Ok(Spec {
+                principal: principal.clone(),
+                ..spec.clone()
+            }),
+            (None, Err(refusal)) => Err(refusal.clone()),
+        };
+        Self {
+            principal: Some(principal),
+            spec,
+            note,
+            ..self.clone()
+        }
+    }
+
+    /// The mapping with the reason why its permission set has no role.
+    pub(super) fn without_principal(&self, transient: bool, message: String) -> Self {
+        Self {
+            spec: Err(Refusal {
+                reason: Reason::PermissionSetUnresolved,
+                message,
+                transient,
+            }),
+            ..self.clone()
+        }
+    }
+
+    /// The permission set that the spec names.
+    pub(super) fn permission_set(&self) -> Option<&PermissionSet> {
+        self.unresolved.as_ref()?.principal.permission_set.as_ref()
     }
 
     /// Whether this confirmation was given.
@@ -216,7 +299,7 @@ fn unknown_confirmations(unknown: &[String]) -> String {
 }
 
 /// The principal that the spec names, or, where it is refused, the one that it can still be known by.
-fn resolve(
+fn named(
     spec: &IdentityMappingSpec,
     status: &IdentityMappingStatus,
 ) -> Result<Principal, (Option<Principal>, Refusal)> {
@@ -238,6 +321,7 @@ fn resolve(
                 Refusal {
                     reason: Reason::PermissionSetUnresolved,
                     message,
+                    transient: false,
                 },
             ))
         }
@@ -249,7 +333,7 @@ fn resolve(
 }
 
 /// The role that the status remembers for a permission set, if it can be that set's at all: a status grants nothing.
-fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Principal> {
+pub(super) fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Principal> {
     let principal = Principal::parse(status.principal_arn.as_deref()?).ok()?;
     let sso = principal.sso()?;
     (sso.permission_set == set.name && principal.account.as_str() == set.account_id)
@@ -257,60 +341,62 @@ fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Pri
 }
 
 fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refusal> {
-    match spec.backend {
-        BackendChoice::Auto | BackendChoice::ConfigMap => {}
-        BackendChoice::AccessEntry => {
-            return Err(Refusal {
-                reason: Reason::BackendUnavailable,
-                message: "backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in \
-                          CONFIG_MAP; write backend: Auto, which follows the mode"
-                    .to_owned(),
-            });
+    let (username, groups) = match spec.type_ {
+        EntryType::Standard => {
+            let (username, groups) = identity(spec, principal)?;
+            (Some(username), groups)
         }
-    }
-    let (username, groups) = match node_identity(spec.type_)? {
-        Some((username, groups)) => {
+        node => {
             if spec.username.is_some() || !spec.groups.is_empty() {
                 return Err(Refusal::invalid(format!(
-                    "type {:?}: EKS sets username and groups of nodes; remove spec.username and spec.groups",
-                    spec.type_
+                    "type {node:?}: EKS sets username and groups of nodes; remove spec.username and spec.groups"
                 )));
             }
             if principal.kind != PrincipalKind::Role {
                 return Err(Refusal::invalid(format!(
-                    "type {:?}: nodes are IAM roles; {} is a user",
-                    spec.type_,
+                    "type {node:?}: nodes are IAM roles; {} is a user",
                     principal.arn()
                 )));
             }
-            (
-                username.to_owned(),
-                groups.iter().map(|group| (*group).to_owned()).collect(),
-            )
+            match node_identity(node) {
+                Some((username, groups)) => (
+                    Some(username.to_owned()),
+                    groups.iter().map(|group| (*group).to_owned()).collect(),
+                ),
+                None => (None, BTreeSet::new()),
+            }
         }
-        None => identity(spec, principal)?,
     };
-    let entry = NewEntry {
-        section: match principal.kind {
-            PrincipalKind::Role => Section::Roles,
-            PrincipalKind::User => Section::Users,
-        },
-        arn: principal.aws_auth_arn(),
-        username: username.clone(),
-        groups: groups.iter().cloned().collect(),
-    };
-    let meaning = Meaning {
-        arn: fold_arn(&entry.arn),
-        username,
-        groups,
-    };
+    let form = username.map(|username| {
+        let entry = NewEntry {
+            section: match principal.kind {
+                PrincipalKind::Role => Section::Roles,
+                PrincipalKind::User => Section::Users,
+            },
+            arn: principal.aws_auth_arn(),
+            username: username.clone(),
+            groups: groups.iter().cloned().collect(),
+        };
+        let meaning = Meaning {
+            arn: fold_arn(&entry.arn),
+            username,
+            groups,
+        };
+        Form {
+            meaning_hash: MeaningHash::of(&meaning),
+            meaning,
+            entry,
+        }
+    });
     Ok(Spec {
-        meaning_hash: MeaningHash::of(&meaning),
-        meaning,
-        entry,
+        principal: principal.clone(),
+        type_: spec.type_,
+        backend: spec.backend,
+        username: spec.username.clone(),
+        groups: spec.groups.iter().cloned().collect(),
+        policies: spec.access_policies.clone(),
         adoption: spec.adoption,
-        node_type: spec.type_ != EntryType::Standard,
-        access_policies: !spec.access_policies.is_empty(),
+        form,
     })
 }
 
@@ -334,37 +420,32 @@ fn identity(
 }
 
 /// Username and groups of a node type in aws-auth, in the form that EKS itself writes
-/// (<https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html>); `None` for `Standard`.
-fn node_identity(
-    type_: EntryType,
-) -> Result<Option<(&'static str, &'static [&'static str])>, Refusal> {
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html>); `None` for the types that exist only as access
+/// entries, and for `Standard`.
+fn node_identity(type_: EntryType) -> Option<(&'static str, &'static [&'static str])> {
     const INSTANCE: &str = "system:node:{{EC2PrivateDNSName}}";
     const SESSION: &str = "system:node:{{SessionName}}";
     match type_ {
-        EntryType::Standard => Ok(None),
-        EntryType::EC2Linux => Ok(Some((INSTANCE, &["system:bootstrappers", "system:nodes"]))),
-        EntryType::EC2Windows => Ok(Some((
+        EntryType::EC2Linux => Some((INSTANCE, &["system:bootstrappers", "system:nodes"])),
+        EntryType::EC2Windows => Some((
             INSTANCE,
             &[
                 "eks:kube-proxy-windows",
                 "system:bootstrappers",
                 "system:nodes",
             ],
-        ))),
-        EntryType::FargateLinux => Ok(Some((
+        )),
+        EntryType::FargateLinux => Some((
             SESSION,
             &[
                 "system:bootstrappers",
                 "system:node-proxier",
                 "system:nodes",
             ],
-        ))),
-        EntryType::HybridLinux | EntryType::EC2 | EntryType::HyperPodLinux => Err(Refusal {
-            reason: Reason::BackendUnavailable,
-            message: format!(
-                "type {type_:?} exists only as an access entry, and this cluster is in the authentication mode CONFIG_MAP; change \
-                 the mode to API_AND_CONFIG_MAP first"
-            ),
-        }),
+        )),
+        EntryType::Standard
+        | EntryType::HybridLinux
+        | EntryType::EC2
+        | EntryType::HyperPodLinux => None,
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::action::{EventNote, Regarding};
 use super::claim::{Claim, Drift, Step, identity};
+use super::entry;
 use super::memory::Target;
 use super::states;
 use super::status::claim_section;
@@ -25,6 +26,7 @@ pub(super) fn events(
     for (position, status) in new.iter().enumerate() {
         notes.extend(transition(view, position, status));
         notes.extend(repair(view, position));
+        notes.extend(entry_repair(view, position));
         notes.extend(left(view, position));
     }
     let mut notes = bounded(notes);
@@ -41,7 +43,7 @@ pub(super) fn events(
 }
 
 fn regarding(view: &View<'_>, position: usize) -> Regarding {
-    let mapping = view.plan.mappings[position];
+    let mapping = &view.plan.mappings[position];
     Regarding::Mapping {
         name: mapping.name.clone(),
         uid: mapping.uid.clone(),
@@ -80,6 +82,8 @@ fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> 
             | Reason::NotOwned
             | Reason::Released
             | Reason::FinalizerPending
+            | Reason::EntryPending
+            | Reason::HandingOver
     );
     (before != Some(reason.as_str()) && !wished).then(|| EventNote {
         regarding: regarding(view, position),
@@ -113,6 +117,31 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     })
 }
 
+/// An access entry is being put right. Its calls are on their way; what comes of them a condition tells.
+fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
+    let claim = view
+        .held(position)
+        .filter(|claim| view.plan.repairs_entry(claim))?;
+    let target = Target::AccessEntry(claim.hash.clone());
+    if view
+        .memory
+        .undone
+        .contested(&target, view.plan.observed.now)
+    {
+        return None;
+    }
+    Some(EventNote {
+        regarding: regarding(view, position),
+        reason: Reason::DriftRepaired,
+        action: "Repair",
+        note: format!(
+            "{}, by {}; it is put right",
+            claim.entry.drift.as_ref()?,
+            entry::changed_by(view.plan.eks.as_ref(), claim)
+        ),
+    })
+}
+
 /// Who did what.
 fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
     let who = match manager {
@@ -132,7 +161,7 @@ fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
 
 /// What still stands of a mapping that goes.
 fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
-    let mapping = view.plan.mappings[position];
+    let mapping = &view.plan.mappings[position];
     if !view.leaves(position) {
         return None;
     }

@@ -1,19 +1,22 @@
 //! What is never done without a person's word: node entries, the last administrator, mass removal.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::str::FromStr as _;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::claim::{Block, Claim, Context, State, Step};
-use super::desired::Mapping;
+use super::aws::{AwsState, Mode};
+use super::claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
+use super::desired::{Mapping, Spec};
 use super::mark::KeyHash;
 use super::observed::Bindings;
+use super::{entry, resolve};
+use crate::access_entry::{Entry as AccessEntry, Scope};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
-use crate::aws_auth::{Entry, Index, Meaning};
-use crate::principal::{Arn, Resource};
+use crate::aws_auth::{Entry, Index, Meaning, fold_arn};
+use crate::principal::{Arn, Key, Principal, Resource};
 
 /// The group that Kubernetes lets do everything, bound or not
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>).
@@ -55,12 +58,116 @@ pub(super) fn can_match(entry: &Entry) -> bool {
     alive && !entry.username.is_empty()
 }
 
-/// The ARNs, as matched, that are administrators by aws-auth now.
-pub(super) fn administrators(index: &Index<'_>, bindings: &Bindings) -> BTreeSet<String> {
-    let entries = index
+/// Whether what an access entry gives is an administrator's.
+pub(super) fn is_entry_administrator(
+    groups: &BTreeSet<String>,
+    username: &str,
+    cluster_admin: bool,
+    bindings: &Bindings,
+) -> bool {
+    cluster_admin
+        || groups
+            .iter()
+            .any(|group| bindings.admin_groups.contains(group))
+        || bindings.admin_users.contains(username)
+}
+
+/// The access entries that let someone in, now and once a plan's calls are made. What the calls grant is not counted: they
+/// may fail, and what is taken away must not depend on them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Entrants {
+    /// Which of them are administrators, by ARN as aws-auth matches it.
+    administrators: BTreeMap<String, bool>,
+}
+
+impl Entrants {
+    pub(super) fn now(eks: &Eks<'_>) -> Self {
+        Self::counting(eks, &HashMap::new())
+    }
+
+    pub(super) fn after(eks: &Eks<'_>, claims: &[Claim]) -> Self {
+        let claims = claims.iter().map(|claim| (&claim.hash, claim)).collect();
+        Self::counting(eks, &claims)
+    }
+
+    fn counting(eks: &Eks<'_>, claims: &HashMap<&KeyHash, &Claim>) -> Self {
+        let mut administrators = BTreeMap::new();
+        for (hash, standing) in eks.standing.iter() {
+            if standing.life.is_dead() {
+                continue;
+            }
+            let Ok(principal) = Principal::parse(standing.principal_arn) else {
+                continue;
+            };
+            let step = claims
+                .get(hash)
+                .map_or(EntryStep::Leave, |claim| claim.entry.effective());
+            let stays = match step {
+                EntryStep::Delete | EntryStep::Recreate => false,
+                EntryStep::Leave
+                | EntryStep::Keep
+                | EntryStep::Describe
+                | EntryStep::Create
+                | EntryStep::Change
+                | EntryStep::Release => true,
+            };
+            if !stays {
+                continue;
+            }
+            let now = standing
+                .known()
+                .is_some_and(|entry| is_administrators(eks, entry));
+            let target = claims
+                .get(hash)
+                .filter(|_| step == EntryStep::Change)
+                .and_then(|claim| claim.entry.target.as_ref());
+            let after = target.is_none_or(|target| {
+                let username = target
+                    .username
+                    .as_deref()
+                    .unwrap_or(&target.default_username);
+                is_entry_administrator(
+                    &target.groups,
+                    username,
+                    target.policies.get(&entry::admin_policy(eks)) == Some(&Scope::Cluster),
+                    eks.bindings,
+                )
+            });
+            administrators.insert(fold_arn(&principal.aws_auth_arn()), now && after);
+        }
+        Self { administrators }
+    }
+}
+
+fn is_administrators(eks: &Eks<'_>, standing: &AccessEntry) -> bool {
+    let policy = standing.policies.get(&entry::admin_policy(eks));
+    is_entry_administrator(
+        &standing.groups,
+        &standing.username,
+        policy.is_some_and(|association| association.scope == Scope::Cluster),
+        eks.bindings,
+    )
+}
+
+/// The ARNs, as aws-auth matches them, that are administrators in a mode. An access entry wins over aws-auth.
+pub(super) fn administrators(
+    index: &Index<'_>,
+    bindings: &Bindings,
+    mode: Option<Mode>,
+    entrants: Option<&Entrants>,
+) -> BTreeSet<String> {
+    let none = Entrants::default();
+    let entrants = &entrants.unwrap_or(&none).administrators;
+    let by_entry = entrants
+        .iter()
+        .filter(|(_, administrator)| **administrator)
+        .map(|(arn, _)| arn.clone());
+    let by_text = index
         .winners()
-        .filter(|entry| is_administrator(entry, bindings) && can_match(entry));
-    entries.map(Entry::matched_arn).collect()
+        .filter(|entry| is_administrator(entry, bindings) && can_match(entry))
+        .map(Entry::matched_arn)
+        .filter(|arn| mode != Some(Mode::Api) && !entrants.contains_key(arn));
+    by_text.chain(by_entry).collect()
 }
 
 fn annotate(confirmation: Confirmation) -> String {
@@ -92,25 +199,32 @@ pub(super) fn hold_while_crd_goes(claims: &mut [Claim], crd_deleting: bool) {
     if !crd_deleting {
         return;
     }
+    let goes = |claim: &Claim| {
+        matches!(claim.step, Step::Remove | Step::Unmark)
+            || matches!(claim.entry.step, EntryStep::Delete | EntryStep::Describe)
+    };
     for claim in claims
         .iter_mut()
-        .filter(|claim| matches!(claim.step, Step::Remove | Step::Unmark))
+        .filter(|claim| claim.holder.is_none() && goes(claim))
     {
         let message = "the CustomResourceDefinition is being deleted, and deleting it revokes nothing; run identity-mapper release to let go of everything";
-        claim.hold(Block::lasting(Reason::RemovalHeld, message));
+        claim.hold_both(&Block::lasting(Reason::RemovalHeld, message));
     }
 }
 
 /// Node entries are removed, changed or made only with a node type or a confirmation.
 pub(super) fn hold_node_entries(context: &Context<'_>, claims: &mut [Claim]) {
     for claim in claims {
+        hold_node_access_entry(context, claim);
         let Some(found) = claim.found.as_ref().map(|found| &found.meaning) else {
             hold_new_node_entry(context, claim, None);
             continue;
         };
         match claim.step {
             Step::Remove
-                if is_node(found) && !confirmed(context, claim, Confirmation::NodeEntry) =>
+                if is_node(found)
+                    && !claim.hands_over
+                    && !confirmed(context, claim, Confirmation::NodeEntry) =>
             {
                 claim.hold(held(
                     Confirmation::NodeEntry,
@@ -135,6 +249,34 @@ pub(super) fn hold_node_entries(context: &Context<'_>, claims: &mut [Claim]) {
     }
 }
 
+fn hold_node_access_entry(context: &Context<'_>, claim: &mut Claim) {
+    if !claim.entry.node || confirmed(context, claim, Confirmation::NodeEntry) {
+        return;
+    }
+    let node_type = claim
+        .holder
+        .and_then(|holder| context.mappings[holder].spec.as_ref().ok())
+        .is_some_and(Spec::is_node);
+    let why = match claim.entry.step {
+        EntryStep::Delete if !claim.hands_over => {
+            "the access entry is a node's: without it nodes can't join or stay in the cluster"
+        }
+        EntryStep::Recreate if !node_type => {
+            "the standing access entry is a node's, and changing it can lock nodes out"
+        }
+        EntryStep::Delete
+        | EntryStep::Recreate
+        | EntryStep::Leave
+        | EntryStep::Keep
+        | EntryStep::Describe
+        | EntryStep::Create
+        | EntryStep::Change
+        | EntryStep::Release => return,
+    };
+    let block = held(Confirmation::NodeEntry, Reason::RemovalHeld, why);
+    claim.hold_both(&block);
+}
+
 fn hold_new_node_entry(context: &Context<'_>, claim: &mut Claim, before: Option<&Meaning>) {
     if claim.restores || !matches!(claim.step, Step::Add | Step::Replace) {
         return;
@@ -142,8 +284,12 @@ fn hold_new_node_entry(context: &Context<'_>, claim: &mut Claim, before: Option<
     let Some(Ok(spec)) = claim.holder.map(|holder| &context.mappings[holder].spec) else {
         return;
     };
-    let concerned = is_node(&spec.meaning) || before.is_some_and(is_node);
-    if concerned && !spec.node_type && !confirmed(context, claim, Confirmation::NodeEntry) {
+    let declared = spec
+        .form
+        .as_ref()
+        .is_some_and(|form| is_node(&form.meaning));
+    let concerned = declared || before.is_some_and(is_node);
+    if concerned && !spec.is_node() && !confirmed(context, claim, Confirmation::NodeEntry) {
         let why = if before.is_some_and(is_node) {
             "the standing entry is a node entry, and changing it can lock nodes out"
         } else {
@@ -181,6 +327,22 @@ pub(super) fn hold_last_administrator(
                 false
             }
         };
+        let entry_touches = match claim.entry.effective() {
+            EntryStep::Change if claim.entry.restores => false,
+            EntryStep::Delete | EntryStep::Recreate | EntryStep::Change => {
+                claim.key.as_ref().is_some_and(|key| {
+                    before
+                        .iter()
+                        .any(|arn| Key::parse_arn(arn).as_ref() == Some(key))
+                })
+            }
+            EntryStep::Leave
+            | EntryStep::Keep
+            | EntryStep::Describe
+            | EntryStep::Create
+            | EntryStep::Release => false,
+        };
+        let touches = touches || entry_touches;
         if !touches || confirmed(context, claim, Confirmation::LastAdministrator) {
             continue;
         }
@@ -193,10 +355,10 @@ pub(super) fn hold_last_administrator(
             held(
                 Confirmation::LastAdministrator,
                 Reason::RemovalHeld,
-                "no administrator would be left in aws-auth",
+                "no administrator would be left",
             )
         };
-        claim.hold(block);
+        claim.hold_both(&block);
         any = true;
     }
     any
@@ -205,19 +367,25 @@ pub(super) fn hold_last_administrator(
 /// Why the removal at `validUntil` will be held, so that the condition can say it in time.
 pub(super) fn removal_will_be_held(
     mapping: &Mapping,
-    meaning: &Meaning,
+    spec: &Spec,
     administrators: &BTreeSet<String>,
 ) -> Option<String> {
-    if is_node(meaning) && !mapping.confirms(Confirmation::NodeEntry) {
+    let node = spec.is_node()
+        || spec
+            .form
+            .as_ref()
+            .is_some_and(|form| is_node(&form.meaning));
+    if node && !mapping.confirms(Confirmation::NodeEntry) {
         return Some(format!(
             "at validUntil the removal will be held, because the entry is a node entry; {}",
             annotate(Confirmation::NodeEntry)
         ));
     }
-    let last = administrators.len() == 1 && administrators.contains(&meaning.arn);
+    let arn = fold_arn(&spec.principal.aws_auth_arn());
+    let last = administrators.len() == 1 && administrators.contains(&arn);
     (last && !mapping.confirms(Confirmation::LastAdministrator)).then(|| {
         format!(
-            "at validUntil the removal will be held if no other administrator stands in aws-auth then; {}",
+            "at validUntil the removal will be held if no other administrator stands then; {}",
             annotate(Confirmation::LastAdministrator)
         )
     })
@@ -308,19 +476,26 @@ pub(super) fn hold_mass_removal(
     context: &Context<'_>,
     claims: &mut [Claim],
     removals: Removals,
-    now: Timestamp,
+    aws: &AwsState,
 ) -> Removals {
+    let now = context.now;
     let standing: BTreeSet<&KeyHash> = claims
         .iter()
-        .filter(|claim| claim.found.is_some())
+        .filter(|claim| claim.found.is_some() || claim.entry.stands)
         .map(|claim| &claim.hash)
         .collect();
     let mut removals = removals.current(now, &standing);
-    let owned = claims.iter().filter(|claim| claim.ours).count();
-    let vanishes =
-        |claim: &Claim| claim.effective() == Step::Remove && !claim.beside && !claim.orphan();
+    let owned = claims
+        .iter()
+        .filter(|claim| claim.ours || claim.entry.ours)
+        .count();
+    let vanishes = |claim: &Claim| claim.vanishes() && !claim.beside && !claim.orphan();
     let free = |claim: &Claim| {
-        confirmed(context, claim, Confirmation::MassRemoval)
+        claim
+            .key
+            .as_ref()
+            .is_some_and(|key| resolve::gone_from_iam(key, aws))
+            || confirmed(context, claim, Confirmation::MassRemoval)
             || claim
                 .others
                 .iter()
@@ -346,7 +521,7 @@ pub(super) fn hold_mass_removal(
     for claim in claims.iter_mut().filter(|claim| unconfirmed(claim)) {
         if !allowed || held_before(claim) {
             let why = "too many principals would lose their entries within ten minutes (more than five and more than a quarter, or all of them), so none of these is removed";
-            claim.hold(held(Confirmation::MassRemoval, Reason::RemovalHeld, why));
+            claim.hold_both(&held(Confirmation::MassRemoval, Reason::RemovalHeld, why));
         }
     }
     removals
@@ -354,7 +529,7 @@ pub(super) fn hold_mass_removal(
 
 /// Whether the mapping expired at a time that we had seen lying ahead: nobody can have set it by mistake just now.
 fn expired_as_seen(context: &Context<'_>, position: usize) -> bool {
-    let mapping = context.mappings[position];
+    let mapping = &context.mappings[position];
     let seen = mapping.status.seen_valid_until.as_ref().map(|time| time.0);
     context.states[position] == State::Expired && seen.is_some() && seen == mapping.valid_until
 }

@@ -31,7 +31,7 @@ struct Copy<'a> {
 
 /// What to add and what to evict for it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct KeptCopies {
     pub(super) add: BTreeMap<String, Vec<u8>>,
     pub(super) remove: Vec<String>,
 }
@@ -45,7 +45,7 @@ pub(super) fn keep(
     standing: &ConfigMapView,
     history: Option<&HistoryView>,
     now: Timestamp,
-) -> Result<Kept, String> {
+) -> Result<KeptCopies, String> {
     let mark = standing
         .annotations
         .get(MARK_ANNOTATION)
@@ -63,7 +63,7 @@ pub(super) fn keep(
         name.strip_suffix(SUFFIX)
             .is_some_and(|name| name.ends_with(&hash))
     }) {
-        return Ok(Kept::default());
+        return Ok(KeptCopies::default());
     }
     let bytes = gzip(json.as_bytes()).map_err(|error| error.to_string())?;
     let first = if copies.keys().any(|name| name.starts_with(FIRST)) {
@@ -92,7 +92,7 @@ pub(super) fn keep(
         };
         remove.push(rest.remove(oldest).0.clone());
     }
-    Ok(Kept {
+    Ok(KeptCopies {
         add: [(name, bytes)].into(),
         remove,
     })
@@ -115,7 +115,7 @@ mod tests {
         }
     }
 
-    fn apply(history: &mut HistoryView, kept: Kept) {
+    fn apply(history: &mut HistoryView, kept: KeptCopies) {
         for name in kept.remove {
             assert!(history.copies.remove(&name).is_some());
         }
@@ -152,7 +152,7 @@ mod tests {
             Some(&history),
             Timestamp::from_second(1_900_000_000).expect("in range"),
         );
-        assert_eq!(again, Ok(Kept::default()));
+        assert_eq!(again, Ok(KeptCopies::default()));
     }
 
     #[test]

@@ -18,6 +18,10 @@ const CONTEST_COUNT: usize = 3;
 pub(super) const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// A second: the least time between two repairs of contested targets.
 pub(super) const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+/// The same for access entries, whose changes are found by listings some minutes apart.
+const ENTRY_CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(15);
+/// A minute: the least time between two repairs of a contested access entry.
+const ENTRY_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// What this process remembers from pass to pass.
 #[derive(Clone, Debug, Default)]
@@ -36,6 +40,10 @@ pub struct Memory {
     pub(super) release_at_start: Option<String>,
     /// Whether a pass has been made.
     pub(super) started: bool,
+    /// When EKS was last asked to choose a principal's username.
+    pub(super) asked: BTreeMap<String, Timestamp>,
+    /// Usernames that EKS gave where none was sent, by principal, where they are not the expected ones.
+    pub(super) defaults: BTreeMap<String, String>,
     /// States of aws-auth that an event has already told of.
     pub(super) said: BTreeSet<String>,
 }
@@ -45,6 +53,8 @@ pub struct Memory {
 pub(super) enum Target {
     /// An owned entry.
     Entry(KeyHash),
+    /// An owned access entry.
+    AccessEntry(KeyHash),
     /// A key's text.
     Text(Section),
     /// aws-auth itself.
@@ -66,19 +76,29 @@ struct Record {
     contested: bool,
 }
 
+impl Target {
+    /// How long undoings of it count, and how long it must be quiet until it is not contested any more.
+    fn window(&self) -> SignedDuration {
+        match self {
+            Self::Entry(_) | Self::Text(_) | Self::ConfigMap | Self::Mark => CONTEST_WINDOW,
+            Self::AccessEntry(_) => ENTRY_CONTEST_WINDOW,
+        }
+    }
+}
+
 impl Undone {
     /// Whether the target is contested now.
     pub(super) fn contested(&self, target: &Target, now: Timestamp) -> bool {
         self.targets
             .get(target)
-            .is_some_and(|record| record.contested && !quiet(record, now))
+            .is_some_and(|record| record.contested && !quiet(target, record, now))
     }
 
     /// The targets that are contested now.
     pub(super) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
         self.targets
             .iter()
-            .filter(move |(_, record)| record.contested && !quiet(record, now))
+            .filter(move |(target, record)| record.contested && !quiet(target, record, now))
             .map(|(target, _)| target)
     }
 
@@ -91,31 +111,42 @@ impl Undone {
     pub(super) fn next_rest(&self, now: Timestamp) -> Option<Timestamp> {
         let contested = self
             .targets
-            .values()
-            .filter(|record| record.contested && !quiet(record, now));
+            .iter()
+            .filter(|(target, record)| record.contested && !quiet(target, record, now));
         contested
-            .filter_map(|record| Some(*record.times.last()? + CONTEST_WINDOW))
+            .filter_map(|(target, record)| Some(*record.times.last()? + target.window()))
             .min()
+    }
+
+    /// When a contested access entry may be repaired at the earliest; `None` where it is not contested.
+    pub(super) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
+        let record = self.targets.get(target)?;
+        let last = record.times.last()?;
+        (record.contested && !quiet(target, record, now)).then(|| *last + ENTRY_CONTEST_PAUSE)
     }
 
     /// Records that these targets were found undone and put right.
     pub(super) fn repaired(&mut self, targets: impl IntoIterator<Item = Target>, now: Timestamp) {
-        self.targets.retain(|_, record| !quiet(record, now));
+        self.targets
+            .retain(|target, record| !quiet(target, record, now));
         for target in targets {
+            let (window, text) = (target.window(), !matches!(target, Target::AccessEntry(_)));
             let record = self.targets.entry(target).or_default();
-            record.times.retain(|time| *time + CONTEST_WINDOW > now);
+            record.times.retain(|time| *time + window > now);
             record.times.push(now);
             record.contested |= record.times.len() >= CONTEST_COUNT;
-            self.last_repair = Some(now);
+            if text {
+                self.last_repair = Some(now);
+            }
         }
     }
 }
 
-fn quiet(record: &Record, now: Timestamp) -> bool {
+fn quiet(target: &Target, record: &Record, now: Timestamp) -> bool {
     record
         .times
         .last()
-        .is_none_or(|last| *last + CONTEST_WINDOW <= now)
+        .is_none_or(|last| *last + target.window() <= now)
 }
 
 #[cfg(test)]

@@ -15,21 +15,26 @@ mod base;
 mod claim;
 mod decide;
 mod desired;
+mod entry;
 mod event;
 mod guard;
 mod history;
 mod mark;
 mod memory;
 mod observed;
+mod place;
 mod realize;
 mod report;
+mod resolve;
 mod settings;
+mod standing;
 mod states;
 mod status;
 mod verdict;
 mod view;
 mod write;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{
@@ -49,20 +54,25 @@ pub use observed::{
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
 use base::Base;
-use claim::{Block, Claim, Context, State, Step};
+use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
 use guard::{REMOVALS_ANNOTATION, Removals};
-use history::Kept as KeptCopy;
-use mark::Mark;
+use history::KeptCopies;
+use mark::{KeyHash, Mark};
 use memory::Target;
 use realize::Realized;
+use standing::StandingEntries;
 
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Index;
+use crate::principal::{Key, Principal};
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
 /// until it is restarted.
 pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
+
+/// The annotation on the history `ConfigMap` that carries the handover setting.
+pub const HANDOVER_ANNOTATION: &str = "identity-mapper.dev/handover";
 
 /// The name under which we write (`metadata.managedFields`).
 pub const FIELD_MANAGER: &str = "identity-mapper";
@@ -79,16 +89,20 @@ pub struct Plan<'a> {
     /// Calls to EKS, by principal. They are made side by side, and none of them waits for the write of aws-auth: what must
     /// come after it is asked for by a later plan.
     pub entries: Vec<EntryWork>,
-    mappings: Vec<&'a Mapping>,
+    mappings: Vec<Cow<'a, Mapping>>,
     states: Vec<State>,
     observed: &'a Observed,
     settings: &'a Settings,
     memory: &'a Memory,
     released: bool,
+    /// Why nothing may be written at all.
+    halted: Option<Block>,
     base: Base,
     claims: Vec<Claim>,
     realized: Realized,
     removals: Removals,
+    iam: IamWants,
+    eks: Option<Eks<'a>>,
     /// What this plan puts right that someone else undid.
     undone: BTreeSet<Target>,
     /// A repair of contested targets that waits for its second.
@@ -103,12 +117,6 @@ pub fn plan<'a>(
     settings: &'a Settings,
     memory: &'a Memory,
 ) -> Plan<'a> {
-    let mut mappings: Vec<&Mapping> = desired.mappings.iter().collect();
-    mappings.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
-    let states: Vec<State> = mappings
-        .iter()
-        .map(|mapping| State::of(mapping, observed.now))
-        .collect();
     let base = Base::build(observed, settings, memory);
     let mark = Mark::parse(
         base.view
@@ -117,6 +125,18 @@ pub fn plan<'a>(
             .map(String::as_str)
             .unwrap_or_default(),
     );
+    let eks = eks(observed, settings);
+    let owned = owned_principals(&base, &mark, eks.as_ref());
+    let mut mappings: Vec<Cow<'a, Mapping>> = desired
+        .mappings
+        .iter()
+        .map(|mapping| resolve::resolve(mapping, &observed.aws, &owned))
+        .collect();
+    mappings.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    let states: Vec<State> = mappings
+        .iter()
+        .map(|mapping| State::of(mapping, observed.now))
+        .collect();
     let orphans = orphans_confirmed(observed);
     let config_map = settings.config_map.to_string();
     let index = Index::new(&base.document);
@@ -128,10 +148,12 @@ pub fn plan<'a>(
         memory,
         config_map: &config_map,
         orphans: &orphans,
+        mode: observed.aws.mode(),
+        eks: eks.as_ref(),
+        now: observed.now,
     };
-    let mut claims = decide::claims(&context, &mark);
-    guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
-    guard::hold_node_entries(&context, &mut claims);
+    let halted = halted(&observed.aws);
+    let mut claims = held_claims(&context, &mark, halted.as_ref(), observed);
     let stored = observed
         .history
         .view()
@@ -143,41 +165,153 @@ pub fn plan<'a>(
         &context,
         &mut claims,
         stored.clone().merge(&memory.removals),
-        observed.now,
+        &observed.aws,
     );
     let kept = write::keep(&claims, &base, observed, settings);
     hold_for_history(&mut claims, &kept, &observed.history);
-    let add_finalizers = if settings.observe {
+    let add_finalizers = if settings.observe || halted.is_some() {
         Vec::new()
     } else {
         hold_for_finalizers(&context, &mut claims)
     };
     hold_removals_for_grants(&context, &mut claims);
     let realized = realize::realize(&context, &mut claims, &observed.bindings);
+    let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {
         add_finalizers,
         history: None,
         config_map: None,
         entries: Vec::new(),
         released: released(observed, memory),
+        halted,
         observed,
         settings,
         memory,
-        base,
-        claims,
         realized,
         removals,
+        iam,
+        eks,
         undone: BTreeSet::new(),
         postponed: false,
+        claims,
+        base,
         mappings,
         states,
     };
     if plan.released {
         plan.add_finalizers.clear();
-    } else if !settings.observe {
+    } else if !settings.observe && plan.halted.is_none() {
         plan.decide_writes(kept.unwrap_or_default(), &stored, &orphans);
     }
     plan
+}
+
+/// EKS, where access entries count.
+fn eks<'a>(observed: &'a Observed, settings: &'a Settings) -> Option<Eks<'a>> {
+    let view = observed
+        .aws
+        .view()
+        .filter(|view| view.mode != Mode::ConfigMap)?;
+    Some(Eks {
+        view,
+        standing: StandingEntries::new(view),
+        settings,
+        installation: settings.config_map.to_string(),
+        handover: handover(observed, settings),
+        bindings: &observed.bindings,
+    })
+}
+
+/// The claims, with everything held that can be told from each alone.
+fn held_claims(
+    context: &Context<'_>,
+    mark: &Mark,
+    halted: Option<&Block>,
+    observed: &Observed,
+) -> Vec<Claim> {
+    let mut claims = decide::claims(context, mark);
+    if let Some(block) = halted {
+        for claim in &mut claims {
+            claim.hold_both(block);
+        }
+    }
+    hold_contested_entries(context, &mut claims);
+    guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
+    guard::hold_node_entries(context, &mut claims);
+    hold_removals_for_grants(context, &mut claims);
+    claims
+}
+
+/// The handover setting in force: what stands in the cluster, else what the operator was started with.
+fn handover(observed: &Observed, settings: &Settings) -> Handover {
+    let kept = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
+    kept.and_then(|value| value.parse().ok())
+        .unwrap_or(settings.handover)
+}
+
+/// The principals of all entries that are ours.
+fn owned_principals(base: &Base, mark: &Mark, eks: Option<&Eks<'_>>) -> Vec<Principal> {
+    let in_text = base.document.entries().filter(|entry| {
+        Key::parse_arn(&entry.arn).is_some_and(|key| mark.0.contains_key(&KeyHash::of(&key)))
+    });
+    let in_eks = eks.into_iter().flat_map(|eks| {
+        eks.standing
+            .iter()
+            .filter(|(_, standing)| entry::is_tagged(eks, standing.state))
+            .map(|(_, standing)| standing.principal_arn)
+    });
+    let arns = in_text.map(|entry| entry.arn.as_str()).chain(in_eks);
+    // Only roles of permission sets are looked up in it.
+    arns.filter(|arn| arn.contains("AWSReservedSSO_"))
+        .filter_map(|arn| Principal::parse(arn).ok())
+        .collect()
+}
+
+/// Why nothing may be written at all.
+fn halted(aws: &AwsState) -> Option<Block> {
+    match aws {
+        AwsState::Off | AwsState::Known(_) => None,
+        AwsState::Unproven { name, eks, server } => Some(Block::lasting(
+            Reason::ClusterUnproven,
+            format!(
+                "EKS cluster {name} has the certificate authority {eks}, and the API server that this operator talks to has {server}: \
+                 nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster"
+            ),
+        )),
+        AwsState::Unknown { failure } => Some(Block::passing(
+            Reason::ModeUnknown,
+            format!(
+                "the cluster's authentication mode can't be read, and none was read before: nothing is written; {failure}"
+            ),
+        )),
+    }
+}
+
+/// A contested access entry is repaired once a minute: a fight of deleting and creating takes access away each round.
+fn hold_contested_entries(context: &Context<'_>, claims: &mut [Claim]) {
+    for claim in claims
+        .iter_mut()
+        .filter(|claim| claim.entry.drift.is_some() && claim.entry.pending())
+    {
+        let target = Target::AccessEntry(claim.hash.clone());
+        let Some(next) = context
+            .memory
+            .undone
+            .next_entry_repair(&target, context.now)
+        else {
+            continue;
+        };
+        if next > context.now {
+            claim.entry.wake = Some(next);
+            claim.entry.hold(Block::passing(
+                Reason::Contested,
+                "someone changes or deletes the access entry again and again; it is repaired once a minute; make one of the two stop",
+            ));
+        }
+    }
 }
 
 fn released(observed: &Observed, memory: &Memory) -> bool {
@@ -199,12 +333,16 @@ fn orphans_confirmed(observed: &Observed) -> BTreeSet<Confirmation> {
 }
 
 /// Without a way back nothing new is granted; what was granted is still kept and revoked.
-fn hold_for_history(claims: &mut [Claim], kept: &Result<KeptCopy, String>, history: &HistoryState) {
+fn hold_for_history(
+    claims: &mut [Claim],
+    kept: &Result<KeptCopies, String>,
+    history: &HistoryState,
+) {
     let error = match (history, kept) {
         (HistoryState::Unwritable { error, .. }, _) | (_, Err(error)) => error,
         (HistoryState::Missing | HistoryState::Present(_), Ok(_)) => return,
     };
-    for claim in claims.iter_mut().filter(|claim| claim.grants()) {
+    for claim in claims.iter_mut().filter(|claim| claim.text_grants()) {
         let message =
             format!("the history of aws-auth can't be written, so nothing new is granted: {error}");
         claim.hold(Block::passing(Reason::HistoryUnwritable, message));
@@ -215,10 +353,12 @@ fn hold_for_history(claims: &mut [Claim], kept: &Result<KeptCopy, String>, histo
 fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<FinalizerChange> {
     let mut wanted = Vec::new();
     for claim in claims {
-        let Some(mapping) = claim.holder.map(|holder| context.mappings[holder]) else {
+        let Some(mapping) = claim.holder.map(|holder| &context.mappings[holder]) else {
             continue;
         };
-        if mapping.finalizer || claim.effective() == Step::Leave {
+        if mapping.finalizer
+            || (claim.effective() == Step::Leave && claim.entry.effective() == EntryStep::Leave)
+        {
             continue;
         }
         wanted.push(FinalizerChange {
@@ -226,7 +366,7 @@ fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<Final
             uid: mapping.uid.clone(),
         });
         if claim.grants() {
-            claim.hold(Block::passing(
+            claim.hold_both(&Block::passing(
                 Reason::FinalizerPending,
                 "the finalizer is being set; the entry follows",
             ));
@@ -235,21 +375,38 @@ fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<Final
     wanted
 }
 
-/// A principal that a mapping leaves keeps its entry until the one that it moves to can be written.
+/// A principal that a mapping leaves keeps its entries until the one that it moves to stands. A grant that fails for good
+/// does not keep them, but where a permission set moved: nobody wished for that.
 fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
     let waiting: BTreeMap<usize, Block> = claims
         .iter()
         .filter_map(|claim| {
-            let block = claim.block.as_ref().filter(|block| block.transient)?;
-            Some((claim.holder?, block.clone()))
+            let holder = claim.holder?;
+            let lasting = context.mappings[holder].permission_set().is_some();
+            let blocks = [claim.block.as_ref(), claim.entry.block.as_ref()];
+            let blocked = blocks
+                .into_iter()
+                .flatten()
+                .find(|block| block.transient || (lasting && block.reason != Reason::NotOwned));
+            // The calls are only planned: their effect is seen by a later plan.
+            let pending = (claim.entry.pending() && claim.entry_grants()).then(|| {
+                Block::passing(
+                    Reason::EntryPending,
+                    "the access entry of the new principal is made first",
+                )
+            });
+            Some((holder, blocked.cloned().or(pending)?))
         })
         .collect();
-    for claim in claims.iter_mut().filter(|claim| claim.step == Step::Remove) {
+    for claim in claims
+        .iter_mut()
+        .filter(|claim| claim.step == Step::Remove || claim.entry.step == EntryStep::Delete)
+    {
         let mover = claim.others.iter().find(|position| {
             context.states[**position] == State::Live && waiting.contains_key(position)
         });
         if let Some(block) = mover.and_then(|position| waiting.get(position)) {
-            claim.hold(block.clone());
+            claim.hold_both(block);
         }
     }
 }

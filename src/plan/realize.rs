@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::claim::{Block, Claim, Context, Step};
-use super::guard;
+use super::guard::{self, Entrants};
 use super::mark::{MARK_ANNOTATION, Mark, MeaningHash};
 use super::observed::{Bindings, ConfigMapView};
 use crate::api::condition::Reason;
@@ -30,7 +30,8 @@ pub(super) fn realize(
     bindings: &Bindings,
 ) -> Realized {
     let base = context.base;
-    let before = guard::administrators(context.index, bindings);
+    let now = context.eks.map(Entrants::now);
+    let before = guard::administrators(context.index, bindings, context.mode, now.as_ref());
     loop {
         // An edit reads and writes the whole text; marks that do not fit are known without one.
         if annotation_bytes(&base.view, mark(claims, context).0.len()) > ANNOTATIONS_LIMIT
@@ -62,7 +63,13 @@ pub(super) fn realize(
         } else {
             Document::parse(&data)
         };
-        let after = guard::administrators(&Index::new(&document), bindings);
+        let entrants = context.eks.map(|eks| Entrants::after(eks, claims));
+        let after = guard::administrators(
+            &Index::new(&document),
+            bindings,
+            context.mode,
+            entrants.as_ref(),
+        );
         if guard::hold_last_administrator(context, claims, &before, &after) {
             continue;
         }
@@ -130,8 +137,9 @@ fn section_of(context: &Context<'_>, claim: &Claim) -> Option<Section> {
 }
 
 fn new_entry<'a>(context: &Context<'a>, claim: &Claim) -> Option<&'a NewEntry> {
-    let mapping: &'a super::Mapping = context.mappings[claim.holder?];
-    mapping.spec.as_ref().ok().map(|spec| &spec.entry)
+    let mapping: &'a super::Mapping = &context.mappings[claim.holder?];
+    let form = mapping.spec.as_ref().ok()?.form.as_ref()?;
+    Some(&form.entry)
 }
 
 /// The changes, each with the claim that asks for it. Removals and rewritings first, then new entries, oldest mapping first.
@@ -183,7 +191,7 @@ fn mark(claims: &[Claim], context: &Context<'_>) -> Mark {
     let of = |claim: &Claim| {
         let declared = || {
             let spec = context.mappings[claim.holder?].spec.as_ref().ok()?;
-            Some(spec.meaning_hash.clone())
+            Some(spec.form.as_ref()?.meaning_hash.clone())
         };
         let hash = match claim.effective() {
             Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => declared()?,

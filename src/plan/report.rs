@@ -6,10 +6,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::action::{Outcome, Report, StatusWrite};
 use super::mark::{KeyHash, MeaningHash};
-use super::memory::Memory;
+use super::memory::{Memory, Target};
 use super::observed::ConfigMapView;
 use super::view::View;
 use super::{MARK_ANNOTATION, Plan, RELEASED_ANNOTATION, event, guard, status};
+use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Index, Section};
@@ -45,7 +46,12 @@ impl Plan<'_> {
             } else {
                 &self.base.standing
             },
-            administrators: guard::administrators(&index, &self.observed.bindings),
+            administrators: guard::administrators(
+                &index,
+                &self.observed.bindings,
+                self.observed.aws.mode(),
+                self.eks.as_ref().map(guard::Entrants::now).as_ref(),
+            ),
             index,
             memory: &memory,
             held,
@@ -82,7 +88,7 @@ impl Plan<'_> {
             events,
             summary,
             memory,
-            iam: super::aws::IamWants::default(),
+            iam: self.iam.clone(),
             wake,
         }
     }
@@ -130,9 +136,48 @@ impl Plan<'_> {
         }
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
+        }
+        if written || self.deletes_entries() {
             memory.removals = self.removals.clone();
         }
+        let entries = self
+            .claims
+            .iter()
+            .filter(|claim| self.repairs_entry(claim))
+            .map(|claim| Target::AccessEntry(claim.hash.clone()));
+        memory.undone.repaired(entries, now);
+        self.learn_defaults(&mut memory);
         memory
+    }
+
+    /// A username that EKS answers where none was sent is its own default, whatever we expected.
+    fn learn_defaults(&self, memory: &mut Memory) {
+        let Some(eks) = &self.eks else {
+            return;
+        };
+        memory.asked.retain(|principal, asked| {
+            let Some(state) = eks.view.entries.by_principal.get(principal) else {
+                return true;
+            };
+            let (Some(entry), Some(written)) = (state.known(), state.written) else {
+                return true;
+            };
+            if written < *asked {
+                return true;
+            }
+            memory
+                .defaults
+                .insert(principal.clone(), entry.username.clone());
+            false
+        });
+        for call in self.entries.iter().flat_map(|work| &work.calls) {
+            if let Call::Create { username: None, .. } | Call::Update { username: None, .. } = call
+            {
+                memory
+                    .asked
+                    .insert(call.principal_arn().to_owned(), self.observed.now);
+            }
+        }
     }
 
     /// aws-auth as it stands after the write.

@@ -1,19 +1,24 @@
 //! A cluster as a value: plans are executed on it as the controller executes them on a real one. For tests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::{
-    BindingSubjects, ConfigMapView, ConfigMapWrite, Desired, EventNote, FIELD_MANAGER,
-    HistoryState, HistoryView, HistoryWrite, MARK_ANNOTATION, Manager, Mapping, Memory, Observed,
-    Outcome, Report, Settings, WriteFailure, plan,
+    Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, ConfigMapWrite, Desired,
+    EksCluster, EntryWork, EventNote, FIELD_MANAGER, HistoryState, HistoryView, HistoryWrite, Iam,
+    IamAccount, IamPrincipal, Listing, MARK_ANNOTATION, Manager, Mapping, Memory, Mode, Observed,
+    Outcome, Report, Settings, Unreachable, WriteFailure, plan,
 };
+use crate::access_entry::simulation::Eks;
+use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
-use crate::aws_auth::Document;
+use crate::aws_auth::{Document, Index};
+use crate::principal::{Key, Principal};
 
 /// What stands in the cluster and in the operator's memory.
 #[derive(Clone, Debug)]
@@ -32,8 +37,274 @@ pub(super) struct Simulation {
     pub(super) writes: usize,
     pub(super) status_writes: usize,
     pub(super) events: Vec<EventNote>,
+    /// EKS and IAM; `None`: the mode was declared.
+    pub(super) cloud: Option<Cloud>,
+    /// EKS's cluster of the given name is another one.
+    pub(super) unproven: bool,
+    /// Who had which power after each change since watching began.
+    pub(super) watched: Option<Vec<BTreeMap<String, Power>>>,
     version: u64,
     created: i64,
+}
+
+/// What a principal may do: whether it is an administrator, and its groups and policies.
+pub(super) type Power = (bool, BTreeSet<String>);
+
+/// EKS and IAM as the operator knows them and as they are.
+#[derive(Clone, Debug)]
+pub(super) struct Cloud {
+    pub(super) mode: Mode,
+    pub(super) eks: Eks,
+    /// What the operator knows of the entries.
+    pub(super) known: Entries,
+    pub(super) iam: Iam,
+    pub(super) policies: Option<BTreeSet<String>>,
+    pub(super) attempts: BTreeMap<Key, Attempt>,
+    pub(super) unreachable: Option<Unreachable>,
+    pub(super) calls: Vec<Call>,
+    /// Failures of the next calls of an operation.
+    pub(super) failures: Vec<(&'static str, FailureKind)>,
+    /// ARNs that EKS takes; `None`: any.
+    pub(super) principals: Option<BTreeSet<String>>,
+}
+
+impl Cloud {
+    pub(super) fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            eks: Eks::default(),
+            known: Entries::default(),
+            iam: Iam::default(),
+            policies: None,
+            attempts: BTreeMap::new(),
+            unreachable: None,
+            calls: Vec::new(),
+            failures: Vec::new(),
+            principals: None,
+        }
+    }
+
+    pub(super) fn cluster() -> EksCluster {
+        EksCluster::parse("arn:aws:eks:eu-west-1:111122223333:cluster/main").expect("an ARN")
+    }
+
+    fn observed(&self) -> AwsState {
+        AwsState::Known(Box::new(AwsView {
+            cluster: Self::cluster(),
+            mode: self.mode,
+            authority: "ab".repeat(32),
+            unreachable: self.unreachable.clone(),
+            entries: Arc::new(self.known.clone()),
+            policies: self.policies.clone().map(Arc::new),
+            iam: Arc::new(self.iam.clone()),
+            attempts: Arc::new(self.attempts.clone()),
+            busy: Arc::default(),
+            queue: None,
+        }))
+    }
+
+    /// The operator lists and describes everything.
+    pub(super) fn list(&mut self, now: Timestamp) {
+        let principals = self.eks.entries.keys().cloned().collect();
+        let admin = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+        let administrators = self
+            .eks
+            .entries
+            .values()
+            .filter(|entry| entry.policies.contains_key(admin))
+            .map(|entry| entry.principal_arn.clone())
+            .collect();
+        self.known
+            .take_listing(&principals, &administrators, admin, now, now);
+        self.eks.now = now;
+        for principal_arn in principals {
+            let call = Call::Describe { principal_arn };
+            let output = self.eks.call(&call).expect("it is listed");
+            self.known.apply(&call, output, now);
+        }
+    }
+
+    fn call(&mut self, call: &Call, now: Timestamp) -> Result<(), FailureKind> {
+        self.eks.now = now;
+        let planned = self
+            .failures
+            .iter()
+            .position(|(operation, _)| *operation == call.operation());
+        if let Some(planned) = planned {
+            return Err(self.failures.remove(planned).1);
+        }
+        let unknown = |principals: &BTreeSet<String>| !principals.contains(call.principal_arn());
+        if matches!(call, Call::Create { .. }) && self.principals.as_ref().is_some_and(unknown) {
+            return Err(FailureKind::InvalidPrincipal);
+        }
+        match self.eks.call(call) {
+            Ok(output) => {
+                self.known.apply(call, output, now);
+                Ok(())
+            }
+            Err(_) if matches!(call, Call::Create { .. }) => {
+                self.known.doubt(call.principal_arn(), None);
+                Err(FailureKind::InUse)
+            }
+            Err(_) => {
+                self.known.gone(call.principal_arn());
+                Err(FailureKind::EntryMissing)
+            }
+        }
+    }
+
+    fn failed(&mut self, key: &Key, call: &Call, kind: FailureKind, now: Timestamp) {
+        if kind.effect_unknown() {
+            self.known.doubt(call.principal_arn(), None);
+        }
+        let before = self.attempts.get(key);
+        let attempt = Attempt {
+            since: before.map_or(now, |before| before.since),
+            count: before.map_or(1, |before| before.count + 1),
+            retry: now + SignedDuration::from_secs(1),
+            failure: Failure {
+                message: format!("the words of {kind}"),
+                kind,
+            },
+            call: call.clone(),
+        };
+        self.attempts.insert(key.clone(), attempt);
+    }
+
+    /// IAM is read: all roles and users of the account are these.
+    pub(super) fn iam_lists(&mut self, principals: &[(&str, &str)], now: Timestamp) {
+        let account = "111122223333".parse().expect("an account");
+        let listing = |kind: &str| {
+            let of_kind = principals.iter().filter(|(arn, _)| arn.contains(kind));
+            let principals = of_kind.map(|(arn, id)| {
+                let name = arn.rsplit('/').next().unwrap_or_default().to_lowercase();
+                let principal = IamPrincipal {
+                    arn: (*arn).to_owned(),
+                    id: (*id).to_owned(),
+                    created: None,
+                };
+                (name, principal)
+            });
+            Listing {
+                read: now,
+                principals: Arc::new(principals.collect()),
+            }
+        };
+        let account: &mut IamAccount = self.iam.accounts.entry(account).or_default();
+        account.roles = Some(listing(":role/"));
+        account.users = Some(listing(":user/"));
+        account.sso = Some(listing(":role/aws-reserved/sso.amazonaws.com/"));
+        account.problem = None;
+    }
+}
+
+impl Simulation {
+    /// A cluster in EKS, of this mode, in which the operator has listed everything.
+    pub(super) fn in_eks(mode: Mode, roles: &str) -> Self {
+        let mut simulation = Self::with_roles(roles);
+        let mut cloud = Cloud::new(mode);
+        cloud.list(simulation.now);
+        simulation.cloud = Some(cloud);
+        simulation
+    }
+
+    pub(super) fn cloud(&mut self) -> &mut Cloud {
+        self.cloud.as_mut().expect("EKS is there")
+    }
+
+    /// The operator looks again at everything in EKS.
+    pub(super) fn look(&mut self) {
+        let now = self.now;
+        self.cloud().list(now);
+    }
+
+    /// Someone else calls EKS, and the operator learns of it.
+    pub(super) fn by_hand(&mut self, call: &Call) {
+        let now = self.now;
+        let cloud = self.cloud();
+        cloud.eks.now = now;
+        cloud.eks.call(call).expect("EKS takes it");
+        self.look();
+    }
+
+    /// The calls since the last look, in short: operation and principal's name.
+    pub(super) fn calls(&mut self) -> Vec<String> {
+        let calls = std::mem::take(&mut self.cloud().calls);
+        calls
+            .iter()
+            .map(|call| {
+                let name = call.principal_arn().rsplit('/').next().unwrap_or_default();
+                format!("{} {name}", call.operation())
+            })
+            .collect()
+    }
+
+    /// An entry as it stands in EKS: username, groups and policies with scopes.
+    pub(super) fn access_entry(&self, role: &str) -> Option<(String, Vec<String>, Vec<String>)> {
+        let cloud = self.cloud.as_ref().expect("EKS is there");
+        let entry = cloud
+            .eks
+            .entries
+            .get(&format!("arn:aws:iam::111122223333:{role}"))?;
+        let policies = entry.policies.iter().map(|(policy, association)| {
+            let name = policy.rsplit('/').next().unwrap_or_default();
+            format!("{name} in {}", association.scope)
+        });
+        Some((
+            entry.username.clone(),
+            entry.groups.iter().cloned().collect(),
+            policies.collect(),
+        ))
+    }
+
+    /// The bridge of a handover: a binding of its group to cluster-admin.
+    pub(super) fn bridge(&mut self) {
+        self.bindings.push(BindingSubjects {
+            groups: [BRIDGE_GROUP.to_owned()].into(),
+            cluster_admin: true,
+            ..BindingSubjects::default()
+        });
+    }
+
+    /// Which power each role has now, as the cluster would have it: an access entry wins from the moment that it exists.
+    pub(super) fn powers(&self) -> BTreeMap<String, Power> {
+        let bindings: super::Bindings = self.bindings.iter().collect();
+        let mut powers = BTreeMap::new();
+        let mode = self
+            .cloud
+            .as_ref()
+            .map_or(Mode::ConfigMap, |cloud| cloud.mode);
+        if mode != Mode::Api {
+            let empty = BTreeMap::new();
+            let data = self.config_map.as_ref().map_or(&empty, |view| &view.data);
+            let document = Document::parse(data);
+            for entry in Index::new(&document).winners() {
+                let groups: BTreeSet<String> = entry.groups.iter().cloned().collect();
+                let administrator = groups.iter().any(|group| {
+                    group == "system:masters" || bindings.admin_groups.contains(group)
+                });
+                powers.insert(entry.matched_arn(), (administrator, groups));
+            }
+        }
+        let entries = self
+            .cloud
+            .iter()
+            .flat_map(|cloud| cloud.eks.entries.values());
+        for entry in entries {
+            let principal = Principal::parse(&entry.principal_arn).expect("a principal");
+            let administrator = entry
+                .policies
+                .keys()
+                .any(|policy| policy.ends_with("AmazonEKSClusterAdminPolicy"))
+                || entry
+                    .groups
+                    .iter()
+                    .any(|group| bindings.admin_groups.contains(group));
+            let arn = crate::aws_auth::fold_arn(&principal.aws_auth_arn());
+            powers.insert(arn, (administrator, entry.groups.clone()));
+        }
+        powers
+    }
 }
 
 impl Simulation {
@@ -56,6 +327,9 @@ impl Simulation {
             writes: 0,
             status_writes: 0,
             events: Vec::new(),
+            cloud: None,
+            unproven: false,
+            watched: None,
             version: 1,
             created: 0,
         }
@@ -175,7 +449,14 @@ impl Simulation {
                 .clone()
                 .map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
-            aws: super::AwsState::Off,
+            aws: match &self.cloud {
+                Some(_) if self.unproven => AwsState::Unproven {
+                    name: "main".to_owned(),
+                    eks: "ab".repeat(32),
+                    server: "cd".repeat(32),
+                },
+                cloud => cloud.as_ref().map_or(AwsState::Off, Cloud::observed),
+            },
             crd_deleting: self.crd_deleting,
         }
     }
@@ -220,7 +501,11 @@ impl Simulation {
             None => Outcome::NothingToWrite,
             Some(write) => self.write(write),
         };
+        let work = planned.entries.clone();
         let report = planned.report(&outcome);
+        if !matches!(outcome, Outcome::Failed(_)) {
+            self.execute(&work);
+        }
         self.memory = report.memory.clone();
         for status in &report.statuses {
             self.status_writes += 1;
@@ -234,13 +519,52 @@ impl Simulation {
         report
     }
 
+    /// Makes the calls as the controller does, each to its end before the next pass.
+    fn execute(&mut self, work: &[EntryWork]) {
+        let (now, mode) = (self.now, self.cloud.as_ref().map(|cloud| cloud.mode));
+        for EntryWork { key, calls } in work {
+            for call in calls {
+                let cloud = self.cloud.as_mut().expect("EKS is there to be called");
+                assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");
+                cloud.calls.push(call.clone());
+                if let Err(failure) = cloud.call(call, now) {
+                    cloud.failed(key, call, failure, now);
+                    break;
+                }
+                cloud.attempts.remove(key);
+                self.watch();
+            }
+        }
+    }
+
+    /// Every state on the way is looked at: who has power now.
+    fn watch(&mut self) {
+        let powers = self.powers();
+        if let Some(watched) = &mut self.watched {
+            watched.push(powers);
+        }
+    }
+
     /// Passes until nothing is written any more; returns the number of writes of aws-auth.
     pub(super) fn settle(&mut self) -> usize {
         let before = self.writes;
         for _ in 0..20 {
+            let calls = |simulation: &Self| {
+                simulation
+                    .cloud
+                    .as_ref()
+                    .map_or(0, |cloud| cloud.calls.len())
+            };
             let (writes, statuses, objects) = (self.writes, self.status_writes, self.objects.len());
+            let made = calls(self);
             self.pass();
-            if (writes, statuses, objects) == (self.writes, self.status_writes, self.objects.len())
+            if (writes, statuses, objects, made)
+                == (
+                    self.writes,
+                    self.status_writes,
+                    self.objects.len(),
+                    calls(self),
+                )
             {
                 return self.writes - before;
             }
@@ -330,6 +654,7 @@ impl Simulation {
                 }
             }
         }
+        self.watch();
         let view = self.config_map.as_mut().expect("exists");
         view.resource_version.clone_from(&resource_version);
         let parsed = Document::parse(&view.data);

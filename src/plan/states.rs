@@ -4,11 +4,12 @@ use sha2::{Digest, Sha256};
 
 use super::Repair;
 use super::action::{EventNote, Outcome, Regarding};
-use super::claim::{Claim, Step};
+use super::claim::{Claim, EntryStep, Step};
 use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
 use super::view::View;
+use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
@@ -24,7 +25,15 @@ pub(super) fn states(view: &View<'_>) -> Vec<State> {
         .filter_map(|section| broken(view, section));
     let contested = view.memory.undone.all_contested(view.plan.observed.now);
     let contested = contested.filter_map(|target| self::contested(view, target));
-    let others = [deleted(view), orphans(view), released(view), failed(view)];
+    let others = [
+        deleted(view),
+        orphans(view),
+        released(view),
+        failed(view),
+        halted(view),
+        bridge_left(view),
+        queue(view),
+    ];
     broken
         .chain(contested)
         .chain(others.into_iter().flatten())
@@ -99,7 +108,7 @@ fn contested(view: &View<'_>, target: &Target) -> Option<State> {
         Target::ConfigMap => "aws-auth itself".to_owned(),
         Target::Mark => "the ownership mark".to_owned(),
         // A condition of its mapping tells.
-        Target::Entry(_) => return None,
+        Target::Entry(_) | Target::AccessEntry(_) => return None,
     };
     let manager = view.manager(Section::Roles);
     let note = format!(
@@ -175,11 +184,11 @@ fn lost(view: &View<'_>, what: &str) -> String {
 }
 
 fn orphans(view: &View<'_>) -> Option<State> {
-    let orphans = view
-        .plan
-        .claims
-        .iter()
-        .filter(|claim| claim.orphan() && claim.effective() == Step::Leave);
+    let orphans = view.plan.claims.iter().filter(|claim| {
+        claim.orphan()
+            && claim.effective() == Step::Leave
+            && claim.entry.effective() == EntryStep::Leave
+    });
     let orphans: Vec<&Claim> = orphans.collect();
     let first = orphans.first()?;
     let names = orphans.iter().take(10).map(|claim| {
@@ -188,7 +197,12 @@ fn orphans(view: &View<'_>) -> Option<State> {
             .as_ref()
             .map_or_else(|| claim.hash.as_str().to_owned(), Key::to_string)
     });
-    let words = match first.block.as_ref().and_then(|block| block.awaiting) {
+    let blocks = [&first.block, &first.entry.block];
+    let awaiting = blocks
+        .into_iter()
+        .flatten()
+        .find_map(|block| block.awaiting);
+    let words = match awaiting {
         Some(Confirmation::MassRemoval) | None => Confirmation::MassRemoval.to_string(),
         Some(other) => format!("{},{other}", Confirmation::MassRemoval),
     };
@@ -226,4 +240,42 @@ fn failed(view: &View<'_>) -> Option<State> {
         "Write",
         block.message,
     ))
+}
+
+/// Nothing is written at all, because the cluster or its mode is not known for certain.
+fn halted(view: &View<'_>) -> Option<State> {
+    let block = view.plan.halted.as_ref()?;
+    Some(state(
+        format!("halted/{}", block.reason),
+        block.reason,
+        "Reconcile",
+        block.message.clone(),
+    ))
+}
+
+/// The bridge binding makes administrators of whoever has its group, so it must not outlive a handover.
+fn bridge_left(view: &View<'_>) -> Option<State> {
+    let eks = view.plan.eks.as_ref()?;
+    let bound = eks.bindings.admin_groups.contains(BRIDGE_GROUP);
+    let hands_over = view.plan.claims.iter().any(|claim| {
+        let masters = claim
+            .entry
+            .target
+            .as_ref()
+            .is_some_and(|target| target.masters);
+        masters && (claim.entry.step != EntryStep::Keep || claim.entry.block.is_some())
+    });
+    let note = format!(
+        "a ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it where none is to come"
+    );
+    (bound && !hands_over).then(|| state("bridge", Reason::BridgeLeft, "Reconcile", note))
+}
+
+/// The queue is a faster ear; without it the listings still find everything.
+fn queue(view: &View<'_>) -> Option<State> {
+    let failure = view.plan.eks.as_ref()?.view.queue.as_ref()?;
+    let note = format!(
+        "the queue that tells of changes in EKS can't be read, so that changes are found by the next listing: {failure}"
+    );
+    Some(state("queue", Reason::QueueUnreadable, "Observe", note))
 }

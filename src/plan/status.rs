@@ -4,36 +4,47 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Mapping;
-use super::claim::{Claim, Drift, Step, identity};
+use super::claim::{Claim, Drift, EntryStep, Step, identity};
+use super::entry;
 use super::guard::MASTERS;
 use super::verdict::{Finding, Verdict, verdict};
-use super::view::View;
+use super::view::{View, entry_resolved};
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::{self, Backend, IdentityMappingStatus, WrittenEntry};
+use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
 use crate::principal::Principal;
 
 /// The new status of a mapping.
 pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
-    let mapping = view.plan.mappings[position];
+    let mapping: &Mapping = &view.plan.mappings[position];
     let verdict = verdict(view, position);
     let old = &mapping.status;
     let contested = view.contested(position);
     let conditions = conditions(view, mapping, &verdict, contested.as_deref());
     let spec = mapping.spec.as_ref().ok();
+    let held = view.held(position);
+    let target = held.and_then(|claim| claim.entry.target.as_ref());
     let (last_synced, last_drift) = times(view, position, contested.is_some());
     IdentityMappingStatus {
         observed_generation: Some(mapping.generation),
-        principal_arn: mapping
-            .principal
-            .as_ref()
-            .map(Principal::arn)
+        principal_arn: target
+            .map(|target| target.principal_arn.clone())
+            .or_else(|| mapping.principal.as_ref().map(Principal::arn))
             .or_else(|| old.principal_arn.clone()),
         username: spec
-            .map(|spec| spec.meaning.username.clone())
+            .and_then(|spec| spec.form.as_ref())
+            .map(|form| form.meaning.username.clone())
+            .or_else(|| target.map(|target| target.default_username.clone()))
             .or_else(|| old.username.clone()),
-        backend: spec.map(|_| Backend::ConfigMap).or(old.backend),
-        access_entry_arn: old.access_entry_arn.clone(),
+        backend: held
+            .and_then(|claim| Some(claim.place.as_ref()?.backend))
+            .or_else(|| spec.and(old.backend))
+            .or(old.backend),
+        access_entry_arn: match (&view.plan.eks, held) {
+            (Some(_), Some(claim)) => claim.entry.entry_arn.clone(),
+            (Some(_), None) => None,
+            (None, _) => old.access_entry_arn.clone(),
+        },
         last_synced,
         last_drift,
         written: written(view, position),
@@ -158,11 +169,12 @@ fn times(
 ) -> (Option<Time>, Option<v1alpha1::Drift>) {
     let old = &view.plan.mappings[position].status;
     let now = view.plan.observed.now;
+    let (old_synced, entry_drift) = entry_times(view, position, old);
     let Some(claim) = view
         .held(position)
         .filter(|claim| view.written && view.pending(claim))
     else {
-        return (old.last_synced.clone(), old.last_drift.clone());
+        return (old_synced, entry_drift.or_else(|| old.last_drift.clone()));
     };
     // In a fight a status a second would be written for each mapping and say nothing new.
     let recent = old
@@ -170,7 +182,7 @@ fn times(
         .as_ref()
         .is_some_and(|drift| drift.time.0 + super::memory::CONTEST_WINDOW > now);
     if contested && claim.drift.is_some() && recent {
-        return (old.last_synced.clone(), old.last_drift.clone());
+        return (old_synced, old.last_drift.clone());
     }
     let drift = claim.drift.map(|drift| v1alpha1::Drift {
         time: seconds(now),
@@ -182,10 +194,46 @@ fn times(
         if synced {
             Some(seconds(now))
         } else {
-            old.last_synced.clone()
+            old_synced
         },
-        drift.or_else(|| old.last_drift.clone()),
+        drift.or(entry_drift).or_else(|| old.last_drift.clone()),
     )
+}
+
+/// When the access entry was last written, and what is being put right about it.
+fn entry_times(
+    view: &View<'_>,
+    position: usize,
+    old: &IdentityMappingStatus,
+) -> (Option<Time>, Option<v1alpha1::Drift>) {
+    let (Some(eks), Some(claim)) = (&view.plan.eks, view.held(position)) else {
+        return (old.last_synced.clone(), None);
+    };
+    let written = eks
+        .standing
+        .of(&claim.hash)
+        .iter()
+        .filter(|_| claim.entry.ours)
+        .filter_map(|standing| standing.state.written)
+        .max()
+        .map(seconds);
+    let synced = match (&old.last_synced, written) {
+        (Some(before), Some(written)) if before.0 < written.0 => Some(written),
+        (Some(before), _) => Some(before.clone()),
+        (None, written) => written,
+    };
+    let repaired = view.plan.repairs_entry(claim);
+    let drift = claim
+        .entry
+        .drift
+        .clone()
+        .filter(|_| repaired)
+        .map(|what| v1alpha1::Drift {
+            time: seconds(view.plan.observed.now),
+            what,
+            manager: entry::changed_by(Some(eks), claim),
+        });
+    (synced, drift)
 }
 
 pub(super) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
@@ -196,7 +244,7 @@ pub(super) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
         .found
         .as_ref()
         .map(|found| found.section)
-        .or_else(|| spec.map(|spec| spec.entry.section))
+        .or_else(|| spec.and_then(|spec| Some(spec.form.as_ref()?.entry.section)))
         .unwrap_or(Section::Roles)
 }
 
@@ -213,7 +261,7 @@ fn describe(drift: Drift, claim: &Claim) -> String {
 
 /// What the status remembers of our entries, so that they are known again where the mark is lost.
 fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
-    let mapping = view.plan.mappings[position];
+    let mapping = &view.plan.mappings[position];
     let config_map = view.plan.settings.config_map.to_string();
     let mut written: Vec<WrittenEntry> = Vec::new();
     for claim in view.named(position) {
@@ -222,24 +270,40 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
                 .status
                 .written
                 .iter()
-                .filter(|entry| entry.config_map == config_map && same_key(entry, claim))
+                .filter(|entry| {
+                    entry.config_map.as_ref() == Some(&config_map) && same_key(entry, claim)
+                })
                 .cloned()
         };
+        written.extend(written_entry(view, position, claim));
         if claim.holder != Some(position) {
-            if !view.resolved(claim) || (claim.holder.is_none() && claim.step == Step::Leave) {
+            if !view.text_resolved(claim) || (claim.holder.is_none() && claim.step == Step::Leave) {
                 written.extend(standing());
             }
             continue;
         }
-        match (&mapping.spec, claim.effective()) {
-            (Ok(spec), Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt)
-                if view.resolved(claim) =>
+        let form = mapping
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|spec| spec.form.as_ref());
+        match (form, claim.effective()) {
+            // It was handed over, so that nothing of it is left here.
+            (_, Step::Remove | Step::Unmark) if view.text_resolved(claim) => {}
+            (_, Step::Leave)
+                if claim.found.is_none()
+                    && claim.marked.is_none()
+                    && claim.block.is_none()
+                    && claim.place.is_some() => {}
+            (Some(form), Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt)
+                if view.text_resolved(claim) =>
             {
                 written.push(WrittenEntry {
-                    config_map: config_map.clone(),
-                    arn: spec.entry.arn.clone(),
-                    username: spec.meaning.username.clone(),
-                    groups: spec.meaning.groups.iter().cloned().collect(),
+                    config_map: Some(config_map.clone()),
+                    arn: form.entry.arn.clone(),
+                    username: form.meaning.username.clone(),
+                    groups: form.meaning.groups.iter().cloned().collect(),
+                    ..WrittenEntry::default()
                 });
             }
             // Also where a conflict stands in its place: what comes back exactly so is known again.
@@ -250,6 +314,39 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
     written
 }
 
+/// What the status remembers of our access entry of a key.
+fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<WrittenEntry> {
+    let eks = view.plan.eks.as_ref()?;
+    let mapping = &view.plan.mappings[position];
+    let remembered = || {
+        let written = mapping.written_entries(&eks.view.cluster.arn);
+        written
+            .get(claim.key.as_ref()?)
+            .map(|entry| (*entry).clone())
+    };
+    if claim.holder != Some(position) {
+        return remembered()
+            .filter(|_| !entry_resolved(claim) || claim.holder.is_none() && claim.entry.stands);
+    }
+    let standing = eks.standing.of(&claim.hash).iter().find_map(|standing| {
+        let target = claim.entry.target.as_ref()?;
+        standing
+            .known()
+            .filter(|entry| entry.principal_arn == target.principal_arn)
+    });
+    match (claim.entry.step, standing) {
+        (EntryStep::Keep, Some(entry)) if claim.entry.ours => Some(entry::written_form(eks, entry)),
+        // Nothing of ours stands, and nothing is to.
+        (EntryStep::Leave, None)
+            if claim.entry.block.is_none() && eks.view.entries.listed.is_some() =>
+        {
+            None
+        }
+        // Also where a conflict stands in its place: what comes back exactly so is known again.
+        _ => remembered(),
+    }
+}
+
 fn same_key(entry: &WrittenEntry, claim: &Claim) -> bool {
     claim.key.is_some() && crate::principal::Key::parse_arn(&entry.arn) == claim.key
 }
@@ -257,7 +354,8 @@ fn same_key(entry: &WrittenEntry, claim: &Claim) -> bool {
 fn awaiting(view: &View<'_>, position: usize) -> Vec<String> {
     let blocks = view
         .named(position)
-        .filter_map(|claim| claim.block.as_ref()?.awaiting);
+        .flat_map(|claim| [claim.block.as_ref(), claim.entry.block.as_ref()])
+        .filter_map(|block| block?.awaiting);
     let words: std::collections::BTreeSet<&str> =
         blocks.map(v1alpha1::Confirmation::as_str).collect();
     words.into_iter().map(str::to_owned).collect()

@@ -1,9 +1,11 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
 use super::Spec;
-use super::claim::{Block, Claim, State};
-use super::view::View;
+use super::aws::Mode;
+use super::claim::{Block, Claim, EntryStep, State};
+use super::view::{Effect, View};
 use crate::api::condition::Reason;
+use crate::api::v1alpha1::Backend;
 
 /// The status of one condition with its reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,12 +44,15 @@ pub(super) struct Verdict {
 
 impl Verdict {
     /// A verdict in which the entry is as far from declared as `block` says.
-    fn blocked(block: &Block, in_effect: bool) -> Self {
+    fn blocked(block: &Block, effect: &Effect) -> Self {
         let no = Finding::no(block.reason, block.message.clone());
-        let ready = if in_effect {
-            in_effect_finding()
-        } else {
-            no.clone()
+        let ready = match effect {
+            Effect::Declared => in_effect_finding(),
+            Effect::Other(..) => no.clone(),
+            Effect::Unknown(_) => Finding {
+                status: "Unknown",
+                ..no.clone()
+            },
         };
         Self {
             accepted: accepted(),
@@ -65,13 +70,13 @@ fn accepted() -> Finding {
 fn in_effect_finding() -> Finding {
     Finding::yes(
         Reason::InEffect,
-        "the authenticator gives the principal the declared username and groups",
+        "the principal gets exactly the declared identity",
     )
 }
 
 /// How far a mapping has got.
 pub(super) fn verdict(view: &View<'_>, position: usize) -> Verdict {
-    let mapping = view.plan.mappings[position];
+    let mapping = &view.plan.mappings[position];
     let claim = view.held(position);
     match (view.plan.states[position], &mapping.spec) {
         (State::Deleting | State::Expired, _) => leaving(view, position),
@@ -81,7 +86,7 @@ pub(super) fn verdict(view: &View<'_>, position: usize) -> Verdict {
                 accepted: no.clone(),
                 synced: no.clone(),
                 ready: no,
-                working: false,
+                working: refusal.transient,
             }
         }
         (State::Live | State::Suspended | State::Refused, Ok(spec)) => match claim {
@@ -96,7 +101,7 @@ pub(super) fn verdict(view: &View<'_>, position: usize) -> Verdict {
 
 /// A mapping whose entry is to go.
 fn leaving(view: &View<'_>, position: usize) -> Verdict {
-    let mapping = view.plan.mappings[position];
+    let mapping = &view.plan.mappings[position];
     let accepted = match view.plan.states[position] {
         State::Expired => Finding::yes(Reason::Expired, "validUntil has passed"),
         State::Live | State::Suspended | State::Refused | State::Deleting => accepted(),
@@ -104,7 +109,7 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
     if let Some(block) = view.unresolved(position) {
         return Verdict {
             accepted,
-            ..Verdict::blocked(&block, false)
+            ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
         };
     }
     let uncovered = mapping
@@ -142,7 +147,7 @@ fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
         Reason::DuplicatePrincipal,
         format!(
             "the older mapping {name} names the same principal {}; delete one of the two",
-            spec.entry.arn
+            spec.principal.arn()
         ),
     );
     Verdict {
@@ -158,9 +163,9 @@ fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
         Reason::Suspended,
         "spec.suspend is true: nothing is created, changed or repaired",
     );
-    let ready = match (claim, view.shadow(spec)) {
-        (Some(_), None) => in_effect_finding(),
-        (Some(_) | None, _) => no.clone(),
+    let ready = match claim.map(|claim| view.effect(claim, spec)) {
+        Some(Effect::Declared) => in_effect_finding(),
+        Some(Effect::Other(..) | Effect::Unknown(_)) | None => no.clone(),
     };
     Verdict {
         accepted: accepted(),
@@ -172,51 +177,57 @@ fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
 
 /// A mapping that holds its key and is to be in effect.
 fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict {
-    let shadow = view.shadow(spec);
-    let mut verdict = if let (None, Some(who)) = (&claim.block, view.contested(position)) {
-        // The same in every pass of a fight, whether this one repairs or waits.
-        Verdict::blocked(&Block::passing(Reason::Contested, who), false)
-    } else if let Some(block) = &claim.block {
-        Verdict::blocked(block, shadow.is_none())
-    } else if let (true, Some(failure)) = (view.pending(claim), view.not_written()) {
-        Verdict::blocked(&failure, shadow.is_none())
-    } else {
-        let mut message = "the entry stands as declared and is marked as ours".to_owned();
-        if !claim.dead_lines.is_empty() {
-            let lines: Vec<String> = claim.dead_lines.iter().map(ToString::to_string).collect();
-            message = format!(
-                "{message}; the same name stands on line {} with another path and never matches this principal",
-                lines.join(", ")
-            );
-        }
-        let ready = match &shadow {
-            None => in_effect_finding(),
-            Some(what) => Finding::no(Reason::Shadowed, format!("{what}; remove it by hand")),
+    let effect = view.effect(claim, spec);
+    let place = claim.place.as_ref();
+    if let Some(refusal) = place.and_then(|place| place.refusal.as_ref()) {
+        let no = Finding::no(refusal.reason, refusal.message.clone());
+        return Verdict {
+            accepted: no.clone(),
+            synced: no.clone(),
+            ready: no,
+            working: refusal.transient,
         };
-        Verdict {
-            accepted: accepted(),
-            synced: Finding::yes(Reason::Synced, message),
-            ready,
-            working: false,
-        }
-    };
-    if spec.access_policies {
-        verdict.accepted = Finding::yes(
-            Reason::Accepted,
-            "the spec can be put into effect but for accessPolicies, which take effect only through access entries",
-        );
-        if verdict.ready.status == "True" {
-            verdict.ready = Finding::no(
-                Reason::AccessPoliciesIneffective,
-                "username and groups are in effect, but accessPolicies can't be in the authentication mode CONFIG_MAP; remove them or change the mode to API_AND_CONFIG_MAP",
-            );
-        }
     }
-    if let (Some(_), Some(why)) = (
-        view.plan.mappings[position].valid_until,
-        view.will_be_held(position, spec),
-    ) {
-        verdict.accepted.message = format!("{}; {why}", verdict.accepted.message);
+    let by_entry = place.is_some_and(|place| place.backend == Backend::AccessEntry);
+    let mut verdict = match block(view, position, claim, by_entry) {
+        Some(block) if block.reason == Reason::Contested => {
+            Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+        }
+        Some(block) => Verdict::blocked(&block, &effect),
+        None => Verdict {
+            accepted: accepted(),
+            synced: Finding::yes(Reason::Synced, stands(claim, by_entry)),
+            ready: match effect {
+                Effect::Declared => in_effect_finding(),
+                Effect::Other(reason, what) => {
+                    Finding::no(reason, format!("{what}; remove it by hand"))
+                }
+                Effect::Unknown(why) => Finding {
+                    status: "Unknown",
+                    ..Finding::no(Reason::EntryPending, why)
+                },
+            },
+            working: false,
+        },
+    };
+    let mapping = &view.plan.mappings[position];
+    if !spec.policies.is_empty() && !by_entry {
+        policies_without_effect(view, &mut verdict);
+    }
+    if let Some(note) = &mapping.note {
+        verdict.accepted = Finding::yes(
+            Reason::PermissionSetUnresolved,
+            format!("{}; {note}", verdict.accepted.message),
+        );
+    }
+    let notes = [
+        place.and_then(|place| place.note.clone()),
+        mapping
+            .valid_until
+            .and_then(|_| view.will_be_held(position, spec)),
+    ];
+    for note in notes.into_iter().flatten() {
+        verdict.accepted.message = format!("{}; {note}", verdict.accepted.message);
     }
     // The principal that the spec named before may wait for a confirmation to go.
     if let (true, Some(block)) = (verdict.synced.status == "True", view.unresolved(position)) {
@@ -230,4 +241,79 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
         verdict.working = block.transient;
     }
     verdict
+}
+
+/// What keeps a mapping from standing as declared, of the backend that it belongs into first.
+fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Option<Block> {
+    if claim.block.is_none()
+        && claim.entry.block.is_none()
+        && let Some(who) = view.contested(position)
+    {
+        // The same in every pass of a fight, whether this one repairs or waits.
+        return Some(Block::passing(Reason::Contested, who));
+    }
+    let text = || {
+        let unwritten = || view.not_written().filter(|_| view.pending(claim));
+        claim.block.clone().or_else(unwritten)
+    };
+    let entry = || {
+        let side = &claim.entry;
+        let unasked = || {
+            (side.step != EntryStep::Keep && side.pending()).then(|| {
+                view.not_written()
+                    .filter(|_| !view.written)
+                    .unwrap_or_else(|| {
+                        Block::passing(Reason::EntryPending, "EKS is asked for it next")
+                    })
+            })
+        };
+        side.block.clone().or_else(unasked)
+    };
+    let blocks = if by_entry {
+        entry().or_else(text)
+    } else {
+        text().or_else(entry)
+    };
+    blocks.or_else(|| claim.place.as_ref()?.handover.clone())
+}
+
+/// What there is to say of a mapping that stands as declared.
+fn stands(claim: &Claim, by_entry: bool) -> String {
+    let mut message = if by_entry {
+        "the access entry stands as declared and is tagged as ours".to_owned()
+    } else {
+        "the entry stands as declared and is marked as ours".to_owned()
+    };
+    if let Some(until) = claim.place.as_ref().and_then(|place| place.soaks_until) {
+        message = format!("{message}; its twin in aws-auth stays until {until} as the way back");
+    }
+    if !claim.dead_lines.is_empty() {
+        let lines: Vec<String> = claim.dead_lines.iter().map(ToString::to_string).collect();
+        message = format!(
+            "{message}; the same name stands on line {} of aws-auth with another path and never matches this principal",
+            lines.join(", ")
+        );
+    }
+    message
+}
+
+fn policies_without_effect(view: &View<'_>, verdict: &mut Verdict) {
+    verdict.accepted = Finding::yes(
+        Reason::Accepted,
+        "the spec can be put into effect but for accessPolicies, which take effect only through access entries",
+    );
+    if verdict.ready.status == "True" {
+        let mend = match view.plan.observed.aws.mode() {
+            Some(Mode::ApiAndConfigMap) => {
+                "but the mapping stands in aws-auth, which knows no accessPolicies; remove them, or hand it over with backend: AccessEntry"
+            }
+            Some(Mode::ConfigMap | Mode::Api) | None => {
+                "but accessPolicies can't be in the authentication mode CONFIG_MAP; remove them or change the mode to API_AND_CONFIG_MAP"
+            }
+        };
+        verdict.ready = Finding::no(
+            Reason::AccessPoliciesIneffective,
+            format!("username and groups are in effect, {mend}"),
+        );
+    }
 }

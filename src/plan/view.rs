@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
-use super::claim::{Block, Claim, State, Step, identity};
+use super::aws::Mode;
+use super::claim::{Block, Claim, EntryStep, State, Step, identity};
+use super::entry;
 use super::mark::KeyHash;
 use super::memory::{Memory, Target};
 use super::{Mapping, Plan, Spec, guard};
@@ -51,11 +53,14 @@ impl<'a> View<'a> {
     pub(super) fn holder_of_key(&self, position: usize) -> Option<&'a Mapping> {
         let hash = KeyHash::of(&self.plan.mappings[position].key()?);
         let claim = self.named(position).find(|claim| claim.hash == hash)?;
-        claim.holder.map(|holder| self.plan.mappings[holder])
+        claim.holder.map(|holder| &*self.plan.mappings[holder])
     }
 
     /// Why nothing was written although the plan has something to write.
     pub(super) fn not_written(&self) -> Option<Block> {
+        if let Some(block) = &self.plan.halted {
+            return Some(block.clone());
+        }
         if self.plan.released {
             return Some(Block::lasting(
                 Reason::Released,
@@ -94,9 +99,26 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether what the claim asks for stands.
+    /// Whether what the claim asks for stands, in both backends.
     pub(super) fn resolved(&self, claim: &Claim) -> bool {
+        self.text_resolved(claim) && entry_resolved(claim)
+    }
+
+    /// Whether what the claim asks for stands in aws-auth.
+    pub(super) fn text_resolved(&self, claim: &Claim) -> bool {
         claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
+    }
+
+    /// Why what the claim asks for does not stand.
+    fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
+        let pending = (!entry_resolved(claim))
+            .then(|| Block::passing(Reason::EntryPending, "EKS is asked for it next"));
+        claim
+            .block
+            .clone()
+            .or_else(|| claim.entry.block.clone())
+            .or_else(|| self.not_written())
+            .or(pending)
     }
 
     /// Why an entry that the mapping should have no more still stands.
@@ -105,26 +127,35 @@ impl<'a> View<'a> {
             .named(position)
             .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
             .find(|claim| claim.holder.is_none() || self.wrote(position, claim))?;
-        open.block.clone().or_else(|| self.not_written())
+        self.unresolved_block(open)
     }
 
     /// Whether the mapping's status says that it wrote an entry of the claim's key.
     fn wrote(&self, position: usize, claim: &Claim) -> bool {
         let config_map = self.plan.settings.config_map.to_string();
-        let written = self.plan.mappings[position].written(&config_map);
-        claim
-            .key
-            .as_ref()
-            .is_some_and(|key| written.contains_key(key))
+        let mapping = &self.plan.mappings[position];
+        let (Some(key), eks) = (&claim.key, &self.plan.eks) else {
+            return false;
+        };
+        mapping.written(&config_map).contains_key(key)
+            || eks.as_ref().is_some_and(|eks| {
+                mapping
+                    .written_entries(&eks.view.cluster.arn)
+                    .contains_key(key)
+            })
     }
 
     /// Who contests the mapping's entry, if someone does.
     pub(super) fn contested(&self, position: usize) -> Option<String> {
         let claim = self.held(position)?;
-        let contested = self
-            .memory
-            .undone
-            .contested(&Target::Entry(claim.hash.clone()), self.plan.observed.now);
+        let (undone, now) = (&self.memory.undone, self.plan.observed.now);
+        if undone.contested(&Target::AccessEntry(claim.hash.clone()), now) {
+            let who = entry::changed_by(self.plan.eks.as_ref(), claim);
+            return Some(format!(
+                "{who} changes or deletes the access entry again and again; it is repaired once a minute; make one of the two stop"
+            ));
+        }
+        let contested = undone.contested(&Target::Entry(claim.hash.clone()), now);
         contested.then(|| {
             let before = &self.plan.mappings[position].status;
             // The manager that is known from the last repair stays, so that the message does not flicker.
@@ -199,7 +230,14 @@ impl<'a> View<'a> {
             .postponed
             .then(|| self.memory.undone.next_repair())
             .flatten();
-        [expiries, repair, self.memory.undone.next_rest(now)]
+        let entries = self
+            .plan
+            .claims
+            .iter()
+            .filter_map(|claim| claim.entry.wake)
+            .filter(|wake| *wake > now)
+            .min();
+        [expiries, repair, self.memory.undone.next_rest(now), entries]
             .into_iter()
             .flatten()
             .min()
@@ -257,6 +295,10 @@ impl<'a> View<'a> {
                 .filter(|claim| wanted(claim))
                 .count() as u64
         };
+        let entry_drift = count(&|claim| self.plan.repairs_entry(claim));
+        if entry_drift > 0 {
+            drift.insert("access_entry", entry_drift);
+        }
         Summary {
             conditions,
             parses: Section::ALL
@@ -270,13 +312,19 @@ impl<'a> View<'a> {
                 .map(|s| (s, dropped(s)))
                 .collect(),
             held: count(&|claim| {
-                claim
-                    .block
-                    .as_ref()
-                    .is_some_and(|block| block.reason == Reason::RemovalHeld)
+                [&claim.block, &claim.entry.block]
+                    .into_iter()
+                    .flatten()
+                    .any(|block| block.reason == Reason::RemovalHeld)
             }),
-            owned: self.plan.realized.mark.0.len() as u64,
-            orphaned: count(&|claim| claim.orphan() && claim.effective() == Step::Leave),
+            owned: count(&|claim| {
+                claim.entry.ours || self.plan.realized.mark.0.contains_key(&claim.hash)
+            }),
+            orphaned: count(&|claim| {
+                claim.orphan()
+                    && claim.effective() == Step::Leave
+                    && claim.entry.effective() == EntryStep::Leave
+            }),
             contested: self
                 .memory
                 .undone
@@ -288,12 +336,92 @@ impl<'a> View<'a> {
     }
 }
 
+/// Whether what the claim asks for stands in EKS: calls are only planned here, and a later plan sees their effect.
+pub(super) fn entry_resolved(claim: &Claim) -> bool {
+    let side = &claim.entry;
+    side.block.is_none() && (side.step == EntryStep::Keep || side.calls.is_empty())
+}
+
+/// What a principal would get at a login now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Exactly what is declared.
+    Declared,
+    /// Something else, or nothing.
+    Other(Reason, String),
+    /// Nobody can tell until EKS has answered.
+    Unknown(String),
+}
+
 impl View<'_> {
-    /// What gives the principal something else than declared; `None` where it gets exactly that.
-    pub(super) fn shadow(&self, spec: &Spec) -> Option<String> {
-        let same = |entry: &Entry| entry.meaning() == spec.meaning;
+    /// What the mapping's principal would get at a login now.
+    pub(super) fn effect(&self, claim: &Claim, spec: &Spec) -> Effect {
+        let Some(eks) = &self.plan.eks else {
+            return match &self.plan.halted {
+                Some(block) => Effect::Unknown(block.message.clone()),
+                None => self.text_effect(spec),
+            };
+        };
+        if eks.view.entries.listed.is_none() {
+            return Effect::Unknown("the access entries have not been listed yet".to_owned());
+        }
+        let standing = eks.standing.of(&claim.hash);
+        let dead = standing.iter().find(|standing| standing.life.is_dead());
+        let Some(wins) = standing.iter().find(|standing| !standing.life.is_dead()) else {
+            return match (eks.view.mode, dead) {
+                (Mode::Api, Some(dead)) => Effect::Other(
+                    Reason::PrincipalMissing,
+                    format!(
+                        "the access entry of {} lets nobody in, since its principal is gone or was made again",
+                        dead.principal_arn
+                    ),
+                ),
+                (Mode::Api, None) => Effect::Other(
+                    Reason::Shadowed,
+                    "no access entry lets the principal in".to_owned(),
+                ),
+                (Mode::ConfigMap | Mode::ApiAndConfigMap, _) => self.text_effect(spec),
+            };
+        };
+        let Some(entry) = wins.known() else {
+            return Effect::Unknown(
+                "the access entry has not been described since it may have changed".to_owned(),
+            );
+        };
+        if claim.entry.as_declared {
+            return Effect::Declared;
+        }
+        match entry::differing(eks, self.plan.memory, claim, spec, entry) {
+            Some(differences) if differences.is_empty() => Effect::Declared,
+            Some(differences) => Effect::Other(
+                Reason::Shadowed,
+                format!("the access entry {} has {differences}, and wins", entry.arn),
+            ),
+            None => Effect::Other(
+                Reason::Shadowed,
+                format!(
+                    "the access entry {} stands for the principal, and wins",
+                    entry.arn
+                ),
+            ),
+        }
+    }
+
+    fn text_effect(&self, spec: &Spec) -> Effect {
+        match self.shadow(spec) {
+            None => Effect::Declared,
+            Some(what) => Effect::Other(Reason::Shadowed, what),
+        }
+    }
+
+    /// What in aws-auth gives the principal something else than declared; `None` where it gets exactly that.
+    fn shadow(&self, spec: &Spec) -> Option<String> {
+        let Some(form) = &spec.form else {
+            return Some("aws-auth can't express the type".to_owned());
+        };
+        let same = |entry: &Entry| entry.meaning() == form.meaning;
         let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
-        match self.index.lookup(&spec.entry.arn) {
+        match self.index.lookup(&form.entry.arn) {
             Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
             Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
                 "{} maps the principal to {}, and wins",
@@ -317,6 +445,15 @@ impl View<'_> {
 
     /// What lets a principal in that has no mapping in effect.
     pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
+        if let Some(eks) = &self.plan.eks {
+            let standing = eks.standing.of(&KeyHash::of(&principal.key()));
+            if let Some(wins) = standing.iter().find(|standing| !standing.life.is_dead()) {
+                return Some(format!("the access entry of {}", wins.principal_arn));
+            }
+            if eks.view.mode == Mode::Api {
+                return None;
+            }
+        }
         match self.index.lookup(&principal.aws_auth_arn()) {
             Lookup::Role(entry) | Lookup::User(entry) => {
                 Some(format!("{} line {}", entry.section, entry.line))
@@ -330,11 +467,7 @@ impl View<'_> {
     }
 
     pub(super) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
-        guard::removal_will_be_held(
-            self.plan.mappings[position],
-            &spec.meaning,
-            &self.administrators,
-        )
+        guard::removal_will_be_held(&self.plan.mappings[position], spec, &self.administrators)
     }
 
     /// Whether the write would change the text or the mark for this claim.
@@ -346,7 +479,8 @@ impl View<'_> {
                 let spec = claim
                     .holder
                     .and_then(|holder| self.plan.mappings[holder].spec.as_ref().ok());
-                spec.map(|spec| &spec.meaning_hash) != claim.marked.as_ref()
+                let form = spec.and_then(|spec| spec.form.as_ref());
+                form.map(|form| &form.meaning_hash) != claim.marked.as_ref()
             }
             Step::Leave => false,
         }

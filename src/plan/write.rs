@@ -2,16 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::SignedDuration;
+
+use super::aws::{CLUSTER_ANNOTATION, Kept};
 use super::base::Base;
-use super::claim::{Claim, Step};
+use super::claim::{Claim, EntryStep, Step};
 use super::guard::{REMOVALS_ANNOTATION, Removals};
-use super::history::{self, Kept};
+use super::history::{self, KeptCopies};
 use super::mark::{MARK_ANNOTATION, Mark};
 use super::memory::Target;
-use super::observed::{ConfigMapView, HistoryState, Observed};
-use super::{ConfigMapWrite, HistoryWrite, Plan, RELEASED_ANNOTATION, Settings, realize};
+use super::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
+use super::{
+    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Plan, RELEASED_ANNOTATION,
+    Settings, realize,
+};
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Section;
+
+/// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.
+const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The copy that must be kept if anything is written.
 pub(super) fn keep(
@@ -19,22 +28,22 @@ pub(super) fn keep(
     base: &Base,
     observed: &Observed,
     settings: &Settings,
-) -> Result<Kept, String> {
+) -> Result<KeptCopies, String> {
     let idle = base.restored.is_empty()
         && claims
             .iter()
-            .all(|claim| claim.effective() == Step::Leave || claim.settled());
+            .all(|claim| claim.effective() == Step::Leave || claim.text_settled());
     let Some(standing) = observed
         .config_map
         .as_ref()
         .filter(|_| !idle && !settings.observe)
     else {
-        return Ok(Kept::default());
+        return Ok(KeptCopies::default());
     };
     let view = match &observed.history {
         HistoryState::Missing => None,
         HistoryState::Present(view) => Some(view),
-        HistoryState::Unwritable { .. } => return Ok(Kept::default()),
+        HistoryState::Unwritable { .. } => return Ok(KeptCopies::default()),
     };
     history::keep(standing, view, observed.now)
 }
@@ -42,7 +51,7 @@ pub(super) fn keep(
 impl Plan<'_> {
     pub(super) fn decide_writes(
         &mut self,
-        kept: Kept,
+        kept: KeptCopies,
         stored: &Removals,
         orphans: &BTreeSet<Confirmation>,
     ) {
@@ -79,6 +88,33 @@ impl Plan<'_> {
         if write {
             self.config_map = Some(self.config_map_write(changed, mark_differs));
         }
+        let work = |claim: &Claim| {
+            Some(EntryWork {
+                key: claim.key.clone()?,
+                calls: claim.entry.calls.clone(),
+            })
+        };
+        self.entries = self
+            .claims
+            .iter()
+            .filter(|claim| claim.entry.pending())
+            .filter_map(work)
+            .collect();
+    }
+
+    /// Whether this plan puts the claim's access entry right, for the first time after someone changed it.
+    pub(super) fn repairs_entry(&self, claim: &Claim) -> bool {
+        let side = &claim.entry;
+        !self.entries.is_empty() && side.pending() && !side.failed && side.drift.is_some()
+    }
+
+    /// Whether this plan asks EKS to delete entries.
+    pub(super) fn deletes_entries(&self) -> bool {
+        !self.entries.is_empty()
+            && self
+                .claims
+                .iter()
+                .any(|claim| claim.entry.pending() && claim.entry.effective() == EntryStep::Delete)
     }
 
     /// The mark that really stands.
@@ -136,7 +172,7 @@ impl Plan<'_> {
     fn history_write(
         &self,
         write: bool,
-        kept: Kept,
+        kept: KeptCopies,
         stored: &Removals,
         orphans: &BTreeSet<Confirmation>,
     ) -> Option<HistoryWrite> {
@@ -167,30 +203,69 @@ impl Plan<'_> {
                 history.add = kept.add;
                 history.remove = kept.remove;
             }
-            if self.removals != *stored
-                && self
-                    .claims
-                    .iter()
-                    .any(|claim| claim.effective() == Step::Remove)
-            {
-                history
-                    .annotations
-                    .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
-            }
-            if self
+        }
+        let entry_goes =
+            |claim: &Claim| claim.entry.pending() && claim.entry.effective() == EntryStep::Delete;
+        let text_goes = |claim: &Claim| write && claim.effective() == Step::Remove;
+        if self.removals != *stored
+            && self
                 .claims
                 .iter()
-                .any(|claim| claim.orphan() && claim.effective() != Step::Leave)
-                && !orphans.is_empty()
-            {
-                history
-                    .annotations
-                    .insert(CONFIRM_ANNOTATION.to_owned(), None);
-            }
+                .any(|claim| text_goes(claim) || entry_goes(claim))
+        {
+            history
+                .annotations
+                .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
         }
+        let used = |claim: &Claim| {
+            claim.orphan() && ((write && claim.effective() != Step::Leave) || entry_goes(claim))
+        };
+        if !orphans.is_empty() && self.claims.iter().any(used) {
+            history
+                .annotations
+                .insert(CONFIRM_ANNOTATION.to_owned(), None);
+        }
+        history.annotations.extend(self.kept_annotations(view));
         let empty =
             history.add.is_empty() && history.remove.is_empty() && history.annotations.is_empty();
         (!empty).then_some(history)
+    }
+
+    /// What is kept of the cluster, for the time when EKS can't be asked, and the first value of the handover setting.
+    fn kept_annotations(&self, view: Option<&HistoryView>) -> BTreeMap<String, Option<String>> {
+        let mut annotations = BTreeMap::new();
+        let Some(aws) = self.observed.aws.view() else {
+            return annotations;
+        };
+        let standing = |name: &str| view.and_then(|view| view.annotations.get(name));
+        if standing(HANDOVER_ANNOTATION).is_none() {
+            annotations.insert(
+                HANDOVER_ANNOTATION.to_owned(),
+                Some(self.settings.handover.to_string()),
+            );
+        }
+        let now = self.observed.now;
+        let kept = Kept {
+            arn: aws.cluster.arn.clone(),
+            mode: aws.mode.to_string(),
+            authority: aws.authority.clone(),
+            read: now,
+        };
+        let current = standing(CLUSTER_ANNOTATION)
+            .and_then(|value| Kept::parse(value))
+            .is_some_and(|before| {
+                let age = now.duration_since(before.read);
+                age < KEPT_FOR
+                    && kept
+                        == Kept {
+                            read: now,
+                            ..before
+                        }
+            });
+        if aws.unreachable.is_none() && !current {
+            annotations.insert(CLUSTER_ANNOTATION.to_owned(), Some(kept.render()));
+        }
+        annotations
     }
 
     fn config_map_write(

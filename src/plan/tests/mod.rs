@@ -1,10 +1,13 @@
 //! The planner on a simulated cluster.
 
 mod contention;
+mod entries;
 mod grants;
 mod guards;
 mod laws;
+mod modes;
 mod ownership;
+mod permission_sets;
 mod scale;
 mod texts;
 

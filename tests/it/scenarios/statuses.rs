@@ -115,5 +115,8 @@ async fn spec_and_status(cluster: &Cluster) {
     assert_eq!(status.observed_generation, object.metadata.generation);
     assert_eq!(status.username.as_deref(), Some("somebody"));
     assert_eq!(status.written.len(), 1);
-    assert_eq!(status.written[0].config_map, "kube-system/aws-auth");
+    assert_eq!(
+        status.written[0].config_map.as_deref(),
+        Some("kube-system/aws-auth")
+    );
 }

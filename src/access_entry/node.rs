@@ -1,0 +1,86 @@
+//! The access entries of nodes: what EKS gives each type, and which type an entry of aws-auth would become.
+
+use std::collections::BTreeSet;
+
+use crate::api::v1alpha1::EntryType;
+
+/// Nodes that are named after their private DNS name.
+const INSTANCE: &str = "system:node:{{EC2PrivateDNSName}}";
+/// Nodes that are named after their session.
+const SESSION: &str = "system:node:{{SessionName}}";
+
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
+const NODES: &str = "system:nodes";
+const NODE_PROXIER: &str = "system:node-proxier";
+const WINDOWS_PROXY: &str = "eks:kube-proxy-windows";
+
+/// The username and groups that EKS gives the entries of a type for nodes, and that nobody can change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NodeDefaults {
+    /// The username, placeholders included. It must come out as the name of the `Node` object.
+    pub username: &'static str,
+    /// The groups.
+    pub groups: &'static [&'static str],
+}
+
+/// What EKS gives the entries of this type; `None` for `Standard`, whose username and groups are set.
+///
+/// The usernames of `EC2_LINUX`, `EC2_WINDOWS`, `FARGATE_LINUX` and `HYBRID_LINUX` are those of the EKS user guide
+/// (*Create access entries*), that of `EC2` is what EKS answers. AWS does not say what it gives `HYPERPOD_LINUX`; its nodes
+/// sign in with their session's name too. Groups other than system:nodes are not documented: those of Windows and Fargate
+/// are taken from what EKS writes to aws-auth for them.
+#[must_use]
+pub const fn node_defaults(type_: EntryType) -> Option<NodeDefaults> {
+    let (username, groups): (_, &'static [&'static str]) = match type_ {
+        EntryType::Standard => return None,
+        EntryType::EC2Linux => (INSTANCE, &[NODES]),
+        EntryType::EC2Windows => (INSTANCE, &[NODES, WINDOWS_PROXY]),
+        EntryType::FargateLinux => (SESSION, &[NODES, NODE_PROXIER]),
+        EntryType::HybridLinux | EntryType::EC2 | EntryType::HyperPodLinux => (SESSION, &[NODES]),
+    };
+    Some(NodeDefaults { username, groups })
+}
+
+/// What an entry of aws-auth would be as an access entry of a type for nodes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NodeTwin {
+    /// An access entry of this type gives the nodes the same names and all they need.
+    Type(EntryType),
+    /// Nodes that are named after their session, or that lack system:nodes: of several types or of none, which only a person
+    /// can tell.
+    Ambiguous,
+    /// Of this type, but for groups that an access entry of it can't have.
+    MoreGroups(EntryType, BTreeSet<String>),
+    /// The username is none that EKS gives nodes.
+    None,
+}
+
+/// Which type for nodes an entry of aws-auth can be handed over to: only one whose username comes out the same, because a
+/// kubelet may only speak for the `Node` of its own name.
+///
+/// `system:bootstrappers` may be lost: kubelets on EKS sign in as nodes from the first moment, and EKS itself leaves it out
+/// where it makes access entries from its own entries of aws-auth.
+#[must_use]
+pub fn node_twin(username: &str, groups: &BTreeSet<String>) -> NodeTwin {
+    let type_ = match username {
+        INSTANCE if groups.contains(WINDOWS_PROXY) => EntryType::EC2Windows,
+        INSTANCE => EntryType::EC2Linux,
+        SESSION if groups.contains(NODE_PROXIER) => EntryType::FargateLinux,
+        SESSION => return NodeTwin::Ambiguous,
+        _ => return NodeTwin::None,
+    };
+    let given = node_defaults(type_).map_or(&[][..], |node| node.groups);
+    if !groups.contains(NODES) {
+        return NodeTwin::Ambiguous;
+    }
+    let more: BTreeSet<String> = groups
+        .iter()
+        .filter(|group| *group != BOOTSTRAPPERS && !given.contains(&group.as_str()))
+        .cloned()
+        .collect();
+    if more.is_empty() {
+        NodeTwin::Type(type_)
+    } else {
+        NodeTwin::MoreGroups(type_, more)
+    }
+}

@@ -1,0 +1,422 @@
+//! Where a mapping is put into effect: by the cluster's mode, by what stands, and by what the spec asks for.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::aws::Mode;
+use super::claim::{Block, Claim, Context, Eks, Place};
+use super::desired::{Refusal, Spec};
+use super::guard::is_node;
+use super::settings::Handover;
+use super::standing::{Life, Standing};
+use crate::access_entry::{
+    BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Target,
+    node_twin,
+};
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::{Backend, BackendChoice, EntryType};
+use crate::aws_auth::Lookup;
+
+/// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
+/// adjustable).
+pub(super) const ENTRY_QUOTA: usize = 3000;
+
+/// What a backend is to hold for a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Want {
+    /// What the spec declares.
+    Declared,
+    /// Nothing.
+    Gone,
+    /// What it holds, unseen.
+    Untouched,
+}
+
+/// What stands in EKS for the key of a mapping.
+pub(super) enum Outlook<'a> {
+    /// Entries do not count in this mode, or nothing is known of them.
+    None,
+    /// They have not been listed.
+    Unlisted,
+    /// No entry of this key stands.
+    Absent,
+    /// One stands and is not known.
+    Undescribed(&'a Standing<'a>),
+    /// One that is not ours.
+    Foreign(Seen<'a>),
+    /// Ours.
+    Ours(Seen<'a>),
+}
+
+/// An entry that is known, and what leads from it to the declared one.
+pub(super) struct Seen<'a> {
+    pub(super) standing: &'a Standing<'a>,
+    pub(super) entry: &'a Entry,
+    pub(super) change: Change,
+    pub(super) differences: Vec<Difference>,
+}
+
+/// A place with what it means for each backend.
+pub(super) struct Placement {
+    pub(super) place: Place,
+    pub(super) config_map: Want,
+    pub(super) entry: Want,
+    /// The entry is to be described once more before its twin goes.
+    pub(super) verify: bool,
+    pub(super) wake: Option<Timestamp>,
+}
+
+impl Placement {
+    fn new(backend: Backend, config_map: Want, entry: Want) -> Self {
+        Self {
+            place: Place::of(backend),
+            config_map,
+            entry,
+            verify: false,
+            wake: None,
+        }
+    }
+
+    fn in_config_map() -> Self {
+        Self::new(Backend::ConfigMap, Want::Declared, Want::Untouched)
+    }
+
+    fn refused(backend: Backend, reason: Reason, message: String) -> Self {
+        let mut placement = Self::new(backend, Want::Untouched, Want::Untouched);
+        placement.place.refusal = Some(Refusal {
+            reason,
+            message,
+            transient: false,
+        });
+        placement
+    }
+
+    fn noting(mut self, note: Option<String>) -> Self {
+        self.place.note = note;
+        self
+    }
+}
+
+/// What deciding the place looks at beside the context.
+pub(super) struct Site<'a> {
+    pub(super) spec: &'a Spec,
+    pub(super) target: Option<Result<&'a Target, &'a Inexpressible>>,
+    pub(super) outlook: &'a Outlook<'a>,
+    /// The claim with what is ours in aws-auth.
+    pub(super) claim: &'a Claim,
+    /// When the mapping's entries were last written.
+    pub(super) synced: Option<Timestamp>,
+}
+
+/// The place of a mapping that holds its key.
+pub(super) fn place(context: &Context<'_>, site: &Site<'_>) -> Placement {
+    let spec = site.spec;
+    match (context.mode, context.eks) {
+        (None, _) => Placement::new(Backend::ConfigMap, Want::Untouched, Want::Untouched),
+        (Some(Mode::ConfigMap), _) | (Some(_), None) => in_config_map_mode(spec),
+        (Some(Mode::Api), Some(eks)) => in_api_mode(eks, site),
+        (Some(Mode::ApiAndConfigMap), Some(eks)) => in_both(context, eks, site),
+    }
+}
+
+fn in_config_map_mode(spec: &Spec) -> Placement {
+    if spec.backend == BackendChoice::AccessEntry {
+        return Placement::refused(
+            Backend::AccessEntry,
+            Reason::BackendUnavailable,
+            "backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; write \
+             backend: Auto, which follows the mode"
+                .to_owned(),
+        );
+    }
+    if spec.form.is_none() {
+        return Placement::refused(
+            Backend::AccessEntry,
+            Reason::BackendUnavailable,
+            format!(
+                "type {:?} exists only as an access entry, and this cluster is in the authentication mode CONFIG_MAP; change the mode \
+                 to API_AND_CONFIG_MAP first",
+                spec.type_
+            ),
+        );
+    }
+    Placement::in_config_map()
+}
+
+fn in_api_mode(eks: &Eks<'_>, site: &Site<'_>) -> Placement {
+    if site.spec.backend == BackendChoice::ConfigMap {
+        return Placement::refused(
+            Backend::ConfigMap,
+            Reason::BackendUnavailable,
+            "backend ConfigMap has no effect: in the authentication mode API aws-auth isn't read; write backend: Auto"
+                .to_owned(),
+        );
+    }
+    match site.target {
+        Some(Err(why)) => Placement::refused(
+            Backend::AccessEntry,
+            Reason::NotExpressible,
+            match why.in_api_mode() {
+                Some(hint) => format!("{why}; {hint}{}", made_by_aws(eks, site)),
+                None => why.to_string(),
+            },
+        ),
+        Some(Ok(_)) | None => Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared),
+    }
+}
+
+/// Where AWS has made an entry for a service-linked role, which only it may.
+fn made_by_aws(eks: &Eks<'_>, site: &Site<'_>) -> String {
+    if !matches!(
+        site.target,
+        Some(Err(Inexpressible::ServiceLinkedRole { .. }))
+    ) {
+        return String::new();
+    }
+    match eks.standing.of(&site.claim.hash).first() {
+        Some(standing) => format!(
+            "; AWS has made an access entry for {}, which the cluster uses",
+            standing.principal_arn
+        ),
+        None => "; AWS has made none so far".to_owned(),
+    }
+}
+
+/// In this mode an access entry wins over aws-auth from the moment it exists, and what it does not know aws-auth still says.
+fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
+    let spec = site.spec;
+    match (spec.backend, site.target) {
+        (BackendChoice::ConfigMap, _) => back(context, eks, site, None),
+        (BackendChoice::Auto, Some(Err(why))) if why.in_aws_auth() => {
+            let note = format!("{why}, so it stays in aws-auth");
+            back(context, eks, site, Some(note))
+        }
+        (BackendChoice::Auto | BackendChoice::AccessEntry, Some(Err(why))) => Placement::refused(
+            Backend::AccessEntry,
+            Reason::NotExpressible,
+            if why.in_aws_auth() {
+                format!(
+                    "{why}; with backend: Auto it stands in aws-auth, which is read in this mode"
+                )
+            } else {
+                why.to_string()
+            },
+        ),
+        (BackendChoice::Auto | BackendChoice::AccessEntry, Some(Ok(target))) => {
+            forth(context, eks, site, target)
+        }
+        (BackendChoice::Auto | BackendChoice::AccessEntry, None) => {
+            Placement::new(Backend::AccessEntry, Want::Untouched, Want::Untouched)
+        }
+    }
+}
+
+/// The entry belongs into aws-auth; an access entry of ours goes when the identity has been there for long enough.
+fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<String>) -> Placement {
+    let Some(form) = &site.spec.form else {
+        return Placement::refused(
+            Backend::AccessEntry,
+            Reason::BackendUnavailable,
+            format!(
+                "type {:?} exists only as an access entry; write backend: AccessEntry or Auto",
+                site.spec.type_
+            ),
+        );
+    };
+    let mut placement = Placement::in_config_map().noting(note);
+    if !matches!(site.outlook, Outlook::Ours(..) | Outlook::Undescribed(_)) {
+        return placement;
+    }
+    placement.place.backend = Backend::AccessEntry;
+    let stands = site
+        .claim
+        .found
+        .as_ref()
+        .is_some_and(|found| site.claim.ours && found.meaning == form.meaning);
+    let since = site.synced.unwrap_or(context.now);
+    let due = since + eks.settings.propagation;
+    if stands && due <= context.now {
+        placement.entry = Want::Gone;
+    } else if stands {
+        placement.wake = Some(due);
+    }
+    placement
+}
+
+/// The entry belongs into EKS; what stands in aws-auth stays until it has been handed over.
+fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target) -> Placement {
+    let claim = site.claim;
+    let twin = claim.ours || claim.marked.is_some();
+    let text = if twin {
+        Want::Declared
+    } else {
+        Want::Untouched
+    };
+    let asks = site.spec.backend == BackendChoice::AccessEntry || eks.handover == Handover::Auto;
+    match site.outlook {
+        Outlook::None => Placement::new(Backend::AccessEntry, text, Want::Untouched),
+        Outlook::Unlisted | Outlook::Undescribed(_) => {
+            let backend = if twin {
+                Backend::ConfigMap
+            } else {
+                Backend::AccessEntry
+            };
+            Placement::new(backend, text, Want::Declared)
+        }
+        Outlook::Foreign(..) => Placement::new(
+            if twin {
+                Backend::ConfigMap
+            } else {
+                Backend::AccessEntry
+            },
+            text,
+            Want::Declared,
+        ),
+        Outlook::Absent => absent(context, eks, site, target, twin, asks),
+        Outlook::Ours(seen) => ours(context, eks, site, seen, twin && asks, text),
+    }
+}
+
+/// No entry stands.
+fn absent(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    site: &Site<'_>,
+    target: &Target,
+    twin: bool,
+    asks: bool,
+) -> Placement {
+    let foreign = !twin
+        && matches!(
+            context.index.lookup(&site.spec.principal.aws_auth_arn()),
+            Lookup::Role(_) | Lookup::User(_) | Lookup::AmbiguousUser(_)
+        );
+    if foreign {
+        // It is adopted where it stands first, or it is a conflict there.
+        return Placement::in_config_map();
+    }
+    if twin {
+        let mut placement = Placement::in_config_map();
+        if !asks {
+            return placement;
+        }
+        match handover_block(context, eks, site, target) {
+            Some(block) => placement.place.handover = Some(block),
+            None => placement.entry = Want::Declared,
+        }
+        return placement;
+    }
+    let refused = eks.view.attempts.values().any(|attempt| {
+        attempt.failure.kind == FailureKind::QuotaExceeded
+            && attempt.call.principal_arn() == target.principal_arn
+    });
+    if (refused || eks.view.entries.by_principal.len() >= ENTRY_QUOTA) && site.spec.form.is_some() {
+        return Placement::in_config_map().noting(Some(format!(
+            "the cluster holds {ENTRY_QUOTA} access entries, as many as EKS allows, so it stands in aws-auth"
+        )));
+    }
+    Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
+}
+
+/// Why what stands in aws-auth can't be handed over yet.
+fn handover_block(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    site: &Site<'_>,
+    target: &Target,
+) -> Option<Block> {
+    let (Some(form), Some(found)) = (&site.spec.form, &site.claim.found) else {
+        return Some(Block::passing(
+            Reason::HandingOver,
+            "the entry of aws-auth is put right first",
+        ));
+    };
+    if found.meaning != form.meaning {
+        return Some(Block::passing(
+            Reason::HandingOver,
+            "the entry of aws-auth is put right first",
+        ));
+    }
+    if is_node(&found.meaning) {
+        match node_twin(&found.meaning.username, &found.meaning.groups) {
+            NodeTwin::Type(type_) if type_ == target.type_ => {}
+            NodeTwin::Type(_) | NodeTwin::MoreGroups(..) | NodeTwin::Ambiguous | NodeTwin::None => {
+                return Some(Block::lasting(
+                    Reason::HandoverBlocked,
+                    format!(
+                        "username {:?} of the nodes is not what an access entry of type {:?} generates, so a handover would take running \
+                         nodes out of the cluster; it stays in aws-auth; give new nodes a role of their own",
+                        found.meaning.username, target.type_
+                    ),
+                ));
+            }
+        }
+    }
+    let admitted = site.claim.admitted(context);
+    (target.masters && admitted && !eks.bindings.admin_groups.contains(BRIDGE_GROUP)).then(|| {
+        Block::lasting(
+            Reason::HandoverBlocked,
+            format!(
+                "an access entry is made without policies and wins at once, so handing over system:masters needs a ClusterRoleBinding of \
+                 group {BRIDGE_GROUP} to cluster-admin as a bridge; it stays in aws-auth until that binding stands"
+            ),
+        )
+    })
+}
+
+/// An entry of ours stands.
+fn ours(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    site: &Site<'_>,
+    seen: &Seen<'_>,
+    hands_over: bool,
+    text: Want,
+) -> Placement {
+    let Seen {
+        standing,
+        entry,
+        change,
+        differences,
+    } = seen;
+    let mut placement = Placement::new(Backend::AccessEntry, text, Want::Declared);
+    if matches!(change, Change::Recreate(_)) && !standing.life.is_dead() && site.spec.form.is_some()
+    {
+        // What can't be changed in place is deleted and made again; aws-auth covers the principal meanwhile.
+        placement.config_map = Want::Declared;
+        return placement;
+    }
+    let settled = differences.is_empty() && !standing.life.is_dead();
+    if text != Want::Declared || !hands_over || site.spec.type_ != EntryType::Standard || !settled {
+        return placement;
+    }
+    let end = entry.created + eks.settings.soak;
+    placement.place.soaks_until = Some(end);
+    if context.now < end {
+        placement.wake = Some(end);
+        return placement;
+    }
+    let after = |time: Option<Timestamp>| time.is_some_and(|time| time >= end);
+    if !after(standing.state.described) {
+        placement.verify = true;
+        return placement;
+    }
+    if standing.life == Life::Unknown && iam_will_tell(eks, site, end) {
+        placement.wake = Some(context.now + SignedDuration::from_secs(10));
+        return placement;
+    }
+    placement.place.soaks_until = None;
+    placement.config_map = Want::Gone;
+    placement
+}
+
+/// Whether a listing of IAM from after the soak is to be had.
+fn iam_will_tell(eks: &Eks<'_>, site: &Site<'_>, end: Timestamp) -> bool {
+    let account = eks.view.iam.accounts.get(&site.spec.principal.account);
+    account.is_some_and(|account| {
+        account.problem.is_none()
+            && account
+                .roles
+                .as_ref()
+                .is_some_and(|listing| listing.read < end)
+    })
+}

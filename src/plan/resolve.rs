@@ -1,0 +1,237 @@
+//! Which principal a mapping means: the role of a permission set, and the path of an ARN that was written without it.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::Mapping;
+use super::aws::{AwsState, AwsView, IamProblem, IamWants, Mode};
+use super::desired::remembered;
+use super::standing::in_iam;
+use crate::api::v1alpha1::PermissionSet;
+use crate::principal::{AccountId, Principal, PrincipalKind, SSO_PATH, SsoRole};
+
+/// The mapping with its principal resolved, as far as IAM and what stands tell. `owned` are the principals of all entries
+/// that are ours: the last resort where neither IAM nor the status knows.
+pub(super) fn resolve<'a>(
+    mapping: &'a Mapping,
+    aws: &AwsState,
+    owned: &[Principal],
+) -> Cow<'a, Mapping> {
+    let Some(set) = mapping.permission_set() else {
+        return aws
+            .view()
+            .and_then(|view| complete(mapping, view))
+            .map_or(Cow::Borrowed(mapping), Cow::Owned);
+    };
+    let last = remembered(set, &mapping.status).or_else(|| single_owned(set, owned));
+    match (aws.view(), last) {
+        (Some(view), last) => Cow::Owned(of_set(mapping, set, view, last)),
+        // Without AWS the last resolution only keeps what stands.
+        (None, _) => Cow::Borrowed(mapping),
+    }
+}
+
+fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
+    principal.account.as_str() == set.account_id
+        && principal
+            .sso()
+            .is_some_and(|role| role.permission_set == set.name)
+}
+
+fn single_owned(set: &PermissionSet, owned: &[Principal]) -> Option<Principal> {
+    let mut of_set: Vec<&Principal> = owned
+        .iter()
+        .filter(|principal| is_of_set(principal, set))
+        .collect();
+    // One and the same role may be owned in both backends, with its path in one of them.
+    of_set.sort_by_key(|principal| (principal.key(), principal.path == "/"));
+    of_set.dedup_by_key(|principal| principal.key());
+    match of_set.as_slice() {
+        [single] => Some((*single).clone()),
+        [] | [_, _, ..] => None,
+    }
+}
+
+fn of_set(
+    mapping: &Mapping,
+    set: &PermissionSet,
+    view: &AwsView,
+    last: Option<Principal>,
+) -> Mapping {
+    let account = set.account_id.parse::<AccountId>().ok();
+    let known = account
+        .as_ref()
+        .and_then(|account| view.iam.accounts.get(account));
+    let problem = known.and_then(|account| account.problem.as_ref());
+    let Some(listing) = known.and_then(|account| account.sso.as_ref()) else {
+        return unread(mapping, set, problem, last);
+    };
+    let found: Vec<Principal> = listing
+        .principals
+        .values()
+        .filter_map(|role| Principal::parse(&role.arn).ok())
+        .filter(|role| role.path.starts_with(SSO_PATH) && is_of_set(role, set))
+        .collect();
+    let stale = problem.map(|problem| {
+        format!(
+            "the role was last looked up at {}, and IAM can't be read now: {}",
+            listing.read,
+            words(problem)
+        )
+    });
+    let in_force = last
+        .as_ref()
+        .and_then(|last| found.iter().find(|role| role.key() == last.key()));
+    match (found.as_slice(), in_force, last) {
+        ([single], _, _) => mapping.with_principal(single.clone(), stale),
+        ([], _, Some(last)) => {
+            let note = format!(
+                "account {} has no role of permission set {} any more, so the last one, {}, stays; assign the set again, or delete this mapping",
+                set.account_id,
+                set.name,
+                last.name
+            );
+            mapping.with_principal(last, Some(note))
+        }
+        ([], _, None) => mapping.without_principal(
+            false,
+            format!(
+                "account {} has no role of permission set {}: assign the set to someone in that account, or mend spec.principal.permissionSet",
+                set.account_id, set.name
+            ),
+        ),
+        (several, Some(in_force), _) => {
+            let note = format!(
+                "account {} has {} roles of permission set {} ({}); the one in force stays while IAM lists it",
+                set.account_id,
+                several.len(),
+                set.name,
+                names(several)
+            );
+            mapping.with_principal(in_force.clone(), Some(note))
+        }
+        (several, None, _) => mapping.without_principal(
+            false,
+            format!(
+                "account {} has {} roles of permission set {}: {}; none is taken; write the ARN of the right one in spec.principal.arn",
+                set.account_id,
+                several.len(),
+                set.name,
+                names(several)
+            ),
+        ),
+    }
+}
+
+/// The account's roles are not known.
+fn unread(
+    mapping: &Mapping,
+    set: &PermissionSet,
+    problem: Option<&IamProblem>,
+    last: Option<Principal>,
+) -> Mapping {
+    let why = problem.map_or_else(|| "IAM has not answered yet".to_owned(), words);
+    if let Some(last) = last {
+        let note = format!("the role is the one last found, and IAM can't be read: {why}");
+        return mapping.with_principal(last, problem.map(|_| note));
+    }
+    let passes = !matches!(
+        problem,
+        Some(IamProblem::NoRole | IamProblem::Denied { .. })
+    );
+    mapping.without_principal(
+        passes,
+        format!(
+            "the role of permission set {} in account {} can't be looked up: {why}",
+            set.name, set.account_id
+        ),
+    )
+}
+
+fn names(roles: &[Principal]) -> String {
+    let names: BTreeSet<String> = roles.iter().map(Principal::arn).collect();
+    names.into_iter().collect::<Vec<_>>().join(" and ")
+}
+
+/// Why IAM can't be read, for a sentence.
+pub(super) fn words(problem: &IamProblem) -> String {
+    match problem {
+        IamProblem::NoRole => "it is another account than the cluster's, and no role to assume there is configured; start the operator with --iam-role".to_owned(),
+        IamProblem::Denied { message, statement } => {
+            format!("{message}; add to the operator's IAM policy: {statement}")
+        }
+        IamProblem::Unreachable(message) => format!("IAM did not answer: {message}"),
+    }
+}
+
+/// A role whose ARN was written without its path, as aws-auth wants it, with the path that IAM has.
+fn complete(mapping: &Mapping, view: &AwsView) -> Option<Mapping> {
+    let written = mapping.principal.as_ref()?;
+    if written.kind != PrincipalKind::Role || written.path != "/" || mapping.spec.is_err() {
+        return None;
+    }
+    let found = Principal::parse(&in_iam(written, &view.iam)?.arn).ok()?;
+    (found.path != "/" && found.key() == written.key()).then(|| mapping.with_principal(found, None))
+}
+
+/// Which of IAM would tell more.
+pub(super) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
+    let mut wants = IamWants::default();
+    let Some(view) = aws.view() else {
+        return wants;
+    };
+    for mapping in mappings {
+        if let Some(account) = mapping
+            .permission_set()
+            .and_then(|set| set.account_id.parse::<AccountId>().ok())
+        {
+            wants.sso.insert(account);
+            continue;
+        }
+        // In aws-auth alone ARNs count, and ids mean nothing.
+        if view.mode == Mode::ConfigMap {
+            continue;
+        }
+        if let Some(principal) = &mapping.principal {
+            match principal.kind {
+                PrincipalKind::Role => wants.roles.insert(principal.account.clone()),
+                PrincipalKind::User => wants.users.insert(principal.account.clone()),
+            };
+        }
+    }
+    let failed = view.attempts.iter().filter(|(_, attempt)| {
+        matches!(
+            attempt.failure.kind,
+            crate::access_entry::FailureKind::InvalidPrincipal
+        )
+    });
+    wants.soon = failed
+        .filter(|(key, attempt)| {
+            let account = view.iam.accounts.get(key.account());
+            let read = account.and_then(|account| match key.kind() {
+                PrincipalKind::Role => account.roles.as_ref(),
+                PrincipalKind::User => account.users.as_ref(),
+            });
+            read.is_none_or(|listing| listing.read < attempt.since)
+        })
+        .map(|(key, _)| key.account().clone())
+        .collect();
+    wants
+}
+
+/// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry lets nobody
+/// in, and its removal surprises nobody.
+pub(super) fn gone_from_iam(key: &crate::principal::Key, aws: &AwsState) -> bool {
+    let listing = aws
+        .view()
+        .and_then(|view| view.iam.accounts.get(key.account())?.sso.as_ref());
+    // Names of keys are lower-cased, and so are the parts of these that are not the set's name.
+    let of_set = key
+        .name()
+        .strip_prefix("awsreservedsso_")
+        .and_then(|rest| rest.rsplit_once('_'))
+        .is_some_and(|(set, suffix)| {
+            SsoRole::parse_name(&format!("AWSReservedSSO_{set}_{suffix}")).is_some()
+        });
+    of_set && listing.is_some_and(|listing| !listing.principals.contains_key(key.name()))
+}

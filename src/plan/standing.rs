@@ -1,0 +1,166 @@
+//! The access entries that stand, by key, and whether they let anyone in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use super::aws::{AwsView, Iam, IamPrincipal, Listing};
+use super::mark::KeyHash;
+use crate::access_entry::{Entry, EntryState, PRINCIPAL_ID_TAG};
+use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
+
+/// Whether an entry lets its principal in. EKS knows a principal by its unique id, so an entry outlives a deleted principal
+/// without letting in the one that is made anew under its name (EKS user guide, *Create access entries*).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Life {
+    /// By IAM's listing it does.
+    Alive,
+    /// IAM was not read, or before the entry was made.
+    Unknown,
+    /// The principal was deleted and made again.
+    Recreated {
+        /// The id for which the entry was made, where its tag tells.
+        before: Option<String>,
+        /// The id now.
+        now: String,
+    },
+    /// IAM has no principal of this ARN.
+    Missing {
+        /// The ARN under which IAM has the name now.
+        elsewhere: Option<String>,
+    },
+}
+
+impl Life {
+    /// Whether the entry is known to let nobody in.
+    pub(super) const fn is_dead(&self) -> bool {
+        matches!(self, Self::Recreated { .. } | Self::Missing { .. })
+    }
+}
+
+/// An entry that stands.
+#[derive(Clone, Debug)]
+pub(super) struct Standing<'a> {
+    pub(super) principal_arn: &'a str,
+    pub(super) key: Key,
+    pub(super) state: &'a EntryState,
+    pub(super) life: Life,
+}
+
+impl<'a> Standing<'a> {
+    /// The entry, where it can be relied upon.
+    pub(super) fn known(&self) -> Option<&'a Entry> {
+        self.state.known()
+    }
+}
+
+/// All entries that stand for a role or user, by key.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StandingEntries<'a> {
+    by_key: HashMap<KeyHash, Vec<Standing<'a>>>,
+}
+
+impl<'a> StandingEntries<'a> {
+    pub(super) fn new(view: &'a AwsView) -> Self {
+        let mut by_key: HashMap<KeyHash, Vec<Standing<'a>>> = HashMap::new();
+        for (principal_arn, state) in &view.entries.by_principal {
+            let Some(key) = Key::parse_arn(principal_arn) else {
+                continue;
+            };
+            let standing = Standing {
+                life: state
+                    .known()
+                    .map_or(Life::Unknown, |entry| life(entry, &key, &view.iam)),
+                principal_arn,
+                state,
+                key,
+            };
+            by_key
+                .entry(KeyHash::of(&standing.key))
+                .or_default()
+                .push(standing);
+        }
+        Self { by_key }
+    }
+
+    /// The entries of one key: more than one where the path of a principal changed and the old entry still stands.
+    pub(super) fn of(&self, hash: &KeyHash) -> &[Standing<'a>] {
+        self.by_key.get(hash).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyHash, &Standing<'a>)> {
+        self.by_key
+            .iter()
+            .flat_map(|(hash, entries)| entries.iter().map(move |entry| (hash, entry)))
+    }
+}
+
+fn life(entry: &Entry, key: &Key, iam: &Iam) -> Life {
+    let Some(listing) = listing_of(key, &entry.principal_arn, iam) else {
+        return Life::Unknown;
+    };
+    if listing.read < entry.created {
+        return Life::Unknown;
+    }
+    let Some(principal) = listing.principals.get(key.name()) else {
+        return Life::Missing { elsewhere: None };
+    };
+    if principal.arn != entry.principal_arn {
+        return Life::Missing {
+            elsewhere: Some(principal.arn.clone()),
+        };
+    }
+    let before = entry.tags.get(PRINCIPAL_ID_TAG);
+    let same = match before {
+        Some(id) => *id == principal.id,
+        None => principal
+            .created
+            .is_none_or(|created| created <= entry.created),
+    };
+    if same {
+        Life::Alive
+    } else {
+        Life::Recreated {
+            before: before.cloned(),
+            now: principal.id.clone(),
+        }
+    }
+}
+
+/// The youngest listing that must hold the principal if it exists.
+fn listing_of<'a>(key: &Key, arn: &str, iam: &'a Iam) -> Option<&'a Listing> {
+    let account = iam.accounts.get(key.account())?;
+    match key.kind() {
+        PrincipalKind::User => account.users.as_ref(),
+        PrincipalKind::Role => {
+            let sso = account
+                .sso
+                .as_ref()
+                .filter(|_| arn.contains(&format!(":role{SSO_PATH}")));
+            [sso, account.roles.as_ref()]
+                .into_iter()
+                .flatten()
+                .max_by_key(|listing| listing.read)
+        }
+    }
+}
+
+/// A principal as IAM has it now, by its name.
+pub(super) fn in_iam<'a>(principal: &Principal, iam: &'a Iam) -> Option<&'a IamPrincipal> {
+    let key = principal.key();
+    let account = iam.accounts.get(key.account())?;
+    let listings: [Option<&Listing>; 2] = match key.kind() {
+        PrincipalKind::User => [account.users.as_ref(), None],
+        PrincipalKind::Role => [account.sso.as_ref(), account.roles.as_ref()],
+    };
+    let named = |listing: &'a Listing| {
+        let principals: &'a BTreeMap<String, IamPrincipal> = &listing.principals;
+        principals
+            .get(key.name())
+            .map(|principal| (listing.read, principal))
+    };
+    listings
+        .into_iter()
+        .flatten()
+        .filter_map(named)
+        .max_by_key(|(read, _)| *read)
+        .map(|(_, principal)| principal)
+}
