@@ -10,6 +10,7 @@ mod controller;
 mod crd;
 mod docs;
 mod effective;
+mod eks;
 mod harness;
 mod parser_agreement;
 mod power;
