@@ -199,7 +199,9 @@ async fn a_server_takes_the_examples_and_the_operator_puts_the_first_ones_into_e
         for block in blocks(&text, "yaml") {
             kubectl(&["apply", "--dry-run=server", "-f", "-"], Some(block));
             taken += 1;
-            if path.ends_with("README.md") {
+            // Policies and permission sets take effect in EKS only, which is not there.
+            let needs_aws = block.contains("accessPolicies:") || block.contains("permissionSet:");
+            if path.ends_with("README.md") && !needs_aws {
                 kubectl(&["apply", "-f", "-"], Some(block));
             }
         }
