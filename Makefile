@@ -33,7 +33,7 @@ demo: requirements
 # The integration tests run last, so that their summary is the last line.
 test: requirements
 	cargo fmt --check
-	$(call beside,etcd kubernetes helm authenticator,\
+	$(call beside,etcd kubernetes helm authenticator python,\
 		cargo clippy --locked --all-targets -- -D warnings && \
 		$(DOCS) && \
 		cargo test --locked --lib --bins --test it --no-run)
@@ -67,7 +67,7 @@ chart:
 	$(HELM) template --namespace identity-mapper identity-mapper $(CHART) >/dev/null
 
 testbed: requirements
-	@$(BUILD) etcd kubernetes helm authenticator
+	@$(BUILD) etcd kubernetes helm authenticator python
 
 # Licences, and crates that must not come in. Needs cargo-deny, which the tests do not.
 deny:
@@ -79,6 +79,8 @@ requirements:
 	need() { command -v "$$1" >/dev/null 2>&1 || { missing=1; echo "$$1 is missing: $$2" >&2; }; }; \
 	need cargo "Rust 1.95 or newer, from https://rustup.rs"; \
 	need cc "a C compiler, for the TLS library (Debian: apt-get install gcc libc6-dev, macOS: xcode-select --install)"; \
+	[ -z "$(filter test testbed,$(MAKECMDGOALS))" ] || \
+		need python3 "Python 3.9 or newer with venv (Debian: apt-get install python3-venv), for the AWS client that is not ours"; \
 	go=1; [ -z "$$KUBEBUILDER_ASSETS" ] || [ -n "$(filter test testbed,$(MAKECMDGOALS))" ] || go=; \
 	[ -z "$$go" ] || need go "Go 1.26, from https://go.dev/dl, builds the API server that tests and demo talk to"; \
 	[ -z "$$missing" ] || exit 1; \

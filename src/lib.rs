@@ -7,14 +7,16 @@
 //! ```
 //!
 //! [`principal`], [`aws_auth`], [`access_entry`] and [`plan`] are pure: they do no IO and know no client. [`cluster`] does IO with
-//! Kubernetes and decides nothing. [`controller`] is the loop that joins the two, [`cli`] the command line.
+//! Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two, [`cli`] the command line.
 
 pub mod access_entry;
 pub mod api;
+pub mod aws;
 pub mod aws_auth;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod error;
+mod jitter;
 pub mod plan;
 pub mod principal;

@@ -35,6 +35,7 @@ use self::pass::{Done, Pass};
 use self::trigger::{Retry, Trigger};
 use crate::cluster::Cluster;
 use crate::cluster::state::{State, Watched};
+use crate::jitter::jitter;
 use crate::plan::{EventNote, Memory, Outcome, Regarding, Settings, WriteFailure};
 
 /// The loop turns at least so often, which `/livez` relies on.
@@ -268,7 +269,7 @@ impl Controller {
             &mut self.state,
         );
         match retry {
-            Some(_) => self.retry.failed(now, trigger::jitter()),
+            Some(_) => self.retry.failed(now, jitter()),
             None => self.retry.succeeded(),
         }
         if interrupted || self.state.changed() {

@@ -18,11 +18,12 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tracing::{debug, warn};
 
-use super::trigger::{jitter, pause_after};
+use super::trigger::pause_after;
 use crate::cluster::mapping::SeenMapping;
 use crate::cluster::state::State;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
+use crate::jitter::jitter;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
 
 /// More events than this are not kept waiting.

@@ -107,13 +107,6 @@ pub(super) fn pause_after(earlier: u32, jitter: f64) -> Duration {
         .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
-/// A number from 0 to 1 that differs from process to process and from call to call.
-pub(super) fn jitter() -> f64 {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(Instant::now());
-    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,15 +207,5 @@ mod tests {
             "jitter shortens by half at most"
         );
         assert_eq!(pause_after(u32::MAX, 0.0), LONGEST_RETRY);
-    }
-
-    #[test]
-    fn jitter_is_a_fraction() {
-        let drawn: Vec<f64> = (0..100).map(|_| jitter()).collect();
-        assert!(drawn.iter().all(|value| (0.0..=1.0).contains(value)));
-        assert!(
-            drawn.windows(2).any(|pair| pair[0] < pair[1])
-                && drawn.windows(2).any(|pair| pair[0] > pair[1])
-        );
     }
 }

@@ -180,6 +180,10 @@ pub(super) enum EntryStep {
 }
 
 /// The access entry's side of a claim.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
 #[derive(Clone, Debug, Default)]
 pub(super) struct EntrySide {
     pub(super) step: EntryStep,
@@ -256,6 +260,10 @@ impl Place {
 }
 
 /// One key: who claims it, what stands for it, what is done.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
 #[derive(Clone, Debug)]
 pub(super) struct Claim {
     /// The access entry's side; everything else here is aws-auth's.

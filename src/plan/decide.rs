@@ -30,11 +30,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
     for (position, mapping) in context.mappings.iter().enumerate() {
         if let Some(key) = mapping.key() {
             let hash = KeyHash::of(&key);
-            named
-                .entry(hash.clone())
-                .or_default()
-                .by_spec
-                .push(position);
+            named.entry(hash.clone()).or_default().specs.push(position);
             keys.insert(hash, key);
         }
         for (key, meaning) in mapping.written(context.config_map) {
@@ -42,7 +38,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
             named
                 .entry(hash.clone())
                 .or_default()
-                .by_status
+                .statuses
                 .push((position, meaning));
             keys.insert(hash, key);
         }
@@ -52,7 +48,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
         for key in mapping.written_entries(&eks.view.cluster.arn).into_keys() {
             let hash = KeyHash::of(&key);
             let named = named.entry(hash.clone()).or_default();
-            named.by_entry.push(position);
+            named.entries.push(position);
             keys.insert(hash, key);
         }
     }
@@ -84,10 +80,10 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
 /// The mappings that name a key.
 #[derive(Default)]
 struct Named {
-    by_spec: Vec<usize>,
-    by_status: Vec<(usize, Meaning)>,
+    specs: Vec<usize>,
+    statuses: Vec<(usize, Meaning)>,
     /// Those whose status remembers an access entry.
-    by_entry: Vec<usize>,
+    entries: Vec<usize>,
 }
 
 fn decide(
@@ -99,12 +95,7 @@ fn decide(
     marked: Option<&MeaningHash>,
 ) -> Claim {
     let (found, drifted) = recognise(context.memory, hash, named, standing, marked);
-    let wrote = |position: usize| {
-        named
-            .by_status
-            .iter()
-            .any(|(writer, _)| *writer == position)
-    };
+    let wrote = |position: usize| named.statuses.iter().any(|(writer, _)| *writer == position);
     let entry_stands = context
         .eks
         .is_some_and(|eks| !eks.standing.of(hash).is_empty());
@@ -112,18 +103,18 @@ fn decide(
         State::Live => true,
         State::Suspended | State::Refused => {
             (found.is_some() && wrote(**position))
-                || (entry_stands && named.by_entry.contains(position))
+                || (entry_stands && named.entries.contains(position))
         }
         State::Deleting | State::Expired => false,
     };
-    let holder = named.by_spec.iter().find(holds).copied();
-    let by_status = named.by_status.iter().map(|(position, _)| *position);
+    let holder = named.specs.iter().find(holds).copied();
+    let statuses = named.statuses.iter().map(|(position, _)| *position);
     let others: BTreeSet<usize> = named
-        .by_spec
+        .specs
         .iter()
         .copied()
-        .chain(by_status)
-        .chain(named.by_entry.iter().copied())
+        .chain(statuses)
+        .chain(named.entries.iter().copied())
         .filter(|position| Some(*position) != holder)
         .collect();
     let mut claim = Claim {
@@ -146,26 +137,20 @@ fn decide(
         block: None,
         dead_lines: Vec::new(),
     };
-    match holder {
-        Some(position) => match (&context.mappings[position].spec, context.states[position]) {
-            (Ok(spec), State::Live) => {
-                live(context, &mut claim, position, spec, named, standing);
-            }
+    let live_spec = holder
+        .filter(|position| context.states[*position] == State::Live)
+        .and_then(|position| Some((position, context.mappings[position].spec.as_ref().ok()?)));
+    if let Some((position, spec)) = live_spec {
+        live(context, &mut claim, position, spec, named, standing);
+    } else {
+        if holder.is_some() {
             // A suspended or refused mapping keeps what it wrote, as it stands.
-            _ => {
-                claim.drift = None;
-                if let Some(eks) = context.eks {
-                    entry::let_go(context, eks, &mut claim);
-                }
-            }
-        },
-        None => {
-            if context.mode.is_some() {
-                let_go(context, &mut claim);
-            }
-            if let Some(eks) = context.eks {
-                entry::let_go(context, eks, &mut claim);
-            }
+            claim.drift = None;
+        } else if context.mode.is_some() {
+            let_go(context, &mut claim);
+        }
+        if let Some(eks) = context.eks {
+            entry::let_go(context, eks, &mut claim);
         }
     }
     if let Some(section) = broken_section(context.base, &claim) {
@@ -256,7 +241,7 @@ fn recognise<'a>(
         Some(mark) => last(&|entry| MeaningHash::of(&entry.meaning()) == *mark),
         None => last(&|entry| {
             named
-                .by_status
+                .statuses
                 .iter()
                 .any(|(_, written)| *written == entry.meaning())
         }),
@@ -289,7 +274,7 @@ fn hold_as_declared(
 ) {
     let winner = context.index.lookup(&form.entry.arn);
     let remembered = named
-        .by_status
+        .statuses
         .iter()
         .any(|(writer, written)| *writer == position && *written == form.meaning);
     let as_written = match &claim.marked {

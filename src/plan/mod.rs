@@ -125,18 +125,7 @@ pub fn plan<'a>(
             .map(String::as_str)
             .unwrap_or_default(),
     );
-    let view = observed.aws.view();
-    let standing = view.map(StandingEntries::new).unwrap_or_default();
-    let eks = view
-        .filter(|view| view.mode != Mode::ConfigMap)
-        .map(|view| Eks {
-            view,
-            standing,
-            settings,
-            installation: settings.config_map.to_string(),
-            handover: handover(observed, settings),
-            bindings: &observed.bindings,
-        });
+    let eks = eks(observed, settings);
     let owned = owned_principals(&base, &mark, eks.as_ref());
     let mut mappings: Vec<Cow<'a, Mapping>> = desired
         .mappings
@@ -163,16 +152,8 @@ pub fn plan<'a>(
         eks: eks.as_ref(),
         now: observed.now,
     };
-    let mut claims = decide::claims(&context, &mark);
     let halted = halted(&observed.aws);
-    if let Some(block) = &halted {
-        for claim in &mut claims {
-            claim.hold_both(block);
-        }
-    }
-    hold_contested_entries(&context, &mut claims);
-    guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
-    guard::hold_node_entries(&context, &mut claims);
+    let mut claims = held_claims(&context, &mark, halted.as_ref(), observed);
     let stored = observed
         .history
         .view()
@@ -180,7 +161,6 @@ pub fn plan<'a>(
     let stored = stored
         .map(|value| Removals::parse(value))
         .unwrap_or_default();
-    hold_removals_for_grants(&context, &mut claims);
     let removals = guard::hold_mass_removal(
         &context,
         &mut claims,
@@ -224,6 +204,42 @@ pub fn plan<'a>(
         plan.decide_writes(kept.unwrap_or_default(), &stored, &orphans);
     }
     plan
+}
+
+/// EKS, where access entries count.
+fn eks<'a>(observed: &'a Observed, settings: &'a Settings) -> Option<Eks<'a>> {
+    let view = observed
+        .aws
+        .view()
+        .filter(|view| view.mode != Mode::ConfigMap)?;
+    Some(Eks {
+        view,
+        standing: StandingEntries::new(view),
+        settings,
+        installation: settings.config_map.to_string(),
+        handover: handover(observed, settings),
+        bindings: &observed.bindings,
+    })
+}
+
+/// The claims, with everything held that can be told from each alone.
+fn held_claims(
+    context: &Context<'_>,
+    mark: &Mark,
+    halted: Option<&Block>,
+    observed: &Observed,
+) -> Vec<Claim> {
+    let mut claims = decide::claims(context, mark);
+    if let Some(block) = halted {
+        for claim in &mut claims {
+            claim.hold_both(block);
+        }
+    }
+    hold_contested_entries(context, &mut claims);
+    guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
+    guard::hold_node_entries(context, &mut claims);
+    hold_removals_for_grants(context, &mut claims);
+    claims
 }
 
 /// The handover setting in force: what stands in the cluster, else what the operator was started with.

@@ -131,25 +131,21 @@ fn unread(
     last: Option<Principal>,
 ) -> Mapping {
     let why = problem.map_or_else(|| "IAM has not answered yet".to_owned(), words);
-    match last {
-        Some(last) => {
-            let note = format!("the role is the one last found, and IAM can't be read: {why}");
-            mapping.with_principal(last, problem.map(|_| note))
-        }
-        None => {
-            let passes = !matches!(
-                problem,
-                Some(IamProblem::NoRole | IamProblem::Denied { .. })
-            );
-            mapping.without_principal(
-                passes,
-                format!(
-                    "the role of permission set {} in account {} can't be looked up: {why}",
-                    set.name, set.account_id
-                ),
-            )
-        }
+    if let Some(last) = last {
+        let note = format!("the role is the one last found, and IAM can't be read: {why}");
+        return mapping.with_principal(last, problem.map(|_| note));
     }
+    let passes = !matches!(
+        problem,
+        Some(IamProblem::NoRole | IamProblem::Denied { .. })
+    );
+    mapping.without_principal(
+        passes,
+        format!(
+            "the role of permission set {} in account {} can't be looked up: {why}",
+            set.name, set.account_id
+        ),
+    )
 }
 
 fn names(roles: &[Principal]) -> String {

@@ -39,6 +39,8 @@ pub(super) struct Simulation {
     pub(super) events: Vec<EventNote>,
     /// EKS and IAM; `None`: the mode was declared.
     pub(super) cloud: Option<Cloud>,
+    /// EKS's cluster of the given name is another one.
+    pub(super) unproven: bool,
     /// Who had which power after each change since watching began.
     pub(super) watched: Option<Vec<BTreeMap<String, Power>>>,
     version: u64,
@@ -326,6 +328,7 @@ impl Simulation {
             status_writes: 0,
             events: Vec::new(),
             cloud: None,
+            unproven: false,
             watched: None,
             version: 1,
             created: 0,
@@ -446,7 +449,14 @@ impl Simulation {
                 .clone()
                 .map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
-            aws: self.cloud.as_ref().map_or(AwsState::Off, Cloud::observed),
+            aws: match &self.cloud {
+                Some(_) if self.unproven => AwsState::Unproven {
+                    name: "main".to_owned(),
+                    eks: "ab".repeat(32),
+                    server: "cd".repeat(32),
+                },
+                cloud => cloud.as_ref().map_or(AwsState::Off, Cloud::observed),
+            },
             crd_deleting: self.crd_deleting,
         }
     }

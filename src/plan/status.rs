@@ -8,7 +8,7 @@ use super::claim::{Claim, Drift, EntryStep, Step, identity};
 use super::entry;
 use super::guard::MASTERS;
 use super::verdict::{Finding, Verdict, verdict};
-use super::view::View;
+use super::view::{View, entry_resolved};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
@@ -325,9 +325,8 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
             .map(|entry| (*entry).clone())
     };
     if claim.holder != Some(position) {
-        return remembered().filter(|_| {
-            !view.entry_resolved(claim) || claim.holder.is_none() && claim.entry.stands
-        });
+        return remembered()
+            .filter(|_| !entry_resolved(claim) || claim.holder.is_none() && claim.entry.stands);
     }
     let standing = eks.standing.of(&claim.hash).iter().find_map(|standing| {
         let target = claim.entry.target.as_ref()?;

@@ -101,7 +101,7 @@ impl<'a> View<'a> {
 
     /// Whether what the claim asks for stands, in both backends.
     pub(super) fn resolved(&self, claim: &Claim) -> bool {
-        self.text_resolved(claim) && self.entry_resolved(claim)
+        self.text_resolved(claim) && entry_resolved(claim)
     }
 
     /// Whether what the claim asks for stands in aws-auth.
@@ -109,15 +109,9 @@ impl<'a> View<'a> {
         claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
     }
 
-    /// Whether what the claim asks for stands in EKS: calls are only planned here, and a later plan sees their effect.
-    pub(super) fn entry_resolved(&self, claim: &Claim) -> bool {
-        let side = &claim.entry;
-        side.block.is_none() && (side.step == EntryStep::Keep || side.calls.is_empty())
-    }
-
     /// Why what the claim asks for does not stand.
     fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
-        let pending = (!self.entry_resolved(claim))
+        let pending = (!entry_resolved(claim))
             .then(|| Block::passing(Reason::EntryPending, "EKS is asked for it next"));
         claim
             .block
@@ -340,6 +334,12 @@ impl<'a> View<'a> {
             released: self.plan.released,
         }
     }
+}
+
+/// Whether what the claim asks for stands in EKS: calls are only planned here, and a later plan sees their effect.
+pub(super) fn entry_resolved(claim: &Claim) -> bool {
+    let side = &claim.entry;
+    side.block.is_none() && (side.step == EntryStep::Keep || side.calls.is_empty())
 }
 
 /// What a principal would get at a login now.

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Builds programs of the test bed into target/testbed, from their Go modules at the versions that go.mod pins:
+# Builds programs of the test bed into target/testbed, from their Go modules at the versions that go.mod pins, and the
+# Python environment of the AWS client that is not ours:
 #
-#     tests/testbed/build.sh etcd kubernetes helm authenticator
+#     tests/testbed/build.sh etcd kubernetes helm authenticator python
 #
 # A program that is there and whose module did not change is left alone, which takes no time. Nothing is left half
 # built: a program appears under its name only when it is whole.
@@ -79,6 +80,22 @@ build() {
   echo "built $programs in $(($(date +%s) - started)) s"
 }
 
+# A virtual environment with boto3, at the versions and hashes of requirements.txt.
+build_python() {
+  requirements=$here/python/requirements.txt
+  sum=$(cksum <"$requirements")
+  stamp=$out/.python
+  if [ -x "$out/venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
+  echo "building venv: boto3 is a client of the stand-in for AWS; half a minute, then kept in target/testbed"
+  rm -rf "$out/venv" "$stamp"
+  python3 -m venv "$out/venv" || {
+    echo "the test bed needs python3 with its venv module (Debian: apt-get install python3-venv)" >&2
+    exit 1
+  }
+  "$out/venv/bin/pip" --quiet --disable-pip-version-check install --only-binary :all: --require-hashes -r "$requirements"
+  echo "$sum" >"$stamp"
+}
+
 mkdir -p "$out"
 for wanted; do
   case $wanted in
@@ -99,6 +116,7 @@ for wanted; do
       build authenticator authenticator "the real aws-iam-authenticator judges who gets in" "1 to 2 minutes" . \
         "-ldflags=-s -w"
       ;;
+    python) build_python ;;
     *)
       echo "no such program: $wanted" >&2
       exit 1

@@ -2,10 +2,13 @@
 
 mod contention;
 mod entries;
+mod entry_laws;
 mod grants;
 mod guards;
 mod laws;
+mod modes;
 mod ownership;
+mod permission_sets;
 mod scale;
 mod texts;
 

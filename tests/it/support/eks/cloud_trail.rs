@@ -1,4 +1,4 @@
-//! The events of CloudTrail as EventBridge hands them to a queue.
+//! The events of `CloudTrail` as `EventBridge` hands them to a queue.
 //!
 //! <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>
 
@@ -76,10 +76,10 @@ fn event(
         "requestParameters": parameters,
         "responseElements": answer,
     });
-    envelope(world, "aws.eks", Some(caller), detail)
+    envelope(world, "aws.eks", Some(caller), &detail)
 }
 
-fn envelope(world: &mut World, source: &str, caller: Option<&Caller>, detail: Value) -> Value {
+fn envelope(world: &mut World, source: &str, caller: Option<&Caller>, detail: &Value) -> Value {
     let (region, account) = (world.cluster.region.clone(), world.cluster.account.clone());
     let time = Timestamp::from_second(world.now.as_second())
         .unwrap_or(world.now)
@@ -140,7 +140,7 @@ impl World {
             "requestParameters": parameters,
             "responseElements": null,
         });
-        let mut event = envelope(self, "aws.iam", None, detail);
+        let mut event = envelope(self, "aws.iam", None, &detail);
         let account = arn.split(':').nth(4).unwrap_or_default();
         event["account"] = account.into();
         event["region"] = "us-east-1".into();

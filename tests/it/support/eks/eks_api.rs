@@ -204,9 +204,9 @@ impl Eks<'_> {
         check_names(username.as_deref(), &groups)?;
         principal.not_service_linked()?;
         if !TYPES.contains(&type_.as_str()) {
-            let types = TYPES.join(", ");
+            let list = TYPES.join(", ");
             return Err(Refusal::parameter(format!(
-                "AccessEntry type must be one of [{types}]"
+                "AccessEntry type must be one of [{list}]"
             )));
         }
         if type_ != "STANDARD" {

@@ -28,7 +28,7 @@ impl Request<'_> {
         arn.as_str().map(str::to_owned)
     }
 
-    /// Checks, executes and tells CloudTrail.
+    /// Checks, executes and tells `CloudTrail`.
     pub(super) fn execute(
         &self,
         shared: &Shared,
@@ -49,12 +49,12 @@ impl Request<'_> {
             }),
         }?;
         let answer = without_nulls(answer);
-        if let Some(output) = &self.operation.output {
-            model.check(&output.shape, &answer).map_err(|misfit| {
+        model
+            .check_answer(self.operation, &answer)
+            .map_err(|misfit| {
                 let message = format!("the stand-in's own answer is wrong: {}", misfit.message());
                 Refusal::new("InternalFailure", 500, message)
             })?;
-        }
         if self.service == Service::Eks {
             cloud_trail::tell(world, knobs, self.caller, name, input, &answer);
         }

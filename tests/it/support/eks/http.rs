@@ -197,12 +197,13 @@ fn once(
     };
     shared.log().push(request.logged(&world, outcome, false));
     match (fault, &result) {
-        (Some(Fault::DroppedAfterEffect), _) => Err(Dropped),
         (Some(Fault::Timeout | Fault::TimeoutAfterEffect), _) => Ok(Step::Silence),
-        (Some(fault), _) => Ok(reply(Err(&fault_refusal(service, fault)))),
+        (Some(fault), _) if fault != Fault::DroppedAfterEffect => {
+            Ok(reply(Err(&fault_refusal(service, fault))))
+        }
         (None, Some(Ok(answer))) => Ok(reply(Ok((operation, answer)))),
         (None, Some(Err(refusal))) => Ok(reply(Err(refusal))),
-        (None, None) => Err(Dropped),
+        _ => Err(Dropped),
     }
 }
 
@@ -263,7 +264,7 @@ fn response(
         .map_or_else(|refusal| refusal.status, |_| 200);
     let mut builder = Response::builder().status(status);
     let body = match (service, result) {
-        (Service::Eks, Ok((_, answer))) => answer.to_string(),
+        (Service::Eks | Service::Sqs, Ok((_, answer))) => answer.to_string(),
         (Service::Eks, Err(refusal)) => {
             builder = builder.header("x-amzn-errortype", &refusal.code);
             rest_json::error_body(refusal)
@@ -274,7 +275,6 @@ fn response(
         (Service::Iam | Service::Sts, Err(refusal)) => {
             query::error_body(model, refusal, request_id)
         }
-        (Service::Sqs, Ok((_, answer))) => answer.to_string(),
         (Service::Sqs, Err(refusal)) => {
             let fault = if refusal.status < 500 {
                 "Sender"

@@ -275,7 +275,7 @@ impl Knobs {
         }
     }
 
-    /// A number from 0 up to 1: SplitMix64, which is enough to draw lots.
+    /// A number from 0 up to 1: `SplitMix64`, which is enough to draw lots.
     pub(super) fn draw(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;

@@ -51,6 +51,11 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Mark(usize);
 
+impl Mark {
+    /// Before the first call.
+    pub(crate) const START: Self = Self(0);
+}
+
 impl Log {
     pub(super) fn push(&mut self, call: Call) {
         self.calls.push(call);

@@ -1,5 +1,7 @@
 //! Pages, with tokens that say nothing to whoever holds them.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
@@ -42,10 +44,16 @@ pub(crate) fn page<T>(
 
 fn seal(scope: &str, key: &str) -> String {
     let digest = Sha256::digest(format!("{scope}\n{key}"));
-    digest[..6]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&digest[..6])
+}
+
+/// Bytes as hexadecimal digits.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn sealed(scope: &str, key: &str) -> String {

@@ -2,6 +2,8 @@
 //!
 //! <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>
 
+use std::fmt::{self, Write as _};
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -113,7 +115,7 @@ pub(crate) fn answer(model: &Model, operation: &Operation, value: &Value, reques
     element(&mut xml, "ResponseMetadata", |xml| {
         element(xml, "RequestId", |xml| xml.push_str(request));
     });
-    xml.push_str(&format!("</{}Response>", operation.name));
+    write(&mut xml, format_args!("</{}Response>", operation.name));
     xml
 }
 
@@ -133,7 +135,7 @@ fn content(model: &Model, shape: &Shape, value: &Value, xml: &mut String) {
             let of = model.shape(&member.shape);
             for item in items {
                 element(xml, name_of(member, "member"), |xml| {
-                    content(model, of, item, xml)
+                    content(model, of, item, xml);
                 });
             }
         }
@@ -159,9 +161,14 @@ fn name_of<'a>(member: &'a Member, default: &'a str) -> &'a str {
 }
 
 fn element(xml: &mut String, name: &str, inner: impl FnOnce(&mut String)) {
-    xml.push_str(&format!("<{name}>"));
+    write(xml, format_args!("<{name}>"));
     inner(xml);
-    xml.push_str(&format!("</{name}>"));
+    write(xml, format_args!("</{name}>"));
+}
+
+/// Writing to a text does not fail.
+fn write(xml: &mut String, what: fmt::Arguments<'_>) {
+    let _ = xml.write_fmt(what);
 }
 
 fn escape(text: &str, xml: &mut String) {
@@ -172,7 +179,7 @@ fn escape(text: &str, xml: &mut String) {
             '>' => xml.push_str("&gt;"),
             '"' => xml.push_str("&quot;"),
             // Control characters would not survive otherwise.
-            '\r' | '\n' | '\t' => xml.push_str(&format!("&#{};", u32::from(character))),
+            '\r' | '\n' | '\t' => write(xml, format_args!("&#{};", u32::from(character))),
             other => xml.push(other),
         }
     }

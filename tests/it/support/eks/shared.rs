@@ -26,7 +26,7 @@ pub(super) struct Shared {
     ahead: Mutex<SignedDuration>,
     /// Told of every change.
     pub(super) changes: broadcast::Sender<Change>,
-    /// Woken when the world may have changed.
+    /// Woken when a message arrives in a queue.
     pub(super) woken: Notify,
     /// Woken when something may be due.
     due: Notify,
@@ -39,6 +39,7 @@ pub(crate) struct WorldGuard<'a> {
     world: MutexGuard<'a, World>,
     shared: &'a Shared,
     touched: bool,
+    arrived: u64,
 }
 
 /// A test that failed while it held a lock has failed already; the others want to say why, too.
@@ -77,6 +78,7 @@ impl Shared {
         }
         world.now = now;
         WorldGuard {
+            arrived: world.arrived,
             world,
             shared: self,
             touched: false,
@@ -137,7 +139,10 @@ impl Drop for WorldGuard<'_> {
     fn drop(&mut self) {
         if self.touched {
             self.shared.settle(&mut self.world);
-            self.shared.woken.notify_waiters();
+            // Whoever waits looks at the world too, and must not wake itself.
+            if self.world.arrived != self.arrived {
+                self.shared.woken.notify_waiters();
+            }
             self.shared.due.notify_one();
         }
     }

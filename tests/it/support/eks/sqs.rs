@@ -7,6 +7,7 @@ use md5::{Digest, Md5};
 use serde_json::{Map, Value, json};
 
 use super::cluster::Cluster;
+use super::page::hex;
 use super::refusal::Refusal;
 use super::world::World;
 
@@ -60,6 +61,7 @@ pub(super) fn send(world: &mut World, queue: &str, body: String, delay: i64) -> 
         receipt: String::new(),
     };
     world.queues.get_mut(queue)?.messages.push_back(message);
+    world.arrived += 1;
     Some(id)
 }
 
@@ -252,8 +254,5 @@ fn no_queue() -> Refusal {
 }
 
 fn md5(text: &str) -> String {
-    Md5::digest(text)
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    hex(&Md5::digest(text))
 }

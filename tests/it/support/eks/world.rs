@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
 use super::cluster::{Association, Cluster, Entry, Mode, NodeKind, UpdateKind};
+use super::page::hex;
 use super::sqs::Queue;
 
 /// The access key id of the operator, in the environment that the stand-in gives. No secret belongs to it: signatures are
@@ -29,6 +30,8 @@ pub(crate) struct World {
     callers: BTreeMap<String, Caller>,
     pub(super) queues: BTreeMap<String, Queue>,
     attached: Option<String>,
+    /// How many messages have arrived in queues.
+    pub(super) arrived: u64,
     pending: BTreeMap<(Timestamp, u64), Effect>,
     changes: VecDeque<Change>,
     sequence: u64,
@@ -137,6 +140,7 @@ impl World {
             callers: BTreeMap::new(),
             queues: BTreeMap::new(),
             attached: None,
+            arrived: 0,
             pending: BTreeMap::new(),
             changes: VecDeque::new(),
             sequence: 0,
@@ -353,7 +357,7 @@ impl World {
 
     // Queues.
 
-    /// Makes a queue in the cluster's account and region, and lets the events of CloudTrail arrive there.
+    /// Makes a queue in the cluster's account and region, and lets the events of `CloudTrail` arrive there.
     pub(crate) fn attach_queue(&mut self, name: &str) {
         let queue = Queue::new(&self.cluster, name, self.now);
         self.queues.insert(name.to_owned(), queue);
@@ -546,10 +550,7 @@ impl Account {
 
 /// A text of a UUID's form that follows from `name` alone.
 pub(super) fn uuid_of(name: &str) -> String {
-    let hex: String = Sha256::digest(name)[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let hex = hex(&Sha256::digest(name)[..16]);
     format!(
         "{}-{}-{}-{}-{}",
         &hex[..8],

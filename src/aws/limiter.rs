@@ -1,0 +1,270 @@
+//! The one gate that every call to EKS passes: it waits for its turn, makes the call, and makes it again where that is safe.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::Notify;
+
+use super::pace::{Failed, Line, Pace, Priority, SIDE_BY_SIDE, Ticket, Turn, pause};
+use crate::access_entry::{Failure, FailureKind};
+use crate::jitter::jitter;
+
+/// What is counted of the calls to EKS. Clones share their numbers.
+#[derive(Clone, Debug, Default)]
+pub struct Calls {
+    /// Calls by `operation` and `outcome`: `ok`, or [`FailureKind::as_str`]. A call that is made again counts again.
+    pub calls: Family<[(&'static str, &'static str); 2], Counter>,
+    /// Seconds that calls waited for their turn, all together.
+    pub waited: Counter<f64, AtomicU64>,
+    /// Calls a second that are made at most now: lower than what was set while EKS throttles.
+    pub rate: Gauge<f64, AtomicU64>,
+}
+
+/// The gate.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    line: Mutex<Line<Arc<Notify>>>,
+    origin: Instant,
+    calls: Calls,
+}
+
+impl Limiter {
+    pub(super) fn new(rate: f64) -> Self {
+        let calls = Calls::default();
+        calls.rate.set(rate);
+        Self {
+            line: Mutex::new(Line::new(Pace::new(rate), SIDE_BY_SIDE)),
+            origin: Instant::now(),
+            calls,
+        }
+    }
+
+    pub(super) fn calls(&self) -> &Calls {
+        &self.calls
+    }
+
+    /// Makes a call when it is its turn. One that was throttled is made again, and so is a read that was not answered.
+    /// A write that was not answered may have had its effect, so it is never made again here.
+    pub(super) async fn run<T, F>(
+        &self,
+        operation: &'static str,
+        read: bool,
+        priority: Priority,
+        call: impl Fn() -> F,
+    ) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut tries = 0;
+        loop {
+            let slot = self.slot(priority).await;
+            let began = self.now();
+            let result = call().await;
+            self.count(operation, began, result.as_ref().err());
+            drop(slot);
+            let failure = match result {
+                Ok(output) => return Ok(output),
+                Err(failure) => failure,
+            };
+            tries += 1;
+            let failed = match failure.kind {
+                FailureKind::Throttled => Failed::Throttled,
+                FailureKind::Unavailable if read => Failed::UnansweredRead,
+                _ => Failed::ForGood,
+            };
+            let Some(pause) = pause(failed, tries, jitter()) else {
+                return Err(failure);
+            };
+            tracing::debug!(operation, tries, ?pause, "called again: {failure}");
+            tokio::time::sleep(pause).await;
+        }
+    }
+
+    fn count(&self, operation: &'static str, began: Duration, failure: Option<&Failure>) {
+        let now = self.now();
+        let outcome = failure.map_or("ok", |failure| failure.kind.as_str());
+        let labels = [("operation", operation), ("outcome", outcome)];
+        self.calls.calls.get_or_create(&labels).inc();
+        let mut line = self.line();
+        match failure.map(|failure| &failure.kind) {
+            Some(FailureKind::Throttled) => line.pace.throttled(began, now),
+            // It did not get as far as to be counted by EKS.
+            Some(FailureKind::Unavailable | FailureKind::Unauthenticated) => {}
+            // A refusal was let through as well.
+            Some(_) | None => line.pace.succeeded(now),
+        }
+        self.calls.rate.set(line.pace.rate());
+    }
+
+    /// Waits for the turn.
+    async fn slot(&self, priority: Priority) -> Slot<'_> {
+        let told = Arc::new(Notify::new());
+        let arrived = self.now();
+        let ticket = self.line().join(priority, told.clone());
+        let mut place = Place {
+            limiter: self,
+            ticket: Some(ticket),
+        };
+        loop {
+            let turn = self.line().turn(ticket, self.now());
+            match turn {
+                Turn::Go => break,
+                Turn::In(wait) => {
+                    // Whoever comes to the head meanwhile looks for itself, so being told is only a reason to look again.
+                    drop(tokio::time::timeout(wait, told.notified()).await);
+                }
+                Turn::Later => told.notified().await,
+            }
+        }
+        place.ticket = None;
+        drop(place);
+        let waited = self.now().saturating_sub(arrived);
+        self.calls.waited.inc_by(waited.as_secs_f64());
+        // The bound may leave room for one more.
+        self.tell_next();
+        Slot(self)
+    }
+
+    fn tell_next(&self) {
+        if let Some(next) = self.line().next() {
+            next.notify_one();
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.origin.elapsed()
+    }
+
+    fn line(&self) -> MutexGuard<'_, Line<Arc<Notify>>> {
+        // Nothing panics while it is held; were it so, the numbers would still be usable.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A call on its way.
+struct Slot<'a>(&'a Limiter);
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        self.0.line().back();
+        self.0.tell_next();
+    }
+}
+
+/// A place in the line, given up where the caller stops waiting.
+struct Place<'a> {
+    limiter: &'a Limiter,
+    ticket: Option<Ticket>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.limiter.line().leave(ticket);
+            self.limiter.tell_next();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    fn failure(kind: FailureKind) -> Failure {
+        Failure {
+            kind,
+            message: "m".to_owned(),
+        }
+    }
+
+    fn counted(limiter: &Limiter, outcome: &'static str) -> u64 {
+        let labels = [("operation", "Op"), ("outcome", outcome)];
+        limiter.calls().calls.get_or_create(&labels).get()
+    }
+
+    /// Runs a call that fails so many times; gives how often it was made and what came of it.
+    async fn tries(
+        limiter: &Limiter,
+        read: bool,
+        kind: FailureKind,
+        failures: u32,
+    ) -> (u32, Result<(), Failure>) {
+        let made = AtomicU32::new(0);
+        let call = async || match made.fetch_add(1, Ordering::SeqCst) {
+            made if made < failures => Err(failure(kind.clone())),
+            _ => Ok(()),
+        };
+        let result = limiter.run("Op", read, Priority::Urgent, call).await;
+        (made.load(Ordering::SeqCst), result)
+    }
+
+    #[tokio::test]
+    async fn what_is_made_again_and_what_is_not() {
+        let limiter = Limiter::new(1000.0);
+        let (made, result) = tries(&limiter, false, FailureKind::Throttled, 1).await;
+        assert_eq!((made, result), (2, Ok(())));
+        assert!(limiter.calls().rate.get() < 501.0, "the rate is lowered");
+        let (made, result) = tries(&limiter, true, FailureKind::Unavailable, 1).await;
+        assert_eq!((made, result), (2, Ok(())));
+        let unknown = failure(FailureKind::Unavailable);
+        let (made, result) = tries(&limiter, false, FailureKind::Unavailable, 1).await;
+        assert_eq!(
+            (made, result),
+            (1, Err(unknown)),
+            "a write of unknown effect"
+        );
+        let refused = failure(FailureKind::Refused);
+        let (made, result) = tries(&limiter, true, FailureKind::Refused, 1).await;
+        assert_eq!((made, result), (1, Err(refused)));
+        let outcomes = ["ok", "throttled", "unavailable", "refused"];
+        let outcomes = outcomes.map(|outcome| counted(&limiter, outcome));
+        assert_eq!(outcomes, [2, 1, 2, 1]);
+    }
+
+    #[tokio::test]
+    async fn no_more_side_by_side_than_allowed_and_none_is_forgotten() {
+        let limiter = Limiter::new(100_000.0);
+        let (running, most) = (AtomicU32::new(0), AtomicU32::new(0));
+        let call = async || {
+            let now = running.fetch_add(1, Ordering::SeqCst) + 1;
+            most.fetch_max(now, Ordering::SeqCst);
+            for _ in 0..10 {
+                tokio::task::yield_now().await;
+            }
+            running.fetch_sub(1, Ordering::SeqCst);
+            Ok(())
+        };
+        let runs = (0..500).map(|number| {
+            let priority = if number % 3 == 0 {
+                Priority::Urgent
+            } else {
+                Priority::Background
+            };
+            limiter.run("Op", true, priority, call)
+        });
+        let results = futures::future::join_all(runs).await;
+        assert!(results.iter().all(Result::is_ok));
+        assert_eq!(most.load(Ordering::SeqCst), 8);
+        assert_eq!(counted(&limiter, "ok"), 500);
+    }
+
+    #[tokio::test]
+    async fn one_that_stops_waiting_holds_up_nobody() {
+        let limiter = Limiter::new(1.0);
+        // The token that is there is used up.
+        drop(limiter.slot(Priority::Urgent).await);
+        let mut gives_up = Box::pin(limiter.slot(Priority::Urgent));
+        let mut waits = Box::pin(limiter.slot(Priority::Background));
+        assert!(futures::poll!(&mut gives_up).is_pending());
+        assert!(futures::poll!(&mut waits).is_pending());
+        drop(gives_up);
+        let went = tokio::time::timeout(Duration::from_secs(10), waits).await;
+        assert!(went.is_ok(), "it is told that it is the next");
+    }
+}

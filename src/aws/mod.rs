@@ -1,0 +1,219 @@
+//! EKS, IAM, STS and SQS: calls, and what comes back as plain values. Nothing is decided here.
+//!
+//! Invariants:
+//!
+//! - every call to EKS passes one gate (`limiter`), which keeps the rate, finds a lower one where EKS throttles, and lets the calls
+//!   of a change go first;
+//! - a listing is whole or an error, never a part;
+//! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and whoever asked looks first;
+//! - every [`Failure`] says what AWS said or what the connection met, and a denied one which statement would allow it.
+//!
+//! Region, credentials and endpoints come from the SDK's own chain (environment, profile, EKS Pod Identity, IRSA, instance), so
+//! whatever works for the AWS CLI works here.
+//!
+//! The SDK's own retries are off for EKS: they are not seen by the gate, so a throttled call would be repeated at a rate that
+//! nobody lowers, and a write whose answer was lost would be made twice. IAM, STS and SQS keep them: what is asked there changes
+//! nothing, or may be done twice.
+//!
+//! [`FailureKind::Unavailable`]: crate::access_entry::FailureKind::Unavailable
+
+mod authority;
+mod eks;
+pub mod event;
+mod failure;
+mod iam;
+mod limiter;
+mod pace;
+mod queue;
+mod roles;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use tokio::sync::OnceCell;
+
+pub use self::authority::{fingerprint, fingerprints};
+pub use self::eks::ClusterRead;
+pub use self::limiter::Calls;
+pub use self::pace::{DEFAULT_RATE, Priority};
+pub use self::queue::{Batch, InvalidQueueUrl, Queue, QueueUrl};
+pub use self::roles::{IamRoles, InvalidIamRole};
+
+use self::failure::{Asked, failure, unexpected};
+use self::limiter::Limiter;
+use crate::access_entry::Failure;
+use crate::principal::AccountId;
+
+/// One call to EKS. EKS answers in well under a second; ten mean that the answer is lost.
+const EKS_ATTEMPT: Duration = Duration::from_secs(10);
+/// One call to EKS with what comes before it: credentials that have to be fetched first.
+const EKS_OPERATION: Duration = Duration::from_secs(30);
+/// One call to IAM or STS. What they say is welcome, not needed: nothing may wait for them for long.
+const IAM_ATTEMPT: Duration = Duration::from_secs(3);
+/// The same with what comes before it, and repeated where it fails.
+const IAM_OPERATION: Duration = Duration::from_secs(10);
+/// One call to SQS: longer than a poll.
+const QUEUE_ATTEMPT: Duration = Duration::from_secs(25);
+/// The same with what comes before it, and repeated where it fails.
+const QUEUE_OPERATION: Duration = Duration::from_secs(55);
+
+/// How AWS is to be reached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// The region; `None`: the SDK's chain gives it.
+    pub region: Option<String>,
+    /// Calls to EKS a second, at most.
+    pub rate: f64,
+    /// The roles to assume for reading the IAM of other accounts.
+    pub iam_roles: IamRoles,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            region: None,
+            rate: DEFAULT_RATE,
+            iam_roles: IamRoles::default(),
+        }
+    }
+}
+
+/// No region was given, in none of the ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "no AWS region: give the cluster's with --region, in AWS_REGION, or as `region` of the profile in use"
+)]
+pub struct NoRegion;
+
+/// Who we are to AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account.
+    pub account: AccountId,
+    /// The ARN of the session or user, as `CloudTrail` names the caller.
+    pub arn: String,
+}
+
+/// The clients. Clones share them, the gate and its numbers.
+#[derive(Clone, Debug)]
+pub struct Aws(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    region: String,
+    eks: aws_sdk_eks::Client,
+    limiter: Limiter,
+    sts: aws_sdk_sts::Client,
+    sqs: aws_sdk_sqs::Client,
+    /// What the clients of IAM are made of.
+    quick: SdkConfig,
+    iam_roles: IamRoles,
+    iam: Mutex<BTreeMap<AccountId, aws_sdk_iam::Client>>,
+    identity: OnceCell<Identity>,
+}
+
+impl Aws {
+    /// Reads region, profile and endpoints; nothing is called yet, and credentials are first fetched when they are needed.
+    pub async fn connect(settings: &Settings) -> Result<Self, NoRegion> {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        Self::new(&loader.load().await, settings)
+    }
+
+    /// The same with a configuration that was read already.
+    ///
+    /// # Panics
+    ///
+    /// Never: the name that we go by has the form that the SDK asks for.
+    pub fn new(config: &SdkConfig, settings: &Settings) -> Result<Self, NoRegion> {
+        let region = settings.region.clone().map(Region::new);
+        let region = region
+            .or_else(|| config.region().cloned())
+            .ok_or(NoRegion)?;
+        let with = |attempt, operation, retries| {
+            let timeouts = TimeoutConfig::builder()
+                .operation_attempt_timeout(attempt)
+                .operation_timeout(operation);
+            config
+                .to_builder()
+                .region(region.clone())
+                .app_name(AppName::new("identity-mapper").expect("letters and a hyphen"))
+                .timeout_config(timeouts.build())
+                .retry_config(retries)
+                .build()
+        };
+        let slow = with(EKS_ATTEMPT, EKS_OPERATION, RetryConfig::disabled());
+        let quick = with(IAM_ATTEMPT, IAM_OPERATION, RetryConfig::standard());
+        let polling = with(QUEUE_ATTEMPT, QUEUE_OPERATION, RetryConfig::standard());
+        Ok(Self(Arc::new(Shared {
+            region: region.to_string(),
+            eks: aws_sdk_eks::Client::new(&slow),
+            limiter: Limiter::new(settings.rate),
+            sts: aws_sdk_sts::Client::new(&quick),
+            sqs: aws_sdk_sqs::Client::new(&polling),
+            quick,
+            iam_roles: settings.iam_roles.clone(),
+            iam: Mutex::default(),
+            identity: OnceCell::new(),
+        })))
+    }
+
+    /// The region.
+    #[must_use]
+    pub fn region(&self) -> &str {
+        &self.0.region
+    }
+
+    /// What is counted of the calls to EKS.
+    #[must_use]
+    pub fn calls(&self) -> &Calls {
+        self.0.limiter.calls()
+    }
+
+    /// Who we are, by STS. It is asked until it has answered once.
+    pub async fn identity(&self) -> Result<&Identity, Failure> {
+        let asked = Asked {
+            service: "sts",
+            operation: "GetCallerIdentity",
+            resource: None,
+        };
+        self.0
+            .identity
+            .get_or_try_init(async || {
+                let answer = self.0.sts.get_caller_identity().send().await;
+                let answer = answer.map_err(|error| failure(&error, &asked))?;
+                let account = answer.account().and_then(|account| account.parse().ok());
+                match (account, answer.arn) {
+                    (Some(account), Some(arn)) => Ok(Identity { account, arn }),
+                    _ => Err(unexpected(&asked, "names no account and ARN")),
+                }
+            })
+            .await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_needed() {
+        let nothing = SdkConfig::builder()
+            .behavior_version(BehaviorVersion::v2026_01_12())
+            .build();
+        let error = Aws::new(&nothing, &Settings::default()).expect_err("no region");
+        assert!(error.to_string().contains("--region"), "{error}");
+        let settings = Settings {
+            region: Some("eu-west-1".to_owned()),
+            ..Settings::default()
+        };
+        let aws = Aws::new(&nothing, &settings).expect("a region");
+        assert_eq!(aws.region(), "eu-west-1");
+    }
+}

@@ -1,0 +1,170 @@
+//! Whether calls can be made now, and what their last failure means.
+
+use jiff::SignedDuration;
+
+use super::only_tags;
+use crate::access_entry::FailureKind;
+use crate::api::condition::Reason;
+use crate::plan::aws::{Attempt, AwsView};
+use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
+use crate::plan::resolve;
+use crate::plan::standing::in_iam;
+use crate::principal::Principal;
+
+/// For so long AWS may not know what it has just been told (a role that was made, a mode that was changed).
+const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
+
+/// Whether calls can be made now, and what their last failure says.
+pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: &mut EntrySide) {
+    if side.calls.is_empty() {
+        return;
+    }
+    let view = eks.view;
+    if let Some(unreachable) = &view.unreachable {
+        let tags = only_tags(&side.calls);
+        side.calls.clear();
+        if !tags {
+            side.hold(Block::passing(
+                Reason::EksUnavailable,
+                format!(
+                    "EKS can't be asked, last at {}, so no access entry is changed: {}",
+                    unreachable.read, unreachable.failure
+                ),
+            ));
+        }
+        return;
+    }
+    let Some(key) = &claim.key else {
+        return;
+    };
+    if view.busy.contains(key) {
+        // Asking again while the answer is on its way would ask twice.
+        side.failed = view.attempts.contains_key(key);
+        if side.block.is_none() && !only_tags(&side.calls) {
+            side.hold(
+                failing(view, claim, side)
+                    .map_or_else(pending, |attempt| failed(context, eks, attempt)),
+            );
+        }
+        side.calls.clear();
+        return;
+    }
+    if let Some(attempt) = failing(view, claim, side) {
+        side.failed = true;
+        let block = failed(context, eks, attempt);
+        if attempt.retry > context.now {
+            side.wake = Some(
+                side.wake
+                    .map_or(attempt.retry, |wake| wake.min(attempt.retry)),
+            );
+            if only_tags(&side.calls) {
+                side.calls.clear();
+            }
+            side.hold(block);
+        }
+    }
+}
+
+pub(super) fn pending() -> Block {
+    Block::passing(Reason::EntryPending, "EKS is being asked for it")
+}
+
+/// The last failure, where it was one of the calls that would be made now: after a change of the spec it says nothing.
+pub(super) fn failing<'a>(
+    view: &'a AwsView,
+    claim: &Claim,
+    side: &EntrySide,
+) -> Option<&'a Attempt> {
+    let attempt = view.attempts.get(claim.key.as_ref()?)?;
+    side.calls.contains(&attempt.call).then_some(attempt)
+}
+
+/// A failed call as a condition.
+fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
+    let words = &attempt.failure.message;
+    let young = attempt.since + CONSISTENT_WITHIN > context.now;
+    let lasting_after = |reason: Reason, message: String| {
+        if young {
+            Block::passing(reason, message)
+        } else {
+            Block::lasting(reason, message)
+        }
+    };
+    let operation = attempt.call.operation();
+    match &attempt.failure.kind {
+        FailureKind::InvalidPrincipal => {
+            lasting_after(Reason::PrincipalInvalid, invalid_principal(eks, attempt))
+        }
+        FailureKind::ModeWithoutEntries => lasting_after(
+            Reason::BackendUnavailable,
+            format!(
+                "EKS says that the cluster's authentication mode has no access entries: {words}"
+            ),
+        ),
+        FailureKind::EntryMissing | FailureKind::InUse => {
+            lasting_after(Reason::EntryPending, format!("{operation}: {words}"))
+        }
+        FailureKind::PolicyMissing => Block::lasting(
+            Reason::AccessPolicyUnknown,
+            format!("{words}; mend spec.accessPolicies"),
+        ),
+        FailureKind::QuotaExceeded => Block::lasting(
+            Reason::EntryQuotaExceeded,
+            format!(
+                "the cluster holds as many access entries as EKS allows, so there is no room for this one; delete entries that nobody needs: {words}"
+            ),
+        ),
+        FailureKind::Denied { action, statement } => Block::lasting(
+            Reason::AccessDenied,
+            format!(
+                "the operator may not call {action}: {words}; add to its IAM policy: {statement}"
+            ),
+        ),
+        FailureKind::Refused => Block::lasting(
+            Reason::EksRefused,
+            format!("EKS refuses {operation}: {words}"),
+        ),
+        FailureKind::Unauthenticated => Block::lasting(
+            Reason::EksUnavailable,
+            format!("the operator has no valid AWS credentials: {words}"),
+        ),
+        FailureKind::ClusterMissing | FailureKind::Throttled | FailureKind::Unavailable => {
+            Block::passing(
+                Reason::EksUnavailable,
+                format!("{operation} did not get through and is retried: {words}"),
+            )
+        }
+        FailureKind::Unknown => Block::lasting(
+            Reason::EksRefused,
+            format!(
+                "{operation} met an error that this version does not know; it is retried: {words}"
+            ),
+        ),
+    }
+}
+
+/// Why EKS does not know a principal, as far as IAM tells.
+pub(super) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
+    let arn = attempt.call.principal_arn();
+    let words = &attempt.failure.message;
+    let Ok(principal) = Principal::parse(arn) else {
+        return format!("EKS does not take {arn}: {words}");
+    };
+    let account = eks.view.iam.accounts.get(&principal.account);
+    let why = match in_iam(&principal, &eks.view.iam) {
+        Some(found) if found.arn == arn => {
+            "IAM has it; EKS may take half a minute to know a new one".to_owned()
+        }
+        Some(found) => format!("IAM has {} instead: write that in spec.principal.arn", found.arn),
+        None => match account.and_then(|account| account.problem.as_ref()) {
+            Some(problem) => format!(
+                "either it does not exist, or it has a path, such as a role of IAM Identity Center, which an access entry needs; account {} \
+                 can't be read: {}",
+                principal.account,
+                resolve::words(problem)
+            ),
+            None => "IAM does not list it: make it, or mend spec.principal.arn (its path belongs to it, and case counts)".to_owned(),
+        },
+    };
+    format!("EKS does not know {arn}: {words}; {why}")
+}

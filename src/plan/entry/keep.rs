@@ -1,0 +1,244 @@
+//! An entry that is ours: kept, changed in place, or made anew.
+
+use super::outlook::{admin_policy, keeps_bridge, ownership};
+use super::owner::is_ours;
+use super::{admitted, describe, is_node_kind, only_tags};
+use crate::access_entry::{BRIDGE_GROUP, Call, Change, Scope, Target, Wanted, create};
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::Confirmation;
+use crate::plan::aws::Mode;
+use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
+use crate::plan::desired::{Mapping, Spec};
+use crate::plan::guard;
+use crate::plan::place::{Placement, Seen};
+use crate::plan::settings::RecreatedPrincipals;
+use crate::plan::standing::Life;
+
+/// A mapping that holds its key, and what it asks for as an access entry.
+pub(super) struct Subject<'a> {
+    pub(super) context: &'a Context<'a>,
+    pub(super) eks: &'a Eks<'a>,
+    pub(super) claim: &'a Claim,
+    pub(super) mapping: &'a Mapping,
+    pub(super) spec: &'a Spec,
+    pub(super) target: &'a Target,
+}
+
+/// An entry that is ours.
+pub(super) fn keep(
+    subject: &Subject<'_>,
+    seen: &Seen<'_>,
+    placement: &Placement,
+    side: &mut EntrySide,
+) {
+    let Subject {
+        context,
+        eks,
+        claim,
+        target,
+        ..
+    } = *subject;
+    let Seen {
+        standing,
+        entry,
+        change,
+        ..
+    } = seen;
+    match &standing.life {
+        Life::Recreated { before, now } => {
+            return recreated(subject, before.as_deref(), now, side);
+        }
+        Life::Missing { elsewhere } => {
+            let mend = match elsewhere {
+                Some(arn) => format!("IAM has {arn}: write that in spec.principal.arn"),
+                None => "make it again, or delete this mapping".to_owned(),
+            };
+            side.hold(Block::lasting(
+                Reason::PrincipalMissing,
+                format!(
+                    "IAM has no {}{}; {mend}",
+                    standing.principal_arn,
+                    covered(context, claim)
+                ),
+            ));
+            return;
+        }
+        Life::Alive | Life::Unknown => {}
+    }
+    match change {
+        Change::Same => {
+            side.step = EntryStep::Keep;
+            side.calls = extras(context, eks, claim, target);
+            if placement.verify {
+                side.calls.push(describe(standing));
+            }
+            if keeps_bridge(eks, context, entry, target) {
+                let since = entry.policies.get(&admin_policy(eks));
+                side.wake =
+                    since.map(|association| association.modified + eks.settings.propagation);
+                side.hold(Block::passing(
+                    Reason::HandingOver,
+                    "AmazonEKSClusterAdminPolicy is associated and comes into force; the bridge stays until then",
+                ));
+            }
+        }
+        Change::Calls(calls) => {
+            side.calls.clone_from(calls);
+            side.step = if only_tags(calls) {
+                EntryStep::Keep
+            } else {
+                EntryStep::Change
+            };
+        }
+        Change::Recreate(why) => {
+            let why = why.to_string();
+            recreate(subject, &why, side);
+        }
+        Change::UnknownType(why) => {
+            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+        }
+    }
+}
+
+/// Entries of ours under an older path of the same name: nobody can be let in by them.
+fn extras(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, target: &Target) -> Vec<Call> {
+    let others = eks
+        .standing
+        .of(&claim.hash)
+        .iter()
+        .filter(|standing| standing.principal_arn != target.principal_arn);
+    others
+        .filter(|standing| {
+            is_ours(eks, context, claim, standing)
+                && standing
+                    .known()
+                    .is_some_and(|entry| !is_node_kind(&entry.kind))
+        })
+        .map(|standing| Call::Delete {
+            principal_arn: standing.principal_arn.to_owned(),
+        })
+        .collect()
+}
+
+/// Whether aws-auth lets the principal in all the same, for a sentence.
+fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
+    if admitted(context, claim) {
+        ", so its access entry lets nobody in (aws-auth still does)"
+    } else {
+        ", so its access entry lets nobody in"
+    }
+}
+
+fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut EntrySide) {
+    let Subject {
+        context,
+        eks,
+        claim,
+        mapping,
+        target,
+        ..
+    } = *subject;
+    let reserved = mapping
+        .principal
+        .as_ref()
+        .is_some_and(|principal| principal.sso().is_some() && principal.path != "/");
+    let confirmed = mapping.confirms(Confirmation::RecreatedPrincipal);
+    let what = format!(
+        "{} was deleted and made again: the access entry is for {}, and the id is {now} now{}",
+        target.principal_arn,
+        before.map_or_else(
+            || "an older one".to_owned(),
+            |before| format!("id {before}")
+        ),
+        covered(context, claim)
+    );
+    let administrator = guard::is_entry_administrator(
+        &target.groups,
+        target
+            .username
+            .as_deref()
+            .unwrap_or(&target.default_username),
+        target.policies.get(&admin_policy(eks)) == Some(&Scope::Cluster),
+        eks.bindings,
+    );
+    let renews = reserved
+        || confirmed
+        || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator);
+    if !renews {
+        side.hold(guard::held(
+            Confirmation::RecreatedPrincipal,
+            Reason::PrincipalRecreated,
+            &format!("{what}; where it is meant to get the same access, the entry is made anew once you say so"),
+        ));
+        return;
+    }
+    make_anew(subject, side);
+}
+
+/// Deletes the entry and makes it again.
+fn make_anew(subject: &Subject<'_>, side: &mut EntrySide) {
+    let Subject {
+        context,
+        eks,
+        claim,
+        mapping,
+        target,
+        ..
+    } = *subject;
+    let bridge = target.masters && admitted(context, claim);
+    if bridge && !eks.bindings.admin_groups.contains(BRIDGE_GROUP) {
+        side.hold(Block::lasting(
+            Reason::HandoverBlocked,
+            format!(
+                "the access entry must be deleted and made again, and is made without policies; that needs a ClusterRoleBinding of group \
+                 {BRIDGE_GROUP} to cluster-admin as a bridge"
+            ),
+        ));
+    }
+    side.step = EntryStep::Recreate;
+    side.calls = vec![Call::Delete {
+        principal_arn: target.principal_arn.clone(),
+    }];
+    side.calls.extend(create(&Wanted {
+        target,
+        tags: &ownership(eks, mapping),
+        bridge,
+        accepted_default: None,
+    }));
+}
+
+/// What AWS does not change in place. Where aws-auth is read, the identity goes there first.
+fn recreate(subject: &Subject<'_>, why: &str, side: &mut EntrySide) {
+    let Subject {
+        context,
+        eks,
+        claim,
+        mapping,
+        spec,
+        ..
+    } = *subject;
+    make_anew(subject, side);
+    if context.mode != Some(Mode::ApiAndConfigMap) {
+        return;
+    }
+    let Some(form) = &spec.form else {
+        return;
+    };
+    let stands = claim
+        .found
+        .as_ref()
+        .is_some_and(|found| claim.ours && found.meaning == form.meaning);
+    let since = mapping
+        .status
+        .last_synced
+        .as_ref()
+        .map_or(context.now, |time| time.0);
+    let due = since + eks.settings.propagation;
+    if !stands || due > context.now {
+        side.wake = Some(due);
+        side.hold(Block::passing(
+            Reason::HandingOver,
+            format!("{why}, so the access entry is deleted and made again; aws-auth takes the principal in first"),
+        ));
+    }
+}

@@ -1,0 +1,336 @@
+//! The access entry's side of a claim: whose the entry is, which step follows, and which calls that takes.
+
+mod failure;
+mod keep;
+mod outlook;
+mod owner;
+mod removal;
+
+pub(super) use outlook::{
+    admin_policy, changed_by, differing, outlook, outlook_of_inexpressible, target_of,
+};
+pub(super) use owner::{is_tagged, written_form};
+pub(super) use removal::let_go;
+
+use failure::settle;
+use keep::{Subject, keep};
+use outlook::ownership;
+use owner::{is_written, remembers};
+
+use super::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
+use super::desired::Spec;
+use super::guard::{self, is_node};
+use super::place::{Outlook, Placement, Seen, Want};
+use super::standing::Standing;
+use crate::access_entry::{
+    BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Kind, Target, Wanted, create,
+};
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::{Adoption, EntryType};
+use crate::aws_auth::{Entry as TextEntry, Lookup};
+
+/// A mapping that holds its key, and what was found out about it.
+pub(super) struct Holding<'a> {
+    pub(super) position: usize,
+    pub(super) spec: &'a Spec,
+    pub(super) outlook: &'a Outlook<'a>,
+    pub(super) placement: &'a Placement,
+    /// The entries of aws-auth for this key, whosever.
+    pub(super) text: &'a [&'a TextEntry],
+}
+
+/// Decides the entry's side of a key that a live mapping holds.
+pub(super) fn hold_as_declared(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &mut Claim,
+    holding: &Holding<'_>,
+    target: Target,
+) {
+    let mut side = EntrySide {
+        wake: holding.placement.wake,
+        ..EntrySide::default()
+    };
+    describe_standing(&mut side, holding.outlook);
+    match holding.placement.entry {
+        Want::Untouched => {}
+        Want::Gone => gone(holding.outlook, &mut side),
+        Want::Declared => declared(context, eks, claim, holding, &target, &mut side),
+    }
+    side.as_declared |= side.step == EntryStep::Keep;
+    side.target = Some(target);
+    settle(context, eks, claim, &mut side);
+    claim.entry = side;
+}
+
+/// Decides the entry's side where the spec can't be one: what stands of ours may have to go.
+pub(super) fn hold_inexpressible(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &mut Claim,
+    outlook: &Outlook<'_>,
+    placement: &Placement,
+) {
+    let mut side = EntrySide {
+        wake: placement.wake,
+        ..EntrySide::default()
+    };
+    describe_standing(&mut side, outlook);
+    if placement.entry == Want::Gone {
+        gone(outlook, &mut side);
+    }
+    settle(context, eks, claim, &mut side);
+    claim.entry = side;
+}
+
+/// The entry goes, once it is known whose it is.
+fn gone(outlook: &Outlook<'_>, side: &mut EntrySide) {
+    match outlook {
+        Outlook::Undescribed(standing) => {
+            side.step = EntryStep::Describe;
+            side.calls = vec![describe(standing)];
+        }
+        Outlook::Ours(seen) => {
+            side.step = EntryStep::Delete;
+            side.calls = vec![Call::Delete {
+                principal_arn: seen.standing.principal_arn.to_owned(),
+            }];
+        }
+        Outlook::None | Outlook::Unlisted | Outlook::Absent | Outlook::Foreign(_) => {}
+    }
+}
+
+fn describe_standing(side: &mut EntrySide, outlook: &Outlook<'_>) {
+    match outlook {
+        Outlook::None | Outlook::Unlisted | Outlook::Absent => {}
+        Outlook::Undescribed(_) => side.stands = true,
+        Outlook::Foreign(Seen { entry, .. }) | Outlook::Ours(Seen { entry, .. }) => {
+            side.stands = true;
+            side.ours = matches!(outlook, Outlook::Ours(..));
+            side.node = is_node_kind(&entry.kind);
+            side.entry_arn = Some(entry.arn.clone());
+        }
+    }
+}
+
+/// Whether entries of this type are nodes'. One that we do not know is taken for one.
+pub(super) fn is_node_kind(kind: &Kind) -> bool {
+    !matches!(kind, Kind::Known(EntryType::Standard))
+}
+
+fn declared(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &Claim,
+    holding: &Holding<'_>,
+    target: &Target,
+    side: &mut EntrySide,
+) {
+    let Holding {
+        position,
+        spec,
+        outlook,
+        placement,
+        text,
+    } = *holding;
+    let mapping = &context.mappings[position];
+    let written = remembers(eks, context, claim, position);
+    let as_written = written.is_some_and(|written| is_written(target, written));
+    match outlook {
+        Outlook::None | Outlook::Unlisted => {
+            side.step = EntryStep::Describe;
+            side.hold(Block::passing(
+                Reason::EntryPending,
+                "the access entries of the cluster are being listed",
+            ));
+        }
+        Outlook::Undescribed(standing) => {
+            side.step = EntryStep::Describe;
+            side.calls = vec![describe(standing)];
+        }
+        Outlook::Absent => {
+            let bridge = target.masters && claim.admitted(context);
+            side.step = EntryStep::Create;
+            side.calls = create(&Wanted {
+                target,
+                tags: &ownership(eks, mapping),
+                bridge,
+                accepted_default: None,
+            });
+            if written.is_some() {
+                side.drift = Some("the access entry was gone".to_owned());
+                side.restores = as_written;
+            }
+            let nodes = text.iter().find(|entry| is_node(&entry.meaning()));
+            if let (Some(node), EntryType::Standard) = (nodes, spec.type_) {
+                side.hold(Block::lasting(
+                    Reason::NodeRole,
+                    format!(
+                        "{} line {} makes this role a node's, and an access entry of type Standard would win over that and take its nodes \
+                         out of the cluster; use a role of its own, or write the node's spec.type",
+                        node.section, node.line
+                    ),
+                ));
+            }
+            if bridge && !eks.bindings.admin_groups.contains(BRIDGE_GROUP) {
+                side.hold(Block::lasting(
+                    Reason::HandoverBlocked,
+                    format!(
+                        "the principal is let in by aws-auth, and an access entry is made without policies and wins at once; it needs a \
+                         ClusterRoleBinding of group {BRIDGE_GROUP} to cluster-admin as a bridge"
+                    ),
+                ));
+            }
+        }
+        Outlook::Foreign(seen) => adopt(eks, spec, seen, side),
+        Outlook::Ours(seen) => {
+            let subject = Subject {
+                context,
+                eks,
+                claim,
+                mapping,
+                spec,
+                target,
+            };
+            keep(&subject, seen, placement, side);
+            let changed = written.is_some_and(|written| *written != written_form(eks, seen.entry));
+            if changed && !seen.differences.is_empty() && side.step != EntryStep::Keep {
+                side.drift = Some(format!("the access entry had {}", list(&seen.differences)));
+                side.restores = as_written;
+            }
+        }
+    }
+    unknown_policies(eks, target, side);
+}
+
+fn describe(standing: &Standing<'_>) -> Call {
+    Call::Describe {
+        principal_arn: standing.principal_arn.to_owned(),
+    }
+}
+
+fn list(differences: &[Difference]) -> String {
+    let found: Vec<String> = differences.iter().map(ToString::to_string).collect();
+    found.join(", ")
+}
+
+/// An entry that is not ours: taken over, or a conflict.
+fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
+    let Seen {
+        standing,
+        entry,
+        change,
+        differences,
+    } = seen;
+    let identical = differences.is_empty();
+    let node = is_node_kind(&entry.kind);
+    let place = format!("the access entry {}", entry.arn);
+    match (spec.adoption, identical) {
+        (Adoption::IfIdentical, true) if !node => take(change, side),
+        (Adoption::IfIdentical | Adoption::Never, true) => {
+            let why = if node {
+                "is a node's, which only adoption: Always takes over"
+            } else {
+                "gives the same identity, and adoption: Never leaves it so"
+            };
+            side.as_declared = true;
+            side.hold(Block::lasting(
+                Reason::NotOwned,
+                format!("{place} is not ours and {why}; deleting this mapping will leave it"),
+            ));
+        }
+        (Adoption::Always, false) if node && !matches!(change, Change::Calls(_)) => {
+            side.hold(Block::lasting(
+                Reason::ForeignEntry,
+                format!(
+                    "{place} is of type {} and not ours; an entry of nodes is taken over only with the same type; write that type, or \
+                     delete the entry by hand",
+                    entry.kind
+                ),
+            ));
+        }
+        (Adoption::Always, _) => take(change, side),
+        (Adoption::IfIdentical | Adoption::Never, false) => {
+            let whose = entry
+                .tags
+                .get(INSTALLATION_TAG)
+                .filter(|installation| **installation != eks.installation)
+                .map_or_else(String::new, |installation| {
+                    format!(" but of the installation that keeps {installation}")
+                });
+            side.hold(Block::lasting(
+                Reason::ForeignEntry,
+                format!(
+                    "{place} stands for {} and is not ours{whose}: it has {}; delete it there, declare the same here, or write adoption: Always \
+                     to take it over",
+                    standing.principal_arn,
+                    list(differences)
+                ),
+            ));
+        }
+    }
+}
+
+fn take(change: &Change, side: &mut EntrySide) {
+    match change {
+        Change::Same => side.step = EntryStep::Keep,
+        Change::Calls(calls) => {
+            side.calls.clone_from(calls);
+            side.step = if only_tags(calls) {
+                EntryStep::Keep
+            } else {
+                EntryStep::Change
+            };
+        }
+        Change::Recreate(why) => side.hold(Block::lasting(
+            Reason::ForeignEntry,
+            format!("the entry is not ours, and {why}; delete it by hand"),
+        )),
+        Change::UnknownType(why) => {
+            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+        }
+    }
+}
+
+fn only_tags(calls: &[Call]) -> bool {
+    calls
+        .iter()
+        .all(|call| matches!(call, Call::Tag { .. } | Call::Untag { .. }))
+}
+
+fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
+    let Some(known) = &eks.view.policies else {
+        return;
+    };
+    let unknown: Vec<&str> = target
+        .policies
+        .keys()
+        .filter(|policy| !known.contains(*policy))
+        .filter_map(|policy| policy.rsplit('/').next())
+        .collect();
+    let associates = side
+        .calls
+        .iter()
+        .any(|call| matches!(call, Call::Associate { .. } | Call::Create { .. }));
+    if !unknown.is_empty() && associates {
+        side.hold(Block::lasting(
+            Reason::AccessPolicyUnknown,
+            format!(
+                "EKS offers no access policy {} here; `aws eks list-access-policies` names those that it offers; mend spec.accessPolicies",
+                unknown.join(", ")
+            ),
+        ));
+    }
+}
+
+/// Whether aws-auth lets the claim's principal in now.
+pub(super) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
+    let Some(found) = &claim.found else {
+        return false;
+    };
+    match context.index.lookup(&found.meaning.arn) {
+        Lookup::Role(entry) | Lookup::User(entry) => guard::can_match(entry),
+        Lookup::AmbiguousUser(_) => true,
+        Lookup::Account | Lookup::None => false,
+    }
+}

@@ -1,0 +1,211 @@
+//! What stands in EKS for a key, and what leads from it to what is declared.
+
+use std::collections::BTreeMap;
+
+use super::list;
+use super::owner::is_ours;
+use crate::access_entry::{
+    ADMIN_POLICY, BRIDGE_GROUP, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
+    MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Target, Wanted, change, meaning_differs, policy_arn,
+    target,
+};
+use crate::plan::claim::{Claim, Context, Eks};
+use crate::plan::desired::{Mapping, Spec};
+use crate::plan::memory::Memory;
+use crate::plan::place::{Outlook, Seen};
+use crate::plan::standing::{Standing, in_iam};
+use crate::principal::PrincipalKind;
+
+/// What a spec asks for as an access entry, under the ARN under which the principal's entry stands where the spec leaves the
+/// path out.
+pub(in crate::plan) fn target_of(
+    eks: &Eks<'_>,
+    claim: &Claim,
+    spec: &Spec,
+) -> Result<Target, Inexpressible> {
+    let declared = Declared {
+        principal: &spec.principal,
+        type_: spec.type_,
+        username: spec.username.as_deref(),
+        groups: &spec.groups,
+        policies: &spec.policies,
+    };
+    let mut target = target(&declared, &eks.view.cluster)?;
+    let pathless = spec.principal.path == "/" && spec.principal.kind == PrincipalKind::Role;
+    let standing = eks.standing.of(&claim.hash);
+    let same = standing.iter().find(|standing| {
+        standing
+            .principal_arn
+            .eq_ignore_ascii_case(&target.principal_arn)
+    });
+    let only = standing.first().filter(|_| pathless && standing.len() == 1);
+    if let Some(standing) = same.or(only) {
+        standing.principal_arn.clone_into(&mut target.principal_arn);
+    }
+    Ok(target)
+}
+
+/// What stands for the key, seen from its holder.
+pub(in crate::plan) fn outlook<'a>(
+    context: &'a Context<'a>,
+    eks: &'a Eks<'a>,
+    claim: &Claim,
+    position: usize,
+    target: &Target,
+) -> Outlook<'a> {
+    let standing = eks.standing.of(&claim.hash);
+    let Some(standing) = standing
+        .iter()
+        .find(|standing| standing.principal_arn == target.principal_arn)
+    else {
+        return if eks.view.entries.listed.is_some() {
+            Outlook::Absent
+        } else {
+            Outlook::Unlisted
+        };
+    };
+    let Some(entry) = standing.known() else {
+        return Outlook::Undescribed(standing);
+    };
+    let mapping = &context.mappings[position];
+    let tags = tags(eks, mapping, standing);
+    let wanted = Wanted {
+        target,
+        tags: &tags,
+        bridge: keeps_bridge(eks, context, entry, target),
+        accepted_default: accepted_default(context.memory, entry, target),
+    };
+    let seen = Seen {
+        standing,
+        entry,
+        change: change(entry, &wanted),
+        differences: meaning_differs(entry, &wanted),
+    };
+    if is_ours(eks, context, claim, standing) {
+        Outlook::Ours(seen)
+    } else {
+        Outlook::Foreign(seen)
+    }
+}
+
+/// What stands for a key whose spec can't be an access entry.
+pub(in crate::plan) fn outlook_of_inexpressible<'a>(
+    context: &Context<'_>,
+    eks: &'a Eks<'a>,
+    claim: &Claim,
+) -> Outlook<'a> {
+    let standing = eks.standing.of(&claim.hash).first();
+    match standing.map(|standing| (standing, standing.known())) {
+        None => Outlook::Absent,
+        Some((standing, None)) => Outlook::Undescribed(standing),
+        Some((standing, Some(entry))) => {
+            let seen = Seen {
+                standing,
+                entry,
+                change: Change::Same,
+                differences: Vec::new(),
+            };
+            if is_ours(eks, context, claim, standing) {
+                Outlook::Ours(seen)
+            } else {
+                Outlook::Foreign(seen)
+            }
+        }
+    }
+}
+
+/// A username that EKS gave where none was sent, and that is not what we expect: it is EKS's to choose.
+pub(super) fn accepted_default<'a>(
+    memory: &Memory,
+    entry: &'a Entry,
+    target: &Target,
+) -> Option<&'a str> {
+    let answered = memory.defaults.get(&entry.principal_arn)?;
+    (target.username.is_none() && *answered == entry.username).then_some(&entry.username)
+}
+
+/// In what an entry differs from a spec, in words; `None` where the spec can't be an access entry.
+pub(in crate::plan) fn differing(
+    eks: &Eks<'_>,
+    memory: &Memory,
+    claim: &Claim,
+    spec: &Spec,
+    entry: &Entry,
+) -> Option<String> {
+    let target = target_of(eks, claim, spec).ok()?;
+    let differences = meaning_differs(
+        entry,
+        &Wanted {
+            target: &target,
+            tags: &BTreeMap::new(),
+            bridge: false,
+            accepted_default: accepted_default(memory, entry, &target),
+        },
+    );
+    Some(list(&differences))
+}
+
+/// Who last changed the claim's access entry, as far as `CloudTrail` tells.
+pub(in crate::plan) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> String {
+    let standing = eks
+        .map(|eks| eks.standing.of(&claim.hash))
+        .unwrap_or_default();
+    standing
+        .iter()
+        .find_map(|standing| standing.state.changed_by.clone())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The bridge stays on an entry until the association that replaces it is in force.
+pub(super) fn keeps_bridge(
+    eks: &Eks<'_>,
+    context: &Context<'_>,
+    entry: &Entry,
+    target: &Target,
+) -> bool {
+    if !target.masters || !entry.groups.contains(BRIDGE_GROUP) {
+        return false;
+    }
+    entry
+        .policies
+        .get(&admin_policy(eks))
+        .is_none_or(|association| {
+            association.scope != Scope::Cluster
+                || association.modified + eks.settings.propagation > context.now
+        })
+}
+
+pub(in crate::plan) fn admin_policy(eks: &Eks<'_>) -> String {
+    eks.view
+        .cluster
+        .partition()
+        .map(|partition| policy_arn(partition, ADMIN_POLICY))
+        .unwrap_or_default()
+}
+
+/// The tags that say whose the entry is. The id of a principal that was made anew is not taken over silently.
+pub(super) fn tags(
+    eks: &Eks<'_>,
+    mapping: &Mapping,
+    standing: &Standing<'_>,
+) -> BTreeMap<String, String> {
+    let mut tags = ownership(eks, mapping);
+    if standing.life.is_dead() {
+        tags.remove(PRINCIPAL_ID_TAG);
+    }
+    tags
+}
+
+pub(super) fn ownership(eks: &Eks<'_>, mapping: &Mapping) -> BTreeMap<String, String> {
+    let mut tags = BTreeMap::from([
+        (INSTALLATION_TAG.to_owned(), eks.installation.clone()),
+        (MAPPING_TAG.to_owned(), mapping.name.clone()),
+    ]);
+    let id = mapping
+        .principal
+        .as_ref()
+        .and_then(|principal| in_iam(principal, &eks.view.iam))
+        .map(|principal| principal.id.clone());
+    tags.extend(id.map(|id| (PRINCIPAL_ID_TAG.to_owned(), id)));
+    tags
+}

@@ -1,0 +1,93 @@
+//! Whose an access entry is: by its tags, or by what a status remembers.
+
+use crate::access_entry::{Entry, EntryState, INSTALLATION_TAG, Kind, Scope, Target};
+use crate::api::v1alpha1::{EntryType, WrittenEntry, WrittenPolicy};
+use crate::plan::claim::{Claim, Context, Eks};
+use crate::plan::standing::Standing;
+
+/// Whether an entry is ours: by its tag, or, where the tags were lost, because a status says that we wrote it just so.
+pub(super) fn is_ours(
+    eks: &Eks<'_>,
+    context: &Context<'_>,
+    claim: &Claim,
+    standing: &Standing<'_>,
+) -> bool {
+    if is_tagged(eks, standing.state) {
+        return true;
+    }
+    let Some(entry) = standing.known() else {
+        return false;
+    };
+    let standing = written_form(eks, entry);
+    let wrote = |position: &usize| remembers(eks, context, claim, *position) == Some(&standing);
+    claim.holder.iter().chain(&claim.others).any(wrote)
+}
+
+pub(in crate::plan) fn is_tagged(eks: &Eks<'_>, state: &EntryState) -> bool {
+    let entry = state.entry.as_ref();
+    entry.and_then(|entry| entry.tags.get(INSTALLATION_TAG)) == Some(&eks.installation)
+}
+
+/// What a mapping's status says that was written for the claim's key.
+pub(super) fn remembers<'a>(
+    eks: &Eks<'_>,
+    context: &'a Context<'_>,
+    claim: &Claim,
+    position: usize,
+) -> Option<&'a WrittenEntry> {
+    let written = context.mappings[position].written_entries(&eks.view.cluster.arn);
+    written.get(claim.key.as_ref()?).copied()
+}
+
+/// An entry as a status remembers it.
+pub(in crate::plan) fn written_form(eks: &Eks<'_>, entry: &Entry) -> WrittenEntry {
+    let policies = entry
+        .policies
+        .iter()
+        .map(|(policy, association)| written_policy(policy, &association.scope));
+    WrittenEntry {
+        config_map: None,
+        cluster: Some(eks.view.cluster.arn.clone()),
+        arn: entry.principal_arn.clone(),
+        username: entry.username.clone(),
+        groups: entry.groups.iter().cloned().collect(),
+        type_: match entry.kind {
+            Kind::Known(type_) => Some(type_),
+            Kind::Unknown(_) => None,
+        },
+        access_policies: policies.collect(),
+    }
+}
+
+pub(super) fn written_policy(policy: &str, scope: &Scope) -> WrittenPolicy {
+    WrittenPolicy {
+        policy: policy.to_owned(),
+        namespaces: match scope {
+            Scope::Cluster => Vec::new(),
+            Scope::Namespaces(namespaces) => namespaces.iter().cloned().collect(),
+        },
+    }
+}
+
+/// Whether the target is what a status remembers.
+pub(super) fn is_written(target: &Target, written: &WrittenEntry) -> bool {
+    let policies: Vec<WrittenPolicy> = target
+        .policies
+        .iter()
+        .map(|(policy, scope)| written_policy(policy, scope))
+        .collect();
+    let username = target
+        .username
+        .as_deref()
+        .unwrap_or(&target.default_username);
+    written.arn == target.principal_arn
+        && written.type_ == Some(target.type_)
+        && (target.type_ != EntryType::Standard
+            || (written.username == username
+                && written
+                    .groups
+                    .iter()
+                    .map(String::as_str)
+                    .eq(target.groups.iter().map(String::as_str))))
+        && written.access_policies == policies
+}

@@ -1,0 +1,568 @@
+//! The two backends together: which one by the cluster's mode, the handover and the way back. Nobody loses power on it.
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::FOREIGN;
+use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
+use crate::api::v1alpha1::{BackendChoice, EntryType};
+use crate::plan::simulation::Simulation;
+use crate::plan::{HANDOVER_ANNOTATION, Handover, Mode};
+
+const ALICE: &str = "arn:aws:iam::111122223333:role/alice";
+
+fn both(roles: &str) -> Simulation {
+    Simulation::in_eks(Mode::ApiAndConfigMap, roles)
+}
+
+/// A cluster in which these roles stand in aws-auth as ours, changed to the mode in which both backends count.
+fn moved_on(mappings: &[(&str, Value)]) -> Simulation {
+    let mut simulation = Simulation::in_eks(Mode::ConfigMap, FOREIGN);
+    for (name, spec) in mappings {
+        simulation.create(name, &format!("role/{name}"), spec);
+    }
+    simulation.settle();
+    for (name, _) in mappings {
+        assert_eq!(simulation.ready(name), "True InEffect", "{name}");
+    }
+    simulation.later(3600);
+    simulation.cloud().mode = Mode::ApiAndConfigMap;
+    simulation.look();
+    simulation
+}
+
+fn in_text(simulation: &Simulation, role: &str) -> bool {
+    simulation
+        .entries()
+        .iter()
+        .any(|(arn, ..)| arn == &format!("role/{role}"))
+}
+
+fn auto(simulation: &mut Simulation) {
+    simulation
+        .history
+        .as_mut()
+        .expect("made")
+        .annotations
+        .insert(HANDOVER_ANNOTATION.to_owned(), Handover::Auto.to_string());
+}
+
+/// Settles, time after time, for two days.
+fn two_days(simulation: &mut Simulation) {
+    for _ in 0..50 {
+        simulation.settle();
+        simulation.later(3600);
+        simulation.look();
+    }
+    simulation.settle();
+}
+
+#[test]
+fn where_a_mapping_goes_by_the_mode() {
+    // mode, backend, Ready, in aws-auth, as an access entry
+    let cases = [
+        (Mode::ConfigMap, "Auto", "True InEffect", true, false),
+        (Mode::ConfigMap, "ConfigMap", "True InEffect", true, false),
+        (
+            Mode::ConfigMap,
+            "AccessEntry",
+            "False BackendUnavailable",
+            false,
+            false,
+        ),
+        (Mode::ApiAndConfigMap, "Auto", "True InEffect", false, true),
+        (
+            Mode::ApiAndConfigMap,
+            "ConfigMap",
+            "True InEffect",
+            true,
+            false,
+        ),
+        (
+            Mode::ApiAndConfigMap,
+            "AccessEntry",
+            "True InEffect",
+            false,
+            true,
+        ),
+        (Mode::Api, "Auto", "True InEffect", false, true),
+        (
+            Mode::Api,
+            "ConfigMap",
+            "False BackendUnavailable",
+            false,
+            false,
+        ),
+        (Mode::Api, "AccessEntry", "True InEffect", false, true),
+    ];
+    for (mode, backend, ready, text, entry) in cases {
+        let mut simulation = Simulation::in_eks(mode, "");
+        simulation.create("alice", "role/alice", &json!({"backend": backend}));
+        simulation.settle();
+        assert_eq!(simulation.ready("alice"), ready, "{mode} {backend}");
+        assert_eq!(in_text(&simulation, "alice"), text, "{mode} {backend}");
+        assert_eq!(
+            simulation.access_entry("role/alice").is_some(),
+            entry,
+            "{mode} {backend}"
+        );
+    }
+}
+
+#[test]
+fn what_stands_in_aws_auth_stays_there_until_it_is_handed_over() {
+    let mut simulation = moved_on(&[("alice", json!({}))]);
+    two_days(&mut simulation);
+    assert!(simulation.calls().is_empty());
+    assert!(in_text(&simulation, "alice"));
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+}
+
+#[test]
+fn a_foreign_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_where_it_stands() {
+    let mut simulation = both(FOREIGN);
+    simulation.create("ops", "role/ops", &json!({"groups": ["other"]}));
+    simulation.settle();
+    assert_eq!(simulation.ready("ops"), "False ForeignEntry");
+    assert!(simulation.calls().is_empty());
+    simulation.edit("ops", |object| {
+        object.spec.groups = vec!["system:masters".to_owned()];
+    });
+    simulation.settle();
+    assert_eq!(simulation.ready("ops"), "True InEffect");
+    assert!(simulation.calls().is_empty());
+    assert!(!simulation.mark().is_empty());
+}
+
+#[test]
+fn a_handover_makes_verifies_soaks_and_only_then_breaks() {
+    let mut simulation = moved_on(&[("alice", json!({}))]);
+    let before = simulation.roles();
+    auto(&mut simulation);
+    simulation.watched = Some(Vec::new());
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["CreateAccessEntry alice"]);
+    assert!(in_text(&simulation, "alice"), "the twin is the way back");
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    assert!(
+        simulation
+            .message("alice", "Synced")
+            .contains("stays until")
+    );
+    simulation.later(23 * 3600);
+    simulation.settle();
+    assert!(in_text(&simulation, "alice"), "it soaks");
+    simulation.later(2 * 3600);
+    simulation.settle();
+    assert_eq!(
+        simulation.calls(),
+        ["DescribeAccessEntry alice"],
+        "it is verified once more"
+    );
+    assert!(!in_text(&simulation, "alice"));
+    assert_ne!(simulation.roles(), before);
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    for powers in simulation.watched.take().expect("watched") {
+        let (_, groups) = &powers["arn:aws:iam::111122223333:role/alice"];
+        assert!(groups.contains("g"));
+    }
+    two_days(&mut simulation);
+    assert!(simulation.calls().is_empty());
+}
+
+#[test]
+fn an_edit_while_it_soaks_changes_both_and_a_revocation_removes_both() {
+    let mut simulation = moved_on(&[("alice", json!({})), ("bob", json!({}))]);
+    auto(&mut simulation);
+    simulation.settle();
+    simulation.calls();
+    simulation.edit("alice", |object| object.spec.groups = vec!["h".to_owned()]);
+    let report = simulation.pass();
+    assert_eq!(simulation.calls(), ["UpdateAccessEntry alice"]);
+    assert!(
+        simulation.roles().contains("\"h\""),
+        "{}",
+        simulation.roles()
+    );
+    drop(report);
+    simulation.delete("bob");
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["DeleteAccessEntry bob"]);
+    assert!(!in_text(&simulation, "bob"));
+    assert!(!simulation.objects.contains_key("bob"));
+}
+
+#[test]
+fn editing_the_backend_hands_over_that_one_whatever_the_setting() {
+    let mut simulation = moved_on(&[("alice", json!({})), ("bob", json!({}))]);
+    simulation.edit("alice", |object| {
+        object.spec.backend = BackendChoice::AccessEntry;
+    });
+    two_days(&mut simulation);
+    assert!(!in_text(&simulation, "alice"));
+    assert!(simulation.access_entry("role/alice").is_some());
+    assert!(in_text(&simulation, "bob"));
+    // And back.
+    simulation.calls();
+    simulation.watched = Some(Vec::new());
+    simulation.edit("alice", |object| {
+        object.spec.backend = BackendChoice::ConfigMap;
+    });
+    simulation.settle();
+    assert!(in_text(&simulation, "alice"));
+    assert!(
+        simulation.access_entry("role/alice").is_some(),
+        "not yet in force"
+    );
+    simulation.later(31);
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["DeleteAccessEntry alice"]);
+    assert!(in_text(&simulation, "alice"));
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    for powers in simulation.watched.take().expect("watched") {
+        assert!(
+            powers["arn:aws:iam::111122223333:role/alice"]
+                .1
+                .contains("g")
+        );
+    }
+}
+
+#[test]
+fn administrators_cross_on_the_bridge_and_not_without() {
+    let mut simulation = moved_on(&[("alice", json!({"groups": ["system:masters"]}))]);
+    auto(&mut simulation);
+    two_days(&mut simulation);
+    assert!(simulation.calls().is_empty());
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    assert_eq!(
+        simulation.condition("alice", "Synced"),
+        "False HandoverBlocked"
+    );
+
+    simulation.bridge();
+    simulation.watched = Some(Vec::new());
+    simulation.settle();
+    assert_eq!(
+        simulation.calls(),
+        ["CreateAccessEntry alice", "AssociateAccessPolicy alice"]
+    );
+    assert_eq!(
+        simulation.access_entry("role/alice").expect("made").1,
+        [BRIDGE_GROUP]
+    );
+    simulation.later(31);
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["UpdateAccessEntry alice"]);
+    assert!(
+        simulation
+            .access_entry("role/alice")
+            .expect("made")
+            .1
+            .is_empty()
+    );
+    two_days(&mut simulation);
+    assert!(!in_text(&simulation, "alice"));
+    for powers in simulation.watched.take().expect("watched") {
+        assert!(
+            powers["arn:aws:iam::111122223333:role/alice"].0,
+            "an administrator all along"
+        );
+    }
+}
+
+#[test]
+fn a_new_administrator_needs_no_bridge() {
+    let mut simulation = both(FOREIGN);
+    simulation.create(
+        "alice",
+        "role/alice",
+        &json!({"groups": ["system:masters"]}),
+    );
+    simulation.settle();
+    assert_eq!(
+        simulation.calls(),
+        ["CreateAccessEntry alice", "AssociateAccessPolicy alice"]
+    );
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+}
+
+#[test]
+fn node_entries_are_handed_over_by_their_usernames_and_never_removed_from_aws_auth() {
+    let node = |type_: &str| json!({"type": type_, "username": null, "groups": null});
+    let mut simulation = moved_on(&[
+        ("linux", node("EC2Linux")),
+        ("windows", node("EC2Windows")),
+        ("fargate", node("FargateLinux")),
+    ]);
+    auto(&mut simulation);
+    two_days(&mut simulation);
+    let calls = simulation.calls();
+    for name in ["linux", "windows", "fargate"] {
+        assert!(
+            calls.contains(&format!("CreateAccessEntry {name}")),
+            "{calls:?}"
+        );
+        assert!(in_text(&simulation, name), "{name}");
+        assert_eq!(simulation.ready(name), "True InEffect", "{name}");
+    }
+}
+
+#[test]
+fn nodes_whose_username_no_type_generates_stay_in_aws_auth() {
+    let mut simulation = moved_on(&[]);
+    simulation.create(
+        "odd",
+        "role/odd",
+        &json!({"username": "system:node:{{SessionName}}", "groups": ["system:nodes", "system:bootstrappers"], "backend": "ConfigMap"}),
+    );
+    simulation.confirm("odd", "node-entry");
+    simulation.settle();
+    assert_eq!(simulation.ready("odd"), "True InEffect");
+    simulation.edit("odd", |object| object.spec.backend = BackendChoice::Auto);
+    auto(&mut simulation);
+    two_days(&mut simulation);
+    assert!(simulation.calls().is_empty());
+    assert!(in_text(&simulation, "odd"));
+    assert!(
+        simulation
+            .message("odd", "Accepted")
+            .contains("so it stays in aws-auth"),
+        "{}",
+        simulation.message("odd", "Accepted")
+    );
+}
+
+#[test]
+fn no_standard_entry_is_made_for_a_node_role() {
+    // The node's entry is foreign and dead for a path that was left in: the lookup does not find it.
+    let roles = FOREIGN.replace("role/node", "role/nodes/node");
+    let mut simulation = both(&roles);
+    simulation.create("node", "role/nodes/node", &json!({}));
+    simulation.settle();
+    assert!(simulation.calls().is_empty());
+    assert_eq!(simulation.ready("node"), "False NodeRole");
+}
+
+#[test]
+fn what_an_access_entry_can_not_express_stays_in_aws_auth() {
+    let cases = [
+        (
+            "role/aws-service-role/emr.amazonaws.com/AWSServiceRoleForX",
+            json!({}),
+            "service-linked",
+        ),
+        ("role/a", json!({"groups": ["system:viewers"]}), "system:"),
+        ("role/b", json!({"username": "b-{{SessionName}}"}), "colon"),
+    ];
+    for (role, spec, word) in cases {
+        let mut simulation = both("");
+        simulation.create("m", role, &spec);
+        simulation.settle();
+        assert!(simulation.calls().is_empty(), "{role}");
+        assert_eq!(simulation.ready("m"), "True InEffect", "{role}");
+        let accepted = simulation.message("m", "Accepted");
+        assert!(
+            accepted.contains(word) && accepted.contains("stays in aws-auth"),
+            "{accepted}"
+        );
+
+        let mut simulation = Simulation::in_eks(Mode::Api, "");
+        simulation.create("m", role, &spec);
+        simulation.settle();
+        assert!(simulation.calls().is_empty(), "{role}");
+        assert_eq!(simulation.ready("m"), "False NotExpressible", "{role}");
+    }
+}
+
+#[test]
+fn an_access_entry_shadows_aws_auth() {
+    let mut simulation = moved_on(&[("alice", json!({}))]);
+    simulation.by_hand(&Call::Create {
+        principal_arn: ALICE.to_owned(),
+        kind: Kind::Known(EntryType::Standard),
+        username: Some("other".to_owned()),
+        groups: [].into(),
+        tags: [].into(),
+    });
+    simulation.settle();
+    assert_eq!(simulation.ready("alice"), "False ForeignEntry");
+    assert!(simulation.calls().is_empty());
+    simulation.edit("alice", |object| {
+        object.spec.backend = BackendChoice::ConfigMap;
+    });
+    simulation.settle();
+    assert_eq!(simulation.ready("alice"), "False Shadowed");
+}
+
+#[test]
+fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    simulation.create(
+        "alice",
+        "role/alice",
+        &json!({"validUntil": "2027-01-15T09:00:00Z"}),
+    );
+    simulation.settle();
+    simulation.cloud().mode = Mode::ApiAndConfigMap;
+    simulation.vandalise(
+        "mapRoles",
+        &format!("- rolearn: {ALICE}\n  username: old\n"),
+    );
+    simulation.look();
+    simulation.settle();
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    simulation.later(2 * 3600);
+    simulation.settle();
+    assert!(simulation.access_entry("role/alice").is_none());
+    assert_eq!(simulation.ready("alice"), "False Uncovered");
+}
+
+#[test]
+fn at_the_quota_the_rest_stand_in_aws_auth() {
+    let mut simulation = both("");
+    simulation
+        .cloud()
+        .failures
+        .push(("CreateAccessEntry", FailureKind::QuotaExceeded));
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.settle();
+    assert!(in_text(&simulation, "alice"));
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    simulation
+        .cloud()
+        .failures
+        .push(("CreateAccessEntry", FailureKind::QuotaExceeded));
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.pass();
+    simulation.pass();
+    assert_eq!(simulation.ready("alice"), "False EntryQuotaExceeded");
+}
+
+#[test]
+fn a_type_that_changes_goes_into_aws_auth_first() {
+    let mut simulation = both("");
+    simulation.create(
+        "alice",
+        "role/alice",
+        &json!({"type": "EC2Linux", "username": null, "groups": null}),
+    );
+    simulation.confirm("alice", "node-entry");
+    simulation.settle();
+    simulation.calls();
+    simulation.edit("alice", |object| {
+        object.spec.type_ = EntryType::Standard;
+        object.spec.groups = vec!["g".to_owned()];
+    });
+    simulation.settle();
+    assert!(
+        simulation.calls().is_empty(),
+        "it is not in force there yet"
+    );
+    assert!(in_text(&simulation, "alice"));
+    simulation.later(31);
+    simulation.settle();
+    assert_eq!(
+        simulation.calls(),
+        ["DeleteAccessEntry alice", "CreateAccessEntry alice"]
+    );
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+}
+
+#[test]
+fn in_the_mode_api_aws_auth_is_left_alone() {
+    let mut simulation = moved_on(&[("alice", json!({}))]);
+    auto(&mut simulation);
+    simulation.settle();
+    simulation.cloud().mode = Mode::Api;
+    let before = simulation.roles();
+    two_days(&mut simulation);
+    assert_eq!(simulation.roles(), before, "it goes only with its mapping");
+    simulation.config_map = None;
+    simulation.settle();
+    assert!(simulation.config_map.is_none(), "and is never created");
+    simulation.delete("alice");
+    simulation.settle();
+    assert!(simulation.objects.is_empty());
+    assert!(simulation.access_entry("role/alice").is_none());
+}
+
+#[test]
+fn an_unknown_or_unproven_cluster_is_left_alone() {
+    let mut simulation = both("");
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.unproven = true;
+    simulation.settle();
+    assert!(simulation.calls().is_empty());
+    assert!(simulation.history.is_none());
+    assert_eq!(simulation.ready("alice"), "Unknown ClusterUnproven");
+    assert_eq!(simulation.events.len(), 2, "{:?}", simulation.events);
+}
+
+/// A principal of the cluster that is migrated: how it stood in aws-auth.
+fn spec() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({})),
+        Just(json!({"groups": ["system:masters"]})),
+        Just(json!({"groups": ["system:masters", "g"]})),
+        Just(json!({"groups": ["system:viewers", "g"]})),
+        Just(json!({"type": "EC2Linux", "username": null, "groups": null})),
+        Just(json!({"accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]})),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    /// In every state on the way from aws-auth to access entries, whatever fails and whenever the operator starts anew, each
+    /// principal keeps the power that it had.
+    #[test]
+    fn nobody_loses_power_on_the_way(
+        specs in proptest::collection::vec(spec(), 1..6),
+        failures in proptest::collection::vec((0..4_usize, 0..3_usize), 0..6),
+        restarts in proptest::collection::vec(any::<bool>(), 60),
+        pauses in proptest::collection::vec(1..5000_i64, 60),
+    ) {
+        let names: Vec<String> = (0..specs.len()).map(|number| format!("m{number}")).collect();
+        let mappings: Vec<(&str, Value)> =
+            names.iter().map(String::as_str).zip(specs).filter(|(_, spec)| spec.get("accessPolicies").is_none()).collect();
+        let mut simulation = moved_on(&mappings);
+        simulation.bridge();
+        auto(&mut simulation);
+        let operations = ["CreateAccessEntry", "AssociateAccessPolicy", "UpdateAccessEntry", "DescribeAccessEntry"];
+        let kinds = [FailureKind::Throttled, FailureKind::Unavailable, FailureKind::InvalidPrincipal];
+        for (operation, kind) in failures {
+            simulation.cloud().failures.push((operations[operation], kinds[kind].clone()));
+        }
+        let before = simulation.powers();
+        simulation.watched = Some(Vec::new());
+        for (restart, pause) in restarts.into_iter().zip(pauses) {
+            if restart {
+                simulation.restart();
+            }
+            simulation.pass();
+            simulation.later(pause);
+            if pause % 3 == 0 {
+                simulation.look();
+            }
+        }
+        two_days(&mut simulation);
+        for powers in simulation.watched.take().expect("watched").into_iter().chain([simulation.powers()]) {
+            for (arn, (administrator, groups)) in &before {
+                let (now, has) = &powers[arn];
+                prop_assert!(*now || !administrator, "{arn} is no administrator any more");
+                let kept = |group: &&String| *group != "system:masters" && *group != "system:bootstrappers";
+                let missing: Vec<_> = groups.iter().filter(kept).filter(|group| !has.contains(*group)).collect();
+                prop_assert!(missing.is_empty(), "{arn} lost {missing:?}");
+            }
+        }
+        for (name, spec) in &mappings {
+            prop_assert_eq!(simulation.ready(name), "True InEffect");
+            let node = spec.get("type").is_some();
+            let stays = spec["groups"][0] == json!("system:viewers");
+            prop_assert_eq!(in_text(&simulation, name), node || stays, "{}", name);
+            prop_assert_eq!(simulation.access_entry(&format!("role/{name}")).is_some(), !stays, "{}", name);
+        }
+    }
+}
