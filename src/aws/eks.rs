@@ -169,9 +169,9 @@ impl Aws {
                     .principal_arn(principal_arn)
                     .r#type(kind.as_str())
                     .set_username(username.clone())
-                    // For a node type EKS refuses even an empty list.
+                    // For a node type EKS refuses even an empty list, and it takes no empty tags.
                     .set_kubernetes_groups(non_empty(groups.iter().cloned()))
-                    .set_tags(Some(tags.clone().into_iter().collect()));
+                    .set_tags((!tags.is_empty()).then(|| tags.clone().into_iter().collect()));
                 let answer = self
                     .eks(&asked, priority, || request.clone().send())
                     .await?;

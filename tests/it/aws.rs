@@ -1137,10 +1137,12 @@ async fn calls_under_faults_do_no_more_than_they_say() {
                 && call.principal.as_ref() == Some(role)
                 && call.had_effect()
         });
-        let lost = |call: &&eks::Call| matches!(call.outcome, Outcome::Lost { .. });
         let effects: Vec<_> = effects.collect();
         assert!(effects.len() <= 1, "{effects:?}");
-        let after = effects.iter().find(lost).map(|lost| lost.time);
+        let after = effects
+            .iter()
+            .find(|call| matches!(call.outcome, Outcome::Lost { .. }))
+            .map(|lost| lost.time);
         let again = log.all().iter().any(|call| {
             call.principal.as_ref() == Some(role) && after.is_some_and(|after| call.time > after)
         });
