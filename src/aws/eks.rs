@@ -60,6 +60,7 @@ impl Aws {
             Some(mode) => read_mode(mode, name)?,
         };
         let data = cluster.certificate_authority().and_then(|it| it.data());
+        let data = data.filter(|data| !data.is_empty());
         let authorities = data
             .map_or(Ok(BTreeSet::new()), fingerprints_of_data)
             .map_err(|error| {
