@@ -60,6 +60,7 @@ impl Aws {
             Some(mode) => read_mode(mode, name)?,
         };
         let data = cluster.certificate_authority().and_then(|it| it.data());
+        let data = data.filter(|data| !data.is_empty());
         let authorities = data
             .map_or(Ok(BTreeSet::new()), fingerprints_of_data)
             .map_err(|error| {
@@ -169,9 +170,9 @@ impl Aws {
                     .principal_arn(principal_arn)
                     .r#type(kind.as_str())
                     .set_username(username.clone())
-                    // For a node type EKS refuses even an empty list.
+                    // For a node type EKS refuses even an empty list, and it takes no empty tags.
                     .set_kubernetes_groups(non_empty(groups.iter().cloned()))
-                    .set_tags(Some(tags.clone().into_iter().collect()));
+                    .set_tags((!tags.is_empty()).then(|| tags.clone().into_iter().collect()));
                 let answer = self
                     .eks(&asked, priority, || request.clone().send())
                     .await?;

@@ -268,7 +268,10 @@ fn missing(text: &str, asked: &Asked) -> FailureKind {
 fn denied(refusal: Refusal<'_>, asked: &Asked) -> Failure {
     let text = refusal.message.unwrap_or_default();
     let asked_for = format!("{}:{}", asked.service, asked.operation);
-    let action = after(text, "is not authorized to perform: ").unwrap_or(&asked_for);
+    // SQS writes its own in lower case.
+    let action = after(text, "is not authorized to perform: ")
+        .filter(|action| !action.eq_ignore_ascii_case(&asked_for))
+        .unwrap_or(&asked_for);
     let named = after(text, " on resource: ").filter(|resource| resource.starts_with("arn:"));
     // AWS may check another action beside the one that was called, such as iam:PassRole; its message then names the resource.
     let ours = asked.resource.as_deref().filter(|_| action == asked_for);
@@ -857,6 +860,9 @@ mod tests {
             let found = denial(&asked, code, &message);
             assert_eq!(found, (action.to_owned(), resource.to_owned(), message));
         }
+        let lower = not_authorized("sqs:receivemessage", queue);
+        let (action, _, _) = denial(&sqs("ReceiveMessage"), "AccessDenied", &lower);
+        assert_eq!(action, "sqs:ReceiveMessage");
         // Words of which nothing is known.
         let (action, resource, _) =
             denial(&asked("DeleteAccessEntry"), "AccessDeniedException", "no");
