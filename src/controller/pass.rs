@@ -2,7 +2,7 @@
 //!
 //! A pass owns what it works on, so that the loop goes on taking in events meanwhile. Its order is fixed: finalizers,
 //! so that nothing is granted that a deletion could not revoke; then history, so that no text is overwritten without a
-//! copy; then aws-auth. Whatever turns out not to be as it was read is read again and planned again: nothing is ever
+//! copy; then aws-auth; the calls to EKS that the plan asks for are left to the [loop's side of EKS](super::eks). Whatever turns out not to be as it was read is read again and planned again: nothing is ever
 //! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox).
 
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
+    ConfigMapView, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
     Settings, WriteFailure, plan,
 };
 
@@ -47,6 +47,8 @@ pub(super) struct Done {
     pub(super) seen: Observed,
     /// What it left behind, as far as it knows.
     pub(super) left: Observed,
+    /// The calls to EKS that are now to be made; `None`: the plan does not stand, so none of its calls are.
+    pub(super) entries: Option<Vec<EntryWork>>,
     /// Mappings as the additions of finalizers returned them, by name.
     pub(super) mappings: Vec<(String, SeenMapping)>,
     pub(super) report: Report,
@@ -85,7 +87,7 @@ impl Pass {
         }
         work.look_at_definition().await;
         let mut finalizers_added = false;
-        let (report, outcome) = loop {
+        let (report, outcome, entries) = loop {
             work.snapshot.observed.now = Timestamp::now();
             match work
                 .plan_and_write(&settings, &memory, finalizers_added)
@@ -106,6 +108,7 @@ impl Pass {
                         break (
                             plan(desired, observed, &settings, &memory).report(&outcome),
                             outcome,
+                            None,
                         );
                     }
                 }
@@ -115,9 +118,12 @@ impl Pass {
                         config_map,
                         report,
                         outcome,
+                        entries,
                     } = *over;
                     work.take_over(history, config_map);
-                    break (report, outcome);
+                    // What a plan asks of EKS relies on what it writes to aws-auth.
+                    let stands = !settings.observe && !matches!(outcome, Outcome::Failed(_));
+                    break (report, outcome, stands.then_some(entries));
                 }
             }
         };
@@ -127,6 +133,7 @@ impl Pass {
         Done {
             seen,
             left: work.snapshot.observed,
+            entries,
             mappings: work.mappings,
             report,
             outcome,
@@ -155,6 +162,7 @@ struct Over {
     config_map: Option<ConfigMapView>,
     report: Report,
     outcome: Outcome,
+    entries: Vec<EntryWork>,
 }
 
 /// The other side's words.
@@ -260,6 +268,7 @@ impl Work {
             history,
             config_map,
             report: plan.report(&outcome),
+            entries: std::mem::take(&mut plan.entries),
             outcome,
         }))
     }
