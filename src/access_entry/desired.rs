@@ -85,8 +85,8 @@ pub enum Inexpressible {
     },
     /// A group that begins with a prefix that EKS keeps for itself.
     #[error(
-        "spec.groups: {group:?} begins with {prefix:?}, which EKS reserves in access entries; bind the roles that it is bound to \
-         to a group of your own as well, and write that one"
+        "spec.groups: {group:?} begins with {prefix:?}, which EKS reserves in access entries; bind its roles to a group of your own \
+         as well, and write that one"
     )]
     ReservedGroup {
         /// The group.

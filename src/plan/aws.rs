@@ -1,4 +1,4 @@
-//! What EKS and IAM say, as plain values. Reading it is the business of [`crate::aws`].
+//! What EKS and IAM say, as plain values. Reading it is the business of `crate::aws`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -41,6 +41,7 @@ impl World {
                 }),
                 history: HistoryState::Present(HistoryView::default()),
                 bindings: Bindings::default(),
+                aws: identity_mapper::plan::AwsState::Off,
                 crd_deleting: false,
             },
             settings: Settings::default(),

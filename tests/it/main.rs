@@ -13,5 +13,6 @@ mod effective;
 mod eks;
 mod harness;
 mod parser_agreement;
+mod power;
 mod scale;
 mod scenarios;

@@ -200,8 +200,8 @@ fn what_eks_would_refuse_is_refused_with_the_mend() {
         (
             (ROLE, Standard, None, &["a", "system:authenticated"], vec![]),
             true,
-            "spec.groups: \"system:authenticated\" begins with \"system:\", which EKS reserves in access entries; bind the roles that \
-             it is bound to to a group of your own as well, and write that one",
+            "spec.groups: \"system:authenticated\" begins with \"system:\", which EKS reserves in access entries; bind its roles \
+             to a group of your own as well, and write that one",
         ),
         (
             (ROLE, Standard, Some("system:kube-scheduler"), &[], vec![]),

@@ -2,6 +2,7 @@
 
 mod contention;
 mod entries;
+mod entry_laws;
 mod grants;
 mod guards;
 mod laws;

@@ -23,6 +23,7 @@ mod http;
 pub(crate) mod judge;
 pub(crate) mod mappings;
 pub(crate) mod operator;
+pub(crate) mod power;
 pub(crate) mod programs;
 pub(crate) mod rights;
 pub(crate) mod supervise;
