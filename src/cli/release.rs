@@ -45,6 +45,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         client,
         url,
         context,
+        trust: _,
     } = connection.connect().await?;
     writeln!(out, "cluster:    {url}")?;
     if let Some(context) = context {
