@@ -2,8 +2,9 @@
 //!
 //! A pass owns what it works on, so that the loop goes on taking in events meanwhile. Its order is fixed: finalizers,
 //! so that nothing is granted that a deletion could not revoke; then history, so that no text is overwritten without a
-//! copy; then aws-auth; the calls to EKS that the plan asks for are left to the [loop's side of EKS](super::eks). Whatever turns out not to be as it was read is read again and planned again: nothing is ever
-//! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox).
+//! copy; then aws-auth. Whatever turns out not to be as it was read is read again and planned again: nothing is ever
+//! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox), calls to EKS to the
+//! loop's [side of EKS](super::eks), once what the plan writes to aws-auth stands.
 
 use std::collections::HashMap;
 
@@ -19,8 +20,8 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
-    Settings, WriteFailure, plan,
+    ConfigMapView, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed,
+    Outcome, Report, Settings, WriteFailure, plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.

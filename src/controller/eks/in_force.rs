@@ -176,12 +176,7 @@ mod tests {
     }
 
     /// In short: what is in force, with the mode's age where EKS can't be asked.
-    fn decide(
-        trusted: &[&str],
-        read: Option<&[&str]>,
-        kept: Option<&Kept>,
-        fails: bool,
-    ) -> String {
+    fn decide(trusted: &[&str], read: Option<&[&str]>, kept: Option<&Kept>, fails: bool) -> String {
         let trust = if trusted.is_empty() {
             Trust::Unknown("not checked".to_owned())
         } else {
@@ -209,28 +204,71 @@ mod tests {
         let same = kept(ARN, "aa");
         let other_authority = kept(ARN, "cc");
         let other_name = kept("arn:aws:eks:eu-west-1:111122223333:cluster/other", "aa");
-        let words = "unknown: connection refused (the mode that was read at 1970-01-01T00:00:50Z is of";
+        let words =
+            "unknown: connection refused (the mode that was read at 1970-01-01T00:00:50Z is of";
         for (trusted, read, kept, fails, expected) in [
             // Read.
             (&["aa"][..], Some(&["aa"][..]), None, false, "API aa"),
             (&["aa", "bb"], Some(&["bb", "cc"]), None, false, "API bb"),
-            (&["aa"], Some(&["aa"]), Some(&other_authority), false, "API aa"),
+            (
+                &["aa"],
+                Some(&["aa"]),
+                Some(&other_authority),
+                false,
+                "API aa",
+            ),
             // Read before, and not now.
-            (&["aa"], Some(&["aa"]), Some(&same), true, "API aa since 100"),
+            (
+                &["aa"],
+                Some(&["aa"]),
+                Some(&same),
+                true,
+                "API aa since 100",
+            ),
             // Another cluster, whatever was kept.
-            (&["aa"], Some(&["bb"]), Some(&same), false, "unproven: bb / aa"),
+            (
+                &["aa"],
+                Some(&["bb"]),
+                Some(&same),
+                false,
+                "unproven: bb / aa",
+            ),
             (&["aa"], Some(&["bb"]), None, true, "unproven: bb / aa"),
             (&["aa"], Some(&[]), None, false, "unproven: none / aa"),
-            (&[], Some(&["aa"]), None, false, "unproven: aa / not checked"),
+            (
+                &[],
+                Some(&["aa"]),
+                None,
+                false,
+                "unproven: aa / not checked",
+            ),
             // Never read, but kept.
-            (&["aa"], None, Some(&same), true, "API_AND_CONFIG_MAP aa since 50"),
-            (&["aa"], None, Some(&same), false, "API_AND_CONFIG_MAP aa since 50"),
+            (
+                &["aa"],
+                None,
+                Some(&same),
+                true,
+                "API_AND_CONFIG_MAP aa since 50",
+            ),
+            (
+                &["aa"],
+                None,
+                Some(&same),
+                false,
+                "API_AND_CONFIG_MAP aa since 50",
+            ),
             (&["aa"], None, Some(&other_authority), true, words),
             (&["aa"], None, Some(&other_name), true, words),
             (&[], None, Some(&same), true, words),
             // Neither.
             (&["aa"], None, None, true, "unknown: connection refused"),
-            (&["aa"], None, None, false, "unknown: EKS has not answered yet"),
+            (
+                &["aa"],
+                None,
+                None,
+                false,
+                "unknown: EKS has not answered yet",
+            ),
         ] {
             let found = decide(trusted, read, kept, fails);
             assert!(

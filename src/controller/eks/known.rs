@@ -134,7 +134,13 @@ impl Known {
             .as_ref()
             .filter(|failing| self.reading.is_none() || failing.worth_telling())
             .map(|failing| &failing.failure);
-        in_force(&self.name, &self.trust, self.reading.as_ref(), kept, failure)
+        in_force(
+            &self.name,
+            &self.trust,
+            self.reading.as_ref(),
+            kept,
+            failure,
+        )
     }
 
     /// The cluster and mode that were read, where it is the one that we talk to.
@@ -268,8 +274,7 @@ impl Known {
         let looked_and_gone = self.missing(call, &failure, now);
         let changed_by_others = matches!(
             (&failure.kind, call),
-            (FailureKind::InUse, Call::Create { .. })
-                | (FailureKind::EntryMissing, _)
+            (FailureKind::InUse, Call::Create { .. }) | (FailureKind::EntryMissing, _)
         ) && !matches!(call, Call::Describe { .. });
         if failure.kind.effect_unknown() || changed_by_others {
             Arc::make_mut(&mut self.entries).doubt(principal, None);
@@ -392,7 +397,12 @@ impl Known {
         let (Task::Sso(account) | Task::Roles(account) | Task::Users(account)) = task else {
             return;
         };
-        let mut all = IamAccount::clone(self.iam.accounts.get(account).unwrap_or(&IamAccount::default()));
+        let mut all = IamAccount::clone(
+            self.iam
+                .accounts
+                .get(account)
+                .unwrap_or(&IamAccount::default()),
+        );
         let before = all.clone();
         match answer {
             Ok(listing) => {
@@ -405,9 +415,8 @@ impl Known {
                 let answers = |before: &Listing| {
                     // A principal that EKS refused since the last listing was asked for.
                     let mut attempts = self.attempts.values();
-                    attempts.any(|attempt| {
-                        before.read < attempt.since && attempt.since <= listing.read
-                    })
+                    attempts
+                        .any(|attempt| before.read < attempt.since && attempt.since <= listing.read)
                 };
                 let same = place.as_ref().is_some_and(|before| {
                     before.principals == listing.principals && !answers(before)
@@ -419,7 +428,9 @@ impl Known {
                 self.problems.insert(task.clone(), problem);
             }
         }
-        let mut problems = [Task::Sso, Task::Roles, Task::Users].map(|task| task(account.clone())).into_iter();
+        let mut problems = [Task::Sso, Task::Roles, Task::Users]
+            .map(|task| task(account.clone()))
+            .into_iter();
         let problem = problems.find_map(|task| self.problems.get(&task));
         let kind = std::mem::discriminant;
         if problem.map(kind) != before.problem.as_ref().map(kind) {
@@ -534,11 +545,13 @@ impl Known {
         }
         let wanted: BTreeSet<&Key> = works.iter().map(|work| &work.key).collect();
         let over = |key: &Key, attempt: &Attempt| {
-            attempt.retry <= self.handed_out
-                && !wanted.contains(key)
-                && !self.touched.contains(key)
+            attempt.retry <= self.handed_out && !wanted.contains(key) && !self.touched.contains(key)
         };
-        if self.attempts.iter().any(|(key, attempt)| over(key, attempt)) {
+        if self
+            .attempts
+            .iter()
+            .any(|(key, attempt)| over(key, attempt))
+        {
             let mut attempts = BTreeMap::clone(&self.attempts);
             attempts.retain(|key, attempt| !over(key, attempt));
             self.attempts = Arc::new(attempts);

@@ -354,14 +354,13 @@ impl Eks {
     }
 
     /// Takes in an answer.
-    pub(super) fn take_in(&mut self, answer: Answer, metrics: &Metrics) {
+    pub(super) fn take_in(&mut self, answer: Answer, metrics: &mut Metrics) {
         let now = Instant::now();
         match answer {
             Answer::Cluster(answer, began) => self.take_in_cluster(*answer, began, now),
             Answer::Entries { listed, started } => {
                 self.ended(&Task::Entries, listed.as_ref().err(), now);
-                self.known
-                    .entries_listed(listed, started, Timestamp::now());
+                self.known.entries_listed(listed, started, Timestamp::now());
                 self.refresh.retain(self.known.entries());
             }
             Answer::Policies(answer) => {
@@ -488,12 +487,7 @@ impl Eks {
         }
     }
 
-    fn take_in_batch(
-        &mut self,
-        ours: Option<&str>,
-        batch: Result<Batch, Failure>,
-        now: Instant,
-    ) {
+    fn take_in_batch(&mut self, ours: Option<&str>, batch: Result<Batch, Failure>, now: Instant) {
         let Some(polling) = &mut self.queue else {
             return;
         };
@@ -550,7 +544,7 @@ impl Eks {
 
     /// At the end: works that have begun get until `deadline` to be made whole, for an entry without its policies is less than was
     /// declared. Nothing new begins.
-    pub(super) async fn wind_up(&mut self, deadline: tokio::time::Instant, metrics: &Metrics) {
+    pub(super) async fn wind_up(&mut self, deadline: tokio::time::Instant, metrics: &mut Metrics) {
         self.works.replace(Vec::new());
         self.reads = FuturesUnordered::new();
         while !self.calls.is_empty() {

@@ -146,7 +146,10 @@ mod tests {
             (1, 30, 31, said(30)),
             "another kind"
         );
-        assert_eq!(fail(&delete, FailureKind::Throttled, 40), (2, 30, 42, said(40)));
+        assert_eq!(
+            fail(&delete, FailureKind::Throttled, 40),
+            (2, 30, 42, said(40))
+        );
         assert_eq!(
             fail(&describe, FailureKind::Throttled, 50),
             (1, 50, 51, said(50)),

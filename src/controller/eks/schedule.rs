@@ -45,7 +45,7 @@ impl Default for Periods {
 
 /// Something to read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Task {
+pub(in crate::controller) enum Task {
     /// The cluster, and with it its mode.
     Cluster,
     /// The access entries, by name.
@@ -310,7 +310,8 @@ mod tests {
         run.until(1);
         assert_eq!(run.log, [(0, Task::Cluster)], "the mode comes first");
         run.until(5);
-        run.schedule.mode(Some(Mode::ApiAndConfigMap), run.instant());
+        run.schedule
+            .mode(Some(Mode::ApiAndConfigMap), run.instant());
         let wants = IamWants {
             sso: [account()].into(),
             users: [account()].into(),
@@ -357,13 +358,14 @@ mod tests {
         let mut run = Run::new();
         run.fails = true;
         run.until(300);
-        assert_eq!(
-            run.times(&Task::Cluster),
-            [0, 6, 17, 38, 79, 140, 201, 262]
-        );
+        assert_eq!(run.times(&Task::Cluster), [0, 6, 17, 38, 79, 140, 201, 262]);
         run.schedule.soon(&Task::Cluster, run.instant());
         run.until(320);
-        assert_eq!(run.times(&Task::Cluster).len(), 8, "nobody hurries a failure");
+        assert_eq!(
+            run.times(&Task::Cluster).len(),
+            8,
+            "nobody hurries a failure"
+        );
         run.fails = false;
         run.until(450);
         assert_eq!(run.times(&Task::Cluster)[8..], [323, 384, 445]);
@@ -387,10 +389,7 @@ mod tests {
             run.schedule.iam(&wants, run.instant());
             run.until(run.now + 1);
         }
-        assert_eq!(
-            run.times(&Task::Roles(account())),
-            [0, 11, 22, 33, 44, 55]
-        );
+        assert_eq!(run.times(&Task::Roles(account())), [0, 11, 22, 33, 44, 55]);
         assert_eq!(run.times(&Task::Sso(account())), [0; 0]);
     }
 
