@@ -268,14 +268,14 @@ impl Aws {
         Ok(Output::Done)
     }
 
-    /// `DescribeAccessEntry` and all pages of `ListAssociatedAccessPolicies`.
-    async fn describe(
+    /// `DescribeAccessEntry`, whose answer does not hold the policies.
+    pub(super) async fn describe_alone(
         &self,
         cluster: &EksCluster,
         principal_arn: &str,
         priority: Priority,
     ) -> Result<Entry, Failure> {
-        let asked_entry = asked("DescribeAccessEntry", Some(entries_arn(cluster)));
+        let asked = asked("DescribeAccessEntry", Some(entries_arn(cluster)));
         let request = self
             .0
             .eks
@@ -283,9 +283,21 @@ impl Aws {
             .cluster_name(&cluster.name)
             .principal_arn(principal_arn);
         let answer = self
-            .eks(&asked_entry, priority, || request.clone().send())
+            .eks(&asked, priority, || request.clone().send())
             .await?;
-        let mut entry = entry(&asked_entry, answer.access_entry)?;
+        entry(&asked, answer.access_entry)
+    }
+
+    /// `DescribeAccessEntry` and all pages of `ListAssociatedAccessPolicies`.
+    async fn describe(
+        &self,
+        cluster: &EksCluster,
+        principal_arn: &str,
+        priority: Priority,
+    ) -> Result<Entry, Failure> {
+        let mut entry = self
+            .describe_alone(cluster, principal_arn, priority)
+            .await?;
 
         let asked = asked("ListAssociatedAccessPolicies", Some(entries_arn(cluster)));
         let request = self

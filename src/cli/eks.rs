@@ -1,4 +1,4 @@
-//! How the cluster's access entries and IAM are reached: the flags of `run` that concern AWS.
+//! How the cluster's access entries and IAM are reached: the flags that concern AWS.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings
 use crate::controller::{EksSettings, Periods, Trust};
 use crate::plan::{Handover, Mode, RecreatedPrincipals, Settings};
 
-/// How AWS is asked, if at all.
+/// Which cluster of EKS, if any, and how it is asked.
 #[derive(Args, Clone, Debug)]
-pub struct EksArgs {
-    /// The cluster's name in EKS: its authentication mode is read there, and its access entries are kept
+pub struct EksClusterArgs {
+    /// The cluster's name in EKS, where its authentication mode and its access entries are
     #[arg(
         long,
         value_name = "NAME",
@@ -22,15 +22,6 @@ pub struct EksArgs {
         help_heading = "EKS"
     )]
     pub cluster_name: Option<String>,
-
-    /// The cluster's authentication mode, where AWS is not to be asked: only `CONFIG_MAP`, without access entries
-    #[arg(
-        long,
-        value_name = "MODE",
-        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE",
-        help_heading = "EKS"
-    )]
-    pub authentication_mode: Option<Mode>,
 
     /// The cluster's region [default: $AWS_REGION, or the one of the AWS profile]
     #[arg(
@@ -41,6 +32,53 @@ pub struct EksArgs {
         help_heading = "EKS"
     )]
     pub region: Option<String>,
+
+    /// Calls to EKS a second, at most
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "IDENTITY_MAPPER_EKS_RATE",
+        default_value_t = DEFAULT_RATE,
+        value_parser = rate,
+        help_heading = "EKS"
+    )]
+    pub eks_rate: f64,
+}
+
+impl EksClusterArgs {
+    /// The clients and the cluster's name; `None` where AWS is not asked. Nothing is called yet.
+    pub async fn connect(&self, iam_roles: IamRoles) -> Result<Option<(Aws, String)>> {
+        let Some(cluster_name) = self.cluster_name.clone() else {
+            return Ok(None);
+        };
+        let aws = Aws::connect(&AwsSettings {
+            region: self.region.clone(),
+            rate: self.eks_rate,
+            iam_roles,
+        })
+        .await?;
+        Ok(Some((aws, cluster_name)))
+    }
+}
+
+/// How AWS is asked, if at all.
+#[derive(Args, Clone, Debug)]
+pub struct EksArgs {
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub cluster: EksClusterArgs,
+
+    /// The cluster's authentication mode, where AWS is not to be asked: only `CONFIG_MAP`, without access entries
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE",
+        help_heading = "EKS"
+    )]
+    pub authentication_mode: Option<Mode>,
 
     /// Whether mappings in aws-auth are handed over to access entries without being asked; once it stands in the cluster, that counts
     #[arg(
@@ -117,17 +155,6 @@ pub struct EksArgs {
     )]
     pub sso_sweep: Duration,
 
-    /// Calls to EKS a second, at most
-    #[arg(
-        long,
-        value_name = "RATE",
-        env = "IDENTITY_MAPPER_EKS_RATE",
-        default_value_t = DEFAULT_RATE,
-        value_parser = rate,
-        help_heading = "EKS"
-    )]
-    pub eks_rate: f64,
-
     /// The SQS queue that tells of changes, so that they are seen before the next listing
     #[arg(
         long,
@@ -164,7 +191,7 @@ impl EksArgs {
     /// Checks what is not a matter of one flag alone. `true`: AWS is asked.
     pub fn check(&self) -> Result<bool> {
         self.iam_roles()?;
-        match (&self.cluster_name, self.authentication_mode) {
+        match (&self.cluster.cluster_name, self.authentication_mode) {
             (Some(_), None) => Ok(true),
             (None, Some(Mode::ConfigMap)) => Ok(false),
             (None, Some(mode @ (Mode::ApiAndConfigMap | Mode::Api))) => bail!(
@@ -191,15 +218,9 @@ impl EksArgs {
 
     /// The clients and what is to be known of the cluster; `None` where AWS is not asked. Nothing is called yet.
     pub async fn connect(&self, trust: Trust) -> Result<Option<(Aws, EksSettings)>> {
-        let Some(cluster_name) = self.cluster_name.clone() else {
+        let Some((aws, cluster_name)) = self.cluster.connect(self.iam_roles()?).await? else {
             return Ok(None);
         };
-        let aws = Aws::connect(&AwsSettings {
-            region: self.region.clone(),
-            rate: self.eks_rate,
-            iam_roles: self.iam_roles()?,
-        })
-        .await?;
         let settings = EksSettings {
             cluster_name,
             trust,

@@ -124,7 +124,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
         version = env!("CARGO_PKG_VERSION"),
         cluster = connection.url,
         config_map = %config_map,
-        eks_cluster = eks.cluster_name,
+        eks_cluster = eks.cluster.cluster_name,
         region = aws.as_ref().map(|(aws, _)| aws.region()),
         repair = repair.map(|repair| repair.to_string()),
         observe,

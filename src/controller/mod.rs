@@ -32,7 +32,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
-pub use self::eks::{EksSettings, Periods, Trust};
+pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
 
 use self::eks::{Answer, Eks};
 use self::health::Health;

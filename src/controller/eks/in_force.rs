@@ -20,6 +20,19 @@ pub enum Trust {
     Unknown(String),
 }
 
+/// A cluster whose certificate authorities are none of those that the API server's certificate is checked by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is not the one whose API server we talk to: its certificate authority has the fingerprint {eks}, and the API server's \
+     certificate is checked by {server}"
+)]
+pub struct OtherCluster {
+    /// The fingerprints of the cluster's.
+    pub eks: String,
+    /// What stands for the API server's.
+    pub server: String,
+}
+
 impl Trust {
     fn authorities(&self) -> Option<&BTreeSet<String>> {
         match self {
@@ -33,6 +46,17 @@ impl Trust {
             Self::Authorities(authorities) => listed(authorities),
             Self::Unknown(why) => why.clone(),
         }
+    }
+
+    /// Proves that the cluster with these certificate authorities is the one whose API server we talk to: gives the one that both
+    /// have.
+    pub fn prove(&self, authorities: &BTreeSet<String>) -> Result<String, OtherCluster> {
+        let trusted = self.authorities().into_iter();
+        let mut common = trusted.flat_map(|trusted| trusted.intersection(authorities));
+        common.next().cloned().ok_or_else(|| OtherCluster {
+            eks: listed(authorities),
+            server: self.words(),
+        })
     }
 }
 
@@ -80,24 +104,17 @@ pub(super) fn in_force(
     failure: Option<&Failure>,
 ) -> InForce {
     if let Some(read) = read {
-        let mut common = trust
-            .authorities()
-            .into_iter()
-            .flat_map(|trusted| trusted.intersection(&read.authorities));
-        return match common.next() {
-            Some(authority) => InForce::Known {
+        return match trust.prove(&read.authorities) {
+            Ok(authority) => InForce::Known {
                 cluster: read.cluster.clone(),
                 mode: read.mode,
-                authority: authority.clone(),
+                authority,
                 unreachable: failure.map(|failure| Unreachable {
                     read: read.at,
                     failure: failure.clone(),
                 }),
             },
-            None => InForce::Unproven {
-                eks: listed(&read.authorities),
-                server: trust.words(),
-            },
+            Err(OtherCluster { eks, server }) => InForce::Unproven { eks, server },
         };
     }
     let failure = failure.cloned().unwrap_or_else(|| Failure {

@@ -29,7 +29,7 @@ use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
-pub use self::in_force::Trust;
+pub use self::in_force::{OtherCluster, Trust};
 pub use self::schedule::Periods;
 
 use self::in_force::Reading;
