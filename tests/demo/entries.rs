@@ -201,6 +201,7 @@ async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
         "-n",
         "kube-system",
         "identity-mapper.dev/handover=Auto",
+        "--overwrite",
     ])?;
     let after = stage
         .entries_become(&before, "both SSO roles have entries", |entries| {

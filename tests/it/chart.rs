@@ -233,7 +233,8 @@ fn the_mode_is_read_or_declared() {
 #[test]
 fn every_value_of_eks_is_an_argument_that_the_operator_takes() {
     let documents = documents(&rendered(&helm_template_of(&EVERY_VALUE_OF_EKS)));
-    let container = find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    let container =
+        find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
     let args: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
     for arg in [
         "--cluster-name=main",
@@ -269,7 +270,10 @@ fn every_value_of_eks_is_an_argument_that_the_operator_takes() {
 
 #[test]
 fn further_environment_reaches_the_container() {
-    let documents = documents(&render(&["env[0].name=HTTPS_PROXY", "env[0].value=http://proxy:3128"]));
+    let documents = documents(&render(&[
+        "env[0].name=HTTPS_PROXY",
+        "env[0].value=http://proxy:3128",
+    ]));
     let container = &find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0];
     assert_eq!(
         container["env"],
