@@ -278,7 +278,23 @@ async fn every_call_for_an_entry() {
         described(&aws, &role).await.policies,
         BTreeMap::from([(view.clone(), second), (edit.clone(), third)])
     );
+}
 
+#[tokio::test]
+async fn what_is_gone_already_is_done() {
+    let mut world = world();
+    let role = world.role(OWN, "/", "Dev").arn;
+    let eks = Eks::start(world).await;
+    let aws = aws(&eks).await;
+    let (view, edit) = (policy("AmazonEKSViewPolicy"), policy("AmazonEKSEditPolicy"));
+    let mut call = create(&role);
+    if let Call::Create { tags: created, .. } = &mut call {
+        *created = tags(&[("owner", "x")]);
+    }
+    let made = entry_of(done(&aws, call).await);
+    for policy in [&view, &edit] {
+        done(&aws, associate(&role, policy, Scope::Cluster)).await;
+    }
     let disassociate = || Call::Disassociate {
         principal_arn: role.clone(),
         policy_arn: edit.clone(),

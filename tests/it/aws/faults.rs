@@ -226,7 +226,7 @@ async fn calls_under_faults_do_no_more_than_they_say() {
             Ok(_) => assert!(standing.contains(role), "{role} was said to be made"),
             Err(failure) if failure.kind.effect_unknown() => {}
             Err(failure) if failure.kind == FailureKind::Throttled => {
-                assert!(!standing.contains(role))
+                assert!(!standing.contains(role));
             }
             Err(failure) => panic!("{role}: {failure:?}"),
         }
