@@ -132,7 +132,7 @@ fn is_test(name: &str) -> bool {
         .any(|text| {
             let declared = format!("fn {function}(");
             // Cases that share what they start are called by a test of their file.
-            let is_case = text.matches(&format!("{function}(&")).count() > 0;
+            let is_case = text.contains(&format!("{function}(&"));
             text.match_indices(&declared).any(|(at, _)| {
                 let attributes = text[..at].rsplit("\n\n").next().unwrap_or_default();
                 is_case || attributes.contains("#[test]") || attributes.contains("#[tokio::test")
