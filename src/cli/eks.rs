@@ -23,7 +23,7 @@ pub struct EksClusterArgs {
     )]
     pub cluster_name: Option<String>,
 
-    /// The cluster's region [default: $AWS_REGION, or the one of the AWS profile]
+    /// The cluster's region [default: `$AWS_REGION`, or the one of the AWS profile]
     #[arg(
         long,
         value_name = "REGION",

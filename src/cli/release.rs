@@ -71,13 +71,12 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     }
     writeln!(out, "ConfigMap:  {name}")?;
     let cluster = Cluster::new(client, name.clone(), "");
-    let eks = match eks.connect(IamRoles::default()).await? {
-        Some((aws, cluster_name)) => Some(prove(aws, &cluster_name, &trust).await?),
-        None => {
-            let written = cluster.clusters_written().await;
-            refuse_to_forget(&written.context("the mappings can't be read")?)?;
-            None
-        }
+    let eks = if let Some((aws, cluster_name)) = eks.connect(IamRoles::default()).await? {
+        Some(prove(aws, &cluster_name, &trust).await?)
+    } else {
+        let written = cluster.clusters_written().await;
+        refuse_to_forget(&written.context("the mappings can't be read")?)?;
+        None
     };
     if let Some(eks) = &eks {
         writeln!(out, "EKS:        {} ({})", eks.cluster.arn, eks.mode)?;

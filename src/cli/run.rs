@@ -35,7 +35,7 @@ pub struct RunArgs {
     pub observe: bool,
 
     /// What to do about an aws-auth that does not parse or is gone: `LastGood` puts back the last good text, `Off` does not
-    /// [default: LastGood in the mode CONFIG_MAP, else Off]
+    /// [default: `LastGood` in the mode `CONFIG_MAP`, else `Off`]
     #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
     pub repair: Option<Repair>,
 

@@ -329,7 +329,7 @@ impl Eks {
                         aws.list_entries(&cluster, Some(&policy)),
                     );
                     Answer::Entries {
-                        listed: listed.await,
+                        listed: Box::pin(listed).await,
                         started,
                     }
                 }

@@ -281,7 +281,7 @@ mod tests {
                 let instant = self.instant();
                 let (ended, running) = std::mem::take(&mut self.running)
                     .into_iter()
-                    .partition(|(since, _)| since + 1 <= self.now);
+                    .partition(|(since, _)| *since < self.now);
                 self.running = running;
                 for (_, task) in ended {
                     self.schedule.ended(&task, !self.fails, instant, 0.0);
