@@ -2,13 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Repair;
 use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, EntryStep, Step};
 use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
 use super::view::View;
+use super::{Repair, to_the_second};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
@@ -33,6 +33,7 @@ pub(super) fn states(view: &View<'_>) -> Vec<State> {
         halted(view),
         bridge_left(view),
         queue(view),
+        unreachable(view),
     ];
     broken
         .chain(contested)
@@ -278,4 +279,23 @@ fn queue(view: &View<'_>) -> Option<State> {
         "the queue that tells of changes in EKS can't be read, so that changes are found by the next listing: {failure}"
     );
     Some(state("queue", Reason::QueueUnreadable, "Observe", note))
+}
+
+/// EKS can't be asked: what was read last stays in force.
+fn unreachable(view: &View<'_>) -> Option<State> {
+    let aws = view.plan.observed.aws.view()?;
+    let unreachable = aws.unreachable.as_ref()?;
+    let note = format!(
+        "EKS can't be asked; the authentication mode {} of {} stays in force: aws-auth is kept where it counts, and no access entry is \
+         changed: {}",
+        aws.mode,
+        to_the_second(unreachable.read),
+        unreachable.failure
+    );
+    Some(state(
+        "unreachable",
+        Reason::EksUnavailable,
+        "Observe",
+        note,
+    ))
 }

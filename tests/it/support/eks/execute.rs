@@ -39,6 +39,20 @@ impl Request<'_> {
         world: &mut World,
         knobs: &mut Knobs,
     ) -> Result<Value, Refusal> {
+        let result = self.answer(shared, world, knobs);
+        if self.service == Service::Eks {
+            let (name, input) = (self.operation.name.as_str(), &self.input);
+            cloud_trail::tell(world, knobs, self.caller, name, input, result.as_ref());
+        }
+        result
+    }
+
+    fn answer(
+        &self,
+        shared: &Shared,
+        world: &mut World,
+        knobs: &mut Knobs,
+    ) -> Result<Value, Refusal> {
         let model = self.service.model();
         model
             .check_input(self.operation, &self.input)
@@ -59,15 +73,18 @@ impl Request<'_> {
                 let message = format!("the stand-in's own answer is wrong: {}", misfit.message());
                 Refusal::new("InternalFailure", 500, message)
             })?;
-        if self.service == Service::Eks {
-            cloud_trail::tell(world, knobs, self.caller, name, input, &answer);
-        }
         Ok(answer)
     }
 
     /// Whether the caller is denied the action.
     pub(super) fn authorise(&self, world: &World, knobs: &Knobs) -> Result<(), Refusal> {
-        let action = format!("{}:{}", self.service.signing_name(), self.operation.name);
+        // The right to delete one message is the right to delete several at once
+        // (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>).
+        let operation = match self.operation.name.as_str() {
+            "DeleteMessageBatch" => "DeleteMessage",
+            name => name,
+        };
+        let action = format!("{}:{operation}", self.service.signing_name());
         if !knobs.denied.contains(&action) {
             return Ok(());
         }
