@@ -9,7 +9,7 @@ use crate::plan::aws::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
 use crate::plan::standing::in_iam;
 use crate::plan::{resolve, to_the_second};
-use crate::principal::Principal;
+use crate::principal::{Principal, PrincipalKind};
 
 /// For so long AWS may not know what it has just been told (a role that was made, a mode that was changed).
 const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
@@ -157,6 +157,10 @@ pub(super) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
         return format!("EKS does not take {arn}: {words}");
     };
     let account = eks.view.iam.accounts.get(&principal.account);
+    let listed = account.is_some_and(|account| match principal.kind {
+        PrincipalKind::Role => account.roles.is_some(),
+        PrincipalKind::User => account.users.is_some(),
+    });
     let why = match in_iam(&principal, &eks.view.iam) {
         Some(found) if found.arn == arn => {
             "IAM has it; EKS may take half a minute to know a new one".to_owned()
@@ -169,6 +173,7 @@ pub(super) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
                 principal.account,
                 resolve::words(problem)
             ),
+            None if !listed => "IAM is being asked what it has under this name".to_owned(),
             None => "IAM does not list it: make it, or mend spec.principal.arn (its path belongs to it, and case counts)".to_owned(),
         },
     };

@@ -343,7 +343,13 @@ fn an_unknown_principal_is_retried_and_then_reported() {
         "True PrincipalInvalid"
     );
     let message = simulation.message("alice", "Ready");
+    assert!(message.contains("IAM is being asked"), "{message}");
+    let now = simulation.now;
+    simulation.cloud().iam_lists(&[], now);
+    simulation.pass();
+    let message = simulation.message("alice", "Ready");
     assert!(message.contains("does not list it"), "{message}");
+    simulation.cloud().iam = crate::plan::Iam::default();
     simulation.cloud().principals = None;
     simulation.later(2);
     simulation.settle();

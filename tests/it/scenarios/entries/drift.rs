@@ -87,6 +87,7 @@ async fn a_changed_entry_is_put_right_by_the_refresh(stage: &Stage) {
     let arn = stage
         .establish("edited", json!({ "username": "edited" }))
         .await;
+    stage.tagged_with_id(&arn).await;
     let mark = stage.mark();
     let input = json!({ "principalArn": arn, "username": "mallory", "kubernetesGroups": ["x"] });
     stage.by_hand("UpdateAccessEntry", input);
