@@ -164,6 +164,16 @@ impl Cluster {
         client(&self.servers.kubeconfig(&person)).await
     }
 
+    /// The address of the API server.
+    pub(crate) fn url(&self) -> &str {
+        &self.servers.url
+    }
+
+    /// The certificate authority of the API server, in PEM.
+    pub(crate) fn authority(&self) -> Vec<u8> {
+        fs::read(&self.servers.authority).expect("it was written at the start")
+    }
+
     /// What was asked of the API server.
     pub(crate) fn audit(&self) -> Audit {
         Audit::new(self.admin(), self.scratch.path().join("audit.log"))

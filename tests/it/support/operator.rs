@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::cluster::Cluster;
 use super::deployment::Rendered;
+use super::eks::Eks;
 use super::http;
 use super::programs::operator_binary;
 use super::supervise::{Scratch, Supervised};
@@ -39,13 +40,18 @@ struct Start {
 }
 
 fn run_args(health: SocketAddr, metrics: SocketAddr, further: &[&str]) -> Vec<String> {
-    let args = ["run", "--authentication-mode", "CONFIG_MAP"].map(str::to_owned);
+    let mode = ["--authentication-mode", "CONFIG_MAP"];
+    run_with(health, metrics, &[&mode, further].concat())
+}
+
+fn run_with(health: SocketAddr, metrics: SocketAddr, further: &[&str]) -> Vec<String> {
     let addresses = [
         format!("--health-address={health}"),
         format!("--metrics-address={metrics}"),
     ];
     let further = further.iter().map(|&arg| arg.to_owned());
-    args.into_iter().chain(addresses).chain(further).collect()
+    let run = std::iter::once("run".to_owned());
+    run.chain(addresses).chain(further).collect()
 }
 
 impl Operator {
@@ -55,6 +61,25 @@ impl Operator {
         Self::ready(cluster, &operator_binary(), |health, metrics| Start {
             args: run_args(health, metrics, args),
             environment: vec![("KUBECONFIG".into(), kubeconfig.clone().into())],
+        })
+        .await
+    }
+
+    /// Starts the operator for the stand-in's cluster with further arguments, and waits until it is ready.
+    pub(crate) async fn start_in(cluster: &Cluster, eks: &Eks, args: &[&str]) -> Self {
+        let name = format!("--cluster-name={}", eks.world().cluster.name);
+        let args = [&[name.as_str()], args].concat();
+        let kubeconfig = cluster.operator_kubeconfig().await;
+        Self::ready(cluster, &operator_binary(), |health, metrics| {
+            let aws = eks.env().into_iter();
+            let mut environment: Vec<(OsString, OsString)> = aws
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect();
+            environment.push(("KUBECONFIG".into(), kubeconfig.clone().into()));
+            Start {
+                args: run_with(health, metrics, &args),
+                environment,
+            }
         })
         .await
     }
