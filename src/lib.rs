@@ -1,7 +1,7 @@
 //! Keeps the IAM identities that may enter an EKS cluster exactly as `IdentityMapping` objects declare them.
 //!
 //! ```text
-//! watches ──────────────► observed state ─┐
+//! watches, listings ────► observed state ─┐
 //!                                         ├─► plan(desired, observed, settings) ──► execute ──► statuses, events, metrics
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```

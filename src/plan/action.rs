@@ -154,6 +154,10 @@ pub struct Summary {
     pub contested: u64,
     /// Drift repaired in this pass, by kind (`changed`, `removed`, `displaced`, `text`, `deleted`): a counter.
     pub drift: BTreeMap<&'static str, u64>,
+    /// Mappings that are gone or expired whose principals something else still lets in, as this pass found: a counter.
+    pub uncovered: u64,
+    /// Whether a binding gives cluster-admin to the bridge group: a gauge.
+    pub bridge: bool,
     /// Whether the history `ConfigMap` says that everything was released: a gauge.
     pub released: bool,
 }

@@ -17,11 +17,17 @@ const MOST_PER_MAPPING: usize = 10;
 /// Kubernetes takes notes of at most so many bytes (`noteLengthLimit` in k8s.io/kubernetes/pkg/apis/core/validation/events.go).
 const NOTE_BYTES: usize = 1024;
 
-/// The events of this pass, and which states of aws-auth they have told of.
-pub(super) fn events(
-    view: &View<'_>,
-    new: &[IdentityMappingStatus],
-) -> (Vec<EventNote>, BTreeSet<String>) {
+/// The events of a pass.
+pub(super) struct Events {
+    pub(super) notes: Vec<EventNote>,
+    /// States of aws-auth that they have told of.
+    pub(super) said: BTreeSet<String>,
+    /// How many mappings were found to leave their principals access by something else.
+    pub(super) uncovered: u64,
+}
+
+/// The events of this pass.
+pub(super) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
     let mut notes: Vec<EventNote> = Vec::new();
     for (position, status) in new.iter().enumerate() {
         notes.extend(transition(view, position, status));
@@ -29,6 +35,8 @@ pub(super) fn events(
         notes.extend(entry_repair(view, position));
         notes.extend(left(view, position));
     }
+    let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
+    let uncovered = notes.iter().filter(uncovers).count() as u64;
     let mut notes = bounded(notes);
     let states = states::states(view);
     let said = states.iter().map(|(key, _)| key.clone()).collect();
@@ -39,7 +47,11 @@ pub(super) fn events(
     for note in &mut notes {
         shorten(&mut note.note);
     }
-    (notes, said)
+    Events {
+        notes,
+        said,
+        uncovered,
+    }
 }
 
 fn regarding(view: &View<'_>, position: usize) -> Regarding {

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::action::{Outcome, Report, StatusWrite};
+use super::action::{Outcome, Report, StatusWrite, Summary};
+use super::event::Events;
 use super::mark::{KeyHash, MeaningHash};
 use super::memory::{Memory, Target};
 use super::observed::ConfigMapView;
@@ -60,8 +61,15 @@ impl Plan<'_> {
         let new: Vec<IdentityMappingStatus> = (0..self.mappings.len())
             .map(|position| status::status(&view, position))
             .collect();
-        let (events, said) = event::events(&view, &new);
-        let summary = view.summary(&new);
+        let Events {
+            notes: events,
+            said,
+            uncovered,
+        } = event::events(&view, &new);
+        let summary = Summary {
+            uncovered,
+            ..view.summary(&new)
+        };
         let remove_finalizers = view.remove_finalizers();
         let wake = view.wake();
         let leaving: BTreeSet<&str> = remove_finalizers

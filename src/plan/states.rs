@@ -33,6 +33,7 @@ pub(super) fn states(view: &View<'_>) -> Vec<State> {
         halted(view),
         bridge_left(view),
         queue(view),
+        unreachable(view),
     ];
     broken
         .chain(contested)
@@ -278,4 +279,21 @@ fn queue(view: &View<'_>) -> Option<State> {
         "the queue that tells of changes in EKS can't be read, so that changes are found by the next listing: {failure}"
     );
     Some(state("queue", Reason::QueueUnreadable, "Observe", note))
+}
+
+/// EKS can't be asked: what was read last stays in force.
+fn unreachable(view: &View<'_>) -> Option<State> {
+    let aws = view.plan.observed.aws.view()?;
+    let unreachable = aws.unreachable.as_ref()?;
+    let note = format!(
+        "EKS can't be asked; the authentication mode {} of {} stays in force: aws-auth is kept where it counts, and no access entry is \
+         changed: {}",
+        aws.mode, unreachable.read, unreachable.failure
+    );
+    Some(state(
+        "unreachable",
+        Reason::EksUnavailable,
+        "Observe",
+        note,
+    ))
 }

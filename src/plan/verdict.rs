@@ -196,7 +196,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
         Some(block) => Verdict::blocked(&block, &effect),
         None => Verdict {
             accepted: accepted(),
-            synced: Finding::yes(Reason::Synced, stands(claim, by_entry)),
+            synced: Finding::yes(Reason::Synced, stands(view, claim, spec, by_entry)),
             ready: match effect {
                 Effect::Declared => in_effect_finding(),
                 Effect::Other(reason, what) => {
@@ -278,7 +278,7 @@ fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Opt
 }
 
 /// What there is to say of a mapping that stands as declared.
-fn stands(claim: &Claim, by_entry: bool) -> String {
+fn stands(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> String {
     let mut message = if by_entry {
         "the access entry stands as declared and is tagged as ours".to_owned()
     } else {
@@ -286,6 +286,12 @@ fn stands(claim: &Claim, by_entry: bool) -> String {
     };
     if let Some(until) = claim.place.as_ref().and_then(|place| place.soaks_until) {
         message = format!("{message}; its twin in aws-auth stays until {until} as the way back");
+    }
+    if let (true, Some(why)) = (by_entry, view.unread_account(spec)) {
+        message = format!(
+            "{message}; account {} can't be read, so it would not be noticed if the principal were deleted and made again: {why}",
+            spec.principal.account
+        );
     }
     if !claim.dead_lines.is_empty() {
         let lines: Vec<String> = claim.dead_lines.iter().map(ToString::to_string).collect();

@@ -10,7 +10,8 @@ use super::claim::{Block, Claim, EntryStep, State, Step, identity};
 use super::entry;
 use super::mark::KeyHash;
 use super::memory::{Memory, Target};
-use super::{Mapping, Plan, Spec, guard};
+use super::{Mapping, Plan, Spec, guard, resolve};
+use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section};
@@ -331,6 +332,13 @@ impl<'a> View<'a> {
                 .all_contested(self.plan.observed.now)
                 .count() as u64,
             drift,
+            uncovered: 0,
+            bridge: self
+                .plan
+                .observed
+                .bindings
+                .admin_groups
+                .contains(BRIDGE_GROUP),
             released: self.plan.released,
         }
     }
@@ -405,6 +413,13 @@ impl View<'_> {
                 ),
             ),
         }
+    }
+
+    /// Why the account of a principal can't be read, where it can't.
+    pub(super) fn unread_account(&self, spec: &Spec) -> Option<String> {
+        let aws = self.plan.observed.aws.view()?;
+        let account = aws.iam.accounts.get(&spec.principal.account)?;
+        account.problem.as_ref().map(resolve::words)
     }
 
     fn text_effect(&self, spec: &Spec) -> Effect {

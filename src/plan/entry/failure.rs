@@ -5,7 +5,7 @@ use jiff::SignedDuration;
 use super::only_tags;
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
-use crate::plan::aws::{Attempt, AwsView};
+use crate::plan::aws::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
 use crate::plan::resolve;
 use crate::plan::standing::in_iam;
@@ -20,17 +20,11 @@ pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
         return;
     }
     let view = eks.view;
-    if let Some(unreachable) = &view.unreachable {
+    if let Some(eks_unreachable) = &view.unreachable {
         let tags = only_tags(&side.calls);
         side.calls.clear();
         if !tags {
-            side.hold(Block::passing(
-                Reason::EksUnavailable,
-                format!(
-                    "EKS can't be asked, last at {}, so no access entry is changed: {}",
-                    unreachable.read, unreachable.failure
-                ),
-            ));
+            side.hold(unreachable(eks_unreachable));
         }
         return;
     }
@@ -65,7 +59,18 @@ pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
     }
 }
 
-pub(super) fn pending() -> Block {
+/// EKS can't be asked, so that what would be changed there waits.
+pub(super) fn unreachable(unreachable: &Unreachable) -> Block {
+    Block::passing(
+        Reason::EksUnavailable,
+        format!(
+            "EKS can't be asked, last at {}, so no access entry is changed: {}",
+            unreachable.read, unreachable.failure
+        ),
+    )
+}
+
+fn pending() -> Block {
     Block::passing(Reason::EntryPending, "EKS is being asked for it")
 }
 

@@ -139,10 +139,7 @@ fn declared(
     match outlook {
         Outlook::None | Outlook::Unlisted => {
             side.step = EntryStep::Describe;
-            side.hold(Block::passing(
-                Reason::EntryPending,
-                "the access entries of the cluster are being listed",
-            ));
+            side.hold(unlisted(eks));
         }
         Outlook::Undescribed(standing) => {
             side.step = EntryStep::Describe;
@@ -206,6 +203,17 @@ fn declared(
 fn describe(standing: &Standing<'_>) -> Call {
     Call::Describe {
         principal_arn: standing.principal_arn.to_owned(),
+    }
+}
+
+/// Why nothing can be said of an entry before the first listing.
+fn unlisted(eks: &Eks<'_>) -> Block {
+    match &eks.view.unreachable {
+        Some(unreachable) => failure::unreachable(unreachable),
+        None => Block::passing(
+            Reason::EntryPending,
+            "the access entries of the cluster are being listed",
+        ),
     }
 }
 

@@ -4,11 +4,10 @@ use std::collections::BTreeSet;
 
 use super::failure::settle;
 use super::owner::{is_ours, remembers};
-use super::{describe, is_node_kind};
+use super::{describe, is_node_kind, unlisted};
 use crate::access_entry::{Call, Entry, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG};
-use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Confirmation, Deletion};
-use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep, State};
+use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep, State};
 use crate::plan::decide;
 use crate::plan::standing::Standing;
 
@@ -43,10 +42,7 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
     match leaves(context, claim) {
         Leaves::Go | Leaves::Free if wrote && eks.view.entries.listed.is_none() => {
             side.step = EntryStep::Describe;
-            side.hold(Block::passing(
-                Reason::EntryPending,
-                "the access entries of the cluster are being listed",
-            ));
+            side.hold(unlisted(eks));
         }
         Leaves::Go | Leaves::Free if undescribed.is_some() && (wrote || !ours.is_empty()) => {
             side.step = EntryStep::Describe;

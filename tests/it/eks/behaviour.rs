@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{CLUSTER, OTHER, OWN, policy};
-use crate::support::eks::{Change, Eks, Mode, NodeKind, World};
+use crate::support::eks::{Change, Eks, Entry, Mode, NodeKind, World};
 use crate::support::eventually;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -247,6 +247,48 @@ async fn force_follows_effect_after_the_delays() {
     );
     eks.advance(Duration::from_mins(1));
     assert!(!eks.world().force.entries.contains_key(&role));
+}
+
+#[tokio::test]
+async fn what_is_newer_is_not_overtaken_by_what_is_older() {
+    let eks = Eks::start(World::new(CLUSTER)).await;
+    let role = eks.world().role(OWN, "/", "Dev").arn;
+    eks.knobs().entry_delay = Duration::from_mins(1);
+    eks.knobs().policy_delay = Duration::from_mins(3);
+    create(&eks, json!({"principalArn": role}));
+    associate(&eks, &role, ADMIN);
+    // The new entry has no policy, so none may come into force later.
+    eks.by_hand("DeleteAccessEntry", json!({"principalArn": role}))
+        .unwrap();
+    create(&eks, json!({"principalArn": role}));
+    eks.advance(Duration::from_mins(10));
+    let world = eks.world();
+    assert!(world.force.entries.contains_key(&role));
+    assert!(world.force.policies[&role].is_empty());
+}
+
+#[tokio::test]
+async fn entries_of_service_linked_roles_are_listed_and_left_alone() {
+    let mut world = World::new(CLUSTER);
+    let path = "/aws-service-role/eks.amazonaws.com/";
+    let role = world.role(OWN, path, "AWSServiceRoleForAmazonEKS");
+    let entry = Entry::new(
+        &world.cluster,
+        &role.arn,
+        "STANDARD",
+        Some(role.id),
+        world.now,
+    );
+    world.standing_entry(entry.unwrap());
+    let eks = Eks::start(world).await;
+    let listed = eks.by_hand("ListAccessEntries", json!({})).unwrap();
+    assert_eq!(listed["accessEntries"], json!([role.arn]));
+    for operation in ["DeleteAccessEntry", "UpdateAccessEntry"] {
+        let input = json!({"principalArn": role.arn});
+        let refused = eks.by_hand(operation, input).unwrap_err();
+        let text = "The caller is not allowed to modify access entries";
+        assert!(refused.message.starts_with(text), "{refused:?}");
+    }
 }
 
 #[tokio::test]

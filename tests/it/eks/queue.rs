@@ -186,6 +186,13 @@ async fn events_arrive_twice_in_disorder_or_not_at_all() {
     assert!(!arrived.is_sorted(), "{arrived:?}");
     arrived.sort_unstable();
     assert!(arrived.into_iter().eq(0..40));
+    eks.knobs().refused_events = true;
+    let nobody = json!({"principalArn": "arn:aws:iam::111122223333:role/Nobody"});
+    eks.by_hand("CreateAccessEntry", nobody).unwrap_err();
+    let events = drain(&eks, &client).await;
+    let detail = &events[0]["detail"];
+    assert_eq!(detail["errorCode"], "InvalidParameterException");
+    assert!(detail["responseElements"].is_null());
     eks.knobs().events = false;
     tag(1);
     assert!(drain(&eks, &client).await.is_empty());

@@ -8,26 +8,28 @@ use serde_json::{Map, Value, json};
 
 use super::knobs::Knobs;
 use super::model::EKS;
+use super::refusal::Refusal;
 use super::sqs;
 use super::world::{Caller, World};
 
-/// Enqueues the event of a write to EKS that was done.
+/// Enqueues the event of a write to EKS that was done, or was refused where that is asked for.
 pub(crate) fn tell(
     world: &mut World,
     knobs: &mut Knobs,
     caller: &Caller,
     operation: &str,
     input: &Map<String, Value>,
-    answer: &Value,
+    result: Result<&Value, &Refusal>,
 ) {
     let modelled = &EKS.operations[operation];
-    if modelled.http.method == "GET" || !knobs.events {
+    if modelled.http.method == "GET" || !knobs.events || (result.is_err() && !knobs.refused_events)
+    {
         return;
     }
     let Some(queue) = world.attached().map(str::to_owned) else {
         return;
     };
-    let body = event(world, caller, operation, input, answer).to_string();
+    let body = event(world, caller, operation, input, result).to_string();
     if knobs.draw() < knobs.duplicate_events {
         sqs::send(world, &queue, body.clone(), 0);
     }
@@ -44,7 +46,7 @@ fn event(
     caller: &Caller,
     operation: &str,
     input: &Map<String, Value>,
-    answer: &Value,
+    result: Result<&Value, &Refusal>,
 ) -> Value {
     let modelled = &EKS.operations[operation];
     let members = &EKS
@@ -65,17 +67,19 @@ fn event(
         };
         parameters.insert(shown.clone(), value);
     }
-    let answer = if answer.as_object().is_some_and(|it| !it.is_empty()) {
-        answer.clone()
-    } else {
-        Value::Null
-    };
-    let detail = json!({
+    let answer = result
+        .ok()
+        .filter(|answer| answer.as_object().is_some_and(|it| !it.is_empty()));
+    let mut detail = json!({
         "eventSource": "eks.amazonaws.com",
         "eventName": operation,
         "requestParameters": parameters,
         "responseElements": answer,
     });
+    if let Err(refusal) = result {
+        detail["errorCode"] = refusal.code.as_str().into();
+        detail["errorMessage"] = refusal.message.as_str().into();
+    }
     envelope(world, "aws.eks", Some(caller), &detail)
 }
 

@@ -35,6 +35,20 @@ impl Request<'_> {
         world: &mut World,
         knobs: &mut Knobs,
     ) -> Result<Value, Refusal> {
+        let result = self.answer(shared, world, knobs);
+        if self.service == Service::Eks {
+            let (name, input) = (self.operation.name.as_str(), &self.input);
+            cloud_trail::tell(world, knobs, self.caller, name, input, result.as_ref());
+        }
+        result
+    }
+
+    fn answer(
+        &self,
+        shared: &Shared,
+        world: &mut World,
+        knobs: &mut Knobs,
+    ) -> Result<Value, Refusal> {
         let model = self.service.model();
         model
             .check_input(self.operation, &self.input)
@@ -55,9 +69,6 @@ impl Request<'_> {
                 let message = format!("the stand-in's own answer is wrong: {}", misfit.message());
                 Refusal::new("InternalFailure", 500, message)
             })?;
-        if self.service == Service::Eks {
-            cloud_trail::tell(world, knobs, self.caller, name, input, &answer);
-        }
         Ok(answer)
     }
 

@@ -54,6 +54,8 @@ pub(crate) struct Knobs {
     pub(crate) reordered_events: f64,
     /// Whether the attached queue gets events at all.
     pub(crate) events: bool,
+    /// Whether it gets those of calls that were refused, too, as `CloudTrail` tells of them.
+    pub(crate) refused_events: bool,
     buckets: BTreeMap<String, Bucket>,
     scripted: BTreeMap<String, VecDeque<Fault>>,
     creations: BTreeMap<String, u32>,
@@ -111,6 +113,7 @@ impl Default for Knobs {
             duplicate_events: 0.0,
             reordered_events: 0.0,
             events: true,
+            refused_events: false,
             buckets: BTreeMap::new(),
             scripted: BTreeMap::new(),
             creations: BTreeMap::new(),

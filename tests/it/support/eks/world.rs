@@ -107,6 +107,17 @@ enum Effect {
     Update(String),
 }
 
+impl Effect {
+    /// Whether `newer` says the same thing anew.
+    fn replaced_by(&self, newer: &Self) -> bool {
+        match (self, newer) {
+            (Self::Entry(arn, _), Self::Entry(newer, _))
+            | (Self::Policies(arn, _), Self::Policies(newer, _)) => arn == newer,
+            _ => false,
+        }
+    }
+}
+
 /// What changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -407,6 +418,9 @@ impl World {
     fn later(&mut self, delay: jiff::SignedDuration, effect: Effect) {
         self.sequence += 1;
         let due = self.now.saturating_add(delay).unwrap_or(Timestamp::MAX);
+        // What is newer is never overtaken by what is older, whatever the delays were.
+        self.pending
+            .retain(|(at, _), standing| *at <= due || !standing.replaced_by(&effect));
         self.pending.insert((due, self.sequence), effect);
     }
 
