@@ -260,6 +260,31 @@ pub fn meaning_differs(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference>
     differences
 }
 
+/// Takes our tags off an entry; `None` where it has none.
+#[must_use]
+pub fn untag(entry: &Entry) -> Option<Call> {
+    let ours = [INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG];
+    let keys: BTreeSet<String> = ours
+        .into_iter()
+        .filter(|key| entry.tags.contains_key(*key))
+        .map(str::to_owned)
+        .collect();
+    (!keys.is_empty()).then(|| Call::Untag {
+        principal_arn: entry.principal_arn.clone(),
+        entry_arn: entry.arn.clone(),
+        keys,
+    })
+}
+
+/// The same where the entry belongs to this installation.
+#[must_use]
+pub fn release(entry: &Entry, installation: &str) -> Option<Call> {
+    let owner = entry.tags.get(INSTALLATION_TAG).map(String::as_str);
+    (owner == Some(installation))
+        .then(|| untag(entry))
+        .flatten()
+}
+
 fn policy_differences(standing: &Entry, target: &Target) -> Vec<Difference> {
     let names: BTreeSet<&String> = standing
         .policies

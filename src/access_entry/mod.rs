@@ -17,7 +17,7 @@ mod node;
 pub use call::{Call, Failure, FailureKind, Output};
 pub use change::{
     Change, Difference, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG, Recreate, UnknownType,
-    Wanted, change, create, meaning_differs, policy_name,
+    Wanted, change, create, meaning_differs, policy_name, release, untag,
 };
 pub use desired::{
     ADMIN_POLICY, BRIDGE_GROUP, Declared, Inexpressible, Target, policy_arn, target,

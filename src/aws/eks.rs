@@ -60,6 +60,7 @@ impl Aws {
             Some(mode) => read_mode(mode, name)?,
         };
         let data = cluster.certificate_authority().and_then(|it| it.data());
+        let data = data.filter(|data| !data.is_empty());
         let authorities = data
             .map_or(Ok(BTreeSet::new()), fingerprints_of_data)
             .map_err(|error| {
@@ -169,9 +170,9 @@ impl Aws {
                     .principal_arn(principal_arn)
                     .r#type(kind.as_str())
                     .set_username(username.clone())
-                    // For a node type EKS refuses even an empty list.
+                    // For a node type EKS refuses even an empty list, and it takes no empty tags.
                     .set_kubernetes_groups(non_empty(groups.iter().cloned()))
-                    .set_tags(Some(tags.clone().into_iter().collect()));
+                    .set_tags((!tags.is_empty()).then(|| tags.clone().into_iter().collect()));
                 let answer = self
                     .eks(&asked, priority, || request.clone().send())
                     .await?;
@@ -267,14 +268,14 @@ impl Aws {
         Ok(Output::Done)
     }
 
-    /// `DescribeAccessEntry` and all pages of `ListAssociatedAccessPolicies`.
-    async fn describe(
+    /// `DescribeAccessEntry`, whose answer does not hold the policies.
+    pub(super) async fn describe_alone(
         &self,
         cluster: &EksCluster,
         principal_arn: &str,
         priority: Priority,
     ) -> Result<Entry, Failure> {
-        let asked_entry = asked("DescribeAccessEntry", Some(entries_arn(cluster)));
+        let asked = asked("DescribeAccessEntry", Some(entries_arn(cluster)));
         let request = self
             .0
             .eks
@@ -282,9 +283,21 @@ impl Aws {
             .cluster_name(&cluster.name)
             .principal_arn(principal_arn);
         let answer = self
-            .eks(&asked_entry, priority, || request.clone().send())
+            .eks(&asked, priority, || request.clone().send())
             .await?;
-        let mut entry = entry(&asked_entry, answer.access_entry)?;
+        entry(&asked, answer.access_entry)
+    }
+
+    /// `DescribeAccessEntry` and all pages of `ListAssociatedAccessPolicies`.
+    async fn describe(
+        &self,
+        cluster: &EksCluster,
+        principal_arn: &str,
+        priority: Priority,
+    ) -> Result<Entry, Failure> {
+        let mut entry = self
+            .describe_alone(cluster, principal_arn, priority)
+            .await?;
 
         let asked = asked("ListAssociatedAccessPolicies", Some(entries_arn(cluster)));
         let request = self
@@ -297,7 +310,10 @@ impl Aws {
         let mut token = None;
         loop {
             let page = request.clone().set_next_token(token.clone());
-            let page = self.eks(&asked, priority, || page.clone().send()).await?;
+            let page = match self.eks(&asked, priority, || page.clone().send()).await {
+                Err(failure) if takes_no_policies(&failure) => return Ok(entry),
+                page => page?,
+            };
             for associated in page.associated_access_policies.unwrap_or_default() {
                 let Some(policy) = associated.policy_arn.clone() else {
                     return Err(unexpected(&asked, "has an association without a policy"));
@@ -366,6 +382,16 @@ fn next(
         }
         next => Ok(next),
     }
+}
+
+/// EKS says so of some types of entry to `AssociateAccessPolicy`
+/// (<https://github.com/aws-controllers-k8s/community/issues/2144>). Asked for their policies it answers with none, as far as is
+/// known; were it to refuse that as well, there would be none all the same.
+fn takes_no_policies(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Refused
+        && failure
+            .message
+            .contains("can only be performed on Access Entries with a type of")
 }
 
 /// Done, also where what was to be gone is missing.
@@ -459,4 +485,118 @@ pub(super) fn time(time: Option<DateTime>) -> Option<Timestamp> {
     let time = time?;
     let nanoseconds = i32::try_from(time.subsec_nanos()).ok()?;
     Timestamp::new(time.secs(), nanoseconds).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(kind: FailureKind, message: &str) -> Failure {
+        Failure {
+            kind,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn pages_follow_each_other_to_an_end() {
+        let asked = asked("ListAccessEntries", None);
+        let token = |token: &str| Some(token.to_owned());
+        assert_eq!(next(&asked, None, token("2")), Ok(token("2")));
+        assert_eq!(
+            next(&asked, token("2").as_ref(), token("3")),
+            Ok(token("3"))
+        );
+        assert_eq!(next(&asked, token("3").as_ref(), None), Ok(None));
+        assert_eq!(next(&asked, token("3").as_ref(), token("")), Ok(None));
+        let failure = next(&asked, token("2").as_ref(), token("2")).expect_err("it never ends");
+        assert_eq!(
+            failure.message,
+            "EKS's answer to ListAccessEntries leads from a page to the same page"
+        );
+    }
+
+    #[test]
+    fn entries_without_policies_and_other_refusals() {
+        let refused = |message| answered(FailureKind::Refused, message);
+        let text =
+            "This operation can only be performed on Access Entries with a type of \"STANDARD\"";
+        assert!(takes_no_policies(&refused(text)));
+        assert!(!takes_no_policies(&refused(
+            "The policyArn parameter format is not valid"
+        )));
+        assert!(!takes_no_policies(&answered(
+            FailureKind::Unavailable,
+            text
+        )));
+    }
+
+    #[test]
+    fn only_what_was_to_be_gone_may_be_missing() {
+        let missing = || Err(answered(FailureKind::EntryMissing, "no"));
+        assert_eq!(
+            done_or(Ok(()), &FailureKind::EntryMissing),
+            Ok(Output::Done)
+        );
+        assert_eq!(
+            done_or(missing(), &FailureKind::EntryMissing),
+            Ok(Output::Done)
+        );
+        assert_eq!(
+            done_or(missing(), &FailureKind::PolicyMissing),
+            Err(answered(FailureKind::EntryMissing, "no"))
+        );
+    }
+
+    #[test]
+    fn what_an_answer_lacks_is_named() {
+        let asked = asked("DescribeAccessEntry", None);
+        let failure = entry(&asked, None).expect_err("no entry");
+        assert_eq!(failure.kind, FailureKind::Unknown);
+        assert_eq!(
+            failure.message,
+            "EKS's answer to DescribeAccessEntry lacks the access entry"
+        );
+        let half = AccessEntry::builder().principal_arn("arn").build();
+        let failure = entry(&asked, Some(half)).expect_err("half an entry");
+        assert!(
+            failure.message.ends_with("lacks accessEntryArn"),
+            "{failure}"
+        );
+        let scope = AccessScope::builder().r#type("galaxy".into()).build();
+        let strange = AssociatedAccessPolicy::builder()
+            .access_scope(scope)
+            .build();
+        let failure = association(&asked, Some(strange)).expect_err("an unknown scope");
+        assert!(failure.message.contains("\"galaxy\""), "{failure}");
+    }
+
+    #[test]
+    fn modes_of_eks() {
+        assert_eq!(
+            read_mode(&AuthenticationMode::ConfigMap, "prod"),
+            Ok(Mode::ConfigMap)
+        );
+        assert_eq!(
+            read_mode(&AuthenticationMode::ApiAndConfigMap, "prod"),
+            Ok(Mode::ApiAndConfigMap)
+        );
+        assert_eq!(read_mode(&AuthenticationMode::Api, "prod"), Ok(Mode::Api));
+        let failure = read_mode(&AuthenticationMode::from("NEW"), "prod").expect_err("unknown");
+        assert_eq!(failure.kind, FailureKind::Unknown);
+        assert!(
+            failure.message.contains("\"NEW\"") && failure.message.contains("\"prod\""),
+            "{failure}"
+        );
+    }
+
+    #[test]
+    fn the_entries_of_a_cluster() {
+        let cluster = EksCluster::parse("arn:aws-cn:eks:cn-north-1:111122223333:cluster/prod")
+            .expect("an ARN");
+        assert_eq!(
+            entries_arn(&cluster),
+            "arn:aws-cn:eks:cn-north-1:111122223333:access-entry/prod/*"
+        );
+    }
 }

@@ -209,7 +209,7 @@ mod tests {
         let limiter = Limiter::new(1000.0);
         let (made, result) = tries(&limiter, false, FailureKind::Throttled, 1).await;
         assert_eq!((made, result), (2, Ok(())));
-        assert!(limiter.calls().rate.get() < 501.0, "the rate is lowered");
+        assert!(limiter.calls().rate.get() < 600.0, "the rate is lowered");
         let (made, result) = tries(&limiter, true, FailureKind::Unavailable, 1).await;
         assert_eq!((made, result), (2, Ok(())));
         let unknown = failure(FailureKind::Unavailable);

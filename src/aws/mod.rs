@@ -26,6 +26,7 @@ mod limiter;
 mod pace;
 mod queue;
 mod roles;
+mod untag;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -42,6 +43,7 @@ pub use self::limiter::Calls;
 pub use self::pace::{DEFAULT_RATE, Priority};
 pub use self::queue::{Batch, InvalidQueueUrl, Queue, QueueUrl};
 pub use self::roles::{IamRoles, InvalidIamRole};
+pub use self::untag::Untagged;
 
 use self::failure::{Asked, failure, unexpected};
 use self::limiter::Limiter;

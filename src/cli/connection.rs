@@ -1,5 +1,7 @@
 //! How a command reaches the cluster, and which `ConfigMap` it means: the flags that several commands share.
 
+use std::collections::BTreeSet;
+use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
@@ -7,6 +9,8 @@ use clap::Args;
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Client, client::ClientBuilder};
 
+use crate::aws::{fingerprint, fingerprints};
+use crate::controller::Trust;
 use crate::plan::ConfigMapName;
 
 /// Which cluster.
@@ -62,6 +66,8 @@ pub struct Connection {
     pub url: String,
     /// The context of the kubeconfig file, where one was used.
     pub context: Option<String>,
+    /// What its certificate is checked by.
+    pub trust: Trust,
 }
 
 impl ConnectionArgs {
@@ -102,6 +108,7 @@ impl ConnectionArgs {
             .to_string()
             .trim_end_matches('/')
             .to_owned();
+        let trust = trust(&config);
         let client = ClientBuilder::try_from(config)
             .context("no client for this cluster")?
             .build();
@@ -109,6 +116,107 @@ impl ConnectionArgs {
             client,
             url,
             context,
+            trust,
         })
+    }
+}
+
+/// What the API server's certificate is checked by.
+fn trust(config: &Config) -> Trust {
+    if config.cluster_url.scheme_str() != Some("https") {
+        return Trust::Unknown("none, for it is talked to without TLS".to_owned());
+    }
+    if config.accept_invalid_certs {
+        return Trust::Unknown(
+            "none that is checked, for the kubeconfig says insecure-skip-tls-verify".to_owned(),
+        );
+    }
+    // The file counts where there is one, as kube documents it.
+    if let Some(path) = &config.root_cert_file {
+        let read = fs::read(path).map_err(|error| error.to_string());
+        return match read.and_then(|pem| fingerprints(&pem)) {
+            Ok(authorities) => Trust::Authorities(authorities),
+            Err(error) => Trust::Unknown(format!(
+                "one that can't be read from {}: {error}",
+                path.display()
+            )),
+        };
+    }
+    let authorities: BTreeSet<String> = config
+        .root_cert
+        .iter()
+        .flatten()
+        .map(|der| fingerprint(der))
+        .collect();
+    if authorities.is_empty() {
+        return Trust::Unknown(
+            "none of its own, for the kubeconfig gives no certificate-authority".to_owned(),
+        );
+    }
+    Trust::Authorities(authorities)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(url: &str) -> Config {
+        Config::new(url.parse().expect("a URL"))
+    }
+
+    fn certificate() -> (String, Vec<u8>) {
+        let made = rcgen::generate_simple_self_signed(["it".to_owned()]).expect("a certificate");
+        (made.cert.pem(), made.cert.der().to_vec())
+    }
+
+    #[test]
+    fn the_authorities_of_the_api_server() {
+        let (pem, der) = certificate();
+        let expected = Trust::Authorities([fingerprint(&der)].into());
+        let mut given = config("https://it");
+        given.root_cert = Some(vec![der]);
+        assert_eq!(trust(&given), expected);
+
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        fs::write(file.path(), pem).expect("written");
+        let (_, other) = certificate();
+        let mut in_cluster = config("https://it");
+        in_cluster.root_cert = Some(vec![other]);
+        in_cluster.root_cert_file = Some(file.path().to_owned());
+        assert_eq!(trust(&in_cluster), expected);
+    }
+
+    #[test]
+    fn what_proves_nothing_says_why() {
+        let (_, der) = certificate();
+        let with = |url: &str, change: &dyn Fn(&mut Config)| {
+            let mut config = config(url);
+            config.root_cert = Some(vec![der.clone()]);
+            change(&mut config);
+            match trust(&config) {
+                Trust::Unknown(why) => why,
+                Trust::Authorities(found) => panic!("{found:?}"),
+            }
+        };
+        let missing = PathBuf::from("/nowhere/ca.crt");
+        for (why, words) in [
+            (with("http://it", &|_| ()), "without TLS"),
+            (
+                with("https://it", &|it| it.accept_invalid_certs = true),
+                "insecure-skip-tls-verify",
+            ),
+            (
+                with("https://it", &|it| it.root_cert = None),
+                "no certificate-authority",
+            ),
+            (
+                with("https://it", &|it| {
+                    it.root_cert_file = Some(missing.clone());
+                }),
+                "can't be read from /nowhere/ca.crt",
+            ),
+        ] {
+            assert!(why.contains(words), "{why}");
+        }
     }
 }

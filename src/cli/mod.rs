@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 pub mod connection;
 pub mod crd;
 pub mod effective;
+pub mod eks;
 mod output;
 pub mod release;
 pub mod run;

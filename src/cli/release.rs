@@ -1,15 +1,25 @@
 //! `identity-mapper release`: lets go of everything and leaves all access, before the operator is uninstalled.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal as _, Write};
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
 
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
+use super::eks::EksClusterArgs;
+use super::output;
+use crate::access_entry::{Failure, FailureKind};
+use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
-use crate::plan::ConfigMapName;
+use crate::controller::Trust;
+use crate::plan::{ConfigMapName, EksCluster, Mode};
+
+/// What takes longer tells how far it has got, so often.
+const PROGRESS: Duration = Duration::from_secs(3);
 
 /// Let go of everything and leave all access: before uninstalling
 #[derive(Args, Clone, Debug)]
@@ -17,6 +27,13 @@ pub struct ReleaseArgs {
     /// Do it without asking
     #[arg(long)]
     pub yes: bool,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub eks: EksClusterArgs,
 
     #[command(flatten)]
     #[allow(
@@ -37,6 +54,7 @@ pub struct ReleaseArgs {
 pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     let ReleaseArgs {
         yes,
+        eks,
         config_map,
         connection,
     } = args;
@@ -45,12 +63,24 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         client,
         url,
         context,
+        trust,
     } = connection.connect().await?;
     writeln!(out, "cluster:    {url}")?;
     if let Some(context) = context {
         writeln!(out, "context:    {context}")?;
     }
     writeln!(out, "ConfigMap:  {name}")?;
+    let cluster = Cluster::new(client, name.clone(), "");
+    let eks = if let Some((aws, cluster_name)) = eks.connect(IamRoles::default()).await? {
+        Some(prove(aws, &cluster_name, &trust).await?)
+    } else {
+        let written = cluster.clusters_written().await;
+        refuse_to_forget(&written.context("the mappings can't be read")?)?;
+        None
+    };
+    if let Some(eks) = &eks {
+        writeln!(out, "EKS:        {} ({})", eks.cluster.arn, eks.mode)?;
+    }
     writeln!(
         out,
         "Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
@@ -67,7 +97,6 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     }
 
     let history = name.history();
-    let cluster = Cluster::new(client, name.clone(), "");
     cluster
         .mark_released(Timestamp::now())
         .await
@@ -86,6 +115,9 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         "it has no mark"
     };
     writeln!(out, "{name}: {mark}; no entry was changed")?;
+    if let Some(eks) = eks {
+        writeln!(out, "access entries: {}", untag(&eks, &name).await?)?;
+    }
     let LetGo {
         statuses,
         finalizers,
@@ -100,6 +132,87 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// The cluster in EKS, proven to be the one that we talk to.
+struct Eks {
+    aws: Aws,
+    cluster: EksCluster,
+    mode: Mode,
+}
+
+async fn prove(aws: Aws, cluster_name: &str, trust: &Trust) -> Result<Eks> {
+    let read = aws.describe_cluster(cluster_name).await;
+    let read = read.map_err(|failure| {
+        anyhow!(
+            "cluster {cluster_name} of EKS in {} can't be described: {}",
+            aws.region(),
+            words(&failure)
+        )
+    })?;
+    trust
+        .prove(&read.authorities)
+        .with_context(|| format!("nothing was done, for {} can't be proven", read.cluster.arn))?;
+    Ok(Eks {
+        aws,
+        cluster: read.cluster,
+        mode: read.mode,
+    })
+}
+
+/// Without AWS the tags would stay on what statuses say was written, and nobody would remember where.
+fn refuse_to_forget(written: &BTreeMap<String, usize>) -> Result<()> {
+    let Some((arn, mappings)) = written.first_key_value() else {
+        return Ok(());
+    };
+    let name = arn.rsplit('/').next().unwrap_or_default();
+    bail!(
+        "{mappings} mappings have access entries of {arn}, whose tags say that they are ours; nothing was done; add --cluster-name \
+         {name} (or set IDENTITY_MAPPER_CLUSTER_NAME), so that the tags are taken off too"
+    )
+}
+
+/// Takes our tags off the access entries, and says what was done.
+async fn untag(eks: &Eks, name: &ConfigMapName) -> Result<String> {
+    if eks.mode == Mode::ConfigMap {
+        return Ok("there are none in the mode CONFIG_MAP".to_owned());
+    }
+    let mut told = Instant::now();
+    let progress = |far: Untagged| {
+        if told.elapsed() >= PROGRESS {
+            told = Instant::now();
+            let Untagged {
+                listed, settled, ..
+            } = far;
+            output::complain(&format!("access entries: {settled} of {listed} looked at"));
+        }
+    };
+    let Untagged {
+        listed, untagged, ..
+    } = eks
+        .aws
+        .untag_entries(&eks.cluster, &name.to_string(), progress)
+        .await
+        .map_err(|failure| {
+            anyhow!(
+                "not all tags could be taken off; run it again once this is mended: {}",
+                words(&failure)
+            )
+        })?;
+    Ok(format!(
+        "our tags were taken off {untagged} of {listed}; no entry was changed otherwise"
+    ))
+}
+
+/// A failure, and the policy statement that mends it.
+fn words(failure: &Failure) -> String {
+    match &failure.kind {
+        FailureKind::Denied { statement, .. } => format!(
+            "{}; add this statement to a policy of the caller:\n{statement}",
+            failure.message
+        ),
+        _ => failure.message.clone(),
+    }
+}
+
 fn confirmed(input: &mut impl BufRead) -> Result<bool> {
     let mut line = String::new();
     input
@@ -111,6 +224,16 @@ fn confirmed(input: &mut impl BufRead) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tags_are_not_forgotten() {
+        assert!(refuse_to_forget(&BTreeMap::new()).is_ok());
+        let arn = "arn:aws:eks:eu-west-1:111122223333:cluster/main".to_owned();
+        let error = refuse_to_forget(&[(arn, 3)].into()).expect_err("refused");
+        let error = error.to_string();
+        assert!(error.starts_with("3 mappings have access entries of arn:aws:eks:"));
+        assert!(error.contains("add --cluster-name main "), "{error}");
+    }
 
     #[test]
     fn only_yes_confirms() {

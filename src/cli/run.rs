@@ -5,43 +5,39 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
-use jiff::SignedDuration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use tracing_subscriber::EnvFilter;
 
 use super::connection::{ConfigMapArgs, ConnectionArgs};
+use super::eks::{EksArgs, duration};
 use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::controller::health::{self, Health};
 use crate::controller::metrics::Metrics;
 use crate::plan::{ConfigMapName, Repair, Settings};
 
-/// The only mode that is handled: aws-auth alone counts.
-const CONFIG_MAP: &str = "CONFIG_MAP";
-
 /// Run the controller
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
-    /// The cluster's authentication mode, as EKS says it; only `CONFIG_MAP` is handled
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
-    pub authentication_mode: Option<String>,
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub eks: EksArgs,
 
     /// Write no entry and no finalizer: statuses and metrics show what would be done
     #[arg(long, env = "IDENTITY_MAPPER_OBSERVE")]
     pub observe: bool,
 
     /// What to do about an aws-auth that does not parse or is gone: `LastGood` puts back the last good text, `Off` does not
-    #[arg(
-        long,
-        value_name = "SETTING",
-        env = "IDENTITY_MAPPER_REPAIR",
-        default_value = "LastGood"
-    )]
-    pub repair: Repair,
+    /// [default: `LastGood` in the mode `CONFIG_MAP`, else `Off`]
+    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
+    pub repair: Option<Repair>,
 
     #[command(flatten)]
     #[allow(
@@ -108,7 +104,7 @@ pub enum LogFormat {
 /// Runs the controller until SIGTERM or SIGINT. An error is one of the start: later ones are logged and tried again.
 pub async fn run(args: RunArgs) -> Result<()> {
     let RunArgs {
-        authentication_mode,
+        eks,
         observe,
         repair,
         config_map,
@@ -119,16 +115,18 @@ pub async fn run(args: RunArgs) -> Result<()> {
         metrics_address,
         connection,
     } = args;
-    check_mode(authentication_mode.as_deref())?;
+    eks.check()?;
     start_logging(log_format, &log_level)?;
     let config_map = ConfigMapName::from(config_map);
     let connection = connection.connect().await?;
+    let aws = eks.connect(connection.trust).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = connection.url,
         config_map = %config_map,
-        authentication_mode = CONFIG_MAP,
-        repair = %repair,
+        eks_cluster = eks.cluster.cluster_name,
+        region = aws.as_ref().map(|(aws, _)| aws.region()),
+        repair = repair.map(|repair| repair.to_string()),
         observe,
         "starting"
     );
@@ -136,7 +134,7 @@ pub async fn run(args: RunArgs) -> Result<()> {
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
     let health = Arc::new(Health::default());
-    let (metrics, registry) = Metrics::new();
+    let (metrics, registry) = Metrics::new(aws.as_ref().map(|(aws, _)| aws.calls()));
     health::serve(
         health_address,
         metrics_address,
@@ -148,50 +146,34 @@ pub async fn run(args: RunArgs) -> Result<()> {
 
     let instance = std::env::var("HOSTNAME").unwrap_or_default();
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
-    let settings = Settings {
+    let settings = eks.settings(Settings {
         config_map,
-        repair: Some(repair),
+        repair,
         observe,
         ..Settings::default()
-    };
-    Controller::new(cluster, settings, resync, health, metrics)
+    });
+    Controller::new(cluster, aws, settings, resync, health, metrics)
         .run(shutdown)
         .await;
     Ok(())
 }
 
-fn check_mode(mode: Option<&str>) -> Result<()> {
-    match mode {
-        Some(CONFIG_MAP) => Ok(()),
-        Some("API_AND_CONFIG_MAP" | "API") => bail!(
-            "--authentication-mode {}: this version keeps aws-auth in clusters of mode CONFIG_MAP; it does not handle access entries, which count in this mode",
-            mode.unwrap_or_default()
-        ),
-        Some(other) => bail!("--authentication-mode {other}: not a mode of EKS; write CONFIG_MAP"),
-        None => bail!(
-            "the cluster's authentication mode is not given; where `aws eks describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` says CONFIG_MAP, add --authentication-mode CONFIG_MAP (or set IDENTITY_MAPPER_AUTHENTICATION_MODE)"
-        ),
-    }
-}
-
 /// At least a second: less would be a poll.
 fn resync(text: &str) -> Result<Duration, String> {
-    let duration: SignedDuration = text
-        .parse()
-        .map_err(|error| format!("{error}; write a duration such as 10m"))?;
-    match Duration::try_from(duration) {
-        Ok(duration)
-            if duration >= Duration::from_secs(1) && duration <= Duration::from_hours(24 * 365) =>
-        {
-            Ok(duration)
-        }
-        _ => Err("must lie between 1s and a year; write a duration such as 10m".to_owned()),
-    }
+    let year = Duration::from_hours(24 * 365);
+    duration(
+        text,
+        (Duration::from_secs(1), "1s"),
+        (year, "a year"),
+        "10m",
+    )
 }
 
 fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
-    // kube_runtime warns of every attempt of a watch that fails, and the controller of the first.
-    let filter = EnvFilter::try_new(format!("kube_runtime::watcher=error,{filter}"))
+    // kube_runtime warns of every attempt of a watch that fails, and the controller of the first. The SDK tells each time that it
+    // fetches credentials.
+    let quiet = "kube_runtime::watcher=error,aws_config=warn,aws_smithy_runtime=warn";
+    let filter = EnvFilter::try_new(format!("{quiet},{filter}"))
         .with_context(|| format!("--log-level {filter}: not a filter such as info"))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
@@ -257,25 +239,12 @@ mod tests {
     }
 
     #[test]
-    fn the_mode_must_be_given_and_handled() {
-        assert!(check_mode(Some("CONFIG_MAP")).is_ok());
-        let error = |mode| check_mode(mode).expect_err("refused").to_string();
-        assert!(error(None).contains("add --authentication-mode CONFIG_MAP"));
-        assert!(error(Some("API")).contains("does not handle access entries"));
-        assert!(
-            error(Some("API_AND_CONFIG_MAP"))
-                .starts_with("--authentication-mode API_AND_CONFIG_MAP: ")
-        );
-        assert!(error(Some("config_map")).contains("not a mode of EKS"));
-    }
-
-    #[test]
     fn flags_have_their_defaults() {
         let args = parse(&[]).expect("defaults suffice");
         assert_eq!(args.resync, Duration::from_mins(10));
         assert_eq!(
             (args.repair, args.observe, args.log_format),
-            (Repair::LastGood, false, LogFormat::Auto)
+            (None, false, LogFormat::Auto)
         );
         assert_eq!(
             ConfigMapName::from(args.config_map).to_string(),

@@ -3,7 +3,7 @@
 //! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows
 //! can't be undone by it; what it had already sent is met by looking again. Each step may be run again after a crash.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
@@ -51,6 +51,23 @@ impl Holding {
 }
 
 impl Cluster {
+    /// The ARNs of the EKS clusters whose access entries were written, by what statuses say, each with the number of mappings.
+    pub async fn clusters_written(&self) -> Result<BTreeMap<String, usize>, Error> {
+        let mut clusters = BTreeMap::new();
+        for object in self.all_mappings().await? {
+            let written = object.data["status"]["written"].as_array();
+            let named: BTreeSet<&str> = written
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| entry["cluster"].as_str())
+                .collect();
+            for cluster in named {
+                *clusters.entry(cluster.to_owned()).or_default() += 1;
+            }
+        }
+        Ok(clusters)
+    }
+
     /// Marks the history as released at `now`; it is created where it is missing.
     pub async fn mark_released(&self, now: Timestamp) -> Result<(), Error> {
         for _ in 0..ATTEMPTS {
@@ -155,13 +172,8 @@ impl Cluster {
     }
 
     async fn holding(&self) -> Result<Vec<Holding>, Error> {
-        let list = match bounded(self.any_mappings().list(&ListParams::default())).await {
-            Ok(list) => list,
-            // Without the CustomResourceDefinition there are none.
-            Err(error) if error.category == Category::Missing => return Ok(Vec::new()),
-            Err(error) => return Err(error),
-        };
-        let holding = list.items.into_iter().map(|object| Holding {
+        let all = self.all_mappings().await?;
+        let holding = all.into_iter().map(|object| Holding {
             written: object.data["status"]["written"]
                 .as_array()
                 .is_some_and(|written| !written.is_empty()),
@@ -172,6 +184,15 @@ impl Cluster {
         Ok(holding
             .filter(|mapping| mapping.written || mapping.finalizer())
             .collect())
+    }
+
+    async fn all_mappings(&self) -> Result<Vec<DynamicObject>, Error> {
+        match bounded(self.any_mappings().list(&ListParams::default())).await {
+            Ok(list) => Ok(list.items),
+            // Without the CustomResourceDefinition there are none.
+            Err(error) if error.category == Category::Missing => Ok(Vec::new()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Also those that can't be decoded: they have to be let go of too.

@@ -17,8 +17,8 @@ pub use super::versioned::Change;
 use super::versioned::{Collection, Versioned};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::plan::{
-    BindingSubjects, Bindings, ConfigMapName, ConfigMapView, Desired, HistoryState, HistoryView,
-    Mapping, Observed,
+    AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView, Desired,
+    HistoryState, HistoryView, Kept, Mapping, Observed,
 };
 
 /// One event of one of the watches.
@@ -246,13 +246,20 @@ impl State {
                     .is_some_and(|settled| self.stands_as(settled)))
     }
 
-    /// The planner's input, or `None` before everything is known. Changes are counted anew from here.
-    pub fn snapshot(&mut self, now: Timestamp) -> Option<Snapshot> {
+    /// The planner's input with what EKS and IAM say, or `None` before everything is known. Changes are counted anew from here.
+    pub fn snapshot(&mut self, now: Timestamp, aws: AwsState) -> Option<Snapshot> {
+        let snapshot = self.input(now, aws)?;
+        self.mappings_changed = false;
+        self.settled = Some(self.standing());
+        Some(snapshot)
+    }
+
+    /// The same without counting anew.
+    #[must_use]
+    pub fn input(&self, now: Timestamp, aws: AwsState) -> Option<Snapshot> {
         if !self.missing().is_empty() {
             return None;
         }
-        self.mappings_changed = false;
-        self.settled = Some(self.standing());
         Some(Snapshot {
             desired: Desired {
                 mappings: self
@@ -269,7 +276,7 @@ impl State {
                     .cloned()
                     .map_or(HistoryState::Missing, HistoryState::Present),
                 bindings: self.bindings.clone(),
-                aws: crate::plan::AwsState::Off,
+                aws,
                 crd_deleting: self.crd_deleting(),
             },
             finalizers: self
@@ -338,6 +345,12 @@ impl State {
     #[must_use]
     pub fn config_map(&self) -> Option<&ConfigMapView> {
         self.config_map.get(&self.name.to_string())
+    }
+
+    /// The mode and authority that an earlier process kept on the history.
+    #[must_use]
+    pub fn kept(&self) -> Option<Kept> {
+        Kept::parse(self.history()?.annotations.get(CLUSTER_ANNOTATION)?)
     }
 
     fn history(&self) -> Option<&HistoryView> {

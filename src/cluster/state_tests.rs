@@ -110,7 +110,7 @@ fn settled() -> State {
     }
     assert!(state.changed(), "the first pass is due");
     let snapshot = state
-        .snapshot(Timestamp::UNIX_EPOCH)
+        .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
         .expect("everything is listed");
     state.settle(&snapshot.observed, &snapshot.observed);
     assert!(!state.changed(), "a pass leaves nothing to do");
@@ -131,7 +131,12 @@ fn nothing_is_handed_out_before_every_list_is_complete() {
     let mut state = State::new(name());
     for event in &events[..events.len() - 1] {
         state.apply(event.clone());
-        assert!(!state.changed() && state.snapshot(Timestamp::UNIX_EPOCH).is_none());
+        assert!(
+            !state.changed()
+                && state
+                    .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
+                    .is_none()
+        );
     }
     assert_eq!(state.missing(), ["the CustomResourceDefinition"]);
     state.apply(events.last().expect("there are events").clone());
@@ -148,7 +153,7 @@ fn an_unlisted_config_map_is_missing_only_once_the_list_said_so() {
     }
     assert_eq!(
         state
-            .snapshot(Timestamp::UNIX_EPOCH)
+            .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
             .expect("complete")
             .observed
             .config_map,
@@ -254,7 +259,9 @@ fn a_deletion_of_the_definition_is_a_change() {
 fn after_own_write(meanwhile: &[&str]) -> State {
     let mut state = settled();
     state.apply(Watched::ConfigMap(applied(AWS_AUTH, config_map("11"))));
-    let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("complete");
+    let snapshot = state
+        .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
+        .expect("complete");
     for version in meanwhile {
         state.apply(Watched::ConfigMap(applied(AWS_AUTH, config_map(version))));
     }
@@ -290,7 +297,9 @@ fn a_write_after_ours_is_a_change_whenever_its_event_comes() {
 #[test]
 fn what_a_pass_found_missing_is_no_change() {
     let mut state = settled();
-    let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("complete");
+    let snapshot = state
+        .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
+        .expect("complete");
     let left = Observed {
         config_map: None,
         ..snapshot.observed.clone()
@@ -308,7 +317,9 @@ fn a_status_that_waits_counts_as_written() {
     };
     state.assume_status("a", "u", &status);
     let username = |state: &mut State| {
-        let snapshot = state.snapshot(Timestamp::UNIX_EPOCH).expect("complete");
+        let snapshot = state
+            .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
+            .expect("complete");
         snapshot.desired.mappings[0].status.username.clone()
     };
     assert_eq!(username(&mut state), status.username);

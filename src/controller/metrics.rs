@@ -1,8 +1,9 @@
 //! What the operator counts, for Prometheus. Every name begins with `identity_mapper_`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -10,7 +11,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-use crate::plan::{Outcome, Summary, WriteFailure};
+use crate::aws::Calls;
+use crate::plan::{Mode, Outcome, Summary, WriteFailure};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 
@@ -52,12 +54,144 @@ pub struct Metrics {
     orphaned: Gauge,
     contested: Gauge,
     released: Gauge,
+    eks: Option<EksMetrics>,
+}
+
+/// The metrics of EKS, where it is asked.
+#[derive(Debug, Default)]
+struct EksMetrics {
+    mode: Gauges<1>,
+    read: Gauge,
+    reachable: Gauge,
+    listed: Gauge,
+    entries: Gauges<1>,
+    works: Gauges<1>,
+    queue: Gauge,
+    events: Family<Labels<1>, Counter>,
+}
+
+/// What is shown of EKS.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct EksNumbers {
+    /// The authentication mode, where the cluster is proven.
+    pub(super) mode: Option<Mode>,
+    /// When it was last read.
+    pub(super) read: Option<Timestamp>,
+    /// Whether it could be read the last time.
+    pub(super) reachable: bool,
+    /// When the entries were last listed.
+    pub(super) listed: Option<Timestamp>,
+    /// Entries that are known, by name at least.
+    pub(super) known: usize,
+    /// Entries that were described, and that nothing made doubtful since.
+    pub(super) described: usize,
+    /// Entries that carry a mark of ours.
+    pub(super) owned: usize,
+    /// Principals whose calls wait.
+    pub(super) waiting: usize,
+    /// Principals whose calls are on their way.
+    pub(super) running: usize,
+    /// Whether the queue can be read, where there is one.
+    pub(super) queue: Option<bool>,
+    /// Messages of the queue by what was made of them.
+    pub(super) events: BTreeMap<&'static str, u64>,
+}
+
+impl EksMetrics {
+    fn register(registry: &mut Registry, calls: &Calls) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "eks_calls",
+            "Calls to EKS by operation and outcome; one that is made again counts again",
+            calls.calls.clone(),
+        );
+        registry.register(
+            "eks_call_rate",
+            "Calls to EKS a second that are made at most now; lower than what was set while EKS throttles",
+            calls.rate.clone(),
+        );
+        registry.register(
+            "eks_wait_seconds",
+            "How long calls to EKS waited for their turn, all together",
+            calls.waited.clone(),
+        );
+        registry.register(
+            "authentication_mode",
+            "1 for the cluster's authentication mode as it was last read; none is 1 while it is not known or the cluster is not proven",
+            metrics.mode.family.clone(),
+        );
+        registry.register(
+            "authentication_mode_read_timestamp_seconds",
+            "When the authentication mode was last read, in seconds since 1970; 0 before the first time",
+            metrics.read.clone(),
+        );
+        registry.register(
+            "eks_reachable",
+            "1 when the cluster could be described the last time that it was tried",
+            metrics.reachable.clone(),
+        );
+        registry.register(
+            "access_entries_listed_timestamp_seconds",
+            "When the access entries were last listed whole, in seconds since 1970; 0 before the first time",
+            metrics.listed.clone(),
+        );
+        registry.register(
+            "access_entries",
+            "Access entries: known by name at least, described and not doubtful since, owned by an installation of this operator",
+            metrics.entries.family.clone(),
+        );
+        registry.register(
+            "access_entry_works",
+            "Principals whose calls to EKS wait or are on their way",
+            metrics.works.family.clone(),
+        );
+        registry.register(
+            "queue_readable",
+            "1 when the queue that tells of changes could be read the last time; 0 also where none is configured",
+            metrics.queue.clone(),
+        );
+        registry.register(
+            "queue_messages",
+            "Messages of the queue by what was made of them",
+            metrics.events.clone(),
+        );
+        metrics
+    }
+
+    fn show(&mut self, numbers: &EksNumbers) {
+        self.mode.set(
+            [Mode::ConfigMap, Mode::ApiAndConfigMap, Mode::Api].map(|mode| {
+                (
+                    [("mode", mode.as_str())],
+                    u64::from(numbers.mode == Some(mode)),
+                )
+            }),
+        );
+        let seconds = |time: Option<Timestamp>| time.map_or(0, Timestamp::as_second);
+        self.read.set(seconds(numbers.read));
+        self.reachable.set(i64::from(numbers.reachable));
+        self.listed.set(seconds(numbers.listed));
+        self.entries.set([
+            ([("state", "known")], numbers.known as u64),
+            ([("state", "described")], numbers.described as u64),
+            ([("state", "owned")], numbers.owned as u64),
+        ]);
+        self.works.set([
+            ([("state", "waiting")], numbers.waiting as u64),
+            ([("state", "running")], numbers.running as u64),
+        ]);
+        self.queue.set(i64::from(numbers.queue == Some(true)));
+        for (outcome, count) in &numbers.events {
+            let counter = self.events.get_or_create(&[("outcome", *outcome)]);
+            counter.inc_by(count.saturating_sub(counter.get()));
+        }
+    }
 }
 
 impl Metrics {
-    /// All metrics at zero, and the registry that shows them.
+    /// All metrics at zero, and the registry that shows them; those of EKS only where it is called.
     #[must_use]
-    pub fn new() -> (Self, Registry) {
+    pub fn new(calls: Option<&Calls>) -> (Self, Registry) {
         let mut registry = Registry::with_prefix("identity_mapper");
         let metrics = Self {
             passes: Counter::default(),
@@ -74,6 +208,7 @@ impl Metrics {
             orphaned: Gauge::default(),
             contested: Gauge::default(),
             released: Gauge::default(),
+            eks: calls.map(|calls| EksMetrics::register(&mut registry, calls)),
         };
         // The library adds `_total` to counters and the full stop to every help.
         registry.register("passes", "Passes over all mappings", metrics.passes.clone());
@@ -168,6 +303,13 @@ impl Metrics {
         self.change_to_written.observe(duration.as_secs_f64());
     }
 
+    /// Shows what is known of EKS.
+    pub(super) fn show_eks(&mut self, numbers: &EksNumbers) {
+        if let Some(eks) = &mut self.eks {
+            eks.show(numbers);
+        }
+    }
+
     /// Shows what stands after a pass.
     pub fn show(&mut self, summary: &Summary) {
         self.mappings
@@ -229,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_pass_is_counted() {
-        let (mut metrics, registry) = Metrics::new();
+        let (mut metrics, registry) = Metrics::new(None);
         let written = Outcome::Written {
             resource_version: "1".to_owned(),
             uid: "u".to_owned(),
@@ -284,7 +426,7 @@ mod tests {
 
     #[test]
     fn a_condition_that_went_shows_zero() {
-        let (mut metrics, registry) = Metrics::new();
+        let (mut metrics, registry) = Metrics::new(None);
         let with = |conditions| Summary {
             conditions,
             ..Summary::default()

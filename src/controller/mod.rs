@@ -1,18 +1,22 @@
 //! The loop: events in, one pass at a time over everything, writes out.
 //!
 //! ```text
-//! watches ─► State ─► trigger ─► pass: finalizers → history → aws-auth ─► report ─► outbox: statuses, finalizers, events
-//!              ▲                   │
-//!              └── answers ────────┘
+//! watches ─► State ─┬► trigger ─► pass: finalizers → history → aws-auth ─┬► report ─► outbox: statuses, finalizers, events
+//!              ▲    │                 │                                    │
+//!              └────│── answers ──────┘                                    │
+//! EKS, IAM ──► Eks ─┘                                                      │
+//!              └◄─ calls for access entries ───────────────────────────────┘
 //! ```
 //!
-//! All of it is one task: the state, the pass that runs and the calls of the outbox are polled side by side, so nothing
-//! is shared and nothing is locked. Invariants:
+//! All of it is one task: the state, the pass that runs, the calls of the outbox and those to AWS are polled side by side,
+//! so nothing is shared and nothing is locked. Invariants:
 //!
 //! - one pass at a time, on the whole set: however many mappings change, aws-auth is written once;
 //! - a pass works on a snapshot; what happens meanwhile is judged when it is over, by what it left behind;
+//! - no pass waits for AWS, but the first one, and that for seconds at most;
 //! - nothing that goes wrong outside ends the loop.
 
+mod eks;
 pub mod health;
 pub mod metrics;
 mod outbox;
@@ -28,15 +32,19 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
+pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
+
+use self::eks::{Answer, Eks};
 use self::health::Health;
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
 use self::trigger::{Retry, Trigger};
+use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::state::{State, Watched};
 use crate::jitter::jitter;
-use crate::plan::{EventNote, Memory, Outcome, Regarding, Settings, WriteFailure};
+use crate::plan::{AwsState, EventNote, Memory, Outcome, Regarding, Settings, WriteFailure, plan};
 
 /// The loop turns at least so often, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -48,6 +56,9 @@ const CLOCK_CHECK: Duration = Duration::from_secs(1);
 const LAST_PASS: Duration = Duration::from_millis(500);
 const LAST_STATUSES: Duration = Duration::from_millis(300);
 
+/// At the end, access entries that are being made or changed may take so long.
+const LAST_CALLS: Duration = Duration::from_secs(5);
+
 /// A controller that can be run.
 pub struct Controller {
     cluster: Cluster,
@@ -56,6 +67,7 @@ pub struct Controller {
     health: Arc<Health>,
     metrics: Metrics,
     state: State,
+    eks: Option<Eks>,
     trigger: Trigger,
     retry: Retry,
     outbox: Outbox,
@@ -81,10 +93,12 @@ struct Running {
 }
 
 impl Controller {
-    /// A controller for `cluster`. It plans again at least every `resync`.
+    /// A controller for `cluster`, and for its access entries where `eks` says how to reach them. It plans again at least every
+    /// `resync`.
     #[must_use]
     pub fn new(
         cluster: Cluster,
+        eks: Option<(Aws, EksSettings)>,
         settings: Settings,
         resync: Duration,
         health: Arc<Health>,
@@ -92,6 +106,7 @@ impl Controller {
     ) -> Self {
         Self {
             state: State::new(cluster.config_map().clone()),
+            eks: eks.map(|(aws, settings)| Eks::new(aws, settings)),
             outbox: Outbox::new(cluster.clone()),
             cluster,
             settings,
@@ -108,8 +123,8 @@ impl Controller {
         }
     }
 
-    /// Runs until `shutdown`. A write that is on its way then gets half a second; whether it stood or not, the next
-    /// start finds out.
+    /// Runs until `shutdown`. A write that is on its way then gets half a second, and access entries that are being made some
+    /// seconds; whether it stood or not, the next start finds out.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let mut watches = self.cluster.watch();
         loop {
@@ -122,6 +137,7 @@ impl Controller {
                 Some(event) = watches.next() => self.take_in(event),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
+                answer = answer(&mut self.eks) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -139,6 +155,10 @@ impl Controller {
                     "a pass was abandoned; its write may or may not stand, and the next start looks"
                 );
             }
+        }
+        if let Some(eks) = &mut self.eks {
+            let deadline = tokio::time::Instant::now() + LAST_CALLS;
+            eks.wind_up(deadline, &mut self.metrics).await;
         }
         let deadline = tokio::time::Instant::now() + LAST_STATUSES;
         while !self.outbox.is_idle() {
@@ -162,21 +182,65 @@ impl Controller {
         } else if self.state.changed() {
             self.trigger.changed(Instant::now());
         }
-        if !self.health.is_ready() {
-            let missing = self.state.missing();
-            self.health.waits_for(if missing.is_empty() {
-                &["the first pass"]
-            } else {
-                &missing
-            });
+        self.before_first_pass();
+    }
+
+    fn take_in_answer(&mut self, answer: Answer) {
+        if let Some(eks) = &mut self.eks {
+            eks.take_in(answer, &mut self.metrics);
+            if eks.changed() {
+                let now = Instant::now();
+                match &mut self.running {
+                    Some(running) => _ = running.event.get_or_insert(now),
+                    None => self.trigger.changed(now),
+                }
+            }
         }
+        self.before_first_pass();
+    }
+
+    /// What the first pass waits for.
+    fn missing(&self) -> Vec<&'static str> {
+        let mut missing = self.state.missing();
+        missing.extend(self.eks.as_ref().and_then(Eks::missing));
+        missing
+    }
+
+    /// Until the first pass was made: says what it waits for, and finds out what the mappings want to know of IAM, so that the
+    /// first statuses know it already.
+    fn before_first_pass(&mut self) {
+        if self.health.is_ready() {
+            return;
+        }
+        if let Some(eks) = self.eks.as_mut().filter(|eks| eks.asks_for_wants()) {
+            let aws = eks.state(self.state.kept().as_ref());
+            if let Some(input) = self.state.input(Timestamp::now(), aws) {
+                let plan = plan(
+                    &input.desired,
+                    &input.observed,
+                    &self.settings,
+                    &self.memory,
+                );
+                eks.want(&plan.report(&Outcome::NothingToWrite).iam);
+            }
+        }
+        let missing = self.missing();
+        self.health.waits_for(if missing.is_empty() {
+            &["the first pass"]
+        } else {
+            &missing
+        });
     }
 
     /// Everything that is due counts as a change; a pass begins where none runs.
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.running.is_some() || !self.state.missing().is_empty() {
+        if self.running.is_some() || !self.missing().is_empty() {
             return;
+        }
+        // Its time comes also where nothing is told: what failed may be tried again, and patience ends.
+        if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(Eks::changed) {
+            self.trigger.changed(now);
         }
         if self.wake.is_some_and(|wake| wake <= Timestamp::now()) {
             self.wake = None;
@@ -194,7 +258,13 @@ impl Controller {
     }
 
     fn begin(&mut self, now: Instant) {
-        let Some(snapshot) = self.state.snapshot(Timestamp::now()) else {
+        let time = Timestamp::now();
+        let kept = self.state.kept();
+        let aws = match &mut self.eks {
+            Some(eks) => eks.hand_out(kept.as_ref(), time),
+            None => AwsState::Off,
+        };
+        let Some(snapshot) = self.state.snapshot(time, aws) else {
             return;
         };
         let since = self.trigger.started().unwrap_or(now);
@@ -221,10 +291,15 @@ impl Controller {
     fn sleep_until(&self) -> Instant {
         let now = Instant::now();
         let mut until = now + LONGEST_SLEEP;
-        if self.running.is_some() || !self.state.missing().is_empty() {
+        if self.running.is_some() {
             return until;
         }
-        if let Some(wake) = self.wake {
+        if !self.missing().is_empty() {
+            let patience_ends = self.eks.as_ref().and_then(Eks::patience_ends);
+            return patience_ends.map_or(until, |ends| until.min(ends.max(now + CLOCK_CHECK)));
+        }
+        let retry = self.eks.as_ref().and_then(Eks::retry);
+        for wake in [self.wake, retry].into_iter().flatten() {
             let ahead =
                 Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
             until = until.min(now + ahead.min(CLOCK_CHECK));
@@ -240,6 +315,7 @@ impl Controller {
         let Done {
             seen,
             left,
+            entries,
             mappings,
             report,
             outcome,
@@ -260,6 +336,10 @@ impl Controller {
             self.state.absorb_mapping(&name, mapping);
         }
         self.state.settle(&seen, &left);
+        if let Some(eks) = &mut self.eks {
+            eks.want(&report.iam);
+            eks.hand_over(entries);
+        }
         self.memory = report.memory;
         self.wake = report.wake;
         self.outbox.submit(
@@ -272,7 +352,8 @@ impl Controller {
             Some(_) => self.retry.failed(now, jitter()),
             None => self.retry.succeeded(),
         }
-        if interrupted || self.state.changed() {
+        let told = self.eks.as_ref().is_some_and(Eks::changed);
+        if interrupted || told || self.state.changed() {
             self.trigger.changed(running.event.unwrap_or(now));
         }
         self.health.waits_for(&[]);
@@ -287,6 +368,14 @@ async fn finished(running: &mut Option<Running>) -> (Done, Running) {
     let done = (&mut current.pass).await;
     match running.take() {
         Some(current) => (done, current),
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for the next answer of EKS or IAM, for ever where none is asked.
+async fn answer(eks: &mut Option<Eks>) -> Answer {
+    match eks {
+        Some(eks) => eks.answer().await,
         None => std::future::pending().await,
     }
 }

@@ -3,7 +3,8 @@
 //! A pass owns what it works on, so that the loop goes on taking in events meanwhile. Its order is fixed: finalizers,
 //! so that nothing is granted that a deletion could not revoke; then history, so that no text is overwritten without a
 //! copy; then aws-auth. Whatever turns out not to be as it was read is read again and planned again: nothing is ever
-//! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox).
+//! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox), calls to EKS to the
+//! loop's [side of EKS](super::eks), once what the plan writes to aws-auth stands.
 
 use std::collections::HashMap;
 
@@ -19,8 +20,8 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, FinalizerChange, HistoryState, HistoryView, Memory, Observed, Outcome, Report,
-    Settings, WriteFailure, plan,
+    ConfigMapView, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed,
+    Outcome, Report, Settings, WriteFailure, plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
@@ -47,6 +48,8 @@ pub(super) struct Done {
     pub(super) seen: Observed,
     /// What it left behind, as far as it knows.
     pub(super) left: Observed,
+    /// The calls to EKS that are now to be made; `None`: the plan does not stand, so none of its calls are.
+    pub(super) entries: Option<Vec<EntryWork>>,
     /// Mappings as the additions of finalizers returned them, by name.
     pub(super) mappings: Vec<(String, SeenMapping)>,
     pub(super) report: Report,
@@ -85,7 +88,7 @@ impl Pass {
         }
         work.look_at_definition().await;
         let mut finalizers_added = false;
-        let (report, outcome) = loop {
+        let (report, outcome, entries) = loop {
             work.snapshot.observed.now = Timestamp::now();
             match work
                 .plan_and_write(&settings, &memory, finalizers_added)
@@ -106,6 +109,7 @@ impl Pass {
                         break (
                             plan(desired, observed, &settings, &memory).report(&outcome),
                             outcome,
+                            None,
                         );
                     }
                 }
@@ -115,9 +119,12 @@ impl Pass {
                         config_map,
                         report,
                         outcome,
+                        entries,
                     } = *over;
                     work.take_over(history, config_map);
-                    break (report, outcome);
+                    // What a plan asks of EKS relies on what it writes to aws-auth.
+                    let stands = !settings.observe && !matches!(outcome, Outcome::Failed(_));
+                    break (report, outcome, stands.then_some(entries));
                 }
             }
         };
@@ -127,6 +134,7 @@ impl Pass {
         Done {
             seen,
             left: work.snapshot.observed,
+            entries,
             mappings: work.mappings,
             report,
             outcome,
@@ -155,6 +163,7 @@ struct Over {
     config_map: Option<ConfigMapView>,
     report: Report,
     outcome: Outcome,
+    entries: Vec<EntryWork>,
 }
 
 /// The other side's words.
@@ -260,6 +269,7 @@ impl Work {
             history,
             config_map,
             report: plan.report(&outcome),
+            entries: std::mem::take(&mut plan.entries),
             outcome,
         }))
     }

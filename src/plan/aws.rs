@@ -113,6 +113,8 @@ pub struct AwsView {
     pub unreachable: Option<Unreachable>,
     /// The access entries.
     pub entries: Arc<Entries>,
+    /// Why they could not be listed when that was last tried; `None`: they were, or are being listed for the first time.
+    pub unlisted: Option<Failure>,
     /// The ARNs of the access policies that EKS offers; `None`: not read yet.
     pub policies: Option<Arc<BTreeSet<String>>>,
     /// IAM.

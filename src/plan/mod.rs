@@ -37,6 +37,8 @@ mod write;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use jiff::Timestamp;
+
 pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,
@@ -409,6 +411,11 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
             claim.hold_both(block);
         }
     }
+}
+
+/// A time for a sentence.
+fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::Mapping;
 use super::aws::{AwsState, AwsView, IamProblem, IamWants, Mode};
 use super::desired::remembered;
 use super::standing::in_iam;
+use super::{Mapping, to_the_second};
 use crate::api::v1alpha1::PermissionSet;
 use crate::principal::{AccountId, Principal, PrincipalKind, SSO_PATH, SsoRole};
 
@@ -75,7 +75,7 @@ fn of_set(
     let stale = problem.map(|problem| {
         format!(
             "the role was last looked up at {}, and IAM can't be read now: {}",
-            listing.read,
+            to_the_second(listing.read),
             words(problem)
         )
     });

@@ -95,6 +95,7 @@ impl Cloud {
             authority: "ab".repeat(32),
             unreachable: self.unreachable.clone(),
             entries: Arc::new(self.known.clone()),
+            unlisted: None,
             policies: self.policies.clone().map(Arc::new),
             iam: Arc::new(self.iam.clone()),
             attempts: Arc::new(self.attempts.clone()),

@@ -2,13 +2,13 @@
 
 use sha2::{Digest, Sha256};
 
-use super::Repair;
 use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, EntryStep, Step};
 use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
 use super::view::View;
+use super::{Repair, to_the_second};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
@@ -288,7 +288,9 @@ fn unreachable(view: &View<'_>) -> Option<State> {
     let note = format!(
         "EKS can't be asked; the authentication mode {} of {} stays in force: aws-auth is kept where it counts, and no access entry is \
          changed: {}",
-        aws.mode, unreachable.read, unreachable.failure
+        aws.mode,
+        to_the_second(unreachable.read),
+        unreachable.failure
     );
     Some(state(
         "unreachable",

@@ -1,9 +1,9 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
-use super::Spec;
 use super::aws::Mode;
 use super::claim::{Block, Claim, EntryStep, State};
 use super::view::{Effect, View};
+use super::{Spec, to_the_second};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
 
@@ -285,6 +285,7 @@ fn stands(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> String
         "the entry stands as declared and is marked as ours".to_owned()
     };
     if let Some(until) = claim.place.as_ref().and_then(|place| place.soaks_until) {
+        let until = to_the_second(until);
         message = format!("{message}; its twin in aws-auth stays until {until} as the way back");
     }
     if let (true, Some(why)) = (by_entry, view.unread_account(spec)) {

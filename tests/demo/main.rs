@@ -8,6 +8,8 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod amazon;
+mod entries;
 mod screen;
 mod stage;
 mod steps;
@@ -17,21 +19,22 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use stage::Stage;
-use steps::STEPS;
 
 #[tokio::main]
 async fn main() -> ExitCode {
     // Paths on the screen are those of the repository, wherever the demo was started.
     env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the repository is there");
     let started = Instant::now();
-    screen::headline("identity-mapper: aws-auth as IdentityMapping objects declare it");
+    screen::headline(
+        "identity-mapper: aws-auth and access entries as IdentityMapping objects declare them",
+    );
     screen::text(
         "Everything below happens on a real Kubernetes API server, started for this. No AWS account is involved.",
     );
     let mut stage = Stage::set().await;
 
-    let total = STEPS.len();
-    for (number, step) in (1..).zip(STEPS) {
+    let total = steps::STEPS.len() + entries::STEPS.len();
+    for (number, step) in (1..).zip(steps::STEPS.iter().chain(entries::STEPS)) {
         stage.breathe().await;
         screen::step(number, step.title, step.what);
         if let Err(error) = (step.act)(&mut stage).await {

@@ -13,6 +13,7 @@ use k8s_openapi::api::events::v1::Event;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 
+use crate::amazon::Amazon;
 use crate::screen::{self, spoken};
 use crate::support::audit::Requests;
 use crate::support::programs::program;
@@ -28,11 +29,12 @@ pub(crate) type Data = BTreeMap<String, String>;
 pub(crate) struct Stage {
     operator: Option<Operator>,
     pub(crate) audit: Audit,
-    config_maps: Api<ConfigMap>,
+    pub(crate) amazon: Option<Amazon>,
+    pub(crate) config_maps: Api<ConfigMap>,
     mappings: Api<IdentityMapping>,
     events: Api<Event>,
     shown: BTreeSet<String>,
-    cluster: Cluster,
+    pub(crate) cluster: Cluster,
 }
 
 impl Stage {
@@ -47,6 +49,7 @@ impl Stage {
         let admin = cluster.admin();
         Self {
             operator: None,
+            amazon: None,
             audit: cluster.audit(),
             config_maps: Api::namespaced(admin.clone(), "kube-system"),
             mappings: Api::all(admin.clone()),
@@ -59,6 +62,30 @@ impl Stage {
     /// Starts the operator, and waits until it has made its first pass.
     pub(crate) async fn start_operator(&mut self) {
         self.operator = Some(Operator::start(&self.cluster, &["--log-format=text"]).await);
+    }
+
+    /// Starts the operator anew for the cluster of the stand-in, and waits until it has made its first pass.
+    pub(crate) async fn restart_with_eks(&mut self) -> Result<()> {
+        if let Some(operator) = self.operator.take() {
+            let (status, _) = operator.stop().await;
+            ensure!(status.success(), "the operator ended with {status}");
+        }
+        let eks = &self.amazon()?.eks;
+        let queue = format!("--queue-url={}", eks.queue_url());
+        let args = [
+            "--soak=60s",
+            "--propagation=2s",
+            "--listing-period=10s",
+            "--sso-sweep=5s",
+        ];
+        screen::command(&format!(
+            "identity-mapper run --cluster-name=demo {} --queue-url=…",
+            args.join(" ")
+        ));
+        let all = [&args[..], &[queue.as_str(), "--log-format=text"]].concat();
+        let operator = Operator::start_in(&self.cluster, eks, &all).await;
+        self.operator = Some(operator);
+        Ok(())
     }
 
     /// Runs kubectl as shown, and shows what it prints. Fails where it fails.
@@ -216,6 +243,28 @@ impl Stage {
         let message = until(&what, look).await?;
         screen::says(&format!("{name}: {type_}={status}, {reason}"), &message);
         Ok(message)
+    }
+
+    /// Waits until a condition's message holds a text, and gives the whole message.
+    pub(crate) async fn message_holds(
+        &self,
+        name: &str,
+        type_: ConditionType,
+        text: &str,
+    ) -> Result<String> {
+        let what = format!("{name}'s condition {type_} speaks of {text}");
+        let look = async || {
+            let mapping = self.mappings.get(name).await;
+            let mapping = mapping.map_err(|error| error.to_string())?;
+            let conditions = mapping.status.unwrap_or_default().conditions;
+            let found = conditions
+                .iter()
+                .find(|found| found.type_ == type_.as_str() && found.message.contains(text));
+            found
+                .map(|found| found.message.clone())
+                .ok_or_else(|| sentences(&conditions))
+        };
+        until(&what, look).await
     }
 
     /// Waits for an event that was not shown yet, and shows it.

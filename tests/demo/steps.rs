@@ -20,7 +20,7 @@ pub(crate) struct Step {
     pub(crate) act: for<'a> fn(&'a mut Stage) -> LocalBoxFuture<'a, Result<()>>,
 }
 
-/// All of them.
+/// Those of the first half, on aws-auth.
 pub(crate) const STEPS: &[Step] = &[
     Step {
         title: "aws-auth, as it is today",
@@ -78,13 +78,13 @@ pub(crate) const STEPS: &[Step] = &[
         act: |stage| access_ends_by_itself(stage).boxed_local(),
     },
     Step {
-        title: "In the end",
+        title: "Half-time",
         what: "What stands, and what it took.",
-        act: |stage| in_the_end(stage).boxed_local(),
+        act: |stage| half_time(stage).boxed_local(),
     },
 ];
 
-const ROLES: &str = "mapRoles";
+pub(crate) const ROLES: &str = "mapRoles";
 const USERS: &str = "mapUsers";
 const SSO_ROLE: &str =
     "\"arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmins_0123456789abcdef\"";
@@ -348,7 +348,7 @@ async fn access_ends_by_itself(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-async fn in_the_end(stage: &mut Stage) -> Result<()> {
+async fn half_time(stage: &mut Stage) -> Result<()> {
     stage.kubectl(&["wait", "identitymappings", "--all", "--for=condition=Ready"])?;
     stage.kubectl(&["get", "configmap", "aws-auth-history", "-n", "kube-system"])?;
     screen::done(
@@ -365,7 +365,7 @@ async fn in_the_end(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn holds(data: &Data, key: &str, text: &str) -> bool {
+pub(crate) fn holds(data: &Data, key: &str, text: &str) -> bool {
     data.get(key).is_some_and(|found| found.contains(text))
 }
 

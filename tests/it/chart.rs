@@ -13,7 +13,7 @@ use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
 use crate::support::deployment::documents;
-use crate::support::programs::program;
+use crate::support::programs::{operator_binary, program};
 use crate::support::rights::{self, Rules};
 use crate::support::{Cluster, Operator};
 
@@ -30,7 +30,25 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-fn helm_template(values: &[&str]) -> Output {
+/// Values that make the chart render every argument that concerns EKS.
+const EVERY_VALUE_OF_EKS: [&str; 14] = [
+    "eks.clusterName=main",
+    "eks.region=eu-west-1",
+    "eks.handover=Auto",
+    "eks.soak=90s",
+    "eks.propagation=10s",
+    "eks.recreatedPrincipals=Renew",
+    "eks.listingPeriod=1m",
+    "eks.refreshPeriod=2h",
+    "eks.ssoSweep=30s",
+    "eks.rate=2.5",
+    "eks.queueUrl=https://sqs.eu-west-1.amazonaws.com/111122223333/identity-mapper",
+    "eks.iamRoles={arn:aws:iam::444455556666:role/reader}",
+    "eks.iamExternalId=some-id",
+    "serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=arn:aws:iam::111122223333:role/identity-mapper",
+];
+
+fn helm_template_of(values: &[&str]) -> Output {
     Command::new(program("helm"))
         .args(["template", "--namespace", rights::NAMESPACE, "some-release"])
         .arg(root("charts/identity-mapper"))
@@ -39,14 +57,22 @@ fn helm_template(values: &[&str]) -> Output {
         .unwrap()
 }
 
+/// For a cluster that EKS is not asked about.
+fn helm_template(values: &[&str]) -> Output {
+    helm_template_of(&[&["authenticationMode=CONFIG_MAP"], values].concat())
+}
+
 fn render(values: &[&str]) -> String {
-    let output = helm_template(values);
+    rendered(&helm_template(values))
+}
+
+fn rendered(output: &Output) -> String {
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
-    String::from_utf8(output.stdout).unwrap()
+    String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 fn find(documents: &[Value], kind: &str) -> Value {
@@ -162,6 +188,15 @@ fn values_that_mean_nothing_are_refused() {
         "observed=true",
         "authenticationMode=CONFIGMAP",
         "authenticationMode=API",
+        "eks.clusterName=arn:aws:eks:eu-west-1:111122223333:cluster/main",
+        "eks.region=Ireland",
+        "eks.handover=auto",
+        "eks.soak=a day",
+        "eks.rate=fast",
+        "eks.rate=0",
+        "eks.queueUrl=identity-mapper",
+        "eks.iamRoles={reader}",
+        "eks.cluster=main",
         "repair=lastgood",
         "configMap.name=",
         "configMap.nam=aws-auth",
@@ -177,6 +212,73 @@ fn values_that_mean_nothing_are_refused() {
             "{value} is refused for another reason: {message}"
         );
     }
+}
+
+#[test]
+fn the_mode_is_read_or_declared() {
+    for (values, mend) in [
+        (&[][..], "set eks.clusterName"),
+        (
+            &["authenticationMode=CONFIG_MAP", "eks.clusterName=main"],
+            "take authenticationMode out",
+        ),
+    ] {
+        let output = helm_template_of(values);
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{values:?} are taken");
+        assert!(message.contains(mend), "{values:?}: {message}");
+    }
+}
+
+#[test]
+fn every_value_of_eks_is_an_argument_that_the_operator_takes() {
+    let documents = documents(&rendered(&helm_template_of(&EVERY_VALUE_OF_EKS)));
+    let container =
+        find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
+    let args: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
+    for arg in [
+        "--cluster-name=main",
+        "--region=eu-west-1",
+        "--handover=Auto",
+        "--soak=90s",
+        "--propagation=10s",
+        "--recreated-principals=Renew",
+        "--listing-period=1m",
+        "--refresh-period=2h",
+        "--sso-sweep=30s",
+        "--eks-rate=2.5",
+        "--queue-url=https://sqs.eu-west-1.amazonaws.com/111122223333/identity-mapper",
+        "--iam-role=arn:aws:iam::444455556666:role/reader",
+        "--iam-external-id=some-id",
+    ] {
+        assert!(args.iter().any(|found| found == arg), "{arg}: {args:?}");
+    }
+    let account = find(&documents, "ServiceAccount");
+    assert_eq!(
+        account["metadata"]["annotations"]["eks.amazonaws.com/role-arn"],
+        "arn:aws:iam::111122223333:role/identity-mapper"
+    );
+    // What it does not know, or finds wrong, ends it before it looks for a cluster.
+    let output = Command::new(operator_binary())
+        .args(&args)
+        .args(["--kubeconfig", "/nowhere"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert!(message.contains("kubeconfig can't be read"), "{message}");
+}
+
+#[test]
+fn further_environment_reaches_the_container() {
+    let documents = documents(&render(&[
+        "env[0].name=HTTPS_PROXY",
+        "env[0].value=http://proxy:3128",
+    ]));
+    let container = &find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(
+        container["env"],
+        json!([{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}])
+    );
 }
 
 #[tokio::test]

@@ -257,6 +257,27 @@ fn tags_of_ours_are_set_last_and_others_left() {
 }
 
 #[test]
+fn letting_go_takes_off_our_tags_where_the_entry_is_ours() {
+    let ours = tags(&[
+        (INSTALLATION_TAG, "i"),
+        (PRINCIPAL_ID_TAG, "AROAEXAMPLE"),
+        ("team", "a"),
+    ]);
+    let mut standing = people(&["g"], &[]);
+    standing.tags = ours;
+    let call = Call::Untag {
+        principal_arn: standing.principal_arn.clone(),
+        entry_arn: standing.arn.clone(),
+        keys: set(&[INSTALLATION_TAG, PRINCIPAL_ID_TAG]),
+    };
+    assert_eq!(release(&standing, "i"), Some(call));
+    assert_eq!(release(&standing, "another"), None);
+    standing.tags = tags(&[("team", "a")]);
+    assert_eq!(release(&standing, "i"), None);
+    assert_eq!(untag(&standing), None);
+}
+
+#[test]
 fn an_entry_is_made_and_then_given_its_policies() {
     let ours = tags(&[(INSTALLATION_TAG, "i")]);
     let policies = [

@@ -7,8 +7,8 @@ use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
 use crate::plan::aws::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
-use crate::plan::resolve;
 use crate::plan::standing::in_iam;
+use crate::plan::{resolve, to_the_second};
 use crate::principal::Principal;
 
 /// For so long AWS may not know what it has just been told (a role that was made, a mode that was changed).
@@ -65,7 +65,8 @@ pub(super) fn unreachable(unreachable: &Unreachable) -> Block {
         Reason::EksUnavailable,
         format!(
             "EKS can't be asked, last at {}, so no access entry is changed: {}",
-            unreachable.read, unreachable.failure
+            to_the_second(unreachable.read),
+            unreachable.failure
         ),
     )
 }

@@ -1,11 +1,9 @@
 //! What becomes of an access entry that no mapping holds any more.
 
-use std::collections::BTreeSet;
-
 use super::failure::settle;
 use super::owner::{is_ours, remembers};
 use super::{describe, is_node_kind, unlisted};
-use crate::access_entry::{Call, Entry, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG};
+use crate::access_entry::{Call, untag};
 use crate::api::v1alpha1::{Confirmation, Deletion};
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep, State};
 use crate::plan::decide;
@@ -68,21 +66,6 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
     }
     settle(context, eks, claim, &mut side);
     claim.entry = side;
-}
-
-/// Takes our tags off; `None` where it has none.
-fn untag(entry: &Entry) -> Option<Call> {
-    let ours = [INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG];
-    let keys: BTreeSet<String> = ours
-        .into_iter()
-        .filter(|key| entry.tags.contains_key(*key))
-        .map(str::to_owned)
-        .collect();
-    (!keys.is_empty()).then(|| Call::Untag {
-        principal_arn: entry.principal_arn.clone(),
-        entry_arn: entry.arn.clone(),
-        keys,
-    })
 }
 
 /// What becomes of what nobody holds.

@@ -74,7 +74,13 @@ impl Request<'_> {
 
     /// Whether the caller is denied the action.
     pub(super) fn authorise(&self, world: &World, knobs: &Knobs) -> Result<(), Refusal> {
-        let action = format!("{}:{}", self.service.signing_name(), self.operation.name);
+        // The right to delete one message is the right to delete several at once
+        // (<https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-api-permissions-reference.html>).
+        let operation = match self.operation.name.as_str() {
+            "DeleteMessageBatch" => "DeleteMessage",
+            name => name,
+        };
+        let action = format!("{}:{operation}", self.service.signing_name());
         if !knobs.denied.contains(&action) {
             return Ok(());
         }

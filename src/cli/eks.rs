@@ -1,0 +1,436 @@
+//! How the cluster's access entries and IAM are reached: the flags that concern AWS.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use jiff::SignedDuration;
+
+use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings as AwsSettings};
+use crate::controller::{EksSettings, Periods, Trust};
+use crate::plan::{Handover, Mode, RecreatedPrincipals, Settings};
+
+/// Which cluster of EKS, if any, and how it is asked.
+#[derive(Args, Clone, Debug)]
+pub struct EksClusterArgs {
+    /// The cluster's name in EKS, where its authentication mode and its access entries are
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "IDENTITY_MAPPER_CLUSTER_NAME",
+        value_parser = cluster_name,
+        help_heading = "EKS"
+    )]
+    pub cluster_name: Option<String>,
+
+    /// The cluster's region [default: `$AWS_REGION`, or the one of the AWS profile]
+    #[arg(
+        long,
+        value_name = "REGION",
+        env = "IDENTITY_MAPPER_REGION",
+        requires = "cluster_name",
+        help_heading = "EKS"
+    )]
+    pub region: Option<String>,
+
+    /// Calls to EKS a second, at most
+    #[arg(
+        long,
+        value_name = "RATE",
+        env = "IDENTITY_MAPPER_EKS_RATE",
+        default_value_t = DEFAULT_RATE,
+        value_parser = rate,
+        help_heading = "EKS"
+    )]
+    pub eks_rate: f64,
+}
+
+impl EksClusterArgs {
+    /// The clients and the cluster's name; `None` where AWS is not asked. Nothing is called yet.
+    pub async fn connect(&self, iam_roles: IamRoles) -> Result<Option<(Aws, String)>> {
+        let Some(cluster_name) = self.cluster_name.clone() else {
+            return Ok(None);
+        };
+        let aws = Aws::connect(&AwsSettings {
+            region: self.region.clone(),
+            rate: self.eks_rate,
+            iam_roles,
+        })
+        .await?;
+        Ok(Some((aws, cluster_name)))
+    }
+}
+
+/// How AWS is asked, if at all.
+#[derive(Args, Clone, Debug)]
+pub struct EksArgs {
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub cluster: EksClusterArgs,
+
+    /// The cluster's authentication mode, where AWS is not to be asked: only `CONFIG_MAP`, without access entries
+    #[arg(
+        long,
+        value_name = "MODE",
+        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE",
+        help_heading = "EKS"
+    )]
+    pub authentication_mode: Option<Mode>,
+
+    /// Whether mappings in aws-auth are handed over to access entries without being asked; once it stands in the cluster, that counts
+    #[arg(
+        long,
+        value_name = "SETTING",
+        env = "IDENTITY_MAPPER_HANDOVER",
+        default_value = "Manual",
+        help_heading = "EKS"
+    )]
+    pub handover: Handover,
+
+    /// How long an entry of aws-auth stays beside the access entry that replaces it
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_SOAK",
+        default_value = "24h",
+        value_parser = soak,
+        help_heading = "EKS"
+    )]
+    pub soak: SignedDuration,
+
+    /// How long a change in EKS may take until it is in force
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_PROPAGATION",
+        default_value = "30s",
+        value_parser = propagation,
+        help_heading = "EKS"
+    )]
+    pub propagation: SignedDuration,
+
+    /// What to do about an access entry whose principal was deleted and made again: it lets nobody in
+    #[arg(
+        long,
+        value_name = "SETTING",
+        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS",
+        default_value = "Report",
+        help_heading = "EKS"
+    )]
+    pub recreated_principals: RecreatedPrincipals,
+
+    /// Access entries, roles and users are listed so often
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_LISTING_PERIOD",
+        default_value = "5m",
+        value_parser = listing_period,
+        help_heading = "EKS"
+    )]
+    pub listing_period: Duration,
+
+    /// Each owned access entry is described so often
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_REFRESH_PERIOD",
+        default_value = "1h",
+        value_parser = refresh_period,
+        help_heading = "EKS"
+    )]
+    pub refresh_period: Duration,
+
+    /// The roles of permission sets are listed so often
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_SSO_SWEEP",
+        default_value = "1m",
+        value_parser = sso_sweep,
+        help_heading = "EKS"
+    )]
+    pub sso_sweep: Duration,
+
+    /// The SQS queue that tells of changes, so that they are seen before the next listing
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "IDENTITY_MAPPER_QUEUE_URL",
+        requires = "cluster_name",
+        help_heading = "EKS"
+    )]
+    pub queue_url: Option<QueueUrl>,
+
+    /// A role to assume for reading the IAM of another account, or of every other with `{account}` in place of its number
+    #[arg(
+        long = "iam-role",
+        value_name = "ARN",
+        env = "IDENTITY_MAPPER_IAM_ROLES",
+        value_delimiter = ',',
+        requires = "cluster_name",
+        help_heading = "EKS"
+    )]
+    pub iam_roles: Vec<String>,
+
+    /// The external id that the trust policies of these roles ask for
+    #[arg(
+        long,
+        value_name = "ID",
+        env = "IDENTITY_MAPPER_IAM_EXTERNAL_ID",
+        requires = "iam_roles",
+        help_heading = "EKS"
+    )]
+    pub iam_external_id: Option<String>,
+}
+
+impl EksArgs {
+    /// Checks what is not a matter of one flag alone. `true`: AWS is asked.
+    pub fn check(&self) -> Result<bool> {
+        self.iam_roles()?;
+        match (&self.cluster.cluster_name, self.authentication_mode) {
+            (Some(_), None) => Ok(true),
+            (None, Some(Mode::ConfigMap)) => Ok(false),
+            (None, Some(mode @ (Mode::ApiAndConfigMap | Mode::Api))) => bail!(
+                "--authentication-mode {mode}: access entries count in this mode, so EKS has to be asked; give --cluster-name \
+                 (or IDENTITY_MAPPER_CLUSTER_NAME) instead, and the mode is read there"
+            ),
+            (Some(name), Some(mode)) => bail!(
+                "--cluster-name {name} and --authentication-mode {mode}: give one of the two; with --cluster-name the mode is read from EKS"
+            ),
+            (None, None) => bail!(
+                "the cluster's authentication mode is not known: give --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME), and it is read \
+                 from EKS; or, without any AWS and where `aws eks describe-cluster --name CLUSTER --query \
+                 cluster.accessConfig.authenticationMode` says CONFIG_MAP, --authentication-mode CONFIG_MAP (or \
+                 IDENTITY_MAPPER_AUTHENTICATION_MODE)"
+            ),
+        }
+    }
+
+    fn iam_roles(&self) -> Result<IamRoles, InvalidIamRole> {
+        let mut roles = IamRoles::parse(self.iam_roles.iter().map(String::as_str))?;
+        roles.external_id.clone_from(&self.iam_external_id);
+        Ok(roles)
+    }
+
+    /// The clients and what is to be known of the cluster; `None` where AWS is not asked. Nothing is called yet.
+    pub async fn connect(&self, trust: Trust) -> Result<Option<(Aws, EksSettings)>> {
+        let Some((aws, cluster_name)) = self.cluster.connect(self.iam_roles()?).await? else {
+            return Ok(None);
+        };
+        let settings = EksSettings {
+            cluster_name,
+            trust,
+            periods: Periods {
+                listing: self.listing_period,
+                refresh: self.refresh_period,
+                sso_sweep: self.sso_sweep,
+            },
+            queue: self.queue_url.clone(),
+        };
+        Ok(Some((aws, settings)))
+    }
+
+    /// The settings of plans that concern access entries, put into the others.
+    #[must_use]
+    pub fn settings(&self, settings: Settings) -> Settings {
+        Settings {
+            handover: self.handover,
+            soak: self.soak,
+            propagation: self.propagation,
+            recreated: self.recreated_principals,
+            ..settings
+        }
+    }
+}
+
+/// As EKS allows it (EKS API reference, `CreateCluster`: 1 to 100 letters, digits, `-` and `_`, the first a letter or digit).
+fn cluster_name(text: &str) -> Result<String, String> {
+    let name = text.len() <= 100
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if name {
+        Ok(text.to_owned())
+    } else {
+        Err("not the name of an EKS cluster: write the one that `aws eks list-clusters` prints, not its ARN".to_owned())
+    }
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
+        _ => {
+            Err("must be a number between 0.1 and 1000; write calls a second such as 10".to_owned())
+        }
+    }
+}
+
+/// A duration within bounds, which are named in words.
+pub(super) fn duration(
+    text: &str,
+    least: (Duration, &str),
+    most: (Duration, &str),
+    example: &str,
+) -> Result<Duration, String> {
+    let duration: SignedDuration = text
+        .parse()
+        .map_err(|error| format!("{error}; write a duration such as {example}"))?;
+    match Duration::try_from(duration) {
+        Ok(duration) if duration >= least.0 && duration <= most.0 => Ok(duration),
+        _ => Err(format!(
+            "must lie between {} and {}; write a duration such as {example}",
+            least.1, most.1
+        )),
+    }
+}
+
+const YEAR: (Duration, &str) = (Duration::from_hours(24 * 365), "a year");
+const DAY: (Duration, &str) = (Duration::from_hours(24), "a day");
+
+/// At least a minute: twice the time that a change in EKS takes to be in force.
+fn soak(text: &str) -> Result<SignedDuration, String> {
+    let soak = duration(text, (Duration::from_mins(1), "60s"), YEAR, "24h")?;
+    SignedDuration::try_from(soak).map_err(|error| error.to_string())
+}
+
+fn propagation(text: &str) -> Result<SignedDuration, String> {
+    let most = (Duration::from_mins(10), "10m");
+    let propagation = duration(text, (Duration::from_secs(1), "1s"), most, "30s")?;
+    SignedDuration::try_from(propagation).map_err(|error| error.to_string())
+}
+
+fn listing_period(text: &str) -> Result<Duration, String> {
+    duration(text, (Duration::from_secs(10), "10s"), DAY, "5m")
+}
+
+fn refresh_period(text: &str) -> Result<Duration, String> {
+    duration(text, (Duration::from_secs(10), "10s"), YEAR, "1h")
+}
+
+fn sso_sweep(text: &str) -> Result<Duration, String> {
+    duration(text, (Duration::from_secs(5), "5s"), DAY, "1m")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        eks: EksArgs,
+    }
+
+    fn parse(arguments: &[&str]) -> Result<EksArgs, clap::Error> {
+        Line::try_parse_from(std::iter::once("run").chain(arguments.iter().copied()))
+            .map(|line| line.eks)
+    }
+
+    /// How a start with these arguments goes: whether AWS is asked, or the error.
+    fn start(arguments: &[&str]) -> Result<bool, String> {
+        let args = parse(arguments).map_err(|error| error.to_string())?;
+        args.check().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_mode_is_read_or_declared() {
+        assert_eq!(start(&["--cluster-name=main"]), Ok(true));
+        assert_eq!(start(&["--authentication-mode=CONFIG_MAP"]), Ok(false));
+    }
+
+    #[test]
+    fn everything_else_is_refused_with_the_mend() {
+        for (arguments, mend) in [
+            (&[][..], "give --cluster-name"),
+            (&[], "--authentication-mode CONFIG_MAP (or"),
+            (&["--authentication-mode=API"], "give --cluster-name"),
+            (
+                &["--authentication-mode=API_AND_CONFIG_MAP"],
+                "--authentication-mode API_AND_CONFIG_MAP: ",
+            ),
+            (
+                &["--authentication-mode=config_map"],
+                "write CONFIG_MAP, API_AND_CONFIG_MAP or API",
+            ),
+            (
+                &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],
+                "give one of the two",
+            ),
+            (
+                &["--cluster-name=arn:aws:eks:eu-west-1:111122223333:cluster/main"],
+                "not its ARN",
+            ),
+            (&["--cluster-name="], "aws eks list-clusters"),
+            (
+                &["--authentication-mode=CONFIG_MAP", "--region=eu-west-1"],
+                "--cluster-name",
+            ),
+            (
+                &["--cluster-name=main", "--queue-url=my-queue"],
+                "https://sqs.REGION.amazonaws.com/ACCOUNT/NAME",
+            ),
+            (
+                &["--cluster-name=main", "--iam-role=reader"],
+                "arn:aws:iam::444455556666:role/NAME",
+            ),
+            (
+                &["--cluster-name=main", "--iam-external-id=x"],
+                "--iam-role",
+            ),
+            (&["--handover=Sometimes"], "Manual or Auto"),
+            (&["--recreated-principals=Ignore"], "Report or Renew"),
+            (&["--soak=59s"], "between 60s and a year"),
+            (&["--soak=soon"], "such as 24h"),
+            (&["--propagation=0s"], "between 1s and 10m"),
+            (&["--listing-period=1s"], "between 10s and a day"),
+            (&["--refresh-period=1s"], "between 10s and a year"),
+            (&["--sso-sweep=1s"], "between 5s and a day"),
+            (&["--eks-rate=0"], "between 0.1 and 1000"),
+            (&["--eks-rate=fast"], "calls a second such as 10"),
+        ] {
+            let error = start(arguments).expect_err("refused");
+            assert!(error.contains(mend), "{arguments:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn flags_have_their_defaults() {
+        let args = parse(&["--cluster-name=main"]).expect("enough");
+        let settings = args.settings(Settings::default());
+        let defaults = Settings::default();
+        assert_eq!(settings.handover, defaults.handover);
+        assert_eq!(settings.soak, defaults.soak);
+        assert_eq!(settings.propagation, defaults.propagation);
+        assert_eq!(settings.recreated, defaults.recreated);
+        let periods = Periods {
+            listing: args.listing_period,
+            refresh: args.refresh_period,
+            sso_sweep: args.sso_sweep,
+        };
+        assert_eq!(periods, Periods::default());
+    }
+
+    #[test]
+    fn roles_of_other_accounts_are_given_one_by_one_or_in_a_list() {
+        let one = "--iam-role=arn:aws:iam::444455556666:role/reader";
+        let every = "--iam-role=arn:aws:iam::{account}:role/reader";
+        let both =
+            "--iam-role=arn:aws:iam::444455556666:role/reader,arn:aws:iam::{account}:role/reader";
+        let roles = |arguments: &[&str]| {
+            let args =
+                parse(&[&["--cluster-name=main", "--iam-external-id=x"], arguments].concat());
+            args.expect("roles").iam_roles().expect("roles")
+        };
+        assert_eq!(roles(&[one, every]), roles(&[both]));
+        assert_eq!(roles(&[one]).external_id.as_deref(), Some("x"));
+        let error = start(&["--cluster-name=main", one, one]).expect_err("twice");
+        assert!(error.contains("give one"), "{error}");
+    }
+}

@@ -1,0 +1,297 @@
+//! Which authentication mode is in force, and whether the cluster of EKS is the one whose API server we talk to. Pure.
+//!
+//! A name is not enough: the same may be given to another cluster, in another region or account. The certificate authority of an
+//! EKS cluster is its own, so the one that `DescribeCluster` names must be among those that the API server's certificate is
+//! checked by.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+
+use crate::access_entry::{Failure, FailureKind};
+use crate::plan::{EksCluster, Kept, Mode, Unreachable};
+
+/// What the API server's certificate is checked by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// These certificate authorities, by fingerprint (SHA-256, hex).
+    Authorities(BTreeSet<String>),
+    /// Nothing that could be compared, and why: what then stands in place of a fingerprint.
+    Unknown(String),
+}
+
+/// A cluster whose certificate authorities are none of those that the API server's certificate is checked by.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "it is not the one whose API server we talk to: its certificate authority has the fingerprint {eks}, and the API server's \
+     certificate is checked by {server}"
+)]
+pub struct OtherCluster {
+    /// The fingerprints of the cluster's.
+    pub eks: String,
+    /// What stands for the API server's.
+    pub server: String,
+}
+
+impl Trust {
+    fn authorities(&self) -> Option<&BTreeSet<String>> {
+        match self {
+            Self::Authorities(authorities) => Some(authorities),
+            Self::Unknown(_) => None,
+        }
+    }
+
+    fn words(&self) -> String {
+        match self {
+            Self::Authorities(authorities) => listed(authorities),
+            Self::Unknown(why) => why.clone(),
+        }
+    }
+
+    /// Proves that the cluster with these certificate authorities is the one whose API server we talk to: gives the one that both
+    /// have.
+    pub fn prove(&self, authorities: &BTreeSet<String>) -> Result<String, OtherCluster> {
+        let trusted = self.authorities().into_iter();
+        let mut common = trusted.flat_map(|trusted| trusted.intersection(authorities));
+        common.next().cloned().ok_or_else(|| OtherCluster {
+            eks: listed(authorities),
+            server: self.words(),
+        })
+    }
+}
+
+fn listed(fingerprints: &BTreeSet<String>) -> String {
+    if fingerprints.is_empty() {
+        return "none".to_owned();
+    }
+    let all: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
+    all.join(", ")
+}
+
+/// A description of the cluster that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reading {
+    pub(super) cluster: EksCluster,
+    pub(super) mode: Mode,
+    /// The fingerprints of its certificate authorities.
+    pub(super) authorities: BTreeSet<String>,
+    pub(super) at: Timestamp,
+}
+
+/// What is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum InForce {
+    /// It is another cluster.
+    Unproven { eks: String, server: String },
+    /// Neither read nor kept.
+    Unknown { failure: Failure },
+    /// The mode, read or kept.
+    Known {
+        cluster: EksCluster,
+        mode: Mode,
+        authority: String,
+        unreachable: Option<Unreachable>,
+    },
+}
+
+/// Decides by the last reading; where there is none, by what an earlier process kept, as long as the API server is still the one
+/// that was proven then. `failure` is why the cluster can't be read now.
+pub(super) fn in_force(
+    name: &str,
+    trust: &Trust,
+    read: Option<&Reading>,
+    kept: Option<&Kept>,
+    failure: Option<&Failure>,
+) -> InForce {
+    if let Some(read) = read {
+        return match trust.prove(&read.authorities) {
+            Ok(authority) => InForce::Known {
+                cluster: read.cluster.clone(),
+                mode: read.mode,
+                authority,
+                unreachable: failure.map(|failure| Unreachable {
+                    read: read.at,
+                    failure: failure.clone(),
+                }),
+            },
+            Err(OtherCluster { eks, server }) => InForce::Unproven { eks, server },
+        };
+    }
+    let failure = failure.cloned().unwrap_or_else(|| Failure {
+        kind: FailureKind::Unavailable,
+        message: "EKS has not answered yet".to_owned(),
+    });
+    let Some(kept) = kept else {
+        return InForce::Unknown { failure };
+    };
+    let fits = match (EksCluster::parse(&kept.arn), kept.mode.parse()) {
+        (Ok(cluster), Ok(mode)) if cluster.name == name => Some((cluster, mode)),
+        _ => None,
+    };
+    let trusted = trust
+        .authorities()
+        .is_some_and(|trusted| trusted.contains(&kept.authority));
+    match fits {
+        Some((cluster, mode)) if trusted => InForce::Known {
+            cluster,
+            mode,
+            authority: kept.authority.clone(),
+            unreachable: Some(Unreachable {
+                read: kept.read,
+                failure,
+            }),
+        },
+        _ => InForce::Unknown {
+            failure: Failure {
+                message: format!(
+                    "{} (the mode that was read at {} is of {} with the certificate authority {}, and the API server has {})",
+                    failure.message,
+                    kept.read,
+                    kept.arn,
+                    kept.authority,
+                    trust.words()
+                ),
+                ..failure
+            },
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
+
+    fn set(fingerprints: &[&str]) -> BTreeSet<String> {
+        fingerprints.iter().map(|&text| text.to_owned()).collect()
+    }
+
+    fn reading(authorities: &[&str]) -> Reading {
+        Reading {
+            cluster: EksCluster::parse(ARN).expect("an ARN"),
+            mode: Mode::Api,
+            authorities: set(authorities),
+            at: Timestamp::from_second(100).expect("a time"),
+        }
+    }
+
+    fn kept(arn: &str, authority: &str) -> Kept {
+        Kept {
+            arn: arn.to_owned(),
+            mode: "API_AND_CONFIG_MAP".to_owned(),
+            authority: authority.to_owned(),
+            read: Timestamp::from_second(50).expect("a time"),
+        }
+    }
+
+    fn failure() -> Failure {
+        Failure {
+            kind: FailureKind::Unavailable,
+            message: "connection refused".to_owned(),
+        }
+    }
+
+    /// In short: what is in force, with the mode's age where EKS can't be asked.
+    fn decide(trusted: &[&str], read: Option<&[&str]>, kept: Option<&Kept>, fails: bool) -> String {
+        let trust = if trusted.is_empty() {
+            Trust::Unknown("not checked".to_owned())
+        } else {
+            Trust::Authorities(set(trusted))
+        };
+        let read = read.map(reading);
+        let failure = fails.then(failure);
+        match in_force("main", &trust, read.as_ref(), kept, failure.as_ref()) {
+            InForce::Unproven { eks, server } => format!("unproven: {eks} / {server}"),
+            InForce::Unknown { failure } => format!("unknown: {failure}"),
+            InForce::Known {
+                mode,
+                authority,
+                unreachable,
+                ..
+            } => {
+                let read = unreachable.map(|it| format!(" since {}", it.read.as_second()));
+                format!("{mode} {authority}{}", read.unwrap_or_default())
+            }
+        }
+    }
+
+    #[test]
+    fn the_mode_in_force() {
+        let same = kept(ARN, "aa");
+        let other_authority = kept(ARN, "cc");
+        let other_name = kept("arn:aws:eks:eu-west-1:111122223333:cluster/other", "aa");
+        let words =
+            "unknown: connection refused (the mode that was read at 1970-01-01T00:00:50Z is of";
+        for (trusted, read, kept, fails, expected) in [
+            // Read.
+            (&["aa"][..], Some(&["aa"][..]), None, false, "API aa"),
+            (&["aa", "bb"], Some(&["bb", "cc"]), None, false, "API bb"),
+            (
+                &["aa"],
+                Some(&["aa"]),
+                Some(&other_authority),
+                false,
+                "API aa",
+            ),
+            // Read before, and not now.
+            (
+                &["aa"],
+                Some(&["aa"]),
+                Some(&same),
+                true,
+                "API aa since 100",
+            ),
+            // Another cluster, whatever was kept.
+            (
+                &["aa"],
+                Some(&["bb"]),
+                Some(&same),
+                false,
+                "unproven: bb / aa",
+            ),
+            (&["aa"], Some(&["bb"]), None, true, "unproven: bb / aa"),
+            (&["aa"], Some(&[]), None, false, "unproven: none / aa"),
+            (
+                &[],
+                Some(&["aa"]),
+                None,
+                false,
+                "unproven: aa / not checked",
+            ),
+            // Never read, but kept.
+            (
+                &["aa"],
+                None,
+                Some(&same),
+                true,
+                "API_AND_CONFIG_MAP aa since 50",
+            ),
+            (
+                &["aa"],
+                None,
+                Some(&same),
+                false,
+                "API_AND_CONFIG_MAP aa since 50",
+            ),
+            (&["aa"], None, Some(&other_authority), true, words),
+            (&["aa"], None, Some(&other_name), true, words),
+            (&[], None, Some(&same), true, words),
+            // Neither.
+            (&["aa"], None, None, true, "unknown: connection refused"),
+            (
+                &["aa"],
+                None,
+                None,
+                false,
+                "unknown: EKS has not answered yet",
+            ),
+        ] {
+            let found = decide(trusted, read, kept, fails);
+            assert!(
+                found == expected || (expected == words && found.starts_with(words)),
+                "{trusted:?} {read:?} {kept:?} {fails}: {found}, not {expected}"
+            );
+        }
+    }
+}

@@ -1,0 +1,604 @@
+//! The loop's side of EKS and IAM: what is read when, and the calls of plans.
+//!
+//! ```text
+//! schedule, refresh ─► reads ─► Known ─► the planner's input
+//!                                 ▲
+//! plan's works ─► Works ─► calls ─┘
+//! ```
+//!
+//! Nothing of it is part of a pass: reads and calls run beside it, in the one task of the loop, and what they answer is a change or
+//! is none. The modules of this directory are pure and are told the time; this one makes the calls that they ask for. Invariants:
+//!
+//! - for one principal there is one call at a time, descriptions included, so that no older answer overtakes a newer one;
+//! - nothing is asked of a cluster that is not proven to be the one whose API server we talk to, but what it is;
+//! - nothing that EKS, IAM or the queue answer ends the loop.
+
+mod in_force;
+mod known;
+mod refresh;
+mod retry;
+mod schedule;
+mod works;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use futures::future::{self, BoxFuture};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use jiff::Timestamp;
+use tracing::{debug, info, warn};
+
+pub use self::in_force::{OtherCluster, Trust};
+pub use self::schedule::Periods;
+
+use self::in_force::Reading;
+use self::known::{Known, Then};
+use self::refresh::Refresh;
+use self::schedule::{Schedule, Task};
+use self::works::Works;
+use super::metrics::{EksNumbers, Metrics};
+use super::trigger::pause_after;
+use crate::access_entry::{Call, Failure, Output};
+use crate::aws::event::{Change, Changed, PassedOver};
+use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
+use crate::jitter::jitter;
+use crate::plan::{AwsState, EksCluster, EntryWork, IamProblem, IamWants, Kept, Listing, Mode};
+use crate::principal::{Key, PrincipalKind, SSO_PATH};
+
+/// The first pass waits so long for the mode, and then so long for the first listings, so that no status tells for a moment what
+/// is not so. It waits no longer: aws-auth must be kept also when AWS can't be reached.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// After word of a change of the cluster's configuration, the mode is read often for so long.
+const AFTER_CHANGE: Duration = Duration::from_mins(2);
+
+/// Which entry is described next is looked at again after so long at the earliest, should nothing happen.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What is to be known of the cluster, and how.
+#[derive(Clone, Debug)]
+pub struct EksSettings {
+    /// The cluster's name in EKS.
+    pub cluster_name: String,
+    /// What the API server's certificate is checked by.
+    pub trust: Trust,
+    /// How often things are read.
+    pub periods: Periods,
+    /// The queue that tells of changes.
+    pub queue: Option<QueueUrl>,
+}
+
+/// Something that was asked has been answered.
+pub(super) enum Answer {
+    Cluster(Box<Result<ClusterRead, Failure>>, Timestamp),
+    Entries {
+        listed: Result<(BTreeSet<String>, BTreeSet<String>), Failure>,
+        started: Timestamp,
+    },
+    Policies(Result<BTreeSet<String>, Failure>),
+    Iam(Task, Result<Listing, IamProblem>),
+    Described(String, Box<Result<Output, Failure>>),
+    Call(Key, Box<Call>, Box<Result<Output, Failure>>),
+    Queue {
+        /// Our own ARN, where it is known.
+        ours: Option<String>,
+        batch: Result<Batch, Failure>,
+    },
+}
+
+/// The queue that is polled.
+struct Polling {
+    url: QueueUrl,
+    running: bool,
+    failures: u32,
+    due: Instant,
+    passed_over: BTreeMap<PassedOver, u64>,
+    changes: u64,
+}
+
+/// EKS and IAM as the loop sees them.
+pub(super) struct Eks {
+    aws: Aws,
+    name: String,
+    known: Known,
+    schedule: Schedule,
+    refresh: Refresh,
+    /// When to look for an entry to describe.
+    look: Instant,
+    works: Works,
+    queue: Option<Polling>,
+    reads: FuturesUnordered<BoxFuture<'static, Answer>>,
+    calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    /// Since when the first pass waits for the mode, or for the listings; `None`: it waits no more.
+    waits: Option<Instant>,
+    /// Whether it is known what the mappings want to know of IAM.
+    iam_asked: bool,
+}
+
+impl Eks {
+    pub(super) fn new(aws: Aws, settings: EksSettings) -> Self {
+        let now = Instant::now();
+        let EksSettings {
+            cluster_name,
+            trust,
+            periods,
+            queue,
+        } = settings;
+        Self {
+            aws,
+            known: Known::new(cluster_name.clone(), trust),
+            name: cluster_name,
+            schedule: Schedule::new(periods, now),
+            refresh: Refresh::new(periods.refresh, now),
+            look: now,
+            works: Works::default(),
+            queue: queue.map(|url| Polling {
+                url,
+                running: false,
+                failures: 0,
+                due: now,
+                passed_over: BTreeMap::new(),
+                changes: 0,
+            }),
+            reads: FuturesUnordered::new(),
+            calls: FuturesUnordered::new(),
+            waits: Some(now),
+            iam_asked: false,
+        }
+    }
+
+    /// What the first pass still waits for.
+    pub(super) fn missing(&self) -> Option<&'static str> {
+        let since = self.waits?;
+        if since.elapsed() >= PATIENCE {
+            return None;
+        }
+        if !self.schedule.tried(&Task::Cluster) {
+            return Some("the cluster's authentication mode");
+        }
+        self.known.proven()?;
+        if !self.schedule.tried(&Task::Entries) {
+            return Some("the access entries");
+        }
+        if !self.iam_asked || !self.schedule.tried_iam() {
+            return Some("IAM");
+        }
+        None
+    }
+
+    /// When the first pass stops waiting, whatever is missing.
+    pub(super) fn patience_ends(&self) -> Option<Instant> {
+        self.waits.map(|since| since + PATIENCE)
+    }
+
+    /// Whether it is to be found out what the mappings want to know of IAM, before the first pass.
+    pub(super) fn asks_for_wants(&self) -> bool {
+        self.waits.is_some() && !self.iam_asked && self.known.proven().is_some()
+    }
+
+    /// What plans want to know of IAM.
+    pub(super) fn want(&mut self, wants: &IamWants) {
+        self.iam_asked = true;
+        self.known.want_iam(wants);
+        self.schedule.iam(wants, Instant::now());
+    }
+
+    /// Whether a plan would see something that the last one did not.
+    pub(super) fn changed(&self) -> bool {
+        self.known.changed(Timestamp::now())
+    }
+
+    /// When something that failed may be tried again.
+    pub(super) fn retry(&self) -> Option<Timestamp> {
+        self.known.retry()
+    }
+
+    /// The planner's input, without counting changes anew.
+    pub(super) fn state(&self, kept: Option<&Kept>) -> AwsState {
+        self.known.state(kept, self.works.busy())
+    }
+
+    /// The planner's input for a pass. The first of them ends the waiting.
+    pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
+        self.waits = None;
+        self.known.hand_out(kept, self.works.busy(), now)
+    }
+
+    /// Takes the works of a plan that was made from what was handed out last. `None`: it must not be carried out, and what waited
+    /// of the one before must not be either.
+    pub(super) fn hand_over(&mut self, works: Option<Vec<EntryWork>>) {
+        let works = works.map(|works| self.known.accept(works));
+        self.works.replace(works.unwrap_or_default());
+    }
+
+    /// Begins what is due, and returns the next answer. Can be dropped and called again at any time.
+    pub(super) async fn answer(&mut self) -> Answer {
+        loop {
+            let now = Instant::now();
+            self.begin(now);
+            let due = [
+                self.schedule.due(),
+                Some(self.look),
+                self.queue
+                    .as_ref()
+                    .filter(|queue| !queue.running && self.known.proven().is_some())
+                    .map(|queue| queue.due),
+            ];
+            let due = due.into_iter().flatten().min();
+            let due = due.map(|due| due.max(now + LOOK_AGAIN));
+            let sleep = async {
+                match due {
+                    Some(due) => tokio::time::sleep_until(due.into()).await,
+                    None => future::pending().await,
+                }
+            };
+            tokio::select! {
+                Some(answer) = self.calls.next() => return answer,
+                Some(answer) = self.reads.next() => return answer,
+                () = sleep => {}
+            }
+        }
+    }
+
+    fn begin(&mut self, now: Instant) {
+        while let Some(task) = self.schedule.start(now) {
+            let read = self.read(task);
+            self.reads.push(read);
+        }
+        let Some((cluster, mode)) = self.known.proven() else {
+            return;
+        };
+        self.begin_polling(&cluster, now);
+        if mode == Mode::ConfigMap {
+            return;
+        }
+        let refresh = &self.refresh;
+        let described = |call: &Call| refresh.describes(call.principal_arn());
+        while let Some((key, call, priority)) = self.works.start(described) {
+            let call = make(self.aws.clone(), cluster.clone(), key, call, priority);
+            self.calls.push(call);
+        }
+        self.begin_descriptions(&cluster, now);
+    }
+
+    fn begin_descriptions(&mut self, cluster: &EksCluster, now: Instant) {
+        if self.look > now {
+            return;
+        }
+        let works = &self.works;
+        let taken = |principal: &str| {
+            Key::parse_arn(principal)
+                .is_some_and(|key| works.is_busy(&key) || works.will_describe(&key))
+        };
+        let entries = self.known.entries();
+        while let Some((principal, priority)) = self.refresh.start(entries, now, taken) {
+            let (aws, cluster) = (self.aws.clone(), cluster.clone());
+            let read = async move {
+                let call = Call::Describe {
+                    principal_arn: principal.clone(),
+                };
+                let answer = aws.call(&cluster, &call, priority).await;
+                Answer::Described(principal, Box::new(answer))
+            };
+            self.reads.push(read.boxed());
+        }
+        let next = self.refresh.due(entries);
+        // Something that takes a principal ends with an answer, which looks again.
+        self.look = next.map_or(now + PATIENCE, |next| next.max(now + LOOK_AGAIN));
+    }
+
+    fn begin_polling(&mut self, cluster: &EksCluster, now: Instant) {
+        let Some(polling) = self
+            .queue
+            .as_mut()
+            .filter(|queue| !queue.running && queue.due <= now)
+        else {
+            return;
+        };
+        polling.running = true;
+        let queue = self.aws.queue(&polling.url, cluster);
+        let aws = self.aws.clone();
+        let read = async move {
+            let batch = queue.receive().await;
+            let told = batch.as_ref().is_ok_and(|batch| !batch.changes.is_empty());
+            let ours = if told {
+                aws.identity().await.ok().map(|us| us.arn.clone())
+            } else {
+                None
+            };
+            Answer::Queue { ours, batch }
+        };
+        self.reads.push(read.boxed());
+    }
+
+    fn read(&self, task: Task) -> BoxFuture<'static, Answer> {
+        let (aws, name) = (self.aws.clone(), self.name.clone());
+        let cluster = self.known.proven().map(|(cluster, _)| cluster);
+        async move {
+            match (task, cluster) {
+                (Task::Cluster, _) => {
+                    let began = Timestamp::now();
+                    Answer::Cluster(Box::new(aws.describe_cluster(&name).await), began)
+                }
+                (Task::Entries, Some(cluster)) => {
+                    let started = Timestamp::now();
+                    let policy = Known::admin_policy(&cluster);
+                    let listed = future::try_join(
+                        aws.list_entries(&cluster, None),
+                        aws.list_entries(&cluster, Some(&policy)),
+                    );
+                    Answer::Entries {
+                        listed: Box::pin(listed).await,
+                        started,
+                    }
+                }
+                // It is wanted only where the cluster is proven, which it is no more.
+                (Task::Entries, None) => future::pending().await,
+                (Task::Policies, _) => Answer::Policies(aws.list_policies().await),
+                (Task::Sso(account), _) => {
+                    let listing = aws.roles(&account, SSO_PATH).await;
+                    Answer::Iam(Task::Sso(account), listing)
+                }
+                (Task::Roles(account), _) => {
+                    let listing = aws.roles(&account, "/").await;
+                    Answer::Iam(Task::Roles(account), listing)
+                }
+                (Task::Users(account), _) => {
+                    let listing = aws.users(&account).await;
+                    Answer::Iam(Task::Users(account), listing)
+                }
+            }
+        }
+        .boxed()
+    }
+
+    /// Takes in an answer.
+    pub(super) fn take_in(&mut self, answer: Answer, metrics: &mut Metrics) {
+        let now = Instant::now();
+        match answer {
+            Answer::Cluster(answer, began) => self.take_in_cluster(*answer, began, now),
+            Answer::Entries { listed, started } => {
+                self.ended(&Task::Entries, listed.as_ref().err(), now);
+                self.known.entries_listed(listed, started, Timestamp::now());
+                self.refresh.retain(self.known.entries());
+            }
+            Answer::Policies(answer) => {
+                self.ended(&Task::Policies, answer.as_ref().err(), now);
+                if let Ok(policies) = answer {
+                    self.known.policies_listed(policies);
+                }
+            }
+            Answer::Iam(task, answer) => {
+                if let Err(problem) = &answer {
+                    debug!(?task, ?problem, "IAM can't be read");
+                }
+                self.schedule.ended(&task, answer.is_ok(), now, jitter());
+                if self.schedule.reads(&task) {
+                    self.known.iam_read(&task, answer);
+                }
+            }
+            Answer::Described(principal, answer) => {
+                if let Err(failure) = &*answer {
+                    debug!(principal, error = %failure, "an access entry can't be described");
+                }
+                let (known, then) = self.known.described(&principal, *answer, Timestamp::now());
+                self.refresh.ended(&principal, known, now, jitter());
+                self.then(then, now);
+            }
+            Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
+            Answer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
+        }
+        self.look = now;
+        metrics.show_eks(&self.numbers());
+    }
+
+    fn ended(&mut self, task: &Task, failure: Option<&Failure>, now: Instant) {
+        if let Some(failure) = failure {
+            warn!(?task, error = %failure, "EKS can't be read; trying again");
+        }
+        self.schedule.ended(task, failure.is_none(), now, jitter());
+    }
+
+    fn take_in_cluster(
+        &mut self,
+        answer: Result<ClusterRead, Failure>,
+        began: Timestamp,
+        now: Instant,
+    ) {
+        let before = self.known.proven().map(|(_, mode)| mode);
+        if answer.as_ref().is_ok_and(|read| read.status == "UPDATING") {
+            self.schedule.changing_until(now + AFTER_CHANGE);
+        }
+        self.ended(&Task::Cluster, answer.as_ref().err(), now);
+        let reading = answer.map(|read| Reading {
+            cluster: read.cluster,
+            mode: read.mode,
+            authorities: read.authorities,
+            at: began,
+        });
+        self.known.cluster_read(reading);
+        let after = self.known.proven().map(|(_, mode)| mode);
+        if after != before {
+            match after {
+                Some(mode) => info!(cluster = self.name, %mode, "the authentication mode was read"),
+                None => {
+                    warn!(
+                        cluster = self.name,
+                        "the cluster of EKS is not the one whose API server this is: nothing is written"
+                    );
+                }
+            }
+        }
+        self.schedule.mode(after, now);
+        if let Some(since) = &mut self.waits
+            && before.is_none()
+            && after.is_some()
+        {
+            *since = now;
+        }
+    }
+
+    fn take_in_call(
+        &mut self,
+        key: &Key,
+        call: &Call,
+        answer: Result<Output, Failure>,
+        now: Instant,
+    ) {
+        let next = match &answer {
+            Ok(_) => self.works.succeeded(key),
+            Err(failure) => {
+                self.works.failed(key);
+                let (operation, principal) = (call.operation(), call.principal_arn());
+                info!(operation, principal, error = %failure, "a call to EKS failed");
+                None
+            }
+        };
+        let then = self.known.answered(
+            key,
+            call,
+            answer,
+            next.is_none(),
+            Timestamp::now(),
+            jitter(),
+        );
+        self.then(then, now);
+        // A work that has begun is made to its end, also where the mode turns out to be another: EKS will say so.
+        let cluster = self.known.proven().map(|(cluster, _)| cluster);
+        match (next, cluster) {
+            (Some((call, priority)), Some(cluster)) => {
+                let call = make(self.aws.clone(), cluster, key.clone(), call, priority);
+                self.calls.push(call);
+            }
+            (Some(_), None) => self.works.failed(key),
+            (None, _) => {}
+        }
+    }
+
+    fn then(&mut self, then: Then, now: Instant) {
+        match then {
+            Then::Nothing => {}
+            Then::ReadMode => {
+                self.schedule.changing_until(now + AFTER_CHANGE);
+                self.schedule.soon(&Task::Cluster, now);
+            }
+            Then::ListPolicies => self.schedule.soon(&Task::Policies, now),
+        }
+    }
+
+    fn take_in_batch(&mut self, ours: Option<&str>, batch: Result<Batch, Failure>, now: Instant) {
+        let Some(polling) = &mut self.queue else {
+            return;
+        };
+        polling.running = false;
+        let (changes, failure) = match batch {
+            Ok(batch) => {
+                for (why, count) in batch.passed_over {
+                    *polling.passed_over.entry(why).or_default() += count;
+                }
+                polling.changes += batch.changes.len() as u64;
+                (batch.changes, batch.undeleted)
+            }
+            Err(failure) => (Vec::new(), Some(failure)),
+        };
+        if let Some(failure) = &failure {
+            warn!(queue = %polling.url, error = %failure, "the queue can't be read; changes are found by listing");
+            polling.due = now + pause_after(polling.failures, jitter());
+            polling.failures = polling.failures.saturating_add(1);
+        } else {
+            polling.due = now;
+            polling.failures = 0;
+        }
+        self.known.queue_read(failure);
+        for change in changes {
+            self.told(&change, ours, now);
+        }
+    }
+
+    fn told(&mut self, change: &Change, ours: Option<&str>, now: Instant) {
+        debug!(?change, "the queue tells of a change");
+        if let Some(principal) = self.known.principal_told(&change.what) {
+            self.known.told(&principal, change, ours);
+        }
+        match &change.what {
+            Changed::Entry { .. } | Changed::Tags { .. } => {}
+            Changed::ClusterConfig => self.then(Then::ReadMode, now),
+            Changed::Principal {
+                account,
+                kind,
+                permission_set,
+                ..
+            } => {
+                if *permission_set {
+                    self.schedule.soon(&Task::Sso(account.clone()), now);
+                }
+                let task = match kind {
+                    PrincipalKind::Role => Task::Roles(account.clone()),
+                    PrincipalKind::User => Task::Users(account.clone()),
+                };
+                self.schedule.soon(&task, now);
+            }
+        }
+    }
+
+    /// At the end: works that have begun get until `deadline` to be made whole, for an entry without its policies is less than was
+    /// declared. Nothing new begins.
+    pub(super) async fn wind_up(&mut self, deadline: tokio::time::Instant, metrics: &mut Metrics) {
+        self.works.replace(Vec::new());
+        self.reads = FuturesUnordered::new();
+        while !self.calls.is_empty() {
+            match tokio::time::timeout_at(deadline, self.calls.next()).await {
+                Ok(Some(answer)) => self.take_in(answer, metrics),
+                Ok(None) => break,
+                Err(_) => {
+                    warn!(
+                        calls = self.calls.len(),
+                        "calls to EKS were abandoned; they may or may not stand, and the next start looks"
+                    );
+                    break;
+                }
+            }
+        }
+    }
+
+    fn numbers(&self) -> EksNumbers {
+        let known = self.known.numbers();
+        let (waiting, running) = self.works.count();
+        EksNumbers {
+            mode: known.mode,
+            read: known.read,
+            reachable: known.reachable,
+            listed: known.listed,
+            known: known.known,
+            described: known.described,
+            owned: known.owned,
+            waiting,
+            running,
+            queue: self.queue.as_ref().map(|_| known.queue),
+            events: self.queue.as_ref().map_or_else(BTreeMap::new, |queue| {
+                let passed_over = queue.passed_over.iter();
+                let mut events: BTreeMap<&'static str, u64> = passed_over
+                    .map(|(why, count)| (why.as_str(), *count))
+                    .collect();
+                events.insert("change", queue.changes);
+                events
+            }),
+        }
+    }
+}
+
+/// Makes one call of a work.
+fn make(
+    aws: Aws,
+    cluster: EksCluster,
+    key: Key,
+    call: Call,
+    priority: Priority,
+) -> BoxFuture<'static, Answer> {
+    async move {
+        let answer = aws.call(&cluster, &call, priority).await;
+        Answer::Call(key, Box::new(call), Box::new(answer))
+    }
+    .boxed()
+}

@@ -1,0 +1,269 @@
+//! Which access entry to describe next. Pure: it is told the time.
+//!
+//! An entry that is known by name only, or of which something may have changed, is described as soon as possible. Beside that each
+//! owned entry is described once in a period, evenly: of `n` entries one every `n`th part of it, the one first that was described
+//! longest ago.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use crate::access_entry::{Entries, EntryState, INSTALLATION_TAG};
+use crate::aws::Priority;
+use crate::controller::trigger::pause_after;
+
+/// So many are described side by side; the gate of all calls bounds them again.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Rounds of the refresh take this part of the period, so that a slow answer makes none late.
+const PART: f64 = 0.9;
+
+/// What is being described, and what is to wait.
+#[derive(Debug)]
+pub(super) struct Refresh {
+    period: Duration,
+    running: BTreeSet<String>,
+    /// Descriptions that failed: how often in a row, and when to try again.
+    failed: BTreeMap<String, (u32, Instant)>,
+    /// When the last one was described in its turn.
+    turn: Instant,
+}
+
+impl Refresh {
+    /// Every owned entry is described once in `period`.
+    pub(super) fn new(period: Duration, now: Instant) -> Self {
+        Self {
+            period,
+            running: BTreeSet::new(),
+            failed: BTreeMap::new(),
+            turn: now,
+        }
+    }
+
+    /// Whether the entry of this principal is being described.
+    pub(super) fn describes(&self, principal: &str) -> bool {
+        self.running.contains(principal)
+    }
+
+    /// The next to describe, which counts as being described from here; entries that are `taken` are left to whoever took them.
+    pub(super) fn start(
+        &mut self,
+        entries: &Entries,
+        now: Instant,
+        taken: impl Fn(&str) -> bool,
+    ) -> Option<(String, Priority)> {
+        if self.running.len() >= SIDE_BY_SIDE {
+            return None;
+        }
+        let free = |principal: &String| {
+            !self.running.contains(principal)
+                && self
+                    .failed
+                    .get(principal)
+                    .is_none_or(|(_, retry)| *retry <= now)
+                && !taken(principal)
+        };
+        let mut new = None;
+        let mut doubtful = None;
+        let mut oldest: Option<(&String, &EntryState)> = None;
+        let mut owned = 0_u32;
+        for (principal, state) in &entries.by_principal {
+            if is_owned(state) {
+                owned += 1;
+            }
+            if state.doubtful {
+                if doubtful.is_none() && free(principal) {
+                    doubtful = Some(principal);
+                    break;
+                }
+            } else if state.entry.is_none() {
+                if new.is_none() && free(principal) {
+                    new = Some(principal);
+                }
+            } else if is_owned(state)
+                && oldest.is_none_or(|(_, oldest)| state.described < oldest.described)
+                && free(principal)
+            {
+                oldest = Some((principal, state));
+            }
+        }
+        let next = if let Some(principal) = doubtful {
+            (principal.clone(), Priority::Urgent)
+        } else if let Some(principal) = new {
+            (principal.clone(), Priority::Background)
+        } else {
+            let (principal, _) = oldest.filter(|_| self.turn + self.pause(owned) <= now)?;
+            self.turn = now;
+            (principal.clone(), Priority::Background)
+        };
+        self.running.insert(next.0.clone());
+        Some(next)
+    }
+
+    /// Between two of so many owned entries.
+    fn pause(&self, owned: u32) -> Duration {
+        self.period.mul_f64(PART) / owned.max(1)
+    }
+
+    /// It was described, or could not be.
+    pub(super) fn ended(&mut self, principal: &str, ok: bool, now: Instant, jitter: f64) {
+        self.running.remove(principal);
+        if ok {
+            self.failed.remove(principal);
+        } else {
+            let before = self.failed.get(principal).map_or(0, |(count, _)| *count);
+            let retry = now + pause_after(before, jitter);
+            self.failed
+                .insert(principal.to_owned(), (before.saturating_add(1), retry));
+        }
+    }
+
+    /// When to look again, should nothing else happen.
+    pub(super) fn due(&self, entries: &Entries) -> Option<Instant> {
+        let owned = entries.by_principal.values().filter(|it| is_owned(it));
+        let owned = u32::try_from(owned.count()).unwrap_or(u32::MAX);
+        let turn = (owned > 0).then(|| self.turn + self.pause(owned));
+        let retry = self.failed.values().map(|(_, retry)| *retry).min();
+        turn.into_iter().chain(retry).min()
+    }
+
+    /// Forgets failures of entries that are gone.
+    pub(super) fn retain(&mut self, entries: &Entries) {
+        self.failed
+            .retain(|principal, _| entries.by_principal.contains_key(principal));
+    }
+}
+
+/// Whether it carries the mark of an installation.
+pub(super) fn is_owned(state: &EntryState) -> bool {
+    state
+        .entry
+        .as_ref()
+        .is_some_and(|entry| entry.tags.contains_key(INSTALLATION_TAG))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::access_entry::{Call, Entry, Kind, Output};
+    use crate::api::v1alpha1::EntryType;
+
+    fn principal(number: usize) -> String {
+        format!("arn:aws:iam::111122223333:role/R{number:04}")
+    }
+
+    fn describe(entries: &mut Entries, principal: &str, owned: bool, second: i64) {
+        let now = Timestamp::from_second(second).expect("a time");
+        let tags = owned.then(|| (INSTALLATION_TAG.to_owned(), "here".to_owned()));
+        let entry = Entry {
+            principal_arn: principal.to_owned(),
+            arn: String::new(),
+            kind: Kind::Known(EntryType::Standard),
+            username: String::new(),
+            groups: BTreeSet::new(),
+            tags: tags.into_iter().collect(),
+            created: now,
+            modified: now,
+            policies: BTreeMap::new(),
+        };
+        let call = Call::Describe {
+            principal_arn: principal.to_owned(),
+        };
+        entries.apply(&call, Output::Described(Box::new(entry)), now);
+    }
+
+    fn listed(entries: &mut Entries, count: usize) {
+        let principals = (0..count).map(principal).collect();
+        let (now, none) = (Timestamp::UNIX_EPOCH, BTreeSet::new());
+        entries.take_listing(&principals, &none, "admin", now, now);
+    }
+
+    #[test]
+    fn doubtful_ones_first_then_new_ones() {
+        let mut entries = Entries::default();
+        listed(&mut entries, 3);
+        describe(&mut entries, &principal(1), true, 1);
+        entries.doubt(&principal(2), None);
+        let now = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_hours(1), now);
+        let free = |_: &str| false;
+        let first = refresh.start(&entries, now, free);
+        assert_eq!(first, Some((principal(2), Priority::Urgent)));
+        let second = refresh.start(&entries, now, free);
+        assert_eq!(second, Some((principal(0), Priority::Background)));
+        assert_eq!(refresh.start(&entries, now, free), None, "not its turn");
+        assert!(refresh.describes(&principal(2)) && !refresh.describes(&principal(1)));
+    }
+
+    #[test]
+    fn what_is_taken_or_failed_waits() {
+        let mut entries = Entries::default();
+        listed(&mut entries, 2);
+        let now = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_hours(1), now);
+        let taken = |name: &str| name == principal(0);
+        let started = refresh.start(&entries, now, taken).expect("one is free");
+        assert_eq!(started.0, principal(1));
+        refresh.ended(&principal(1), false, now, 0.0);
+        assert_eq!(refresh.start(&entries, now, taken), None);
+        let later = refresh.due(&entries).expect("to be tried again");
+        assert_eq!(later, now + Duration::from_secs(1));
+        assert!(refresh.start(&entries, later, taken).is_some());
+        refresh.ended(&principal(1), false, later, 0.0);
+        assert_eq!(
+            refresh.due(&entries),
+            Some(later + Duration::from_secs(2)),
+            "a second failure in a row"
+        );
+        entries.gone(&principal(1));
+        refresh.retain(&entries);
+        assert_eq!(refresh.due(&entries), None);
+    }
+
+    #[test]
+    fn no_more_than_four_side_by_side() {
+        let mut entries = Entries::default();
+        listed(&mut entries, 100);
+        let now = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_hours(1), now);
+        let started = std::iter::from_fn(|| refresh.start(&entries, now, |_| false)).count();
+        assert_eq!(started, SIDE_BY_SIDE);
+    }
+
+    #[test]
+    fn every_owned_entry_is_described_once_in_the_period_and_evenly() {
+        for (count, foreign) in [(1, 0), (7, 3), (600, 50)] {
+            let mut entries = Entries::default();
+            listed(&mut entries, count + foreign);
+            for number in 0..count + foreign {
+                describe(&mut entries, &principal(number), number < count, 0);
+            }
+            let origin = Instant::now();
+            let mut refresh = Refresh::new(Duration::from_hours(1), origin);
+            let mut seen: BTreeMap<String, Vec<i64>> = BTreeMap::new();
+            let mut by_minute: BTreeMap<i64, usize> = BTreeMap::new();
+            for second in 0..3 * 3600_i64 {
+                let now = origin + Duration::from_secs(second.unsigned_abs());
+                while let Some((name, priority)) = refresh.start(&entries, now, |_| false) {
+                    assert_eq!(priority, Priority::Background);
+                    describe(&mut entries, &name, true, second);
+                    refresh.ended(&name, true, now, 0.0);
+                    seen.entry(name).or_default().push(second);
+                    *by_minute.entry(second / 60).or_default() += 1;
+                }
+            }
+            assert_eq!(seen.len(), count, "the owned ones, and no other");
+            for times in seen.values() {
+                let mut last = 0;
+                for time in times {
+                    assert!(time - last <= 3600, "{time} after {last}");
+                    last = *time;
+                }
+                assert!(3 * 3600 - last <= 3600);
+            }
+            let most = by_minute.values().max().copied().unwrap_or_default();
+            assert!(most <= count / 50 + 2, "{most} of {count} in a minute");
+        }
+    }
+}

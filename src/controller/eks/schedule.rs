@@ -1,0 +1,419 @@
+//! When to read what of EKS and IAM. Pure: it is told the time.
+//!
+//! Each reading has a period of its own, is made once at a time, and is made sooner where something asks for it. One that fails is
+//! tried again after a pause that doubles up to its period, shortened by chance so that many installations don't all ask at once.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use crate::plan::{IamWants, Mode};
+use crate::principal::AccountId;
+
+/// The authentication mode is read so often.
+const MODE_PERIOD: Duration = Duration::from_mins(1);
+/// And so often while it is being changed, or was found to be another.
+const MODE_WHILE_CHANGING: Duration = Duration::from_secs(5);
+/// EKS offers a new access policy a few times a year.
+const POLICIES_PERIOD: Duration = Duration::from_hours(6);
+/// What is asked for out of turn is read again after so long at the earliest.
+const SOONEST: Duration = Duration::from_secs(10);
+/// The same for the mode.
+const SOONEST_MODE: Duration = Duration::from_secs(2);
+/// The first pause after a failure.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How often things are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Periods {
+    /// The access entries, roles and users are listed so often.
+    pub listing: Duration,
+    /// Each owned access entry is described so often.
+    pub refresh: Duration,
+    /// The roles of permission sets are listed so often.
+    pub sso_sweep: Duration,
+}
+
+impl Default for Periods {
+    fn default() -> Self {
+        Self {
+            listing: Duration::from_mins(5),
+            refresh: Duration::from_hours(1),
+            sso_sweep: Duration::from_mins(1),
+        }
+    }
+}
+
+/// Something to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::controller) enum Task {
+    /// The cluster, and with it its mode.
+    Cluster,
+    /// The access entries, by name.
+    Entries,
+    /// The access policies that EKS offers.
+    Policies,
+    /// The roles of permission sets of an account.
+    Sso(AccountId),
+    /// All roles of an account.
+    Roles(AccountId),
+    /// All users of an account.
+    Users(AccountId),
+}
+
+#[derive(Clone, Debug)]
+struct Timer {
+    due: Instant,
+    running: bool,
+    /// Asked for while it was being read, so that the answer may be older than what was asked for.
+    again: bool,
+    failures: u32,
+    ended: Option<Instant>,
+}
+
+impl Timer {
+    fn new(now: Instant) -> Self {
+        Self {
+            due: now,
+            running: false,
+            again: false,
+            failures: 0,
+            ended: None,
+        }
+    }
+}
+
+/// All readings with their times.
+#[derive(Debug)]
+pub(super) struct Schedule {
+    periods: Periods,
+    timers: BTreeMap<Task, Timer>,
+    /// Until when the mode is expected to change.
+    changing: Option<Instant>,
+}
+
+impl Schedule {
+    /// The cluster is read at once, the rest when the mode and the mappings ask for it.
+    pub(super) fn new(periods: Periods, now: Instant) -> Self {
+        Self {
+            periods,
+            timers: [(Task::Cluster, Timer::new(now))].into(),
+            changing: None,
+        }
+    }
+
+    /// The mode that was read; `None`: it is not this cluster's.
+    pub(super) fn mode(&mut self, mode: Option<Mode>, now: Instant) {
+        let entries = matches!(mode, Some(Mode::ApiAndConfigMap | Mode::Api));
+        self.want(
+            |task| matches!(task, Task::Entries | Task::Policies),
+            if entries {
+                vec![Task::Entries, Task::Policies]
+            } else {
+                Vec::new()
+            },
+            now,
+        );
+    }
+
+    /// The mode is likely to change until then.
+    pub(super) fn changing_until(&mut self, until: Instant) {
+        self.changing = self.changing.max(Some(until));
+    }
+
+    /// What plans want to know of IAM.
+    pub(super) fn iam(&mut self, wants: &IamWants, now: Instant) {
+        let of = |accounts: &std::collections::BTreeSet<AccountId>, task: fn(AccountId) -> Task| {
+            accounts.iter().cloned().map(task).collect::<Vec<_>>()
+        };
+        let mut wanted = of(&wants.sso, Task::Sso);
+        wanted.extend(of(&wants.roles, Task::Roles));
+        wanted.extend(of(&wants.users, Task::Users));
+        self.want(
+            |task| matches!(task, Task::Sso(_) | Task::Roles(_) | Task::Users(_)),
+            wanted,
+            now,
+        );
+        for account in &wants.soon {
+            for task in [Task::Sso, Task::Roles, Task::Users] {
+                self.soon(&task(account.clone()), now);
+            }
+        }
+    }
+
+    fn want(&mut self, kind: impl Fn(&Task) -> bool, wanted: Vec<Task>, now: Instant) {
+        self.timers
+            .retain(|task, _| !kind(task) || wanted.contains(task));
+        for task in wanted {
+            self.timers.entry(task).or_insert_with(|| Timer::new(now));
+        }
+    }
+
+    /// Whether it is read at all.
+    pub(super) fn reads(&self, task: &Task) -> bool {
+        self.timers.contains_key(task)
+    }
+
+    /// Whether it has been read, or failed to be, since it was first wanted. What nobody wants has.
+    pub(super) fn tried(&self, task: &Task) -> bool {
+        self.timers
+            .get(task)
+            .is_none_or(|timer| timer.ended.is_some())
+    }
+
+    /// All readings of IAM have been tried.
+    pub(super) fn tried_iam(&self) -> bool {
+        self.timers.iter().all(|(task, timer)| {
+            matches!(task, Task::Cluster | Task::Entries | Task::Policies) || timer.ended.is_some()
+        })
+    }
+
+    /// Is to be read sooner than its turn, but not again and again.
+    pub(super) fn soon(&mut self, task: &Task, now: Instant) {
+        let Some(timer) = self.timers.get_mut(task) else {
+            return;
+        };
+        if timer.running {
+            timer.again = true;
+        } else if timer.failures == 0 {
+            timer.due = timer.due.min(earliest(task, timer.ended, now));
+        }
+    }
+
+    /// The next that is due, which counts as being read from here.
+    pub(super) fn start(&mut self, now: Instant) -> Option<Task> {
+        let (task, timer) = self
+            .timers
+            .iter_mut()
+            .find(|(_, timer)| !timer.running && timer.due <= now)?;
+        timer.running = true;
+        timer.again = false;
+        Some(task.clone())
+    }
+
+    /// It was read, or failed to be.
+    pub(super) fn ended(&mut self, task: &Task, ok: bool, now: Instant, jitter: f64) {
+        if self.changing.is_some_and(|until| until <= now) {
+            self.changing = None;
+        }
+        let period = match task {
+            Task::Cluster if self.changing.is_some() => MODE_WHILE_CHANGING,
+            Task::Cluster => MODE_PERIOD,
+            Task::Entries | Task::Roles(_) | Task::Users(_) => self.periods.listing,
+            Task::Policies => POLICIES_PERIOD,
+            Task::Sso(_) => self.periods.sso_sweep,
+        };
+        let Some(timer) = self.timers.get_mut(task) else {
+            return;
+        };
+        timer.running = false;
+        timer.ended = Some(now);
+        if ok {
+            timer.failures = 0;
+            timer.due = now + period;
+        } else {
+            let doubled =
+                FIRST_PAUSE.saturating_mul(1_u32.checked_shl(timer.failures).unwrap_or(u32::MAX));
+            let pause = doubled.min(period.max(FIRST_PAUSE));
+            timer.due = now + pause.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
+            timer.failures = timer.failures.saturating_add(1);
+        }
+        if std::mem::take(&mut timer.again) {
+            timer.due = timer.due.min(earliest(task, timer.ended, now));
+        }
+    }
+
+    /// When something is due next; `None` while everything is being read.
+    pub(super) fn due(&self) -> Option<Instant> {
+        let idle = self.timers.values().filter(|timer| !timer.running);
+        idle.map(|timer| timer.due).min()
+    }
+}
+
+fn earliest(task: &Task, ended: Option<Instant>, now: Instant) -> Instant {
+    let pause = match task {
+        Task::Cluster => SOONEST_MODE,
+        _ => SOONEST,
+    };
+    ended.map_or(now, |ended| now.max(ended + pause))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    fn account() -> AccountId {
+        "111122223333".parse().expect("an account")
+    }
+
+    /// A clock, and readings that take a second each.
+    struct Run {
+        origin: Instant,
+        now: u64,
+        schedule: Schedule,
+        fails: bool,
+        running: Vec<(u64, Task)>,
+        log: Vec<(u64, Task)>,
+    }
+
+    impl Run {
+        fn new() -> Self {
+            let origin = Instant::now();
+            Self {
+                origin,
+                now: 0,
+                schedule: Schedule::new(Periods::default(), origin),
+                fails: false,
+                running: Vec::new(),
+                log: Vec::new(),
+            }
+        }
+
+        fn instant(&self) -> Instant {
+            self.origin + seconds(self.now)
+        }
+
+        fn until(&mut self, end: u64) {
+            while self.now < end {
+                let instant = self.instant();
+                let (ended, running) = std::mem::take(&mut self.running)
+                    .into_iter()
+                    .partition(|(since, _)| *since < self.now);
+                self.running = running;
+                for (_, task) in ended {
+                    self.schedule.ended(&task, !self.fails, instant, 0.0);
+                }
+                let due = self.schedule.due().is_some_and(|due| due <= instant);
+                let mut started = false;
+                while let Some(task) = self.schedule.start(instant) {
+                    started = true;
+                    self.log.push((self.now, task.clone()));
+                    self.running.push((self.now, task));
+                }
+                assert_eq!(due, started, "due says when something starts");
+                self.now += 1;
+            }
+        }
+
+        fn times(&self, task: &Task) -> Vec<u64> {
+            let of_task = self.log.iter().filter(|(_, started)| started == task);
+            of_task.map(|(at, _)| *at).collect()
+        }
+    }
+
+    #[test]
+    fn each_has_its_period() {
+        let mut run = Run::new();
+        run.until(1);
+        assert_eq!(run.log, [(0, Task::Cluster)], "the mode comes first");
+        run.until(5);
+        run.schedule
+            .mode(Some(Mode::ApiAndConfigMap), run.instant());
+        let wants = IamWants {
+            sso: [account()].into(),
+            users: [account()].into(),
+            ..IamWants::default()
+        };
+        run.schedule.iam(&wants, run.instant());
+        assert!(!run.schedule.tried(&Task::Entries) && !run.schedule.tried_iam());
+        run.until(1000);
+        assert!(run.schedule.tried(&Task::Entries) && run.schedule.tried_iam());
+        assert_eq!(run.times(&Task::Cluster)[..4], [0, 61, 122, 183]);
+        assert_eq!(run.times(&Task::Entries), [5, 306, 607, 908]);
+        assert_eq!(run.times(&Task::Policies), [5]);
+        assert_eq!(run.times(&Task::Sso(account()))[..3], [5, 66, 127]);
+        assert_eq!(run.times(&Task::Users(account())), [5, 306, 607, 908]);
+        assert_eq!(run.times(&Task::Roles(account())), [0; 0], "nobody asked");
+    }
+
+    #[test]
+    fn entries_are_listed_only_where_the_mode_has_them() {
+        for mode in [None, Some(Mode::ConfigMap)] {
+            let mut run = Run::new();
+            run.schedule.mode(Some(Mode::Api), run.instant());
+            run.schedule.mode(mode, run.instant());
+            run.until(100);
+            assert_eq!(run.times(&Task::Entries), [0; 0]);
+            assert!(!run.schedule.reads(&Task::Entries));
+            assert!(run.schedule.tried(&Task::Entries), "nobody wants it");
+        }
+    }
+
+    #[test]
+    fn a_mode_that_changes_is_read_every_five_seconds() {
+        let mut run = Run::new();
+        run.until(10);
+        let until = run.instant() + seconds(20);
+        run.schedule.changing_until(until);
+        run.schedule.soon(&Task::Cluster, run.instant());
+        run.until(100);
+        assert_eq!(run.times(&Task::Cluster), [0, 10, 16, 22, 28, 34, 95]);
+    }
+
+    #[test]
+    fn failures_back_off_up_to_the_period() {
+        let mut run = Run::new();
+        run.fails = true;
+        run.until(300);
+        assert_eq!(run.times(&Task::Cluster), [0, 6, 17, 38, 79, 140, 201, 262]);
+        run.schedule.soon(&Task::Cluster, run.instant());
+        run.until(320);
+        assert_eq!(
+            run.times(&Task::Cluster).len(),
+            8,
+            "nobody hurries a failure"
+        );
+        run.fails = false;
+        run.until(450);
+        assert_eq!(run.times(&Task::Cluster)[8..], [323, 384, 445]);
+        let jittered = {
+            let now = run.instant();
+            run.schedule.ended(&Task::Cluster, false, now, 1.0);
+            run.schedule.timers[&Task::Cluster].due - now
+        };
+        assert_eq!(jittered, FIRST_PAUSE / 2);
+    }
+
+    #[test]
+    fn what_is_asked_for_soon_is_read_at_most_every_ten_seconds() {
+        let mut run = Run::new();
+        let wants = IamWants {
+            roles: [account()].into(),
+            soon: [account()].into(),
+            ..IamWants::default()
+        };
+        for _ in 0..60 {
+            run.schedule.iam(&wants, run.instant());
+            run.until(run.now + 1);
+        }
+        assert_eq!(run.times(&Task::Roles(account())), [0, 11, 22, 33, 44, 55]);
+        assert_eq!(run.times(&Task::Sso(account())), [0; 0]);
+    }
+
+    #[test]
+    fn asked_for_while_it_is_read_it_is_read_again() {
+        let mut run = Run::new();
+        run.until(1);
+        run.schedule.soon(&Task::Cluster, run.instant());
+        run.until(20);
+        assert_eq!(run.times(&Task::Cluster), [0, 3]);
+    }
+
+    #[test]
+    fn what_is_wanted_no_more_is_read_no_more() {
+        let mut run = Run::new();
+        let wants = IamWants {
+            sso: [account()].into(),
+            ..IamWants::default()
+        };
+        run.schedule.iam(&wants, run.instant());
+        run.until(1);
+        run.schedule.iam(&IamWants::default(), run.instant());
+        run.until(200);
+        assert_eq!(run.times(&Task::Sso(account())), [0]);
+        assert!(run.schedule.reads(&Task::Cluster));
+    }
+}

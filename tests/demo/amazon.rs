@@ -1,0 +1,240 @@
+//! What stands in for AWS on the stage: EKS with this API server as its cluster, IAM, STS and a queue.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use identity_mapper::plan::CLUSTER_ANNOTATION;
+use serde_json::Value;
+
+use crate::screen;
+use crate::stage::{Stage, until};
+use crate::support::eks::{Call, Eks, Entry, Mark, Mode, NodeKind, Service, World};
+use crate::support::power::{Caller, Witness};
+
+/// The cluster in EKS.
+const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/demo";
+/// Its account.
+pub(crate) const ACCOUNT: &str = "111122223333";
+/// The path of the roles of permission sets.
+pub(crate) const SSO: &str = "/aws-reserved/sso.amazonaws.com/eu-west-1/";
+/// How long the switch of the mode takes; EKS itself takes some minutes.
+const SWITCH: Duration = Duration::from_secs(1);
+
+/// The pretended AWS, and who watches what everyone may do in it.
+pub(crate) struct Amazon {
+    pub(crate) eks: Eks,
+    witness: Witness,
+}
+
+impl Stage {
+    /// Starts the stand-in, with the principals that the steps name.
+    pub(crate) async fn meet_aws(&mut self) {
+        let mut world = World::new(CLUSTER)
+            .mode(Mode::ConfigMap)
+            .api_server(&self.cluster.authority(), self.cluster.url())
+            .creator("arn:aws:iam::111122223333:role/ClusterCreator")
+            .node_group("arn:aws:iam::111122223333:role/eks-node", NodeKind::Linux);
+        for (path, name) in [
+            ("/", "ClusterCreator"),
+            ("/", "eks-node"),
+            ("/", "BreakGlass"),
+            ("/compliance/", "Auditor"),
+            (SSO, "AWSReservedSSO_PlatformAdmins_0123456789abcdef"),
+            (SSO, "AWSReservedSSO_DataTeam_2222222222222222"),
+            // A permission set of its own, whose name begins in the same way.
+            (SSO, "AWSReservedSSO_DataTeam_Leads_3333333333333333"),
+        ] {
+            world.role(ACCOUNT, path, name);
+        }
+        world.attach_queue("identity-mapper");
+        let eks = Eks::start(world).await;
+        eks.knobs().update = SWITCH;
+        let witness = Witness::start(&self.cluster, &eks, BTreeMap::new()).await;
+        self.amazon = Some(Amazon { eks, witness });
+    }
+
+    /// The pretended AWS.
+    pub(crate) fn amazon(&self) -> Result<&Amazon> {
+        self.amazon.as_ref().context("the stand-in was not started")
+    }
+
+    /// Makes a call to EKS as a person at the console or the command line would, and shows it.
+    pub(crate) fn aws(&self, words: &str, operation: &str, input: Value) -> Result<()> {
+        screen::command(&format!("aws eks {words}"));
+        let done = self.amazon()?.eks.by_hand(operation, input);
+        done.map_err(|refusal| anyhow!("{operation}: {refusal:?}"))?;
+        Ok(())
+    }
+
+    /// All access entries, as they stand.
+    pub(crate) fn entries(&self) -> Result<Entries> {
+        let world = self.amazon()?.eks.world();
+        let entries = world.cluster.entries.values();
+        Ok(entries
+            .map(|entry| (entry.principal_arn.clone(), Entry::clone(entry)))
+            .collect())
+    }
+
+    /// Waits until the access entries are as wanted, and shows how they differ from `before`.
+    pub(crate) async fn entries_become(
+        &self,
+        before: &Entries,
+        what: &str,
+        wanted: impl Fn(&Entries) -> bool,
+    ) -> Result<Entries> {
+        let look = async || {
+            let entries = self.entries().map_err(|error| error.to_string())?;
+            if wanted(&entries) {
+                Ok(entries)
+            } else {
+                Err(text(&entries))
+            }
+        };
+        let after = until(what, look).await?;
+        screen::diff("in EKS, access entries", &text(before), &text(&after));
+        Ok(after)
+    }
+
+    /// The calls to EKS of the operator since `mark` that changed something, in order.
+    pub(crate) fn changes(&self, mark: Mark) -> Result<Vec<Call>> {
+        let amazon = self.amazon()?;
+        let log = amazon.eks.log();
+        let calls = log.since(mark).iter();
+        let changes = calls.filter(|call| {
+            let read = ["Describe", "List"];
+            call.service == Service::Eks
+                && !call.by_hand
+                && call.had_effect()
+                && !read.iter().any(|verb| call.operation.starts_with(verb))
+        });
+        Ok(changes.cloned().collect())
+    }
+
+    /// The end of the log of calls.
+    pub(crate) fn calls(&self) -> Result<Mark> {
+        Ok(self.amazon()?.eks.log().mark())
+    }
+
+    /// Watches that a session of this role never may do less than now.
+    pub(crate) async fn keep(&self, name: &str, role: &str, session: &str) -> Result<()> {
+        let amazon = self.amazon()?;
+        let role = amazon.eks.world().find(role).cloned();
+        let role = role.with_context(|| format!("{name} has a role"))?;
+        let caller = Caller::session(&role.arn, &role.id, session);
+        let power = amazon.witness.keep(name, caller).await;
+        ensure!(
+            power.grants().next().is_some(),
+            "{name} may do nothing to begin with"
+        );
+        Ok(())
+    }
+
+    /// Waits until the operator keeps this mode as the one that it read last.
+    pub(crate) async fn mode_is(&self, mode: &str) -> Result<()> {
+        let look = async || {
+            let history = self.history().await.map_err(|error| error.to_string())?;
+            let kept = history.unwrap_or_default();
+            if kept.contains(&format!("{mode:?}")) {
+                Ok(())
+            } else {
+                Err(format!("kept: {kept:?}"))
+            }
+        };
+        until(&format!("the operator has read the mode {mode}"), look).await
+    }
+
+    async fn history(&self) -> Result<Option<String>> {
+        let history = self.config_maps.get_opt("aws-auth-history").await?;
+        let annotations = history.and_then(|history| history.metadata.annotations);
+        Ok(annotations.and_then(|mut annotations| annotations.remove(CLUSTER_ANNOTATION)))
+    }
+
+    /// The unique id of a principal in IAM.
+    pub(crate) fn principal(&self, arn: &str) -> Result<String> {
+        let world = self.amazon()?.eks.world();
+        let found = world.find(arn).map(|principal| principal.id.clone());
+        found.with_context(|| format!("IAM has no {arn}"))
+    }
+
+    /// Deletes a principal and makes it again.
+    pub(crate) fn recreate(&self, arn: &str) -> Result<()> {
+        self.amazon()?.eks.world().recreate_principal(arn);
+        Ok(())
+    }
+
+    /// What the operator asked of AWS, by operation.
+    pub(crate) fn counts(&self) -> Result<String> {
+        let counts = self.amazon()?.eks.log().counts(Mark::START);
+        let counts: Vec<String> = counts
+            .into_iter()
+            .map(|(operation, count)| format!("{count} {operation}"))
+            .collect();
+        Ok(counts.join(", "))
+    }
+
+    /// How often everyone who is watched was looked at. Fails with the story where anyone lost anything.
+    pub(crate) async fn nobody_lost(&self) -> Result<u64> {
+        let witness = &self.amazon()?.witness;
+        let stories: Vec<String> = witness
+            .losses()
+            .await
+            .into_iter()
+            .map(|loss| loss.story)
+            .collect();
+        ensure!(stories.is_empty(), "{}", stories.join("\n"));
+        Ok(witness.evaluations())
+    }
+
+    /// How long after what a person did by hand the operator's last change was made; both since `mark`.
+    pub(crate) fn answered(&self, mark: Mark) -> Result<Duration> {
+        let by_hand = {
+            let log = self.amazon()?.eks.log();
+            let found = log.since(mark).iter().find(|call| call.by_hand);
+            found.context("nobody did anything by hand")?.time
+        };
+        let last = self.changes(mark)?.pop();
+        let last = last.context("the operator changed nothing")?.time;
+        Ok(Duration::try_from(last.duration_since(by_hand))?)
+    }
+}
+
+/// Access entries by principal.
+pub(crate) type Entries = BTreeMap<String, Entry>;
+
+/// As a person would want to read them.
+fn text(entries: &Entries) -> String {
+    let mut text = String::new();
+    for entry in entries.values() {
+        let Entry {
+            principal_arn,
+            type_,
+            username,
+            groups,
+            policies,
+            ..
+        } = entry;
+        let _ = writeln!(text, "{principal_arn}");
+        let _ = writeln!(
+            text,
+            "  {type_}, {username}, groups [{}]",
+            groups.join(", ")
+        );
+        for (policy, association) in policies {
+            let name = policy.rsplit('/').next().unwrap_or_default();
+            let scope = association
+                .namespaces
+                .as_ref()
+                .map_or("cluster".to_owned(), |names| names.join(", "));
+            let _ = writeln!(text, "  {name} in {scope}");
+        }
+    }
+    text
+}
+
+/// Calls as words, in order.
+pub(crate) fn words(calls: &[Call]) -> String {
+    let names: Vec<&str> = calls.iter().map(|call| call.operation.as_str()).collect();
+    names.join(", ")
+}

@@ -1,0 +1,362 @@
+//! The steps of the second half: from aws-auth to access entries. Each does one thing and fails where something else comes of
+//! it than it should.
+
+use anyhow::{Context as _, Result, ensure};
+use futures::FutureExt as _;
+use identity_mapper::api::condition::{ConditionType, Reason};
+use serde_json::json;
+
+use crate::amazon::{ACCOUNT, Entries, SSO, words};
+use crate::screen::{self, spoken};
+use crate::stage::Stage;
+use crate::steps::{ROLES, Step, holds};
+use crate::support::eks::Mark;
+
+/// All of the second half.
+pub(crate) const STEPS: &[Step] = &[
+    Step {
+        title: "The operator is told of EKS",
+        what: "A stand-in for EKS, IAM and SQS answers as they do, and this API server is its cluster, as the certificate authority proves. The mode is CONFIG_MAP: only aws-auth counts.",
+        act: |stage| operator_meets_aws(stage).boxed_local(),
+    },
+    Step {
+        title: "A permission set is declared",
+        what: "IAM Identity Center gives a permission set a role with a suffix that nobody wants to look up. It is found in IAM, and DataTeam_Leads is not DataTeam.",
+        act: |stage| permission_set_is_resolved(stage).boxed_local(),
+    },
+    Step {
+        title: "What was made by hand is adopted",
+        what: "A mapping that says just what the foreign entry says. It is ours from now on, and not one byte of it changes.",
+        act: |stage| foreign_entry_is_adopted(stage).boxed_local(),
+    },
+    Step {
+        title: "The mode is switched, as at the console",
+        what: "From now on access entries count before aws-auth. EKS makes two of its own. Nobody is moved by that alone.",
+        act: |stage| mode_is_switched(stage).boxed_local(),
+    },
+    Step {
+        title: "A new role goes straight to an access entry",
+        what: "Access policies too. aws-auth is not touched.",
+        act: |stage| new_role_is_an_entry(stage).boxed_local(),
+    },
+    Step {
+        title: "The handover",
+        what: "One word, and whoever can be is handed over: entry made, the twin in aws-auth left as the way back for the soak (60 s here, a day by default).",
+        act: |stage| mappings_are_handed_over(stage).boxed_local(),
+    },
+    Step {
+        title: "An administrator goes over the bridge",
+        what: "EKS takes no policy with the call that makes an entry, so system:masters would be without power for a moment. A person binds the bridge group for that time.",
+        act: |stage| administrator_is_handed_over(stage).boxed_local(),
+    },
+    Step {
+        title: "Somebody edits an entry at the console",
+        what: "The platform admins' entry gets AmazonEKSClusterAdminPolicy and loses its group. The queue tells of it.",
+        act: |stage| console_edit_is_put_right(stage).boxed_local(),
+    },
+    Step {
+        title: "A role is deleted and made again",
+        what: "Its entry looks right and lets nobody in, for EKS knows principals by their id. Whether the new one is meant is for a person to say.",
+        act: |stage| recreated_role_is_reported(stage).boxed_local(),
+    },
+    Step {
+        title: "In the end",
+        what: "What stands, and what it took.",
+        act: |stage| in_the_end(stage).boxed_local(),
+    },
+];
+
+const BREAK_GLASS: &str = "arn:aws:iam::111122223333:role/BreakGlass";
+const AUDITOR: &str = "arn:aws:iam::111122223333:role/compliance/Auditor";
+const BRIDGE: &str = "identity-mapper:bridge";
+
+fn sso_role(name: &str) -> String {
+    format!("arn:aws:iam::{ACCOUNT}:role{SSO}{name}")
+}
+
+fn platform_admins() -> String {
+    sso_role("AWSReservedSSO_PlatformAdmins_0123456789abcdef")
+}
+
+fn data_team() -> String {
+    sso_role("AWSReservedSSO_DataTeam_2222222222222222")
+}
+
+async fn operator_meets_aws(stage: &mut Stage) -> Result<()> {
+    let before = stage.aws_auth().await?;
+    let mark = stage.audit.mark().await;
+    stage.meet_aws().await;
+    stage.restart_with_eks().await?;
+    stage.mode_is("CONFIG_MAP").await?;
+    ensure!(
+        stage.writes().since(mark).count().await == 0 && stage.aws_auth().await? == before,
+        "the operator wrote aws-auth"
+    );
+    let changed = stage.changes(Mark::START)?;
+    ensure!(changed.is_empty(), "the operator made {}", words(&changed));
+    screen::done("ready: mode and cluster read and proven, nothing written anywhere");
+    Ok(())
+}
+
+async fn permission_set_is_resolved(stage: &mut Stage) -> Result<()> {
+    let before = stage.aws_auth().await?;
+    stage.apply("data-team")?;
+    let role = "role/AWSReservedSSO_DataTeam_2222222222222222\"";
+    let after = stage
+        .written(&before, "the set's role is in aws-auth", |data| {
+            holds(data, ROLES, role)
+        })
+        .await?;
+    ensure!(!holds(&after, ROLES, "Leads"), "{}", after[ROLES]);
+    stage
+        .condition("data-team", ConditionType::Ready, "True", Reason::InEffect)
+        .await?;
+    stage.kubectl(&[
+        "get",
+        "identitymapping",
+        "data-team",
+        "-o",
+        "jsonpath={.status.principalArn}",
+    ])?;
+    screen::done("resolved, and written without the path, as the authenticator sees it");
+    Ok(())
+}
+
+async fn foreign_entry_is_adopted(stage: &mut Stage) -> Result<()> {
+    let before = stage.aws_auth().await?;
+    stage.apply("break-glass-as-it-stands")?;
+    stage
+        .condition("break-glass", ConditionType::Synced, "True", Reason::Synced)
+        .await?;
+    ensure!(stage.aws_auth().await? == before, "aws-auth changed");
+    screen::done("marked as ours in an annotation; the text of aws-auth is as it was");
+    Ok(())
+}
+
+async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
+    let text = stage.aws_auth().await?;
+    let before = stage.entries()?;
+    let mark = stage.calls()?;
+    stage.aws(
+        "update-cluster-config --name demo --access-config authenticationMode=API_AND_CONFIG_MAP",
+        "UpdateClusterConfig",
+        json!({"name": "demo", "accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"}}),
+    )?;
+    let entries = stage
+        .entries_become(&before, "EKS has made its own entries", |entries| {
+            entries.len() == 2
+        })
+        .await?;
+    stage.mode_is("API_AND_CONFIG_MAP").await?;
+    // From here on nobody may lose anything, not for a moment.
+    for (name, role) in [
+        ("platform-admins", platform_admins()),
+        ("data-team", data_team()),
+        ("break-glass", BREAK_GLASS.to_owned()),
+    ] {
+        stage.keep(name, &role, "someone").await?;
+    }
+    stage.kubectl(&["wait", "identitymappings", "--all", "--for=condition=Ready"])?;
+    let changed = stage.changes(mark)?;
+    ensure!(
+        changed.is_empty() && stage.entries()? == entries && stage.aws_auth().await? == text,
+        "the operator made {}",
+        words(&changed)
+    );
+    screen::done("seen by the operator, which left everyone where they were");
+    Ok(())
+}
+
+async fn new_role_is_an_entry(stage: &mut Stage) -> Result<()> {
+    let (text, before) = (stage.aws_auth().await?, stage.entries()?);
+    let mark = stage.calls()?;
+    stage.apply("auditor")?;
+    stage
+        .entries_become(&before, "the auditor has both policies", |entries| {
+            entries
+                .get(AUDITOR)
+                .is_some_and(|entry| entry.policies.len() == 2)
+        })
+        .await?;
+    stage
+        .condition("auditor", ConditionType::Ready, "True", Reason::InEffect)
+        .await?;
+    ensure!(stage.aws_auth().await? == text, "aws-auth changed");
+    let made = words(&stage.changes(mark)?);
+    ensure!(
+        made == "CreateAccessEntry, AssociateAccessPolicy, AssociateAccessPolicy",
+        "the calls were {made}"
+    );
+    screen::done(&format!("three calls: {made}"));
+    Ok(())
+}
+
+async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
+    let (text, before) = (stage.aws_auth().await?, stage.entries()?);
+    let handed = [platform_admins(), data_team()];
+    stage.kubectl(&[
+        "annotate",
+        "configmap",
+        "aws-auth-history",
+        "-n",
+        "kube-system",
+        "identity-mapper.dev/handover=Auto",
+        "--overwrite",
+    ])?;
+    let after = stage
+        .entries_become(&before, "both SSO roles have entries", |entries| {
+            handed.iter().all(|arn| entries.contains_key(arn))
+        })
+        .await?;
+    for name in ["platform-admins", "data-team"] {
+        stage
+            .condition(name, ConditionType::Ready, "True", Reason::InEffect)
+            .await?;
+    }
+    let soaks = stage
+        .message_holds("platform-admins", ConditionType::Synced, "aws-auth")
+        .await?;
+    screen::says("platform-admins: Synced=True", &soaks);
+    ensure!(
+        stage.aws_auth().await? == text,
+        "the twins are not as they were"
+    );
+    let waits = stage
+        .condition(
+            "break-glass",
+            ConditionType::Synced,
+            "False",
+            Reason::HandoverBlocked,
+        )
+        .await?;
+    ensure!(
+        waits.contains(BRIDGE) && !after.contains_key(BREAK_GLASS),
+        "the administrator does not wait for the bridge: {waits}"
+    );
+    screen::done(
+        "two are handed over; the administrator stays in aws-auth, and says what is missing",
+    );
+    Ok(())
+}
+
+async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
+    let before = stage.entries()?;
+    let mark = stage.calls()?;
+    stage.apply("bridge")?;
+    let bridged = stage
+        .entries_become(&before, "the administrator has the policy", |entries| {
+            entries
+                .get(BREAK_GLASS)
+                .is_some_and(|entry| !entry.policies.is_empty())
+        })
+        .await?;
+    let groups = &bridged[BREAK_GLASS].groups;
+    ensure!(*groups == [BRIDGE], "the entry's groups are {groups:?}");
+    screen::done(
+        "the policy is associated while the bridge carries; it is waited out (2 s here, 30 s by default)",
+    );
+    stage
+        .entries_become(&bridged, "the bridge is taken off the entry", |entries| {
+            entries
+                .get(BREAK_GLASS)
+                .is_some_and(|entry| entry.groups.is_empty())
+        })
+        .await?;
+    stage
+        .condition(
+            "break-glass",
+            ConditionType::Ready,
+            "True",
+            Reason::InEffect,
+        )
+        .await?;
+    let made = words(&stage.changes(mark)?);
+    ensure!(
+        made == "CreateAccessEntry, AssociateAccessPolicy, UpdateAccessEntry",
+        "the calls were {made}"
+    );
+    stage.kubectl(&["delete", "clusterrolebinding", "identity-mapper-bridge"])?;
+    let looks = stage.nobody_lost().await?;
+    screen::done(&format!(
+        "three calls: {made}. Nobody was without their power for a moment: at each change what everyone may do was looked at, {looks} times so far"
+    ));
+    Ok(())
+}
+
+async fn console_edit_is_put_right(stage: &mut Stage) -> Result<()> {
+    let before = stage.entries()?;
+    let mark = stage.calls()?;
+    let arn = platform_admins();
+    let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+    stage.aws(
+        "associate-access-policy --cluster-name demo --principal-arn … --policy-arn …/AmazonEKSClusterAdminPolicy --access-scope type=cluster",
+        "AssociateAccessPolicy",
+        json!({"principalArn": arn, "policyArn": policy, "accessScope": {"type": "cluster"}}),
+    )?;
+    let right = |entries: &Entries| entries.get(&arn) == before.get(&arn);
+    let what = "the entry stands as declared";
+    let edited = stage.entries()?;
+    stage.entries_become(&edited, what, right).await?;
+    let note = stage
+        .event("platform-admins", Reason::DriftRepaired)
+        .await?;
+    ensure!(
+        note.contains("assumed-role/Console/alice"),
+        "the event does not name the caller: {note}"
+    );
+    let took = stage.answered(mark)?;
+    screen::done(&format!("put right {} after the edit", spoken(took)));
+    Ok(())
+}
+
+async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
+    let old = stage.principal(AUDITOR)?;
+    screen::command("aws iam delete-role --role-name Auditor");
+    screen::command("aws iam create-role --role-name Auditor --path /compliance/ …");
+    stage.recreate(AUDITOR)?;
+    let new = stage.principal(AUDITOR)?;
+    let message = stage
+        .condition(
+            "auditor",
+            ConditionType::Ready,
+            "False",
+            Reason::PrincipalRecreated,
+        )
+        .await?;
+    ensure!(
+        message.contains(&old) && message.contains(&new),
+        "the message does not name both ids, {old} and {new}: {message}"
+    );
+    let before = stage.entries()?;
+    stage.kubectl(&[
+        "annotate",
+        "identitymapping",
+        "auditor",
+        "identity-mapper.dev/confirm=recreated-principal",
+    ])?;
+    stage
+        .condition("auditor", ConditionType::Ready, "True", Reason::InEffect)
+        .await?;
+    let entry = stage.entries()?.remove(AUDITOR);
+    let entry = entry.context("the entry stands")?;
+    ensure!(
+        entry.principal_id.as_deref() == Some(new.as_str())
+            && entry.policies.keys().eq(before[AUDITOR].policies.keys()),
+        "the entry is not the new role's: {entry:#?}"
+    );
+    screen::done("made anew for the new role, with the same policies");
+    Ok(())
+}
+
+async fn in_the_end(stage: &mut Stage) -> Result<()> {
+    stage.kubectl(&["get", "identitymappings", "-o", "wide"])?;
+    let waiting = ["wait", "identitymappings", "--all", "--for=condition=Ready"];
+    stage.quietly(&waiting, "")?;
+    let looks = stage.nobody_lost().await?;
+    screen::done(&format!(
+        "every mapping is in effect, and in {looks} looks nobody was ever without the power that they had"
+    ));
+    let counts = stage.counts()?;
+    screen::done(&format!("what the operator asked of AWS in all: {counts}"));
+    Ok(())
+}
