@@ -11,6 +11,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod entries;
 mod live;
 mod pure;
 mod table;

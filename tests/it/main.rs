@@ -12,6 +12,8 @@ mod crd;
 mod docs;
 mod effective;
 mod eks;
+mod entries_scale;
+mod handover;
 mod harness;
 mod parser_agreement;
 mod power;
