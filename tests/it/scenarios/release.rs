@@ -5,6 +5,7 @@ use std::process::{Command, Output};
 
 use serde_json::json;
 
+use crate::support::eks::Fault::{DroppedAfterEffect, ServerError, Throttled};
 use crate::support::eks::{Eks, Entry, Mark, Mode, World};
 use crate::support::mappings::role;
 use crate::support::programs::operator_binary;
@@ -169,7 +170,6 @@ async fn answers_that_are_lost_leave_no_tag_behind() {
     assert!(operator.stop().await.0.success());
     {
         let mut knobs = eks.knobs();
-        use crate::support::eks::Fault::{DroppedAfterEffect, ServerError, Throttled};
         knobs.script("UntagResource", DroppedAfterEffect);
         knobs.script("UntagResource", ServerError);
         knobs.script("UntagResource", Throttled);
