@@ -14,6 +14,7 @@ mod effective;
 mod eks;
 mod entries_scale;
 mod handover;
+mod eks_controller;
 mod harness;
 mod parser_agreement;
 mod power;
