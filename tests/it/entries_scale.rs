@@ -382,7 +382,7 @@ async fn where_calls_go_wrong_all_converge_none_twice_and_none_lost() {
         knobs.server_errors = 0.05;
         knobs.dropped = 0.02;
     }
-    let operator = Operator::start_in(&cluster, &eks, &["--eks-rate=2000"]).await;
+    let operator = Operator::start_in(&cluster, &eks, &["--eks-rate=1000"]).await;
     fleet::create_all(&cluster.admin(), (0..COUNT).map(mapping)).await;
     fleet::until_ready(&cluster.admin(), COUNT).await;
     assert_stands(&eks.world(), COUNT, FOREIGN);

@@ -81,6 +81,8 @@ impl Stage {
             SOAK.to_owned(),
             PROPAGATION.to_owned(),
             "--eks-rate=200".to_owned(),
+            // No twin goes before IAM has been listed after its soak.
+            "--listing-period=10s".to_owned(),
             format!("--queue-url={}", eks.queue_url()),
         ];
         Self {
@@ -211,13 +213,6 @@ impl Stage {
         self.bridge(true).await;
         self.hand_over().await;
         self.entries_arrived().await;
-        for part in self.moving() {
-            assert!(
-                self.in_text().await.contains(&part.principal.name),
-                "{part:?}: the twin is the way back"
-            );
-            break;
-        }
         eventually("the twins go when they have soaked", LONG, async || {
             let standing = self.in_text().await;
             let moving = self.moving().map(|part| &part.principal.name);
