@@ -6,6 +6,7 @@
 
 mod contention;
 mod drift;
+mod entries;
 mod guards;
 mod judge;
 mod legal_forms;

@@ -20,12 +20,16 @@ pub(super) struct Request<'a> {
 
 impl Request<'_> {
     /// The principal that the call is about.
-    pub(super) fn principal(&self) -> Option<String> {
-        let arn = self
-            .input
-            .get("principalArn")
-            .or_else(|| self.input.get("RoleArn"))?;
-        arn.as_str().map(str::to_owned)
+    pub(super) fn principal(&self, world: &World) -> Option<String> {
+        let text = |name: &str| self.input.get(name).and_then(Value::as_str);
+        if let Some(resource) = text("resourceArn") {
+            let mut entries = world.cluster.entries.values();
+            let entry = entries.find(|entry| entry.arn == resource);
+            return entry.map(|entry| entry.principal_arn.clone());
+        }
+        text("principalArn")
+            .or_else(|| text("RoleArn"))
+            .map(str::to_owned)
     }
 
     /// Checks, executes and tells `CloudTrail`.
@@ -173,7 +177,7 @@ impl Request<'_> {
             service: self.service,
             operation: self.operation.name.clone(),
             caller: self.caller.arn.clone(),
-            principal: self.principal(),
+            principal: self.principal(world),
             outcome,
             by_hand,
         }
@@ -188,6 +192,7 @@ pub(super) fn fault_refusal(service: Service, fault: Fault) -> Refusal {
         }
         (Fault::Throttled, Service::Sqs) => Refusal::new("RequestThrottled", 400, "Rate exceeded"),
         (Fault::Throttled, _) => Refusal::new("Throttling", 400, "Rate exceeded"),
+        (Fault::UnheardOf, _) => Refusal::new("MoonPhaseException", 400, "The moon is waning"),
         (_, Service::Eks) => Refusal::new("ServerException", 500, "Internal server error"),
         (_, Service::Iam) => Refusal::new("ServiceFailure", 500, "Internal server error"),
         (_, _) => Refusal::new("InternalFailure", 500, "Internal server error"),

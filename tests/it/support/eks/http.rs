@@ -175,7 +175,7 @@ fn once(
         .flatten();
     let reaches = !matches!(
         fault,
-        Some(Fault::Throttled | Fault::ServerError | Fault::Timeout)
+        Some(Fault::Throttled | Fault::ServerError | Fault::Timeout | Fault::UnheardOf)
     );
     let result = if reaches {
         let allowed = request.authorise(&world, &knobs);

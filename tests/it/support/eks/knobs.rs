@@ -78,6 +78,8 @@ pub(crate) enum Fault {
     TimeoutAfterEffect,
     /// The connection ends after the effect.
     DroppedAfterEffect,
+    /// 400 with a code that no documentation names, no effect.
+    UnheardOf,
 }
 
 #[derive(Clone, Copy, Debug)]

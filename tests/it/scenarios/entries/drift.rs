@@ -1,0 +1,211 @@
+//! What others do to access entries: found by listing, by looking at each in turn, or told by a queue; and put right.
+
+use serde_json::{Value, json};
+
+use super::stage::{NO_TIMER, PATIENT, Stage, WATCHFUL};
+use crate::support::eks::{Mode, Service};
+use crate::support::eventually;
+
+const NONE: [&str; 0] = [];
+
+fn admin(arn: &str) -> Value {
+    json!({
+        "principalArn": arn, "accessScope": { "type": "cluster" },
+        "policyArn": "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy",
+    })
+}
+
+#[tokio::test]
+async fn found_by_looking() {
+    let stage = Stage::new(Mode::Api, &WATCHFUL).await;
+    a_deleted_entry_is_made_again(&stage).await;
+    an_administrator_made_by_hand_is_found_by_the_listing(&stage).await;
+    a_changed_entry_is_put_right_by_the_refresh(&stage).await;
+}
+
+/// A listing tells which entries are gone.
+async fn a_deleted_entry_is_made_again(stage: &Stage) {
+    let arn = stage.establish("deleted", json!({})).await;
+    let mark = stage.mark();
+    stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+    stage
+        .entry_until("the entry is back", &arn, |entry| {
+            entry.is_some_and(|entry| entry.groups == ["team"])
+        })
+        .await;
+    stage.until("deleted", "Ready", "True InEffect").await;
+    assert_eq!(stage.writes_about(&arn, mark), ["CreateAccessEntry"]);
+    let note = stage.cluster.note("DriftRepaired", "deleted").await;
+    assert!(note.contains("was gone"), "{note}");
+    let drift = stage
+        .object("deleted")
+        .await
+        .status
+        .unwrap()
+        .last_drift
+        .unwrap();
+    assert!(drift.what.contains("was gone"), "{drift:?}");
+    // Nothing but an event of CloudTrail tells who it was.
+    assert_eq!(drift.manager, "unknown");
+}
+
+/// One listing finds all administrators; a foreign one is nobody's to remove.
+async fn an_administrator_made_by_hand_is_found_by_the_listing(stage: &Stage) {
+    let ours = stage.establish("person", json!({})).await;
+    let foreign = stage.role("foreign");
+    stage.made_by_hand(&foreign, &[]);
+    stage.by_hand("AssociateAccessPolicy", admin(&foreign));
+    let mark = stage.mark();
+    stage.by_hand("AssociateAccessPolicy", admin(&ours));
+    stage
+        .entry_until("nobody made it an administrator", &ours, |entry| {
+            entry.is_some_and(|entry| entry.policies.is_empty())
+        })
+        .await;
+    stage.until("person", "Ready", "True InEffect").await;
+    assert_eq!(
+        stage.writes_about(&ours, mark),
+        ["DisassociateAccessPolicy"]
+    );
+    // Two listings tell it, the second one at the latest.
+    let listings = stage.eks.log().count("ListAccessEntries", mark);
+    assert!(listings <= 6, "{listings} listings");
+    let note = stage.cluster.note("DriftRepaired", "person").await;
+    assert!(note.contains("AmazonEKSClusterAdminPolicy"), "{note}");
+    stage.listed().await;
+    assert_eq!(stage.writes_about(&foreign, mark), NONE);
+    assert_eq!(
+        stage.policies(&foreign),
+        ["AmazonEKSClusterAdminPolicy cluster"]
+    );
+}
+
+/// Each owned entry is described once in a period: what no listing shows is found by then.
+async fn a_changed_entry_is_put_right_by_the_refresh(stage: &Stage) {
+    let arn = stage
+        .establish("edited", json!({ "username": "edited" }))
+        .await;
+    let mark = stage.mark();
+    let input = json!({ "principalArn": arn, "username": "mallory", "kubernetesGroups": ["x"] });
+    stage.by_hand("UpdateAccessEntry", input);
+    stage
+        .entry_until("the entry is as declared", &arn, |entry| {
+            entry.is_some_and(|entry| entry.username == "edited" && entry.groups == ["team"])
+        })
+        .await;
+    stage.until("edited", "Ready", "True InEffect").await;
+    assert_eq!(stage.writes_about(&arn, mark), ["UpdateAccessEntry"]);
+    let drift = stage
+        .object("edited")
+        .await
+        .status
+        .unwrap()
+        .last_drift
+        .unwrap();
+    assert!(drift.what.contains("mallory"), "{drift:?}");
+}
+
+/// A queue on the way: `--queue-url` and the world that fills it.
+async fn with_queue() -> Stage {
+    let mut stage = Stage::without_operator(super::stage::CLUSTER, Mode::Api).await;
+    stage.eks.world().attach_queue("events");
+    let queue = format!("--queue-url={}", stage.eks.queue_url());
+    let args = [&NO_TIMER as &[&str], &[&queue]].concat();
+    stage.start(&args).await;
+    stage
+}
+
+#[tokio::test]
+async fn told_by_a_queue() {
+    let stage = with_queue().await;
+    a_change_is_put_right_at_once_and_its_author_named(&stage).await;
+    a_fight_is_fought_once_a_minute(&stage).await;
+    a_queue_that_can_not_be_read_is_told(&stage).await;
+}
+
+/// An event of `CloudTrail` tells which entry was changed and by whom.
+async fn a_change_is_put_right_at_once_and_its_author_named(stage: &Stage) {
+    let arn = stage
+        .establish("watched", json!({ "username": "watched" }))
+        .await;
+    let mark = stage.mark();
+    let input = json!({ "principalArn": arn, "username": "mallory", "kubernetesGroups": ["team"] });
+    stage.by_hand("UpdateAccessEntry", input);
+    stage
+        .entry_until("the entry is as declared", &arn, |entry| {
+            entry.is_some_and(|entry| entry.username == "watched")
+        })
+        .await;
+    stage.until("watched", "Ready", "True InEffect").await;
+    assert_eq!(stage.writes_about(&arn, mark), ["UpdateAccessEntry"]);
+    let drift = stage
+        .object("watched")
+        .await
+        .status
+        .unwrap()
+        .last_drift
+        .unwrap();
+    assert!(
+        drift.manager.contains("assumed-role/Console/alice"),
+        "{drift:?}"
+    );
+    let note = stage.cluster.note("DriftRepaired", "watched").await;
+    assert!(note.contains("mallory") && note.contains("alice"), "{note}");
+}
+
+/// A contested entry backs off to once a minute: each round takes access away.
+async fn a_fight_is_fought_once_a_minute(stage: &Stage) {
+    let arn = stage.establish("contested", json!({})).await;
+    let mark = stage.mark();
+    for round in 1..=3 {
+        stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+        stage
+            .entry_until(&format!("it is back after round {round}"), &arn, |entry| {
+                entry.is_some()
+            })
+            .await;
+        stage.called("CreateAccessEntry", round, mark).await;
+    }
+    stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+    stage.until("contested", "Ready", "False Contested").await;
+    stage.fence("after-contested").await;
+    assert!(stage.entry(&arn).is_none(), "{:?}", stage.calls());
+    assert_eq!(stage.writes_about(&arn, mark), ["CreateAccessEntry"; 3]);
+}
+
+/// A queue that is cut off is told of, and listing goes on.
+async fn a_queue_that_can_not_be_read_is_told(stage: &Stage) {
+    stage.eks.knobs().unreachable.insert(Service::Sqs);
+    // No period is waited for: the listing of the start is enough to show that polling does not depend on the queue.
+    let note = stage.cluster.note("QueueUnreadable", "aws-auth").await;
+    assert!(note.contains("by the next listing"), "{note}");
+    stage.establish("without-queue", json!({})).await;
+}
+
+/// The same from the start, with polling that finds what the queue would have told.
+#[tokio::test]
+async fn polling_goes_on_without_the_queue() {
+    let mut stage = Stage::without_operator(super::stage::CLUSTER, Mode::Api).await;
+    stage.eks.world().attach_queue("events");
+    stage.eks.knobs().deny("sqs:ReceiveMessage");
+    let queue = format!("--queue-url={}", stage.eks.queue_url());
+    stage
+        .start(&[&WATCHFUL as &[&str], &[&queue]].concat())
+        .await;
+    let arn = stage.establish("polled", json!({})).await;
+    let note = stage.cluster.note("QueueUnreadable", "aws-auth").await;
+    assert!(note.to_lowercase().contains("sqs:receivemessage"), "{note}");
+    stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+    stage
+        .entry_until("the entry is back", &arn, |entry| entry.is_some())
+        .await;
+    // What was denied for a while is read again.
+    stage.eks.knobs().allow("sqs:ReceiveMessage");
+    let mark = stage.mark();
+    eventually("messages are received", PATIENT, async || {
+        let log = stage.eks.log();
+        let mut calls = log.since(mark).iter();
+        calls.any(|call| call.operation == "ReceiveMessage" && call.had_effect())
+    })
+    .await;
+}

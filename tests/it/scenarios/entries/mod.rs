@@ -1,0 +1,16 @@
+//! Access entries as their users would see them: the real binary between a real API server and the stand-in for AWS.
+//!
+//! One function is one row of what is known of EKS. Rows that need the same stage share it. What did not happen is read from
+//! the call log, after something that came later is known to have been dealt with.
+
+mod consistency;
+mod drift;
+mod failures;
+mod fields;
+mod modes;
+mod ownership;
+mod permission_sets;
+mod policies;
+mod principals;
+mod recreated;
+mod stage;
