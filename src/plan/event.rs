@@ -80,12 +80,28 @@ fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
     types.into_iter().find_map(find)
 }
 
+/// Before IAM has answered for the first time nobody has to be told that it has not.
+fn is_being_looked_up(status: &IdentityMappingStatus, reason: &str) -> bool {
+    let reconciling = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Reconciling.as_str());
+    reason == Reason::PermissionSetUnresolved.as_str()
+        && reconciling.is_some_and(|condition| condition.status == "True")
+}
+
 fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Option<EventNote> {
     if view.leaves(position) {
         return None;
     }
     let (reason, message) = worst(new)?;
-    let before = worst(&view.plan.mappings[position].status).map(|(reason, _)| reason);
+    if is_being_looked_up(new, reason) {
+        return None;
+    }
+    let old = &view.plan.mappings[position].status;
+    let before = worst(old)
+        .map(|(reason, _)| reason)
+        .filter(|reason| !is_being_looked_up(old, reason));
     let reason = *Reason::ALL.iter().find(|known| known.as_str() == reason)?;
     let wished = matches!(
         reason,

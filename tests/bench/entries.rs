@@ -50,6 +50,7 @@ pub(crate) fn known(count: usize, now: Timestamp) -> AwsState {
         attempts: Arc::default(),
         busy: Arc::default(),
         queue: None,
+        unlisted: None,
     }))
 }
 
