@@ -12,6 +12,7 @@ mod crd;
 mod docs;
 mod effective;
 mod eks;
+mod eks_controller;
 mod entries_scale;
 mod handover;
 mod harness;
