@@ -393,7 +393,7 @@ fn bridge() -> Value {
     })
 }
 
-/// Numbers that follow from a seed: SplitMix64.
+/// Numbers that follow from a seed, by `SplitMix64`.
 struct Random(u64);
 
 impl Random {
@@ -518,5 +518,6 @@ async fn administrators_wait_for_a_bridge_and_one_left_behind_is_told_of() {
 /// A list of aws-auth, an entry on each line.
 fn lines(entries: &Value) -> String {
     let entries = entries.as_array().expect("a list").iter();
-    entries.map(|entry| format!("- {entry}\n")).collect()
+    let lines: Vec<String> = entries.map(|entry| format!("- {entry}\n")).collect();
+    lines.concat()
 }

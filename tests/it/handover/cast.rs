@@ -184,7 +184,8 @@ impl Casting<'_> {
             let role = self.world.role(ACCOUNT, "/", &format!("Known-{number}"));
             let (username, groups) = (format!("known-{number}"), [team(number)]);
             let entry = json!({"rolearn": role.arn, "username": username, "groups": groups});
-            self.cast.roles.push_str(&format!("- {entry}\n"));
+            let text = format!("- {entry}\n");
+            self.cast.roles.push_str(&text);
             let spec = json!({"username": username, "groups": groups});
             self.part(role, "dora", spec, Course::Moves);
         }
@@ -222,10 +223,11 @@ impl Casting<'_> {
                 .cluster
                 .node_groups
                 .insert(role.arn.clone(), kind);
-            self.cast.roles.push_str(&format!(
+            let text = format!(
                 "- rolearn: {}\n  username: {username}\n  groups: [system:bootstrappers, system:nodes{more}]\n",
                 role.arn
-            ));
+            );
+            self.cast.roles.push_str(&text);
             let caller = Caller::session(&role.arn, &role.id, &session);
             self.cast.foreign.push((name, caller, true));
         }
@@ -237,18 +239,20 @@ impl Casting<'_> {
         let caller = Caller::session(&ops.arn, &ops.id, "ops");
         self.cast.foreign.push(("ops", caller, false));
         let dead = self.world.role(ACCOUNT, "/dead/", "Dead");
-        self.cast.roles.push_str(&format!(
+        let text = format!(
             "# by hand\n- rolearn: {}\n  username: system:node:{{{{EC2PrivateDNSName}}}}\n  groups: [system:bootstrappers, system:nodes]\n\
              - {{rolearn: '{}', username: ops, groups: [system:masters]}}   # do not touch\n\
              - rolearn: {}\n  username: dead\n  groups: [team-1]\n",
             own.arn, ops.arn, dead.arn
-        ));
+        );
+        self.cast.roles.push_str(&text);
         let user = self.world.user(ACCOUNT, "/", "erin");
-        self.cast.users.push_str(&format!(
+        let text = format!(
             "- userarn: {}\n  username: erin\n  groups: [{}]\n",
             user.arn,
             team(1)
-        ));
+        );
+        self.cast.users.push_str(&text);
         let caller = Caller::user(&user.arn, &user.id);
         self.cast.foreign.push(("erin", caller, false));
         let creator = self.world.role(ACCOUNT, "/", "Creator").arn;
