@@ -121,9 +121,9 @@ pub enum Output {
     Done,
 }
 
-/// A call that failed.
+/// A call that failed. As text it is the message, and where a right is missing the statement that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
+#[error("{message}{}", kind.mend())]
 pub struct Failure {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -169,6 +169,16 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// What mends it, where that is known here, to be put behind the message.
+    fn mend(&self) -> String {
+        match self {
+            Self::Denied { statement, .. } => {
+                format!("; add to the operator's IAM policy: {statement}")
+            }
+            _ => String::new(),
+        }
+    }
+
     /// Whether the call may have taken effect all the same.
     #[must_use]
     pub const fn effect_unknown(&self) -> bool {

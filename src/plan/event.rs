@@ -11,6 +11,7 @@ use super::status::claim_section;
 use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
 const MOST_PER_MAPPING: usize = 10;
@@ -195,20 +196,29 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     }
     let retained = view.named(position).any(|claim| claim.step == Step::Retain);
     let taken_over = view.named(position).any(|claim| claim.holder.is_some());
-    let what = mapping
-        .principal
-        .as_ref()
-        .and_then(|principal| view.lets_in(principal))?;
-    let wrote = !mapping.status.written.is_empty();
-    let unmarked = view
-        .named(position)
-        .any(|claim| claim.step == Step::Unmark && claim.beside);
-    let (reason, note) = match (retained || taken_over || !wrote, unmarked) {
+    let principal = mapping.principal.as_ref()?;
+    let what = view.lets_in(principal)?;
+    let written = &mapping.status.written;
+    let wrote_in = |cluster: Option<&str>| {
+        let here = |arn: &str| Key::parse_arn(arn).as_ref() == Some(&principal.key());
+        let mut written = written.iter();
+        written.any(|written| written.cluster.as_deref() == cluster && here(&written.arn))
+    };
+    // What stands where we wrote is what became of ours; elsewhere it stood beside ours.
+    let (unmarked, subject) = match (&view.plan.eks, view.entry_of(principal)) {
+        (Some(eks), Some(_)) => (wrote_in(Some(&eks.view.cluster.arn)), what.clone()),
+        _ => {
+            let beside = |claim: &Claim| claim.step == Step::Unmark && claim.beside;
+            let unmarked = wrote_in(None) && view.named(position).any(beside);
+            (unmarked, format!("the entry on {what}"))
+        }
+    };
+    let (reason, note) = match (retained || taken_over || written.is_empty(), unmarked) {
         (true, _) => return None,
         (false, true) => (
             Reason::EntryLeft,
             format!(
-                "the entry on {what} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
+                "{subject} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
             ),
         ),
         (false, false) => (

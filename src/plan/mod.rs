@@ -64,6 +64,7 @@ use memory::Target;
 use realize::Realized;
 use standing::StandingEntries;
 
+use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Index;
@@ -283,12 +284,18 @@ fn halted(aws: &AwsState) -> Option<Block> {
                  nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster"
             ),
         )),
-        AwsState::Unknown { failure } => Some(Block::passing(
-            Reason::ModeUnknown,
-            format!(
+        AwsState::Unknown { failure } => {
+            let message = format!(
                 "the cluster's authentication mode can't be read, and none was read before: nothing is written; {failure}"
-            ),
-        )),
+            );
+            Some(match failure.kind {
+                FailureKind::Denied { .. }
+                | FailureKind::Unauthenticated
+                | FailureKind::ClusterMissing
+                | FailureKind::Refused => Block::lasting(Reason::ModeUnknown, message),
+                _ => Block::passing(Reason::ModeUnknown, message),
+            })
+        }
     }
 }
 

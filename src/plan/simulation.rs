@@ -39,8 +39,8 @@ pub(super) struct Simulation {
     pub(super) events: Vec<EventNote>,
     /// EKS and IAM; `None`: the mode was declared.
     pub(super) cloud: Option<Cloud>,
-    /// EKS's cluster of the given name is another one.
-    pub(super) unproven: bool,
+    /// What is known of the cluster in place of what [`Self::cloud`] says, where it can't be read or is another one.
+    pub(super) astray: Option<AwsState>,
     /// Who had which power after each change since watching began.
     pub(super) watched: Option<Vec<BTreeMap<String, Power>>>,
     version: u64,
@@ -329,7 +329,7 @@ impl Simulation {
             status_writes: 0,
             events: Vec::new(),
             cloud: None,
-            unproven: false,
+            astray: None,
             watched: None,
             version: 1,
             created: 0,
@@ -451,12 +451,8 @@ impl Simulation {
                 .map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
             aws: match &self.cloud {
-                Some(_) if self.unproven => AwsState::Unproven {
-                    name: "main".to_owned(),
-                    eks: "ab".repeat(32),
-                    server: "cd".repeat(32),
-                },
-                cloud => cloud.as_ref().map_or(AwsState::Off, Cloud::observed),
+                Some(cloud) => self.astray.clone().unwrap_or_else(|| cloud.observed()),
+                None => AwsState::Off,
             },
             crd_deleting: self.crd_deleting,
         }

@@ -10,6 +10,7 @@ use super::claim::{Block, Claim, EntryStep, State, Step, identity};
 use super::entry;
 use super::mark::KeyHash;
 use super::memory::{Memory, Target};
+use super::standing::Standing;
 use super::{Mapping, Plan, Spec, guard, resolve};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
@@ -467,16 +468,24 @@ impl View<'_> {
         }
     }
 
+    /// The access entry that lets a principal in.
+    pub(super) fn entry_of(&self, principal: &Principal) -> Option<&Standing<'_>> {
+        let standing = self
+            .plan
+            .eks
+            .as_ref()?
+            .standing
+            .of(&KeyHash::of(&principal.key()));
+        standing.iter().find(|standing| !standing.life.is_dead())
+    }
+
     /// What lets a principal in that has no mapping in effect.
     pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
-        if let Some(eks) = &self.plan.eks {
-            let standing = eks.standing.of(&KeyHash::of(&principal.key()));
-            if let Some(wins) = standing.iter().find(|standing| !standing.life.is_dead()) {
-                return Some(format!("the access entry of {}", wins.principal_arn));
-            }
-            if eks.view.mode == Mode::Api {
-                return None;
-            }
+        if let Some(wins) = self.entry_of(principal) {
+            return Some(format!("the access entry of {}", wins.principal_arn));
+        }
+        if self.plan.observed.aws.mode() == Some(Mode::Api) {
+            return None;
         }
         match self.index.lookup(&principal.aws_auth_arn()) {
             Lookup::Role(entry) | Lookup::User(entry) => {

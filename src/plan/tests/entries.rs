@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::access_entry::{Call, FailureKind, INSTALLATION_TAG, Kind, Scope};
+use crate::api::condition::Reason;
 use crate::api::v1alpha1::EntryType;
 use crate::plan::Mode;
 use crate::plan::simulation::Simulation;
@@ -269,13 +270,40 @@ fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     simulation.settle();
     assert!(simulation.objects.is_empty());
     assert!(simulation.access_entry("role/alice").is_some());
+    let told: Vec<(Reason, &str)> = simulation
+        .events
+        .iter()
+        .map(|event| (event.reason, event.note.as_str()))
+        .collect();
     assert!(
-        simulation
-            .events
-            .iter()
-            .any(|event| event.note.contains("role/alice")),
-        "{:?}",
-        simulation.events
+        matches!(told.as_slice(), [(Reason::EntryLeft, note)]
+            if note.starts_with("the access entry of arn:aws:iam::111122223333:role/alice differs")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn an_access_entry_that_goes_uncovers_what_aws_auth_says() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.settle();
+    simulation.vandalise(
+        "mapRoles",
+        &format!("- {{rolearn: '{ALICE}', username: back, groups: [door]}}\n"),
+    );
+    simulation.settle();
+    simulation.events.clear();
+    simulation.delete("alice");
+    simulation.settle();
+    assert!(simulation.access_entry("role/alice").is_none());
+    let told: Vec<(Reason, &str)> = simulation
+        .events
+        .iter()
+        .map(|event| (event.reason, event.note.as_str()))
+        .collect();
+    assert!(
+        matches!(told.as_slice(), [(Reason::Uncovered, note)] if note.contains("mapRoles line 1 still lets")),
+        "{told:?}"
     );
 }
 

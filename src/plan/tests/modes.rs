@@ -4,10 +4,10 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::FOREIGN;
-use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
+use crate::access_entry::{BRIDGE_GROUP, Call, Failure, FailureKind, Kind};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::plan::simulation::Simulation;
-use crate::plan::{HANDOVER_ANNOTATION, Handover, Mode};
+use crate::plan::{AwsState, HANDOVER_ANNOTATION, Handover, Mode};
 
 const ALICE: &str = "arn:aws:iam::111122223333:role/alice";
 
@@ -502,12 +502,43 @@ fn in_the_mode_api_aws_auth_is_left_alone() {
 fn an_unknown_or_unproven_cluster_is_left_alone() {
     let mut simulation = both("");
     simulation.create("alice", "role/alice", &json!({}));
-    simulation.unproven = true;
+    simulation.astray = Some(AwsState::Unproven {
+        name: "main".to_owned(),
+        eks: "ab".repeat(32),
+        server: "cd".repeat(32),
+    });
     simulation.settle();
     assert!(simulation.calls().is_empty());
     assert!(simulation.history.is_none());
     assert_eq!(simulation.ready("alice"), "Unknown ClusterUnproven");
     assert_eq!(simulation.events.len(), 2, "{:?}", simulation.events);
+
+    // Where a right is missing, only a person can give it; what passes by itself is waited for.
+    let denied = FailureKind::Denied {
+        action: "eks:DescribeCluster".to_owned(),
+        statement: "{\"Action\": \"eks:DescribeCluster\"}".to_owned(),
+    };
+    for (kind, stalled, words) in [
+        (
+            denied,
+            "True ModeUnknown",
+            "{\"Action\": \"eks:DescribeCluster\"}",
+        ),
+        (FailureKind::Unavailable, "False NotApplicable", "no answer"),
+    ] {
+        simulation.astray = Some(AwsState::Unknown {
+            failure: Failure {
+                kind,
+                message: "no answer".to_owned(),
+            },
+        });
+        simulation.settle();
+        assert_eq!(simulation.ready("alice"), "Unknown ModeUnknown");
+        assert_eq!(simulation.condition("alice", "Stalled"), stalled);
+        let message = simulation.message("alice", "Ready");
+        assert!(message.contains(words), "{message}");
+    }
+    assert!(simulation.calls().is_empty());
 }
 
 /// A principal of the cluster that is migrated: how it stood in aws-auth.

@@ -52,6 +52,8 @@ async fn a_deleted_entry_is_made_again(stage: &Stage) {
 /// One listing finds all administrators; a foreign one is nobody's to remove.
 async fn an_administrator_made_by_hand_is_found_by_the_listing(stage: &Stage) {
     let ours = stage.establish("person", json!({})).await;
+    // Its principal's id is tagged once IAM was listed after it was made.
+    stage.tagged_with_id(&ours).await;
     let foreign = stage.role("foreign");
     stage.made_by_hand(&foreign, &[]);
     stage.by_hand("AssociateAccessPolicy", admin(&foreign));

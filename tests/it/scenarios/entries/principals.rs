@@ -1,11 +1,12 @@
 //! Which principal an entry is for: paths, users, other accounts, and those that are none of our business.
 
+use kube::api::PostParams;
 use serde_json::json;
 
 use super::stage::{ACCOUNT, NO_TIMER, OTHER, PATIENT, Stage, WATCHFUL};
 use crate::support::eks::{Entry, Mark, Mode};
 use crate::support::eventually;
-use crate::support::mappings::{condition, role};
+use crate::support::mappings::{condition, mapping, role};
 
 #[tokio::test]
 async fn principals() {
@@ -76,26 +77,29 @@ async fn a_principal_of_another_account_is_standard(stage: &Stage) {
 
 /// Types for nodes are for roles of the cluster's own account.
 async fn a_node_type_for_another_account_or_a_user_is_refused_before_a_call(stage: &Stage) {
-    let foreign = stage.role_in(OTHER, "/", "ForeignNodes");
-    let user = stage.eks.world().user(ACCOUNT, "/", "robot").arn;
-    for (name, arn, word) in [
-        ("foreign-nodes", &foreign, "is of another"),
-        ("user-nodes", &user, "is a user"),
-    ] {
-        let mark = stage.mark();
-        let spec = json!({ "type": "EC2Linux", "groups": [] });
-        stage.declare_for(name, arn, spec).await;
-        let seen = stage
-            .cluster
-            .until(name, "Accepted", "False NotExpressible")
-            .await;
-        assert!(
-            seen.message.contains(word) && seen.message.contains("Standard"),
-            "{seen:?}"
-        );
-        stage.fence(&format!("after-{name}")).await;
-        assert!(stage.writes_about(arn, mark).is_empty());
-    }
+    let mark = stage.mark();
+    let spec = json!({ "type": "EC2Linux", "groups": [] });
+    let arn = stage.role_in(OTHER, "/", "ForeignNodes");
+    stage.declare_for("foreign-nodes", &arn, spec.clone()).await;
+    let seen = stage
+        .cluster
+        .until("foreign-nodes", "Accepted", "False NotExpressible")
+        .await;
+    assert!(
+        seen.message.contains("is of another") && seen.message.contains("Standard"),
+        "{seen:?}"
+    );
+    stage.fence("after-foreign-nodes").await;
+    assert!(stage.writes_about(&arn, mark).is_empty());
+    // A user needs no look at the cluster: the API server refuses it.
+    let mut user = mapping("user-nodes", &spec);
+    user.spec.principal.arn = Some(stage.eks.world().user(ACCOUNT, "/", "robot").arn);
+    let made = stage
+        .cluster
+        .mappings()
+        .create(&PostParams::default(), &user);
+    let refusal = made.await.unwrap_err().to_string();
+    assert!(refusal.contains("or type Standard"), "{refusal}");
 }
 
 /// EKS lets nobody but AWS make entries of service-linked roles.

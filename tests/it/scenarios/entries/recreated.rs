@@ -25,11 +25,7 @@ async fn principals_that_go_and_come_back() {
 async fn a_recreated_role_is_reported_and_renewed_by_word(stage: &Stage) {
     let arn = stage.establish("reported", json!({})).await;
     // The id is tagged once IAM has been read.
-    stage
-        .entry_until("the id is kept", &arn, |entry| {
-            entry.is_some_and(|entry| entry.tags.contains_key("identity-mapper.dev/principal-id"))
-        })
-        .await;
+    stage.tagged_with_id(&arn).await;
     let before = id(stage, &arn);
     stage.eks.world().recreate_principal(&arn);
     let after = id(stage, &arn);
@@ -56,11 +52,7 @@ async fn a_recreated_role_of_a_permission_set_is_renewed(stage: &Stage) {
     let path = "/aws-reserved/sso.amazonaws.com/";
     let arn = stage.role_in(ACCOUNT, path, "AWSReservedSSO_Renewed_0123456789abcdef");
     stage.establish_for("renewed", &arn, json!({})).await;
-    stage
-        .entry_until("the id is kept", &arn, |entry| {
-            entry.is_some_and(|entry| entry.tags.contains_key("identity-mapper.dev/principal-id"))
-        })
-        .await;
+    stage.tagged_with_id(&arn).await;
     stage.eks.world().recreate_principal(&arn);
     let after = id(stage, &arn);
     let mark = stage.mark();

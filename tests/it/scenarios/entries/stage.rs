@@ -19,7 +19,7 @@ pub(super) const ACCOUNT: &str = "111122223333";
 pub(super) const OTHER: &str = "444455556666";
 
 /// For what waits out a period, or a pause between tries.
-pub(super) const PATIENT: Duration = Duration::from_mins(2);
+pub(super) const PATIENT: Duration = Duration::from_secs(90);
 
 /// Changes in AWS are noticed within some seconds.
 pub(super) const WATCHFUL: [&str; 4] = [
@@ -206,6 +206,14 @@ impl Stage {
             } else {
                 Err((entry, self.calls()))
             }
+        })
+        .await;
+    }
+
+    /// Waits until the entry of a principal is tagged with the principal's id: IAM was read after the principal was made.
+    pub(super) async fn tagged_with_id(&self, arn: &str) {
+        self.entry_until("the id is kept", arn, |entry| {
+            entry.is_some_and(|entry| entry.tags.contains_key("identity-mapper.dev/principal-id"))
         })
         .await;
     }
