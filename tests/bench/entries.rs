@@ -39,7 +39,6 @@ pub(crate) fn known(count: usize, now: Timestamp) -> AwsState {
         mode: Mode::ApiAndConfigMap,
         authority: "ab".repeat(32),
         unreachable: None,
-        unlisted: None,
         entries: Arc::new(Entries {
             listed: Some(now),
             by_principal: BTreeMap::new(),
