@@ -340,10 +340,16 @@ fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
 
 /// Whether aws-auth lets the claim's principal in now.
 pub(super) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
-    let Some(found) = &claim.found else {
+    // A foreign entry beside an access entry of ours is not the claim's, and lets the principal in all the same.
+    let found = claim.found.as_ref().map(|found| found.meaning.arn.clone());
+    let declared = || {
+        let holder = &context.mappings[claim.holder?];
+        Some(holder.principal.as_ref()?.aws_auth_arn())
+    };
+    let Some(arn) = found.or_else(declared) else {
         return false;
     };
-    match context.index.lookup(&found.meaning.arn) {
+    match context.index.lookup(&arn) {
         Lookup::Role(entry) | Lookup::User(entry) => guard::can_match(entry),
         Lookup::AmbiguousUser(_) => true,
         Lookup::Account | Lookup::None => false,

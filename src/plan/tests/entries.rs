@@ -498,6 +498,27 @@ fn a_recreated_principal_is_reported_and_renewed_only_by_word() {
 }
 
 #[test]
+fn a_recreated_principal_that_a_foreign_entry_of_aws_auth_names_is_let_in() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+    let now = simulation.now;
+    simulation.cloud().iam_lists(&[(ALICE, "AROAONE")], now);
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.settle();
+    simulation.later(60);
+    let now = simulation.now;
+    simulation.cloud().iam_lists(&[(ALICE, "AROATWO")], now);
+    simulation.settle();
+    let message = simulation.message("alice", "Ready");
+    assert!(!message.contains("aws-auth still does"), "{message}");
+    let foreign = format!("- {{rolearn: '{ALICE}', username: back, groups: [door]}}\n");
+    simulation.vandalise("mapRoles", &foreign);
+    simulation.settle();
+    assert_eq!(simulation.ready("alice"), "False PrincipalRecreated");
+    let message = simulation.message("alice", "Ready");
+    assert!(message.contains("aws-auth still does"), "{message}");
+}
+
+#[test]
 fn a_gone_principal_is_said() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));

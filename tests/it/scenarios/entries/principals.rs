@@ -92,12 +92,12 @@ async fn a_node_type_for_another_account_or_a_user_is_refused_before_a_call(stag
     stage.fence("after-foreign-nodes").await;
     assert!(stage.writes_about(&arn, mark).is_empty());
     // A user needs no look at the cluster: the API server refuses it.
+    let robot = stage.eks.world().user(ACCOUNT, "/", "robot").arn;
     let mut user = mapping("user-nodes", &spec);
-    user.spec.principal.arn = Some(stage.eks.world().user(ACCOUNT, "/", "robot").arn);
-    let made = stage
-        .cluster
-        .mappings()
-        .create(&PostParams::default(), &user);
+    user.spec.principal.arn = Some(robot);
+    let mappings = stage.cluster.mappings();
+    let params = PostParams::default();
+    let made = mappings.create(&params, &user);
     let refusal = made.await.unwrap_err().to_string();
     assert!(refusal.contains("or type Standard"), "{refusal}");
 }
