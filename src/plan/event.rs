@@ -205,13 +205,13 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         written.any(|written| written.cluster.as_deref() == cluster && here(&written.arn))
     };
     // What stands where we wrote is what became of ours; elsewhere it stood beside ours.
-    let (unmarked, subject) = match (&view.plan.eks, view.entry_of(principal)) {
-        (Some(eks), Some(_)) => (wrote_in(Some(&eks.view.cluster.arn)), what.clone()),
-        _ => {
-            let beside = |claim: &Claim| claim.step == Step::Unmark && claim.beside;
-            let unmarked = wrote_in(None) && view.named(position).any(beside);
-            (unmarked, format!("the entry on {what}"))
-        }
+    let by_entry = view.entry_of(principal).is_some();
+    let (unmarked, subject) = if let (Some(eks), true) = (&view.plan.eks, by_entry) {
+        (wrote_in(Some(&eks.view.cluster.arn)), what.clone())
+    } else {
+        let beside = |claim: &Claim| claim.step == Step::Unmark && claim.beside;
+        let unmarked = wrote_in(None) && view.named(position).any(beside);
+        (unmarked, format!("the entry on {what}"))
     };
     let (reason, note) = match (retained || taken_over || written.is_empty(), unmarked) {
         (true, _) => return None,
