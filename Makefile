@@ -63,8 +63,10 @@ crd:
 
 chart:
 	@$(BUILD) helm
-	$(HELM) lint --strict --quiet $(CHART)
-	$(HELM) template --namespace identity-mapper identity-mapper $(CHART) >/dev/null
+	@for mode in authenticationMode=CONFIG_MAP eks.clusterName=main; do \
+		$(HELM) lint --strict --quiet --set $$mode $(CHART) && \
+		$(HELM) template --namespace identity-mapper --set $$mode identity-mapper $(CHART) >/dev/null || exit 1; \
+	done
 
 testbed: requirements
 	@$(BUILD) etcd kubernetes helm authenticator python

@@ -425,6 +425,57 @@ mod tests {
     }
 
     #[test]
+    fn eks_is_shown_where_it_is_asked() {
+        let (_, registry) = Metrics::new(None);
+        assert!(!text(&registry).contains("_eks_"));
+        let calls = Calls::default();
+        let (mut metrics, registry) = Metrics::new(Some(&calls));
+        let labels = [("operation", "CreateAccessEntry"), ("outcome", "throttled")];
+        calls.calls.get_or_create(&labels).inc();
+        calls.rate.set(2.5);
+        let mut numbers = EksNumbers {
+            mode: Some(Mode::ApiAndConfigMap),
+            read: Timestamp::from_second(1000).ok(),
+            reachable: true,
+            listed: Timestamp::from_second(2000).ok(),
+            known: 7,
+            described: 5,
+            owned: 3,
+            waiting: 2,
+            running: 1,
+            queue: Some(true),
+            events: [("change", 4), ("irrelevant", 1)].into(),
+        };
+        metrics.show_eks(&numbers);
+        numbers.events.insert("change", 6);
+        metrics.show_eks(&numbers);
+        let text = text(&registry);
+        for line in [
+            "eks_calls_total{operation=\"CreateAccessEntry\",outcome=\"throttled\"} 1",
+            "eks_call_rate 2.5",
+            "authentication_mode{mode=\"CONFIG_MAP\"} 0",
+            "authentication_mode{mode=\"API_AND_CONFIG_MAP\"} 1",
+            "authentication_mode_read_timestamp_seconds 1000",
+            "eks_reachable 1",
+            "access_entries_listed_timestamp_seconds 2000",
+            "access_entries{state=\"known\"} 7",
+            "access_entries{state=\"described\"} 5",
+            "access_entries{state=\"owned\"} 3",
+            "access_entry_works{state=\"waiting\"} 2",
+            "access_entry_works{state=\"running\"} 1",
+            "queue_readable 1",
+            "queue_messages_total{outcome=\"change\"} 6",
+            "queue_messages_total{outcome=\"irrelevant\"} 1",
+        ] {
+            let line = format!("identity_mapper_{line}");
+            assert!(
+                text.lines().any(|found| found == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+    }
+
+    #[test]
     fn a_condition_that_went_shows_zero() {
         let (mut metrics, registry) = Metrics::new(None);
         let with = |conditions| Summary {

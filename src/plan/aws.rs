@@ -288,7 +288,7 @@ pub enum IamProblem {
         /// The policy statement to add, as JSON on several lines.
         statement: String,
     },
-    /// It could not be reached, or did not answer in time.
+    /// It could not be reached, did not answer in time, or gave an answer that nothing can be done with.
     Unreachable(String),
 }
 

@@ -81,12 +81,28 @@ fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
     types.into_iter().find_map(find)
 }
 
+/// Before IAM has answered for the first time nobody has to be told that it has not.
+fn is_being_looked_up(status: &IdentityMappingStatus, reason: &str) -> bool {
+    let reconciling = status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == ConditionType::Reconciling.as_str());
+    reason == Reason::PermissionSetUnresolved.as_str()
+        && reconciling.is_some_and(|condition| condition.status == "True")
+}
+
 fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Option<EventNote> {
     if view.leaves(position) {
         return None;
     }
     let (reason, message) = worst(new)?;
-    let before = worst(&view.plan.mappings[position].status).map(|(reason, _)| reason);
+    if is_being_looked_up(new, reason) {
+        return None;
+    }
+    let old = &view.plan.mappings[position].status;
+    let before = worst(old)
+        .map(|(reason, _)| reason)
+        .filter(|reason| !is_being_looked_up(old, reason));
     let reason = *Reason::ALL.iter().find(|known| known.as_str() == reason)?;
     let wished = matches!(
         reason,
@@ -189,13 +205,13 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         written.any(|written| written.cluster.as_deref() == cluster && here(&written.arn))
     };
     // What stands where we wrote is what became of ours; elsewhere it stood beside ours.
-    let (unmarked, subject) = match (&view.plan.eks, view.entry_of(principal)) {
-        (Some(eks), Some(_)) => (wrote_in(Some(&eks.view.cluster.arn)), what.clone()),
-        _ => {
-            let beside = |claim: &Claim| claim.step == Step::Unmark && claim.beside;
-            let unmarked = wrote_in(None) && view.named(position).any(beside);
-            (unmarked, format!("the entry on {what}"))
-        }
+    let by_entry = view.entry_of(principal).is_some();
+    let (unmarked, subject) = if let (Some(eks), true) = (&view.plan.eks, by_entry) {
+        (wrote_in(Some(&eks.view.cluster.arn)), what.clone())
+    } else {
+        let beside = |claim: &Claim| claim.step == Step::Unmark && claim.beside;
+        let unmarked = wrote_in(None) && view.named(position).any(beside);
+        (unmarked, format!("the entry on {what}"))
     };
     let (reason, note) = match (retained || taken_over || written.is_empty(), unmarked) {
         (true, _) => return None,

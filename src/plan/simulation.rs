@@ -546,27 +546,39 @@ impl Simulation {
     pub(super) fn settle(&mut self) -> usize {
         let before = self.writes;
         for _ in 0..20 {
-            let calls = |simulation: &Self| {
-                simulation
-                    .cloud
-                    .as_ref()
-                    .map_or(0, |cloud| cloud.calls.len())
-            };
-            let (writes, statuses, objects) = (self.writes, self.status_writes, self.objects.len());
-            let made = calls(self);
-            self.pass();
-            if (writes, statuses, objects, made)
-                == (
-                    self.writes,
-                    self.status_writes,
-                    self.objects.len(),
-                    calls(self),
-                )
-            {
+            let made = self.calls_made();
+            let report = self.pass();
+            let asked = report.wake.is_some_and(|wake| wake <= self.now);
+            if asked || made != self.calls_made() {
+                continue;
+            }
+            // Our own writes are no change, so nobody would look again now: there must be nothing left to do.
+            let (writes, made, last) = (self.writes, self.calls_made(), self.roles());
+            let again = self.pass();
+            if (writes, made) == (self.writes, self.calls_made()) {
+                let overslept = again
+                    .wake
+                    .is_some_and(|due| report.wake.is_none_or(|wake| wake > due));
+                assert!(
+                    self.cloud.is_none() || !overslept,
+                    "the next pass is due at {:?}, and was asked for at {:?}",
+                    again.wake,
+                    report.wake
+                );
                 return self.writes - before;
             }
+            assert!(
+                self.cloud.is_none(),
+                "a pass that nobody asked for had something to do after:\n{last}\nnow:\n{}\n{:?}",
+                self.roles(),
+                self.cloud.as_ref().map(|cloud| &cloud.calls[made..])
+            );
         }
         panic!("no rest after 20 passes:\n{}", self.roles());
+    }
+
+    fn calls_made(&self) -> usize {
+        self.cloud.as_ref().map_or(0, |cloud| cloud.calls.len())
     }
 
     fn write_history(&mut self, write: HistoryWrite) {

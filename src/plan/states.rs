@@ -4,6 +4,7 @@ use sha2::{Digest, Sha256};
 
 use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, EntryStep, Step};
+use super::entry;
 use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
@@ -34,6 +35,7 @@ pub(super) fn states(view: &View<'_>) -> Vec<State> {
         bridge_left(view),
         queue(view),
         unreachable(view),
+        unlisted(view),
     ];
     broken
         .chain(contested)
@@ -298,4 +300,12 @@ fn unreachable(view: &View<'_>) -> Option<State> {
         "Observe",
         note,
     ))
+}
+
+/// The listings fail: what others change in EKS is not found.
+fn unlisted(view: &View<'_>) -> Option<State> {
+    let eks = view.plan.eks.as_ref()?;
+    let failure = eks.view.unlisted.as_ref()?;
+    let block = entry::unlisted_block(failure);
+    Some(state("unlisted", block.reason, "Observe", block.message))
 }

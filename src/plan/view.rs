@@ -239,10 +239,19 @@ impl<'a> View<'a> {
             .filter_map(|claim| claim.entry.wake)
             .filter(|wake| *wake > now)
             .min();
-        [expiries, repair, self.memory.undone.next_rest(now), entries]
-            .into_iter()
-            .flatten()
-            .min()
+        // What comes after a write of aws-auth (a handover, the way back) is asked for by the next plan, and our own writes are
+        // no change that would bring one about.
+        let next = (self.written && self.plan.eks.is_some()).then_some(now);
+        [
+            expiries,
+            repair,
+            self.memory.undone.next_rest(now),
+            entries,
+            next,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     pub(super) fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {

@@ -13,7 +13,9 @@ use kube::api::{
 };
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::support::eks::{Change, Eks, Mode, Service, World};
 use crate::support::{Audit, Cluster, Mark, Operator, fleet};
 use crate::table::{Human, Sample, Table};
 
@@ -23,6 +25,9 @@ const CHANGES: usize = 100;
 const SAMPLES: usize = 30;
 /// After a second without a change the next one is a lone change.
 const QUIET: Duration = Duration::from_millis(1100);
+
+/// Calls to EKS a second at most: so many that the operator itself is what is measured.
+const EKS_RATE: &str = "--eks-rate=1000";
 
 /// A control plane with an aws-auth, and the operator on it.
 struct Stage {
@@ -46,18 +51,21 @@ impl Stage {
         writes.by(Audit::OPERATOR).since(since).count().await
     }
 
-    /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of `proc_pid_status(5)`).
     fn memory(&self, field: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.operator.pid()));
-        let status = status.expect("the operator runs on Linux");
-        let line = status.lines().find_map(|line| line.strip_prefix(field));
-        let kilobytes =
-            line.and_then(|line| line.trim_matches([':', ' ', '\t']).strip_suffix(" kB"));
-        let kilobytes: u64 = kilobytes
-            .and_then(|text| text.trim().parse().ok())
-            .expect("a size in kB");
-        kilobytes * 1024
+        memory(&self.operator, field)
     }
+}
+
+/// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of `proc_pid_status(5)`).
+fn memory(operator: &Operator, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", operator.pid()));
+    let status = status.expect("the operator runs on Linux");
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.and_then(|line| line.trim_matches([':', ' ', '\t']).strip_suffix(" kB"));
+    let kilobytes: u64 = kilobytes
+        .and_then(|text| text.trim().parse().ok())
+        .expect("a size in kB");
+    kilobytes * 1024
 }
 
 fn config_maps(client: &Client) -> Api<ConfigMap> {
@@ -216,13 +224,13 @@ async fn burst(stage: &Stage, numbers: std::ops::Range<usize>, table: &mut Table
 }
 
 fn times(sample: &Sample, unit: &Sample) -> String {
+    times_of(sample, unit, "round trips")
+}
+
+fn times_of(sample: &Sample, unit: &Sample, name: &str) -> String {
     let ratio =
         |percent| sample.percentile(percent).as_secs_f64() / unit.percentile(50).as_secs_f64();
-    format!(
-        "{sample} ({:.1} and {:.1} round trips)",
-        ratio(50),
-        ratio(99)
-    )
+    format!("{sample} ({:.1} and {:.1} {name})", ratio(50), ratio(99))
 }
 
 fn megabytes(bytes: u64) -> String {
@@ -290,4 +298,102 @@ pub(crate) async fn run() {
     );
     stage.operator.stop().await;
     table.print("The operator on a real API server");
+}
+
+/// From the creation of a mapping to the effect of the call that makes its access entry, one by one. Both times are by this
+/// machine's clock.
+async fn entries_made(cluster: &Cluster, eks: &Eks, numbers: std::ops::Range<usize>) -> Sample {
+    let api = mappings(&cluster.admin());
+    let mut changes = eks.subscribe();
+    let mut sample = Vec::new();
+    for number in numbers {
+        tokio::time::sleep(QUIET).await;
+        let object = fleet::mapping(number);
+        let role = fleet::role(number);
+        let started = Instant::now();
+        let created = api.create(&PostParams::default(), &object).await;
+        created.expect("a mapping");
+        let made = async {
+            loop {
+                match changes.recv().await {
+                    Ok(Change::Described(arn)) if arn.ends_with(&role) => return,
+                    Ok(_) => {}
+                    Err(error) => panic!("the stand-in tells of its changes: {error}"),
+                }
+            }
+        };
+        let made = tokio::time::timeout(fleet::LONG, made).await;
+        made.expect("the operator makes the entry");
+        sample.push(started.elapsed());
+    }
+    sample.into_iter().collect()
+}
+
+/// A call to the stand-in over HTTP and its answer: what no entry can be made faster than.
+async fn calls(eks: &Eks) -> Sample {
+    let mut sample = Vec::new();
+    for _ in 0..SAMPLES {
+        let started = Instant::now();
+        let stream = tokio::net::TcpStream::connect(eks.address(Service::Eks)).await;
+        let mut stream = stream.expect("the stand-in listens");
+        let request =
+            b"GET /clusters/bench HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+        stream.write_all(request).await.expect("it reads");
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer).await.expect("it answers");
+        sample.push(started.elapsed());
+    }
+    sample.into_iter().collect()
+}
+
+/// Measures and prints the same of access entries.
+pub(crate) async fn run_entries() {
+    let cluster = Cluster::with_operator_rights().await;
+    let mut world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/bench")
+        .mode(Mode::ApiAndConfigMap)
+        .api_server(&cluster.authority(), cluster.url());
+    let path = "/aws-reserved/sso.amazonaws.com/eu-west-1/";
+    for number in 0..3000 {
+        world.role("111122223333", path, &fleet::role(number));
+    }
+    let eks = Eks::start(world).await;
+    let made = config_maps(&cluster.admin())
+        .create(&PostParams::default(), &fleet::aws_auth(BTreeMap::new()))
+        .await;
+    made.expect("aws-auth is made");
+    let operator = Operator::start_in(&cluster, &eks, &[EKS_RATE]).await;
+    let mut table = Table::default();
+    let empty = memory(&operator, "VmRSS");
+    table.row("resident memory without mappings", megabytes(empty));
+    let call = calls(&eks).await;
+    table.row("a call to the stand-in", &call);
+    let new = entries_made(&cluster, &eks, 0..CHANGES).await;
+    table.row(
+        "a new mapping until its access entry stands, of 100",
+        times_of(&new, &call, "calls"),
+    );
+    let started = Instant::now();
+    fleet::create(&cluster.admin(), CHANGES..3000 - CHANGES).await;
+    fleet::until_ready(&cluster.admin(), 3000 - CHANGES).await;
+    table.row("2,800 more until each says Ready", Human(started.elapsed()));
+    let new = entries_made(&cluster, &eks, 3000 - CHANGES..3000).await;
+    table.row(
+        "a new mapping until its access entry stands, of 3,000",
+        times_of(&new, &call, "calls"),
+    );
+    let three = memory(&operator, "VmRSS");
+    table.row(
+        "resident memory with 3,000 access entries",
+        megabytes(three),
+    );
+    table.row(
+        "the most that it ever was",
+        megabytes(memory(&operator, "VmHWM")),
+    );
+    table.row(
+        "memory per mapping",
+        format!("{} kB", three.saturating_sub(empty) / 3000 / 1000),
+    );
+    operator.stop().await;
+    table.print("Access entries, on a real API server and the stand-in for EKS");
 }

@@ -1,7 +1,8 @@
 //! How fast the operator is and how much memory it takes: `make bench`.
 //!
 //! The operator is the optimised binary, on a control plane of its own. Absolute times depend on the machine, so each
-//! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `live`.
+//! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `live`,
+//! `entries`.
 
 #![allow(
     clippy::print_stdout,
@@ -11,6 +12,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod entries;
 mod live;
 mod pure;
 mod table;
@@ -29,5 +31,10 @@ fn main() {
         tokio::runtime::Runtime::new()
             .expect("a runtime")
             .block_on(live::run());
+    }
+    if chosen("entries") {
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(live::run_entries());
     }
 }

@@ -12,6 +12,7 @@ use identity_mapper::plan::{
 };
 use jiff::Timestamp;
 
+use crate::entries;
 use crate::support::fleet;
 use crate::table::{Human, Table, cost};
 
@@ -57,7 +58,8 @@ impl World {
             .map_or(Outcome::NothingToWrite, |_| written());
         let report = planned.report(&outcome);
         let write = planned.config_map.clone();
-        let progress = write.is_some() || !report.statuses.is_empty();
+        let works = planned.entries.clone();
+        let progress = write.is_some() || !report.statuses.is_empty() || !works.is_empty();
         if let (
             Some(ConfigMapWrite::Patch {
                 data, annotations, ..
@@ -82,20 +84,41 @@ impl World {
                 object.status = Some(status);
             }
         }
+        entries::execute(&mut self.observed.aws, &works, self.observed.now);
         self.desired = desired(&self.objects);
         self.memory = report.memory;
         progress
     }
 
-    fn settled(count: usize) -> Self {
-        let mut world = Self::new(count);
-        while world.pass() {}
+    fn settled(mut self) -> Self {
+        while self.pass() {}
+        self
+    }
+
+    /// This cluster after a change.
+    fn with(&self, change: impl FnOnce(&mut Self)) -> Self {
+        let mut world = Self {
+            objects: self.objects.clone(),
+            desired: self.desired.clone(),
+            observed: self.observed.clone(),
+            settings: self.settings.clone(),
+            memory: self.memory.clone(),
+        };
+        change(&mut world);
+        world.desired = desired(&world.objects);
         world
     }
 
     fn data(&self) -> &BTreeMap<String, String> {
         let view = self.observed.config_map.as_ref();
         &view.expect("aws-auth stands").data
+    }
+
+    /// The same cluster in the mode `API_AND_CONFIG_MAP`, where new mappings become access entries.
+    fn in_eks(count: usize) -> Self {
+        let mut world = Self::new(count);
+        world.observed.aws = entries::known(count, world.observed.now);
+        world
     }
 
     /// One pass, with what came of it.
@@ -142,33 +165,21 @@ fn new_entry(number: usize) -> NewEntry {
 
 /// What one size costs, by what is done.
 fn costs(count: usize) -> Vec<(&'static str, Duration)> {
-    let settled = World::settled(count);
+    let settled = World::new(count).settled();
     let fresh = World::new(count);
-    let with = |change: &dyn Fn(&mut World)| {
-        let mut world = World {
-            objects: settled.objects.clone(),
-            desired: settled.desired.clone(),
-            observed: settled.observed.clone(),
-            settings: settled.settings.clone(),
-            memory: settled.memory.clone(),
-        };
-        change(&mut world);
-        world.desired = desired(&world.objects);
-        world
-    };
-    let one_more = with(&|world| world.objects.push(object(count)));
-    let one_changed = with(&|world| {
+    let one_more = settled.with(|world| world.objects.push(object(count)));
+    let one_changed = settled.with(|world| {
         let view = world.observed.config_map.as_mut().expect("stands");
         let text = view.data.get_mut("mapRoles").expect("stands");
         *text = text.replacen("team-01", "vandals", 1);
     });
     // Every second one names the principal of the one before it.
-    let duplicates = with(&|world| {
+    let duplicates = settled.with(|world| {
         for number in 0..count / 2 {
             world.objects[2 * number + 1].spec = world.objects[2 * number].spec.clone();
         }
     });
-    let full = with(&|world| {
+    let full = settled.with(|world| {
         let view = world.observed.config_map.as_mut().expect("stands");
         let annotation = "kubectl.kubernetes.io/last-applied-configuration".to_owned();
         let mark = 26 * count;
@@ -217,16 +228,44 @@ fn costs(count: usize) -> Vec<(&'static str, Duration)> {
     ]
 }
 
+/// What one size costs where the mappings are access entries.
+fn entry_costs(count: usize) -> Vec<(&'static str, Duration)> {
+    let settled = World::in_eks(count).settled();
+    let fresh = World::in_eks(count);
+    let one_more = settled.with(|world| world.objects.push(object(count)));
+    let one_changed = settled.with(|world| entries::vandalise(&mut world.observed.aws));
+    vec![
+        (
+            "access entries: a pass that finds nothing to do",
+            cost(|| settled.plan_and_report()),
+        ),
+        (
+            "access entries: a pass for one new mapping",
+            cost(|| one_more.plan_and_report()),
+        ),
+        (
+            "access entries: a pass that repairs one",
+            cost(|| one_changed.plan_and_report()),
+        ),
+        (
+            "access entries: a pass for all of them, new",
+            cost(|| fresh.plan_and_report()),
+        ),
+    ]
+}
+
 /// Measures and prints.
 pub(crate) fn run() {
-    let (small, large) = (costs(1000), costs(3000));
+    let all = |count| [costs(count), entry_costs(count)].concat();
+    let (small, large) = (all(1000), all(3000));
     let mut table = Table::default();
     for ((what, small), (_, large)) in small.into_iter().zip(large) {
         let ratio = large.as_secs_f64() / small.as_secs_f64();
         let value = format!("{}, {} ({ratio:.1} times)", Human(small), Human(large));
         table.row(what, value);
     }
-    let bytes = World::settled(3000)
+    let bytes = World::new(3000)
+        .settled()
         .data()
         .values()
         .map(String::len)

@@ -164,14 +164,37 @@ impl Stage {
         Ok(())
     }
 
-    /// What the operator asked of AWS, by operation.
+    /// What the operator asked of EKS, by operation.
     pub(crate) fn counts(&self) -> Result<String> {
-        let counts = self.amazon()?.eks.log().counts(Mark::START);
+        let amazon = self.amazon()?;
+        let log = amazon.eks.log();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        let asked = |call: &&Call| call.service == Service::Eks && !call.by_hand;
+        for call in log.all().iter().filter(asked) {
+            *counts.entry(&call.operation).or_default() += 1;
+        }
         let counts: Vec<String> = counts
             .into_iter()
             .map(|(operation, count)| format!("{count} {operation}"))
             .collect();
         Ok(counts.join(", "))
+    }
+
+    /// Tells how to look around in the pretended AWS.
+    pub(crate) fn invite_to_aws(&self) {
+        let Some(amazon) = &self.amazon else {
+            return;
+        };
+        let exports = amazon.eks.env().into_iter();
+        let exports: Vec<String> = exports
+            .map(|(name, value)| format!("export {name}={value}"))
+            .collect();
+        screen::gap();
+        screen::text("And with the AWS CLI, as the operator's role (no account is touched):");
+        screen::output(&format!(
+            "{}\naws eks list-access-entries --cluster-name demo",
+            exports.join("\n")
+        ));
     }
 
     /// How often everyone who is watched was looked at. Fails with the story where anyone lost anything.

@@ -51,7 +51,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "Somebody edits an entry at the console",
-        what: "The platform admins' entry gets AmazonEKSClusterAdminPolicy and loses its group. The queue tells of it.",
+        what: "The platform admins become administrators of the whole cluster. The queue tells of it, and by whom.",
         act: |stage| console_edit_is_put_right(stage).boxed_local(),
     },
     Step {
@@ -349,7 +349,12 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
 }
 
 async fn in_the_end(stage: &mut Stage) -> Result<()> {
-    stage.kubectl(&["get", "identitymappings", "-o", "wide"])?;
+    stage.kubectl(&[
+        "get",
+        "identitymappings",
+        "-o",
+        "custom-columns=NAME:.metadata.name,USERNAME:.status.username,BACKEND:.status.backend",
+    ])?;
     let waiting = ["wait", "identitymappings", "--all", "--for=condition=Ready"];
     stage.quietly(&waiting, "")?;
     let looks = stage.nobody_lost().await?;
@@ -357,6 +362,6 @@ async fn in_the_end(stage: &mut Stage) -> Result<()> {
         "every mapping is in effect, and in {looks} looks nobody was ever without the power that they had"
     ));
     let counts = stage.counts()?;
-    screen::done(&format!("what the operator asked of AWS in all: {counts}"));
+    screen::done(&format!("what the operator asked of EKS in all: {counts}"));
     Ok(())
 }

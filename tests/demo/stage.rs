@@ -356,6 +356,7 @@ impl Stage {
             program("kubectl").display(),
             folder.path().join("operator-*.log").display()
         ));
+        self.invite_to_aws();
     }
 }
 

@@ -57,8 +57,18 @@ async fn main() -> anyhow::Result<()> {
     for (name, value) in eks.env() {
         anstream::println!("export {name}={value}");
     }
+    let mut run = format!(
+        "identity-mapper run --cluster-name {}",
+        arguments.cluster_name
+    );
     if arguments.queue.is_some() {
-        anstream::println!("# The queue: {}", eks.queue_url());
+        run = format!("{run} --queue-url {}", eks.queue_url());
+    }
+    anstream::println!("# {run}");
+    if arguments.certificate_authority.is_none() {
+        anstream::println!(
+            "# Without --certificate-authority nothing proves that an API server is the cluster's: the operator writes nothing."
+        );
     }
     tokio::signal::ctrl_c().await?;
     Ok(())

@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::only_tags;
-use crate::access_entry::FailureKind;
+use crate::access_entry::{Failure, FailureKind};
 use crate::api::condition::Reason;
 use crate::plan::aws::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
@@ -71,6 +71,28 @@ pub(super) fn unreachable(unreachable: &Unreachable) -> Block {
     )
 }
 
+/// The entries can't be listed.
+pub(in crate::plan) fn unlisted(failure: &Failure) -> Block {
+    match &failure.kind {
+        FailureKind::Denied { action, statement } => denied(action, &failure.message, statement),
+        kind => {
+            let message = format!("the access entries can't be listed: {}", failure.message);
+            if matches!(kind, FailureKind::Unauthenticated) {
+                Block::lasting(Reason::EksUnavailable, message)
+            } else {
+                Block::passing(Reason::EksUnavailable, message)
+            }
+        }
+    }
+}
+
+fn denied(action: &str, words: &str, statement: &str) -> Block {
+    Block::lasting(
+        Reason::AccessDenied,
+        format!("the operator may not call {action}: {words}; add to its IAM policy: {statement}"),
+    )
+}
+
 fn pending() -> Block {
     Block::passing(Reason::EntryPending, "EKS is being asked for it")
 }
@@ -120,12 +142,7 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
                 "the cluster holds as many access entries as EKS allows, so there is no room for this one; delete entries that nobody needs: {words}"
             ),
         ),
-        FailureKind::Denied { action, statement } => Block::lasting(
-            Reason::AccessDenied,
-            format!(
-                "the operator may not call {action}: {words}; add to its IAM policy: {statement}"
-            ),
-        ),
+        FailureKind::Denied { action, statement } => denied(action, words, statement),
         FailureKind::Refused => Block::lasting(
             Reason::EksRefused,
             format!("EKS refuses {operation}: {words}"),

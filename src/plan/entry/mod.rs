@@ -6,6 +6,7 @@ mod outlook;
 mod owner;
 mod removal;
 
+pub(super) use failure::unlisted as unlisted_block;
 pub(super) use outlook::{
     admin_policy, changed_by, differing, outlook, outlook_of_inexpressible, target_of,
 };
@@ -208,9 +209,10 @@ fn describe(standing: &Standing<'_>) -> Call {
 
 /// Why nothing can be said of an entry before the first listing.
 fn unlisted(eks: &Eks<'_>) -> Block {
-    match &eks.view.unreachable {
-        Some(unreachable) => failure::unreachable(unreachable),
-        None => Block::passing(
+    match (&eks.view.unreachable, &eks.view.unlisted) {
+        (Some(unreachable), _) => failure::unreachable(unreachable),
+        (None, Some(failure)) => failure::unlisted(failure),
+        (None, None) => Block::passing(
             Reason::EntryPending,
             "the access entries of the cluster are being listed",
         ),
@@ -283,7 +285,12 @@ fn take(change: &Change, side: &mut EntrySide) {
     match change {
         Change::Same => side.step = EntryStep::Keep,
         Change::Calls(calls) => {
-            side.calls.clone_from(calls);
+            // It is marked as ours before anything of it is changed: an IAM policy may allow changes of what is ours only.
+            let (tags, others): (Vec<Call>, Vec<Call>) = calls
+                .iter()
+                .cloned()
+                .partition(|call| matches!(call, Call::Tag { .. }));
+            side.calls = [tags, others].concat();
             side.step = if only_tags(calls) {
                 EntryStep::Keep
             } else {

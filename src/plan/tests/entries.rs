@@ -200,7 +200,7 @@ fn foreign_entries_are_adopted_as_the_spec_says() {
             "x",
             "True InEffect",
             "True Synced",
-            vec!["UpdateAccessEntry alice", "TagResource alice"],
+            vec!["TagResource alice", "UpdateAccessEntry alice"],
         ),
         ("Never", "g", "True InEffect", "False NotOwned", vec![]),
         (

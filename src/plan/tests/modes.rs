@@ -135,6 +135,16 @@ fn a_foreign_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_whe
 }
 
 #[test]
+fn what_is_adopted_in_aws_auth_is_handed_over_next() {
+    let alice = format!("- rolearn: {ALICE}\n  username: alice\n  groups: [g]\n");
+    let mut simulation = both(&format!("{FOREIGN}{alice}"));
+    simulation.settings.handover = Handover::Auto;
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["CreateAccessEntry alice"]);
+}
+
+#[test]
 fn a_handover_makes_verifies_soaks_and_only_then_breaks() {
     let mut simulation = moved_on(&[("alice", json!({}))]);
     let before = simulation.roles();

@@ -13,6 +13,7 @@ mod legal_forms;
 mod loss;
 mod ownership;
 mod refusals;
+mod release;
 mod running;
 mod statuses;
 mod time;

@@ -89,15 +89,19 @@ pub(crate) fn mapping(number: usize) -> IdentityMapping {
 
 /// Creates mappings as fast as the API server takes them; how long that took.
 pub(crate) async fn create(client: &Client, numbers: Range<usize>) -> Duration {
+    create_all(client, numbers.map(mapping)).await
+}
+
+/// The same with any mappings.
+pub(crate) async fn create_all(
+    client: &Client,
+    mappings: impl Iterator<Item = IdentityMapping>,
+) -> Duration {
     let api = Api::<IdentityMapping>::all(client.clone());
     let started = Instant::now();
-    let created = stream::iter(numbers).map(|number| {
+    let created = stream::iter(mappings).map(|mapping| {
         let api = api.clone();
-        async move {
-            api.create(&PostParams::default(), &mapping(number))
-                .await
-                .map(drop)
-        }
+        async move { api.create(&PostParams::default(), &mapping).await.map(drop) }
     });
     let created = created.buffer_unordered(CLIENTS).try_collect::<Vec<_>>();
     created.await.expect("the API server takes a mapping");

@@ -78,7 +78,7 @@ const ADOPTION: [Adopted; 6] = [
         "x",
         "True InEffect",
         "True Synced",
-        &["UpdateAccessEntry", "TagResource"],
+        &["TagResource", "UpdateAccessEntry"],
         false,
     ),
     (
