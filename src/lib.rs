@@ -18,5 +18,7 @@ pub mod cluster;
 pub mod controller;
 pub mod error;
 mod jitter;
+pub mod manifest;
 pub mod plan;
 pub mod principal;
+mod yaml;

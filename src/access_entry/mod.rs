@@ -7,6 +7,7 @@
 //!   word of a change, it must be described again before anything is decided by it;
 //! - groups, tags, policies and namespaces are sets: order means nothing.
 
+mod answers;
 mod call;
 mod change;
 mod desired;
@@ -14,6 +15,7 @@ mod entries;
 mod entry;
 mod node;
 
+pub use answers::{Answers, AnswersError, read_answers};
 pub use call::{Call, Failure, FailureKind, Output};
 pub use change::{
     Change, Difference, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG, Recreate, UnknownType,

@@ -26,6 +26,7 @@ mod limiter;
 mod pace;
 mod queue;
 mod roles;
+mod survey;
 mod untag;
 
 use std::collections::BTreeMap;

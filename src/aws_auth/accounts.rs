@@ -1,8 +1,8 @@
 //! `mapAccounts`, which go-yaml decodes straight into a list of strings, so that numbers and words stay as written.
 
 use super::decode::{Decoder, text};
-use super::resolve::{Scalar, resolve};
-use super::yaml::{Fault, NodeId, NodeKind, Tree};
+use crate::yaml::{Fault, NodeId, NodeKind, Tree};
+use crate::yaml::{Scalar, resolve};
 
 /// What `mapAccounts` holds, read by go-yaml straight into a list of strings.
 pub(super) struct Accounts {

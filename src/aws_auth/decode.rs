@@ -7,8 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::resolve::{Scalar, resolve};
-use super::yaml::{Fault, Node, NodeId, NodeKind, Tree};
+use crate::yaml::{Fault, Node, NodeId, NodeKind, Tree};
+use crate::yaml::{Scalar, resolve};
 
 /// A value and the node that it came from.
 #[derive(Clone, Debug)]

@@ -7,11 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use super::read::{self, Lines};
+use super::read;
 use super::render::{self, Layout};
 use super::splice::{Editor, Fate};
-use super::yaml::{NodeId, NodeKind, Tree};
 use super::{Problem, Section, SectionView};
+use crate::yaml::Lines;
+use crate::yaml::{NodeId, NodeKind, Tree};
 
 /// An entry to write.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@
 
 use super::Section;
 use super::decode::{Data, Value, text};
-use super::yaml::NodeId;
+use crate::yaml::NodeId;
 
 /// What became of one list item.
 pub(super) struct Decoded {

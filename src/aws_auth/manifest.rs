@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use serde_json::Value as Json;
 
 use super::decode::{self, Data, Value};
-use super::read::{Lines, is_json};
-use super::yaml::{self, Fault};
+use super::read::is_json;
+use crate::yaml::{self, Fault, Lines};
 
 /// Why a text is no ConfigMap.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -21,11 +21,9 @@ mod lookup;
 mod manifest;
 mod read;
 mod render;
-mod resolve;
 mod splice;
 #[cfg(test)]
 mod tests;
-mod yaml;
 
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::Index;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use super::NewEntry;
 use super::render::{self, Layout};
-use super::yaml::{Node, NodeId, NodeKind, Style, Tree};
+use crate::yaml::{Node, NodeId, NodeKind, Style, Tree};
 
 /// What becomes of an item.
 #[derive(Clone, Copy, Debug)]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig};
 use kube::{Client, client::ClientBuilder};
 
 use crate::aws::{fingerprint, fingerprints};
@@ -68,6 +68,43 @@ pub struct Connection {
     pub context: Option<String>,
     /// What its certificate is checked by.
     pub trust: Trust,
+    /// The cluster in EKS that the kubeconfig gets its tokens for. Only a hint until that cluster is proven.
+    pub token_for: Option<TokenFor>,
+}
+
+/// The cluster in EKS that a kubeconfig gets its tokens for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenFor {
+    /// Its name.
+    pub cluster_name: String,
+    /// Its region, where the kubeconfig says it.
+    pub region: Option<String>,
+}
+
+impl TokenFor {
+    /// Reads it from what `aws eks update-kubeconfig` (`aws eks get-token --cluster-name …`), eksctl and aws-iam-authenticator
+    /// (`token -i …`) write.
+    fn read(exec: &ExecConfig) -> Option<Self> {
+        let args = exec.args.as_deref().unwrap_or_default();
+        let value = |names: &[&str]| {
+            let mut args = args.iter();
+            while let Some(arg) = args.next() {
+                let (name, inline) = match arg.split_once('=') {
+                    Some((name, value)) => (name, Some(value)),
+                    None => (arg.as_str(), None),
+                };
+                if names.contains(&name) {
+                    let value = inline.or_else(|| args.next().map(String::as_str));
+                    return value.map(str::to_owned);
+                }
+            }
+            None
+        };
+        Some(Self {
+            cluster_name: value(&["--cluster-name", "--cluster-id", "-i"])?,
+            region: value(&["--region"]),
+        })
+    }
 }
 
 impl ConnectionArgs {
@@ -109,6 +146,7 @@ impl ConnectionArgs {
             .trim_end_matches('/')
             .to_owned();
         let trust = trust(&config);
+        let token_for = config.auth_info.exec.as_ref().and_then(TokenFor::read);
         let client = ClientBuilder::try_from(config)
             .context("no client for this cluster")?
             .build();
@@ -117,6 +155,7 @@ impl ConnectionArgs {
             url,
             context,
             trust,
+            token_for,
         })
     }
 }
@@ -184,6 +223,36 @@ mod tests {
         in_cluster.root_cert = Some(vec![other]);
         in_cluster.root_cert_file = Some(file.path().to_owned());
         assert_eq!(trust(&in_cluster), expected);
+    }
+
+    #[test]
+    fn the_cluster_that_tokens_are_for() {
+        let exec = |args: &[&str]| {
+            let exec = serde_json::json!({"command": "x", "args": args});
+            TokenFor::read(&serde_json::from_value(exec).expect("an exec plugin"))
+        };
+        let found = |name: &str, region: Option<&str>| {
+            Some(TokenFor {
+                cluster_name: name.to_owned(),
+                region: region.map(str::to_owned),
+            })
+        };
+        let aws = [
+            "--region",
+            "eu-west-1",
+            "eks",
+            "get-token",
+            "--cluster-name",
+            "main",
+        ];
+        assert_eq!(exec(&aws), found("main", Some("eu-west-1")));
+        assert_eq!(exec(&["token", "-i", "main"]), found("main", None));
+        assert_eq!(
+            exec(&["get-token", "--cluster-name=main"]),
+            found("main", None)
+        );
+        assert_eq!(exec(&["get-token", "--cluster-name"]), None);
+        assert_eq!(exec(&[]), None);
     }
 
     #[test]

@@ -1,16 +1,15 @@
 //! `identity-mapper effective FILE|-`: what the authenticator makes of an aws-auth.
 
-use std::io::Read;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
-use anyhow::{Context, Result};
-use clap::{Args, ValueEnum};
-use comfy_table::Table;
+use anyhow::{Context as _, Result};
+use clap::Args;
 use serde::Serialize;
 
-use super::output;
+use super::diagnostic::{Severity, Shown, render};
+use super::input;
+use super::output::{self, Format, visible};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_manifest};
 
 /// Arguments of `effective`.
@@ -19,16 +18,8 @@ pub struct Effective {
     /// The ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
     file: PathBuf,
     /// How to print it
-    #[arg(short, long, value_enum, default_value_t = Format::Table)]
+    #[arg(short, long, value_enum, default_value_t)]
     output: Format,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// Entries as a table, then what is dropped and why
-    Table,
-    /// One JSON object
-    Json,
 }
 
 #[derive(Serialize)]
@@ -64,12 +55,13 @@ struct Error<'d> {
 impl Effective {
     /// Prints what takes effect. The exit code is 1 where a section is dropped whole.
     pub(super) fn run(&self) -> Result<ExitCode> {
-        let text = self.read()?;
-        let data = read_manifest(&text).with_context(|| self.name())?;
+        let source = input::source(&self.file)?;
+        let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
         let document = Document::parse(&data);
         let printed = match self.output {
-            Format::Json => json(&document)?,
-            Format::Table => {
+            Format::Json => output::json(&report(&document))?,
+            Format::Yaml => output::yaml(&report(&document))?,
+            Format::Text => {
                 let source = |section: Section| {
                     data.get(section.key())
                         .map(String::as_str)
@@ -78,7 +70,7 @@ impl Effective {
                 format!("{}{}", table(&document), diagnostics(&document, source))
             }
         };
-        output::print(&printed).context("cannot write to standard output")?;
+        output::print(&printed)?;
         let broken = Section::ALL
             .iter()
             .any(|section| document.section(*section).broken.is_some());
@@ -88,29 +80,6 @@ impl Effective {
             ExitCode::SUCCESS
         })
     }
-
-    fn name(&self) -> String {
-        if self.is_stdin() {
-            "standard input".to_owned()
-        } else {
-            self.file.display().to_string()
-        }
-    }
-
-    fn is_stdin(&self) -> bool {
-        self.file.as_os_str() == "-"
-    }
-
-    fn read(&self) -> Result<String> {
-        let mut bytes = Vec::new();
-        let read = if self.is_stdin() {
-            std::io::stdin().lock().read_to_end(&mut bytes).map(|_| ())
-        } else {
-            std::fs::read(&self.file).map(|found| bytes = found)
-        };
-        read.with_context(|| format!("cannot read {}", self.name()))?;
-        String::from_utf8(bytes).with_context(|| format!("{} is not text in UTF-8", self.name()))
-    }
 }
 
 fn problems(document: &Document) -> impl Iterator<Item = &Problem> {
@@ -119,8 +88,8 @@ fn problems(document: &Document) -> impl Iterator<Item = &Problem> {
         .flat_map(|section| &document.section(section).problems)
 }
 
-fn json(document: &Document) -> Result<String> {
-    let report = Report {
+fn report(document: &Document) -> Report<'_> {
+    Report {
         roles: document
             .section(Section::Roles)
             .entries
@@ -150,14 +119,10 @@ fn json(document: &Document) -> Result<String> {
                 message: &p.message,
             })
             .collect(),
-    };
-    Ok(serde_json::to_string_pretty(&report)? + "\n")
+    }
 }
 
 fn table(document: &Document) -> String {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["KEY", "ARN", "USERNAME", "GROUPS"]);
     let row = |entry: &Entry| {
         let arn = if entry.sso {
             "(sso: never matches on EKS)".to_owned()
@@ -172,83 +137,48 @@ fn table(document: &Document) -> String {
             groups.join(","),
         ]
     };
-    table.add_rows(document.entries().map(row));
     let accounts = &document.section(Section::Accounts).accounts;
-    table.add_rows(accounts.iter().map(|account| {
+    let accounts = accounts.iter().map(|account| {
         [
             Section::Accounts.key().to_owned(),
             format!("(any of account {})", visible(account)),
             "(its ARN)".to_owned(),
             String::new(),
         ]
-    }));
-    if table.is_empty() {
+    });
+    let rows: Vec<[String; 4]> = document.entries().map(row).chain(accounts).collect();
+    if rows.is_empty() {
         return "No entries take effect.\n".to_owned();
     }
-    // The table pads every cell, also the first and the last.
-    table
-        .lines()
-        .map(|line| line.trim().to_owned() + "\n")
-        .collect()
-}
-
-/// A value on one line: what would move the cursor is shown as an escape, an empty value as such.
-fn visible(value: &str) -> String {
-    if value.is_empty() {
-        return "\"\"".to_owned();
-    }
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{feff}'
-            )
-    };
-    value
-        .chars()
-        .map(|c| {
-            if hidden(c) {
-                c.escape_default().to_string()
-            } else {
-                c.to_string()
-            }
-        })
-        .collect()
+    output::columns(["KEY", "ARN", "USERNAME", "GROUPS"], rows)
 }
 
 fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> String {
-    let renderer = Renderer::styled();
-    problems(document)
-        .map(|problem| diagnostic(problem, source(problem.section), &renderer))
-        .collect()
+    problems(document).fold(String::new(), |shown, problem| {
+        shown + "\n" + &diagnostic(problem, source(problem.section))
+    })
 }
 
-fn diagnostic(problem: &Problem, source: &str, renderer: &Renderer) -> String {
-    let (level, effect) = match problem.kind {
+fn diagnostic(problem: &Problem, source: &str) -> String {
+    let (severity, effect) = match problem.kind {
         ProblemKind::SectionDropped => (
-            Level::ERROR,
+            Severity::Error,
             format!("all of {} is dropped", problem.section),
         ),
-        ProblemKind::EntryDropped => (Level::WARNING, "this entry is dropped".to_owned()),
+        ProblemKind::EntryDropped => (Severity::Warning, "this entry is dropped".to_owned()),
         ProblemKind::FieldEmptied => (
-            Level::WARNING,
+            Severity::Warning,
             "this value is dropped, the rest of the entry stands".to_owned(),
         ),
     };
-    // One line is enough to find the place; a span over an entry of many would print them all.
-    let line = source[problem.span.clone()]
-        .split(['\n', '\r'])
-        .next()
-        .unwrap_or_default()
-        .trim_end();
-    let span = problem.span.start..problem.span.start + line.len();
-    let snippet = Snippet::source(source)
-        .path(problem.section.key())
-        .annotation(AnnotationKind::Primary.span(span).label(effect));
-    format!(
-        "\n{}\n",
-        renderer.render(&[level
-            .primary_title(problem.message.as_str())
-            .element(snippet)])
-    )
+    render(&Shown {
+        severity,
+        code: "",
+        title: &problem.message,
+        origin: problem.section.key(),
+        source,
+        span: problem.span.clone(),
+        label: &effect,
+        below: Vec::new(),
+    })
 }

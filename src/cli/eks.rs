@@ -28,7 +28,6 @@ pub struct EksClusterArgs {
         long,
         value_name = "REGION",
         env = "IDENTITY_MAPPER_REGION",
-        requires = "cluster_name",
         help_heading = "EKS"
     )]
     pub region: Option<String>,
@@ -46,8 +45,19 @@ pub struct EksClusterArgs {
 }
 
 impl EksClusterArgs {
+    /// Checks what is not a matter of one flag alone.
+    pub fn check(&self) -> Result<()> {
+        match (&self.region, &self.cluster_name) {
+            (Some(region), None) => bail!(
+                "--region {region} says where a cluster of EKS is, and none is named: give --cluster-name too"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The clients and the cluster's name; `None` where AWS is not asked. Nothing is called yet.
     pub async fn connect(&self, iam_roles: IamRoles) -> Result<Option<(Aws, String)>> {
+        self.check()?;
         let Some(cluster_name) = self.cluster_name.clone() else {
             return Ok(None);
         };
@@ -165,13 +175,23 @@ pub struct EksArgs {
     )]
     pub queue_url: Option<QueueUrl>,
 
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub iam: IamArgs,
+}
+
+/// How the IAM of other accounts is read.
+#[derive(Args, Clone, Debug)]
+pub struct IamArgs {
     /// A role to assume for reading the IAM of another account, or of every other with `{account}` in place of its number
     #[arg(
         long = "iam-role",
         value_name = "ARN",
         env = "IDENTITY_MAPPER_IAM_ROLES",
         value_delimiter = ',',
-        requires = "cluster_name",
         help_heading = "EKS"
     )]
     pub iam_roles: Vec<String>,
@@ -187,10 +207,25 @@ pub struct EksArgs {
     pub iam_external_id: Option<String>,
 }
 
+impl IamArgs {
+    /// The roles to assume.
+    pub fn roles(&self) -> Result<IamRoles, InvalidIamRole> {
+        let mut roles = IamRoles::parse(self.iam_roles.iter().map(String::as_str))?;
+        roles.external_id.clone_from(&self.iam_external_id);
+        Ok(roles)
+    }
+}
+
 impl EksArgs {
     /// Checks what is not a matter of one flag alone. `true`: AWS is asked.
     pub fn check(&self) -> Result<bool> {
-        self.iam_roles()?;
+        self.cluster.check()?;
+        let roles = self.iam.roles()?;
+        if roles != IamRoles::default() && self.cluster.cluster_name.is_none() {
+            bail!(
+                "--iam-role is for reading IAM, and no cluster of EKS is named: give --cluster-name too"
+            );
+        }
         match (&self.cluster.cluster_name, self.authentication_mode) {
             (Some(_), None) => Ok(true),
             (None, Some(Mode::ConfigMap)) => Ok(false),
@@ -210,15 +245,9 @@ impl EksArgs {
         }
     }
 
-    fn iam_roles(&self) -> Result<IamRoles, InvalidIamRole> {
-        let mut roles = IamRoles::parse(self.iam_roles.iter().map(String::as_str))?;
-        roles.external_id.clone_from(&self.iam_external_id);
-        Ok(roles)
-    }
-
     /// The clients and what is to be known of the cluster; `None` where AWS is not asked. Nothing is called yet.
     pub async fn connect(&self, trust: Trust) -> Result<Option<(Aws, EksSettings)>> {
-        let Some((aws, cluster_name)) = self.cluster.connect(self.iam_roles()?).await? else {
+        let Some((aws, cluster_name)) = self.cluster.connect(self.iam.roles()?).await? else {
             return Ok(None);
         };
         let settings = EksSettings {
@@ -426,7 +455,7 @@ mod tests {
         let roles = |arguments: &[&str]| {
             let args =
                 parse(&[&["--cluster-name=main", "--iam-external-id=x"], arguments].concat());
-            args.expect("roles").iam_roles().expect("roles")
+            args.expect("roles").iam.roles().expect("roles")
         };
         assert_eq!(roles(&[one, every]), roles(&[both]));
         assert_eq!(roles(&[one]).external_id.as_deref(), Some("x"));

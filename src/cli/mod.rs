@@ -2,19 +2,28 @@
 //!
 //! Exit codes: 0 fine; 1 an error or a 'no'. With a usage error or unreadable input nothing goes to standard output.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub mod completions;
 pub mod connection;
 pub mod crd;
+mod diagnostic;
 pub mod effective;
 pub mod eks;
-mod output;
+mod input;
+pub mod observe;
+pub mod output;
 pub mod release;
 pub mod run;
+pub mod target;
+
+/// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
+const PLUGIN: &str = "kubectl-idmap";
 
 #[derive(Parser, Debug)]
 #[command(
@@ -24,6 +33,10 @@ pub mod run;
     arg_required_else_help = true
 )]
 struct Cli {
+    /// Tell more on standard error: -v what is asked of the cluster and of AWS, -vv everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
     #[command(subcommand)]
     command: Command,
 }
@@ -34,14 +47,21 @@ enum Command {
     Release(Box<release::ReleaseArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Completions(completions::CompletionsArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
+    /// Print the version
+    Version,
 }
 
 /// Runs the command line and gives the exit code.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let cli = match Cli::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let parsed = command(arguments.first().map(OsString::as_os_str))
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(usage) if usage.use_stderr() => {
             output::complain(&usage.render().ansi().to_string());
@@ -49,12 +69,29 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Err(help) => return finish(print(&help.render().ansi().to_string())),
     };
+    let verbose = cli.verbose;
     finish(match cli.command {
-        Command::Run(args) => in_runtime(run::run(*args)),
-        Command::Release(args) => in_runtime(release::release(*args, &mut output::Stdout)),
+        Command::Run(args) => in_runtime(run::run(*args, verbose)).map(success),
+        Command::Release(args) => {
+            quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
+        }
         Command::Effective(command) => command.run(),
+        Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
+        Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),
     })
+}
+
+/// The command under the name by which it was called.
+fn command(called: Option<&OsStr>) -> clap::Command {
+    let plugin = called
+        .and_then(|called| Path::new(called).file_stem())
+        .is_some_and(|name| name == PLUGIN);
+    if plugin {
+        Cli::command().bin_name("kubectl idmap")
+    } else {
+        Cli::command()
+    }
 }
 
 fn print(text: &str) -> Result<ExitCode> {
@@ -62,16 +99,30 @@ fn print(text: &str) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn success((): ()) -> ExitCode {
+    ExitCode::SUCCESS
+}
+
+/// Runs a command that talks to a cluster or to AWS, with logs only where they are asked for.
+fn quietly<T>(verbose: u8, command: impl Future<Output = Result<T>>) -> Result<T> {
+    let level = match verbose {
+        0 => "error",
+        1 => "info,identity_mapper=debug,kube_client=debug,aws_smithy_runtime=info",
+        _ => "debug",
+    };
+    run::start_logging(run::LogFormat::Text, level)?;
+    in_runtime(command)
+}
+
 /// Runs what talks to a cluster. The cryptography is chosen first, before anything could choose another.
-fn in_runtime(command: impl Future<Output = Result<()>>) -> Result<ExitCode> {
+fn in_runtime<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
     // An error says that one was chosen already, which only a second call in one process can do.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the runtime can't be started")?;
-    runtime.block_on(command)?;
-    Ok(ExitCode::SUCCESS)
+    runtime.block_on(command)
 }
 
 fn finish(result: Result<ExitCode>) -> ExitCode {
@@ -79,4 +130,14 @@ fn finish(result: Result<ExitCode>) -> ExitCode {
         output::complain(&format!("error: {error:#}"));
         ExitCode::FAILURE
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal as _, Write};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -10,16 +9,12 @@ use jiff::Timestamp;
 
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::eks::EksClusterArgs;
-use super::output;
-use crate::access_entry::{Failure, FailureKind};
+use super::output::Progress;
+use super::target::{Proven, Target, words};
 use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
-use crate::controller::Trust;
-use crate::plan::{ConfigMapName, EksCluster, Mode};
-
-/// What takes longer tells how far it has got, so often.
-const PROGRESS: Duration = Duration::from_secs(3);
+use crate::plan::{ConfigMapName, Mode};
 
 /// Let go of everything and leave all access: before uninstalling
 #[derive(Args, Clone, Debug)]
@@ -64,26 +59,26 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         url,
         context,
         trust,
+        token_for: _,
     } = connection.connect().await?;
-    writeln!(out, "cluster:    {url}")?;
-    if let Some(context) = context {
-        writeln!(out, "context:    {context}")?;
-    }
-    writeln!(out, "ConfigMap:  {name}")?;
+    let mut target = Target {
+        url,
+        context,
+        config_map: name.clone(),
+        eks: None,
+    };
     let cluster = Cluster::new(client, name.clone(), "");
     let eks = if let Some((aws, cluster_name)) = eks.connect(IamRoles::default()).await? {
-        Some(prove(aws, &cluster_name, &trust).await?)
+        let proven = target.prove(&aws, &cluster_name, &trust).await?;
+        Some((aws, proven))
     } else {
         let written = cluster.clusters_written().await;
         refuse_to_forget(&written.context("the mappings can't be read")?)?;
         None
     };
-    if let Some(eks) = &eks {
-        writeln!(out, "EKS:        {} ({})", eks.cluster.arn, eks.mode)?;
-    }
     writeln!(
         out,
-        "Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
+        "{target}Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
     )?;
     if !yes {
         if !std::io::stdin().is_terminal() {
@@ -115,8 +110,8 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         "it has no mark"
     };
     writeln!(out, "{name}: {mark}; no entry was changed")?;
-    if let Some(eks) = eks {
-        writeln!(out, "access entries: {}", untag(&eks, &name).await?)?;
+    if let Some((aws, eks)) = eks {
+        writeln!(out, "access entries: {}", untag(&aws, &eks, &name).await?)?;
     }
     let LetGo {
         statuses,
@@ -132,32 +127,6 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
-/// The cluster in EKS, proven to be the one that we talk to.
-struct Eks {
-    aws: Aws,
-    cluster: EksCluster,
-    mode: Mode,
-}
-
-async fn prove(aws: Aws, cluster_name: &str, trust: &Trust) -> Result<Eks> {
-    let read = aws.describe_cluster(cluster_name).await;
-    let read = read.map_err(|failure| {
-        anyhow!(
-            "cluster {cluster_name} of EKS in {} can't be described: {}",
-            aws.region(),
-            words(&failure)
-        )
-    })?;
-    trust
-        .prove(&read.authorities)
-        .with_context(|| format!("nothing was done, for {} can't be proven", read.cluster.arn))?;
-    Ok(Eks {
-        aws,
-        cluster: read.cluster,
-        mode: read.mode,
-    })
-}
-
 /// Without AWS the tags would stay on what statuses say was written, and nobody would remember where.
 fn refuse_to_forget(written: &BTreeMap<String, usize>) -> Result<()> {
     let Some((arn, mappings)) = written.first_key_value() else {
@@ -171,25 +140,17 @@ fn refuse_to_forget(written: &BTreeMap<String, usize>) -> Result<()> {
 }
 
 /// Takes our tags off the access entries, and says what was done.
-async fn untag(eks: &Eks, name: &ConfigMapName) -> Result<String> {
+async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<String> {
     if eks.mode == Mode::ConfigMap {
         return Ok("there are none in the mode CONFIG_MAP".to_owned());
     }
-    let mut told = Instant::now();
-    let progress = |far: Untagged| {
-        if told.elapsed() >= PROGRESS {
-            told = Instant::now();
-            let Untagged {
-                listed, settled, ..
-            } = far;
-            output::complain(&format!("access entries: {settled} of {listed} looked at"));
-        }
-    };
+    let mut progress = Progress::new("access entries looked at");
     let Untagged {
         listed, untagged, ..
-    } = eks
-        .aws
-        .untag_entries(&eks.cluster, &name.to_string(), progress)
+    } = aws
+        .untag_entries(&eks.cluster, &name.to_string(), |far| {
+            progress.set(far.settled, far.listed);
+        })
         .await
         .map_err(|failure| {
             anyhow!(
@@ -200,17 +161,6 @@ async fn untag(eks: &Eks, name: &ConfigMapName) -> Result<String> {
     Ok(format!(
         "our tags were taken off {untagged} of {listed}; no entry was changed otherwise"
     ))
-}
-
-/// A failure, and the policy statement that mends it.
-fn words(failure: &Failure) -> String {
-    match &failure.kind {
-        FailureKind::Denied { statement, .. } => format!(
-            "{}; add this statement to a policy of the caller:\n{statement}",
-            failure.message
-        ),
-        _ => failure.message.clone(),
-    }
 }
 
 fn confirmed(input: &mut impl BufRead) -> Result<bool> {

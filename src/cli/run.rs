@@ -102,7 +102,8 @@ pub enum LogFormat {
 }
 
 /// Runs the controller until SIGTERM or SIGINT. An error is one of the start: later ones are logged and tried again.
-pub async fn run(args: RunArgs) -> Result<()> {
+/// `verbose` counts above the level of the logs.
+pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     let RunArgs {
         eks,
         observe,
@@ -116,7 +117,14 @@ pub async fn run(args: RunArgs) -> Result<()> {
         connection,
     } = args;
     eks.check()?;
-    start_logging(log_format, &log_level)?;
+    start_logging(
+        log_format,
+        match verbose {
+            0 => &log_level,
+            1 => "debug",
+            _ => "trace",
+        },
+    )?;
     let config_map = ConfigMapName::from(config_map);
     let connection = connection.connect().await?;
     let aws = eks.connect(connection.trust).await?;
@@ -169,7 +177,7 @@ fn resync(text: &str) -> Result<Duration, String> {
     )
 }
 
-fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
+pub(super) fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
     // kube_runtime warns of every attempt of a watch that fails, and the controller of the first. The SDK tells each time that it
     // fetches credentials.
     let quiet = "kube_runtime::watcher=error,aws_config=warn,aws_smithy_runtime=warn";

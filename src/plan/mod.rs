@@ -23,6 +23,7 @@ mod mark;
 mod memory;
 mod observed;
 mod place;
+mod rbac;
 mod realize;
 mod report;
 mod resolve;
@@ -53,6 +54,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
 use base::Base;

@@ -7,10 +7,10 @@ mod aws_auth_texts;
 mod support;
 
 mod chart;
+mod cli;
 mod controller;
 mod crd;
 mod docs;
-mod effective;
 mod eks;
 mod eks_controller;
 mod entries_scale;

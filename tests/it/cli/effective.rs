@@ -2,34 +2,14 @@
 
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write;
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
 
-/// Runs the command with this on standard input; exit code, standard output, standard error.
-fn run(arguments: &[&str], input: &[u8]) -> String {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A command that refuses its arguments reads nothing.
-    let _ = child.stdin.take().unwrap().write_all(input);
-    let output = child.wait_with_output().unwrap();
-    let mut shown = format!("exit code {}\n", output.status.code().unwrap());
-    for (name, bytes) in [("stdout", output.stdout), ("stderr", output.stderr)] {
-        if !bytes.is_empty() {
-            let _ = write!(shown, "--- {name}\n{}", String::from_utf8(bytes).unwrap());
-        }
-    }
-    shown
-}
+use super::run;
 
 fn effective(manifest: &str) -> String {
-    run(&["effective", "-"], manifest.as_bytes())
+    run(&["effective", "-"], manifest)
 }
 
 const MIXED: &str = r#"apiVersion: v1
@@ -99,7 +79,7 @@ fn prints_a_table_and_what_is_dropped() {
 
 #[test]
 fn prints_json() {
-    assert_snapshot!(run(&["effective", "-o", "json", "-"], MIXED.as_bytes()), @r#"
+    assert_snapshot!(run(&["effective", "-o", "json", "-"], MIXED), @r#"
     exit code 1
     --- stdout
     {
@@ -247,11 +227,11 @@ fn reads_a_file() {
     let file = folder.path().join("aws-auth.yaml");
     fs::write(&file, MIXED).unwrap();
     assert_eq!(
-        run(&["effective", file.to_str().unwrap()], b""),
+        run(&["effective", file.to_str().unwrap()], ""),
         effective(MIXED)
     );
     let missing = folder.path().join("missing.yaml");
-    let refused = run(&["effective", missing.to_str().unwrap()], b"");
+    let refused = run(&["effective", missing.to_str().unwrap()], "");
     let expected = format!(
         "exit code 1\n--- stderr\nerror: cannot read {}: No such file or directory (os error 2)\n",
         missing.display()
@@ -267,7 +247,7 @@ fn usage_errors_say_nothing_on_standard_output() {
         &["effective", "-", "extra"],
         &["effectve"],
     ] {
-        let shown = run(arguments, b"");
+        let shown = run(arguments, "");
         assert!(
             shown.starts_with("exit code 1\n--- stderr\nerror: "),
             "{arguments:?}: {shown}"
@@ -277,7 +257,7 @@ fn usage_errors_say_nothing_on_standard_output() {
 
 #[test]
 fn help_is_no_error() {
-    let shown = run(&["effective", "--help"], b"");
+    let shown = run(&["effective", "--help"], "");
     assert!(shown.starts_with("exit code 0\n--- stdout\n"), "{shown}");
 }
 
@@ -307,5 +287,5 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", output.status);
-    assert_eq!(output.stderr, b"");
+    assert_eq!(output.stderr, "");
 }

@@ -7,23 +7,23 @@ use super::parser::{EventKind, Parser};
 use super::{Fault, Style};
 
 /// Index of a node in its [`Tree`].
-pub(in crate::aws_auth) type NodeId = usize;
+pub(crate) type NodeId = usize;
 
 /// A node of the document.
 #[derive(Clone, Debug)]
-pub(in crate::aws_auth) struct Node {
-    pub(in crate::aws_auth) kind: NodeKind,
+pub(crate) struct Node {
+    pub(crate) kind: NodeKind,
     /// Its bytes, anchor and tag included, up to the end of its last token.
-    pub(in crate::aws_auth) span: Range<usize>,
+    pub(crate) span: Range<usize>,
     /// Where its dash stands, if it is an item of a block list.
-    pub(in crate::aws_auth) dash: Option<usize>,
+    pub(crate) dash: Option<usize>,
     /// Whether it bears an anchor.
-    pub(in crate::aws_auth) anchored: bool,
+    pub(crate) anchored: bool,
 }
 
 /// What a node is.
 #[derive(Clone, Debug)]
-pub(in crate::aws_auth) enum NodeKind {
+pub(crate) enum NodeKind {
     /// A scalar; `implicit` where go-yaml resolves its type from the text.
     Scalar {
         value: String,
@@ -41,28 +41,28 @@ pub(in crate::aws_auth) enum NodeKind {
 
 /// The first document of a text.
 #[derive(Clone, Debug)]
-pub(in crate::aws_auth) struct Tree {
+pub(crate) struct Tree {
     nodes: Vec<Node>,
     /// The document's only node; `None` where the text holds no document.
-    pub(in crate::aws_auth) root: Option<NodeId>,
+    pub(crate) root: Option<NodeId>,
     /// Byte from which on the document's content may stand: behind `---` if there is one.
-    pub(in crate::aws_auth) start: usize,
+    pub(crate) start: usize,
     /// Byte at which the document ends: at `...`, the next `---` or the end of the text.
-    pub(in crate::aws_auth) end: usize,
+    pub(crate) end: usize,
 }
 
 impl Tree {
-    pub(in crate::aws_auth) fn node(&self, id: NodeId) -> &Node {
+    pub(crate) fn node(&self, id: NodeId) -> &Node {
         &self.nodes[id]
     }
 
     /// How many nodes there are; they are numbered from 0 in document order, parents before children.
-    pub(in crate::aws_auth) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.nodes.len()
     }
 
     /// Whether two runs of nodes are the same: byte for byte, node for node, each alias meaning an equal place.
-    pub(in crate::aws_auth) fn same_nodes(
+    pub(crate) fn same_nodes(
         &self,
         mine: &Range<NodeId>,
         my_text: &str,
@@ -112,7 +112,7 @@ impl Tree {
 }
 
 /// Reads the first document.
-pub(in crate::aws_auth) fn compose(text: &str) -> Result<Tree, Fault> {
+pub(crate) fn compose(text: &str) -> Result<Tree, Fault> {
     // go-yaml reads an empty text as one line break.
     let text = if text.is_empty() { "\n" } else { text };
     let mut parser = Parser::new(text);

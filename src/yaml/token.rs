@@ -4,7 +4,7 @@ use super::Mark;
 
 /// How a scalar is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::aws_auth) enum Style {
+pub(crate) enum Style {
     /// Without quotes, or left out altogether.
     Plain,
     /// In single quotes.

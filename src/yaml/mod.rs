@@ -8,26 +8,31 @@
 //! - Nothing recurses: the depth of a text costs heap, never stack.
 //! - Every node knows its bytes.
 //!
-//! [`reader`] yields characters, [`scanner`] tokens, [`parser`] events, [`tree`] nodes.
+//! [`reader`] yields characters, [`scanner`] tokens, [`parser`] events, [`tree`] nodes; [`resolve`](mod@resolve) tells what type a
+//! scalar has. kubectl reads manifests with the same library, so what is true of `aws-auth` is true of them.
 
+mod lines;
 mod parser;
 mod property;
 mod reader;
+mod resolve;
 mod scalar;
 mod scanner;
 mod token;
 mod tree;
 
-pub(super) use token::Style;
-pub(super) use tree::{Node, NodeId, NodeKind, Tree, compose};
+pub(crate) use lines::Lines;
+pub(crate) use resolve::{Scalar, resolve};
+pub(crate) use token::Style;
+pub(crate) use tree::{Node, NodeId, NodeKind, Tree, compose};
 
 /// Why a text is no YAML to go-yaml.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault {
+pub(crate) struct Fault {
     /// Byte at which a person should look.
-    pub(super) at: usize,
+    pub(crate) at: usize,
     /// What is wrong.
-    pub(super) message: &'static str,
+    pub(crate) message: &'static str,
 }
 
 /// A place in the text.

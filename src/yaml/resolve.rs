@@ -4,11 +4,11 @@
 //! `aws-auth` is only whether a value is a string, null, or something that a string field refuses; and which values make
 //! go-yaml or `encoding/json` give up.
 
-use super::yaml::Fault;
+use super::Fault;
 
 /// A scalar as go-yaml hands it on.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Scalar {
+pub(crate) enum Scalar {
     Null,
     Bool(bool),
     Int(i64),
@@ -22,7 +22,7 @@ pub(super) enum Scalar {
 const PREFIX: &[u8] = b"tag:yaml.org,2002:";
 
 /// Resolves a scalar that stands at byte `at`.
-pub(super) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Result<Scalar, Fault> {
+pub(crate) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Result<Scalar, Fault> {
     let text = || Scalar::Str(value.as_bytes().to_vec());
     let refuse = |message| Err(Fault { at, message });
     if tag.is_empty() && !implicit {

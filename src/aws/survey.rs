@@ -1,0 +1,115 @@
+//! Everything that stands in EKS and IAM, read once: for commands. The operator reads it bit by bit.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use futures::{StreamExt, stream};
+use jiff::Timestamp;
+
+use super::Aws;
+use super::pace::{Priority, SIDE_BY_SIDE};
+use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, policy_arn};
+use crate::plan::{EksCluster, Iam, IamAccount, IamProblem, IamWants, Listing};
+use crate::principal::{AccountId, Partition, SSO_PATH};
+
+impl Aws {
+    /// Every access entry, described. `progress` is told how many are, and of how many. Entries that vanish meanwhile are not there.
+    pub async fn survey_entries(
+        &self,
+        cluster: &EksCluster,
+        mut progress: impl FnMut(usize, usize),
+    ) -> Result<Entries, Failure> {
+        let started = Timestamp::now();
+        let partition = cluster.partition().unwrap_or(Partition::Aws);
+        let admin_policy = policy_arn(partition, ADMIN_POLICY);
+        let (listed, administrators) = futures::try_join!(
+            self.list_entries(cluster, None),
+            self.list_entries(cluster, Some(&admin_policy))
+        )?;
+        let mut entries = Entries::default();
+        entries.take_listing(
+            &listed,
+            &administrators,
+            &admin_policy,
+            started,
+            Timestamp::now(),
+        );
+        let total = listed.len();
+        progress(0, total);
+        let calls = stream::iter(listed).map(async |principal_arn| {
+            let call = Call::Describe { principal_arn };
+            let answer = self.call(cluster, &call, Priority::Urgent).await;
+            (call, answer)
+        });
+        let mut calls = calls.buffer_unordered(SIDE_BY_SIDE);
+        let mut described = 0;
+        while let Some((call, answer)) = calls.next().await {
+            match answer {
+                Ok(output) => entries.apply(&call, output, Timestamp::now()),
+                Err(Failure {
+                    kind: FailureKind::EntryMissing,
+                    ..
+                }) => entries.gone(call.principal_arn()),
+                Err(failure) => return Err(failure),
+            }
+            described += 1;
+            progress(described, total);
+        }
+        Ok(entries)
+    }
+
+    /// What of IAM is wanted. What can't be read is not there, and the account says why: IAM is welcome, never needed.
+    pub async fn survey_iam(&self, wants: &IamWants) -> Iam {
+        let all = [&wants.sso, &wants.roles, &wants.users];
+        let accounts: BTreeSet<&AccountId> = all.into_iter().flatten().collect();
+        let read = stream::iter(accounts).map(async |account| {
+            let (roles, sso) = (
+                self.roles_if(wants.roles.contains(account), account, "/"),
+                self.roles_if(wants.sso.contains(account), account, SSO_PATH),
+            );
+            let users = async {
+                if wants.users.contains(account) {
+                    Some(self.users(account).await)
+                } else {
+                    None
+                }
+            };
+            let (roles, sso, users) = futures::join!(roles, sso, users);
+            let mut problem = None;
+            let mut take = |read: Option<Result<Listing, IamProblem>>| match read? {
+                Ok(listing) => Some(listing),
+                Err(why) => {
+                    problem = Some(why);
+                    None
+                }
+            };
+            let read = IamAccount {
+                roles: take(roles),
+                users: take(users),
+                sso: take(sso),
+                problem: None,
+            };
+            (account.clone(), IamAccount { problem, ..read })
+        });
+        Iam {
+            accounts: read.buffer_unordered(SIDE_BY_SIDE).collect().await,
+        }
+    }
+
+    async fn roles_if(
+        &self,
+        wanted: bool,
+        account: &AccountId,
+        path_prefix: &str,
+    ) -> Option<Result<Listing, IamProblem>> {
+        if !wanted {
+            return None;
+        }
+        Some(self.roles(account, path_prefix).await)
+    }
+
+    /// The ARNs of the access policies that EKS offers; `None` where they can't be listed.
+    pub async fn survey_policies(&self) -> Option<Arc<BTreeSet<String>>> {
+        self.list_policies().await.ok().map(Arc::new)
+    }
+}

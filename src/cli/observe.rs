@@ -1,0 +1,465 @@
+//! What a command looks at: the cluster and AWS, or files that hold the same.
+//!
+//! Both give one [`Observation`], so no command knows the difference but by what it says of it.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Client;
+
+use super::connection::{ConfigMapArgs, Connection, ConnectionArgs, TokenFor};
+use super::eks::{EksClusterArgs, IamArgs};
+use super::input;
+use super::output::{Progress, complain};
+use super::target::{Target, words};
+use crate::access_entry::{Entries, EntryState, read_answers};
+use crate::api::IdentityMapping;
+use crate::aws::Aws;
+use crate::aws_auth::{Document, read_manifest};
+use crate::cluster::Cluster;
+use crate::controller::Trust;
+use crate::manifest;
+use crate::plan::{
+    AwsState, AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, Desired, EksCluster,
+    HistoryState, Iam, IamWants, Memory, Mode, Observed, Outcome, Settings, plan,
+};
+use crate::principal::{Key, PrincipalKind};
+
+/// Where to look: a cluster, or files.
+#[derive(Args, Clone, Debug)]
+pub struct ObserveArgs {
+    /// An aws-auth ConfigMap from a file in place of the cluster's, as `kubectl get -o yaml` prints it; `-` for standard input
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Files in place of a cluster"
+    )]
+    pub aws_auth: Option<PathBuf>,
+
+    /// Access entries from a file in place of EKS's: what `aws eks describe-access-entry` and `aws eks
+    /// list-associated-access-policies` print, one after the other
+    #[arg(
+        long,
+        value_name = "FILE",
+        help_heading = "Files in place of a cluster"
+    )]
+    pub access_entries: Option<PathBuf>,
+
+    /// The authentication mode: with files, the one to plan for; with a cluster only `CONFIG_MAP`, which asks nothing of AWS
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    pub mode: Option<Mode>,
+
+    /// With files: the cluster's ARN, where no access entry names it
+    #[arg(
+        long,
+        value_name = "ARN",
+        value_parser = cluster_arn,
+        help_heading = "Files in place of a cluster"
+    )]
+    pub cluster_arn: Option<EksCluster>,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub live: LiveArgs,
+}
+
+/// Which cluster, and how AWS is asked about it.
+#[derive(Args, Clone, Debug)]
+pub struct LiveArgs {
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub eks: EksClusterArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub iam: IamArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub config_map: ConfigMapArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub connection: ConnectionArgs,
+}
+
+/// How much of IAM a command looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IamExtent {
+    /// What plans of the mappings want to know.
+    Wanted,
+    /// Also the principals of everything that stands in aws-auth and in access entries.
+    Everyone,
+}
+
+/// What a command may do where the authentication mode can't be known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeNeed {
+    /// Nothing: an error that offers the ways to say it.
+    Required,
+    /// Look at aws-auth alone, and say so.
+    Optional,
+}
+
+/// What stands, from a cluster or from files.
+pub struct Observation {
+    /// The cluster that was looked at; `None`: files.
+    pub live: Option<Live>,
+    /// The mappings, as a plan takes them.
+    pub desired: Desired,
+    /// The mappings that could be decoded, as objects.
+    pub objects: Vec<IdentityMapping>,
+    /// Everything else that a plan looks at.
+    pub observed: Observed,
+    /// Every binding by name; empty with files.
+    pub rbac: Vec<Binding>,
+    /// Whether our definition is in the cluster.
+    pub installed: bool,
+    /// The `ConfigMap` that is meant.
+    pub config_map: ConfigMapName,
+    /// The text of the file that aws-auth came from, where it did.
+    pub aws_auth_source: Option<manifest::Source>,
+}
+
+/// A cluster that was looked at.
+#[derive(Clone)]
+pub struct Live {
+    /// For what only this command asks.
+    pub client: Client,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// AWS, where it is asked.
+    pub aws: Option<Aws>,
+    /// What its certificate is checked by.
+    pub trust: Trust,
+    /// What is said of it before anything is written.
+    pub target: Target,
+}
+
+impl ObserveArgs {
+    /// Whether files are looked at in place of a cluster.
+    #[must_use]
+    pub fn is_offline(&self) -> bool {
+        self.aws_auth.is_some() || self.access_entries.is_some()
+    }
+
+    /// Looks.
+    pub async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
+        if self.is_offline() {
+            return self.read_files(need);
+        }
+        if let Some(cluster) = &self.cluster_arn {
+            bail!(
+                "--cluster-arn {} goes with --aws-auth or --access-entries; a live cluster is named by --cluster-name",
+                cluster.arn
+            );
+        }
+        Box::pin(self.live.observe(self.mode, extent, need)).await
+    }
+
+    fn read_files(&self, need: ModeNeed) -> Result<Observation> {
+        let source = self.aws_auth.as_deref().map(input::source).transpose()?;
+        let config_map = source.as_ref().map(config_map).transpose()?;
+        let answers = match &self.access_entries {
+            None => None,
+            Some(path) => {
+                let source = input::source(path)?;
+                Some(read_answers(&source.text).with_context(|| source.name.clone())?)
+            }
+        };
+        let mode = match (self.mode, &answers, need) {
+            (Some(mode), ..) => mode,
+            (None, None, ModeNeed::Optional) => Mode::ConfigMap,
+            (None, Some(_), ModeNeed::Optional) if source.is_some() => Mode::ApiAndConfigMap,
+            (None, Some(_), ModeNeed::Optional) => Mode::Api,
+            (None, _, ModeNeed::Required) => bail!(
+                "the authentication mode is not known: give --mode (CONFIG_MAP, API_AND_CONFIG_MAP or API), as `aws eks \
+                 describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` prints it"
+            ),
+        };
+        let named = answers.as_ref().and_then(|answers| answers.cluster.clone());
+        let cluster = match (&self.cluster_arn, named) {
+            (Some(given), Some(named)) if *given != named => bail!(
+                "--cluster-arn is {}, and the access entries are of {}: give those of one cluster",
+                given.arn,
+                named.arn
+            ),
+            (Some(given), _) => Some(given.clone()),
+            (None, named) => named,
+        };
+        let now = Timestamp::now();
+        let aws = match (mode, cluster) {
+            (Mode::ConfigMap, _) => AwsState::Off,
+            (_, None) => bail!(
+                "in the mode {mode} the cluster counts, for its partition and account: give --cluster-arn \
+                 arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
+            ),
+            (mode, Some(cluster)) => {
+                let entries = answers.unwrap_or_default().entries.into_iter();
+                let state = |entry| EntryState {
+                    entry: Some(entry),
+                    described: Some(now),
+                    ..EntryState::default()
+                };
+                let entries = Entries {
+                    listed: Some(now),
+                    by_principal: entries.map(|(arn, entry)| (arn, state(entry))).collect(),
+                };
+                AwsState::Known(Box::new(view(cluster, mode, entries, Iam::default())))
+            }
+        };
+        Ok(Observation {
+            live: None,
+            desired: Desired::default(),
+            objects: Vec::new(),
+            observed: Observed {
+                now,
+                config_map,
+                history: HistoryState::Missing,
+                bindings: Bindings::default(),
+                aws,
+                crd_deleting: false,
+            },
+            rbac: Vec::new(),
+            installed: true,
+            config_map: ConfigMapName::from(self.live.config_map.clone()),
+            aws_auth_source: source,
+        })
+    }
+}
+
+fn cluster_arn(text: &str) -> Result<EksCluster, String> {
+    EksCluster::parse(text).map_err(|error| {
+        format!("{error}; write arn:aws:eks:eu-west-1:111122223333:cluster/NAME, as `aws eks describe-cluster` prints it")
+    })
+}
+
+/// aws-auth from a file, with the annotations that stand there.
+fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
+    let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
+    let mut view = ConfigMapView {
+        data,
+        ..ConfigMapView::default()
+    };
+    if let Some(Ok(document)) = manifest::read(&source.text).into_iter().next() {
+        let object: ConfigMap = serde_json::from_value(document.value)
+            .with_context(|| format!("{}: not a ConfigMap", source.name))?;
+        view = ConfigMapView {
+            data: view.data,
+            ..ConfigMapView::from_object(&object)
+        };
+    }
+    Ok(view)
+}
+
+fn view(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> AwsView {
+    AwsView {
+        cluster,
+        mode,
+        authority: String::new(),
+        unreachable: None,
+        entries: Arc::new(entries),
+        unlisted: None,
+        policies: None,
+        iam: Arc::new(iam),
+        attempts: Arc::default(),
+        busy: Arc::default(),
+        queue: None,
+    }
+}
+
+impl LiveArgs {
+    /// Looks at the cluster and at AWS. Nothing is written.
+    pub async fn observe(
+        &self,
+        declared: Option<Mode>,
+        extent: IamExtent,
+        need: ModeNeed,
+    ) -> Result<Observation> {
+        let config_map = ConfigMapName::from(self.config_map.clone());
+        let Connection {
+            client,
+            url,
+            context,
+            trust,
+            token_for,
+        } = self.connection.clone().connect().await?;
+        let cluster = Cluster::new(client.clone(), config_map.clone(), "");
+        let aws = self.aws(declared, token_for, need).await?;
+        let reading = Box::pin(cluster.read())
+            .await
+            .with_context(|| format!("cluster {url}"))?;
+        let mut target = Target {
+            url,
+            context,
+            config_map: config_map.clone(),
+            eks: None,
+        };
+        let desired = Desired {
+            mappings: reading.mappings,
+        };
+        let observed = Observed {
+            now: Timestamp::now(),
+            config_map: reading.config_map,
+            history: reading
+                .history
+                .map_or(HistoryState::Missing, HistoryState::Present),
+            bindings: reading.bindings,
+            aws: AwsState::Off,
+            crd_deleting: reading.crd_deleting,
+        };
+        let mut observation = Observation {
+            live: None,
+            desired,
+            objects: reading.objects,
+            observed,
+            rbac: reading.rbac,
+            installed: reading.installed,
+            config_map,
+            aws_auth_source: None,
+        };
+        let aws = match aws {
+            None => None,
+            Some((aws, name)) => {
+                survey(&mut observation, &mut target, &aws, &name, &trust, extent).await?;
+                Some(aws)
+            }
+        };
+        observation.live = Some(Live {
+            client,
+            cluster,
+            aws,
+            trust,
+            target,
+        });
+        Ok(observation)
+    }
+
+    /// The clients and the cluster's name in EKS; `None` where nothing is asked of AWS.
+    async fn aws(
+        &self,
+        declared: Option<Mode>,
+        token_for: Option<TokenFor>,
+        need: ModeNeed,
+    ) -> Result<Option<(Aws, String)>> {
+        let mut eks = self.eks.clone();
+        match (declared, &eks.cluster_name) {
+            (Some(Mode::ConfigMap), None) => return Ok(None),
+            (Some(mode), None) => bail!(
+                "--mode {mode}: the mode of a live cluster is read from EKS; give --cluster-name instead, or files (--aws-auth, \
+                 --access-entries)"
+            ),
+            (Some(mode), Some(name)) => bail!(
+                "--cluster-name {name} and --mode {mode}: give one of the two; with --cluster-name the mode is read from EKS"
+            ),
+            (None, Some(_)) => {}
+            (None, None) => match (token_for, need) {
+                (
+                    Some(TokenFor {
+                        cluster_name,
+                        region,
+                    }),
+                    _,
+                ) => {
+                    eks.cluster_name = Some(cluster_name);
+                    eks.region = eks.region.or(region);
+                }
+                (None, ModeNeed::Optional) => {
+                    complain(
+                        "note: access entries are not looked at, for the kubeconfig names no cluster of EKS; give --cluster-name to look \
+                         at both",
+                    );
+                    return Ok(None);
+                }
+                (None, ModeNeed::Required) => bail!(
+                    "the cluster's authentication mode is not known: give --cluster-name, and it is read from EKS; or, without any AWS and \
+                     where `aws eks describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` says CONFIG_MAP, \
+                     --mode CONFIG_MAP"
+                ),
+            },
+        }
+        eks.connect(self.iam.roles()?).await
+    }
+}
+
+/// Reads EKS and IAM into the observation, once the cluster is proven.
+async fn survey(
+    observation: &mut Observation,
+    target: &mut Target,
+    aws: &Aws,
+    name: &str,
+    trust: &Trust,
+    extent: IamExtent,
+) -> Result<()> {
+    let proven = target.prove(aws, name, trust).await?;
+    let mut seen = view(
+        proven.cluster,
+        proven.mode,
+        Entries::default(),
+        Iam::default(),
+    );
+    seen.authority = proven.authority;
+    if seen.mode != Mode::ConfigMap {
+        let mut progress = Progress::new("access entries described");
+        let entries = aws
+            .survey_entries(&seen.cluster, |done, total| progress.set(done, total))
+            .await
+            .map_err(|failure| anyhow!("the access entries can't be read: {}", words(&failure)))?;
+        seen.entries = Arc::new(entries);
+        seen.policies = aws.survey_policies().await;
+    }
+    observation.observed.aws = AwsState::Known(Box::new(seen.clone()));
+    let mut wants = plan(
+        &observation.desired,
+        &observation.observed,
+        &Settings::default(),
+        &Memory::default(),
+    )
+    .report(&Outcome::NothingToWrite)
+    .iam;
+    if extent == IamExtent::Everyone {
+        want_everyone(&mut wants, &observation.observed, &seen);
+    }
+    seen.iam = Arc::new(aws.survey_iam(&wants).await);
+    observation.observed.aws = AwsState::Known(Box::new(seen));
+    Ok(())
+}
+
+/// The accounts of all principals that stand in either backend.
+fn want_everyone(wants: &mut IamWants, observed: &Observed, seen: &AwsView) {
+    let document = observed
+        .config_map
+        .as_ref()
+        .map(|view| Document::parse(&view.data));
+    let in_text = document.iter().flat_map(Document::entries);
+    let in_text = in_text.filter_map(|entry| entry.key());
+    let in_eks = seen.entries.by_principal.keys();
+    let in_eks = in_eks.filter_map(|arn| Key::parse_arn(arn));
+    let keys: BTreeSet<Key> = in_text.chain(in_eks).collect();
+    for key in keys {
+        match key.kind() {
+            PrincipalKind::Role => wants.roles.insert(key.account().clone()),
+            PrincipalKind::User => wants.users.insert(key.account().clone()),
+        };
+    }
+}

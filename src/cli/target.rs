@@ -1,0 +1,82 @@
+//! Which cluster is meant: said before anything is written, and proven where AWS is asked.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, anyhow};
+
+use crate::access_entry::{Failure, FailureKind};
+use crate::aws::Aws;
+use crate::controller::Trust;
+use crate::plan::{ConfigMapName, EksCluster, Mode};
+
+/// What is said of the cluster.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The URL of the API server.
+    pub url: String,
+    /// The context of the kubeconfig file, where one was used.
+    pub context: Option<String>,
+    /// The `ConfigMap` that is kept.
+    pub config_map: ConfigMapName,
+    /// The cluster in EKS, proven to be the same, where AWS is asked.
+    pub eks: Option<Proven>,
+}
+
+/// A cluster in EKS that is the one whose API server we talk to.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// The cluster.
+    pub cluster: EksCluster,
+    /// Its authentication mode.
+    pub mode: Mode,
+    /// The fingerprint of the certificate authority that both have.
+    pub authority: String,
+}
+
+impl Target {
+    /// Proves that the cluster of this name in EKS is the one whose API server we talk to.
+    pub async fn prove(&mut self, aws: &Aws, name: &str, trust: &Trust) -> Result<Proven> {
+        let read = aws.describe_cluster(name).await.map_err(|failure| {
+            anyhow!(
+                "cluster {name} of EKS in {} can't be described: {}",
+                aws.region(),
+                words(&failure)
+            )
+        })?;
+        let authority = trust.prove(&read.authorities).with_context(|| {
+            format!("nothing was done, for {} can't be proven", read.cluster.arn)
+        })?;
+        let proven = Proven {
+            cluster: read.cluster,
+            mode: read.mode,
+            authority,
+        };
+        self.eks = Some(proven.clone());
+        Ok(proven)
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "cluster:    {}", self.url)?;
+        if let Some(context) = &self.context {
+            writeln!(f, "context:    {context}")?;
+        }
+        writeln!(f, "ConfigMap:  {}", self.config_map)?;
+        if let Some(eks) = &self.eks {
+            writeln!(f, "EKS:        {} ({})", eks.cluster.arn, eks.mode)?;
+        }
+        Ok(())
+    }
+}
+
+/// A failure, and the policy statement that mends it.
+pub(crate) fn words(failure: &Failure) -> String {
+    match &failure.kind {
+        FailureKind::Denied { statement, .. } => format!(
+            "{}; add this statement to a policy of the caller:\n{statement}",
+            failure.message
+        ),
+        _ => failure.message.clone(),
+    }
+}

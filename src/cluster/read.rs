@@ -1,0 +1,138 @@
+//! Reading everything that a plan looks at once, for commands: what the watches tell the operator in time.
+
+use std::fmt::Debug;
+
+use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
+use kube::{Api, Resource};
+use serde::de::DeserializeOwned;
+
+use super::mapping::SeenMapping;
+use super::watch::DEFINITION;
+use super::{Cluster, bounded};
+use crate::api::IdentityMapping;
+use crate::error::{Category, Error};
+use crate::plan::{Binding, BindingSubjects, Bindings, ConfigMapView, HistoryView, Mapping};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+
+/// Objects on a page, as kubectl asks for them.
+const PAGE: u32 = 500;
+
+/// What stands in the cluster at about one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Reading {
+    /// Whether our `CustomResourceDefinition` is there.
+    pub installed: bool,
+    /// Whether it carries a deletionTimestamp.
+    pub crd_deleting: bool,
+    /// The mappings that could be decoded, as objects.
+    pub objects: Vec<IdentityMapping>,
+    /// All mappings, as a plan takes them.
+    pub mappings: Vec<Mapping>,
+    /// aws-auth; `None` where it does not exist.
+    pub config_map: Option<ConfigMapView>,
+    /// The history beside it.
+    pub history: Option<HistoryView>,
+    /// What plans decide by.
+    pub bindings: Bindings,
+    /// Every binding by name.
+    pub rbac: Vec<Binding>,
+}
+
+/// What could not be read, and why.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} can't be read: {error}")]
+pub struct Unreadable {
+    /// In words for people.
+    pub what: &'static str,
+    /// The API server's own words.
+    pub error: Error,
+}
+
+impl Cluster {
+    /// Reads it all, or says what can't be read: nothing is ever taken as empty because a read failed.
+    pub async fn read(&self) -> Result<Reading, Unreadable> {
+        let of = |what| move |error| Unreadable { what, error };
+        let config_map = async { self.read_config_map().await.map_err(of("aws-auth")) };
+        let history = async { self.read_history().await.map_err(of("its history")) };
+        let definition = async {
+            let read = self.read_definition().await;
+            read.map_err(of("the CustomResourceDefinition"))
+        };
+        let role_bindings = async {
+            let read = list(Api::<RoleBinding>::all(self.client.clone())).await;
+            read.map_err(of("the RoleBindings"))
+        };
+        let cluster_role_bindings = async {
+            let read = list(Api::<ClusterRoleBinding>::all(self.client.clone())).await;
+            read.map_err(of("the ClusterRoleBindings"))
+        };
+        let mappings = async {
+            let guards = list(Api::<DeserializeGuard<IdentityMapping>>::all(
+                self.client.clone(),
+            ));
+            match guards.await {
+                // The definition is not there, so there are none.
+                Err(error) if error.category == Category::Missing => Ok(Vec::new()),
+                read => read.map_err(of("the IdentityMappings")),
+            }
+        };
+        let (config_map, history, definition, roles, cluster_roles, guards) = futures::try_join!(
+            config_map,
+            history,
+            definition,
+            role_bindings,
+            cluster_role_bindings,
+            mappings
+        )?;
+        let subjects = roles.iter().map(BindingSubjects::of_role_binding).chain(
+            cluster_roles
+                .iter()
+                .map(BindingSubjects::of_cluster_role_binding),
+        );
+        let subjects: Vec<BindingSubjects> = subjects.collect();
+        let named = cluster_roles.iter().map(Binding::of_cluster_role_binding);
+        let named = named.chain(roles.iter().map(Binding::of_role_binding));
+        Ok(Reading {
+            installed: definition.is_some(),
+            crd_deleting: definition == Some(true),
+            mappings: guards
+                .iter()
+                .map(|guard| *SeenMapping::from_guard(guard).mapping)
+                .collect(),
+            objects: guards
+                .into_iter()
+                .filter_map(|guard| guard.0.ok())
+                .collect(),
+            config_map,
+            history,
+            bindings: subjects.iter().collect(),
+            rbac: named.collect(),
+        })
+    }
+
+    /// Whether our definition is being deleted; `None`: it is not there.
+    async fn read_definition(&self) -> Result<Option<bool>, Error> {
+        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
+        let found = bounded(definitions.get_metadata_opt(DEFINITION)).await?;
+        Ok(found.map(|definition| definition.metadata.deletion_timestamp.is_some()))
+    }
+}
+
+/// All pages of a list.
+async fn list<K>(api: Api<K>) -> Result<Vec<K>, Error>
+where
+    K: Resource + Clone + DeserializeOwned + Debug,
+{
+    let mut params = ListParams::default().limit(PAGE);
+    let mut all = Vec::new();
+    loop {
+        let page = bounded(api.list(&params)).await?;
+        all.extend(page.items);
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(all),
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The mappings among manifests, checked by the definition's own rules.
+
+use std::fmt;
+use std::ops::Range;
+
+use kube::Resource as _;
+
+use super::{Manifest, Source, read};
+use crate::api::{IdentityMapping, check_json};
+
+/// A mapping that a file declares.
+#[derive(Clone, Debug)]
+pub struct Declared {
+    /// The object, as the API server would hold it.
+    pub object: IdentityMapping,
+    /// The number of its [`Source`].
+    pub source: usize,
+    /// The document, with the place of each field.
+    pub manifest: Manifest,
+}
+
+/// What the API server would refuse, or what can't be read at all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// The number of its [`Source`].
+    pub source: usize,
+    /// The bytes at fault.
+    pub span: Range<usize>,
+    /// `kind/name` of the object, where it is one.
+    pub object: Option<String>,
+    /// The field, as in `spec.groups[2]`; empty for the whole document.
+    pub field: String,
+    /// What is wrong and how to mend it.
+    pub message: String,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in [self.object.as_deref(), Some(self.field.as_str())] {
+            if let Some(part) = part.filter(|part| !part.is_empty()) {
+                write!(f, "{part}: ")?;
+            }
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// What files declare.
+#[derive(Clone, Debug, Default)]
+pub struct Mappings {
+    /// The mappings that the API server would take, in the order of the files.
+    pub declared: Vec<Declared>,
+    /// What it would refuse.
+    pub complaints: Vec<Complaint>,
+    /// How many manifests of other kinds there are: a folder may hold more than mappings.
+    pub others: usize,
+}
+
+/// Reads the mappings of all sources.
+#[must_use]
+pub fn mappings(sources: &[Source]) -> Mappings {
+    let mut all = Mappings::default();
+    for (number, source) in sources.iter().enumerate() {
+        for document in read(&source.text) {
+            match document {
+                Ok(manifest) => all.take(number, manifest),
+                Err(fault) => all.complaints.push(Complaint {
+                    source: number,
+                    span: fault.at..fault.at,
+                    object: None,
+                    field: String::new(),
+                    message: fault.message,
+                }),
+            }
+        }
+    }
+    all
+}
+
+impl Mappings {
+    fn take(&mut self, source: usize, manifest: Manifest) {
+        let api_version = IdentityMapping::api_version(&());
+        let (group, _) = api_version.split_once('/').unwrap_or_default();
+        let found = manifest.text("/apiVersion").unwrap_or_default();
+        let kind = manifest.text("/kind").unwrap_or_default();
+        let ours = kind == IdentityMapping::kind(&()) || found.split('/').next() == Some(group);
+        if !ours {
+            self.others += 1;
+            return;
+        }
+        let name = manifest.text("/metadata/name").map(str::to_owned);
+        let object = name.as_ref().map(|name| format!("{kind} {name}"));
+        let mut complain = |field: &str, message: String| {
+            self.complaints.push(Complaint {
+                source,
+                span: manifest.span_of(field),
+                object: object.clone(),
+                field: field.to_owned(),
+                message,
+            });
+        };
+        if found != api_version {
+            complain(
+                "apiVersion",
+                format!("{found:?} is not known here: write {api_version}"),
+            );
+            return;
+        }
+        if kind != IdentityMapping::kind(&()) {
+            complain(
+                "kind",
+                format!("{kind:?} is no kind of {group}: write IdentityMapping"),
+            );
+            return;
+        }
+        if name.as_deref().is_none_or(str::is_empty) {
+            complain(
+                "metadata.name",
+                "a mapping needs a name: write metadata.name".to_owned(),
+            );
+            return;
+        }
+        if let Err(violations) = check_json(&manifest.value) {
+            for violation in violations {
+                complain(&violation.field, violation.message);
+            }
+            return;
+        }
+        match serde_json::from_value(manifest.value.clone()) {
+            Ok(object) => self.declared.push(Declared {
+                object,
+                source,
+                manifest,
+            }),
+            Err(error) => complain("", error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Mappings {
+        mappings(&[Source {
+            name: "it.yaml".to_owned(),
+            text: text.to_owned(),
+        }])
+    }
+
+    const GOOD: &str = "apiVersion: identity-mapper.dev/v1alpha1
+kind: IdentityMapping
+metadata: {name: a}
+spec:
+  principal: {arn: arn:aws:iam::111122223333:role/a}
+  groups: [team]
+";
+
+    #[test]
+    fn mappings_among_others() {
+        let found = of(&format!(
+            "{GOOD}---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: x}}\n"
+        ));
+        assert_eq!(
+            (found.declared.len(), found.others, found.complaints.len()),
+            (1, 1, 0)
+        );
+        assert_eq!(found.declared[0].object.spec.groups, ["team"]);
+    }
+
+    #[test]
+    fn what_the_api_server_would_refuse_names_the_place() {
+        for (from, to, field, message) in [
+            (
+                "v1alpha1",
+                "v9",
+                "apiVersion",
+                "write identity-mapper.dev/v1alpha1",
+            ),
+            ("{name: a}", "{}", "metadata.name", "needs a name"),
+            ("[team]", "[on]", "spec.groups[0]", "string"),
+            ("role/a", "group/a", "spec.principal.arn", "group"),
+            (
+                "kind: IdentityMapping",
+                "kind: Mapping",
+                "kind",
+                "write IdentityMapping",
+            ),
+        ] {
+            let text = GOOD.replace(from, to);
+            let found = of(&text);
+            let complaint = found.complaints.first().expect("a complaint");
+            assert_eq!(complaint.field, field, "{complaint}");
+            assert!(complaint.message.contains(message), "{complaint}");
+            assert!(text.get(complaint.span.clone()).is_some());
+            assert!(found.declared.is_empty());
+        }
+        let found = of("a: [\n");
+        assert_eq!(found.complaints.len(), 1);
+    }
+}
