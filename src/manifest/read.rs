@@ -232,7 +232,8 @@ impl Builder<'_> {
         depth: usize,
         map: &mut Map<String, Value>,
     ) -> Result<(), yaml::Fault> {
-        let values = match self.value(node, path, depth)? {
+        // What is merged stands elsewhere, so its places are not those of the fields here.
+        let values = match self.value(node, &format!("{path}.<<"), depth)? {
             Value::Array(values) => values,
             value => vec![value],
         };
