@@ -6,9 +6,10 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`] and [`plan`] are pure: they do no IO and know no client. [`cluster`] does IO with
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`] and [`access`] are pure: they do no IO and know no client. [`cluster`] does IO with
 //! Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two, [`cli`] the command line.
 
+pub mod access;
 pub mod access_entry;
 pub mod api;
 pub mod aws;

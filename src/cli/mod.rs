@@ -15,7 +15,9 @@ pub mod crd;
 mod diagnostic;
 pub mod effective;
 pub mod eks;
+pub mod explain;
 mod input;
+mod looked;
 pub mod observe;
 pub mod output;
 pub mod release;
@@ -47,6 +49,7 @@ enum Command {
     Release(Box<release::ReleaseArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Explain(Box<explain::ExplainArgs>),
     Completions(completions::CompletionsArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
@@ -76,6 +79,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
         Command::Effective(command) => command.run(),
+        Command::Explain(args) => quietly(verbose, explain::explain(*args)),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),

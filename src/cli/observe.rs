@@ -225,7 +225,12 @@ impl ObserveArgs {
                     listed: Some(now),
                     by_principal: entries.map(|(arn, entry)| (arn, state(entry))).collect(),
                 };
-                AwsState::Known(Box::new(view(cluster, mode, entries, Iam::default())))
+                AwsState::Known(Box::new(AwsView::new(
+                    cluster,
+                    mode,
+                    entries,
+                    Iam::default(),
+                )))
             }
         };
         Ok(Observation {
@@ -270,22 +275,6 @@ fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
         };
     }
     Ok(view)
-}
-
-fn view(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> AwsView {
-    AwsView {
-        cluster,
-        mode,
-        authority: String::new(),
-        unreachable: None,
-        entries: Arc::new(entries),
-        unlisted: None,
-        policies: None,
-        iam: Arc::new(iam),
-        attempts: Arc::default(),
-        busy: Arc::default(),
-        queue: None,
-    }
 }
 
 impl LiveArgs {
@@ -412,7 +401,7 @@ async fn survey(
     extent: IamExtent,
 ) -> Result<()> {
     let proven = target.prove(aws, name, trust).await?;
-    let mut seen = view(
+    let mut seen = AwsView::new(
         proven.cluster,
         proven.mode,
         Entries::default(),

@@ -61,7 +61,7 @@ pub use observed::{
 };
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
-pub use standing::{Life, Standing, StandingEntries};
+pub use standing::{Life, Standing, StandingEntries, in_iam};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
