@@ -78,7 +78,7 @@ pub fn mappings(sources: &[Source]) -> Mappings {
 }
 
 impl Mappings {
-    fn take(&mut self, source: usize, manifest: Manifest) {
+    pub(crate) fn take(&mut self, source: usize, manifest: Manifest) {
         let api_version = IdentityMapping::api_version(&());
         let (group, _) = api_version.split_once('/').unwrap_or_default();
         let found = manifest.text("/apiVersion").unwrap_or_default();
