@@ -165,8 +165,20 @@ impl ObserveArgs {
 
     /// Looks.
     pub async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
+        self.observe_with(extent, need, |_| ()).await
+    }
+
+    /// Looks, with something done to what is declared before IAM is asked about it.
+    pub async fn observe_with(
+        &self,
+        extent: IamExtent,
+        need: ModeNeed,
+        declare: impl FnOnce(&mut Observation),
+    ) -> Result<Observation> {
         if self.is_offline() {
-            return self.read_files(need);
+            let mut observation = self.read_files(need)?;
+            declare(&mut observation);
+            return Ok(observation);
         }
         if let Some(cluster) = &self.cluster_arn {
             bail!(
@@ -174,7 +186,7 @@ impl ObserveArgs {
                 cluster.arn
             );
         }
-        Box::pin(self.live.observe(self.mode, extent, need)).await
+        Box::pin(self.live.observe_with(self.mode, extent, need, declare)).await
     }
 
     fn read_files(&self, need: ModeNeed) -> Result<Observation> {
@@ -296,6 +308,16 @@ impl LiveArgs {
         extent: IamExtent,
         need: ModeNeed,
     ) -> Result<Observation> {
+        self.observe_with(declared, extent, need, |_| ()).await
+    }
+
+    async fn observe_with(
+        &self,
+        declared: Option<Mode>,
+        extent: IamExtent,
+        need: ModeNeed,
+        declare: impl FnOnce(&mut Observation),
+    ) -> Result<Observation> {
         let config_map = ConfigMapName::from(self.config_map.clone());
         let Connection {
             client,
@@ -338,6 +360,7 @@ impl LiveArgs {
             config_map,
             aws_auth_source: None,
         };
+        declare(&mut observation);
         let aws = match aws {
             None => None,
             Some((aws, name)) => {

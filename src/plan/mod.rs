@@ -10,6 +10,7 @@
 //! - what could not be read is never taken as empty.
 
 mod action;
+mod ahead;
 mod aws;
 mod base;
 mod claim;
@@ -22,6 +23,7 @@ mod history;
 mod mark;
 mod memory;
 mod observed;
+mod outline;
 mod place;
 mod rbac;
 mod realize;
@@ -44,6 +46,7 @@ pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,
 };
+pub use ahead::{Course, Later, ahead};
 pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, EksCluster, Iam, IamAccount, IamPrincipal,
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
@@ -54,6 +57,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
