@@ -16,9 +16,11 @@ pub(crate) fn unified(before: &str, after: &str, before_name: &str, after_name: 
     for hunk in unified.iter_hunks() {
         if shown.is_empty() {
             let names = format!("--- {before_name}\n+++ {after_name}");
-            shown += &format!("{}\n", paint(Colour::Bold, &names));
+            shown += &paint(Colour::Bold, &names);
+            shown.push('\n');
         }
-        shown += &format!("{}\n", paint(Colour::Cyan, &hunk.header().to_string()));
+        shown += &paint(Colour::Cyan, &hunk.header().to_string());
+        shown.push('\n');
         for change in hunk.iter_changes() {
             let (sign, colour) = match change.tag() {
                 ChangeTag::Equal => (' ', None),

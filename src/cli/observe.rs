@@ -165,7 +165,7 @@ impl ObserveArgs {
 
     /// Looks.
     pub async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
-        self.observe_with(extent, need, |_| ()).await
+        Box::pin(self.observe_with(extent, need, |_| ())).await
     }
 
     /// Looks, with something done to what is declared before IAM is asked about it.
@@ -308,7 +308,7 @@ impl LiveArgs {
         extent: IamExtent,
         need: ModeNeed,
     ) -> Result<Observation> {
-        self.observe_with(declared, extent, need, |_| ()).await
+        Box::pin(self.observe_with(declared, extent, need, |_| ())).await
     }
 
     async fn observe_with(
@@ -364,7 +364,15 @@ impl LiveArgs {
         let aws = match aws {
             None => None,
             Some((aws, name)) => {
-                survey(&mut observation, &mut target, &aws, &name, &trust, extent).await?;
+                Box::pin(survey(
+                    &mut observation,
+                    &mut target,
+                    &aws,
+                    &name,
+                    &trust,
+                    extent,
+                ))
+                .await?;
                 Some(aws)
             }
         };
