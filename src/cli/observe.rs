@@ -20,7 +20,7 @@ use super::target::{Target, words};
 use crate::access_entry::{Entries, EntryState, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
-use crate::aws_auth::{Document, read_manifest};
+use crate::aws_auth::{Document, Entry, read_manifest};
 use crate::cluster::Cluster;
 use crate::controller::Trust;
 use crate::manifest;
@@ -452,10 +452,12 @@ async fn survey(
     seen.authority = proven.authority;
     if seen.mode != Mode::ConfigMap {
         let mut progress = Progress::new("access entries described");
-        let entries = aws
-            .survey_entries(&seen.cluster, |done, total| progress.set(done, total))
-            .await
-            .map_err(|failure| anyhow!("the access entries can't be read: {}", words(&failure)))?;
+        let entries =
+            Box::pin(aws.survey_entries(&seen.cluster, |done, total| progress.set(done, total)))
+                .await
+                .map_err(|failure| {
+                    anyhow!("the access entries can't be read: {}", words(&failure))
+                })?;
         seen.entries = Arc::new(entries);
         seen.policies = aws.survey_policies().await;
     }
@@ -487,7 +489,7 @@ fn want_everyone(wants: &mut IamWants, observed: &Observed, seen: &AwsView) {
         .as_ref()
         .map(|view| Document::parse(&view.data));
     let in_text = document.iter().flat_map(Document::entries);
-    let in_text = in_text.filter_map(|entry| entry.key());
+    let in_text = in_text.filter_map(Entry::key);
     let in_eks = seen.entries.by_principal.keys();
     let in_eks = in_eks.filter_map(|arn| Key::parse_arn(arn));
     let keys: BTreeSet<Key> = in_text.chain(in_eks).collect();

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::claim::{Claim, EntryStep, Step};
 use super::{ConfigMapWrite, Plan};
 use crate::access_entry::{Call, Entry};
@@ -59,7 +61,8 @@ pub struct TextStep {
 }
 
 /// What becomes of an entry of aws-auth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum TextStepKind {
     /// It is written at the end of its list.
     Added,

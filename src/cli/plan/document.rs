@@ -104,7 +104,6 @@ pub(super) struct KeyText {
 #[derive(Serialize)]
 pub(super) struct TextEntry {
     /// `added`, `changed`, `removed`, `adopted`, `marked`, `unmarked` or `retained`.
-    #[serde(serialize_with = "word")]
     pub(super) step: TextStepKind,
     /// The ARN as aws-auth has it.
     pub(super) arn: Option<String>,
@@ -118,16 +117,13 @@ pub(super) struct TextEntry {
     pub(super) line: Option<usize>,
 }
 
-fn word<S: serde::Serializer>(step: &TextStepKind, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(step.as_str())
-}
-
 /// A call to EKS.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Action {
     /// `create`, `update`, `delete`, `associate`, `disassociate`, `tag` or `untag`.
-    pub(super) action: &'static str,
+    #[serde(rename = "action")]
+    pub(super) kind: &'static str,
     /// The operation of the EKS API.
     pub(super) operation: &'static str,
     /// The principal.
@@ -324,7 +320,7 @@ impl Action {
         after: Option<Entry>,
     ) -> Self {
         let mut action = Self {
-            action: "",
+            kind: "",
             operation: call.operation(),
             principal_arn: call.principal_arn().to_owned(),
             mapping,
@@ -340,19 +336,19 @@ impl Action {
             Some(AccessScope::from(association.scope.clone()))
         };
         match call {
-            Call::Describe { .. } => action.action = "describe",
+            Call::Describe { .. } => action.kind = "describe",
             Call::Create { tags, .. } => {
-                action.action = "create";
+                action.kind = "create";
                 action.after = after.map(Identity::from);
                 action.tags = tags;
             }
             Call::Update { .. } => {
-                action.action = "update";
+                action.kind = "update";
                 action.before = standing.map(Identity::from);
                 action.after = after.map(Identity::from);
             }
             Call::Delete { .. } => {
-                action.action = "delete";
+                action.kind = "delete";
                 action.before = standing.map(|entry| {
                     let names = entry.policies.keys();
                     let names =
@@ -367,22 +363,22 @@ impl Action {
             Call::Associate {
                 policy_arn, scope, ..
             } => {
-                action.action = "associate";
+                action.kind = "associate";
                 action.scope_before = scope_of(&policy_arn);
                 action.policy_arn = Some(policy_arn);
                 action.scope = Some(scope.into());
             }
             Call::Disassociate { policy_arn, .. } => {
-                action.action = "disassociate";
+                action.kind = "disassociate";
                 action.scope_before = scope_of(&policy_arn);
                 action.policy_arn = Some(policy_arn);
             }
             Call::Tag { tags, .. } => {
-                action.action = "tag";
+                action.kind = "tag";
                 action.tags = tags;
             }
             Call::Untag { keys, .. } => {
-                action.action = "untag";
+                action.kind = "untag";
                 let tags = standing.map(|entry| entry.tags).unwrap_or_default();
                 action.tags = tags
                     .into_iter()

@@ -72,6 +72,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
         match declared {
             Some(declared) if observation.live.is_none() && args.observe.is_offline() => {
                 overlay::alone(desired, objects, declared, now);
+                overlay::without_iam(objects, &mut observation.observed.aws);
             }
             Some(declared) => {
                 others = overlay::lay_over(desired, objects, declared, args.prune, now);
@@ -90,7 +91,7 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
     });
     let course = ahead(&observation.desired, &observation.observed, &settings);
     let document = Document::new(
-        looked_at(&args, &observation, others),
+        looked_at(&observation, others),
         course,
         observation.observed.now,
         observation.live.is_some(),
@@ -148,13 +149,13 @@ fn notices(observation: &Observation) {
     }
 }
 
-fn looked_at(args: &PlanArgs, observation: &Observation, others: Others) -> LookedAt {
+fn looked_at(observation: &Observation, others: Others) -> LookedAt {
     let observed = &observation.observed;
     let view = observed.aws.view();
     let target = observation.live.as_ref().map(|live| &live.target);
-    let file = args.observe.aws_auth.as_ref();
+    let file = observation.aws_auth_source.as_ref();
     let aws_auth = observed.config_map.as_ref().map(|_| match file {
-        Some(path) => path.display().to_string(),
+        Some(source) => source.name.clone(),
         None => observation.config_map.to_string(),
     });
     LookedAt {

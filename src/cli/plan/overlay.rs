@@ -1,6 +1,7 @@
 //! Mappings from files in the place of those that stand.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -8,7 +9,7 @@ use kube::ResourceExt as _;
 
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
-use crate::plan::{Desired, Mapping};
+use crate::plan::{AwsState, Desired, IamProblem, Mapping};
 
 /// What became of the mappings that stand and that no file has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -103,6 +104,22 @@ pub(super) fn alone(
         object.metadata.creation_timestamp.get_or_insert(Time(now));
         desired.mappings.push(Mapping::from_object(&object));
         objects.push(object);
+    }
+}
+
+/// Files do not hold what IAM has, which a permission set asks for.
+pub(super) fn without_iam(objects: &[IdentityMapping], aws: &mut AwsState) {
+    let AwsState::Known(view) = aws else {
+        return;
+    };
+    let accounts = &mut Arc::make_mut(&mut view.iam).accounts;
+    let sets = objects
+        .iter()
+        .filter_map(|object| object.spec.principal.permission_set.as_ref());
+    for account in sets.filter_map(|set| set.account_id.parse().ok()) {
+        accounts.entry(account).or_default().problem = Some(IamProblem::Unreachable(
+            "with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn".to_owned(),
+        ));
     }
 }
 

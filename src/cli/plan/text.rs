@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use jiff::SignedDuration;
+
 use super::document::{
     AccessScope, Action, AwsAuth, Changes, Document, Identity, Said, Then, Told,
 };
@@ -144,12 +146,12 @@ fn of(mapping: Option<&str>) -> String {
 }
 
 fn line(action: &Action) -> String {
-    let (sign, colour) = match action.action {
+    let (sign, colour) = match action.kind {
         "create" | "associate" => ("+", Colour::Green),
         "delete" | "disassociate" => ("-", Colour::Red),
         _ => ("~", Colour::Yellow),
     };
-    let head = format!("{sign} {:<12}", action.action);
+    let head = format!("{sign} {:<12}", action.kind);
     format!(
         "{} {}: {}{}\n",
         paint(colour, &head),
@@ -163,7 +165,7 @@ fn line(action: &Action) -> String {
 fn change(action: &Action) -> String {
     let policy = || policy_name(action.policy_arn.as_deref().unwrap_or_default());
     let scope = |scope: &Option<AccessScope>| scope.as_ref().map(self::scope).unwrap_or_default();
-    match (action.action, &action.before, &action.after) {
+    match (action.kind, &action.before, &action.after) {
         ("update", Some(before), Some(after)) => differences(before, after),
         ("associate", ..) => match &action.scope_before {
             Some(before) => format!(
@@ -251,7 +253,7 @@ fn then(then: &[Then]) -> String {
         let when = if later.seconds == 0 {
             "as soon as that stands".to_owned()
         } else {
-            format!("after {}", later.after)
+            format!("after {}", rounded(later.seconds))
         };
         for (what, arns) in kinds(&later.changes) {
             let _ = writeln!(
@@ -264,6 +266,16 @@ fn then(then: &[Then]) -> String {
     out
 }
 
+/// A time in seconds, or in minutes where it is hours away.
+fn rounded(seconds: i64) -> String {
+    let of = |seconds| format!("{:#}", SignedDuration::from_secs(seconds));
+    if seconds < 3600 {
+        of(seconds)
+    } else {
+        of((seconds + 30) / 60 * 60)
+    }
+}
+
 /// The changes by what they are, with the principals that they are about.
 fn kinds(changes: &Changes) -> BTreeMap<String, Vec<String>> {
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -274,7 +286,7 @@ fn kinds(changes: &Changes) -> BTreeMap<String, Vec<String>> {
             .push(visible(entry.arn.as_deref().unwrap_or("unknown")));
     }
     for action in &changes.access_entries {
-        let detail = match action.action {
+        let detail = match action.kind {
             "update" => change(action),
             "associate" | "disassociate" => {
                 policy_name(action.policy_arn.as_deref().unwrap_or_default()).to_owned()
@@ -287,7 +299,7 @@ fn kinds(changes: &Changes) -> BTreeMap<String, Vec<String>> {
             format!(" {detail}")
         };
         kinds
-            .entry(format!("access entries, {}{detail}:", action.action))
+            .entry(format!("access entries, {}{detail}:", action.kind))
             .or_default()
             .push(visible(&action.principal_arn));
     }
@@ -360,7 +372,7 @@ fn summary(plan: &Document) -> String {
     if !plan.now.access_entries.is_empty() {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
         for action in &plan.now.access_entries {
-            *counts.entry(action.action).or_default() += 1;
+            *counts.entry(action.kind).or_default() += 1;
         }
         let counts: Vec<String> = counts
             .iter()
