@@ -23,6 +23,7 @@ mod mark;
 mod memory;
 mod observed;
 mod place;
+mod prospect;
 mod rbac;
 mod realize;
 mod report;
@@ -49,11 +50,13 @@ pub use aws::{
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
+pub use guard::{can_match, is_node};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use prospect::{InIam, Next, Obstacle, Prospect, StandingEntry};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
@@ -428,6 +431,6 @@ fn to_the_second(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
