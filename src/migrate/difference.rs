@@ -8,8 +8,8 @@ use serde::Serialize;
 use super::Identity;
 use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
+use crate::plan::MASTERS;
 
-const MASTERS: &str = "system:masters";
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
 
 /// What a principal is or becomes as an access entry.

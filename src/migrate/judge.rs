@@ -14,9 +14,9 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, Index, Lookup, Meaning, ProblemKind, Section};
 use crate::plan::{
     AwsState, AwsView, Desired, IamProblem, InIam, Mapping, Mode, Next, Observed, Plan, Prospect,
-    Settings, StandingEntry, can_match, is_node,
+    Settings, Standing, Unmatchable, is_nodes, unmatchable,
 };
-use crate::principal::{AccountId, Key, NotAPrincipal, Principal, PrincipalError, PrincipalKind};
+use crate::principal::{AccountId, Key, Principal, PrincipalKind};
 
 /// Why nothing can be said of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub fn verdicts(
     };
     let data = observed.config_map.as_ref().map(|view| &view.data);
     let document = Document::parse(data.unwrap_or(&BTreeMap::new()));
-    let standing = Standing::of(&document, view.mode);
+    let standing = Entries::of(&document, view.mode);
     let ahead = |desired: &Desired, mode| Ahead::new(desired, observed, view, settings, mode);
     let to = match view.mode {
         Mode::ConfigMap | Mode::ApiAndConfigMap => Mode::ApiAndConfigMap,
@@ -80,7 +80,7 @@ fn declared_keys(plan: &Plan<'_>) -> BTreeSet<Key> {
 }
 
 /// What stands in aws-auth, by what the authenticator makes of it.
-struct Standing<'a> {
+struct Entries<'a> {
     /// Each with those that it passes over for it. Entries that differ in case only are one.
     winners: Vec<Winner<'a>>,
     dead: Vec<Dead>,
@@ -104,7 +104,7 @@ fn place(entry: &Entry) -> Place {
     }
 }
 
-impl<'a> Standing<'a> {
+impl<'a> Entries<'a> {
     fn of(document: &'a Document, mode: Mode) -> Self {
         let index = Index::new(document);
         let mut standing = Self {
@@ -113,7 +113,7 @@ impl<'a> Standing<'a> {
         };
         let mut shadowed: BTreeMap<(Section, usize), Vec<Place>> = BTreeMap::new();
         for entry in document.entries() {
-            if !can_match(entry) || mode == Mode::Api {
+            if unmatchable(entry).is_some() || mode == Mode::Api {
                 standing.dead.push(Dead {
                     place: place(entry),
                     what: what(entry),
@@ -128,7 +128,7 @@ impl<'a> Standing<'a> {
                         shadowed: Vec::new(),
                     });
                 }
-                Lookup::Role(wins) | Lookup::User(wins) if can_match(wins) => shadowed
+                Lookup::Role(wins) | Lookup::User(wins) if unmatchable(wins).is_none() => shadowed
                     .entry((wins.section, wins.item))
                     .or_default()
                     .push(place(entry)),
@@ -191,22 +191,24 @@ fn what(entry: &Entry) -> String {
 
 /// Why nobody is let in by an entry.
 fn why_dead(entry: &Entry) -> String {
-    if can_match(entry) {
-        return "in the authentication mode API aws-auth is not read".to_owned();
-    }
-    if entry.sso {
-        return "on EKS entries with sso never match: write the role's ARN without its path"
-            .to_owned();
-    }
-    match Principal::parse(&entry.arn) {
-        Ok(principal) if principal.kind == PrincipalKind::Role && principal.path != "/" => format!(
-            "a role's ARN never matches with its path: it would have to be {}",
-            principal.aws_auth_arn()
-        ),
-        Ok(_) | Err(PrincipalError::NotAPrincipal(NotAPrincipal::Root { .. })) => {
+    match unmatchable(entry) {
+        None => "in the authentication mode API aws-auth is not read".to_owned(),
+        Some(Unmatchable::Sso) => {
+            "on EKS entries with sso never match: write the role's ARN without its path".to_owned()
+        }
+        Some(Unmatchable::Path) => {
+            let mend = Principal::parse(&entry.arn).map_or_else(
+                |_| String::new(),
+                |principal| format!(": it would have to be {}", principal.aws_auth_arn()),
+            );
+            format!("a role's ARN never matches with its path{mend}")
+        }
+        Some(Unmatchable::NoUsername) => {
             "it has no username, and the API server takes no login without one".to_owned()
         }
-        Err(error) => error.to_string(),
+        Some(Unmatchable::Session | Unmatchable::NotAnIdentity) => Principal::parse(&entry.arn)
+            .err()
+            .map_or_else(String::new, |error| error.to_string()),
     }
 }
 
@@ -220,7 +222,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn migration(&self, document: &Document, standing: Standing<'_>) -> Migration {
+    fn migration(&self, document: &Document, standing: Entries<'_>) -> Migration {
         let mut dead = standing.dead;
         let mut verdicts = Vec::new();
         let mut seen: BTreeMap<Key, String> = BTreeMap::new();
@@ -297,9 +299,9 @@ impl Judge<'_> {
     }
 
     /// Whether aws-auth alone lets in whom it names.
-    fn lost(&self, standing: Option<&StandingEntry<'_>>) -> bool {
-        let covered =
-            self.view.mode != Mode::ConfigMap && standing.is_some_and(|standing| !standing.dead);
+    fn lost(&self, standing: Option<&Standing<'_>>) -> bool {
+        let covered = self.view.mode != Mode::ConfigMap
+            && standing.is_some_and(|standing| !standing.life.is_dead());
         self.view.mode != Mode::Api && !covered
     }
 
@@ -332,7 +334,7 @@ impl Judge<'_> {
             },
             winner,
         );
-        verdict.lost_in_api = self.lost(standing.as_ref());
+        verdict.lost_in_api = self.lost(standing);
         let absent = principal
             .as_ref()
             .is_some_and(|principal| self.plan.in_iam(principal) == InIam::Absent);
@@ -352,7 +354,7 @@ impl Judge<'_> {
             return verdict;
         }
         if let Some(question) = self.which_nodes(entry, key) {
-            self.standing_or(&mut verdict, standing.as_ref(), Some(question));
+            self.standing_or(&mut verdict, standing, Some(question));
             return verdict;
         }
         match prospect {
@@ -392,14 +394,13 @@ impl Judge<'_> {
         if let Some(target) = prospect.target {
             verdict.becomes = Some(Becomes::of_target(target));
         }
-        let standing = prospect.entry.as_ref();
-        let foreign = standing.filter(|standing| !standing.ours && !standing.dead);
+        let foreign = prospect
+            .standing
+            .filter(|standing| !prospect.ours && !standing.life.is_dead());
         let (outcome, why) = match prospect.obstacle {
             Some(obstacle) if obstacle.transient => (Outcome::Moves, Some(obstacle.into())),
             Some(obstacle) => match (obstacle.reason, foreign) {
-                (Reason::NotOwned, Some(standing)) if standing.as_declared => {
-                    (Outcome::Stands, None)
-                }
+                (Reason::NotOwned, Some(_)) if prospect.as_declared => (Outcome::Stands, None),
                 (Reason::ForeignEntry, Some(_)) if undeclared => (Outcome::Differs, None),
                 _ => (
                     Outcome::Blocked,
@@ -416,7 +417,7 @@ impl Judge<'_> {
             _ => {}
         }
         if let (Outcome::Stands | Outcome::Differs, Some(standing)) = (verdict.outcome, foreign) {
-            verdict.becomes = standing.entry.map(Becomes::of_entry);
+            verdict.becomes = standing.known().map(Becomes::of_entry);
         }
         self.compare(verdict);
         self.look_at_path(verdict);
@@ -494,7 +495,8 @@ impl Judge<'_> {
         let Meaning {
             username, groups, ..
         } = &entry.meaning();
-        if self.declared.contains(key) || !is_node(&entry.meaning()) {
+        let node = is_nodes(username, groups.iter().map(String::as_str));
+        if self.declared.contains(key) || !node {
             return None;
         }
         match node_twin(username, groups) {
@@ -524,13 +526,14 @@ impl Judge<'_> {
     fn standing_or(
         &self,
         verdict: &mut Verdict,
-        standing: Option<&StandingEntry<'_>>,
+        standing: Option<&Standing<'_>>,
         question: Option<String>,
     ) {
-        let alive = standing.filter(|standing| !standing.dead && self.view.mode != Mode::ConfigMap);
+        let alive = standing
+            .filter(|standing| !standing.life.is_dead() && self.view.mode != Mode::ConfigMap);
         match alive {
             Some(standing) => {
-                verdict.becomes = standing.entry.map(Becomes::of_entry);
+                verdict.becomes = standing.known().map(Becomes::of_entry);
                 self.compare(verdict);
                 let same = !verdict
                     .differences
@@ -570,12 +573,20 @@ impl Judge<'_> {
         let open = verdict.outcome == Outcome::Moves
             && principal.kind == PrincipalKind::Role
             && principal.path == "/";
-        let InIam::Unread(problem) = self.plan.in_iam(&principal) else {
-            return;
-        };
         if !open {
             return;
         }
+        let problem = match self.plan.in_iam(&principal) {
+            InIam::Unread(problem) => problem,
+            InIam::Found(arn) if arn != becomes.principal_arn => {
+                verdict.outcome = Outcome::Blocked;
+                verdict.why = Some(Why::lasting(format!(
+                    "IAM has it as {arn}, and in an access entry case counts: declare it so"
+                )));
+                return;
+            }
+            InIam::Found(_) | InIam::Absent => return,
+        };
         let why = problem.map_or_else(String::new, |problem| format!(": {}", unread(problem)));
         if principal.sso().is_some() {
             verdict.outcome = Outcome::Blocked;

@@ -7,8 +7,8 @@ use super::aws::IamProblem;
 use super::claim::{Block, Claim, EntryStep, State};
 use super::desired::Mapping;
 use super::mark::KeyHash;
-use super::standing::in_iam;
-use crate::access_entry::{BRIDGE_GROUP, Call, Entry, Target};
+use super::standing::{Standing, in_iam};
+use crate::access_entry::{BRIDGE_GROUP, Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
 use crate::principal::{Key, Principal, PrincipalKind};
@@ -33,7 +33,11 @@ pub struct Prospect<'a> {
     /// Why it does not get to where the mapping asks for.
     pub obstacle: Option<Obstacle<'a>>,
     /// The access entry that stands for the key: the one that lets someone in, if there is one.
-    pub entry: Option<StandingEntry<'a>>,
+    pub standing: Option<&'a Standing<'a>>,
+    /// Whether that one is ours.
+    pub ours: bool,
+    /// Whether it gives what the mapping declares.
+    pub as_declared: bool,
     /// Until when its twin in aws-auth stays beside the access entry.
     pub soaks_until: Option<Timestamp>,
     /// Whether the entry is made with the group of the bridge.
@@ -70,21 +74,6 @@ pub struct Obstacle<'a> {
     pub transient: bool,
 }
 
-/// An access entry that stands.
-#[derive(Clone, Copy, Debug)]
-pub struct StandingEntry<'a> {
-    /// Of whom.
-    pub principal_arn: &'a str,
-    /// It, where it has been described.
-    pub entry: Option<&'a Entry>,
-    /// Whether it is known to let nobody in: its principal is gone, or was made again.
-    pub dead: bool,
-    /// Whether it is ours.
-    pub ours: bool,
-    /// Whether it gives what the mapping declares.
-    pub as_declared: bool,
-}
-
 /// What IAM says of a principal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InIam<'a> {
@@ -104,19 +93,10 @@ impl Plan<'_> {
 
     /// The access entry that stands for a principal, whether or not a mapping names it: the one that lets someone in, if there is one.
     #[must_use]
-    pub fn standing_entry(&self, key: &Key) -> Option<StandingEntry<'_>> {
-        let hash = KeyHash::of(key);
-        let standing = self.eks.as_ref()?.standing.of(&hash);
+    pub fn standing_entry(&self, key: &Key) -> Option<&Standing<'_>> {
+        let standing = self.eks.as_ref()?.standing.of(&KeyHash::of(key));
         let alive = standing.iter().find(|standing| !standing.life.is_dead());
-        let wins = alive.or(standing.first())?;
-        let claim = self.claims.iter().find(|claim| claim.hash == hash);
-        Some(StandingEntry {
-            principal_arn: wins.principal_arn,
-            entry: wins.known(),
-            dead: wins.life.is_dead(),
-            ours: claim.is_some_and(|claim| claim.entry.ours),
-            as_declared: claim.is_some_and(|claim| claim.entry.as_declared),
-        })
+        alive.or(standing.first())
     }
 
     /// The principal as IAM has it by its name, as far as IAM was read.
@@ -170,7 +150,9 @@ impl Plan<'_> {
             },
             stays: place.and_then(|place| place.note.as_deref()),
             obstacle: self.obstacle(claim),
-            entry: self.standing_entry(key),
+            standing: self.standing_entry(key),
+            ours: side.ours,
+            as_declared: side.as_declared,
             soaks_until: place.and_then(|place| place.soaks_until),
             bridge,
         })

@@ -280,7 +280,10 @@ impl Simulation {
             let data = self.config_map.as_ref().map_or(&empty, |view| &view.data);
             let document = Document::parse(data);
             let winners = Index::new(&document);
-            for entry in winners.winners().filter(|entry| super::can_match(entry)) {
+            for entry in winners
+                .winners()
+                .filter(|entry| super::unmatchable(entry).is_none())
+            {
                 let groups: BTreeSet<String> = entry.groups.iter().cloned().collect();
                 let administrator = groups.iter().any(|group| {
                     group == "system:masters" || bindings.admin_groups.contains(group)
