@@ -24,6 +24,7 @@ mod mark;
 mod memory;
 mod observed;
 mod place;
+mod prospect;
 mod rbac;
 mod realize;
 mod report;
@@ -59,6 +60,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries};
@@ -443,6 +445,6 @@ fn to_the_second(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
