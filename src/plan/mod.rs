@@ -26,6 +26,7 @@ mod memory;
 mod observed;
 mod outline;
 mod place;
+mod prospect;
 mod rbac;
 mod realize;
 mod report;
@@ -63,6 +64,7 @@ pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
+pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries};
@@ -447,6 +449,6 @@ fn to_the_second(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;
