@@ -376,7 +376,7 @@ fn summary(plan: &Document) -> String {
         }
         let counts: Vec<String> = counts
             .iter()
-            .map(|(action, number)| format!("{number} × {action}"))
+            .map(|(kind, number)| format!("{number} × {kind}"))
             .collect();
         parts.push(format!("access entries: {}", counts.join(", ")));
     }

@@ -229,7 +229,7 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
     mappings that are not in effect as declared then
     ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
     ! retyped: RemovalHeld: the standing access entry is a node's, and changing it can lock nodes out; annotate the mapping with identity-mapper.dev/confirm: node-entry to confirm
-    ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be looked up: IAM has not answered yet
+    ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be looked up: IAM did not answer: with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn
 
     Plan: access entries: 3 × associate, 1 × create, 1 × disassociate, 1 × update. 3 mappings get the finalizer first. Not in effect as declared: 3.
     "#);
@@ -258,7 +258,7 @@ fn nothing_to_do_is_one_line_more_and_no_change() {
     assert_snapshot!(run(&arguments, foreign), @r#"
     exit code 0
     --- stdout
-    Looked at files: the mode CONFIG_MAP, aws-auth from -, 1 mapping.
+    Looked at files: the mode CONFIG_MAP, aws-auth from standard input, 1 mapping.
 
     mappings that are not in effect as declared then
     ! a: ForeignEntry: mapRoles line 1 already maps arn:aws:iam::111122223333:role/a to username "a" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
@@ -290,7 +290,7 @@ fn as_a_document() {
     --- stdout
     lookedAt:
       mode: CONFIG_MAP
-      awsAuth: '-'
+      awsAuth: standard input
       accessEntries: 0
       mappings: 1
       left: []
