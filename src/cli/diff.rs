@@ -63,13 +63,33 @@ mod tests {
     #[test]
     fn lines_have_their_numbers() {
         let before = "1\n2\n3\n4\n5\n6\n7\n8\n";
-        assert_snapshot!(plain(before, "1\n2\n3\n4\nfive\n6\n7\n8\n9"), @"");
+        assert_snapshot!(plain(before, "1\n2\n3\n4\nfive\n6\n7\n8\n9"), @r"
+        --- a
+        +++ b
+        @@ -2,7 +2,8 @@
+         2
+         3
+         4
+        -5
+        +five
+         6
+         7
+         8
+        +9
+        \ No newline at end of file
+        ");
         assert_eq!(plain(before, before), "");
         assert_eq!(plain("", ""), "");
     }
 
     #[test]
     fn what_would_move_the_cursor_is_escaped() {
-        assert_snapshot!(plain("a\r\n", "\tb\u{1b}[2J\n"), @"");
+        assert_snapshot!(plain("a\r\n", "\tb\u{1b}[2J\n"), @r"
+        --- a
+        +++ b
+        @@ -1 +1 @@
+        -a\r
+        +	b\u{1b}[2J
+        ");
     }
 }
