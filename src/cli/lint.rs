@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::diagnostic::{Below, Shown, render};
+use super::diff::unified;
 use super::{input, output};
 use crate::lint::{Checked, Diagnostic, Fixed, Gain, Report, Severity, Text, check, fix};
 use crate::manifest::Source;
@@ -97,8 +98,7 @@ impl LintArgs {
 /// What `--fix` changes, and who gets in by it.
 fn difference(source: &Source, fixed: &str, gains: &[Gain]) -> String {
     let name = &source.name;
-    let diff = similar::TextDiff::from_lines(source.text.as_str(), fixed);
-    let mut shown = diff.unified_diff().header(name, name).to_string();
+    let mut shown = unified(&source.text, fixed, name, name);
     if !gains.is_empty() {
         shown += "\nBy this gets in, or gets in otherwise than before:\n";
     }

@@ -47,6 +47,7 @@ pub fn check(sources: &[Source]) -> Checked {
     for (number, source) in sources.iter().enumerate() {
         file(&mut checked, &mut found, number, source);
     }
+    found.complain_of_names(sources);
     checked.others += found.others;
     let mappings = mappings::check(&found, sources);
     for (source, finding) in mappings {

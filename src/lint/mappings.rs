@@ -141,16 +141,11 @@ fn same_principal(declared: &[Declared]) -> Vec<Found> {
     for mut same in by_principal.into_values().filter(|same| same.len() > 1) {
         same.sort_by_key(|declared| name(declared));
         let first = name(same[0]);
-        for other in &same[1..] {
-            // The same object in two files is one object.
-            let title = if name(other) == first {
-                format!("mapping {first} is declared twice")
-            } else {
-                format!(
-                    "mapping {} is for the principal of mapping {first}",
-                    name(other)
-                )
-            };
+        for other in same[1..].iter().filter(|other| name(other) != first) {
+            let title = format!(
+                "mapping {} is for the principal of mapping {first}",
+                name(other)
+            );
             found.push((
                 other.source,
                 Finding {

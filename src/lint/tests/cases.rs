@@ -189,23 +189,11 @@ fn arns() {
         (user_arn("arn:aws:iam::111122223333:role/a"), &[WrongList]),
         (arn("arn:aws:iam::111122223333:user/a"), &[WrongList]),
         (arn("ARN:aws:iam::111122223333:ROLE/a"), &[]),
-        (
-            config_map(&[("mapAccounts", "- \"111122223333\"\n")]),
-            &[WholeAccount],
-        ),
-        (
-            config_map(&[("mapAccounts", "- 012345678901\n")]),
-            &[WholeAccount],
-        ),
-        (config_map(&[("mapAccounts", "- 1234\n")]), &[BadAccount]),
-        (
-            config_map(&[("mapAccounts", "- {a: b}\n")]),
-            &[EntryDropped],
-        ),
-        (
-            config_map(&[("mapAccounts", "\"111122223333\"\n")]),
-            &[NoList],
-        ),
+        (accounts("- \"111122223333\"\n"), &[WholeAccount]),
+        (accounts("- 012345678901\n"), &[WholeAccount]),
+        (accounts("- 1234\n"), &[BadAccount]),
+        (accounts("- {a: b}\n"), &[EntryDropped]),
+        (accounts("\"111122223333\"\n"), &[NoList]),
     ]);
 }
 

@@ -7,7 +7,7 @@ use insta::assert_snapshot;
 
 use super::{Run, run};
 
-const BROKEN: &str = r#"apiVersion: v1
+const BROKEN: &str = r"apiVersion: v1
 kind: ConfigMap
 metadata:
   name: aws-auth
@@ -24,7 +24,7 @@ data:
     - userarn: arn:aws:iam::111122223333:user/people/jane
       username: jane
       groups: [system:master]
-"#;
+";
 
 fn lint(text: &str) -> String {
     run(&["lint", "-"], text)

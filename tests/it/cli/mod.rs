@@ -3,6 +3,7 @@
 mod effective;
 mod habits;
 mod lint;
+mod plan;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
