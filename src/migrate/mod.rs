@@ -30,7 +30,7 @@ pub use mode::{
 };
 pub use recipe::{Recipe, recipes};
 pub(crate) use steps::many;
-pub use steps::{Step, steps, tally};
+pub use steps::{Instruction, instructions, tally};
 pub use taken::taken;
 
 use crate::access_entry::ADMIN_POLICY;

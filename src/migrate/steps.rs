@@ -9,7 +9,7 @@ use crate::plan::Mode;
 
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Step {
+pub struct Instruction {
     /// What is done.
     pub title: String,
     /// What there is to know of it.
@@ -18,7 +18,7 @@ pub struct Step {
     pub commands: Vec<String>,
 }
 
-impl Step {
+impl Instruction {
     fn new(title: impl Into<String>) -> Self {
         Self {
             title: title.into(),
@@ -40,7 +40,7 @@ impl Step {
 
 /// The steps from where the cluster stands to a mode. `soak` is how long an entry of aws-auth stays beside the access entry.
 #[must_use]
-pub fn steps(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Step> {
+pub fn instructions(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Instruction> {
     let mut steps = Vec::new();
     let modes = modes_between(migration.from, to);
     if modes.contains(&Mode::ApiAndConfigMap) {
@@ -53,14 +53,14 @@ pub fn steps(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Step>
     let blocked = migration.blocked().count();
     if reads_both && to == Mode::Api && blocked > 0 {
         steps.push(
-            Step::new(format!("Clear what keeps {} in aws-auth", many(blocked, "principal")))
+            Instruction::new(format!("Clear what keeps {} in aws-auth", many(blocked, "principal")))
                 .note("each is named above with what can be done; `migrate plan --to API` says when nobody is left"),
         );
     }
     if modes.contains(&Mode::Api) {
         let name = &migration.cluster.name;
         steps.push(
-            Step::new("Change the mode to API, for good")
+            Instruction::new("Change the mode to API, for good")
                 .note("aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back")
                 .command("identity-mapper migrate plan --to API")
                 .command(format!("identity-mapper migrate apply --to API --confirm {name}")),
@@ -69,22 +69,24 @@ pub fn steps(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Step>
     steps
 }
 
-fn to_both(migration: &Migration) -> Step {
+fn to_both(migration: &Migration) -> Instruction {
     let name = &migration.cluster.name;
-    Step::new("Change the mode to API_AND_CONFIG_MAP")
+    Instruction::new("Change the mode to API_AND_CONFIG_MAP")
         .note("takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first")
         .note(
             "EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each role of its managed node \
              groups and Fargate profiles; self-managed nodes get none",
         )
         .note("there is no way back to CONFIG_MAP")
-        .command("identity-mapper migrate plan --to API_AND_CONFIG_MAP")
         .command(format!(
-            "identity-mapper migrate apply --to API_AND_CONFIG_MAP --confirm {name}"
+            "identity-mapper migrate apply --confirm {name}     # and goes on with the next step"
         ))
+        .command(
+            "identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them",
+        )
 }
 
-fn hand_over(migration: &Migration, soak: SignedDuration) -> Step {
+fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
     let moving = migration.moving().count();
     let undeclared = migration.undeclared().count();
     let nodes = migration
@@ -96,11 +98,12 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Step {
                 .is_some_and(super::Becomes::is_node)
         })
         .count();
-    let mut step = Step::new(format!("Hand over {}", many(moving, "principal")))
+    let mut step = Instruction::new(format!("Hand over {}", many(moving, "principal")))
         .note("aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth goes");
     if undeclared > 0 {
         step = step.note(format!(
-            "{undeclared} of them {} declared by no mapping: --import takes them over as they stand",
+            "{undeclared} of them {} declared by no mapping: with the operator --import makes mappings of them; without it nothing has to be \
+             declared",
             if undeclared == 1 { "is" } else { "are" }
         ));
     }

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::plan::Gate;
 use crate::api::condition::Reason;
 use crate::migrate::{
-    Becomes, Dead, Migration, Place, Recipe, Step, Verdict, many, recipes, steps,
+    Becomes, Dead, Instruction, Migration, Place, Recipe, Verdict, instructions, many, recipes,
 };
 use crate::plan::Mode;
 
@@ -27,7 +27,7 @@ pub(super) struct Document<'a> {
     pub(super) unreadable: Vec<Nobody<'a>>,
     pub(super) other_access_entries: Vec<Other<'a>>,
     pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Instruction>,
 }
 
 /// What comes of a change of the mode.
@@ -195,7 +195,7 @@ impl<'a> Document<'a> {
                     why,
                 })
                 .collect(),
-            steps: steps(migration, to, soak),
+            steps: instructions(migration, to, soak),
         }
     }
 

@@ -21,9 +21,11 @@ pub enum Migrate {
     Plan(Box<PlanArgs>),
 }
 
-/// Runs one of the commands.
-pub async fn migrate(command: Migrate) -> Result<ExitCode> {
-    match command {
-        Migrate::Plan(args) => Box::pin(plan::plan(*args)).await,
+impl Migrate {
+    /// Runs the command.
+    pub async fn run(self) -> Result<ExitCode> {
+        match self {
+            Self::Plan(args) => Box::pin(plan::plan(*args)).await,
+        }
     }
 }

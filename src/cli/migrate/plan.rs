@@ -33,6 +33,10 @@ pub struct PlanArgs {
     #[arg(short, long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
 
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+
     /// How long an entry of aws-auth is to stay beside the access entry that replaces it
     #[arg(
         long,
@@ -42,10 +46,6 @@ pub struct PlanArgs {
         value_parser = soak
     )]
     pub soak: SignedDuration,
-
-    /// How to print it
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
 
     #[command(flatten)]
     #[allow(
@@ -107,7 +107,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),
     };
     let gate = gate(args.to, &migration, &observation);
-    let document = Document::new(&migration, &gate, args.soak);
+    let document = Document::new(&migration, &gate, settings.soak);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,

@@ -97,7 +97,7 @@ fn table(migration: &Migration) -> String {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
         let mapping = match (&verdict.mapping, &verdict.who, verdict.outcome) {
             (Some(mapping), ..) => mapping.clone(),
-            (None, Who::Principal { .. }, Outcome::Moves) => "(--import)".to_owned(),
+            (None, Who::Principal { .. }, Outcome::Moves) => "(import)".to_owned(),
             (None, ..) => "-".to_owned(),
         };
         [
