@@ -221,7 +221,14 @@ impl ObserveArgs {
         };
         let now = Timestamp::now();
         let aws = match (mode, cluster) {
-            (Mode::ConfigMap, _) => AwsState::Off,
+            (Mode::ConfigMap, None) => AwsState::Off,
+            // There are no access entries in this mode, whatever a file says.
+            (Mode::ConfigMap, Some(cluster)) => AwsState::Known(Box::new(view(
+                cluster,
+                mode,
+                Entries::default(),
+                Iam::default(),
+            ))),
             (_, None) => bail!(
                 "in the mode {mode} the cluster counts, for its partition and account: give --cluster-arn \
                  arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
