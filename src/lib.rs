@@ -6,8 +6,9 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`] and [`access`] are pure: they do no IO and know no client. [`cluster`] does IO with
-//! Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two, [`cli`] the command line.
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`access`] and [`migrate`] are pure: they do no IO and know no client.
+//! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two,
+//! [`cli`] the command line.
 
 pub mod access;
 pub mod access_entry;
@@ -19,7 +20,9 @@ pub mod cluster;
 pub mod controller;
 pub mod error;
 mod jitter;
+pub mod lint;
 pub mod manifest;
+pub mod migrate;
 pub mod plan;
 pub mod principal;
 mod yaml;

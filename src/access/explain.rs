@@ -75,7 +75,7 @@ impl<'a> Door<'a> {
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
                 explanation.let_in = true;
-                self.note(caller, &standing, &mut explanation);
+                note(caller, &standing, &mut explanation);
             }
             Found::Refused { words, by } => {
                 explanation.refusal = Some(words);
@@ -91,51 +91,6 @@ impl<'a> Door<'a> {
             }
         }
         explanation
-    }
-
-    fn note(&self, caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanation) {
-        let notes = &mut explanation.notes;
-        if explanation.identities.len() > 1 {
-            notes.push(
-                "mapUsers has the ARN in several spellings of case, and the authenticator picks one at random at each login: leave one"
-                    .to_owned(),
-            );
-        }
-        if explanation.identities.iter().any(Identity::is_open) {
-            notes.push(match caller.session {
-                None => "the placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` \
-                         prints it, to see them filled in"
-                    .to_owned(),
-                Some(_) => "what stays in braces is filled in at the login, and not known here".to_owned(),
-            });
-        }
-        let unproven = standing.iter().any(|standing| {
-            !standing.life.is_dead()
-                && standing.life == Life::Unknown
-                && explanation.identities.iter().any(|identity| {
-                    matches!(identity.place, Place::AccessEntry(_))
-                        && identity.principal == standing.principal_arn
-                })
-        });
-        if unproven {
-            notes.push(
-                "an access entry is for the principal as it was when the entry was made: IAM was not read, so that one that was deleted \
-                 and made again since is not noticed"
-                    .to_owned(),
-            );
-        }
-        for declared in explanation
-            .identities
-            .iter()
-            .filter_map(|it| it.declared.as_ref())
-        {
-            if let Some(words) = &declared.not_ready {
-                notes.push(format!(
-                    "mapping {} is not in effect: {words}",
-                    declared.mapping
-                ));
-            }
-        }
     }
 
     /// That IAM has no such principal, where it was read.
@@ -314,6 +269,52 @@ impl<'a> Door<'a> {
             Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => {
                 Some("a later entry of the same ARN wins".to_owned())
             }
+        }
+    }
+}
+
+/// What is worth knowing of whoever is let in.
+fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanation) {
+    let notes = &mut explanation.notes;
+    if explanation.identities.len() > 1 {
+        notes.push(
+            "mapUsers has the ARN in several spellings of case, and the authenticator picks one at random at each login: leave one"
+                .to_owned(),
+        );
+    }
+    if explanation.identities.iter().any(Identity::is_open) {
+        notes.push(match caller.session {
+            None => "the placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` \
+                     prints it, to see them filled in"
+                .to_owned(),
+            Some(_) => "what stays in braces is filled in at the login, and not known here".to_owned(),
+        });
+    }
+    let unproven = standing.iter().any(|standing| {
+        !standing.life.is_dead()
+            && standing.life == Life::Unknown
+            && explanation.identities.iter().any(|identity| {
+                matches!(identity.place, Place::AccessEntry(_))
+                    && identity.principal == standing.principal_arn
+            })
+    });
+    if unproven {
+        notes.push(
+            "an access entry is for the principal as it was when the entry was made: IAM was not read, so that one that was deleted \
+             and made again since is not noticed"
+                .to_owned(),
+        );
+    }
+    for declared in explanation
+        .identities
+        .iter()
+        .filter_map(|it| it.declared.as_ref())
+    {
+        if let Some(words) = &declared.not_ready {
+            notes.push(format!(
+                "mapping {} is not in effect: {words}",
+                declared.mapping
+            ));
         }
     }
 }

@@ -275,6 +275,7 @@ fn who_is_let_in_as_what() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
     let both = World::new(Mode::ApiAndConfigMap);
     let text = World::new(Mode::ConfigMap);

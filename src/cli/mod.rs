@@ -1,6 +1,6 @@
 //! The command line: one file per command; `output` alone writes to standard output and standard error.
 //!
-//! Exit codes: 0 fine; 1 an error or a 'no'. With a usage error or unreadable input nothing goes to standard output.
+//! Exit codes: 0 fine; 1 an error or a 'no'; 2 only 'there are changes' of `plan`. With a usage error or unreadable input nothing goes to standard output.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -13,13 +13,17 @@ pub mod completions;
 pub mod connection;
 pub mod crd;
 mod diagnostic;
+mod diff;
 pub mod effective;
 pub mod eks;
 pub mod explain;
 mod input;
+pub mod lint;
 mod looked;
+pub mod migrate;
 pub mod observe;
 pub mod output;
+pub mod plan;
 pub mod release;
 pub mod run;
 pub mod target;
@@ -47,9 +51,13 @@ struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
+    Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
     Explain(Box<explain::ExplainArgs>),
+    Lint(Box<lint::LintArgs>),
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
@@ -78,8 +86,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
+        Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Lint(args) => args.run(),
+        Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),
