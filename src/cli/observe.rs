@@ -267,7 +267,8 @@ impl ObserveArgs {
     }
 }
 
-fn cluster_arn(text: &str) -> Result<EksCluster, String> {
+/// The cluster of an ARN, or what to write instead.
+pub(super) fn cluster_arn(text: &str) -> Result<EksCluster, String> {
     EksCluster::parse(text).map_err(|error| {
         format!("{error}; write arn:aws:eks:eu-west-1:111122223333:cluster/NAME, as `aws eks describe-cluster` prints it")
     })
@@ -291,7 +292,8 @@ fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
     Ok(view)
 }
 
-fn view(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> AwsView {
+/// What is known of a cluster whose EKS is not asked.
+pub(super) fn view(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> AwsView {
     AwsView {
         cluster,
         mode,

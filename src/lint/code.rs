@@ -170,8 +170,8 @@ codes! {
     UnknownPlaceholder = "IM048", Error, "a placeholder that the authenticator does not know",
         "only {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and {{EC2PrivateDNSName}} are replaced, spelt exactly so: the braces become part of the name";
     /// Groups without a username.
-    NoUsername = "IM049", Warning, "an entry without a username",
-        "the caller gets the groups under an empty name: audit logs can't tell who it was, and no binding can name it";
+    NoUsername = "IM049", Error, "an entry without a username",
+        "the API server takes no login without a username, whatever the groups: who the entry is for is not let in";
     /// Several list items on one line.
     OneLineList = "IM050", Error, "several list items on one line",
         "YAML takes the whole line for one text: a single group of that name, which is bound to nothing";
