@@ -19,6 +19,7 @@ mod entry;
 mod event;
 mod guard;
 mod history;
+mod import;
 mod mark;
 mod memory;
 mod observed;
@@ -49,6 +50,7 @@ pub use aws::{
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{

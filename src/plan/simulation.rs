@@ -441,7 +441,7 @@ impl Simulation {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    fn observed(&self) -> Observed {
+    pub(super) fn observed(&self) -> Observed {
         Observed {
             now: self.now,
             config_map: self.config_map.clone(),
@@ -458,7 +458,7 @@ impl Simulation {
         }
     }
 
-    fn desired(&self) -> Desired {
+    pub(super) fn desired(&self) -> Desired {
         Desired {
             mappings: self.objects.values().map(Mapping::from_object).collect(),
         }
