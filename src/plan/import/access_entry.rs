@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::guard::MASTERS;
+use super::super::door::MASTERS;
 use super::super::standing::{Life, Standing};
 use super::super::{AwsView, Spec};
 use super::object::{Draft, parsed, spec};

@@ -21,7 +21,7 @@ use std::fmt;
 use name::{Home, Names};
 use object::Draft;
 
-use super::guard::is_node;
+use super::door::is_node;
 use super::mark::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
 use super::standing::{Standing, StandingEntries};
 use super::{AwsView, Desired, Mode, Observed, Settings};
@@ -251,11 +251,11 @@ impl Importer<'_> {
             .iter()
             .map(|draft| names.take(draft.name.as_ref()?))
             .collect();
-        let named = self.drafts.into_iter().zip(kept).map(|(draft, kept)| {
+        let imported = self.drafts.into_iter().zip(kept).map(|(draft, kept)| {
             let name = kept.unwrap_or_else(|| names.of(&draft.principal));
             draft.named(&name)
         });
-        self.result.imported = named.collect();
+        self.result.imported = imported.collect();
         self.result
             .imported
             .sort_by(|one, other| one.object.metadata.name.cmp(&other.object.metadata.name));
@@ -388,7 +388,7 @@ fn home(options: &ImportOptions, view: Option<&AwsView>, document: &Document) ->
     let of_nodes = || {
         let nodes = document.entries().filter(|entry| is_node(&entry.meaning()));
         let homes: BTreeSet<Home> = nodes
-            .filter_map(|entry| entry.key())
+            .filter_map(crate::aws_auth::Entry::key)
             .map(|key| (key.partition(), key.account().clone()))
             .collect();
         homes.first().filter(|_| homes.len() == 1).cloned()

@@ -60,6 +60,10 @@ fn backends(simulation: &Simulation) -> (BTreeMap<String, String>, BTreeMap<Stri
     (data.unwrap_or_default(), entries.map(without).collect())
 }
 
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "choices that are independent of each other"
+)]
 #[derive(Clone, Debug)]
 struct Text {
     user: bool,
@@ -386,6 +390,7 @@ fn told(import: &Import) -> Vec<String> {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table")]
 fn each_entry_of_aws_auth_becomes_a_mapping_or_is_named_with_the_reason() {
     let role = |name: &str, rest: &str| format!("- {{rolearn: '{name}', {rest}}}\n");
     let arn = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
@@ -570,7 +575,12 @@ fn where_aws_auth_says_it_with_system_masters_the_mapping_does_too() {
         (vec![Text { groups: 3, ..text }], vec!["g"], 1),
     ] {
         let import = run(
-            &cluster(Mode::ApiAndConfigMap, &texts, &[entry.clone()], None),
+            &cluster(
+                Mode::ApiAndConfigMap,
+                &texts,
+                std::slice::from_ref(&entry),
+                None,
+            ),
             &ImportOptions::default(),
         );
         let spec = &import.imported[0].object.spec;
@@ -582,7 +592,7 @@ fn where_aws_auth_says_it_with_system_masters_the_mapping_does_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn imported_applied_and_reconciled_nothing_changes_but_the_marks(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::desired::node_identity;
-use super::super::guard::is_node;
+use super::super::door::{Unmatchable, is_node, unmatchable};
 use super::super::mark::MeaningHash;
 use super::super::standing::in_iam;
 use super::object::{Draft, parsed, spec};
@@ -12,7 +12,7 @@ use crate::access_entry::{NodeTwin, node_twin};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
 use crate::plan::AwsView;
-use crate::principal::{Key, NotAPrincipal, Principal, PrincipalError, PrincipalKind};
+use crate::principal::{Key, Principal, PrincipalKind};
 
 /// An entry with what stands by it.
 pub(super) struct Found<'a> {
@@ -90,39 +90,35 @@ impl Importer<'_> {
     /// The principal that an entry lets in, or why it lets in nobody that a mapping can name.
     fn admitted(&self, found: &Found<'_>) -> Result<Principal, (Why, String)> {
         let entry = found.entry;
-        let dead = |message: String| Err((Why::LetsNobodyIn, message));
-        if entry.sso {
-            return dead(
-                "EKS does not match entries by `sso`; write rolearn with the role that IAM Identity Center made for the permission set, \
-                 without its path"
-                    .to_owned(),
-            );
+        let principal = Principal::parse(&regular(&entry.arn));
+        if let Some(why) = unmatchable(entry) {
+            let message = match (why, principal) {
+                (Unmatchable::Sso, _) => {
+                    "EKS does not match entries by `sso`; write rolearn with the role that IAM Identity Center made for the permission set, \
+                     without its path"
+                        .to_owned()
+                }
+                (Unmatchable::Path, Ok(principal)) => format!(
+                    "the path keeps it from matching, for STS names roles without; write {:?}",
+                    principal.aws_auth_arn()
+                ),
+                (Unmatchable::NoUsername, _) => match found.notes.first() {
+                    Some(note) => format!("it has no username that counts: {note}"),
+                    None => {
+                        "it has no username, and the API server takes no login without; write one".to_owned()
+                    }
+                },
+                (_, Err(error)) => error.to_string(),
+                (Unmatchable::Session | Unmatchable::NotAnIdentity, Ok(_)) => {
+                    "no caller has this ARN; write that of a role or user".to_owned()
+                }
+            };
+            return Err((Why::LetsNobodyIn, message));
         }
-        let principal = match Principal::parse(&regular(&entry.arn)) {
-            Ok(principal) => principal,
-            Err(PrincipalError::NotAPrincipal(
-                error @ (NotAPrincipal::Root { .. } | NotAPrincipal::FederatedUser { .. }),
-            )) => {
-                return Err((
-                    Why::Inexpressible,
-                    format!("{error}; until then the entry stays in aws-auth as it is"),
-                ));
-            }
-            Err(error) => return dead(error.to_string()),
-        };
-        if principal.kind == PrincipalKind::Role && principal.path != "/" {
-            return dead(format!(
-                "the path keeps it from matching, for STS names roles without; write {:?}",
-                principal.aws_auth_arn()
-            ));
-        }
-        if entry.username.is_empty() {
-            return dead(match found.notes.first() {
-                Some(note) => format!("it has no username that counts: {note}"),
-                None => "it has no username, and the API server takes no login without; write one"
-                    .to_owned(),
-            });
-        }
+        let principal = principal.map_err(|error| {
+            let message = format!("{error}; until then the entry stays in aws-auth as it is");
+            (Why::Inexpressible, message)
+        })?;
         Ok(self.completed(principal))
     }
 
