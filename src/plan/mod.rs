@@ -10,6 +10,7 @@
 //! - what could not be read is never taken as empty.
 
 mod action;
+mod ahead;
 mod aws;
 mod base;
 mod claim;
@@ -24,6 +25,7 @@ mod import;
 mod mark;
 mod memory;
 mod observed;
+mod outline;
 mod place;
 mod prospect;
 mod rbac;
@@ -47,6 +49,7 @@ pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,
 };
+pub use ahead::{Course, Later, ahead};
 pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, EksCluster, Iam, IamAccount, IamPrincipal,
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
@@ -62,6 +65,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
