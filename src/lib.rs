@@ -18,6 +18,7 @@ pub mod cluster;
 pub mod controller;
 pub mod error;
 mod jitter;
+pub mod lint;
 pub mod manifest;
 pub mod migrate;
 pub mod plan;

@@ -17,6 +17,7 @@ mod diff;
 pub mod effective;
 pub mod eks;
 mod input;
+pub mod lint;
 pub mod migrate;
 pub mod observe;
 pub mod output;
@@ -51,6 +52,7 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Lint(Box<lint::LintArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -83,6 +85,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
+        Command::Lint(args) => args.run(),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
