@@ -51,8 +51,11 @@ pub fn check(sources: &[Source]) -> Checked {
     }
     found.complain_of_names(sources);
     checked.others += found.others;
-    let mappings = mappings::check(&found, sources);
-    for (source, finding) in mappings {
+    let mut findings = mappings::check(&found, sources);
+    for (_, data) in &checked.aws_auths {
+        findings.extend(mappings::foreign(&found.declared, data));
+    }
+    for (source, finding) in findings {
         let span = finding.at.clone();
         checked.report.take(source, span, finding);
     }

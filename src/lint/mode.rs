@@ -30,6 +30,10 @@ impl Checked {
                 }
             }
         }
+        // The planner knows it better.
+        self.report
+            .diagnostics
+            .retain(|found| found.code != Code::ForeignEntry);
         self.mappings_in_mode(aws, now);
         self.report.sort();
     }

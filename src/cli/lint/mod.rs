@@ -13,12 +13,12 @@ use jiff::Timestamp;
 
 use self::text::{gained, print};
 use super::diff::unified;
-use super::observe::{LiveArgs, cluster_arn, view};
+use super::observe::{LiveArgs, cluster_arn};
 use super::{input, output, quietly};
 use crate::access_entry::Entries;
 use crate::lint::{Fixed, Report, check, fix};
 use crate::manifest::Source;
-use crate::plan::{AwsState, EksCluster, Iam, Mode};
+use crate::plan::{AwsState, AwsView, EksCluster, Iam, Mode};
 
 /// Find everything that is wrong with an aws-auth or with mappings: where, why it matters, and the mend
 ///
@@ -106,7 +106,7 @@ impl LintArgs {
                  arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
             ),
             (Some(mode), Some(cluster)) => {
-                let view = view(cluster.clone(), mode, Entries::default(), Iam::default());
+                let view = AwsView::new(cluster.clone(), mode, Entries::default(), Iam::default());
                 Some(AwsState::Known(Box::new(view)))
             }
         })

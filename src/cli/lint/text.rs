@@ -84,7 +84,7 @@ fn summary(report: &Report) -> String {
         .count();
     let fixable = match fixable {
         0 => String::new(),
-        1 => "; --fix mends 1 of them".to_owned(),
+        1 if report.diagnostics.len() == 1 => "; --fix mends it".to_owned(),
         many => format!("; --fix mends {many} of them"),
     };
     format!("{}{fixable}\n", counts.join(", "))
