@@ -13,6 +13,7 @@ use std::ops::Range;
 use crate::principal::Key;
 
 mod accounts;
+mod comments;
 mod decode;
 mod edit;
 mod entry;
@@ -25,6 +26,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+pub use comments::comments;
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::Index;
 pub use lookup::{Lookup, fold_arn};

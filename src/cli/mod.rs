@@ -11,6 +11,7 @@ use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod access;
 pub mod completions;
+mod confirm;
 pub mod connection;
 pub mod crd;
 mod diagnostic;
@@ -92,7 +93,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Effective(command) => command.run(),
         Command::Access(args) => quietly(verbose, access::access(*args)),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
-        Command::Lint(args) => args.run(),
+        Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),

@@ -21,6 +21,7 @@ mod entry;
 mod event;
 mod guard;
 mod history;
+mod import;
 mod mark;
 mod memory;
 mod observed;
@@ -31,6 +32,7 @@ mod rbac;
 mod realize;
 mod report;
 mod resolve;
+mod rewrite;
 mod settings;
 mod standing;
 mod states;
@@ -58,6 +60,7 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{
@@ -66,6 +69,7 @@ pub use observed::{
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
+pub use rewrite::{Owned, Rewrite, rewrite};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries, in_iam};
 
