@@ -1,4 +1,4 @@
-//! A headless Chromium, driven by WebDriver (<https://www.w3.org/TR/webdriver2/>).
+//! A headless Chromium, driven by `WebDriver` (<https://www.w3.org/TR/webdriver2/>).
 
 use std::env;
 use std::fs::{self, Permissions};
@@ -18,9 +18,9 @@ use crate::support::eventually;
 use crate::support::supervise::{Scratch, Supervised};
 
 /// A browser starts in a second; a machine that is busy building takes longer.
-const START_DEADLINE: Duration = Duration::from_secs(60);
+const START_DEADLINE: Duration = Duration::from_mins(1);
 
-/// The key under which WebDriver hands out elements (WebDriver, section 12.1).
+/// The key under which `WebDriver` hands out elements (`WebDriver`, section 12.1).
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 
 /// Runs the browser, and ends it when the driver has ended, however that ended: the driver is killed with this process, and cannot
@@ -41,7 +41,7 @@ kill "$watcher"
 pub(super) struct Browser {
     port: u16,
     session: String,
-    driver: Supervised,
+    _driver: Supervised,
     _folder: Scratch,
 }
 
@@ -117,7 +117,7 @@ impl Browser {
         Some(Self {
             port,
             session,
-            driver,
+            _driver: driver,
             _folder: folder,
         })
     }
