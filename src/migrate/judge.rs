@@ -501,11 +501,15 @@ impl Judge<'_> {
         }
         match node_twin(username, groups) {
             NodeTwin::Type(_) => None,
+            NodeTwin::Ambiguous if !groups.contains("system:nodes") => Some(
+                "it is an identity of nodes without group system:nodes, which an access entry of nodes always gives: put it among the groups if \
+                 these are nodes, or else give them another username and other groups"
+                    .to_owned(),
+            ),
             NodeTwin::Ambiguous => Some(format!(
-                "nodes of several types sign in as {username:?}, and aws-auth does not tell which these are: declare the role with its type, \
-                 HybridLinux, EC2 (EKS Auto Mode, and nodes that are named after their instance), HyperPodLinux or FargateLinux; for EC2Linux \
-                 and EC2Windows the username has to be \"system:node:{{{{EC2PrivateDNSName}}}}\" and system:nodes among the groups, or \
-                 their nodes would be thrown out"
+                "nodes of several types sign in as {username:?}, and aws-auth does not tell which these are: declare the role with its type and \
+                 adoption: Always. HybridLinux, FargateLinux, HyperPodLinux, or EC2 for nodes of EKS Auto Mode and nodes that are named after \
+                 their instance; a type that names nodes otherwise, as EC2Linux does, would throw them out"
             )),
             NodeTwin::MoreGroups(type_, more) => {
                 let more: Vec<String> = more.into_iter().collect();
