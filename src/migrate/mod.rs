@@ -89,6 +89,24 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
+impl Verdict {
+    /// Whether it is declared, stands nowhere yet, and gets an access entry.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.outcome == Outcome::Moves && self.places.is_empty()
+    }
+
+    /// The word for what comes of it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_new() {
+            "new"
+        } else {
+            self.outcome.as_str()
+        }
+    }
+}
+
 /// Whom a verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
@@ -256,11 +274,16 @@ impl Migration {
         self.verdicts.iter().filter(blocks)
     }
 
-    /// Those that are handed over.
+    /// Those that are handed over from aws-auth.
     pub fn moving(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts
             .iter()
-            .filter(|verdict| verdict.outcome == Outcome::Moves)
+            .filter(|verdict| verdict.outcome == Outcome::Moves && !verdict.is_new())
+    }
+
+    /// Those that are declared, stand nowhere yet, and get an access entry.
+    pub fn new(&self) -> impl Iterator<Item = &Verdict> {
+        self.verdicts.iter().filter(|verdict| verdict.is_new())
     }
 
     /// Those that move and that no mapping declares.

@@ -122,7 +122,7 @@ impl<'a> From<&'a Verdict> for Principal<'a> {
         let why = verdict.why.as_ref();
         Self {
             who: verdict.who.to_string(),
-            outcome: verdict.outcome.as_str(),
+            outcome: verdict.word(),
             lost_in_api: verdict.lost_in_api,
             mapping: verdict.mapping.as_deref(),
             aws_auth: verdict.places.iter().map(PlaceDocument::from).collect(),

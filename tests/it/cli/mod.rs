@@ -2,6 +2,7 @@
 
 mod effective;
 mod habits;
+mod migrate_plan;
 mod plan;
 
 use std::ffi::OsStr;
