@@ -282,7 +282,7 @@ impl Migration {
     }
 
     /// Those that are declared, stand nowhere yet, and get an access entry.
-    pub fn new(&self) -> impl Iterator<Item = &Verdict> {
+    pub fn newcomers(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts.iter().filter(|verdict| verdict.is_new())
     }
 

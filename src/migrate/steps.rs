@@ -92,7 +92,7 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
         .moving()
         .filter(|verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node))
         .count();
-    let new = migration.new().count();
+    let new = migration.newcomers().count();
     let mut step = Instruction::new(format!("Hand over {}", many(moving, "principal")))
         .note("aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth goes");
     if undeclared > 0 {

@@ -239,7 +239,7 @@ proptest! {
             }
         }
         let rest = migration(&simulation);
-        prop_assert!(rest.moving().chain(rest.new()).next().is_none(), "{:?}", rest.verdicts);
+        prop_assert!(rest.moving().chain(rest.newcomers()).next().is_none(), "{:?}", rest.verdicts);
         let free = rest.losers(Mode::Api).next().is_none();
         simulation.cloud().mode = Mode::Api;
         let after = simulation.powers();
