@@ -10,13 +10,17 @@
 mod ahead;
 
 mod difference;
+mod entries;
+mod imports;
 mod judge;
 mod mode;
+mod nodes;
 mod recipe;
 mod steps;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,8 +73,10 @@ pub struct Verdict {
     pub shadowed: Vec<Place>,
     /// What that entry gives now.
     pub now: Option<Identity>,
-    /// The mapping that declares it; `None`: none does, and `--import` makes one.
+    /// The mapping that declares it.
     pub mapping: Option<String>,
+    /// The mapping that an import makes of it, where none declares it.
+    pub import: Option<String>,
     /// What comes of it.
     pub outcome: Outcome,
     /// What it is or becomes as an access entry.

@@ -91,10 +91,10 @@ fn short(who: &Who, cluster: &EksCluster) -> String {
 fn table(migration: &Migration) -> String {
     let row = |verdict: &Verdict| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
-        let mapping = match (&verdict.mapping, &verdict.who, verdict.outcome) {
-            (Some(mapping), ..) => mapping.clone(),
-            (None, Who::Principal { .. }, Outcome::Moves) => "(import)".to_owned(),
-            (None, ..) => "-".to_owned(),
+        let mapping = match (&verdict.mapping, &verdict.import) {
+            (Some(mapping), _) => mapping.clone(),
+            (None, Some(import)) => format!("({import})"),
+            (None, None) => "-".to_owned(),
         };
         [
             verdict.word().to_owned(),
@@ -118,7 +118,12 @@ fn table(migration: &Migration) -> String {
     let own = own.map_or_else(String::new, |own| {
         format!("Principals without an account are of {own}.\n")
     });
-    format!("{table}{own}")
+    let imports = if migration.verdicts.iter().any(|it| it.import.is_some()) {
+        "Mappings in brackets are what an import makes.\n"
+    } else {
+        ""
+    };
+    format!("{table}{own}{imports}")
 }
 
 /// What it is as an access entry, in a few words.
@@ -203,7 +208,7 @@ fn differs(verdict: &Verdict) -> Option<String> {
     let found: Vec<String> = verdict
         .differences
         .iter()
-        .filter(|difference| difference.is_of_power())
+        .filter(|difference| difference.is_of_meaning())
         .map(Difference::short)
         .collect();
     Some(format!(

@@ -96,22 +96,23 @@ fn the_examples() {
     --- stdout
     cluster:  arn:aws:eks:eu-west-1:111122223333:cluster/main
     mode:     API_AND_CONFIG_MAP -> API
-    in all:   1 blocked, 4 move, 1 stands already, 1 entry of aws-auth lets nobody in
+    in all:   1 blocked, 2 move, 2 new, 1 stands already, 1 entry of aws-auth lets nobody in
 
-    VERDICT  PRINCIPAL                                           MAPPING      ACCESS ENTRY                                           IN API NOW
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  -            platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    moves    role/ci-deployer                                    ci-deployer  ci-deployer: deployers                                 lost
-    moves    role/teams/data/data-reader                         data-reader  data-reader: data-readers                              -
-    moves    user/people/maria                                   maria        maria: developers, on-call                             lost
-    moves    arn:aws:iam::444455556666:role/developers           developers   developer:{{SessionName}}: developers                  -
-    stands   role/main-nodes                                     -            EC2_LINUX                                              -
+    VERDICT  PRINCIPAL                                           MAPPING                     ACCESS ENTRY                                           IN API NOW
+    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)  platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
+    moves    role/ci-deployer                                    ci-deployer                 ci-deployer: deployers                                 lost
+    new      role/teams/data/data-reader                         data-reader                 data-reader: data-readers                              -
+    moves    user/people/maria                                   maria                       maria: developers, on-call                             lost
+    new      arn:aws:iam::444455556666:role/developers           developers                  developer:{{SessionName}}: developers                  -
+    stands   role/main-nodes                                     -                           EC2_LINUX                                              -
     Principals without an account are of 111122223333.
+    Mappings in brackets are what an import makes.
 
     One by one:
       blocked role/AWSReservedSSO_PlatformAdmin_0123456789abcdef (mapRoles line 8)
         a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was
         not read; declare it by its permission set or by its full ARN, or let IAM be read
-      moves   arn:aws:iam::444455556666:role/developers
+      new     arn:aws:iam::444455556666:role/developers
         its ARN is used as written, for the IAM of account 444455556666 was not read; should the role have a path,
         EKS says 'invalid principal'
 
@@ -129,9 +130,10 @@ fn the_examples() {
       arn:aws:iam::444455556666:role/observability (STANDARD)
 
     Step by step:
-      1. Hand over 4 principals
+      1. Hand over 2 principals
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
+         - 2 more are declared and in no backend yet: nothing has to be handed over for an access entry of theirs
          - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
            goes back until then
            identity-mapper migrate apply
@@ -214,30 +216,31 @@ fn many_principals_of_every_kind() {
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
     in all:   4 blocked, 4 stay, 14 move, 1 entry of aws-auth lets nobody in
 
-    VERDICT  PRINCIPAL                                           MAPPING   ACCESS ENTRY                                           IN API NOW
-    blocked  role/AWSReservedSSO_Developer_fedcba9876543210      -         dev:{{SessionName}}: developers                        lost
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  -         platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    blocked  role/hybrid                                         -         -                                                      lost
-    blocked  user/bob                                            -         bob: developers                                        lost
-    stays    (any of account 777788889999)                       -         -                                                      lost
-    stays    role/AWSServiceRoleForAmazonEMRContainers           -         -                                                      lost
-    stays    role/legacy-viewer                                  -         -                                                      lost
-    stays    role/no-colon                                       -         -                                                      lost
-    moves    role/break-glass                                    (import)  break-glass: on-call, AmazonEKSClusterAdminPolicy      lost
-    moves    role/ci-deployer                                    (import)  ci: auditors, deployers                                lost
-    moves    role/fargate                                        (import)  FARGATE_LINUX                                          lost
-    moves    role/main-nodes                                     (import)  EC2_LINUX                                              lost
-    moves    role/team-1                                         (import)  team-1:{{SessionName}}: team-1                         lost
-    moves    role/team-2                                         (import)  team-2:{{SessionName}}: team-2                         lost
-    moves    role/team-3                                         (import)  team-3:{{SessionName}}: team-3                         lost
-    moves    role/team-4                                         (import)  team-4:{{SessionName}}: team-4                         lost
-    moves    role/team-5                                         (import)  team-5:{{SessionName}}: team-5                         lost
-    moves    role/team-6                                         (import)  team-6:{{SessionName}}: team-6                         lost
-    moves    role/terraform                                      (import)  EKS's username: AmazonEKSClusterAdminPolicy            lost
-    moves    role/windows                                        (import)  EC2_WINDOWS                                            lost
-    moves    user/people/maria                                   (import)  maria: developers                                      lost
-    moves    arn:aws:iam::444455556666:role/observability        (import)  observability: metrics-readers                         lost
+    VERDICT  PRINCIPAL                                           MAPPING                                 ACCESS ENTRY                                           IN API NOW
+    blocked  role/AWSReservedSSO_Developer_fedcba9876543210      (developer.sso-fedcba)                  dev:{{SessionName}}: developers                        lost
+    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)              platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
+    blocked  role/hybrid                                         -                                       -                                                      lost
+    blocked  user/bob                                            -                                       -                                                      lost
+    stays    (any of account 777788889999)                       -                                       -                                                      lost
+    stays    role/AWSServiceRoleForAmazonEMRContainers           (awsserviceroleforamazonemrcontainers)  -                                                      lost
+    stays    role/legacy-viewer                                  (legacy-viewer)                         -                                                      lost
+    stays    role/no-colon                                       (no-colon)                              -                                                      lost
+    moves    role/break-glass                                    (break-glass)                           break-glass: on-call, AmazonEKSClusterAdminPolicy      lost
+    moves    role/ci-deployer                                    (ci-deployer)                           ci: auditors, deployers                                lost
+    moves    role/fargate                                        (fargate)                               FARGATE_LINUX                                          lost
+    moves    role/main-nodes                                     (main-nodes)                            EC2_LINUX                                              lost
+    moves    role/team-1                                         (team-1)                                team-1:{{SessionName}}: team-1                         lost
+    moves    role/team-2                                         (team-2)                                team-2:{{SessionName}}: team-2                         lost
+    moves    role/team-3                                         (team-3)                                team-3:{{SessionName}}: team-3                         lost
+    moves    role/team-4                                         (team-4)                                team-4:{{SessionName}}: team-4                         lost
+    moves    role/team-5                                         (team-5)                                team-5:{{SessionName}}: team-5                         lost
+    moves    role/team-6                                         (team-6)                                team-6:{{SessionName}}: team-6                         lost
+    moves    role/terraform                                      (terraform)                             EKS's username: AmazonEKSClusterAdminPolicy            lost
+    moves    role/windows                                        (windows)                               EC2_WINDOWS                                            lost
+    moves    user/people/maria                                   (maria.user)                            maria: developers                                      lost
+    moves    arn:aws:iam::444455556666:role/observability        (observability.444455556666)            observability: metrics-readers                         lost
     Principals without an account are of 111122223333.
+    Mappings in brackets are what an import makes.
 
     One by one:
       blocked role/AWSReservedSSO_Developer_fedcba9876543210 (mapRoles line 6)
@@ -250,8 +253,8 @@ fn many_principals_of_every_kind() {
         for nodes of EKS Auto Mode and nodes that are named after their instance; a type that names nodes
         otherwise, as EC2Linux does, would throw them out
       blocked user/bob (mapUsers line 2, mapUsers line 3)
-        mapUsers holds arn:aws:iam::111122223333:user/bob on lines 2, 3 in spellings that differ in case, of which
-        the authenticator picks one at random; remove all but one by hand
+        mapUsers holds this ARN on lines 2, 3 in spellings that differ in case, of which the authenticator picks
+        one at random at each login; remove all but one by hand
       stays   (any of account 777788889999) (mapAccounts line 1)
         an access entry is one principal's, so a whole account can't have one: declare those who need to get in,
         then take the account out of mapAccounts
@@ -298,8 +301,9 @@ fn many_principals_of_every_kind() {
          - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
            role of its managed node groups and Fargate profiles; self-managed nodes get none
          - there is no way back to CONFIG_MAP
-           identity-mapper migrate apply --confirm main     # and goes on with the next step
-           identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
+           `migrate apply --await-mode` then waits for them
+           identity-mapper migrate apply --confirm main
       2. Hand over 14 principals
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
@@ -333,9 +337,10 @@ fn the_step_to_both_takes_nothing_from_anyone() {
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP
     in all:   1 moves
 
-    VERDICT  PRINCIPAL  MAPPING   ACCESS ENTRY                      IN API NOW
-    moves    role/ops   (import)  ops: AmazonEKSClusterAdminPolicy  lost
+    VERDICT  PRINCIPAL  MAPPING  ACCESS ENTRY                      IN API NOW
+    moves    role/ops   (ops)    ops: AmazonEKSClusterAdminPolicy  lost
     Principals without an account are of 111122223333.
+    Mappings in brackets are what an import makes.
 
     What differs in an access entry:
       system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization
@@ -349,8 +354,9 @@ fn the_step_to_both_takes_nothing_from_anyone() {
          - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
            role of its managed node groups and Fargate profiles; self-managed nodes get none
          - there is no way back to CONFIG_MAP
-           identity-mapper migrate apply --confirm main     # and goes on with the next step
-           identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
+           `migrate apply --await-mode` then waits for them
+           identity-mapper migrate apply --confirm main
       2. Hand over 1 principal
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
@@ -525,6 +531,7 @@ fn as_a_document() {
       outcome: moves
       lostInApi: true
       mapping: null
+      import: ops
       awsAuth:
       - key: mapRoles
         line: 1
@@ -561,9 +568,9 @@ fn as_a_document() {
         AmazonEKSClusterAdminPolicy, and one for each role of its managed node groups and Fargate profiles;
         self-managed nodes get none
       - there is no way back to CONFIG_MAP
+      - "`migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it; `migrate apply --await-mode` then waits for them"
       commands:
-      - "identity-mapper migrate apply --confirm main     # and goes on with the next step"
-      - "identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them"
+      - identity-mapper migrate apply --confirm main
     - title: Hand over 1 principal
       notes:
       - >-
@@ -640,13 +647,14 @@ async fn live_with_what_iam_and_eks_know() {
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
     in all:   4 move, 1 gone from IAM
 
-    VERDICT  PRINCIPAL                                                                            MAPPING   ACCESS ENTRY                                        IN API NOW
-    moves    role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef  (import)  admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    moves    role/ci/deployer                                                                     (import)  deployer: deployers                                 lost
-    moves    role/main-nodes                                                                      (import)  EC2_LINUX                                           lost
-    moves    arn:aws:iam::444455556666:role/teams/partner                                         (import)  partner: partners                                   lost
-    gone     role/gone                                                                            -         -                                                   -
+    VERDICT  PRINCIPAL                                                                            MAPPING                 ACCESS ENTRY                                        IN API NOW
+    moves    role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef  (admin.sso-012345)      admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
+    moves    role/ci/deployer                                                                     (deployer)              deployer: deployers                                 lost
+    moves    role/main-nodes                                                                      (main-nodes)            EC2_LINUX                                           lost
+    moves    arn:aws:iam::444455556666:role/teams/partner                                         (partner.444455556666)  partner: partners                                   lost
+    gone     role/gone                                                                            -                       -                                                   -
     Principals without an account are of 111122223333.
+    Mappings in brackets are what an import makes.
 
     One by one:
       moves   role/main-nodes (mapRoles line 1)
@@ -672,8 +680,9 @@ async fn live_with_what_iam_and_eks_know() {
          - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
            role of its managed node groups and Fargate profiles; self-managed nodes get none
          - there is no way back to CONFIG_MAP
-           identity-mapper migrate apply --confirm test     # and goes on with the next step
-           identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
+           `migrate apply --await-mode` then waits for them
+           identity-mapper migrate apply --confirm test
       2. Hand over 4 principals
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
