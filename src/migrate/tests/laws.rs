@@ -174,7 +174,7 @@ fn less(before: Option<&Power>, after: Option<&Power>) -> bool {
             let mut lost = groups
                 .difference(left)
                 .filter(|group| *group != "system:bootstrappers");
-            (*had && !*has) || (!*has && lost.next().is_some())
+            !*has && (*had || lost.next().is_some())
         }
     }
 }

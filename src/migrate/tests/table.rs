@@ -34,6 +34,7 @@ const NODE: (&str, &[&str]) = (
 const SESSION: &str = "system:node:{{SessionName}}";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a row for each kind")]
 fn every_kind_of_role() {
     let text = [
         role("plain", "plain", &["team"]),

@@ -68,13 +68,13 @@ fn file(folder: &Path, name: &str, text: &str) -> String {
 }
 
 /// Runs it on an aws-auth from standard input.
-fn plan(aws_auth: &str, mode: &str, more: &[&str]) -> String {
+fn plan(text: &str, from: &str, more: &[&str]) -> String {
     let arguments = [
-        &["migrate", "plan", "--aws-auth", "-", "--mode", mode],
+        &["migrate", "plan", "--aws-auth", "-", "--mode", from],
         more,
     ]
     .concat();
-    run(&arguments, aws_auth)
+    run(&arguments, text)
 }
 
 #[test]
@@ -148,6 +148,7 @@ fn the_examples() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "what it prints")]
 fn many_principals_of_every_kind() {
     let mut roles = vec![
         own("main-nodes", NODE, NODES),
@@ -593,7 +594,7 @@ fn as_a_document() {
     "#);
 }
 
-/// A cluster in CONFIG_MAP with people of two accounts, one of whom IAM Identity Center made.
+/// A cluster in `CONFIG_MAP` with people of two accounts, one of whom IAM Identity Center made.
 fn world(cluster: &Cluster) -> World {
     let mut world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
         .mode(Mode::ConfigMap)
@@ -615,6 +616,7 @@ fn world(cluster: &Cluster) -> World {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "what it prints")]
 async fn live_with_what_iam_and_eks_know() {
     let cluster = Cluster::start().await;
     let roles = [
