@@ -16,6 +16,7 @@ mod diagnostic;
 mod diff;
 pub mod effective;
 pub mod eks;
+pub mod import;
 mod input;
 pub mod lint;
 pub mod migrate;
@@ -53,6 +54,7 @@ enum Command {
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
     Lint(Box<lint::LintArgs>),
+    Import(Box<import::ImportArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -86,6 +88,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Lint(args) => args.run(),
+        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),

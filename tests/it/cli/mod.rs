@@ -2,6 +2,7 @@
 
 mod effective;
 mod habits;
+mod import;
 mod lint;
 mod plan;
 
