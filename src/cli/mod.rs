@@ -16,9 +16,11 @@ mod diagnostic;
 mod diff;
 pub mod effective;
 pub mod eks;
+pub mod explain;
 pub mod import;
 mod input;
 pub mod lint;
+mod looked;
 pub mod migrate;
 pub mod observe;
 pub mod output;
@@ -53,6 +55,7 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Explain(Box<explain::ExplainArgs>),
     Lint(Box<lint::LintArgs>),
     Import(Box<import::ImportArgs>),
     #[command(subcommand)]
@@ -87,6 +90,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
+        Command::Explain(args) => quietly(verbose, explain::explain(*args)),
         Command::Lint(args) => args.run(),
         Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Migrate(command) => quietly(verbose, command.run()),

@@ -14,6 +14,7 @@ pub mod history;
 pub mod mapping;
 pub mod read;
 pub mod release;
+pub mod review;
 pub mod state;
 pub mod status;
 mod versioned;

@@ -130,14 +130,14 @@ mod tests {
     use proptest::prelude::*;
     use serde_json::json;
 
-    fn object(spec: serde_json::Value) -> IdentityMapping {
+    fn object(spec: &serde_json::Value) -> IdentityMapping {
         let object = json!({"apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping", "metadata": {"name": "a.b"}, "spec": spec});
         serde_json::from_value(object).expect("a mapping")
     }
 
     #[test]
     fn only_what_is_not_the_default_is_written() {
-        let all = object(json!({
+        let all = object(&json!({
             "principal": {"permissionSet": {"name": "Admin", "accountId": "011122223333"}},
             "username": "yes: {{SessionName}}",
             "groups": ["on", "012"],
@@ -177,7 +177,7 @@ mod tests {
           validUntil: "2026-12-24T18:00:00Z"
           suspend: true
         "#);
-        let least = object(json!({"principal": {"arn": "arn:aws:iam::111122223333:role/a"}}));
+        let least = object(&json!({"principal": {"arn": "arn:aws:iam::111122223333:role/a"}}));
         insta::assert_snapshot!(write(&least, &[]).expect("written"), @"
         apiVersion: identity-mapper.dev/v1alpha1
         kind: IdentityMapping
@@ -197,7 +197,7 @@ mod tests {
             comments in prop::collection::vec("[ -~é]{0,10}", 0..3),
         ) {
             let principal = json!({"arn": "arn:aws:iam::111122223333:role/a"});
-            let written = object(json!({"principal": principal, "username": username, "groups": groups}));
+            let written = object(&json!({"principal": principal, "username": username, "groups": groups}));
             let valid = crate::api::check(&written).is_ok();
             let text = write(&written, &comments).expect("written");
             let read = mappings(&[Source { name: String::new(), text: text.clone() }]);

@@ -69,7 +69,7 @@ pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep,
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
-pub use standing::{Life, Standing, StandingEntries};
+pub use standing::{Life, Standing, StandingEntries, in_iam};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
