@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 pub mod completions;
+mod confirm;
 pub mod connection;
 pub mod crd;
 mod diagnostic;
@@ -93,6 +94,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
         Command::Lint(args) => args.run(),
         Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
+        Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
