@@ -92,7 +92,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
-        Command::Lint(args) => args.run(),
         Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
