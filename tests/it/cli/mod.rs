@@ -5,6 +5,7 @@ mod guide_aws_auth;
 mod habits;
 mod import;
 mod lint;
+mod migrate_plan;
 mod plan;
 
 use std::ffi::OsStr;
