@@ -24,7 +24,7 @@ impl Imports {
             nodes: true,
             ..ImportOptions::default()
         };
-        let import = import(desired, observed, settings, &options);
+        let import = import(desired, observed, settings, options);
         let left = import.left.into_iter();
         let declared = import.declared.into_iter();
         let imported = import.imported.into_iter();

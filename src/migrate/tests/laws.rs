@@ -130,7 +130,7 @@ fn import_undeclared(simulation: &mut Simulation, migration: &Migration) {
         ..ImportOptions::default()
     };
     let (desired, observed) = (simulation.desired(), simulation.observed());
-    let imported = import(&desired, &observed, &simulation.settings, &options).imported;
+    let imported = import(&desired, &observed, &simulation.settings, options).imported;
     let names: BTreeSet<&String> = migration
         .undeclared()
         .filter_map(|verdict| verdict.import.as_ref())
