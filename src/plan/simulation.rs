@@ -650,6 +650,7 @@ impl Simulation {
                     "data of an immutable ConfigMap written"
                 );
                 for (key, text) in data {
+                    let text = text.expect("plans remove no key");
                     view.managers.insert(
                         key.clone(),
                         Manager {
