@@ -18,6 +18,7 @@ pub mod state;
 pub mod status;
 mod versioned;
 pub mod watch;
+mod whoami;
 
 use std::time::Duration;
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::access_entry::BRIDGE_GROUP;
 use crate::plan::{
-    AwsState, AwsView, Desired, HANDOVER_ANNOTATION, Handover,
-    HistoryState, Memory, Mode, Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
+    AwsState, AwsView, Desired, HANDOVER_ANNOTATION, Handover, HistoryState, Memory, Mode,
+    Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
 };
 
 /// Adoptions of aws-auth come to rest after one write; the rest is room for what an earlier one uncovers.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AwsState, AwsView, Desired, EventNote, Memory, Observed,
-    Outcome, Outline, Regarding, Report, Settings, plan,
+    AwsState, AwsView, Desired, EventNote, Memory, Observed, Outcome, Outline, Regarding, Report,
+    Settings, plan,
 };
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
@@ -134,7 +134,10 @@ impl World {
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
         let outline = plan.outline();
         let standing = self.observed.config_map.as_ref();
-        let config_map = plan.config_map.as_ref().map(|write| write.applied(standing));
+        let config_map = plan
+            .config_map
+            .as_ref()
+            .map(|write| write.applied(standing));
         let calls: Vec<Call> = plan
             .entries
             .iter()

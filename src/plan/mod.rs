@@ -31,6 +31,7 @@ mod rbac;
 mod realize;
 mod report;
 mod resolve;
+mod rollback;
 mod settings;
 mod standing;
 mod states;
@@ -58,6 +59,7 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
+pub use history::{KeptCopy, UnreadableCopy};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{
@@ -66,6 +68,7 @@ pub use observed::{
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
+pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries};
 

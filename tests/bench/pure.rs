@@ -68,7 +68,8 @@ impl World {
         ) = (write, &mut self.observed.config_map)
         {
             let texts = data.into_iter();
-            view.data.extend(texts.filter_map(|(key, text)| Some((key, text?))));
+            view.data
+                .extend(texts.filter_map(|(key, text)| Some((key, text?))));
             let set = annotations
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value?)));
