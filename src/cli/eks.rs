@@ -335,7 +335,7 @@ const YEAR: (Duration, &str) = (Duration::from_hours(24 * 365), "a year");
 const DAY: (Duration, &str) = (Duration::from_hours(24), "a day");
 
 /// At least a minute: twice the time that a change in EKS takes to be in force.
-fn soak(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn soak(text: &str) -> Result<SignedDuration, String> {
     let soak = duration(text, (Duration::from_mins(1), "60s"), YEAR, "24h")?;
     SignedDuration::try_from(soak).map_err(|error| error.to_string())
 }

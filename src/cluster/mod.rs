@@ -14,11 +14,11 @@ pub mod history;
 pub mod mapping;
 pub mod read;
 pub mod release;
+pub mod review;
 pub mod state;
 pub mod status;
 mod versioned;
 pub mod watch;
-mod whoami;
 
 use std::time::Duration;
 

@@ -52,10 +52,10 @@ impl Ahead {
             memory: Memory::default(),
         };
         for _ in 0..ROUNDS {
-            let Some(write) = ahead.plan().config_map else {
+            let Some(view) = ahead.plan().written() else {
                 break;
             };
-            ahead.observed.config_map = Some(write.applied(ahead.observed.config_map.as_ref()));
+            ahead.observed.config_map = Some(view);
         }
         ahead
     }

@@ -12,6 +12,8 @@ mod ahead;
 mod difference;
 mod judge;
 mod mode;
+mod recipe;
+mod steps;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -26,6 +28,9 @@ pub use judge::{NotForMigration, verdicts};
 pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
 };
+pub use recipe::{Recipe, recipes};
+pub(crate) use steps::many;
+pub use steps::{Instruction, instructions, tally};
 pub use taken::taken;
 
 use crate::access_entry::ADMIN_POLICY;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AwsState, AwsView, Desired, EventNote, Memory, Observed, Outcome, Outline, Regarding, Report,
-    Settings, plan,
+    AwsState, AwsView, ConfigMapView, Desired, EventNote, Memory, Observed, Outcome, Outline, Plan,
+    Regarding, Report, Settings, plan,
 };
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
@@ -133,11 +133,7 @@ impl World {
     fn pass(&mut self, settings: &Settings) -> (Outline, Report, bool) {
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
         let outline = plan.outline();
-        let standing = self.observed.config_map.as_ref();
-        let config_map = plan
-            .config_map
-            .as_ref()
-            .map(|write| write.applied(standing));
+        let config_map = plan.written();
         let calls: Vec<Call> = plan
             .entries
             .iter()
@@ -198,6 +194,15 @@ impl World {
                 listing.read = now;
             }
         }
+    }
+}
+
+impl Plan<'_> {
+    /// aws-auth as it stands after the plan's write; `None` where it has none.
+    #[must_use]
+    pub fn written(&self) -> Option<ConfigMapView> {
+        let write = self.config_map.as_ref()?;
+        Some(write.applied(self.observed.config_map.as_ref()))
     }
 }
 

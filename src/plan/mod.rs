@@ -21,6 +21,7 @@ mod entry;
 mod event;
 mod guard;
 mod history;
+mod import;
 mod mark;
 mod memory;
 mod observed;
@@ -60,6 +61,7 @@ pub use door::{
     has_admin_policy, is_nodes, unmatchable,
 };
 pub use history::{KeptCopy, UnreadableCopy};
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{
@@ -70,7 +72,7 @@ pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
-pub use standing::{Life, Standing, StandingEntries};
+pub use standing::{Life, Standing, StandingEntries, in_iam};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};

@@ -7,6 +7,7 @@ use k8s_openapi::api::authentication::v1::UserInfo;
 
 use crate::cli::observe::Live;
 use crate::cli::target::words;
+use crate::cluster::review::who_am_i;
 use crate::plan::{Restoration, WayIn};
 use crate::principal::canonical_caller;
 
@@ -16,9 +17,7 @@ const EXTRA: [&str; 2] = ["canonicalArn", "arn"];
 
 /// Refuses where the caller would not be let in afterwards as it is now. Both are asked: the API server, and AWS where it is.
 pub(super) async fn keep_way_in(live: &Live, restoration: &Restoration) -> Result<()> {
-    let user = live
-        .cluster
-        .who_am_i()
+    let user = who_am_i(&live.client)
         .await
         .map_err(|error| anyhow!("who you are to the API server can't be read, so that your own way in might be lost: {error}"))?;
     refuse(restoration, &by_api_server(restoration, &user))?;

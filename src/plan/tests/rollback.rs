@@ -307,7 +307,7 @@ fn an_entry_that_was_handed_over_since_stays_out() {
     let with_a = copies(&simulation).pop().expect("a copy");
     assert!(entries(&with_a.data).contains(&entry("role/a", "a", "g")));
     simulation.edit("a", |object| {
-        object.spec.backend = crate::api::v1alpha1::BackendChoice::AccessEntry
+        object.spec.backend = crate::api::v1alpha1::BackendChoice::AccessEntry;
     });
     simulation.settle();
     simulation.later(24 * 3600 + 1);

@@ -1,0 +1,211 @@
+//! `identity-mapper rollback`, on a real API server, with and without a running operator.
+
+use std::fmt::Write as _;
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{Ran, Run};
+use crate::support::eks::{Eks, Mode, World};
+use crate::support::mappings::FOREIGN;
+use crate::support::{Cluster, Operator};
+
+/// Runs it for a cluster in `CONFIG_MAP` mode, without AWS.
+async fn rollback(cluster: &Cluster, arguments: &[&str]) -> Ran {
+    let mut all = vec!["rollback"];
+    all.extend(arguments);
+    if matches!(arguments.first(), Some(&("diff" | "restore"))) {
+        all.push("--mode=CONFIG_MAP");
+    }
+    Run::new(all).on(cluster).run_aside().await
+}
+
+/// What is printed, without what differs from run to run.
+async fn shown(cluster: &Cluster, ran: &Ran) -> String {
+    let mut shown = ran.shown().replace(cluster.url(), "URL");
+    for (number, copy) in (1..).zip(copies(cluster).await) {
+        let text = |field: &str| copy[field].as_str().unwrap().to_owned();
+        let second = text("time").split('.').next().unwrap().to_owned();
+        let name = text("copy");
+        shown = shown
+            .replace(&name, &format!("{:<8}", format!("COPY-{number}")))
+            .replace(
+                &format!("{second}Z"),
+                &format!("{:<20}", format!("TIME-{number}")),
+            )
+            .replace(&format!("{} B", copy["bytes"]), "SIZE");
+    }
+    // Names and times are padded to the width that they had.
+    shown
+        .lines()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}
+
+/// The list as a document, newest first.
+async fn copies(cluster: &Cluster) -> Vec<Value> {
+    let ran = rollback(cluster, &["list", "-o=json"]).await;
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(document["configMap"], "kube-system/aws-auth");
+    document["copies"].as_array().unwrap().clone()
+}
+
+const CONSOLE: &str = "- rolearn: arn:aws:iam::111122223333:role/Console\n  username: console\n";
+
+#[tokio::test]
+async fn copies_are_listed_shown_and_restored() {
+    let cluster = Cluster::with_operator_rights().await;
+    let none = rollback(&cluster, &[]).await;
+    assert_eq!(
+        none.stdout,
+        "No copies of kube-system/aws-auth: nothing has been written to it.\n"
+    );
+    cluster.seed(json!({ "mapRoles": FOREIGN })).await;
+    let operator = Operator::start(&cluster, &[]).await;
+    cluster.establish("a", json!({})).await;
+    cluster.establish("b", json!({})).await;
+    // Someone writes all of it anew: a comment and a layout are gone, and an entry is new.
+    let text = cluster.roles().await.replace("# by hand\n", "");
+    cluster
+        .write_text("vandal", "mapRoles", &format!("{text}{CONSOLE}"))
+        .await;
+    cluster.delete("a").await;
+    cluster.gone("a").await;
+
+    let list = rollback(&cluster, &[]).await;
+    assert_snapshot!(shown(&cluster, &list).await, @"");
+    let oldest = copies(&cluster).await.len().to_string();
+    let diff = rollback(&cluster, &["diff", &oldest]).await;
+    assert_snapshot!(shown(&cluster, &diff).await, @"");
+    // The copy from before b, in which a stands.
+    let diff = rollback(&cluster, &["diff", "2"]).await;
+    assert_snapshot!(shown(&cluster, &diff).await, @"");
+
+    let refused = rollback(&cluster, &["restore", "nonsense"]).await;
+    assert_snapshot!(shown(&cluster, &refused).await, @"");
+    let before = cluster.roles().await;
+    let unasked = rollback(&cluster, &["restore", &oldest]).await;
+    assert_eq!((unasked.code, cluster.roles().await), (1, before));
+    assert!(unasked.stderr.contains("add --yes"), "{}", unasked.stderr);
+
+    // With the operator at work, which takes it as anyone's legal change.
+    let restored = rollback(&cluster, &["restore", &oldest, "--yes"]).await;
+    assert_snapshot!(shown(&cluster, &restored).await, @"");
+    cluster.establish("c", json!({})).await;
+    let text = cluster.roles().await;
+    assert!(
+        text.starts_with(FOREIGN) && !text.contains("Console"),
+        "{text}"
+    );
+    cluster.ready("b").await;
+    let again = rollback(&cluster, &["restore", "1", "--yes"]).await;
+    assert!(
+        again
+            .stdout
+            .contains("+- rolearn: arn:aws:iam::111122223333:role/Console")
+            == (again.code == 0),
+        "{}",
+        again.shown()
+    );
+
+    // Broken and deleted, where nobody is at work.
+    let (status, _) = operator.stop().await;
+    assert!(status.success());
+    let whole = cluster.roles().await;
+    for loss in ["broken", "deleted"] {
+        if loss == "broken" {
+            cluster
+                .write_text("vandal", "mapRoles", "- rolearn: {{oops}}\n")
+                .await;
+        } else {
+            cluster.kubectl_ok(&["delete", "configmap", "-n=kube-system", "aws-auth"], None);
+        }
+        let newest = copies(&cluster).await;
+        let newest = newest.iter().find(|copy| copy["broken"].is_null()).unwrap();
+        let ran = rollback(
+            &cluster,
+            &["restore", newest["copy"].as_str().unwrap(), "--yes"],
+        )
+        .await;
+        assert_eq!(ran.code, 0, "{}", ran.shown());
+        let text = cluster.roles().await;
+        for arn in ["nodes", "b", "c"] {
+            assert!(text.contains(&format!("role/{arn}")), "{loss}: {text}");
+        }
+        assert_eq!(
+            text.contains("# by hand"),
+            whole.contains("# by hand"),
+            "{loss}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
+    let cluster = Cluster::with_operator_rights().await;
+    cluster.seed(json!({ "mapRoles": "[]\n" })).await;
+    let operator = Operator::start(&cluster, &[]).await;
+    cluster.establish("a", json!({})).await;
+    let (status, _) = operator.stop().await;
+    assert!(status.success());
+    let node_and_admin = format!(
+        "{FOREIGN}- rolearn: arn:aws:iam::111122223333:role/ops\n  username: ops\n  groups: [system:masters]\n"
+    );
+    let ours = cluster.roles().await;
+    cluster
+        .write_text("kubectl", "mapRoles", &format!("{node_and_admin}{ours}"))
+        .await;
+    let mut told = String::new();
+    for confirmations in [
+        &[][..],
+        &["--confirm=node-entry"],
+        &["--confirm=mass-removal"],
+    ] {
+        let ran = rollback(
+            &cluster,
+            &[&["restore", "1", "--yes"], confirmations].concat(),
+        )
+        .await;
+        let _ = writeln!(told, "{confirmations:?}: {}", shown(&cluster, &ran).await);
+    }
+    assert_snapshot!(told, @"");
+
+    // The caller by the API server's word: the administrator's certificate says `admin`.
+    let me = "- rolearn: arn:aws:iam::111122223333:role/me\n  username: admin\n  groups: [system:masters]\n";
+    cluster
+        .write_text("kubectl", "mapRoles", &format!("{me}{ours}"))
+        .await;
+    let all = [
+        "restore",
+        "1",
+        "--yes",
+        "--confirm=node-entry,last-administrator",
+    ];
+    let ran = rollback(&cluster, &all).await;
+    assert_eq!(ran.code, 1);
+    assert_snapshot!(ran.stderr, @"");
+
+    // And by AWS's.
+    let operators =
+        "- rolearn: arn:aws:iam::111122223333:role/identity-mapper\n  username: runner\n";
+    cluster
+        .write_text("kubectl", "mapRoles", &format!("{operators}{ours}"))
+        .await;
+    let world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
+        .mode(Mode::ConfigMap)
+        .api_server(&cluster.authority(), cluster.url());
+    let eks = Eks::start(world).await;
+    let live = [
+        "rollback",
+        "restore",
+        "1",
+        "--yes",
+        "--cluster-name=test",
+        "--region=eu-west-1",
+    ];
+    let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
+    assert_snapshot!(ran.stderr, @"");
+    eks.world().cluster.mode = Mode::Api;
+    let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
+    assert_snapshot!(ran.stderr, @"");
+}
