@@ -244,11 +244,11 @@ fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result
         [] => {
             let known: Vec<String> = (1..)
                 .zip(copies)
-                .map(|(number, copy)| format!("{number} {} of {:.0}", copy.short(), copy.time))
+                .map(|(number, copy)| format!("\n  {number} {} of {:.0}", copy.short(), copy.time))
                 .collect();
             bail!(
-                "there is no copy {wanted:?} in the history of {config_map}; there are: {}",
-                known.join(", ")
+                "there is no copy {wanted:?} in the history of {config_map}; there are:{}",
+                known.concat()
             )
         }
         _ => bail!("{wanted:?} is the name of several copies; give the number"),
