@@ -51,6 +51,10 @@ async fn copies(cluster: &Cluster) -> Vec<Value> {
 const CONSOLE: &str = "- rolearn: arn:aws:iam::111122223333:role/Console\n  username: console\n";
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story, with what is printed on the way"
+)]
 async fn copies_are_listed_shown_and_restored() {
     let cluster = Cluster::with_operator_rights().await;
     let none = rollback(&cluster, &[]).await;
@@ -214,6 +218,10 @@ async fn copies_are_listed_shown_and_restored() {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story, with what is printed on the way"
+)]
 async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     let cluster = Cluster::with_operator_rights().await;
     let plain = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: x\n";
