@@ -32,6 +32,7 @@ mod rbac;
 mod realize;
 mod report;
 mod resolve;
+mod rewrite;
 mod rollback;
 mod settings;
 mod standing;
@@ -70,6 +71,7 @@ pub use observed::{
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
+pub use rewrite::{Owned, Rewrite, rewrite};
 pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries, in_iam};

@@ -1,6 +1,7 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
 mod effective;
+mod guide_aws_auth;
 mod habits;
 mod lint;
 mod plan;
