@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub mod access;
 pub mod completions;
 mod confirm;
 pub mod connection;
@@ -18,6 +19,7 @@ mod diff;
 pub mod effective;
 pub mod eks;
 pub mod explain;
+pub mod import;
 mod input;
 pub mod lint;
 mod looked;
@@ -57,8 +59,10 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Access(Box<access::AccessArgs>),
     Explain(Box<explain::ExplainArgs>),
     Lint(Box<lint::LintArgs>),
+    Import(Box<import::ImportArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -94,7 +98,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
+        Command::Access(args) => quietly(verbose, access::access(*args)),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),

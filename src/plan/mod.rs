@@ -451,7 +451,8 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
 }
 
 /// A time for a sentence.
-fn to_the_second(time: Timestamp) -> Timestamp {
+#[must_use]
+pub fn to_the_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
