@@ -19,6 +19,7 @@ mod diff;
 pub mod effective;
 pub mod eks;
 pub mod explain;
+pub mod import;
 mod input;
 pub mod lint;
 mod looked;
@@ -27,6 +28,7 @@ pub mod observe;
 pub mod output;
 pub mod plan;
 pub mod release;
+pub mod rollback;
 pub mod run;
 pub mod target;
 
@@ -52,6 +54,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
     Release(Box<release::ReleaseArgs>),
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
@@ -59,6 +62,7 @@ enum Command {
     Access(Box<access::AccessArgs>),
     Explain(Box<explain::ExplainArgs>),
     Lint(Box<lint::LintArgs>),
+    Import(Box<import::ImportArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -89,10 +93,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
+        Command::Rollback(args) => {
+            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
+        }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Access(args) => quietly(verbose, access::access(*args)),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),

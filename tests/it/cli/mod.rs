@@ -4,8 +4,11 @@ mod access_page;
 mod effective;
 mod guide_aws_auth;
 mod habits;
+mod import;
 mod lint;
+mod migrate_plan;
 mod plan;
+mod rollback;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
