@@ -613,26 +613,31 @@ impl Near {
     }
 }
 
-/// How many characters have to be changed, added or taken away; `None` for more than `most`.
+/// How many characters have to be changed, added, taken away or swapped with the next; `None` for more than `most`.
 fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > most {
         return None;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+    let mut before = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                let before: &[usize] = &before;
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
         }
         if row.iter().all(|distance| *distance > most) {
             return None;
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().filter(|distance| *distance <= most)
+    above.last().copied().filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -645,8 +650,9 @@ mod tests {
             ("developer", "developer", 1, Some(0)),
             ("developer", "developers", 1, Some(1)),
             ("developer", "devloper", 1, Some(1)),
-            ("developer", "devleoper", 2, Some(2)),
-            ("developer", "devleoper", 1, None),
+            ("developer", "devleoper", 1, Some(1)),
+            ("developer", "edvleoper", 2, Some(2)),
+            ("developer", "edvleoper", 1, None),
             ("developer", "admin", 3, None),
             ("", "ab", 2, Some(2)),
         ] {
