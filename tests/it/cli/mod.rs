@@ -2,6 +2,7 @@
 
 mod access_page;
 mod effective;
+mod guide_access_entries;
 mod guide_aws_auth;
 mod habits;
 mod import;
