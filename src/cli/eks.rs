@@ -413,7 +413,7 @@ mod tests {
                 &["--cluster-name=main", "--iam-external-id=x"],
                 "--iam-role",
             ),
-            (&["--handover=Sometimes"], "Manual or Auto"),
+            (&["--handover=Sometimes"], "Manual or Auto or Revert"),
             (&["--recreated-principals=Ignore"], "Report or Renew"),
             (&["--soak=59s"], "between 60s and a year"),
             (&["--soak=soon"], "such as 24h"),

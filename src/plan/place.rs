@@ -201,6 +201,7 @@ fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
                 why.to_string()
             },
         ),
+        (BackendChoice::Auto, Some(Ok(_))) if reverts(eks, site) => back(context, eks, site, None),
         (BackendChoice::Auto | BackendChoice::AccessEntry, Some(Ok(target))) => {
             forth(context, eks, site, target)
         }
@@ -208,6 +209,15 @@ fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
             Placement::new(Backend::AccessEntry, Want::Untouched, Want::Untouched)
         }
     }
+}
+
+/// Whether the handover is being undone, and aws-auth can say all that the mapping does. An entry that is not ours stays what lets
+/// the principal in.
+fn reverts(eks: &Eks<'_>, site: &Site<'_>) -> bool {
+    eks.handover == Handover::Revert
+        && site.spec.policies.is_empty()
+        && site.spec.form.is_some()
+        && !matches!(site.outlook, Outlook::Foreign(_))
 }
 
 /// The entry belongs into aws-auth; an access entry of ours goes when the identity has been there for long enough.
