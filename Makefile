@@ -4,7 +4,7 @@
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test bench fmt lint docs crd chart testbed deny requirements
+.PHONY: help demo test bench fmt lint docs crd examples chart testbed deny requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -23,7 +23,7 @@ beside = @$(BUILD) $(1) & testbed=$$!; trap 'kill $$testbed 2>/dev/null' INT TER
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make fmt, lint, docs, crd, chart, testbed, deny: the pieces"
+	@echo "make fmt, lint, docs, crd, examples, chart, testbed, deny: the pieces"
 
 # `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
 demo: requirements
@@ -60,6 +60,10 @@ crd:
 	mkdir -p crds $(CHART)/files/crds
 	cp target/$(DEFINITION) crds/
 	cp target/$(DEFINITION) $(CHART)/files/crds/
+
+# What the sessions in README and docs print now.
+examples:
+	IDENTITY_MAPPER_WRITE_EXAMPLES=1 cargo test --locked --test it docs::examples
 
 chart:
 	@$(BUILD) helm

@@ -429,10 +429,14 @@ async fn survey(
         seen.policies = aws.survey_policies().await;
     }
     observation.observed.aws = AwsState::Known(Box::new(seen.clone()));
+    let settings = Settings {
+        config_map: observation.config_map.clone(),
+        ..Settings::default()
+    };
     let mut wants = plan(
         &observation.desired,
         &observation.observed,
-        &Settings::default(),
+        &settings,
         &Memory::default(),
     )
     .report(&Outcome::NothingToWrite)

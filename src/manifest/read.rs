@@ -232,7 +232,8 @@ impl Builder<'_> {
         depth: usize,
         map: &mut Map<String, Value>,
     ) -> Result<(), yaml::Fault> {
-        let values = match self.value(node, path, depth)? {
+        // What is merged stands elsewhere, so its places are not those of the fields here.
+        let values = match self.value(node, &format!("{path}.<<"), depth)? {
             Value::Array(values) => values,
             value => vec![value],
         };
@@ -388,8 +389,8 @@ mod tests {
 
     #[test]
     fn merges_and_repetitions() {
-        let read = one("base: &b {x: 1, y: 2}\nmine:\n  <<: *b\n  x: 3\n  x: 4\n");
-        assert_eq!(read.value["mine"], json!({"x": 4, "y": 2}));
+        let read = one("base: &b {x: 1, z: 2}\nmine:\n  <<: *b\n  x: 3\n  x: 4\n");
+        assert_eq!(read.value["mine"], json!({"x": 4, "z": 2}));
         assert_eq!(read.repeated.len(), 1);
         assert_eq!(read.repeated[0].0, "mine.x");
     }

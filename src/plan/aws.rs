@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::access_entry::{Call, Entries, Failure};
+use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, policy_arn};
 use crate::principal::{AccountId, Key, Partition};
 
 /// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
@@ -125,6 +125,15 @@ pub struct AwsView {
     pub busy: Arc<BTreeSet<Key>>,
     /// Why the queue that tells of changes can't be read, where one is configured: changes are then found by listing.
     pub queue: Option<Failure>,
+}
+
+impl AwsView {
+    /// The ARN of `AmazonEKSClusterAdminPolicy` in the cluster's partition.
+    #[must_use]
+    pub fn admin_policy(&self) -> String {
+        let partition = self.cluster.partition();
+        partition.map_or_else(String::new, |partition| policy_arn(partition, ADMIN_POLICY))
+    }
 }
 
 /// The cluster as EKS knows it.

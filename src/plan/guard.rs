@@ -1,7 +1,6 @@
 //! What is never done without a person's word: node entries, the last administrator, mass removal.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::str::FromStr as _;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -9,20 +8,16 @@ use serde::{Deserialize, Serialize};
 use super::aws::{AwsState, Mode};
 use super::claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
 use super::desired::{Mapping, Spec};
+use super::door::{
+    can_match, entry_administrator, is_administrator, is_node, is_target_administrator,
+};
 use super::mark::KeyHash;
 use super::observed::Bindings;
-use super::{entry, resolve};
-use crate::access_entry::{Entry as AccessEntry, Scope};
+use super::resolve;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Entry, Index, Meaning, fold_arn};
-use crate::principal::{Arn, Key, Principal, Resource};
-
-/// The group that Kubernetes lets do everything, bound or not
-/// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>).
-pub(super) const MASTERS: &str = "system:masters";
-const NODE_USERNAME: &str = "system:node:";
-const NODE_GROUPS: [&str; 2] = ["system:bootstrappers", "system:nodes"];
+use crate::principal::{Key, Principal};
 
 /// Removals count for ten minutes.
 const REMOVAL_WINDOW: SignedDuration = SignedDuration::from_mins(10);
@@ -30,47 +25,6 @@ const REMOVAL_WINDOW: SignedDuration = SignedDuration::from_mins(10);
 const REMOVALS_ALWAYS: usize = 5;
 /// Beyond that a quarter of the keys that were owned.
 const REMOVALS_SHARE: usize = 4;
-
-/// Whether an identity is a node's.
-pub(super) fn is_node(meaning: &Meaning) -> bool {
-    meaning.username.starts_with(NODE_USERNAME)
-        || NODE_GROUPS
-            .iter()
-            .any(|group| meaning.groups.contains(*group))
-}
-
-fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
-    entry
-        .groups
-        .iter()
-        .any(|group| group == MASTERS || bindings.admin_groups.contains(group))
-        || bindings.admin_users.contains(&entry.username)
-}
-
-/// Whether some caller can have this very ARN. A session's is turned into its role's before the lookup, and a role's
-/// comes without its path (`pkg/arn/arn.go` of aws-iam-authenticator); without a username the API server takes no login.
-pub(super) fn can_match(entry: &Entry) -> bool {
-    let alive = match Arn::from_str(&entry.arn).map(|arn| arn.resource) {
-        Ok(Resource::Role { path, .. }) => path == "/",
-        Ok(Resource::User { .. } | Resource::FederatedUser { .. } | Resource::Root) => true,
-        Ok(Resource::AssumedRole { .. }) | Err(_) => false,
-    };
-    alive && !entry.username.is_empty()
-}
-
-/// Whether what an access entry gives is an administrator's.
-pub(super) fn is_entry_administrator(
-    groups: &BTreeSet<String>,
-    username: &str,
-    cluster_admin: bool,
-    bindings: &Bindings,
-) -> bool {
-    cluster_admin
-        || groups
-            .iter()
-            .any(|group| bindings.admin_groups.contains(group))
-        || bindings.admin_users.contains(username)
-}
 
 /// The access entries that let someone in, now and once a plan's calls are made. What the calls grant is not counted: they
 /// may fail, and what is taken away must not depend on them.
@@ -116,37 +70,16 @@ impl Entrants {
             }
             let now = standing
                 .known()
-                .is_some_and(|entry| is_administrators(eks, entry));
+                .is_some_and(|entry| entry_administrator(entry, eks.view, eks.bindings).is_some());
             let target = claims
                 .get(hash)
                 .filter(|_| step == EntryStep::Change)
                 .and_then(|claim| claim.entry.target.as_ref());
-            let after = target.is_none_or(|target| {
-                let username = target
-                    .username
-                    .as_deref()
-                    .unwrap_or(&target.default_username);
-                is_entry_administrator(
-                    &target.groups,
-                    username,
-                    target.policies.get(&entry::admin_policy(eks)) == Some(&Scope::Cluster),
-                    eks.bindings,
-                )
-            });
+            let after = target.is_none_or(|target| is_target_administrator(target, eks));
             administrators.insert(fold_arn(&principal.aws_auth_arn()), now && after);
         }
         Self { administrators }
     }
-}
-
-fn is_administrators(eks: &Eks<'_>, standing: &AccessEntry) -> bool {
-    let policy = standing.policies.get(&entry::admin_policy(eks));
-    is_entry_administrator(
-        &standing.groups,
-        &standing.username,
-        policy.is_some_and(|association| association.scope == Scope::Cluster),
-        eks.bindings,
-    )
 }
 
 /// The ARNs, as aws-auth matches them, that are administrators in a mode. An access entry wins over aws-auth.

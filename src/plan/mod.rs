@@ -15,6 +15,7 @@ mod base;
 mod claim;
 mod decide;
 mod desired;
+mod door;
 mod entry;
 mod event;
 mod guard;
@@ -49,6 +50,10 @@ pub use aws::{
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
 };
 pub use desired::{Desired, Mapping, Refusal, Spec};
+pub use door::{
+    Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
+    has_admin_policy, is_nodes, unmatchable,
+};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
 pub use observed::{
@@ -56,6 +61,7 @@ pub use observed::{
 };
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
+pub use standing::{Life, Standing, StandingEntries};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
@@ -64,7 +70,6 @@ use history::KeptCopies;
 use mark::{KeyHash, Mark};
 use memory::Target;
 use realize::Realized;
-use standing::StandingEntries;
 
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
@@ -209,6 +214,16 @@ pub fn plan<'a>(
         plan.decide_writes(kept.unwrap_or_default(), &stored, &orphans);
     }
     plan
+}
+
+impl Plan<'_> {
+    /// The mapping that holds each key, by the key as resolved: of two mappings of one principal the older.
+    pub fn holders(&self) -> impl Iterator<Item = (&Key, &Mapping)> {
+        self.claims.iter().filter_map(|claim| {
+            let holder = &*self.mappings[claim.holder?];
+            Some((claim.key.as_ref()?, holder))
+        })
+    }
 }
 
 /// EKS, where access entries count.

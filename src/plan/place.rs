@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::aws::Mode;
 use super::claim::{Block, Claim, Context, Eks, Place};
 use super::desired::{Refusal, Spec};
-use super::guard::is_node;
+use super::door::is_node;
 use super::settings::Handover;
 use super::standing::{Life, Standing};
 use crate::access_entry::{

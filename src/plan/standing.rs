@@ -10,7 +10,7 @@ use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
 /// Whether an entry lets its principal in. EKS knows a principal by its unique id, so an entry outlives a deleted principal
 /// without letting in the one that is made anew under its name (EKS user guide, *Create access entries*).
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Life {
+pub enum Life {
     /// By IAM's listing it does.
     Alive,
     /// IAM was not read, or before the entry was made.
@@ -31,35 +31,43 @@ pub(super) enum Life {
 
 impl Life {
     /// Whether the entry is known to let nobody in.
-    pub(super) const fn is_dead(&self) -> bool {
+    #[must_use]
+    pub const fn is_dead(&self) -> bool {
         matches!(self, Self::Recreated { .. } | Self::Missing { .. })
     }
 }
 
 /// An entry that stands.
 #[derive(Clone, Debug)]
-pub(super) struct Standing<'a> {
-    pub(super) principal_arn: &'a str,
-    pub(super) key: Key,
-    pub(super) state: &'a EntryState,
-    pub(super) life: Life,
+pub struct Standing<'a> {
+    /// The principal's ARN.
+    pub principal_arn: &'a str,
+    /// Its key.
+    pub key: Key,
+    /// What is known of the entry.
+    pub state: &'a EntryState,
+    /// Whether it lets its principal in.
+    pub life: Life,
 }
 
 impl<'a> Standing<'a> {
     /// The entry, where it can be relied upon.
-    pub(super) fn known(&self) -> Option<&'a Entry> {
+    #[must_use]
+    pub fn known(&self) -> Option<&'a Entry> {
         self.state.known()
     }
 }
 
 /// All entries that stand for a role or user, by key.
 #[derive(Clone, Debug, Default)]
-pub(super) struct StandingEntries<'a> {
+pub struct StandingEntries<'a> {
     by_key: HashMap<KeyHash, Vec<Standing<'a>>>,
 }
 
 impl<'a> StandingEntries<'a> {
-    pub(super) fn new(view: &'a AwsView) -> Self {
+    /// Those that EKS lists, each with what IAM says of its principal.
+    #[must_use]
+    pub fn new(view: &'a AwsView) -> Self {
         let mut by_key: HashMap<KeyHash, Vec<Standing<'a>>> = HashMap::new();
         for (principal_arn, state) in &view.entries.by_principal {
             let Some(key) = Key::parse_arn(principal_arn) else {
@@ -84,6 +92,17 @@ impl<'a> StandingEntries<'a> {
     /// The entries of one key: more than one where the path of a principal changed and the old entry still stands.
     pub(super) fn of(&self, hash: &KeyHash) -> &[Standing<'a>] {
         self.by_key.get(hash).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The entries of one key.
+    #[must_use]
+    pub fn of_key(&self, key: &Key) -> &[Standing<'a>] {
+        self.of(&KeyHash::of(key))
+    }
+
+    /// All of them, in no order.
+    pub fn all(&self) -> impl Iterator<Item = &Standing<'a>> {
+        self.iter().map(|(_, standing)| standing)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyHash, &Standing<'a>)> {

@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 
 use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, EntryStep, Step};
+use super::door::is_node;
 use super::entry;
-use super::guard::is_node;
 use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
 use super::view::View;

@@ -5,8 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::Mapping;
 use super::claim::{Claim, Drift, EntryStep, Step, identity};
+use super::door::MASTERS;
 use super::entry;
-use super::guard::MASTERS;
 use super::verdict::{Finding, Verdict, verdict};
 use super::view::{View, entry_resolved};
 use crate::api::condition::{ConditionType, Reason};

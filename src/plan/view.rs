@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::Timestamp;
 
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
-use super::aws::Mode;
 use super::claim::{Block, Claim, EntryStep, State, Step, identity};
+use super::door::{Entrance, entrance};
 use super::entry;
 use super::mark::KeyHash;
 use super::memory::{Memory, Target};
@@ -377,29 +377,32 @@ impl View<'_> {
         let Some(eks) = &self.plan.eks else {
             return match &self.plan.halted {
                 Some(block) => Effect::Unknown(block.message.clone()),
-                None => self.text_effect(spec),
+                None => text_effect(spec, &self.text_of(spec)),
             };
         };
         if eks.view.entries.listed.is_none() {
             return Effect::Unknown("the access entries have not been listed yet".to_owned());
         }
         let standing = eks.standing.of(&claim.hash);
-        let dead = standing.iter().find(|standing| standing.life.is_dead());
-        let Some(wins) = standing.iter().find(|standing| !standing.life.is_dead()) else {
-            return match (eks.view.mode, dead) {
-                (Mode::Api, Some(dead)) => Effect::Other(
-                    Reason::PrincipalMissing,
-                    format!(
-                        "the access entry of {} lets nobody in, since its principal is gone or was made again",
-                        dead.principal_arn
+        let mode = Some(eks.view.mode);
+        let wins = match entrance(mode, standing, || self.text_of(spec)) {
+            Entrance::AccessEntry(wins) => wins,
+            Entrance::AwsAuth(found) => return text_effect(spec, &found),
+            Entrance::Closed => {
+                return match standing.first() {
+                    Some(dead) => Effect::Other(
+                        Reason::PrincipalMissing,
+                        format!(
+                            "the access entry of {} lets nobody in, since its principal is gone or was made again",
+                            dead.principal_arn
+                        ),
                     ),
-                ),
-                (Mode::Api, None) => Effect::Other(
-                    Reason::Shadowed,
-                    "no access entry lets the principal in".to_owned(),
-                ),
-                (Mode::ConfigMap | Mode::ApiAndConfigMap, _) => self.text_effect(spec),
-            };
+                    None => Effect::Other(
+                        Reason::Shadowed,
+                        "no access entry lets the principal in".to_owned(),
+                    ),
+                };
+            }
         };
         let Some(entry) = wins.known() else {
             return Effect::Unknown(
@@ -432,70 +435,43 @@ impl View<'_> {
         account.problem.as_ref().map(resolve::words)
     }
 
-    fn text_effect(&self, spec: &Spec) -> Effect {
-        match self.shadow(spec) {
-            None => Effect::Declared,
-            Some(what) => Effect::Other(Reason::Shadowed, what),
-        }
-    }
-
-    /// What in aws-auth gives the principal something else than declared; `None` where it gets exactly that.
-    fn shadow(&self, spec: &Spec) -> Option<String> {
-        let Some(form) = &spec.form else {
-            return Some("aws-auth can't express the type".to_owned());
-        };
-        let same = |entry: &Entry| entry.meaning() == form.meaning;
-        let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
-        match self.index.lookup(&form.entry.arn) {
-            Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
-            Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
-                "{} maps the principal to {}, and wins",
-                place(entry),
-                identity(&entry.meaning())
-            )),
-            Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
-            Lookup::AmbiguousUser(entries) => {
-                let places: Vec<String> = entries.iter().map(|entry| place(entry)).collect();
-                Some(format!(
-                    "{} differ only in the case of the ARN, and the authenticator picks one at random",
-                    places.join(" and ")
-                ))
-            }
-            Lookup::Account => {
-                Some("mapAccounts lets the whole account in, without groups".to_owned())
-            }
-            Lookup::None => Some("no entry of aws-auth lets the principal in".to_owned()),
-        }
+    /// What aws-auth says of the principal.
+    fn text_of(&self, spec: &Spec) -> Lookup<'_> {
+        let form = spec.form.as_ref();
+        form.map_or(Lookup::None, |form| self.index.lookup(&form.entry.arn))
     }
 
     /// The access entry that lets a principal in.
     pub(super) fn entry_of(&self, principal: &Principal) -> Option<&Standing<'_>> {
-        let standing = self
-            .plan
-            .eks
-            .as_ref()?
-            .standing
-            .of(&KeyHash::of(&principal.key()));
-        standing.iter().find(|standing| !standing.life.is_dead())
+        let standing = self.standing_of(principal).iter();
+        let mut alive = standing.filter(|standing| !standing.life.is_dead());
+        alive.next()
+    }
+
+    fn standing_of(&self, principal: &Principal) -> &[Standing<'_>] {
+        let eks = self.plan.eks.as_ref();
+        eks.map(|eks| eks.standing.of_key(&principal.key()))
+            .unwrap_or_default()
     }
 
     /// What lets a principal in that has no mapping in effect.
     pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
-        if let Some(wins) = self.entry_of(principal) {
-            return Some(format!("the access entry of {}", wins.principal_arn));
-        }
-        if self.plan.observed.aws.mode() == Some(Mode::Api) {
-            return None;
-        }
-        match self.index.lookup(&principal.aws_auth_arn()) {
-            Lookup::Role(entry) | Lookup::User(entry) => {
+        let standing = self.standing_of(principal);
+        let text = || self.index.lookup(&principal.aws_auth_arn());
+        match entrance(self.plan.observed.aws.mode(), standing, text) {
+            Entrance::AccessEntry(wins) => {
+                Some(format!("the access entry of {}", wins.principal_arn))
+            }
+            Entrance::AwsAuth(Lookup::Role(entry) | Lookup::User(entry)) => {
                 Some(format!("{} line {}", entry.section, entry.line))
             }
-            Lookup::AmbiguousUser(entries) => entries
+            Entrance::AwsAuth(Lookup::AmbiguousUser(entries)) => entries
                 .first()
                 .map(|entry| format!("{} line {}", entry.section, entry.line)),
-            Lookup::Account => Some(format!("mapAccounts with account {}", principal.account)),
-            Lookup::None => None,
+            Entrance::AwsAuth(Lookup::Account) => {
+                Some(format!("mapAccounts with account {}", principal.account))
+            }
+            Entrance::AwsAuth(Lookup::None) | Entrance::Closed => None,
         }
     }
 
@@ -517,5 +493,39 @@ impl View<'_> {
             }
             Step::Leave => false,
         }
+    }
+}
+
+fn text_effect(spec: &Spec, found: &Lookup<'_>) -> Effect {
+    match shadow(spec, found) {
+        None => Effect::Declared,
+        Some(what) => Effect::Other(Reason::Shadowed, what),
+    }
+}
+
+/// What in aws-auth gives the principal something else than declared; `None` where it gets exactly that.
+fn shadow(spec: &Spec, found: &Lookup<'_>) -> Option<String> {
+    let Some(form) = &spec.form else {
+        return Some("aws-auth can't express the type".to_owned());
+    };
+    let same = |entry: &Entry| entry.meaning() == form.meaning;
+    let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
+    match found {
+        Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
+        Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
+            "{} maps the principal to {}, and wins",
+            place(entry),
+            identity(&entry.meaning())
+        )),
+        Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
+        Lookup::AmbiguousUser(entries) => {
+            let places: Vec<String> = entries.iter().map(|entry| place(entry)).collect();
+            Some(format!(
+                "{} differ only in the case of the ARN, and the authenticator picks one at random",
+                places.join(" and ")
+            ))
+        }
+        Lookup::Account => Some("mapAccounts lets the whole account in, without groups".to_owned()),
+        Lookup::None => Some("no entry of aws-auth lets the principal in".to_owned()),
     }
 }

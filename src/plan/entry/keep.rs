@@ -1,14 +1,15 @@
 //! An entry that is ours: kept, changed in place, or made anew.
 
-use super::outlook::{admin_policy, keeps_bridge, ownership};
+use super::outlook::{keeps_bridge, ownership};
 use super::owner::is_ours;
 use super::{admitted, describe, is_node_kind, only_tags};
-use crate::access_entry::{BRIDGE_GROUP, Call, Change, Scope, Target, Wanted, create};
+use crate::access_entry::{BRIDGE_GROUP, Call, Change, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::plan::aws::Mode;
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::desired::{Mapping, Spec};
+use crate::plan::door::is_target_administrator;
 use crate::plan::guard;
 use crate::plan::place::{Placement, Seen};
 use crate::plan::settings::RecreatedPrincipals;
@@ -73,7 +74,7 @@ pub(super) fn keep(
                 side.calls.push(describe(standing));
             }
             if keeps_bridge(eks, context, entry, target) {
-                let since = entry.policies.get(&admin_policy(eks));
+                let since = entry.policies.get(&eks.view.admin_policy());
                 side.wake =
                     since.map(|association| association.modified + eks.settings.propagation);
                 side.hold(Block::passing(
@@ -152,15 +153,7 @@ fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut 
         ),
         covered(context, claim)
     );
-    let administrator = guard::is_entry_administrator(
-        &target.groups,
-        target
-            .username
-            .as_deref()
-            .unwrap_or(&target.default_username),
-        target.policies.get(&admin_policy(eks)) == Some(&Scope::Cluster),
-        eks.bindings,
-    );
+    let administrator = is_target_administrator(target, eks);
     let renews = reserved
         || confirmed
         || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator);

@@ -7,9 +7,7 @@ mod owner;
 mod removal;
 
 pub(super) use failure::unlisted as unlisted_block;
-pub(super) use outlook::{
-    admin_policy, changed_by, differing, outlook, outlook_of_inexpressible, target_of,
-};
+pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
 pub(super) use owner::{is_tagged, written_form};
 pub(super) use removal::let_go;
 
@@ -20,7 +18,7 @@ use owner::{is_written, remembers};
 
 use super::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use super::desired::Spec;
-use super::guard::{self, is_node};
+use super::door::{can_match, is_node};
 use super::place::{Outlook, Placement, Seen, Want};
 use super::standing::Standing;
 use crate::access_entry::{
@@ -350,7 +348,7 @@ pub(super) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
         return false;
     };
     match context.index.lookup(&arn) {
-        Lookup::Role(entry) | Lookup::User(entry) => guard::can_match(entry),
+        Lookup::Role(entry) | Lookup::User(entry) => can_match(entry),
         Lookup::AmbiguousUser(_) => true,
         Lookup::Account | Lookup::None => false,
     }

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use super::list;
 use super::owner::is_ours;
 use crate::access_entry::{
-    ADMIN_POLICY, BRIDGE_GROUP, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
-    MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Target, Wanted, change, meaning_differs, policy_arn,
-    target,
+    BRIDGE_GROUP, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible, MAPPING_TAG,
+    PRINCIPAL_ID_TAG, Scope, Target, Wanted, change, meaning_differs, target,
 };
 use crate::plan::claim::{Claim, Context, Eks};
 use crate::plan::desired::{Mapping, Spec};
@@ -168,19 +167,11 @@ pub(super) fn keeps_bridge(
     }
     entry
         .policies
-        .get(&admin_policy(eks))
+        .get(&eks.view.admin_policy())
         .is_none_or(|association| {
             association.scope != Scope::Cluster
                 || association.modified + eks.settings.propagation > context.now
         })
-}
-
-pub(in crate::plan) fn admin_policy(eks: &Eks<'_>) -> String {
-    eks.view
-        .cluster
-        .partition()
-        .map(|partition| policy_arn(partition, ADMIN_POLICY))
-        .unwrap_or_default()
 }
 
 /// The tags that say whose the entry is. The id of a principal that was made anew is not taken over silently.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use insta::assert_snapshot;
@@ -287,5 +288,5 @@ fn a_reader_that_goes_away_is_no_error() {
         .unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{}", output.status);
-    assert_eq!(output.stderr, "");
+    assert_eq!(output.stderr, b"");
 }

@@ -1,6 +1,7 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
 mod effective;
+mod habits;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

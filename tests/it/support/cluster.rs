@@ -27,7 +27,7 @@ use super::supervise::{Scratch, Supervised};
 use super::wait::eventually;
 
 /// Control planes at once: each takes a third of a gigabyte, and two cores are enough for two.
-static SLOTS: Semaphore = Semaphore::const_new(2);
+static SLOTS: Semaphore = Semaphore::const_new(4);
 
 /// Starts that may fail before we give up, each on other ports.
 const ATTEMPTS: usize = 5;

@@ -1,5 +1,7 @@
 //! What README and docs say is so: reasons, links, commands and examples.
 
+mod examples;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +14,7 @@ use serde_json::{Value, json};
 use crate::support::programs::operator_binary;
 use crate::support::{Cluster, Operator};
 
-const TROUBLESHOOTING: &str = include_str!("../../docs/troubleshooting.md");
+const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
 /// The pages for people: the README and everything in docs/.
 fn pages() -> Vec<(PathBuf, String)> {
@@ -142,7 +144,7 @@ fn is_test(name: &str) -> bool {
 
 #[test]
 fn tests_that_are_named_exist() {
-    let (_, rows) = include_str!("../../docs/testing.md")
+    let (_, rows) = include_str!("../../../docs/testing.md")
         .split_once("\n## How EKS behaves")
         .unwrap();
     let names: Vec<&str> = rows
@@ -170,20 +172,40 @@ fn help(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// The help of a command and of its subcommands.
+fn help_with_subcommands(command: &str) -> String {
+    let own = help(&[command]);
+    let (_, listed) = own.split_once("\nCommands:\n").unwrap_or_default();
+    let subcommands = listed.lines().map_while(|line| line.strip_prefix("  "));
+    let subcommands = subcommands.filter_map(|line| line.split(' ').next());
+    let helps = subcommands.filter(|name| is_word(name) && *name != "help");
+    helps.fold(own.clone(), |all, name| all + &help(&[command, name]))
+}
+
+fn is_word(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+}
+
 #[test]
 fn commands_and_flags_that_are_named_exist() {
     let all = help(&[]);
     let commands: BTreeSet<&str> = all
         .lines()
         .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| is_word(name) && *name != "help")
         .collect();
-    let run = help(&["run"]);
+    let helps: String = commands
+        .iter()
+        .map(|command| help_with_subcommands(command))
+        .collect();
     let mut named = 0;
     for (path, text) in pages() {
         // A command stands in code: after a backquote, as a line of its own, or in the Pod.
         for start in [
             "`identity-mapper ",
             "    identity-mapper ",
+            "$ identity-mapper ",
             "| identity-mapper ",
             "-- /identity-mapper ",
         ] {
@@ -196,7 +218,12 @@ fn commands_and_flags_that_are_named_exist() {
                     "{}: {command} is no command",
                     path.display()
                 );
-                let help = help(&[command]);
+                let mut words = words.peekable();
+                let subcommand = words.peek().copied().unwrap_or_default();
+                let mut help = help(&[command]);
+                if help.contains(&format!("\n  {subcommand} ")) && is_word(subcommand) {
+                    help += &self::help(&[command, subcommand]);
+                }
                 for flag in words.filter(|word| word.starts_with("--")) {
                     let flag = flag.split('=').next().unwrap();
                     assert!(
@@ -208,7 +235,7 @@ fn commands_and_flags_that_are_named_exist() {
                 named += 1;
             }
         }
-        // A flag that stands alone is one of the operator's, unless the text says whose.
+        // A flag that stands alone is one of ours, unless the text says whose.
         for flag in text
             .split("`--")
             .skip(1)
@@ -216,8 +243,8 @@ fn commands_and_flags_that_are_named_exist() {
         {
             let others = ["authentication-token-webhook-cache-ttl", "set"];
             assert!(
-                others.contains(&flag) || run.contains(&format!("--{flag}")),
-                "{}: run has no --{flag}",
+                others.contains(&flag) || helps.contains(&format!("--{flag}")),
+                "{}: no command has --{flag}",
                 path.display()
             );
         }
