@@ -329,7 +329,7 @@ impl Aws {
         }
     }
 
-    async fn eks<T, E, F>(
+    pub(super) async fn eks<T, E, F>(
         &self,
         asked: &Asked,
         priority: Priority,
@@ -353,7 +353,7 @@ impl Aws {
     }
 }
 
-fn asked(operation: &'static str, resource: Option<String>) -> Asked {
+pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Asked {
     Asked {
         service: "eks",
         operation,

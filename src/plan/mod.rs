@@ -54,7 +54,8 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
-pub use mark::MARK_ANNOTATION;
+pub use history::{Backup, backup};
+pub use mark::{MARK_ANNOTATION, Marked};
 pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
