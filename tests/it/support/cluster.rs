@@ -26,8 +26,8 @@ use super::rights;
 use super::supervise::{Scratch, Supervised};
 use super::wait::eventually;
 
-/// Control planes at once: each takes a third of a gigabyte, and two cores are enough for two.
-static SLOTS: Semaphore = Semaphore::const_new(4);
+/// Control planes at once: each takes a third of a gigabyte, and most of what tests do is wait.
+static SLOTS: Semaphore = Semaphore::const_new(3);
 
 /// Starts that may fail before we give up, each on other ports.
 const ATTEMPTS: usize = 5;
