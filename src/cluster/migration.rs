@@ -14,21 +14,8 @@ use super::{Cluster, bounded};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
+use crate::migrate::{BRIDGE, Bridge};
 use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, Handover, HistoryWrite, backup};
-
-/// The name of the binding that is the bridge.
-pub const BRIDGE: &str = "identity-mapper-bridge";
-
-/// The bridge as it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bridge {
-    /// No binding has its name.
-    Absent,
-    /// It stands as it is to be.
-    Stands,
-    /// A binding of its name binds something else.
-    Other,
-}
 
 /// What a caller's sign-in says of them (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -215,9 +215,21 @@ fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
 /// the principal in.
 fn reverts(eks: &Eks<'_>, site: &Site<'_>) -> bool {
     eks.handover == Handover::Revert
-        && site.spec.policies.is_empty()
-        && site.spec.form.is_some()
+        && can_revert(site.spec).is_ok()
         && !matches!(site.outlook, Outlook::Foreign(_))
+}
+
+/// Whether aws-auth can say all that a spec does and the spec leaves the backend open, or why not.
+pub fn can_revert(spec: &Spec) -> Result<(), &'static str> {
+    if spec.backend == BackendChoice::AccessEntry {
+        Err("its mapping declares backend: AccessEntry")
+    } else if !spec.policies.is_empty() {
+        Err("aws-auth can't give access policies")
+    } else if spec.form.is_none() {
+        Err("its type exists only as an access entry")
+    } else {
+        Ok(())
+    }
 }
 
 /// The entry belongs into aws-auth; an access entry of ours goes when the identity has been there for long enough.
