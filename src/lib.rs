@@ -6,7 +6,7 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`] and [`plan`] are pure: they do no IO and know no client. [`cluster`] does IO with
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`] and [`migrate`] are pure: they do no IO and know no client. [`cluster`] does IO with
 //! Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two, [`cli`] the command line.
 
 pub mod access_entry;
@@ -19,6 +19,7 @@ pub mod controller;
 pub mod error;
 mod jitter;
 pub mod manifest;
+pub mod migrate;
 pub mod plan;
 pub mod principal;
 mod yaml;

@@ -21,7 +21,7 @@ use crate::api::v1alpha1::{
     PrincipalSpec, ScopeType,
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
-use crate::plan::{AwsView, MASTERS, Marked, Mode, Observed, can_match, is_node};
+use crate::plan::{AwsView, MASTERS, Marked, Mode, Observed, is_nodes, unmatchable};
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.
@@ -94,7 +94,7 @@ pub fn implied(
 fn in_text(document: &Document) -> BTreeMap<Key, &TextEntry> {
     let index = Index::new(document);
     let mut found: BTreeMap<Key, Option<&TextEntry>> = BTreeMap::new();
-    for entry in index.winners().filter(|entry| can_match(entry)) {
+    for entry in index.winners().filter(|entry| unmatchable(entry).is_none()) {
         if let Some(key) = entry.key() {
             let before = found.insert(key.clone(), Some(entry));
             if before.is_some() {
@@ -137,7 +137,7 @@ fn may_go(winner: &TextEntry, view: &AwsView) -> bool {
         node_twin(&meaning.username, &meaning.groups),
         NodeTwin::Type(_)
     );
-    if is_node(&meaning) && !plain {
+    if is_nodes(&meaning.username, meaning.groups.iter().map(String::as_str)) && !plain {
         return false;
     }
     let Some(key) = winner.key() else {

@@ -24,6 +24,7 @@ mod mark;
 mod memory;
 mod observed;
 mod place;
+mod prospect;
 mod rbac;
 mod realize;
 mod report;
@@ -61,6 +62,7 @@ pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
 pub use place::can_revert;
+pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries};
@@ -445,6 +447,6 @@ fn to_the_second(time: Timestamp) -> Timestamp {
 }
 
 #[cfg(test)]
-mod simulation;
+pub(crate) mod simulation;
 #[cfg(test)]
 mod tests;

@@ -22,54 +22,54 @@ use crate::principal::{Key, Principal};
 
 /// What stands in the cluster and in the operator's memory.
 #[derive(Clone, Debug)]
-pub(super) struct Simulation {
-    pub(super) now: Timestamp,
-    pub(super) objects: BTreeMap<String, IdentityMapping>,
-    pub(super) config_map: Option<ConfigMapView>,
-    pub(super) history: Option<HistoryView>,
-    pub(super) bindings: Vec<BindingSubjects>,
-    pub(super) crd_deleting: bool,
-    pub(super) settings: Settings,
-    pub(super) memory: Memory,
+pub(crate) struct Simulation {
+    pub(crate) now: Timestamp,
+    pub(crate) objects: BTreeMap<String, IdentityMapping>,
+    pub(crate) config_map: Option<ConfigMapView>,
+    pub(crate) history: Option<HistoryView>,
+    pub(crate) bindings: Vec<BindingSubjects>,
+    pub(crate) crd_deleting: bool,
+    pub(crate) settings: Settings,
+    pub(crate) memory: Memory,
     /// Answers to the next writes of aws-auth other than success.
-    pub(super) write_failure: Option<WriteFailure>,
-    pub(super) history_failure: Option<String>,
-    pub(super) writes: usize,
-    pub(super) status_writes: usize,
-    pub(super) events: Vec<EventNote>,
+    pub(crate) write_failure: Option<WriteFailure>,
+    pub(crate) history_failure: Option<String>,
+    pub(crate) writes: usize,
+    pub(crate) status_writes: usize,
+    pub(crate) events: Vec<EventNote>,
     /// EKS and IAM; `None`: the mode was declared.
-    pub(super) cloud: Option<Cloud>,
+    pub(crate) cloud: Option<Cloud>,
     /// What is known of the cluster in place of what [`Self::cloud`] says, where it can't be read or is another one.
-    pub(super) astray: Option<AwsState>,
+    pub(crate) astray: Option<AwsState>,
     /// Who had which power after each change since watching began.
-    pub(super) watched: Option<Vec<BTreeMap<String, Power>>>,
+    pub(crate) watched: Option<Vec<BTreeMap<String, Power>>>,
     version: u64,
     created: i64,
 }
 
 /// What a principal may do: whether it is an administrator, and its groups and policies.
-pub(super) type Power = (bool, BTreeSet<String>);
+pub(crate) type Power = (bool, BTreeSet<String>);
 
 /// EKS and IAM as the operator knows them and as they are.
 #[derive(Clone, Debug)]
-pub(super) struct Cloud {
-    pub(super) mode: Mode,
-    pub(super) eks: Eks,
+pub(crate) struct Cloud {
+    pub(crate) mode: Mode,
+    pub(crate) eks: Eks,
     /// What the operator knows of the entries.
-    pub(super) known: Entries,
-    pub(super) iam: Iam,
-    pub(super) policies: Option<BTreeSet<String>>,
-    pub(super) attempts: BTreeMap<Key, Attempt>,
-    pub(super) unreachable: Option<Unreachable>,
-    pub(super) calls: Vec<Call>,
+    pub(crate) known: Entries,
+    pub(crate) iam: Iam,
+    pub(crate) policies: Option<BTreeSet<String>>,
+    pub(crate) attempts: BTreeMap<Key, Attempt>,
+    pub(crate) unreachable: Option<Unreachable>,
+    pub(crate) calls: Vec<Call>,
     /// Failures of the next calls of an operation.
-    pub(super) failures: Vec<(&'static str, FailureKind)>,
+    pub(crate) failures: Vec<(&'static str, FailureKind)>,
     /// ARNs that EKS takes; `None`: any.
-    pub(super) principals: Option<BTreeSet<String>>,
+    pub(crate) principals: Option<BTreeSet<String>>,
 }
 
 impl Cloud {
-    pub(super) fn new(mode: Mode) -> Self {
+    pub(crate) fn new(mode: Mode) -> Self {
         Self {
             mode,
             eks: Eks::default(),
@@ -84,7 +84,7 @@ impl Cloud {
         }
     }
 
-    pub(super) fn cluster() -> EksCluster {
+    pub(crate) fn cluster() -> EksCluster {
         EksCluster::parse("arn:aws:eks:eu-west-1:111122223333:cluster/main").expect("an ARN")
     }
 
@@ -105,7 +105,7 @@ impl Cloud {
     }
 
     /// The operator lists and describes everything.
-    pub(super) fn list(&mut self, now: Timestamp) {
+    pub(crate) fn list(&mut self, now: Timestamp) {
         let principals = self.eks.entries.keys().cloned().collect();
         let admin = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
         let administrators = self
@@ -173,7 +173,7 @@ impl Cloud {
     }
 
     /// IAM is read: all roles and users of the account are these.
-    pub(super) fn iam_lists(&mut self, principals: &[(&str, &str)], now: Timestamp) {
+    pub(crate) fn iam_lists(&mut self, principals: &[(&str, &str)], now: Timestamp) {
         let account = "111122223333".parse().expect("an account");
         let listing = |kind: &str| {
             let of_kind = principals.iter().filter(|(arn, _)| arn.contains(kind));
@@ -201,7 +201,7 @@ impl Cloud {
 
 impl Simulation {
     /// A cluster in EKS, of this mode, in which the operator has listed everything.
-    pub(super) fn in_eks(mode: Mode, roles: &str) -> Self {
+    pub(crate) fn in_eks(mode: Mode, roles: &str) -> Self {
         let mut simulation = Self::with_roles(roles);
         let mut cloud = Cloud::new(mode);
         cloud.list(simulation.now);
@@ -209,18 +209,18 @@ impl Simulation {
         simulation
     }
 
-    pub(super) fn cloud(&mut self) -> &mut Cloud {
+    pub(crate) fn cloud(&mut self) -> &mut Cloud {
         self.cloud.as_mut().expect("EKS is there")
     }
 
     /// The operator looks again at everything in EKS.
-    pub(super) fn look(&mut self) {
+    pub(crate) fn look(&mut self) {
         let now = self.now;
         self.cloud().list(now);
     }
 
     /// Someone else calls EKS, and the operator learns of it.
-    pub(super) fn by_hand(&mut self, call: &Call) {
+    pub(crate) fn by_hand(&mut self, call: &Call) {
         let now = self.now;
         let cloud = self.cloud();
         cloud.eks.now = now;
@@ -229,7 +229,7 @@ impl Simulation {
     }
 
     /// The calls since the last look, in short: operation and principal's name.
-    pub(super) fn calls(&mut self) -> Vec<String> {
+    pub(crate) fn calls(&mut self) -> Vec<String> {
         let calls = std::mem::take(&mut self.cloud().calls);
         calls
             .iter()
@@ -241,7 +241,7 @@ impl Simulation {
     }
 
     /// An entry as it stands in EKS: username, groups and policies with scopes.
-    pub(super) fn access_entry(&self, role: &str) -> Option<(String, Vec<String>, Vec<String>)> {
+    pub(crate) fn access_entry(&self, role: &str) -> Option<(String, Vec<String>, Vec<String>)> {
         let cloud = self.cloud.as_ref().expect("EKS is there");
         let entry = cloud
             .eks
@@ -259,7 +259,7 @@ impl Simulation {
     }
 
     /// The bridge of a handover: a binding of its group to cluster-admin.
-    pub(super) fn bridge(&mut self) {
+    pub(crate) fn bridge(&mut self) {
         self.bindings.push(BindingSubjects {
             groups: [BRIDGE_GROUP.to_owned()].into(),
             cluster_admin: true,
@@ -268,7 +268,7 @@ impl Simulation {
     }
 
     /// Which power each role has now, as the cluster would have it: an access entry wins from the moment that it exists.
-    pub(super) fn powers(&self) -> BTreeMap<String, Power> {
+    pub(crate) fn powers(&self) -> BTreeMap<String, Power> {
         let bindings: super::Bindings = self.bindings.iter().collect();
         let mut powers = BTreeMap::new();
         let mode = self
@@ -279,7 +279,11 @@ impl Simulation {
             let empty = BTreeMap::new();
             let data = self.config_map.as_ref().map_or(&empty, |view| &view.data);
             let document = Document::parse(data);
-            for entry in Index::new(&document).winners() {
+            let winners = Index::new(&document);
+            for entry in winners
+                .winners()
+                .filter(|entry| super::unmatchable(entry).is_none())
+            {
                 let groups: BTreeSet<String> = entry.groups.iter().cloned().collect();
                 let administrator = groups.iter().any(|group| {
                     group == "system:masters" || bindings.admin_groups.contains(group)
@@ -309,7 +313,7 @@ impl Simulation {
 }
 
 impl Simulation {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             now: Timestamp::from_second(1_800_000_000).expect("in range"),
             objects: BTreeMap::new(),
@@ -336,14 +340,14 @@ impl Simulation {
         }
     }
 
-    pub(super) fn with_roles(text: &str) -> Self {
+    pub(crate) fn with_roles(text: &str) -> Self {
         let mut simulation = Self::new();
         simulation.vandalise("mapRoles", text);
         simulation
     }
 
     /// Creates a mapping of a role, older ones first. `spec` is merged over principal and groups.
-    pub(super) fn create(&mut self, name: &str, role: &str, spec: &Value) {
+    pub(crate) fn create(&mut self, name: &str, role: &str, spec: &Value) {
         let mut all = json!({"principal": {"arn": format!("arn:aws:iam::111122223333:{role}")}, "username": name, "groups": ["g"]});
         all.as_object_mut()
             .expect("an object")
@@ -367,7 +371,7 @@ impl Simulation {
         self.objects.insert(name.to_owned(), object);
     }
 
-    pub(super) fn edit(&mut self, name: &str, change: impl FnOnce(&mut IdentityMapping)) {
+    pub(crate) fn edit(&mut self, name: &str, change: impl FnOnce(&mut IdentityMapping)) {
         let object = self.objects.get_mut(name).expect("exists");
         let before = object.spec.clone();
         change(object);
@@ -376,7 +380,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn confirm(&mut self, name: &str, words: &str) {
+    pub(crate) fn confirm(&mut self, name: &str, words: &str) {
         self.edit(name, |object| {
             object
                 .metadata
@@ -386,7 +390,7 @@ impl Simulation {
         });
     }
 
-    pub(super) fn delete(&mut self, name: &str) {
+    pub(crate) fn delete(&mut self, name: &str) {
         let now = self.now;
         let object = self.objects.get_mut(name).expect("exists");
         if object.metadata.finalizers.iter().flatten().next().is_none() {
@@ -397,7 +401,7 @@ impl Simulation {
     }
 
     /// Someone else writes a key of aws-auth.
-    pub(super) fn vandalise(&mut self, key: &str, text: &str) {
+    pub(crate) fn vandalise(&mut self, key: &str, text: &str) {
         self.version += 1;
         let (version, now) = (self.version.to_string(), self.now);
         let view = self.config_map.get_or_insert_default();
@@ -413,35 +417,35 @@ impl Simulation {
     }
 
     /// Someone replaces a part of `mapRoles`.
-    pub(super) fn replace_in_roles(&mut self, from: &str, to: &str) {
+    pub(crate) fn replace_in_roles(&mut self, from: &str, to: &str) {
         let text = self.roles().replace(from, to);
         assert_ne!(text, self.roles(), "{from:?} does not stand in:\n{text}");
         self.vandalise("mapRoles", &text);
     }
 
-    pub(super) fn roles(&self) -> String {
+    pub(crate) fn roles(&self) -> String {
         self.config_map
             .as_ref()
             .and_then(|view| view.data.get("mapRoles").cloned())
             .unwrap_or_default()
     }
 
-    pub(super) fn mark(&self) -> &str {
+    pub(crate) fn mark(&self) -> &str {
         let view = self.config_map.as_ref();
         view.and_then(|view| view.annotations.get(MARK_ANNOTATION))
             .map(String::as_str)
             .unwrap_or_default()
     }
 
-    pub(super) fn restart(&mut self) {
+    pub(crate) fn restart(&mut self) {
         self.memory = Memory::default();
     }
 
-    pub(super) fn later(&mut self, seconds: i64) {
+    pub(crate) fn later(&mut self, seconds: i64) {
         self.now += SignedDuration::from_secs(seconds);
     }
 
-    fn observed(&self) -> Observed {
+    pub(crate) fn observed(&self) -> Observed {
         Observed {
             now: self.now,
             config_map: self.config_map.clone(),
@@ -458,14 +462,14 @@ impl Simulation {
         }
     }
 
-    fn desired(&self) -> Desired {
+    pub(crate) fn desired(&self) -> Desired {
         Desired {
             mappings: self.objects.values().map(Mapping::from_object).collect(),
         }
     }
 
     /// One pass, executed as the controller does it.
-    pub(super) fn pass(&mut self) -> Report {
+    pub(crate) fn pass(&mut self) -> Report {
         let (settings, memory) = (self.settings.clone(), self.memory.clone());
         let (mut desired, mut observed) = (self.desired(), self.observed());
         let finalizers = plan(&desired, &observed, &settings, &memory).add_finalizers;
@@ -543,7 +547,7 @@ impl Simulation {
     }
 
     /// Passes until nothing is written any more; returns the number of writes of aws-auth.
-    pub(super) fn settle(&mut self) -> usize {
+    pub(crate) fn settle(&mut self) -> usize {
         let before = self.writes;
         for _ in 0..20 {
             let made = self.calls_made();
@@ -677,7 +681,7 @@ impl Simulation {
     }
 
     /// `status reason` of a condition.
-    pub(super) fn condition(&self, name: &str, type_: &str) -> String {
+    pub(crate) fn condition(&self, name: &str, type_: &str) -> String {
         let status = self.objects[name].status.clone().unwrap_or_default();
         let condition = status
             .conditions
@@ -688,7 +692,7 @@ impl Simulation {
             .unwrap_or_default()
     }
 
-    pub(super) fn message(&self, name: &str, type_: &str) -> String {
+    pub(crate) fn message(&self, name: &str, type_: &str) -> String {
         let status = self.objects[name].status.clone().unwrap_or_default();
         let condition = status
             .conditions
@@ -699,12 +703,12 @@ impl Simulation {
             .unwrap_or_default()
     }
 
-    pub(super) fn ready(&self, name: &str) -> String {
+    pub(crate) fn ready(&self, name: &str) -> String {
         self.condition(name, "Ready")
     }
 
     /// `(arn's name, username, groups)` of every entry, in document order.
-    pub(super) fn entries(&self) -> Vec<(String, String, String)> {
+    pub(crate) fn entries(&self) -> Vec<(String, String, String)> {
         let empty = BTreeMap::new();
         let document = Document::parse(self.config_map.as_ref().map_or(&empty, |view| &view.data));
         let entry = |entry: &crate::aws_auth::Entry| {

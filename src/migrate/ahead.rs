@@ -1,0 +1,133 @@
+//! What would be planned once everything were declared, owned and asked to be handed over.
+
+use std::sync::Arc;
+
+use crate::access_entry::BRIDGE_GROUP;
+use crate::plan::{
+    AwsState, AwsView, ConfigMapView, ConfigMapWrite, Desired, HANDOVER_ANNOTATION, Handover,
+    HistoryState, Memory, Mode, Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
+};
+
+/// Adoptions of aws-auth come to rest after one write; the rest is room for what an earlier one uncovers.
+const ROUNDS: usize = 4;
+
+/// The world as it will be when the handover begins: every mapping owns its entry of aws-auth, the bridge stands, the setting is
+/// `Auto`. Nothing has been done in EKS.
+pub(super) struct Ahead {
+    desired: Desired,
+    observed: Observed,
+    settings: Settings,
+    memory: Memory,
+}
+
+impl Ahead {
+    /// Looks ahead to a mode.
+    pub(super) fn new(
+        desired: &Desired,
+        observed: &Observed,
+        view: &AwsView,
+        settings: &Settings,
+        mode: Mode,
+    ) -> Self {
+        let mut desired = desired.clone();
+        for mapping in &mut desired.mappings {
+            mapping.finalizer = true;
+        }
+        let mut observed = observed.clone();
+        observed.aws = AwsState::Known(Box::new(in_mode(view, mode, observed.now)));
+        observed
+            .bindings
+            .admin_groups
+            .insert(BRIDGE_GROUP.to_owned());
+        observed.history = history(&observed.history);
+        let settings = Settings {
+            observe: false,
+            handover: Handover::Auto,
+            ..settings.clone()
+        };
+        let mut ahead = Self {
+            desired,
+            observed,
+            settings,
+            memory: Memory::default(),
+        };
+        for _ in 0..ROUNDS {
+            let Some(write) = ahead.plan().config_map else {
+                break;
+            };
+            ahead.observed.config_map = Some(after(ahead.observed.config_map.take(), write));
+        }
+        ahead
+    }
+
+    /// The plan for that world.
+    pub(super) fn plan(&self) -> Plan<'_> {
+        plan(&self.desired, &self.observed, &self.settings, &self.memory)
+    }
+}
+
+/// A cluster that has access entries, whatever stands in the way of asking for them now.
+fn in_mode(view: &AwsView, mode: Mode, now: jiff::Timestamp) -> AwsView {
+    let mut view = AwsView {
+        mode,
+        unreachable: None,
+        unlisted: None,
+        attempts: Arc::default(),
+        busy: Arc::default(),
+        ..view.clone()
+    };
+    if view.entries.listed.is_none() {
+        Arc::make_mut(&mut view.entries).listed = Some(now);
+    }
+    view
+}
+
+fn history(standing: &HistoryState) -> HistoryState {
+    match standing {
+        HistoryState::Present(view)
+        | HistoryState::Unwritable {
+            view: Some(view), ..
+        } => {
+            let mut view = view.clone();
+            let word = Handover::Auto.to_string();
+            view.annotations
+                .insert(HANDOVER_ANNOTATION.to_owned(), word);
+            view.annotations.remove(RELEASED_ANNOTATION);
+            HistoryState::Present(view)
+        }
+        HistoryState::Missing | HistoryState::Unwritable { view: None, .. } => {
+            HistoryState::Missing
+        }
+    }
+}
+
+/// aws-auth as a write leaves it.
+fn after(standing: Option<ConfigMapView>, write: ConfigMapWrite) -> ConfigMapView {
+    let mut view = standing.unwrap_or_default();
+    match write {
+        ConfigMapWrite::Create {
+            data,
+            binary_data,
+            labels,
+            annotations,
+        } => ConfigMapView {
+            data,
+            binary_data,
+            labels,
+            annotations,
+            ..ConfigMapView::default()
+        },
+        ConfigMapWrite::Patch {
+            data, annotations, ..
+        } => {
+            view.data.extend(data);
+            for (key, value) in annotations {
+                match value {
+                    Some(value) => view.annotations.insert(key, value),
+                    None => view.annotations.remove(&key),
+                };
+            }
+            view
+        }
+    }
+}

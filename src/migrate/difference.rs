@@ -1,0 +1,216 @@
+//! In what an access entry differs from the entry of aws-auth that it takes the place of.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::Identity;
+use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
+use crate::api::v1alpha1::EntryType;
+use crate::plan::MASTERS;
+
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
+
+/// What a principal is or becomes as an access entry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Becomes {
+    /// The full ARN under which the entry stands.
+    pub principal_arn: String,
+    /// The type, as EKS spells it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The username.
+    pub username: String,
+    /// Whether EKS gives the username, for none is sent.
+    pub username_generated: bool,
+    /// The groups.
+    pub groups: BTreeSet<String>,
+    /// The access policies: name and scope.
+    pub policies: Vec<(String, String)>,
+}
+
+impl Becomes {
+    /// What a mapping asks for.
+    pub(super) fn of_target(target: &Target) -> Self {
+        let node = crate::access_entry::node_defaults(target.type_);
+        let groups = match node {
+            Some(node) => node
+                .groups
+                .iter()
+                .map(|group| (*group).to_owned())
+                .collect(),
+            None => target.groups.clone(),
+        };
+        let policies = target.policies.iter();
+        Self {
+            principal_arn: target.principal_arn.clone(),
+            kind: Kind::Known(target.type_).to_string(),
+            username_generated: target.username.is_none(),
+            username: target
+                .username
+                .clone()
+                .unwrap_or_else(|| target.default_username.clone()),
+            groups,
+            policies: policies
+                .map(|(policy, scope)| (policy_name(policy).to_owned(), scope.to_string()))
+                .collect(),
+        }
+    }
+
+    /// What stands.
+    pub(super) fn of_entry(entry: &Entry) -> Self {
+        let policies = entry.policies.iter();
+        Self {
+            principal_arn: entry.principal_arn.clone(),
+            kind: entry.kind.to_string(),
+            username: entry.username.clone(),
+            username_generated: entry.kind != Kind::Known(EntryType::Standard),
+            groups: entry.groups.clone(),
+            policies: policies
+                .map(|(policy, association)| {
+                    (
+                        policy_name(policy).to_owned(),
+                        association.scope.to_string(),
+                    )
+                })
+                .collect(),
+        }
+    }
+
+    pub(super) fn is_node(&self) -> bool {
+        self.kind != Kind::Known(EntryType::Standard).as_str()
+    }
+}
+
+/// One thing in which the two differ.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Difference {
+    /// The power of system:masters comes from an access policy.
+    MastersByPolicy,
+    /// Nodes lose system:bootstrappers, which they don't need on EKS.
+    BootstrappersDropped,
+    /// EKS gives the username, and it comes out the same.
+    UsernameGenerated(String),
+    /// The username is another one.
+    Username {
+        /// In aws-auth.
+        now: String,
+        /// As an access entry.
+        then: String,
+    },
+    /// A group that only aws-auth gives.
+    GroupLost(String),
+    /// A group that only the access entry gives.
+    GroupGained(String),
+    /// An access policy that the access entry gives, and that aws-auth could not.
+    PolicyGained {
+        /// Its name.
+        policy: String,
+        /// Where it holds.
+        scope: String,
+    },
+}
+
+impl Difference {
+    /// A few words, for a table.
+    #[must_use]
+    pub fn short(&self) -> String {
+        match self {
+            Self::MastersByPolicy => format!("{MASTERS} as {ADMIN_POLICY}"),
+            Self::BootstrappersDropped => format!("without {BOOTSTRAPPERS}"),
+            Self::UsernameGenerated(_) => "username left to EKS".to_owned(),
+            Self::Username { then, .. } => format!("username {then}"),
+            Self::GroupLost(group) => format!("without group {group}"),
+            Self::GroupGained(group) => format!("with group {group}"),
+            Self::PolicyGained { policy, scope } => format!("with {policy} ({scope})"),
+        }
+    }
+
+    /// Whether what the principal may do changes by it, if only at the edges.
+    #[must_use]
+    pub const fn is_of_power(&self) -> bool {
+        match self {
+            Self::UsernameGenerated(_) | Self::BootstrappersDropped => false,
+            Self::MastersByPolicy
+            | Self::Username { .. }
+            | Self::GroupLost(_)
+            | Self::GroupGained(_)
+            | Self::PolicyGained { .. } => true,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::MastersByPolicy => write!(
+                f,
+                "{MASTERS} becomes {ADMIN_POLICY} for the whole cluster. The group bypasses authorization altogether; the policy is a decision \
+                 of EKS's authorizer: it can be taken away at any time, and is dropped where the caller impersonates someone else (kubectl --as)"
+            ),
+            Self::BootstrappersDropped => write!(
+                f,
+                "group {BOOTSTRAPPERS} is dropped: nodes on EKS sign in as nodes from the first moment, and EKS leaves it out of its own \
+                 access entries too"
+            ),
+            Self::UsernameGenerated(username) => {
+                write!(
+                    f,
+                    "the username is left to EKS, which gives the same: {username:?}"
+                )
+            }
+            Self::Username { now, then } => {
+                write!(f, "the username is {then:?} instead of {now:?}")
+            }
+            Self::GroupLost(group) => write!(f, "group {group:?} is not given"),
+            Self::GroupGained(group) => write!(f, "group {group:?} is given too"),
+            Self::PolicyGained { policy, scope } => write!(
+                f,
+                "{policy} ({scope}) takes effect, which aws-auth can't give"
+            ),
+        }
+    }
+}
+
+/// In what an access entry differs from what aws-auth gives, the weightiest first.
+pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
+    let mut found = BTreeSet::new();
+    let given: BTreeSet<&str> = then.groups.iter().map(String::as_str).collect();
+    let had: BTreeSet<&str> = now.groups.iter().map(String::as_str).collect();
+    let administrator = (ADMIN_POLICY, "cluster");
+    let by_policy = then
+        .policies
+        .iter()
+        .any(|(policy, scope)| (policy.as_str(), scope.as_str()) == administrator);
+    for group in had.difference(&given) {
+        found.insert(match *group {
+            MASTERS if by_policy => Difference::MastersByPolicy,
+            BOOTSTRAPPERS if then.is_node() => Difference::BootstrappersDropped,
+            group => Difference::GroupLost(group.to_owned()),
+        });
+    }
+    for group in given.difference(&had) {
+        found.insert(Difference::GroupGained((*group).to_owned()));
+    }
+    for (policy, scope) in &then.policies {
+        let of_masters =
+            (policy.as_str(), scope.as_str()) == administrator && had.contains(MASTERS);
+        if !of_masters {
+            found.insert(Difference::PolicyGained {
+                policy: policy.clone(),
+                scope: scope.clone(),
+            });
+        }
+    }
+    if now.username != then.username {
+        found.insert(Difference::Username {
+            now: now.username.clone(),
+            then: then.username.clone(),
+        });
+    } else if then.username_generated {
+        found.insert(Difference::UsernameGenerated(then.username.clone()));
+    }
+    found.into_iter().collect()
+}

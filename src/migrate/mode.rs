@@ -1,0 +1,104 @@
+//! Which changes of the authentication mode EKS makes, and for which clusters.
+
+use crate::plan::Mode;
+
+/// A change of the mode that EKS refuses, in words that name what is possible
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/setting-up-access-entries.html>: one step at a time, and never back).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ImpossibleModeChange {
+    /// It is in that mode already, which EKS refuses too.
+    #[error("the cluster is in the authentication mode {0} already: there is nothing to change{next}", next = next(*.0))]
+    Same(Mode),
+    /// Back.
+    #[error(
+        "EKS never takes a cluster back from the authentication mode {from} to {to}{next}",
+        next = next(*from)
+    )]
+    Back {
+        /// The mode now.
+        from: Mode,
+        /// The one asked for.
+        to: Mode,
+    },
+    /// Two steps in one.
+    #[error(
+        "EKS takes a cluster from CONFIG_MAP to API in two steps only: go to API_AND_CONFIG_MAP first, hand everyone over, then go to API"
+    )]
+    TwoSteps,
+}
+
+fn next(from: Mode) -> &'static str {
+    match from {
+        Mode::ConfigMap => "; from here it can go to API_AND_CONFIG_MAP",
+        Mode::ApiAndConfigMap => "; from here it can go to API, for good",
+        Mode::Api => "; from here it can go nowhere",
+    }
+}
+
+/// Whether EKS makes this change.
+pub fn check_mode_change(from: Mode, to: Mode) -> Result<(), ImpossibleModeChange> {
+    match (from, to) {
+        (Mode::ConfigMap, Mode::ApiAndConfigMap) | (Mode::ApiAndConfigMap, Mode::Api) => Ok(()),
+        (Mode::ConfigMap, Mode::Api) => Err(ImpossibleModeChange::TwoSteps),
+        (from, to) if from == to => Err(ImpossibleModeChange::Same(from)),
+        (from, to) => Err(ImpossibleModeChange::Back { from, to }),
+    }
+}
+
+/// The modes that follow on the way from one to another, the last included.
+#[must_use]
+pub fn modes_between(from: Mode, to: Mode) -> Vec<Mode> {
+    [Mode::ApiAndConfigMap, Mode::Api]
+        .into_iter()
+        .filter(|mode| from < *mode && *mode <= to)
+        .collect()
+}
+
+/// The first platform version of each Kubernetes version that has access entries; later Kubernetes versions always have them
+/// (EKS user guide, *Grant IAM users access to Kubernetes with EKS access entries*).
+const FIRST_PLATFORM: [(u32, u32); 8] = [
+    (23, 17),
+    (24, 15),
+    (25, 12),
+    (26, 11),
+    (27, 10),
+    (28, 6),
+    (29, 1),
+    (30, 2),
+];
+
+/// A cluster that is older than access entries.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "Kubernetes {version} has access entries from platform version {needs} on, and this cluster has {platform}: EKS moves clusters on by \
+     itself, and an update of Kubernetes does at once (aws eks update-cluster-version); until then it stays in CONFIG_MAP"
+)]
+pub struct PlatformTooOld {
+    version: String,
+    platform: String,
+    needs: String,
+}
+
+/// Whether a cluster of this Kubernetes version (`1.29`) and platform version (`eks.12`) has access entries. What can't be read as such
+/// is not judged: EKS will.
+pub fn check_platform(version: &str, platform: &str) -> Result<(), PlatformTooOld> {
+    let too_old = |needs: &str| PlatformTooOld {
+        version: version.to_owned(),
+        platform: platform.to_owned(),
+        needs: needs.to_owned(),
+    };
+    let minor = version
+        .strip_prefix("1.")
+        .and_then(|minor| minor.parse::<u32>().ok());
+    let number = platform
+        .strip_prefix("eks.")
+        .and_then(|number| number.parse::<u32>().ok());
+    let (Some(minor), Some(number)) = (minor, number) else {
+        return Ok(());
+    };
+    match FIRST_PLATFORM.iter().find(|(known, _)| *known == minor) {
+        Some((_, first)) if number < *first => Err(too_old(&format!("eks.{first}"))),
+        None if minor < FIRST_PLATFORM[0].0 => Err(too_old("eks.17 of Kubernetes 1.23")),
+        Some(_) | None => Ok(()),
+    }
+}

@@ -1,0 +1,43 @@
+//! Verdicts, in tables and by laws.
+
+mod laws;
+mod modes;
+mod table;
+
+use super::{Becomes, Migration, Verdict, verdicts};
+use crate::plan::simulation::Simulation;
+
+/// The verdicts on a simulated cluster.
+fn migration(simulation: &Simulation) -> Migration {
+    verdicts(
+        &simulation.desired(),
+        &simulation.observed(),
+        &simulation.settings,
+    )
+    .expect("the cluster is known")
+}
+
+/// A verdict in one line: outcome, name, type, username, groups, policies; `!` where it is lost in the mode `API`.
+fn line(verdict: &Verdict) -> String {
+    let who = verdict.who.to_string();
+    let name = who.rsplit(':').next().unwrap_or_default();
+    let lost = if verdict.lost_in_api { "!" } else { "" };
+    let becomes = verdict.becomes.as_ref().map_or_else(String::new, |it| {
+        let policies = it
+            .policies
+            .iter()
+            .map(|(name, scope)| format!("{name}@{scope}"));
+        let parts = [
+            it.kind.clone(),
+            it.username.clone(),
+            it.groups.iter().cloned().collect::<Vec<_>>().join(","),
+            policies.collect::<Vec<_>>().join(","),
+        ];
+        format!(" -> {}", parts.join(" | "))
+    });
+    format!("{}{lost} {name}{becomes}", verdict.outcome.as_str())
+}
+
+fn lines(simulation: &Simulation) -> Vec<String> {
+    migration(simulation).verdicts.iter().map(line).collect()
+}

@@ -1,0 +1,72 @@
+//! Changes of the mode, and the clusters that take them.
+
+use crate::migrate::{check_mode_change, check_platform, modes_between};
+use crate::plan::Mode::{Api, ApiAndConfigMap, ConfigMap};
+
+#[test]
+fn one_step_at_a_time_and_never_back() {
+    for (from, to, words) in [
+        (ConfigMap, ApiAndConfigMap, None),
+        (ApiAndConfigMap, Api, None),
+        (ConfigMap, Api, Some("go to API_AND_CONFIG_MAP first")),
+        (
+            ConfigMap,
+            ConfigMap,
+            Some("it can go to API_AND_CONFIG_MAP"),
+        ),
+        (
+            ApiAndConfigMap,
+            ApiAndConfigMap,
+            Some("it can go to API, for good"),
+        ),
+        (Api, Api, Some("it can go nowhere")),
+        (
+            ApiAndConfigMap,
+            ConfigMap,
+            Some("never takes a cluster back from the authentication mode API_AND_CONFIG_MAP"),
+        ),
+        (Api, ApiAndConfigMap, Some("it can go nowhere")),
+        (Api, ConfigMap, Some("it can go nowhere")),
+    ] {
+        let refused = check_mode_change(from, to)
+            .err()
+            .map(|error| error.to_string());
+        match (words, &refused) {
+            (None, None) => {}
+            (Some(words), Some(refused)) => assert!(refused.contains(words), "{refused}"),
+            _ => panic!("{from} to {to}: {refused:?}"),
+        }
+    }
+    assert_eq!(modes_between(ConfigMap, Api), [ApiAndConfigMap, Api]);
+    assert_eq!(modes_between(ApiAndConfigMap, Api), [Api]);
+    assert_eq!(modes_between(Api, Api), []);
+}
+
+#[test]
+fn clusters_that_are_older_than_access_entries_say_what_they_need() {
+    for (version, platform, needs) in [
+        ("1.22", "eks.99", Some("eks.17 of Kubernetes 1.23")),
+        ("1.23", "eks.16", Some("eks.17")),
+        ("1.23", "eks.17", None),
+        ("1.29", "eks.1", None),
+        ("1.30", "eks.1", Some("eks.2")),
+        ("1.30", "eks.2", None),
+        ("1.31", "eks.1", None),
+        ("", "", None),
+        ("1.30", "", None),
+    ] {
+        let refused = check_platform(version, platform)
+            .err()
+            .map(|error| error.to_string());
+        match (needs, &refused) {
+            (None, None) => {}
+            (Some(needs), Some(refused)) => {
+                assert!(
+                    refused.contains(&format!("from platform version {needs} on")),
+                    "{refused}"
+                );
+            }
+            _ => panic!("{version} {platform}: {refused:?}"),
+        }
+    }
+}

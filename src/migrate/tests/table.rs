@@ -1,0 +1,335 @@
+//! What becomes of each kind of entry.
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::{lines, migration};
+use crate::access_entry::{Call, Kind};
+use crate::api::v1alpha1::EntryType;
+use crate::plan::Mode;
+use crate::plan::simulation::Simulation;
+
+const ROLE: &str = "arn:aws:iam::111122223333:role";
+
+fn entry(arn: &str, username: &str, groups: &[&str]) -> String {
+    let field = if arn.contains(":role/") || arn.contains("assumed-role") {
+        "rolearn"
+    } else {
+        "userarn"
+    };
+    format!(
+        "- {}\n",
+        json!({field: arn, "username": username, "groups": groups})
+    )
+}
+
+fn role(name: &str, username: &str, groups: &[&str]) -> String {
+    entry(&format!("{ROLE}/{name}"), username, groups)
+}
+
+const NODE: (&str, &[&str]) = (
+    "system:node:{{EC2PrivateDNSName}}",
+    &["system:bootstrappers", "system:nodes"],
+);
+const SESSION: &str = "system:node:{{SessionName}}";
+
+#[test]
+fn every_kind_of_role() {
+    let text = [
+        role("plain", "plain", &["team"]),
+        role(
+            "default",
+            "arn:aws:sts::111122223333:assumed-role/default/{{SessionName}}",
+            &[],
+        ),
+        role(
+            "admin",
+            "admin:{{SessionName}}",
+            &["system:masters", "team"],
+        ),
+        role("node", NODE.0, NODE.1),
+        role(
+            "windows",
+            NODE.0,
+            &[
+                "eks:kube-proxy-windows",
+                "system:bootstrappers",
+                "system:nodes",
+            ],
+        ),
+        role(
+            "fargate",
+            SESSION,
+            &[
+                "system:bootstrappers",
+                "system:node-proxier",
+                "system:nodes",
+            ],
+        ),
+        role(
+            "ambiguous",
+            SESSION,
+            &["system:bootstrappers", "system:nodes"],
+        ),
+        role("strange", "system:node:x", &["system:nodes"]),
+        role(
+            "more",
+            NODE.0,
+            &["system:bootstrappers", "system:nodes", "spies"],
+        ),
+        role("reserved", "viewer", &["system:viewers"]),
+        role("username", "aws:reader", &["team"]),
+        role("colon", "reader-{{SessionName}}", &["team"]),
+        role("template", "reader:{{Sessionname}}", &["team"]),
+        role("AWSServiceRoleForAmazonEMRContainers", "emr", &["emr"]),
+        role(
+            "AWSReservedSSO_Admin_0123456789abcdef",
+            "sso:{{SessionName}}",
+            &["team"],
+        ),
+        entry(
+            "arn:aws:iam::444455556666:role/partner",
+            "partner",
+            &["team"],
+        ),
+        entry(
+            "arn:aws:iam::444455556666:role/partner-nodes",
+            NODE.0,
+            NODE.1,
+        ),
+    ];
+    let simulation = Simulation::in_eks(Mode::ConfigMap, &text.concat());
+    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    blocked! role/AWSReservedSSO_Admin_0123456789abcdef -> STANDARD | sso:{{SessionName}} | team | 
+    blocked! role/ambiguous
+    blocked! role/more
+    blocked! role/strange
+    blocked! role/template
+    stays! role/AWSServiceRoleForAmazonEMRContainers
+    stays! role/colon
+    stays! role/reserved
+    stays! role/username
+    stays! role/partner-nodes
+    moves! role/admin -> STANDARD | admin:{{SessionName}} | team | AmazonEKSClusterAdminPolicy@cluster
+    moves! role/default -> STANDARD | arn:aws:sts::111122223333:assumed-role/default/{{SessionName}} |  | 
+    moves! role/fargate -> FARGATE_LINUX | system:node:{{SessionName}} | system:node-proxier,system:nodes | 
+    moves! role/node -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
+    moves! role/plain -> STANDARD | plain | team | 
+    moves! role/windows -> EC2_WINDOWS | system:node:{{EC2PrivateDNSName}} | eks:kube-proxy-windows,system:nodes | 
+    moves! role/partner -> STANDARD | partner | team |
+    ");
+    let why: Vec<String> = migration(&simulation)
+        .verdicts
+        .iter()
+        .filter_map(|verdict| {
+            Some(format!(
+                "{}: {}",
+                verdict.who.key()?.name(),
+                verdict.why.as_ref()?.message
+            ))
+        })
+        .collect();
+    assert_snapshot!(why.join("\n"), @r#"
+    awsreservedsso_admin_0123456789abcdef: a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was not read; declare it by its permission set or by its full ARN, or let IAM be read
+    ambiguous: nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not tell which these are: declare the role with its type, HybridLinux, EC2 (EKS Auto Mode, and nodes that are named after their instance), HyperPodLinux or FargateLinux; for EC2Linux and EC2Windows the username has to be "system:node:{{EC2PrivateDNSName}}" and system:nodes among the groups, or their nodes would be thrown out
+    more: an access entry of type EC2Linux can't have spies: bind what it gives to group system:nodes or take it out of the entry, if the nodes can do without
+    strange: EKS gives no node the username "system:node:x", so no access entry lets these nodes in under their names: give new nodes a role of their own, and move the workloads there
+    template: spec.username: "reader:{{Sessionname}}" has the unknown placeholder "Sessionname": expected {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so
+    awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is enabled for the cluster; AWS has made none so far
+    colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access entries; write it as in "reader-:{{SessionName}}"
+    reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
+    username: spec.username: "aws:reader" begins with "aws:", which EKS reserves in access entries; write another one, or leave it out: EKS then gives "arn:aws:sts::111122223333:assumed-role/username/{{SessionName}}"
+    partner-nodes: spec.type: EC2Linux is for roles of the cluster's own account 111122223333, and arn:aws:iam::444455556666:role/partner-nodes is of another; a user or another account's principal can only be Standard
+    "#);
+}
+
+#[test]
+fn users_accounts_and_what_lets_nobody_in() {
+    let mut simulation = Simulation::in_eks(
+        Mode::ApiAndConfigMap,
+        &[
+            role("a", "first", &["one"]),
+            role("A", "last", &["two"]),
+            role("with/path", "path", &["team"]),
+            "- sso: {permissionSetName: View, accountID: \"111122223333\"}\n  username: sso\n"
+                .to_owned(),
+            entry(
+                "arn:aws:sts::111122223333:assumed-role/a/session",
+                "session",
+                &[],
+            ),
+            role("nameless", "", &["team"]),
+            "- username: nobody\n".to_owned(),
+        ]
+        .concat(),
+    );
+    simulation.vandalise(
+        "mapUsers",
+        &[
+            entry(
+                "arn:aws:iam::111122223333:user/people/maria",
+                "maria",
+                &["team"],
+            ),
+            entry("arn:aws:iam::111122223333:user/bob", "bob", &["team"]),
+            entry("arn:aws:iam::111122223333:user/BOB", "bob", &["others"]),
+            entry(
+                "arn:aws:iam::111122223333:root",
+                "root",
+                &["system:masters"],
+            ),
+            entry("arn:aws:sts::111122223333:federated-user/fred", "fred", &[]),
+        ]
+        .concat(),
+    );
+    simulation.vandalise("mapAccounts", "- \"444455556666\"\n- \"44445555666\"\n");
+    let migration = migration(&simulation);
+    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    blocked! user/bob -> STANDARD | bob | team | 
+    stays! (any of account 444455556666)
+    stays! root
+    stays! federated-user/fred
+    moves! role/A -> STANDARD | last | two | 
+    moves! user/people/maria -> STANDARD | maria | team |
+    ");
+    let dead: Vec<String> = migration
+        .dead
+        .iter()
+        .map(|dead| format!("{}: {}: {}", dead.place, dead.what, dead.why))
+        .collect();
+    assert_snapshot!(dead.join("\n"), @r#"
+    mapRoles line 3: arn:aws:iam::111122223333:role/with/path: a role's ARN never matches with its path: it would have to be arn:aws:iam::111122223333:role/path
+    mapRoles line 4: (sso): on EKS entries with sso never match: write the role's ARN without its path
+    mapRoles line 6: arn:aws:sts::111122223333:assumed-role/a/session: "arn:aws:sts::111122223333:assumed-role/a/session" is a session of a role: write the role, "arn:aws:iam::111122223333:role/a"
+    mapRoles line 7: arn:aws:iam::111122223333:role/nameless: it has no username, and the API server takes no login without one
+    mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or take the entry out
+    mapAccounts line 1: 44445555666: no account has this number: twelve digits, in quotes
+    "#);
+    let last = migration
+        .verdicts
+        .iter()
+        .find(|verdict| verdict.who.to_string().ends_with("/A"));
+    assert_eq!(
+        last.map(|it| it.shadowed[0].line),
+        Some(1),
+        "the last of two wins, and the loser is named"
+    );
+    assert_eq!(migration.losers(Mode::ApiAndConfigMap).count(), 0);
+}
+
+#[test]
+fn what_stands_in_eks_counts() {
+    let text = [
+        role("node", NODE.0, NODE.1),
+        role("self-managed", NODE.0, NODE.1),
+        role("same", "same", &["team"]),
+        role("other", "other", &["team"]),
+        role(
+            "ambiguous",
+            SESSION,
+            &["system:bootstrappers", "system:nodes"],
+        ),
+    ];
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text.concat());
+    let create = |name: &str, type_, username: Option<&str>, groups: &[&str]| Call::Create {
+        principal_arn: format!("{ROLE}/{name}"),
+        kind: Kind::Known(type_),
+        username: username.map(str::to_owned),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        tags: [].into(),
+    };
+    simulation.by_hand(&create("node", EntryType::EC2Linux, None, &[]));
+    simulation.by_hand(&create("ambiguous", EntryType::HybridLinux, None, &[]));
+    simulation.by_hand(&create(
+        "same",
+        EntryType::Standard,
+        Some("same"),
+        &["team"],
+    ));
+    simulation.by_hand(&create(
+        "other",
+        EntryType::Standard,
+        Some("somebody"),
+        &["team"],
+    ));
+    simulation.by_hand(&create("creator", EntryType::Standard, None, &[]));
+    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    moves! role/self-managed -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
+    differs role/other -> STANDARD | somebody | team | 
+    stands role/ambiguous -> HYBRID_LINUX | system:node:{{SessionName}} | system:nodes | 
+    stands role/node -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
+    stands role/same -> STANDARD | same | team |
+    ");
+    let others = migration(&simulation).others;
+    assert_eq!(others.len(), 1);
+    assert_eq!(others[0].principal_arn, format!("{ROLE}/creator"));
+}
+
+#[test]
+fn iam_completes_paths_and_tells_who_is_gone() {
+    let text = [
+        role(
+            "AWSReservedSSO_Admin_0123456789abcdef",
+            "sso:{{SessionName}}",
+            &["system:masters"],
+        ),
+        role("deployer", "deployer", &["deployers"]),
+        role("gone", "gone", &["team"]),
+    ];
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text.concat());
+    let now = simulation.now;
+    simulation.cloud().iam_lists(
+        &[
+            (&format!("{ROLE}/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef"), "AROA1"),
+            (&format!("{ROLE}/ci/deployer"), "AROA2"),
+        ],
+        now,
+    );
+    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    moves! role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef -> STANDARD | sso:{{SessionName}} |  | AmazonEKSClusterAdminPolicy@cluster
+    moves! role/ci/deployer -> STANDARD | deployer | deployers | 
+    gone role/gone
+    ");
+    assert!(migration(&simulation).needs_bridge());
+}
+
+#[test]
+fn mappings_decide_what_they_declare() {
+    let text = [
+        role("declared", "declared", &["team"]),
+        role("text", "text", &["g"]),
+        role("conflict", "somebody", &["team"]),
+        role("stopped", "stopped", &["g"]),
+        role("refused", "refused", &["g"]),
+    ];
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text.concat());
+    simulation.create("declared", "role/declared", &json!({"groups": ["team"]}));
+    simulation.create("text", "role/text", &json!({"backend": "ConfigMap"}));
+    simulation.create("conflict", "role/conflict", &json!({}));
+    simulation.create("stopped", "role/stopped", &json!({"suspend": true}));
+    simulation.create("refused", "role/refused", &json!({"username": ""}));
+    simulation.create("new", "role/new", &json!({}));
+    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    blocked! role/conflict -> STANDARD | conflict | g | 
+    blocked! role/refused
+    blocked! role/stopped
+    blocked! role/text -> STANDARD | text | g | 
+    moves! role/declared -> STANDARD | declared | team | 
+    moves role/new -> STANDARD | new | g |
+    ");
+    let why: Vec<String> = migration(&simulation)
+        .verdicts
+        .iter()
+        .filter_map(|verdict| {
+            Some(format!(
+                "{}: {}",
+                verdict.mapping.as_ref()?,
+                verdict.why.as_ref()?.message
+            ))
+        })
+        .collect();
+    assert_snapshot!(why.join("\n"), @r#"
+    conflict: mapRoles line 3 already maps arn:aws:iam::111122223333:role/conflict to username "somebody" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    text: mapping text declares backend: ConfigMap; write backend: Auto
+    "#);
+}
