@@ -322,18 +322,18 @@ const YEAR: (Duration, &str) = (Duration::from_hours(24 * 365), "a year");
 const DAY: (Duration, &str) = (Duration::from_hours(24), "a day");
 
 /// At least a minute: twice the time that a change in EKS takes to be in force.
-fn soak(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn soak(text: &str) -> Result<SignedDuration, String> {
     let soak = duration(text, (Duration::from_mins(1), "60s"), YEAR, "24h")?;
     SignedDuration::try_from(soak).map_err(|error| error.to_string())
 }
 
-fn propagation(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn propagation(text: &str) -> Result<SignedDuration, String> {
     let most = (Duration::from_mins(10), "10m");
     let propagation = duration(text, (Duration::from_secs(1), "1s"), most, "30s")?;
     SignedDuration::try_from(propagation).map_err(|error| error.to_string())
 }
 
-fn listing_period(text: &str) -> Result<Duration, String> {
+pub(super) fn listing_period(text: &str) -> Result<Duration, String> {
     duration(text, (Duration::from_secs(10), "10s"), DAY, "5m")
 }
 

@@ -16,6 +16,7 @@ mod diagnostic;
 pub mod effective;
 pub mod eks;
 mod input;
+pub mod migrate;
 pub mod observe;
 pub mod output;
 pub mod release;
@@ -47,6 +48,9 @@ enum Command {
     Release(Box<release::ReleaseArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    /// Go from aws-auth to access entries, step by step, and back
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
@@ -76,6 +80,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
         Command::Effective(command) => command.run(),
+        Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),

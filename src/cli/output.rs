@@ -121,6 +121,16 @@ impl Progress {
         }
     }
 
+    /// So many are done of so many, and what there is to say of it: behind the bar, or as a line of its own.
+    pub(crate) fn tell(&mut self, done: usize, total: usize, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+            self.set(done, total);
+        } else {
+            complain(what);
+        }
+    }
+
     /// So many are done of so many.
     pub(crate) fn set(&mut self, done: usize, total: usize) {
         if let Some(bar) = &self.bar {

@@ -32,7 +32,7 @@ pub use mode::{
 pub use taken::taken;
 pub use way::{
     Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,
-    next_back, situation,
+    next_back, situation, undeclared,
 };
 
 use crate::access_entry::ADMIN_POLICY;

@@ -6,7 +6,7 @@ use std::fmt;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Migration, Outcome, Verdict, Way};
+use super::{Becomes, Migration, Outcome, Verdict, Way};
 use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
@@ -84,6 +84,8 @@ pub struct Situation<'a> {
     pub travellers: Vec<Traveller<'a>>,
     /// What decides about the next step.
     pub standing: Standing,
+    /// Whether an access entry of ours has the group of the bridge.
+    pub on_bridge: bool,
 }
 
 /// What decides about the next step.
@@ -97,6 +99,8 @@ pub struct Standing {
     pub moving: usize,
     /// How many soak.
     pub soaking: usize,
+    /// How many no mapping declares that could be declared now: where an operator works, it hands over declared ones only.
+    pub undeclared: usize,
     /// How many a person has to clear something for.
     pub blocked: usize,
     /// Whether somebody has to cross the bridge, or stands on it.
@@ -118,6 +122,8 @@ pub struct Asked {
     pub changes: ModeChange,
     /// Whether soaks are waited for.
     pub waits: bool,
+    /// Whether mappings are made for what none declares.
+    pub imports: bool,
 }
 
 /// Who changes the mode.
@@ -134,6 +140,8 @@ pub enum ModeChange {
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
+    /// What no mapping declares is imported.
+    Import,
     /// The mode changes, by us.
     ChangeMode(Mode),
     /// The mode is changed by others, and waited for.
@@ -166,6 +174,7 @@ pub fn next(standing: &Standing, asked: Asked) -> Step {
     };
     let left = standing.moving + standing.soaking;
     match standing.mode {
+        _ if asked.imports && standing.undeclared > 0 => Step::Import,
         Mode::ConfigMap => change(Mode::ApiAndConfigMap),
         Mode::ApiAndConfigMap | Mode::Api
             if left > 0 && standing.handover != Some(Handover::Auto) =>
@@ -270,6 +279,7 @@ pub fn situation<'a>(
         handover: handover.and_then(|word| word.parse().ok()),
         moving: count(&|stage| matches!(stage, Stage::Ahead | Stage::Making(_))),
         soaking: count(&|stage| matches!(stage, Stage::Soaking(_))),
+        undeclared: undeclared(migration, mode).count(),
         blocked: count(&|stage| matches!(stage, Stage::Blocked(_))),
         needs_bridge: travellers.iter().any(crosses) || on_it,
         bridge,
@@ -279,7 +289,16 @@ pub fn situation<'a>(
     Situation {
         travellers,
         standing,
+        on_bridge: on_it,
     }
+}
+
+/// Whom no mapping declares and one could. Before EKS has made entries for its own nodes nobody knows which are left to us.
+pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &Verdict> {
+    let is_node = |verdict: &Verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
+    migration
+        .undeclared()
+        .filter(move |verdict| mode != Mode::ConfigMap || !is_node(verdict))
 }
 
 fn is_ours(entry: &Entry, installation: &str) -> bool {

@@ -1,0 +1,429 @@
+//! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is told.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::caller::Caller;
+use super::tell::{Counts, Tale, foreign, left};
+use super::worker::{Look, Worker};
+use super::mode;
+use crate::api::IdentityMapping;
+use crate::aws_auth::Document;
+use crate::cli::output::complain;
+use crate::cli::run::end_on_signals;
+use crate::migrate::{
+    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, next, next_back, situation,
+    taken, undeclared, verdicts,
+};
+use crate::plan::{Handover, Mode};
+
+/// An operator that is there answers a change of the handover setting, or of the mode, within a minute.
+const ANSWER: Duration = Duration::from_secs(150);
+
+/// While EKS lets the operator wait, statuses say the same for minutes.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// So often in a row everything is read anew without a step in between.
+const WHOLE_LOOKS: u32 = 5;
+
+/// How a journey ended.
+pub(super) struct Ending {
+    /// Why it ended here.
+    pub(super) at: At,
+    /// The counts, in one line.
+    pub(super) counts: String,
+    /// Who is not where they are to be, one in a line.
+    pub(super) left: String,
+    /// How many of them a person has to do something about.
+    pub(super) open: usize,
+    /// The mode then.
+    pub(super) mode: Mode,
+    /// How many soak.
+    pub(super) soaking: usize,
+}
+
+/// Where a journey ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Nothing more is to be done.
+    End,
+    /// Somebody has to change the mode first.
+    Mode(Mode),
+    /// These would be shut out in the mode asked for.
+    Losers(Vec<String>),
+    /// A signal.
+    Interrupted,
+}
+
+/// A migration on its way.
+pub(super) struct Journey {
+    pub(super) worker: Worker,
+    way: Way,
+    caller: Caller,
+    stop: CancellationToken,
+    tale: Tale,
+    quiet: Quiet,
+    whole_looks: u32,
+}
+
+/// Since when nothing has changed.
+struct Quiet {
+    since: Instant,
+    seen: Option<String>,
+}
+
+impl Journey {
+    pub(super) async fn new(worker: Worker, way: Way) -> Result<Self> {
+        let stop = CancellationToken::new();
+        end_on_signals(stop.clone())?;
+        Ok(Self {
+            caller: Caller::find(&worker).await?,
+            worker,
+            way,
+            stop,
+            tale: Tale::new(way),
+            quiet: Quiet {
+                since: Instant::now(),
+                seen: None,
+            },
+            whole_looks: 0,
+        })
+    }
+
+    /// Goes as far as was asked for.
+    pub(super) async fn travel(&mut self, asked: Asked) -> Result<Ending> {
+        let ended = self.go(asked).await;
+        self.worker.stop().await;
+        ended
+    }
+
+    async fn go(&mut self, asked: Asked) -> Result<Ending> {
+        let stop = self.stop.clone();
+        loop {
+            let look = tokio::select! {
+                look = self.worker.look() => look?,
+                () = stop.cancelled() => {
+                    complain("stopping in order; what has begun is made whole");
+                    self.worker.stop().await;
+                    match self.worker.last().await? {
+                        Some(look) => look,
+                        None => self.worker.look().await?,
+                    }
+                }
+            };
+            let settings = self.worker.settings();
+            let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
+                complain("the mode of the cluster can't be read from EKS now; waiting");
+                tokio::time::sleep(mode::POLL).await;
+                continue;
+            };
+            let installation = self.worker.installation();
+            let situation = situation(
+                &migration,
+                &look.desired,
+                &look.observed,
+                &installation,
+                look.bridge,
+                self.way,
+            );
+            self.tale.tell(&situation);
+            if stop.is_cancelled() {
+                self.leave_bridge(&situation).await?;
+                return Ok(ending(At::Interrupted, &situation));
+            }
+            let step = match self.way {
+                Way::Forth => next(&situation.standing, asked),
+                Way::Back => next_back(&situation.standing),
+            };
+            if self.decides(step) && !look.whole {
+                self.whole_looks += 1;
+                if self.whole_looks > WHOLE_LOOKS {
+                    bail!("it does not come to rest: {}", self.tale.last());
+                }
+                self.worker.refresh().await?;
+                continue;
+            }
+            match step {
+                Step::Work | Step::Soak => {}
+                _ => self.whole_looks = 0,
+            }
+            if let Some(at) = self.take(step, &look, &migration).await? {
+                return Ok(ending(at, &situation));
+            }
+        }
+    }
+
+    /// What is decided for good is decided by what was read anew.
+    fn decides(&self, step: Step) -> bool {
+        match step {
+            Step::ChangeMode(Mode::Api)
+            | Step::AwaitMode(Mode::Api)
+            | Step::StopForMode(Mode::Api)
+            | Step::StopForLosers
+            | Step::End => true,
+            // Our own loop knows of each entry that it gives the group.
+            Step::RemoveBridge => self.worker.installed,
+            Step::Import
+            | Step::ChangeMode(_)
+            | Step::AwaitMode(_)
+            | Step::StopForMode(_)
+            | Step::Set(_)
+            | Step::MakeBridge
+            | Step::Work
+            | Step::Soak => false,
+        }
+    }
+
+    /// Does one thing; gives where the journey ends, if it does.
+    async fn take(
+        &mut self,
+        step: Step,
+        look: &Look,
+        migration: &Migration,
+    ) -> Result<Option<At>> {
+        match step {
+            Step::Import => self.import(look, migration).await?,
+            Step::ChangeMode(mode) | Step::AwaitMode(mode) => {
+                if let Some(why) = self.shut_out(mode, look, migration) {
+                    bail!("{why}");
+                }
+                return self
+                    .change_mode(matches!(step, Step::AwaitMode(_)), mode, look)
+                    .await;
+            }
+            Step::StopForMode(mode) => {
+                if let Some(why) = self.shut_out(mode, look, migration) {
+                    bail!("{why}");
+                }
+                return Ok(Some(At::Mode(mode)));
+            }
+            Step::StopForLosers => {
+                let mut losers: Vec<String> = migration
+                    .losers(Mode::Api)
+                    .map(|loser| loser.who.to_string())
+                    .collect();
+                let unreadable = migration.unreadable.iter();
+                losers.extend(unreadable.map(|it| format!("whoever is meant in {}: {}", it.place, it.message)));
+                if let Some(why) = self.shut_out(Mode::Api, look, migration) {
+                    losers.insert(0, why);
+                }
+                return Ok(Some(At::Losers(losers)));
+            }
+            Step::Set(handover) => self.set(handover).await?,
+            Step::MakeBridge => self.make_bridge().await?,
+            Step::RemoveBridge => self.remove_bridge().await?,
+            Step::Work | Step::Soak => {
+                self.worker.work()?;
+                if step == Step::Work {
+                    self.still_answered(look)?;
+                }
+                let stop = self.stop.clone();
+                tokio::select! {
+                    () = self.worker.wait() => {}
+                    () = stop.cancelled() => {}
+                }
+            }
+            Step::End => return Ok(Some(At::End)),
+        }
+        Ok(None)
+    }
+
+    fn shut_out(&self, mode: Mode, look: &Look, migration: &Migration) -> Option<String> {
+        (mode == Mode::Api)
+            .then(|| self.caller.shut_out(migration, &look.observed.aws))
+            .flatten()
+    }
+
+    async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<Option<At>> {
+        self.worker.stop().await;
+        let installation = self.worker.installation();
+        let before = foreign(&look.observed, &installation);
+        let (aws, proven) = self.worker.eks()?;
+        let cluster = proven.cluster.clone();
+        let change = async {
+            if awaited {
+                complain(&format!(
+                    "waiting until somebody changes the authentication mode to {mode}: {}",
+                    mode::command(&cluster, mode)
+                ));
+                mode::wait_for(aws, &cluster, mode).await
+            } else {
+                mode::change(aws, &cluster, mode).await
+            }
+        };
+        tokio::select! {
+            changed = change => changed?,
+            () = self.stop.cancelled() => {
+                complain("EKS goes on with what was asked of it; run it again to go on from there");
+                return Ok(Some(At::Interrupted));
+            }
+        }
+        complain(&format!("mode: it is {mode}"));
+        self.worker.refresh().await?;
+        let look = self.worker.look().await?;
+        for entry in foreign(&look.observed, &installation) {
+            if !before.contains(&entry) {
+                complain(&format!("EKS has made the access entry of {entry}"));
+            }
+        }
+        self.quiet.seen = None;
+        Ok(None)
+    }
+
+    async fn set(&mut self, handover: Handover) -> Result<()> {
+        let set = self.worker.live.cluster.set_handover(handover).await;
+        set.with_context(|| {
+            format!("the handover setting can't be set on {}", self.history())
+        })?;
+        complain(&format!("handover: {handover} is set on {}", self.history()));
+        self.quiet.seen = None;
+        Ok(())
+    }
+
+    fn history(&self) -> String {
+        self.worker.settings().config_map.history().to_string()
+    }
+
+    async fn make_bridge(&mut self) -> Result<()> {
+        let made = self.worker.live.cluster.make_bridge().await;
+        let made = made.with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
+        if made == Bridge::Stands {
+            complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
+        }
+        self.quiet.seen = None;
+        Ok(())
+    }
+
+    /// Takes the bridge away once nobody new can have set foot on it.
+    async fn remove_bridge(&mut self) -> Result<()> {
+        self.worker.close_bridge().await;
+        let look = self.worker.look().await?;
+        let settings = self.worker.settings();
+        let needed = verdicts(&look.desired, &look.observed, settings).map_or(true, |migration| {
+            let installation = self.worker.installation();
+            let bridge = look.bridge;
+            situation(&migration, &look.desired, &look.observed, &installation, bridge, self.way)
+                .standing
+                .needs_bridge
+        });
+        if !needed {
+            self.take_bridge_away().await?;
+        }
+        self.worker.open_bridge();
+        Ok(())
+    }
+
+    async fn take_bridge_away(&self) -> Result<()> {
+        let removed = self.worker.live.cluster.remove_bridge().await;
+        removed.with_context(|| {
+            format!(
+                "the bridge can't be taken away; it makes administrators of whoever is in its group: kubectl delete clusterrolebinding {BRIDGE}"
+            )
+        })?;
+        complain(&format!("bridge: ClusterRoleBinding {BRIDGE} is gone"));
+        Ok(())
+    }
+
+    /// At a signal: the bridge goes unless somebody stands on it. Where an operator works, it goes on without us.
+    async fn leave_bridge(&self, situation: &Situation<'_>) -> Result<()> {
+        if situation.standing.bridge != Bridge::Stands {
+            return Ok(());
+        }
+        let crossing = situation.travellers.iter().any(|traveller| {
+            traveller.verdict.bridge && matches!(traveller.stage, Stage::Making(_))
+        });
+        if self.worker.installed || crossing || situation.on_bridge {
+            complain(&format!(
+                "bridge: ClusterRoleBinding {BRIDGE} stays, for administrators stand on it; run it again, and it goes at the end"
+            ));
+            return Ok(());
+        }
+        self.take_bridge_away().await
+    }
+
+    /// Makes mappings of what none declares.
+    async fn import(&mut self, look: &Look, migration: &Migration) -> Result<()> {
+        let data = look.observed.config_map.as_ref().map(|view| &view.data);
+        let Some(document) = data.map(Document::parse) else {
+            return Ok(());
+        };
+        let mode = look.observed.aws.mode().unwrap_or(migration.from);
+        let mut made = 0;
+        for verdict in undeclared(migration, mode) {
+            let Some(place) = verdict.places.first() else {
+                continue;
+            };
+            let entry = document
+                .entries()
+                .find(|entry| entry.section == place.section && entry.line == place.line);
+            let Some(entry) = entry else { continue };
+            let mapping: IdentityMapping = taken(entry, &entry.key().map(|key| key.to_string()).unwrap_or_default());
+            let name = mapping.metadata.name.clone().unwrap_or_default();
+            let created = self.worker.live.cluster.create_mapping(&mapping).await;
+            let created = created.with_context(|| format!("{} can't be imported as mapping {name}", verdict.who))?;
+            if !created {
+                bail!(
+                    "{} can't be imported: a mapping {name} of somebody else stands already; write one for it by hand",
+                    verdict.who
+                );
+            }
+            made += 1;
+        }
+        complain(&format!("import: {made} mappings are made of what none declared"));
+        self.quiet.seen = None;
+        Ok(())
+    }
+
+    /// An operator that does not answer hands nobody over.
+    fn still_answered(&mut self, look: &Look) -> Result<()> {
+        if !self.worker.installed {
+            return Ok(());
+        }
+        let mut seen = String::new();
+        let mut working = false;
+        for mapping in &look.desired.mappings {
+            let status = serde_json::to_string(&mapping.status)?;
+            working |= mapping.status.conditions.iter().any(|condition| {
+                condition.type_ == "Reconciling" && condition.status == "True"
+            });
+            seen.push_str(&status);
+        }
+        let version = look.observed.config_map.as_ref();
+        seen.push_str(version.map_or("", |view| &view.resource_version));
+        if self.quiet.seen.as_ref() != Some(&seen) {
+            self.quiet = Quiet {
+                since: Instant::now(),
+                seen: Some(seen),
+            };
+            return Ok(());
+        }
+        let patience = if working { PATIENCE } else { ANSWER };
+        if self.quiet.since.elapsed() > patience {
+            bail!(
+                "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no status \
+                 has changed for {} s; start it, or look at its logs, and run this again",
+                patience.as_secs()
+            );
+        }
+        Ok(())
+    }
+}
+
+fn ending(at: At, situation: &Situation<'_>) -> Ending {
+    let open = situation.travellers.iter().filter(|traveller| {
+        matches!(
+            traveller.stage,
+            Stage::Ahead | Stage::Making(_) | Stage::Blocked(_)
+        ) || (matches!(traveller.stage, Stage::Stays(_)) && traveller.verdict.lost_in_api)
+    });
+    Ending {
+        at,
+        counts: Counts::of(situation).line(),
+        left: left(situation),
+        open: open.count(),
+        mode: situation.standing.mode,
+        soaking: situation.standing.soaking,
+    }
+}
