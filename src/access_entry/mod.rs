@@ -13,6 +13,7 @@ mod change;
 mod desired;
 mod entries;
 mod entry;
+mod expected;
 mod node;
 
 pub use answers::{Answers, AnswersError, read_answers};

@@ -90,47 +90,12 @@ pub struct EksArgs {
     )]
     pub authentication_mode: Option<Mode>,
 
-    /// Whether mappings in aws-auth are handed over to access entries without being asked; once it stands in the cluster, that counts
-    #[arg(
-        long,
-        value_name = "SETTING",
-        env = "IDENTITY_MAPPER_HANDOVER",
-        default_value = "Manual",
-        help_heading = "EKS"
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
     )]
-    pub handover: Handover,
-
-    /// How long an entry of aws-auth stays beside the access entry that replaces it
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "IDENTITY_MAPPER_SOAK",
-        default_value = "24h",
-        value_parser = soak,
-        help_heading = "EKS"
-    )]
-    pub soak: SignedDuration,
-
-    /// How long a change in EKS may take until it is in force
-    #[arg(
-        long,
-        value_name = "DURATION",
-        env = "IDENTITY_MAPPER_PROPAGATION",
-        default_value = "30s",
-        value_parser = propagation,
-        help_heading = "EKS"
-    )]
-    pub propagation: SignedDuration,
-
-    /// What to do about an access entry whose principal was deleted and made again: it lets nobody in
-    #[arg(
-        long,
-        value_name = "SETTING",
-        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS",
-        default_value = "Report",
-        help_heading = "EKS"
-    )]
-    pub recreated_principals: RecreatedPrincipals,
+    pub settings: EntrySettingsArgs,
 
     /// Access entries, roles and users are listed so often
     #[arg(
@@ -181,6 +146,66 @@ pub struct EksArgs {
         reason = "a comment here would replace the help of the command"
     )]
     pub iam: IamArgs,
+}
+
+/// What plans that concern access entries depend on.
+#[derive(Args, Clone, Debug)]
+pub struct EntrySettingsArgs {
+    /// Whether mappings in aws-auth are handed over to access entries without being asked; once it stands in the cluster, that counts
+    #[arg(
+        long,
+        value_name = "SETTING",
+        env = "IDENTITY_MAPPER_HANDOVER",
+        default_value = "Manual",
+        help_heading = "EKS"
+    )]
+    pub handover: Handover,
+
+    /// How long an entry of aws-auth stays beside the access entry that replaces it
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_SOAK",
+        default_value = "24h",
+        value_parser = soak,
+        help_heading = "EKS"
+    )]
+    pub soak: SignedDuration,
+
+    /// How long a change in EKS may take until it is in force
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_PROPAGATION",
+        default_value = "30s",
+        value_parser = propagation,
+        help_heading = "EKS"
+    )]
+    pub propagation: SignedDuration,
+
+    /// What to do about an access entry whose principal was deleted and made again: it lets nobody in
+    #[arg(
+        long,
+        value_name = "SETTING",
+        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS",
+        default_value = "Report",
+        help_heading = "EKS"
+    )]
+    pub recreated_principals: RecreatedPrincipals,
+}
+
+impl EntrySettingsArgs {
+    /// The settings of plans, put into the others.
+    #[must_use]
+    pub fn settings(&self, settings: Settings) -> Settings {
+        Settings {
+            handover: self.handover,
+            soak: self.soak,
+            propagation: self.propagation,
+            recreated: self.recreated_principals,
+            ..settings
+        }
+    }
 }
 
 /// How the IAM of other accounts is read.
@@ -261,18 +286,6 @@ impl EksArgs {
             queue: self.queue_url.clone(),
         };
         Ok(Some((aws, settings)))
-    }
-
-    /// The settings of plans that concern access entries, put into the others.
-    #[must_use]
-    pub fn settings(&self, settings: Settings) -> Settings {
-        Settings {
-            handover: self.handover,
-            soak: self.soak,
-            propagation: self.propagation,
-            recreated: self.recreated_principals,
-            ..settings
-        }
     }
 }
 
@@ -432,7 +445,7 @@ mod tests {
     #[test]
     fn flags_have_their_defaults() {
         let args = parse(&["--cluster-name=main"]).expect("enough");
-        let settings = args.settings(Settings::default());
+        let settings = args.settings.settings(Settings::default());
         let defaults = Settings::default();
         assert_eq!(settings.handover, defaults.handover);
         assert_eq!(settings.soak, defaults.soak);

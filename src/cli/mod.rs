@@ -1,6 +1,6 @@
 //! The command line: one file per command; `output` alone writes to standard output and standard error.
 //!
-//! Exit codes: 0 fine; 1 an error or a 'no'. With a usage error or unreadable input nothing goes to standard output.
+//! Exit codes: 0 fine; 1 an error or a 'no'; 2 only 'there are changes' of `plan`. With a usage error or unreadable input nothing goes to standard output.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -13,12 +13,14 @@ pub mod completions;
 pub mod connection;
 pub mod crd;
 mod diagnostic;
+mod diff;
 pub mod effective;
 pub mod eks;
 mod input;
 pub mod migrate;
 pub mod observe;
 pub mod output;
+pub mod plan;
 pub mod release;
 pub mod run;
 pub mod target;
@@ -46,6 +48,7 @@ struct Cli {
 enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
+    Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
     /// Go from aws-auth to access entries, step by step, and back
@@ -79,6 +82,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
+        Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),

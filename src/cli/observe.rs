@@ -20,7 +20,7 @@ use super::target::{Target, words};
 use crate::access_entry::{Entries, EntryState, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
-use crate::aws_auth::{Document, read_manifest};
+use crate::aws_auth::{Document, Entry, read_manifest};
 use crate::cluster::Cluster;
 use crate::controller::Trust;
 use crate::manifest;
@@ -165,8 +165,20 @@ impl ObserveArgs {
 
     /// Looks.
     pub async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
+        Box::pin(self.observe_with(extent, need, |_| ())).await
+    }
+
+    /// Looks, with something done to what is declared before IAM is asked about it.
+    pub async fn observe_with(
+        &self,
+        extent: IamExtent,
+        need: ModeNeed,
+        declare: impl FnOnce(&mut Observation),
+    ) -> Result<Observation> {
         if self.is_offline() {
-            return self.read_files(need);
+            let mut observation = self.read_files(need)?;
+            declare(&mut observation);
+            return Ok(observation);
         }
         if let Some(cluster) = &self.cluster_arn {
             bail!(
@@ -174,7 +186,7 @@ impl ObserveArgs {
                 cluster.arn
             );
         }
-        Box::pin(self.live.observe(self.mode, extent, need)).await
+        Box::pin(self.live.observe_with(self.mode, extent, need, declare)).await
     }
 
     fn read_files(&self, need: ModeNeed) -> Result<Observation> {
@@ -296,6 +308,16 @@ impl LiveArgs {
         extent: IamExtent,
         need: ModeNeed,
     ) -> Result<Observation> {
+        Box::pin(self.observe_with(declared, extent, need, |_| ())).await
+    }
+
+    async fn observe_with(
+        &self,
+        declared: Option<Mode>,
+        extent: IamExtent,
+        need: ModeNeed,
+        declare: impl FnOnce(&mut Observation),
+    ) -> Result<Observation> {
         let config_map = ConfigMapName::from(self.config_map.clone());
         let Connection {
             client,
@@ -338,10 +360,19 @@ impl LiveArgs {
             config_map,
             aws_auth_source: None,
         };
+        declare(&mut observation);
         let aws = match aws {
             None => None,
             Some((aws, name)) => {
-                survey(&mut observation, &mut target, &aws, &name, &trust, extent).await?;
+                Box::pin(survey(
+                    &mut observation,
+                    &mut target,
+                    &aws,
+                    &name,
+                    &trust,
+                    extent,
+                ))
+                .await?;
                 Some(aws)
             }
         };
@@ -421,10 +452,12 @@ async fn survey(
     seen.authority = proven.authority;
     if seen.mode != Mode::ConfigMap {
         let mut progress = Progress::new("access entries described");
-        let entries = aws
-            .survey_entries(&seen.cluster, |done, total| progress.set(done, total))
-            .await
-            .map_err(|failure| anyhow!("the access entries can't be read: {}", words(&failure)))?;
+        let entries =
+            Box::pin(aws.survey_entries(&seen.cluster, |done, total| progress.set(done, total)))
+                .await
+                .map_err(|failure| {
+                    anyhow!("the access entries can't be read: {}", words(&failure))
+                })?;
         seen.entries = Arc::new(entries);
         seen.policies = aws.survey_policies().await;
     }
@@ -456,7 +489,7 @@ fn want_everyone(wants: &mut IamWants, observed: &Observed, seen: &AwsView) {
         .as_ref()
         .map(|view| Document::parse(&view.data));
     let in_text = document.iter().flat_map(Document::entries);
-    let in_text = in_text.filter_map(|entry| entry.key());
+    let in_text = in_text.filter_map(Entry::key);
     let in_eks = seen.entries.by_principal.keys();
     let in_eks = in_eks.filter_map(|arn| Key::parse_arn(arn));
     let keys: BTreeSet<Key> = in_text.chain(in_eks).collect();

@@ -78,6 +78,33 @@ pub(crate) fn visible(value: &str) -> String {
         .collect()
 }
 
+/// A colour for a text. [`print`] and [`complain`] take it out where it is not wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Colour {
+    /// What comes, or is well.
+    Green,
+    /// What goes, or is wrong.
+    Red,
+    /// What changes, or wants to be looked at.
+    Yellow,
+    /// Where in a text one is.
+    Cyan,
+    /// A heading.
+    Bold,
+}
+
+/// The text in a colour.
+pub(crate) fn paint(colour: Colour, text: &str) -> String {
+    let code = match colour {
+        Colour::Green => 32,
+        Colour::Red => 31,
+        Colour::Yellow => 33,
+        Colour::Cyan => 36,
+        Colour::Bold => 1,
+    };
+    format!("\x1b[{code}m{text}\x1b[0m")
+}
+
 /// Rows in columns, as kubectl prints them: a header, two spaces between, nothing at the ends of lines.
 pub(crate) fn columns<const N: usize>(
     header: [&str; N],

@@ -154,7 +154,7 @@ pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
 
     let instance = std::env::var("HOSTNAME").unwrap_or_default();
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
-    let settings = eks.settings(Settings {
+    let settings = eks.settings.settings(Settings {
         config_map,
         repair,
         observe,

@@ -1,5 +1,6 @@
 //! The mappings among manifests, checked by the definition's own rules.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 
@@ -7,6 +8,7 @@ use kube::Resource as _;
 
 use super::{Manifest, Source, read};
 use crate::api::{IdentityMapping, check_json};
+use crate::yaml::Lines;
 
 /// A mapping that a file declares.
 #[derive(Clone, Debug)]
@@ -19,7 +21,7 @@ pub struct Declared {
     pub manifest: Manifest,
 }
 
-/// What the API server would refuse, or what can't be read at all.
+/// What the API server would refuse, or what can't be read at all; also a name that is given twice, of which only the last would stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
     /// The number of its [`Source`].
@@ -74,10 +76,35 @@ pub fn mappings(sources: &[Source]) -> Mappings {
             }
         }
     }
+    all.complain_of_names(sources);
     all
 }
 
 impl Mappings {
+    fn complain_of_names(&mut self, sources: &[Source]) {
+        let mut seen: BTreeMap<&str, &Declared> = BTreeMap::new();
+        for declared in &self.declared {
+            let name = declared.manifest.text("/metadata/name").unwrap_or_default();
+            let Some(first) = seen.get(name) else {
+                seen.insert(name, declared);
+                continue;
+            };
+            let source = &sources[first.source];
+            let at = first.manifest.span_of("metadata.name").start;
+            let line = Lines::new(&source.text).position(at).0;
+            self.complaints.push(Complaint {
+                source: declared.source,
+                span: declared.manifest.span_of("metadata.name"),
+                object: Some(format!("{} {name}", IdentityMapping::kind(&()))),
+                field: "metadata.name".to_owned(),
+                message: format!(
+                    "the name is given already, in {} line {line}, and only the last would stand: give each mapping a name of its own",
+                    source.name
+                ),
+            });
+        }
+    }
+
     fn take(&mut self, source: usize, manifest: Manifest) {
         let api_version = IdentityMapping::api_version(&());
         let (group, _) = api_version.split_once('/').unwrap_or_default();
@@ -195,6 +222,12 @@ spec:
             assert!(text.get(complaint.span.clone()).is_some());
             assert!(found.declared.is_empty());
         }
+        let found = of(&format!("{GOOD}---\n{GOOD}"));
+        let complaint = found.complaints.first().expect("a complaint");
+        assert!(
+            complaint.to_string().contains("in it.yaml line 3, and"),
+            "{complaint}"
+        );
         let found = of("a: [\n");
         assert_eq!(found.complaints.len(), 1);
     }

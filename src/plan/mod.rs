@@ -10,6 +10,7 @@
 //! - what could not be read is never taken as empty.
 
 mod action;
+mod ahead;
 mod aws;
 mod base;
 mod claim;
@@ -23,6 +24,7 @@ mod history;
 mod mark;
 mod memory;
 mod observed;
+mod outline;
 mod place;
 mod prospect;
 mod rbac;
@@ -46,6 +48,7 @@ pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,
 };
+pub use ahead::{Course, Later, ahead};
 pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, EksCluster, Iam, IamAccount, IamPrincipal,
     IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
@@ -61,6 +64,7 @@ pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
+pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use place::can_revert;
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};

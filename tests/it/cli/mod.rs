@@ -2,6 +2,7 @@
 
 mod effective;
 mod habits;
+mod plan;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -1,0 +1,98 @@
+//! What EKS is expected to answer: how a plan goes on is told before anything is called.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+
+use super::{Association, Call, Entry, Kind, Output, node_defaults};
+use crate::principal::Principal;
+
+impl Call {
+    /// What EKS is expected to answer at this time, given the entry that stands for the principal; `None` where it would refuse the
+    /// call, for no entry stands or one does already.
+    #[must_use]
+    pub fn expected(&self, standing: Option<&Entry>, now: Timestamp) -> Option<Output> {
+        match self {
+            Self::Describe { .. } => {
+                standing.map(|entry| Output::Described(Box::new(entry.clone())))
+            }
+            Self::Create {
+                principal_arn,
+                kind,
+                username,
+                groups,
+                tags,
+            } => {
+                if standing.is_some() {
+                    return None;
+                }
+                let (username, groups) = given(kind, principal_arn, username.as_ref(), groups);
+                Some(Output::Entry(Box::new(Entry {
+                    principal_arn: principal_arn.clone(),
+                    // EKS chooses it, and nothing is decided by it.
+                    arn: String::new(),
+                    kind: kind.clone(),
+                    username,
+                    groups,
+                    tags: tags.clone(),
+                    created: now,
+                    modified: now,
+                    policies: BTreeMap::new(),
+                })))
+            }
+            Self::Update {
+                principal_arn,
+                username,
+                groups,
+            } => {
+                let standing = standing?;
+                let (username, groups) =
+                    given(&standing.kind, principal_arn, username.as_ref(), groups);
+                Some(Output::Entry(Box::new(Entry {
+                    username,
+                    groups,
+                    modified: now,
+                    policies: BTreeMap::new(),
+                    ..standing.clone()
+                })))
+            }
+            Self::Associate {
+                policy_arn, scope, ..
+            } => {
+                let before = standing?.policies.get(policy_arn);
+                Some(Output::Associated(Association {
+                    scope: scope.clone(),
+                    associated: before.map_or(now, |before| before.associated),
+                    modified: now,
+                }))
+            }
+            Self::Delete { .. }
+            | Self::Disassociate { .. }
+            | Self::Tag { .. }
+            | Self::Untag { .. } => standing.map(|_| Output::Done),
+        }
+    }
+}
+
+/// The username and groups that an entry has once it was asked for these.
+fn given(
+    kind: &Kind,
+    principal_arn: &str,
+    username: Option<&String>,
+    groups: &BTreeSet<String>,
+) -> (String, BTreeSet<String>) {
+    let defaults = match kind {
+        Kind::Known(type_) => node_defaults(*type_),
+        Kind::Unknown(_) => None,
+    };
+    if let Some(node) = defaults {
+        let groups = node.groups.iter().map(|group| (*group).to_owned());
+        return (node.username.to_owned(), groups.collect());
+    }
+    let username = username.cloned().unwrap_or_else(|| {
+        Principal::parse(principal_arn)
+            .map(|principal| principal.default_username())
+            .unwrap_or_default()
+    });
+    (username, groups.clone())
+}

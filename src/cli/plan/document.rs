@@ -1,0 +1,412 @@
+//! A plan as a document: what `-o json` and `-o yaml` print, and what the text is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde::Serialize;
+
+use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
+use crate::plan::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
+
+/// A plan.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document {
+    /// What was looked at.
+    pub(super) looked_at: LookedAt,
+    /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
+    pub(super) changes: bool,
+    /// What changes now.
+    #[serde(flatten)]
+    pub(super) now: Changes,
+    /// What follows without anyone doing anything.
+    pub(super) then: Vec<Then>,
+    /// Mappings that get the finalizer first. No change by itself.
+    pub(super) finalizers: Vec<String>,
+    /// What the mappings say once everything that can be done now is done.
+    pub(super) mappings: Vec<Said>,
+    /// What there is to say of aws-auth itself.
+    pub(super) notes: Vec<String>,
+}
+
+/// What was looked at.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LookedAt {
+    /// The URL of the API server; `None`: files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cluster: Option<String>,
+    /// The context of the kubeconfig, where one was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) context: Option<String>,
+    /// The cluster's ARN in EKS, where access entries count.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) eks_cluster: Option<String>,
+    /// The authentication mode.
+    pub(super) mode: String,
+    /// The `ConfigMap`, or the file in its place; `None`: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) aws_auth: Option<String>,
+    /// How many access entries stand.
+    pub(super) access_entries: usize,
+    /// How many mappings there are.
+    pub(super) mappings: usize,
+    /// Those of the cluster that no file has, and that stay.
+    pub(super) left: Vec<String>,
+    /// Those of the cluster that no file has, and that are taken as deleted.
+    pub(super) pruned: Vec<String>,
+}
+
+/// What changes in the backends.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Changes {
+    /// The write of aws-auth.
+    pub(super) aws_auth: Option<AwsAuth>,
+    /// The calls to EKS, by principal in order.
+    pub(super) access_entries: Vec<Action>,
+}
+
+/// What follows.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Then {
+    /// So long after now, at the earliest; `0s`: as soon as what comes before it stands.
+    pub(super) after: String,
+    #[serde(skip)]
+    pub(super) seconds: i64,
+    #[serde(flatten)]
+    pub(super) changes: Changes,
+}
+
+/// What is written to aws-auth.
+#[derive(Serialize)]
+pub(super) struct AwsAuth {
+    /// `create` or `update`.
+    pub(super) action: &'static str,
+    /// The keys of `data` whose text changes.
+    pub(super) keys: Vec<KeyText>,
+    /// What becomes of single entries.
+    pub(super) entries: Vec<TextEntry>,
+}
+
+/// A key's text.
+#[derive(Serialize)]
+pub(super) struct KeyText {
+    pub(super) key: String,
+    /// `null`: the key does not exist.
+    pub(super) before: Option<String>,
+    pub(super) after: String,
+}
+
+/// An entry of aws-auth.
+#[derive(Serialize)]
+pub(super) struct TextEntry {
+    /// `added`, `changed`, `removed`, `adopted`, `marked`, `unmarked` or `retained`.
+    pub(super) step: TextStepKind,
+    /// The ARN as aws-auth has it.
+    pub(super) arn: Option<String>,
+    /// The mapping.
+    pub(super) mapping: Option<String>,
+    /// Where it stands now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<&'static str>,
+    /// The line within the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) line: Option<usize>,
+}
+
+/// A call to EKS.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Action {
+    /// `create`, `update`, `delete`, `associate`, `disassociate`, `tag` or `untag`.
+    #[serde(rename = "action")]
+    pub(super) kind: &'static str,
+    /// The operation of the EKS API.
+    pub(super) operation: &'static str,
+    /// The principal.
+    pub(super) principal_arn: String,
+    /// The mapping.
+    pub(super) mapping: Option<String>,
+    /// Of an entry that is made, changed or deleted: as it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<Identity>,
+    /// Of an entry that is made or changed: as it will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<Identity>,
+    /// The access policy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) policy_arn: Option<String>,
+    /// Where it is to hold.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope: Option<AccessScope>,
+    /// Where it holds now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) scope_before: Option<AccessScope>,
+    /// Tags that are set; with `untag` those that are taken off.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) tags: BTreeMap<String, String>,
+}
+
+/// What an access entry gives, its policies apart.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Identity {
+    /// In EKS's spelling.
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+    pub(super) username: String,
+    pub(super) kubernetes_groups: BTreeSet<String>,
+    /// Names of the associated policies, with `delete` only: they go with the entry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) policies: Vec<String>,
+}
+
+/// As the EKS API writes it.
+#[derive(Serialize)]
+pub(super) struct AccessScope {
+    #[serde(rename = "type")]
+    pub(super) kind: &'static str,
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(super) namespaces: BTreeSet<String>,
+}
+
+/// What a mapping says.
+#[derive(Serialize)]
+pub(super) struct Said {
+    pub(super) name: String,
+    pub(super) conditions: Vec<Told>,
+}
+
+/// A condition, without its times.
+#[derive(Serialize)]
+pub(super) struct Told {
+    #[serde(rename = "type")]
+    pub(super) type_: String,
+    pub(super) status: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+}
+
+impl Document {
+    /// A plan as a document. `bindings`: whether RBAC was looked at.
+    pub(super) fn new(looked_at: LookedAt, course: Course, now: Timestamp, bindings: bool) -> Self {
+        let Course {
+            finalizers,
+            first,
+            then,
+            mappings,
+            notes,
+        } = course;
+        let then = then.into_iter().map(|later| {
+            let after = later.at.duration_since(now);
+            Then {
+                after: format!("{:#}", jiff::SignedDuration::from_secs(after.as_secs())),
+                seconds: after.as_secs(),
+                changes: Changes::new(later.outline, later.at),
+            }
+        });
+        Self {
+            looked_at,
+            changes: !first.is_empty(),
+            now: Changes::new(first, now),
+            then: then.collect(),
+            finalizers,
+            mappings: mappings
+                .into_iter()
+                .map(|(name, status)| Said {
+                    name,
+                    conditions: status
+                        .conditions
+                        .into_iter()
+                        .filter(|condition| bindings || condition.type_ != "GroupsBound")
+                        .map(Told::from)
+                        .collect(),
+                })
+                .collect(),
+            notes: notes.into_iter().map(|note| note.note).collect(),
+        }
+    }
+}
+
+impl From<Condition> for Told {
+    fn from(condition: Condition) -> Self {
+        Self {
+            type_: condition.type_,
+            status: condition.status,
+            reason: condition.reason,
+            message: condition.message,
+        }
+    }
+}
+
+impl Changes {
+    fn new(outline: Outline, now: Timestamp) -> Self {
+        Self {
+            aws_auth: outline.config_map.map(AwsAuth::from),
+            access_entries: outline
+                .entries
+                .into_iter()
+                .flat_map(|entry| actions(entry, now))
+                .collect(),
+        }
+    }
+}
+
+impl From<ConfigMapOutline> for AwsAuth {
+    fn from(outline: ConfigMapOutline) -> Self {
+        let keys = outline.texts.into_iter().map(|(key, text)| KeyText {
+            key,
+            before: text.before,
+            after: text.after,
+        });
+        let entries = outline.steps.into_iter().map(|step| TextEntry {
+            step: step.kind,
+            arn: step.arn,
+            mapping: step.mapping,
+            key: step.line.map(|(section, _)| section.key()),
+            line: step.line.map(|(_, line)| line),
+        });
+        Self {
+            action: if outline.create { "create" } else { "update" },
+            keys: keys.collect(),
+            entries: entries.collect(),
+        }
+    }
+}
+
+/// The calls of one principal, each with what stands when it is made.
+fn actions(outline: EntryOutline, now: Timestamp) -> Vec<Action> {
+    let EntryOutline {
+        mapping,
+        calls,
+        before,
+        ..
+    } = outline;
+    let states = before.into_iter().map(|(arn, entry)| {
+        let state = EntryState {
+            entry: Some(entry),
+            ..EntryState::default()
+        };
+        (arn, state)
+    });
+    let mut entries = Entries {
+        listed: None,
+        by_principal: states.collect(),
+    };
+    let mut actions = Vec::new();
+    for call in calls {
+        let standing = |entries: &Entries| {
+            let state = entries.by_principal.get(call.principal_arn())?;
+            state.entry.clone()
+        };
+        let before = standing(&entries);
+        if let Some(output) = call.expected(before.as_ref(), now) {
+            entries.apply(&call, output, now);
+        }
+        let after = standing(&entries);
+        actions.push(Action::new(call, mapping.clone(), before, after));
+    }
+    actions
+}
+
+impl Action {
+    fn new(
+        call: Call,
+        mapping: Option<String>,
+        standing: Option<Entry>,
+        after: Option<Entry>,
+    ) -> Self {
+        let mut action = Self {
+            kind: "",
+            operation: call.operation(),
+            principal_arn: call.principal_arn().to_owned(),
+            mapping,
+            before: None,
+            after: None,
+            policy_arn: None,
+            scope: None,
+            scope_before: None,
+            tags: BTreeMap::new(),
+        };
+        let scope_of = |policy: &String| {
+            let association = standing.as_ref()?.policies.get(policy)?;
+            Some(AccessScope::from(association.scope.clone()))
+        };
+        match call {
+            Call::Describe { .. } => action.kind = "describe",
+            Call::Create { tags, .. } => {
+                action.kind = "create";
+                action.after = after.map(Identity::from);
+                action.tags = tags;
+            }
+            Call::Update { .. } => {
+                action.kind = "update";
+                action.before = standing.map(Identity::from);
+                action.after = after.map(Identity::from);
+            }
+            Call::Delete { .. } => {
+                action.kind = "delete";
+                action.before = standing.map(|entry| {
+                    let names = entry.policies.keys();
+                    let names =
+                        names.map(|policy| crate::access_entry::policy_name(policy).to_owned());
+                    let policies = names.collect();
+                    Identity {
+                        policies,
+                        ..Identity::from(entry)
+                    }
+                });
+            }
+            Call::Associate {
+                policy_arn, scope, ..
+            } => {
+                action.kind = "associate";
+                action.scope_before = scope_of(&policy_arn);
+                action.policy_arn = Some(policy_arn);
+                action.scope = Some(scope.into());
+            }
+            Call::Disassociate { policy_arn, .. } => {
+                action.kind = "disassociate";
+                action.scope_before = scope_of(&policy_arn);
+                action.policy_arn = Some(policy_arn);
+            }
+            Call::Tag { tags, .. } => {
+                action.kind = "tag";
+                action.tags = tags;
+            }
+            Call::Untag { keys, .. } => {
+                action.kind = "untag";
+                let tags = standing.map(|entry| entry.tags).unwrap_or_default();
+                action.tags = tags
+                    .into_iter()
+                    .filter(|(key, _)| keys.contains(key))
+                    .collect();
+            }
+        }
+        action
+    }
+}
+
+impl From<Entry> for Identity {
+    fn from(entry: Entry) -> Self {
+        Self {
+            kind: Kind::as_str(&entry.kind).to_owned(),
+            username: entry.username,
+            kubernetes_groups: entry.groups,
+            policies: Vec::new(),
+        }
+    }
+}
+
+impl From<Scope> for AccessScope {
+    fn from(scope: Scope) -> Self {
+        let (kind, namespaces) = match scope {
+            Scope::Cluster => ("cluster", BTreeSet::new()),
+            Scope::Namespaces(namespaces) => ("namespace", namespaces),
+        };
+        Self { kind, namespaces }
+    }
+}

@@ -1,0 +1,176 @@
+//! `identity-mapper plan`: what would change, before anything does.
+
+mod document;
+mod overlay;
+mod text;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use self::document::{Document, LookedAt};
+use self::overlay::Others;
+use super::eks::EntrySettingsArgs;
+use super::input;
+use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use super::output::{self, Format, complain};
+use crate::plan::{RELEASED_ANNOTATION, Settings, ahead};
+
+/// The exit code where there are changes, as of `kubectl diff` and `terraform plan -detailed-exitcode`.
+const CHANGES: u8 = 2;
+
+/// Show what would change in aws-auth and access entries, from a cluster or from files
+///
+/// Exit code 0: nothing would; 2: there are changes; 1: an error.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// Mappings from a file or folder, or `-` for standard input; may be repeated. With a cluster they take the place of its mappings
+    /// of the same names
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+
+    /// With -f and a cluster: take mappings that no file has as deleted. Otherwise they stay, as with `kubectl apply`
+    #[arg(long, requires = "filename")]
+    pub prune: bool,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub settings: EntrySettingsArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub observe: ObserveArgs,
+}
+
+/// Plans and prints the plan. Nothing is written.
+pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
+    args.check()?;
+    let declared = if args.filename.is_empty() {
+        None
+    } else {
+        let declared = input::declared(&args.filename)?.declared.into_iter();
+        Some(declared.map(|declared| declared.object).collect())
+    };
+    let mut others = Others::default();
+    let declare = |observation: &mut Observation| {
+        let Observation {
+            desired, objects, ..
+        } = observation;
+        let now = observation.observed.now;
+        match declared {
+            Some(declared) if observation.live.is_none() && args.observe.is_offline() => {
+                overlay::alone(desired, objects, declared, now);
+                overlay::without_iam(objects, &mut observation.observed.aws);
+            }
+            Some(declared) => {
+                others = overlay::lay_over(desired, objects, declared, args.prune, now);
+            }
+            None => {}
+        }
+    };
+    let observation = args
+        .observe
+        .observe_with(IamExtent::Wanted, ModeNeed::Required, declare)
+        .await?;
+    notices(&observation);
+    let settings = args.settings.settings(Settings {
+        config_map: observation.config_map.clone(),
+        ..Settings::default()
+    });
+    let course = ahead(&observation.desired, &observation.observed, &settings);
+    let document = Document::new(
+        looked_at(&observation, others),
+        course,
+        observation.observed.now,
+        observation.live.is_some(),
+    );
+    output::print(&match args.output {
+        Format::Text => text::text(&document),
+        Format::Json => output::json(&document)?,
+        Format::Yaml => output::yaml(&document)?,
+    })?;
+    Ok(if document.changes {
+        ExitCode::from(CHANGES)
+    } else {
+        ExitCode::SUCCESS
+    })
+}
+
+impl PlanArgs {
+    /// Checks what is not a matter of one flag alone.
+    fn check(&self) -> Result<()> {
+        let observe = &self.observe;
+        let offline = observe.is_offline();
+        if offline && self.filename.is_empty() {
+            bail!("with files in place of a cluster the mappings are files too: give them with -f");
+        }
+        if offline && self.prune {
+            bail!("--prune goes with a cluster: with files alone there are no other mappings");
+        }
+        let given = self.filename.iter();
+        let given = given
+            .chain(&observe.aws_auth)
+            .chain(&observe.access_entries);
+        if given
+            .filter(|path| path.as_path() == Path::new("-"))
+            .count()
+            > 1
+        {
+            bail!("`-` is standard input, which can be read once only: give a file for the others");
+        }
+        Ok(())
+    }
+}
+
+/// What there is to know beside the plan.
+fn notices(observation: &Observation) {
+    let history = observation.observed.history.view();
+    if history.is_some_and(|view| view.annotations.contains_key(RELEASED_ANNOTATION)) {
+        complain(
+            "note: everything was released here: a running operator writes nothing until it is restarted, and then does what this plan says",
+        );
+    }
+    if observation.live.is_some() && !observation.installed {
+        complain(
+            "note: the CustomResourceDefinition is not in this cluster yet: `identity-mapper crd | kubectl apply -f -`",
+        );
+    }
+}
+
+fn looked_at(observation: &Observation, others: Others) -> LookedAt {
+    let observed = &observation.observed;
+    let view = observed.aws.view();
+    let target = observation.live.as_ref().map(|live| &live.target);
+    let file = observation.aws_auth_source.as_ref();
+    let aws_auth = observed.config_map.as_ref().map(|_| match file {
+        Some(source) => source.name.clone(),
+        None => observation.config_map.to_string(),
+    });
+    LookedAt {
+        cluster: target.map(|target| target.url.clone()),
+        context: target.and_then(|target| target.context.clone()),
+        eks_cluster: view.map(|view| view.cluster.arn.clone()),
+        mode: observed
+            .aws
+            .mode()
+            .map(|mode| mode.to_string())
+            .unwrap_or_default(),
+        aws_auth,
+        access_entries: view.map_or(0, |view| view.entries.by_principal.len()),
+        mappings: observation.desired.mappings.len(),
+        left: others.left,
+        pruned: others.pruned,
+    }
+}

@@ -1,0 +1,407 @@
+//! A plan for people.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use jiff::SignedDuration;
+
+use super::document::{
+    AccessScope, Action, AwsAuth, Changes, Document, Identity, Said, Then, Told,
+};
+use crate::access_entry::policy_name;
+use crate::cli::diff::unified;
+use crate::cli::output::{Colour, paint, visible};
+use crate::plan::TextStepKind;
+
+/// So many names stand in a line at most.
+const MOST_NAMES: usize = 5;
+
+/// All of it.
+pub(super) fn text(plan: &Document) -> String {
+    let mut out = looked_at(plan);
+    let now = &plan.now;
+    if let Some(aws_auth) = &now.aws_auth {
+        out += &texts(aws_auth);
+        out += &marks(aws_auth);
+    }
+    if !now.access_entries.is_empty() {
+        let _ = writeln!(out, "\n{}", paint(Colour::Bold, "access entries"));
+        for action in &now.access_entries {
+            out += &line(action);
+        }
+    }
+    out += &then(&plan.then);
+    out += &said(&plan.mappings);
+    for note in &plan.notes {
+        let _ = writeln!(out, "\n{} {note}", paint(Colour::Yellow, "note:"));
+    }
+    let _ = writeln!(out, "\n{}", paint(Colour::Bold, &summary(plan)));
+    out
+}
+
+fn looked_at(plan: &Document) -> String {
+    let seen = &plan.looked_at;
+    let source = match (&seen.cluster, &seen.context) {
+        (Some(url), Some(context)) => format!("cluster {url} (context {context})"),
+        (Some(url), None) => format!("cluster {url}"),
+        (None, _) => "files".to_owned(),
+    };
+    let mut parts = vec![match &seen.eks_cluster {
+        Some(arn) => format!("{arn} in the mode {}", seen.mode),
+        None => format!("the mode {}", seen.mode),
+    }];
+    if seen.mode != "API" {
+        parts.push(match &seen.aws_auth {
+            Some(name) => format!("aws-auth from {name}"),
+            None => "no aws-auth".to_owned(),
+        });
+    }
+    if seen.mode != "CONFIG_MAP" {
+        parts.push(counted(
+            seen.access_entries,
+            "access entry",
+            "access entries",
+        ));
+    }
+    parts.push(counted(seen.mappings, "mapping", "mappings"));
+    let mut out = format!("Looked at {source}: {}.\n", parts.join(", "));
+    if !seen.left.is_empty() {
+        let _ = writeln!(
+            out,
+            "{} of the cluster in none of the files, and {} (--prune takes them as deleted): {}.",
+            counted(seen.left.len(), "mapping", "mappings"),
+            if seen.left.len() == 1 {
+                "stays"
+            } else {
+                "stay"
+            },
+            names(seen.left.iter().map(String::as_str)),
+        );
+    }
+    if !seen.pruned.is_empty() {
+        let _ = writeln!(
+            out,
+            "{} of the cluster in none of the files, taken as deleted: {}.",
+            counted(seen.pruned.len(), "mapping", "mappings"),
+            names(seen.pruned.iter().map(String::as_str)),
+        );
+    }
+    out
+}
+
+fn texts(aws_auth: &AwsAuth) -> String {
+    let mut out = String::new();
+    for text in &aws_auth.keys {
+        let before = text.before.as_deref().unwrap_or_default();
+        let before_name = if text.before.is_some() {
+            format!("aws-auth {} as it stands", text.key)
+        } else {
+            "/dev/null".to_owned()
+        };
+        let after_name = format!("aws-auth {} as planned", text.key);
+        let _ = write!(
+            out,
+            "\n{}",
+            unified(before, &text.after, &before_name, &after_name)
+        );
+    }
+    out
+}
+
+/// What changes in whose the entries are, and not in the text.
+fn marks(aws_auth: &AwsAuth) -> String {
+    let mut out = String::new();
+    for entry in &aws_auth.entries {
+        let what = match entry.step {
+            TextStepKind::Added | TextStepKind::Changed | TextStepKind::Removed => continue,
+            TextStepKind::Adopted => "becomes ours, its text stays",
+            TextStepKind::Marked => "is ours, and is marked so again",
+            TextStepKind::Unmarked => "is gone already, its mark goes",
+            TextStepKind::Retained => "stays, and is no longer ours",
+        };
+        if out.is_empty() {
+            let _ = writeln!(out, "\n{}", paint(Colour::Bold, "ownership in aws-auth"));
+        }
+        let place = match (entry.key, entry.line) {
+            (Some(key), Some(line)) => format!("{key} line {line}, "),
+            _ => String::new(),
+        };
+        let arn = entry
+            .arn
+            .as_deref()
+            .unwrap_or("an entry of unknown principal");
+        let _ = writeln!(
+            out,
+            "{} {place}{}: {what}{}",
+            paint(Colour::Yellow, "~"),
+            visible(arn),
+            of(entry.mapping.as_deref())
+        );
+    }
+    out
+}
+
+fn of(mapping: Option<&str>) -> String {
+    mapping.map_or_else(String::new, |name| format!(" (mapping {name})"))
+}
+
+fn line(action: &Action) -> String {
+    let (sign, colour) = match action.kind {
+        "create" | "associate" => ("+", Colour::Green),
+        "delete" | "disassociate" => ("-", Colour::Red),
+        _ => ("~", Colour::Yellow),
+    };
+    let head = format!("{sign} {:<12}", action.kind);
+    format!(
+        "{} {}: {}{}\n",
+        paint(colour, &head),
+        visible(&action.principal_arn),
+        change(action),
+        of(action.mapping.as_deref())
+    )
+}
+
+/// What a call changes.
+fn change(action: &Action) -> String {
+    let policy = || policy_name(action.policy_arn.as_deref().unwrap_or_default());
+    let scope = |scope: &Option<AccessScope>| scope.as_ref().map(self::scope).unwrap_or_default();
+    match (action.kind, &action.before, &action.after) {
+        ("update", Some(before), Some(after)) => differences(before, after),
+        ("associate", ..) => match &action.scope_before {
+            Some(before) => format!(
+                "{} {} → {}",
+                policy(),
+                self::scope(before),
+                scope(&action.scope)
+            ),
+            None => format!("{} {}", policy(), scope(&action.scope)),
+        },
+        ("disassociate", ..) => format!("{} {}", policy(), scope(&action.scope_before)),
+        ("tag" | "untag", ..) => {
+            let tags = action.tags.iter();
+            let tags = tags.map(|(key, value)| format!("{key}={}", visible(value)));
+            tags.collect::<Vec<_>>().join(" ")
+        }
+        (_, Some(identity), None) | (_, None, Some(identity)) => whole(identity),
+        _ => String::new(),
+    }
+}
+
+fn scope(scope: &AccessScope) -> String {
+    if scope.kind == "cluster" {
+        return "in the whole cluster".to_owned();
+    }
+    let names: Vec<&str> = scope.namespaces.iter().map(String::as_str).collect();
+    format!("in namespaces {}", names.join(", "))
+}
+
+fn whole(identity: &Identity) -> String {
+    let mut parts = vec![
+        format!("type {}", identity.kind),
+        format!("username {:?}", identity.username),
+    ];
+    let groups: Vec<String> = identity
+        .kubernetes_groups
+        .iter()
+        .map(|group| visible(group))
+        .collect();
+    parts.push(match groups.as_slice() {
+        [] => "no groups".to_owned(),
+        [group] => format!("group {group}"),
+        _ => format!("groups {}", groups.join(", ")),
+    });
+    if !identity.policies.is_empty() {
+        parts.push(format!("policies {}", identity.policies.join(", ")));
+    }
+    parts.join(", ")
+}
+
+fn differences(before: &Identity, after: &Identity) -> String {
+    let mut parts = Vec::new();
+    if before.username != after.username {
+        parts.push(format!(
+            "username {:?} → {:?}",
+            before.username, after.username
+        ));
+    }
+    let added = after
+        .kubernetes_groups
+        .difference(&before.kubernetes_groups);
+    let removed = before
+        .kubernetes_groups
+        .difference(&after.kubernetes_groups);
+    let added = added.map(|group| format!("+{}", visible(group)));
+    let groups: Vec<String> = added
+        .chain(removed.map(|group| format!("-{}", visible(group))))
+        .collect();
+    if !groups.is_empty() {
+        parts.push(format!("groups {}", groups.join(" ")));
+    }
+    parts.join(", ")
+}
+
+/// What follows: a line for each moment, kind of change and backend.
+fn then(then: &[Then]) -> String {
+    if then.is_empty() {
+        return String::new();
+    }
+    let mut out = format!(
+        "\n{}\n",
+        paint(Colour::Bold, "what follows, if nothing else changes")
+    );
+    for later in then {
+        let when = if later.seconds == 0 {
+            "as soon as that stands".to_owned()
+        } else {
+            format!("after {}", rounded(later.seconds))
+        };
+        for (what, arns) in kinds(&later.changes) {
+            let _ = writeln!(
+                out,
+                "  {when}: {what} {}",
+                names(arns.iter().map(String::as_str))
+            );
+        }
+    }
+    out
+}
+
+/// A time in seconds, or in minutes where it is hours away.
+fn rounded(seconds: i64) -> String {
+    let of = |seconds| format!("{:#}", SignedDuration::from_secs(seconds));
+    if seconds < 3600 {
+        of(seconds)
+    } else {
+        of((seconds + 30) / 60 * 60)
+    }
+}
+
+/// The changes by what they are, with the principals that they are about.
+fn kinds(changes: &Changes) -> BTreeMap<String, Vec<String>> {
+    let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for entry in changes.aws_auth.iter().flat_map(|text| &text.entries) {
+        kinds
+            .entry(format!("aws-auth, {}:", entry.step.as_str()))
+            .or_default()
+            .push(visible(entry.arn.as_deref().unwrap_or("unknown")));
+    }
+    for action in &changes.access_entries {
+        let detail = match action.kind {
+            "update" => change(action),
+            "associate" | "disassociate" => {
+                policy_name(action.policy_arn.as_deref().unwrap_or_default()).to_owned()
+            }
+            _ => String::new(),
+        };
+        let detail = if detail.is_empty() {
+            String::new()
+        } else {
+            format!(" {detail}")
+        };
+        kinds
+            .entry(format!("access entries, {}{detail}:", action.kind))
+            .or_default()
+            .push(visible(&action.principal_arn));
+    }
+    kinds
+}
+
+/// The first names, and how many more there are.
+fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let all: Vec<&str> = names.collect();
+    let shown = all.iter().take(MOST_NAMES).copied().collect::<Vec<_>>();
+    match all.len().saturating_sub(MOST_NAMES) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+/// What mappings say that are not in effect then, or not as declared.
+fn said(mappings: &[Said]) -> String {
+    let mut out = String::new();
+    for mapping in mappings {
+        let Some(told) = trouble(mapping) else {
+            continue;
+        };
+        if out.is_empty() {
+            let head = "mappings that are not in effect as declared then";
+            let _ = writeln!(out, "\n{}", paint(Colour::Bold, head));
+        }
+        let _ = writeln!(
+            out,
+            "{} {}: {}: {}",
+            paint(Colour::Red, "!"),
+            mapping.name,
+            told.reason,
+            told.message
+        );
+    }
+    out
+}
+
+/// The first condition that says that a mapping is not in effect as declared.
+pub(super) fn trouble(mapping: &Said) -> Option<&Told> {
+    let find = |type_: &str| mapping.conditions.iter().find(|told| told.type_ == type_);
+    let conditions = ["Accepted", "Ready", "Synced"].map(find);
+    let mut conditions = conditions.into_iter().flatten();
+    conditions.find(|told| told.status != "True")
+}
+
+fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+fn summary(plan: &Document) -> String {
+    let mut parts = Vec::new();
+    if let Some(aws_auth) = &plan.now.aws_auth {
+        let mut counts = Vec::new();
+        for kind in TextStepKind::ALL {
+            let number = aws_auth.entries.iter().filter(|entry| entry.step == kind);
+            let number = number.count();
+            if number > 0 {
+                counts.push(format!("{number} {}", kind.as_str()));
+            }
+        }
+        let word = if aws_auth.action == "create" {
+            "aws-auth is made"
+        } else {
+            "aws-auth"
+        };
+        parts.push(format!("{word}: {}", counts.join(", ")));
+    }
+    if !plan.now.access_entries.is_empty() {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for action in &plan.now.access_entries {
+            *counts.entry(action.kind).or_default() += 1;
+        }
+        let counts: Vec<String> = counts
+            .iter()
+            .map(|(kind, number)| format!("{number} × {kind}"))
+            .collect();
+        parts.push(format!("access entries: {}", counts.join(", ")));
+    }
+    let mut line = if parts.is_empty() {
+        "Nothing to do.".to_owned()
+    } else {
+        format!("Plan: {}.", parts.join("; "))
+    };
+    if !plan.finalizers.is_empty() {
+        let _ = write!(
+            line,
+            " {} the finalizer first.",
+            match plan.finalizers.len() {
+                1 => "1 mapping gets".to_owned(),
+                many => format!("{many} mappings get"),
+            }
+        );
+    }
+    let troubled = plan
+        .mappings
+        .iter()
+        .filter(|mapping| trouble(mapping).is_some())
+        .count();
+    if troubled > 0 {
+        let _ = write!(line, " Not in effect as declared: {troubled}.");
+    }
+    line
+}

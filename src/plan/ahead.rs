@@ -1,0 +1,241 @@
+//! What plans lead to, told before anything is done: the first plan, what follows when, and what each mapping says then.
+//!
+//! A handover takes several passes with a soak between them. They are told by the planner itself, on a world that takes each
+//! plan as it is meant: writes stand, EKS answers as documented, nobody else does anything, and time goes from one wake to the next.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::{
+    AwsState, AwsView, ConfigMapView, ConfigMapWrite, Desired, EventNote, Memory, Observed,
+    Outcome, Outline, Plan, Regarding, Report, Settings, plan,
+};
+use crate::access_entry::Call;
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::IdentityMappingStatus;
+
+/// So many plans are looked ahead at most: a handover takes six.
+const MOST_PLANS: usize = 60;
+/// Beyond the soak nothing follows of itself but what `validUntil` says.
+const BEYOND: SignedDuration = SignedDuration::from_mins(10);
+
+/// What plans lead to.
+#[derive(Clone, Debug)]
+pub struct Course {
+    /// The mappings that get our finalizer first.
+    pub finalizers: Vec<String>,
+    /// What changes now.
+    pub first: Outline,
+    /// What follows, and when.
+    pub then: Vec<Later>,
+    /// What each mapping says once everything that can be done now is done, by name.
+    pub mappings: Vec<(String, IdentityMappingStatus)>,
+    /// What there is to say of aws-auth itself now.
+    pub notes: Vec<EventNote>,
+}
+
+/// What changes later.
+#[derive(Clone, Debug)]
+pub struct Later {
+    /// When, at the earliest. The same moment as before: as soon as what comes before it stands.
+    pub at: Timestamp,
+    /// What changes.
+    pub outline: Outline,
+}
+
+/// Looks ahead from what stands.
+#[must_use]
+pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Course {
+    let mut world = World {
+        desired: desired.clone(),
+        observed: observed.clone(),
+        memory: Memory::default(),
+    };
+    let finalizers = world.add_finalizers(settings);
+    let start = observed.now;
+    let horizon = start + settings.soak.max(settings.propagation) + BEYOND;
+    let mut outlines: Vec<Later> = Vec::new();
+    let mut mappings = None;
+    let mut notes = Vec::new();
+    for number in 0..MOST_PLANS {
+        let (outline, report, moved) = world.pass(settings);
+        if number == 0 {
+            notes = report
+                .events
+                .iter()
+                .filter(|note| is_state(note))
+                .cloned()
+                .collect();
+        }
+        if number == 0 || !outline.is_empty() {
+            outlines.push(Later {
+                at: world.observed.now,
+                outline,
+            });
+        }
+        if moved {
+            continue;
+        }
+        if mappings.is_none() {
+            mappings = Some(world.statuses());
+        }
+        let now = world.observed.now;
+        match report.wake {
+            Some(wake) if wake <= horizon => {
+                world.wait_until(wake.max(now + SignedDuration::from_millis(1)));
+            }
+            Some(_) | None => break,
+        }
+    }
+    let mut outlines = outlines.into_iter();
+    Course {
+        finalizers,
+        first: outlines
+            .next()
+            .map(|first| first.outline)
+            .unwrap_or_default(),
+        then: outlines.collect(),
+        mappings: mappings.unwrap_or_else(|| world.statuses()),
+        notes,
+    }
+}
+
+/// Whether it tells of aws-auth itself, as it stands; what befalls mappings their conditions tell.
+fn is_state(note: &EventNote) -> bool {
+    note.regarding == Regarding::ConfigMap
+        && matches!(
+            note.reason,
+            Reason::TextBroken | Reason::OrphanedEntries | Reason::BridgeLeft
+        )
+}
+
+/// A world in which everything goes as it is meant.
+struct World {
+    desired: Desired,
+    observed: Observed,
+    memory: Memory,
+}
+
+impl World {
+    /// Finalizers are set before anything is granted, in the same pass.
+    fn add_finalizers(&mut self, settings: &Settings) -> Vec<String> {
+        let wanted = plan(&self.desired, &self.observed, settings, &self.memory).add_finalizers;
+        let mut names: Vec<String> = wanted.into_iter().map(|change| change.name).collect();
+        names.sort_unstable();
+        for mapping in &mut self.desired.mappings {
+            mapping.finalizer |= names.binary_search(&mapping.name).is_ok();
+        }
+        names
+    }
+
+    /// Plans and carries it out. Whether it did anything that the next plan sees.
+    fn pass(&mut self, settings: &Settings) -> (Outline, Report, bool) {
+        let plan = plan(&self.desired, &self.observed, settings, &self.memory);
+        let outline = plan.outline();
+        let config_map = written(&plan);
+        let calls: Vec<Call> = plan
+            .entries
+            .iter()
+            .flat_map(|work| work.calls.clone())
+            .collect();
+        let outcome = match &config_map {
+            Some(view) => Outcome::Written {
+                resource_version: view.resource_version.clone(),
+                uid: view.uid.clone(),
+            },
+            None => Outcome::NothingToWrite,
+        };
+        let report = plan.report(&outcome);
+        let mut moved = config_map.is_some();
+        if config_map.is_some() {
+            self.observed.config_map = config_map;
+        }
+        let now = self.observed.now;
+        if let AwsState::Known(view) = &mut self.observed.aws {
+            for call in &calls {
+                moved |= take(view, call, now);
+            }
+        }
+        for write in &report.statuses {
+            let of = |mapping: &&mut super::Mapping| mapping.name == write.name;
+            if let Some(mapping) = self.desired.mappings.iter_mut().find(of) {
+                mapping.status = write.status.clone();
+            }
+        }
+        for gone in &report.remove_finalizers {
+            moved = true;
+            self.desired
+                .mappings
+                .retain(|mapping| mapping.name != gone.name);
+        }
+        self.memory = report.memory.clone();
+        (outline, report, moved)
+    }
+
+    fn statuses(&self) -> Vec<(String, IdentityMappingStatus)> {
+        let mappings = self.desired.mappings.iter();
+        let mut all: Vec<(String, IdentityMappingStatus)> = mappings
+            .map(|mapping| (mapping.name.clone(), mapping.status.clone()))
+            .collect();
+        all.sort_by(|(a, _), (b, _)| a.cmp(b));
+        all
+    }
+
+    /// Time goes on, and the operator looks at IAM again and finds what it found before.
+    fn wait_until(&mut self, now: Timestamp) {
+        self.observed.now = now;
+        let AwsState::Known(view) = &mut self.observed.aws else {
+            return;
+        };
+        for account in Arc::make_mut(&mut view.iam).accounts.values_mut() {
+            let listings = [&mut account.roles, &mut account.users, &mut account.sso];
+            for listing in listings.into_iter().flatten() {
+                listing.read = now;
+            }
+        }
+    }
+}
+
+/// aws-auth as it stands after the plan's write.
+fn written(plan: &Plan<'_>) -> Option<ConfigMapView> {
+    let write = plan.config_map.as_ref()?;
+    let mut view = plan.observed.config_map.clone().unwrap_or_default();
+    match write {
+        ConfigMapWrite::Create {
+            data,
+            binary_data,
+            labels,
+            annotations,
+        } => {
+            view.data.clone_from(data);
+            view.binary_data.clone_from(binary_data);
+            view.labels.clone_from(labels);
+            view.annotations.clone_from(annotations);
+        }
+        ConfigMapWrite::Patch {
+            data, annotations, ..
+        } => {
+            view.data.extend(data.clone());
+            for (name, value) in annotations {
+                match value {
+                    Some(value) => view.annotations.insert(name.clone(), value.clone()),
+                    None => view.annotations.remove(name),
+                };
+            }
+        }
+    }
+    Some(view)
+}
+
+/// EKS answers a call. Whether it did anything.
+fn take(view: &mut AwsView, call: &Call, now: Timestamp) -> bool {
+    let entries = Arc::make_mut(&mut view.entries);
+    let standing = entries.by_principal.get(call.principal_arn());
+    let standing = standing.and_then(|state| state.entry.as_ref());
+    let Some(output) = call.expected(standing, now) else {
+        return false;
+    };
+    entries.apply(call, output, now);
+    true
+}
