@@ -137,7 +137,9 @@ mod tests {
             .build();
         assert_eq!(
             state(&failed, &asked),
-            Ok(UpdateState::Failed("Failed: AccessDenied: not so".to_owned()))
+            Ok(UpdateState::Failed(
+                "Failed: AccessDenied: not so".to_owned()
+            ))
         );
     }
 }

@@ -100,11 +100,10 @@ impl Cluster {
             let Some(standing) = standing else {
                 return Ok(None);
             };
-            let backup =
-                backup(&standing, history.as_ref(), now).map_err(|message| Error {
-                    category: Category::Invalid,
-                    message,
-                })?;
+            let backup = backup(&standing, history.as_ref(), now).map_err(|message| Error {
+                category: Category::Invalid,
+                message,
+            })?;
             let Some(write) = backup.write else {
                 return Ok(Some(backup.copy));
             };

@@ -21,8 +21,8 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, Desired, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed,
-    Outcome, Report, Settings, WriteFailure, plan,
+    ConfigMapView, Desired, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory,
+    Observed, Outcome, Report, Settings, WriteFailure, plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.

@@ -190,9 +190,7 @@ fn of_entry(entry: &Entry) -> Option<IdentityMapping> {
         .collect();
     groups.extend((standard && administrator).then(|| MASTERS.to_owned()));
     let policies = entry.policies.iter().filter(|(policy, association)| {
-        !(standard
-            && policy_name(policy) == ADMIN_POLICY
-            && association.scope == Scope::Cluster)
+        !(standard && policy_name(policy) == ADMIN_POLICY && association.scope == Scope::Cluster)
     });
     let policies = policies.map(|(policy, association)| AccessPolicy {
         policy: policy_name(policy).to_owned(),

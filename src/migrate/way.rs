@@ -211,10 +211,7 @@ pub fn next_back(standing: &Standing) -> Step {
         Step::Work
     } else if !standing.needs_bridge && standing.bridge == Bridge::Stands {
         Step::RemoveBridge
-    } else if matches!(
-        standing.handover,
-        Some(Handover::Revert | Handover::Auto)
-    ) {
+    } else if matches!(standing.handover, Some(Handover::Revert | Handover::Auto)) {
         Step::Set(Handover::Manual)
     } else {
         Step::End
@@ -422,7 +419,8 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
         return match mode {
             Mode::ConfigMap => Stage::Ahead,
             Mode::ApiAndConfigMap | Mode::Api => Stage::Blocked(
-                "no mapping declares it; run it again with --import, or import it by hand".to_owned(),
+                "no mapping declares it; run it again with --import, or import it by hand"
+                    .to_owned(),
             ),
         };
     };
@@ -464,11 +462,7 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
         Outcome::Stands | Outcome::Differs => {
             return Stage::Stays("an access entry that is not ours lets it in".to_owned());
         }
-        Outcome::Gone
-        | Outcome::Blocked
-        | Outcome::Stays
-        | Outcome::Moves
-        | Outcome::Moved => {}
+        Outcome::Gone | Outcome::Blocked | Outcome::Stays | Outcome::Moves | Outcome::Moved => {}
     }
     if let Err(why) = can_revert(spec) {
         return Stage::Stays(why.to_owned());

@@ -72,7 +72,10 @@ pub fn backup(
     let copies = history.map(|view| &view.copies).into_iter().flatten();
     let mut equal = copies.filter(|(name, _)| is_of(name, &hash));
     Ok(Backup {
-        copy: equal.next().map(|(name, _)| name.clone()).unwrap_or_default(),
+        copy: equal
+            .next()
+            .map(|(name, _)| name.clone())
+            .unwrap_or_default(),
         write: None,
     })
 }
@@ -217,7 +220,10 @@ mod tests {
             resource_version: "7".to_owned(),
             ..HistoryView::default()
         };
-        let sizes = write.add.iter().map(|(name, bytes)| (name.clone(), bytes.len()));
+        let sizes = write
+            .add
+            .iter()
+            .map(|(name, bytes)| (name.clone(), bytes.len()));
         history.copies.extend(sizes);
         let again = backup(&view, Some(&history), now).expect("small");
         assert_eq!((again.copy, again.write), (made.copy, None));

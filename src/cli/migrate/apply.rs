@@ -153,7 +153,9 @@ impl Apply {
         if let Some(typed) = &confirm
             && *typed != name
         {
-            bail!("--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode");
+            bail!(
+                "--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode"
+            );
         }
         pace.check(worker.installed)?;
         if import && !worker.installed {
@@ -188,7 +190,12 @@ impl Apply {
 async fn back_up(worker: &Worker) -> Result<()> {
     let config_map = &worker.settings().config_map;
     let copy = worker.live.cluster.back_up(Timestamp::now()).await;
-    let copy = copy.with_context(|| format!("no copy of {config_map} can be kept in {}; nothing was done", config_map.history()))?;
+    let copy = copy.with_context(|| {
+        format!(
+            "no copy of {config_map} can be kept in {}; nothing was done",
+            config_map.history()
+        )
+    })?;
     match copy {
         Some(copy) => print(&format!(
             "backup:     {} of {}\n",

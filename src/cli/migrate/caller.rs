@@ -41,11 +41,13 @@ impl Caller {
     /// Why the mode `API` would shut them out.
     pub(super) fn shut_out(&self, migration: &Migration, aws: &AwsState) -> Option<String> {
         let account = self.arn.split(':').nth(4).unwrap_or_default();
-        let by_text = migration.losers(crate::plan::Mode::Api).any(|loser| match &loser.who {
-            Who::Principal { key, .. } => Some(key) == self.key.as_ref(),
-            Who::Account(named) => named == account && self.proven,
-            Who::Other(arn) => arn.eq_ignore_ascii_case(&self.arn),
-        });
+        let by_text = migration
+            .losers(crate::plan::Mode::Api)
+            .any(|loser| match &loser.who {
+                Who::Principal { key, .. } => Some(key) == self.key.as_ref(),
+                Who::Account(named) => named == account && self.proven,
+                Who::Other(arn) => arn.eq_ignore_ascii_case(&self.arn),
+            });
         let has_entry = || {
             let standing = StandingEntries::new(aws.view()?);
             let of_key = standing.of_key(self.key.as_ref()?);

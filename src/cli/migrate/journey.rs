@@ -6,9 +6,9 @@ use anyhow::{Context as _, Result, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
+use super::mode;
 use super::tell::{Counts, Tale, foreign, left};
 use super::worker::{Look, Worker};
-use super::mode;
 use crate::api::IdentityMapping;
 use crate::aws_auth::Document;
 use crate::cli::output::complain;
@@ -177,12 +177,7 @@ impl Journey {
     }
 
     /// Does one thing; gives where the journey ends, if it does.
-    async fn take(
-        &mut self,
-        step: Step,
-        look: &Look,
-        migration: &Migration,
-    ) -> Result<Option<At>> {
+    async fn take(&mut self, step: Step, look: &Look, migration: &Migration) -> Result<Option<At>> {
         match step {
             Step::Import => self.import(look, migration).await?,
             Step::ChangeMode(mode) | Step::AwaitMode(mode) => {
@@ -205,7 +200,10 @@ impl Journey {
                     .map(|loser| loser.who.to_string())
                     .collect();
                 let unreadable = migration.unreadable.iter();
-                losers.extend(unreadable.map(|it| format!("whoever is meant in {}: {}", it.place, it.message)));
+                losers.extend(
+                    unreadable
+                        .map(|it| format!("whoever is meant in {}: {}", it.place, it.message)),
+                );
                 if let Some(why) = self.shut_out(Mode::Api, look, migration) {
                     losers.insert(0, why);
                 }
@@ -274,10 +272,11 @@ impl Journey {
 
     async fn set(&mut self, handover: Handover) -> Result<()> {
         let set = self.worker.live.cluster.set_handover(handover).await;
-        set.with_context(|| {
-            format!("the handover setting can't be set on {}", self.history())
-        })?;
-        complain(&format!("handover: {handover} is set on {}", self.history()));
+        set.with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
+        complain(&format!(
+            "handover: {handover} is set on {}",
+            self.history()
+        ));
         self.quiet.seen = None;
         Ok(())
     }
@@ -288,7 +287,8 @@ impl Journey {
 
     async fn make_bridge(&mut self) -> Result<()> {
         let made = self.worker.live.cluster.make_bridge().await;
-        let made = made.with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
+        let made = made
+            .with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
         if made == Bridge::Stands {
             complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
         }
@@ -304,9 +304,16 @@ impl Journey {
         let needed = verdicts(&look.desired, &look.observed, settings).map_or(true, |migration| {
             let installation = self.worker.installation();
             let bridge = look.bridge;
-            situation(&migration, &look.desired, &look.observed, &installation, bridge, self.way)
-                .standing
-                .needs_bridge
+            situation(
+                &migration,
+                &look.desired,
+                &look.observed,
+                &installation,
+                bridge,
+                self.way,
+            )
+            .standing
+            .needs_bridge
         });
         if !needed {
             self.take_bridge_away().await?;
@@ -359,10 +366,14 @@ impl Journey {
                 .entries()
                 .find(|entry| entry.section == place.section && entry.line == place.line);
             let Some(entry) = entry else { continue };
-            let mapping: IdentityMapping = taken(entry, &entry.key().map(|key| key.to_string()).unwrap_or_default());
+            let mapping: IdentityMapping = taken(
+                entry,
+                &entry.key().map(|key| key.to_string()).unwrap_or_default(),
+            );
             let name = mapping.metadata.name.clone().unwrap_or_default();
             let created = self.worker.live.cluster.create_mapping(&mapping).await;
-            let created = created.with_context(|| format!("{} can't be imported as mapping {name}", verdict.who))?;
+            let created = created
+                .with_context(|| format!("{} can't be imported as mapping {name}", verdict.who))?;
             if !created {
                 bail!(
                     "{} can't be imported: a mapping {name} of somebody else stands already; write one for it by hand",
@@ -371,7 +382,9 @@ impl Journey {
             }
             made += 1;
         }
-        complain(&format!("import: {made} mappings are made of what none declared"));
+        complain(&format!(
+            "import: {made} mappings are made of what none declared"
+        ));
         self.quiet.seen = None;
         Ok(())
     }
@@ -385,9 +398,10 @@ impl Journey {
         let mut working = false;
         for mapping in &look.desired.mappings {
             let status = serde_json::to_string(&mapping.status)?;
-            working |= mapping.status.conditions.iter().any(|condition| {
-                condition.type_ == "Reconciling" && condition.status == "True"
-            });
+            working |=
+                mapping.status.conditions.iter().any(|condition| {
+                    condition.type_ == "Reconciling" && condition.status == "True"
+                });
             seen.push_str(&status);
         }
         let version = look.observed.config_map.as_ref();

@@ -40,7 +40,9 @@ pub(super) async fn change(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Resul
         check_mode_change(from, mode)?;
         match aws.change_mode(cluster, mode).await {
             Ok(id) => {
-                complain(&format!("mode: {from} to {mode} was asked for (update {id}); EKS takes some minutes"));
+                complain(&format!(
+                    "mode: {from} to {mode} was asked for (update {id}); EKS takes some minutes"
+                ));
                 wait(aws, cluster, &id, mode).await?;
             }
             Err(failure) if failure.kind == FailureKind::InUse => {

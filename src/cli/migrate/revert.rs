@@ -44,7 +44,9 @@ impl Revert {
                  stays at their access entries"
             ),
             Mode::ConfigMap => {
-                print("Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.\n")?;
+                print(
+                    "Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.\n",
+                )?;
                 return Ok(code(true));
             }
             Mode::ApiAndConfigMap => {}

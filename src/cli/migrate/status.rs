@@ -99,7 +99,10 @@ impl Status {
             cluster: migration.cluster.arn.clone(),
             mode: situation.standing.mode.to_string(),
             operator: worker.installed,
-            handover: situation.standing.handover.map(|it: Handover| it.to_string()),
+            handover: situation
+                .standing
+                .handover
+                .map(|it: Handover| it.to_string()),
             bridge: match look.bridge {
                 Bridge::Absent => "Absent",
                 Bridge::Stands => "Stands",
@@ -160,14 +163,23 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         [
             visible(&principal.who),
             principal.stage.to_owned(),
-            if principal.lost_in_api { "aws-auth" } else { "access entry" }.to_owned(),
+            if principal.lost_in_api {
+                "aws-auth"
+            } else {
+                "access entry"
+            }
+            .to_owned(),
             detail,
         ]
     });
     format!(
         "handover:   {}, by {}\nbridge:     {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
-        if told.operator { "the operator" } else { "this command: no operator is installed" },
+        if told.operator {
+            "the operator"
+        } else {
+            "this command: no operator is installed"
+        },
         told.backup
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),

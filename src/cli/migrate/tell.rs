@@ -121,7 +121,13 @@ pub(super) fn left(situation: &Situation<'_>) -> String {
             Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => why,
         };
         let who = visible(&traveller.verdict.who.to_string());
-        let _ = writeln!(text, "  {}: {who}{}{}", traveller.stage, if why.is_empty() { "" } else { ": " }, visible_or_nothing(why));
+        let _ = writeln!(
+            text,
+            "  {}: {who}{}{}",
+            traveller.stage,
+            if why.is_empty() { "" } else { ": " },
+            visible_or_nothing(why)
+        );
     }
     text
 }
@@ -142,9 +148,7 @@ pub(super) fn foreign(observed: &Observed, installation: &str) -> Vec<String> {
         .flat_map(|view| view.entries.by_principal.values())
         .filter_map(|state| state.entry.as_ref());
     entries
-        .filter(|entry| {
-            entry.tags.get(INSTALLATION_TAG).map(String::as_str) != Some(installation)
-        })
+        .filter(|entry| entry.tags.get(INSTALLATION_TAG).map(String::as_str) != Some(installation))
         .map(|entry| {
             let policies = entry.policies.iter().map(|(policy, association)| {
                 format!(", {} in {}", policy_name(policy), association.scope)

@@ -148,11 +148,10 @@ impl Worker {
     }
 
     async fn look_whole(&mut self) -> Result<Look> {
-        let observed = Box::pin(self.args.observe(
-            None,
-            IamExtent::Everyone,
-            ModeNeed::Required,
-        ));
+        let observed = Box::pin(
+            self.args
+                .observe(None, IamExtent::Everyone, ModeNeed::Required),
+        );
         let observation = observed.await?;
         self.live = observation.live.context("a cluster is looked at")?;
         if observation.installed != self.installed {
@@ -277,12 +276,7 @@ impl Worker {
     fn imply(&self, closed: Arc<AtomicBool>) -> Imply {
         let (installation, way) = (self.installation(), self.way);
         Arc::new(move |observed| {
-            implied(
-                observed,
-                &installation,
-                way,
-                closed.load(Ordering::Relaxed),
-            )
+            implied(observed, &installation, way, closed.load(Ordering::Relaxed))
         })
     }
 

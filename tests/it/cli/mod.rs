@@ -2,6 +2,7 @@
 
 mod effective;
 mod habits;
+mod migrate_apply;
 mod plan;
 
 use std::ffi::OsStr;

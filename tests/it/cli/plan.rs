@@ -722,7 +722,10 @@ async fn a_plan_printed_is_the_plan_executed() {
 
     let rest = stage.plan(&[]).await;
     let rest = rest.shown().replace(url, "URL");
-    let rest: Vec<&str> = rest.lines().filter(|line| !line.contains(" after 2")).collect();
+    let rest: Vec<&str> = rest
+        .lines()
+        .filter(|line| !line.contains(" after 2"))
+        .collect();
     assert_snapshot!(rest.join("\n"), @"
     exit code 0
     --- stdout
