@@ -6,9 +6,11 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`] and [`migrate`] are pure: they do no IO and know no client. [`cluster`] does IO with
-//! Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two, [`cli`] the command line.
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`access`] and [`migrate`] are pure: they do no IO and know no client.
+//! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two,
+//! [`cli`] the command line.
 
+pub mod access;
 pub mod access_entry;
 pub mod api;
 pub mod aws;
@@ -18,6 +20,7 @@ pub mod cluster;
 pub mod controller;
 pub mod error;
 mod jitter;
+pub mod lint;
 pub mod manifest;
 pub mod migrate;
 pub mod plan;

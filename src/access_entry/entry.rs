@@ -106,6 +106,12 @@ impl Kind {
         )
     }
 
+    /// Whether entries of this type are nodes'. One that we do not know is taken for one.
+    #[must_use]
+    pub const fn is_node(&self) -> bool {
+        !matches!(self, Self::Known(EntryType::Standard))
+    }
+
     /// EKS's spelling.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -32,6 +32,8 @@ pub struct ClusterRead {
     pub authorities: BTreeSet<String>,
     /// The URL of its API server; empty while it is being made.
     pub endpoint: String,
+    /// The Kubernetes version, such as `1.33`.
+    pub version: String,
     /// The platform version, such as `eks.12`.
     pub platform_version: String,
     /// Its status, such as `ACTIVE` or `UPDATING`.
@@ -74,6 +76,7 @@ impl Aws {
             mode,
             authorities,
             endpoint: cluster.endpoint.unwrap_or_default(),
+            version: cluster.version.unwrap_or_default(),
             platform_version: cluster.platform_version.unwrap_or_default(),
             status: cluster
                 .status

@@ -101,6 +101,8 @@ pub struct Identity {
     pub account: AccountId,
     /// The ARN of the session or user, as `CloudTrail` names the caller.
     pub arn: String,
+    /// The unique id: `AROA…:session`, or `AIDA…` of a user.
+    pub user_id: String,
 }
 
 /// The clients. Clones share them, the gate and its numbers.
@@ -194,9 +196,13 @@ impl Aws {
                 let answer = self.0.sts.get_caller_identity().send().await;
                 let answer = answer.map_err(|error| failure(&error, &asked))?;
                 let account = answer.account().and_then(|account| account.parse().ok());
-                match (account, answer.arn) {
-                    (Some(account), Some(arn)) => Ok(Identity { account, arn }),
-                    _ => Err(unexpected(&asked, "names no account and ARN")),
+                match (account, answer.arn, answer.user_id) {
+                    (Some(account), Some(arn), Some(user_id)) => Ok(Identity {
+                        account,
+                        arn,
+                        user_id,
+                    }),
+                    _ => Err(unexpected(&asked, "names no account, ARN and user id")),
                 }
             })
             .await

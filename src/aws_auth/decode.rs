@@ -21,6 +21,16 @@ pub(super) struct Value {
     height: usize,
 }
 
+impl Value {
+    /// The items of a list; none of anything else.
+    pub(super) fn items(&self) -> impl Iterator<Item = &Value> {
+        match &self.data {
+            Data::Seq(items) => items.iter(),
+            Data::Null | Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => [].iter(),
+        }
+    }
+}
+
 /// A value of JSON.
 #[derive(Clone, Debug)]
 pub(super) enum Data {

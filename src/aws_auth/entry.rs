@@ -18,6 +18,19 @@ pub(super) struct Decoded {
     pub(super) mistyped: Vec<Mistyped>,
     /// Why the authenticator drops the item.
     pub(super) dropped: Option<Dropped>,
+    pub(super) fields: Fields,
+}
+
+/// The nodes of the fields that count.
+#[derive(Default)]
+pub(super) struct Fields {
+    pub(super) arn: Option<NodeId>,
+    pub(super) username: Option<NodeId>,
+    pub(super) groups: Option<NodeId>,
+    /// One for each item of `groups`.
+    pub(super) each_group: Vec<NodeId>,
+    /// Keys that the authenticator does not know.
+    pub(super) unknown: Vec<NodeId>,
 }
 
 /// A value that its field refuses.
@@ -58,6 +71,7 @@ struct Decoder {
     sso: Option<Sso>,
     sso_node: Option<NodeId>,
     mistyped: Vec<Mistyped>,
+    fields: Fields,
 }
 
 /// Decodes and validates one list item.
@@ -71,6 +85,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         sso: None,
         sso_node: None,
         mistyped: Vec::new(),
+        fields: Fields::default(),
     };
     let mut dropped = None;
     let field = decoder.arn_field();
@@ -102,6 +117,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         groups: decoder.groups.into_vec(),
         mistyped: decoder.mistyped,
         dropped,
+        fields: decoder.fields,
     }
 }
 
@@ -115,21 +131,29 @@ impl Decoder {
 
     fn object(&mut self, pairs: &[(Vec<u8>, NodeId, Value)]) {
         let arn_field = self.arn_field();
-        for (name, _, value) in pairs {
+        for (name, key, value) in pairs {
             let name = fold_field(&text(name));
             match name.as_str() {
-                "username" => string(&mut self.username, "username", value, &mut self.mistyped),
+                "username" => {
+                    self.fields.username = Some(value.node);
+                    string(&mut self.username, "username", value, &mut self.mistyped);
+                }
                 "userid" => string(&mut self.userid, "userid", value, &mut self.mistyped),
-                "groups" => self.groups.decode(value, &mut self.mistyped),
+                "groups" => {
+                    self.fields.groups = Some(value.node);
+                    self.fields.each_group = value.items().map(|item| item.node).collect();
+                    self.groups.decode(value, &mut self.mistyped);
+                }
                 "sso" if self.section == Section::Roles => self.sso(value),
                 name if name == arn_field => {
+                    self.fields.arn = Some(value.node);
                     let known = self.mistyped.len();
                     string(&mut self.arn, arn_field, value, &mut self.mistyped);
                     if let Some(mistyped) = self.mistyped.get_mut(known) {
                         mistyped.is_arn = true;
                     }
                 }
-                _ => {}
+                _ => self.fields.unknown.push(*key),
             }
         }
     }
@@ -286,7 +310,7 @@ fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &st
 }
 
 /// Folds a field name as `encoding/json` does. Only two characters beyond ASCII fold to letters of our field names.
-fn fold_field(name: &str) -> String {
+pub(super) fn fold_field(name: &str) -> String {
     name.chars()
         .map(|c| match c {
             '\u{17F}' => 's',

@@ -13,6 +13,7 @@ use std::ops::Range;
 use crate::principal::Key;
 
 mod accounts;
+mod comments;
 mod decode;
 mod edit;
 mod entry;
@@ -25,6 +26,7 @@ mod splice;
 #[cfg(test)]
 mod tests;
 
+pub use comments::comments;
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::Index;
 pub use lookup::{Lookup, fold_arn};
@@ -83,6 +85,24 @@ impl Document {
         }
     }
 
+    /// The same, with the places of the parts of each section, in the order of [`Section::ALL`].
+    #[must_use]
+    pub fn parse_placed(data: &BTreeMap<String, String>) -> (Document, [SectionPlaces; 3]) {
+        let view = |section: Section| match data.get(section.key()) {
+            Some(text) => read::placed(section, text),
+            None => Default::default(),
+        };
+        let (roles, in_roles) = view(Section::Roles);
+        let (users, in_users) = view(Section::Users);
+        let (accounts, in_accounts) = view(Section::Accounts);
+        let document = Document {
+            roles,
+            users,
+            accounts,
+        };
+        (document, [in_roles, in_users, in_accounts])
+    }
+
     /// One section.
     #[must_use]
     pub fn section(&self, section: Section) -> &SectionView {
@@ -97,6 +117,34 @@ impl Document {
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.roles.entries.iter().chain(&self.users.entries)
     }
+}
+
+/// Where the parts of a section stand, as bytes of the key's value: for who tells people where to look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SectionPlaces {
+    /// The places of each of [`SectionView::entries`], in their order.
+    pub entries: Vec<Places>,
+    /// The places of each of [`SectionView::accounts`]; empty where an item of the list is dropped.
+    pub accounts: Vec<Range<usize>>,
+    /// What stands behind the first document, which is all that is read.
+    pub ignored: Option<Range<usize>>,
+}
+
+/// Where the parts of an entry stand. The value of an alias stands where its anchor does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Places {
+    /// The ARN's value.
+    pub arn: Option<Range<usize>>,
+    /// The username's value.
+    pub username: Option<Range<usize>>,
+    /// The value of `groups`.
+    pub groups: Option<Range<usize>>,
+    /// Each item of `groups`.
+    pub each_group: Vec<Range<usize>>,
+    /// Keys that the authenticator does not know and passes over.
+    pub unknown: Vec<Range<usize>>,
+    /// Keys that are given again further on: the later one counts.
+    pub repeated: Vec<Range<usize>>,
 }
 
 /// What the authenticator makes of one section.

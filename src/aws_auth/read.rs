@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::decode::{self, Data, Value};
-use super::{Entry, Problem, ProblemKind, Section, SectionView, accounts, entry};
-use crate::yaml::{self, Fault, Lines, NodeId, Tree};
+use super::entry::Fields;
+use super::{
+    Entry, Places, Problem, ProblemKind, Section, SectionPlaces, SectionView, accounts, entry,
+};
+use crate::yaml::{self, Fault, Lines, NodeId, NodeKind, Tree};
 
 /// Longest `offending`, in characters.
 const OFFENDING: usize = 60;
@@ -81,12 +84,19 @@ pub(super) fn section(section: Section, text: Option<&str>) -> SectionView {
 /// Reads a section, and gives back the tree that it was read from, unless that is broken, skipped or no list of entries:
 /// a text of a megabyte is not to be read twice.
 pub(super) fn with_tree(section: Section, text: &str) -> (SectionView, Option<Tree>) {
+    let (view, tree, _) = with_fields(section, text);
+    (view, tree)
+}
+
+/// The same, with the fields of each entry that is kept; of accounts their nodes.
+fn with_fields(section: Section, text: &str) -> (SectionView, Option<Tree>, Vec<Fields>) {
+    let mut fields = Vec::new();
     let mut view = SectionView {
         present: true,
         ..SectionView::default()
     };
     if is_skipped(text) {
-        return (view, None);
+        return (view, None, fields);
     }
     let reading = Reading {
         section,
@@ -94,13 +104,63 @@ pub(super) fn with_tree(section: Section, text: &str) -> (SectionView, Option<Tr
         lines: Lines::new(text),
     };
     let tree = match section {
-        Section::Accounts => {
-            read_accounts(&reading, &mut view);
-            None
-        }
-        Section::Roles | Section::Users => read_entries(&reading, &mut view),
+        Section::Accounts => read_accounts(&reading, &mut view),
+        Section::Roles | Section::Users => read_entries(&reading, &mut view, &mut fields),
     };
-    (view, tree)
+    (view, tree, fields)
+}
+
+/// Reads a section, with the places of its parts.
+pub(super) fn placed(section: Section, text: &str) -> (SectionView, SectionPlaces) {
+    let (view, tree, fields) = with_fields(section, text);
+    let Some(tree) = tree else {
+        return (view, SectionPlaces::default());
+    };
+    let span = |node: NodeId| {
+        let span = &tree.node(node).span;
+        span.start.min(text.len())..span.end.min(text.len())
+    };
+    let spans = |nodes: &[NodeId]| nodes.iter().map(|node| span(*node)).collect();
+    let items = item_nodes(&tree);
+    let places = |(entry, fields): (&Entry, &Fields)| Places {
+        arn: fields.arn.map(span),
+        username: fields.username.map(span),
+        groups: fields.groups.map(span),
+        each_group: spans(&fields.each_group),
+        unknown: spans(&fields.unknown),
+        repeated: spans(&repeated(&tree, items[entry.item])),
+    };
+    let entries = view.entries.iter().zip(&fields).map(places).collect();
+    // Where an item is refused, accounts and items are not in step.
+    let in_step = view.accounts.len() == items.len();
+    let accounts = if in_step { spans(items) } else { Vec::new() };
+    let behind = text.get(tree.end..).unwrap_or_default();
+    let behind = behind.trim_start_matches(|c: char| c.is_whitespace() || matches!(c, '-' | '.'));
+    let ignored = (!behind.is_empty()).then(|| text.len() - behind.len()..text.len());
+    let places = SectionPlaces {
+        entries,
+        accounts,
+        ignored,
+    };
+    (view, places)
+}
+
+/// The keys of an item that are given again further on, where the later one counts.
+fn repeated(tree: &Tree, item: NodeId) -> Vec<NodeId> {
+    let NodeKind::Mapping { pairs, .. } = &tree.node(item).kind else {
+        return Vec::new();
+    };
+    let name = |node: &NodeId| match &tree.node(*node).kind {
+        NodeKind::Scalar { value, .. } => Some(entry::fold_field(value)),
+        NodeKind::Sequence { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. } => None,
+    };
+    let keys: Vec<&NodeId> = pairs.iter().step_by(2).collect();
+    let names: Vec<Option<String>> = keys.iter().map(|key| name(key)).collect();
+    let again = |at: usize| names[at].is_some() && names[at + 1..].contains(&names[at]);
+    (0..keys.len())
+        .filter(|at| again(*at))
+        .map(|at| *keys[at])
+        .collect()
 }
 
 /// Values that the authenticator does not even parse: Go's `strings.TrimSpace`, then one of these.
@@ -118,7 +178,11 @@ fn drop_section(view: &mut SectionView, problem: Problem) {
     view.problems.push(problem);
 }
 
-fn read_entries(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> {
+fn read_entries(
+    reading: &Reading<'_>,
+    view: &mut SectionView,
+    fields: &mut Vec<Fields>,
+) -> Option<Tree> {
     if is_json(reading.text) {
         let start = reading.text.len() - reading.text.trim_start().len();
         let span = start..start + reading.lines.rest(start).trim_end().len();
@@ -152,7 +216,7 @@ fn read_entries(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> {
         }
     };
     for (index, (item, node)) in items.iter().zip(item_nodes(&tree)).enumerate() {
-        read_item(reading, view, &tree, index, item, *node);
+        fields.extend(read_item(reading, view, &tree, index, item, *node));
     }
     view.problems.sort_by_key(|p| p.span.start);
     Some(tree)
@@ -173,7 +237,7 @@ fn read_item(
     index: usize,
     item: &Value,
     node: NodeId,
-) {
+) -> Option<Fields> {
     let decoded = entry::decode(reading.section, item);
     if let Some(dropped) = decoded.dropped {
         let problem = reading.at_node(
@@ -183,7 +247,7 @@ fn read_item(
             dropped.message,
         );
         view.problems.push(problem);
-        return;
+        return None;
     }
     for mistyped in decoded.mistyped {
         view.problems.push(reading.at_node(
@@ -206,12 +270,16 @@ fn read_item(
         groups: decoded.groups,
         sso: decoded.sso,
     });
+    Some(decoded.fields)
 }
 
-fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
+fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> {
     let tree = match yaml::compose(reading.text) {
         Ok(tree) => tree,
-        Err(fault) => return drop_section(view, reading.fault(&fault)),
+        Err(fault) => {
+            drop_section(view, reading.fault(&fault));
+            return None;
+        }
     };
     let found = accounts::decode(&tree);
     view.accounts = found.ids;
@@ -230,5 +298,7 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) {
     }
     if let Some(fault) = found.fault {
         drop_section(view, reading.fault(&fault));
+        return None;
     }
+    view.broken.is_none().then_some(tree)
 }

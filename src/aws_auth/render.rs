@@ -23,6 +23,16 @@ impl NewEntry {
         }
     }
 
+    /// The entry as an item of a list, as it is written where nothing around it says how; without a line ending.
+    #[must_use]
+    pub fn item(&self) -> String {
+        let layout = Layout {
+            indent: String::new(),
+            eol: "\n",
+        };
+        block(self, &layout)
+    }
+
     /// The groups as they are written.
     pub(super) fn sorted_groups(&self) -> Vec<&str> {
         let mut groups: Vec<&str> = self.groups.iter().map(String::as_str).collect();

@@ -4,16 +4,7 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
-/// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Severity {
-    /// Worth knowing.
-    Note,
-    /// Probably not what is meant.
-    Warning,
-    /// Something does not take effect, or is refused.
-    Error,
-}
+pub(crate) use crate::lint::Severity;
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
@@ -50,11 +41,11 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
     };
-    let snippet = Snippet::source(shown.source).path(shown.origin).annotation(
-        AnnotationKind::Primary
-            .span(first_line(shown.source, &shown.span))
-            .label(shown.label),
-    );
+    let (line, span, number) = first_line(shown.source, &shown.span);
+    let snippet = Snippet::source(line)
+        .line_start(number)
+        .path(shown.origin)
+        .annotation(AnnotationKind::Primary.span(span).label(shown.label));
     let title = level.primary_title(shown.title);
     let title = match shown.code {
         "" => title,
@@ -70,14 +61,21 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
     format!("{}\n", Renderer::styled().render(&[group]))
 }
 
-/// One line is enough to find the place; a span over an entry of many would print them all.
-fn first_line(source: &str, span: &Range<usize>) -> Range<usize> {
-    let line = source
-        .get(span.clone())
-        .unwrap_or_default()
-        .split(['\n', '\r'])
-        .next()
-        .unwrap_or_default()
-        .trim_end();
-    span.start..span.start + line.len()
+/// The line on which a span begins, the part of the span in it, and its number. One line is enough to find the place; a span over an
+/// entry of many would print them all, and a text of a megabyte is not to be looked through for each finding.
+fn first_line<'s>(source: &'s str, span: &Range<usize>) -> (&'s str, Range<usize>, usize) {
+    let at = span.start.min(source.len());
+    let start = source[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
+    let end = source[at..]
+        .find(['\n', '\r'])
+        .map_or(source.len(), |end| at + end);
+    let found = source.get(span.clone()).unwrap_or_default();
+    let found = found.split(['\n', '\r']).next().unwrap_or_default();
+    let ends = |end: &str| source[..start].matches(end).count();
+    let number = 1 + ends("\n") + ends("\r") - ends("\r\n");
+    (
+        &source[start..end],
+        at - start..at - start + found.trim_end().len(),
+        number,
+    )
 }

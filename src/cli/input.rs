@@ -10,6 +10,9 @@ use super::diagnostic::{Severity, Shown, render};
 use super::output;
 use crate::manifest::{Complaint, Mappings, Source, mappings};
 
+/// What standard input is called.
+pub(crate) const STDIN: &str = "standard input";
+
 /// What kubectl takes for manifests in a folder.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
@@ -17,7 +20,7 @@ const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 pub(crate) fn source(path: &Path) -> Result<Source> {
     let stdin = path.as_os_str() == "-";
     let name = if stdin {
-        "standard input".to_owned()
+        STDIN.to_owned()
     } else {
         path.display().to_string()
     };

@@ -16,7 +16,10 @@ mod diagnostic;
 mod diff;
 pub mod effective;
 pub mod eks;
+pub mod explain;
 mod input;
+pub mod lint;
+mod looked;
 pub mod migrate;
 pub mod observe;
 pub mod output;
@@ -51,7 +54,8 @@ enum Command {
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
-    /// Go from aws-auth to access entries, step by step, and back
+    Explain(Box<explain::ExplainArgs>),
+    Lint(Box<lint::LintArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -84,6 +88,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
+        Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Lint(args) => args.run(),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),

@@ -219,9 +219,22 @@ impl ObserveArgs {
             (Some(given), _) => Some(given.clone()),
             (None, named) => named,
         };
+        if let (Mode::ConfigMap, Some(path)) = (mode, &self.access_entries) {
+            complain(&format!(
+                "note: in the mode CONFIG_MAP there are no access entries: {} does not count",
+                path.display()
+            ));
+        }
         let now = Timestamp::now();
         let aws = match (mode, cluster) {
-            (Mode::ConfigMap, _) => AwsState::Off,
+            (Mode::ConfigMap, None) => AwsState::Off,
+            // There are no access entries in this mode, whatever a file says.
+            (Mode::ConfigMap, Some(cluster)) => AwsState::Known(Box::new(AwsView::new(
+                cluster,
+                mode,
+                Entries::default(),
+                Iam::default(),
+            ))),
             (_, None) => bail!(
                 "in the mode {mode} the cluster counts, for its partition and account: give --cluster-arn \
                  arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
@@ -237,7 +250,12 @@ impl ObserveArgs {
                     listed: Some(now),
                     by_principal: entries.map(|(arn, entry)| (arn, state(entry))).collect(),
                 };
-                AwsState::Known(Box::new(view(cluster, mode, entries, Iam::default())))
+                AwsState::Known(Box::new(AwsView::new(
+                    cluster,
+                    mode,
+                    entries,
+                    Iam::default(),
+                )))
             }
         };
         Ok(Observation {
@@ -282,22 +300,6 @@ fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
         };
     }
     Ok(view)
-}
-
-fn view(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> AwsView {
-    AwsView {
-        cluster,
-        mode,
-        authority: String::new(),
-        unreachable: None,
-        entries: Arc::new(entries),
-        unlisted: None,
-        policies: None,
-        iam: Arc::new(iam),
-        attempts: Arc::default(),
-        busy: Arc::default(),
-        queue: None,
-    }
 }
 
 impl LiveArgs {
@@ -443,7 +445,7 @@ async fn survey(
     extent: IamExtent,
 ) -> Result<()> {
     let proven = target.prove(aws, name, trust).await?;
-    let mut seen = view(
+    let mut seen = AwsView::new(
         proven.cluster,
         proven.mode,
         Entries::default(),

@@ -29,6 +29,10 @@ pub struct Proven {
     pub cluster: EksCluster,
     /// Its authentication mode.
     pub mode: Mode,
+    /// Its Kubernetes version, such as `1.33`.
+    pub version: String,
+    /// Its platform version, such as `eks.12`.
+    pub platform_version: String,
     /// The fingerprint of the certificate authority that both have.
     pub authority: String,
 }
@@ -49,6 +53,8 @@ impl Target {
         let proven = Proven {
             cluster: read.cluster,
             mode: read.mode,
+            version: read.version,
+            platform_version: read.platform_version,
             authority,
         };
         self.eks = Some(proven.clone());

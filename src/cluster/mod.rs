@@ -15,6 +15,7 @@ pub mod mapping;
 pub mod migration;
 pub mod read;
 pub mod release;
+pub mod review;
 pub mod state;
 pub mod status;
 mod versioned;

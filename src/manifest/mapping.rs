@@ -81,7 +81,7 @@ pub fn mappings(sources: &[Source]) -> Mappings {
 }
 
 impl Mappings {
-    fn complain_of_names(&mut self, sources: &[Source]) {
+    pub(crate) fn complain_of_names(&mut self, sources: &[Source]) {
         let mut seen: BTreeMap<&str, &Declared> = BTreeMap::new();
         for declared in &self.declared {
             let name = declared.manifest.text("/metadata/name").unwrap_or_default();
@@ -105,7 +105,7 @@ impl Mappings {
         }
     }
 
-    fn take(&mut self, source: usize, manifest: Manifest) {
+    pub(crate) fn take(&mut self, source: usize, manifest: Manifest) {
         let api_version = IdentityMapping::api_version(&());
         let (group, _) = api_version.split_once('/').unwrap_or_default();
         let found = manifest.text("/apiVersion").unwrap_or_default();

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::access_entry::BRIDGE_GROUP;
 use crate::plan::{
-    AwsState, AwsView, ConfigMapView, ConfigMapWrite, Desired, HANDOVER_ANNOTATION, Handover,
-    HistoryState, Memory, Mode, Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
+    AwsState, AwsView, Desired, HANDOVER_ANNOTATION, Handover, HistoryState, Memory, Mode,
+    Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
 };
 
 /// Adoptions of aws-auth come to rest after one write; the rest is room for what an earlier one uncovers.
@@ -52,10 +52,10 @@ impl Ahead {
             memory: Memory::default(),
         };
         for _ in 0..ROUNDS {
-            let Some(write) = ahead.plan().config_map else {
+            let Some(view) = ahead.plan().written() else {
                 break;
             };
-            ahead.observed.config_map = Some(after(ahead.observed.config_map.take(), write));
+            ahead.observed.config_map = Some(view);
         }
         ahead
     }
@@ -97,37 +97,6 @@ fn history(standing: &HistoryState) -> HistoryState {
         }
         HistoryState::Missing | HistoryState::Unwritable { view: None, .. } => {
             HistoryState::Missing
-        }
-    }
-}
-
-/// aws-auth as a write leaves it.
-fn after(standing: Option<ConfigMapView>, write: ConfigMapWrite) -> ConfigMapView {
-    let mut view = standing.unwrap_or_default();
-    match write {
-        ConfigMapWrite::Create {
-            data,
-            binary_data,
-            labels,
-            annotations,
-        } => ConfigMapView {
-            data,
-            binary_data,
-            labels,
-            annotations,
-            ..ConfigMapView::default()
-        },
-        ConfigMapWrite::Patch {
-            data, annotations, ..
-        } => {
-            view.data.extend(data);
-            for (key, value) in annotations {
-                match value {
-                    Some(value) => view.annotations.insert(key, value),
-                    None => view.annotations.remove(&key),
-                };
-            }
-            view
         }
     }
 }

@@ -79,7 +79,9 @@ impl Becomes {
         }
     }
 
-    pub(super) fn is_node(&self) -> bool {
+    /// Whether it is an entry of nodes.
+    #[must_use]
+    pub fn is_node(&self) -> bool {
         self.kind != Kind::Known(EntryType::Standard).as_str()
     }
 }

@@ -21,7 +21,7 @@ use crate::api::v1alpha1::{
     PrincipalSpec, ScopeType,
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
-use crate::plan::{AwsView, MASTERS, Marked, Mode, Observed, is_nodes, unmatchable};
+use crate::plan::{AwsView, MASTERS, Marked, Mode, Observed, is_nodes, mapping_name, unmatchable};
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.
@@ -56,7 +56,7 @@ pub fn implied(
     let text = in_text(&document);
     let entries = ours(view, installation);
     let keys: BTreeSet<&Key> = text.keys().chain(entries.keys()).collect();
-    let mut names = Names::default();
+    let home = view.cluster.partition().zip(view.cluster.account());
     let mut mappings = Vec::new();
     for key in keys {
         let (winner, entry) = (text.get(key).copied(), entries.get(key).copied());
@@ -82,8 +82,14 @@ pub fn implied(
             }
             (None, None) => None,
         };
-        if let Some(mut mapping) = declared {
-            mapping.metadata.name = Some(names.of(key, named));
+        let principal = winner
+            .and_then(|winner| Principal::parse(&winner.arn).ok())
+            .or_else(|| Principal::parse(&entry?.principal_arn).ok());
+        if let (Some(mut mapping), Some(principal)) = (declared, principal) {
+            // As an import would name it, so that an operator that comes later finds its own tags.
+            let name = named.cloned();
+            let name = name.unwrap_or_else(|| mapping_name(&principal, home.clone()));
+            mapping.metadata.name = Some(name);
             mappings.push(mapping);
         }
     }
@@ -223,17 +229,4 @@ fn of_entry(entry: &Entry) -> Option<IdentityMapping> {
         spec,
         status: None,
     })
-}
-
-/// Names of mappings, each given once.
-#[derive(Default)]
-struct Names(BTreeSet<String>);
-
-impl Names {
-    /// The name that a tag gives, or one from the principal.
-    fn of(&mut self, key: &Key, named: Option<&String>) -> String {
-        let spelt = named.cloned().unwrap_or_else(|| key.to_string());
-        self.0.insert(spelt.clone());
-        spelt
-    }
 }

@@ -13,6 +13,8 @@ mod difference;
 mod implied;
 mod judge;
 mod mode;
+mod recipe;
+mod steps;
 mod taken;
 #[cfg(test)]
 mod tests;
@@ -29,6 +31,9 @@ pub use judge::{NotForMigration, verdicts};
 pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
 };
+pub use recipe::{Recipe, recipes};
+pub(crate) use steps::many;
+pub use steps::{Instruction, instructions, tally};
 pub use taken::taken;
 pub use way::{
     Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,

@@ -133,7 +133,7 @@ impl World {
     fn pass(&mut self, settings: &Settings) -> (Outline, Report, bool) {
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
         let outline = plan.outline();
-        let config_map = written(&plan);
+        let config_map = plan.written();
         let calls: Vec<Call> = plan
             .entries
             .iter()
@@ -197,35 +197,38 @@ impl World {
     }
 }
 
-/// aws-auth as it stands after the plan's write.
-fn written(plan: &Plan<'_>) -> Option<ConfigMapView> {
-    let write = plan.config_map.as_ref()?;
-    let mut view = plan.observed.config_map.clone().unwrap_or_default();
-    match write {
-        ConfigMapWrite::Create {
-            data,
-            binary_data,
-            labels,
-            annotations,
-        } => {
-            view.data.clone_from(data);
-            view.binary_data.clone_from(binary_data);
-            view.labels.clone_from(labels);
-            view.annotations.clone_from(annotations);
-        }
-        ConfigMapWrite::Patch {
-            data, annotations, ..
-        } => {
-            view.data.extend(data.clone());
-            for (name, value) in annotations {
-                match value {
-                    Some(value) => view.annotations.insert(name.clone(), value.clone()),
-                    None => view.annotations.remove(name),
-                };
+impl Plan<'_> {
+    /// aws-auth as it stands after the plan's write; `None` where it has none.
+    #[must_use]
+    pub fn written(&self) -> Option<ConfigMapView> {
+        let write = self.config_map.as_ref()?;
+        let mut view = self.observed.config_map.clone().unwrap_or_default();
+        match write {
+            ConfigMapWrite::Create {
+                data,
+                binary_data,
+                labels,
+                annotations,
+            } => {
+                view.data.clone_from(data);
+                view.binary_data.clone_from(binary_data);
+                view.labels.clone_from(labels);
+                view.annotations.clone_from(annotations);
+            }
+            ConfigMapWrite::Patch {
+                data, annotations, ..
+            } => {
+                view.data.extend(data.clone());
+                for (name, value) in annotations {
+                    match value {
+                        Some(value) => view.annotations.insert(name.clone(), value.clone()),
+                        None => view.annotations.remove(name),
+                    };
+                }
             }
         }
+        Some(view)
     }
-    Some(view)
 }
 
 /// EKS answers a call. Whether it did anything.

@@ -128,6 +128,24 @@ pub struct AwsView {
 }
 
 impl AwsView {
+    /// What stands at one moment, without a history of calls.
+    #[must_use]
+    pub fn new(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> Self {
+        Self {
+            cluster,
+            mode,
+            authority: String::new(),
+            unreachable: None,
+            entries: Arc::new(entries),
+            unlisted: None,
+            policies: None,
+            iam: Arc::new(iam),
+            attempts: Arc::default(),
+            busy: Arc::default(),
+            queue: None,
+        }
+    }
+
     /// The ARN of `AmazonEKSClusterAdminPolicy` in the cluster's partition.
     #[must_use]
     pub fn admin_policy(&self) -> String {

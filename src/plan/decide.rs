@@ -329,7 +329,9 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
     let foreign = match winner {
         Lookup::Role(entry) | Lookup::User(entry) => *entry,
         Lookup::AmbiguousUser(entries) => {
-            let lines: Vec<String> = entries.iter().map(|entry| entry.line.to_string()).collect();
+            let mut lines: Vec<usize> = entries.iter().map(|entry| entry.line).collect();
+            lines.sort_unstable();
+            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
             let message = format!(
                 "mapUsers holds {} on lines {} in spellings that differ in case, of which the authenticator picks one at random; \
                  remove all but one by hand",

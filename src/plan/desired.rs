@@ -422,7 +422,7 @@ fn identity(
 /// Username and groups of a node type in aws-auth, in the form that EKS itself writes
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html>); `None` for the types that exist only as access
 /// entries, and for `Standard`.
-fn node_identity(type_: EntryType) -> Option<(&'static str, &'static [&'static str])> {
+pub(super) fn node_identity(type_: EntryType) -> Option<(&'static str, &'static [&'static str])> {
     const INSTANCE: &str = "system:node:{{EC2PrivateDNSName}}";
     const SESSION: &str = "system:node:{{SessionName}}";
     match type_ {

@@ -21,6 +21,7 @@ mod entry;
 mod event;
 mod guard;
 mod history;
+mod import;
 mod mark;
 mod memory;
 mod observed;
@@ -58,6 +59,7 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
 pub use history::{Backup, backup};
 pub use mark::{MARK_ANNOTATION, Marked};
 pub use memory::Memory;
@@ -69,7 +71,7 @@ pub use place::can_revert;
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
-pub use standing::{Life, Standing, StandingEntries};
+pub use standing::{Life, Standing, StandingEntries, in_iam};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};

@@ -163,7 +163,8 @@ fn listing_of<'a>(key: &Key, arn: &str, iam: &'a Iam) -> Option<&'a Listing> {
 }
 
 /// A principal as IAM has it now, by its name.
-pub(super) fn in_iam<'a>(principal: &Principal, iam: &'a Iam) -> Option<&'a IamPrincipal> {
+#[must_use]
+pub fn in_iam<'a>(principal: &Principal, iam: &'a Iam) -> Option<&'a IamPrincipal> {
     let key = principal.key();
     let account = iam.accounts.get(key.account())?;
     let listings: [Option<&Listing>; 2] = match key.kind() {

@@ -19,7 +19,7 @@ use crate::plan::{Mode, Settings};
 /// Hand everyone over from aws-auth to access entries, one verified step after the other. Can be stopped and run again at any point:
 /// it goes on from what it finds
 #[derive(Args, Clone, Debug)]
-pub struct Apply {
+pub struct ApplyArgs {
     /// The authentication mode to end in
     #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
     to: Mode,
@@ -130,10 +130,9 @@ fn to(text: &str) -> Result<Mode, String> {
     }
 }
 
-impl Apply {
-    /// Runs the command.
-    pub(super) async fn run(self) -> Result<ExitCode> {
-        let Self {
+/// Runs the command.
+pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
+        let ApplyArgs {
             to,
             confirm,
             await_mode,
@@ -141,7 +140,7 @@ impl Apply {
             no_wait,
             pace,
             live,
-        } = self;
+        } = args;
         let worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
         print(&worker.live.target.to_string())?;
         let (_, proven) = worker.eks()?;
@@ -183,7 +182,6 @@ impl Apply {
         let mut journey = Journey::new(worker, Way::Forth).await?;
         let ending = Box::pin(journey.travel(asked)).await?;
         tell(&ending, &cluster)
-    }
 }
 
 /// Keeps a copy of aws-auth and says where.

@@ -1,5 +1,6 @@
 //! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is told.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -9,15 +10,14 @@ use super::caller::Caller;
 use super::mode;
 use super::tell::{Counts, Tale, foreign, left};
 use super::worker::{Look, Worker};
-use crate::api::IdentityMapping;
-use crate::aws_auth::Document;
 use crate::cli::output::complain;
 use crate::cli::run::end_on_signals;
 use crate::migrate::{
     Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, next, next_back, situation,
-    taken, undeclared, verdicts,
+    undeclared, verdicts,
 };
-use crate::plan::{Handover, Mode};
+use crate::plan::{Handover, ImportOptions, Mode, import};
+use crate::principal::Key;
 
 /// An operator that is there answers a change of the handover setting, or of the mode, within a minute.
 const ANSWER: Duration = Duration::from_secs(150);
@@ -350,40 +350,45 @@ impl Journey {
         self.take_bridge_away().await
     }
 
-    /// Makes mappings of what none declares.
+    /// Makes mappings of what none declares, as `import` writes them.
     async fn import(&mut self, look: &Look, migration: &Migration) -> Result<()> {
-        let data = look.observed.config_map.as_ref().map(|view| &view.data);
-        let Some(document) = data.map(Document::parse) else {
-            return Ok(());
-        };
         let mode = look.observed.aws.mode().unwrap_or(migration.from);
+        let wanted: BTreeSet<&Key> = undeclared(migration, mode)
+            .filter_map(|verdict| verdict.who.key())
+            .collect();
+        let options = ImportOptions {
+            nodes: true,
+            ..ImportOptions::default()
+        };
+        let settings = self.worker.settings();
+        let found = import(&look.desired, &look.observed, settings, &options);
         let mut made = 0;
-        for verdict in undeclared(migration, mode) {
-            let Some(place) = verdict.places.first() else {
+        for imported in found.imported {
+            let mapping = imported.object;
+            let arn = mapping.spec.principal.arn.as_deref().unwrap_or_default();
+            if !Key::parse_arn(arn).is_some_and(|key| wanted.contains(&key)) {
                 continue;
-            };
-            let entry = document
-                .entries()
-                .find(|entry| entry.section == place.section && entry.line == place.line);
-            let Some(entry) = entry else { continue };
-            let mapping: IdentityMapping = taken(
-                entry,
-                &entry.key().map(|key| key.to_string()).unwrap_or_default(),
-            );
-            let name = mapping.metadata.name.clone().unwrap_or_default();
+            }
+            let name = mapping.metadata.name.as_deref().unwrap_or_default();
             let created = self.worker.live.cluster.create_mapping(&mapping).await;
             let created = created
-                .with_context(|| format!("{} can't be imported as mapping {name}", verdict.who))?;
+                .with_context(|| format!("{arn} can't be imported as IdentityMapping {name}"))?;
             if !created {
                 bail!(
-                    "{} can't be imported: a mapping {name} of somebody else stands already; write one for it by hand",
-                    verdict.who
+                    "{arn} can't be imported: somebody has just made an IdentityMapping {name}; run it again"
                 );
             }
             made += 1;
         }
+        if made < wanted.len() {
+            let left = found.left.iter().map(|left| format!("{}: {}", left.what, left.message));
+            bail!(
+                "not everything can be imported:\n  {}",
+                left.collect::<Vec<_>>().join("\n  ")
+            );
+        }
         complain(&format!(
-            "import: {made} mappings are made of what none declared"
+            "import: IdentityMappings are made of {made} principals that none declared"
         ));
         self.quiet.seen = None;
         Ok(())

@@ -2,11 +2,14 @@
 
 mod apply;
 mod caller;
+mod document;
 mod journey;
 mod mode;
+mod plan;
 mod revert;
 mod status;
 mod tell;
+mod text;
 mod worker;
 
 use std::process::ExitCode;
@@ -14,21 +17,32 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-/// The steps of a migration.
+pub use apply::{ApplyArgs, PaceArgs};
+pub use plan::PlanArgs;
+pub use revert::RevertArgs;
+pub use status::StatusArgs;
+
+/// Move from aws-auth to access entries, step by step
 #[derive(Subcommand, Clone, Debug)]
+#[allow(
+    missing_docs,
+    reason = "a comment here would replace the help of the command"
+)]
 pub enum Migrate {
-    Apply(Box<apply::Apply>),
-    Status(Box<status::Status>),
-    Revert(Box<revert::Revert>),
+    Plan(Box<PlanArgs>),
+    Apply(Box<ApplyArgs>),
+    Status(Box<StatusArgs>),
+    Revert(Box<RevertArgs>),
 }
 
 impl Migrate {
     /// Runs the command.
     pub async fn run(self) -> Result<ExitCode> {
         match self {
-            Self::Apply(apply) => Box::pin(apply.run()).await,
-            Self::Status(status) => Box::pin(status.run()).await,
-            Self::Revert(revert) => Box::pin(revert.run()).await,
+            Self::Plan(args) => Box::pin(plan::plan(*args)).await,
+            Self::Apply(args) => Box::pin(apply::apply(*args)).await,
+            Self::Status(args) => Box::pin(status::status(*args)).await,
+            Self::Revert(args) => Box::pin(revert::revert(*args)).await,
         }
     }
 }

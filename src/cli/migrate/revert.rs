@@ -15,7 +15,7 @@ use crate::plan::Mode;
 
 /// Take everyone back from access entries to aws-auth whom aws-auth can let in with the same rights, while it is still read
 #[derive(Args, Clone, Debug)]
-pub struct Revert {
+pub struct RevertArgs {
     #[command(flatten)]
     #[allow(
         missing_docs,
@@ -31,10 +31,9 @@ pub struct Revert {
     live: LiveArgs,
 }
 
-impl Revert {
-    /// Runs the command.
-    pub(super) async fn run(self) -> Result<ExitCode> {
-        let Self { pace, live } = self;
+/// Runs the command.
+pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
+        let RevertArgs { pace, live } = args;
         let worker = Box::pin(Worker::begin(live, Way::Back, pace.pace())).await?;
         print(&worker.live.target.to_string())?;
         let (_, proven) = worker.eks()?;
@@ -69,5 +68,4 @@ impl Revert {
             return Ok(code(false));
         }
         Ok(code(ending.open == 0))
-    }
 }

@@ -16,7 +16,7 @@ use crate::plan::Handover;
 
 /// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
 #[derive(Args, Clone, Debug)]
-pub struct Status {
+pub struct StatusArgs {
     /// The form of the output
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
@@ -70,10 +70,9 @@ struct Principal {
     lost_in_api: bool,
 }
 
-impl Status {
-    /// Runs the command.
-    pub(super) async fn run(self) -> Result<ExitCode> {
-        let Self { output, pace, live } = self;
+/// Runs the command.
+pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
+        let StatusArgs { output, pace, live } = args;
         let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
         pace.check(worker.installed)?;
         let look = worker.look().await?;
@@ -121,7 +120,6 @@ impl Status {
             }
         }
         Ok(ExitCode::SUCCESS)
-    }
 }
 
 fn principals(situation: &Situation<'_>) -> Vec<Principal> {

@@ -1,6 +1,7 @@
 //! What is told of a migration while it goes on, and at its end.
 
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -8,6 +9,9 @@ use crate::access_entry::{INSTALLATION_TAG, policy_name};
 use crate::cli::output::{Progress, visible};
 use crate::migrate::{Situation, Stage, Way};
 use crate::plan::Observed;
+
+/// Where there is no terminal, numbers alone are told so often.
+const TELL: Duration = Duration::from_secs(10);
 
 /// How many are how far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -67,6 +71,21 @@ impl Counts {
         }
     }
 
+    /// Whether the same happens, to other numbers.
+    fn is_like(&self, other: &Self) -> bool {
+        let kinds = |counts: &Self| {
+            [
+                counts.ahead,
+                counts.making,
+                counts.soaking,
+                counts.there,
+                counts.blocked,
+            ]
+            .map(|count| count > 0)
+        };
+        kinds(self) == kinds(other)
+    }
+
     fn total(&self) -> usize {
         self.ahead + self.making + self.soaking + self.there + self.stays + self.blocked
     }
@@ -81,6 +100,7 @@ pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
 pub(super) struct Tale {
     progress: Progress,
     last: Option<Counts>,
+    told: Instant,
 }
 
 impl Tale {
@@ -91,17 +111,28 @@ impl Tale {
                 Way::Back => "principals back in aws-auth",
             }),
             last: None,
+            told: Instant::now(),
         }
     }
 
     /// Tells it.
     pub(super) fn tell(&mut self, situation: &Situation<'_>) {
         let counts = Counts::of(situation);
-        if self.last.as_ref() != Some(&counts) {
-            self.progress
-                .tell(counts.there, counts.total(), &counts.line());
-            self.last = Some(counts);
+        let Some(last) = self.last.as_ref() else {
+            return self.say(counts);
+        };
+        // A line for each of hundreds of principals would bury what matters.
+        let due = self.progress.is_bar() || self.told.elapsed() >= TELL || !last.is_like(&counts);
+        if *last != counts && due {
+            self.say(counts);
         }
+    }
+
+    fn say(&mut self, counts: Counts) {
+        self.progress
+            .tell(counts.there, counts.total(), &counts.line());
+        self.told = Instant::now();
+        self.last = Some(counts);
     }
 
     /// What was told last.

@@ -2,7 +2,7 @@
 
 use super::outlook::{keeps_bridge, ownership};
 use super::owner::is_ours;
-use super::{admitted, describe, is_node_kind, only_tags};
+use super::{admitted, describe, only_tags};
 use crate::access_entry::{BRIDGE_GROUP, Call, Change, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
@@ -111,9 +111,7 @@ fn extras(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, target: &Target) 
     others
         .filter(|standing| {
             is_ours(eks, context, claim, standing)
-                && standing
-                    .known()
-                    .is_some_and(|entry| !is_node_kind(&entry.kind))
+                && standing.known().is_some_and(|entry| !entry.kind.is_node())
         })
         .map(|standing| Call::Delete {
             principal_arn: standing.principal_arn.to_owned(),

@@ -22,7 +22,7 @@ use super::door::{can_match, is_node};
 use super::place::{Outlook, Placement, Seen, Want};
 use super::standing::Standing;
 use crate::access_entry::{
-    BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Kind, Target, Wanted, create,
+    BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Target, Wanted, create,
 };
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, EntryType};
@@ -106,15 +106,10 @@ fn describe_standing(side: &mut EntrySide, outlook: &Outlook<'_>) {
         Outlook::Foreign(Seen { entry, .. }) | Outlook::Ours(Seen { entry, .. }) => {
             side.stands = true;
             side.ours = matches!(outlook, Outlook::Ours(..));
-            side.node = is_node_kind(&entry.kind);
+            side.node = entry.kind.is_node();
             side.entry_arn = Some(entry.arn.clone());
         }
     }
-}
-
-/// Whether entries of this type are nodes'. One that we do not know is taken for one.
-pub(super) fn is_node_kind(kind: &Kind) -> bool {
-    !matches!(kind, Kind::Known(EntryType::Standard))
 }
 
 fn declared(
@@ -231,7 +226,7 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
         differences,
     } = seen;
     let identical = differences.is_empty();
-    let node = is_node_kind(&entry.kind);
+    let node = entry.kind.is_node();
     let place = format!("the access entry {}", entry.arn);
     match (spec.adoption, identical) {
         (Adoption::IfIdentical, true) if !node => take(change, side),

@@ -2,7 +2,7 @@
 
 use super::failure::settle;
 use super::owner::{is_ours, remembers};
-use super::{describe, is_node_kind, unlisted};
+use super::{describe, unlisted};
 use crate::access_entry::{Call, untag};
 use crate::api::v1alpha1::{Confirmation, Deletion};
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep, State};
@@ -32,7 +32,7 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
     side.node = ours
         .iter()
         .filter_map(|standing| standing.known())
-        .any(|entry| is_node_kind(&entry.kind));
+        .any(|entry| entry.kind.is_node());
     side.entry_arn = ours
         .iter()
         .find_map(|standing| standing.known())

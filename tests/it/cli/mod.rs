@@ -2,12 +2,14 @@
 
 mod effective;
 mod habits;
+mod lint;
 mod migrate_apply;
 mod plan;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use crate::support::Cluster;
@@ -63,6 +65,12 @@ impl Run {
     /// With this variable.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
+        self
+    }
+
+    /// In this folder.
+    pub(crate) fn within(mut self, folder: &Path) -> Self {
+        self.command.current_dir(folder);
         self
     }
 

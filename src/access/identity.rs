@@ -1,0 +1,344 @@
+//! The Kubernetes identity that an entry gives, and the entries that give none.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::caller::{Caller, is_open};
+use super::rbac::{AUTHENTICATED, Bound};
+use super::{Declared, Door};
+use crate::access_entry::{Entry as AccessEntry, Scope, policy_name};
+use crate::aws_auth::{Entry, Section};
+use crate::plan::{MASTERS, administrator, has_admin_policy, is_nodes};
+use crate::principal::Key;
+
+/// The username that `mapAccounts` gives.
+const OWN_ARN: &str = "(its own ARN)";
+
+/// Where an entry stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum Backend {
+    /// An access entry of EKS.
+    AccessEntry,
+    /// aws-auth.
+    ConfigMap,
+}
+
+impl Backend {
+    /// The word for it, as in `spec.backend`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessEntry => "AccessEntry",
+            Self::ConfigMap => "ConfigMap",
+        }
+    }
+}
+
+/// The place of an entry.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Place {
+    /// In aws-auth.
+    AwsAuth {
+        /// The key of the `ConfigMap`.
+        key: &'static str,
+        /// The line in its value, from 1; `None` for an account, of which only the number is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        line: Option<usize>,
+    },
+    /// An access entry, by its own ARN.
+    AccessEntry(String),
+}
+
+impl Place {
+    pub(super) fn of(entry: &Entry) -> Self {
+        Self::AwsAuth {
+            key: entry.section.key(),
+            line: Some(entry.line),
+        }
+    }
+
+    /// The backend.
+    #[must_use]
+    pub const fn backend(&self) -> Backend {
+        match self {
+            Self::AwsAuth { .. } => Backend::ConfigMap,
+            Self::AccessEntry(_) => Backend::AccessEntry,
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::AwsAuth {
+                key,
+                line: Some(line),
+            } => write!(f, "{key} line {line}"),
+            Self::AwsAuth { key, line: None } => f.write_str(key),
+            Self::AccessEntry(arn) => write!(f, "access entry {arn}"),
+        }
+    }
+}
+
+/// An access policy that comes with an identity.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Held {
+    /// Its name.
+    pub policy: String,
+    /// The namespaces in which it holds, with `*` for any text; `None`: the whole cluster.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespaces: Option<BTreeSet<String>>,
+}
+
+impl Held {
+    /// Where it holds.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        match &self.namespaces {
+            None => Scope::Cluster,
+            Some(namespaces) => Scope::Namespaces(namespaces.clone()),
+        }
+    }
+
+    /// Whether it holds for something in this namespace; `None`: for something of the cluster itself, or of all namespaces.
+    #[must_use]
+    pub fn holds_in(&self, namespace: Option<&str>) -> bool {
+        match (&self.namespaces, namespace) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(patterns), Some(namespace)) => {
+                patterns.iter().any(|pattern| matches(pattern, namespace))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.scope() {
+            Scope::Cluster => write!(f, "{} in the whole cluster", self.policy),
+            scope @ Scope::Namespaces(_) => write!(f, "{} in {scope}", self.policy),
+        }
+    }
+}
+
+/// Whether a text is of a pattern in which `*` stands for any text.
+pub(super) fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+/// What an entry makes of whoever it lets in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Identity {
+    /// The principal as the entry names it: an ARN, or an account's number.
+    pub principal: String,
+    /// Where the entry stands.
+    pub place: Place,
+    /// The Kubernetes username.
+    pub username: String,
+    /// The Kubernetes groups as the entry gives them. Everyone is in system:authenticated too.
+    pub groups: BTreeSet<String>,
+    /// The access policies.
+    pub access_policies: BTreeSet<Held>,
+    /// What RBAC binds to the username and the groups; `None`: it was not looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bindings: Option<Vec<Bound>>,
+    /// Groups that no binding names, so that they give no rights.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub unbound_groups: Vec<String>,
+    /// What makes it an administrator.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub administrator: Option<String>,
+    /// Whether it is a node's.
+    pub node: bool,
+    /// The mapping that declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub declared: Option<Declared>,
+}
+
+impl Identity {
+    /// The groups, with the one that everyone is in.
+    #[must_use]
+    pub fn all_groups(&self) -> Vec<String> {
+        let groups = self.groups.iter().cloned();
+        groups.chain([AUTHENTICATED.to_owned()]).collect()
+    }
+
+    /// Whether username or a group still holds a placeholder.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        is_open(&self.username) || self.groups.iter().any(|group| is_open(group))
+    }
+}
+
+/// An entry that lets nobody in, or not this caller.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PassedOver {
+    /// The principal as the entry names it.
+    pub principal: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Why it does not count.
+    pub why: String,
+}
+
+/// An entry that lets someone in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Source<'s> {
+    AwsAuth(&'s Entry),
+    AccessEntry(&'s AccessEntry),
+    /// An account of `mapAccounts`, whose callers get their own ARNs as usernames.
+    Account {
+        account: &'s str,
+    },
+}
+
+impl Door<'_> {
+    /// The identity that an entry gives: to this caller, or, without one, as it is written.
+    pub(super) fn identity(&self, source: Source<'_>, caller: Option<&Caller>) -> Identity {
+        let fill =
+            |text: &str| caller.map_or_else(|| text.to_owned(), |caller| caller.render(text));
+        let (principal, place, username) = match source {
+            Source::AwsAuth(entry) => (entry.arn.clone(), Place::of(entry), fill(&entry.username)),
+            Source::AccessEntry(entry) => (
+                entry.principal_arn.clone(),
+                Place::AccessEntry(entry.arn.clone()),
+                fill(&entry.username),
+            ),
+            Source::Account { account } => (
+                account.to_owned(),
+                Place::AwsAuth {
+                    key: Section::Accounts.key(),
+                    line: None,
+                },
+                caller.map_or_else(|| OWN_ARN.to_owned(), |caller| caller.canonical.clone()),
+            ),
+        };
+        let groups: BTreeSet<String> = match source {
+            Source::AwsAuth(entry) => entry.groups.iter().map(|group| fill(group)).collect(),
+            Source::AccessEntry(entry) => entry.groups.iter().map(|group| fill(group)).collect(),
+            Source::Account { .. } => BTreeSet::new(),
+        };
+        let (access_policies, cluster_admin, node_kind) = match source {
+            Source::AwsAuth(_) | Source::Account { .. } => (BTreeSet::new(), false, false),
+            Source::AccessEntry(entry) => (
+                held(entry),
+                self.eks.is_some_and(|view| has_admin_policy(entry, view)),
+                entry.kind.is_node(),
+            ),
+        };
+        let names = || groups.iter().map(String::as_str);
+        let everyones = names().chain([AUTHENTICATED]);
+        let administrator = administrator(
+            everyones.clone(),
+            &username,
+            cluster_admin,
+            self.scene.bindings,
+        );
+        let unbound = |rbac: &super::rbac::Rbac<'_>| {
+            let unbound = names()
+                .filter(|group| *group != MASTERS && !is_open(group) && !rbac.names_group(group));
+            unbound.map(str::to_owned).collect()
+        };
+        Identity {
+            node: node_kind || is_nodes(&username, names()),
+            bindings: self.rbac.as_ref().map(|rbac| match caller {
+                // What everyone has is told once, where all are listed.
+                None => rbac.of(&username, names()),
+                Some(_) => rbac.of(&username, everyones),
+            }),
+            unbound_groups: self.rbac.as_ref().map(unbound).unwrap_or_default(),
+            administrator: administrator.map(|what| what.to_string()),
+            declared: self.declared(&principal),
+            principal,
+            place,
+            username,
+            access_policies,
+            groups,
+        }
+    }
+
+    /// The mapping that holds the principal of an entry.
+    pub(super) fn declared(&self, principal: &str) -> Option<Declared> {
+        if self.scene.declared.is_empty() {
+            return None;
+        }
+        let key = Key::parse_arn(principal)?;
+        self.scene.declared.get(&key).cloned()
+    }
+}
+
+pub(super) fn held(entry: &AccessEntry) -> BTreeSet<Held> {
+    let policies = entry.policies.iter();
+    policies
+        .map(|(arn, association)| Held {
+            policy: policy_name(arn).to_owned(),
+            namespaces: match &association.scope {
+                Scope::Cluster => None,
+                Scope::Namespaces(namespaces) => Some(namespaces.clone()),
+            },
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_of_namespaces() {
+        for (pattern, text, expected) in [
+            ("dev", "dev", true),
+            ("dev", "dev-a", false),
+            ("dev-*", "dev-a", true),
+            ("dev-*", "dev-", true),
+            ("dev-*", "test", false),
+            ("*", "anything", true),
+            ("*-prod", "a-prod", true),
+            ("*-prod", "a-prod-b", false),
+            ("a*b*c", "a-b-c", true),
+            ("a*b*c", "ac", false),
+            ("a*a", "a", false),
+        ] {
+            assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_policy_holds_where_its_scope_says() {
+        let everywhere = Held {
+            policy: "P".to_owned(),
+            namespaces: None,
+        };
+        let some = Held {
+            namespaces: Some(BTreeSet::from(["dev-*".to_owned()])),
+            ..everywhere.clone()
+        };
+        assert!(everywhere.holds_in(None) && everywhere.holds_in(Some("a")));
+        assert!(some.holds_in(Some("dev-a")) && !some.holds_in(Some("a")) && !some.holds_in(None));
+    }
+}

@@ -1,0 +1,315 @@
+//! How to let someone in: what to write, as a manifest, as commands, or as a change of a line.
+
+use std::collections::BTreeSet;
+
+use kube::Resource as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{Caller, Door, Held};
+use crate::access_entry::{self, Entry as AccessEntry, Scope, Target, target};
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
+use crate::aws_auth::{Entry, NewEntry, Section};
+use crate::plan::in_iam;
+use crate::principal::{Principal, PrincipalKind};
+
+/// What is written where a person has to choose.
+const CHOOSE: &str = "GROUP";
+
+/// How to mend something.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Mend {
+    /// In a sentence.
+    pub text: String,
+    /// A change of one line of aws-auth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edit: Option<Edit>,
+    /// An entry to add to aws-auth, as YAML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
+    /// Commands, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub commands: Vec<String>,
+    /// A manifest to apply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest: Option<Value>,
+}
+
+/// A change of one line of aws-auth.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Edit {
+    /// The key of the `ConfigMap`.
+    pub key: &'static str,
+    /// The line in its value, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub from: String,
+    /// What to write in its place.
+    pub to: String,
+}
+
+/// The identity that an entry gives, to be given again.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Like {
+    pub(super) username: Option<String>,
+    pub(super) groups: BTreeSet<String>,
+    pub(super) policies: BTreeSet<Held>,
+}
+
+impl From<&Entry> for Like {
+    fn from(entry: &Entry) -> Self {
+        Self {
+            username: Some(entry.username.clone()).filter(|username| !username.is_empty()),
+            groups: entry.groups.iter().cloned().collect(),
+            policies: BTreeSet::new(),
+        }
+    }
+}
+
+impl From<&AccessEntry> for Like {
+    fn from(entry: &AccessEntry) -> Self {
+        let generated = Principal::parse(&entry.principal_arn)
+            .is_ok_and(|principal| principal.default_username() == entry.username);
+        Self {
+            username: (!generated).then(|| entry.username.clone()),
+            groups: entry.groups.clone(),
+            policies: super::identity::held(entry),
+        }
+    }
+}
+
+impl Like {
+    /// Nothing is known: the group is for a person to choose.
+    fn unknown() -> Self {
+        Self {
+            groups: BTreeSet::from([CHOOSE.to_owned()]),
+            ..Self::default()
+        }
+    }
+}
+
+impl Door<'_> {
+    /// How to let a caller in like this, or with a group that a person has to choose.
+    pub(super) fn grant(&self, caller: &Caller, like: Option<Like>) -> Option<Mend> {
+        let principal = self.principal(caller)?;
+        let chosen = like.is_some();
+        let like = like.unwrap_or_else(Like::unknown);
+        let why = if chosen {
+            "give it the same identity"
+        } else {
+            "write the group whose rights it needs in place of GROUP"
+        };
+        if self.scene.installed {
+            return Some(Mend {
+                text: format!("declare it, and {why}"),
+                manifest: Some(manifest(&principal, &like)),
+                ..Mend::default()
+            });
+        }
+        if self.eks.is_some() {
+            return Some(self.create(
+                &principal,
+                &like,
+                &format!("make an access entry, and {why}"),
+            ));
+        }
+        let section = match principal.kind {
+            PrincipalKind::Role => Section::Roles,
+            PrincipalKind::User => Section::Users,
+        };
+        let config_map = self.scene.config_map;
+        Some(Mend {
+            text: format!(
+                "add this to {section} (kubectl edit configmap {} -n {}), and {why}",
+                config_map.name, config_map.namespace
+            ),
+            entry: Some(item(section, &principal, &like)),
+            ..Mend::default()
+        })
+    }
+
+    /// A change of one line of aws-auth.
+    pub(super) fn edit(&self, entry: &Entry, from: &str, to: &str) -> Mend {
+        let config_map = self.scene.config_map;
+        Mend {
+            text: format!(
+                "in {} line {}, write {to:?} in place of {from:?} (kubectl edit configmap {} -n {})",
+                entry.section, entry.line, config_map.name, config_map.namespace
+            ),
+            edit: Some(Edit {
+                key: entry.section.key(),
+                line: entry.line,
+                from: from.to_owned(),
+                to: to.to_owned(),
+            }),
+            ..Mend::default()
+        }
+    }
+
+    /// The caller's principal, with its path as far as IAM tells.
+    pub(super) fn principal(&self, caller: &Caller) -> Option<Principal> {
+        let principal = Principal::parse(&caller.canonical).ok()?;
+        let given = Principal::parse(&caller.arn).ok();
+        let view = self.scene.aws.view();
+        let in_iam = view.and_then(|view| in_iam(&principal, &view.iam));
+        let in_iam = in_iam.and_then(|found| Principal::parse(&found.arn).ok());
+        Some(in_iam.or(given).unwrap_or(principal))
+    }
+
+    /// The calls that make an access entry of this identity.
+    pub(super) fn create(&self, principal: &Principal, like: &Like, text: &str) -> Mend {
+        let policies: Vec<AccessPolicy> = like.policies.iter().map(policy).collect();
+        let declared = access_entry::Declared {
+            principal,
+            type_: EntryType::Standard,
+            username: like.username.as_deref(),
+            groups: &like.groups,
+            policies: &policies,
+        };
+        let cluster = self.scene.aws.view().map(|view| &view.cluster);
+        let made = cluster.map(|cluster| target(&declared, cluster));
+        match made {
+            Some(Ok(target)) => Mend {
+                text: text.to_owned(),
+                commands: create_commands(self.cluster_name(), &target),
+                ..Mend::default()
+            },
+            Some(Err(why)) => Mend {
+                text: format!("{text}; as an access entry it can't be the same: {why}"),
+                ..Mend::default()
+            },
+            None => Mend {
+                text: text.to_owned(),
+                ..Mend::default()
+            },
+        }
+    }
+}
+
+/// The calls of the AWS CLI that make an access entry.
+pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
+    let Target {
+        principal_arn,
+        type_: _,
+        username,
+        default_username: _,
+        groups,
+        policies,
+        masters: _,
+    } = target;
+    let on = format!(
+        "--cluster-name {} --principal-arn {}",
+        quoted(cluster),
+        quoted(principal_arn)
+    );
+    let mut create = format!("aws eks create-access-entry {on}");
+    if let Some(username) = username {
+        create.push_str(" --username ");
+        create.push_str(&quoted(username));
+    }
+    if !groups.is_empty() {
+        let groups: Vec<String> = groups.iter().map(|group| quoted(group)).collect();
+        create.push_str(" --kubernetes-groups ");
+        create.push_str(&groups.join(" "));
+    }
+    let associate = policies.iter().map(|(arn, scope)| {
+        let scope = match scope {
+            Scope::Cluster => "type=cluster".to_owned(),
+            Scope::Namespaces(namespaces) => {
+                let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+                format!("type=namespace,namespaces={}", names.join(","))
+            }
+        };
+        format!(
+            "aws eks associate-access-policy {on} --policy-arn {arn} --access-scope {}",
+            quoted(&scope)
+        )
+    });
+    [create].into_iter().chain(associate).collect()
+}
+
+/// A word of a shell.
+pub(super) fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/:.,@+".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+fn policy(held: &Held) -> AccessPolicy {
+    AccessPolicy {
+        policy: held.policy.clone(),
+        scope: match held.scope() {
+            Scope::Cluster => AccessScope::default(),
+            Scope::Namespaces(namespaces) => AccessScope {
+                type_: ScopeType::Namespace,
+                namespaces: namespaces.into_iter().collect(),
+            },
+        },
+    }
+}
+
+fn manifest(principal: &Principal, like: &Like) -> Value {
+    let named = match principal.sso() {
+        // The set is followed when it gets another role.
+        Some(sso) => json!({"permissionSet": {
+            "name": sso.permission_set,
+            "accountId": principal.account.as_str(),
+        }}),
+        None => json!({"arn": principal.arn()}),
+    };
+    let mut spec = json!({ "principal": named });
+    if let Some(username) = &like.username {
+        spec["username"] = json!(username);
+    }
+    if !like.groups.is_empty() {
+        spec["groups"] = json!(like.groups);
+    }
+    if !like.policies.is_empty() {
+        spec["accessPolicies"] = like
+            .policies
+            .iter()
+            .map(|held| json!(policy(held)))
+            .collect();
+    }
+    json!({
+        "apiVersion": IdentityMapping::api_version(&()),
+        "kind": IdentityMapping::kind(&()),
+        "metadata": {"name": object_name(principal)},
+        "spec": spec,
+    })
+}
+
+/// A name for the object: the principal's, as Kubernetes takes it.
+fn object_name(principal: &Principal) -> String {
+    let sso = principal.sso().map(|sso| sso.permission_set);
+    let name = sso
+        .as_deref()
+        .unwrap_or(&principal.name)
+        .to_ascii_lowercase();
+    let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
+    let name: String = name.chars().map(fits).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() {
+        principal.kind.to_string()
+    } else {
+        name.to_owned()
+    }
+}
+
+/// An entry of aws-auth as YAML.
+fn item(section: Section, principal: &Principal, like: &Like) -> String {
+    let username = like.username.clone();
+    let entry = NewEntry {
+        section,
+        arn: principal.aws_auth_arn(),
+        username: username.unwrap_or_else(|| principal.default_username()),
+        groups: like.groups.iter().cloned().collect(),
+    };
+    entry.item() + "\n"
+}

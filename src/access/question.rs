@@ -1,0 +1,289 @@
+//! May someone do something? The question as it is asked, and what the answer of RBAC means where access policies count too.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::caller::is_open;
+use super::mend::{Mend, quoted};
+use super::{Held, Identity};
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Question {
+    /// The verb, such as `list`.
+    pub verb: String,
+    /// What it is done to.
+    #[serde(flatten)]
+    pub object: Object,
+}
+
+/// What something is done to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", untagged)]
+pub enum Object {
+    /// A path of the API server that is no resource's, such as `/healthz`.
+    Path {
+        /// The path.
+        path: String,
+    },
+    /// A resource.
+    Resource {
+        /// The API group; empty for the core.
+        group: String,
+        /// The resource in the plural, as RBAC names it.
+        resource: String,
+        /// The subresource, such as `exec`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        subresource: Option<String>,
+        /// The object's name; `None`: any.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The namespace; `None`: in all of them, or a resource of the cluster itself.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        namespace: Option<String>,
+        /// Whether objects of the resource are in namespaces.
+        #[serde(skip)]
+        namespaced: bool,
+    },
+}
+
+impl Object {
+    fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Path { .. } => None,
+            Self::Resource { namespace, .. } => namespace.as_deref(),
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.object {
+            Object::Path { path } => write!(f, "{} {path}", self.verb),
+            Object::Resource {
+                name,
+                namespace,
+                namespaced,
+                ..
+            } => {
+                write!(f, "{} {}", self.verb, self.resource())?;
+                if let Some(name) = name {
+                    write!(f, " {name}")?;
+                }
+                match namespace {
+                    Some(namespace) => write!(f, " in namespace {namespace}"),
+                    None if *namespaced => f.write_str(" in all namespaces"),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Answer {
+    /// What was asked.
+    pub question: Question,
+    /// For whom, as the API server was told: a username, where it was for somebody else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// What came of it.
+    pub verdict: Verdict,
+    /// The API server's own words, where it gave any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub words: Option<String>,
+    /// How to allow it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<Mend>,
+}
+
+/// What came of a question.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Verdict {
+    /// It is allowed.
+    Yes,
+    /// RBAC does not allow it, and these access policies may: EKS does not say so for others.
+    Maybe(Vec<Held>),
+    /// RBAC does not allow it, and no access policy holds there.
+    NotByRbac,
+    /// It is not allowed, by the API server's answer to whoever asked for itself.
+    No,
+}
+
+impl Answer {
+    /// The answer for somebody, by what RBAC says.
+    #[must_use]
+    pub fn for_other(
+        question: Question,
+        identity: &Identity,
+        allowed: bool,
+        words: Option<String>,
+    ) -> Self {
+        let policies = identity.access_policies.iter();
+        let namespace = question.object.namespace();
+        let may: Vec<Held> = policies
+            .filter(|held| held.holds_in(namespace))
+            .cloned()
+            .collect();
+        let verdict = match (allowed, may.is_empty()) {
+            (true, _) => Verdict::Yes,
+            (false, false) => Verdict::Maybe(may),
+            (false, true) => Verdict::NotByRbac,
+        };
+        let mend = (!allowed).then(|| question.grant(identity));
+        Self {
+            question,
+            username: Some(identity.username.clone()),
+            verdict,
+            words,
+            mend,
+        }
+    }
+
+    /// The answer for whoever asks for itself, which is EKS's own.
+    #[must_use]
+    pub fn for_self(
+        question: Question,
+        identity: Option<&Identity>,
+        allowed: bool,
+        words: Option<String>,
+    ) -> Self {
+        let mend = identity
+            .filter(|_| !allowed)
+            .map(|identity| question.grant(identity));
+        Self {
+            question,
+            username: None,
+            verdict: if allowed { Verdict::Yes } else { Verdict::No },
+            words,
+            mend,
+        }
+    }
+
+    /// Whether it is a plain yes.
+    #[must_use]
+    pub fn is_yes(&self) -> bool {
+        self.verdict == Verdict::Yes
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.question)?;
+        match (&self.verdict, &self.username) {
+            (Verdict::Yes, Some(_)) => f.write_str("yes, by RBAC"),
+            (Verdict::Yes, None) => f.write_str("yes"),
+            (Verdict::No, _) => f.write_str("no"),
+            (Verdict::NotByRbac, _) => f.write_str("not by RBAC"),
+            (Verdict::Maybe(policies), _) => {
+                let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
+                write!(
+                    f,
+                    "not by RBAC; may be allowed by {}: EKS does not answer this for others",
+                    policies.join(" or by ")
+                )
+            }
+        }
+    }
+}
+
+impl Question {
+    /// The resource as RBAC's rules and kubectl's flags have it.
+    fn resource(&self) -> String {
+        match &self.object {
+            Object::Path { path } => path.clone(),
+            Object::Resource {
+                group,
+                resource,
+                subresource,
+                ..
+            } => {
+                let group = if group.is_empty() {
+                    String::new()
+                } else {
+                    format!(".{group}")
+                };
+                let subresource = subresource
+                    .as_ref()
+                    .map_or_else(String::new, |subresource| format!("/{subresource}"));
+                format!("{resource}{group}{subresource}")
+            }
+        }
+    }
+
+    /// How to allow exactly this: a role for it, bound to a group or the username of the identity.
+    fn grant(&self, identity: &Identity) -> Mend {
+        let groups = identity.groups.iter();
+        let group = groups
+            .into_iter()
+            .find(|group| !group.starts_with("system:") && !is_open(group));
+        let subject = match group {
+            Some(group) => format!("--group={group}"),
+            None if is_open(&identity.username) => {
+                return Mend {
+                    text: "give its entry a group, so that a role can be bound to it; the username differs from login to login"
+                        .to_owned(),
+                    ..Mend::default()
+                };
+            }
+            None => format!("--user={}", identity.username),
+        };
+        let mut name: String = format!("{}-{}", self.verb, self.resource())
+            .chars()
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || c == '.' {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect();
+        let (kind, what, place) = match &self.object {
+            Object::Path { path } => (
+                "clusterrole",
+                format!("--non-resource-url={path}"),
+                String::new(),
+            ),
+            Object::Resource {
+                name: object,
+                namespace,
+                ..
+            } => {
+                let mut what = format!("--resource={}", self.resource());
+                if let Some(object) = object {
+                    what = format!("{what} --resource-name={object}");
+                    name = format!("{name}-{object}");
+                }
+                match namespace {
+                    Some(namespace) => ("role", what, format!(" -n {}", quoted(namespace))),
+                    None => ("clusterrole", what, String::new()),
+                }
+            }
+        };
+        let words: Vec<String> = what.split(' ').map(quoted).collect();
+        Mend {
+            text: "where it should be allowed, bind a role that allows it; for exactly this"
+                .to_owned(),
+            commands: vec![
+                format!(
+                    "kubectl create {kind} {}{place} --verb={} {}",
+                    quoted(&name),
+                    quoted(&self.verb),
+                    words.join(" ")
+                ),
+                format!(
+                    "kubectl create {kind}binding {}{place} --{kind}={} {}",
+                    quoted(&name),
+                    quoted(&name),
+                    quoted(&subject)
+                ),
+            ],
+            ..Mend::default()
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! The comments that stand by an entry: above it, within it, and at the end of its lines.
+
+use std::ops::Range;
+
+use super::{Entry, SectionView};
+use crate::yaml::{NodeKind, Tree, compose};
+
+/// The comments by each kept entry of a section, in the order of [`SectionView::entries`], without their hash signs.
+///
+/// A comment above an entry stands in lines right above it, one below the other; one that is indented like the fields of the entry
+/// before belongs to that one. What a blank line parts from every entry stands by none. Of several entries in one line the first has
+/// the comment above it, and the last the one at its end.
+#[must_use]
+pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
+    let mut all = vec![Vec::new(); view.entries.len()];
+    if !text.contains('#') {
+        return all;
+    }
+    let reading = Reading::new(text);
+    for (number, entry) in view.entries.iter().enumerate() {
+        let next = view.entries.get(number + 1);
+        let next = next.map_or(text.len(), |next| next.span.start);
+        let (above, below) = reading.around(entry);
+        let found = above
+            .into_iter()
+            .chain(reading.within(entry, next))
+            .chain(below);
+        all[number] = found
+            .map(|comment| words(&text[comment]))
+            .filter(|comment| !comment.is_empty())
+            .collect();
+    }
+    all
+}
+
+struct Reading<'t> {
+    text: &'t str,
+    /// All lines, without their ends.
+    lines: Vec<Range<usize>>,
+    /// The bytes of all scalars, in order: a hash sign in one of them begins no comment.
+    scalars: Vec<Range<usize>>,
+    /// Where the dash of each item of the list stands.
+    dashes: Vec<Option<usize>>,
+}
+
+impl<'t> Reading<'t> {
+    fn new(text: &'t str) -> Self {
+        let mut lines = Vec::new();
+        let mut start = 0;
+        for line in text
+            .split_inclusive('\n')
+            .flat_map(|line| line.split_inclusive('\r'))
+        {
+            // The second half of a line break of two is no line.
+            if line != "\n" || !text[..start].ends_with('\r') {
+                lines.push(start..start + line.trim_end_matches(['\r', '\n']).len());
+            }
+            start += line.len();
+        }
+        // The entries were read from it, so it can be read.
+        let tree = compose(text).ok();
+        Self {
+            text,
+            lines,
+            scalars: tree.as_ref().map(scalars).unwrap_or_default(),
+            dashes: tree.as_ref().map(dashes).unwrap_or_default(),
+        }
+    }
+
+    /// The number of the line that holds a byte.
+    fn line(&self, at: usize) -> usize {
+        self.lines
+            .partition_point(|line| line.start <= at)
+            .saturating_sub(1)
+    }
+
+    /// The comments right above an entry, and those below it that are indented like its fields.
+    fn around(&self, entry: &Entry) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
+        let start = self.start(entry);
+        let first = self.line(start);
+        let line_start = self.lines[first].start;
+        let indent = start - line_start;
+        let leads = |c: char| c.is_whitespace() || matches!(c, '[' | '{');
+        let mut above = Vec::new();
+        if self.text[line_start..start].chars().all(leads) {
+            let lines = self.lines[..first].iter().rev();
+            let comments = lines.map_while(|line| self.comment_line(line));
+            above = comments
+                .take_while(|(column, _)| *column <= indent)
+                .map(|(_, comment)| comment)
+                .collect();
+            above.reverse();
+        }
+        let last = self.line(entry.span.end);
+        let lines = self.lines[last + 1..].iter();
+        let below = lines
+            .map_while(|line| self.comment_line(line))
+            .take_while(|(column, _)| *column > indent)
+            .map(|(_, comment)| comment)
+            .collect();
+        (above, below)
+    }
+
+    /// The comments in the lines of an entry, up to the next one.
+    fn within(&self, entry: &Entry, next: usize) -> Vec<Range<usize>> {
+        let line_end = self.lines[self.line(entry.span.end)].end;
+        let start = self.start(entry);
+        let end = line_end.min(next).max(start);
+        let hashes = self.text[start..end].match_indices('#');
+        let mut found: Vec<Range<usize>> = Vec::new();
+        for at in hashes.map(|(at, _)| start + at) {
+            let begins = self.text[..at].ends_with([' ', '\t', '\n', '\r']);
+            let inside = found.last().is_some_and(|comment| comment.end > at);
+            if begins && !inside && !self.in_scalar(at) {
+                found.push(at..self.lines[self.line(at)].end);
+            }
+        }
+        found
+    }
+
+    fn in_scalar(&self, at: usize) -> bool {
+        let next = self.scalars.partition_point(|scalar| scalar.end <= at);
+        let next = self.scalars.get(next);
+        next.is_some_and(|scalar| scalar.contains(&at))
+    }
+
+    /// Where an entry begins, its dash included.
+    fn start(&self, entry: &Entry) -> usize {
+        let dash = self.dashes.get(entry.item).copied().flatten();
+        dash.unwrap_or(entry.span.start)
+    }
+
+    /// The column and the bytes of the comment that a line holds and nothing else.
+    fn comment_line(&self, line: &Range<usize>) -> Option<(usize, Range<usize>)> {
+        let text = self.text[line.clone()].trim_start_matches([' ', '\t']);
+        let start = line.end - text.len();
+        let comment = text.starts_with('#') && !self.in_scalar(start);
+        comment.then_some((start - line.start, start..line.end))
+    }
+}
+
+fn scalars(tree: &Tree) -> Vec<Range<usize>> {
+    let nodes = (0..tree.len()).map(|node| tree.node(node));
+    nodes
+        .filter(|node| matches!(node.kind, NodeKind::Scalar { .. }))
+        .map(|node| node.span.clone())
+        .collect()
+}
+
+fn dashes(tree: &Tree) -> Vec<Option<usize>> {
+    match tree.root.map(|root| &tree.node(root).kind) {
+        Some(NodeKind::Sequence { items, .. }) => {
+            items.iter().map(|item| tree.node(*item).dash).collect()
+        }
+        Some(NodeKind::Scalar { .. } | NodeKind::Mapping { .. } | NodeKind::Alias { .. })
+        | None => Vec::new(),
+    }
+}
+
+/// What a comment says, on one line of any YAML.
+fn words(comment: &str) -> String {
+    let text = comment.trim_start_matches('#').trim();
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}');
+    text.chars()
+        .map(|c| if breaks(c) { ' ' } else { c })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::aws_auth::{Document, Section};
+
+    fn of(text: &str) -> Vec<String> {
+        let data = BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]);
+        let document = Document::parse(&data);
+        let all = comments(text, document.section(Section::Roles));
+        all.iter().map(|comments| comments.join("|")).collect()
+    }
+
+    #[test]
+    fn comments_stand_by_entries() {
+        for (text, expected) in [
+            (
+                "# one\n#two\n- rolearn: a # three\n  username: b\n",
+                vec!["one|two|three"],
+            ),
+            ("# of the whole\n\n# one\n- rolearn: a\n", vec!["one"]),
+            (
+                "- rolearn: a\n  # of a\n# of b\n- rolearn: b\n",
+                vec!["of a", "of b"],
+            ),
+            (
+                "- rolearn: a\n  groups:\n  # within\n  - g # g\n- rolearn: b\n# after\n",
+                vec!["within|g", ""],
+            ),
+            (
+                "-\n  rolearn: a\n# of b\n-\n  # first\n  rolearn: b\n",
+                vec!["", "of b|first"],
+            ),
+            (
+                "- rolearn: 'a # no'\n  username: b#no\n  groups: [\"# no\"] # yes # still\n",
+                vec!["yes # still"],
+            ),
+            (
+                "- rolearn: a\n  username: |\n    # no\n  # yes\n- rolearn: b\n",
+                vec!["yes", ""],
+            ),
+            (
+                "# both\n- rolearn: x\n  sso: [] # mistyped\n# of b\n- rolearn: b\n",
+                vec!["of b"],
+            ),
+            ("[{rolearn: a}, {rolearn: b}] # end\n", vec!["", "end"]),
+            (
+                "# first\r\n- rolearn: a # a\r\n\r\n# second\r\n- rolearn: b\r\n",
+                vec!["first|a", "second"],
+            ),
+            ("- rolearn: a #tab\there\n", vec!["tab here"]),
+            ("- rolearn: a\n#\n- rolearn: b\n", vec!["", ""]),
+        ] {
+            assert_eq!(of(text), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to mend it.
+
+use std::fmt::Write as _;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::Args;
+use serde::Serialize;
+
+use super::looked::Looked;
+use super::observe::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
+use super::output::{self, Format, visible};
+use super::target::words;
+use crate::access::{
+    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Question,
+};
+use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
+use crate::cluster::read::Unreadable;
+use crate::cluster::review::{find_resource, may, may_i, who_am_i};
+use crate::error::Category;
+use crate::plan::Mode;
+
+/// Tell whether somebody is let in, as what and why, and what that one may do; or why not, and how to mend it
+#[derive(Args, Debug)]
+pub struct ExplainArgs {
+    /// Whom: ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
+    #[arg(value_name = "ARN", required_unless_present = "me")]
+    callers: Vec<String>,
+
+    /// Whoever the AWS credentials in use are of (sts:GetCallerIdentity)
+    #[arg(long)]
+    me: bool,
+
+    /// Whether that one may do this: a verb and a resource as kubectl takes them, as in `--can list pods`, `--can get
+    /// deployments.apps/NAME`, `--can create pods/exec` or `--can get /metrics`
+    #[arg(long, num_args = 2, value_names = ["VERB", "RESOURCE"], help_heading = "What may it do")]
+    can: Vec<String>,
+
+    /// The namespace that --can asks about [default: all namespaces]
+    #[arg(short, long, requires = "can", help_heading = "What may it do")]
+    namespace: Option<String>,
+
+    /// The subresource that --can asks about, such as `log`
+    #[arg(long, requires = "can", help_heading = "What may it do")]
+    subresource: Option<String>,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: Format,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
+}
+
+/// What is printed of one caller.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Explained {
+    #[serde(flatten)]
+    explanation: Explanation,
+    /// Who the API server takes the kubeconfig's user for, where somebody asks for itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_server_says: Option<Said>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    can: Vec<Answer>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Said {
+    username: String,
+    groups: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    explanations: Vec<Explained>,
+}
+
+/// Whoever is asked about.
+struct Asked {
+    caller: Caller,
+    /// What STS says of it, where it is whoever asks.
+    user_id: Option<String>,
+}
+
+/// Explains. The exit code is 1 where somebody is not let in, or may not do what was asked about.
+pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
+    let ExplainArgs {
+        callers,
+        me,
+        can,
+        namespace,
+        subresource,
+        output,
+        observe,
+    } = args;
+    let mut asked = Vec::new();
+    for arn in &callers {
+        asked.push(Asked {
+            caller: Caller::parse(arn)?,
+            user_id: None,
+        });
+    }
+    if !can.is_empty() && observe.is_offline() {
+        bail!(
+            "--can asks the API server, and files have none: leave --aws-auth and --access-entries out"
+        );
+    }
+    let observation = match (
+        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await,
+        me,
+    ) {
+        (Ok(observation), _) => observation,
+        (Err(error), false) => return Err(error),
+        (Err(error), true) => return Err(refused(error, &observe).await),
+    };
+    if me {
+        let aws = observation.live.as_ref().and_then(|live| live.aws.clone());
+        asked.push(myself(aws, &observe).await?);
+    }
+    let live = observation.live.as_ref();
+    let question = match (can.as_slice(), live) {
+        ([verb, resource], Some(live)) => {
+            Some(question(live, verb, resource, namespace, subresource).await?)
+        }
+        _ => None,
+    };
+    let looked = Looked::new(&observation);
+    let door = Door::new(looked.scene());
+    let mut explained = Vec::new();
+    for Asked { caller, user_id } in &asked {
+        let explanation = door.explain(caller, user_id.as_deref());
+        explained.push(
+            ask(
+                &observation,
+                explanation,
+                user_id.is_some(),
+                question.as_ref(),
+            )
+            .await?,
+        );
+    }
+    let fine = explained
+        .iter()
+        .all(|explained| explained.explanation.let_in && explained.can.iter().all(Answer::is_yes));
+    let printed = match output {
+        Format::Json => output::json(&shown(&door, explained))?,
+        Format::Yaml => output::yaml(&shown(&door, explained))?,
+        Format::Text => {
+            let texts: Vec<String> = explained.iter().map(text).collect::<Result<_>>()?;
+            texts.join("\n")
+        }
+    };
+    output::print(&printed)?;
+    Ok(if fine {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+fn shown(door: &Door<'_>, explanations: Vec<Explained>) -> Output {
+    Output {
+        mode: door.mode().map(Mode::as_str),
+        explanations,
+    }
+}
+
+/// Whoever the AWS credentials in use are of.
+async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<Asked> {
+    let aws = match aws {
+        Some(aws) => aws,
+        None => {
+            Aws::connect(&AwsSettings {
+                region: observe.live.eks.region.clone(),
+                iam_roles: IamRoles::default(),
+                ..AwsSettings::default()
+            })
+            .await?
+        }
+    };
+    let identity = aws
+        .identity()
+        .await
+        .map_err(|failure| anyhow!("--me: STS does not say who this is: {}", words(&failure)))?;
+    Ok(Asked {
+        caller: Caller::parse(&identity.arn)?,
+        user_id: Some(identity.user_id.clone()),
+    })
+}
+
+/// What to say to whoever asks for itself and may not look: who it is to AWS, who to the API server, and whom to ask.
+async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
+    let forbidden = error.chain().any(|cause| {
+        cause
+            .downcast_ref::<Unreadable>()
+            .is_some_and(|unreadable| unreadable.error.category == Category::Forbidden)
+    });
+    if !forbidden {
+        return error;
+    }
+    let Ok(me) = myself(None, observe).await else {
+        return error;
+    };
+    let arn = &me.caller.arn;
+    let ask = format!("ask somebody who may to run: identity-mapper explain {arn}");
+    let Ok(connection) = observe.live.connection.clone().connect().await else {
+        return error;
+    };
+    match who_am_i(&connection.client).await {
+        Ok(user) => error.context(format!(
+            "AWS knows you as {arn}, and the API server lets you in as {:?} in groups {}, but you may not look at what lets you in; {ask}",
+            user.username.unwrap_or_default(),
+            user.groups.unwrap_or_default().join(", "),
+        )),
+        Err(denied) if denied.category == Category::Forbidden => error.context(format!(
+            "AWS knows you as {arn}, and the API server does not let you in; {ask}"
+        )),
+        Err(_) => error,
+    }
+}
+
+/// The question, with the resource as the API server knows it.
+async fn question(
+    live: &Live,
+    verb: &str,
+    resource: &str,
+    namespace: Option<String>,
+    subresource: Option<String>,
+) -> Result<Question> {
+    let verb = verb.to_owned();
+    if resource.starts_with('/') {
+        if let Some(namespace) = namespace {
+            bail!("{resource} is in no namespace: leave -n {namespace} out");
+        }
+        return Ok(Question {
+            verb,
+            object: Object::Path {
+                path: resource.to_owned(),
+            },
+        });
+    }
+    let (word, rest) = match resource.split_once('/') {
+        Some((word, rest)) => (word, Some(rest.to_owned())),
+        None => (resource, None),
+    };
+    let found = find_resource(&live.client, word)
+        .await
+        .map_err(|error| anyhow!("the API server's resources can't be listed: {error}"))?
+        .with_context(|| {
+            format!("the API server has no resource {word:?}: `kubectl api-resources` lists those that it has")
+        })?;
+    if let (Some(namespace), false) = (&namespace, found.namespaced) {
+        bail!(
+            "{} are in no namespace: leave -n {namespace} out",
+            found.resource
+        );
+    }
+    // `pods/exec` is the subresource to everyone, though a Pod could be called so.
+    let is_subresource = subresource.is_none()
+        && rest
+            .as_ref()
+            .is_some_and(|rest| found.subresources.contains(rest));
+    let (subresource, name) = if is_subresource {
+        (rest, None)
+    } else {
+        (subresource, rest)
+    };
+    if let Some(subresource) = &subresource
+        && !found.subresources.contains(subresource)
+    {
+        bail!(
+            "{} have no subresource {subresource:?}; they have: {}",
+            found.resource,
+            found.subresources.join(", ")
+        );
+    }
+    Ok(Question {
+        verb,
+        object: Object::Resource {
+            group: found.group,
+            resource: found.resource,
+            subresource,
+            name,
+            namespace,
+            namespaced: found.namespaced,
+        },
+    })
+}
+
+/// Asks the API server what only it knows.
+async fn ask(
+    observation: &Observation,
+    mut explanation: Explanation,
+    me: bool,
+    question: Option<&Question>,
+) -> Result<Explained> {
+    let mut said = None;
+    let mut can = Vec::new();
+    if let Some(live) = &observation.live {
+        if me {
+            let user = who_am_i(&live.client)
+                .await
+                .context("the API server does not say who this is to it")?;
+            let user = Said {
+                username: user.username.unwrap_or_default(),
+                groups: user.groups.unwrap_or_default(),
+            };
+            let expected = explanation.identities.iter();
+            let expected = expected.filter(|identity| !identity.is_open());
+            if explanation.let_in
+                && expected.clone().count() > 0
+                && expected
+                    .clone()
+                    .all(|identity| identity.username != user.username)
+            {
+                explanation.notes.push(format!(
+                    "the API server knows the kubeconfig's user as {:?}: the kubeconfig signs in otherwise than with these AWS \
+                     credentials, or the API server remembers a login from before",
+                    user.username
+                ));
+            }
+            said = Some(user);
+        }
+        if let Some(question) = question {
+            can = answers(live, &explanation, me, question).await?;
+        }
+    }
+    Ok(Explained {
+        explanation,
+        api_server_says: said,
+        can,
+    })
+}
+
+async fn answers(
+    live: &Live,
+    explanation: &Explanation,
+    me: bool,
+    question: &Question,
+) -> Result<Vec<Answer>> {
+    let cannot = || format!("the API server does not say who may {question}");
+    if me {
+        let review = may_i(&live.client, question).await.with_context(cannot)?;
+        let identity = explanation.identities.first();
+        return Ok(vec![Answer::for_self(
+            question.clone(),
+            identity,
+            review.allowed,
+            review.words,
+        )]);
+    }
+    let mut answers = Vec::new();
+    for identity in &explanation.identities {
+        let groups = identity.all_groups();
+        let review = may(&live.client, &identity.username, groups, question)
+            .await
+            .with_context(cannot)?;
+        answers.push(Answer::for_other(
+            question.clone(),
+            identity,
+            review.allowed,
+            review.words,
+        ));
+    }
+    Ok(answers)
+}
+
+/// One caller, for people.
+fn text(explained: &Explained) -> Result<String> {
+    let Explained {
+        explanation,
+        api_server_says,
+        can,
+    } = explained;
+    let mut lines = Lines::default();
+    lines.title(&explanation.caller);
+    if explanation.looked_up_as != explanation.caller {
+        lines.field("looked up as", &explanation.looked_up_as);
+    }
+    if let Some(refusal) = &explanation.refusal {
+        lines.field("let in", "no");
+        lines.field("why", refusal);
+    }
+    for (number, identity) in explanation.identities.iter().enumerate() {
+        let by = if number == 0 { "let in by" } else { "or by" };
+        lines.field(
+            by,
+            &format!("{}: {}", identity.place, visible(&identity.principal)),
+        );
+        identity_lines(&mut lines, identity);
+    }
+    if let Some(said) = api_server_says {
+        lines.field(
+            "API server says",
+            &format!(
+                "{} in groups {}",
+                visible(&said.username),
+                said.groups.join(", ")
+            ),
+        );
+    }
+    for answer in can {
+        lines.field("may it", &answer.to_string());
+        if let Some(words) = &answer.words {
+            lines.more(words);
+        }
+        if let Some(mend) = &answer.mend {
+            mend_lines(&mut lines, mend)?;
+        }
+    }
+    for cause in &explanation.causes {
+        lines.field("likely cause", &cause.message);
+        if let Some(mend) = &cause.mend {
+            mend_lines(&mut lines, mend)?;
+        }
+    }
+    for (
+        number,
+        PassedOver {
+            principal,
+            place,
+            why,
+        },
+    ) in explanation.passed_over.iter().enumerate()
+    {
+        let line = format!("{place}: {}: {why}", visible(principal));
+        lines.numbered(number, "does not count", &line);
+    }
+    for (number, note) in explanation.notes.iter().enumerate() {
+        lines.numbered(number, "note", note);
+    }
+    Ok(lines.0)
+}
+
+fn identity_lines(lines: &mut Lines, identity: &Identity) {
+    lines.field("username", &visible(&identity.username));
+    let groups: Vec<String> = identity
+        .all_groups()
+        .iter()
+        .map(|group| visible(group))
+        .collect();
+    lines.field("groups", &groups.join(", "));
+    for (number, policy) in identity.access_policies.iter().enumerate() {
+        lines.numbered(number, "access policies", &policy.to_string());
+    }
+    lines.field(
+        "administrator",
+        &identity
+            .administrator
+            .as_ref()
+            .map_or_else(|| "no".to_owned(), |what| format!("yes: {what}")),
+    );
+    if identity.node {
+        lines.field("node", "yes");
+    }
+    match &identity.bindings {
+        None => lines.field("RBAC", "not looked at"),
+        Some(bindings) if bindings.is_empty() => lines.field("RBAC", "nothing is bound to it"),
+        Some(bindings) => {
+            for (number, bound) in bindings.iter().enumerate() {
+                lines.numbered(number, "RBAC", &bound_line(bound));
+            }
+        }
+    }
+    if !identity.unbound_groups.is_empty() {
+        lines.more(&format!(
+            "no binding names {}",
+            identity.unbound_groups.join(", ")
+        ));
+    }
+    if let Some(declared) = &identity.declared {
+        let until = declared
+            .until
+            .map_or_else(String::new, |until| format!(", until {until}"));
+        lines.field("mapping", &format!("{}{until}", declared.mapping));
+    }
+}
+
+fn bound_line(bound: &Bound) -> String {
+    visible(&bound.to_string())
+}
+
+fn mend_lines(lines: &mut Lines, mend: &Mend) -> Result<()> {
+    lines.field("mend", &mend.text);
+    for command in &mend.commands {
+        lines.more(&format!("  {command}"));
+    }
+    let manifest = mend.manifest.as_ref().map(output::yaml).transpose()?;
+    for block in mend.entry.iter().chain(&manifest) {
+        for line in block.lines() {
+            lines.more(&format!("  {line}"));
+        }
+    }
+    Ok(())
+}
+
+/// Lines of a field and its value, in two columns.
+#[derive(Default)]
+struct Lines(String);
+
+impl Lines {
+    const WIDTH: usize = 16;
+
+    fn title(&mut self, title: &str) {
+        self.0.push_str(title);
+        self.0.push('\n');
+    }
+
+    fn field(&mut self, name: &str, value: &str) {
+        let width = Self::WIDTH;
+        // Writing to a text never fails.
+        let _ = writeln!(self.0, "  {name:<width$}  {value}");
+    }
+
+    fn more(&mut self, value: &str) {
+        self.field("", value);
+    }
+
+    fn numbered(&mut self, number: usize, name: &str, value: &str) {
+        self.field(if number == 0 { name } else { "" }, value);
+    }
+}

@@ -1,0 +1,315 @@
+//! `identity-mapper lint`: everything that is wrong with an aws-auth or with mapping manifests.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+
+use super::diagnostic::{Below, Shown, render};
+use super::diff::unified;
+use super::{input, output};
+use crate::lint::{Checked, Diagnostic, Fixed, Gain, Report, Severity, Text, check, fix};
+use crate::manifest::Source;
+use crate::yaml::Lines;
+
+/// Find everything that is wrong with an aws-auth or with mapping manifests: line, column, why it matters, how to mend it
+#[derive(Args, Clone, Debug)]
+pub struct LintArgs {
+    /// Files or folders: an aws-auth ConfigMap, mappings, or both; `-` for standard input
+    #[arg(value_name = "FILE|DIR")]
+    pub files: Vec<PathBuf>,
+
+    /// Rewrite what is safe, and show the difference: files in place; standard input goes mended to standard output
+    #[arg(long)]
+    pub fix: bool,
+
+    /// How to print the findings
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: LintFormat,
+}
+
+/// How findings are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum LintFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// Workflow commands of GitHub Actions, which mark the lines in a pull request
+    Github,
+}
+
+impl LintArgs {
+    /// Lints. The exit code is 1 where a finding is an error.
+    pub(super) fn run(&self) -> Result<ExitCode> {
+        let mut sources = input::sources(&self.files)?;
+        let mut mended = String::new();
+        let mut piped = None;
+        if self.fix {
+            for source in &mut sources {
+                let fixed = fix(source);
+                let is_piped = source.name == input::STDIN;
+                if let Some(Fixed { text, gains }) = fixed {
+                    mended += &difference(source, &text, &gains);
+                    if !is_piped {
+                        fs::write(&source.name, &text)
+                            .with_context(|| format!("cannot write {}", source.name))?;
+                    }
+                    source.text = text;
+                }
+                if is_piped {
+                    piped = Some(source.text.clone());
+                }
+            }
+        }
+        let checked = check(&sources);
+        if checked.is_empty() {
+            bail!(
+                "there is neither an aws-auth ConfigMap nor an IdentityMapping in what was given"
+            );
+        }
+        let found = print(self.output, &checked)?;
+        match piped {
+            Some(text) => {
+                output::complain(&(mended + &found));
+                output::print(&text)?;
+            }
+            None if self.output == LintFormat::Text => output::print(&(mended + &found))?,
+            None => {
+                if !mended.is_empty() {
+                    output::complain(&mended);
+                }
+                output::print(&found)?;
+            }
+        }
+        Ok(if checked.report.has_errors() {
+            ExitCode::FAILURE
+        } else {
+            ExitCode::SUCCESS
+        })
+    }
+}
+
+/// What `--fix` changes, and who gets in by it.
+fn difference(source: &Source, fixed: &str, gains: &[Gain]) -> String {
+    let name = &source.name;
+    let mut shown = unified(&source.text, fixed, name, name);
+    if !gains.is_empty() {
+        shown += "\nBy this gets in, or gets in otherwise than before:\n";
+    }
+    for Gain {
+        arn,
+        username,
+        groups,
+    } in gains
+    {
+        let groups: Vec<String> = groups.iter().map(|group| output::visible(group)).collect();
+        let groups = if groups.is_empty() {
+            "without groups".to_owned()
+        } else {
+            format!("in {}", groups.join(", "))
+        };
+        let _ = writeln!(
+            shown,
+            "  {} as {} {groups}",
+            output::visible(arn),
+            output::visible(username)
+        );
+    }
+    shown.push('\n');
+    shown
+}
+
+fn print(format: LintFormat, checked: &Checked) -> Result<String> {
+    Ok(match format {
+        LintFormat::Text => text(checked),
+        LintFormat::Json => output::json(&places(&checked.report))?,
+        LintFormat::Github => github(&checked.report),
+    })
+}
+
+fn text(checked: &Checked) -> String {
+    let report = &checked.report;
+    let mut shown = String::new();
+    for diagnostic in &report.diagnostics {
+        shown += &diagnostic_text(diagnostic, &report.sources[diagnostic.source]);
+        shown.push('\n');
+    }
+    shown + &summary(report)
+}
+
+fn diagnostic_text(diagnostic: &Diagnostic, text: &Text) -> String {
+    let Diagnostic {
+        code,
+        source: _,
+        span,
+        title,
+        label,
+        mend,
+        fixable,
+    } = diagnostic;
+    let fixable = if *fixable { " (--fix does it)" } else { "" };
+    render(&Shown {
+        severity: code.severity(),
+        code: code.id(),
+        title,
+        origin: &text.source.name,
+        source: &text.source.text,
+        span: span.clone(),
+        label,
+        below: vec![
+            (Below::Note, code.why().to_owned()),
+            (Below::Help, format!("{mend}{fixable}")),
+        ],
+    })
+}
+
+fn summary(report: &Report) -> String {
+    let count = |severity| {
+        let found = report.diagnostics.iter();
+        found
+            .filter(|found| found.code.severity() == severity)
+            .count()
+    };
+    let counts: Vec<String> = [
+        (Severity::Error, "error"),
+        (Severity::Warning, "warning"),
+        (Severity::Note, "note"),
+    ]
+    .into_iter()
+    .filter_map(|(severity, word)| match count(severity) {
+        0 => None,
+        1 => Some(format!("1 {word}")),
+        many => Some(format!("{many} {word}s")),
+    })
+    .collect();
+    if counts.is_empty() {
+        return "Nothing is wrong.\n".to_owned();
+    }
+    let fixable = report
+        .diagnostics
+        .iter()
+        .filter(|found| found.fixable)
+        .count();
+    let fixable = match fixable {
+        0 => String::new(),
+        1 => "; --fix mends 1 of them".to_owned(),
+        many => format!("; --fix mends {many} of them"),
+    };
+    format!("{}{fixable}\n", counts.join(", "))
+}
+
+/// A finding, as `-o json` prints it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Printed<'a> {
+    code: &'static str,
+    severity: String,
+    source: &'a str,
+    /// 1-based.
+    line: usize,
+    /// 1-based, in characters.
+    column: usize,
+    end_line: usize,
+    end_column: usize,
+    title: &'a str,
+    effect: &'a str,
+    why: &'static str,
+    mend: &'a str,
+    fixable: bool,
+}
+
+#[derive(Serialize)]
+struct Findings<'a> {
+    findings: Vec<Printed<'a>>,
+}
+
+fn places(report: &Report) -> Findings<'_> {
+    let lines = lines(report);
+    let mut findings = Vec::new();
+    for Diagnostic {
+        code,
+        source,
+        span,
+        title,
+        label,
+        mend,
+        fixable,
+    } in &report.diagnostics
+    {
+        let (line, column) = lines[*source].position(span.start);
+        let (end_line, end_column) = lines[*source].position(span.end);
+        findings.push(Printed {
+            code: code.id(),
+            severity: code.severity().to_string(),
+            source: &report.sources[*source].source.name,
+            line,
+            column,
+            end_line,
+            end_column,
+            title,
+            effect: label,
+            why: code.why(),
+            mend,
+            fixable: *fixable,
+        });
+    }
+    Findings { findings }
+}
+
+fn lines(report: &Report) -> Vec<Lines<'_>> {
+    let texts = report.sources.iter();
+    texts.map(|text| Lines::new(&text.source.text)).collect()
+}
+
+/// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
+fn github(report: &Report) -> String {
+    let lines = lines(report);
+    let mut shown = String::new();
+    for Diagnostic {
+        code,
+        source,
+        span,
+        title,
+        label,
+        mend,
+        fixable: _,
+    } in &report.diagnostics
+    {
+        // A value whose places in the file can't be told is marked where it begins.
+        let (source, at) = report.sources[*source]
+            .within
+            .unwrap_or((*source, span.start));
+        let (line, column) = lines[source].position(at);
+        let file = property(&report.sources[source].source.name);
+        let level = match code.severity() {
+            Severity::Note => "notice",
+            Severity::Warning => "warning",
+            Severity::Error => "error",
+        };
+        let heading = property(&format!("{code}: {title}"));
+        let message = data(&format!("{label}\n{}\nmend: {mend}", code.why()));
+        let _ = writeln!(
+            shown,
+            "::{level} file={file},line={line},col={column},title={heading}::{message}"
+        );
+    }
+    shown
+}
+
+/// The escapes of a command's message.
+fn data(text: &str) -> String {
+    text.replace('%', "%25")
+        .replace('\r', "%0D")
+        .replace('\n', "%0A")
+}
+
+/// The escapes of a command's property.
+fn property(text: &str) -> String {
+    data(text).replace(':', "%3A").replace(',', "%2C")
+}

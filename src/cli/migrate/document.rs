@@ -1,0 +1,248 @@
+//! A migration as one document.
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+
+use super::plan::Gate;
+use crate::api::condition::Reason;
+use crate::migrate::{
+    Becomes, Dead, Instruction, Migration, Place, Recipe, Verdict, instructions, many, recipes,
+};
+use crate::plan::Mode;
+
+/// All of it.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Document<'a> {
+    /// The cluster's ARN.
+    pub(super) cluster: &'a str,
+    /// Its mode now.
+    pub(super) mode: &'static str,
+    /// The mode at the end.
+    pub(super) to: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) gate: Option<GateDocument>,
+    pub(super) principals: Vec<Principal<'a>>,
+    pub(super) lets_nobody_in: Vec<Nobody<'a>>,
+    pub(super) unreadable: Vec<Nobody<'a>>,
+    pub(super) other_access_entries: Vec<Other<'a>>,
+    pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
+    pub(super) steps: Vec<Instruction>,
+}
+
+/// What comes of a change of the mode.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct GateDocument {
+    pub(super) mode: &'static str,
+    /// Whether nobody would lose anything by being in that mode now.
+    pub(super) open: bool,
+    /// Why it is closed, or what there is to say.
+    pub(super) message: String,
+    /// Who would lose access.
+    pub(super) losers: Vec<String>,
+    /// How tools set the mode; empty where it is set.
+    pub(super) changes: Vec<Recipe>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Principal<'a> {
+    #[serde(rename = "principal")]
+    pub(super) who: String,
+    pub(super) outcome: &'static str,
+    pub(super) lost_in_api: bool,
+    pub(super) mapping: Option<&'a str>,
+    pub(super) aws_auth: Vec<PlaceDocument>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) passed_over: Vec<PlaceDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) now: Option<Now<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) becomes: Option<&'a Becomes>,
+    pub(super) differences: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) why: Option<&'a str>,
+    pub(super) bridge: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) soaks_until: Option<Timestamp>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    pub(super) notes: &'a [String],
+}
+
+#[derive(Serialize)]
+pub(super) struct Now<'a> {
+    username: &'a str,
+    groups: &'a [String],
+}
+
+#[derive(Serialize)]
+pub(super) struct PlaceDocument {
+    key: &'static str,
+    line: usize,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Nobody<'a> {
+    #[serde(flatten)]
+    place: PlaceDocument,
+    what: Option<&'a str>,
+    why: &'a str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Other<'a> {
+    principal: &'a str,
+    administrator: bool,
+    #[serde(rename = "type")]
+    kind: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+pub(super) struct UnreadAccount<'a> {
+    account: &'a str,
+    why: &'a str,
+}
+
+impl From<&Place> for PlaceDocument {
+    fn from(place: &Place) -> Self {
+        Self {
+            key: place.section.key(),
+            line: place.line,
+        }
+    }
+}
+
+impl<'a> From<&'a Verdict> for Principal<'a> {
+    fn from(verdict: &'a Verdict) -> Self {
+        let why = verdict.why.as_ref();
+        Self {
+            who: verdict.who.to_string(),
+            outcome: verdict.outcome.as_str(),
+            lost_in_api: verdict.lost_in_api,
+            mapping: verdict.mapping.as_deref(),
+            aws_auth: verdict.places.iter().map(PlaceDocument::from).collect(),
+            passed_over: verdict.shadowed.iter().map(PlaceDocument::from).collect(),
+            now: verdict.now.as_ref().map(|now| Now {
+                username: &now.username,
+                groups: &now.groups,
+            }),
+            becomes: verdict.becomes.as_ref(),
+            differences: verdict
+                .differences
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            reason: why.and_then(|why| why.reason).map(Reason::as_str),
+            why: why.map(|why| why.message.as_str()),
+            bridge: verdict.bridge,
+            soaks_until: verdict.soaks_until,
+            notes: &verdict.notes,
+        }
+    }
+}
+
+impl<'a> From<&'a Dead> for Nobody<'a> {
+    fn from(dead: &'a Dead) -> Self {
+        Self {
+            place: (&dead.place).into(),
+            what: Some(&dead.what),
+            why: &dead.why,
+        }
+    }
+}
+
+impl<'a> Document<'a> {
+    pub(super) fn new(migration: &'a Migration, gate: &Gate, soak: SignedDuration) -> Self {
+        let to = match gate {
+            Gate::Unasked => Mode::Api,
+            Gate::There(mode) | Gate::To { mode, .. } => *mode,
+        };
+        Self {
+            cluster: &migration.cluster.arn,
+            mode: migration.from.as_str(),
+            to: to.as_str(),
+            gate: gate_document(migration, gate),
+            principals: migration.verdicts.iter().map(Principal::from).collect(),
+            lets_nobody_in: migration.dead.iter().map(Nobody::from).collect(),
+            unreadable: migration
+                .unreadable
+                .iter()
+                .map(|unreadable| Nobody {
+                    place: (&unreadable.place).into(),
+                    what: None,
+                    why: &unreadable.message,
+                })
+                .collect(),
+            other_access_entries: migration
+                .others
+                .iter()
+                .map(|other| Other {
+                    principal: &other.principal_arn,
+                    administrator: other.is_administrator(),
+                    kind: other.gives.as_ref().map(|gives| gives.kind.as_str()),
+                })
+                .collect(),
+            unread_accounts: migration
+                .unread
+                .iter()
+                .map(|(account, why)| UnreadAccount {
+                    account: account.as_str(),
+                    why,
+                })
+                .collect(),
+            steps: instructions(migration, to, soak),
+        }
+    }
+
+    /// Why the gate is closed.
+    pub(super) fn closed(&self) -> Option<&str> {
+        let gate = self.gate.as_ref().filter(|gate| !gate.open)?;
+        Some(&gate.message)
+    }
+}
+
+fn gate_document(migration: &Migration, gate: &Gate) -> Option<GateDocument> {
+    let (mode, too_old) = match gate {
+        Gate::Unasked => return None,
+        Gate::There(mode) => {
+            return Some(GateDocument {
+                mode: mode.as_str(),
+                open: true,
+                message: format!("the cluster is in {mode} already: there is nothing to change"),
+                losers: Vec::new(),
+                changes: Vec::new(),
+            });
+        }
+        Gate::To { mode, too_old } => (*mode, too_old.as_ref()),
+    };
+    let losers: Vec<String> = migration
+        .losers(mode)
+        .map(|it| it.who.to_string())
+        .collect();
+    let unreadable = migration.unreadable.first().filter(|_| mode == Mode::Api);
+    let closed = match (too_old, losers.len(), unreadable) {
+        (Some(too_old), ..) => Some(too_old.clone()),
+        (None, 0, Some(unreadable)) => Some(format!(
+            "nobody can tell who would lose access in {mode}, for {} does not parse: mend it, then look again",
+            unreadable.place.section
+        )),
+        (None, 0, None) => None,
+        (None, lose, _) => Some(format!(
+            "{} would lose access by being in {mode} now",
+            many(lose, "principal")
+        )),
+    };
+    Some(GateDocument {
+        mode: mode.as_str(),
+        open: closed.is_none(),
+        message: closed
+            .unwrap_or_else(|| format!("nobody would lose access by being in {mode} now")),
+        losers,
+        changes: recipes(&migration.cluster, mode),
+    })
+}

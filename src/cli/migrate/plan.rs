@@ -1,0 +1,155 @@
+//! `identity-mapper migrate plan`: what becomes of everyone, and whether the next mode would take access from anyone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+use jiff::SignedDuration;
+
+use super::document::Document;
+use super::text::text;
+use crate::cli::eks::soak;
+use crate::cli::input;
+use crate::cli::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use crate::cli::output::{self, Format, complain};
+use crate::cli::target::Proven;
+use crate::migrate::{
+    ImpossibleModeChange, Migration, NotForMigration, check_mode_change, check_platform, verdicts,
+};
+use crate::plan::{Mapping, Mode, Settings};
+
+/// Show the whole way to access entries: what each principal becomes, what blocks it, and in which steps
+///
+/// With --to MODE it is a gate for whoever changes the mode: exit code 0 only if nobody would lose access by being in that mode now, 1
+/// otherwise, with who and why. Nothing is written.
+#[derive(Args, Clone, Debug)]
+pub struct PlanArgs {
+    /// The mode that someone is about to set, `API_AND_CONFIG_MAP` or `API`; prints how their tools set it
+    #[arg(long, value_name = "MODE")]
+    pub to: Option<Mode>,
+
+    /// With files in place of a cluster: mappings from a file or folder; may be repeated
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+
+    /// How long an entry of aws-auth is to stay beside the access entry that replaces it
+    #[arg(
+        long,
+        value_name = "DURATION",
+        env = "IDENTITY_MAPPER_SOAK",
+        default_value = "24h",
+        value_parser = soak
+    )]
+    pub soak: SignedDuration,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub observe: ObserveArgs,
+}
+
+/// What comes of a change of the mode.
+pub(super) enum Gate {
+    /// Nobody asked.
+    Unasked,
+    /// The cluster is in that mode.
+    There(Mode),
+    /// What would be lost by being in that mode now, if anything.
+    To {
+        /// The mode.
+        mode: Mode,
+        /// The cluster is older than access entries, and what it needs.
+        too_old: Option<String>,
+    },
+}
+
+/// Plans and prints. Nothing is written.
+pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
+    if !args.filename.is_empty() && !args.observe.is_offline() {
+        bail!(
+            "-f is for files in place of a cluster: give --aws-auth too; a live cluster has its mappings in it"
+        );
+    }
+    if let (Some(to), Some(from)) = (args.to, args.observe.mode) {
+        refuse(from, to)?;
+    }
+    let mut observation = args
+        .observe
+        .observe(IamExtent::Everyone, ModeNeed::Required)
+        .await?;
+    if let (Some(to), Some(from)) = (args.to, observation.observed.aws.mode()) {
+        refuse(from, to)?;
+    }
+    if !args.filename.is_empty() {
+        let declared = input::declared(&args.filename)?.declared;
+        let mappings = declared.iter().map(|it| Mapping::from_object(&it.object));
+        observation.desired.mappings = mappings.collect();
+    }
+    let settings = Settings {
+        config_map: observation.config_map.clone(),
+        soak: args.soak,
+        ..Settings::default()
+    };
+    let migration = verdicts(&observation.desired, &observation.observed, &settings);
+    let migration = match migration {
+        Ok(migration) => migration,
+        Err(NotForMigration::NoCluster) => bail!(
+            "what an access entry may be depends on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn \
+             arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
+        ),
+        Err(error @ NotForMigration::NoMode) => return Err(error.into()),
+    };
+    let gate = gate(args.to, &migration, &observation);
+    let document = Document::new(&migration, &gate, settings.soak);
+    output::print(&match args.output {
+        Format::Text => text(&migration, &document),
+        Format::Json => output::json(&document)?,
+        Format::Yaml => output::yaml(&document)?,
+    })?;
+    match document.closed() {
+        None => Ok(ExitCode::SUCCESS),
+        Some(why) => {
+            complain(&format!("error: {why}"));
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+/// What EKS would refuse is refused here. A gate that finds the mode set already is open.
+fn refuse(from: Mode, to: Mode) -> Result<(), ImpossibleModeChange> {
+    match check_mode_change(from, to) {
+        Ok(()) | Err(ImpossibleModeChange::Same(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn gate(to: Option<Mode>, migration: &Migration, observation: &Observation) -> Gate {
+    let Some(mode) = to else {
+        return Gate::Unasked;
+    };
+    if mode == migration.from {
+        return Gate::There(mode);
+    }
+    let eks = observation
+        .live
+        .as_ref()
+        .and_then(|live| live.target.eks.as_ref());
+    Gate::To {
+        mode,
+        too_old: eks
+            .filter(|_| migration.from == Mode::ConfigMap)
+            .and_then(too_old),
+    }
+}
+
+fn too_old(eks: &Proven) -> Option<String> {
+    let checked = check_platform(&eks.version, &eks.platform_version);
+    checked.err().map(|error| error.to_string())
+}

@@ -1,0 +1,395 @@
+//! A migration for people.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use super::document::Document;
+use crate::cli::output::{columns, visible};
+use crate::migrate::{Difference, Migration, Outcome, Verdict, Who, many, modes_between, tally};
+use crate::plan::{EksCluster, Mode};
+
+/// Text is wrapped at so many characters, as on a terminal of usual width.
+const WIDTH: usize = 110;
+
+pub(super) fn text(migration: &Migration, document: &Document<'_>) -> String {
+    let mut text = head(migration, document);
+    if !migration.verdicts.is_empty() {
+        text.push('\n');
+        text += &table(migration);
+    }
+    text += &reasons(migration);
+    text += &differences(migration);
+    text += &lets_nobody_in(migration);
+    text += &others(migration);
+    text += &steps(document);
+    text += &gate(document);
+    text
+}
+
+fn head(migration: &Migration, document: &Document<'_>) -> String {
+    let mut way = vec![migration.from.to_string()];
+    let to: Mode = document.to.parse().unwrap_or(Mode::Api);
+    way.extend(
+        modes_between(migration.from, to)
+            .iter()
+            .map(Mode::to_string),
+    );
+    let mut head = format!(
+        "cluster:  {}\nmode:     {}\n",
+        migration.cluster.arn,
+        way.join(" -> ")
+    );
+    let mut counts: Vec<String> = tally(migration)
+        .into_iter()
+        .map(|(outcome, count)| format!("{count} {}", of_outcome(outcome, count)))
+        .collect();
+    if !migration.dead.is_empty() {
+        counts.push(format!(
+            "{} of aws-auth {} nobody in",
+            if migration.dead.len() == 1 {
+                "1 entry".to_owned()
+            } else {
+                format!("{} entries", migration.dead.len())
+            },
+            if migration.dead.len() == 1 {
+                "lets"
+            } else {
+                "let"
+            }
+        ));
+    }
+    if counts.is_empty() {
+        counts.push("aws-auth lets nobody in, and no mapping stands".to_owned());
+    }
+    let _ = writeln!(head, "in all:   {}", counts.join(", "));
+    head
+}
+
+fn of_outcome(outcome: Outcome, count: usize) -> &'static str {
+    match (outcome, count) {
+        (Outcome::Blocked, _) => "blocked",
+        (Outcome::Stays, 1) => "stays",
+        (Outcome::Stays, _) => "stay",
+        (Outcome::Leaves, 1) => "leaves",
+        (Outcome::Leaves, _) => "leave",
+        (Outcome::Moves, 1) => "moves",
+        (Outcome::Moves, _) => "move",
+        (Outcome::Differs, 1) => "differs",
+        (Outcome::Differs, _) => "differ",
+        (Outcome::Stands, 1) => "stands already",
+        (Outcome::Stands, _) => "stand already",
+        (Outcome::Moved, _) => "moved",
+        (Outcome::Gone, _) => "gone from IAM",
+    }
+}
+
+/// The ARN, shortened where it is of the cluster's own account.
+fn short(who: &Who, cluster: &EksCluster) -> String {
+    let text = who.to_string();
+    let own = cluster.partition().zip(cluster.account());
+    let own = own.map(|(partition, account)| format!("arn:{partition}:iam::{account}:"));
+    let short = own.and_then(|own| text.strip_prefix(&own).map(str::to_owned));
+    visible(&short.unwrap_or(text))
+}
+
+fn table(migration: &Migration) -> String {
+    let row = |verdict: &Verdict| {
+        let lost = migration.from != Mode::Api && verdict.lost_in_api;
+        let mapping = match (&verdict.mapping, &verdict.who, verdict.outcome) {
+            (Some(mapping), ..) => mapping.clone(),
+            (None, Who::Principal { .. }, Outcome::Moves) => "(import)".to_owned(),
+            (None, ..) => "-".to_owned(),
+        };
+        [
+            verdict.outcome.as_str().to_owned(),
+            short(&verdict.who, &migration.cluster),
+            mapping,
+            becomes(verdict),
+            if lost { "lost" } else { "-" }.to_owned(),
+        ]
+    };
+    let table = columns(
+        [
+            "VERDICT",
+            "PRINCIPAL",
+            "MAPPING",
+            "ACCESS ENTRY",
+            "IN API NOW",
+        ],
+        migration.verdicts.iter().map(row),
+    );
+    let own = migration.cluster.account();
+    let own = own.map_or_else(String::new, |own| {
+        format!("Principals without an account are of {own}.\n")
+    });
+    format!("{table}{own}")
+}
+
+/// What it is as an access entry, in a few words.
+fn becomes(verdict: &Verdict) -> String {
+    let Some(becomes) = &verdict.becomes else {
+        return "-".to_owned();
+    };
+    if becomes.is_node() {
+        return becomes.kind.clone();
+    }
+    let groups = becomes.groups.iter().map(|group| visible(group));
+    let policies = becomes
+        .policies
+        .iter()
+        .map(|(policy, scope)| match scope.as_str() {
+            "cluster" => policy.clone(),
+            scope => format!("{policy} ({scope})"),
+        });
+    let gives: Vec<String> = groups.chain(policies).collect();
+    let gives = if gives.is_empty() {
+        "no groups".to_owned()
+    } else {
+        gives.join(", ")
+    };
+    let username = if becomes.username_generated {
+        "EKS's username".to_owned()
+    } else {
+        visible(&becomes.username)
+    };
+    format!("{username}: {gives}")
+}
+
+/// What there is to say of each, those of whom the same is said together.
+fn reasons(migration: &Migration) -> String {
+    let mut groups: Vec<(Outcome, Vec<String>, Vec<String>)> = Vec::new();
+    for verdict in &migration.verdicts {
+        let mut lines: Vec<String> = Vec::new();
+        lines.extend(verdict.why.iter().map(|why| why.message.clone()));
+        lines.extend(differs(verdict));
+        lines.extend(verdict.notes.iter().cloned());
+        lines.extend(passed_over(verdict));
+        if lines.is_empty() {
+            continue;
+        }
+        let places: Vec<String> = verdict.places.iter().map(ToString::to_string).collect();
+        let place = if places.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", places.join(", "))
+        };
+        let who = format!("{}{place}", short(&verdict.who, &migration.cluster));
+        let same = groups
+            .iter_mut()
+            .find(|(outcome, _, said)| *outcome == verdict.outcome && *said == lines);
+        match same {
+            Some((_, all, _)) => all.push(who),
+            None => groups.push((verdict.outcome, vec![who], lines)),
+        }
+    }
+    let mut text = String::new();
+    for (outcome, all, lines) in groups {
+        let mut word = outcome.as_str();
+        for who in all {
+            let _ = writeln!(text, "  {word:<7} {who}");
+            word = "";
+        }
+        for line in lines {
+            text += &wrapped(&visible(&line), "    ", "    ");
+        }
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nOne by one:\n{text}")
+    }
+}
+
+/// The foreign entry that wins already.
+fn differs(verdict: &Verdict) -> Option<String> {
+    if verdict.outcome != Outcome::Differs {
+        return None;
+    }
+    let found: Vec<String> = verdict
+        .differences
+        .iter()
+        .filter(|difference| difference.is_of_power())
+        .map(Difference::short)
+        .collect();
+    Some(format!(
+        "an access entry stands that is not ours, and wins over aws-auth already: {}; nobody loses anything by the way on, and the entry of \
+         aws-auth has no effect",
+        found.join(", ")
+    ))
+}
+
+fn passed_over(verdict: &Verdict) -> Option<String> {
+    let places: Vec<String> = verdict.shadowed.iter().map(ToString::to_string).collect();
+    (!places.is_empty()).then(|| {
+        format!(
+            "{} names it too and is passed over: the authenticator takes the last of a list, and mapRoles before mapUsers",
+            places.join(", ")
+        )
+    })
+}
+
+/// What differs, each kind once, with whom it concerns.
+fn differences(migration: &Migration) -> String {
+    let moving = || {
+        migration
+            .verdicts
+            .iter()
+            .filter(|verdict| matches!(verdict.outcome, Outcome::Moves | Outcome::Moved))
+    };
+    let kinds: BTreeSet<&Difference> = moving().flat_map(|verdict| &verdict.differences).collect();
+    let mut text = String::new();
+    let mut usernames = 0;
+    for kind in kinds {
+        let concerned: Vec<String> = moving()
+            .filter(|verdict| verdict.differences.contains(kind))
+            .map(|verdict| short(&verdict.who, &migration.cluster))
+            .collect();
+        if matches!(kind, Difference::UsernameGenerated(_)) {
+            usernames += concerned.len();
+            continue;
+        }
+        text += &wrapped(&visible(&kind.to_string()), "  ", "    ");
+        text += &wrapped(&concerned.join(", "), "    for ", "        ");
+    }
+    if usernames > 0 {
+        let line = format!(
+            "the username of {} is left to EKS, which gives the same as aws-auth does now",
+            many(usernames, "principal")
+        );
+        text += &wrapped(&line, "  ", "    ");
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nWhat differs in an access entry:\n{text}")
+    }
+}
+
+fn lets_nobody_in(migration: &Migration) -> String {
+    let mut text = String::new();
+    for unreadable in &migration.unreadable {
+        let line = format!(
+            "{} does not parse, so everyone in it is locked out (line {}: {}); mend it first: `identity-mapper lint` shows how",
+            unreadable.place.section, unreadable.place.line, unreadable.message
+        );
+        text += &wrapped(&visible(&line), "  ", "    ");
+    }
+    for dead in &migration.dead {
+        let line = format!("{}: {}: {}", dead.place, dead.what, dead.why);
+        text += &wrapped(&visible(&line), "  ", "    ");
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nLets nobody in, so there is nothing to hand over:\n{text}")
+    }
+}
+
+fn others(migration: &Migration) -> String {
+    let mut text = String::new();
+    for other in &migration.others {
+        let kind = other
+            .gives
+            .as_ref()
+            .map_or("not described", |gives| &gives.kind);
+        let administrator = if other.is_administrator() {
+            ", an administrator, as the cluster's creator is by EKS's own doing"
+        } else {
+            ""
+        };
+        let line = format!("{} ({kind}{administrator})", other.principal_arn);
+        text += &wrapped(&line, "  ", "    ");
+    }
+    for (account, why) in &migration.unread {
+        let line = format!("the IAM of account {account} was not read: {why}");
+        text += &wrapped(&visible(&line), "  ", "    ");
+    }
+    if text.is_empty() {
+        text
+    } else {
+        format!("\nBeside it:\n{text}")
+    }
+}
+
+fn steps(document: &Document<'_>) -> String {
+    let mut text = String::new();
+    for (number, step) in document.steps.iter().enumerate() {
+        let number = number + 1;
+        let _ = writeln!(text, "  {number}. {}", step.title);
+        for note in &step.notes {
+            text += &wrapped(note, "     - ", "       ");
+        }
+        for command in &step.commands {
+            let _ = writeln!(text, "       {command}");
+        }
+    }
+    if text.is_empty() {
+        "\nThere is no step left to take.\n".to_owned()
+    } else {
+        format!("\nStep by step:\n{text}")
+    }
+}
+
+fn gate(document: &Document<'_>) -> String {
+    let Some(gate) = &document.gate else {
+        return String::new();
+    };
+    let mut text = String::new();
+    if !gate.changes.is_empty() {
+        let _ = writeln!(
+            text,
+            "\nHow the mode is set{}:",
+            if gate.open {
+                ""
+            } else {
+                ", once nobody loses by it"
+            }
+        );
+        for recipe in &gate.changes {
+            let _ = writeln!(text, "  {}", recipe.tool);
+            for line in recipe.change.lines() {
+                let _ = writeln!(text, "      {line}");
+            }
+            for warning in &recipe.warnings {
+                text += &wrapped(warning, "    ! ", "      ");
+            }
+        }
+    }
+    if gate.open {
+        let mut message = gate.message.clone();
+        if let Some(first) = message.get_mut(0..1) {
+            first.make_ascii_uppercase();
+        }
+        let _ = writeln!(text, "\n{message}.");
+    } else if !gate.losers.is_empty() {
+        let _ = writeln!(text, "\nWould lose access by being in {} now:", gate.mode);
+        for loser in &gate.losers {
+            let _ = writeln!(text, "  {}", visible(loser));
+        }
+    }
+    text
+}
+
+/// A sentence in lines of a terminal's width.
+fn wrapped(text: &str, first: &str, next: &str) -> String {
+    let mut lines = vec![first.to_owned()];
+    let mut empty = true;
+    for word in text.split(' ') {
+        let length = lines.last().map_or(0, |line| line.chars().count());
+        if !empty && length + 1 + word.chars().count() > WIDTH {
+            lines.push(next.to_owned());
+            empty = true;
+        }
+        if let Some(line) = lines.last_mut() {
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+        }
+        empty = false;
+    }
+    lines
+        .iter()
+        .map(|line| line.trim_end().to_owned() + "\n")
+        .collect()
+}

@@ -1,0 +1,163 @@
+//! Mapping manifests: what the API server would refuse, what they give, and which of them collide.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::names::{Caller, Name, Names};
+use super::{Code, Edit, Finding};
+use crate::api::v1alpha1::PrincipalSpec;
+use crate::manifest::{Complaint, Declared, Mappings, Source};
+use crate::principal::{Key, Principal, PrincipalKind};
+
+type Found = (usize, Finding<Range<usize>>);
+
+/// Everything that the manifests show by themselves, each with the number of its source.
+pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
+    let text = |source: usize| {
+        sources
+            .get(source)
+            .map_or("", |source| source.text.as_str())
+    };
+    let refused = mappings
+        .complaints
+        .iter()
+        .map(|complaint| refused(complaint, text(complaint.source)));
+    let mut found: Vec<Found> = refused.collect();
+    for declared in &mappings.declared {
+        let names = names(declared);
+        found.extend(
+            names
+                .check()
+                .into_iter()
+                .map(|finding| (declared.source, finding)),
+        );
+        for (path, span) in &declared.manifest.repeated {
+            found.push((declared.source, repeated(path, span)));
+        }
+    }
+    found.extend(same_principal(&mappings.declared));
+    found
+}
+
+fn refused(complaint: &Complaint, text: &str) -> Found {
+    let written = text.get(complaint.span.clone()).unwrap_or_default();
+    let plain = !written.is_empty()
+        && written
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b));
+    let is_word = plain && complaint.message.contains("string");
+    let quoted = format!("\"{written}\"");
+    let (code, mend, fix) = if is_word {
+        let edit = Edit {
+            span: complaint.span.clone(),
+            text: quoted.clone(),
+        };
+        (Code::Yaml11Word, format!("write {quoted}"), vec![edit])
+    } else {
+        let mend = "`identity-mapper crd` prints every rule; docs/lint.md names the common ones"
+            .to_owned();
+        (Code::Refused, mend, Vec::new())
+    };
+    let finding = Finding {
+        code,
+        at: complaint.span.clone(),
+        title: complaint.to_string(),
+        label: "the API server refuses it".to_owned(),
+        mend,
+        fix,
+    };
+    (complaint.source, finding)
+}
+
+fn repeated(path: &str, span: &Range<usize>) -> Finding<Range<usize>> {
+    Finding {
+        code: Code::RepeatedField,
+        at: span.clone(),
+        title: format!("`{path}` is given again further on"),
+        label: "this one takes no effect".to_owned(),
+        mend: "keep the one that is meant".to_owned(),
+        fix: Vec::new(),
+    }
+}
+
+fn names(declared: &Declared) -> Names<'_, Range<usize>> {
+    let spec = &declared.object.spec;
+    let at = |path: &str| declared.manifest.span_of(path);
+    let groups = spec.groups.iter().enumerate().map(|(number, group)| Name {
+        text: group,
+        at: at(&format!("spec.groups[{number}]")),
+    });
+    let username = spec.username.as_ref().map(|text| Name {
+        text,
+        at: at("spec.username"),
+    });
+    Names {
+        caller: caller(&spec.principal),
+        username,
+        groups: groups.collect(),
+        at: at("spec.groups"),
+    }
+}
+
+fn caller(spec: &PrincipalSpec) -> Caller {
+    let Some(arn) = &spec.arn else {
+        return Caller::Sso;
+    };
+    match Principal::parse(arn) {
+        Ok(principal) if principal.kind == PrincipalKind::User => Caller::User,
+        Ok(principal) if principal.sso().is_some() => Caller::Sso,
+        Ok(_) => Caller::Role,
+        Err(_) => Caller::Unknown,
+    }
+}
+
+/// What makes two mappings the same principal, as far as their texts show it.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Named {
+    Principal(Key),
+    PermissionSet(String, String),
+}
+
+fn same_principal(declared: &[Declared]) -> Vec<Found> {
+    let mut by_principal: BTreeMap<Named, Vec<&Declared>> = BTreeMap::new();
+    for declared in declared {
+        let principal = &declared.object.spec.principal;
+        let named = match (&principal.arn, &principal.permission_set) {
+            (Some(arn), _) => Principal::parse(arn)
+                .ok()
+                .map(|principal| Named::Principal(principal.key())),
+            (None, Some(set)) => Some(Named::PermissionSet(
+                set.account_id.clone(),
+                set.name.clone(),
+            )),
+            (None, None) => None,
+        };
+        if let Some(named) = named {
+            by_principal.entry(named).or_default().push(declared);
+        }
+    }
+    let name = |declared: &Declared| declared.object.metadata.name.clone().unwrap_or_default();
+    let mut found = Vec::new();
+    for mut same in by_principal.into_values().filter(|same| same.len() > 1) {
+        same.sort_by_key(|declared| name(declared));
+        let first = name(same[0]);
+        for other in same[1..].iter().filter(|other| name(other) != first) {
+            let title = format!(
+                "mapping {} is for the principal of mapping {first}",
+                name(other)
+            );
+            found.push((
+                other.source,
+                Finding {
+                    code: Code::SamePrincipal,
+                    at: other.manifest.span_of("spec.principal"),
+                    title,
+                    label: format!("it waits until {first} is gone, or {first} for it if it is older in the cluster"),
+                    mend: "keep one of the two, with all groups that are meant".to_owned(),
+                    fix: Vec::new(),
+                },
+            ));
+        }
+    }
+    found
+}

@@ -1,0 +1,102 @@
+//! What is wrong with an aws-auth `ConfigMap` or with mapping manifests, and how to mend it.
+//!
+//! - What the authenticator makes of a text is what [`crate::aws_auth`] says; nothing is parsed a second time.
+//! - An ordinary aws-auth of EKS has no findings: each rule is sure of what it says, or silent.
+//! - Everything is linear in the text, however much is wrong with it.
+//! - Pure: what is known of a cluster comes as values.
+
+mod code;
+mod embedding;
+mod entries;
+mod file;
+mod fix;
+mod mappings;
+mod names;
+#[cfg(test)]
+mod tests;
+mod text;
+
+use std::ops::Range;
+
+pub use code::{Code, Severity};
+pub use file::{Checked, check};
+pub use fix::{Fixed, FixedData, Gain, fix, fix_data};
+
+use crate::manifest::Source;
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// What kind of finding it is.
+    pub code: Code,
+    /// The number of its source among [`Report::sources`].
+    pub source: usize,
+    /// The bytes at fault.
+    pub span: Range<usize>,
+    /// What is wrong, in a sentence.
+    pub title: String,
+    /// What the authenticator, or the API server, then sees.
+    pub label: String,
+    /// How to mend it.
+    pub mend: String,
+    /// Whether `--fix` mends it.
+    pub fixable: bool,
+}
+
+/// A text that diagnostics point into.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    /// The text, and what to call it.
+    pub source: Source,
+    /// Where it was taken from, if its places can't be told there: the number of that text and a byte of it.
+    pub within: Option<(usize, usize)>,
+}
+
+/// Everything that was found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The texts that were looked at.
+    pub sources: Vec<Text>,
+    /// The findings, in the order of the texts and of their places.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+impl Report {
+    /// Whether a finding is an error.
+    #[must_use]
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|found| found.code.severity() == Severity::Error)
+    }
+
+    fn sort(&mut self) {
+        self.diagnostics.sort_by(|a, b| {
+            (a.source, a.span.start, a.code, &a.title).cmp(&(
+                b.source,
+                b.span.start,
+                b.code,
+                &b.title,
+            ))
+        });
+    }
+}
+
+/// A finding before it is known where its text stands.
+#[derive(Clone, Debug)]
+struct Finding<P> {
+    code: Code,
+    at: P,
+    title: String,
+    label: String,
+    mend: String,
+    /// What `--fix` would do.
+    fix: Vec<Edit>,
+}
+
+/// A change of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Edit {
+    span: Range<usize>,
+    text: String,
+}

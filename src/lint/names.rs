@@ -1,0 +1,315 @@
+//! Usernames and groups: the same rules for entries of aws-auth and for mappings.
+
+use super::text::almost;
+use super::{Code, Finding};
+use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
+
+/// Groups that Kubernetes and EKS know by themselves. They need no binding that anyone makes.
+pub(super) const WELL_KNOWN: [&str; 6] = [
+    "system:masters",
+    "system:nodes",
+    "system:bootstrappers",
+    "system:node-proxier",
+    "system:authenticated",
+    "eks:kube-proxy-windows",
+];
+
+/// What Kubernetes and EKS keep for themselves (EKS user guide, *Create access entries*).
+const RESERVED: [&str; 5] = ["system:", "eks:", "aws:", "amazon:", "iam:"];
+
+const NODE_USERNAME: &str = "system:node:";
+const NODES: &str = "system:nodes";
+const BOOTSTRAPPERS: &str = "system:bootstrappers";
+
+/// Whose names they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// A role, whose sessions the caller names.
+    Role,
+    /// A role of IAM Identity Center, which names the sessions after its users.
+    Sso,
+    /// A user, who has no session.
+    User,
+    /// Not known.
+    Unknown,
+}
+
+/// A name and where it stands; `at` of the whole entry where it is not written.
+pub(super) struct Name<'a, P> {
+    pub(super) text: &'a str,
+    pub(super) at: P,
+}
+
+/// What an entry or a mapping gives.
+pub(super) struct Names<'a, P> {
+    pub(super) caller: Caller,
+    pub(super) username: Option<Name<'a, P>>,
+    pub(super) groups: Vec<Name<'a, P>>,
+    /// Where the groups stand, or the entry itself.
+    pub(super) at: P,
+}
+
+pub(super) fn is_node_name(username: &str) -> bool {
+    username.starts_with(NODE_USERNAME)
+}
+
+impl<P: Clone> Names<'_, P> {
+    /// All findings.
+    pub(super) fn check(&self) -> Vec<Finding<P>> {
+        let mut findings = Vec::new();
+        let mut find = |code, at: &P, title: String, label: String, mend: String| {
+            findings.push(Finding {
+                code,
+                at: at.clone(),
+                title,
+                label,
+                mend,
+                fix: Vec::new(),
+            });
+        };
+        if let Some(username) = &self.username {
+            self.username(username, &mut find);
+        }
+        for group in &self.groups {
+            self.group(group, &mut find);
+        }
+        self.nodes(&mut find);
+        findings
+    }
+
+    fn username(
+        &self,
+        name: &Name<'_, P>,
+        find: &mut impl FnMut(Code, &P, String, String, String),
+    ) {
+        let Name { text, at } = name;
+        blanks("username", text, at, find);
+        placeholders("username", text, at, find);
+        let placeholders = Username::parse(text)
+            .map(|name| name.placeholders())
+            .unwrap_or_default();
+        self.sessions("username", &placeholders, at, text, find);
+        let chosen = ["{{SessionName}}", "{{SessionNameRaw}}"];
+        if self.caller == Caller::Role && chosen.iter().any(|chosen| text.starts_with(chosen)) {
+            find(
+                Code::CallerNamesItself,
+                at,
+                format!("the username {text:?} begins with what the caller chooses"),
+                "a session named `jane` gets in as what follows from jane, whoever it is"
+                    .to_owned(),
+                format!(
+                    "put a fixed prefix before it: \"role-name:{text}\", and change the bindings that name such users"
+                ),
+            );
+        }
+        let node = is_node_name(text);
+        if text.starts_with(RESERVED_PREFIX)
+            || (!node && RESERVED.iter().any(|prefix| text.starts_with(prefix)))
+        {
+            reserved("username", text, at, find);
+        }
+    }
+
+    fn group(&self, name: &Name<'_, P>, find: &mut impl FnMut(Code, &P, String, String, String)) {
+        let Name { text, at } = name;
+        if text.is_empty() {
+            return;
+        }
+        if WELL_KNOWN.contains(text) {
+            return;
+        }
+        if text.contains(" - ") {
+            let items: Vec<String> = text
+                .split(" - ")
+                .map(|item| format!("- {}", item.trim()))
+                .collect();
+            find(
+                Code::OneLineList,
+                at,
+                format!("{text:?} is one group, not several"),
+                format!("the authenticator sees the one group {text:?}"),
+                format!(
+                    "write each item on a line of its own: {}",
+                    items.join(", then ")
+                ),
+            );
+            return;
+        }
+        if let Some(known) = WELL_KNOWN.iter().find(|known| almost(text, known)) {
+            find(
+                Code::AlmostWellKnown,
+                at,
+                format!("{text:?} is not {known:?}"),
+                format!("the authenticator sees the group {text:?}, which means nothing"),
+                format!("write {known:?}, if that is meant"),
+            );
+            return;
+        }
+        blanks("group", text, at, find);
+        placeholders("group", text, at, find);
+        let placeholders = Group::parse(text)
+            .map(|name| name.placeholders())
+            .unwrap_or_default();
+        self.sessions("group", &placeholders, at, text, find);
+        let prefixes = RESERVED.iter().chain([&RESERVED_PREFIX]);
+        if prefixes.into_iter().any(|prefix| text.starts_with(prefix))
+            && !text.starts_with("system:serviceaccounts")
+        {
+            reserved("group", text, at, find);
+        }
+    }
+
+    /// Placeholders that are filled by the session, or by its keys.
+    fn sessions(
+        &self,
+        what: &str,
+        placeholders: &[Placeholder],
+        at: &P,
+        text: &str,
+        find: &mut impl FnMut(Code, &P, String, String, String),
+    ) {
+        let of_session = |placeholder: &&Placeholder| {
+            matches!(
+                placeholder,
+                Placeholder::SessionName
+                    | Placeholder::SessionNameRaw
+                    | Placeholder::Ec2PrivateDnsName
+            )
+        };
+        if self.caller == Caller::User
+            && let Some(found) = placeholders.iter().find(of_session)
+        {
+            let (label, mend) = if *found == Placeholder::Ec2PrivateDnsName {
+                (
+                    "the login is refused".to_owned(),
+                    "nodes sign in with a role: map that".to_owned(),
+                )
+            } else {
+                let rendered = text
+                    .replace("{{SessionName}}", "")
+                    .replace("{{SessionNameRaw}}", "");
+                (
+                    format!("the {what} is {rendered:?}, for everyone in it"),
+                    "write the name itself".to_owned(),
+                )
+            };
+            find(
+                Code::SessionOfUser,
+                at,
+                format!("the {what} {text:?} needs a session, and an IAM user has none"),
+                label,
+                mend,
+            );
+        }
+        if placeholders.contains(&Placeholder::AccessKeyId) {
+            find(
+                Code::AccessKeyId,
+                at,
+                format!("the {what} {text:?} is made from the access key"),
+                "it is another one with each access key".to_owned(),
+                "use {{SessionName}} behind a fixed prefix, or a fixed name".to_owned(),
+            );
+        }
+    }
+
+    fn nodes(&self, find: &mut impl FnMut(Code, &P, String, String, String)) {
+        let has = |wanted: &str| self.groups.iter().any(|group| group.text == wanted);
+        let username = self.username.as_ref();
+        let named = username.is_some_and(|name| is_node_name(name.text));
+        // A slip of the group is told as such.
+        let slip = |wanted: &str| self.groups.iter().any(|group| almost(group.text, wanted));
+        let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
+            .into_iter()
+            .filter(|group| !has(group) && !slip(group))
+            .collect();
+        if named && !missing.is_empty() {
+            find(
+                Code::NodeGroups,
+                &self.at,
+                format!("a node entry without {}", missing.join(" and ")),
+                format!(
+                    "the authenticator sees a node without {}",
+                    missing.join(" and ")
+                ),
+                format!("add {} to its groups", missing.join(" and ")),
+            );
+        }
+        if !named && has(NODES) {
+            let (at, found) = match username {
+                Some(name) => (&name.at, format!("{:?}", name.text)),
+                None => (&self.at, "\"\"".to_owned()),
+            };
+            find(
+                Code::NodeUsername,
+                at,
+                format!("the groups of nodes with the username {found}"),
+                "the API server lets no kubelet act under this name".to_owned(),
+                "write username: \"system:node:{{EC2PrivateDNSName}}\" (for Fargate \"system:node:{{SessionName}}\"), or take system:nodes out"
+                    .to_owned(),
+            );
+        }
+    }
+}
+
+fn blanks<P>(
+    what: &str,
+    text: &str,
+    at: &P,
+    find: &mut impl FnMut(Code, &P, String, String, String),
+) {
+    if text.trim() != text && !text.trim().is_empty() {
+        find(
+            Code::BlankInName,
+            at,
+            format!("the {what} {text:?} has a blank around it"),
+            format!("the authenticator sees the {what} {text:?}"),
+            format!("write {:?}", text.trim()),
+        );
+    }
+}
+
+fn placeholders<P>(
+    what: &str,
+    text: &str,
+    at: &P,
+    find: &mut impl FnMut(Code, &P, String, String, String),
+) {
+    if let Err(IdentityError::UnknownPlaceholder { placeholder, .. }) = Username::parse(text) {
+        let known = [
+            "AccountID",
+            "SessionName",
+            "SessionNameRaw",
+            "AccessKeyID",
+            "EC2PrivateDNSName",
+        ];
+        let meant = known.iter().find(|known| almost(&placeholder, known));
+        let mend = match meant {
+            Some(meant) => format!("write {{{{{meant}}}}}"),
+            None => "write the name itself, or one of {{AccountID}}, {{SessionName}}, {{SessionNameRaw}} and {{EC2PrivateDNSName}}"
+                .to_owned(),
+        };
+        find(
+            Code::UnknownPlaceholder,
+            at,
+            format!("the {what} {text:?} has the unknown placeholder {placeholder:?}"),
+            format!("the authenticator sees the {what} {text:?}, braces included"),
+            mend,
+        );
+    }
+}
+
+fn reserved<P>(
+    what: &str,
+    text: &str,
+    at: &P,
+    find: &mut impl FnMut(Code, &P, String, String, String),
+) {
+    let prefix = text.split_inclusive(':').next().unwrap_or(text);
+    find(
+        Code::ReservedName,
+        at,
+        format!("the {what} {text:?} begins with {prefix:?}"),
+        "it takes effect here; an access entry refuses it".to_owned(),
+        format!("choose a {what} without this prefix, and bind that"),
+    );
+}

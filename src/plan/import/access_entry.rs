@@ -1,0 +1,302 @@
+//! Access entries.
+
+use std::collections::BTreeMap;
+
+use super::super::door::MASTERS;
+use super::super::standing::{Life, Standing};
+use super::super::{AwsView, Spec};
+use super::object::{Draft, parsed, spec};
+use super::{Fate, Importer, Origin, Why};
+use crate::access_entry::{
+    ADMIN_POLICY, Declared, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, Scope, Wanted,
+    meaning_differs, policy_arn, policy_name, target,
+};
+use crate::api::v1alpha1::{
+    AccessPolicy, AccessScope, Adoption, EntryType, IdentityMappingSpec, ScopeType,
+};
+use crate::aws_auth::{Entry as TextEntry, Lookup};
+use crate::principal::{Key, Principal};
+
+/// The tags that EKS sets on the entries that it makes for itself.
+const EKS_TAGS: &str = "aws:eks:";
+
+impl Importer<'_> {
+    /// All access entries of one principal: more than one where its path changed and the old one still stands.
+    pub(super) fn access_entries_of(
+        &mut self,
+        view: &AwsView,
+        key: &Key,
+        standing: &[&Standing<'_>],
+    ) {
+        let (dead, alive): (Vec<&Standing<'_>>, Vec<&Standing<'_>>) = standing
+            .iter()
+            .partition(|standing| standing.life.is_dead());
+        for standing in &dead {
+            let arn = standing.principal_arn;
+            self.leave(
+                arn,
+                Origin::AccessEntry(arn.to_owned()),
+                Why::LetsNobodyIn,
+                dead_words(view, standing),
+            );
+        }
+        if dead.iter().any(|standing| self.owns(standing)) {
+            let message = "an access entry of this principal was made by identity-mapper and lets nobody in; delete that one, and import \
+                           again";
+            for standing in alive {
+                let arn = standing.principal_arn;
+                let origin = Origin::AccessEntry(arn.to_owned());
+                self.leave(arn, origin, Why::Inexpressible, message);
+            }
+            self.fates.insert(key.clone(), Fate::Blocked(message));
+            return;
+        }
+        let fate = match alive.as_slice() {
+            [] => Fate::Counts,
+            [standing] => {
+                self.access_entry(view, standing);
+                Fate::Shadowed
+            }
+            several => {
+                for standing in several {
+                    let arn = standing.principal_arn;
+                    self.leave(
+                        arn,
+                        Origin::AccessEntry(arn.to_owned()),
+                        Why::Ambiguous,
+                        "access entries of this name stand under more than one path, and IAM has it once at most; delete the others",
+                    );
+                }
+                Fate::Shadowed
+            }
+        };
+        self.fates.insert(key.clone(), fate);
+    }
+
+    fn owns(&self, standing: &Standing<'_>) -> bool {
+        let entry = standing.state.entry.as_ref();
+        entry.and_then(|entry| entry.tags.get(INSTALLATION_TAG)) == Some(&self.installation)
+    }
+
+    fn access_entry(&mut self, view: &AwsView, standing: &Standing<'_>) {
+        let arn = standing.principal_arn;
+        let origin = Origin::AccessEntry(arn.to_owned());
+        let principal = match Principal::parse(arn) {
+            Ok(principal) => principal,
+            Err(error) => {
+                return self.leave(arn, origin, Why::Inexpressible, error.to_string());
+            }
+        };
+        if let Some(name) = self.declared.by(&principal) {
+            return self.result.declared.push((origin, name.clone()));
+        }
+        let Some(entry) = standing.known() else {
+            let message = "it could not be described; try again";
+            return self.leave(arn, origin, Why::Inexpressible, message);
+        };
+        if let Some((why, message)) = self.set_aside(entry, &principal) {
+            return self.leave(arn, origin, why, message);
+        }
+        let draft = self.draft_of(view, entry, &principal);
+        self.keep(arn, draft, &origin);
+    }
+
+    /// Why an entry is not imported although it could be.
+    fn set_aside(&self, entry: &Entry, principal: &Principal) -> Option<(Why, String)> {
+        if principal.is_service_linked() {
+            return Some((
+                Why::AwsMade,
+                "it is of a service-linked role, and only its AWS service makes and changes it"
+                    .to_owned(),
+            ));
+        }
+        let installation = entry.tags.get(INSTALLATION_TAG);
+        if let Some(other) = installation.filter(|it| **it != self.installation) {
+            return Some((
+                Why::OtherInstallation,
+                format!(
+                    "the installation of identity-mapper that keeps {other} owns it; import it there"
+                ),
+            ));
+        }
+        if !self.options.aws_made && entry.tags.keys().any(|tag| tag.starts_with(EKS_TAGS)) {
+            return Some((
+                Why::AwsMade,
+                "its tags say that EKS made it, and EKS keeps it; --include aws-made imports it"
+                    .to_owned(),
+            ));
+        }
+        let node = match &entry.kind {
+            Kind::Known(EntryType::Standard) | Kind::Unknown(_) => false,
+            Kind::Known(_) => !self.options.nodes,
+        };
+        node.then(|| {
+            (
+                Why::Node,
+                format!(
+                    "it is of type {}, and EKS makes those of node groups and of Fargate itself; --include nodes imports it",
+                    entry.kind
+                ),
+            )
+        })
+    }
+
+    fn draft_of(
+        &self,
+        view: &AwsView,
+        entry: &Entry,
+        principal: &Principal,
+    ) -> Result<Draft, String> {
+        let type_ = match &entry.kind {
+            Kind::Known(type_) => *type_,
+            Kind::Unknown(type_) => {
+                return Err(format!(
+                    "type {type_} is not known to this version of identity-mapper; upgrade it"
+                ));
+            }
+        };
+        let mut spec = spec(principal, type_);
+        spec.access_policies = entry.policies.iter().map(policy).collect();
+        if type_ == EntryType::Standard {
+            let default = principal.default_username();
+            spec.username = Some(entry.username.clone()).filter(|username| *username != default);
+            spec.groups = entry.groups.iter().cloned().collect();
+            self.as_aws_auth_says(&mut spec, entry, principal);
+        } else {
+            spec.adoption = Adoption::Always;
+        }
+        let parsed = parsed(&spec)?;
+        verify(view, entry, &parsed)?;
+        self.agrees_with_ours(&parsed)?;
+        let ours = entry.tags.contains_key(INSTALLATION_TAG);
+        Ok(Draft {
+            principal: principal.clone(),
+            name: entry.tags.get(MAPPING_TAG).filter(|_| ours).cloned(),
+            spec,
+            comments: Vec::new(),
+            origin: Origin::AccessEntry(entry.principal_arn.clone()),
+            notes: if ours {
+                vec![
+                    "it is tagged as ours, and no mapping names it: this one takes it up again"
+                        .to_owned(),
+                ]
+            } else {
+                Vec::new()
+            },
+        })
+    }
+
+    /// Where aws-auth says the same with system:masters, the mapping says it so, and is exact in both.
+    fn as_aws_auth_says(
+        &self,
+        spec: &mut IdentityMappingSpec,
+        entry: &Entry,
+        principal: &Principal,
+    ) {
+        let Some(twin) = self.twin(principal) else {
+            return;
+        };
+        let admin = policy_arn(principal.partition, ADMIN_POLICY);
+        let administrator = entry
+            .policies
+            .get(&admin)
+            .is_some_and(|association| association.scope == Scope::Cluster);
+        let mut with_masters = entry.groups.clone();
+        with_masters.insert(MASTERS.to_owned());
+        let meaning = twin.meaning();
+        if administrator && meaning.groups == with_masters && meaning.username == entry.username {
+            spec.groups = with_masters.into_iter().collect();
+            spec.access_policies
+                .retain(|policy| policy.policy != ADMIN_POLICY);
+        }
+    }
+
+    fn twin(&self, principal: &Principal) -> Option<&TextEntry> {
+        match self.index.lookup(&principal.aws_auth_arn()) {
+            Lookup::Role(twin) | Lookup::User(twin) => Some(twin),
+            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => None,
+        }
+    }
+
+    /// An entry of aws-auth that is ours is kept as declared beside the access entry.
+    fn agrees_with_ours(&self, spec: &Spec) -> Result<(), String> {
+        let key = spec.principal.key();
+        if super::marked(&self.mark, &key).is_none() {
+            return Ok(());
+        }
+        let mut twins = self.document.entries();
+        let differs = twins.find(|twin| {
+            let form = spec.form.as_ref();
+            twin.key().as_ref() == Some(&key)
+                && form.is_none_or(|form| form.meaning != twin.meaning())
+        });
+        differs.map_or(Ok(()), |twin| {
+            Err(format!(
+                "aws-auth is marked to hold an entry of ours for it, and {} line {} says something else, so one of the two would be \
+                 rewritten; make them the same, or remove the entry of aws-auth",
+                twin.section, twin.line
+            ))
+        })
+    }
+}
+
+fn policy((arn, association): (&String, &crate::access_entry::Association)) -> AccessPolicy {
+    let scope = match &association.scope {
+        Scope::Cluster => AccessScope::default(),
+        Scope::Namespaces(namespaces) => AccessScope {
+            type_: ScopeType::Namespace,
+            namespaces: namespaces.iter().cloned().collect(),
+        },
+    };
+    AccessPolicy {
+        policy: policy_name(arn).to_owned(),
+        scope,
+    }
+}
+
+/// Whether the spec asks for exactly what stands.
+fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
+    let declared = Declared {
+        principal: &spec.principal,
+        type_: spec.type_,
+        username: spec.username.as_deref(),
+        groups: &spec.groups,
+        policies: &spec.policies,
+    };
+    let target = target(&declared, &view.cluster).map_err(|why| why.to_string())?;
+    let differences = meaning_differs(
+        entry,
+        &Wanted {
+            target: &target,
+            tags: &BTreeMap::new(),
+            bridge: false,
+            accepted_default: None,
+        },
+    );
+    match differences.first() {
+        None => Ok(()),
+        Some(first) => Err(format!("no mapping says exactly this: it has {first}")),
+    }
+}
+
+fn dead_words(view: &AwsView, standing: &Standing<'_>) -> String {
+    let delete = format!(
+        "aws eks delete-access-entry --cluster-name {} --principal-arn {}",
+        view.cluster.name, standing.principal_arn
+    );
+    match &standing.life {
+        Life::Recreated { .. } => format!(
+            "the principal was deleted and made again, and EKS lets in only the one that the entry was made for; delete it ({delete}), and \
+             map the new one if it is to get in"
+        ),
+        Life::Missing { elsewhere: None } => {
+            format!("IAM has no such principal; delete it: {delete}")
+        }
+        Life::Missing {
+            elsewhere: Some(arn),
+        } => format!(
+            "IAM has {arn} instead; delete it ({delete}), and map that one if it is to get in"
+        ),
+        Life::Alive | Life::Unknown => String::new(),
+    }
+}

@@ -1,0 +1,349 @@
+//! The entries of aws-auth.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::desired::node_identity;
+use super::super::door::{Unmatchable, is_node, unmatchable};
+use super::super::mark::MeaningHash;
+use super::super::standing::in_iam;
+use super::object::{Draft, parsed, spec};
+use super::{Fate, Importer, Origin, Why, marked};
+use crate::access_entry::{NodeTwin, node_twin};
+use crate::api::v1alpha1::{BackendChoice, EntryType};
+use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
+use crate::plan::AwsView;
+use crate::principal::{Key, Principal, PrincipalKind};
+
+/// An entry with what stands by it.
+pub(super) struct Found<'a> {
+    pub(super) entry: &'a Entry,
+    pub(super) comments: Vec<String>,
+    /// What the authenticator drops of it.
+    pub(super) notes: Vec<String>,
+}
+
+/// Users that stand with more than one path, of which IAM has one at most.
+pub(super) fn contested_users(document: &Document) -> BTreeSet<Key> {
+    let mut paths: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
+    for entry in document.entries() {
+        if let Some(key) = entry.key().filter(|key| key.kind() == PrincipalKind::User) {
+            paths.entry(key).or_default().insert(entry.matched_arn());
+        }
+    }
+    let contested = paths.into_iter().filter(|(_, arns)| arns.len() > 1);
+    contested.map(|(key, _)| key).collect()
+}
+
+fn origin(entry: &Entry) -> Origin {
+    Origin::Text {
+        section: entry.section,
+        line: Some(entry.line),
+    }
+}
+
+impl Importer<'_> {
+    /// One entry that the authenticator keeps.
+    pub(super) fn text(&mut self, found: &Found<'_>, contested: &BTreeSet<Key>) {
+        let entry = found.entry;
+        let origin = origin(entry);
+        let principal = match self.admitted(found) {
+            Ok(principal) => principal,
+            Err((why, message)) => {
+                let what = if entry.sso { "sso" } else { &entry.arn };
+                return self.leave(what, origin, why, message);
+            }
+        };
+        let key = principal.key();
+        if let Some((why, message)) = self.beaten(entry, &principal, contested) {
+            return self.leave(&entry.arn, origin, why, message);
+        }
+        if let Some(name) = self.declared.by(&principal) {
+            return self.result.declared.push((origin, name.clone()));
+        }
+        let backend = match self.fates.get(&key) {
+            None => BackendChoice::Auto,
+            Some(Fate::Counts) => BackendChoice::ConfigMap,
+            Some(Fate::Shadowed) => {
+                let message = "the access entry of the same principal wins over it; it has no effect while that stands, and lets the \
+                               principal in again when that goes, so remove it once nobody needs it as the way back";
+                return self.leave(&entry.arn, origin, Why::Shadowed, message);
+            }
+            Some(Fate::Blocked(message)) => {
+                let message = *message;
+                return self.leave(&entry.arn, origin, Why::Inexpressible, message);
+            }
+        };
+        let node = is_node(&entry.meaning());
+        if node && !self.options.nodes {
+            let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
+            return self.leave(&entry.arn, origin, Why::Node, message);
+        }
+        let type_ = match node.then(|| node_type(entry)) {
+            None => EntryType::Standard,
+            Some(Ok(type_)) => type_,
+            Some(Err((why, message))) => return self.leave(&entry.arn, origin, why, message),
+        };
+        let draft = self.draft(found, &principal, type_, backend);
+        self.keep(&entry.arn, draft, &origin);
+    }
+
+    /// The principal that an entry lets in, or why it lets in nobody that a mapping can name.
+    fn admitted(&self, found: &Found<'_>) -> Result<Principal, (Why, String)> {
+        let entry = found.entry;
+        let principal = Principal::parse(&regular(&entry.arn));
+        if let Some(why) = unmatchable(entry) {
+            let message = match (why, principal) {
+                (Unmatchable::Sso, _) => {
+                    "EKS does not match entries by `sso`; write rolearn with the role that IAM Identity Center made for the permission set, \
+                     without its path"
+                        .to_owned()
+                }
+                (Unmatchable::Path, Ok(principal)) => format!(
+                    "the path keeps it from matching, for STS names roles without; write {:?}",
+                    principal.aws_auth_arn()
+                ),
+                (Unmatchable::NoUsername, _) => match found.notes.first() {
+                    Some(note) => format!("it has no username that counts: {note}"),
+                    None => {
+                        "it has no username, and the API server takes no login without; write one".to_owned()
+                    }
+                },
+                (_, Err(error)) => error.to_string(),
+                (Unmatchable::Session | Unmatchable::NotAnIdentity, Ok(_)) => {
+                    "no caller has this ARN; write that of a role or user".to_owned()
+                }
+            };
+            return Err((Why::LetsNobodyIn, message));
+        }
+        let principal = principal.map_err(|error| {
+            let message = format!("{error}; until then the entry stays in aws-auth as it is");
+            (Why::Inexpressible, message)
+        })?;
+        Ok(self.completed(principal))
+    }
+
+    /// A role with the path and spelling that IAM has; aws-auth keeps it without.
+    fn completed(&self, principal: Principal) -> Principal {
+        if principal.kind == PrincipalKind::User {
+            return principal;
+        }
+        let in_iam = |view: &AwsView| {
+            let found = Principal::parse(&in_iam(&principal, &view.iam)?.arn).ok()?;
+            (found.key() == principal.key()).then_some(found)
+        };
+        self.view.and_then(in_iam).unwrap_or(principal)
+    }
+
+    /// What keeps an entry from being the one that counts in aws-auth.
+    fn beaten(
+        &self,
+        entry: &Entry,
+        principal: &Principal,
+        contested: &BTreeSet<Key>,
+    ) -> Option<(Why, String)> {
+        let key = principal.key();
+        match self.index.lookup(&fold_arn(&entry.arn)) {
+            Lookup::Role(winner) | Lookup::User(winner) if !std::ptr::eq(winner, entry) => {
+                let same = if winner.meaning() == entry.meaning() {
+                    "says the same"
+                } else {
+                    "says something else"
+                };
+                return Some((
+                    Why::Shadowed,
+                    format!(
+                        "{} line {} wins over it, and {same}; it has no effect while that stands, and lets the principal in again when \
+                         that goes, so remove it by hand",
+                        winner.section, winner.line
+                    ),
+                ));
+            }
+            Lookup::AmbiguousUser(variants) => {
+                let lines: Vec<String> = variants.iter().map(|it| it.line.to_string()).collect();
+                return Some((
+                    Why::Ambiguous,
+                    format!(
+                        "mapUsers holds this ARN on lines {} in spellings that differ in case, of which the authenticator picks one at \
+                         random at each login; remove all but one by hand",
+                        lines.join(", ")
+                    ),
+                ));
+            }
+            Lookup::Role(_) | Lookup::User(_) | Lookup::Account | Lookup::None => {}
+        }
+        if contested.contains(&key) {
+            return Some((
+                Why::Ambiguous,
+                format!(
+                    "aws-auth holds user {} with more than one path, and IAM has one user of that name at most; remove the other entries \
+                     by hand",
+                    principal.name
+                ),
+            ));
+        }
+        // Ours is then another entry of the same principal, and a mapping would rewrite that one.
+        let ours = marked(&self.mark, &key)?;
+        let is_ours = |entry: &Entry| MeaningHash::of(&entry.meaning()) == *ours;
+        let mut same_key = self
+            .document
+            .entries()
+            .filter(|other| other.key().as_ref() == Some(&key));
+        (!is_ours(entry) && same_key.any(is_ours)).then(|| {
+            (
+                Why::Ambiguous,
+                "another entry of this principal was made by identity-mapper, and this one wins over it; remove one of them by hand"
+                    .to_owned(),
+            )
+        })
+    }
+
+    fn draft(
+        &self,
+        found: &Found<'_>,
+        principal: &Principal,
+        type_: EntryType,
+        backend: BackendChoice,
+    ) -> Result<Draft, String> {
+        let entry = found.entry;
+        let mut spec = spec(principal, type_);
+        spec.backend = backend;
+        if type_ == EntryType::Standard {
+            let default = principal.default_username();
+            spec.username = Some(entry.username.clone()).filter(|username| *username != default);
+            for group in &entry.groups {
+                if !spec.groups.contains(group) {
+                    spec.groups.push(group.clone());
+                }
+            }
+        }
+        let parsed = parsed(&spec)?;
+        let form = parsed.form.map(|form| form.meaning);
+        if form.as_ref() != Some(&entry.meaning()) {
+            return Err(
+                "no mapping says exactly this; write the entry in its plain form".to_owned(),
+            );
+        }
+        let mut notes = found.notes.clone();
+        if marked(&self.mark, &principal.key()).is_some() {
+            notes.push(
+                "it is marked as ours, and no mapping names it: this one takes it up again"
+                    .to_owned(),
+            );
+        }
+        Ok(Draft {
+            principal: principal.clone(),
+            name: None,
+            spec,
+            comments: found.comments.clone(),
+            origin: origin(entry),
+            notes,
+        })
+    }
+
+    /// What the authenticator drops.
+    pub(super) fn dropped(&mut self, document: &Document) {
+        for section in [Section::Roles, Section::Users] {
+            for problem in &document.section(section).problems {
+                if problem.kind == ProblemKind::EntryDropped {
+                    let origin = Origin::Text {
+                        section,
+                        line: Some(problem.line),
+                    };
+                    self.leave(
+                        &problem.offending,
+                        origin,
+                        Why::LetsNobodyIn,
+                        &problem.message,
+                    );
+                }
+            }
+        }
+    }
+
+    /// What names whole accounts.
+    pub(super) fn accounts(&mut self, document: &Document) {
+        for account in &document.section(Section::Accounts).accounts {
+            let origin = Origin::Text {
+                section: Section::Accounts,
+                line: None,
+            };
+            self.leave(
+                account,
+                origin,
+                Why::Inexpressible,
+                "it lets in every role and user of the account, as its ARN and without groups, and a mapping names one principal; map \
+                 those that are to get in and take the account out, or leave it as it is",
+            );
+        }
+    }
+}
+
+/// The ARN as it would be written plainly, where the authenticator takes it for the same: its comparison knows no case, and a name
+/// keeps its own.
+fn regular(arn: &str) -> String {
+    let plain: String = arn
+        .chars()
+        .map(|c| {
+            if c.is_ascii() {
+                c.to_string()
+            } else {
+                fold_arn(c.encode_utf8(&mut [0; 4]))
+            }
+        })
+        .collect();
+    match plain.split_once('/') {
+        Some((head, name)) => format!("{}/{name}", head.to_ascii_lowercase()),
+        None => plain.to_ascii_lowercase(),
+    }
+}
+
+/// The type of an entry of nodes that says exactly what EKS writes for it.
+fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
+    let meaning = entry.meaning();
+    let stays = "; or leave it in aws-auth, where no mapping touches it";
+    match node_twin(&meaning.username, &meaning.groups) {
+        NodeTwin::Type(type_) => {
+            let (_, groups) = node_identity(type_).unwrap_or_default();
+            let missing: Vec<&str> = groups
+                .iter()
+                .copied()
+                .filter(|group| !meaning.groups.contains(*group))
+                .collect();
+            if missing.is_empty() {
+                return Ok(type_);
+            }
+            Err((
+                Why::Inexpressible,
+                format!(
+                    "type {type_:?} stands in aws-auth with {}, which this entry lacks; add it there and import again{stays}",
+                    missing.join(" and ")
+                ),
+            ))
+        }
+        NodeTwin::MoreGroups(type_, more) => {
+            let more: Vec<&str> = more.iter().map(String::as_str).collect();
+            Err((
+                Why::Inexpressible,
+                format!(
+                    "it looks like type {type_:?}, whose groups EKS sets, and has {} beside them; take that off and import again{stays}",
+                    more.join(" and ")
+                ),
+            ))
+        }
+        NodeTwin::Ambiguous => Err((
+            Why::Ambiguous,
+            format!(
+                "nodes of several types are named so, and only you know which these are; write a mapping with spec.type (FargateLinux needs \
+                 the group system:node-proxier; HybridLinux, EC2 and HyperPodLinux exist only as access entries){stays}"
+            ),
+        )),
+        NodeTwin::None => Err((
+            Why::Inexpressible,
+            format!(
+                "EKS gives no type of nodes the username {:?}, and a mapping gives node groups only by a type; write \
+                 system:node:{{{{EC2PrivateDNSName}}}} where the nodes are instances of EC2{stays}",
+                meaning.username
+            ),
+        )),
+    }
+}
