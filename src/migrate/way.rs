@@ -26,8 +26,13 @@ pub enum Stage {
     Ahead,
     /// It is being worked on, and what is being done.
     Making(String),
-    /// Its access entry stands, and its twin in aws-auth is the way back until this time, where that is known.
-    Soaking(Option<Timestamp>),
+    /// Its access entry stands, and its twin in aws-auth is the way back for some time.
+    Soaking {
+        /// Until when, where we hand over ourselves: an operator has a soak of its own.
+        until: Option<Timestamp>,
+        /// What the mapping's conditions say of it.
+        said: String,
+    },
     /// It is where it is to be.
     There,
     /// It stays where it is, and why.
@@ -43,7 +48,7 @@ impl Stage {
         match self {
             Self::Ahead => "ahead",
             Self::Making(_) => "making",
-            Self::Soaking(_) => "soaking",
+            Self::Soaking { .. } => "soaking",
             Self::There => "there",
             Self::Stays(_) => "stays",
             Self::Blocked(_) => "blocked",
@@ -275,7 +280,7 @@ pub fn situation<'a>(
         mode,
         handover: handover.and_then(|word| word.parse().ok()),
         moving: count(&|stage| matches!(stage, Stage::Ahead | Stage::Making(_))),
-        soaking: count(&|stage| matches!(stage, Stage::Soaking(_))),
+        soaking: count(&|stage| matches!(stage, Stage::Soaking { .. })),
         undeclared: undeclared(migration, mode).count(),
         blocked: count(&|stage| matches!(stage, Stage::Blocked(_))),
         needs_bridge: travellers.iter().any(crosses) || on_it,
@@ -440,7 +445,10 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
         }
         (None, None) if by_entry && said.ready && said.is_synced() => {
             if twin && !node && mode == Mode::ApiAndConfigMap {
-                Stage::Soaking(verdict.soaks_until)
+                Stage::Soaking {
+                    until: verdict.soaks_until,
+                    said: said.message(),
+                }
             } else {
                 Stage::There
             }

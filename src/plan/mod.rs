@@ -59,8 +59,8 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
-pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
 pub use history::{Backup, backup};
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
 pub use mark::{MARK_ANNOTATION, Marked};
 pub use memory::Memory;
 pub use observed::{

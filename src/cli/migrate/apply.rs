@@ -132,56 +132,56 @@ fn to(text: &str) -> Result<Mode, String> {
 
 /// Runs the command.
 pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
-        let ApplyArgs {
-            to,
-            confirm,
-            await_mode,
-            import,
-            no_wait,
-            pace,
-            live,
-        } = args;
-        let worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
-        print(&worker.live.target.to_string())?;
-        let (_, proven) = worker.eks()?;
-        let (from, name) = (proven.mode, proven.cluster.name.clone());
-        let cluster = proven.cluster.clone();
-        if from > to {
-            check_mode_change(from, to)?;
-        }
-        if let Some(typed) = &confirm
-            && *typed != name
-        {
-            bail!(
-                "--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode"
-            );
-        }
-        pace.check(worker.installed)?;
-        if import && !worker.installed {
-            bail!(
-                "--import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what \
+    let ApplyArgs {
+        to,
+        confirm,
+        await_mode,
+        import,
+        no_wait,
+        pace,
+        live,
+    } = args;
+    let worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
+    print(&worker.live.target.to_string())?;
+    let (_, proven) = worker.eks()?;
+    let (from, name) = (proven.mode, proven.cluster.name.clone());
+    let cluster = proven.cluster.clone();
+    if from > to {
+        check_mode_change(from, to)?;
+    }
+    if let Some(typed) = &confirm
+        && *typed != name
+    {
+        bail!(
+            "--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode"
+        );
+    }
+    pace.check(worker.installed)?;
+    if import && !worker.installed {
+        bail!(
+            "--import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what \
                  stands in aws-auth is taken as it is"
-            );
-        }
-        print(if worker.installed {
-            "handover:   by the operator, for the definition of IdentityMappings is installed\n"
-        } else {
-            "handover:   by this command, for no operator is installed\n"
-        })?;
-        back_up(&worker).await?;
-        let asked = Asked {
-            to,
-            changes: match (&confirm, await_mode) {
-                (Some(_), _) => ModeChange::Confirmed,
-                (None, true) => ModeChange::Awaited,
-                (None, false) => ModeChange::NotAsked,
-            },
-            waits: !no_wait,
-            imports: import,
-        };
-        let mut journey = Journey::new(worker, Way::Forth).await?;
-        let ending = Box::pin(journey.travel(asked)).await?;
-        tell(&ending, &cluster)
+        );
+    }
+    print(if worker.installed {
+        "handover:   by the operator, for the definition of IdentityMappings is installed\n"
+    } else {
+        "handover:   by this command, for no operator is installed\n"
+    })?;
+    back_up(&worker).await?;
+    let asked = Asked {
+        to,
+        changes: match (&confirm, await_mode) {
+            (Some(_), _) => ModeChange::Confirmed,
+            (None, true) => ModeChange::Awaited,
+            (None, false) => ModeChange::NotAsked,
+        },
+        waits: !no_wait,
+        imports: import,
+    };
+    let mut journey = Journey::new(worker, Way::Forth).await?;
+    let ending = Box::pin(journey.travel(asked)).await?;
+    tell(&ending, &cluster)
 }
 
 /// Keeps a copy of aws-auth and says where.

@@ -66,6 +66,8 @@ pub(super) struct Journey {
     tale: Tale,
     quiet: Quiet,
     whole_looks: u32,
+    /// The modes in which everything was imported that can be.
+    imported: BTreeSet<Mode>,
 }
 
 /// Since when nothing has changed.
@@ -80,59 +82,81 @@ impl Journey {
         end_on_signals(stop.clone())?;
         Ok(Self {
             caller: Caller::find(&worker).await?,
+            tale: Tale::new(way, worker.installed),
             worker,
             way,
             stop,
-            tale: Tale::new(way),
             quiet: Quiet {
                 since: Instant::now(),
                 seen: None,
             },
             whole_looks: 0,
+            imported: BTreeSet::new(),
         })
     }
 
     /// Goes as far as was asked for.
     pub(super) async fn travel(&mut self, asked: Asked) -> Result<Ending> {
-        let ended = self.go(asked).await;
+        let stop = self.stop.clone();
+        let ended = tokio::select! {
+            ended = self.go(asked) => Some(ended),
+            () = stop.cancelled() => None,
+        };
         self.worker.stop().await;
+        let ended = match ended {
+            Some(ended) => ended,
+            None => self.interrupted().await,
+        };
+        if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
+            complain(&format!(
+                "bridge: ClusterRoleBinding {BRIDGE} stands; run it again once this is mended, and it goes at the end"
+            ));
+        }
         ended
     }
 
+    /// Says where a signal found it. What had begun is whole by now.
+    async fn interrupted(&mut self) -> Result<Ending> {
+        complain("stopping in order; what has begun is made whole");
+        let look = match self.worker.last().await? {
+            Some(look) => look,
+            None => self.worker.look().await?,
+        };
+        let migration = verdicts(&look.desired, &look.observed, self.worker.settings())?;
+        let situation = self.situation(&migration, &look);
+        self.tale.tell(&situation);
+        self.leave_bridge(&situation).await?;
+        Ok(ending(At::Interrupted, &situation, self.worker.installed))
+    }
+
+    fn situation<'a>(&self, migration: &'a Migration, look: &Look) -> Situation<'a> {
+        let installation = self.worker.installation();
+        let (desired, observed) = (&look.desired, &look.observed);
+        situation(
+            migration,
+            desired,
+            observed,
+            &installation,
+            look.bridge,
+            self.way,
+        )
+    }
+
     async fn go(&mut self, asked: Asked) -> Result<Ending> {
-        let stop = self.stop.clone();
         loop {
-            let look = tokio::select! {
-                look = self.worker.look() => look?,
-                () = stop.cancelled() => {
-                    complain("stopping in order; what has begun is made whole");
-                    self.worker.stop().await;
-                    match self.worker.last().await? {
-                        Some(look) => look,
-                        None => self.worker.look().await?,
-                    }
-                }
-            };
+            let look = self.worker.look().await?;
             let settings = self.worker.settings();
             let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
                 complain("the mode of the cluster can't be read from EKS now; waiting");
                 tokio::time::sleep(mode::POLL).await;
                 continue;
             };
-            let installation = self.worker.installation();
-            let situation = situation(
-                &migration,
-                &look.desired,
-                &look.observed,
-                &installation,
-                look.bridge,
-                self.way,
-            );
+            let situation = self.situation(&migration, &look);
             self.tale.tell(&situation);
-            if stop.is_cancelled() {
-                self.leave_bridge(&situation).await?;
-                return Ok(ending(At::Interrupted, &situation));
-            }
+            let asked = Asked {
+                imports: asked.imports && !self.imported.contains(&situation.standing.mode),
+                ..asked
+            };
             let step = match self.way {
                 Way::Forth => next(&situation.standing, asked),
                 Way::Back => next_back(&situation.standing),
@@ -150,7 +174,7 @@ impl Journey {
                 _ => self.whole_looks = 0,
             }
             if let Some(at) = self.take(step, &look, &migration).await? {
-                return Ok(ending(at, &situation));
+                return Ok(ending(at, &situation, self.worker.installed));
             }
         }
     }
@@ -184,9 +208,8 @@ impl Journey {
                 if let Some(why) = self.shut_out(mode, look, migration) {
                     bail!("{why}");
                 }
-                return self
-                    .change_mode(matches!(step, Step::AwaitMode(_)), mode, look)
-                    .await;
+                let awaited = matches!(step, Step::AwaitMode(_));
+                self.change_mode(awaited, mode, look).await?;
             }
             Step::StopForMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
@@ -217,11 +240,7 @@ impl Journey {
                 if step == Step::Work {
                     self.still_answered(look)?;
                 }
-                let stop = self.stop.clone();
-                tokio::select! {
-                    () = self.worker.wait() => {}
-                    () = stop.cancelled() => {}
-                }
+                self.worker.wait().await;
             }
             Step::End => return Ok(Some(At::End)),
         }
@@ -234,29 +253,20 @@ impl Journey {
             .flatten()
     }
 
-    async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<Option<At>> {
+    async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<()> {
         self.worker.stop().await;
         let installation = self.worker.installation();
         let before = foreign(&look.observed, &installation);
         let (aws, proven) = self.worker.eks()?;
         let cluster = proven.cluster.clone();
-        let change = async {
-            if awaited {
-                complain(&format!(
-                    "waiting until somebody changes the authentication mode to {mode}: {}",
-                    mode::command(&cluster, mode)
-                ));
-                mode::wait_for(aws, &cluster, mode).await
-            } else {
-                mode::change(aws, &cluster, mode).await
-            }
-        };
-        tokio::select! {
-            changed = change => changed?,
-            () = self.stop.cancelled() => {
-                complain("EKS goes on with what was asked of it; run it again to go on from there");
-                return Ok(Some(At::Interrupted));
-            }
+        if awaited {
+            complain(&format!(
+                "waiting until somebody changes the authentication mode to {mode}: {}",
+                mode::command(&cluster, mode)
+            ));
+            mode::wait_for(aws, &cluster, mode).await?;
+        } else {
+            mode::change(aws, &cluster, mode).await?;
         }
         complain(&format!("mode: it is {mode}"));
         self.worker.refresh().await?;
@@ -267,7 +277,7 @@ impl Journey {
             }
         }
         self.quiet.seen = None;
-        Ok(None)
+        Ok(())
     }
 
     async fn set(&mut self, handover: Handover) -> Result<()> {
@@ -301,20 +311,10 @@ impl Journey {
         self.worker.close_bridge().await;
         let look = self.worker.look().await?;
         let settings = self.worker.settings();
-        let needed = verdicts(&look.desired, &look.observed, settings).map_or(true, |migration| {
-            let installation = self.worker.installation();
-            let bridge = look.bridge;
-            situation(
-                &migration,
-                &look.desired,
-                &look.observed,
-                &installation,
-                bridge,
-                self.way,
-            )
-            .standing
-            .needs_bridge
-        });
+        let needed = verdicts(&look.desired, &look.observed, self.worker.settings())
+            .map_or(true, |migration| {
+                self.situation(&migration, &look).standing.needs_bridge
+            });
         if !needed {
             self.take_bridge_away().await?;
         }
@@ -380,16 +380,18 @@ impl Journey {
             }
             made += 1;
         }
-        if made < wanted.len() {
-            let left = found.left.iter().map(|left| format!("{}: {}", left.what, left.message));
-            bail!(
-                "not everything can be imported:\n  {}",
-                left.collect::<Vec<_>>().join("\n  ")
-            );
+        for left in &found.left {
+            if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
+                complain(&format!(
+                    "import: {} is left out: {}",
+                    left.what, left.message
+                ));
+            }
         }
         complain(&format!(
             "import: IdentityMappings are made of {made} principals that none declared"
         ));
+        self.imported.insert(mode);
         self.quiet.seen = None;
         Ok(())
     }
@@ -430,7 +432,7 @@ impl Journey {
     }
 }
 
-fn ending(at: At, situation: &Situation<'_>) -> Ending {
+fn ending(at: At, situation: &Situation<'_>, operator: bool) -> Ending {
     let open = situation.travellers.iter().filter(|traveller| {
         matches!(
             traveller.stage,
@@ -439,7 +441,7 @@ fn ending(at: At, situation: &Situation<'_>) -> Ending {
     });
     Ending {
         at,
-        counts: Counts::of(situation).line(),
+        counts: Counts::of(situation, operator).line(),
         left: left(situation),
         open: open.count(),
         mode: situation.standing.mode,

@@ -72,61 +72,62 @@ struct Principal {
 
 /// Runs the command.
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
-        let StatusArgs { output, pace, live } = args;
-        let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
-        pace.check(worker.installed)?;
-        let look = worker.look().await?;
-        let migration = verdicts(&look.desired, &look.observed, worker.settings())
-            .map_err(|error| anyhow!("{error}"))?;
-        let installation = worker.installation();
-        let situation = situation(
-            &migration,
-            &look.desired,
-            &look.observed,
-            &installation,
-            look.bridge,
-            Way::Forth,
-        );
-        let history = look.observed.history.view();
-        let mut copies: Vec<&String> = history
-            .into_iter()
-            .flat_map(|view| view.copies.keys())
-            .collect();
-        // Names carry the time, behind a word for the first one.
-        copies.sort_by_key(|name| name.trim_start_matches("first-").to_owned());
-        let told = Told {
-            cluster: migration.cluster.arn.clone(),
-            mode: situation.standing.mode.to_string(),
-            operator: worker.installed,
-            handover: situation
-                .standing
-                .handover
-                .map(|it: Handover| it.to_string()),
-            bridge: match look.bridge {
-                Bridge::Absent => "Absent",
-                Bridge::Stands => "Stands",
-                Bridge::Other => "Other",
-            },
-            bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
-            backup: copies.last().map(|name| (*name).clone()),
-            principals: principals(&situation),
-        };
-        match output {
-            Format::Json => print(&json(&told)?)?,
-            Format::Yaml => print(&yaml(&told)?)?,
-            Format::Text => {
-                print(&worker.live.target.to_string())?;
-                print(&text(&told, &situation, &worker))?;
-            }
+    let StatusArgs { output, pace, live } = args;
+    let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
+    pace.check(worker.installed)?;
+    let look = worker.look().await?;
+    let migration = verdicts(&look.desired, &look.observed, worker.settings())
+        .map_err(|error| anyhow!("{error}"))?;
+    let installation = worker.installation();
+    let situation = situation(
+        &migration,
+        &look.desired,
+        &look.observed,
+        &installation,
+        look.bridge,
+        Way::Forth,
+    );
+    let history = look.observed.history.view();
+    let mut copies: Vec<&String> = history
+        .into_iter()
+        .flat_map(|view| view.copies.keys())
+        .collect();
+    // Names carry the time, behind a word for the first one.
+    copies.sort_by_key(|name| name.trim_start_matches("first-").to_owned());
+    let told = Told {
+        cluster: migration.cluster.arn.clone(),
+        mode: situation.standing.mode.to_string(),
+        operator: worker.installed,
+        handover: situation
+            .standing
+            .handover
+            .map(|it: Handover| it.to_string()),
+        bridge: match look.bridge {
+            Bridge::Absent => "Absent",
+            Bridge::Stands => "Stands",
+            Bridge::Other => "Other",
+        },
+        bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
+        backup: copies.last().map(|name| (*name).clone()),
+        principals: principals(&situation, worker.installed),
+    };
+    match output {
+        Format::Json => print(&json(&told)?)?,
+        Format::Yaml => print(&yaml(&told)?)?,
+        Format::Text => {
+            print(&worker.live.target.to_string())?;
+            print(&text(&told, &situation, &worker))?;
         }
-        Ok(ExitCode::SUCCESS)
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
-fn principals(situation: &Situation<'_>) -> Vec<Principal> {
+fn principals(situation: &Situation<'_>, operator: bool) -> Vec<Principal> {
     let travellers = situation.travellers.iter();
     let principal = travellers.map(|traveller| {
         let (until, why) = match &traveller.stage {
-            Stage::Soaking(until) => (*until, None),
+            Stage::Soaking { said, .. } if operator => (None, Some(said)),
+            Stage::Soaking { until, .. } => (*until, None),
             Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => (None, Some(why)),
             Stage::Ahead | Stage::There => (None, None),
         };
@@ -181,7 +182,7 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         told.backup
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
-        Counts::of(situation).line(),
+        Counts::of(situation, worker.installed).line(),
         columns(["PRINCIPAL", "STAGE", "LET IN BY", "DETAIL"], rows)
     )
 }

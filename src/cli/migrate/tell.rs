@@ -27,15 +27,15 @@ pub(super) struct Counts {
 
 impl Counts {
     /// Counts.
-    pub(super) fn of(situation: &Situation<'_>) -> Self {
+    pub(super) fn of(situation: &Situation<'_>, operator: bool) -> Self {
         let mut counts = Self::default();
         for traveller in &situation.travellers {
             match &traveller.stage {
                 Stage::Ahead => counts.ahead += 1,
                 Stage::Making(_) => counts.making += 1,
-                Stage::Soaking(until) => {
+                Stage::Soaking { until, .. } => {
                     counts.soaking += 1;
-                    counts.until = counts.until.max(*until);
+                    counts.until = counts.until.max(until.filter(|_| !operator));
                 }
                 Stage::There => counts.there += 1,
                 Stage::Stays(_) => counts.stays += 1,
@@ -99,13 +99,15 @@ pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
 /// Tells how far everyone has got, when that changes.
 pub(super) struct Tale {
     progress: Progress,
+    operator: bool,
     last: Option<Counts>,
     told: Instant,
 }
 
 impl Tale {
-    pub(super) fn new(way: Way) -> Self {
+    pub(super) fn new(way: Way, operator: bool) -> Self {
         Self {
+            operator,
             progress: Progress::new(match way {
                 Way::Forth => "principals at their access entries",
                 Way::Back => "principals back in aws-auth",
@@ -117,7 +119,7 @@ impl Tale {
 
     /// Tells it.
     pub(super) fn tell(&mut self, situation: &Situation<'_>) {
-        let counts = Counts::of(situation);
+        let counts = Counts::of(situation, self.operator);
         let Some(last) = self.last.as_ref() else {
             return self.say(counts);
         };
@@ -148,7 +150,7 @@ pub(super) fn left(situation: &Situation<'_>) -> String {
         let why = match &traveller.stage {
             Stage::There => continue,
             Stage::Ahead => "",
-            Stage::Soaking(_) => continue,
+            Stage::Soaking { .. } => continue,
             Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => why,
         };
         let who = visible(&traveller.verdict.who.to_string());

@@ -193,7 +193,8 @@ impl Worker {
         })
     }
 
-    async fn bridge(&self) -> Result<Bridge> {
+    /// The bridge as it stands.
+    pub(super) async fn bridge(&self) -> Result<Bridge> {
         let bridge = self.live.cluster.bridge().await;
         bridge.context("the ClusterRoleBinding of the bridge can't be read")
     }

@@ -196,7 +196,10 @@ impl Run {
                 let Some((now, given)) = powers.get(who) else {
                     panic!("{who} is not let in: {powers:?}");
                 };
-                assert!(now >= administrator, "{who} is no administrator: {powers:?}");
+                assert!(
+                    now >= administrator,
+                    "{who} is no administrator: {powers:?}"
+                );
                 let lost = groups
                     .iter()
                     .find(|group| *group != "system:masters" && !given.contains(*group));
@@ -285,7 +288,10 @@ fn what_is_changed_in_aws_auth_on_the_way_counts() {
     run.simulation.replace_in_roles("team", "other");
     run.kill();
     run.work(1);
-    let entry = run.simulation.access_entry("role/alice").expect("it stands");
+    let entry = run
+        .simulation
+        .access_entry("role/alice")
+        .expect("it stands");
     assert_eq!(entry.1, ["other"]);
     assert!(run.simulation.roles().contains("other"));
 }
@@ -306,7 +312,8 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
     assert!(!run.steps.contains(&Step::MakeBridge), "{:?}", run.steps);
     assert_eq!(run.steps.last(), Some(&Step::StopForLosers));
     let (_, stages) = run.standing();
-    let Some((_, Stage::Blocked(why))) = stages.iter().find(|(who, _)| who.ends_with("root")) else {
+    let Some((_, Stage::Blocked(why))) = stages.iter().find(|(who, _)| who.ends_with("root"))
+    else {
         panic!("{stages:?}");
     };
     assert!(why.contains("role/mallory gives that group"), "{why}");
@@ -316,7 +323,10 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
 fn nobody_is_asked_to_change_the_mode_who_was_not_named() {
     let mut run = Run::new(&role("alice", &["team"]));
     for (changes, step) in [
-        (ModeChange::NotAsked, Step::StopForMode(Mode::ApiAndConfigMap)),
+        (
+            ModeChange::NotAsked,
+            Step::StopForMode(Mode::ApiAndConfigMap),
+        ),
         (ModeChange::Awaited, Step::AwaitMode(Mode::ApiAndConfigMap)),
     ] {
         let asked = Asked {

@@ -1,10 +1,11 @@
 //! `migrate apply` takes two hundred principals all the way from aws-auth to access entries, with the operator and without it, killed
 //! at every step and run again: the same end, and nobody is ever without the power that they had.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::time::Duration;
 
+use identity_mapper::access_entry::MAPPING_TAG;
 use identity_mapper::aws_auth::Document;
 use serde_json::json;
 
@@ -13,7 +14,7 @@ use crate::support::eks::{Change, Eks, Mode, World};
 use crate::support::power::{Power, Witness};
 use crate::support::programs::operator_binary;
 use crate::support::supervise::Supervised;
-use crate::support::{Cluster, eventually};
+use crate::support::{Cluster, Operator, eventually, fleet, rights};
 
 const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
 /// For what takes a pass over two hundred, on a machine that is busy with other things.
@@ -86,16 +87,6 @@ impl Stage {
         environment.push(("HOME".into(), scratch.path().into()));
         environment.push(("RUST_BACKTRACE".into(), "1".into()));
         Supervised::spawn(&operator_binary(), args, environment, &log)
-    }
-
-    /// Runs a command to its end; whether it did all that was asked for, and what it told.
-    async fn run(&self, args: &[&str]) -> (bool, String) {
-        let mut process = self.start(args);
-        let status = eventually("the command ends", LONG, async || {
-            process.exited().ok_or_else(|| process.log())
-        })
-        .await;
-        (status.success(), process.log())
     }
 
     /// Runs a command again and again, and kills it whenever it tells of a step that no earlier run told of, and after every so
@@ -174,6 +165,43 @@ impl Stage {
         );
     }
 
+    /// An operator whose mappings say what stands finds its own entries, and has nothing to do.
+    async fn an_operator_comes_later(&self) {
+        let tags = {
+            let world = self.eks.world();
+            let entries = world.cluster.entries.values();
+            let named = entries.filter_map(|entry| {
+                Some((
+                    entry.principal_arn.clone(),
+                    entry.tags.get(MAPPING_TAG)?.clone(),
+                ))
+            });
+            named.collect::<BTreeMap<String, String>>()
+        };
+        rights::install_definitions(&self.cluster.admin()).await;
+        rights::grant(&self.cluster.admin(), "kube-system", "aws-auth").await;
+        let parts = self.cast.parts.iter();
+        let mappings = parts.clone().map(|part| {
+            let object = json!({
+                "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
+                "metadata": {"name": tags[&part.principal.arn]}, "spec": part.spec,
+            });
+            serde_json::from_value(object).expect("a mapping")
+        });
+        fleet::create_all(&self.cluster.admin(), mappings).await;
+        let mark = self.eks.log().mark();
+        let operator = Operator::start_in(&self.cluster, &self.eks, &["--eks-rate=200"]).await;
+        fleet::until_ready(&self.cluster.admin(), self.cast.parts.len()).await;
+        let counts = self.eks.log().counts(mark);
+        let reads = ["Describe", "List", "Get"];
+        let writes = counts.into_keys();
+        let writes: Vec<String> = writes
+            .filter(|operation| !reads.iter().any(|read| operation.starts_with(read)))
+            .collect();
+        assert_eq!(writes, [""; 0]);
+        operator.stop().await;
+    }
+
     async fn in_text(&self) -> BTreeSet<String> {
         let object = self.cluster.config_maps().get("aws-auth").await.unwrap();
         let document = Document::parse(&object.data.unwrap_or_default());
@@ -206,35 +234,51 @@ fn step_of(line: &str) -> Option<String> {
     (is_line && !kinds.is_empty()).then(|| kinds.join(", "))
 }
 
-const APPLY: [&str; 11] = [
+/// What the command is told, with or without an operator.
+const APPLY: [&str; 6] = [
     "migrate",
     "apply",
     "--cluster-name=test",
     "--to=API",
     "--confirm=test",
     "--eks-rate=200",
-    "--soak=60s",
-    "--propagation=2s",
-    "--listing-period=10s",
-    "--iam-role=",
-    "-v",
 ];
+/// The pace of whoever hands over: the least soak that can be asked for.
+const PACE: [&str; 3] = ["--soak=60s", "--propagation=2s", "--listing-period=10s"];
 
-/// Without the operator, in one go.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_hundred_move_without_the_operator() {
-    let stage = Stage::set(Cluster::start().await).await;
-    let (done, told) = stage.run(&APPLY[..9]).await;
-    println!("{told}");
-    assert!(done, "{told}");
-    stage.judge().await;
-}
-
-/// Without the operator, killed at every step.
+/// Without the operator, killed at every step; one that is installed later knows what was made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_move_without_the_operator_killed_at_every_step() {
     let stage = Stage::set(Cluster::start().await).await;
-    let steps = stage.run_killed(&APPLY[..9], 150).await;
-    println!("{steps:#?}");
+    let args = [&APPLY[..], &PACE[..]].concat();
+    let steps = stage.run_killed(&args, 150).await;
+    killed_enough(&steps);
     stage.judge().await;
+    stage.an_operator_comes_later().await;
+}
+
+/// With the operator, which does the work, while the command is killed at every step.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_hundred_move_with_the_operator_killed_at_every_step() {
+    let stage = Stage::set(Cluster::with_operator_rights().await).await;
+    let pace = [&PACE[..], &["--eks-rate=200"][..]].concat();
+    let operator = Operator::start_in(&stage.cluster, &stage.eks, &pace).await;
+    let args = [&APPLY[..], &["--import"][..]].concat();
+    let steps = stage.run_killed(&args, 150).await;
+    killed_enough(&steps);
+    stage.judge().await;
+    operator.stop().await;
+}
+
+fn killed_enough(steps: &[String]) {
+    for step in [
+        "mode: it is API_AND_CONFIG_MAP",
+        "bridge: ClusterRoleBinding identity-mapper-bridge stands",
+        "changes",
+        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+        "mode: it is API",
+    ] {
+        assert!(steps.iter().any(|it| it == step), "{step}: {steps:#?}");
+    }
+    assert!(steps.len() > 12, "{steps:#?}");
 }

@@ -4,6 +4,7 @@ mod effective;
 mod habits;
 mod lint;
 mod migrate_apply;
+mod migrate_steps;
 mod plan;
 
 use std::ffi::OsStr;
