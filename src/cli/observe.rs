@@ -491,7 +491,7 @@ async fn entries(aws: &Aws, cluster: &EksCluster) -> Result<Entries, Failure> {
     let started = Instant::now();
     loop {
         let surveyed = aws.survey_entries(cluster, |done, total| progress.set(done, total));
-        match surveyed.await {
+        match Box::pin(surveyed).await {
             Err(failure)
                 if failure.kind == FailureKind::ModeWithoutEntries
                     && started.elapsed() < AFTER_CHANGE =>

@@ -282,11 +282,15 @@ impl Journey {
 
     async fn set(&mut self, handover: Handover) -> Result<()> {
         let set = self.worker.live.cluster.set_handover(handover).await;
-        set.with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
-        complain(&format!(
-            "handover: {handover} is set on {}",
-            self.history()
-        ));
+        let set = set
+            .with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
+        if set {
+            complain(&format!(
+                "handover: {handover} is set on {}",
+                self.history()
+            ));
+        }
+        self.worker.catch_up().await;
         self.quiet.seen = None;
         Ok(())
     }
@@ -302,6 +306,7 @@ impl Journey {
         if made == Bridge::Stands {
             complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
         }
+        self.worker.catch_up().await;
         self.quiet.seen = None;
         Ok(())
     }
@@ -310,7 +315,6 @@ impl Journey {
     async fn remove_bridge(&mut self) -> Result<()> {
         self.worker.close_bridge().await;
         let look = self.worker.look().await?;
-        let settings = self.worker.settings();
         let needed = verdicts(&look.desired, &look.observed, self.worker.settings())
             .map_or(true, |migration| {
                 self.situation(&migration, &look).standing.needs_bridge
@@ -362,7 +366,7 @@ impl Journey {
         };
         let settings = self.worker.settings();
         let found = import(&look.desired, &look.observed, settings, &options);
-        let mut made = 0;
+        let mut count = 0;
         for imported in found.imported {
             let mapping = imported.object;
             let arn = mapping.spec.principal.arn.as_deref().unwrap_or_default();
@@ -378,7 +382,7 @@ impl Journey {
                     "{arn} can't be imported: somebody has just made an IdentityMapping {name}; run it again"
                 );
             }
-            made += 1;
+            count += 1;
         }
         for left in &found.left {
             if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
@@ -389,7 +393,7 @@ impl Journey {
             }
         }
         complain(&format!(
-            "import: IdentityMappings are made of {made} principals that none declared"
+            "import: IdentityMappings are made of {count} principals that none declared"
         ));
         self.imported.insert(mode);
         self.quiet.seen = None;

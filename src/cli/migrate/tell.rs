@@ -147,30 +147,17 @@ impl Tale {
 pub(super) fn left(situation: &Situation<'_>) -> String {
     let mut text = String::new();
     for traveller in &situation.travellers {
-        let why = match &traveller.stage {
-            Stage::There => continue,
-            Stage::Ahead => "",
-            Stage::Soaking { .. } => continue,
-            Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => why,
-        };
         let who = visible(&traveller.verdict.who.to_string());
-        let _ = writeln!(
-            text,
-            "  {}: {who}{}{}",
-            traveller.stage,
-            if why.is_empty() { "" } else { ": " },
-            visible_or_nothing(why)
-        );
+        let stage = &traveller.stage;
+        let _ = match stage {
+            Stage::There | Stage::Soaking { .. } => continue,
+            Stage::Ahead => writeln!(text, "  {stage}: {who}"),
+            Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => {
+                writeln!(text, "  {stage}: {who}: {}", visible(why))
+            }
+        };
     }
     text
-}
-
-fn visible_or_nothing(text: &str) -> String {
-    if text.is_empty() {
-        String::new()
-    } else {
-        visible(text)
-    }
 }
 
 /// The access entries that are not ours: EKS made them, or somebody did.

@@ -123,7 +123,8 @@ impl Worker {
             .context("a migration looks at EKS: give --cluster-name")
     }
 
-    /// Looks: by our own loop where it runs, else by what is read anew; what was read whole and not looked at yet comes first.
+    /// Looks: at what was read whole and not looked at yet; by our own loop where it runs; else at the cluster, with what was last read
+    /// of EKS.
     pub(super) async fn look(&mut self) -> Result<Look> {
         if let Some(look) = self.whole.take() {
             return Ok(look);
@@ -131,11 +132,11 @@ impl Worker {
         if let Some(own) = &self.own {
             return self.look_at_turn(own).await;
         }
-        if !self.installed {
-            return self.look_whole().await;
+        let reading = Box::pin(self.live.cluster.read()).await?;
+        if reading.installed != self.installed {
+            bail!(CHANGED);
         }
-        let reading = Box::pin(self.live.cluster.read()).await;
-        let (desired, observed) = self.of_reading(reading?);
+        let (desired, observed) = self.of_reading(reading);
         self.look_of(desired, observed, false).await
     }
 
@@ -155,7 +156,7 @@ impl Worker {
         let observation = observed.await?;
         self.live = observation.live.context("a cluster is looked at")?;
         if observation.installed != self.installed {
-            bail!("{}", CHANGED);
+            bail!(CHANGED);
         }
         self.aws_state = observation.observed.aws.clone();
         self.look_of(observation.desired, observation.observed, true)
@@ -207,7 +208,7 @@ impl Worker {
             .clone();
         let turn = turn.context("it was waited for")?;
         if turn.installed {
-            bail!("{}", CHANGED);
+            bail!(CHANGED);
         }
         if let Outcome::Failed(
             WriteFailure::Denied(words)
@@ -302,18 +303,24 @@ impl Worker {
         }
     }
 
+    /// Waits until our own loop, where it runs, has planned with what stands now.
+    pub(super) async fn catch_up(&mut self) {
+        if let Some(own) = &mut self.own {
+            let now = Timestamp::now();
+            let newer = |turn: &Option<Arc<Turn>>| {
+                turn.as_ref().is_some_and(|turn| turn.observed.now > now)
+            };
+            // Its end shows at the next look.
+            let _ = own.turns.wait_for(newer).await;
+        }
+    }
+
     /// From the next plan on nobody new sets foot on the bridge. Waits for that plan.
     pub(super) async fn close_bridge(&mut self) {
-        let Some(own) = &mut self.own else {
-            return;
-        };
-        own.closed.store(true, Ordering::Relaxed);
-        let closed = Timestamp::now();
-        // Its end shows at the next look.
-        let _ = own
-            .turns
-            .wait_for(|turn| turn.as_ref().is_some_and(|turn| turn.observed.now > closed))
-            .await;
+        if let Some(own) = &self.own {
+            own.closed.store(true, Ordering::Relaxed);
+            self.catch_up().await;
+        }
     }
 
     /// The reverse.

@@ -69,7 +69,9 @@ impl Stage {
     /// What was printed, without what differs from run to run.
     async fn told(&self, args: &[&str]) -> String {
         let shown = self.run(args).await.shown();
-        let lines = shown.lines().map(|line| {
+        // How many are how far when somebody looks depends on the machine.
+        let counts = |line: &&str| !line.starts_with(|c: char| c.is_ascii_digit());
+        let lines = shown.lines().filter(counts).map(|line| {
             let line = line.replace(self.cluster.url(), "https://SERVER");
             let mut words = line.split(' ').map(|word| {
                 let bare = word.trim_end_matches([',', ')', ';']);
@@ -132,12 +134,82 @@ impl Stage {
 async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     let stage = Stage::set("- \"777788889999\"\n").await;
     // Nothing is done before the mode has been asked about.
-    assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await);
-    assert_snapshot!(stage.told(&["apply", "--confirm=tset"]).await);
-    assert_snapshot!(stage.told(&["apply", "--import"]).await);
-    assert_snapshot!(stage.told(&["apply"]).await);
-    assert_snapshot!(stage.told(&["status"]).await);
-    assert_snapshot!(stage.told(&["revert"]).await);
+    assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await, @r#"
+    exit code 1
+    --- stderr
+    error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
+
+    For more information, try '--help'.
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--confirm=tset"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    --- stderr
+    error: --confirm tset: the cluster is test; nothing was done; type that name out to change its authentication mode
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--import"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    --- stderr
+    error: --import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what stands in aws-auth is taken as it is
+    "#);
+    assert_snapshot!(stage.told(&["apply"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   by this command, for no operator is installed
+    backup:     COPY of kube-system/aws-auth-history
+
+    mode:       CONFIG_MAP
+    principals: 2 ahead, 1 staying where they are
+    left:
+      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+      ahead: arn:aws:iam::111122223333:role/teams/Alice
+      ahead: arn:aws:iam::111122223333:role/teams/Root
+    --- stderr
+    the authentication mode has to be API_AND_CONFIG_MAP to go on; either have it changed by whoever manages the cluster and run this again (--await-mode waits for that), for example by
+
+        aws eks update-cluster-config --region eu-west-1 --name test --access-config authenticationMode=API_AND_CONFIG_MAP
+
+    or add --confirm test, and it is changed here; it can't be changed back
+    "#);
+    assert_snapshot!(stage.told(&["status"]).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   not set, by this command: no operator is installed
+    bridge:     none
+    backup:     COPY of kube-system/aws-auth-history
+    principals: 2 ahead, 1 staying where they are
+
+    PRINCIPAL                                   STAGE  LET IN BY  DETAIL
+    (any of account 777788889999)               stays  aws-auth   an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+    arn:aws:iam::111122223333:role/teams/Alice  ahead  aws-auth   -
+    arn:aws:iam::111122223333:role/teams/Root   ahead  aws-auth   -
+    "#);
+    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.
+    "#);
     assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
     assert_eq!(stage.handover().await, None);
 
@@ -159,10 +231,34 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
         ran.shown()
     );
 
+    stage.eks.knobs().allow("eks:UpdateClusterConfig");
+
     // To both, and no further than the soak.
     let mut args = vec!["apply", "--confirm=test", "--no-wait"];
     args.extend(PACE);
-    assert_snapshot!(stage.told(&args).await);
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   by this command, for no operator is installed
+    backup:     COPY of kube-system/aws-auth-history
+
+    mode:       API_AND_CONFIG_MAP
+    principals: 2 soaking until TIME, 1 staying where they are
+    left:
+      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+    The rest soaks: run it again then, and it goes on.
+    --- stderr
+    mode: CONFIG_MAP to API_AND_CONFIG_MAP was asked for (update ID); EKS takes some minutes
+    mode: it is API_AND_CONFIG_MAP
+    EKS has made the access entry of arn:aws:iam::111122223333:role/Creator (STANDARD, AmazonEKSClusterAdminPolicy in cluster)
+    handover: Auto is set on kube-system/aws-auth-history
+    bridge: ClusterRoleBinding identity-mapper-bridge stands
+    bridge: ClusterRoleBinding identity-mapper-bridge is gone
+    "#);
     assert_eq!(stage.handover().await.as_deref(), Some("Auto"));
     assert_eq!(
         stage.entries(),
@@ -205,7 +301,20 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     // And back.
     let mut args = vec!["revert"];
     args.extend(PACE);
-    assert_snapshot!(stage.told(&args).await);
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
+
+    principals: 3 there
+    --- stderr
+    handover: Revert is set on kube-system/aws-auth-history
+    bridge: ClusterRoleBinding identity-mapper-bridge is gone
+    handover: Manual is set on kube-system/aws-auth-history
+    "#);
     assert_eq!(stage.handover().await.as_deref(), Some("Manual"));
     assert_eq!(stage.entries(), [""; 0]);
     assert_eq!(stage.in_text().await, ["Alice", "Root"]);
@@ -215,7 +324,17 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     );
     assert!(!bridge.status.success());
     // Once more, there is nothing to do.
-    assert_snapshot!(stage.told(&args).await);
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
+
+    principals: 3 there
+    --- stderr
+    "#);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -280,8 +399,26 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
         stage.entries(),
         ["Alice team ", "Root  AmazonEKSClusterAdminPolicy"]
     );
-    assert_snapshot!(stage.told(&["revert"]).await);
-    assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await);
+    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
+    --- stderr
+    error: the cluster is in the authentication mode API, in which aws-auth is not read, and EKS never takes a cluster back: everyone stays at their access entries
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
+    --- stderr
+    error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
+    "#);
     let again = stage.run(&args).await;
     assert_eq!(again.code, 0, "{}", again.shown());
 }
