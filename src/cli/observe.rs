@@ -283,7 +283,8 @@ impl ObserveArgs {
     }
 }
 
-fn cluster_arn(text: &str) -> Result<EksCluster, String> {
+/// The cluster of an ARN, or what to write instead.
+pub(super) fn cluster_arn(text: &str) -> Result<EksCluster, String> {
     EksCluster::parse(text).map_err(|error| {
         format!("{error}; write arn:aws:eks:eu-west-1:111122223333:cluster/NAME, as `aws eks describe-cluster` prints it")
     })

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::{Api, Resource};
@@ -110,6 +110,12 @@ impl Cluster {
             bindings: subjects.iter().collect(),
             rbac: named.collect(),
         })
+    }
+
+    /// Whether there is a `ClusterRole` of this name.
+    pub async fn has_cluster_role(&self, name: &str) -> Result<bool, Error> {
+        let roles = Api::<ClusterRole>::all(self.client.clone());
+        Ok(bounded(roles.get_metadata_opt(name)).await?.is_some())
     }
 
     /// Whether our definition is being deleted; `None`: it is not there.

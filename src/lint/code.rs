@@ -170,8 +170,8 @@ codes! {
     UnknownPlaceholder = "IM048", Error, "a placeholder that the authenticator does not know",
         "only {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and {{EC2PrivateDNSName}} are replaced, spelt exactly so: the braces become part of the name";
     /// Groups without a username.
-    NoUsername = "IM049", Warning, "an entry without a username",
-        "the caller gets the groups under an empty name: audit logs can't tell who it was, and no binding can name it";
+    NoUsername = "IM049", Error, "an entry without a username",
+        "the API server takes no login without a username, whatever the groups: who the entry is for is not let in";
     /// Several list items on one line.
     OneLineList = "IM050", Error, "several list items on one line",
         "YAML takes the whole line for one text: a single group of that name, which is bound to nothing";
@@ -210,6 +210,9 @@ codes! {
     /// A mapping that would not take effect.
     NotInEffect = "IM072", Error, "a mapping that does not take effect",
         "the operator would report it as not ready";
+    /// A mapping of a principal that has another identity in aws-auth.
+    ForeignEntry = "IM073", Warning, "a mapping of a principal that aws-auth lets in otherwise",
+        "an entry that the operator did not write is taken over only as `adoption` says: by default where it gives the same identity";
 }
 
 impl Code {
@@ -255,5 +258,37 @@ mod tests {
         let titles: std::collections::BTreeSet<&str> =
             Code::ALL.iter().map(|code| code.title()).collect();
         assert_eq!(titles.len(), ids.len());
+    }
+
+    #[test]
+    fn every_code_has_a_heading_and_every_heading_is_a_code() {
+        let (_, section) = include_str!("../../docs/lint.md")
+            .split_once("\n## Codes\n")
+            .expect("the page has them");
+        let parts: Vec<&str> = section.split("\n### ").skip(1).collect();
+        let headings: Vec<&str> = parts
+            .iter()
+            .filter_map(|part| part.lines().next())
+            .collect();
+        let expected: Vec<String> = Code::ALL
+            .iter()
+            .map(|code| format!("{}: {}", code.id(), code.title()))
+            .collect();
+        assert_eq!(headings, expected);
+        for (part, code) in parts.iter().zip(Code::ALL) {
+            let words = |text: &str| {
+                text.split_whitespace()
+                    .collect::<Vec<_>>()
+                    .join(" ")
+                    .to_lowercase()
+            };
+            let said = words(part);
+            assert!(said.contains(&words(code.why())), "no reason under {part}");
+            assert!(
+                said.contains(&format!("{}. ", code.severity())),
+                "no severity under {part}"
+            );
+            assert!(part.contains("*Mend:* "), "no mend under {part}");
+        }
     }
 }

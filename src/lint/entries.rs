@@ -372,17 +372,6 @@ fn of_principal(
     findings
 }
 
-/// Whether a caller can have this ARN: one that never matches lets nobody in.
-pub(super) fn can_match(arn: &str) -> bool {
-    match Principal::parse(&canonical_case(arn)) {
-        Ok(principal) => principal.kind == PrincipalKind::User || principal.path == "/",
-        Err(PrincipalError::NotAPrincipal(other)) => {
-            !matches!(other, NotAPrincipal::Session { .. })
-        }
-        Err(PrincipalError::Arn(_)) => false,
-    }
-}
-
 /// An ARN with everything but its names in lower case, for the authenticator compares without regard to case.
 fn canonical_case(arn: &str) -> String {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();

@@ -18,8 +18,10 @@ use crate::yaml::Lines;
 pub struct Checked {
     /// The findings.
     pub report: Report,
-    /// How many aws-auth there are.
+    /// How many aws-auth there are, readable or not.
     pub config_maps: usize,
+    /// The values of each aws-auth, with the number of its source.
+    pub aws_auths: Vec<(usize, BTreeMap<String, String>)>,
     /// The mappings that the API server would take.
     pub mappings: Vec<Declared>,
     /// How many manifests are of other kinds, and were passed over.
@@ -49,8 +51,11 @@ pub fn check(sources: &[Source]) -> Checked {
     }
     found.complain_of_names(sources);
     checked.others += found.others;
-    let mappings = mappings::check(&found, sources);
-    for (source, finding) in mappings {
+    let mut findings = mappings::check(&found, sources);
+    for (_, data) in &checked.aws_auths {
+        findings.extend(mappings::foreign(&found.declared, data));
+    }
+    for (source, finding) in findings {
         let span = finding.at.clone();
         checked.report.take(source, span, finding);
     }
@@ -177,6 +182,7 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
     for finding in auth.wrong {
         checked.report.take(number, finding.at.clone(), finding);
     }
+    checked.aws_auths.push((number, auth.data));
 }
 
 fn unread(key: &str, section: Section) -> Finding<()> {

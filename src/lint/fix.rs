@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::Edit;
-use super::entries::{Read, can_match};
+use super::entries::Read;
 use super::file::{AwsAuth, aws_auths, word_edits};
 use crate::aws_auth::{Change, Entry, Index, Section, edit};
 use crate::manifest::{Source, read};
+use crate::plan::unmatchable;
 
 /// More rounds than mistakes of different kinds can hide behind each other.
 const ROUNDS: usize = 32;
@@ -206,7 +207,7 @@ fn effects(read: &Read<'_>) -> BTreeMap<String, Gain> {
         };
         (entry.matched_arn(), gain)
     };
-    let alive = index.winners().filter(|entry| can_match(&entry.arn));
+    let alive = index.winners().filter(|entry| unmatchable(entry).is_none());
     alive.map(effect).collect()
 }
 

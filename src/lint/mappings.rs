@@ -5,8 +5,10 @@ use std::ops::Range;
 
 use super::names::{Caller, Name, Names};
 use super::{Code, Edit, Finding};
-use crate::api::v1alpha1::PrincipalSpec;
+use crate::api::v1alpha1::{Adoption, PrincipalSpec};
+use crate::aws_auth::{Document, Index, Lookup};
 use crate::manifest::{Complaint, Declared, Mappings, Source};
+use crate::plan::Mapping;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 type Found = (usize, Finding<Range<usize>>);
@@ -37,6 +39,33 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
     }
     found.extend(same_principal(&mappings.declared));
     found
+}
+
+/// Mappings whose principal an aws-auth lets in as someone else, where `adoption` does not say that this is to change.
+pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) -> Vec<Found> {
+    let document = Document::parse(data);
+    let index = Index::new(&document);
+    let found = |declared: &Declared| {
+        let spec = Mapping::from_object(&declared.object).spec.ok()?;
+        let form = spec.form.filter(|_| spec.adoption != Adoption::Always)?;
+        let entry = match index.lookup(&spec.principal.aws_auth_arn()) {
+            Lookup::Role(entry) | Lookup::User(entry) => entry,
+            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => return None,
+        };
+        let differs = entry.meaning() != form.meaning;
+        differs.then(|| {
+            let finding = Finding {
+                code: Code::ForeignEntry,
+                at: declared.manifest.span_of("spec.principal"),
+                title: format!("aws-auth has another identity for this principal, in line {} of {}", entry.line, entry.section),
+                label: format!("it is let in as {:?} with groups {:?}", entry.username, entry.groups),
+                mend: "make both say the same, or write spec.adoption: Always, so that the mapping takes the entry over".to_owned(),
+                fix: Vec::new(),
+            };
+            (declared.source, finding)
+        })
+    };
+    declared.iter().filter_map(found).collect()
 }
 
 fn refused(complaint: &Complaint, text: &str) -> Found {

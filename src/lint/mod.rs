@@ -5,12 +5,14 @@
 //! - Everything is linear in the text, however much is wrong with it.
 //! - Pure: what is known of a cluster comes as values.
 
+mod cluster;
 mod code;
 mod embedding;
 mod entries;
 mod file;
 mod fix;
 mod mappings;
+mod mode;
 mod names;
 #[cfg(test)]
 mod tests;
@@ -18,6 +20,7 @@ mod text;
 
 use std::ops::Range;
 
+pub use cluster::{Facts, NODE_MANAGER, check_cluster};
 pub use code::{Code, Severity};
 pub use file::{Checked, check};
 pub use fix::{Fixed, FixedData, Gain, fix, fix_data};

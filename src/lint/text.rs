@@ -98,7 +98,10 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
         (
             Code::DescribeOutput,
             format!("{section} holds the output of `kubectl describe`"),
-            format!("take it all out and write what `{GET}` prints under {section}"),
+            format!(
+                "keep the lines of the list alone, from the first `- ` to the next heading: what stands around them is what describe adds; \
+                 `{GET}` prints YAML"
+            ),
         )
     } else if let Some(edit) = template_at(text, problem.span.start) {
         return unquoted(section, text, edit);
@@ -106,8 +109,7 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
         (
             Code::Tab,
             format!("{section} has a tab in the indentation of a line"),
-            "put spaces in place of the tab, so that the line begins below the field before it"
-                .to_owned(),
+            tab_mend(text, problem.span.start),
         )
     } else if what.contains("list is")
         || what.contains("list of entries is")
@@ -142,6 +144,20 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
         mend,
         fix: Vec::new(),
     }
+}
+
+fn tab_mend(text: &str, at: usize) -> String {
+    let before = &text[..line_of(text, at).start];
+    let mut fields = before
+        .lines()
+        .rev()
+        .filter(|line| content_column(line).is_some());
+    let field = fields.next().and_then(|line| {
+        let (name, _) = line[field_column(line)?..].split_once(':')?;
+        Some(format!("`{name}`, the field before it"))
+    });
+    let field = field.unwrap_or_else(|| "the line before it".to_owned());
+    format!("put spaces in place of the tab, so that the line begins below {field}")
 }
 
 fn list_mend(section: Section, text: &str, mend: &str) -> String {

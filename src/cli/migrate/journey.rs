@@ -10,6 +10,7 @@ use super::caller::Caller;
 use super::mode;
 use super::tell::{Counts, Tale, foreign, left};
 use super::worker::{Look, Worker};
+use crate::api::v1alpha1::BackendChoice;
 use crate::cli::output::complain;
 use crate::cli::run::end_on_signals;
 use crate::migrate::{
@@ -354,7 +355,7 @@ impl Journey {
         self.take_bridge_away().await
     }
 
-    /// Makes mappings of what none declares, as `import` writes them.
+    /// Makes mappings of what none declares, as `import` writes them, and open to the handover.
     async fn import(&mut self, look: &Look, migration: &Migration) -> Result<()> {
         let mode = look.observed.aws.mode().unwrap_or(migration.from);
         let wanted: BTreeSet<&Key> = undeclared(migration, mode)
@@ -365,10 +366,11 @@ impl Journey {
             ..ImportOptions::default()
         };
         let settings = self.worker.settings();
-        let found = import(&look.desired, &look.observed, settings, &options);
+        let found = import(&look.desired, &look.observed, settings, options);
         let mut count = 0;
         for imported in found.imported {
-            let mapping = imported.object;
+            let mut mapping = imported.object;
+            mapping.spec.backend = BackendChoice::Auto;
             let arn = mapping.spec.principal.arn.as_deref().unwrap_or_default();
             if !Key::parse_arn(arn).is_some_and(|key| wanted.contains(&key)) {
                 continue;

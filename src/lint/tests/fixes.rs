@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::entries::can_match;
 use super::super::{Severity, check, fix, fix_data};
 use super::{codes, config_map, roles, source};
 use crate::aws_auth::{Document, Index, Section};
+use crate::plan::unmatchable;
 
 fn fixed(text: &str) -> String {
     fix(&source(text)).map_or_else(|| text.to_owned(), |fixed| fixed.text)
@@ -146,7 +146,7 @@ proptest! {
         };
         let (was, is) = (Index::new(&before), Index::new(&after));
         let now: BTreeMap<String, _> = is.winners().map(|entry| (entry.matched_arn(), entry.meaning())).collect();
-        for entry in was.winners().filter(|entry| !wrong(entry) && can_match(&entry.arn)) {
+        for entry in was.winners().filter(|entry| !wrong(entry) && unmatchable(entry).is_none()) {
             prop_assert_eq!(now.get(&entry.matched_arn()), Some(&entry.meaning()));
         }
         for section in Section::ALL {

@@ -1,140 +1,26 @@
-//! `identity-mapper lint`: everything that is wrong with an aws-auth or with mapping manifests.
+//! How findings are printed.
 
 use std::fmt::Write as _;
-use std::fs;
-use std::path::PathBuf;
-use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
-use clap::{Args, ValueEnum};
+use anyhow::Result;
 use serde::Serialize;
 
-use super::diagnostic::{Below, Shown, render};
-use super::diff::unified;
-use super::{input, output};
-use crate::lint::{Checked, Diagnostic, Fixed, Gain, Report, Severity, Text, check, fix};
-use crate::manifest::Source;
+use super::LintFormat;
+use crate::cli::diagnostic::{Below, Shown, render};
+use crate::cli::output;
+use crate::lint::{Diagnostic, Gain, Report, Severity, Text};
 use crate::yaml::Lines;
 
-/// Find everything that is wrong with an aws-auth or with mapping manifests: line, column, why it matters, how to mend it
-#[derive(Args, Clone, Debug)]
-pub struct LintArgs {
-    /// Files or folders: an aws-auth ConfigMap, mappings, or both; `-` for standard input
-    #[arg(value_name = "FILE|DIR")]
-    pub files: Vec<PathBuf>,
-
-    /// Rewrite what is safe, and show the difference: files in place; standard input goes mended to standard output
-    #[arg(long)]
-    pub fix: bool,
-
-    /// How to print the findings
-    #[arg(short, long, value_enum, default_value_t)]
-    pub output: LintFormat,
-}
-
-/// How findings are printed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LintFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON document
-    Json,
-    /// Workflow commands of GitHub Actions, which mark the lines in a pull request
-    Github,
-}
-
-impl LintArgs {
-    /// Lints. The exit code is 1 where a finding is an error.
-    pub(super) fn run(&self) -> Result<ExitCode> {
-        let mut sources = input::sources(&self.files)?;
-        let mut mended = String::new();
-        let mut piped = None;
-        if self.fix {
-            for source in &mut sources {
-                let fixed = fix(source);
-                let is_piped = source.name == input::STDIN;
-                if let Some(Fixed { text, gains }) = fixed {
-                    mended += &difference(source, &text, &gains);
-                    if !is_piped {
-                        fs::write(&source.name, &text)
-                            .with_context(|| format!("cannot write {}", source.name))?;
-                    }
-                    source.text = text;
-                }
-                if is_piped {
-                    piped = Some(source.text.clone());
-                }
-            }
-        }
-        let checked = check(&sources);
-        if checked.is_empty() {
-            bail!(
-                "there is neither an aws-auth ConfigMap nor an IdentityMapping in what was given"
-            );
-        }
-        let found = print(self.output, &checked)?;
-        match piped {
-            Some(text) => {
-                output::complain(&(mended + &found));
-                output::print(&text)?;
-            }
-            None if self.output == LintFormat::Text => output::print(&(mended + &found))?,
-            None => {
-                if !mended.is_empty() {
-                    output::complain(&mended);
-                }
-                output::print(&found)?;
-            }
-        }
-        Ok(if checked.report.has_errors() {
-            ExitCode::FAILURE
-        } else {
-            ExitCode::SUCCESS
-        })
-    }
-}
-
-/// What `--fix` changes, and who gets in by it.
-fn difference(source: &Source, fixed: &str, gains: &[Gain]) -> String {
-    let name = &source.name;
-    let mut shown = unified(&source.text, fixed, name, name);
-    if !gains.is_empty() {
-        shown += "\nBy this gets in, or gets in otherwise than before:\n";
-    }
-    for Gain {
-        arn,
-        username,
-        groups,
-    } in gains
-    {
-        let groups: Vec<String> = groups.iter().map(|group| output::visible(group)).collect();
-        let groups = if groups.is_empty() {
-            "without groups".to_owned()
-        } else {
-            format!("in {}", groups.join(", "))
-        };
-        let _ = writeln!(
-            shown,
-            "  {} as {} {groups}",
-            output::visible(arn),
-            output::visible(username)
-        );
-    }
-    shown.push('\n');
-    shown
-}
-
-fn print(format: LintFormat, checked: &Checked) -> Result<String> {
+/// The findings.
+pub(super) fn print(format: LintFormat, report: &Report) -> Result<String> {
     Ok(match format {
-        LintFormat::Text => text(checked),
-        LintFormat::Json => output::json(&places(&checked.report))?,
-        LintFormat::Github => github(&checked.report),
+        LintFormat::Text => text(report),
+        LintFormat::Json => output::json(&places(report))?,
+        LintFormat::Github => github(report),
     })
 }
 
-fn text(checked: &Checked) -> String {
-    let report = &checked.report;
+fn text(report: &Report) -> String {
     let mut shown = String::new();
     for diagnostic in &report.diagnostics {
         shown += &diagnostic_text(diagnostic, &report.sources[diagnostic.source]);
@@ -198,7 +84,7 @@ fn summary(report: &Report) -> String {
         .count();
     let fixable = match fixable {
         0 => String::new(),
-        1 => "; --fix mends 1 of them".to_owned(),
+        1 if report.diagnostics.len() == 1 => "; --fix mends it".to_owned(),
         many => format!("; --fix mends {many} of them"),
     };
     format!("{}{fixable}\n", counts.join(", "))
@@ -312,4 +198,32 @@ fn data(text: &str) -> String {
 /// The escapes of a command's property.
 fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
+}
+
+/// Who gets in by a mend; empty where nobody does.
+pub(super) fn gained(gains: &[Gain]) -> String {
+    let mut shown = String::new();
+    if !gains.is_empty() {
+        shown += "\nBy this gets in, or gets in otherwise than before:\n";
+    }
+    for Gain {
+        arn,
+        username,
+        groups,
+    } in gains
+    {
+        let groups: Vec<String> = groups.iter().map(|group| output::visible(group)).collect();
+        let groups = if groups.is_empty() {
+            "without groups".to_owned()
+        } else {
+            format!("in {}", groups.join(", "))
+        };
+        let _ = writeln!(
+            shown,
+            "  {} as {} {groups}",
+            output::visible(arn),
+            output::visible(username)
+        );
+    }
+    shown
 }

@@ -1,0 +1,162 @@
+//! A cluster's own aws-auth and mappings.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+
+use super::text::gained;
+use super::{LintArgs, LintFormat, Mended};
+use crate::aws_auth::{Entry, Section};
+use crate::cli::confirm::confirm;
+use crate::cli::diff::unified;
+use crate::cli::observe::{IamExtent, Live, ModeNeed, Observation};
+use crate::cli::output::{self, complain};
+use crate::cluster::config_map::WriteError;
+use crate::cluster::history::HistoryError;
+use crate::error::Category;
+use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
+use crate::plan::{AwsState, Mode, Owned, WriteFailure, rewrite};
+
+impl LintArgs {
+    /// Looks at the cluster, mends what is asked to be mended, and tells what is left.
+    pub(super) async fn cluster(self) -> Result<ExitCode> {
+        let looking = self
+            .live
+            .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
+        let mut observation = Box::pin(looking).await?;
+        let live = observation
+            .live
+            .clone()
+            .ok_or_else(|| anyhow!("a cluster was asked for"))?;
+        if self.fix {
+            Box::pin(self.mend_cluster(&live, &mut observation)).await?;
+        }
+        let node_manager = node_manager(&live).await?;
+        let report = check(&observation, node_manager, self.mode);
+        self.tell(Mended::default(), &report)
+    }
+
+    /// Rewrites aws-auth, once that is agreed to.
+    async fn mend_cluster(&self, live: &Live, observation: &mut Observation) -> Result<()> {
+        let name = observation.config_map.clone();
+        let Some(standing) = observation.observed.config_map.clone() else {
+            complain(&format!("{name} does not exist: there is nothing to fix"));
+            return Ok(());
+        };
+        if observation.observed.aws.mode() == Some(Mode::Api) {
+            complain("aws-auth is not read in the mode API: there is nothing to fix");
+            return Ok(());
+        }
+        let owned = Owned::of(&standing);
+        let is_owned = |entry: &Entry| entry.key().is_some_and(|key| owned.contains(&key));
+        let FixedData { data, gains } = fix_data(&standing.data, &is_owned);
+        let planned = rewrite(&observation.observed, &data);
+        let planned = planned.map_err(|why| {
+            anyhow!("what stands in {name} can't be kept first, so nothing is written: {why}")
+        })?;
+        let Some(planned) = planned else {
+            complain(&format!("nothing in {name} is safe to fix"));
+            return Ok(());
+        };
+        let mut shown = format!("{}\n", live.target);
+        for section in Section::ALL {
+            let text = |data: &std::collections::BTreeMap<String, String>| {
+                data.get(section.key()).cloned().unwrap_or_default()
+            };
+            let (before, after) = (text(&standing.data), text(&data));
+            shown += &unified(
+                &before,
+                &after,
+                &format!("{section} as it stands"),
+                &format!("{section} as mended"),
+            );
+        }
+        shown += &gained(&gains);
+        if self.output == LintFormat::Text {
+            output::print(&shown)?;
+        } else {
+            complain(&shown);
+        }
+        confirm(&format!("Write this to {name}?"), self.yes)?;
+        if let Some(history) = &planned.history {
+            let kept = live.cluster.write_history(history).await;
+            kept.map_err(|error| match error {
+                HistoryError::Stale => beaten(),
+                HistoryError::Failed(error) => {
+                    anyhow!(
+                        "what stands now can't be kept in {} first, so nothing is written: {error}",
+                        name.history()
+                    )
+                }
+            })?;
+        }
+        let written = live.cluster.write_config_map(&planned.config_map).await;
+        let written = written.map_err(|error| match error {
+            WriteError::Stale => beaten(),
+            WriteError::Failed(
+                WriteFailure::Denied(why)
+                | WriteFailure::Forbidden(why)
+                | WriteFailure::Invalid(why)
+                | WriteFailure::Unavailable(why),
+            ) => anyhow!("{name} can't be written: {why}"),
+        })?;
+        observation.observed.config_map = Some(written);
+        let told = format!(
+            "\nWritten; what stood before is kept in {}.\n\n",
+            name.history()
+        );
+        if self.output == LintFormat::Text {
+            output::print(&told)
+        } else {
+            complain(&told);
+            Ok(())
+        }
+    }
+}
+
+fn beaten() -> anyhow::Error {
+    anyhow!("someone else wrote in between, and nothing was changed; run it again")
+}
+
+/// Whether EKS's own role for nodes is there; `None` where the cluster is not known to be EKS's, or it may not be read.
+async fn node_manager(live: &Live) -> Result<Option<bool>> {
+    if live.target.eks.is_none() {
+        return Ok(None);
+    }
+    match live.cluster.has_cluster_role(NODE_MANAGER).await {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.category == Category::Forbidden => {
+            complain(&format!(
+                "note: ClusterRole {NODE_MANAGER} is not looked at, for it may not be read: {error}"
+            ));
+            Ok(None)
+        }
+        Err(error) => Err(anyhow!("ClusterRole {NODE_MANAGER} can't be read: {error}")),
+    }
+}
+
+fn check(observation: &Observation, node_manager: Option<bool>, declared: Option<Mode>) -> Report {
+    let observed = &observation.observed;
+    let view = observed.aws.view();
+    // Without EKS the mode is known only where it was said.
+    let mode = match &observed.aws {
+        AwsState::Off => declared,
+        AwsState::Known(view) => Some(view.mode),
+        AwsState::Unproven { .. } | AwsState::Unknown { .. } => None,
+    };
+    let history = observed.history.view();
+    check_cluster(&Facts {
+        name: &observation.config_map,
+        config_map: observed.config_map.as_ref(),
+        has_history: history.is_some_and(|history| !history.copies.is_empty()),
+        mode,
+        bindings: &observation.rbac,
+        bound: &observed.bindings,
+        entries: view
+            .filter(|view| view.mode != Mode::ConfigMap)
+            .map(|view| &*view.entries),
+        iam: view.map(|view| &*view.iam),
+        node_manager,
+        mappings: &observation.objects,
+    })
+}

@@ -1,0 +1,409 @@
+//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes are let in.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use super::entries::{Read, names};
+use super::names::WELL_KNOWN;
+use super::text::{At, almost};
+use super::{Code, Finding, Report, Text, mappings};
+use crate::access_entry::{Entries, Kind};
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::EntryType;
+use crate::aws_auth::{Entry, Places, Section, fold_arn};
+use crate::manifest::{Mappings, Source, read};
+use crate::plan::{
+    Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode, is_nodes, unmatchable,
+};
+use crate::principal::PrincipalKind;
+
+/// The `ClusterRole` and the binding of it that EKS makes for itself.
+pub const NODE_MANAGER: &str = "eks:node-manager";
+/// Kubernetes' own binding of callers that did not sign in.
+const PUBLIC_INFO: &str = "system:public-info-viewer";
+
+/// A cluster, as far as it could be looked at.
+pub struct Facts<'a> {
+    /// The ConfigMap that is meant.
+    pub name: &'a ConfigMapName,
+    /// aws-auth; `None` where it does not exist.
+    pub config_map: Option<&'a ConfigMapView>,
+    /// Whether the history holds a copy of it.
+    pub has_history: bool,
+    /// The authentication mode; `None` where it is not known.
+    pub mode: Option<Mode>,
+    /// Every binding by name.
+    pub bindings: &'a [Binding],
+    /// What they name together.
+    pub bound: &'a Bindings,
+    /// The access entries; `None` where EKS was not asked.
+    pub entries: Option<&'a Entries>,
+    /// What IAM says.
+    pub iam: Option<&'a Iam>,
+    /// Whether the ClusterRole `eks:node-manager` is there; `None` where it was not asked for, or the cluster is not EKS's.
+    pub node_manager: Option<bool>,
+    /// The mappings.
+    pub mappings: &'a [IdentityMapping],
+}
+
+/// Looks at a cluster.
+#[must_use]
+pub fn check_cluster(facts: &Facts<'_>) -> Report {
+    let mut report = Report::default();
+    let empty = BTreeMap::new();
+    let data = facts.config_map.map_or(&empty, |view| &view.data);
+    if facts.mode == Some(Mode::Api) {
+        if !data.is_empty() {
+            report.say(&facts.name.to_string(), not_read());
+        }
+    } else {
+        facts.aws_auth(&mut report, data);
+    }
+    facts.nodes(&mut report, data);
+    for binding in facts.bindings {
+        for finding in anonymous(binding) {
+            report.say(&binding.to_string(), finding);
+        }
+    }
+    if facts.node_manager.is_some() {
+        facts.node_manager(&mut report);
+    }
+    facts.mappings(&mut report);
+    report
+}
+
+impl Report {
+    /// A finding about something that has no text of its own.
+    fn say(&mut self, what: &str, finding: Finding<()>) {
+        self.sources.push(Text {
+            source: Source {
+                name: "the cluster".to_owned(),
+                text: what.to_owned(),
+            },
+            within: None,
+        });
+        self.take(self.sources.len() - 1, 0..what.len(), finding);
+    }
+}
+
+impl Facts<'_> {
+    fn aws_auth(&self, report: &mut Report, data: &BTreeMap<String, String>) {
+        let read = Read::new(data);
+        let mut findings = read.check(&|entry| format!("line {} of {}", entry.line, entry.section));
+        findings.retain(|found| found.code != Code::NoGroups || !self.binds_username(&read, found));
+        for (entry, places) in read.entries() {
+            findings.extend(self.entry(entry, places));
+        }
+        for section in Section::ALL {
+            let (mut mine, rest): (Vec<Finding<At>>, Vec<Finding<At>>) = findings
+                .into_iter()
+                .partition(|found: &Finding<At>| found.at.0 == section);
+            findings = rest;
+            if mine.is_empty() {
+                continue;
+            }
+            report.sources.push(Text {
+                source: Source {
+                    name: format!("{section} of {}", self.name),
+                    text: read.text(section).to_owned(),
+                },
+                within: None,
+            });
+            mine.sort_by(|a, b| {
+                (a.at.1.start, a.code, &a.title).cmp(&(b.at.1.start, b.code, &b.title))
+            });
+            for finding in mine {
+                let span = finding.at.1.clone();
+                report.take(report.sources.len() - 1, span, finding);
+            }
+        }
+    }
+
+    /// Whether a binding names the username of an entry without groups.
+    fn binds_username(&self, read: &Read<'_>, found: &Finding<At>) -> bool {
+        let (section, span) = &found.at;
+        let entry = read.entry_at(*section, span.start);
+        entry.is_some_and(|entry| {
+            self.bindings
+                .iter()
+                .any(|binding| binding.users.contains(&entry.username))
+        })
+    }
+
+    fn entry(&self, entry: &Entry, places: &Places) -> Vec<Finding<At>> {
+        let names = names(entry, places);
+        let mut findings: Vec<Finding<At>> = names
+            .groups
+            .iter()
+            .filter(|group| self.is_unbound(group.text))
+            .map(|group| unbound(group.text, group.at.clone()))
+            .collect();
+        findings.extend(self.principal(entry, places));
+        findings
+    }
+
+    fn is_unbound(&self, group: &str) -> bool {
+        let told = group.is_empty()
+            || group.contains("{{")
+            || group.contains(" - ")
+            || group.trim() != group;
+        let known = WELL_KNOWN.iter().any(|known| almost(group, known));
+        !told && !known && !self.bound.groups.contains(group)
+    }
+
+    /// Whether IAM still has the principal. Only whole listings count.
+    fn principal(&self, entry: &Entry, places: &Places) -> Option<Finding<At>> {
+        if unmatchable(entry).is_some() {
+            return None;
+        }
+        let key = entry.key()?;
+        let account = self.iam?.accounts.get(key.account())?;
+        let (listing, kind): (Option<&Listing>, _) = match key.kind() {
+            PrincipalKind::Role => (account.roles.as_ref(), "role"),
+            PrincipalKind::User => (account.users.as_ref(), "user"),
+        };
+        let at = (
+            entry.section,
+            places.arn.clone().unwrap_or_else(|| entry.span.clone()),
+        );
+        let finding = |code, title: String, label: String, mend: String| Finding {
+            code,
+            at: at.clone(),
+            title,
+            label,
+            mend,
+            fix: Vec::new(),
+        };
+        match listing?.principals.get(key.name()) {
+            None => Some(finding(
+                Code::PrincipalGone,
+                format!(
+                    "IAM has no {kind} {} in account {}",
+                    key.name(),
+                    key.account()
+                ),
+                format!(
+                    "whoever makes a {kind} of this name gets in as {:?}",
+                    entry.username
+                ),
+                "take the entry out, or make sure that nobody but you can make it again".to_owned(),
+            )),
+            Some(found)
+                if key.kind() == PrincipalKind::User
+                    && fold_arn(&found.arn) != entry.matched_arn() =>
+            {
+                Some(finding(
+                    Code::UserPath,
+                    format!("IAM has this user as {}", found.arn),
+                    "the entry never matches: who it is for is not let in".to_owned(),
+                    format!("write {}", found.arn),
+                ))
+            }
+            Some(_) => None,
+        }
+    }
+
+    /// Whether anything lets nodes in.
+    fn nodes(&self, report: &mut Report, data: &BTreeMap<String, String>) {
+        let in_text = lets_nodes_in(&Read::new(data));
+        let is_node_entry = |kind: &Kind| *kind != Kind::Known(EntryType::Standard);
+        let in_eks = self.entries.is_some_and(|entries| {
+            let described = entries
+                .by_principal
+                .values()
+                .filter_map(|state| state.entry.as_ref());
+            described.map(|entry| &entry.kind).any(is_node_entry)
+        });
+        let missing = match self.mode {
+            Some(Mode::ConfigMap) => !in_text,
+            Some(Mode::ApiAndConfigMap) => !in_text && !in_eks && self.entries.is_some(),
+            Some(Mode::Api) => !in_eks && self.entries.is_some(),
+            None => false,
+        };
+        if missing {
+            let what = if self.config_map.is_none() && self.mode != Some(Mode::Api) {
+                format!("{} does not exist", self.name)
+            } else {
+                self.name.to_string()
+            };
+            report.say(&what, no_node_entry(self.mode, self.has_history));
+        }
+    }
+
+    fn node_manager(&self, report: &mut Report) {
+        let role = self.node_manager == Some(true);
+        let binding = self.bindings.iter().any(|binding| {
+            binding.namespace.is_none()
+                && binding.role.name == NODE_MANAGER
+                && binding.users.contains(NODE_MANAGER)
+        });
+        let missing = match (role, binding) {
+            (true, true) => return,
+            (true, false) => format!("ClusterRoleBinding {NODE_MANAGER}"),
+            (false, true) => format!("ClusterRole {NODE_MANAGER}"),
+            (false, false) => format!("ClusterRole and ClusterRoleBinding {NODE_MANAGER}"),
+        };
+        let finding = Finding {
+            code: Code::NodeManager,
+            at: (),
+            title: format!("{missing}: not there"),
+            label: "EKS can't work with nodes".to_owned(),
+            mend: "make it again as the EKS user guide has it under `Troubleshoot problems with Amazon EKS clusters and nodes`: the role may get, \
+                   list and watch pods, get, list, watch and patch nodes, and create pods/eviction; the binding names the user eks:node-manager"
+                .to_owned(),
+            fix: Vec::new(),
+        };
+        report.say(&missing, finding);
+    }
+
+    fn mappings(&self, report: &mut Report) {
+        let mut sources = Vec::new();
+        for object in self.mappings {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            let shown = serde_json::json!({
+                "apiVersion": "identity-mapper.dev/v1alpha1",
+                "kind": "IdentityMapping",
+                "metadata": {"name": name},
+                "spec": object.spec,
+            });
+            if let Ok(text) = serde_saphyr::to_string(&shown) {
+                sources.push(Source {
+                    name: format!("IdentityMapping {name}"),
+                    text,
+                });
+            }
+        }
+        let mut found = Mappings::default();
+        for (number, source) in sources.iter().enumerate() {
+            for manifest in read(&source.text).into_iter().flatten() {
+                found.take(number, manifest);
+            }
+        }
+        let mut findings: Vec<(usize, Finding<Range<usize>>)> = mappings::check(&found, &sources);
+        for declared in &found.declared {
+            let groups = declared.object.spec.groups.iter().enumerate();
+            for (number, group) in groups.filter(|(_, group)| self.is_unbound(group)) {
+                let at = declared.manifest.span_of(&format!("spec.groups[{number}]"));
+                findings.push((declared.source, unbound(group, at)));
+            }
+        }
+        let with_findings: BTreeSet<usize> = findings.iter().map(|(source, _)| *source).collect();
+        let base = report.sources.len();
+        let numbers: BTreeMap<usize, usize> = with_findings.into_iter().zip(base..).collect();
+        let texts = numbers.keys().map(|number| Text {
+            source: sources[*number].clone(),
+            within: None,
+        });
+        report.sources.extend(texts);
+        findings.sort_by(|(a, left), (b, right)| {
+            (a, left.at.start, left.code).cmp(&(b, right.at.start, right.code))
+        });
+        for (source, finding) in findings {
+            report.take(numbers[&source], finding.at.clone(), finding);
+        }
+    }
+}
+
+fn unbound<P>(group: &str, at: P) -> Finding<P> {
+    Finding {
+        code: Code::UnboundGroup,
+        at,
+        title: format!("no binding names the group {group:?}"),
+        label: "it grants nothing".to_owned(),
+        mend: format!(
+            "bind it, for example: kubectl create clusterrolebinding {} --clusterrole=view --group={group}",
+            group.replace(':', "-")
+        ),
+        fix: Vec::new(),
+    }
+}
+
+fn not_read() -> Finding<()> {
+    Finding {
+        code: Code::NotRead,
+        at: (),
+        title: "aws-auth has entries, and the cluster does not read it".to_owned(),
+        label: "nothing of it takes effect".to_owned(),
+        mend: "delete it once nobody needs it for reference; who gets in by access entries `identity-mapper access` tells".to_owned(),
+        fix: Vec::new(),
+    }
+}
+
+/// Whether an entry lets nodes in, as far as can be told: what stands in a key that does not parse is not known.
+pub(super) fn lets_nodes_in(read: &Read<'_>) -> bool {
+    let broken = |section| read.document.section(section).broken.is_some();
+    let mut entries = read.document.entries();
+    broken(Section::Roles)
+        || entries.any(|entry| {
+            let groups = entry.groups.iter().map(String::as_str);
+            is_nodes(&entry.username, groups) && unmatchable(entry).is_none()
+        })
+}
+
+/// What is wrong where nothing lets nodes in.
+pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()> {
+    let mend = match (mode, has_history) {
+        (Some(Mode::Api), _) => {
+            "make an access entry of type EC2_LINUX for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER \
+             --nodegroup-name NAME --query nodegroup.nodeRole` prints"
+                .to_owned()
+        }
+        (Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None, history) => {
+            let rollback = if history {
+                "bring back what stood before: `identity-mapper rollback` lists the copies; or "
+            } else {
+                ""
+            };
+            format!(
+                "{rollback}add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name \
+                 NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {{rolearn: \"ARN\", username: \
+                 \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}"
+            )
+        }
+    };
+    Finding {
+        code: Code::NoNodeEntry,
+        at: (),
+        title: "no entry lets nodes in".to_owned(),
+        label: "no node can join".to_owned(),
+        mend,
+        fix: Vec::new(),
+    }
+}
+
+/// What callers that did not sign in may do, beside what Kubernetes itself lets them.
+fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
+    if binding.namespace.is_none()
+        && binding.name == PUBLIC_INFO
+        && binding.role.name == PUBLIC_INFO
+    {
+        return Vec::new();
+    }
+    let groups = ["system:unauthenticated"]
+        .into_iter()
+        .filter(|group| binding.groups.contains(*group));
+    let users = ["system:anonymous"]
+        .into_iter()
+        .filter(|user| binding.users.contains(*user));
+    let finding = |subject: &str| {
+        let (kind, namespace) = match &binding.namespace {
+            Some(namespace) => ("rolebinding", format!(" -n {namespace}")),
+            None => ("clusterrolebinding", String::new()),
+        };
+        Finding {
+            code: Code::AnonymousBinding,
+            at: (),
+            title: format!(
+                "{subject} is bound to {} {}",
+                binding.role.kind, binding.role.name
+            ),
+            label: "anyone who reaches the API server may do it".to_owned(),
+            mend: format!(
+                "take the subject out, or delete the binding: kubectl delete {kind} {}{namespace}",
+                binding.name
+            ),
+            fix: Vec::new(),
+        }
+    };
+    groups.chain(users).map(finding).collect()
+}

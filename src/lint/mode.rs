@@ -1,0 +1,118 @@
+//! What files come to in an authentication mode: what the planner would make of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use super::cluster::{lets_nodes_in, no_node_entry};
+use super::entries::Read;
+use super::file::Checked;
+use super::{Code, Finding};
+use crate::api::condition::ConditionType;
+use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::plan::{
+    AwsState, Bindings, ConfigMapView, Desired, HistoryState, Mapping, Mode, Observed, Settings,
+    ahead,
+};
+
+impl Checked {
+    /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
+    pub fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
+        let mode = aws.mode();
+        if mode == Some(Mode::ConfigMap) {
+            for (source, data) in self.aws_auths.clone() {
+                let read = Read::new(&data);
+                if !lets_nodes_in(&read) {
+                    let finding = no_node_entry(mode, false);
+                    self.report.take(source, 0..0, finding);
+                }
+            }
+        }
+        // The planner knows it better.
+        self.report
+            .diagnostics
+            .retain(|found| found.code != Code::ForeignEntry);
+        self.mappings_in_mode(aws, now);
+        self.report.sort();
+    }
+
+    fn mappings_in_mode(&mut self, aws: AwsState, now: Timestamp) {
+        let colliding: BTreeSet<(usize, usize)> = self
+            .report
+            .diagnostics
+            .iter()
+            .filter(|found| found.code == Code::SamePrincipal)
+            .map(|found| (found.source, found.span.start))
+            .collect();
+        let mut desired = Desired::default();
+        for declared in &self.mappings {
+            let mut object = declared.object.clone();
+            object.metadata.creation_timestamp.get_or_insert(Time(now));
+            desired.mappings.push(Mapping::from_object(&object));
+        }
+        let data = self.aws_auths.first().map(|(_, data)| data.clone());
+        let observed = Observed {
+            now,
+            config_map: data.map(|data| ConfigMapView {
+                data,
+                ..ConfigMapView::default()
+            }),
+            history: HistoryState::Missing,
+            bindings: Bindings::default(),
+            aws,
+            crd_deleting: false,
+        };
+        let statuses: BTreeMap<String, IdentityMappingStatus> =
+            ahead(&desired, &observed, &Settings::default())
+                .mappings
+                .into_iter()
+                .collect();
+        let mut found = Vec::new();
+        for declared in &self.mappings {
+            let name = declared.object.metadata.name.as_deref().unwrap_or_default();
+            let at = declared.manifest.span_of("spec.principal");
+            if colliding.contains(&(declared.source, at.start)) {
+                continue;
+            }
+            let status = statuses.get(name);
+            found.extend(
+                status.and_then(|status| Some((declared.source, not_in_effect(name, status, at)?))),
+            );
+        }
+        for (source, finding) in found {
+            self.report.take(source, finding.at.clone(), finding);
+        }
+    }
+}
+
+/// Where only a person can mend it.
+fn not_in_effect(
+    name: &str,
+    status: &IdentityMappingStatus,
+    at: Range<usize>,
+) -> Option<Finding<Range<usize>>> {
+    let condition = |type_: ConditionType| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_.as_str())
+    };
+    let ready = condition(ConditionType::Ready).filter(|ready| ready.status == "False")?;
+    condition(ConditionType::Stalled).filter(|stalled| stalled.status == "True")?;
+    Some(Finding {
+        code: Code::NotInEffect,
+        at,
+        title: format!("mapping {name} would not take effect: {}", ready.message),
+        label: format!(
+            "its condition Ready would be False, with the reason {}",
+            ready.reason
+        ),
+        mend: format!(
+            "docs/troubleshooting.md says under {} what to do",
+            ready.reason
+        ),
+        fix: Vec::new(),
+    })
+}

@@ -1,0 +1,149 @@
+//! A change of aws-auth that a person makes by a command: under the rules of every write of ours, with a copy kept first.
+
+use std::collections::BTreeMap;
+
+use super::history;
+use super::mark::{KeyHash, MARK_ANNOTATION, Mark};
+use super::observed::{ConfigMapView, HistoryState, Observed};
+use super::realize;
+use super::{ConfigMapWrite, HistoryWrite};
+use crate::principal::Key;
+
+/// What to write, the history first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewrite {
+    /// Keeps what stands; `None` where an equal copy is kept already.
+    pub history: Option<HistoryWrite>,
+    /// Writes the changed keys, on what was read.
+    pub config_map: ConfigMapWrite,
+}
+
+/// The writes that give aws-auth these texts; `None` where it has them.
+///
+/// # Errors
+///
+/// Says why what stands can't be kept: then nothing is to be written.
+pub fn rewrite(
+    observed: &Observed,
+    data: &BTreeMap<String, String>,
+) -> Result<Option<Rewrite>, String> {
+    let Some(standing) = &observed.config_map else {
+        return Err("it does not exist".to_owned());
+    };
+    let changed = realize::changed_data(standing, data);
+    if changed.is_empty() {
+        return Ok(None);
+    }
+    let view = match &observed.history {
+        HistoryState::Missing => None,
+        HistoryState::Present(view) => Some(view),
+        HistoryState::Unwritable { error, .. } => return Err(error.clone()),
+    };
+    let kept = history::keep(standing, view, observed.now)?;
+    let history = HistoryWrite {
+        resource_version: view.map(|view| view.resource_version.clone()),
+        add: kept.add,
+        remove: kept.remove,
+        annotations: BTreeMap::new(),
+    };
+    Ok(Some(Rewrite {
+        history: (!history.add.is_empty()).then_some(history),
+        config_map: ConfigMapWrite::Patch {
+            resource_version: standing.resource_version.clone(),
+            data: changed,
+            annotations: BTreeMap::new(),
+        },
+    }))
+}
+
+/// The keys whose entries in aws-auth are ours, by the mark that stands there.
+#[derive(Clone, Debug, Default)]
+pub struct Owned(Mark);
+
+impl Owned {
+    /// Reads the mark.
+    #[must_use]
+    pub fn of(view: &ConfigMapView) -> Self {
+        let mark = view.annotations.get(MARK_ANNOTATION);
+        Self(mark.map(|mark| Mark::parse(mark)).unwrap_or_default())
+    }
+
+    /// Whether the entry of this key is ours.
+    #[must_use]
+    pub fn contains(&self, key: &Key) -> bool {
+        self.0.0.contains_key(&KeyHash::of(key))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::{AwsState, Bindings, HistoryView};
+    use jiff::Timestamp;
+
+    fn observed(history: HistoryState) -> Observed {
+        Observed {
+            now: Timestamp::from_second(1_800_000_000).expect("in range"),
+            config_map: Some(ConfigMapView {
+                resource_version: "7".to_owned(),
+                data: [("mapRoles", "a"), ("mapUsers", "b")]
+                    .map(|(key, text)| (key.to_owned(), text.to_owned()))
+                    .into(),
+                ..ConfigMapView::default()
+            }),
+            history,
+            bindings: Bindings::default(),
+            aws: AwsState::Off,
+            crd_deleting: false,
+        }
+    }
+
+    fn with(key: &str, text: &str) -> BTreeMap<String, String> {
+        let mut data = observed(HistoryState::Missing)
+            .config_map
+            .expect("given")
+            .data;
+        data.insert(key.to_owned(), text.to_owned());
+        data
+    }
+
+    #[test]
+    fn what_stands_is_kept_first_and_only_what_changed_is_written() {
+        let history = HistoryView {
+            resource_version: "3".to_owned(),
+            ..HistoryView::default()
+        };
+        let planned = rewrite(
+            &observed(HistoryState::Present(history)),
+            &with("mapRoles", "c"),
+        );
+        let planned = planned.expect("planned").expect("a change");
+        let history = planned.history.expect("a copy");
+        assert_eq!(
+            (history.resource_version.as_deref(), history.add.len()),
+            (Some("3"), 1)
+        );
+        let expected = ConfigMapWrite::Patch {
+            resource_version: "7".to_owned(),
+            data: [("mapRoles".to_owned(), Some("c".to_owned()))].into(),
+            annotations: BTreeMap::new(),
+        };
+        assert_eq!(planned.config_map, expected);
+        assert_eq!(
+            rewrite(&observed(HistoryState::Missing), &with("mapRoles", "a")),
+            Ok(None)
+        );
+    }
+
+    #[test]
+    fn nothing_is_written_where_nothing_can_be_kept() {
+        let unwritable = HistoryState::Unwritable {
+            view: None,
+            error: "no".to_owned(),
+        };
+        assert_eq!(
+            rewrite(&observed(unwritable), &with("mapRoles", "c")),
+            Err("no".to_owned())
+        );
+    }
+}
