@@ -270,15 +270,32 @@ async fn two_hundred_move_with_the_operator_killed_at_every_step() {
     operator.stop().await;
 }
 
+/// Each step was met, or the next one where the machine was slow to kill.
 fn killed_enough(steps: &[String]) {
-    for step in [
-        "mode: it is API_AND_CONFIG_MAP",
-        "bridge: ClusterRoleBinding identity-mapper-bridge stands",
-        "changes",
-        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
-        "mode: it is API",
+    for one_of in [
+        [
+            "mode: CONFIG_MAP to API_AND_CONFIG_MAP was asked for",
+            "mode: it is API_AND_CONFIG_MAP",
+        ],
+        [
+            "bridge: ClusterRoleBinding identity-mapper-bridge stands",
+            "in the making",
+        ],
+        ["changes", "in the making, soaking"],
+        [
+            "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+            "soaking, there",
+        ],
+        [
+            "mode: API_AND_CONFIG_MAP to API was asked for",
+            "mode: it is API",
+        ],
     ] {
-        assert!(steps.iter().any(|it| it == step), "{step}: {steps:#?}");
+        let met = |step: &&str| steps.iter().any(|it| it.as_str() == **step);
+        assert!(
+            one_of.iter().any(|step| met(&step)),
+            "{one_of:?}: {steps:#?}"
+        );
     }
     assert!(steps.len() > 12, "{steps:#?}");
 }

@@ -23,7 +23,7 @@ const PACE: [&str; 4] = [
 ];
 const SOON: Duration = Duration::from_secs(90);
 
-/// A small cluster without the operator, in CONFIG_MAP.
+/// A small cluster without the operator, in `CONFIG_MAP`.
 struct Stage {
     cluster: Cluster,
     eks: Eks,
@@ -133,7 +133,13 @@ impl Stage {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     let stage = Stage::set("- \"777788889999\"\n").await;
-    // Nothing is done before the mode has been asked about.
+    refusals(&stage).await;
+    forth(&stage).await;
+    back(&stage).await;
+}
+
+/// Nothing is done before the mode has been asked about.
+async fn refusals(stage: &Stage) {
     assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await, @r#"
     exit code 1
     --- stderr
@@ -212,7 +218,10 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     "#);
     assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
     assert_eq!(stage.handover().await, None);
+}
 
+/// To both modes, and no further than the soak; a bridge that was left behind is told of.
+async fn forth(stage: &Stage) {
     // EKS's own words, where the change fails.
     stage.eks.knobs().deny("eks:UpdateClusterConfig");
     let as_operator = Run::new(["migrate", "apply", "--cluster-name=test", "--confirm=test"]);
@@ -297,8 +306,10 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     );
     let status = stage.told(&["status"]).await;
     assert!(status.contains("was left behind"), "{status}");
+}
 
-    // And back.
+/// And back, with the bridge that was left behind.
+async fn back(stage: &Stage) {
     let mut args = vec!["revert"];
     args.extend(PACE);
     assert_snapshot!(stage.told(&args).await, @r#"
