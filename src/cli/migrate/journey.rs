@@ -14,8 +14,8 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::cli::output::complain;
 use crate::cli::run::end_on_signals;
 use crate::migrate::{
-    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, next, next_back, situation,
-    undeclared, verdicts,
+    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, check_platform, next, next_back,
+    situation, undeclared, verdicts,
 };
 use crate::plan::{Handover, ImportOptions, Mode, import};
 use crate::principal::Key;
@@ -87,10 +87,7 @@ impl Journey {
             worker,
             way,
             stop,
-            quiet: Quiet {
-                since: Instant::now(),
-                seen: None,
-            },
+            quiet: Quiet::new(Instant::now()),
             whole_looks: 0,
             imported: BTreeSet::new(),
         })
@@ -256,6 +253,10 @@ impl Journey {
 
     async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<()> {
         self.worker.stop().await;
+        if mode == Mode::ApiAndConfigMap {
+            let (_, proven) = self.worker.eks()?;
+            check_platform(&proven.version, &proven.platform_version)?;
+        }
         let installation = self.worker.installation();
         let before = foreign(&look.observed, &installation);
         let (aws, proven) = self.worker.eks()?;
@@ -277,7 +278,7 @@ impl Journey {
                 complain(&format!("EKS has made the access entry of {entry}"));
             }
         }
-        self.quiet.seen = None;
+        self.quiet.begin();
         Ok(())
     }
 
@@ -292,7 +293,7 @@ impl Journey {
             ));
         }
         self.worker.catch_up().await;
-        self.quiet.seen = None;
+        self.quiet.begin();
         Ok(())
     }
 
@@ -308,7 +309,7 @@ impl Journey {
             complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
         }
         self.worker.catch_up().await;
-        self.quiet.seen = None;
+        self.quiet.begin();
         Ok(())
     }
 
@@ -398,7 +399,7 @@ impl Journey {
             "import: IdentityMappings are made of {count} principals that none declared"
         ));
         self.imported.insert(mode);
-        self.quiet.seen = None;
+        self.quiet.begin();
         Ok(())
     }
 
@@ -419,15 +420,7 @@ impl Journey {
         }
         let version = look.observed.config_map.as_ref();
         seen.push_str(version.map_or("", |view| &view.resource_version));
-        if self.quiet.seen.as_ref() != Some(&seen) {
-            self.quiet = Quiet {
-                since: Instant::now(),
-                seen: Some(seen),
-            };
-            return Ok(());
-        }
-        let patience = if working { PATIENCE } else { ANSWER };
-        if self.quiet.since.elapsed() > patience {
+        if let Some(patience) = self.quiet.is_over(seen, working, Instant::now()) {
             bail!(
                 "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no status \
                  has changed for {} s; start it, or look at its logs, and run this again",
@@ -435,6 +428,33 @@ impl Journey {
             );
         }
         Ok(())
+    }
+}
+
+impl Quiet {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            seen: None,
+        }
+    }
+
+    /// Something was done that has to be answered.
+    fn begin(&mut self) {
+        self.seen = None;
+    }
+
+    /// Whether nothing has changed for longer than one who works, or says so, takes: for how long then.
+    fn is_over(&mut self, seen: String, working: bool, now: Instant) -> Option<Duration> {
+        if self.seen.as_ref() != Some(&seen) {
+            *self = Self {
+                since: now,
+                seen: Some(seen),
+            };
+            return None;
+        }
+        let patience = if working { PATIENCE } else { ANSWER };
+        (now.saturating_duration_since(self.since) > patience).then_some(patience)
     }
 }
 
@@ -452,5 +472,35 @@ fn ending(at: At, situation: &Situation<'_>, operator: bool) -> Ending {
         open: open.count(),
         mode: situation.standing.mode,
         soaking: situation.standing.soaking,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_the_last_change_and_borne_longer_where_work_is_said_to_go_on() {
+        let start = Instant::now();
+        let mut quiet = Quiet::new(start);
+        let mut after = |seen: &str, working, seconds| {
+            quiet.is_over(
+                seen.to_owned(),
+                working,
+                start + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(after("a", false, 0), None);
+        assert_eq!(after("a", false, 150), None);
+        assert_eq!(after("a", false, 151), Some(ANSWER));
+        assert_eq!(after("b", false, 200), None);
+        assert_eq!(after("b", false, 340), None);
+        assert_eq!(after("b", true, 600), None);
+        assert_eq!(after("b", true, 1101), Some(PATIENCE));
+        quiet.begin();
+        assert_eq!(
+            quiet.is_over("b".to_owned(), false, start + Duration::from_secs(2000)),
+            None
+        );
     }
 }

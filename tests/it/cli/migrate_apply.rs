@@ -291,11 +291,8 @@ fn killed_enough(steps: &[String]) {
             "mode: it is API",
         ],
     ] {
-        let met = |step: &&str| steps.iter().any(|it| it.as_str() == **step);
-        assert!(
-            one_of.iter().any(|step| met(&step)),
-            "{one_of:?}: {steps:#?}"
-        );
+        let met = |step: &str| steps.iter().any(|it| it == step);
+        assert!(one_of.into_iter().any(met), "{one_of:?}: {steps:#?}");
     }
     assert!(steps.len() > 12, "{steps:#?}");
 }

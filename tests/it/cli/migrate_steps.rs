@@ -62,6 +62,21 @@ impl Stage {
         run.env("IDENTITY_MAPPER_CLUSTER_NAME", "test")
     }
 
+    /// A run that goes on beside the test.
+    fn start(&self, args: &[&str]) -> Supervised {
+        let log = format!("migrate-{}.log", self.cluster.next_file());
+        let mut environment = self.eks.env_as(&self.key);
+        let kubeconfig = self.cluster.admin_kubeconfig().display().to_string();
+        environment.push(("KUBECONFIG".to_owned(), kubeconfig));
+        environment.push(("IDENTITY_MAPPER_CLUSTER_NAME".to_owned(), "test".to_owned()));
+        Supervised::spawn(
+            &operator_binary(),
+            [&["migrate"], args].concat(),
+            environment,
+            &self.cluster.scratch().path().join(log),
+        )
+    }
+
     async fn run(&self, args: &[&str]) -> Ran {
         self.prepared(args).run_aside().await
     }
@@ -354,14 +369,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut args = vec!["apply", "--confirm=test", "--to=API"];
     args.extend(PACE);
     // A signal in the soak: what has begun is made whole, and the bridge is gone.
-    let scratch = stage.cluster.scratch();
-    let log = scratch.path().join("interrupted.log");
-    let mut environment: Vec<(String, String)> = stage.eks.env_as(&stage.key);
-    let kubeconfig = stage.cluster.admin_kubeconfig().display().to_string();
-    environment.push(("KUBECONFIG".to_owned(), kubeconfig));
-    environment.push(("IDENTITY_MAPPER_CLUSTER_NAME".to_owned(), "test".to_owned()));
-    let whole = [&["migrate"], &args[..]].concat();
-    let mut process = Supervised::spawn(&operator_binary(), whole, environment, &log);
+    let mut process = stage.start(&args);
     eventually("both soak", SOON, async || {
         let log = process.log();
         if log.contains("bridge: ClusterRoleBinding identity-mapper-bridge is gone") {
@@ -380,6 +388,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let told = process.log();
     assert!(told.contains("run the same command again"), "{told}");
 
+    let scratch = stage.cluster.scratch();
     // Whoever comes in by aws-auth alone: the gate of the mode API names them first.
     let person = serde_json::from_str::<Value>(
         &std::fs::read_to_string(stage.cluster.admin_kubeconfig()).unwrap(),
@@ -402,9 +411,26 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     assert!(ran.stderr.contains(words), "{}", ran.shown());
     assert_eq!(stage.eks.world().cluster.mode, Mode::ApiAndConfigMap);
 
-    // As somebody who has an access entry it goes on, and there is no way back from there.
-    let ran = stage.run(&args).await;
-    assert_eq!(ran.code, 0, "{}", ran.shown());
+    // As somebody who has an access entry it goes on, here with a mode that others change; there is no way back from there.
+    let mut awaiting = vec!["apply", "--await-mode", "--to=API"];
+    awaiting.extend(PACE);
+    let mut process = stage.start(&awaiting);
+    eventually("it waits for others", SOON, async || {
+        let log = process.log();
+        if log.contains("waiting until somebody changes the authentication mode to API") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
+    let config = json!({"accessConfig": {"authenticationMode": "API"}});
+    stage.eks.by_hand("UpdateClusterConfig", config).unwrap();
+    let status = eventually("it ends", SOON, async || {
+        process.exited().ok_or_else(|| process.log())
+    })
+    .await;
+    assert_eq!(status.code(), Some(0), "{}", process.log());
     assert_eq!(stage.eks.world().cluster.mode, Mode::Api);
     assert_eq!(
         stage.entries(),
