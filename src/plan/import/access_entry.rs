@@ -19,7 +19,7 @@ use crate::principal::{Key, Principal};
 
 /// The tags that EKS sets on the entries that it makes for itself.
 const EKS_TAGS: &str = "aws:eks:";
-/// The tag that CloudFormation sets on what its stacks hold (CloudFormation user guide, *Resource tags*).
+/// The tag that `CloudFormation` sets on what its stacks hold (its user guide, *Resource tags*).
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
 impl Importer<'_> {
