@@ -3,12 +3,15 @@
 mod access_page;
 mod effective;
 mod explain;
+mod guide_access_entries;
 mod guide_aws_auth;
 mod guide_logged_in;
 mod habits;
 mod import;
 mod lint;
+mod migrate_apply;
 mod migrate_plan;
+mod migrate_steps;
 mod plan;
 mod rollback;
 
