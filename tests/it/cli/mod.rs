@@ -4,6 +4,7 @@ mod effective;
 mod guide_aws_auth;
 mod habits;
 mod lint;
+mod lint_cluster;
 mod plan;
 
 use std::ffi::OsStr;
