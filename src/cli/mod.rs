@@ -18,6 +18,7 @@ mod diff;
 pub mod effective;
 pub mod eks;
 pub mod explain;
+pub mod import;
 mod input;
 pub mod lint;
 mod looked;
@@ -57,6 +58,7 @@ enum Command {
     Effective(effective::Effective),
     Explain(Box<explain::ExplainArgs>),
     Lint(Box<lint::LintArgs>),
+    Import(Box<import::ImportArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
     Completions(completions::CompletionsArgs),
@@ -90,6 +92,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Lint(args) => args.run(verbose),
         Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),

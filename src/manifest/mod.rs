@@ -6,6 +6,7 @@
 
 mod mapping;
 mod read;
+mod write;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use serde_json::Value;
 
 pub use mapping::{Complaint, Declared, Mappings, mappings};
 pub use read::read;
+pub use write::{to_value, write};
 
 /// A text and what to call it: a path, or `standard input`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,17 +27,15 @@ use super::standing::{Standing, StandingEntries};
 use super::{AwsView, Desired, Mode, Observed, Settings};
 use crate::api::IdentityMapping;
 use crate::aws_auth::{Document, Index, Problem, Section, comments};
-use crate::principal::{AccountId, Key, Partition};
+use crate::principal::Key;
 
 /// What to import beside the principals of people and workloads.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ImportOptions {
     /// The entries of nodes.
     pub nodes: bool,
     /// Access entries that AWS made, but for those that only AWS can change.
     pub aws_made: bool,
-    /// The cluster's own partition and account, which names leave out, where EKS does not tell them.
-    pub home: Option<(Partition, AccountId)>,
 }
 
 /// What was found, as mappings and otherwise.
@@ -153,7 +151,7 @@ pub fn import(
     desired: &Desired,
     observed: &Observed,
     settings: &Settings,
-    options: &ImportOptions,
+    options: ImportOptions,
 ) -> Import {
     let empty = BTreeMap::new();
     let data = observed
@@ -187,7 +185,7 @@ pub fn import(
         .unwrap_or_default();
     importer.access_entries(&standing);
     importer.document(data);
-    let home = home(options, view, &document);
+    let home = home(view, &document);
     let taken = desired.mappings.iter().map(|mapping| mapping.name.clone());
     importer.finish(home, taken.collect())
 }
@@ -204,7 +202,7 @@ enum Fate {
 
 /// The import under way.
 struct Importer<'a> {
-    options: &'a ImportOptions,
+    options: ImportOptions,
     document: &'a Document,
     index: &'a Index<'a>,
     mark: Mark,
@@ -382,7 +380,7 @@ impl Declared {
 }
 
 /// The cluster's own partition and account: EKS tells it, and nodes are always of it.
-fn home(options: &ImportOptions, view: Option<&AwsView>, document: &Document) -> Option<Home> {
+fn home(view: Option<&AwsView>, document: &Document) -> Option<Home> {
     let of_cluster =
         || view.and_then(|view| Some((view.cluster.partition()?, view.cluster.account()?)));
     let of_nodes = || {
@@ -393,7 +391,7 @@ fn home(options: &ImportOptions, view: Option<&AwsView>, document: &Document) ->
             .collect();
         homes.first().filter(|_| homes.len() == 1).cloned()
     };
-    options.home.clone().or_else(of_cluster).or_else(of_nodes)
+    of_cluster().or_else(of_nodes)
 }
 
 /// What the mark says of an entry of this principal that is ours.

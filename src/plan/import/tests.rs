@@ -19,10 +19,9 @@ use crate::principal::Principal;
 const ALL: ImportOptions = ImportOptions {
     nodes: true,
     aws_made: true,
-    home: None,
 };
 
-fn run(simulation: &Simulation, options: &ImportOptions) -> Import {
+fn run(simulation: &Simulation, options: ImportOptions) -> Import {
     import(
         &simulation.desired(),
         &simulation.observed(),
@@ -469,7 +468,7 @@ fn each_entry_of_aws_auth_becomes_a_mapping_or_is_named_with_the_reason() {
     ] {
         let mut simulation = Simulation::with_roles(&text);
         simulation.vandalise("mapUsers", users);
-        let import = run(&simulation, &ImportOptions::default());
+        let import = run(&simulation, ImportOptions::default());
         assert_eq!(told(&import), expected, "{text}{users}");
     }
     for (text, expected) in [
@@ -497,7 +496,7 @@ fn each_entry_of_aws_auth_becomes_a_mapping_or_is_named_with_the_reason() {
             "mapRoles line 1: Inexpressible",
         ),
     ] {
-        let import = run(&Simulation::with_roles(&text), &ALL);
+        let import = run(&Simulation::with_roles(&text), ALL);
         assert_eq!(told(&import), [expected], "{text}");
     }
 }
@@ -515,7 +514,7 @@ fn what_a_mapping_declares_is_not_imported_again() {
     let set = serde_json::json!({"permissionSet": {"name": "Admin", "accountId": "111122223333"}});
     simulation.create("two", "role/x", &serde_json::json!({"principal": set}));
     assert_eq!(
-        told(&run(&simulation, &ImportOptions::default())),
+        told(&run(&simulation, ImportOptions::default())),
         [
             "mapRoles line 3: admin-more.sso-012345.111122223333.2bb0e27e",
             "mapAccounts: Inexpressible",
@@ -524,7 +523,7 @@ fn what_a_mapping_declares_is_not_imported_again() {
         ]
     );
     simulation.vandalise("mapRoles", "- {{x}}");
-    let import = run(&simulation, &ImportOptions::default());
+    let import = run(&simulation, ImportOptions::default());
     assert_eq!((import.broken.len(), import.imported.len()), (1, 0));
 }
 
@@ -541,7 +540,7 @@ fn an_entry_that_was_ours_keeps_its_name() {
         tags: 2,
     };
     let simulation = cluster(Mode::Api, &[], &[ours], None);
-    let import = run(&simulation, &ImportOptions::default());
+    let import = run(&simulation, ImportOptions::default());
     assert_eq!(told(&import), ["access entry: once"]);
     assert_eq!(import.imported[0].notes.len(), 1);
 }
@@ -581,7 +580,7 @@ fn where_aws_auth_says_it_with_system_masters_the_mapping_does_too() {
                 std::slice::from_ref(&entry),
                 None,
             ),
-            &ImportOptions::default(),
+            ImportOptions::default(),
         );
         let spec = &import.imported[0].object.spec;
         assert_eq!(
@@ -608,7 +607,7 @@ proptest! {
             simulation.settle();
         }
         let before = backends(&simulation);
-        let import = run(&simulation, &ALL);
+        let import = run(&simulation, ALL);
         prop_assert!(import.broken.is_empty(), "{:?}", import.broken);
         apply(&mut simulation, &import);
         simulation.settle();
@@ -622,7 +621,7 @@ proptest! {
             prop_assert_eq!(simulation.ready(name), "True InEffect", "{:?}: {}", imported, simulation.message(name, "Ready"));
             prop_assert_eq!(simulation.condition(name, "Synced"), "True Synced", "{:?}", imported);
         }
-        let again = run(&simulation, &ALL);
+        let again = run(&simulation, ALL);
         prop_assert!(again.imported.is_empty(), "{:?}", again.imported);
     }
 }

@@ -60,6 +60,11 @@ impl Importer<'_> {
         if let Some(name) = self.declared.by(&principal) {
             return self.result.declared.push((origin, name.clone()));
         }
+        let node = is_node(&entry.meaning());
+        if node && !self.options.nodes {
+            let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
+            return self.leave(&entry.arn, origin, Why::Node, message);
+        }
         let backend = match self.fates.get(&key) {
             None => BackendChoice::Auto,
             Some(Fate::Counts) => BackendChoice::ConfigMap,
@@ -73,11 +78,6 @@ impl Importer<'_> {
                 return self.leave(&entry.arn, origin, Why::Inexpressible, message);
             }
         };
-        let node = is_node(&entry.meaning());
-        if node && !self.options.nodes {
-            let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
-            return self.leave(&entry.arn, origin, Why::Node, message);
-        }
         let type_ = match node.then(|| node_type(entry)) {
             None => EntryType::Standard,
             Some(Ok(type_)) => type_,

@@ -3,6 +3,7 @@
 mod effective;
 mod guide_aws_auth;
 mod habits;
+mod import;
 mod lint;
 mod lint_cluster;
 mod plan;

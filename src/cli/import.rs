@@ -1,0 +1,393 @@
+//! `identity-mapper import`: what stands in aws-auth and in access entries, as mappings ready to commit.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::diagnostic::{Severity, Shown, render};
+use super::input;
+use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use super::output::{self, complain, visible};
+use crate::aws_auth::Problem;
+use crate::manifest;
+use crate::plan::{
+    HANDOVER_ANNOTATION, Handover, Import, ImportOptions, Imported, Left, Mapping, Mode, Origin,
+    Settings, Why, import,
+};
+
+/// Print what stands in aws-auth and in access entries as `IdentityMapping` manifests
+///
+/// Applied as they are, they change nothing in either but the marks of ownership. Entries of nodes and what AWS made is left out; what
+/// is not imported is listed on standard error with the reason. Exit code 0, also where something is not imported.
+#[derive(Args, Clone, Debug)]
+pub struct ImportArgs {
+    /// Mappings that exist already, from a file or folder, or `-` for standard input; may be repeated. What they declare is not imported,
+    /// and neither is what the cluster's own mappings declare
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub filename: Vec<PathBuf>,
+
+    /// What to import beside the principals of people and workloads
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
+    pub include: Vec<Included>,
+
+    /// Write a file for each mapping into this folder
+    #[arg(long, value_name = "DIR")]
+    pub output_dir: Option<PathBuf>,
+
+    /// With --output-dir: overwrite files that say something else
+    #[arg(long, requires = "output_dir")]
+    pub force: bool,
+
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: ManifestFormat,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub observe: ObserveArgs,
+}
+
+/// What to import beside the principals of people and workloads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Included {
+    /// Entries of nodes
+    Nodes,
+    /// Access entries whose tags say that EKS made them
+    AwsMade,
+    /// Both
+    All,
+}
+
+/// How manifests are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ManifestFormat {
+    /// Manifests, one YAML document each, with the comments that stood by the entries
+    #[default]
+    Yaml,
+    /// A List of manifests as JSON, which also says where each comes from and what is not imported
+    Json,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<Value>,
+    imported: Vec<Taken<'a>>,
+    not_imported: Vec<Rest<'a>>,
+    declared: Vec<Declared<'a>>,
+}
+
+#[derive(Serialize)]
+struct Taken<'a> {
+    name: &'a str,
+    from: Place<'a>,
+    comments: &'a [String],
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Rest<'a> {
+    what: &'a str,
+    from: Place<'a>,
+    reason: &'static str,
+    message: &'a str,
+}
+
+#[derive(Serialize)]
+struct Declared<'a> {
+    mapping: &'a str,
+    from: Place<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Place<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    access_entry: Option<&'a str>,
+}
+
+impl<'a> Place<'a> {
+    fn of(origin: &'a Origin) -> Self {
+        match origin {
+            Origin::Text { section, line } => Self {
+                key: Some(section.key()),
+                line: *line,
+                access_entry: None,
+            },
+            Origin::AccessEntry(arn) => Self {
+                key: None,
+                line: None,
+                access_entry: Some(arn),
+            },
+        }
+    }
+}
+
+/// Imports and prints or writes the manifests. The cluster and AWS are only read.
+pub async fn run(args: ImportArgs) -> Result<ExitCode> {
+    let declared = match args.filename.as_slice() {
+        [] => Vec::new(),
+        files => input::declared(files)?.declared,
+    };
+    let declare = |observation: &mut Observation| {
+        let mappings = declared.iter().map(|it| Mapping::from_object(&it.object));
+        observation.desired.mappings.extend(mappings);
+    };
+    let observation = args
+        .observe
+        .observe_with(IamExtent::Everyone, ModeNeed::Required, declare)
+        .await?;
+    let settings = Settings {
+        config_map: observation.config_map.clone(),
+        ..Settings::default()
+    };
+    let found = import(
+        &observation.desired,
+        &observation.observed,
+        &settings,
+        args.options(),
+    );
+    refuse_broken(&found.broken, &observation)?;
+    let texts = found
+        .imported
+        .iter()
+        .map(|it| Ok(manifest::write(&it.object, &it.comments)?))
+        .collect::<Result<Vec<String>>>()?;
+    let written = match &args.output_dir {
+        Some(folder) => Some(write_files(folder, &found.imported, &texts, args.force)?),
+        None => None,
+    };
+    let printed = match (args.output, written) {
+        (ManifestFormat::Json, _) => output::json(&list(&found)?)?,
+        (ManifestFormat::Yaml, Some(paths)) => paths,
+        (ManifestFormat::Yaml, None) if texts.is_empty() => String::new(),
+        (ManifestFormat::Yaml, None) => {
+            format!("# {}\n\n{}", args.source(&observation), texts.join("---\n"))
+        }
+    };
+    output::print(&printed)?;
+    if args.output == ManifestFormat::Yaml {
+        complain(&summary(&found));
+    }
+    if hands_over(&observation) && !found.imported.is_empty() {
+        complain(
+            "note: the handover setting of this cluster is Auto, so what stands in aws-auth is handed over to access entries once these \
+             mappings are applied",
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl ImportArgs {
+    fn options(&self) -> ImportOptions {
+        let asks = |what| self.include.contains(&what) || self.include.contains(&Included::All);
+        ImportOptions {
+            nodes: asks(Included::Nodes),
+            aws_made: asks(Included::AwsMade),
+        }
+    }
+
+    /// Where it comes from. No time: the same import gives the same text.
+    fn source(&self, observation: &Observation) -> String {
+        let mode = observation.observed.aws.mode();
+        let entries = mode.is_some_and(|mode| mode != Mode::ConfigMap);
+        let Some(live) = &observation.live else {
+            let files = self
+                .observe
+                .aws_auth
+                .iter()
+                .chain(&self.observe.access_entries);
+            let files: Vec<String> = files
+                .map(|file| visible(&file.display().to_string()))
+                .collect();
+            return format!("Imported by identity-mapper from {}", files.join(" and "));
+        };
+        let what = match mode {
+            Some(Mode::Api) => "the access entries".to_owned(),
+            Some(Mode::ApiAndConfigMap) => {
+                format!("{} and the access entries", observation.config_map)
+            }
+            Some(Mode::ConfigMap) | None => observation.config_map.to_string(),
+        };
+        let cluster = live.target.eks.as_ref().filter(|_| entries);
+        let cluster = cluster.map_or(&live.target.url, |eks| &eks.cluster.arn);
+        format!("Imported by identity-mapper from {what} of {cluster}")
+    }
+}
+
+/// Nothing is known of a section that the authenticator drops whole, and half an import is not to be taken for all.
+fn refuse_broken(broken: &[Problem], observation: &Observation) -> Result<()> {
+    let data = observation.observed.config_map.as_ref();
+    for problem in broken {
+        let key = problem.section.key();
+        let source = data.and_then(|view| view.data.get(key));
+        complain(&render(&Shown {
+            severity: Severity::Error,
+            code: "",
+            title: &problem.message,
+            origin: key,
+            source: source.map_or("", String::as_str),
+            span: problem.span.clone(),
+            label: &format!("all of {key} is dropped"),
+            below: Vec::new(),
+        }));
+    }
+    match broken {
+        [] => Ok(()),
+        [one] => bail!("{} does not parse; mend it first", one.section),
+        _ => bail!("aws-auth does not parse; mend it first"),
+    }
+}
+
+/// Writes a file for each mapping, and gives their paths. Nothing is written where a file that says something else is in the way.
+fn write_files(
+    folder: &Path,
+    imported: &[Imported],
+    texts: &[String],
+    force: bool,
+) -> Result<String> {
+    let files: Vec<(PathBuf, &String)> = imported
+        .iter()
+        .zip(texts)
+        .map(|(it, text)| (folder.join(format!("{}.yaml", name(it))), text))
+        .collect();
+    let mut others = Vec::new();
+    for (path, text) in &files {
+        match fs::read(path) {
+            Ok(bytes) if bytes == text.as_bytes() => {}
+            Ok(_) => others.push(path.display().to_string()),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            }
+        }
+    }
+    if !others.is_empty() && !force {
+        bail!(
+            "nothing was written, for {} already and says something else; give --force to overwrite, or another --output-dir",
+            match others.as_slice() {
+                [one] => format!("{one} is there"),
+                _ => format!("these are there: {},", others.join(", ")),
+            }
+        );
+    }
+    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    let mut paths = String::new();
+    for (path, text) in files {
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        let _ = writeln!(paths, "{}", path.display());
+    }
+    Ok(paths)
+}
+
+fn name(imported: &Imported) -> &str {
+    imported.object.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn list(found: &Import) -> Result<List<'_>> {
+    let items = found.imported.iter();
+    let items = items.map(|it| manifest::to_value(&it.object));
+    let imported = found.imported.iter().map(|it| Taken {
+        name: name(it),
+        from: Place::of(&it.origin),
+        comments: &it.comments,
+        notes: &it.notes,
+    });
+    let rest = found.left.iter().map(|left| Rest {
+        what: &left.what,
+        from: Place::of(&left.origin),
+        reason: left.why.as_str(),
+        message: &left.message,
+    });
+    let declared = found.declared.iter();
+    let declared = declared.map(|(origin, mapping)| Declared {
+        mapping,
+        from: Place::of(origin),
+    });
+    Ok(List {
+        api_version: "v1",
+        kind: "List",
+        items: items.collect::<Result<_, _>>()?,
+        imported: imported.collect(),
+        not_imported: rest.collect(),
+        declared: declared.collect(),
+    })
+}
+
+/// What was imported and what was not, for people.
+fn summary(found: &Import) -> String {
+    let count = |count: usize, one: &str, many: &str| match count {
+        1 => format!("1 {one}"),
+        count => format!("{count} {many}"),
+    };
+    let mut text = format!(
+        "{} imported",
+        count(found.imported.len(), "mapping", "mappings")
+    );
+    if !found.declared.is_empty() {
+        let declared = count(found.declared.len(), "entry is", "entries are");
+        let _ = write!(text, "; {declared} declared already");
+    }
+    text.push('\n');
+    for imported in &found.imported {
+        for note in &imported.notes {
+            let _ = writeln!(
+                text,
+                "note: {} ({}): {}",
+                name(imported),
+                imported.origin,
+                visible(note)
+            );
+        }
+    }
+    let mut messages: Vec<(&'static str, &str)> = Vec::new();
+    for left in &found.left {
+        let heading = (heading(left.why), left.message.as_str());
+        if !messages.contains(&heading) {
+            messages.push(heading);
+        }
+    }
+    messages.sort_by_key(|(heading, _)| *heading);
+    for (title, message) in messages {
+        let _ = writeln!(text, "{title}: {}", visible(message));
+        let same = |left: &&Left| heading(left.why) == title && left.message == message;
+        for left in found.left.iter().filter(same) {
+            let _ = writeln!(text, "  {}: {}", left.origin, visible(&left.what));
+        }
+    }
+    text
+}
+
+/// What people are told first of something that was not imported.
+const fn heading(why: Why) -> &'static str {
+    match why {
+        Why::Node | Why::AwsMade | Why::OtherInstallation => "left out",
+        Why::Shadowed | Why::NotRead => "without effect",
+        Why::LetsNobodyIn => "lets nobody in",
+        Why::Ambiguous | Why::Inexpressible => "can't be imported",
+    }
+}
+
+/// Whether mappings that stand in aws-auth are handed over at once.
+fn hands_over(observation: &Observation) -> bool {
+    let history = observation.observed.history.view();
+    let handover = history.and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
+    observation.observed.aws.mode() == Some(Mode::ApiAndConfigMap)
+        && handover.and_then(|value| value.parse().ok()) == Some(Handover::Auto)
+}
