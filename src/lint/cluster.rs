@@ -248,9 +248,7 @@ impl Facts<'_> {
             at: (),
             title: format!("{missing}: not there"),
             label: "EKS can't work with nodes".to_owned(),
-            mend: "make it again as the EKS user guide has it under `Troubleshoot problems with Amazon EKS clusters and nodes`: the role may get, \
-                   list and watch pods, get, list, watch and patch nodes, and create pods/eviction; the binding names the user eks:node-manager"
-                .to_owned(),
+            mend: "apply the manifest that docs/lint.md has under IM062".to_owned(),
             fix: Vec::new(),
         };
         report.say(&missing, finding);

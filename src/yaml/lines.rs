@@ -28,7 +28,7 @@ impl<'t> Lines<'t> {
     /// 1-based line and column, in characters, of a byte.
     pub(crate) fn position(&self, at: usize) -> (usize, usize) {
         let line = self.starts.partition_point(|start| *start <= at);
-        let start = self.starts[line - 1];
+        let start = self.start(at);
         let (from, characters) = match self.last.get() {
             (byte, characters) if (start..=at).contains(&byte) => (byte, characters),
             _ => (start, 0),
@@ -38,7 +38,12 @@ impl<'t> Lines<'t> {
         (line, characters + 1)
     }
 
-    /// The line that holds a byte, without its end.
+    /// The byte with which the line of a byte starts.
+    pub(crate) fn start(&self, at: usize) -> usize {
+        self.starts[self.starts.partition_point(|start| *start <= at) - 1]
+    }
+
+    /// The rest of the line from a byte on, without its end.
     pub(crate) fn rest(&self, at: usize) -> &'t str {
         self.text[at..]
             .split(['\n', '\r'])

@@ -67,19 +67,13 @@ rules:
 - {apiGroups: [""], resources: [configmaps], verbs: [create]}
 "#;
 
-/// What EKS makes for itself.
-const NODE_MANAGER: &str = "
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRole
-metadata: {name: 'eks:node-manager'}
-rules: []
----
-apiVersion: rbac.authorization.k8s.io/v1
-kind: ClusterRoleBinding
-metadata: {name: 'eks:node-manager'}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: 'eks:node-manager'}
-subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: 'eks:node-manager'}]
-";
+/// What EKS makes for itself, as the mend says.
+fn node_manager() -> &'static str {
+    let page = include_str!("../../../docs/lint.md");
+    let (_, under) = page.split_once("### IM062").unwrap();
+    let (_, block) = under.split_once("```yaml\n").unwrap();
+    block.split_once("```").unwrap().0
+}
 
 struct Stage {
     cluster: Cluster,
@@ -222,7 +216,7 @@ async fn everything_is_told(stage: &Stage) {
       | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ EKS can't work with nodes
       |
       = note: EKS works with managed nodes through this ClusterRole and its binding: without it node groups fail with AccessDenied
-      = help: make it again as the EKS user guide has it under `Troubleshoot problems with Amazon EKS clusters and nodes`: the role may get, list and watch pods, get, list, watch and patch nodes, and create pods/eviction; the binding names the user eks:node-manager
+      = help: apply the manifest that docs/lint.md has under IM062
 
     error[IM041]: "system:master" is not "system:masters"
       --> IdentityMapping odd:10:5
@@ -250,7 +244,7 @@ async fn everything_is_told(stage: &Stage) {
 async fn the_mended_cluster_is_clean(stage: &Stage) {
     let cluster = &stage.cluster;
     cluster.kubectl_ok(&["delete", "clusterrolebinding", "open"], None);
-    cluster.kubectl_ok(&["apply", "-f", "-"], Some(NODE_MANAGER));
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(node_manager()));
     let unbound = [
         "create",
         "clusterrolebinding",
