@@ -84,7 +84,9 @@ pub struct Creator {
     pub note: String,
     /// The command that lists who created clusters within the last 90 days, which is what `CloudTrail` keeps.
     pub cloud_trail: String,
-    /// The query of `CloudWatch` Logs Insights that finds the creator's logins and its mapping, where authenticator logs are on.
+    /// The log group in which the authenticator's logs are, where they are on.
+    pub log_group: String,
+    /// The query of `CloudWatch` Logs Insights that finds the creator's logins there: EKS maps it as kubernetes-admin.
     pub authenticator_log: String,
     /// The commands that make `ARN` an administrator by the rights of IAM alone, where the creator is lost.
     pub lost: Vec<String>,
@@ -238,16 +240,15 @@ impl Door<'_> {
         let region = view.map_or_else(String::new, |view| {
             format!(" --region {}", quoted(view.cluster.region()))
         });
-        let log_group = format!("/aws/eks/{}/cluster", self.cluster_name());
         Some(Creator {
             note: "whoever created the cluster is an administrator too, and stands nowhere in the mode CONFIG_MAP".to_owned(),
             cloud_trail: format!(
                 "aws cloudtrail lookup-events{region} --lookup-attributes AttributeKey=EventName,AttributeValue=CreateCluster"
             ),
-            authenticator_log: format!(
-                "SOURCE '{log_group}' | fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like \
-                 /username=kubernetes-admin/ | sort @timestamp desc | limit 50"
-            ),
+            log_group: format!("/aws/eks/{}/cluster", self.cluster_name()),
+            authenticator_log: "fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like \
+                                /username=kubernetes-admin/ | sort @timestamp desc | limit 50"
+                .to_owned(),
             lost: vec![
                 format!(
                     "aws eks update-cluster-config --name {cluster}{region} --access-config authenticationMode=API_AND_CONFIG_MAP"

@@ -27,7 +27,7 @@ pub use desired::{
 };
 pub use entries::{Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
-pub use node::{NodeDefaults, NodeTwin, node_defaults, node_twin};
+pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
 
 #[cfg(test)]
 pub(crate) mod simulation;

@@ -55,6 +55,24 @@ pub enum NodeTwin {
     None,
 }
 
+/// Whether an access entry of a type gives nodes the same name as this username does in aws-auth, and all that these groups give.
+#[must_use]
+pub fn gives_the_same_nodes(type_: EntryType, username: &str, groups: &BTreeSet<String>) -> bool {
+    node_defaults(type_).is_some_and(|node| {
+        node.username == username && groups.contains(NODES) && more_groups(node, groups).is_empty()
+    })
+}
+
+/// Groups that an access entry of these defaults can't have.
+fn more_groups(node: NodeDefaults, groups: &BTreeSet<String>) -> BTreeSet<String> {
+    let given = |group: &str| group == BOOTSTRAPPERS || node.groups.contains(&group);
+    groups
+        .iter()
+        .filter(|group| !given(group))
+        .cloned()
+        .collect()
+}
+
 /// Which type for nodes an entry of aws-auth can be handed over to: only one whose username comes out the same, because a
 /// kubelet may only speak for the `Node` of its own name.
 ///
@@ -69,15 +87,10 @@ pub fn node_twin(username: &str, groups: &BTreeSet<String>) -> NodeTwin {
         SESSION => return NodeTwin::Ambiguous,
         _ => return NodeTwin::None,
     };
-    let given = node_defaults(type_).map_or(&[][..], |node| node.groups);
     if !groups.contains(NODES) {
         return NodeTwin::Ambiguous;
     }
-    let more: BTreeSet<String> = groups
-        .iter()
-        .filter(|group| *group != BOOTSTRAPPERS && !given.contains(&group.as_str()))
-        .cloned()
-        .collect();
+    let more = node_defaults(type_).map_or_else(BTreeSet::new, |node| more_groups(node, groups));
     if more.is_empty() {
         NodeTwin::Type(type_)
     } else {

@@ -50,7 +50,8 @@ impl<'a> Index<'a> {
             return Lookup::Role(entry);
         }
         if let Some(variants) = self.users.get(&subject) {
-            let variants: Vec<&Entry> = variants.values().copied().collect();
+            let mut variants: Vec<&Entry> = variants.values().copied().collect();
+            variants.sort_unstable_by_key(|entry| entry.item);
             return match variants.as_slice() {
                 [entry] => Lookup::User(entry),
                 _ => Lookup::AmbiguousUser(variants),

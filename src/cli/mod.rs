@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
+pub mod access;
 pub mod completions;
 mod confirm;
 pub mod connection;
@@ -27,6 +28,7 @@ pub mod observe;
 pub mod output;
 pub mod plan;
 pub mod release;
+pub mod rollback;
 pub mod run;
 pub mod target;
 
@@ -52,10 +54,12 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
     Release(Box<release::ReleaseArgs>),
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
+    Access(Box<access::AccessArgs>),
     Explain(Box<explain::ExplainArgs>),
     Lint(Box<lint::LintArgs>),
     Import(Box<import::ImportArgs>),
@@ -89,8 +93,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
+        Command::Rollback(args) => {
+            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
+        }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),
+        Command::Access(args) => quietly(verbose, access::access(*args)),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
         Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Lint(args) => args.run(verbose),

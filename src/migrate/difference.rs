@@ -130,13 +130,15 @@ impl Difference {
         }
     }
 
-    /// Whether what the principal may do changes by it, if only at the edges.
+    /// Whether the two are not the same entry: what stands for system:masters is the policy, and nodes only start with their
+    /// bootstrapping group.
     #[must_use]
-    pub const fn is_of_power(&self) -> bool {
+    pub const fn is_of_meaning(&self) -> bool {
         match self {
-            Self::UsernameGenerated(_) | Self::BootstrappersDropped => false,
-            Self::MastersByPolicy
-            | Self::Username { .. }
+            Self::MastersByPolicy | Self::UsernameGenerated(_) | Self::BootstrappersDropped => {
+                false
+            }
+            Self::Username { .. }
             | Self::GroupLost(_)
             | Self::GroupGained(_)
             | Self::PolicyGained { .. } => true,

@@ -6,15 +6,17 @@ use jiff::Timestamp;
 
 use super::ahead::Ahead;
 use super::difference::{Becomes, differences};
-use super::taken::taken;
-use super::{Dead, Identity, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
-use crate::access_entry::{NodeTwin, node_twin};
+use super::entries::{Entries, Winner, place, what};
+use super::imports::Imports;
+use super::nodes::which_nodes;
+use super::why::{suspended, unread};
+use super::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
-use crate::aws_auth::{Document, Entry, Index, Lookup, Meaning, ProblemKind, Section};
+use crate::aws_auth::{Document, Entry, ProblemKind, Section};
 use crate::plan::{
-    AwsState, AwsView, Desired, IamProblem, InIam, Mapping, Mode, Next, Observed, Plan, Prospect,
-    Settings, Standing, Unmatchable, is_nodes, unmatchable,
+    AwsState, AwsView, Desired, InIam, Mapping, Mode, Next, Observed, Plan, Prospect, Settings,
+    Standing,
 };
 use crate::principal::{AccountId, Key, Principal, PrincipalKind};
 
@@ -51,14 +53,18 @@ pub fn verdicts(
         Mode::Api => Mode::Api,
     };
     let declared = declared_keys(&ahead(desired, to).plan());
+    let imports = Imports::of(desired, observed, settings);
     let mut all = desired.clone();
-    all.mappings.extend(standing.undeclared(&declared));
+    all.mappings
+        .extend(imports.undeclared(&standing, &declared));
     let (handover, afterwards) = (ahead(&all, to), ahead(&all, Mode::Api));
     let (handover, afterwards) = (handover.plan(), afterwards.plan());
     let judge = Judge {
         view,
         now: observed.now,
         declared: &declared,
+        desired,
+        imports: &imports,
         by_key: handover
             .prospects()
             .map(|it| (it.key.clone(), it))
@@ -79,143 +85,12 @@ fn declared_keys(plan: &Plan<'_>) -> BTreeSet<Key> {
         .collect()
 }
 
-/// What stands in aws-auth, by what the authenticator makes of it.
-struct Entries<'a> {
-    /// Each with those that it passes over for it. Entries that differ in case only are one.
-    winners: Vec<Winner<'a>>,
-    dead: Vec<Dead>,
-}
-
-struct Winner<'a> {
-    entries: Vec<&'a Entry>,
-    shadowed: Vec<Place>,
-}
-
-impl<'a> Winner<'a> {
-    fn entry(&self) -> &'a Entry {
-        self.entries[0]
-    }
-}
-
-fn place(entry: &Entry) -> Place {
-    Place {
-        section: entry.section,
-        line: entry.line,
-    }
-}
-
-impl<'a> Entries<'a> {
-    fn of(document: &'a Document, mode: Mode) -> Self {
-        let index = Index::new(document);
-        let mut standing = Self {
-            winners: Vec::new(),
-            dead: Vec::new(),
-        };
-        let mut shadowed: BTreeMap<(Section, usize), Vec<Place>> = BTreeMap::new();
-        for entry in document.entries() {
-            if unmatchable(entry).is_some() || mode == Mode::Api {
-                standing.dead.push(Dead {
-                    place: place(entry),
-                    what: what(entry),
-                    why: why_dead(entry),
-                });
-                continue;
-            }
-            match index.lookup(&entry.arn) {
-                Lookup::Role(wins) | Lookup::User(wins) if std::ptr::eq(wins, entry) => {
-                    standing.winners.push(Winner {
-                        entries: vec![entry],
-                        shadowed: Vec::new(),
-                    });
-                }
-                Lookup::Role(wins) | Lookup::User(wins) if unmatchable(wins).is_none() => shadowed
-                    .entry((wins.section, wins.item))
-                    .or_default()
-                    .push(place(entry)),
-                Lookup::Role(wins) | Lookup::User(wins) => standing.dead.push(Dead {
-                    place: place(entry),
-                    what: what(entry),
-                    why: format!("{} wins over it, and lets nobody in", place(wins)),
-                }),
-                Lookup::AmbiguousUser(variants) => {
-                    // Each variant leads here; the first in the text speaks for all.
-                    let first = variants.iter().map(|variant| variant.item).min();
-                    let counts = variants.iter().any(|variant| std::ptr::eq(*variant, entry));
-                    if counts && first == Some(entry.item) {
-                        let mut entries = variants;
-                        entries.sort_by_key(|variant| variant.item);
-                        standing.winners.push(Winner {
-                            entries,
-                            shadowed: Vec::new(),
-                        });
-                    } else if let (false, Some(first)) = (counts, first) {
-                        shadowed
-                            .entry((Section::Users, first))
-                            .or_default()
-                            .push(place(entry));
-                    }
-                }
-                // An entry that can match is found by its own ARN.
-                Lookup::Account | Lookup::None => {}
-            }
-        }
-        for winner in &mut standing.winners {
-            let entry = winner.entry();
-            winner.shadowed = shadowed
-                .remove(&(entry.section, entry.item))
-                .unwrap_or_default();
-        }
-        standing
-    }
-
-    /// What no mapping declares, taken as if it were imported.
-    fn undeclared(&self, declared: &BTreeSet<Key>) -> Vec<Mapping> {
-        let winners = self.winners.iter().map(Winner::entry);
-        winners
-            .filter(|entry| entry.key().is_some_and(|key| !declared.contains(&key)))
-            .map(|entry| {
-                let name = format!("{}-{}", entry.section.key(), entry.line);
-                Mapping::from_object(&taken(entry, &name))
-            })
-            .collect()
-    }
-}
-
-fn what(entry: &Entry) -> String {
-    if entry.sso {
-        "(sso)".to_owned()
-    } else {
-        entry.arn.clone()
-    }
-}
-
-/// Why nobody is let in by an entry.
-fn why_dead(entry: &Entry) -> String {
-    match unmatchable(entry) {
-        None => "in the authentication mode API aws-auth is not read".to_owned(),
-        Some(Unmatchable::Sso) => {
-            "on EKS entries with sso never match: write the role's ARN without its path".to_owned()
-        }
-        Some(Unmatchable::Path) => {
-            let mend = Principal::parse(&entry.arn).map_or_else(
-                |_| String::new(),
-                |principal| format!(": it would have to be {}", principal.aws_auth_arn()),
-            );
-            format!("a role's ARN never matches with its path{mend}")
-        }
-        Some(Unmatchable::NoUsername) => {
-            "it has no username, and the API server takes no login without one".to_owned()
-        }
-        Some(Unmatchable::Session | Unmatchable::NotAnIdentity) => Principal::parse(&entry.arn)
-            .err()
-            .map_or_else(String::new, |error| error.to_string()),
-    }
-}
-
 struct Judge<'a> {
     view: &'a AwsView,
     now: Timestamp,
     declared: &'a BTreeSet<Key>,
+    desired: &'a Desired,
+    imports: &'a Imports,
     plan: &'a Plan<'a>,
     by_key: BTreeMap<Key, Prospect<'a>>,
     in_api: BTreeMap<Key, Prospect<'a>>,
@@ -353,15 +228,34 @@ impl Judge<'_> {
             )));
             return verdict;
         }
-        if let Some(question) = self.which_nodes(entry, key) {
+        let undeclared = !self.declared.contains(key);
+        if let Some(question) = which_nodes(&entry.meaning()).filter(|_| undeclared) {
             self.standing_or(&mut verdict, standing, Some(question));
             return verdict;
         }
-        match prospect {
+        let claimed =
+            |prospect: &&Prospect<'_>| prospect.mapping.is_some() || !prospect.others.is_empty();
+        match prospect.filter(claimed) {
             Some(prospect) => self.by_prospect(&mut verdict, prospect),
-            None => verdict.why = Some(Why::lasting("the planner says nothing of it")),
+            None => self.unclaimed(&mut verdict, place(entry), standing),
         }
         verdict
+    }
+
+    /// No mapping is made of it: it may be covered already, or something has to be cleared first.
+    fn unclaimed(&self, verdict: &mut Verdict, place: Place, standing: Option<&Standing<'_>>) {
+        if let Some(name) = self.imports.declared.get(&place) {
+            let mapping = self.desired.mappings.iter().find(|it| it.name == *name);
+            let refusal = mapping.and_then(|mapping| mapping.spec.as_ref().err());
+            verdict.mapping = Some(name.clone());
+            verdict.why = refusal.map(|refusal| Why {
+                reason: Some(refusal.reason),
+                message: refusal.message.clone(),
+                transient: refusal.transient,
+            });
+            return;
+        }
+        self.standing_or(verdict, standing, self.imports.left.get(&place).cloned());
     }
 
     fn of_mapping(&self, key: &Key, prospect: &Prospect<'_>) -> Verdict {
@@ -384,6 +278,9 @@ impl Judge<'_> {
         let mapping = prospect.mapping;
         verdict.mapping = mapping
             .filter(|_| !undeclared)
+            .map(|mapping| mapping.name.clone());
+        verdict.import = mapping
+            .filter(|_| undeclared)
             .map(|mapping| mapping.name.clone());
         verdict.soaks_until = prospect.soaks_until;
         verdict.bridge = prospect.bridge;
@@ -490,38 +387,6 @@ impl Judge<'_> {
         }
     }
 
-    /// What an entry of nodes leaves open, where no mapping says it.
-    fn which_nodes(&self, entry: &Entry, key: &Key) -> Option<String> {
-        let Meaning {
-            username, groups, ..
-        } = &entry.meaning();
-        let node = is_nodes(username, groups.iter().map(String::as_str));
-        if self.declared.contains(key) || !node {
-            return None;
-        }
-        match node_twin(username, groups) {
-            NodeTwin::Type(_) => None,
-            NodeTwin::Ambiguous => Some(format!(
-                "nodes of several types sign in as {username:?}, and aws-auth does not tell which these are: declare the role with its type, \
-                 HybridLinux, EC2 (EKS Auto Mode, and nodes that are named after their instance), HyperPodLinux or FargateLinux; for EC2Linux \
-                 and EC2Windows the username has to be \"system:node:{{{{EC2PrivateDNSName}}}}\" and system:nodes among the groups, or \
-                 their nodes would be thrown out"
-            )),
-            NodeTwin::MoreGroups(type_, more) => {
-                let more: Vec<String> = more.into_iter().collect();
-                Some(format!(
-                    "an access entry of type {type_:?} can't have {}: bind what it gives to group system:nodes or take it out of the entry, \
-                     if the nodes can do without",
-                    more.join(", ")
-                ))
-            }
-            NodeTwin::None => Some(format!(
-                "EKS gives no node the username {username:?}, so no access entry lets these nodes in under their names: give new nodes a role \
-                 of their own, and move the workloads there"
-            )),
-        }
-    }
-
     /// Where an access entry stands already, nothing is open.
     fn standing_or(
         &self,
@@ -538,7 +403,7 @@ impl Judge<'_> {
                 let same = !verdict
                     .differences
                     .iter()
-                    .any(super::Difference::is_of_power);
+                    .any(super::Difference::is_of_meaning);
                 verdict.outcome = if same {
                     Outcome::Stands
                 } else {
@@ -663,76 +528,5 @@ impl Judge<'_> {
         accounts
             .filter_map(|(account, read)| Some((account.clone(), unread(read.problem.as_ref()?))))
             .collect()
-    }
-}
-
-fn suspended(mapping: &Mapping) -> Why {
-    Why::lasting(format!(
-        "mapping {} is suspended, so nothing of it is changed; write suspend: false",
-        mapping.name
-    ))
-}
-
-/// Why an account's IAM was not read.
-fn unread(problem: &IamProblem) -> String {
-    match problem {
-        IamProblem::NoRole => "no role to assume there is given; give --iam-role".to_owned(),
-        IamProblem::Denied { message, statement } => {
-            format!("{message}; add to the caller's IAM policy: {statement}")
-        }
-        IamProblem::Unreachable(message) => format!("IAM did not answer: {message}"),
-    }
-}
-
-impl Why {
-    fn lasting(message: impl Into<String>) -> Self {
-        Self {
-            reason: None,
-            message: message.into(),
-            transient: false,
-        }
-    }
-}
-
-impl From<crate::plan::Obstacle<'_>> for Why {
-    fn from(obstacle: crate::plan::Obstacle<'_>) -> Self {
-        Self {
-            reason: Some(obstacle.reason),
-            message: obstacle.message.to_owned(),
-            transient: obstacle.transient,
-        }
-    }
-}
-
-impl Verdict {
-    fn new(who: Who) -> Self {
-        Self {
-            who,
-            places: Vec::new(),
-            shadowed: Vec::new(),
-            now: None,
-            mapping: None,
-            outcome: Outcome::Blocked,
-            becomes: None,
-            differences: Vec::new(),
-            why: None,
-            lost_in_api: false,
-            bridge: false,
-            soaks_until: None,
-            notes: Vec::new(),
-        }
-    }
-
-    fn of(who: Who, winner: &Winner<'_>) -> Self {
-        let meaning = winner.entry().meaning();
-        Self {
-            places: winner.entries.iter().copied().map(place).collect(),
-            shadowed: winner.shadowed.clone(),
-            now: Some(Identity {
-                username: meaning.username,
-                groups: meaning.groups.into_iter().collect(),
-            }),
-            ..Self::new(who)
-        }
     }
 }

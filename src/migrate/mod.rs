@@ -10,13 +10,17 @@
 mod ahead;
 
 mod difference;
+mod entries;
+mod imports;
 mod judge;
 mod mode;
+mod nodes;
 mod recipe;
 mod steps;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod why;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -69,8 +73,10 @@ pub struct Verdict {
     pub shadowed: Vec<Place>,
     /// What that entry gives now.
     pub now: Option<Identity>,
-    /// The mapping that declares it; `None`: none does, and `--import` makes one.
+    /// The mapping that declares it.
     pub mapping: Option<String>,
+    /// The mapping that an import makes of it, where none declares it.
+    pub import: Option<String>,
     /// What comes of it.
     pub outcome: Outcome,
     /// What it is or becomes as an access entry.
@@ -87,6 +93,24 @@ pub struct Verdict {
     pub soaks_until: Option<Timestamp>,
     /// What else there is to know.
     pub notes: Vec<String>,
+}
+
+impl Verdict {
+    /// Whether it is declared, stands nowhere yet, and gets an access entry.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.outcome == Outcome::Moves && self.places.is_empty()
+    }
+
+    /// The word for what comes of it.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        if self.is_new() {
+            "new"
+        } else {
+            self.outcome.as_str()
+        }
+    }
 }
 
 /// Whom a verdict is about.
@@ -256,11 +280,16 @@ impl Migration {
         self.verdicts.iter().filter(blocks)
     }
 
-    /// Those that are handed over.
+    /// Those that are handed over from aws-auth.
     pub fn moving(&self) -> impl Iterator<Item = &Verdict> {
         self.verdicts
             .iter()
-            .filter(|verdict| verdict.outcome == Outcome::Moves)
+            .filter(|verdict| verdict.outcome == Outcome::Moves && !verdict.is_new())
+    }
+
+    /// Those that are declared, stand nowhere yet, and get an access entry.
+    pub fn newcomers(&self) -> impl Iterator<Item = &Verdict> {
+        self.verdicts.iter().filter(|verdict| verdict.is_new())
     }
 
     /// Those that move and that no mapping declares.

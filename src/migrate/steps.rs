@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::{Migration, Outcome, modes_between};
+use super::{Becomes, Migration, modes_between};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::plan::Mode;
 
@@ -47,7 +47,7 @@ pub fn instructions(migration: &Migration, to: Mode, soak: SignedDuration) -> Ve
         steps.push(to_both(migration));
     }
     let reads_both = migration.from != Mode::Api;
-    if reads_both && migration.moving().next().is_some() {
+    if migration.moving().next().is_some() {
         steps.push(hand_over(migration, soak));
     }
     let blocked = migration.blocked().count();
@@ -78,12 +78,11 @@ fn to_both(migration: &Migration) -> Instruction {
              groups and Fargate profiles; self-managed nodes get none",
         )
         .note("there is no way back to CONFIG_MAP")
-        .command(format!(
-            "identity-mapper migrate apply --confirm {name}     # and goes on with the next step"
-        ))
-        .command(
-            "identity-mapper migrate plan --to API_AND_CONFIG_MAP     # how other tools change it; `migrate apply --await-mode` waits for them",
+        .note(
+            "`migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it; `migrate apply --await-mode` then \
+             waits for them",
         )
+        .command(format!("identity-mapper migrate apply --confirm {name}"))
 }
 
 fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
@@ -91,13 +90,9 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
     let undeclared = migration.undeclared().count();
     let nodes = migration
         .moving()
-        .filter(|verdict| {
-            verdict
-                .becomes
-                .as_ref()
-                .is_some_and(super::Becomes::is_node)
-        })
+        .filter(|verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node))
         .count();
+    let new = migration.newcomers().count();
     let mut step = Instruction::new(format!("Hand over {}", many(moving, "principal")))
         .note("aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth goes");
     if undeclared > 0 {
@@ -105,6 +100,13 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
             "{undeclared} of them {} declared by no mapping: with the operator --import makes mappings of them; without it nothing has to be \
              declared",
             if undeclared == 1 { "is" } else { "are" }
+        ));
+    }
+    if new > 0 {
+        step = step.note(format!(
+            "{new} more {} declared and in no backend yet: nothing has to be handed over for an access entry of {}",
+            if new == 1 { "is" } else { "are" },
+            if new == 1 { "it" } else { "theirs" }
         ));
     }
     if migration.needs_bridge() {
@@ -146,12 +148,13 @@ pub(crate) fn many(count: usize, what: &str) -> String {
 
 /// How many principals come to what, in the order in which they are listed.
 #[must_use]
-pub fn tally(migration: &Migration) -> Vec<(Outcome, usize)> {
-    let mut counted: Vec<(Outcome, usize)> = Vec::new();
+pub fn tally(migration: &Migration) -> Vec<(&'static str, usize)> {
+    let mut counted: Vec<(&'static str, usize)> = Vec::new();
     for verdict in &migration.verdicts {
-        match counted.last_mut() {
-            Some((outcome, count)) if *outcome == verdict.outcome => *count += 1,
-            _ => counted.push((verdict.outcome, 1)),
+        let word = verdict.word();
+        match counted.iter_mut().find(|(known, _)| *known == word) {
+            Some((_, count)) => *count += 1,
+            None => counted.push((word, 1)),
         }
     }
     counted

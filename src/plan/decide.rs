@@ -79,7 +79,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
 
 /// The mappings that name a key.
 #[derive(Default)]
-struct Named {
+pub(super) struct Named {
     specs: Vec<usize>,
     statuses: Vec<(usize, Meaning)>,
     /// Those whose status remembers an access entry.
@@ -226,7 +226,7 @@ fn live(
 }
 
 /// Finds the entry that is ours, and whether it says something else than we wrote.
-fn recognise<'a>(
+pub(super) fn recognise<'a>(
     memory: &Memory,
     hash: &KeyHash,
     named: &Named,
@@ -329,9 +329,7 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
     let foreign = match winner {
         Lookup::Role(entry) | Lookup::User(entry) => *entry,
         Lookup::AmbiguousUser(entries) => {
-            let mut lines: Vec<usize> = entries.iter().map(|entry| entry.line).collect();
-            lines.sort_unstable();
-            let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+            let lines: Vec<String> = entries.iter().map(|entry| entry.line.to_string()).collect();
             let message = format!(
                 "mapUsers holds {} on lines {} in spellings that differ in case, of which the authenticator picks one at random; \
                  remove all but one by hand",

@@ -3,17 +3,17 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::aws::Mode;
-use super::claim::{Block, Claim, Context, Eks, Place};
+use super::claim::{Block, Claim, Context, Eks, Place, identity};
 use super::desired::{Refusal, Spec};
 use super::door::is_node;
 use super::settings::Handover;
 use super::standing::{Life, Standing};
 use crate::access_entry::{
     BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Target,
-    node_twin,
+    gives_the_same_nodes, node_twin,
 };
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Backend, BackendChoice, EntryType};
+use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
 use crate::aws_auth::Lookup;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
@@ -290,6 +290,9 @@ fn absent(
             context.index.lookup(&site.spec.principal.aws_auth_arn()),
             Lookup::Role(_) | Lookup::User(_) | Lookup::AmbiguousUser(_)
         );
+    if foreign && site.spec.form.is_none() {
+        return beside_nodes(context, site, target);
+    }
     if foreign {
         // It is adopted where it stands first, or it is a conflict there.
         return Placement::in_config_map();
@@ -313,6 +316,41 @@ fn absent(
         return Placement::in_config_map().noting(Some(format!(
             "the cluster holds {ENTRY_QUOTA} access entries, as many as EKS allows, so it stands in aws-auth"
         )));
+    }
+    Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
+}
+
+/// A type that aws-auth does not know, for nodes that a foreign entry of aws-auth lets in: which type they are of, only a person can
+/// say, and the names must come out the same. The entry of aws-auth stays.
+fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Placement {
+    let type_ = target.type_;
+    let (Lookup::Role(entry) | Lookup::User(entry)) =
+        context.index.lookup(&site.spec.principal.aws_auth_arn())
+    else {
+        return Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared);
+    };
+    let place = format!("{} line {}", entry.section, entry.line);
+    let meaning = entry.meaning();
+    if !gives_the_same_nodes(type_, &meaning.username, &meaning.groups) {
+        return Placement::refused(
+            Backend::AccessEntry,
+            Reason::HandoverBlocked,
+            format!(
+                "{place} gives {}, which is not what an access entry of type {type_:?} gives, so that one would take running nodes out of \
+                 the cluster; give new nodes a role of their own",
+                identity(&meaning)
+            ),
+        );
+    }
+    if site.spec.adoption != Adoption::Always {
+        return Placement::refused(
+            Backend::AccessEntry,
+            Reason::ForeignEntry,
+            format!(
+                "{place} lets the nodes of this role in, and that entry is not ours; if they are of type {type_:?}, write adoption: Always: \
+                 the access entry gives them the same names, and aws-auth stays as it is"
+            ),
+        );
     }
     Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
 }

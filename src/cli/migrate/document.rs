@@ -53,6 +53,8 @@ pub(super) struct Principal<'a> {
     pub(super) outcome: &'static str,
     pub(super) lost_in_api: bool,
     pub(super) mapping: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) import: Option<&'a str>,
     pub(super) aws_auth: Vec<PlaceDocument>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) passed_over: Vec<PlaceDocument>,
@@ -122,9 +124,10 @@ impl<'a> From<&'a Verdict> for Principal<'a> {
         let why = verdict.why.as_ref();
         Self {
             who: verdict.who.to_string(),
-            outcome: verdict.outcome.as_str(),
+            outcome: verdict.word(),
             lost_in_api: verdict.lost_in_api,
             mapping: verdict.mapping.as_deref(),
+            import: verdict.import.as_deref(),
             aws_auth: verdict.places.iter().map(PlaceDocument::from).collect(),
             passed_over: verdict.shadowed.iter().map(PlaceDocument::from).collect(),
             now: verdict.now.as_ref().map(|now| Now {

@@ -41,7 +41,7 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
     );
     let mut counts: Vec<String> = tally(migration)
         .into_iter()
-        .map(|(outcome, count)| format!("{count} {}", of_outcome(outcome, count)))
+        .map(|(word, count)| format!("{count} {}", counted(word, count)))
         .collect();
     if !migration.dead.is_empty() {
         counts.push(format!(
@@ -65,21 +65,17 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
     head
 }
 
-fn of_outcome(outcome: Outcome, count: usize) -> &'static str {
-    match (outcome, count) {
-        (Outcome::Blocked, _) => "blocked",
-        (Outcome::Stays, 1) => "stays",
-        (Outcome::Stays, _) => "stay",
-        (Outcome::Leaves, 1) => "leaves",
-        (Outcome::Leaves, _) => "leave",
-        (Outcome::Moves, 1) => "moves",
-        (Outcome::Moves, _) => "move",
-        (Outcome::Differs, 1) => "differs",
-        (Outcome::Differs, _) => "differ",
-        (Outcome::Stands, 1) => "stands already",
-        (Outcome::Stands, _) => "stand already",
-        (Outcome::Moved, _) => "moved",
-        (Outcome::Gone, _) => "gone from IAM",
+/// A verdict's word for so many.
+fn counted(word: &'static str, count: usize) -> &'static str {
+    match (word, count) {
+        ("stands", 1) => "stands already",
+        ("stands", _) => "stand already",
+        ("gone", _) => "gone from IAM",
+        ("stays", 2..) => "stay",
+        ("leaves", 2..) => "leave",
+        ("moves", 2..) => "move",
+        ("differs", 2..) => "differ",
+        (word, _) => word,
     }
 }
 
@@ -95,13 +91,13 @@ fn short(who: &Who, cluster: &EksCluster) -> String {
 fn table(migration: &Migration) -> String {
     let row = |verdict: &Verdict| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
-        let mapping = match (&verdict.mapping, &verdict.who, verdict.outcome) {
-            (Some(mapping), ..) => mapping.clone(),
-            (None, Who::Principal { .. }, Outcome::Moves) => "(import)".to_owned(),
-            (None, ..) => "-".to_owned(),
+        let mapping = match (&verdict.mapping, &verdict.import) {
+            (Some(mapping), _) => mapping.clone(),
+            (None, Some(import)) => format!("({import})"),
+            (None, None) => "-".to_owned(),
         };
         [
-            verdict.outcome.as_str().to_owned(),
+            verdict.word().to_owned(),
             short(&verdict.who, &migration.cluster),
             mapping,
             becomes(verdict),
@@ -122,7 +118,12 @@ fn table(migration: &Migration) -> String {
     let own = own.map_or_else(String::new, |own| {
         format!("Principals without an account are of {own}.\n")
     });
-    format!("{table}{own}")
+    let imports = if migration.verdicts.iter().any(|it| it.import.is_some()) {
+        "Mappings in brackets are what an import makes.\n"
+    } else {
+        ""
+    };
+    format!("{table}{own}{imports}")
 }
 
 /// What it is as an access entry, in a few words.
@@ -157,7 +158,7 @@ fn becomes(verdict: &Verdict) -> String {
 
 /// What there is to say of each, those of whom the same is said together.
 fn reasons(migration: &Migration) -> String {
-    let mut groups: Vec<(Outcome, Vec<String>, Vec<String>)> = Vec::new();
+    let mut groups: Vec<(&str, Vec<String>, Vec<String>)> = Vec::new();
     for verdict in &migration.verdicts {
         let mut lines: Vec<String> = Vec::new();
         lines.extend(verdict.why.iter().map(|why| why.message.clone()));
@@ -176,15 +177,14 @@ fn reasons(migration: &Migration) -> String {
         let who = format!("{}{place}", short(&verdict.who, &migration.cluster));
         let same = groups
             .iter_mut()
-            .find(|(outcome, _, said)| *outcome == verdict.outcome && *said == lines);
+            .find(|(word, _, said)| *word == verdict.word() && *said == lines);
         match same {
             Some((_, all, _)) => all.push(who),
-            None => groups.push((verdict.outcome, vec![who], lines)),
+            None => groups.push((verdict.word(), vec![who], lines)),
         }
     }
     let mut text = String::new();
-    for (outcome, all, lines) in groups {
-        let mut word = outcome.as_str();
+    for (mut word, all, lines) in groups {
         for who in all {
             let _ = writeln!(text, "  {word:<7} {who}");
             word = "";
@@ -208,7 +208,7 @@ fn differs(verdict: &Verdict) -> Option<String> {
     let found: Vec<String> = verdict
         .differences
         .iter()
-        .filter(|difference| difference.is_of_power())
+        .filter(|difference| difference.is_of_meaning())
         .map(Difference::short)
         .collect();
     Some(format!(

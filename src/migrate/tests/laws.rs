@@ -8,10 +8,10 @@ use serde_json::json;
 use super::migration;
 use crate::access_entry::{Call, Kind};
 use crate::api::v1alpha1::EntryType;
-use crate::aws_auth::{Document, fold_arn};
-use crate::migrate::{Migration, Outcome, Verdict, Who, taken};
+use crate::aws_auth::fold_arn;
+use crate::migrate::{Migration, Outcome, Verdict, Who};
 use crate::plan::simulation::{Power, Simulation};
-use crate::plan::{HANDOVER_ANNOTATION, Mode};
+use crate::plan::{HANDOVER_ANNOTATION, ImportOptions, Mode, import};
 use crate::principal::Principal;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role";
@@ -123,21 +123,23 @@ fn build(world: &World) -> Simulation {
     simulation
 }
 
-fn document(simulation: &Simulation) -> Document {
-    Document::parse(&simulation.config_map.as_ref().expect("it stands").data)
-}
-
 /// Imports what no mapping declares, as the verdicts say.
-fn import(simulation: &mut Simulation, migration: &Migration) {
-    let document = document(simulation);
-    for verdict in migration.undeclared() {
-        let place = verdict.places[0];
-        let entry = document
-            .entries()
-            .find(|entry| (entry.section, entry.line) == (place.section, place.line))
-            .expect("it stands there");
-        let name = format!("imported-{}", place.line);
-        simulation.objects.insert(name.clone(), taken(entry, &name));
+fn import_undeclared(simulation: &mut Simulation, migration: &Migration) {
+    let options = ImportOptions {
+        nodes: true,
+        ..ImportOptions::default()
+    };
+    let (desired, observed) = (simulation.desired(), simulation.observed());
+    let imported = import(&desired, &observed, &simulation.settings, options).imported;
+    let names: BTreeSet<&String> = migration
+        .undeclared()
+        .filter_map(|verdict| verdict.import.as_ref())
+        .collect();
+    for imported in imported {
+        let name = imported.object.metadata.name.clone().expect("a name");
+        if names.contains(&name) {
+            simulation.objects.insert(name, imported.object);
+        }
     }
 }
 
@@ -172,7 +174,7 @@ fn less(before: Option<&Power>, after: Option<&Power>) -> bool {
             let mut lost = groups
                 .difference(left)
                 .filter(|group| *group != "system:bootstrappers");
-            (*had && !*has) || (!*has && lost.next().is_some())
+            !*has && (*had || lost.next().is_some())
         }
     }
 }
@@ -224,7 +226,7 @@ proptest! {
         let mut simulation = build(&world);
         let first = migration(&simulation);
         let before = simulation.powers();
-        import(&mut simulation, &first);
+        import_undeclared(&mut simulation, &first);
         hand_over(&mut simulation);
         for verdict in &first.verdicts {
             let entries = &simulation.cloud.as_ref().expect("EKS is there").eks.entries;
@@ -239,7 +241,7 @@ proptest! {
             }
         }
         let rest = migration(&simulation);
-        prop_assert!(rest.moving().next().is_none(), "{:?}", rest.verdicts);
+        prop_assert!(rest.moving().chain(rest.newcomers()).next().is_none(), "{:?}", rest.verdicts);
         let free = rest.losers(Mode::Api).next().is_none();
         simulation.cloud().mode = Mode::Api;
         let after = simulation.powers();

@@ -35,7 +35,7 @@ fn line(verdict: &Verdict) -> String {
         ];
         format!(" -> {}", parts.join(" | "))
     });
-    format!("{}{lost} {name}{becomes}", verdict.outcome.as_str())
+    format!("{}{lost} {name}{becomes}", verdict.word())
 }
 
 fn lines(simulation: &Simulation) -> Vec<String> {

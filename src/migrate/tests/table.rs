@@ -34,6 +34,7 @@ const NODE: (&str, &[&str]) = (
 const SESSION: &str = "system:node:{{SessionName}}";
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a row for each kind")]
 fn every_kind_of_role() {
     let text = [
         role("plain", "plain", &["team"]),
@@ -72,6 +73,7 @@ fn every_kind_of_role() {
             &["system:bootstrappers", "system:nodes"],
         ),
         role("strange", "system:node:x", &["system:nodes"]),
+        role("half", NODE.0, &["system:bootstrappers"]),
         role(
             "more",
             NODE.0,
@@ -102,6 +104,7 @@ fn every_kind_of_role() {
     assert_snapshot!(lines(&simulation).join("\n"), @r"
     blocked! role/AWSReservedSSO_Admin_0123456789abcdef -> STANDARD | sso:{{SessionName}} | team | 
     blocked! role/ambiguous
+    blocked! role/half
     blocked! role/more
     blocked! role/strange
     blocked! role/template
@@ -131,10 +134,11 @@ fn every_kind_of_role() {
         .collect();
     assert_snapshot!(why.join("\n"), @r#"
     awsreservedsso_admin_0123456789abcdef: a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was not read; declare it by its permission set or by its full ARN, or let IAM be read
-    ambiguous: nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not tell which these are: declare the role with its type, HybridLinux, EC2 (EKS Auto Mode, and nodes that are named after their instance), HyperPodLinux or FargateLinux; for EC2Linux and EC2Windows the username has to be "system:node:{{EC2PrivateDNSName}}" and system:nodes among the groups, or their nodes would be thrown out
+    ambiguous: nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not tell which these are: declare the role with its type and adoption: Always. HybridLinux, FargateLinux, HyperPodLinux, or EC2 for nodes of EKS Auto Mode and nodes that are named after their instance; a type that names nodes otherwise, as EC2Linux does, would throw them out
+    half: it is an identity of nodes without group system:nodes, which an access entry of nodes always gives: put it among the groups if these are nodes, or else give them another username and other groups
     more: an access entry of type EC2Linux can't have spies: bind what it gives to group system:nodes or take it out of the entry, if the nodes can do without
     strange: EKS gives no node the username "system:node:x", so no access entry lets these nodes in under their names: give new nodes a role of their own, and move the workloads there
-    template: spec.username: "reader:{{Sessionname}}" has the unknown placeholder "Sessionname": expected {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so
+    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so
     awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is enabled for the cluster; AWS has made none so far
     colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access entries; write it as in "reader-:{{SessionName}}"
     reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
@@ -185,7 +189,7 @@ fn users_accounts_and_what_lets_nobody_in() {
     simulation.vandalise("mapAccounts", "- \"444455556666\"\n- \"44445555666\"\n");
     let migration = migration(&simulation);
     assert_snapshot!(lines(&simulation).join("\n"), @r"
-    blocked! user/bob -> STANDARD | bob | team | 
+    blocked! user/bob
     stays! (any of account 444455556666)
     stays! root
     stays! federated-user/fred
@@ -301,6 +305,7 @@ fn mappings_decide_what_they_declare() {
         role("conflict", "somebody", &["team"]),
         role("stopped", "stopped", &["g"]),
         role("refused", "refused", &["g"]),
+        role("hybrid", SESSION, &["system:bootstrappers", "system:nodes"]),
     ];
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text.concat());
     simulation.create("declared", "role/declared", &json!({"groups": ["team"]}));
@@ -309,13 +314,19 @@ fn mappings_decide_what_they_declare() {
     simulation.create("stopped", "role/stopped", &json!({"suspend": true}));
     simulation.create("refused", "role/refused", &json!({"username": ""}));
     simulation.create("new", "role/new", &json!({}));
+    simulation.create(
+        "hybrid",
+        "role/hybrid",
+        &json!({"type": "HybridLinux", "adoption": "Always", "username": null, "groups": null}),
+    );
     assert_snapshot!(lines(&simulation).join("\n"), @r"
     blocked! role/conflict -> STANDARD | conflict | g | 
     blocked! role/refused
     blocked! role/stopped
     blocked! role/text -> STANDARD | text | g | 
     moves! role/declared -> STANDARD | declared | team | 
-    moves role/new -> STANDARD | new | g |
+    moves! role/hybrid -> HYBRID_LINUX | system:node:{{SessionName}} | system:nodes | 
+    new role/new -> STANDARD | new | g |
     ");
     let why: Vec<String> = migration(&simulation)
         .verdicts

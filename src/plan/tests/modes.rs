@@ -344,6 +344,56 @@ fn nodes_whose_username_no_type_generates_stay_in_aws_auth() {
 }
 
 #[test]
+fn nodes_of_a_type_that_aws_auth_does_not_know_get_their_entry_once_a_person_names_it() {
+    let node = |username: &str| {
+        format!(
+            "- rolearn: arn:aws:iam::111122223333:role/hybrid\n  username: \"{username}\"\n  groups: [system:bootstrappers, system:nodes]\n"
+        )
+    };
+    let spec = |type_: &str, adoption: &str| json!({"type": type_, "username": null, "groups": null, "adoption": adoption});
+    for (username, type_, adoption, ready) in [
+        (
+            "system:node:{{SessionName}}",
+            "HybridLinux",
+            "Always",
+            "True InEffect",
+        ),
+        (
+            "system:node:{{SessionName}}",
+            "EC2",
+            "Always",
+            "True InEffect",
+        ),
+        (
+            "system:node:{{SessionName}}",
+            "HybridLinux",
+            "IfIdentical",
+            "False ForeignEntry",
+        ),
+        (
+            "system:node:{{EC2PrivateDNSName}}",
+            "HybridLinux",
+            "Always",
+            "False HandoverBlocked",
+        ),
+    ] {
+        let text = node(username);
+        let mut simulation = both(&text);
+        simulation.create("hybrid", "role/hybrid", &spec(type_, adoption));
+        simulation.settle();
+        two_days(&mut simulation);
+        assert_eq!(
+            simulation.ready("hybrid"),
+            ready,
+            "{username} {type_} {adoption}"
+        );
+        assert_eq!(simulation.roles(), text, "aws-auth stays as it is");
+        let made = simulation.access_entry("role/hybrid").is_some();
+        assert_eq!(made, ready == "True InEffect");
+    }
+}
+
+#[test]
 fn no_standard_entry_is_made_for_a_node_role() {
     // The node's entry is foreign and dead for a path that was left in: the lookup does not find it.
     let roles = FOREIGN.replace("role/node", "role/nodes/node");

@@ -1,12 +1,15 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
+mod access_page;
 mod effective;
 mod guide_aws_auth;
 mod habits;
 mod import;
 mod lint;
 mod lint_cluster;
+mod migrate_plan;
 mod plan;
+mod rollback;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

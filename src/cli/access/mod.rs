@@ -1,0 +1,115 @@
+//! `identity-mapper access`: who can get into the cluster, most powerful first; also as a page for auditors.
+
+mod page;
+mod table;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Args, ValueEnum};
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::looked::Looked;
+use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use super::output;
+use crate::access::{Door, Report};
+use crate::plan::{AwsView, to_the_second};
+
+/// List everyone who can get into the cluster, as what and with which rights: administrators first, as text or as a page for auditors
+#[derive(Args, Debug)]
+pub struct AccessArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    output: AccessFormat,
+
+    #[command(flatten)]
+    observe: ObserveArgs,
+}
+
+/// How it is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+enum AccessFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON document
+    Json,
+    /// One YAML document
+    Yaml,
+    /// For spreadsheets: a row for each entry; values that one would take for a formula get an apostrophe before them
+    Csv,
+    /// One page for auditors, with search and filters, that needs nothing but a browser
+    Html,
+}
+
+/// What is printed.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Access {
+    /// When it was looked at.
+    made: Timestamp,
+    /// What was looked at.
+    cluster: Whereabouts,
+    #[serde(flatten)]
+    report: Report,
+}
+
+/// What was looked at.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Whereabouts {
+    /// The URL of the API server; `None`: files.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    url: Option<String>,
+    /// The context of the kubeconfig file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<String>,
+    /// The cluster's ARN in EKS, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arn: Option<String>,
+    /// The `ConfigMap` that is meant.
+    config_map: String,
+}
+
+impl Whereabouts {
+    fn of(observation: &Observation) -> Self {
+        let target = observation.live.as_ref().map(|live| &live.target);
+        let view = observation.observed.aws.view();
+        Self {
+            url: target.map(|target| target.url.clone()),
+            context: target.and_then(|target| target.context.clone()),
+            arn: view.map(|AwsView { cluster, .. }| cluster.arn.clone()),
+            config_map: observation.config_map.to_string(),
+        }
+    }
+
+    /// A short name for a title.
+    fn name(&self) -> &str {
+        let arn = self.arn.as_deref().and_then(|arn| arn.rsplit('/').next());
+        arn.or(self.context.as_deref())
+            .or(self.url.as_deref())
+            .unwrap_or("files")
+    }
+}
+
+/// Lists.
+pub async fn access(args: AccessArgs) -> Result<ExitCode> {
+    let AccessArgs { output, observe } = args;
+    let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
+    let looked = Looked::new(&observation);
+    let access = Access {
+        made: to_the_second(observation.observed.now),
+        cluster: Whereabouts::of(&observation),
+        report: Door::new(looked.scene()).report(),
+    };
+    let printed = match output {
+        AccessFormat::Text => table::text(&access),
+        AccessFormat::Json => output::json(&access)?,
+        AccessFormat::Yaml => output::yaml(&access)?,
+        AccessFormat::Csv => table::csv(&access)?,
+        AccessFormat::Html => page::page(&access),
+    };
+    output::print(&printed)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,264 @@
+//! The list as text in columns, and as CSV.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result};
+
+use super::{Access, Whereabouts};
+use crate::access::{Bound, Creator, Held, Identity, PassedOver, Row};
+use crate::cli::output::{columns, visible};
+
+/// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
+const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
+
+/// For people.
+pub(super) fn text(access: &Access) -> String {
+    let Access {
+        made: _,
+        cluster,
+        report,
+    } = access;
+    let mut text = head(cluster, report.mode);
+    if report.principals.is_empty() {
+        text.push_str("Nobody gets in by an entry.\n");
+    } else {
+        let header = [
+            "ADMIN",
+            "KIND",
+            "PRINCIPAL",
+            "USERNAME",
+            "GROUPS",
+            "ACCESS POLICIES",
+            "RBAC",
+            "UNTIL",
+            "BY",
+        ];
+        text += &columns(header, report.principals.iter().map(row));
+    }
+    if let Some(everyone) = report.everyone.as_ref().filter(|bound| !bound.is_empty()) {
+        text.push_str("\nEveryone who gets in also has:\n");
+        for bound in everyone {
+            let _ = writeln!(text, "  {}", visible(&bound.to_string()));
+        }
+    }
+    if !report.nobody.is_empty() {
+        text.push_str("\nEntries that let nobody in:\n");
+        for PassedOver {
+            principal,
+            place,
+            why,
+        } in &report.nobody
+        {
+            let _ = writeln!(text, "  {} ({place}): {why}", visible(principal));
+        }
+    }
+    for note in &report.notes {
+        let _ = writeln!(text, "\nnote: {note}");
+    }
+    if let Some(creator) = &report.creator {
+        text += &creator_text(creator);
+    }
+    text
+}
+
+fn head(cluster: &Whereabouts, mode: Option<&str>) -> String {
+    let Whereabouts {
+        url,
+        context: _,
+        arn,
+        config_map,
+    } = cluster;
+    let place = arn.as_deref().or(url.as_deref()).unwrap_or("files");
+    let mode = mode.map_or_else(String::new, |mode| format!(", mode {mode}"));
+    format!("Who gets in: {place}{mode}, {config_map}\n\n")
+}
+
+fn creator_text(creator: &Creator) -> String {
+    let Creator {
+        note,
+        cloud_trail,
+        log_group,
+        authenticator_log,
+        lost,
+    } = creator;
+    format!(
+        "\nnote: {note}\n  who it was, where that is not 90 days ago (CloudTrail):\n    {cloud_trail}\n  as whom it signs in, where \
+         authenticator logs are on (CloudWatch Logs Insights on {log_group}):\n    {authenticator_log}\n  where nobody can be that one any more, by \
+         the rights of IAM alone (the mode can't be changed back):\n    {}\n",
+        lost.join("\n    ")
+    )
+}
+
+fn row(row: &Row) -> [String; 9] {
+    let Row {
+        kind,
+        identity,
+        at_random,
+    } = row;
+    let groups = identity.groups.iter().map(|group| visible(group));
+    let policies = identity.access_policies.iter().map(policy);
+    let bindings = identity.bindings.iter().flatten().map(role);
+    let by = if *at_random {
+        format!("{}, at random", place(identity))
+    } else {
+        place(identity)
+    };
+    let admin = if identity.administrator.is_some() {
+        "yes"
+    } else {
+        ""
+    };
+    [
+        admin.to_owned(),
+        if identity.node {
+            format!("{}, node", kind.as_str())
+        } else {
+            kind.as_str().to_owned()
+        },
+        visible(&identity.principal),
+        visible(&identity.username),
+        joined(groups),
+        joined(policies),
+        joined(bindings),
+        until(identity),
+        by,
+    ]
+    .map(|cell| {
+        if cell.is_empty() {
+            "-".to_owned()
+        } else {
+            cell
+        }
+    })
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(",")
+}
+
+/// Where the entry stands, and which mapping declares it.
+fn place(identity: &Identity) -> String {
+    let place = match identity.place.backend() {
+        crate::access::Backend::AccessEntry => "access entry".to_owned(),
+        crate::access::Backend::ConfigMap => identity.place.to_string(),
+    };
+    match &identity.declared {
+        Some(declared) => format!("{place}, mapping {}", declared.mapping),
+        None => place,
+    }
+}
+
+fn until(identity: &Identity) -> String {
+    let declared = identity.declared.as_ref();
+    let until = declared.and_then(|declared| declared.until);
+    until.map_or_else(String::new, |until| until.to_string())
+}
+
+fn policy(held: &Held) -> String {
+    match &held.namespaces {
+        None => held.policy.clone(),
+        Some(namespaces) => {
+            let names: Vec<&str> = namespaces.iter().map(String::as_str).collect();
+            format!("{}({})", held.policy, names.join(","))
+        }
+    }
+}
+
+fn role(bound: &Bound) -> String {
+    let Bound {
+        namespace,
+        name: _,
+        role,
+        through: _,
+    } = bound;
+    let place = namespace
+        .as_ref()
+        .map_or_else(String::new, |namespace| format!("({namespace})"));
+    visible(&format!("{}/{}{place}", role.kind, role.name))
+}
+
+/// For spreadsheets: whoever gets in, then the entries that let nobody in.
+pub(super) fn csv(access: &Access) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record([
+        "lets in",
+        "administrator",
+        "administrator by",
+        "kind",
+        "node",
+        "principal",
+        "username",
+        "groups",
+        "access policies",
+        "rbac",
+        "backend",
+        "place",
+        "mapping",
+        "until",
+        "why not",
+    ])?;
+    for row in &access.report.principals {
+        let identity = &row.identity;
+        let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
+        let list = |parts: Vec<String>| parts.join("; ");
+        let declared = identity.declared.as_ref();
+        let record = [
+            if row.at_random {
+                "at random".to_owned()
+            } else {
+                yes(true)
+            },
+            yes(identity.administrator.is_some()),
+            identity.administrator.clone().unwrap_or_default(),
+            row.kind.as_str().to_owned(),
+            yes(identity.node),
+            identity.principal.clone(),
+            identity.username.clone(),
+            list(identity.groups.iter().cloned().collect()),
+            list(
+                identity
+                    .access_policies
+                    .iter()
+                    .map(Held::to_string)
+                    .collect(),
+            ),
+            match &identity.bindings {
+                Some(bindings) => list(bindings.iter().map(Bound::to_string).collect()),
+                None => "not looked at".to_owned(),
+            },
+            identity.place.backend().as_str().to_owned(),
+            identity.place.to_string(),
+            declared
+                .map(|declared| declared.mapping.clone())
+                .unwrap_or_default(),
+            until(identity),
+            String::new(),
+        ];
+        writer.write_record(record.map(harmless))?;
+    }
+    for PassedOver {
+        principal,
+        place,
+        why,
+    } in &access.report.nobody
+    {
+        let mut record: [String; 15] = Default::default();
+        "no".clone_into(&mut record[0]);
+        record[5].clone_from(principal);
+        place.backend().as_str().clone_into(&mut record[10]);
+        record[11] = place.to_string();
+        record[14].clone_from(why);
+        writer.write_record(record.map(harmless))?;
+    }
+    let bytes = writer.into_inner().context("the table can't be written")?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+/// A value that no spreadsheet takes for a formula: with an apostrophe before it where one would.
+fn harmless(value: String) -> String {
+    if value.starts_with(FORMULA) {
+        format!("'{value}")
+    } else {
+        value
+    }
+}
