@@ -316,7 +316,8 @@ fn unbound<P>(group: &str, at: P) -> Finding<P> {
     }
 }
 
-fn not_read() -> Finding<()> {
+/// aws-auth where it is not read.
+pub(super) fn not_read() -> Finding<()> {
     Finding {
         code: Code::NotRead,
         at: (),
@@ -348,7 +349,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
         }
         (Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None, history) => {
             let rollback = if history {
-                "bring back what stood before: `identity-mapper rollback` lists the copies; or "
+                "bring back what stood before (`identity-mapper rollback` lists the copies, `identity-mapper rollback restore COPY` brings one back); or "
             } else {
                 ""
             };

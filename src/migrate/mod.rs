@@ -36,6 +36,7 @@ pub use recipe::{Recipe, recipes};
 pub(crate) use steps::many;
 pub use steps::{Instruction, instructions, tally};
 pub use taken::taken;
+pub(crate) use why::unread;
 
 use crate::access_entry::ADMIN_POLICY;
 use crate::api::condition::Reason;

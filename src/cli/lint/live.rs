@@ -15,7 +15,8 @@ use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
 use crate::error::Category;
 use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
-use crate::plan::{AwsState, IamProblem, Mode, Owned, WriteFailure, rewrite};
+use crate::migrate::unread;
+use crate::plan::{AwsState, Mode, Owned, WriteFailure, rewrite};
 
 impl LintArgs {
     /// Looks at the cluster, mends what is asked to be mended, and tells what is left.
@@ -31,7 +32,7 @@ impl LintArgs {
         if self.fix {
             Box::pin(self.mend_cluster(&live, &mut observation)).await?;
         }
-        unread(&observation);
+        tell_unread(&observation);
         let node_manager = node_manager(&live).await?;
         let report = check(&observation, node_manager, self.mode);
         self.tell(Mended::default(), &report)
@@ -137,19 +138,13 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
 }
 
 /// Accounts whose IAM is not looked at: their principals may be gone.
-fn unread(observation: &Observation) {
+fn tell_unread(observation: &Observation) {
     let iam = observation.observed.aws.view().map(|view| &view.iam);
     for (account, read) in iam.iter().flat_map(|iam| &iam.accounts) {
-        let why = match &read.problem {
-            None => continue,
-            Some(IamProblem::NoRole) => {
-                "no role to assume there is given; give --iam-role".to_owned()
-            }
-            Some(IamProblem::Denied { message, statement }) => {
-                format!("{message}; add this statement to a policy of the caller:\n{statement}")
-            }
-            Some(IamProblem::Unreachable(message)) => format!("IAM did not answer: {message}"),
+        let Some(problem) = &read.problem else {
+            continue;
         };
+        let why = unread(problem);
         complain(&format!(
             "note: IAM of account {account} is not looked at: {why}"
         ));

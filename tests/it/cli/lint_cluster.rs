@@ -237,6 +237,8 @@ async fn everything_is_told(stage: &Stage) {
        = help: bind it, for example: kubectl create clusterrolebinding nobody --clusterrole=view --group=nobody
 
     5 errors, 3 warnings, 1 note
+    --- stderr
+    note: IAM of account 444455556666 is not looked at: no role to assume there is given; give --iam-role
     "#);
     stage.cluster.delete("odd").await;
 }
