@@ -75,8 +75,9 @@ fn first_line<'s>(
     lines: &Lines<'_>,
 ) -> (&'s str, Range<usize>, usize) {
     let at = span.start.min(source.len());
-    let start = lines.start(at);
-    let end = at + lines.rest(at).len();
+    let line = lines.line(lines.number(at));
+    let start = line.start;
+    let end = line.end.max(at);
     let found = source.get(at..span.end.clamp(at, end)).unwrap_or_default();
     (
         &source[start..end],

@@ -9,7 +9,9 @@ mod habits;
 mod import;
 mod lint;
 mod lint_cluster;
+mod migrate_apply;
 mod migrate_plan;
+mod migrate_steps;
 mod plan;
 mod rollback;
 
