@@ -3,6 +3,7 @@
 mod access_page;
 mod effective;
 mod explain;
+mod guide_access_entries;
 mod guide_aws_auth;
 mod guide_logged_in;
 mod habits;
