@@ -14,6 +14,7 @@ use crate::cli::output::{self, complain};
 use crate::cli::write::write;
 use crate::error::Category;
 use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
+use crate::migrate::unread;
 use crate::plan::{AwsState, Mode, Owned, rewrite};
 
 impl LintArgs {
@@ -30,6 +31,7 @@ impl LintArgs {
         if self.fix {
             Box::pin(self.mend_cluster(&live, &mut observation)).await?;
         }
+        tell_unread(&observation);
         let node_manager = node_manager(&live).await?;
         let report = check(&observation, node_manager, self.mode);
         self.tell(Mended::default(), &report)
@@ -106,6 +108,20 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
             Ok(None)
         }
         Err(error) => Err(anyhow!("ClusterRole {NODE_MANAGER} can't be read: {error}")),
+    }
+}
+
+/// Accounts whose IAM is not looked at: their principals may be gone.
+fn tell_unread(observation: &Observation) {
+    let iam = observation.observed.aws.view().map(|view| &view.iam);
+    for (account, read) in iam.iter().flat_map(|iam| &iam.accounts) {
+        let Some(problem) = &read.problem else {
+            continue;
+        };
+        let why = unread(problem);
+        complain(&format!(
+            "note: IAM of account {account} is not looked at: {why}"
+        ));
     }
 }
 

@@ -9,6 +9,7 @@ mod guide_logged_in;
 mod habits;
 mod import;
 mod lint;
+mod lint_cluster;
 mod migrate_apply;
 mod migrate_plan;
 mod migrate_steps;
