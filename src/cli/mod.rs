@@ -28,6 +28,7 @@ pub mod observe;
 pub mod output;
 pub mod plan;
 pub mod release;
+pub mod rollback;
 pub mod run;
 pub mod target;
 
@@ -53,6 +54,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Rollback(Box<rollback::RollbackArgs>),
     Release(Box<release::ReleaseArgs>),
     Plan(Box<plan::PlanArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
@@ -90,6 +92,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Run(args) => in_runtime(run::run(*args, verbose)).map(success),
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
+        }
+        Command::Rollback(args) => {
+            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
         }
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Effective(command) => command.run(),

@@ -1,12 +1,13 @@
 //! `identity-mapper release`: lets go of everything and leaves all access, before the operator is uninstalled.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal as _, Write};
+use std::io::Write;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use jiff::Timestamp;
 
+use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::eks::EksClusterArgs;
 use super::output::Progress;
@@ -80,16 +81,8 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         out,
         "{target}Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
     )?;
-    if !yes {
-        if !std::io::stdin().is_terminal() {
-            bail!("not confirmed; add --yes");
-        }
-        write!(out, "Release all mappings of this cluster? Type yes: ")?;
-        out.flush()?;
-        if !confirmed(&mut std::io::stdin().lock())? {
-            bail!("not confirmed; nothing was done");
-        }
-    }
+    out.flush()?;
+    confirm("Release all mappings of this cluster?", yes)?;
 
     let history = name.history();
     cluster
@@ -163,14 +156,6 @@ async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<String> 
     ))
 }
 
-fn confirmed(input: &mut impl BufRead) -> Result<bool> {
-    let mut line = String::new();
-    input
-        .read_line(&mut line)
-        .context("the answer can't be read")?;
-    Ok(line.trim() == "yes")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,22 +168,5 @@ mod tests {
         let error = error.to_string();
         assert!(error.starts_with("3 mappings have access entries of arn:aws:eks:"));
         assert!(error.contains("add --cluster-name main "), "{error}");
-    }
-
-    #[test]
-    fn only_yes_confirms() {
-        for (answer, expected) in [
-            ("yes\n", true),
-            (" yes \n", true),
-            ("y\n", false),
-            ("\n", false),
-            ("", false),
-        ] {
-            assert_eq!(
-                confirmed(&mut answer.as_bytes()).expect("readable"),
-                expected,
-                "{answer:?}"
-            );
-        }
     }
 }

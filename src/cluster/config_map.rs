@@ -119,7 +119,7 @@ fn new_object(
 
 fn merge_patch(
     resource_version: &str,
-    data: &BTreeMap<String, String>,
+    data: &BTreeMap<String, Option<String>>,
     annotations: &BTreeMap<String, Option<String>>,
 ) -> serde_json::Value {
     let mut metadata = json!({ "resourceVersion": resource_version });
@@ -139,7 +139,10 @@ mod tests {
 
     #[test]
     fn a_patch_names_only_what_changes() {
-        let data = BTreeMap::from([("mapRoles".to_owned(), "[]\n".to_owned())]);
+        let data = BTreeMap::from([
+            ("mapRoles".to_owned(), Some("[]\n".to_owned())),
+            ("mapUsers".to_owned(), None),
+        ]);
         let annotations = BTreeMap::from([
             ("a".to_owned(), Some("1".to_owned())),
             ("b".to_owned(), None),
@@ -148,7 +151,7 @@ mod tests {
             merge_patch("7", &data, &annotations),
             json!({
                 "metadata": { "resourceVersion": "7", "annotations": { "a": "1", "b": null } },
-                "data": { "mapRoles": "[]\n" },
+                "data": { "mapRoles": "[]\n", "mapUsers": null },
             })
         );
         assert_eq!(

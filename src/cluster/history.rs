@@ -31,6 +31,15 @@ impl Cluster {
         Ok(found.as_ref().map(HistoryView::from_object))
     }
 
+    /// The copies in the history, packed as they stand, by name.
+    pub async fn read_copies(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+        let name = &self.config_map().history().name;
+        let found = bounded(self.config_maps().get_opt(name)).await?;
+        let copies = found.and_then(|object| object.binary_data);
+        let copies = copies.unwrap_or_default().into_iter();
+        Ok(copies.map(|(name, bytes)| (name, bytes.0)).collect())
+    }
+
     /// Writes the history, and returns it as it then stands.
     pub async fn write_history(&self, write: &HistoryWrite) -> Result<HistoryView, HistoryError> {
         let api = self.config_maps();

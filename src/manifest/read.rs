@@ -274,13 +274,13 @@ fn scalar(scalar: Scalar, at: usize) -> Result<Value, yaml::Fault> {
         Scalar::Bool(value) => Value::Bool(value),
         Scalar::Int(value) => Value::Number(value.into()),
         Scalar::Uint(value) => Value::Number(value.into()),
-        Scalar::Float(value) => match Number::from_f64(value) {
-            Some(number) => Value::Number(number),
-            None => {
+        Scalar::Float(value) => {
+            let Some(number) = Number::from_f64(value) else {
                 let message = "a number that JSON has no form for: write text in double quotes";
                 return Err(yaml::Fault { at, message });
-            }
-        },
+            };
+            Value::Number(number)
+        }
         Scalar::Str(bytes) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
     })
 }

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::aws::IamWants;
 use super::memory::Memory;
+use super::observed::ConfigMapView;
 use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -52,11 +53,49 @@ pub enum ConfigMapWrite {
     Patch {
         /// The resourceVersion that was read.
         resource_version: String,
-        /// The changed keys only.
-        data: BTreeMap<String, String>,
+        /// The changed keys only; `None` removes.
+        data: BTreeMap<String, Option<String>>,
         /// The changed annotations only; `None` removes.
         annotations: BTreeMap<String, Option<String>>,
     },
+}
+
+impl ConfigMapWrite {
+    /// aws-auth as the write leaves it, but for what the API server sets.
+    #[must_use]
+    pub fn applied(&self, standing: Option<&ConfigMapView>) -> ConfigMapView {
+        match self {
+            Self::Create {
+                data,
+                binary_data,
+                labels,
+                annotations,
+            } => ConfigMapView {
+                data: data.clone(),
+                binary_data: binary_data.clone(),
+                labels: labels.clone(),
+                annotations: annotations.clone(),
+                ..ConfigMapView::default()
+            },
+            Self::Patch {
+                data, annotations, ..
+            } => {
+                let mut view = standing.cloned().unwrap_or_default();
+                merge(&mut view.data, data);
+                merge(&mut view.annotations, annotations);
+                view
+            }
+        }
+    }
+}
+
+fn merge(into: &mut BTreeMap<String, String>, changes: &BTreeMap<String, Option<String>>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => into.insert(key.clone(), value.clone()),
+            None => into.remove(key),
+        };
+    }
 }
 
 /// Calls for one principal, in order. The first that fails ends them; what is left is planned anew.

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
-    AwsState, AwsView, ConfigMapView, ConfigMapWrite, Desired, EventNote, Memory, Observed,
-    Outcome, Outline, Plan, Regarding, Report, Settings, plan,
+    AwsState, AwsView, ConfigMapView, Desired, EventNote, Memory, Observed, Outcome, Outline, Plan,
+    Regarding, Report, Settings, plan,
 };
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
@@ -202,32 +202,7 @@ impl Plan<'_> {
     #[must_use]
     pub fn written(&self) -> Option<ConfigMapView> {
         let write = self.config_map.as_ref()?;
-        let mut view = self.observed.config_map.clone().unwrap_or_default();
-        match write {
-            ConfigMapWrite::Create {
-                data,
-                binary_data,
-                labels,
-                annotations,
-            } => {
-                view.data.clone_from(data);
-                view.binary_data.clone_from(binary_data);
-                view.labels.clone_from(labels);
-                view.annotations.clone_from(annotations);
-            }
-            ConfigMapWrite::Patch {
-                data, annotations, ..
-            } => {
-                view.data.extend(data.clone());
-                for (name, value) in annotations {
-                    match value {
-                        Some(value) => view.annotations.insert(name.clone(), value.clone()),
-                        None => view.annotations.remove(name),
-                    };
-                }
-            }
-        }
-        Some(view)
+        Some(write.applied(self.observed.config_map.as_ref()))
     }
 }
 

@@ -79,7 +79,7 @@ pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
 
 /// The mappings that name a key.
 #[derive(Default)]
-struct Named {
+pub(super) struct Named {
     specs: Vec<usize>,
     statuses: Vec<(usize, Meaning)>,
     /// Those whose status remembers an access entry.
@@ -226,7 +226,7 @@ fn live(
 }
 
 /// Finds the entry that is ours, and whether it says something else than we wrote.
-fn recognise<'a>(
+pub(super) fn recognise<'a>(
     memory: &Memory,
     hash: &KeyHash,
     named: &Named,

@@ -39,6 +39,11 @@ impl Entrants {
         Self::counting(eks, &HashMap::new())
     }
 
+    /// Whether an access entry lets this ARN in, as aws-auth matches it.
+    pub(super) fn admit(&self, arn: &str) -> bool {
+        self.administrators.contains_key(arn)
+    }
+
     pub(super) fn after(eks: &Eks<'_>, claims: &[Claim]) -> Self {
         let claims = claims.iter().map(|claim| (&claim.hash, claim)).collect();
         Self::counting(eks, &claims)

@@ -5,11 +5,13 @@
 //! evicted: it is the way back to the cluster as it was.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 
-use flate2::{Compression, write::GzEncoder};
+use flate2::{Compression, read::GzDecoder, write::GzEncoder};
 use jiff::Timestamp;
-use serde::Serialize;
+use jiff::civil::DateTime;
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::mark::{MARK_ANNOTATION, hex};
@@ -22,11 +24,90 @@ const MOST_BYTES: usize = 900 * 1024;
 /// The name of the copy before the first write begins so.
 const FIRST: &str = "first-";
 const SUFFIX: &str = ".json.gz";
+/// How the time stands in a name.
+const TIME: &str = "%Y%m%dT%H%M%S%3fZ";
+/// A `ConfigMap` holds a megabyte, and JSON makes of a byte six at most.
+const MOST_UNPACKED: u64 = 8 * 1024 * 1024;
+/// So many digits of the hash name a copy for people.
+const SHORT: usize = 8;
 
 #[derive(Serialize)]
 struct Copy<'a> {
     data: &'a BTreeMap<String, String>,
     mark: &'a str,
+}
+
+#[derive(Deserialize)]
+struct Unpacked {
+    data: BTreeMap<String, String>,
+    mark: String,
+}
+
+/// A copy, unpacked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptCopy {
+    /// Its name in the history.
+    pub name: String,
+    /// When it was made: just before a write of ours.
+    pub time: Timestamp,
+    /// Whether it is the one before our very first write, which is never evicted.
+    pub first: bool,
+    /// The bytes that it takes.
+    pub bytes: usize,
+    /// The texts.
+    pub data: BTreeMap<String, String>,
+    /// The mark that stood with them.
+    pub mark: String,
+}
+
+/// A copy that can't be read: someone else wrote it, or a newer version.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("copy {name} can't be read: {why}")]
+pub struct UnreadableCopy {
+    /// Its name in the history.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+impl KeptCopy {
+    /// Reads a copy as it stands in the history.
+    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, UnreadableCopy> {
+        let unreadable = |why: String| UnreadableCopy {
+            name: name.to_owned(),
+            why,
+        };
+        let stem = name.strip_suffix(SUFFIX).unwrap_or_default();
+        let dated = stem.strip_prefix(FIRST).unwrap_or(stem);
+        let time = dated
+            .split_once('-')
+            .and_then(|(time, _)| DateTime::strptime(TIME, time).ok())
+            .and_then(|time| TimeZone::UTC.to_timestamp(time).ok())
+            .ok_or_else(|| unreadable("its name holds no time".to_owned()))?;
+        let mut json = String::new();
+        let unpacked = GzDecoder::new(bytes)
+            .take(MOST_UNPACKED)
+            .read_to_string(&mut json);
+        unpacked.map_err(|error| unreadable(error.to_string()))?;
+        let Unpacked { data, mark } =
+            serde_json::from_str(&json).map_err(|error| unreadable(error.to_string()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            time,
+            first: stem.starts_with(FIRST),
+            bytes: bytes.len(),
+            data,
+            mark,
+        })
+    }
+
+    /// The short name: the first digits of the hash of what it holds.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        let stem = self.name.strip_suffix(SUFFIX).unwrap_or(&self.name);
+        let hash = stem.rsplit('-').next().unwrap_or_default();
+        hash.get(..SHORT).unwrap_or(hash)
+    }
 }
 
 /// What to add and what to evict for it.
@@ -71,10 +152,7 @@ pub(super) fn keep(
     } else {
         FIRST
     };
-    let name = format!(
-        "{first}{}-{hash}{SUFFIX}",
-        now.strftime("%Y%m%dT%H%M%S%3fZ")
-    );
+    let name = format!("{first}{}-{hash}{SUFFIX}", now.strftime(TIME));
     let mut rest: Vec<(&String, usize)> = copies.iter().map(|(name, size)| (name, *size)).collect();
     // Names begin with the time, so the oldest comes first.
     rest.sort_unstable();
@@ -153,6 +231,30 @@ mod tests {
             Timestamp::from_second(1_900_000_000).expect("in range"),
         );
         assert_eq!(again, Ok(KeptCopies::default()));
+    }
+
+    #[test]
+    fn a_copy_is_read_back() {
+        let now = Timestamp::from_millisecond(1_800_000_000_123).expect("in range");
+        let mut view = standing("- x");
+        view.annotations
+            .insert(MARK_ANNOTATION.to_owned(), "a:b".to_owned());
+        let kept = keep(&view, None, now).expect("small");
+        let (name, bytes) = kept.add.first_key_value().expect("a copy");
+        let copy = KeptCopy::read(name, bytes).expect("it is ours");
+        assert_eq!(
+            (copy.time, copy.first, copy.mark.as_str()),
+            (now, true, "a:b")
+        );
+        assert_eq!(copy.data, view.data);
+        assert!(name.contains(copy.short()) && copy.short().len() == SHORT);
+        for (name, bytes) in [
+            ("x.json.gz", bytes.as_slice()),
+            (name, b"not gzipped"),
+            (name, &gzip(b"{}").expect("small")),
+        ] {
+            assert!(KeptCopy::read(name, bytes).is_err(), "{name}");
+        }
     }
 
     #[test]

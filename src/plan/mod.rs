@@ -33,6 +33,7 @@ mod realize;
 mod report;
 mod resolve;
 mod rewrite;
+mod rollback;
 mod settings;
 mod standing;
 mod states;
@@ -60,6 +61,7 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
+pub use history::{KeptCopy, UnreadableCopy};
 pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
 pub use mark::MARK_ANNOTATION;
 pub use memory::Memory;
@@ -70,6 +72,7 @@ pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep,
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use rewrite::{Owned, Rewrite, rewrite};
+pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 pub use standing::{Life, Standing, StandingEntries, in_iam};
 

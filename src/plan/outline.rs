@@ -131,27 +131,19 @@ impl Plan<'_> {
     }
 
     fn texts(&self, write: &ConfigMapWrite) -> ConfigMapOutline {
-        let (create, data) = match write {
-            ConfigMapWrite::Create { data, .. } => (true, data),
-            ConfigMapWrite::Patch { data, .. } => (false, data),
-        };
+        let create = matches!(write, ConfigMapWrite::Create { .. });
         let standing = self.observed.config_map.as_ref();
-        let change = |(key, after): (&String, &String)| {
-            let before = standing.and_then(|view| view.data.get(key)).cloned();
-            (
-                key.clone(),
-                TextChange {
-                    before,
-                    after: after.clone(),
-                },
-            )
+        let after = write.applied(standing).data.into_iter();
+        let change = |(key, after): (String, String)| {
+            let before = standing.and_then(|view| view.data.get(&key)).cloned();
+            (before.as_ref() != Some(&after)).then_some((key, TextChange { before, after }))
         };
         let steps = self.claims.iter().filter_map(|claim| self.text_step(claim));
         let mut steps: Vec<TextStep> = steps.collect();
         steps.sort_by(|a, b| (a.kind, a.line, &a.arn).cmp(&(b.kind, b.line, &b.arn)));
         ConfigMapOutline {
             create,
-            texts: data.iter().map(change).collect(),
+            texts: after.filter_map(change).collect(),
             steps,
         }
     }

@@ -349,10 +349,10 @@ fn entry_bytes(entry: &NewEntry) -> usize {
 pub(super) fn changed_data(
     standing: &ConfigMapView,
     data: &BTreeMap<String, String>,
-) -> BTreeMap<String, String> {
+) -> BTreeMap<String, Option<String>> {
     data.iter()
         .filter(|(key, text)| standing.data.get(*key) != Some(text))
-        .map(|(key, text)| (key.clone(), text.clone()))
+        .map(|(key, text)| (key.clone(), Some(text.clone())))
         .collect()
 }
 

@@ -125,7 +125,7 @@ mod tests {
         );
         let expected = ConfigMapWrite::Patch {
             resource_version: "7".to_owned(),
-            data: [("mapRoles".to_owned(), "c".to_owned())].into(),
+            data: [("mapRoles".to_owned(), Some("c".to_owned()))].into(),
             annotations: BTreeMap::new(),
         };
         assert_eq!(planned.config_map, expected);

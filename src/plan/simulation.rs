@@ -27,6 +27,8 @@ pub(crate) struct Simulation {
     pub(crate) objects: BTreeMap<String, IdentityMapping>,
     pub(crate) config_map: Option<ConfigMapView>,
     pub(crate) history: Option<HistoryView>,
+    /// The copies in it.
+    pub(super) copies: BTreeMap<String, Vec<u8>>,
     pub(crate) bindings: Vec<BindingSubjects>,
     pub(crate) crd_deleting: bool,
     pub(crate) settings: Settings,
@@ -323,6 +325,7 @@ impl Simulation {
                 ..ConfigMapView::default()
             }),
             history: None,
+            copies: BTreeMap::new(),
             bindings: Vec::new(),
             crd_deleting: false,
             settings: Settings::default(),
@@ -585,7 +588,7 @@ impl Simulation {
         self.cloud.as_ref().map_or(0, |cloud| cloud.calls.len())
     }
 
-    fn write_history(&mut self, write: HistoryWrite) {
+    pub(super) fn write_history(&mut self, write: HistoryWrite) {
         assert_eq!(
             write.resource_version,
             self.history
@@ -598,7 +601,9 @@ impl Simulation {
         view.resource_version = version;
         for name in &write.remove {
             assert!(view.copies.remove(name).is_some());
+            self.copies.remove(name);
         }
+        self.copies.extend(write.add.clone());
         view.copies.extend(
             write
                 .add
@@ -613,7 +618,7 @@ impl Simulation {
         }
     }
 
-    fn write(&mut self, write: ConfigMapWrite) -> Outcome {
+    pub(super) fn write(&mut self, write: ConfigMapWrite) -> Outcome {
         if let Some(failure) = self.write_failure.clone() {
             return Outcome::Failed(failure);
         }
@@ -650,6 +655,10 @@ impl Simulation {
                     "data of an immutable ConfigMap written"
                 );
                 for (key, text) in data {
+                    let Some(text) = text else {
+                        view.data.remove(&key);
+                        continue;
+                    };
                     view.managers.insert(
                         key.clone(),
                         Manager {

@@ -174,8 +174,8 @@ fn lost(view: &View<'_>, what: &str) -> String {
         .map(|entry| entry.arn.as_str())
         .collect();
     format!(
-        "the ConfigMap was deleted and {what}: {} foreign entries are gone, node entries among them: {}; bring them back from \
-         the copies in {}",
+        "the ConfigMap was deleted and {what}: {} foreign entries are gone, node entries among them: {}; bring them back with \
+         `identity-mapper rollback`, from the copies in {}",
         foreign.len(),
         if nodes.is_empty() {
             "none".to_owned()

@@ -55,10 +55,9 @@ impl Plan<'_> {
         stored: &Removals,
         orphans: &BTreeSet<Confirmation>,
     ) {
-        let changed = match &self.observed.config_map {
-            Some(standing) => realize::changed_data(standing, &self.realized.data),
-            None => self.realized.data.clone(),
-        };
+        let none = ConfigMapView::default();
+        let standing = self.observed.config_map.as_ref().unwrap_or(&none);
+        let changed = realize::changed_data(standing, &self.realized.data);
         let mark_differs = self.realized.mark != self.standing_mark();
         let mut write = if self.base.create {
             !self.realized.data.is_empty()
@@ -270,7 +269,7 @@ impl Plan<'_> {
 
     fn config_map_write(
         &self,
-        changed: BTreeMap<String, String>,
+        changed: BTreeMap<String, Option<String>>,
         mark_differs: bool,
     ) -> ConfigMapWrite {
         let mark = (!self.realized.mark.0.is_empty()).then(|| self.realized.mark.render());
@@ -289,7 +288,7 @@ impl Plan<'_> {
             annotations.remove(MARK_ANNOTATION);
             annotations.extend(mark.map(|mark| (MARK_ANNOTATION.to_owned(), mark)));
             ConfigMapWrite::Create {
-                data: changed,
+                data: self.realized.data.clone(),
                 binary_data: self.base.view.binary_data.clone(),
                 labels: self.base.view.labels.clone(),
                 annotations,

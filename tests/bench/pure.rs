@@ -67,7 +67,9 @@ impl World {
             Some(view),
         ) = (write, &mut self.observed.config_map)
         {
-            view.data.extend(data);
+            let texts = data.into_iter();
+            view.data
+                .extend(texts.filter_map(|(key, text)| Some((key, text?))));
             let set = annotations
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value?)));

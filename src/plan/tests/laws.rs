@@ -10,7 +10,7 @@ use crate::plan::{Desired, HistoryState, Mapping, Observed, plan};
 
 /// Something that happens to the cluster.
 #[derive(Clone, Debug)]
-enum Happening {
+pub(super) enum Happening {
     Create {
         name: usize,
         role: usize,
@@ -41,7 +41,7 @@ enum Happening {
     },
 }
 
-fn happening() -> impl Strategy<Value = Happening> {
+pub(super) fn happening() -> impl Strategy<Value = Happening> {
     let name = 0..6_usize;
     let role = 0..6_usize;
     prop_oneof![
@@ -59,7 +59,7 @@ fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-fn happen(simulation: &mut Simulation, happening: &Happening) {
+pub(super) fn happen(simulation: &mut Simulation, happening: &Happening) {
     let name = |number: usize| format!("m{number}");
     match *happening {
         Happening::Create {

@@ -9,6 +9,7 @@ mod laws;
 mod modes;
 mod ownership;
 mod permission_sets;
+mod rollback;
 mod scale;
 mod texts;
 

@@ -8,6 +8,7 @@ mod import;
 mod lint;
 mod migrate_plan;
 mod plan;
+mod rollback;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -580,6 +580,10 @@ fn principal(role: &str) -> Value {
 }
 
 #[tokio::test]
+#[allow(
+    clippy::too_many_lines,
+    reason = "one story, with what is printed on the way"
+)]
 async fn a_plan_printed_is_the_plan_executed() {
     let stage = Stage::new().await;
     let folder = tempfile::tempdir().unwrap();

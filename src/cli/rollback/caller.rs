@@ -1,0 +1,70 @@
+//! The caller's own way in, which no restoration takes away.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Result, anyhow, bail};
+use k8s_openapi::api::authentication::v1::UserInfo;
+
+use crate::cli::observe::Live;
+use crate::cli::target::words;
+use crate::cluster::review::who_am_i;
+use crate::plan::{Restoration, WayIn};
+use crate::principal::canonical_caller;
+
+/// What aws-iam-authenticator tells the API server of a caller beside its name (`pkg/server/server.go`): the ARN by which it was
+/// looked up, and the one that STS gave.
+const EXTRA: [&str; 2] = ["canonicalArn", "arn"];
+
+/// Refuses where the caller would not be let in afterwards as it is now. Both are asked: the API server, and AWS where it is.
+pub(super) async fn keep_way_in(live: &Live, restoration: &Restoration) -> Result<()> {
+    let user = who_am_i(&live.client)
+        .await
+        .map_err(|error| anyhow!("who you are to the API server can't be read, so that your own way in might be lost: {error}"))?;
+    refuse(restoration, &by_api_server(restoration, &user))?;
+    if let Some(aws) = &live.aws {
+        let identity = aws.identity().await.map_err(|failure| {
+            anyhow!(
+                "who you are to AWS can't be read, so that your own way in might be lost: {}",
+                words(&failure)
+            )
+        })?;
+        refuse(restoration, &[canonical_caller(&identity.arn)?])?;
+    }
+    Ok(())
+}
+
+/// The ARNs by which aws-auth may let this user in; none where it comes in otherwise.
+fn by_api_server(restoration: &Restoration, user: &UserInfo) -> Vec<String> {
+    let extra = user.extra.iter().flatten();
+    let extra: Vec<(&str, &str)> = extra
+        .filter_map(|(name, values)| Some((name.as_str(), values.first()?.as_str())))
+        .collect();
+    let named = EXTRA.iter().find_map(|wanted| {
+        let (_, arn) = extra.iter().find(|(name, _)| name.ends_with(wanted))?;
+        canonical_caller(arn).ok()
+    });
+    if let Some(arn) = named {
+        return vec![arn];
+    }
+    let username = user.username.clone().unwrap_or_default();
+    let groups: BTreeSet<String> = user.groups.iter().flatten().cloned().collect();
+    restoration.entries_for(&username, &groups)
+}
+
+/// Refuses where none of the ARNs is let in as before. Where there are none, aws-auth is not how the caller comes in.
+fn refuse(restoration: &Restoration, arns: &[String]) -> Result<()> {
+    let mut lost = None;
+    for arn in arns {
+        match restoration.way_in(arn) {
+            WayIn::Kept => return Ok(()),
+            WayIn::Lost { now, then } => lost = lost.or(Some((arn, now, then))),
+        }
+    }
+    let Some((arn, now, then)) = lost else {
+        return Ok(());
+    };
+    bail!(
+        "this would take away your own way in, and nothing was written: aws-auth lets {arn} in as {now}, and by the copy it would be \
+         {then}; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"
+    )
+}

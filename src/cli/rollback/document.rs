@@ -1,0 +1,181 @@
+//! Copies and what restoring one comes to, as documents: what `-o json` and `-o yaml` print, and what the text is made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::aws_auth::{Document, Meaning, Section};
+use crate::plan::{KeptCopy, Loss, Restoration};
+
+/// The history.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct History {
+    /// The `ConfigMap` whose history it is.
+    pub(super) config_map: String,
+    /// Newest first.
+    pub(super) copies: Vec<ListedCopy>,
+}
+
+/// A copy in the list.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ListedCopy {
+    /// Its number in the list: 1 is the newest.
+    pub(super) number: usize,
+    /// Its short name.
+    pub(super) copy: String,
+    /// Its name in the history.
+    pub(super) name: String,
+    /// When it was made, just before a write of ours.
+    pub(super) time: Timestamp,
+    /// Whether it is the one before our very first write.
+    pub(super) first: bool,
+    /// The bytes that it takes in the history.
+    pub(super) bytes: usize,
+    /// How many entries the authenticator keeps of it.
+    pub(super) entries: usize,
+    /// The keys that the authenticator drops whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) broken: Vec<&'static str>,
+    /// What changed from it to the next newer one, or to what stands.
+    pub(super) changed_then: Changed,
+}
+
+/// Changes in numbers of principals.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub(super) struct Changed {
+    pub(super) added: usize,
+    pub(super) removed: usize,
+    #[serde(rename = "changed")]
+    pub(super) otherwise: usize,
+}
+
+/// The copies, newest first, each against the next newer one.
+pub(super) fn list(
+    config_map: String,
+    copies: &[KeptCopy],
+    standing: &BTreeMap<String, String>,
+) -> History {
+    let mut newer = Document::parse(standing);
+    let mut listed = Vec::new();
+    for (number, copy) in (1..).zip(copies) {
+        let document = Document::parse(&copy.data);
+        let broken = Section::ALL
+            .into_iter()
+            .filter(|section| document.section(*section).broken.is_some());
+        listed.push(ListedCopy {
+            number,
+            copy: copy.short().to_owned(),
+            name: copy.name.clone(),
+            time: copy.time,
+            first: copy.first,
+            bytes: copy.bytes,
+            entries: document.entries().count(),
+            broken: broken.map(Section::key).collect(),
+            changed_then: Changed::between(&document, &newer),
+        });
+        newer = document;
+    }
+    History {
+        config_map,
+        copies: listed,
+    }
+}
+
+impl Changed {
+    fn between(before: &Document, after: &Document) -> Self {
+        let (before, after) = (by_arn(before), by_arn(after));
+        let arns: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+        let mut changed = Self::default();
+        for arn in arns {
+            match (before.get(arn), after.get(arn)) {
+                (None, Some(_)) => changed.added += 1,
+                (Some(_), None) => changed.removed += 1,
+                (Some(before), Some(after)) if before != after => changed.otherwise += 1,
+                (Some(_), Some(_)) | (None, None) => {}
+            }
+        }
+        changed
+    }
+}
+
+fn by_arn(document: &Document) -> BTreeMap<String, Vec<(Section, Meaning)>> {
+    let mut by_arn: BTreeMap<String, Vec<(Section, Meaning)>> = BTreeMap::new();
+    for entry in document.entries() {
+        let found = by_arn.entry(entry.matched_arn()).or_default();
+        found.push((entry.section, entry.meaning()));
+    }
+    by_arn
+}
+
+/// What restoring a copy comes to.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Difference {
+    /// The copy's short name.
+    pub(super) copy: String,
+    /// When it was made.
+    pub(super) time: Timestamp,
+    /// Whether anything would be written.
+    pub(super) changes: bool,
+    /// The keys of `data` whose text would change.
+    pub(super) keys: Vec<KeyText>,
+    /// ARNs of entries of the copy that were ours then, and that no mapping keeps in aws-auth now: they stay out.
+    pub(super) left_out: Vec<String>,
+    /// ARNs of our entries that differ from the copy's: they stay as they are.
+    pub(super) kept: Vec<String>,
+    /// ARNs of node entries that would go or change.
+    pub(super) node_entries: Vec<String>,
+    /// Whether no administrator would be left.
+    pub(super) last_administrator: bool,
+}
+
+/// A key's text.
+#[derive(Serialize)]
+pub(super) struct KeyText {
+    pub(super) key: String,
+    /// `null`: the key does not exist.
+    pub(super) before: Option<String>,
+    /// `null`: the key goes.
+    pub(super) after: Option<String>,
+}
+
+impl Difference {
+    pub(super) fn new(
+        copy: &KeptCopy,
+        restoration: &Restoration,
+        standing: &BTreeMap<String, String>,
+    ) -> Self {
+        let after = &restoration.data;
+        let keys: BTreeSet<&String> = standing.keys().chain(after.keys()).collect();
+        let keys = keys
+            .into_iter()
+            .filter(|key| standing.get(*key) != after.get(*key));
+        let nodes = restoration.losses.iter().filter_map(|loss| match loss {
+            Loss::NodeEntry { arn, .. } => Some(arn.clone()),
+            Loss::LastAdministrator => None,
+        });
+        Self {
+            copy: copy.short().to_owned(),
+            time: copy.time,
+            changes: restoration.config_map.is_some(),
+            keys: keys
+                .map(|key| KeyText {
+                    key: key.clone(),
+                    before: standing.get(key).cloned(),
+                    after: after.get(key).cloned(),
+                })
+                .collect(),
+            left_out: restoration
+                .left_out
+                .iter()
+                .map(|entry| entry.arn.clone())
+                .collect(),
+            kept: restoration.kept.clone(),
+            node_entries: nodes.collect(),
+            last_administrator: restoration.losses.contains(&Loss::LastAdministrator),
+        }
+    }
+}

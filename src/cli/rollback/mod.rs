@@ -1,0 +1,359 @@
+//! `identity-mapper rollback`: the history of aws-auth, and the way back to a copy of it.
+
+mod caller;
+mod document;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use clap::{Args, Subcommand};
+
+use self::document::Difference;
+use super::confirm::confirm;
+use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
+use super::observe::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
+use super::output::{self, Format, complain};
+use crate::api::v1alpha1::Confirmation;
+use crate::cluster::Cluster;
+use crate::cluster::config_map::WriteError;
+use crate::cluster::history::HistoryError;
+use crate::plan::{
+    ConfigMapName, KeptCopy, Loss, Mode, Restoration, Settings, UnreadableCopy, WriteFailure,
+    restore,
+};
+
+/// List the history of aws-auth, show what restoring a copy would change, and restore one
+#[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct RollbackArgs {
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub list: ListArgs,
+
+    #[command(subcommand)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub command: Option<RollbackCommand>,
+}
+
+/// What to do about the history.
+#[derive(Subcommand, Clone, Debug)]
+pub enum RollbackCommand {
+    /// List the copies, newest first
+    List(ListArgs),
+    /// Show what restoring a copy would change in what stands
+    Diff(DiffArgs),
+    /// Restore a copy
+    Restore(RestoreArgs),
+}
+
+/// Whose history.
+#[derive(Args, Clone, Debug)]
+pub struct ListArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub config_map: ConfigMapArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub connection: ConnectionArgs,
+}
+
+/// Which copy, and of which cluster.
+#[derive(Args, Clone, Debug)]
+pub struct CopyArgs {
+    /// The copy, by its name or number in the list
+    pub copy: String,
+
+    /// The authentication mode, where AWS is not to be asked: only `CONFIG_MAP`
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    pub mode: Option<Mode>,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub live: LiveArgs,
+}
+
+/// Arguments of `rollback diff`.
+#[derive(Args, Clone, Debug)]
+pub struct DiffArgs {
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Format,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub copy: CopyArgs,
+}
+
+/// Arguments of `rollback restore`.
+#[derive(Args, Clone, Debug)]
+pub struct RestoreArgs {
+    /// Do it without asking
+    #[arg(long)]
+    pub yes: bool,
+
+    /// Agree to what a person has to agree to: `node-entry` or `last-administrator`; may be repeated
+    #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
+    pub confirmations: Vec<Confirmation>,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pub copy: CopyArgs,
+}
+
+fn word(text: &str) -> Result<Confirmation, String> {
+    [Confirmation::NodeEntry, Confirmation::LastAdministrator]
+        .into_iter()
+        .find(|confirmation| confirmation.as_str() == text)
+        .ok_or_else(|| "write node-entry or last-administrator".to_owned())
+}
+
+/// Lists, shows or restores.
+pub async fn rollback(args: RollbackArgs) -> Result<()> {
+    match args.command {
+        None => list(args.list).await,
+        Some(RollbackCommand::List(args)) => list(args).await,
+        Some(RollbackCommand::Diff(args)) => diff(args).await,
+        Some(RollbackCommand::Restore(args)) => put_back(args).await,
+    }
+}
+
+async fn list(args: ListArgs) -> Result<()> {
+    let name = ConfigMapName::from(args.config_map);
+    let Connection { client, url, .. } = args.connection.connect().await?;
+    let cluster = Cluster::new(client, name.clone(), "");
+    let copies = copies(&cluster)
+        .await
+        .with_context(|| format!("cluster {url}"))?;
+    let standing = cluster.read_config_map().await;
+    let standing = standing.with_context(|| format!("{name} can't be read"))?;
+    let data = standing.map(|view| view.data).unwrap_or_default();
+    let history = document::list(name.to_string(), &copies, &data);
+    output::print(&match args.output {
+        Format::Text => text::list(&history),
+        Format::Json => output::json(&history)?,
+        Format::Yaml => output::yaml(&history)?,
+    })
+}
+
+/// The copies, newest first. What can't be read is said and left out.
+async fn copies(cluster: &Cluster) -> Result<Vec<KeptCopy>> {
+    let history = cluster.config_map().history();
+    let read = cluster.read_copies().await;
+    let read = read.with_context(|| format!("{history} can't be read"))?;
+    let mut copies = Vec::new();
+    for (name, bytes) in read {
+        match KeptCopy::read(&name, &bytes) {
+            Ok(copy) => copies.push(copy),
+            Err(UnreadableCopy { name, why }) => {
+                complain(&format!(
+                    "note: {name} in {history} is no copy of ours: {why}"
+                ));
+            }
+        }
+    }
+    copies.sort_by(|a, b| (b.time, &b.name).cmp(&(a.time, &a.name)));
+    Ok(copies)
+}
+
+/// What was looked at, the copy, and what restoring it comes to.
+struct Planned {
+    observation: Observation,
+    live: Live,
+    copy: KeptCopy,
+    restoration: Restoration,
+    difference: Difference,
+}
+
+async fn plan(args: CopyArgs) -> Result<Planned> {
+    let CopyArgs { copy, mode, live } = args;
+    let looking = live.observe(mode, IamExtent::Wanted, ModeNeed::Required);
+    let observation = Box::pin(looking).await?;
+    let live = observation
+        .live
+        .clone()
+        .ok_or_else(|| anyhow!("a history is a cluster's"))?;
+    let copies = copies(&live.cluster).await?;
+    let copy = find(&copies, &copy, &observation.config_map)?;
+    let settings = Settings {
+        config_map: observation.config_map.clone(),
+        ..Settings::default()
+    };
+    let restoration = restore(
+        &copy,
+        &copies,
+        &observation.desired,
+        &observation.observed,
+        &settings,
+    )
+    .with_context(|| format!("copy {} of {:.0}", copy.short(), copy.time))?;
+    let empty = BTreeMap::new();
+    let standing = observation.observed.config_map.as_ref();
+    let standing = standing.map_or(&empty, |view| &view.data);
+    let difference = Difference::new(&copy, &restoration, standing);
+    Ok(Planned {
+        observation,
+        live,
+        copy,
+        restoration,
+        difference,
+    })
+}
+
+/// The copy of this number or name.
+fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result<KeptCopy> {
+    let number = wanted
+        .parse::<usize>()
+        .ok()
+        .filter(|number| *number <= copies.len());
+    if let Some(copy) = number.and_then(|number| copies.get(number.checked_sub(1)?)) {
+        return Ok(copy.clone());
+    }
+    let named = |copy: &&KeptCopy| copy.name == wanted || copy.short() == wanted;
+    match copies.iter().filter(named).collect::<Vec<_>>().as_slice() {
+        [copy] => Ok((*copy).clone()),
+        [] if copies.is_empty() => {
+            bail!("{config_map} has no history: nothing has been written to it")
+        }
+        [] => {
+            let known: Vec<String> = (1..)
+                .zip(copies)
+                .map(|(number, copy)| format!("\n  {number} {} of {:.0}", copy.short(), copy.time))
+                .collect();
+            bail!(
+                "there is no copy {wanted:?} in the history of {config_map}; there are:{}",
+                known.concat()
+            )
+        }
+        _ => bail!("{wanted:?} is the name of several copies; give the number"),
+    }
+}
+
+async fn diff(args: DiffArgs) -> Result<()> {
+    let planned = Box::pin(plan(args.copy)).await?;
+    let difference = &planned.difference;
+    output::print(&match args.output {
+        Format::Text => text::difference(difference),
+        Format::Json => output::json(difference)?,
+        Format::Yaml => output::yaml(difference)?,
+    })
+}
+
+async fn put_back(args: RestoreArgs) -> Result<()> {
+    let planned = Box::pin(plan(args.copy)).await?;
+    let Planned {
+        observation,
+        live,
+        copy,
+        restoration,
+        difference,
+    } = &planned;
+    output::print(&format!(
+        "{}copy:       {} of {:.0}\n\n{}",
+        live.target,
+        copy.short(),
+        copy.time,
+        text::difference(difference)
+    ))?;
+    let Some(write) = &restoration.config_map else {
+        return Ok(());
+    };
+    refuse_losses(restoration, &args.confirmations.iter().copied().collect())?;
+    Box::pin(caller::keep_way_in(live, restoration)).await?;
+    let name = &observation.config_map;
+    confirm(
+        &format!("Restore copy {} of {name}?", copy.short()),
+        args.yes,
+    )?;
+
+    if let Some(history) = &restoration.history {
+        let written = live.cluster.write_history(history).await;
+        written.map_err(|error| match error {
+            HistoryError::Stale => beaten(),
+            HistoryError::Failed(error) => anyhow!(
+                "what stands now can't be kept in {} first, so nothing was restored: {error}",
+                name.history()
+            ),
+        })?;
+    }
+    let written = live.cluster.write_config_map(write).await;
+    written.map_err(|error| match error {
+        WriteError::Stale => beaten(),
+        WriteError::Failed(failure) => anyhow!("{name} can't be written: {}", refusal(&failure)),
+    })?;
+    let kept = restoration
+        .history
+        .as_ref()
+        .and_then(|history| history.add.keys().next());
+    let kept =
+        kept.and_then(|kept| KeptCopy::read(kept, &restoration.history.as_ref()?.add[kept]).ok());
+    output::print(&match kept {
+        Some(kept) => format!(
+            "\nRestored; what stood before is kept as copy {}.\n",
+            kept.short()
+        ),
+        None => "\nRestored.\n".to_owned(),
+    })
+}
+
+fn beaten() -> anyhow::Error {
+    anyhow!("someone else wrote in between, and nothing was restored; run it again")
+}
+
+fn refusal(failure: &WriteFailure) -> &str {
+    match failure {
+        WriteFailure::Denied(words)
+        | WriteFailure::Forbidden(words)
+        | WriteFailure::Invalid(words)
+        | WriteFailure::Unavailable(words) => words,
+    }
+}
+
+/// Refuses what a person has to agree to and has not.
+fn refuse_losses(restoration: &Restoration, confirmed: &BTreeSet<Confirmation>) -> Result<()> {
+    let needed: BTreeSet<Confirmation> = restoration
+        .losses
+        .iter()
+        .map(|loss| match loss {
+            Loss::NodeEntry { .. } => Confirmation::NodeEntry,
+            Loss::LastAdministrator => Confirmation::LastAdministrator,
+        })
+        .collect();
+    let missing: Vec<&str> = needed
+        .difference(confirmed)
+        .map(|word| word.as_str())
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "nothing was restored, for it takes away what is named above; add --confirm {} if it is meant",
+        missing.join(",")
+    )
+}

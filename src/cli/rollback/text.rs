@@ -1,0 +1,118 @@
+//! Copies and what restoring one comes to, for people.
+
+use std::fmt::Write as _;
+
+use super::document::{Difference, History, ListedCopy};
+use crate::cli::diff::unified;
+use crate::cli::output::{columns, visible};
+
+/// The history as a table.
+pub(super) fn list(history: &History) -> String {
+    if history.copies.is_empty() {
+        return format!(
+            "No copies of {}: nothing has been written to it.\n",
+            history.config_map
+        );
+    }
+    let row = |copy: &ListedCopy| {
+        let then = &copy.changed_then;
+        let note = if copy.broken.is_empty() {
+            String::new()
+        } else {
+            format!("{} broken", copy.broken.join(", "))
+        };
+        let first = if copy.first {
+            "before our first write"
+        } else {
+            ""
+        };
+        let notes: Vec<&str> = [first, &note]
+            .into_iter()
+            .filter(|note| !note.is_empty())
+            .collect();
+        [
+            copy.number.to_string(),
+            copy.copy.clone(),
+            format!("{:.0}", copy.time),
+            copy.entries.to_string(),
+            format!("+{} -{} ~{}", then.added, then.removed, then.otherwise),
+            format!("{} B", copy.bytes),
+            notes.join(", "),
+        ]
+    };
+    columns(
+        [
+            "#",
+            "COPY",
+            "TIME",
+            "ENTRIES",
+            "CHANGED THEN",
+            "SIZE",
+            "NOTE",
+        ],
+        history.copies.iter().map(row),
+    )
+}
+
+/// What restoring a copy comes to.
+pub(super) fn difference(difference: &Difference) -> String {
+    let (copy, time) = (&difference.copy, difference.time);
+    let mut out = String::new();
+    for text in &difference.keys {
+        let name = |there: bool, what: &str| {
+            if there {
+                format!("aws-auth {} {what}", text.key)
+            } else {
+                "/dev/null".to_owned()
+            }
+        };
+        let before = name(text.before.is_some(), "as it stands");
+        let after = name(
+            text.after.is_some(),
+            &format!("as restored from copy {copy} of {time:.0}"),
+        );
+        let diff = unified(
+            text.before.as_deref().unwrap_or_default(),
+            text.after.as_deref().unwrap_or_default(),
+            &before,
+            &after,
+        );
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out += &diff;
+    }
+    let sections = [
+        (
+            "Left out, for they were ours and are not in aws-auth by any mapping now; to bring one back, declare it by a mapping:",
+            &difference.left_out,
+        ),
+        (
+            "Ours, and not as in the copy: they stay as they are; to change one, change its mapping:",
+            &difference.kept,
+        ),
+        (
+            "Node entries that go or change; nodes can't join or stay in the cluster without them:",
+            &difference.node_entries,
+        ),
+    ];
+    for (head, arns) in sections.into_iter().filter(|(_, arns)| !arns.is_empty()) {
+        out += &paragraph(&out, head);
+        for arn in arns {
+            let _ = writeln!(out, "  {}", visible(arn));
+        }
+    }
+    if difference.last_administrator {
+        out += &paragraph(&out, "No administrator would be left.");
+    }
+    if !difference.changes {
+        out += &paragraph(&out, "Nothing to restore: aws-auth stands so already.");
+    }
+    out
+}
+
+/// A line of its own behind what there is.
+fn paragraph(before: &str, line: &str) -> String {
+    let gap = if before.is_empty() { "" } else { "\n" };
+    format!("{gap}{line}\n")
+}

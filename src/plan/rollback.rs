@@ -1,0 +1,594 @@
+//! Back to a copy from the history: foreign text and layout as they were, owned entries as they are now.
+//!
+//! What restoring never does: it brings no entry back that was ours and that no mapping declares now, it changes no entry that
+//! stands and is ours, and it mends or takes away nothing foreign that the copy has. The plan of the moment is applied in the same
+//! write, so that nothing revoked or expired comes back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::claim::{Claim, State};
+use super::decide::{Named, recognise};
+use super::door::{can_match, is_node};
+use super::guard::{self, Entrants};
+use super::history;
+use super::mark::{KeyHash, Mark, MeaningHash};
+use super::{
+    ConfigMapView, ConfigMapWrite, Desired, HistoryState, HistoryWrite, KeptCopy, MARK_ANNOTATION,
+    Memory, Mode, Observed, Plan, Settings, plan,
+};
+use crate::aws_auth::{
+    Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
+};
+
+/// What restoring a copy comes to.
+#[derive(Clone, Debug)]
+pub struct Restoration {
+    /// The texts as they will stand.
+    pub data: BTreeMap<String, String>,
+    /// The write of aws-auth; `None`: it stands so already.
+    pub config_map: Option<ConfigMapWrite>,
+    /// To be written before it: what stands now is kept.
+    pub history: Option<HistoryWrite>,
+    /// Entries of the copy that were ours then, and that no mapping declares now: they do not come back.
+    pub left_out: Vec<Entry>,
+    /// ARNs of entries that are ours now and differ from the copy's: they stay as they are, or as declared.
+    pub kept: Vec<String>,
+    /// What goes that a person has to agree to.
+    pub losses: Vec<Loss>,
+    standing: Document,
+    restored: Document,
+    entrants: Entrants,
+}
+
+/// What goes that a person has to agree to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A node entry: without it nodes can't join or stay in the cluster.
+    NodeEntry {
+        /// Its ARN.
+        arn: String,
+        /// Where it stands now.
+        line: (Section, usize),
+    },
+    /// The last administrator.
+    LastAdministrator,
+}
+
+/// Why a copy can't be restored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unrestorable {
+    /// Nobody would be let in or kept out by it.
+    #[error(
+        "in the authentication mode API aws-auth is not read: restoring it would let nobody in"
+    )]
+    NotRead,
+    /// The cluster is not known well enough to write to it.
+    #[error("{0}")]
+    Halted(String),
+    /// The copy itself is one of a broken text.
+    #[error(
+        "the copy is of a text that the authenticator drops: {0}; choose another, or mend aws-auth with kubectl edit"
+    )]
+    Broken(Problem),
+    /// The API server would refuse it.
+    #[error(
+        "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it, then run this again"
+    )]
+    Immutable,
+    /// An entry of the copy can't be taken out or put right without touching a foreign byte.
+    #[error("the copy can't be restored with what is declared now: {0}")]
+    Edit(EditError),
+    /// What stands now could not be kept first.
+    #[error("what stands now can't be kept in the history first, so nothing is written: {0}")]
+    History(String),
+    /// Read back, the new text would not mean what it should.
+    #[error(
+        "the new text, read back, would not mean what it should ({0}); please report this with the ConfigMap and the copy"
+    )]
+    Unverified(String),
+}
+
+/// How a caller would be let in after the restoration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum WayIn {
+    /// As before.
+    Kept,
+    /// Not as before: in words, what the caller is now and would be then.
+    Lost {
+        /// Now.
+        now: String,
+        /// Then.
+        then: String,
+    },
+}
+
+/// Plans to restore a copy, one of `copies`. Pure.
+pub fn restore(
+    copy: &KeptCopy,
+    copies: &[KeptCopy],
+    desired: &Desired,
+    observed: &Observed,
+    settings: &Settings,
+) -> Result<Restoration, Unrestorable> {
+    if observed.aws.mode() == Some(Mode::Api) {
+        return Err(Unrestorable::NotRead);
+    }
+    if observed
+        .config_map
+        .as_ref()
+        .is_some_and(|view| view.immutable)
+    {
+        return Err(Unrestorable::Immutable);
+    }
+    let then = Document::parse(&copy.data);
+    let broken = |section: &Section| then.section(*section).broken.clone();
+    if let Some(problem) = Section::ALL.iter().find_map(broken) {
+        return Err(Unrestorable::Broken(problem));
+    }
+    let memory = Memory::default();
+    let now = plan(desired, observed, settings, &memory);
+    if let Some(block) = &now.halted {
+        return Err(Unrestorable::Halted(block.message.clone()));
+    }
+    let mark_then = mark_then(copy, copies, &then, &now.base.standing);
+    let mut transplant = Transplant::new(mark_then, &then, &now);
+    for claim in &now.claims {
+        transplant.take(claim);
+    }
+    transplant.leave_out_unknown();
+    let base = transplant.base(copy, observed)?;
+    let Transplant {
+        left_out,
+        kept,
+        ours_then,
+        ..
+    } = transplant;
+
+    // What a plan would do next is done in the same write.
+    let after = Observed {
+        config_map: Some(base.clone()),
+        ..observed.clone()
+    };
+    let planned = plan(desired, &after, settings, &memory);
+    let view = planned
+        .config_map
+        .as_ref()
+        .map_or_else(|| base.clone(), |write| write.applied(Some(&base)));
+    let restored = Document::parse(&view.data);
+    verify(&then, &ours_then, &restored, &mark_of(&view))?;
+    let annotations = planned
+        .history
+        .as_ref()
+        .filter(|_| planned.config_map.is_some())
+        .map(|write| write.annotations.clone())
+        .unwrap_or_default();
+    let (config_map, history) = writes(&view, annotations, observed)?;
+
+    let standing = now.base.standing.clone();
+    let entrants = now.eks.as_ref().map(Entrants::now).unwrap_or_default();
+    let losses = losses(&standing, &restored, observed, &entrants);
+    Ok(Restoration {
+        data: view.data,
+        config_map,
+        history,
+        left_out: left_out.into_iter().cloned().collect(),
+        kept,
+        losses,
+        standing,
+        restored,
+        entrants,
+    })
+}
+
+fn mark_of(view: &ConfigMapView) -> Mark {
+    let value = view.annotations.get(MARK_ANNOTATION);
+    value.map(|value| Mark::parse(value)).unwrap_or_default()
+}
+
+fn hash_of(entry: &Entry) -> Option<KeyHash> {
+    entry.key().as_ref().map(KeyHash::of)
+}
+
+/// What was ours in the copy, by its mark or by that of any other: what one of them marks just so, and what does not stand any more in
+/// any form, was ours once and has been revoked since. So neither a lost mark nor an adoption after the copy brings it back.
+fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &Document) -> Mark {
+    let mut mark = Mark::parse(&copy.mark);
+    let stands: BTreeSet<KeyHash> = standing.entries().filter_map(hash_of).collect();
+    let marks: Vec<Mark> = copies.iter().map(|copy| Mark::parse(&copy.mark)).collect();
+    for entry in then.entries() {
+        let Some(hash) = hash_of(entry).filter(|hash| !stands.contains(hash)) else {
+            continue;
+        };
+        let meaning = MeaningHash::of(&entry.meaning());
+        if marks.iter().any(|mark| mark.0.get(&hash) == Some(&meaning)) {
+            mark.0.entry(hash).or_insert(meaning);
+        }
+    }
+    mark
+}
+
+/// The owned entries of now, put into the text of then.
+struct Transplant<'a> {
+    now: &'a Plan<'a>,
+    /// The copy's entries by key.
+    by_key: BTreeMap<KeyHash, Vec<&'a Entry>>,
+    /// Those of them that were ours.
+    ours_then: BTreeMap<KeyHash, &'a Entry>,
+    mark_then: Mark,
+    /// The mark of now, and what is known again of then.
+    mark: Mark,
+    changes: Vec<Change>,
+    seen: BTreeSet<KeyHash>,
+    left_out: Vec<&'a Entry>,
+    kept: Vec<String>,
+}
+
+impl<'a> Transplant<'a> {
+    fn new(mark_then: Mark, then: &'a Document, now: &'a Plan<'a>) -> Self {
+        let mut by_key: BTreeMap<KeyHash, Vec<&Entry>> = BTreeMap::new();
+        for entry in then.entries() {
+            if let Some(hash) = hash_of(entry) {
+                by_key.entry(hash).or_default().push(entry);
+            }
+        }
+        let recognised = mark_then.0.iter().filter_map(|(hash, meaning)| {
+            let standing = by_key.get(hash)?;
+            let (found, _) = recognise(
+                &Memory::default(),
+                hash,
+                &Named::default(),
+                standing,
+                Some(meaning),
+            );
+            Some((hash.clone(), found?))
+        });
+        Self {
+            ours_then: recognised.collect(),
+            mark: now
+                .observed
+                .config_map
+                .as_ref()
+                .map(mark_of)
+                .unwrap_or_default(),
+            now,
+            by_key,
+            mark_then,
+            changes: Vec::new(),
+            seen: BTreeSet::new(),
+            left_out: Vec::new(),
+            kept: Vec::new(),
+        }
+    }
+
+    /// Decides a key that is claimed now.
+    fn take(&mut self, claim: &Claim) {
+        self.seen.insert(claim.hash.clone());
+        if let Some(standing) = self.standing(claim) {
+            self.keep_as_it_stands(&claim.hash, standing);
+            return;
+        }
+        let Some(then) = self.ours_then.get(&claim.hash).copied() else {
+            return;
+        };
+        if self.is_declared_here(claim) {
+            // The plan puts it right, where it stands in the copy.
+            if let Some(meaning) = self.mark_then.0.get(&claim.hash) {
+                self.mark
+                    .0
+                    .entry(claim.hash.clone())
+                    .or_insert_with(|| meaning.clone());
+            }
+        } else {
+            self.leave_out(then);
+        }
+    }
+
+    /// The entry that stands and is ours.
+    fn standing(&self, claim: &Claim) -> Option<&'a Entry> {
+        let found = claim.found.as_ref().filter(|_| claim.ours)?;
+        let entries = &self.now.base.document.section(found.section).entries;
+        entries.iter().find(|entry| entry.item == found.item)
+    }
+
+    fn keep_as_it_stands(&mut self, hash: &KeyHash, standing: &Entry) {
+        let entry = NewEntry {
+            section: standing.section,
+            arn: standing.arn.clone(),
+            username: standing.username.clone(),
+            groups: standing.groups.clone(),
+        };
+        let ours = self.ours_then.get(hash).copied();
+        let last = || {
+            self.by_key
+                .get(hash)
+                .and_then(|entries| entries.last())
+                .copied()
+        };
+        let place = ours
+            .or_else(last)
+            .filter(|then| then.section == standing.section);
+        match place {
+            Some(then) if then.meaning() == standing.meaning() => return,
+            Some(then) => self.changes.push(Change::Replace {
+                section: then.section,
+                item: then.item,
+                entry,
+            }),
+            None => self.changes.push(Change::Append(entry)),
+        }
+        self.kept.push(standing.arn.clone());
+    }
+
+    /// Whether a mapping declares it now, and it was in aws-auth: not one that has been handed over since. A suspended or refused
+    /// mapping only keeps what stood last.
+    fn is_declared_here(&self, claim: &Claim) -> bool {
+        let idle = claim.holder.iter().chain(&claim.others).any(|position| {
+            matches!(
+                self.now.states[*position],
+                State::Suspended | State::Refused
+            )
+        });
+        let then = self.mark_then.0.get(&claim.hash);
+        if idle && claim.marked.is_some() && claim.marked.as_ref() == then {
+            return true;
+        }
+        let config_map = self.now.settings.config_map.to_string();
+        let live = claim
+            .holder
+            .filter(|holder| self.now.states[*holder] == State::Live);
+        live.is_some_and(|holder| {
+            let written = self.now.mappings[holder].written(&config_map);
+            let key = claim.key.as_ref();
+            claim.marked.is_some() || key.is_some_and(|key| written.contains_key(key))
+        })
+    }
+
+    /// Keys that nobody knows any more.
+    fn leave_out_unknown(&mut self) {
+        let unknown = self
+            .ours_then
+            .iter()
+            .filter(|(hash, _)| !self.seen.contains(*hash));
+        let unknown: Vec<&Entry> = unknown.map(|(_, entry)| *entry).collect();
+        for entry in unknown {
+            self.leave_out(entry);
+        }
+    }
+
+    fn leave_out(&mut self, entry: &'a Entry) {
+        self.changes.push(Change::Remove {
+            section: entry.section,
+            item: entry.item,
+        });
+        self.left_out.push(entry);
+    }
+
+    /// The copy with the changes: what the plan of the moment is applied to.
+    fn base(&self, copy: &KeptCopy, observed: &Observed) -> Result<ConfigMapView, Unrestorable> {
+        let mut view = observed.config_map.clone().unwrap_or_default();
+        let read = Section::ALL.map(Section::key);
+        view.data.retain(|key, _| !read.contains(&key.as_str()));
+        view.data.extend(copy.data.clone());
+        view.data
+            .extend(edit(&copy.data, &self.changes).map_err(Unrestorable::Edit)?);
+        view.annotations.remove(MARK_ANNOTATION);
+        if !self.mark.0.is_empty() {
+            view.annotations
+                .insert(MARK_ANNOTATION.to_owned(), self.mark.render());
+        }
+        Ok(view)
+    }
+}
+
+/// Reads the new text back: everything foreign of the copy stands as it stood there, and nothing else that is foreign.
+fn verify(
+    then: &Document,
+    ours_then: &BTreeMap<KeyHash, &Entry>,
+    restored: &Document,
+    mark: &Mark,
+) -> Result<(), Unrestorable> {
+    let unverified = |what: String| Err(Unrestorable::Unverified(what));
+    let owned = |entry: &Entry| hash_of(entry).is_some_and(|hash| mark.0.contains_key(&hash));
+    let was_ours = |entry: &Entry| {
+        hash_of(entry)
+            .and_then(|hash| ours_then.get(&hash).copied())
+            .is_some_and(|ours| std::ptr::eq(ours, entry))
+    };
+    let expected = then
+        .entries()
+        .filter(|entry| !owned(entry) && !was_ours(entry));
+    let found = restored.entries().filter(|entry| !owned(entry));
+    let form = |entry: &Entry| (entry.section, entry.meaning(), entry.sso);
+    let (expected, found): (Vec<_>, Vec<_>) =
+        (expected.map(form).collect(), found.map(form).collect());
+    if expected != found {
+        let differs = expected.iter().zip(&found).find(|(a, b)| a != b);
+        let arn = differs.map_or("an entry", |((_, meaning, _), _)| meaning.arn.as_str());
+        return unverified(format!("{arn} would not be as in the copy"));
+    }
+    if then.section(Section::Accounts).accounts != restored.section(Section::Accounts).accounts {
+        return unverified("mapAccounts would not be as in the copy".to_owned());
+    }
+    for section in Section::ALL {
+        if let Some(problem) = &restored.section(section).broken {
+            return unverified(problem.to_string());
+        }
+    }
+    Ok(())
+}
+
+/// The writes that lead from what stands to the view.
+fn writes(
+    view: &ConfigMapView,
+    annotations: BTreeMap<String, Option<String>>,
+    observed: &Observed,
+) -> Result<(Option<ConfigMapWrite>, Option<HistoryWrite>), Unrestorable> {
+    let Some(standing) = &observed.config_map else {
+        let create = ConfigMapWrite::Create {
+            data: view.data.clone(),
+            binary_data: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            annotations: view.annotations.clone(),
+        };
+        return Ok((Some(create), None));
+    };
+    let data = changed(&standing.data, &view.data);
+    let marks = changed(&standing.annotations, &view.annotations);
+    if data.is_empty() && marks.is_empty() {
+        return Ok((None, None));
+    }
+    let history = match &observed.history {
+        HistoryState::Missing => None,
+        HistoryState::Present(view) => Some(view),
+        HistoryState::Unwritable { error, .. } => return Err(Unrestorable::History(error.clone())),
+    };
+    let kept = history::keep(standing, history, observed.now).map_err(Unrestorable::History)?;
+    let write = HistoryWrite {
+        resource_version: history.map(|view| view.resource_version.clone()),
+        add: kept.add,
+        remove: kept.remove,
+        annotations,
+    };
+    let empty = write.add.is_empty() && write.remove.is_empty() && write.annotations.is_empty();
+    let patch = ConfigMapWrite::Patch {
+        resource_version: standing.resource_version.clone(),
+        data,
+        annotations: marks,
+    };
+    Ok((Some(patch), (!empty).then_some(write)))
+}
+
+fn changed(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> BTreeMap<String, Option<String>> {
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = keys
+        .into_iter()
+        .filter(|key| before.get(*key) != after.get(*key));
+    differing
+        .map(|key| (key.clone(), after.get(key).cloned()))
+        .collect()
+}
+
+fn losses(
+    standing: &Document,
+    restored: &Document,
+    observed: &Observed,
+    entrants: &Entrants,
+) -> Vec<Loss> {
+    let (before, after) = (Index::new(standing), Index::new(restored));
+    let mut nodes: Vec<&Entry> = before
+        .winners()
+        .filter(|entry| is_node(&entry.meaning()) && can_match(entry))
+        .filter(|entry| !entrants.admit(&entry.matched_arn()))
+        .filter(|entry| match after.lookup(&entry.arn) {
+            Lookup::Role(then) | Lookup::User(then) => then.meaning() != entry.meaning(),
+            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => true,
+        })
+        .collect();
+    nodes.sort_by_key(|entry| (entry.section, entry.line));
+    let mut losses: Vec<Loss> = nodes
+        .into_iter()
+        .map(|entry| Loss::NodeEntry {
+            arn: entry.arn.clone(),
+            line: (entry.section, entry.line),
+        })
+        .collect();
+    let administrators = |index: &Index<'_>| {
+        guard::administrators(
+            index,
+            &observed.bindings,
+            observed.aws.mode(),
+            Some(entrants),
+        )
+    };
+    if !administrators(&before).is_empty() && administrators(&after).is_empty() {
+        losses.push(Loss::LastAdministrator);
+    }
+    losses
+}
+
+impl Restoration {
+    /// How the caller of this ARN, in which a session is its role, is let in afterwards.
+    #[must_use]
+    pub fn way_in(&self, canonical_arn: &str) -> WayIn {
+        let folded = fold_arn(canonical_arn);
+        if self.entrants.admit(&folded) {
+            return WayIn::Kept;
+        }
+        let now = self.standing.lookup(canonical_arn);
+        let then = self.restored.lookup(canonical_arn);
+        let kept = match (&now, &then) {
+            (Lookup::None, _) | (Lookup::Account, Lookup::Account) => true,
+            (Lookup::Role(now) | Lookup::User(now), Lookup::Role(then) | Lookup::User(then)) => {
+                now.username == then.username
+                    && now.meaning().groups.is_subset(&then.meaning().groups)
+            }
+            _ => now == then,
+        };
+        if kept {
+            WayIn::Kept
+        } else {
+            WayIn::Lost {
+                now: words(&now),
+                then: words(&then),
+            }
+        }
+    }
+
+    /// The ARNs that aws-auth now lets in as a caller of this username and these groups, where that is all that is known of it.
+    #[must_use]
+    pub fn entries_for(&self, username: &str, groups: &BTreeSet<String>) -> Vec<String> {
+        let index = Index::new(&self.standing);
+        let fits = |entry: &&Entry| {
+            can_match(entry)
+                && renders(&entry.username, username)
+                && entry
+                    .groups
+                    .iter()
+                    .all(|group| group.contains("{{") || groups.contains(group))
+        };
+        let mut arns: Vec<String> = index
+            .winners()
+            .filter(fits)
+            .map(|entry| entry.arn.clone())
+            .collect();
+        arns.sort_unstable();
+        arns
+    }
+}
+
+/// Whether a template can come out as this text.
+fn renders(template: &str, text: &str) -> bool {
+    let Some((prefix, mut rest)) = template.split_once("{{") else {
+        return template == text;
+    };
+    let Some(mut text) = text.strip_prefix(prefix) else {
+        return false;
+    };
+    loop {
+        let Some((_, after)) = rest.split_once("}}") else {
+            return false;
+        };
+        match after.split_once("{{") {
+            None => return text.ends_with(after),
+            Some((between, more)) => {
+                let Some(at) = text.find(between) else {
+                    return false;
+                };
+                text = &text[at + between.len()..];
+                rest = more;
+            }
+        }
+    }
+}
+
+fn words(lookup: &Lookup<'_>) -> String {
+    match lookup {
+        Lookup::Role(entry) | Lookup::User(entry) => super::claim::identity(&entry.meaning()),
+        Lookup::AmbiguousUser(_) => "one of several entries at random".to_owned(),
+        Lookup::Account => "your ARN, by mapAccounts".to_owned(),
+        Lookup::None => "nobody: not let in".to_owned(),
+    }
+}

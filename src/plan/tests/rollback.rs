@@ -1,0 +1,325 @@
+//! Back to a copy from the history: what comes back, what stays, and what never comes back.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::laws::{happen, happening};
+use super::{FOREIGN, cluster, entry, foreign};
+use crate::aws_auth::Document;
+use crate::plan::mark::{KeyHash, Mark};
+use crate::plan::simulation::Simulation;
+use crate::plan::{KeptCopy, Loss, Mode, Restoration, Unrestorable, WayIn, restore};
+use crate::principal::Key;
+
+/// The copies, oldest first.
+fn copies(simulation: &Simulation) -> Vec<KeptCopy> {
+    let copies = simulation.copies.iter();
+    let mut copies: Vec<KeptCopy> = copies
+        .map(|(name, bytes)| KeptCopy::read(name, bytes).expect("it is ours"))
+        .collect();
+    copies.sort_by(|a, b| (a.time, &a.name).cmp(&(b.time, &b.name)));
+    copies
+}
+
+fn plan_to_restore(simulation: &Simulation, copy: &KeptCopy) -> Result<Restoration, Unrestorable> {
+    let (desired, observed) = (simulation.desired(), simulation.observed());
+    restore(
+        copy,
+        &copies(simulation),
+        &desired,
+        &observed,
+        &simulation.settings,
+    )
+}
+
+/// Carries it out.
+fn apply(simulation: &mut Simulation, restoration: &Restoration) {
+    if let Some(history) = restoration.history.clone() {
+        simulation.write_history(history);
+    }
+    if let Some(write) = restoration.config_map.clone() {
+        simulation.write(write);
+    }
+}
+
+type Entries = Vec<(String, String, String)>;
+
+fn entries(data: &BTreeMap<String, String>) -> Entries {
+    let mut simulation = Simulation::new();
+    for (key, text) in data {
+        simulation.vandalise(key, text);
+    }
+    simulation.entries()
+}
+
+/// Entries of mappings have their mapping's name as username.
+fn is_ours((_, username, _): &(String, String, String)) -> bool {
+    username.starts_with('m')
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_happened(happenings in prop::collection::vec(happening(), 1..20), pick in any::<prop::sample::Index>()) {
+        let mut simulation = Simulation::with_roles(FOREIGN);
+        for happening in &happenings {
+            happen(&mut simulation, happening);
+            simulation.later(2);
+            simulation.settle();
+        }
+        let copies = copies(&simulation);
+        prop_assume!(!copies.is_empty());
+        let copy = pick.get(&copies);
+        let restoration = match plan_to_restore(&simulation, copy) {
+            Ok(restoration) => restoration,
+            Err(Unrestorable::Broken(_)) => {
+                prop_assert!(copy.data["mapRoles"].contains("{{x}}"));
+                return Ok(());
+            }
+            Err(other) => panic!("{other}"),
+        };
+        let (then, after) = (entries(&copy.data), entries(&restoration.data));
+        let standing = simulation.entries();
+
+        // Nothing of ours comes back that no mapping declares.
+        for entry in after.iter().filter(|entry| is_ours(entry)) {
+            let (role, username, groups) = entry;
+            let declared = simulation.objects.get(username).is_some_and(|object| {
+                let arn = object.spec.principal.arn.clone().unwrap_or_default();
+                arn.ends_with(role) && object.spec.groups.join(",") == *groups
+                    && object.metadata.deletion_timestamp.is_none()
+            });
+            prop_assert!(declared || standing.contains(entry), "{entry:?} came back");
+        }
+        // What stands and is ours stays.
+        let empty = String::new();
+        let marks = simulation.config_map.as_ref().and_then(|view| view.annotations.get("identity-mapper.dev/owned"));
+        let mark = Mark::parse(marks.unwrap_or(&empty));
+        for entry in standing.iter().filter(|entry| is_ours(entry)) {
+            let key = Key::parse_arn(&format!("arn:aws:iam::111122223333:{}", entry.0)).expect("a role");
+            prop_assert!(!mark.0.contains_key(&KeyHash::of(&key)) || after.contains(entry), "{entry:?} is gone");
+        }
+        // Everything else is as in the copy.
+        let owned: Vec<&String> = after.iter().filter(|entry| is_ours(entry)).map(|(role, ..)| role).collect();
+        let foreign = |entries: &Entries| -> Entries {
+            entries.iter().filter(|entry| !is_ours(entry) && !owned.contains(&&entry.0)).cloned().collect()
+        };
+        prop_assert_eq!(foreign(&then), foreign(&after));
+
+        // The operator leaves it so, and to restore it again is nothing.
+        apply(&mut simulation, &restoration);
+        simulation.later(2);
+        simulation.settle();
+        prop_assert_eq!(foreign(&simulation.entries()), foreign(&after));
+        let again = plan_to_restore(&simulation, copy).expect("it was restored before");
+        prop_assert_eq!(again.config_map, None);
+    }
+}
+
+/// A cluster with a mapping `a`, and the copy from before our first write.
+fn with_first_copy() -> (Simulation, KeptCopy) {
+    let simulation = cluster(&["a"]);
+    let first = copies(&simulation).remove(0);
+    assert!(first.first);
+    (simulation, first)
+}
+
+#[test]
+fn foreign_text_and_layout_come_back_and_mapped_entries_stay() {
+    let (mut simulation, first) = with_first_copy();
+    simulation.vandalise(
+        "mapRoles",
+        "- {rolearn: \"arn:aws:iam::111122223333:role/a\", username: a, groups: [g]}\n",
+    );
+    simulation.vandalise(
+        "mapUsers",
+        "- userarn: arn:aws:iam::111122223333:user/new\n  username: new\n",
+    );
+    simulation.settle();
+    let restoration = plan_to_restore(&simulation, &first).expect("restorable");
+    assert!(
+        restoration.losses.is_empty(),
+        "no node and no administrator stands: {:?}",
+        restoration.losses
+    );
+    apply(&mut simulation, &restoration);
+    assert!(simulation.roles().starts_with(FOREIGN), "byte for byte");
+    let users = simulation
+        .config_map
+        .as_ref()
+        .expect("it stands")
+        .data
+        .get("mapUsers");
+    assert_eq!(users, None, "the copy has no such key");
+    let ours = entry("role/a", "a", "g");
+    assert_eq!(simulation.entries(), [foreign(), vec![ours]].concat());
+    assert_eq!(restoration.kept, ["arn:aws:iam::111122223333:role/a"]);
+    assert_eq!(simulation.settle(), 0, "the operator sees a legal change");
+}
+
+#[test]
+fn what_was_revoked_since_stays_out_and_is_named() {
+    let mut simulation = cluster(&["a", "b"]);
+    simulation.later(1);
+    simulation.create("c", "role/c", &json!({}));
+    simulation.settle();
+    simulation.later(1);
+    simulation.delete("a");
+    simulation.settle();
+    simulation.vandalise(
+        "mapRoles",
+        &simulation.roles().replace("# made by hand\n", ""),
+    );
+    let newest = copies(&simulation).pop().expect("a copy");
+    assert!(entries(&newest.data).contains(&entry("role/a", "a", "g")));
+    let restoration = plan_to_restore(&simulation, &newest).expect("restorable");
+    let left_out: Vec<&str> = restoration
+        .left_out
+        .iter()
+        .map(|entry| entry.arn.as_str())
+        .collect();
+    assert_eq!(left_out, ["arn:aws:iam::111122223333:role/a"]);
+    apply(&mut simulation, &restoration);
+    assert!(simulation.roles().contains("# made by hand\n"));
+    assert!(!simulation.roles().contains("role/a\""));
+    assert_eq!(simulation.settle(), 0);
+}
+
+#[test]
+fn a_deleted_and_a_broken_aws_auth_come_back() {
+    for vandalism in ["delete", "break"] {
+        let (mut simulation, _) = with_first_copy();
+        simulation.later(1);
+        simulation.create("b", "role/b", &json!({}));
+        simulation.settle();
+        let newest = copies(&simulation).pop().expect("a copy");
+        // Nobody saw it standing, so nothing is put back by itself.
+        if vandalism == "delete" {
+            simulation.config_map = None;
+        } else {
+            simulation.vandalise("mapRoles", "- rolearn: {{x}}\n");
+        }
+        simulation.restart();
+        let restoration = plan_to_restore(&simulation, &newest).expect("restorable");
+        apply(&mut simulation, &restoration);
+        let mut expected = foreign();
+        expected.extend([entry("role/a", "a", "g"), entry("role/b", "b", "g")]);
+        assert_eq!(simulation.entries(), expected, "{vandalism}");
+        simulation.settle();
+        assert_eq!(simulation.entries(), expected, "{vandalism}");
+        assert_eq!(simulation.ready("b"), "True InEffect");
+    }
+}
+
+#[test]
+fn what_goes_that_people_need_is_named() {
+    let (mut simulation, first) = with_first_copy();
+    let node = "- {rolearn: \"arn:aws:iam::111122223333:role/new-node\", username: \"system:node:{{EC2PrivateDNSName}}\", groups: [system:nodes]}\n";
+    simulation.vandalise("mapRoles", &format!("{}{node}", simulation.roles()));
+    let restoration = plan_to_restore(&simulation, &first).expect("restorable");
+    let [Loss::NodeEntry { arn, line }] = restoration.losses.as_slice() else {
+        panic!("{:?}", restoration.losses);
+    };
+    assert_eq!(
+        (arn.as_str(), line.1),
+        ("arn:aws:iam::111122223333:role/new-node", 15)
+    );
+
+    let mut simulation = Simulation::with_roles("");
+    simulation.create("a", "role/a", &json!({}));
+    simulation.settle();
+    let before = copies(&simulation).pop().expect("a copy");
+    let text = format!("{}{}", FOREIGN, simulation.roles());
+    simulation.vandalise("mapRoles", &text);
+    let restoration = plan_to_restore(&simulation, &before).expect("restorable");
+    assert!(
+        restoration.losses.contains(&Loss::LastAdministrator),
+        "{:?}",
+        restoration.losses
+    );
+
+    // The caller's own way in.
+    let ops = "arn:aws:iam::111122223333:role/ops";
+    let WayIn::Lost { now, then } = restoration.way_in(ops) else {
+        panic!("ops is not in the copy");
+    };
+    assert!(
+        now.contains("system:masters") && then.contains("not let in"),
+        "{now}; {then}"
+    );
+    assert_eq!(
+        restoration.way_in("arn:aws:iam::111122223333:role/a"),
+        WayIn::Kept
+    );
+    assert_eq!(
+        restoration.way_in("arn:aws:iam::111122223333:role/other"),
+        WayIn::Kept
+    );
+    let groups = [
+        "system:masters".to_owned(),
+        "system:authenticated".to_owned(),
+    ]
+    .into();
+    assert_eq!(restoration.entries_for("ops", &groups), [ops]);
+    assert!(restoration.entries_for("someone", &groups).is_empty());
+    let nodes = ["system:bootstrappers", "system:nodes"]
+        .map(str::to_owned)
+        .into();
+    let node = "system:node:ip-10-0-0-1.eu-west-1.compute.internal";
+    assert_eq!(restoration.entries_for(node, &nodes).len(), 1);
+}
+
+#[test]
+fn what_can_not_be_restored_says_why() {
+    let (mut simulation, first) = with_first_copy();
+    let broken = KeptCopy {
+        data: [("mapRoles".to_owned(), "- {{x}}: 1".to_owned())].into(),
+        ..first.clone()
+    };
+    assert!(matches!(
+        plan_to_restore(&simulation, &broken),
+        Err(Unrestorable::Broken(_))
+    ));
+    simulation.config_map.as_mut().expect("it stands").immutable = true;
+    assert!(matches!(
+        plan_to_restore(&simulation, &first),
+        Err(Unrestorable::Immutable)
+    ));
+    let simulation = Simulation::in_eks(Mode::Api, FOREIGN);
+    assert!(matches!(
+        plan_to_restore(&simulation, &first),
+        Err(Unrestorable::NotRead)
+    ));
+    assert!(Document::parse(&first.data).entries().count() > 0);
+}
+
+#[test]
+fn an_entry_that_was_handed_over_since_stays_out() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, FOREIGN);
+    simulation.create("a", "role/a", &json!({"backend": "ConfigMap"}));
+    simulation.settle();
+    simulation.later(1);
+    simulation.create("b", "role/b", &json!({"backend": "ConfigMap"}));
+    simulation.settle();
+    let with_a = copies(&simulation).pop().expect("a copy");
+    assert!(entries(&with_a.data).contains(&entry("role/a", "a", "g")));
+    simulation.edit("a", |object| {
+        object.spec.backend = crate::api::v1alpha1::BackendChoice::AccessEntry;
+    });
+    simulation.settle();
+    simulation.later(24 * 3600 + 1);
+    simulation.settle();
+    simulation.look();
+    simulation.settle();
+    assert!(
+        !simulation.roles().contains("role/a\""),
+        "{}",
+        simulation.roles()
+    );
+    let restoration = plan_to_restore(&simulation, &with_a).expect("restorable");
+    assert!(!entries(&restoration.data).contains(&entry("role/a", "a", "g")));
+    assert_eq!(restoration.left_out.len(), 1);
+}
