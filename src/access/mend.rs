@@ -7,12 +7,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Caller, Door, Held};
-use crate::access_entry::{self, Entry as AccessEntry, Scope, Target, target};
+use crate::access_entry::{
+    self, ADMIN_POLICY, Entry as AccessEntry, Scope, Target, policy_arn, target,
+};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
-use crate::plan::in_iam;
-use crate::principal::{Principal, PrincipalKind};
+use crate::plan::{EksCluster, Mode, in_iam};
+use crate::principal::{Partition, Principal, PrincipalKind};
 
 /// What is written where a person has to choose.
 const CHOOSE: &str = "GROUP";
@@ -229,6 +231,33 @@ pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
         )
     });
     [create].into_iter().chain(associate).collect()
+}
+
+/// The commands that make a principal an administrator by the rights of IAM alone: whoever may do that needs no way into the cluster.
+#[must_use]
+pub fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
+    let partition = cluster.partition().unwrap_or(Partition::Aws);
+    let region = match cluster.region() {
+        "" => String::new(),
+        region => format!(" --region {}", quoted(region)),
+    };
+    let name = quoted(&cluster.name);
+    let on = format!(
+        "--cluster-name {name}{region} --principal-arn {}",
+        quoted(principal_arn)
+    );
+    // Access entries don't count in this mode, and only one step leads out of it, which can't be undone.
+    let mode = (mode == Mode::ConfigMap).then(|| {
+        format!("aws eks update-cluster-config --name {name}{region} --access-config authenticationMode=API_AND_CONFIG_MAP")
+    });
+    let entry = [
+        format!("aws eks create-access-entry {on}"),
+        format!(
+            "aws eks associate-access-policy {on} --policy-arn {} --access-scope type=cluster",
+            policy_arn(partition, ADMIN_POLICY)
+        ),
+    ];
+    mode.into_iter().chain(entry).collect()
 }
 
 /// A word of a shell.

@@ -25,7 +25,7 @@ pub use caller::{Caller, CallerError};
 pub use cause::{Cause, CauseKind};
 pub use explain::Explanation;
 pub use identity::{Backend, Held, Identity, PassedOver, Place};
-pub use mend::{Edit, Mend};
+pub use mend::{Edit, Mend, way_in};
 pub use question::{Answer, Object, Question, Verdict};
 pub use rbac::Bound;
 pub use report::{Creator, Report, Row, RowKind};

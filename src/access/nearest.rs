@@ -8,7 +8,8 @@ use super::{Caller, Door};
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
-use crate::plan::{Life, Mode, Standing};
+use crate::lint::fix_data;
+use crate::plan::{ConfigMapName, Life, Mode, Standing};
 use crate::principal::{Key, Principal, PrincipalKind, Resource, SsoRole};
 
 /// So many causes are told.
@@ -228,7 +229,7 @@ impl<'a> Door<'a> {
                         problem.offending.trim(),
                         problem.message
                     ),
-                    mend: Some(self.mend_text(section, problem.line, &problem.message)),
+                    mend: Some(self.mend_text(caller, section, problem.line, &problem.message)),
                 });
                 continue;
             }
@@ -244,13 +245,36 @@ impl<'a> Door<'a> {
                     "{section} names it at line {}, and the entry is dropped: {}",
                     problem.line, problem.message
                 ),
-                mend: Some(self.mend_text(section, problem.line, &problem.message)),
+                mend: Some(self.mend_text(caller, section, problem.line, &problem.message)),
             }));
         }
         causes
     }
 
-    fn mend_text(&self, section: Section, line: usize, message: &str) -> Mend {
+    /// The command by which `lint` mends what keeps the caller out, where it would.
+    fn by_lint(&self, caller: &Caller) -> Vec<String> {
+        let Some(data) = self.scene.data else {
+            return Vec::new();
+        };
+        let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
+        let fixed = Document::parse(&fix_data(data, &is_kept).data);
+        let lets_in = match fixed.lookup(&caller.canonical) {
+            Lookup::Role(entry) | Lookup::User(entry) => !entry.username.is_empty(),
+            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
+        };
+        let ConfigMapName { namespace, name } = self.scene.config_map;
+        let command = if self.scene.rbac.is_some() {
+            "identity-mapper lint --fix".to_owned()
+        } else {
+            // Of files, nobody knows what they are called.
+            format!(
+                "kubectl get configmap {name} -n {namespace} -o yaml | identity-mapper lint --fix - | kubectl replace -f -"
+            )
+        };
+        lets_in.then_some(command).into_iter().collect()
+    }
+
+    fn mend_text(&self, caller: &Caller, section: Section, line: usize, message: &str) -> Mend {
         let config_map = self.scene.config_map;
         let mend = message.rsplit_once(": ").map_or(message, |(_, mend)| mend);
         Mend {
@@ -258,6 +282,7 @@ impl<'a> Door<'a> {
                 "in {section} line {line}, {mend} (kubectl edit configmap {} -n {})",
                 config_map.name, config_map.namespace
             ),
+            commands: self.by_lint(caller),
             ..Mend::default()
         }
     }
@@ -310,7 +335,10 @@ impl<'a> Door<'a> {
             (None, _) if self.scene.installed && kind != CauseKind::Space => {
                 self.grant(caller, Some(like))
             }
-            (None, _) => Some(self.edit(entry, &entry.arn, &caller.canonical)),
+            (None, _) => Some(Mend {
+                commands: self.by_lint(caller),
+                ..self.edit(entry, &entry.arn, &caller.canonical)
+            }),
         };
         let mend = if kind == CauseKind::Typo {
             mend.map(|mend| Mend {
@@ -585,26 +613,31 @@ impl Near {
     }
 }
 
-/// How many characters have to be changed, added or taken away; `None` for more than `most`.
+/// How many characters have to be changed, added, taken away or swapped with the next; `None` for more than `most`.
 fn distance(a: &str, b: &str, most: usize) -> Option<usize> {
     let (a, b) = (a.as_bytes(), b.as_bytes());
     if a.len().abs_diff(b.len()) > most {
         return None;
     }
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.iter().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let changed = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = changed.min(diagonal + 1).min(row[j] + 1);
+    let mut before = Vec::new();
+    let mut above: Vec<usize> = (0..=b.len()).collect();
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let changed = above[j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut least = changed.min(above[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                let before: &[usize] = &before;
+                least = least.min(before[j - 2] + 1);
+            }
+            row.push(least);
         }
         if row.iter().all(|distance| *distance > most) {
             return None;
         }
+        before = std::mem::replace(&mut above, row);
     }
-    row.last().copied().filter(|distance| *distance <= most)
+    above.last().copied().filter(|distance| *distance <= most)
 }
 
 #[cfg(test)]
@@ -617,8 +650,9 @@ mod tests {
             ("developer", "developer", 1, Some(0)),
             ("developer", "developers", 1, Some(1)),
             ("developer", "devloper", 1, Some(1)),
-            ("developer", "devleoper", 2, Some(2)),
-            ("developer", "devleoper", 1, None),
+            ("developer", "devleoper", 1, Some(1)),
+            ("developer", "edvleoper", 2, Some(2)),
+            ("developer", "edvleoper", 1, None),
             ("developer", "admin", 3, None),
             ("", "ab", 2, Some(2)),
         ] {

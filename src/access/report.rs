@@ -6,12 +6,11 @@ use serde::Serialize;
 
 use super::explain::passed_over_standing;
 use super::identity::Source;
-use super::mend::quoted;
+use super::mend::{quoted, way_in};
 use super::rbac::AUTHENTICATED;
 use super::{Bound, Door, Identity, PassedOver, Place};
-use crate::access_entry::ADMIN_POLICY;
 use crate::aws_auth::{Lookup, ProblemKind, Section};
-use crate::plan::{AwsView, Mode};
+use crate::plan::{EksCluster, Mode};
 use crate::principal::{Key, PrincipalKind};
 
 /// What a row is about.
@@ -236,7 +235,11 @@ impl Door<'_> {
             return None;
         }
         let view = self.scene.aws.view();
-        let cluster = quoted(self.cluster_name());
+        let unknown = EksCluster {
+            name: self.cluster_name().to_owned(),
+            arn: String::new(),
+        };
+        let cluster = view.map_or(unknown, |view| view.cluster.clone());
         let region = view.map_or_else(String::new, |view| {
             format!(" --region {}", quoted(view.cluster.region()))
         });
@@ -249,22 +252,7 @@ impl Door<'_> {
             authenticator_log: "fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like \
                                 /username=kubernetes-admin/ | sort @timestamp desc | limit 50"
                 .to_owned(),
-            lost: vec![
-                format!(
-                    "aws eks update-cluster-config --name {cluster}{region} --access-config authenticationMode=API_AND_CONFIG_MAP"
-                ),
-                format!(
-                    "aws eks create-access-entry --cluster-name {cluster}{region} --principal-arn ARN"
-                ),
-                format!(
-                    "aws eks associate-access-policy --cluster-name {cluster}{region} --principal-arn ARN --policy-arn {} --access-scope \
-                     type=cluster",
-                    view.map_or_else(
-                        || format!("arn:aws:eks::aws:cluster-access-policy/{ADMIN_POLICY}"),
-                        AwsView::admin_policy
-                    )
-                ),
-            ],
+            lost: way_in(&cluster, Mode::ConfigMap, "ARN"),
         })
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::{Entry, SectionView};
-use crate::yaml::{NodeKind, Tree, compose};
+use crate::yaml::{Lines, NodeKind, Tree, compose};
 
 /// The comments by each kept entry of a section, in the order of [`SectionView::entries`], without their hash signs.
 ///
@@ -35,8 +35,7 @@ pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
 
 struct Reading<'t> {
     text: &'t str,
-    /// All lines, without their ends.
-    lines: Vec<Range<usize>>,
+    lines: Lines<'t>,
     /// The bytes of all scalars, in order: a hash sign in one of them begins no comment.
     scalars: Vec<Range<usize>>,
     /// Where the dash of each item of the list stands.
@@ -45,55 +44,34 @@ struct Reading<'t> {
 
 impl<'t> Reading<'t> {
     fn new(text: &'t str) -> Self {
-        let mut lines = Vec::new();
-        let mut start = 0;
-        for line in text
-            .split_inclusive('\n')
-            .flat_map(|line| line.split_inclusive('\r'))
-        {
-            // The second half of a line break of two is no line.
-            if line != "\n" || !text[..start].ends_with('\r') {
-                lines.push(start..start + line.trim_end_matches(['\r', '\n']).len());
-            }
-            start += line.len();
-        }
         // The entries were read from it, so it can be read.
         let tree = compose(text).ok();
         Self {
             text,
-            lines,
+            lines: Lines::new(text),
             scalars: tree.as_ref().map(scalars).unwrap_or_default(),
             dashes: tree.as_ref().map(dashes).unwrap_or_default(),
         }
     }
 
-    /// The number of the line that holds a byte.
-    fn line(&self, at: usize) -> usize {
-        self.lines
-            .partition_point(|line| line.start <= at)
-            .saturating_sub(1)
-    }
-
     /// The comments right above an entry, and those below it that are indented like its fields.
     fn around(&self, entry: &Entry) -> (Vec<Range<usize>>, Vec<Range<usize>>) {
         let start = self.start(entry);
-        let first = self.line(start);
-        let line_start = self.lines[first].start;
+        let first = self.lines.number(start);
+        let line_start = self.lines.line(first).start;
         let indent = start - line_start;
         let leads = |c: char| c.is_whitespace() || matches!(c, '[' | '{');
         let mut above = Vec::new();
         if self.text[line_start..start].chars().all(leads) {
-            let lines = self.lines[..first].iter().rev();
-            let comments = lines.map_while(|line| self.comment_line(line));
+            let comments = (0..first).rev().map_while(|line| self.comment_line(line));
             above = comments
                 .take_while(|(column, _)| *column <= indent)
                 .map(|(_, comment)| comment)
                 .collect();
             above.reverse();
         }
-        let last = self.line(entry.span.end);
-        let lines = self.lines[last + 1..].iter();
-        let below = lines
+        let last = self.lines.number(entry.span.end);
+        let below = (last + 1..self.lines.count())
             .map_while(|line| self.comment_line(line))
             .take_while(|(column, _)| *column > indent)
             .map(|(_, comment)| comment)
@@ -103,7 +81,7 @@ impl<'t> Reading<'t> {
 
     /// The comments in the lines of an entry, up to the next one.
     fn within(&self, entry: &Entry, next: usize) -> Vec<Range<usize>> {
-        let line_end = self.lines[self.line(entry.span.end)].end;
+        let line_end = self.line_of(entry.span.end).end;
         let start = self.start(entry);
         let end = line_end.min(next).max(start);
         let hashes = self.text[start..end].match_indices('#');
@@ -112,10 +90,14 @@ impl<'t> Reading<'t> {
             let begins = self.text[..at].ends_with([' ', '\t', '\n', '\r']);
             let inside = found.last().is_some_and(|comment| comment.end > at);
             if begins && !inside && !self.in_scalar(at) {
-                found.push(at..self.lines[self.line(at)].end);
+                found.push(at..self.line_of(at).end);
             }
         }
         found
+    }
+
+    fn line_of(&self, at: usize) -> Range<usize> {
+        self.lines.line(self.lines.number(at))
     }
 
     fn in_scalar(&self, at: usize) -> bool {
@@ -131,7 +113,8 @@ impl<'t> Reading<'t> {
     }
 
     /// The column and the bytes of the comment that a line holds and nothing else.
-    fn comment_line(&self, line: &Range<usize>) -> Option<(usize, Range<usize>)> {
+    fn comment_line(&self, number: usize) -> Option<(usize, Range<usize>)> {
+        let line = self.lines.line(number);
         let text = self.text[line.clone()].trim_start_matches([' ', '\t']);
         let start = line.end - text.len();
         let comment = text.starts_with('#') && !self.in_scalar(start);
@@ -170,6 +153,8 @@ fn words(comment: &str) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::aws_auth::{Document, Section};
 
@@ -178,6 +163,16 @@ mod tests {
         let document = Document::parse(&data);
         let all = comments(text, document.section(Section::Roles));
         all.iter().map(|comments| comments.join("|")).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_panics_and_scalars_hold_no_comments(
+            lines in prop::collection::vec("(# above|(- rolearn: |  username: |  groups: |    |- )('a # z'|\"# z\"|\\||>|\\[g, '# z'\\]|é|)( #y|#|))(\r|)", 0..8),
+        ) {
+            let all = of(&lines.join("\n"));
+            prop_assert!(!all.concat().contains('z'), "{:?}", all);
+        }
     }
 
     #[test]

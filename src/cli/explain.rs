@@ -1,5 +1,6 @@
 //! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to mend it.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -7,18 +8,20 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::connection::TokenFor;
 use super::looked::Looked;
 use super::observe::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, visible};
 use super::target::words;
 use crate::access::{
-    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Question,
+    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Question, way_in,
 };
 use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
 use crate::cluster::read::Unreadable;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::error::Category;
-use crate::plan::Mode;
+use crate::plan::{IamWants, Mode, in_iam};
+use crate::principal::Principal;
 
 /// Tell whether somebody is let in, as what and why, and what that one may do; or why not, and how to mend it
 #[derive(Args, Debug)]
@@ -217,11 +220,44 @@ async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
             user.username.unwrap_or_default(),
             user.groups.unwrap_or_default().join(", "),
         )),
-        Err(denied) if denied.category == Category::Forbidden => error.context(format!(
-            "AWS knows you as {arn}, and the API server does not let you in; {ask}"
-        )),
+        Err(denied) if denied.category == Category::Forbidden => {
+            let mut words =
+                format!("AWS knows you as {arn}, and the API server does not let you in; {ask}");
+            if let Some(commands) = by_iam(observe, connection.token_for, &me.caller).await {
+                let _ = write!(
+                    words,
+                    "\nwhere nobody can, whoever has these rights in IAM makes an administrator of you (the mode can't be changed back):\n  {}\n",
+                    commands.join("\n  ")
+                );
+            }
+            error.context(words)
+        }
         Err(_) => error,
     }
+}
+
+/// The commands that make an administrator of a caller by the rights of IAM alone, where EKS says in which mode the cluster is.
+async fn by_iam(
+    observe: &ObserveArgs,
+    token_for: Option<TokenFor>,
+    caller: &Caller,
+) -> Option<Vec<String>> {
+    let looked_for = observe
+        .live
+        .aws(observe.mode, token_for, ModeNeed::Optional);
+    let (aws, name) = looked_for.await.ok()??;
+    let read = aws.describe_cluster(&name).await.ok()?;
+    let mut principal = Principal::parse(&caller.canonical).ok()?;
+    // EKS wants the path, which STS does not tell.
+    let wants = IamWants {
+        roles: BTreeSet::from([principal.account.clone()]),
+        ..IamWants::default()
+    };
+    let iam = aws.survey_iam(&wants).await;
+    if let Some(found) = in_iam(&principal, &iam) {
+        principal = Principal::parse(&found.arn).ok()?;
+    }
+    Some(way_in(&read.cluster, read.mode, &principal.arn()))
 }
 
 /// The question, with the resource as the API server knows it.

@@ -390,7 +390,7 @@ impl LiveArgs {
     }
 
     /// The clients and the cluster's name in EKS; `None` where nothing is asked of AWS.
-    async fn aws(
+    pub(super) async fn aws(
         &self,
         declared: Option<Mode>,
         token_for: Option<TokenFor>,

@@ -1,8 +1,8 @@
 //! How fast the operator is and how much memory it takes: `make bench`.
 //!
 //! The operator is the optimised binary, on a control plane of its own. Absolute times depend on the machine, so each
-//! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `live`,
-//! `entries`.
+//! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `cli`,
+//! `live`, `entries`.
 
 #![allow(
     clippy::print_stdout,
@@ -12,6 +12,7 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod cli;
 mod entries;
 mod live;
 mod pure;
@@ -26,6 +27,9 @@ fn main() {
     let chosen = |part: &str| words.is_empty() || words.iter().any(|word| word == part);
     if chosen("pure") {
         pure::run();
+    }
+    if chosen("cli") {
+        cli::run();
     }
     if chosen("live") {
         tokio::runtime::Runtime::new()

@@ -19,6 +19,8 @@ use crate::principal::{Key, Principal};
 
 /// The tags that EKS sets on the entries that it makes for itself.
 const EKS_TAGS: &str = "aws:eks:";
+/// The tag that `CloudFormation` sets on what its stacks hold (its user guide, *Resource tags*).
+const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
 impl Importer<'_> {
     /// All access entries of one principal: more than one where its path changed and the old one still stands.
@@ -169,20 +171,25 @@ impl Importer<'_> {
         verify(view, entry, &parsed)?;
         self.agrees_with_ours(&parsed)?;
         let ours = entry.tags.contains_key(INSTALLATION_TAG);
+        let mut notes = Vec::new();
+        if ours {
+            notes.push(
+                "it is tagged as ours, and no mapping names it: this one takes it up again"
+                    .to_owned(),
+            );
+        }
+        if let Some(stack) = entry.tags.get(STACK_TAG) {
+            notes.push(format!(
+                "stack {stack} of CloudFormation keeps it too; take it out of the stack, with DeletionPolicy: Retain"
+            ));
+        }
         Ok(Draft {
             principal: principal.clone(),
             name: entry.tags.get(MAPPING_TAG).filter(|_| ours).cloned(),
             spec,
             comments: Vec::new(),
             origin: Origin::AccessEntry(entry.principal_arn.clone()),
-            notes: if ours {
-                vec![
-                    "it is tagged as ours, and no mapping names it: this one takes it up again"
-                        .to_owned(),
-                ]
-            } else {
-                Vec::new()
-            },
+            notes,
         })
     }
 

@@ -2,7 +2,9 @@
 
 mod access_page;
 mod effective;
+mod explain;
 mod guide_aws_auth;
+mod guide_logged_in;
 mod habits;
 mod import;
 mod lint;

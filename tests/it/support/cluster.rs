@@ -154,6 +154,25 @@ impl Cluster {
         path
     }
 
+    /// A new file with which a person of this name, in these groups and in `system:authenticated`, is talked for: the administrator
+    /// impersonates them.
+    pub(crate) fn person_kubeconfig(&self, user: &str, groups: &[&str]) -> PathBuf {
+        let mut person = self.servers.admin_user.clone();
+        person["as"] = json!(user);
+        person["as-groups"] = json!(groups);
+        self.user_kubeconfig(&person)
+    }
+
+    /// A new file with these credentials.
+    pub(crate) fn user_kubeconfig(&self, user: &Value) -> PathBuf {
+        let path = self
+            .scratch
+            .path()
+            .join(format!("user-{}.kubeconfig", self.next_file()));
+        fs::write(&path, self.servers.kubeconfig(user)).expect("the folder is writable");
+        path
+    }
+
     /// A client for a person of this name, in these groups and in `system:authenticated`.
     ///
     /// The administrator impersonates them; in the audit log the request is theirs.

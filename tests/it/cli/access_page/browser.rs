@@ -140,7 +140,7 @@ impl Browser {
             .await
     }
 
-    /// A command of the DevTools protocol.
+    /// A command of the `DevTools` protocol.
     pub(super) async fn command(&self, command: &str, params: Value) {
         self.ask(
             "goog/cdp/execute",

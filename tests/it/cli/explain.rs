@@ -1,0 +1,396 @@
+//! `identity-mapper explain` and `access`, offline as snapshots, and what they ask a real API server.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{Ran, Run};
+use crate::support::Cluster;
+use crate::support::eks::{Eks, Mode, World};
+
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+
+/// Runs a command on the examples, whose folder is left out of what it prints.
+fn example(arguments: &[&str]) -> String {
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|argument| argument.replace("EXAMPLES", EXAMPLES))
+        .collect();
+    Run::new(&arguments)
+        .run()
+        .shown()
+        .replace(EXAMPLES, "EXAMPLES")
+}
+
+const AWS_AUTH: [&str; 2] = ["--aws-auth", "EXAMPLES/aws-auth.yaml"];
+const BOTH: [&str; 4] = [
+    "--aws-auth",
+    "EXAMPLES/aws-auth.yaml",
+    "--access-entries",
+    "EXAMPLES/access-entries.json",
+];
+
+fn explain(files: &[&str], rest: &[&str]) -> String {
+    example(&[&["explain"], files, rest].concat())
+}
+
+#[test]
+fn somebody_who_is_let_in() {
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com"]), @"
+    exit code 0
+    --- stdout
+    arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com
+      looked up as      arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
+      let in by         mapRoles line 8: arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
+      username          platform:ann-example.com
+      groups            system:masters, system:authenticated
+      administrator     yes: group system:masters, which may do everything
+      RBAC              not looked at
+    ");
+    assert_snapshot!(explain(&BOTH, &["arn:aws:iam::444455556666:role/observability"]), @"
+    exit code 0
+    --- stdout
+    arn:aws:iam::444455556666:role/observability
+      let in by         access entry arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/444455556666/observability/2ac84fb2-55b8-2c1d-6e7f-1d2c3b4a5968: arn:aws:iam::444455556666:role/observability
+      username          observability:{{SessionName}}
+      groups            metrics-readers, system:authenticated
+      access policies   AmazonEKSViewPolicy in namespaces monitoring, team-*
+      administrator     no
+      RBAC              not looked at
+      note              the placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` prints it, to see them filled in
+                        an access entry is for the principal as it was when the entry was made: IAM was not read, so that one that was deleted and made again since is not noticed
+    ");
+}
+
+#[test]
+fn somebody_who_is_not() {
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/data-reader/ann"]), @r#"
+    exit code 1
+    --- stdout
+    arn:aws:sts::111122223333:assumed-role/data-reader/ann
+      looked up as      arn:aws:iam::111122223333:role/data-reader
+      let in            no
+      why               no entry of aws-auth lets arn:aws:iam::111122223333:role/data-reader in
+      likely cause      mapRoles line 17 has "arn:aws:iam::111122223333:role/teams/data/data-reader": a path was left in, and whoever signs in with a role comes without it
+      mend              in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" in place of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
+                          kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
+      does not count    mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and whoever signs in comes without it
+      note              whoever created the cluster is an administrator in the mode CONFIG_MAP, and stands nowhere: `identity-mapper access` says how to find out
+    "#);
+    assert_snapshot!(explain(&BOTH, &["-o=json", "arn:aws:iam::111122223333:user/people/marai"]), @r#"
+    exit code 1
+    --- stdout
+    {
+      "mode": "API_AND_CONFIG_MAP",
+      "explanations": [
+        {
+          "caller": "arn:aws:iam::111122223333:user/people/marai",
+          "lookedUpAs": "arn:aws:iam::111122223333:user/people/marai",
+          "letIn": false,
+          "identities": [],
+          "refusal": "no access entry and no entry of aws-auth lets arn:aws:iam::111122223333:user/people/marai in",
+          "causes": [
+            {
+              "kind": "typo",
+              "message": "mapUsers line 1 has \"arn:aws:iam::111122223333:user/people/maria\": its name differs in 1 character",
+              "mend": {
+                "text": "if it is meant for this one, in mapUsers line 1, write \"arn:aws:iam::111122223333:user/people/marai\" in place of \"arn:aws:iam::111122223333:user/people/maria\" (kubectl edit configmap aws-auth -n kube-system)",
+                "edit": {
+                  "key": "mapUsers",
+                  "line": 1,
+                  "from": "arn:aws:iam::111122223333:user/people/maria",
+                  "to": "arn:aws:iam::111122223333:user/people/marai"
+                }
+              }
+            }
+          ]
+        }
+      ]
+    }
+    "#);
+}
+
+#[test]
+fn what_can_not_be_asked_is_an_error() {
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:group/admins"]), @r#"
+    exit code 1
+    --- stderr
+    error: arn:aws:iam::111122223333:group/admins: "admins" is an IAM group, which cannot sign in: map a role that its members assume, or each user
+    "#);
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::1111:role/x"]), @r#"
+    exit code 1
+    --- stderr
+    error: arn:aws:iam::1111:role/x: account "1111" is not an AWS account: expected exactly 12 digits, leading zeros included
+    "#);
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:role/x", "--can", "list", "pods"]), @"
+    exit code 1
+    --- stderr
+    error: --can asks the API server, and files have none: leave --aws-auth and --access-entries out
+    ");
+    assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:role/x", "-n", "a"]), @"
+    exit code 1
+    --- stderr
+    error: the following required arguments were not provided:
+      --can <VERB> <RESOURCE>
+
+    Usage: identity-mapper explain --can <VERB> <RESOURCE> --aws-auth <FILE> --namespace <NAMESPACE> <ARN>...
+
+    For more information, try '--help'.
+    ");
+    assert_snapshot!(explain(&AWS_AUTH, &[]), @"
+    exit code 1
+    --- stderr
+    error: the following required arguments were not provided:
+      <ARN>...
+
+    Usage: identity-mapper explain --aws-auth <FILE> <ARN>...
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
+fn everyone_who_gets_in() {
+    assert_snapshot!(example(&[&["access"][..], &BOTH].concat()), @"
+    exit code 0
+    --- stdout
+    Who gets in: arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, kube-system/aws-auth
+
+    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  BY
+    yes    role        arn:aws:iam::111122223333:role/terraform                                      arn:aws:sts::111122223333:assumed-role/terraform/{{SessionName}}  -                AmazonEKSClusterAdminPolicy             -     -      access entry
+    yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}                                          system:masters   -                                       -     -      mapRoles line 8
+    -      role        arn:aws:iam::444455556666:role/observability                                  observability:{{SessionName}}                                     metrics-readers  AmazonEKSViewPolicy(monitoring,team-*)  -     -      access entry
+    -      role        arn:aws:iam::111122223333:role/ci-deployer                                    ci-deployer                                                       deployers        -                                       -     -      mapRoles line 13
+    -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}                                 system:nodes     -                                       -     -      access entry
+    -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                                                             developers       -                                       -     -      mapUsers line 1
+
+    Entries that let nobody in:
+      arn:aws:iam::111122223333:role/main-nodes (mapRoles line 2): the access entry of arn:aws:iam::111122223333:role/main-nodes wins over aws-auth
+      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and whoever signs in comes without it
+
+    note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
+    ");
+    assert_snapshot!(example(&[&["access"][..], &AWS_AUTH].concat()), @"
+    exit code 0
+    --- stdout
+    Who gets in: files, mode CONFIG_MAP, kube-system/aws-auth
+
+    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                           GROUPS                             ACCESS POLICIES  RBAC  UNTIL  BY
+    yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}           system:masters                     -                -     -      mapRoles line 8
+    -      role        arn:aws:iam::111122223333:role/ci-deployer                                    ci-deployer                        deployers                          -                -     -      mapRoles line 13
+    -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}  system:bootstrappers,system:nodes  -                -     -      mapRoles line 2
+    -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                              developers                         -                -     -      mapUsers line 1
+
+    Entries that let nobody in:
+      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and whoever signs in comes without it
+
+    note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
+
+    note: whoever created the cluster is an administrator too, and stands nowhere in the mode CONFIG_MAP
+      who it was, where that is not 90 days ago (CloudTrail):
+        aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=CreateCluster
+      as whom it signs in, where authenticator logs are on (CloudWatch Logs Insights on /aws/eks/CLUSTER/cluster):
+        fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like /username=kubernetes-admin/ | sort @timestamp desc | limit 50
+      where nobody can be that one any more, by the rights of IAM alone (the mode can't be changed back):
+        aws eks update-cluster-config --name CLUSTER --access-config authenticationMode=API_AND_CONFIG_MAP
+        aws eks create-access-entry --cluster-name CLUSTER --principal-arn ARN
+        aws eks associate-access-policy --cluster-name CLUSTER --principal-arn ARN --policy-arn arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy --access-scope type=cluster
+    ");
+}
+
+#[test]
+fn a_table_in_which_no_spreadsheet_finds_a_formula() {
+    let roles = json!([
+        {"rolearn": "arn:aws:iam::111122223333:role/a", "username": "=cmd|' /C calc'!A0", "groups": ["@SUM(1)", "-2+3"]},
+        {"rolearn": "arn:aws:iam::111122223333:role/b", "username": "+1", "groups": ["a\"b", "c,d"]},
+    ]);
+    let config_map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": {"mapRoles": roles.to_string()}});
+    let ran = Run::new(["access", "--aws-auth=-", "-o=csv"])
+        .stdin(config_map.to_string())
+        .run();
+    assert_snapshot!(ran.shown(), @r#"
+    exit code 0
+    --- stdout
+    lets in,administrator,administrator by,kind,node,principal,username,groups,access policies,rbac,backend,place,mapping,until,why not
+    yes,no,,role,no,arn:aws:iam::111122223333:role/a,'=cmd|' /C calc'!A0,'-2+3; @SUM(1),,not looked at,ConfigMap,mapRoles line 1,,,
+    yes,no,,role,no,arn:aws:iam::111122223333:role/b,'+1,"a""b; c,d",,not looked at,ConfigMap,mapRoles line 1,,,
+    "#);
+}
+
+/// One answer of `explain -o json`.
+fn explained(ran: &Ran) -> Value {
+    let document: Value = serde_json::from_str(&ran.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", ran.shown()));
+    document["explanations"][0].clone()
+}
+
+#[tokio::test]
+#[allow(clippy::too_many_lines, reason = "one cluster for many questions")]
+async fn what_only_the_api_server_knows() {
+    let cluster = Cluster::start().await;
+    cluster
+        .seed(json!({"mapRoles": "\
+- rolearn: arn:aws:iam::111122223333:role/Dev
+  username: dev:{{SessionName}}
+  groups: [developers, unbound]
+"}))
+        .await;
+    let world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
+        .mode(Mode::ApiAndConfigMap)
+        .api_server(&cluster.authority(), cluster.url());
+    let eks = Eks::start(world).await;
+    let viewer = eks.world().role("111122223333", "/", "Viewer");
+    eks.by_hand(
+        "CreateAccessEntry",
+        json!({"principalArn": viewer.arn, "username": "viewer"}),
+    )
+    .unwrap();
+    let scope = json!({"type": "namespace", "namespaces": ["dev-*"]});
+    let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy";
+    eks.by_hand(
+        "AssociateAccessPolicy",
+        json!({"principalArn": viewer.arn, "policyArn": policy, "accessScope": scope}),
+    )
+    .unwrap();
+    for arguments in [
+        "create clusterrole readers --verb=get,list --resource=pods,deployments.apps,pods/log",
+        "create clusterrolebinding readers --clusterrole=readers --group=developers",
+        "create role deployer -n default --verb=create --resource=pods/exec",
+        "create rolebinding deployer -n default --role=deployer --user=dev:ann",
+        "create clusterrole healthy --verb=get --non-resource-url=/healthz",
+        "create clusterrolebinding healthy --clusterrole=healthy --group=unbound",
+    ] {
+        cluster.kubectl_ok(&arguments.split(' ').collect::<Vec<_>>(), None);
+    }
+    let run = async |arguments: &[&str]| {
+        let all = [&["explain", "--cluster-name=test"], arguments].concat();
+        Run::new(all).on(&cluster).with(&eks).run_aside().await
+    };
+    let dev = "arn:aws:sts::111122223333:assumed-role/Dev/ann";
+    assert_snapshot!(run(&[dev]).await.shown(), @"
+    exit code 0
+    --- stdout
+    arn:aws:sts::111122223333:assumed-role/Dev/ann
+      looked up as      arn:aws:iam::111122223333:role/Dev
+      let in by         mapRoles line 1: arn:aws:iam::111122223333:role/Dev
+      username          dev:ann
+      groups            developers, unbound, system:authenticated
+      administrator     no
+      RBAC              ClusterRole healthy in the whole cluster, by ClusterRoleBinding healthy (group unbound)
+                        ClusterRole readers in the whole cluster, by ClusterRoleBinding readers (group developers)
+                        ClusterRole system:basic-user in the whole cluster, by ClusterRoleBinding system:basic-user (group system:authenticated)
+                        ClusterRole system:discovery in the whole cluster, by ClusterRoleBinding system:discovery (group system:authenticated)
+                        ClusterRole system:public-info-viewer in the whole cluster, by ClusterRoleBinding system:public-info-viewer (group system:authenticated)
+                        Role deployer in namespace default, by RoleBinding deployer (username dev:ann)
+    ");
+
+    // Words as kubectl's users write them.
+    for (words, exit, verdict) in [
+        (
+            &["list", "po"][..],
+            0,
+            "list pods in all namespaces: yes, by RBAC",
+        ),
+        (
+            &["get", "Deployment/web", "-n=a"],
+            0,
+            "get deployments.apps web in namespace a: yes, by RBAC",
+        ),
+        (
+            &["get", "deployments.v1.apps"],
+            0,
+            "get deployments.apps in all namespaces: yes, by RBAC",
+        ),
+        (
+            &["create", "pods/exec", "-n=default"],
+            0,
+            "create pods/exec in namespace default: yes, by RBAC",
+        ),
+        (
+            &["create", "pods/exec", "-n=other"],
+            1,
+            "create pods/exec in namespace other: not by RBAC",
+        ),
+        (
+            &["get", "pods/web", "--subresource=log"],
+            0,
+            "get pods/log web in all namespaces: yes, by RBAC",
+        ),
+        (&["get", "/healthz"], 0, "get /healthz: yes, by RBAC"),
+        (&["delete", "nodes"], 1, "delete nodes: not by RBAC"),
+    ] {
+        let ran = run(&[&[dev, "--can"], words].concat()).await;
+        assert!(
+            ran.code == exit && ran.stdout.contains(verdict),
+            "{words:?}: {}",
+            ran.shown()
+        );
+    }
+    for (words, complaint) in [
+        (
+            &["list", "pids"][..],
+            "the API server has no resource \"pids\": `kubectl api-resources` lists",
+        ),
+        (
+            &["get", "nodes", "-n=a"],
+            "nodes are in no namespace: leave -n a out",
+        ),
+        (&["get", "/healthz", "-n=a"], "/healthz is in no namespace"),
+        (
+            &["get", "pods", "--subresource=scale"],
+            "pods have no subresource \"scale\"",
+        ),
+    ] {
+        let ran = run(&[&[dev, "--can"], words].concat()).await;
+        assert!(
+            ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains(complaint),
+            "{}",
+            ran.shown()
+        );
+    }
+
+    // Where access policies hold, EKS alone knows.
+    let viewer = viewer.arn.as_str();
+    let ran = run(&[viewer, "--can", "list", "pods", "-n=dev-a"]).await;
+    let maybe = "not by RBAC; may be allowed by AmazonEKSViewPolicy in namespaces dev-*: EKS does not answer this for others";
+    assert!(
+        ran.code == 1 && ran.stdout.contains(maybe),
+        "{}",
+        ran.shown()
+    );
+    let ran = run(&[viewer, "--can", "list", "pods", "-n=prod", "-o=json"]).await;
+    assert_eq!(
+        (ran.code, &explained(&ran)["can"][0]["verdict"]),
+        (1, &json!("notByRbac")),
+        "{}",
+        ran.shown()
+    );
+
+    // Whoever asks for itself gets the API server's whole answer.
+    let me = run(&["--me", "--can", "delete", "nodes", "-o=json"]).await;
+    let me = explained(&me);
+    assert_eq!(
+        me["caller"],
+        "arn:aws:sts::111122223333:assumed-role/identity-mapper/operator"
+    );
+    assert_eq!(me["letIn"], false);
+    assert_eq!(me["apiServerSays"]["username"], "admin");
+    assert_eq!(me["can"][0]["verdict"], "yes");
+
+    // Who may not look is told who they are.
+    let plain = cluster.person_kubeconfig("mallory", &["nobodies"]);
+    let all = [
+        "explain",
+        "--me",
+        "--cluster-name=test",
+        "--kubeconfig",
+        plain.to_str().unwrap(),
+    ];
+    let ran = Run::new(all).with(&eks).run_aside().await;
+    let told = "the API server lets you in as \"mallory\" in groups nobodies, system:authenticated, but you may not look at what lets you in; \
+                ask somebody who may to run: identity-mapper explain arn:aws:sts::111122223333:assumed-role/identity-mapper/operator";
+    assert!(
+        ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains(told),
+        "{}",
+        ran.shown()
+    );
+}
