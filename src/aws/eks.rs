@@ -332,7 +332,7 @@ impl Aws {
         }
     }
 
-    async fn eks<T, E, F>(
+    pub(super) async fn eks<T, E, F>(
         &self,
         asked: &Asked,
         priority: Priority,
@@ -356,7 +356,7 @@ impl Aws {
     }
 }
 
-fn asked(operation: &'static str, resource: Option<String>) -> Asked {
+pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Asked {
     Asked {
         service: "eks",
         operation,

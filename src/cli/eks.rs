@@ -340,13 +340,13 @@ pub(super) fn soak(text: &str) -> Result<SignedDuration, String> {
     SignedDuration::try_from(soak).map_err(|error| error.to_string())
 }
 
-fn propagation(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn propagation(text: &str) -> Result<SignedDuration, String> {
     let most = (Duration::from_mins(10), "10m");
     let propagation = duration(text, (Duration::from_secs(1), "1s"), most, "30s")?;
     SignedDuration::try_from(propagation).map_err(|error| error.to_string())
 }
 
-fn listing_period(text: &str) -> Result<Duration, String> {
+pub(super) fn listing_period(text: &str) -> Result<Duration, String> {
     duration(text, (Duration::from_secs(10), "10s"), DAY, "5m")
 }
 
@@ -426,7 +426,7 @@ mod tests {
                 &["--cluster-name=main", "--iam-external-id=x"],
                 "--iam-role",
             ),
-            (&["--handover=Sometimes"], "Manual or Auto"),
+            (&["--handover=Sometimes"], "Manual or Auto or Revert"),
             (&["--recreated-principals=Ignore"], "Report or Renew"),
             (&["--soak=59s"], "between 60s and a year"),
             (&["--soak=soon"], "such as 24h"),

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -17,7 +18,7 @@ use super::eks::{EksClusterArgs, IamArgs};
 use super::input;
 use super::output::{Progress, complain};
 use super::target::{Target, words};
-use crate::access_entry::{Entries, EntryState, read_answers};
+use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
 use crate::aws_auth::{Document, Entry, read_manifest};
@@ -29,6 +30,10 @@ use crate::plan::{
     HistoryState, Iam, IamWants, Memory, Mode, Observed, Outcome, Settings, plan,
 };
 use crate::principal::{Key, PrincipalKind};
+
+/// So long after a change of the mode EKS may refuse what the new one has.
+const AFTER_CHANGE: Duration = Duration::from_mins(2);
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// Where to look: a cluster, or files.
 #[derive(Args, Clone, Debug)]
@@ -454,13 +459,9 @@ async fn survey(
     );
     seen.authority = proven.authority;
     if seen.mode != Mode::ConfigMap {
-        let mut progress = Progress::new("access entries described");
-        let entries =
-            Box::pin(aws.survey_entries(&seen.cluster, |done, total| progress.set(done, total)))
-                .await
-                .map_err(|failure| {
-                    anyhow!("the access entries can't be read: {}", words(&failure))
-                })?;
+        let entries = Box::pin(entries(aws, &seen.cluster)).await;
+        let entries = entries
+            .map_err(|failure| anyhow!("the access entries can't be read: {}", words(&failure)))?;
         seen.entries = Arc::new(entries);
         seen.policies = aws.survey_policies().await;
     }
@@ -483,6 +484,24 @@ async fn survey(
     seen.iam = Arc::new(aws.survey_iam(&wants).await);
     observation.observed.aws = AwsState::Known(Box::new(seen));
     Ok(())
+}
+
+/// Every access entry. For a while after the mode was changed EKS still says that there are none.
+async fn entries(aws: &Aws, cluster: &EksCluster) -> Result<Entries, Failure> {
+    let mut progress = Progress::new("access entries described");
+    let started = Instant::now();
+    loop {
+        let surveyed = aws.survey_entries(cluster, |done, total| progress.set(done, total));
+        match Box::pin(surveyed).await {
+            Err(failure)
+                if failure.kind == FailureKind::ModeWithoutEntries
+                    && started.elapsed() < AFTER_CHANGE =>
+            {
+                tokio::time::sleep(PAUSE).await;
+            }
+            surveyed => return surveyed,
+        }
+    }
 }
 
 /// The accounts of all principals that stand in either backend.

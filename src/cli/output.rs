@@ -148,6 +148,21 @@ impl Progress {
         }
     }
 
+    /// Whether it is shown on a terminal.
+    pub(crate) fn is_bar(&self) -> bool {
+        self.bar.is_some()
+    }
+
+    /// So many are done of so many, and what there is to say of it: behind the bar, or as a line of its own.
+    pub(crate) fn tell(&mut self, done: usize, total: usize, what: &str) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(what.to_owned());
+            self.set(done, total);
+        } else {
+            complain(what);
+        }
+    }
+
     /// So many are done of so many.
     pub(crate) fn set(&mut self, done: usize, total: usize) {
         if let Some(bar) = &self.bar {

@@ -204,8 +204,8 @@ pub(super) fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
     started.map_err(|error| anyhow::anyhow!("logs can't be started: {error}"))
 }
 
-/// The first signal ends the controller in order, the second one at once.
-fn end_on_signals(shutdown: CancellationToken) -> Result<()> {
+/// The first signal ends it in order, the second one at once.
+pub(super) fn end_on_signals(shutdown: CancellationToken) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("SIGTERM can't be waited for")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT can't be waited for")?;
     tokio::spawn(async move {

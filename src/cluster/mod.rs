@@ -12,6 +12,7 @@ pub mod event;
 pub mod finalizer;
 pub mod history;
 pub mod mapping;
+pub mod migration;
 pub mod read;
 pub mod release;
 pub mod review;

@@ -23,7 +23,7 @@ use crate::plan::{
 };
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.
-const ATTEMPTS: usize = 20;
+pub(super) const ATTEMPTS: usize = 20;
 
 /// What was let go of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -204,7 +204,7 @@ impl Cluster {
     }
 }
 
-fn beaten() -> Error {
+pub(super) fn beaten() -> Error {
     let message = format!("someone else wrote in between {ATTEMPTS} times; run it again");
     Error {
         category: Category::Conflict,

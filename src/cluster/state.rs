@@ -357,6 +357,12 @@ impl State {
         self.history.get(&self.name.history().to_string())
     }
 
+    /// Whether our definition is in the cluster.
+    #[must_use]
+    pub fn defined(&self) -> bool {
+        self.definition.iter().next().is_some()
+    }
+
     fn crd_deleting(&self) -> bool {
         self.definition
             .iter()

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures::stream::{BoxStream, SelectAll, select_all};
-use futures::{StreamExt, future};
+use futures::{StreamExt, future, stream};
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
@@ -44,6 +44,22 @@ pub type Watches = SelectAll<BoxStream<'static, Watched>>;
 impl Cluster {
     /// Begins to watch everything that a plan looks at.
     pub fn watch(&self) -> Watches {
+        let mappings = events(
+            Api::<DeserializeGuard<IdentityMapping>>::all(self.client.clone()),
+            Config::default(),
+            "IdentityMappings",
+        )
+        .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))));
+        self.watch_with(mappings.boxed())
+    }
+
+    /// The same where no mappings are stored.
+    pub fn watch_without_mappings(&self) -> Watches {
+        let none = [Change::Restart, Change::Complete].map(Watched::Mapping);
+        self.watch_with(stream::iter(none).boxed())
+    }
+
+    fn watch_with(&self, mappings: BoxStream<'static, Watched>) -> Watches {
         let client = || self.client.clone();
         let name = &self.config_map().name;
         let history = self.config_map().history().name;
@@ -58,13 +74,7 @@ impl Cluster {
                 Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object)))
             })
             .boxed(),
-            events(
-                Api::<DeserializeGuard<IdentityMapping>>::all(client()),
-                Config::default(),
-                "IdentityMappings",
-            )
-            .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))))
-            .boxed(),
+            mappings,
             events(self.config_maps(), named(&history), "the history ConfigMap")
                 .map(|event| {
                     Watched::History(change(event, |object| HistoryView::from_object(&object)))

@@ -18,6 +18,7 @@
 
 mod eks;
 pub mod health;
+mod implied;
 pub mod metrics;
 mod outbox;
 mod pass;
@@ -29,13 +30,16 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
 use jiff::Timestamp;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
+pub use self::implied::{Imply, Turn, Turns};
 
 use self::eks::{Answer, Eks};
 use self::health::Health;
+use self::implied::Implied;
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
@@ -68,6 +72,8 @@ pub struct Controller {
     metrics: Metrics,
     state: State,
     eks: Option<Eks>,
+    /// Where no mappings are stored, what gives them, and who looks on.
+    implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     trigger: Trigger,
     retry: Retry,
     outbox: Outbox,
@@ -107,6 +113,7 @@ impl Controller {
         Self {
             state: State::new(cluster.config_map().clone()),
             eks: eks.map(|(aws, settings)| Eks::new(aws, settings)),
+            implied: None,
             outbox: Outbox::new(cluster.clone()),
             cluster,
             settings,
@@ -123,10 +130,22 @@ impl Controller {
         }
     }
 
+    /// The same without stored mappings: `imply` gives them. Nothing is written of them, and no event is published; each pass is told to
+    /// whoever holds the turns.
+    #[must_use]
+    pub fn implied(mut self, imply: Imply) -> (Self, Turns) {
+        let (sender, turns) = watch::channel(None);
+        self.implied = Some((Implied::new(imply), sender));
+        (self, turns)
+    }
+
     /// Runs until `shutdown`. A write that is on its way then gets half a second, and access entries that are being made some
     /// seconds; whether it stood or not, the next start finds out.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let mut watches = self.cluster.watch();
+        let mut watches = match &self.implied {
+            None => self.cluster.watch(),
+            Some(_) => self.cluster.watch_without_mappings(),
+        };
         loop {
             self.health.turn();
             self.begin_what_is_due();
@@ -214,7 +233,10 @@ impl Controller {
         }
         if let Some(eks) = self.eks.as_mut().filter(|eks| eks.asks_for_wants()) {
             let aws = eks.state(self.state.kept().as_ref());
-            if let Some(input) = self.state.input(Timestamp::now(), aws) {
+            if let Some(mut input) = self.state.input(Timestamp::now(), aws) {
+                if let Some((implied, _)) = &self.implied {
+                    input.desired = implied.desired(&input.observed);
+                }
                 let plan = plan(
                     &input.desired,
                     &input.observed,
@@ -273,6 +295,7 @@ impl Controller {
         let interrupt = CancellationToken::new();
         let pass = Pass {
             cluster: self.cluster.clone(),
+            implied: self.implied.as_ref().map(|(implied, _)| implied.clone()),
             settings: self.settings.clone(),
             memory: self.memory.clone(),
             snapshot,
@@ -313,11 +336,12 @@ impl Controller {
     fn finish(&mut self, (done, running): (Done, Running)) {
         let now = Instant::now();
         let Done {
+            mut desired,
             seen,
             left,
             entries,
             mappings,
-            report,
+            mut report,
             outcome,
             conflicts,
             retry,
@@ -339,6 +363,17 @@ impl Controller {
         if let Some(eks) = &mut self.eks {
             eks.want(&report.iam);
             eks.hand_over(entries);
+        }
+        if let Some((implied, turns)) = &mut self.implied {
+            implied.take(&mut desired, std::mem::take(&mut report.statuses));
+            report.remove_finalizers.clear();
+            report.events.clear();
+            turns.send_replace(Some(Arc::new(Turn {
+                desired,
+                observed: left,
+                outcome,
+                installed: self.state.defined(),
+            })));
         }
         self.memory = report.memory;
         self.wake = report.wake;

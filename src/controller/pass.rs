@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use super::implied::Implied;
 use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
 use crate::cluster::mapping::SeenMapping;
@@ -20,8 +21,8 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{
-    ConfigMapView, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory, Observed,
-    Outcome, Report, Settings, WriteFailure, plan,
+    ConfigMapView, Desired, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory,
+    Observed, Outcome, Report, Settings, WriteFailure, plan,
 };
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
@@ -33,6 +34,8 @@ const CONFLICTS: &str = "someone else keeps writing it in between";
 /// A pass that can be run.
 pub(super) struct Pass {
     pub(super) cluster: Cluster,
+    /// Gives the mappings of each plan where none are stored.
+    pub(super) implied: Option<Implied>,
     pub(super) settings: Settings,
     pub(super) memory: Memory,
     pub(super) snapshot: Snapshot,
@@ -44,6 +47,8 @@ pub(super) struct Pass {
 
 /// What came of a pass.
 pub(super) struct Done {
+    /// The mappings that the last plan was for.
+    pub(super) desired: Desired,
     /// What it began with.
     pub(super) seen: Observed,
     /// What it left behind, as far as it knows.
@@ -66,6 +71,7 @@ impl Pass {
     pub(super) async fn run(self) -> Done {
         let Self {
             cluster,
+            implied,
             settings,
             memory,
             snapshot,
@@ -75,6 +81,7 @@ impl Pass {
         let seen = snapshot.observed.clone();
         let mut work = Work {
             cluster,
+            implied,
             snapshot,
             mappings: Vec::new(),
             unwritable: None,
@@ -90,6 +97,7 @@ impl Pass {
         let mut finalizers_added = false;
         let (report, outcome, entries) = loop {
             work.snapshot.observed.now = Timestamp::now();
+            work.imply();
             match work
                 .plan_and_write(&settings, &memory, finalizers_added)
                 .await
@@ -102,6 +110,7 @@ impl Pass {
                 Step::Stale { history } => {
                     work.take_over(history, None);
                     if let Err(failure) = work.after_conflict().await {
+                        work.imply();
                         let outcome = Outcome::Failed(failure);
                         let Snapshot {
                             desired, observed, ..
@@ -132,6 +141,7 @@ impl Pass {
             work.retry = Some(words(failure).to_owned());
         }
         Done {
+            desired: work.snapshot.desired,
             seen,
             left: work.snapshot.observed,
             entries,
@@ -179,6 +189,7 @@ pub(super) fn words(failure: &WriteFailure) -> &str {
 /// A pass at work.
 struct Work {
     cluster: Cluster,
+    implied: Option<Implied>,
     snapshot: Snapshot,
     mappings: Vec<(String, SeenMapping)>,
     /// Why the history can't be written in this pass.
@@ -189,6 +200,13 @@ struct Work {
 }
 
 impl Work {
+    /// What stands implies the mappings, so they are of the very text that is planned for.
+    fn imply(&mut self) {
+        if let Some(implied) = &self.implied {
+            self.snapshot.desired = implied.desired(&self.snapshot.observed);
+        }
+    }
+
     /// Reads aws-auth and the history. Where either can't be read, both stay as they were.
     async fn read_again(&mut self) -> Result<(), Error> {
         let (config_map, history) =

@@ -11,6 +11,7 @@ mod ahead;
 
 mod difference;
 mod entries;
+mod implied;
 mod imports;
 mod judge;
 mod mode;
@@ -20,6 +21,7 @@ mod steps;
 mod taken;
 #[cfg(test)]
 mod tests;
+mod way;
 mod why;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use std::fmt;
 use jiff::Timestamp;
 
 pub use difference::{Becomes, Difference};
+pub use implied::{Way, implied};
 pub use judge::{NotForMigration, verdicts};
 pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
@@ -36,6 +39,10 @@ pub use recipe::{Recipe, recipes};
 pub(crate) use steps::many;
 pub use steps::{Instruction, instructions, tally};
 pub use taken::taken;
+pub use way::{
+    Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,
+    next_back, situation, undeclared,
+};
 
 use crate::access_entry::ADMIN_POLICY;
 use crate::api::condition::Reason;

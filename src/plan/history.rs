@@ -14,6 +14,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::action::HistoryWrite;
 use super::mark::{MARK_ANNOTATION, hex};
 use super::observed::{ConfigMapView, HistoryView};
 
@@ -117,16 +118,51 @@ pub(super) struct KeptCopies {
     pub(super) remove: Vec<String>,
 }
 
-/// Keeps a copy of what stands, unless an equal one is kept.
+/// A copy of what stands, kept because a person asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Backup {
+    /// The copy's name in the history.
+    pub copy: String,
+    /// What to write; `None`: an equal copy is kept already.
+    pub write: Option<HistoryWrite>,
+}
+
+/// Keeps a copy of what stands, whatever is to come.
 ///
 /// # Errors
 ///
 /// Says why where the copy alone is larger than the history may be.
-pub(super) fn keep(
+pub fn backup(
     standing: &ConfigMapView,
     history: Option<&HistoryView>,
     now: Timestamp,
-) -> Result<KeptCopies, String> {
+) -> Result<Backup, String> {
+    let kept = keep(standing, history, now)?;
+    if let Some(copy) = kept.add.keys().next() {
+        return Ok(Backup {
+            copy: copy.clone(),
+            write: Some(HistoryWrite {
+                resource_version: history.map(|view| view.resource_version.clone()),
+                add: kept.add.clone(),
+                remove: kept.remove,
+                ..HistoryWrite::default()
+            }),
+        });
+    }
+    let (_, hash) = content(standing);
+    let copies = history.map(|view| &view.copies).into_iter().flatten();
+    let mut equal = copies.filter(|(name, _)| is_of(name, &hash));
+    Ok(Backup {
+        copy: equal
+            .next()
+            .map(|(name, _)| name.clone())
+            .unwrap_or_default(),
+        write: None,
+    })
+}
+
+/// What a copy holds, and the hash that its name ends with.
+fn content(standing: &ConfigMapView) -> (String, String) {
     let mark = standing
         .annotations
         .get(MARK_ANNOTATION)
@@ -138,12 +174,29 @@ pub(super) fn keep(
     })
     .to_string();
     let hash = hex(&Sha256::digest(&json), 16);
+    (json, hash)
+}
+
+/// Whether a copy of this name holds what has this hash.
+fn is_of(name: &str, hash: &str) -> bool {
+    name.strip_suffix(SUFFIX)
+        .is_some_and(|name| name.ends_with(hash))
+}
+
+/// Keeps a copy of what stands, unless an equal one is kept.
+///
+/// # Errors
+///
+/// Says why where the copy alone is larger than the history may be.
+pub(super) fn keep(
+    standing: &ConfigMapView,
+    history: Option<&HistoryView>,
+    now: Timestamp,
+) -> Result<KeptCopies, String> {
+    let (json, hash) = content(standing);
     let none = BTreeMap::new();
     let copies = history.map_or(&none, |view| &view.copies);
-    if copies.keys().any(|name| {
-        name.strip_suffix(SUFFIX)
-            .is_some_and(|name| name.ends_with(&hash))
-    }) {
+    if copies.keys().any(|name| is_of(name, &hash)) {
         return Ok(KeptCopies::default());
     }
     let bytes = gzip(json.as_bytes()).map_err(|error| error.to_string())?;
@@ -231,6 +284,30 @@ mod tests {
             Timestamp::from_second(1_900_000_000).expect("in range"),
         );
         assert_eq!(again, Ok(KeptCopies::default()));
+    }
+
+    #[test]
+    fn a_backup_names_its_copy_also_where_it_was_kept_before() {
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        let view = standing("- x");
+        let made = backup(&view, None, now).expect("small");
+        let write = made.write.expect("none is kept yet");
+        assert_eq!(write.resource_version, None);
+        assert_eq!(write.add.keys().collect::<Vec<_>>(), [&made.copy]);
+        let mut history = HistoryView {
+            resource_version: "7".to_owned(),
+            ..HistoryView::default()
+        };
+        let sizes = write
+            .add
+            .iter()
+            .map(|(name, bytes)| (name.clone(), bytes.len()));
+        history.copies.extend(sizes);
+        let again = backup(&view, Some(&history), now).expect("small");
+        assert_eq!((again.copy, again.write), (made.copy, None));
+        let other = backup(&standing("- y"), Some(&history), now).expect("small");
+        let version = other.write.and_then(|write| write.resource_version);
+        assert_eq!(version.as_deref(), Some("7"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
+use super::observed::ConfigMapView;
 use crate::aws_auth::Meaning;
 use crate::principal::Key;
 
@@ -70,6 +71,25 @@ fn is_hex(text: &str, digits: usize) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+}
+
+/// Which principals' entries of aws-auth are ours, by its mark.
+#[derive(Clone, Debug)]
+pub struct Marked(Mark);
+
+impl Marked {
+    /// Reads the mark of aws-auth.
+    #[must_use]
+    pub fn of(view: &ConfigMapView) -> Self {
+        let value = view.annotations.get(MARK_ANNOTATION);
+        Self(value.map(|value| Mark::parse(value)).unwrap_or_default())
+    }
+
+    /// Whether the entry of this principal is ours.
+    #[must_use]
+    pub fn holds(&self, key: &Key) -> bool {
+        self.0.0.contains_key(&KeyHash::of(key))
+    }
 }
 
 /// The owned keys, each with what we last wrote for it.

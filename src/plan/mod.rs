@@ -61,14 +61,15 @@ pub use door::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
-pub use history::{KeptCopy, UnreadableCopy};
-pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
-pub use mark::MARK_ANNOTATION;
+pub use history::{Backup, KeptCopy, UnreadableCopy, backup};
+pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
+pub use mark::{MARK_ANNOTATION, Marked};
 pub use memory::Memory;
 pub use observed::{
     BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
 };
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
+pub use place::can_revert;
 pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rbac::{Binding, BoundRole};
 pub use rewrite::{Owned, Rewrite, rewrite};

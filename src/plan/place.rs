@@ -201,12 +201,34 @@ fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
                 why.to_string()
             },
         ),
+        (BackendChoice::Auto, Some(Ok(_))) if reverts(eks, site) => back(context, eks, site, None),
         (BackendChoice::Auto | BackendChoice::AccessEntry, Some(Ok(target))) => {
             forth(context, eks, site, target)
         }
         (BackendChoice::Auto | BackendChoice::AccessEntry, None) => {
             Placement::new(Backend::AccessEntry, Want::Untouched, Want::Untouched)
         }
+    }
+}
+
+/// Whether the handover is being undone, and aws-auth can say all that the mapping does. An entry that is not ours stays what lets
+/// the principal in.
+fn reverts(eks: &Eks<'_>, site: &Site<'_>) -> bool {
+    eks.handover == Handover::Revert
+        && can_revert(site.spec).is_ok()
+        && !matches!(site.outlook, Outlook::Foreign(_))
+}
+
+/// Whether aws-auth can say all that a spec does and the spec leaves the backend open, or why not.
+pub fn can_revert(spec: &Spec) -> Result<(), &'static str> {
+    if spec.backend == BackendChoice::AccessEntry {
+        Err("its mapping declares backend: AccessEntry")
+    } else if !spec.policies.is_empty() {
+        Err("aws-auth can't give access policies")
+    } else if spec.form.is_none() {
+        Err("its type exists only as an access entry")
+    } else {
+        Ok(())
     }
 }
 

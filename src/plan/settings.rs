@@ -42,24 +42,23 @@ impl fmt::Display for ConfigMapName {
     }
 }
 
-/// Declares a setting of two words and reads it.
+/// Declares a setting of some words, the first of which is the default, and reads it.
 macro_rules! setting {
-    ($(#[$doc:meta])* $name:ident { $(#[$one_doc:meta])* $one:ident, $(#[$two_doc:meta])* $two:ident }) => {
+    ($(#[$doc:meta])* $name:ident { $(#[$first_doc:meta])* $first:ident, $($(#[$other_doc:meta])* $other:ident),+ }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
         pub enum $name {
-            $(#[$one_doc])*
+            $(#[$first_doc])*
             #[default]
-            $one,
-            $(#[$two_doc])*
-            $two,
+            $first,
+            $($(#[$other_doc])* $other,)+
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str(match self {
-                    Self::$one => stringify!($one),
-                    Self::$two => stringify!($two),
+                    Self::$first => stringify!($first),
+                    $(Self::$other => stringify!($other),)+
                 })
             }
         }
@@ -69,12 +68,11 @@ macro_rules! setting {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 match text {
-                    stringify!($one) => Ok(Self::$one),
-                    stringify!($two) => Ok(Self::$two),
-                    other => Err(format!(
-                        "{other:?} is none of its values; write {} or {}",
-                        stringify!($one),
-                        stringify!($two)
+                    stringify!($first) => Ok(Self::$first),
+                    $(stringify!($other) => Ok(Self::$other),)+
+                    unknown => Err(format!(
+                        "{unknown:?} is none of its values; write {}",
+                        [stringify!($first), $(stringify!($other)),+].join(" or ")
                     )),
                 }
             }
@@ -93,13 +91,16 @@ setting! {
 }
 
 setting! {
-    /// Whether mappings that stand in aws-auth are handed over to access entries in the mode `API_AND_CONFIG_MAP`. Kept in
+    /// Whether mappings that stand in aws-auth are handed over to access entries in the mode `API_AND_CONFIG_MAP`, or back. Kept in
     /// an annotation of the history `ConfigMap`; the operator's flag gives its first value.
     Handover {
         /// Only where `spec.backend` asks for it.
         Manual,
         /// All that can be.
-        Auto
+        Auto,
+        /// The way back: what stands in an access entry goes back to aws-auth, where aws-auth can say the same. `migrate revert`
+        /// sets it, and `Manual` once all are back.
+        Revert
     }
 }
 

@@ -1,7 +1,7 @@
 //! From aws-auth to access entries, all the way and back, with the real operator: nobody is ever without the power that they
 //! had, also where the operator is killed again and again on the way.
 
-mod cast;
+pub(crate) mod cast;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -1,24 +1,38 @@
-//! `identity-mapper migrate`: from aws-auth to access entries, step by step.
+//! `identity-mapper migrate`: from aws-auth to access entries, step by step, and back.
 
+mod apply;
+mod caller;
 mod document;
+mod journey;
+mod mode;
 mod plan;
+mod revert;
+mod status;
+mod tell;
 mod text;
+mod worker;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::Subcommand;
 
+pub use apply::{ApplyArgs, PaceArgs};
 pub use plan::PlanArgs;
+pub use revert::RevertArgs;
+pub use status::StatusArgs;
 
 /// Move from aws-auth to access entries, step by step
 #[derive(Subcommand, Clone, Debug)]
+#[allow(
+    missing_docs,
+    reason = "a comment here would replace the help of the command"
+)]
 pub enum Migrate {
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     Plan(Box<PlanArgs>),
+    Apply(Box<ApplyArgs>),
+    Status(Box<StatusArgs>),
+    Revert(Box<RevertArgs>),
 }
 
 impl Migrate {
@@ -26,6 +40,9 @@ impl Migrate {
     pub async fn run(self) -> Result<ExitCode> {
         match self {
             Self::Plan(args) => Box::pin(plan::plan(*args)).await,
+            Self::Apply(args) => Box::pin(apply::apply(*args)).await,
+            Self::Status(args) => Box::pin(status::status(*args)).await,
+            Self::Revert(args) => Box::pin(revert::revert(*args)).await,
         }
     }
 }

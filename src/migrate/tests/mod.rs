@@ -1,5 +1,6 @@
 //! Verdicts, in tables and by laws.
 
+mod journey;
 mod laws;
 mod modes;
 mod table;

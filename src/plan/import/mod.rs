@@ -18,6 +18,7 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+pub use name::mapping_name;
 use name::{Home, Names};
 use object::Draft;
 

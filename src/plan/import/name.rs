@@ -21,6 +21,12 @@ const LONGEST: usize = 253;
 /// The account that most principals are of, which names leave out.
 pub(super) type Home = (Partition, AccountId);
 
+/// The name that a principal's mapping gets where nobody else has it; `home` is the account that names leave out.
+#[must_use]
+pub fn mapping_name(principal: &Principal, home: Option<(Partition, AccountId)>) -> String {
+    Names::new(home, BTreeSet::new()).spelt(principal, &principal.key())
+}
+
 /// Gives names that nobody else has.
 pub(super) struct Names {
     home: Option<Home>,

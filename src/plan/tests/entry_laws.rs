@@ -28,7 +28,7 @@ enum Happening {
     LoseTags(usize),
     DropText,
     ModeOn,
-    Handover(bool),
+    Handover(&'static str),
     Bridge,
     Fails(usize, usize),
     Unreachable(bool),
@@ -63,7 +63,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => role().prop_map(Happening::LoseTags),
         1 => Just(Happening::DropText),
         2 => Just(Happening::ModeOn),
-        1 => any::<bool>().prop_map(Happening::Handover),
+        1 => prop_oneof![Just("Manual"), Just("Auto"), Just("Revert")].prop_map(Happening::Handover),
         1 => Just(Happening::Bridge),
         2 => (0..5_usize, 0..4_usize).prop_map(|(operation, kind)| Happening::Fails(operation, kind)),
         1 => any::<bool>().prop_map(Happening::Unreachable),
@@ -166,12 +166,11 @@ fn happen(simulation: &mut Simulation, happening: &Happening) {
                 Mode::ApiAndConfigMap | Mode::Api => Mode::Api,
             };
         }
-        Happening::Handover(auto) => {
+        Happening::Handover(word) => {
             let history = simulation.history.get_or_insert_default();
-            let word = if *auto { "Auto" } else { "Manual" };
             history
                 .annotations
-                .insert(HANDOVER_ANNOTATION.to_owned(), word.to_owned());
+                .insert(HANDOVER_ANNOTATION.to_owned(), (*word).to_owned());
         }
         Happening::Bridge => simulation.bridge(),
         Happening::Fails(operation, kind) => {

@@ -39,12 +39,16 @@ fn in_text(simulation: &Simulation, role: &str) -> bool {
 }
 
 fn auto(simulation: &mut Simulation) {
+    set_handover(simulation, Handover::Auto);
+}
+
+fn set_handover(simulation: &mut Simulation, handover: Handover) {
     simulation
         .history
         .as_mut()
         .expect("made")
         .annotations
-        .insert(HANDOVER_ANNOTATION.to_owned(), Handover::Auto.to_string());
+        .insert(HANDOVER_ANNOTATION.to_owned(), handover.to_string());
 }
 
 /// Settles, time after time, for two days.
@@ -236,6 +240,91 @@ fn editing_the_backend_hands_over_that_one_whatever_the_setting() {
                 .contains("g")
         );
     }
+}
+
+#[test]
+fn the_whole_handover_can_be_undone_where_aws_auth_can_say_the_same() {
+    let policies = json!([{"policy": "AmazonEKSViewPolicy"}]);
+    let node = json!({"type": "EC2Linux", "username": null, "groups": null});
+    let mut simulation = moved_on(&[
+        ("alice", json!({})),
+        ("admin", json!({"groups": ["system:masters"]})),
+        ("bound", json!({"backend": "Auto"})),
+        ("node", node),
+    ]);
+    simulation.bridge();
+    auto(&mut simulation);
+    simulation.create(
+        "viewer",
+        "role/viewer",
+        &json!({"accessPolicies": policies}),
+    );
+    simulation.create("late", "role/late", &json!({}));
+    simulation.edit("bound", |object| {
+        object.spec.backend = BackendChoice::AccessEntry;
+    });
+    two_days(&mut simulation);
+    for name in ["alice", "admin", "bound", "viewer", "late"] {
+        assert!(!in_text(&simulation, name), "{name}");
+        assert_eq!(simulation.ready(name), "True InEffect", "{name}");
+    }
+
+    // In the middle of a handover of its own.
+    simulation.create(
+        "half",
+        "role/half",
+        &json!({"groups": ["system:masters"], "backend": "ConfigMap"}),
+    );
+    simulation.settle();
+    simulation.edit("half", |object| object.spec.backend = BackendChoice::Auto);
+    simulation.pass();
+    simulation.calls();
+    assert_eq!(
+        simulation.access_entry("role/half").expect("made").1,
+        [BRIDGE_GROUP]
+    );
+
+    simulation.watched = Some(Vec::new());
+    set_handover(&mut simulation, Handover::Revert);
+    simulation.settle();
+    assert!(in_text(&simulation, "alice"));
+    assert!(
+        simulation.access_entry("role/alice").is_some(),
+        "aws-auth is not in force yet"
+    );
+    two_days(&mut simulation);
+    for (name, text, entry) in [
+        ("alice", true, false),
+        ("admin", true, false),
+        ("half", true, false),
+        ("node", true, false),
+        ("late", true, false),
+        ("bound", false, true),
+        ("viewer", false, true),
+    ] {
+        let role = format!("role/{name}");
+        assert_eq!(in_text(&simulation, name), text, "{name}");
+        assert_eq!(simulation.access_entry(&role).is_some(), entry, "{name}");
+        assert_eq!(simulation.ready(name), "True InEffect", "{name}");
+        for powers in simulation.watched.iter().flatten() {
+            let (administrator, groups) = &powers[&format!("arn:aws:iam::111122223333:{role}")];
+            let masters = matches!(name, "admin" | "half");
+            assert_eq!(*administrator, masters, "{name}: {groups:?}");
+            assert!(
+                masters || name == "node" || groups.contains("g"),
+                "{name}: {groups:?}"
+            );
+        }
+    }
+    // What is back stays, also by hand, and can go again.
+    simulation.watched = None;
+    simulation.calls();
+    set_handover(&mut simulation, Handover::Manual);
+    two_days(&mut simulation);
+    assert!(simulation.calls().is_empty());
+    auto(&mut simulation);
+    two_days(&mut simulation);
+    assert!(!in_text(&simulation, "alice") && simulation.access_entry("role/alice").is_some());
 }
 
 #[test]

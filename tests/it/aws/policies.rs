@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::{Call, Scope};
 use identity_mapper::aws::{IamRoles, Settings};
+use identity_mapper::plan::Mode;
 use identity_mapper::principal::SSO_PATH;
 use serde_json::Value;
 
@@ -112,6 +113,9 @@ async fn called() -> BTreeSet<String> {
             | Call::Untag { .. } => done(&aws, call).await,
         };
     }
+    // What only a person's migration asks for.
+    let update = aws.change_mode(&cluster(), Mode::Api).await.unwrap();
+    aws.describe_update(&cluster(), &update).await.unwrap();
     let queue = aws.queue(&eks.queue_url().parse().unwrap(), &cluster());
     let batch = queue.receive().await.unwrap();
     assert!(!batch.changes.is_empty(), "there is something to delete");
@@ -143,6 +147,25 @@ async fn what_is_called_is_allowed_and_nothing_else() {
     );
 }
 
+/// The mode is changed by a person alone.
+#[test]
+fn the_policy_of_the_operator_does_not_change_the_mode() {
+    let changes = |policy: &Value| {
+        let statements = policy["Statement"].as_array().expect("a list").iter();
+        let mut actions = statements.flat_map(|statement| one_or_more(&statement["Action"]));
+        actions.any(|action| action == "eks:UpdateClusterConfig")
+    };
+    let policies: Vec<Value> = blocks()
+        .into_iter()
+        .filter(|block| block["Version"] == "2012-10-17")
+        .collect();
+    let changing: Vec<usize> = (0..policies.len())
+        .filter(|number| changes(&policies[*number]))
+        .collect();
+    assert_eq!(changing.len(), 1, "in a policy of its own");
+    assert_ne!(changing[0], 0, "not in the operator's");
+}
+
 /// Each action on the kind of resource that it can be narrowed to
 /// (<https://docs.aws.amazon.com/service-authorization/latest/reference/list_amazonelastickubernetesservice.html>).
 #[test]
@@ -151,6 +174,8 @@ fn actions_stand_with_resources_that_they_take() {
         ("eks:DescribeCluster", ":cluster/prod"),
         ("eks:ListAccessEntries", ":cluster/prod"),
         ("eks:CreateAccessEntry", ":cluster/prod"),
+        ("eks:UpdateClusterConfig", ":cluster/prod"),
+        ("eks:DescribeUpdate", ":cluster/prod"),
         ("eks:ListAccessPolicies", "*"),
         ("iam:ListRoles", "*"),
         ("iam:ListUsers", "*"),

@@ -8,7 +8,9 @@ mod guide_logged_in;
 mod habits;
 mod import;
 mod lint;
+mod migrate_apply;
 mod migrate_plan;
+mod migrate_steps;
 mod plan;
 mod rollback;
 

@@ -1,6 +1,7 @@
 //! Two hundred mappings as a cluster has them that moves on, and those who come in by them.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use identity_mapper::plan::Mode as Declared;
 use serde_json::{Value, json};
@@ -9,13 +10,13 @@ use crate::support::eks::{Entry, NodeKind, Principal, World};
 use crate::support::power::Caller;
 
 /// The cluster's account.
-pub(super) const ACCOUNT: &str = "111122223333";
+pub(crate) const ACCOUNT: &str = "111122223333";
 /// Another one, in which the operator can't look.
 const ELSEWHERE: &str = "444455556666";
 
 /// What becomes of a mapping on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Course {
+pub(crate) enum Course {
     /// From aws-auth to an access entry, and out of aws-auth.
     Moves,
     /// To an access entry, and in aws-auth for good: nodes.
@@ -28,33 +29,33 @@ pub(super) enum Course {
 
 /// A mapping, and who comes in by it.
 #[derive(Clone, Debug)]
-pub(super) struct Part {
+pub(crate) struct Part {
     /// The mapping's name.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Its spec.
-    pub(super) spec: Value,
+    pub(crate) spec: Value,
     /// The principal.
-    pub(super) principal: Principal,
+    pub(crate) principal: Principal,
     /// What becomes of it.
-    pub(super) course: Course,
+    pub(crate) course: Course,
     /// Whether its power comes from system:masters.
-    pub(super) masters: bool,
+    pub(crate) masters: bool,
     /// Who comes.
-    pub(super) caller: Caller,
+    pub(crate) caller: Caller,
 }
 
 /// Everyone.
-pub(super) struct Cast {
+pub(crate) struct Cast {
     /// Those with mappings.
-    pub(super) parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     /// Those whom only foreign entries of aws-auth let in, by name, and whether EKS makes them an access entry of its own.
-    pub(super) foreign: Vec<(&'static str, Caller, bool)>,
+    pub(crate) foreign: Vec<(&'static str, Caller, bool)>,
     /// `mapRoles` before the operator comes.
-    pub(super) roles: String,
+    pub(crate) roles: String,
     /// `mapUsers` and `mapAccounts` before the operator comes.
-    pub(super) users: String,
+    pub(crate) users: String,
     /// Private DNS names of nodes by the instance ids that their sessions are named after.
-    pub(super) instances: BTreeMap<String, String>,
+    pub(crate) instances: BTreeMap<String, String>,
 }
 
 /// Collects the cast.
@@ -146,8 +147,8 @@ impl Casting<'_> {
         }
     }
 
-    fn nodes(&mut self, count: usize) {
-        for number in 0..count {
+    fn nodes(&mut self, numbers: Range<usize>) {
+        for number in numbers {
             let role = self.world.role(ACCOUNT, "/", &format!("nodes-{number}"));
             let by_dns = instance(number);
             self.cast.instances.insert(by_dns.clone(), dns_name(number));
@@ -265,19 +266,25 @@ fn team(number: usize) -> String {
     format!("team-{}", number % 10)
 }
 
+impl<'a> Casting<'a> {
+    fn new(world: &'a mut World) -> Self {
+        let cast = Cast {
+            parts: Vec::new(),
+            foreign: Vec::new(),
+            roles: String::new(),
+            users: String::new(),
+            instances: BTreeMap::new(),
+        };
+        Self { world, cast }
+    }
+}
+
 /// Two hundred mappings with their principals, and strangers.
-pub(super) fn cast(world: &mut World) -> Cast {
-    let cast = Cast {
-        parts: Vec::new(),
-        foreign: Vec::new(),
-        roles: String::new(),
-        users: String::new(),
-        instances: BTreeMap::new(),
-    };
-    let mut casting = Casting { world, cast };
+pub(crate) fn cast(world: &mut World) -> Cast {
+    let mut casting = Casting::new(world);
     casting.people(100);
     casting.administrators(40);
-    casting.nodes(40);
+    casting.nodes(0..40);
     casting.stuck(8);
     casting.strangers();
     casting.adopted(12);
@@ -285,8 +292,33 @@ pub(super) fn cast(world: &mut World) -> Cast {
     casting.cast
 }
 
+/// Two hundred who stand in aws-auth and can all have an access entry, and strangers; no mapping speaks of anyone yet.
+pub(crate) fn migrants(world: &mut World) -> Cast {
+    let mut casting = Casting::new(world);
+    casting.people(118);
+    casting.administrators(40);
+    casting.nodes(10..40);
+    casting.strangers();
+    casting.adopted(12);
+    let cast = &mut casting.cast;
+    assert_eq!(cast.parts.len(), 200);
+    for part in &cast.parts {
+        let (users, text) = part.as_text();
+        // Some stand there already.
+        if !cast.roles.contains(&part.principal.arn) {
+            let section = if users {
+                &mut cast.users
+            } else {
+                &mut cast.roles
+            };
+            section.push_str(&text);
+        }
+    }
+    casting.cast
+}
+
 /// Roles and bindings of the teams, of the administrators by a group, and of the one who is known by name.
-pub(super) fn bindings() -> Value {
+pub(crate) fn bindings() -> Value {
     let group = "rbac.authorization.k8s.io";
     let mut items = Vec::new();
     let mut bind = |name: &str, role: &str, kind: &str, subject: &str| {
@@ -329,7 +361,7 @@ pub(super) fn bindings() -> Value {
 }
 
 /// Whether a mode has access entries of the cast, and aws-auth besides.
-pub(super) fn in_effect(course: Course, mode: Declared) -> bool {
+pub(crate) fn in_effect(course: Course, mode: Declared) -> bool {
     match mode {
         Declared::ConfigMap => course != Course::EntryOnly,
         Declared::ApiAndConfigMap => true,
@@ -338,8 +370,37 @@ pub(super) fn in_effect(course: Course, mode: Declared) -> bool {
 }
 
 impl Part {
+    /// The entry as somebody wrote it into aws-auth by hand, and whether that is among the users.
+    fn as_text(&self) -> (bool, String) {
+        let principal = Principal::clone(&self.principal);
+        let arn = identity_mapper::principal::Principal::parse(&principal.arn).unwrap();
+        let nodes = ["system:bootstrappers", "system:nodes"];
+        let by_dns = "system:node:{{EC2PrivateDNSName}}";
+        let by_session = "system:node:{{SessionName}}";
+        let (username, groups) = match self.spec["type"].as_str() {
+            Some("EC2Linux") => (json!(by_dns), json!(nodes)),
+            Some("EC2Windows") => (
+                json!(by_dns),
+                json!([nodes[0], nodes[1], "eks:kube-proxy-windows"]),
+            ),
+            Some("FargateLinux") => (
+                json!(by_session),
+                json!([nodes[0], nodes[1], "system:node-proxier"]),
+            ),
+            _ => {
+                let username = self.spec.get("username").cloned();
+                let username = username.unwrap_or_else(|| json!(arn.default_username()));
+                (username, self.spec["groups"].clone())
+            }
+        };
+        let user = principal.arn.contains(":user/");
+        let key = if user { "userarn" } else { "rolearn" };
+        let entry = json!({key: arn.aws_auth_arn(), "username": username, "groups": groups});
+        (user, format!("- {entry}\n"))
+    }
+
     /// Whether the entry is as it is to be in the end.
-    pub(super) fn is_arrived(&self, entry: &Entry) -> bool {
+    pub(crate) fn is_arrived(&self, entry: &Entry) -> bool {
         let policies: Vec<&str> = entry
             .policies
             .keys()

@@ -1,0 +1,257 @@
+//! `identity-mapper migrate apply`: makes the steps.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+
+use super::journey::{At, Ending, Journey};
+use super::mode::command;
+use super::worker::{Pace, Worker};
+use crate::cli::eks::{listing_period, propagation, soak};
+use crate::cli::observe::LiveArgs;
+use crate::cli::output::{complain, print};
+use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
+use crate::plan::{Mode, Settings};
+
+/// Hand everyone over from aws-auth to access entries, one verified step after the other. Can be stopped and run again at any point:
+/// it goes on from what it finds
+#[derive(Args, Clone, Debug)]
+pub struct ApplyArgs {
+    /// The authentication mode to end in
+    #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
+    to: Mode,
+
+    /// Change the authentication mode where that is needed: the cluster's name, typed out. It can't be changed back
+    #[arg(long, value_name = "CLUSTER", conflicts_with = "await_mode")]
+    confirm: Option<String>,
+
+    /// Wait until others have changed the authentication mode, such as a pipeline of Terraform
+    #[arg(long)]
+    await_mode: bool,
+
+    /// Make mappings of what stands in aws-auth and no mapping declares; without the operator nothing has to be imported
+    #[arg(long)]
+    import: bool,
+
+    /// Don't wait for the soak: run it again once that is over
+    #[arg(long)]
+    no_wait: bool,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pace: PaceArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    live: LiveArgs,
+}
+
+/// How the handover is made where no operator is installed.
+#[derive(Args, Clone, Debug)]
+pub struct PaceArgs {
+    /// How long an entry of aws-auth stays beside the access entry that replaces it; the operator has its own [default: 24h]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = soak,
+        help_heading = "Without the operator"
+    )]
+    soak: Option<SignedDuration>,
+
+    /// How long a change in EKS may take until it is in force; the operator has its own [default: 30s]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = propagation,
+        help_heading = "Without the operator"
+    )]
+    propagation: Option<SignedDuration>,
+
+    /// Access entries, roles and users are listed so often; the operator has its own [default: 1m]
+    #[arg(
+        long,
+        value_name = "DURATION",
+        value_parser = listing_period,
+        help_heading = "Without the operator"
+    )]
+    listing_period: Option<Duration>,
+}
+
+impl PaceArgs {
+    pub(super) fn pace(&self) -> Pace {
+        let defaults = Settings::default();
+        Pace {
+            soak: self.soak.unwrap_or(defaults.soak),
+            propagation: self.propagation.unwrap_or(defaults.propagation),
+            listing: self.listing_period.unwrap_or(Duration::from_mins(1)),
+        }
+    }
+
+    /// The operator goes at its own pace.
+    pub(super) fn check(&self, installed: bool) -> Result<()> {
+        let given = [
+            self.soak.map(|_| "--soak"),
+            self.propagation.map(|_| "--propagation"),
+            self.listing_period.map(|_| "--listing-period"),
+        ];
+        match given.into_iter().flatten().next() {
+            Some(flag) if installed => bail!(
+                "{flag} is for a cluster without the operator: here the operator hands over, with the setting that it was started with \
+                 (the chart's eks.{})",
+                match flag {
+                    "--soak" => "soak",
+                    "--propagation" => "propagation",
+                    _ => "listingPeriod",
+                }
+            ),
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// `CONFIG_MAP` is where nobody goes.
+fn to(text: &str) -> Result<Mode, String> {
+    match text.parse()? {
+        Mode::ConfigMap => Err(
+            "EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to \
+             aws-auth"
+                .to_owned(),
+        ),
+        mode => Ok(mode),
+    }
+}
+
+/// Runs the command.
+pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
+    let ApplyArgs {
+        to,
+        confirm,
+        await_mode,
+        import,
+        no_wait,
+        pace,
+        live,
+    } = args;
+    let worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
+    print(&worker.live.target.to_string())?;
+    let (_, proven) = worker.eks()?;
+    let (from, name) = (proven.mode, proven.cluster.name.clone());
+    let cluster = proven.cluster.clone();
+    if from > to {
+        check_mode_change(from, to)?;
+    }
+    if let Some(typed) = &confirm
+        && *typed != name
+    {
+        bail!(
+            "--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode"
+        );
+    }
+    pace.check(worker.installed)?;
+    if import && !worker.installed {
+        bail!(
+            "--import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what \
+                 stands in aws-auth is taken as it is"
+        );
+    }
+    print(if worker.installed {
+        "handover:   by the operator, for the definition of IdentityMappings is installed\n"
+    } else {
+        "handover:   by this command, for no operator is installed\n"
+    })?;
+    back_up(&worker).await?;
+    let asked = Asked {
+        to,
+        changes: match (&confirm, await_mode) {
+            (Some(_), _) => ModeChange::Confirmed,
+            (None, true) => ModeChange::Awaited,
+            (None, false) => ModeChange::NotAsked,
+        },
+        waits: !no_wait,
+        imports: import,
+    };
+    let mut journey = Journey::new(worker, Way::Forth).await?;
+    let ending = Box::pin(journey.travel(asked)).await?;
+    tell(&ending, &cluster)
+}
+
+/// Keeps a copy of aws-auth and says where.
+async fn back_up(worker: &Worker) -> Result<()> {
+    let config_map = &worker.settings().config_map;
+    let copy = worker.live.cluster.back_up(Timestamp::now()).await;
+    let copy = copy.with_context(|| {
+        format!(
+            "no copy of {config_map} can be kept in {}; nothing was done",
+            config_map.history()
+        )
+    })?;
+    match copy {
+        Some(copy) => print(&format!(
+            "backup:     {} of {}\n",
+            copy,
+            config_map.history()
+        )),
+        None => print(&format!("backup:     there is no {config_map}\n")),
+    }
+}
+
+fn tell(ending: &Ending, cluster: &crate::plan::EksCluster) -> Result<ExitCode> {
+    let Ending {
+        at,
+        counts,
+        left,
+        open,
+        mode,
+        soaking,
+    } = ending;
+    print(&format!("\nmode:       {mode}\nprincipals: {counts}\n"))?;
+    if !left.is_empty() {
+        print(&format!("left:\n{left}"))?;
+    }
+    match at {
+        At::End if *soaking > 0 => {
+            print("The rest soaks: run it again then, and it goes on.\n")?;
+            Ok(code(*open == 0))
+        }
+        At::End => Ok(code(*open == 0)),
+        At::Mode(mode) => {
+            complain(&format!(
+                "the authentication mode has to be {mode} to go on; either have it changed by whoever manages the cluster and run this \
+                 again (--await-mode waits for that), for example by\n\n    {}\n\nor add --confirm {}, and it is changed here; it can't be \
+                 changed back",
+                command(cluster, *mode),
+                cluster.name
+            ));
+            Ok(code(false))
+        }
+        At::Losers(losers) => {
+            complain(&format!(
+                "the authentication mode stays {mode}, for in the mode API aws-auth is not read, and these would be shut out:\n  {}",
+                losers.join("\n  ")
+            ));
+            Ok(code(false))
+        }
+        At::Interrupted => {
+            complain("stopped; run the same command again, and it goes on from here");
+            Ok(code(false))
+        }
+    }
+}
+
+/// The exit code: whether everything that was asked for is done.
+pub(super) fn code(done: bool) -> ExitCode {
+    if done {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

@@ -1,0 +1,71 @@
+//! Whoever runs the migration, and their own way in: it is never taken away.
+
+use anyhow::{Context as _, Result};
+
+use super::worker::Worker;
+use crate::migrate::{Migration, Who};
+use crate::plan::{AwsState, StandingEntries};
+use crate::principal::{Key, canonical_caller};
+
+/// Whoever runs it.
+pub(super) struct Caller {
+    /// As the authenticator looks them up.
+    arn: String,
+    key: Option<Key>,
+    /// The API server itself says that they came in as this one.
+    proven: bool,
+}
+
+impl Caller {
+    /// Who the API server says that it is; where it does not know by EKS, who AWS says that it is.
+    pub(super) async fn find(worker: &Worker) -> Result<Self> {
+        let review = worker.live.cluster.review_self().await;
+        let review = review.context("who you are to the API server can't be asked")?;
+        let (aws, _) = worker.eks()?;
+        let (arn, proven) = match review.canonical_arn {
+            Some(arn) => (arn, true),
+            None => match aws.identity().await {
+                Ok(identity) => (identity.arn.clone(), false),
+                // Neither knows: a certificate, and keys that STS does not take.
+                Err(_) => (review.username, false),
+            },
+        };
+        let arn = canonical_caller(&arn).unwrap_or(arn);
+        Ok(Self {
+            key: Key::parse_arn(&arn),
+            arn,
+            proven,
+        })
+    }
+
+    /// Why the mode `API` would shut them out.
+    pub(super) fn shut_out(&self, migration: &Migration, aws: &AwsState) -> Option<String> {
+        let account = self.arn.split(':').nth(4).unwrap_or_default();
+        let by_text = migration
+            .losers(crate::plan::Mode::Api)
+            .any(|loser| match &loser.who {
+                Who::Principal { key, .. } => Some(key) == self.key.as_ref(),
+                Who::Account(named) => named == account && self.proven,
+                Who::Other(arn) => arn.eq_ignore_ascii_case(&self.arn),
+            });
+        let has_entry = || {
+            let standing = StandingEntries::new(aws.view()?);
+            let of_key = standing.of_key(self.key.as_ref()?);
+            Some(of_key.iter().any(|standing| !standing.life.is_dead()))
+        };
+        let mend = "give yourself an access entry first (a mapping, or aws eks create-access-entry), or run it as somebody who has one";
+        if by_text {
+            Some(format!(
+                "you come in as {}, by aws-auth alone, which is not read in the mode API: you would be shut out; {mend}",
+                self.arn
+            ))
+        } else if self.proven && !has_entry().unwrap_or(false) {
+            Some(format!(
+                "you come in as {}, and no access entry lets you in: in the mode API you would be shut out; {mend}",
+                self.arn
+            ))
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,506 @@
+//! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is told.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use tokio_util::sync::CancellationToken;
+
+use super::caller::Caller;
+use super::mode;
+use super::tell::{Counts, Tale, foreign, left};
+use super::worker::{Look, Worker};
+use crate::api::v1alpha1::BackendChoice;
+use crate::cli::output::complain;
+use crate::cli::run::end_on_signals;
+use crate::migrate::{
+    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, check_platform, next, next_back,
+    situation, undeclared, verdicts,
+};
+use crate::plan::{Handover, ImportOptions, Mode, import};
+use crate::principal::Key;
+
+/// An operator that is there answers a change of the handover setting, or of the mode, within a minute.
+const ANSWER: Duration = Duration::from_secs(150);
+
+/// While EKS lets the operator wait, statuses say the same for minutes.
+const PATIENCE: Duration = Duration::from_mins(15);
+
+/// So often in a row everything is read anew without a step in between.
+const WHOLE_LOOKS: u32 = 5;
+
+/// How a journey ended.
+pub(super) struct Ending {
+    /// Why it ended here.
+    pub(super) at: At,
+    /// The counts, in one line.
+    pub(super) counts: String,
+    /// Who is not where they are to be, one in a line.
+    pub(super) left: String,
+    /// How many of them a person has to do something about.
+    pub(super) open: usize,
+    /// The mode then.
+    pub(super) mode: Mode,
+    /// How many soak.
+    pub(super) soaking: usize,
+}
+
+/// Where a journey ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum At {
+    /// Nothing more is to be done.
+    End,
+    /// Somebody has to change the mode first.
+    Mode(Mode),
+    /// These would be shut out in the mode asked for.
+    Losers(Vec<String>),
+    /// A signal.
+    Interrupted,
+}
+
+/// A migration on its way.
+pub(super) struct Journey {
+    pub(super) worker: Worker,
+    way: Way,
+    caller: Caller,
+    stop: CancellationToken,
+    tale: Tale,
+    quiet: Quiet,
+    whole_looks: u32,
+    /// The modes in which everything was imported that can be.
+    imported: BTreeSet<Mode>,
+}
+
+/// Since when nothing has changed.
+struct Quiet {
+    since: Instant,
+    seen: Option<String>,
+}
+
+impl Journey {
+    pub(super) async fn new(worker: Worker, way: Way) -> Result<Self> {
+        let stop = CancellationToken::new();
+        end_on_signals(stop.clone())?;
+        Ok(Self {
+            caller: Caller::find(&worker).await?,
+            tale: Tale::new(way, worker.installed),
+            worker,
+            way,
+            stop,
+            quiet: Quiet::new(Instant::now()),
+            whole_looks: 0,
+            imported: BTreeSet::new(),
+        })
+    }
+
+    /// Goes as far as was asked for.
+    pub(super) async fn travel(&mut self, asked: Asked) -> Result<Ending> {
+        let stop = self.stop.clone();
+        let ended = tokio::select! {
+            ended = self.go(asked) => Some(ended),
+            () = stop.cancelled() => None,
+        };
+        self.worker.stop().await;
+        let ended = match ended {
+            Some(ended) => ended,
+            None => self.interrupted().await,
+        };
+        if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
+            complain(&format!(
+                "bridge: ClusterRoleBinding {BRIDGE} stands; run it again once this is mended, and it goes at the end"
+            ));
+        }
+        ended
+    }
+
+    /// Says where a signal found it. What had begun is whole by now.
+    async fn interrupted(&mut self) -> Result<Ending> {
+        complain("stopping in order; what has begun is made whole");
+        let look = match self.worker.last().await? {
+            Some(look) => look,
+            None => self.worker.look().await?,
+        };
+        let migration = verdicts(&look.desired, &look.observed, self.worker.settings())?;
+        let situation = self.situation(&migration, &look);
+        self.tale.tell(&situation);
+        self.leave_bridge(&situation).await?;
+        Ok(ending(At::Interrupted, &situation, self.worker.installed))
+    }
+
+    fn situation<'a>(&self, migration: &'a Migration, look: &Look) -> Situation<'a> {
+        let installation = self.worker.installation();
+        let (desired, observed) = (&look.desired, &look.observed);
+        situation(
+            migration,
+            desired,
+            observed,
+            &installation,
+            look.bridge,
+            self.way,
+        )
+    }
+
+    async fn go(&mut self, asked: Asked) -> Result<Ending> {
+        loop {
+            let look = self.worker.look().await?;
+            let settings = self.worker.settings();
+            let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
+                complain("the mode of the cluster can't be read from EKS now; waiting");
+                tokio::time::sleep(mode::POLL).await;
+                continue;
+            };
+            let situation = self.situation(&migration, &look);
+            self.tale.tell(&situation);
+            let asked = Asked {
+                imports: asked.imports && !self.imported.contains(&situation.standing.mode),
+                ..asked
+            };
+            let step = match self.way {
+                Way::Forth => next(&situation.standing, asked),
+                Way::Back => next_back(&situation.standing),
+            };
+            if self.decides(step) && !look.whole {
+                self.whole_looks += 1;
+                if self.whole_looks > WHOLE_LOOKS {
+                    bail!("it does not come to rest: {}", self.tale.last());
+                }
+                self.worker.refresh().await?;
+                continue;
+            }
+            match step {
+                Step::Work | Step::Soak => {}
+                _ => self.whole_looks = 0,
+            }
+            if let Some(at) = self.take(step, &look, &migration).await? {
+                return Ok(ending(at, &situation, self.worker.installed));
+            }
+        }
+    }
+
+    /// What is decided for good is decided by what was read anew.
+    fn decides(&self, step: Step) -> bool {
+        match step {
+            Step::ChangeMode(Mode::Api)
+            | Step::AwaitMode(Mode::Api)
+            | Step::StopForMode(Mode::Api)
+            | Step::StopForLosers
+            | Step::End => true,
+            // Our own loop knows of each entry that it gives the group.
+            Step::RemoveBridge => self.worker.installed,
+            Step::Import
+            | Step::ChangeMode(_)
+            | Step::AwaitMode(_)
+            | Step::StopForMode(_)
+            | Step::Set(_)
+            | Step::MakeBridge
+            | Step::Work
+            | Step::Soak => false,
+        }
+    }
+
+    /// Does one thing; gives where the journey ends, if it does.
+    async fn take(&mut self, step: Step, look: &Look, migration: &Migration) -> Result<Option<At>> {
+        match step {
+            Step::Import => self.import(look, migration).await?,
+            Step::ChangeMode(mode) | Step::AwaitMode(mode) => {
+                if let Some(why) = self.shut_out(mode, look, migration) {
+                    bail!("{why}");
+                }
+                let awaited = matches!(step, Step::AwaitMode(_));
+                self.change_mode(awaited, mode, look).await?;
+            }
+            Step::StopForMode(mode) => {
+                if let Some(why) = self.shut_out(mode, look, migration) {
+                    bail!("{why}");
+                }
+                return Ok(Some(At::Mode(mode)));
+            }
+            Step::StopForLosers => {
+                let mut losers: Vec<String> = migration
+                    .losers(Mode::Api)
+                    .map(|loser| loser.who.to_string())
+                    .collect();
+                let unreadable = migration.unreadable.iter();
+                losers.extend(
+                    unreadable
+                        .map(|it| format!("whoever is meant in {}: {}", it.place, it.message)),
+                );
+                if let Some(why) = self.shut_out(Mode::Api, look, migration) {
+                    losers.insert(0, why);
+                }
+                return Ok(Some(At::Losers(losers)));
+            }
+            Step::Set(handover) => self.set(handover).await?,
+            Step::MakeBridge => self.make_bridge().await?,
+            Step::RemoveBridge => self.remove_bridge().await?,
+            Step::Work | Step::Soak => {
+                self.worker.work()?;
+                if step == Step::Work {
+                    self.still_answered(look)?;
+                }
+                self.worker.wait().await;
+            }
+            Step::End => return Ok(Some(At::End)),
+        }
+        Ok(None)
+    }
+
+    fn shut_out(&self, mode: Mode, look: &Look, migration: &Migration) -> Option<String> {
+        (mode == Mode::Api)
+            .then(|| self.caller.shut_out(migration, &look.observed.aws))
+            .flatten()
+    }
+
+    async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<()> {
+        self.worker.stop().await;
+        if mode == Mode::ApiAndConfigMap {
+            let (_, proven) = self.worker.eks()?;
+            check_platform(&proven.version, &proven.platform_version)?;
+        }
+        let installation = self.worker.installation();
+        let before = foreign(&look.observed, &installation);
+        let (aws, proven) = self.worker.eks()?;
+        let cluster = proven.cluster.clone();
+        if awaited {
+            complain(&format!(
+                "waiting until somebody changes the authentication mode to {mode}: {}",
+                mode::command(&cluster, mode)
+            ));
+            mode::wait_for(aws, &cluster, mode).await?;
+        } else {
+            mode::change(aws, &cluster, mode).await?;
+        }
+        complain(&format!("mode: it is {mode}"));
+        self.worker.refresh().await?;
+        let look = self.worker.look().await?;
+        for entry in foreign(&look.observed, &installation) {
+            if !before.contains(&entry) {
+                complain(&format!("EKS has made the access entry of {entry}"));
+            }
+        }
+        self.quiet.begin();
+        Ok(())
+    }
+
+    async fn set(&mut self, handover: Handover) -> Result<()> {
+        let set = self.worker.live.cluster.set_handover(handover).await;
+        let set = set
+            .with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
+        if set {
+            complain(&format!(
+                "handover: {handover} is set on {}",
+                self.history()
+            ));
+        }
+        self.worker.catch_up().await;
+        self.quiet.begin();
+        Ok(())
+    }
+
+    fn history(&self) -> String {
+        self.worker.settings().config_map.history().to_string()
+    }
+
+    async fn make_bridge(&mut self) -> Result<()> {
+        let made = self.worker.live.cluster.make_bridge().await;
+        let made = made
+            .with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
+        if made == Bridge::Stands {
+            complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
+        }
+        self.worker.catch_up().await;
+        self.quiet.begin();
+        Ok(())
+    }
+
+    /// Takes the bridge away once nobody new can have set foot on it.
+    async fn remove_bridge(&mut self) -> Result<()> {
+        self.worker.close_bridge().await;
+        let look = self.worker.look().await?;
+        let needed = verdicts(&look.desired, &look.observed, self.worker.settings())
+            .map_or(true, |migration| {
+                self.situation(&migration, &look).standing.needs_bridge
+            });
+        if !needed {
+            self.take_bridge_away().await?;
+        }
+        self.worker.open_bridge();
+        Ok(())
+    }
+
+    async fn take_bridge_away(&self) -> Result<()> {
+        let removed = self.worker.live.cluster.remove_bridge().await;
+        removed.with_context(|| {
+            format!(
+                "the bridge can't be taken away; it makes administrators of whoever is in its group: kubectl delete clusterrolebinding {BRIDGE}"
+            )
+        })?;
+        complain(&format!("bridge: ClusterRoleBinding {BRIDGE} is gone"));
+        Ok(())
+    }
+
+    /// At a signal: the bridge goes unless somebody stands on it. Where an operator works, it goes on without us.
+    async fn leave_bridge(&self, situation: &Situation<'_>) -> Result<()> {
+        if situation.standing.bridge != Bridge::Stands {
+            return Ok(());
+        }
+        let crossing = situation.travellers.iter().any(|traveller| {
+            traveller.verdict.bridge && matches!(traveller.stage, Stage::Making(_))
+        });
+        if self.worker.installed || crossing || situation.on_bridge {
+            complain(&format!(
+                "bridge: ClusterRoleBinding {BRIDGE} stays, for administrators stand on it; run it again, and it goes at the end"
+            ));
+            return Ok(());
+        }
+        self.take_bridge_away().await
+    }
+
+    /// Makes mappings of what none declares, as `import` writes them, and open to the handover.
+    async fn import(&mut self, look: &Look, migration: &Migration) -> Result<()> {
+        let mode = look.observed.aws.mode().unwrap_or(migration.from);
+        let wanted: BTreeSet<&Key> = undeclared(migration, mode)
+            .filter_map(|verdict| verdict.who.key())
+            .collect();
+        let options = ImportOptions {
+            nodes: true,
+            ..ImportOptions::default()
+        };
+        let settings = self.worker.settings();
+        let found = import(&look.desired, &look.observed, settings, options);
+        let mut count = 0;
+        for imported in found.imported {
+            let mut mapping = imported.object;
+            mapping.spec.backend = BackendChoice::Auto;
+            let arn = mapping.spec.principal.arn.as_deref().unwrap_or_default();
+            if !Key::parse_arn(arn).is_some_and(|key| wanted.contains(&key)) {
+                continue;
+            }
+            let name = mapping.metadata.name.as_deref().unwrap_or_default();
+            let created = self.worker.live.cluster.create_mapping(&mapping).await;
+            let created = created
+                .with_context(|| format!("{arn} can't be imported as IdentityMapping {name}"))?;
+            if !created {
+                bail!(
+                    "{arn} can't be imported: somebody has just made an IdentityMapping {name}; run it again"
+                );
+            }
+            count += 1;
+        }
+        for left in &found.left {
+            if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
+                complain(&format!(
+                    "import: {} is left out: {}",
+                    left.what, left.message
+                ));
+            }
+        }
+        complain(&format!(
+            "import: IdentityMappings are made of {count} principals that none declared"
+        ));
+        self.imported.insert(mode);
+        self.quiet.begin();
+        Ok(())
+    }
+
+    /// An operator that does not answer hands nobody over.
+    fn still_answered(&mut self, look: &Look) -> Result<()> {
+        if !self.worker.installed {
+            return Ok(());
+        }
+        let mut seen = String::new();
+        let mut working = false;
+        for mapping in &look.desired.mappings {
+            let status = serde_json::to_string(&mapping.status)?;
+            working |=
+                mapping.status.conditions.iter().any(|condition| {
+                    condition.type_ == "Reconciling" && condition.status == "True"
+                });
+            seen.push_str(&status);
+        }
+        let version = look.observed.config_map.as_ref();
+        seen.push_str(version.map_or("", |view| &view.resource_version));
+        if let Some(patience) = self.quiet.is_over(seen, working, Instant::now()) {
+            bail!(
+                "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no status \
+                 has changed for {} s; start it, or look at its logs, and run this again",
+                patience.as_secs()
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Quiet {
+    fn new(now: Instant) -> Self {
+        Self {
+            since: now,
+            seen: None,
+        }
+    }
+
+    /// Something was done that has to be answered.
+    fn begin(&mut self) {
+        self.seen = None;
+    }
+
+    /// Whether nothing has changed for longer than one who works, or says so, takes: for how long then.
+    fn is_over(&mut self, seen: String, working: bool, now: Instant) -> Option<Duration> {
+        if self.seen.as_ref() != Some(&seen) {
+            *self = Self {
+                since: now,
+                seen: Some(seen),
+            };
+            return None;
+        }
+        let patience = if working { PATIENCE } else { ANSWER };
+        (now.saturating_duration_since(self.since) > patience).then_some(patience)
+    }
+}
+
+fn ending(at: At, situation: &Situation<'_>, operator: bool) -> Ending {
+    let open = situation.travellers.iter().filter(|traveller| {
+        matches!(
+            traveller.stage,
+            Stage::Ahead | Stage::Making(_) | Stage::Blocked(_)
+        ) || (matches!(traveller.stage, Stage::Stays(_)) && traveller.verdict.lost_in_api)
+    });
+    Ending {
+        at,
+        counts: Counts::of(situation, operator).line(),
+        left: left(situation),
+        open: open.count(),
+        mode: situation.standing.mode,
+        soaking: situation.standing.soaking,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn silence_is_counted_from_the_last_change_and_borne_longer_where_work_is_said_to_go_on() {
+        let start = Instant::now();
+        let mut quiet = Quiet::new(start);
+        let mut after = |seen: &str, working, seconds| {
+            quiet.is_over(
+                seen.to_owned(),
+                working,
+                start + Duration::from_secs(seconds),
+            )
+        };
+        assert_eq!(after("a", false, 0), None);
+        assert_eq!(after("a", false, 150), None);
+        assert_eq!(after("a", false, 151), Some(ANSWER));
+        assert_eq!(after("b", false, 200), None);
+        assert_eq!(after("b", false, 340), None);
+        assert_eq!(after("b", true, 600), None);
+        assert_eq!(after("b", true, 1101), Some(PATIENCE));
+        quiet.begin();
+        assert_eq!(
+            quiet.is_over("b".to_owned(), false, start + Duration::from_secs(2000)),
+            None
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! Changing the authentication mode, as a person asked for it with the cluster's name typed out.
+
+use std::time::Duration;
+
+use anyhow::{Result, anyhow, bail};
+
+use crate::access_entry::{Failure, FailureKind};
+use crate::aws::{Aws, UpdateState};
+use crate::cli::output::complain;
+use crate::cli::target::words;
+use crate::migrate::check_mode_change;
+use crate::plan::{EksCluster, Mode};
+
+/// EKS is asked so often how far it has got; an update takes minutes.
+pub(super) const POLL: Duration = Duration::from_secs(3);
+
+/// So many answers in a row that say nothing end it: EKS is given half an hour.
+const PATIENCE: u32 = 600;
+
+/// Changes the mode, and returns when EKS says so. One that others, or an earlier run, have asked for is waited for.
+pub(super) async fn change(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Result<()> {
+    let cannot = |failure: &Failure| {
+        anyhow!(
+            "the authentication mode can't be changed to {mode}: {}",
+            words(failure)
+        )
+    };
+    let mut told = None;
+    for _ in 0..PATIENCE {
+        let now = aws.describe_cluster(&cluster.name).await;
+        let from = match now {
+            Ok(read) if read.mode == mode => return Ok(()),
+            Ok(read) => read.mode,
+            Err(failure) if passes(&failure) => {
+                tokio::time::sleep(POLL).await;
+                continue;
+            }
+            Err(failure) => return Err(cannot(&failure)),
+        };
+        check_mode_change(from, mode)?;
+        match aws.change_mode(cluster, mode).await {
+            Ok(id) => {
+                complain(&format!(
+                    "mode: {from} to {mode} was asked for (update {id}); EKS takes some minutes"
+                ));
+                wait(aws, cluster, &id, mode).await?;
+            }
+            Err(failure) if failure.kind == FailureKind::InUse => {
+                if told.as_ref() != Some(&failure.message) {
+                    complain(&format!("mode: EKS says: {}; waiting", failure.message));
+                    told = Some(failure.message);
+                }
+            }
+            Err(failure) if passes(&failure) => {}
+            // Between the two calls somebody else may have changed it.
+            Err(failure) if is_stale(&failure) => {}
+            Err(failure) => return Err(cannot(&failure)),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    bail!("EKS has not changed the authentication mode to {mode} for half an hour; run it again")
+}
+
+async fn wait(aws: &Aws, cluster: &EksCluster, id: &str, mode: Mode) -> Result<()> {
+    for _ in 0..PATIENCE {
+        match aws.describe_update(cluster, id).await {
+            Ok(UpdateState::Successful) => return Ok(()),
+            Ok(UpdateState::Failed(words)) => {
+                bail!("EKS did not change the authentication mode to {mode}: {words}")
+            }
+            Ok(UpdateState::InProgress) => {}
+            Err(failure) if passes(&failure) => {}
+            Err(failure) => bail!("update {id} can't be looked at: {}", words(&failure)),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    bail!("update {id} of the cluster is still in progress; run it again")
+}
+
+fn passes(failure: &Failure) -> bool {
+    matches!(
+        failure.kind,
+        FailureKind::Throttled | FailureKind::Unavailable
+    )
+}
+
+fn is_stale(failure: &Failure) -> bool {
+    failure.kind == FailureKind::Refused
+        && failure
+            .message
+            .contains("Unsupported authentication mode update")
+}
+
+/// Waits until others have changed the mode.
+pub(super) async fn wait_for(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Result<()> {
+    loop {
+        match aws.describe_cluster(&cluster.name).await {
+            Ok(read) if read.mode >= mode => return Ok(()),
+            Ok(_) => {}
+            Err(failure) if passes(&failure) => {}
+            Err(failure) => bail!("the authentication mode can't be read: {}", words(&failure)),
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// How others change it.
+pub(super) fn command(cluster: &EksCluster, mode: Mode) -> String {
+    format!(
+        "aws eks update-cluster-config --region {} --name {} --access-config authenticationMode={mode}",
+        cluster.region(),
+        cluster.name
+    )
+}

@@ -1,0 +1,71 @@
+//! `identity-mapper migrate revert`: the way back, while aws-auth is still read.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use super::apply::{PaceArgs, code};
+use super::journey::{At, Journey};
+use super::worker::Worker;
+use crate::cli::observe::LiveArgs;
+use crate::cli::output::{complain, print};
+use crate::migrate::{Asked, ModeChange, Way};
+use crate::plan::Mode;
+
+/// Take everyone back from access entries to aws-auth whom aws-auth can let in with the same rights, while it is still read
+#[derive(Args, Clone, Debug)]
+pub struct RevertArgs {
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pace: PaceArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    live: LiveArgs,
+}
+
+/// Runs the command.
+pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
+    let RevertArgs { pace, live } = args;
+    let worker = Box::pin(Worker::begin(live, Way::Back, pace.pace())).await?;
+    print(&worker.live.target.to_string())?;
+    let (_, proven) = worker.eks()?;
+    match proven.mode {
+        Mode::Api => bail!(
+            "the cluster is in the authentication mode API, in which aws-auth is not read, and EKS never takes a cluster back: everyone \
+                 stays at their access entries"
+        ),
+        Mode::ConfigMap => {
+            print(
+                "Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.\n",
+            )?;
+            return Ok(code(true));
+        }
+        Mode::ApiAndConfigMap => {}
+    }
+    pace.check(worker.installed)?;
+    let mut journey = Journey::new(worker, Way::Back).await?;
+    let asked = Asked {
+        to: Mode::ApiAndConfigMap,
+        changes: ModeChange::NotAsked,
+        waits: true,
+        imports: false,
+    };
+    let ending = Box::pin(journey.travel(asked)).await?;
+    print(&format!("\nprincipals: {}\n", ending.counts))?;
+    if !ending.left.is_empty() {
+        print(&format!("left:\n{}", ending.left))?;
+    }
+    if ending.at == At::Interrupted {
+        complain("stopped; run the same command again, and it goes on from here");
+        return Ok(code(false));
+    }
+    Ok(code(ending.open == 0))
+}

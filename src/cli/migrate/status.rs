@@ -1,0 +1,196 @@
+//! `identity-mapper migrate status`: how far everyone has got. Nothing is written.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, anyhow};
+use clap::Args;
+use serde::Serialize;
+
+use super::apply::PaceArgs;
+use super::tell::{Counts, to_the_second};
+use super::worker::Worker;
+use crate::cli::observe::LiveArgs;
+use crate::cli::output::{Format, columns, json, print, visible, yaml};
+use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
+use crate::plan::Handover;
+
+/// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
+#[derive(Args, Clone, Debug)]
+pub struct StatusArgs {
+    /// The form of the output
+    #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
+    output: Format,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    pace: PaceArgs,
+
+    #[command(flatten)]
+    #[allow(
+        missing_docs,
+        reason = "a comment here would replace the help of the command"
+    )]
+    live: LiveArgs,
+}
+
+/// All of it, for programs.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    cluster: String,
+    mode: String,
+    /// Whether an operator is installed, which then hands over.
+    operator: bool,
+    /// The handover setting in the cluster.
+    handover: Option<String>,
+    /// `Absent`, `Stands` or `Other`.
+    bridge: &'static str,
+    /// Whether nobody needs the bridge that stands.
+    bridge_left: bool,
+    /// The youngest copy of aws-auth.
+    backup: Option<String>,
+    principals: Vec<Principal>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Principal {
+    who: String,
+    stage: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    soaks_until: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    /// Whether aws-auth alone lets it in.
+    lost_in_api: bool,
+}
+
+/// Runs the command.
+pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
+    let StatusArgs { output, pace, live } = args;
+    let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
+    pace.check(worker.installed)?;
+    let look = worker.look().await?;
+    let migration = verdicts(&look.desired, &look.observed, worker.settings())
+        .map_err(|error| anyhow!("{error}"))?;
+    let installation = worker.installation();
+    let situation = situation(
+        &migration,
+        &look.desired,
+        &look.observed,
+        &installation,
+        look.bridge,
+        Way::Forth,
+    );
+    let history = look.observed.history.view();
+    let mut copies: Vec<&String> = history
+        .into_iter()
+        .flat_map(|view| view.copies.keys())
+        .collect();
+    // Names carry the time, behind a word for the first one.
+    copies.sort_by_key(|name| name.trim_start_matches("first-").to_owned());
+    let told = Told {
+        cluster: migration.cluster.arn.clone(),
+        mode: situation.standing.mode.to_string(),
+        operator: worker.installed,
+        handover: situation
+            .standing
+            .handover
+            .map(|it: Handover| it.to_string()),
+        bridge: match look.bridge {
+            Bridge::Absent => "Absent",
+            Bridge::Stands => "Stands",
+            Bridge::Other => "Other",
+        },
+        bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
+        backup: copies.last().map(|name| (*name).clone()),
+        principals: principals(&situation, worker.installed),
+    };
+    match output {
+        Format::Json => print(&json(&told)?)?,
+        Format::Yaml => print(&yaml(&told)?)?,
+        Format::Text => {
+            print(&worker.live.target.to_string())?;
+            print(&text(&told, &situation, &worker))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn principals(situation: &Situation<'_>, operator: bool) -> Vec<Principal> {
+    let travellers = situation.travellers.iter();
+    let principal = travellers.map(|traveller| {
+        let (until, why) = match &traveller.stage {
+            Stage::Soaking { said, .. } if operator => (None, Some(said)),
+            Stage::Soaking { until, .. } => (*until, None),
+            Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => (None, Some(why)),
+            Stage::Ahead | Stage::There => (None, None),
+        };
+        Principal {
+            who: traveller.verdict.who.to_string(),
+            stage: traveller.stage.as_str(),
+            mapping: traveller.verdict.mapping.clone(),
+            soaks_until: until.map(|until| to_the_second(until).to_string()),
+            why: why.cloned(),
+            lost_in_api: traveller.verdict.lost_in_api,
+        }
+    });
+    principal.collect()
+}
+
+fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
+    let history = worker.settings().config_map.history();
+    let bridge = match (told.bridge, told.bridge_left) {
+        ("Absent", _) => "none".to_owned(),
+        ("Other", _) => format!("ClusterRoleBinding {BRIDGE} stands and binds something else"),
+        (_, true) => format!(
+            "ClusterRoleBinding {BRIDGE} was left behind: run `migrate apply` again, or kubectl delete clusterrolebinding {BRIDGE}"
+        ),
+        (_, false) => format!("ClusterRoleBinding {BRIDGE} stands"),
+    };
+    let rows = told.principals.iter().map(|principal| {
+        let detail = match (&principal.soaks_until, &principal.why) {
+            (Some(until), _) => format!("until {until}"),
+            (None, Some(why)) => visible_or_dash(why),
+            (None, None) => "-".to_owned(),
+        };
+        [
+            visible(&principal.who),
+            principal.stage.to_owned(),
+            if principal.lost_in_api {
+                "aws-auth"
+            } else {
+                "access entry"
+            }
+            .to_owned(),
+            detail,
+        ]
+    });
+    format!(
+        "handover:   {}, by {}\nbridge:     {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
+        told.handover.as_deref().unwrap_or("not set"),
+        if told.operator {
+            "the operator"
+        } else {
+            "this command: no operator is installed"
+        },
+        told.backup
+            .as_ref()
+            .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
+        Counts::of(situation, worker.installed).line(),
+        columns(["PRINCIPAL", "STAGE", "LET IN BY", "DETAIL"], rows)
+    )
+}
+
+fn visible_or_dash(text: &str) -> String {
+    if text.is_empty() {
+        "-".to_owned()
+    } else {
+        visible(text)
+    }
+}

@@ -1,0 +1,180 @@
+//! What is told of a migration while it goes on, and at its end.
+
+use std::fmt::Write as _;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::access_entry::{INSTALLATION_TAG, policy_name};
+use crate::cli::output::{Progress, visible};
+use crate::migrate::{Situation, Stage, Way};
+use crate::plan::Observed;
+
+/// Where there is no terminal, numbers alone are told so often.
+const TELL: Duration = Duration::from_secs(10);
+
+/// How many are how far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    ahead: usize,
+    making: usize,
+    soaking: usize,
+    until: Option<Timestamp>,
+    there: usize,
+    stays: usize,
+    blocked: usize,
+}
+
+impl Counts {
+    /// Counts.
+    pub(super) fn of(situation: &Situation<'_>, operator: bool) -> Self {
+        let mut counts = Self::default();
+        for traveller in &situation.travellers {
+            match &traveller.stage {
+                Stage::Ahead => counts.ahead += 1,
+                Stage::Making(_) => counts.making += 1,
+                Stage::Soaking { until, .. } => {
+                    counts.soaking += 1;
+                    counts.until = counts.until.max(until.filter(|_| !operator));
+                }
+                Stage::There => counts.there += 1,
+                Stage::Stays(_) => counts.stays += 1,
+                Stage::Blocked(_) => counts.blocked += 1,
+            }
+        }
+        counts
+    }
+
+    /// All of them in one line.
+    pub(super) fn line(&self) -> String {
+        let mut parts = Vec::new();
+        for (count, what) in [
+            (self.ahead, "ahead"),
+            (self.making, "in the making"),
+            (self.soaking, "soaking"),
+            (self.there, "there"),
+            (self.stays, "staying where they are"),
+            (self.blocked, "blocked"),
+        ] {
+            let until = self.until.filter(|_| what == "soaking");
+            if count > 0 {
+                let until = until.map_or_else(String::new, |until| {
+                    format!(" until {}", to_the_second(until))
+                });
+                parts.push(format!("{count} {what}{until}"));
+            }
+        }
+        if parts.is_empty() {
+            "nobody is in aws-auth".to_owned()
+        } else {
+            parts.join(", ")
+        }
+    }
+
+    /// Whether the same happens, to other numbers.
+    fn is_like(&self, other: &Self) -> bool {
+        let kinds = |counts: &Self| {
+            [
+                counts.ahead,
+                counts.making,
+                counts.soaking,
+                counts.there,
+                counts.blocked,
+            ]
+            .map(|count| count > 0)
+        };
+        kinds(self) == kinds(other)
+    }
+
+    fn total(&self) -> usize {
+        self.ahead + self.making + self.soaking + self.there + self.stays + self.blocked
+    }
+}
+
+/// A time for people.
+pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// Tells how far everyone has got, when that changes.
+pub(super) struct Tale {
+    progress: Progress,
+    operator: bool,
+    last: Option<Counts>,
+    told: Instant,
+}
+
+impl Tale {
+    pub(super) fn new(way: Way, operator: bool) -> Self {
+        Self {
+            operator,
+            progress: Progress::new(match way {
+                Way::Forth => "principals at their access entries",
+                Way::Back => "principals back in aws-auth",
+            }),
+            last: None,
+            told: Instant::now(),
+        }
+    }
+
+    /// Tells it.
+    pub(super) fn tell(&mut self, situation: &Situation<'_>) {
+        let counts = Counts::of(situation, self.operator);
+        let Some(last) = self.last.as_ref() else {
+            return self.say(counts);
+        };
+        // A line for each of hundreds of principals would bury what matters.
+        let due = self.progress.is_bar() || self.told.elapsed() >= TELL || !last.is_like(&counts);
+        if *last != counts && due {
+            self.say(counts);
+        }
+    }
+
+    fn say(&mut self, counts: Counts) {
+        self.progress
+            .tell(counts.there, counts.total(), &counts.line());
+        self.told = Instant::now();
+        self.last = Some(counts);
+    }
+
+    /// What was told last.
+    pub(super) fn last(&self) -> String {
+        self.last.as_ref().map(Counts::line).unwrap_or_default()
+    }
+}
+
+/// Who is left, one in a line with the reason.
+pub(super) fn left(situation: &Situation<'_>) -> String {
+    let mut text = String::new();
+    for traveller in &situation.travellers {
+        let who = visible(&traveller.verdict.who.to_string());
+        let stage = &traveller.stage;
+        let _ = match stage {
+            Stage::There | Stage::Soaking { .. } => continue,
+            Stage::Ahead => writeln!(text, "  {stage}: {who}"),
+            Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => {
+                writeln!(text, "  {stage}: {who}: {}", visible(why))
+            }
+        };
+    }
+    text
+}
+
+/// The access entries that are not ours: EKS made them, or somebody did.
+pub(super) fn foreign(observed: &Observed, installation: &str) -> Vec<String> {
+    let view = observed.aws.view();
+    let entries = view
+        .into_iter()
+        .flat_map(|view| view.entries.by_principal.values())
+        .filter_map(|state| state.entry.as_ref());
+    entries
+        .filter(|entry| entry.tags.get(INSTALLATION_TAG).map(String::as_str) != Some(installation))
+        .map(|entry| {
+            let policies = entry.policies.iter().map(|(policy, association)| {
+                format!(", {} in {}", policy_name(policy), association.scope)
+            });
+            let policies: String = policies.collect();
+            format!("{} ({}{policies})", entry.principal_arn, entry.kind)
+        })
+        .collect()
+}

@@ -1,0 +1,97 @@
+//! Mappings that nobody stored: what stands in the cluster implies them.
+//!
+//! A migration without the operator is the same loop with the same planner. In place of `IdentityMapping` objects it takes what aws-auth
+//! and the access entries say. Their statuses live as long as the process; what they remember follows from what stands, too.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tokio::sync::watch;
+
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::{FINALIZER, IdentityMappingStatus};
+use crate::plan::{Desired, Mapping, Observed, Outcome, StatusWrite};
+
+/// Says which mappings what stands implies. Pure: the same state gives the same mappings under the same names.
+pub type Imply = Arc<dyn Fn(&Observed) -> Vec<IdentityMapping> + Send + Sync>;
+
+/// What a pass leaves, for whoever looks on.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// The mappings, with their statuses.
+    pub desired: Desired,
+    /// What stands.
+    pub observed: Observed,
+    /// What came of the write of aws-auth.
+    pub outcome: Outcome,
+    /// Whether the definition of mappings is in the cluster: an operator may run.
+    pub installed: bool,
+}
+
+/// The turns of a loop; `None` before the first.
+pub type Turns = watch::Receiver<Option<Arc<Turn>>>;
+
+/// The mappings with the statuses that plans gave them.
+#[derive(Clone)]
+pub(super) struct Implied {
+    imply: Imply,
+    statuses: Arc<BTreeMap<String, IdentityMappingStatus>>,
+    started: Timestamp,
+}
+
+impl Implied {
+    pub(super) fn new(imply: Imply) -> Self {
+        Self {
+            imply,
+            statuses: Arc::default(),
+            started: Timestamp::now(),
+        }
+    }
+
+    /// The mappings that a state implies.
+    pub(super) fn desired(&self, observed: &Observed) -> Desired {
+        let mappings = (self.imply)(observed).into_iter().map(|mut object| {
+            let name = object.metadata.name.clone().unwrap_or_default();
+            // It is nobody's to delete, so nothing has to be kept from going before its entry.
+            object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+            object.metadata.generation = Some(1);
+            object.metadata.uid = Some(format!("implied-{name}"));
+            object.status = Some(self.status(&name));
+            Mapping::from_object(&object)
+        });
+        Desired {
+            mappings: mappings.collect(),
+        }
+    }
+
+    fn status(&self, name: &str) -> IdentityMappingStatus {
+        // When what stands was written is not known: as late as can be.
+        let unknown = || IdentityMappingStatus {
+            last_synced: Some(Time(self.started)),
+            ..IdentityMappingStatus::default()
+        };
+        self.statuses.get(name).cloned().unwrap_or_else(unknown)
+    }
+
+    /// Takes the statuses that a report gives. Those of mappings that are implied no more are forgotten.
+    pub(super) fn take(&mut self, desired: &mut Desired, writes: Vec<StatusWrite>) {
+        let mut new: BTreeMap<String, IdentityMappingStatus> = writes
+            .into_iter()
+            .map(|write| (write.name, write.status))
+            .collect();
+        for mapping in &mut desired.mappings {
+            if let Some(status) = new.remove(&mapping.name) {
+                mapping.status = status;
+            }
+        }
+        self.statuses = Arc::new(
+            desired
+                .mappings
+                .iter()
+                .map(|mapping| (mapping.name.clone(), mapping.status.clone()))
+                .collect(),
+        );
+    }
+}

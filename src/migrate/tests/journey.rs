@@ -1,0 +1,404 @@
+//! The whole way as `migrate apply` goes it without the operator, on a simulated cluster: interrupted anywhere, it comes to the same
+//! end, and nobody is without the power that they had.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use proptest::prelude::*;
+use serde_json::json;
+
+use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
+use crate::api::v1alpha1::{EntryType, FINALIZER, IdentityMappingStatus};
+use crate::migrate::{
+    Asked, Bridge, ModeChange, Stage, Standing, Step, Way, implied, next, next_back, situation,
+    verdicts,
+};
+use crate::plan::simulation::{Power, Simulation};
+use crate::plan::{HANDOVER_ANNOTATION, Handover, MARK_ANNOTATION, Mode};
+
+const INSTALLATION: &str = "kube-system/aws-auth";
+
+/// A cluster, and a command that is run on it.
+struct Run {
+    simulation: Simulation,
+    way: Way,
+    bridge: Bridge,
+    closed: bool,
+    steps: Vec<Step>,
+}
+
+impl Run {
+    fn new(roles: &str) -> Self {
+        let mut simulation = Simulation::in_eks(Mode::ConfigMap, roles);
+        simulation.settings.handover = Handover::Auto;
+        simulation.watched = Some(Vec::new());
+        Self {
+            simulation,
+            way: Way::Forth,
+            bridge: Bridge::Absent,
+            closed: false,
+            steps: Vec::new(),
+        }
+    }
+
+    /// The process dies, and another one starts.
+    fn kill(&mut self) {
+        self.closed = false;
+        let now = self.simulation.now;
+        let simulation = &mut self.simulation;
+        simulation.restart();
+        simulation.objects.clear();
+        simulation.cloud().attempts.clear();
+        simulation.cloud().failures.clear();
+        if simulation.cloud().mode != Mode::ConfigMap {
+            simulation.cloud().list(now);
+        }
+    }
+
+    /// Takes what stands as mappings, as the loop does before each plan.
+    fn imply(&mut self) {
+        let simulation = &mut self.simulation;
+        let now = simulation.now;
+        let mut before = std::mem::take(&mut simulation.objects);
+        let objects = implied(&simulation.observed(), INSTALLATION, self.way, self.closed);
+        for mut object in objects {
+            let name = object.metadata.name.clone().expect("it has one");
+            object.metadata.uid = Some(name.clone());
+            object.metadata.generation = Some(1);
+            object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+            let status = before.remove(&name).and_then(|before| before.status);
+            object.status = status.or(Some(IdentityMappingStatus {
+                last_synced: Some(Time(now)),
+                ..IdentityMappingStatus::default()
+            }));
+            let again = simulation.objects.insert(name, object);
+            assert!(again.is_none(), "two of one name");
+        }
+    }
+
+    fn work(&mut self, seconds: i64) {
+        self.simulation.later(seconds);
+        if seconds > 60 && self.simulation.cloud().mode != Mode::ConfigMap {
+            self.simulation.look();
+        }
+        self.imply();
+        self.simulation.pass();
+        self.imply();
+    }
+
+    fn standing(&mut self) -> (Standing, Vec<(String, Stage)>) {
+        self.imply();
+        let (desired, observed) = (self.simulation.desired(), self.simulation.observed());
+        let settings = &self.simulation.settings;
+        let migration = verdicts(&desired, &observed, settings).expect("the cluster is known");
+        let found = situation(
+            &migration,
+            &desired,
+            &observed,
+            INSTALLATION,
+            self.bridge,
+            self.way,
+        );
+        let stages = found.travellers.iter();
+        let stages = stages.map(|it| (it.verdict.who.to_string(), it.stage.clone()));
+        (found.standing, stages.collect())
+    }
+
+    /// Takes the next step; `false`: there is none.
+    fn step(&mut self, asked: Asked) -> bool {
+        let (standing, _) = self.standing();
+        let step = match self.way {
+            Way::Forth => next(&standing, asked),
+            Way::Back => next_back(&standing),
+        };
+        if self.steps.last() != Some(&step) {
+            self.steps.push(step);
+        }
+        let simulation = &mut self.simulation;
+        match step {
+            Step::ChangeMode(mode) => {
+                simulation.cloud().mode = mode;
+                simulation.look();
+            }
+            Step::Set(handover) => {
+                let history = simulation.history.get_or_insert_default();
+                let word = handover.to_string();
+                history
+                    .annotations
+                    .insert(HANDOVER_ANNOTATION.to_owned(), word);
+            }
+            Step::MakeBridge => {
+                simulation.bridge();
+                self.bridge = Bridge::Stands;
+            }
+            Step::RemoveBridge => {
+                self.closed = true;
+                self.work(1);
+                if !self.standing().0.needs_bridge {
+                    self.simulation
+                        .bindings
+                        .retain(|binding| !binding.groups.contains(BRIDGE_GROUP));
+                    self.bridge = Bridge::Absent;
+                }
+                self.closed = false;
+            }
+            Step::Work => self.work(11),
+            Step::Soak => self.work(3601),
+            Step::AwaitMode(_)
+            | Step::StopForMode(_)
+            | Step::StopForLosers
+            | Step::Import
+            | Step::End => return false,
+        }
+        true
+    }
+
+    /// Steps to the end, and dies before those of these numbers, every other time with calls that fail half-way.
+    fn go(&mut self, asked: Asked, deaths: &BTreeSet<usize>) {
+        self.kill();
+        for number in 0..400 {
+            if deaths.contains(&number) {
+                if number % 2 == 0 && self.simulation.cloud().mode != Mode::ConfigMap {
+                    let failure = ("AssociateAccessPolicy", FailureKind::Unavailable);
+                    self.simulation.cloud().failures.push(failure);
+                    self.work(1);
+                }
+                self.kill();
+            }
+            if !self.step(asked) {
+                return;
+            }
+        }
+        panic!("no end after 400 steps: {:?}", self.steps);
+    }
+
+    /// What stands in the end, without times.
+    fn end(&mut self) -> (String, Vec<String>, Option<String>) {
+        let text = self.simulation.roles();
+        let entries = self.simulation.cloud().eks.entries.values();
+        let entries = entries.map(|entry| {
+            let policies: Vec<&String> = entry.policies.keys().collect();
+            format!(
+                "{} {} {} {:?} {policies:?} {:?}",
+                entry.principal_arn, entry.kind, entry.username, entry.groups, entry.tags
+            )
+        });
+        let entries = entries.collect();
+        let view = self.simulation.config_map.as_ref();
+        let mark = view.and_then(|view| view.annotations.get(MARK_ANNOTATION).cloned());
+        (text, entries, mark)
+    }
+
+    /// Nobody had less than this in any state since the start.
+    fn acquit(&self, floor: &BTreeMap<String, Power>) {
+        for powers in self.simulation.watched.iter().flatten() {
+            for (who, (administrator, groups)) in floor {
+                let Some((now, given)) = powers.get(who) else {
+                    panic!("{who} is not let in: {powers:?}");
+                };
+                assert!(
+                    now >= administrator,
+                    "{who} is no administrator: {powers:?}"
+                );
+                let lost = groups
+                    .iter()
+                    .find(|group| *group != "system:masters" && !given.contains(*group));
+                // EKS leaves it out of the entries of nodes.
+                let lost = lost.filter(|group| *group != "system:bootstrappers");
+                assert_eq!(lost, None, "{who} has {given:?}");
+            }
+        }
+    }
+}
+
+fn asked(to: Mode) -> Asked {
+    Asked {
+        to,
+        changes: ModeChange::Confirmed,
+        waits: true,
+        imports: false,
+    }
+}
+
+fn role(name: &str, groups: &[&str]) -> String {
+    let arn = format!("arn:aws:iam::111122223333:role/{name}");
+    let entry = json!({"rolearn": arn, "username": name, "groups": groups});
+    format!("- {entry}\n")
+}
+
+fn node(name: &str) -> String {
+    let arn = format!("arn:aws:iam::111122223333:role/{name}");
+    let groups = ["system:bootstrappers", "system:nodes"];
+    let entry =
+        json!({"rolearn": arn, "username": "system:node:{{EC2PrivateDNSName}}", "groups": groups});
+    format!("- {entry}\n")
+}
+
+#[test]
+fn the_steps_in_their_order() {
+    let roles = [role("alice", &["team"]), role("root", &["system:masters"])].concat();
+    let mut run = Run::new(&roles);
+    run.go(asked(Mode::Api), &BTreeSet::new());
+    assert_eq!(
+        run.steps,
+        [
+            Step::ChangeMode(Mode::ApiAndConfigMap),
+            Step::Set(Handover::Auto),
+            Step::MakeBridge,
+            Step::Work,
+            Step::RemoveBridge,
+            Step::Soak,
+            Step::ChangeMode(Mode::Api),
+            Step::End,
+        ]
+    );
+    assert_eq!(run.simulation.roles(), "[]\n");
+}
+
+#[test]
+fn what_was_passed_over_is_never_taken_for_what_was_declared() {
+    // The later of two wins; the earlier is left, and gives nobody anything.
+    let roles = [
+        role("alice", &["loser"]),
+        role("bob", &["team"]),
+        role("alice", &["team"]),
+    ];
+    let mut run = Run::new(&roles.concat());
+    run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+    assert!(run.simulation.roles().contains("loser"));
+    for _ in 0..3 {
+        run.kill();
+        run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+        let entry = run.simulation.access_entry("role/alice").expect("it moved");
+        assert_eq!(entry.1, ["team"]);
+    }
+}
+
+#[test]
+fn what_is_changed_in_aws_auth_on_the_way_counts() {
+    let mut run = Run::new(&role("alice", &["team"]));
+    let soaking = |run: &mut Run| run.standing().0.soaking == 1;
+    run.kill();
+    for _ in 0..20 {
+        if !soaking(&mut run) {
+            run.step(asked(Mode::ApiAndConfigMap));
+        }
+    }
+    assert!(soaking(&mut run), "{:?}", run.standing());
+    run.simulation.replace_in_roles("team", "other");
+    run.kill();
+    run.work(1);
+    let entry = run
+        .simulation
+        .access_entry("role/alice")
+        .expect("it stands");
+    assert_eq!(entry.1, ["other"]);
+    assert!(run.simulation.roles().contains("other"));
+}
+
+#[test]
+fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
+    let mut run = Run::new(&role("root", &["system:masters"]));
+    run.step(asked(Mode::ApiAndConfigMap));
+    let call = Call::Create {
+        principal_arn: "arn:aws:iam::111122223333:role/mallory".to_owned(),
+        kind: Kind::Known(EntryType::Standard),
+        username: None,
+        groups: [BRIDGE_GROUP.to_owned()].into(),
+        tags: [].into(),
+    };
+    run.simulation.by_hand(&call);
+    run.go(asked(Mode::Api), &BTreeSet::new());
+    assert!(!run.steps.contains(&Step::MakeBridge), "{:?}", run.steps);
+    assert_eq!(run.steps.last(), Some(&Step::StopForLosers));
+    let (_, stages) = run.standing();
+    let Some((_, Stage::Blocked(why))) = stages.iter().find(|(who, _)| who.ends_with("root"))
+    else {
+        panic!("{stages:?}");
+    };
+    assert!(why.contains("role/mallory gives that group"), "{why}");
+}
+
+#[test]
+fn nobody_is_asked_to_change_the_mode_who_was_not_named() {
+    let mut run = Run::new(&role("alice", &["team"]));
+    for (changes, step) in [
+        (
+            ModeChange::NotAsked,
+            Step::StopForMode(Mode::ApiAndConfigMap),
+        ),
+        (ModeChange::Awaited, Step::AwaitMode(Mode::ApiAndConfigMap)),
+    ] {
+        let asked = Asked {
+            changes,
+            ..asked(Mode::ApiAndConfigMap)
+        };
+        let (standing, _) = run.standing();
+        assert_eq!(next(&standing, asked), step);
+    }
+}
+
+/// Who stands in aws-auth: names, each with a kind.
+fn people() -> impl Strategy<Value = Vec<String>> {
+    let one = (0..6_usize, 0..5_usize);
+    prop::collection::vec(one, 1..8).prop_map(|people| {
+        let entry = |(name, kind): (usize, usize)| match kind {
+            0 => role(&format!("admin{name}"), &["system:masters", "team"]),
+            1 => node(&format!("node{name}")),
+            // Duplicates of one name with other groups, of which the last wins.
+            2 => role(&format!("r{name}"), &["other"]),
+            _ => role(&format!("r{name}"), &["team", "more"]),
+        };
+        people.into_iter().map(entry).collect()
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn wherever_it_dies_it_comes_to_the_same_end(
+        people in people(),
+        deaths in prop::collection::btree_set(0..40_usize, 0..12),
+        to in prop_oneof![Just(Mode::ApiAndConfigMap), Just(Mode::Api)],
+    ) {
+        let text = people.concat();
+        let mut alive = Run::new(&text);
+        let floor = alive.simulation.powers();
+        alive.go(asked(to), &BTreeSet::new());
+        alive.acquit(&floor);
+        let mut killed = Run::new(&text);
+        killed.go(asked(to), &deaths);
+        killed.acquit(&floor);
+        let (standing, stages) = killed.standing();
+        prop_assert_eq!(killed.end(), alive.end());
+        prop_assert_eq!(standing.mode, to);
+        prop_assert_eq!(standing.bridge, Bridge::Absent);
+        prop_assert!(stages.iter().all(|(_, stage)| *stage == Stage::There), "{stages:?}");
+    }
+
+    #[test]
+    fn the_way_back_takes_everyone_along_wherever_either_dies(
+        people in people(),
+        turn in 0..30_usize,
+        deaths in prop::collection::btree_set(0..30_usize, 0..8),
+    ) {
+        let mut run = Run::new(&people.concat());
+        let floor = run.simulation.powers();
+        run.kill();
+        for _ in 0..turn {
+            run.step(asked(Mode::ApiAndConfigMap));
+        }
+        if run.simulation.cloud().mode == Mode::ConfigMap {
+            return Ok(());
+        }
+        run.way = Way::Back;
+        run.simulation.settings.handover = Handover::Revert;
+        run.go(asked(Mode::ApiAndConfigMap), &deaths);
+        run.acquit(&floor);
+        let (standing, stages) = run.standing();
+        prop_assert!(run.simulation.cloud().eks.entries.is_empty(), "{stages:?}");
+        prop_assert_eq!(standing.bridge, Bridge::Absent);
+        prop_assert!(matches!(standing.handover, None | Some(Handover::Manual)));
+    }
+}

@@ -1,0 +1,494 @@
+//! How far a migration has got, and what comes next. Pure: what stands is the only memory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Becomes, Migration, Outcome, Verdict, Way};
+use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
+use crate::api::condition::{ConditionType, Reason};
+use crate::api::v1alpha1::Backend;
+use crate::aws_auth::Document;
+use crate::plan::{
+    Desired, HANDOVER_ANNOTATION, Handover, Mapping, Marked, Mode, Observed, can_revert,
+};
+use crate::principal::Key;
+
+/// The name of the binding that is the bridge.
+pub const BRIDGE: &str = "identity-mapper-bridge";
+
+/// How far a principal has got.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Nothing has been begun.
+    Ahead,
+    /// It is being worked on, and what is being done.
+    Making(String),
+    /// Its access entry stands, and its twin in aws-auth is the way back for some time.
+    Soaking {
+        /// Until when, where we hand over ourselves: an operator has a soak of its own.
+        until: Option<Timestamp>,
+        /// What the mapping's conditions say of it.
+        said: String,
+    },
+    /// It is where it is to be.
+    There,
+    /// It stays where it is, and why.
+    Stays(String),
+    /// A person has to clear something first.
+    Blocked(String),
+}
+
+impl Stage {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Ahead => "ahead",
+            Self::Making(_) => "making",
+            Self::Soaking { .. } => "soaking",
+            Self::There => "there",
+            Self::Stays(_) => "stays",
+            Self::Blocked(_) => "blocked",
+        }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The bridge: the binding that lets administrators keep their power while their access entries are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bridge {
+    /// No binding has its name.
+    Absent,
+    /// It stands as it is to be.
+    Stands,
+    /// A binding of its name binds something else.
+    Other,
+}
+
+/// A principal and how far it has got.
+#[derive(Clone, Debug)]
+pub struct Traveller<'a> {
+    /// What is known of it.
+    pub verdict: &'a Verdict,
+    /// How far it has got.
+    pub stage: Stage,
+}
+
+/// Everyone, and what stands beside them.
+#[derive(Clone, Debug)]
+pub struct Situation<'a> {
+    /// Everyone who is on the way, or could be.
+    pub travellers: Vec<Traveller<'a>>,
+    /// What decides about the next step.
+    pub standing: Standing,
+    /// Whether an access entry of ours has the group of the bridge.
+    pub on_bridge: bool,
+}
+
+/// What decides about the next step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The authentication mode.
+    pub mode: Mode,
+    /// The handover setting in the cluster; `None`: none stands there.
+    pub handover: Option<Handover>,
+    /// How many are ahead of the handover, or in it.
+    pub moving: usize,
+    /// How many soak.
+    pub soaking: usize,
+    /// How many no mapping declares that could be declared now: where an operator works, it hands over declared ones only.
+    pub undeclared: usize,
+    /// How many a person has to clear something for.
+    pub blocked: usize,
+    /// Whether somebody has to cross the bridge, or stands on it.
+    pub needs_bridge: bool,
+    /// The bridge.
+    pub bridge: Bridge,
+    /// Whether a binding, of whatever name, gives the group of the bridge what it needs.
+    pub bound: bool,
+    /// How many are let in by aws-auth alone, keys that nobody can read included.
+    pub losers: usize,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The mode to end in.
+    pub to: Mode,
+    /// Who changes the mode.
+    pub changes: ModeChange,
+    /// Whether soaks are waited for.
+    pub waits: bool,
+    /// Whether mappings are made for what none declares.
+    pub imports: bool,
+}
+
+/// Who changes the mode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModeChange {
+    /// We do: the cluster's name was typed out.
+    Confirmed,
+    /// Others do, and we wait for them.
+    Awaited,
+    /// Nobody said: we stop before it.
+    NotAsked,
+}
+
+/// What comes next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// What no mapping declares is imported.
+    Import,
+    /// The mode changes, by us.
+    ChangeMode(Mode),
+    /// The mode is changed by others, and waited for.
+    AwaitMode(Mode),
+    /// Somebody has to change the mode: the end of what was asked for.
+    StopForMode(Mode),
+    /// Who is only in aws-auth would be out in the mode asked for: the end.
+    StopForLosers,
+    /// The handover setting is set.
+    Set(Handover),
+    /// The bridge is made.
+    MakeBridge,
+    /// The bridge is taken away.
+    RemoveBridge,
+    /// The loop works, and is looked at.
+    Work,
+    /// Only the soaks are waited for.
+    Soak,
+    /// Nothing more is to be done.
+    End,
+}
+
+/// The next step forth.
+#[must_use]
+pub fn next(standing: &Standing, asked: Asked) -> Step {
+    let change = |mode: Mode| match asked.changes {
+        ModeChange::Confirmed => Step::ChangeMode(mode),
+        ModeChange::Awaited => Step::AwaitMode(mode),
+        ModeChange::NotAsked => Step::StopForMode(mode),
+    };
+    let left = standing.moving + standing.soaking;
+    match standing.mode {
+        _ if asked.imports && standing.undeclared > 0 => Step::Import,
+        Mode::ConfigMap => change(Mode::ApiAndConfigMap),
+        Mode::ApiAndConfigMap | Mode::Api
+            if left > 0 && standing.handover != Some(Handover::Auto) =>
+        {
+            Step::Set(Handover::Auto)
+        }
+        Mode::ApiAndConfigMap
+            if standing.needs_bridge && standing.bridge == Bridge::Absent && !standing.bound =>
+        {
+            Step::MakeBridge
+        }
+        Mode::ApiAndConfigMap | Mode::Api
+            if !standing.needs_bridge && standing.bridge == Bridge::Stands =>
+        {
+            Step::RemoveBridge
+        }
+        Mode::ApiAndConfigMap | Mode::Api if standing.moving > 0 => Step::Work,
+        Mode::ApiAndConfigMap if standing.soaking > 0 && asked.waits => Step::Soak,
+        Mode::ApiAndConfigMap if standing.soaking > 0 => Step::End,
+        Mode::ApiAndConfigMap if asked.to == Mode::Api && standing.losers > 0 => {
+            Step::StopForLosers
+        }
+        Mode::ApiAndConfigMap if asked.to == Mode::Api => change(Mode::Api),
+        Mode::ApiAndConfigMap | Mode::Api => Step::End,
+    }
+}
+
+/// The next step back. The setting returns to `Manual` once all are back, so that one that is interrupted goes on.
+#[must_use]
+pub fn next_back(standing: &Standing) -> Step {
+    if standing.moving > 0 && standing.handover != Some(Handover::Revert) {
+        Step::Set(Handover::Revert)
+    } else if standing.moving > 0 {
+        Step::Work
+    } else if !standing.needs_bridge && standing.bridge == Bridge::Stands {
+        Step::RemoveBridge
+    } else if matches!(standing.handover, Some(Handover::Revert | Handover::Auto)) {
+        Step::Set(Handover::Manual)
+    } else {
+        Step::End
+    }
+}
+
+/// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
+#[must_use]
+pub fn situation<'a>(
+    migration: &'a Migration,
+    desired: &Desired,
+    observed: &Observed,
+    installation: &str,
+    bridge: Bridge,
+    way: Way,
+) -> Situation<'a> {
+    let mappings: BTreeMap<&str, &Mapping> = desired
+        .mappings
+        .iter()
+        .map(|mapping| (mapping.name.as_str(), mapping))
+        .collect();
+    let twins = twins(observed);
+    let mode = observed.aws.mode().unwrap_or(migration.from);
+    let bound = observed.bindings.admin_groups.contains(BRIDGE_GROUP);
+    let unbridgeable = (way == Way::Forth && !bound)
+        .then(|| unbridgeable(observed, installation, bridge))
+        .flatten();
+    let travellers: Vec<Traveller<'_>> = migration
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let mapping = verdict.mapping.as_deref();
+            let mapping = mapping.and_then(|name| mappings.get(name)).copied();
+            let twin = verdict.who.key().is_some_and(|key| twins.contains(key));
+            let stage = match way {
+                Way::Forth => forth(verdict, mapping, twin, mode),
+                Way::Back => back(verdict, mapping),
+            };
+            let stage = match (stage, &unbridgeable) {
+                (Stage::Ahead, Some(why)) if verdict.bridge => Stage::Blocked(why.clone()),
+                (stage, _) => stage,
+            };
+            Traveller { verdict, stage }
+        })
+        .collect();
+    let count = |of: &dyn Fn(&Stage) -> bool| {
+        travellers
+            .iter()
+            .filter(|traveller| of(&traveller.stage))
+            .count()
+    };
+    let crosses = |traveller: &Traveller<'_>| {
+        way == Way::Forth
+            && traveller.verdict.bridge
+            && matches!(traveller.stage, Stage::Ahead | Stage::Making(_))
+    };
+    let on_it = bridge_entries(observed).any(|entry| is_ours(entry, installation));
+    let handover = observed.history.view();
+    let handover = handover.and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
+    let standing = Standing {
+        mode,
+        handover: handover.and_then(|word| word.parse().ok()),
+        moving: count(&|stage| matches!(stage, Stage::Ahead | Stage::Making(_))),
+        soaking: count(&|stage| matches!(stage, Stage::Soaking { .. })),
+        undeclared: undeclared(migration, mode).count(),
+        blocked: count(&|stage| matches!(stage, Stage::Blocked(_))),
+        needs_bridge: travellers.iter().any(crosses) || on_it,
+        bridge,
+        bound,
+        losers: migration.losers(Mode::Api).count() + migration.unreadable.len(),
+    };
+    Situation {
+        travellers,
+        standing,
+        on_bridge: on_it,
+    }
+}
+
+/// Whom no mapping declares and one could. Before EKS has made entries for its own nodes nobody knows which are left to us.
+pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &Verdict> {
+    let is_node = |verdict: &Verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
+    migration
+        .undeclared()
+        .filter(move |verdict| mode != Mode::ConfigMap || !is_node(verdict))
+}
+
+fn is_ours(entry: &Entry, installation: &str) -> bool {
+    entry.tags.get(INSTALLATION_TAG).map(String::as_str) == Some(installation)
+}
+
+/// The access entries with the group of the bridge.
+fn bridge_entries(observed: &Observed) -> impl Iterator<Item = &Entry> {
+    let view = observed.aws.view();
+    view.into_iter()
+        .flat_map(|view| view.entries.by_principal.values())
+        .filter_map(|state| state.entry.as_ref())
+        .filter(|entry| entry.groups.contains(BRIDGE_GROUP))
+}
+
+/// Why the bridge can't be made: whoever has its group would be an administrator while it stands.
+fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Option<String> {
+    if bridge == Bridge::Other {
+        return Some(format!(
+            "it needs a bridge, and the ClusterRoleBinding {BRIDGE} binds something else; delete that binding"
+        ));
+    }
+    let mut foreign = bridge_entries(observed).filter(|entry| !is_ours(entry, installation));
+    if let Some(entry) = foreign.next() {
+        return Some(format!(
+            "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: the access entry of {} \
+             gives that group and is not ours; take the group off",
+            entry.principal_arn
+        ));
+    }
+    let data = observed.config_map.as_ref().map(|view| &view.data);
+    let document = data.map(Document::parse);
+    let mut entries = document.iter().flat_map(Document::entries);
+    let entry = entries.find(|entry| entry.groups.iter().any(|group| group == BRIDGE_GROUP))?;
+    Some(format!(
+        "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: {} line {} gives that \
+         group to {}; take it off",
+        entry.section, entry.line, entry.arn
+    ))
+}
+
+/// The principals whose entries of aws-auth are ours, as far as they stand.
+fn twins(observed: &Observed) -> BTreeSet<Key> {
+    let Some(view) = &observed.config_map else {
+        return BTreeSet::new();
+    };
+    let marked = Marked::of(view);
+    let document = Document::parse(&view.data);
+    let keys = document.entries().filter_map(crate::aws_auth::Entry::key);
+    keys.filter(|key| marked.holds(key)).collect()
+}
+
+/// What a mapping's conditions say.
+struct Said<'a> {
+    ready: bool,
+    synced: Option<&'a Condition>,
+    stalled: Option<&'a Condition>,
+    reconciling: Option<&'a Condition>,
+}
+
+impl<'a> Said<'a> {
+    /// `None`: nothing yet of what the mapping declares now.
+    fn of(mapping: &'a Mapping) -> Option<Self> {
+        let status = &mapping.status;
+        let find = |type_: ConditionType| {
+            let mut all = status.conditions.iter();
+            all.find(|condition| condition.type_ == type_.as_str())
+        };
+        let yes = |type_| find(type_).filter(|condition| condition.status == "True");
+        (status.observed_generation == Some(mapping.generation) && !status.conditions.is_empty())
+            .then(|| Self {
+                ready: yes(ConditionType::Ready).is_some(),
+                synced: find(ConditionType::Synced),
+                stalled: yes(ConditionType::Stalled),
+                reconciling: yes(ConditionType::Reconciling),
+            })
+    }
+
+    fn is_synced(&self) -> bool {
+        self.synced
+            .is_some_and(|condition| condition.status == "True")
+    }
+
+    /// Whoever works has been told not to.
+    fn is_held(&self) -> bool {
+        [Reason::Observing, Reason::Released, Reason::Suspended]
+            .iter()
+            .any(|reason| reason.as_str() == self.reason())
+    }
+
+    fn message(&self) -> String {
+        self.synced
+            .map(|condition| condition.message.clone())
+            .unwrap_or_default()
+    }
+
+    fn reason(&self) -> &str {
+        self.synced
+            .map_or("", |condition| condition.reason.as_str())
+    }
+}
+
+/// Why the verdict says that it does not get there.
+fn why(verdict: &Verdict) -> String {
+    verdict
+        .why
+        .as_ref()
+        .map(|why| why.message.clone())
+        .unwrap_or_default()
+}
+
+fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -> Stage {
+    match verdict.outcome {
+        Outcome::Blocked => return Stage::Blocked(why(verdict)),
+        Outcome::Stays | Outcome::Leaves | Outcome::Gone => return Stage::Stays(why(verdict)),
+        Outcome::Stands | Outcome::Differs => return Stage::There,
+        Outcome::Moves | Outcome::Moved => {}
+    }
+    let Some(mapping) = mapping else {
+        // Nobody declares it, so nobody hands it over.
+        return match mode {
+            Mode::ConfigMap => Stage::Ahead,
+            Mode::ApiAndConfigMap | Mode::Api => Stage::Blocked(
+                "no mapping declares it; run it again with --import, or import it by hand"
+                    .to_owned(),
+            ),
+        };
+    };
+    let Some(said) = Said::of(mapping) else {
+        return Stage::Ahead;
+    };
+    let by_entry = mapping.status.backend == Some(Backend::AccessEntry);
+    let node = mapping.spec.as_ref().is_ok_and(crate::plan::Spec::is_node);
+    let blocked_by_bridge = said.reason() == Reason::HandoverBlocked.as_str() && verdict.bridge;
+    match (said.stalled, said.reconciling) {
+        _ if said.is_held() => Stage::Blocked(said.message()),
+        (Some(_), _) if blocked_by_bridge => Stage::Ahead,
+        (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
+        (None, Some(working)) => Stage::Making(working.message.clone()),
+        (None, None) if by_entry && said.ready && said.reason() == Reason::NotOwned.as_str() => {
+            Stage::There
+        }
+        (None, None) if by_entry && said.ready && said.is_synced() => {
+            if twin && !node && mode == Mode::ApiAndConfigMap {
+                Stage::Soaking {
+                    until: verdict.soaks_until,
+                    said: said.message(),
+                }
+            } else {
+                Stage::There
+            }
+        }
+        (None, None) => Stage::Ahead,
+    }
+}
+
+fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
+    let Some(mapping) = mapping else {
+        return Stage::There;
+    };
+    let spec = match &mapping.spec {
+        Ok(spec) => spec,
+        Err(refusal) => return Stage::Blocked(refusal.message.clone()),
+    };
+    match verdict.outcome {
+        Outcome::Leaves => return Stage::Stays(why(verdict)),
+        Outcome::Stands | Outcome::Differs => {
+            return Stage::Stays("an access entry that is not ours lets it in".to_owned());
+        }
+        Outcome::Gone | Outcome::Blocked | Outcome::Stays | Outcome::Moves | Outcome::Moved => {}
+    }
+    if let Err(why) = can_revert(spec) {
+        return Stage::Stays(why.to_owned());
+    }
+    let Some(said) = Said::of(mapping) else {
+        return Stage::Ahead;
+    };
+    let by_entry = mapping.status.backend == Some(Backend::AccessEntry);
+    match (said.stalled, said.reconciling) {
+        _ if by_entry && said.is_held() => Stage::Blocked(said.message()),
+        // It waits for a bridge to access entries, and goes nowhere.
+        (Some(_), _) if !by_entry && said.ready => Stage::There,
+        (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
+        (None, Some(working)) => Stage::Making(working.message.clone()),
+        (None, None) if !by_entry && said.ready && said.is_synced() => Stage::There,
+        (None, None) if said.reason() == Reason::NotOwned.as_str() => {
+            Stage::Stays("an entry that is not ours lets it in".to_owned())
+        }
+        (None, None) => Stage::Ahead,
+    }
+}

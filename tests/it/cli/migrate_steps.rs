@@ -1,0 +1,461 @@
+//! `migrate apply`, `status` and `revert` as a person meets them: what is refused and how that is mended, what is told, and the way back.
+
+use std::time::Duration;
+
+use identity_mapper::aws_auth::Document;
+use identity_mapper::plan::HANDOVER_ANNOTATION;
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{Ran, Run};
+use crate::support::eks::{Eks, Mode, World};
+use crate::support::programs::operator_binary;
+use crate::support::supervise::Supervised;
+use crate::support::{Cluster, eventually};
+
+const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
+const ACCOUNT: &str = "111122223333";
+const PACE: [&str; 4] = [
+    "--soak=60s",
+    "--propagation=1s",
+    "--listing-period=10s",
+    "--eks-rate=200",
+];
+const SOON: Duration = Duration::from_secs(90);
+
+/// A small cluster without the operator, in `CONFIG_MAP`.
+struct Stage {
+    cluster: Cluster,
+    eks: Eks,
+    key: String,
+}
+
+impl Stage {
+    async fn set(accounts: &str) -> Self {
+        let cluster = Cluster::start().await;
+        let mut world = World::new(ARN)
+            .mode(Mode::ConfigMap)
+            .api_server(&cluster.authority(), cluster.url());
+        for name in ["Alice", "Root"] {
+            world.role(ACCOUNT, "/teams/", name);
+        }
+        world.cluster.creator = Some(world.role(ACCOUNT, "/", "Creator").arn);
+        let person = world.person("pat");
+        let key = world.key_of(person);
+        let eks = Eks::start(world).await;
+        let roles = format!(
+            "# by hand\n- {}\n- {}\n",
+            json!({"rolearn": format!("arn:aws:iam::{ACCOUNT}:role/Alice"), "username": "alice:{{SessionName}}", "groups": ["team"]}),
+            json!({"rolearn": format!("arn:aws:iam::{ACCOUNT}:role/Root"), "username": "root", "groups": ["system:masters"]}),
+        );
+        cluster
+            .seed(json!({"mapRoles": roles, "mapAccounts": accounts}))
+            .await;
+        Self { cluster, eks, key }
+    }
+
+    fn prepared(&self, args: &[&str]) -> Run {
+        let mut run = Run::new([&["migrate"], args].concat()).on(&self.cluster);
+        for (name, value) in self.eks.env_as(&self.key) {
+            run = run.env(&name, &value);
+        }
+        run.env("IDENTITY_MAPPER_CLUSTER_NAME", "test")
+    }
+
+    /// A run that goes on beside the test.
+    fn start(&self, args: &[&str]) -> Supervised {
+        let log = format!("migrate-{}.log", self.cluster.next_file());
+        let mut environment = self.eks.env_as(&self.key);
+        let kubeconfig = self.cluster.admin_kubeconfig().display().to_string();
+        environment.push(("KUBECONFIG".to_owned(), kubeconfig));
+        environment.push(("IDENTITY_MAPPER_CLUSTER_NAME".to_owned(), "test".to_owned()));
+        Supervised::spawn(
+            &operator_binary(),
+            [&["migrate"], args].concat(),
+            environment,
+            &self.cluster.scratch().path().join(log),
+        )
+    }
+
+    async fn run(&self, args: &[&str]) -> Ran {
+        self.prepared(args).run_aside().await
+    }
+
+    /// What was printed, without what differs from run to run.
+    async fn told(&self, args: &[&str]) -> String {
+        let shown = self.run(args).await.shown();
+        // How many are how far when somebody looks depends on the machine.
+        let counts = |line: &&str| !line.starts_with(|c: char| c.is_ascii_digit());
+        let lines = shown.lines().filter(counts).map(|line| {
+            let line = line.replace(self.cluster.url(), "https://SERVER");
+            let mut words = line.split(' ').map(|word| {
+                let bare = word.trim_end_matches([',', ')', ';']);
+                if bare.ends_with(".json.gz") {
+                    "COPY".to_owned()
+                } else if bare.parse::<jiff::Timestamp>().is_ok() {
+                    word.replace(bare, "TIME")
+                } else if bare.len() == 36 && bare.matches('-').count() == 4 {
+                    word.replace(bare, "ID")
+                } else {
+                    word.to_owned()
+                }
+            });
+            words.by_ref().collect::<Vec<_>>().join(" ")
+        });
+        lines.map(|line| line + "\n").collect()
+    }
+
+    async fn handover(&self) -> Option<String> {
+        let maps = self.cluster.config_maps();
+        let history = maps.get_opt("aws-auth-history").await.unwrap()?;
+        history
+            .metadata
+            .annotations?
+            .get(HANDOVER_ANNOTATION)
+            .cloned()
+    }
+
+    async fn in_text(&self) -> Vec<String> {
+        let object = self.cluster.config_maps().get("aws-auth").await.unwrap();
+        let document = Document::parse(&object.data.unwrap());
+        let mut names: Vec<String> = document
+            .entries()
+            .map(|entry| entry.arn.rsplit('/').next().unwrap_or_default().to_owned())
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The access entries but those that EKS made, and the groups of each.
+    fn entries(&self) -> Vec<String> {
+        let world = self.eks.world();
+        let entries = world.cluster.entries.values();
+        let ours = entries.filter(|entry| !entry.tags.is_empty());
+        ours.map(|entry| {
+            let name = entry.principal_arn.rsplit('/').next().unwrap_or_default();
+            let policies: Vec<&str> = entry
+                .policies
+                .keys()
+                .filter_map(|policy| policy.rsplit('/').next())
+                .collect();
+            let groups: Vec<&str> = entry.groups.iter().map(String::as_str).collect();
+            format!("{name} {} {}", groups.join(","), policies.join(","))
+        })
+        .collect()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
+    let stage = Stage::set("- \"777788889999\"\n").await;
+    refusals(&stage).await;
+    forth(&stage).await;
+    back(&stage).await;
+}
+
+/// Nothing is done before the mode has been asked about.
+async fn refusals(stage: &Stage) {
+    assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await, @r#"
+    exit code 1
+    --- stderr
+    error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
+
+    For more information, try '--help'.
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--confirm=tset"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    --- stderr
+    error: --confirm tset: the cluster is test; nothing was done; type that name out to change its authentication mode
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--import"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    --- stderr
+    error: --import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what stands in aws-auth is taken as it is
+    "#);
+    assert_snapshot!(stage.told(&["apply"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   by this command, for no operator is installed
+    backup:     COPY of kube-system/aws-auth-history
+
+    mode:       CONFIG_MAP
+    principals: 2 ahead, 1 staying where they are
+    left:
+      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+      ahead: arn:aws:iam::111122223333:role/teams/Alice
+      ahead: arn:aws:iam::111122223333:role/teams/Root
+    --- stderr
+    the authentication mode has to be API_AND_CONFIG_MAP to go on; either have it changed by whoever manages the cluster and run this again (--await-mode waits for that), for example by
+
+        aws eks update-cluster-config --region eu-west-1 --name test --access-config authenticationMode=API_AND_CONFIG_MAP
+
+    or add --confirm test, and it is changed here; it can't be changed back
+    "#);
+    assert_snapshot!(stage.told(&["status"]).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   not set, by this command: no operator is installed
+    bridge:     none
+    backup:     COPY of kube-system/aws-auth-history
+    principals: 2 ahead, 1 staying where they are
+
+    PRINCIPAL                                   STAGE  LET IN BY  DETAIL
+    (any of account 777788889999)               stays  aws-auth   an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+    arn:aws:iam::111122223333:role/teams/Alice  ahead  aws-auth   -
+    arn:aws:iam::111122223333:role/teams/Root   ahead  aws-auth   -
+    "#);
+    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.
+    "#);
+    assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
+    assert_eq!(stage.handover().await, None);
+}
+
+/// To both modes, and no further than the soak; a bridge that was left behind is told of.
+async fn forth(stage: &Stage) {
+    // EKS's own words, where the change fails.
+    stage.eks.knobs().deny("eks:UpdateClusterConfig");
+    let as_operator = Run::new(["migrate", "apply", "--cluster-name=test", "--confirm=test"]);
+    let ran = as_operator
+        .on(&stage.cluster)
+        .with(&stage.eks)
+        .run_aside()
+        .await;
+    assert_eq!(ran.code, 1);
+    let words = "is not authorized to perform: eks:UpdateClusterConfig on resource";
+    assert!(ran.stderr.contains(words), "{}", ran.shown());
+    assert!(
+        ran.stderr
+            .contains("\"Action\": \"eks:UpdateClusterConfig\""),
+        "{}",
+        ran.shown()
+    );
+
+    stage.eks.knobs().allow("eks:UpdateClusterConfig");
+
+    // To both, and no further than the soak.
+    let mut args = vec!["apply", "--confirm=test", "--no-wait"];
+    args.extend(PACE);
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
+    handover:   by this command, for no operator is installed
+    backup:     COPY of kube-system/aws-auth-history
+
+    mode:       API_AND_CONFIG_MAP
+    principals: 2 soaking until TIME, 1 staying where they are
+    left:
+      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
+    The rest soaks: run it again then, and it goes on.
+    --- stderr
+    mode: CONFIG_MAP to API_AND_CONFIG_MAP was asked for (update ID); EKS takes some minutes
+    mode: it is API_AND_CONFIG_MAP
+    EKS has made the access entry of arn:aws:iam::111122223333:role/Creator (STANDARD, AmazonEKSClusterAdminPolicy in cluster)
+    handover: Auto is set on kube-system/aws-auth-history
+    bridge: ClusterRoleBinding identity-mapper-bridge stands
+    bridge: ClusterRoleBinding identity-mapper-bridge is gone
+    "#);
+    assert_eq!(stage.handover().await.as_deref(), Some("Auto"));
+    assert_eq!(
+        stage.entries(),
+        ["Alice team ", "Root  AmazonEKSClusterAdminPolicy"]
+    );
+    assert_eq!(stage.in_text().await, ["Alice", "Root"]);
+    let mut status = vec!["status", "-ojson"];
+    status.extend(PACE);
+    let told: Value = serde_json::from_str(&stage.run(&status).await.stdout).unwrap();
+    assert_eq!(
+        (&told["mode"], &told["handover"], &told["bridge"]),
+        (
+            &json!("API_AND_CONFIG_MAP"),
+            &json!("Auto"),
+            &json!("Absent")
+        )
+    );
+    let stages: Vec<&Value> = told["principals"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|principal| &principal["stage"])
+        .collect();
+    assert_eq!(stages, ["stays", "soaking", "soaking"]);
+
+    // A bridge that was left behind is told of, and goes with the next run.
+    stage.cluster.kubectl_ok(
+        &[
+            "create",
+            "clusterrolebinding",
+            "identity-mapper-bridge",
+            "--clusterrole=cluster-admin",
+            "--group=identity-mapper:bridge",
+        ],
+        None,
+    );
+    let status = stage.told(&["status"]).await;
+    assert!(status.contains("was left behind"), "{status}");
+}
+
+/// And back, with the bridge that was left behind.
+async fn back(stage: &Stage) {
+    let mut args = vec!["revert"];
+    args.extend(PACE);
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
+
+    principals: 3 there
+    --- stderr
+    handover: Revert is set on kube-system/aws-auth-history
+    bridge: ClusterRoleBinding identity-mapper-bridge is gone
+    handover: Manual is set on kube-system/aws-auth-history
+    "#);
+    assert_eq!(stage.handover().await.as_deref(), Some("Manual"));
+    assert_eq!(stage.entries(), [""; 0]);
+    assert_eq!(stage.in_text().await, ["Alice", "Root"]);
+    let bridge = stage.cluster.kubectl(
+        &["get", "clusterrolebinding", "identity-mapper-bridge"],
+        None,
+    );
+    assert!(!bridge.status.success());
+    // Once more, there is nothing to do.
+    assert_snapshot!(stage.told(&args).await, @r#"
+    exit code 0
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
+
+    principals: 3 there
+    --- stderr
+    "#);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
+    let stage = Stage::set("").await;
+    let mut args = vec!["apply", "--confirm=test", "--to=API"];
+    args.extend(PACE);
+    // A signal in the soak: what has begun is made whole, and the bridge is gone.
+    let mut process = stage.start(&args);
+    eventually("both soak", SOON, async || {
+        let log = process.log();
+        if log.contains("bridge: ClusterRoleBinding identity-mapper-bridge is gone") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
+    process.signal("INT");
+    let status = eventually("it ends", SOON, async || {
+        process.exited().ok_or_else(|| process.log())
+    })
+    .await;
+    assert_eq!(status.code(), Some(1), "{}", process.log());
+    let told = process.log();
+    assert!(told.contains("run the same command again"), "{told}");
+
+    let scratch = stage.cluster.scratch();
+    // Whoever comes in by aws-auth alone: the gate of the mode API names them first.
+    let person = serde_json::from_str::<Value>(
+        &std::fs::read_to_string(stage.cluster.admin_kubeconfig()).unwrap(),
+    );
+    let mut kubeconfig = person.unwrap();
+    kubeconfig["users"][0]["user"]["as"] = json!("kubernetes-admin");
+    kubeconfig["users"][0]["user"]["as-groups"] = json!(["system:masters"]);
+    kubeconfig["users"][0]["user"]["as-user-extra"] =
+        json!({"canonicalArn": [format!("arn:aws:iam::{ACCOUNT}:role/Nobody")]});
+    let path = scratch.path().join("nobody.kubeconfig");
+    std::fs::write(&path, kubeconfig.to_string()).unwrap();
+    let ran = stage
+        .prepared(&args)
+        .env("KUBECONFIG", &path.display().to_string())
+        .run_aside()
+        .await;
+    assert_eq!(ran.code, 1);
+    let words =
+        "you come in as arn:aws:iam::111122223333:role/Nobody, and no access entry lets you in";
+    assert!(ran.stderr.contains(words), "{}", ran.shown());
+    assert_eq!(stage.eks.world().cluster.mode, Mode::ApiAndConfigMap);
+
+    // As somebody who has an access entry it goes on, here with a mode that others change; there is no way back from there.
+    let mut awaiting = vec!["apply", "--await-mode", "--to=API"];
+    awaiting.extend(PACE);
+    let mut process = stage.start(&awaiting);
+    eventually("it waits for others", SOON, async || {
+        let log = process.log();
+        if log.contains("waiting until somebody changes the authentication mode to API") {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
+    let config = json!({"accessConfig": {"authenticationMode": "API"}});
+    stage.eks.by_hand("UpdateClusterConfig", config).unwrap();
+    let status = eventually("it ends", SOON, async || {
+        process.exited().ok_or_else(|| process.log())
+    })
+    .await;
+    assert_eq!(status.code(), Some(0), "{}", process.log());
+    assert_eq!(stage.eks.world().cluster.mode, Mode::Api);
+    assert_eq!(
+        stage.entries(),
+        ["Alice team ", "Root  AmazonEKSClusterAdminPolicy"]
+    );
+    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
+    --- stderr
+    error: the cluster is in the authentication mode API, in which aws-auth is not read, and EKS never takes a cluster back: everyone stays at their access entries
+    "#);
+    assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @r#"
+    exit code 1
+    --- stdout
+    cluster:    https://SERVER
+    context:    testbed
+    ConfigMap:  kube-system/aws-auth
+    EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
+    --- stderr
+    error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
+    "#);
+    let again = stage.run(&args).await;
+    assert_eq!(again.code, 0, "{}", again.shown());
+}
