@@ -267,6 +267,15 @@ async fn two_hundred_move_with_the_operator_killed_at_every_step() {
     let steps = stage.run_killed(&args, 150).await;
     killed_enough(&steps);
     stage.judge().await;
+    // Nobody is left, and running it once more finds nothing to do.
+    let mut process = stage.start(&args);
+    let status = eventually("it ends", LONG, async || {
+        process.exited().ok_or_else(|| process.log())
+    })
+    .await;
+    let told = process.log();
+    assert!(status.success(), "{told}");
+    assert!(told.contains("\nprincipals: 203 there\n"), "{told}");
     operator.stop().await;
 }
 
