@@ -9,7 +9,7 @@ use super::difference::{Becomes, differences};
 use super::entries::{Entries, Winner, place, what};
 use super::imports::Imports;
 use super::nodes::which_nodes;
-use super::why::{suspended, unread};
+use super::why::{lets_nobody_in, suspended, undocumented, unread};
 use super::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
@@ -306,13 +306,15 @@ impl Judge<'_> {
             },
             None => self.outcome(mapping, prospect),
         };
-        verdict.outcome = outcome;
-        verdict.why = why;
-        match (outcome, foreign) {
+        let dead = prospect
+            .standing
+            .filter(|standing| !prospect.ours && standing.life.is_dead());
+        (verdict.outcome, verdict.why) = match (outcome, foreign, dead) {
             // A mapping that stands in the way of nothing needs no import.
-            (Outcome::Moved, Some(_)) if undeclared => verdict.outcome = Outcome::Stands,
-            _ => {}
-        }
+            (Outcome::Moved, Some(_), _) if undeclared => (Outcome::Stands, why),
+            (Outcome::Moved, None, Some(dead)) => (Outcome::Blocked, Some(lets_nobody_in(dead))),
+            _ => (outcome, why),
+        };
         if let (Outcome::Stands | Outcome::Differs, Some(standing)) = (verdict.outcome, foreign) {
             verdict.becomes = standing.known().map(Becomes::of_entry);
         }
@@ -415,16 +417,22 @@ impl Judge<'_> {
     }
 
     fn compare(&self, verdict: &mut Verdict) {
-        if let (Some(now), Some(then)) = (&verdict.now, &verdict.becomes) {
+        let Some(then) = &verdict.becomes else {
+            return;
+        };
+        if let Some(now) = &verdict.now {
             verdict.differences = differences(now, then);
-            let by_aws = self.view.mode == Mode::ConfigMap && then.is_node();
-            if by_aws && verdict.outcome == Outcome::Moves {
-                verdict.notes.push(
-                    "EKS makes this entry itself when the mode changes, where the role is a managed node group's or a Fargate profile's"
-                        .to_owned(),
-                );
-            }
         }
+        if verdict.outcome != Outcome::Moves {
+            return;
+        }
+        if self.view.mode == Mode::ConfigMap && then.is_node() {
+            verdict.notes.push(
+                "EKS makes this entry itself when the mode changes, where the role is a managed node group's or a Fargate profile's"
+                    .to_owned(),
+            );
+        }
+        verdict.notes.extend(undocumented(then));
     }
 
     /// An access entry needs the path that aws-auth leaves out.

@@ -42,6 +42,13 @@ impl Instruction {
 #[must_use]
 pub fn instructions(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Instruction> {
     let mut steps = Vec::new();
+    if !migration.unreadable.is_empty() && migration.from != Mode::Api {
+        steps.push(
+            Instruction::new("Mend aws-auth")
+                .note("what does not parse lets nobody in, and nobody can tell who is meant to be in there")
+                .command("identity-mapper lint"),
+        );
+    }
     let modes = modes_between(migration.from, to);
     if modes.contains(&Mode::ApiAndConfigMap) {
         steps.push(to_both(migration));

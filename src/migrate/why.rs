@@ -1,14 +1,55 @@
 //! Verdicts and their reasons in the making.
 
 use super::entries::{Winner, place};
-use super::{Identity, Outcome, Verdict, Who, Why};
-use crate::plan::{IamProblem, Mapping, Obstacle};
+use super::{Becomes, Identity, Outcome, Verdict, Who, Why};
+use crate::plan::{IamProblem, Mapping, Obstacle, Standing};
+use crate::principal::{Group, Placeholder, Username};
 
 /// A suspended mapping.
 pub(super) fn suspended(mapping: &Mapping) -> Why {
     Why::lasting(format!(
         "mapping {} is suspended, so nothing of it is changed; write suspend: false",
         mapping.name
+    ))
+}
+
+/// A foreign access entry whose principal is gone or was made again.
+pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Why {
+    Why::lasting(format!(
+        "the access entry of {} is not ours and lets nobody in, for its principal is gone or was made again: delete it (aws eks \
+         delete-access-entry), and the handover makes a new one",
+        standing.principal_arn
+    ))
+}
+
+/// Placeholders that EKS may refuse: its user guide has those of a session in usernames (*Set custom usernames for EKS access
+/// entries*), and nothing of others, nor of groups.
+pub(super) fn undocumented(becomes: &Becomes) -> Option<String> {
+    if becomes.is_node() || becomes.username_generated && becomes.groups.is_empty() {
+        return None;
+    }
+    let of_session = |found: &Placeholder| {
+        matches!(
+            found,
+            Placeholder::SessionName | Placeholder::SessionNameRaw
+        )
+    };
+    let username = Username::parse(&becomes.username).ok()?;
+    let in_username = !becomes.username_generated
+        && username
+            .placeholders()
+            .iter()
+            .any(|found| !of_session(found));
+    let templated = |group: &String| Group::parse(group).is_ok_and(|group| group.is_templated());
+    let group = becomes.groups.iter().find(|group| templated(group));
+    let name = match (in_username, group) {
+        (true, _) => format!("username {:?}", becomes.username),
+        (false, Some(group)) => format!("group {group:?}"),
+        (false, None) => return None,
+    };
+    Some(format!(
+        "AWS does not say whether an access entry takes the placeholder in {name}: should EKS refuse it, the entry of aws-auth stays, and \
+         EKS's words are told; to be sure, write it without"
     ))
 }
 

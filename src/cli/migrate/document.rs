@@ -20,6 +20,9 @@ pub(super) struct Document<'a> {
     pub(super) mode: &'static str,
     /// The mode at the end.
     pub(super) to: &'static str,
+    /// What the cluster needs before it has access entries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) too_old: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<GateDocument>,
     pub(super) principals: Vec<Principal<'a>>,
@@ -160,16 +163,22 @@ impl<'a> From<&'a Dead> for Nobody<'a> {
 }
 
 impl<'a> Document<'a> {
-    pub(super) fn new(migration: &'a Migration, gate: &Gate, soak: SignedDuration) -> Self {
+    pub(super) fn new(
+        migration: &'a Migration,
+        gate: Gate,
+        too_old: Option<String>,
+        soak: SignedDuration,
+    ) -> Self {
         let to = match gate {
             Gate::Unasked => Mode::Api,
-            Gate::There(mode) | Gate::To { mode, .. } => *mode,
+            Gate::There(mode) | Gate::To(mode) => mode,
         };
         Self {
             cluster: &migration.cluster.arn,
             mode: migration.from.as_str(),
             to: to.as_str(),
-            gate: gate_document(migration, gate),
+            gate: gate_document(migration, gate, too_old.as_deref()),
+            too_old,
             principals: migration.verdicts.iter().map(Principal::from).collect(),
             lets_nobody_in: migration.dead.iter().map(Nobody::from).collect(),
             unreadable: migration
@@ -209,8 +218,8 @@ impl<'a> Document<'a> {
     }
 }
 
-fn gate_document(migration: &Migration, gate: &Gate) -> Option<GateDocument> {
-    let (mode, too_old) = match gate {
+fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Option<GateDocument> {
+    let mode = match gate {
         Gate::Unasked => return None,
         Gate::There(mode) => {
             return Some(GateDocument {
@@ -221,7 +230,7 @@ fn gate_document(migration: &Migration, gate: &Gate) -> Option<GateDocument> {
                 changes: Vec::new(),
             });
         }
-        Gate::To { mode, too_old } => (*mode, too_old.as_ref()),
+        Gate::To(mode) => mode,
     };
     let losers: Vec<String> = migration
         .losers(mode)
@@ -229,7 +238,7 @@ fn gate_document(migration: &Migration, gate: &Gate) -> Option<GateDocument> {
         .collect();
     let unreadable = migration.unreadable.first().filter(|_| mode == Mode::Api);
     let closed = match (too_old, losers.len(), unreadable) {
-        (Some(too_old), ..) => Some(too_old.clone()),
+        (Some(too_old), ..) => Some(too_old.to_owned()),
         (None, 0, Some(unreadable)) => Some(format!(
             "nobody can tell who would lose access in {mode}, for {} does not parse: mend it, then look again",
             unreadable.place.section

@@ -13,7 +13,6 @@ use crate::cli::eks::soak;
 use crate::cli::input;
 use crate::cli::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::output::{self, Format, complain};
-use crate::cli::target::Proven;
 use crate::migrate::{
     ImpossibleModeChange, Migration, NotForMigration, check_mode_change, check_platform, verdicts,
 };
@@ -56,18 +55,14 @@ pub struct PlanArgs {
 }
 
 /// What comes of a change of the mode.
+#[derive(Clone, Copy)]
 pub(super) enum Gate {
     /// Nobody asked.
     Unasked,
     /// The cluster is in that mode.
     There(Mode),
     /// What would be lost by being in that mode now, if anything.
-    To {
-        /// The mode.
-        mode: Mode,
-        /// The cluster is older than access entries, and what it needs.
-        too_old: Option<String>,
-    },
+    To(Mode),
 }
 
 /// Plans and prints. Nothing is written.
@@ -106,8 +101,9 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         ),
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),
     };
-    let gate = gate(args.to, &migration, &observation);
-    let document = Document::new(&migration, &gate, settings.soak);
+    let too_old = too_old(&migration, &observation);
+    let gate = gate(args.to, &migration);
+    let document = Document::new(&migration, gate, too_old, settings.soak);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,
@@ -130,26 +126,21 @@ fn refuse(from: Mode, to: Mode) -> Result<(), ImpossibleModeChange> {
     }
 }
 
-fn gate(to: Option<Mode>, migration: &Migration, observation: &Observation) -> Gate {
-    let Some(mode) = to else {
-        return Gate::Unasked;
-    };
-    if mode == migration.from {
-        return Gate::There(mode);
-    }
-    let eks = observation
-        .live
-        .as_ref()
-        .and_then(|live| live.target.eks.as_ref());
-    Gate::To {
-        mode,
-        too_old: eks
-            .filter(|_| migration.from == Mode::ConfigMap)
-            .and_then(too_old),
+fn gate(to: Option<Mode>, migration: &Migration) -> Gate {
+    match to {
+        None => Gate::Unasked,
+        Some(mode) if mode == migration.from => Gate::There(mode),
+        Some(mode) => Gate::To(mode),
     }
 }
 
-fn too_old(eks: &Proven) -> Option<String> {
+/// What the cluster needs before it has access entries.
+fn too_old(migration: &Migration, observation: &Observation) -> Option<String> {
+    let live = observation.live.as_ref()?;
+    let eks = live.target.eks.as_ref()?;
+    if migration.from != Mode::ConfigMap {
+        return None;
+    }
     let checked = check_platform(&eks.version, &eks.platform_version);
     checked.err().map(|error| error.to_string())
 }

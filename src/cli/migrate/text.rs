@@ -62,6 +62,9 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
         counts.push("aws-auth lets nobody in, and no mapping stands".to_owned());
     }
     let _ = writeln!(head, "in all:   {}", counts.join(", "));
+    if let Some(too_old) = &document.too_old {
+        head += &wrapped(too_old, "first:    ", "          ");
+    }
     head
 }
 

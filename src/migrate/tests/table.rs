@@ -3,8 +3,8 @@
 use insta::assert_snapshot;
 use serde_json::json;
 
-use super::{lines, migration};
-use crate::access_entry::{Call, Kind};
+use super::{line, lines, migration};
+use crate::access_entry::{Call, INSTALLATION_TAG, Kind, PRINCIPAL_ID_TAG};
 use crate::api::v1alpha1::EntryType;
 use crate::plan::Mode;
 use crate::plan::simulation::Simulation;
@@ -343,4 +343,88 @@ fn mappings_decide_what_they_declare() {
     conflict: mapRoles line 3 already maps arn:aws:iam::111122223333:role/conflict to username "somebody" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
     text: mapping text declares backend: ConfigMap; write backend: Auto
     "#);
+}
+
+#[test]
+fn access_entries_of_principals_that_were_made_again_let_nobody_in() {
+    let text = [
+        role("again", "again", &["team"]),
+        role("ours", "ours", &["g"]),
+    ];
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text.concat());
+    let create = |name: &str, groups: &[&str], tags: &[(&str, &str)]| Call::Create {
+        principal_arn: format!("{ROLE}/{name}"),
+        kind: Kind::Known(EntryType::Standard),
+        username: Some(name.to_owned()),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        tags: tags
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect(),
+    };
+    let id = (PRINCIPAL_ID_TAG, "AROAOLD");
+    let installation = (INSTALLATION_TAG, "kube-system/aws-auth");
+    simulation.by_hand(&create("again", &["team"], &[id]));
+    simulation.by_hand(&create("ours", &["g"], &[id, installation]));
+    simulation.create("ours", "role/ours", &json!({}));
+    let now = simulation.now;
+    simulation.cloud().iam_lists(
+        &[
+            (&format!("{ROLE}/again"), "AROANEW"),
+            (&format!("{ROLE}/ours"), "AROANEW"),
+        ],
+        now,
+    );
+    let migration = migration(&simulation);
+    let told: Vec<String> = migration
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let why = verdict.why.as_ref().map(|why| why.message.as_str());
+            format!("{}: {}", line(verdict), why.unwrap_or_default())
+        })
+        .collect();
+    assert_snapshot!(told.join("\n"), @r"
+    blocked! role/again -> STANDARD | again | team | : the access entry of arn:aws:iam::111122223333:role/again is not ours and lets nobody in, for its principal is gone or was made again: delete it (aws eks delete-access-entry), and the handover makes a new one
+    blocked! role/ours -> STANDARD | ours | g | : arn:aws:iam::111122223333:role/ours was deleted and made again: the access entry is for id AROAOLD, and the id is AROANEW now, so its access entry lets nobody in (aws-auth still does); where it is meant to get the same access, the entry is made anew once you say so; annotate the mapping with identity-mapper.dev/confirm: recreated-principal to confirm
+    ");
+    assert_eq!(
+        migration.losers(Mode::Api).count(),
+        2,
+        "aws-auth alone lets them in"
+    );
+}
+
+#[test]
+fn placeholders_of_which_aws_says_nothing_are_named() {
+    for (username, group, named) in [
+        ("p:{{SessionName}}", "team", None),
+        ("p:{{SessionNameRaw}}", "team", None),
+        (
+            "p:{{AccountID}}",
+            "team",
+            Some("username \"p:{{AccountID}}\""),
+        ),
+        (
+            "p",
+            "team-{{AccountID}}",
+            Some("group \"team-{{AccountID}}\""),
+        ),
+        (
+            "p",
+            "team-{{SessionName}}",
+            Some("group \"team-{{SessionName}}\""),
+        ),
+    ] {
+        let text = role("p", username, &[group]);
+        let simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &text);
+        let notes = migration(&simulation).verdicts[0].notes.join(" ");
+        match named {
+            None => assert_eq!(notes, "", "{username} {group}"),
+            Some(named) => assert!(
+                notes.contains(&format!("the placeholder in {named}:")),
+                "{notes}"
+            ),
+        }
+    }
 }

@@ -725,6 +725,14 @@ async fn live_with_what_iam_and_eks_know() {
             ("1.27".to_owned(), "eks.9".to_owned());
         young
     };
+    let ran = run(&[]).await;
+    assert!(
+        ran.stdout.contains(
+            "\nfirst:    Kubernetes 1.27 has access entries from platform version eks.10 on"
+        ),
+        "{}",
+        ran.stdout
+    );
     let ran = run(&["--to=API_AND_CONFIG_MAP"]).await;
     assert_eq!(ran.code, 1);
     assert!(

@@ -142,23 +142,36 @@ fn is_test(name: &str) -> bool {
         })
 }
 
-#[test]
-fn tests_that_are_named_exist() {
-    let (_, rows) = include_str!("../../../docs/testing.md")
-        .split_once("\n## How EKS behaves")
-        .unwrap();
-    let names: Vec<&str> = rows
-        .lines()
+/// The tests that rows of tables name.
+fn named(rows: &str) -> Vec<&str> {
+    rows.lines()
         .filter(|line| line.starts_with('|'))
         .flat_map(|line| line.split('`').skip(1).step_by(2))
-        .filter(|code| code.contains("::"))
-        .collect();
-    assert!(names.len() >= 40, "only {} tests were found", names.len());
-    let missing: Vec<&str> = names.into_iter().filter(|name| !is_test(name)).collect();
-    assert!(
-        missing.is_empty(),
-        "docs/testing.md names no tests: {missing:?}"
-    );
+        .filter(|code| code.contains("::") && !code.contains("AWS::"))
+        .collect()
+}
+
+#[test]
+fn tests_that_are_named_exist() {
+    let (_, eks) = include_str!("../../../docs/testing.md")
+        .split_once("\n## How EKS behaves")
+        .unwrap();
+    let (_, eksctl) = include_str!("../../../docs/migration.md")
+        .split_once("\n## Compared with eksctl")
+        .unwrap();
+    for (page, rows, least) in [("testing.md", eks, 40), ("migration.md", eksctl, 12)] {
+        let names = named(rows);
+        assert!(
+            names.len() >= least,
+            "{page}: only {} tests were found",
+            names.len()
+        );
+        let missing: Vec<&str> = names.into_iter().filter(|name| !is_test(name)).collect();
+        assert!(
+            missing.is_empty(),
+            "docs/{page} names no tests: {missing:?}"
+        );
+    }
 }
 
 /// What the binary prints with these arguments and `--help`.
