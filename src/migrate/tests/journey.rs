@@ -252,7 +252,7 @@ fn the_steps_in_their_order() {
             Step::End,
         ]
     );
-    assert_eq!(run.simulation.roles(), "[]\n");
+    assert!(run.simulation.entries().is_empty(), "all have moved");
 }
 
 #[test]
@@ -370,7 +370,7 @@ fn people() -> impl Strategy<Value = Vec<String>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 16, ..ProptestConfig::default() })]
 
     #[test]
     fn wherever_it_dies_it_comes_to_the_same_end(
