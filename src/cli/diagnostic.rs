@@ -5,6 +5,7 @@ use std::ops::Range;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 pub(crate) use crate::lint::Severity;
+use crate::yaml::Lines;
 
 /// What is to be shown.
 #[derive(Clone, Debug)]
@@ -36,12 +37,17 @@ pub(crate) enum Below {
 
 /// Renders it, with colours, which the writer takes out where there is no terminal.
 pub(crate) fn render(shown: &Shown<'_>) -> String {
+    render_with(shown, &Lines::new(shown.source))
+}
+
+/// The same with the lines of the source at hand, for many diagnostics of one text.
+pub(crate) fn render_with(shown: &Shown<'_>, lines: &Lines<'_>) -> String {
     let level = match shown.severity {
         Severity::Note => Level::NOTE,
         Severity::Warning => Level::WARNING,
         Severity::Error => Level::ERROR,
     };
-    let (line, span, number) = first_line(shown.source, &shown.span);
+    let (line, span, number) = first_line(shown.source, &shown.span, lines);
     let snippet = Snippet::source(line)
         .line_start(number)
         .path(shown.origin)
@@ -62,20 +68,20 @@ pub(crate) fn render(shown: &Shown<'_>) -> String {
 }
 
 /// The line on which a span begins, the part of the span in it, and its number. One line is enough to find the place; a span over an
-/// entry of many would print them all, and a text of a megabyte is not to be looked through for each finding.
-fn first_line<'s>(source: &'s str, span: &Range<usize>) -> (&'s str, Range<usize>, usize) {
+/// entry of many would print them all.
+fn first_line<'s>(
+    source: &'s str,
+    span: &Range<usize>,
+    lines: &Lines<'_>,
+) -> (&'s str, Range<usize>, usize) {
     let at = span.start.min(source.len());
-    let start = source[..at].rfind(['\n', '\r']).map_or(0, |end| end + 1);
-    let end = source[at..]
-        .find(['\n', '\r'])
-        .map_or(source.len(), |end| at + end);
-    let found = source.get(span.clone()).unwrap_or_default();
-    let found = found.split(['\n', '\r']).next().unwrap_or_default();
-    let ends = |end: &str| source[..start].matches(end).count();
-    let number = 1 + ends("\n") + ends("\r") - ends("\r\n");
+    let line = lines.line(lines.number(at));
+    let start = line.start;
+    let end = line.end.max(at);
+    let found = source.get(at..span.end.clamp(at, end)).unwrap_or_default();
     (
         &source[start..end],
         at - start..at - start + found.trim_end().len(),
-        number,
+        lines.position(at).0,
     )
 }

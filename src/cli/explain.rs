@@ -14,7 +14,8 @@ use super::observe::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, visible};
 use super::target::words;
 use crate::access::{
-    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Question, way_in,
+    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Place, Question,
+    way_in,
 };
 use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
 use crate::cluster::read::Unreadable;
@@ -424,10 +425,7 @@ fn text(explained: &Explained) -> Result<String> {
     }
     for (number, identity) in explanation.identities.iter().enumerate() {
         let by = if number == 0 { "let in by" } else { "or by" };
-        lines.field(
-            by,
-            &format!("{}: {}", identity.place, visible(&identity.principal)),
-        );
+        lines.field(by, &at(&identity.place, &identity.principal));
         identity_lines(&mut lines, identity);
     }
     if let Some(said) = api_server_says {
@@ -464,13 +462,21 @@ fn text(explained: &Explained) -> Result<String> {
         },
     ) in explanation.passed_over.iter().enumerate()
     {
-        let line = format!("{place}: {}: {why}", visible(principal));
+        let line = format!("{}: {why}", at(place, principal));
         lines.numbered(number, "does not count", &line);
     }
     for (number, note) in explanation.notes.iter().enumerate() {
         lines.numbered(number, "note", note);
     }
     Ok(lines.0)
+}
+
+/// An entry, for people: they know an access entry by its principal, not by its own ARN.
+fn at(place: &Place, principal: &str) -> String {
+    match place {
+        Place::AwsAuth { .. } => format!("{place}: {}", visible(principal)),
+        Place::AccessEntry(_) => format!("access entry of {}", visible(principal)),
+    }
 }
 
 fn identity_lines(lines: &mut Lines, identity: &Identity) {

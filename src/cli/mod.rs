@@ -31,6 +31,7 @@ pub mod release;
 pub mod rollback;
 pub mod run;
 pub mod target;
+mod write;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
 const PLUGIN: &str = "kubectl-idmap";

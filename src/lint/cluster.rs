@@ -248,9 +248,7 @@ impl Facts<'_> {
             at: (),
             title: format!("{missing}: not there"),
             label: "EKS can't work with nodes".to_owned(),
-            mend: "make it again as the EKS user guide has it under `Troubleshoot problems with Amazon EKS clusters and nodes`: the role may get, \
-                   list and watch pods, get, list, watch and patch nodes, and create pods/eviction; the binding names the user eks:node-manager"
-                .to_owned(),
+            mend: "apply the manifest that docs/lint.md has under IM062".to_owned(),
             fix: Vec::new(),
         };
         report.say(&missing, finding);
@@ -318,7 +316,8 @@ fn unbound<P>(group: &str, at: P) -> Finding<P> {
     }
 }
 
-fn not_read() -> Finding<()> {
+/// aws-auth where it is not read.
+pub(super) fn not_read() -> Finding<()> {
     Finding {
         code: Code::NotRead,
         at: (),
@@ -350,7 +349,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
         }
         (Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None, history) => {
             let rollback = if history {
-                "bring back what stood before: `identity-mapper rollback` lists the copies; or "
+                "bring back what stood before (`identity-mapper rollback` lists the copies, `identity-mapper rollback restore COPY` brings one back); or "
             } else {
                 ""
             };

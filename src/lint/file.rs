@@ -20,12 +20,23 @@ pub struct Checked {
     pub report: Report,
     /// How many aws-auth there are, readable or not.
     pub config_maps: usize,
-    /// The values of each aws-auth, with the number of its source.
-    pub aws_auths: Vec<(usize, BTreeMap<String, String>)>,
+    /// Each aws-auth.
+    pub aws_auths: Vec<Found>,
     /// The mappings that the API server would take.
     pub mappings: Vec<Declared>,
     /// How many manifests are of other kinds, and were passed over.
     pub others: usize,
+}
+
+/// An aws-auth that a file holds.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// The number of its source.
+    pub source: usize,
+    /// The bytes of its key `mapRoles` there, or where it begins.
+    pub at: Range<usize>,
+    /// Its texts.
+    pub data: BTreeMap<String, String>,
 }
 
 impl Checked {
@@ -52,8 +63,8 @@ pub fn check(sources: &[Source]) -> Checked {
     found.complain_of_names(sources);
     checked.others += found.others;
     let mut findings = mappings::check(&found, sources);
-    for (_, data) in &checked.aws_auths {
-        findings.extend(mappings::foreign(&found.declared, data));
+    for auth in &checked.aws_auths {
+        findings.extend(mappings::foreign(&found.declared, &auth.data));
     }
     for (source, finding) in findings {
         let span = finding.at.clone();
@@ -182,7 +193,12 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
     for finding in auth.wrong {
         checked.report.take(number, finding.at.clone(), finding);
     }
-    checked.aws_auths.push((number, auth.data));
+    let at = auth.keys.get(Section::Roles.key()).cloned();
+    checked.aws_auths.push(Found {
+        source: number,
+        at: at.unwrap_or_default(),
+        data: auth.data,
+    });
 }
 
 fn unread(key: &str, section: Section) -> Finding<()> {

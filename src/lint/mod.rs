@@ -22,7 +22,7 @@ use std::ops::Range;
 
 pub use cluster::{Facts, NODE_MANAGER, check_cluster};
 pub use code::{Code, Severity};
-pub use file::{Checked, check};
+pub use file::{Checked, Found, check};
 pub use fix::{Fixed, FixedData, Gain, fix, fix_data};
 
 use crate::manifest::Source;

@@ -6,29 +6,32 @@ use std::ops::Range;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::cluster::{lets_nodes_in, no_node_entry};
+use super::cluster::{lets_nodes_in, no_node_entry, not_read};
 use super::entries::Read;
 use super::file::Checked;
 use super::{Code, Finding};
 use crate::api::condition::ConditionType;
-use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
+use crate::manifest::Declared;
 use crate::plan::{
     AwsState, Bindings, ConfigMapView, Desired, HistoryState, Mapping, Mode, Observed, Settings,
-    ahead,
+    ahead, is_nodes,
 };
 
 impl Checked {
     /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
     pub fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
         let mode = aws.mode();
-        if mode == Some(Mode::ConfigMap) {
-            for (source, data) in self.aws_auths.clone() {
-                let read = Read::new(&data);
-                if !lets_nodes_in(&read) {
-                    let finding = no_node_entry(mode, false);
-                    self.report.take(source, 0..0, finding);
+        let by_mapping = self.mappings.iter().any(is_for_nodes);
+        for auth in self.aws_auths.clone() {
+            let finding = match mode {
+                Some(Mode::ConfigMap) if !by_mapping && !lets_nodes_in(&Read::new(&auth.data)) => {
+                    no_node_entry(mode, false)
                 }
-            }
+                Some(Mode::Api) => not_read(),
+                Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None => continue,
+            };
+            self.report.take(auth.source, auth.at, finding);
         }
         // The planner knows it better.
         self.report
@@ -52,7 +55,7 @@ impl Checked {
             object.metadata.creation_timestamp.get_or_insert(Time(now));
             desired.mappings.push(Mapping::from_object(&object));
         }
-        let data = self.aws_auths.first().map(|(_, data)| data.clone());
+        let data = self.aws_auths.first().map(|auth| auth.data.clone());
         let observed = Observed {
             now,
             config_map: data.map(|data| ConfigMapView {
@@ -87,6 +90,14 @@ impl Checked {
     }
 }
 
+/// Whether a mapping lets nodes in.
+fn is_for_nodes(declared: &Declared) -> bool {
+    let spec = &declared.object.spec;
+    let groups = spec.groups.iter().map(String::as_str);
+    spec.type_ != EntryType::Standard
+        || is_nodes(spec.username.as_deref().unwrap_or_default(), groups)
+}
+
 /// Where only a person can mend it.
 fn not_in_effect(
     name: &str,
@@ -110,7 +121,7 @@ fn not_in_effect(
             ready.reason
         ),
         mend: format!(
-            "docs/troubleshooting.md says under {} what to do",
+            "as the sentence says; docs/troubleshooting.md has more under {}",
             ready.reason
         ),
         fix: Vec::new(),

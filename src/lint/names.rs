@@ -309,7 +309,11 @@ fn reserved<P>(
         Code::ReservedName,
         at,
         format!("the {what} {text:?} begins with {prefix:?}"),
-        "it takes effect here; an access entry refuses it".to_owned(),
+        if text.starts_with(RESERVED_PREFIX) {
+            "a handover takes it for its own, and a mapping with it is refused".to_owned()
+        } else {
+            "it takes effect in aws-auth; an access entry refuses it".to_owned()
+        },
         format!("choose a {what} without this prefix, and bind that"),
     );
 }

@@ -28,10 +28,11 @@ pub(super) fn lost(
         });
     }
     if view.broken.is_some() && !is_describe_output(text) {
+        let label = nobody(section, text);
         let known: Vec<Range<usize>> = findings.iter().map(|found| found.at.1.clone()).collect();
         let lines = template_lines(text);
         let others = lines.filter(|edit| !known.iter().any(|span| touches(span, &edit.span)));
-        findings.extend(others.map(|edit| unquoted(section, text, edit)));
+        findings.extend(others.map(|edit| unquoted(section, text, edit, label.clone())));
     }
     if let Some(ignored) = &places.ignored {
         findings.push(Finding {
@@ -104,7 +105,7 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
             ),
         )
     } else if let Some(edit) = template_at(text, problem.span.start) {
-        return unquoted(section, text, edit);
+        return unquoted(section, text, edit, nobody(section, text));
     } else if indentation(text, problem.span.start).contains('\t') {
         (
             Code::Tab,
@@ -173,13 +174,13 @@ fn list_mend(section: Section, text: &str, mend: &str) -> String {
     }
 }
 
-fn unquoted(section: Section, text: &str, edit: Edit) -> Finding<At> {
+fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> Finding<At> {
     let value = &text[edit.span.clone()];
     Finding {
         code: Code::UnquotedTemplate,
         at: (section, edit.span.clone()),
         title: format!("{value} begins with `{{` and has no quotes"),
-        label: nobody(section, text),
+        label,
         mend: format!("write {}", edit.text),
         fix: vec![edit],
     }

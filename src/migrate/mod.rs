@@ -43,6 +43,7 @@ pub use way::{
     Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,
     next_back, situation, undeclared,
 };
+pub(crate) use why::unread;
 
 use crate::access_entry::ADMIN_POLICY;
 use crate::api::condition::Reason;

@@ -53,8 +53,8 @@ pub(super) fn undocumented(becomes: &Becomes) -> Option<String> {
     ))
 }
 
-/// Why an account's IAM was not read.
-pub(super) fn unread(problem: &IamProblem) -> String {
+/// Why an account's IAM was not read, to whoever runs a command.
+pub(crate) fn unread(problem: &IamProblem) -> String {
     match problem {
         IamProblem::NoRole => "no role to assume there is given; give --iam-role".to_owned(),
         IamProblem::Denied { message, statement } => {

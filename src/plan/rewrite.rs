@@ -1,11 +1,10 @@
 //! A change of aws-auth that a person makes by a command: under the rules of every write of ours, with a copy kept first.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::history;
 use super::mark::{KeyHash, MARK_ANNOTATION, Mark};
 use super::observed::{ConfigMapView, HistoryState, Observed};
-use super::realize;
 use super::{ConfigMapWrite, HistoryWrite};
 use crate::principal::Key;
 
@@ -30,30 +29,72 @@ pub fn rewrite(
     let Some(standing) = &observed.config_map else {
         return Err("it does not exist".to_owned());
     };
-    let changed = realize::changed_data(standing, data);
-    if changed.is_empty() {
+    let mut view = standing.clone();
+    view.data.extend(data.clone());
+    to(&view, BTreeMap::new(), observed)
+}
+
+/// The writes that lead from what stands to texts and annotations, with annotations to set on the history; `None` where it stands so.
+///
+/// # Errors
+///
+/// Says why what stands can't be kept: then nothing is to be written.
+pub(super) fn to(
+    view: &ConfigMapView,
+    annotations: BTreeMap<String, Option<String>>,
+    observed: &Observed,
+) -> Result<Option<Rewrite>, String> {
+    let Some(standing) = &observed.config_map else {
+        let config_map = ConfigMapWrite::Create {
+            data: view.data.clone(),
+            binary_data: BTreeMap::new(),
+            labels: BTreeMap::new(),
+            annotations: view.annotations.clone(),
+        };
+        return Ok(Some(Rewrite {
+            history: None,
+            config_map,
+        }));
+    };
+    let data = changed(&standing.data, &view.data);
+    let marks = changed(&standing.annotations, &view.annotations);
+    if data.is_empty() && marks.is_empty() {
         return Ok(None);
     }
-    let view = match &observed.history {
+    let history = match &observed.history {
         HistoryState::Missing => None,
         HistoryState::Present(view) => Some(view),
         HistoryState::Unwritable { error, .. } => return Err(error.clone()),
     };
-    let kept = history::keep(standing, view, observed.now)?;
-    let history = HistoryWrite {
-        resource_version: view.map(|view| view.resource_version.clone()),
+    let kept = history::keep(standing, history, observed.now)?;
+    let write = HistoryWrite {
+        resource_version: history.map(|view| view.resource_version.clone()),
         add: kept.add,
         remove: kept.remove,
-        annotations: BTreeMap::new(),
+        annotations,
     };
+    let empty = write.add.is_empty() && write.remove.is_empty() && write.annotations.is_empty();
     Ok(Some(Rewrite {
-        history: (!history.add.is_empty()).then_some(history),
+        history: (!empty).then_some(write),
         config_map: ConfigMapWrite::Patch {
             resource_version: standing.resource_version.clone(),
-            data: changed,
-            annotations: BTreeMap::new(),
+            data,
+            annotations: marks,
         },
     }))
+}
+
+fn changed(
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> BTreeMap<String, Option<String>> {
+    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let differing = keys
+        .into_iter()
+        .filter(|key| before.get(*key) != after.get(*key));
+    differing
+        .map(|key| (key.clone(), after.get(key).cloned()))
+        .collect()
 }
 
 /// The keys whose entries in aws-auth are ours, by the mark that stands there.

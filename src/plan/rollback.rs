@@ -10,11 +10,10 @@ use super::claim::{Claim, State};
 use super::decide::{Named, recognise};
 use super::door::{can_match, is_node};
 use super::guard::{self, Entrants};
-use super::history;
 use super::mark::{KeyHash, Mark, MeaningHash};
+use super::rewrite::{self, Rewrite};
 use super::{
-    ConfigMapView, ConfigMapWrite, Desired, HistoryState, HistoryWrite, KeptCopy, MARK_ANNOTATION,
-    Memory, Mode, Observed, Plan, Settings, plan,
+    ConfigMapView, Desired, KeptCopy, MARK_ANNOTATION, Memory, Mode, Observed, Plan, Settings, plan,
 };
 use crate::aws_auth::{
     Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
@@ -25,10 +24,8 @@ use crate::aws_auth::{
 pub struct Restoration {
     /// The texts as they will stand.
     pub data: BTreeMap<String, String>,
-    /// The write of aws-auth; `None`: it stands so already.
-    pub config_map: Option<ConfigMapWrite>,
-    /// To be written before it: what stands now is kept.
-    pub history: Option<HistoryWrite>,
+    /// What to write, what stands now being kept first; `None`: it stands so already.
+    pub rewrite: Option<Rewrite>,
     /// Entries of the copy that were ours then, and that no mapping declares now: they do not come back.
     pub left_out: Vec<Entry>,
     /// ARNs of entries that are ours now and differ from the copy's: they stay as they are, or as declared.
@@ -162,15 +159,14 @@ pub fn restore(
         .filter(|_| planned.config_map.is_some())
         .map(|write| write.annotations.clone())
         .unwrap_or_default();
-    let (config_map, history) = writes(&view, annotations, observed)?;
+    let rewrite = rewrite::to(&view, annotations, observed).map_err(Unrestorable::History)?;
 
     let standing = now.base.standing.clone();
     let entrants = now.eks.as_ref().map(Entrants::now).unwrap_or_default();
     let losses = losses(&standing, &restored, observed, &entrants);
     Ok(Restoration {
         data: view.data,
-        config_map,
-        history,
+        rewrite,
         left_out: left_out.into_iter().cloned().collect(),
         kept,
         losses,
@@ -415,60 +411,6 @@ fn verify(
         }
     }
     Ok(())
-}
-
-/// The writes that lead from what stands to the view.
-fn writes(
-    view: &ConfigMapView,
-    annotations: BTreeMap<String, Option<String>>,
-    observed: &Observed,
-) -> Result<(Option<ConfigMapWrite>, Option<HistoryWrite>), Unrestorable> {
-    let Some(standing) = &observed.config_map else {
-        let create = ConfigMapWrite::Create {
-            data: view.data.clone(),
-            binary_data: BTreeMap::new(),
-            labels: BTreeMap::new(),
-            annotations: view.annotations.clone(),
-        };
-        return Ok((Some(create), None));
-    };
-    let data = changed(&standing.data, &view.data);
-    let marks = changed(&standing.annotations, &view.annotations);
-    if data.is_empty() && marks.is_empty() {
-        return Ok((None, None));
-    }
-    let history = match &observed.history {
-        HistoryState::Missing => None,
-        HistoryState::Present(view) => Some(view),
-        HistoryState::Unwritable { error, .. } => return Err(Unrestorable::History(error.clone())),
-    };
-    let kept = history::keep(standing, history, observed.now).map_err(Unrestorable::History)?;
-    let write = HistoryWrite {
-        resource_version: history.map(|view| view.resource_version.clone()),
-        add: kept.add,
-        remove: kept.remove,
-        annotations,
-    };
-    let empty = write.add.is_empty() && write.remove.is_empty() && write.annotations.is_empty();
-    let patch = ConfigMapWrite::Patch {
-        resource_version: standing.resource_version.clone(),
-        data,
-        annotations: marks,
-    };
-    Ok((Some(patch), (!empty).then_some(write)))
-}
-
-fn changed(
-    before: &BTreeMap<String, String>,
-    after: &BTreeMap<String, String>,
-) -> BTreeMap<String, Option<String>> {
-    let keys: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    let differing = keys
-        .into_iter()
-        .filter(|key| before.get(*key) != after.get(*key));
-    differing
-        .map(|key| (key.clone(), after.get(key).cloned()))
-        .collect()
 }
 
 fn losses(

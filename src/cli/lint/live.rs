@@ -11,11 +11,11 @@ use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
 use crate::cli::observe::{IamExtent, Live, ModeNeed, Observation};
 use crate::cli::output::{self, complain};
-use crate::cluster::config_map::WriteError;
-use crate::cluster::history::HistoryError;
+use crate::cli::write::write;
 use crate::error::Category;
 use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
-use crate::plan::{AwsState, Mode, Owned, WriteFailure, rewrite};
+use crate::migrate::unread;
+use crate::plan::{AwsState, Mode, Owned, rewrite};
 
 impl LintArgs {
     /// Looks at the cluster, mends what is asked to be mended, and tells what is left.
@@ -31,6 +31,7 @@ impl LintArgs {
         if self.fix {
             Box::pin(self.mend_cluster(&live, &mut observation)).await?;
         }
+        tell_unread(&observation);
         let node_manager = node_manager(&live).await?;
         let report = check(&observation, node_manager, self.mode);
         self.tell(Mended::default(), &report)
@@ -78,28 +79,7 @@ impl LintArgs {
             complain(&shown);
         }
         confirm(&format!("Write this to {name}?"), self.yes)?;
-        if let Some(history) = &planned.history {
-            let kept = live.cluster.write_history(history).await;
-            kept.map_err(|error| match error {
-                HistoryError::Stale => beaten(),
-                HistoryError::Failed(error) => {
-                    anyhow!(
-                        "what stands now can't be kept in {} first, so nothing is written: {error}",
-                        name.history()
-                    )
-                }
-            })?;
-        }
-        let written = live.cluster.write_config_map(&planned.config_map).await;
-        let written = written.map_err(|error| match error {
-            WriteError::Stale => beaten(),
-            WriteError::Failed(
-                WriteFailure::Denied(why)
-                | WriteFailure::Forbidden(why)
-                | WriteFailure::Invalid(why)
-                | WriteFailure::Unavailable(why),
-            ) => anyhow!("{name} can't be written: {why}"),
-        })?;
+        let written = write(live, &name, &planned).await?;
         observation.observed.config_map = Some(written);
         let told = format!(
             "\nWritten; what stood before is kept in {}.\n\n",
@@ -112,10 +92,6 @@ impl LintArgs {
             Ok(())
         }
     }
-}
-
-fn beaten() -> anyhow::Error {
-    anyhow!("someone else wrote in between, and nothing was changed; run it again")
 }
 
 /// Whether EKS's own role for nodes is there; `None` where the cluster is not known to be EKS's, or it may not be read.
@@ -132,6 +108,20 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
             Ok(None)
         }
         Err(error) => Err(anyhow!("ClusterRole {NODE_MANAGER} can't be read: {error}")),
+    }
+}
+
+/// Accounts whose IAM is not looked at: their principals may be gone.
+fn tell_unread(observation: &Observation) {
+    let iam = observation.observed.aws.view().map(|view| &view.iam);
+    for (account, read) in iam.iter().flat_map(|iam| &iam.accounts) {
+        let Some(problem) = &read.problem else {
+            continue;
+        };
+        let why = unread(problem);
+        complain(&format!(
+            "note: IAM of account {account} is not looked at: {why}"
+        ));
     }
 }
 

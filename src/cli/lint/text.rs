@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 
 use super::LintFormat;
-use crate::cli::diagnostic::{Below, Shown, render};
+use crate::cli::diagnostic::{Below, Shown, render_with};
 use crate::cli::output;
 use crate::lint::{Diagnostic, Gain, Report, Severity, Text};
 use crate::yaml::Lines;
@@ -21,15 +21,17 @@ pub(super) fn print(format: LintFormat, report: &Report) -> Result<String> {
 }
 
 fn text(report: &Report) -> String {
+    let lines = lines(report);
     let mut shown = String::new();
     for diagnostic in &report.diagnostics {
-        shown += &diagnostic_text(diagnostic, &report.sources[diagnostic.source]);
+        let number = diagnostic.source;
+        shown += &diagnostic_text(diagnostic, &report.sources[number], &lines[number]);
         shown.push('\n');
     }
     shown + &summary(report)
 }
 
-fn diagnostic_text(diagnostic: &Diagnostic, text: &Text) -> String {
+fn diagnostic_text(diagnostic: &Diagnostic, text: &Text, lines: &Lines<'_>) -> String {
     let Diagnostic {
         code,
         source: _,
@@ -40,7 +42,7 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &Text) -> String {
         fixable,
     } = diagnostic;
     let fixable = if *fixable { " (--fix does it)" } else { "" };
-    render(&Shown {
+    let shown = Shown {
         severity: code.severity(),
         code: code.id(),
         title,
@@ -52,7 +54,8 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &Text) -> String {
             (Below::Note, code.why().to_owned()),
             (Below::Help, format!("{mend}{fixable}")),
         ],
-    })
+    };
+    render_with(&shown, lines)
 }
 
 fn summary(report: &Report) -> String {

@@ -160,7 +160,7 @@ impl Difference {
         Self {
             copy: copy.short().to_owned(),
             time: copy.time,
-            changes: restoration.config_map.is_some(),
+            changes: restoration.rewrite.is_some(),
             keys: keys
                 .map(|key| KeyText {
                     key: key.clone(),

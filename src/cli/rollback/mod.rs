@@ -14,13 +14,11 @@ use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::observe::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use super::output::{self, Format, complain};
+use super::write::write;
 use crate::api::v1alpha1::Confirmation;
 use crate::cluster::Cluster;
-use crate::cluster::config_map::WriteError;
-use crate::cluster::history::HistoryError;
 use crate::plan::{
-    ConfigMapName, KeptCopy, Loss, Mode, Restoration, Settings, UnreadableCopy, WriteFailure,
-    restore,
+    ConfigMapName, KeptCopy, Loss, Mode, Restoration, Settings, UnreadableCopy, restore,
 };
 
 /// List the history of aws-auth, show what restoring a copy would change, and restore one
@@ -281,7 +279,7 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
         copy.time,
         text::difference(difference)
     ))?;
-    let Some(write) = &restoration.config_map else {
+    let Some(rewrite) = &restoration.rewrite else {
         return Ok(());
     };
     refuse_losses(restoration, &args.confirmations.iter().copied().collect())?;
@@ -292,27 +290,11 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
         args.yes,
     )?;
 
-    if let Some(history) = &restoration.history {
-        let written = live.cluster.write_history(history).await;
-        written.map_err(|error| match error {
-            HistoryError::Stale => beaten(),
-            HistoryError::Failed(error) => anyhow!(
-                "what stands now can't be kept in {} first, so nothing was restored: {error}",
-                name.history()
-            ),
-        })?;
-    }
-    let written = live.cluster.write_config_map(write).await;
-    written.map_err(|error| match error {
-        WriteError::Stale => beaten(),
-        WriteError::Failed(failure) => anyhow!("{name} can't be written: {}", refusal(&failure)),
-    })?;
-    let kept = restoration
-        .history
-        .as_ref()
-        .and_then(|history| history.add.keys().next());
-    let kept =
-        kept.and_then(|kept| KeptCopy::read(kept, &restoration.history.as_ref()?.add[kept]).ok());
+    write(live, name, rewrite).await?;
+    let kept = rewrite.history.as_ref().and_then(|history| {
+        let (name, bytes) = history.add.first_key_value()?;
+        KeptCopy::read(name, bytes).ok()
+    });
     output::print(&match kept {
         Some(kept) => format!(
             "\nRestored; what stood before is kept as copy {}.\n",
@@ -320,19 +302,6 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
         ),
         None => "\nRestored.\n".to_owned(),
     })
-}
-
-fn beaten() -> anyhow::Error {
-    anyhow!("someone else wrote in between, and nothing was restored; run it again")
-}
-
-fn refusal(failure: &WriteFailure) -> &str {
-    match failure {
-        WriteFailure::Denied(words)
-        | WriteFailure::Forbidden(words)
-        | WriteFailure::Invalid(words)
-        | WriteFailure::Unavailable(words) => words,
-    }
 }
 
 /// Refuses what a person has to agree to and has not.

@@ -1,5 +1,6 @@
 //! The planner on a simulated cluster.
 
+mod ahead;
 mod contention;
 mod entries;
 mod entry_laws;

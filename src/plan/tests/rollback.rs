@@ -36,12 +36,13 @@ fn plan_to_restore(simulation: &Simulation, copy: &KeptCopy) -> Result<Restorati
 
 /// Carries it out.
 fn apply(simulation: &mut Simulation, restoration: &Restoration) {
-    if let Some(history) = restoration.history.clone() {
+    let Some(rewrite) = restoration.rewrite.clone() else {
+        return;
+    };
+    if let Some(history) = rewrite.history {
         simulation.write_history(history);
     }
-    if let Some(write) = restoration.config_map.clone() {
-        simulation.write(write);
-    }
+    simulation.write(rewrite.config_map);
 }
 
 type Entries = Vec<(String, String, String)>;
@@ -115,7 +116,7 @@ proptest! {
         simulation.settle();
         prop_assert_eq!(foreign(&simulation.entries()), foreign(&after));
         let again = plan_to_restore(&simulation, copy).expect("it was restored before");
-        prop_assert_eq!(again.config_map, None);
+        prop_assert_eq!(again.rewrite, None);
     }
 }
 

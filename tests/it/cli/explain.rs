@@ -50,7 +50,7 @@ fn somebody_who_is_let_in() {
     exit code 0
     --- stdout
     arn:aws:iam::444455556666:role/observability
-      let in by         access entry arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/444455556666/observability/2ac84fb2-55b8-2c1d-6e7f-1d2c3b4a5968: arn:aws:iam::444455556666:role/observability
+      let in by         access entry of arn:aws:iam::444455556666:role/observability
       username          observability:{{SessionName}}
       groups            metrics-readers, system:authenticated
       access policies   AmazonEKSViewPolicy in namespaces monitoring, team-*

@@ -62,6 +62,12 @@ impl Scene {
         run.within(self.folder.path()).run_aside().await
     }
 
+    /// Runs a command of ours as it is written.
+    async fn own(&self, command: &str) -> Ran {
+        let run = Run::new(command.split(' ').skip(1)).on(&self.cluster);
+        run.run_aside().await
+    }
+
     fn file(&self, text: &str) -> PathBuf {
         let path = self.folder.path().join("aws-auth.yaml");
         fs::write(&path, text).unwrap();
@@ -145,7 +151,7 @@ async fn every_situation_ends_mended() {
     tabs(&scene, &mut judge).await;
     describe_output(&scene, &mut judge).await;
     missing_node_entry(&scene, &mut judge).await;
-    deleted(&scene, &mut judge).await;
+    deleted_and_made_again(&scene, &mut judge).await;
 }
 
 /// One template without quotes locks everyone out, nodes included.
@@ -336,16 +342,43 @@ async fn add_nodes_as_told(scene: &Scene) {
         .await;
 }
 
-/// aws-auth was deleted, and a node group made it again with its own role alone.
-async fn deleted(scene: &Scene, judge: &mut Judge) {
+/// aws-auth was deleted and made again by hand, and the nodes were forgotten. The history of our own writes has them.
+async fn deleted_and_made_again(scene: &Scene, judge: &mut Judge) {
+    let team =
+        "- {rolearn: \"arn:aws:iam::111122223333:role/teams/a\", username: a, groups: [a]}\n";
+    let before = format!("{NODES}{ADMIN_ENTRY}{team}");
+    scene
+        .stands(json!({ "mapRoles": before, "mapUsers": USERS }))
+        .await;
+    let fix = ["--mode=CONFIG_MAP", "--fix", "--yes"];
+    assert_eq!(scene.lint(&fix).await.code, 0);
+
     let delete = ["delete", "configmap", "-n", "kube-system", "aws-auth"];
     scene.cluster.kubectl_ok(&delete, None);
     scene.admits(judge, &[]).await;
-    let told = scene.lint(&["--mode=CONFIG_MAP"]).await;
-    assert_eq!(told.code, 1);
+    let gone = scene.lint(&["--mode=CONFIG_MAP"]).await;
     assert!(
-        told.stdout.contains("kube-system/aws-auth does not exist"),
+        gone.stdout.contains("kube-system/aws-auth does not exist"),
         "{}",
-        told.shown()
+        gone.shown()
     );
+    scene.cluster.seed(json!({ "mapRoles": ADMIN_ENTRY })).await;
+    scene.admits(judge, &[(ADMIN, "{{SessionName}}")]).await;
+
+    let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
+    let mend = finding(&told, "IM065")["mend"].as_str().unwrap();
+    let list = scene.own(&command(mend, "identity-mapper ")).await;
+    // The list is newest first; the copy holds what stood before the fix.
+    let newest = list
+        .stdout
+        .lines()
+        .find(|line| line.trim_start().starts_with("1 "));
+    assert!(newest.is_some(), "{}", list.shown());
+    let restore = command(mend, "identity-mapper rollback restore ").replace("COPY", "1");
+    let restored = scene
+        .own(&format!("{restore} --mode CONFIG_MAP --yes"))
+        .await;
+    assert_eq!(restored.code, 0, "{}", restored.shown());
+    scene.admits(judge, &EVERYONE).await;
+    assert_eq!(scene.lint(&fix).await.code, 0);
 }

@@ -259,3 +259,98 @@ fn what_is_neither_is_refused_and_nothing_is_printed() {
     For more information, try '--help'.
     ");
 }
+
+const AUTO_NODES: &str = "\
+apiVersion: identity-mapper.dev/v1alpha1
+kind: IdentityMapping
+metadata: {name: viewers}
+spec:
+  principal: {arn: arn:aws:iam::111122223333:role/auto}
+  accessPolicies: [{policy: AmazonEKSViewPolicy}]
+  backend: AccessEntry
+---
+apiVersion: identity-mapper.dev/v1alpha1
+kind: IdentityMapping
+metadata: {name: team}
+spec:
+  principal: {arn: arn:aws:iam::111122223333:role/team}
+  groups: [team]
+---
+kind: ConfigMap
+metadata: {name: aws-auth}
+data:
+  mapRoles: |
+    - rolearn: arn:aws:iam::111122223333:role/team
+      username: by-hand
+      groups: [team]
+";
+
+#[test]
+fn a_mode_shows_what_would_not_take_effect() {
+    assert_snapshot!(lint(AUTO_NODES), @r#"
+    exit code 0
+    --- stdout
+    warning[IM073]: aws-auth has another identity for this principal, in line 1 of mapRoles
+      --> standard input:13:14
+       |
+    13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ it is let in as "by-hand" with groups ["team"]
+       |
+       = note: an entry that the operator did not write is taken over only as `adoption` says: by default where it gives the same identity
+       = help: make both say the same, or write spec.adoption: Always, so that the mapping takes the entry over
+
+    1 warning
+    "#);
+    assert_snapshot!(run(&["lint", "-", "--mode=CONFIG_MAP"], AUTO_NODES), @r#"
+    exit code 1
+    --- stdout
+    error[IM072]: mapping viewers would not take effect: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; write backend: Auto, which follows the mode
+     --> standard input:5:14
+      |
+    5 |   principal: {arn: arn:aws:iam::111122223333:role/auto}
+      |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason BackendUnavailable
+      |
+      = note: the operator would report it as not ready
+      = help: as the sentence says; docs/troubleshooting.md has more under BackendUnavailable
+
+    error[IM072]: mapping team would not take effect: mapRoles line 1 already maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+      --> standard input:13:14
+       |
+    13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason ForeignEntry
+       |
+       = note: the operator would report it as not ready
+       = help: as the sentence says; docs/troubleshooting.md has more under ForeignEntry
+
+    error[IM065]: no entry lets nodes in
+      --> standard input:19:3
+       |
+    19 |   mapRoles: |
+       |   ^^^^^^^^ no node can join
+       |
+       = note: a node signs in with its role: without an entry for it none can join, and those that run are lost one by one
+       = help: add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
+
+    3 errors
+    "#);
+    assert_snapshot!(run(&["lint", "-", "--mode=API"], AUTO_NODES), @"
+    exit code 1
+    --- stderr
+    error: in the mode API the cluster counts, for its partition and account: give --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    ");
+    let cluster = "--cluster-arn=arn:aws:eks:eu-west-1:111122223333:cluster/main";
+    assert_snapshot!(run(&["lint", "-", "--mode=API", cluster], AUTO_NODES), @"
+    exit code 0
+    --- stdout
+    note[IM066]: aws-auth has entries, and the cluster does not read it
+      --> standard input:19:3
+       |
+    19 |   mapRoles: |
+       |   ^^^^^^^^ nothing of it takes effect
+       |
+       = note: in the mode API only access entries count
+       = help: delete it once nobody needs it for reference; who gets in by access entries `identity-mapper access` tells
+
+    1 note
+    ");
+}

@@ -3,11 +3,13 @@
 mod access_page;
 mod effective;
 mod explain;
+mod guide_access_entries;
 mod guide_aws_auth;
 mod guide_logged_in;
 mod habits;
 mod import;
 mod lint;
+mod lint_cluster;
 mod migrate_apply;
 mod migrate_plan;
 mod migrate_steps;

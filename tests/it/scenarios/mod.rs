@@ -6,7 +6,7 @@
 
 mod contention;
 mod drift;
-mod entries;
+pub(crate) mod entries;
 mod guards;
 mod judge;
 mod legal_forms;

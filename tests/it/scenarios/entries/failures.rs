@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::mappings::{Seen, condition};
 
 /// The IAM policy statement in a message.
-pub(super) fn statement(seen: &Seen) -> Value {
+pub(crate) fn statement(seen: &Seen) -> Value {
     let (_, json) = seen
         .message
         .split_once("IAM policy: ")

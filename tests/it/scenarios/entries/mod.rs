@@ -5,7 +5,7 @@
 
 mod consistency;
 mod drift;
-mod failures;
+pub(crate) mod failures;
 mod fields;
 mod modes;
 mod ownership;
@@ -13,4 +13,4 @@ mod permission_sets;
 mod policies;
 mod principals;
 mod recreated;
-mod stage;
+pub(crate) mod stage;

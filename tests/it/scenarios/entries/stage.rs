@@ -12,24 +12,24 @@ use crate::support::mappings::{FOREIGN, SOON, Seen, condition};
 use crate::support::{Cluster, Operator, eventually};
 
 /// The cluster in EKS.
-pub(super) const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
+pub(crate) const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
 /// The cluster's account.
-pub(super) const ACCOUNT: &str = "111122223333";
+pub(crate) const ACCOUNT: &str = "111122223333";
 /// Another account.
-pub(super) const OTHER: &str = "444455556666";
+pub(crate) const OTHER: &str = "444455556666";
 
 /// For what waits out a period, or a pause between tries.
-pub(super) const PATIENT: Duration = Duration::from_secs(90);
+pub(crate) const PATIENT: Duration = Duration::from_secs(90);
 
 /// Changes in AWS are noticed within some seconds.
-pub(super) const WATCHFUL: [&str; 4] = [
+pub(crate) const WATCHFUL: [&str; 4] = [
     "--listing-period=10s",
     "--sso-sweep=5s",
     "--refresh-period=20s",
     "--propagation=1s",
 ];
 /// The operator works because something happened to mappings, not because time passed.
-pub(super) const NO_TIMER: [&str; 5] = [
+pub(crate) const NO_TIMER: [&str; 5] = [
     "--resync=24h",
     "--listing-period=1h",
     "--sso-sweep=1h",
@@ -49,14 +49,14 @@ const WRITES: [&str; 7] = [
 ];
 
 /// All three. The fields stand in the order in which they must go.
-pub(super) struct Stage {
+pub(crate) struct Stage {
     operator: Option<Operator>,
-    pub(super) eks: Eks,
-    pub(super) cluster: Cluster,
+    pub(crate) eks: Eks,
+    pub(crate) cluster: Cluster,
 }
 
 /// A world whose cluster is the control plane's.
-pub(super) fn world_of(cluster: &Cluster, arn: &str, mode: Mode) -> World {
+pub(crate) fn world_of(cluster: &Cluster, arn: &str, mode: Mode) -> World {
     World::new(arn)
         .mode(mode)
         .api_server(&cluster.authority(), cluster.url())
@@ -64,12 +64,12 @@ pub(super) fn world_of(cluster: &Cluster, arn: &str, mode: Mode) -> World {
 
 impl Stage {
     /// All three, with a node role in aws-auth by hand where aws-auth is read.
-    pub(super) async fn new(mode: Mode, args: &[&str]) -> Self {
+    pub(crate) async fn new(mode: Mode, args: &[&str]) -> Self {
         Self::prepared(mode, args, |_| {}).await
     }
 
     /// The same, with something done to AWS before the operator starts.
-    pub(super) async fn prepared(mode: Mode, args: &[&str], prepare: impl FnOnce(&Eks)) -> Self {
+    pub(crate) async fn prepared(mode: Mode, args: &[&str], prepare: impl FnOnce(&Eks)) -> Self {
         let mut stage = Self::without_operator(CLUSTER, mode).await;
         prepare(&stage.eks);
         stage.start(args).await;
@@ -77,7 +77,7 @@ impl Stage {
     }
 
     /// The control plane and AWS alone.
-    pub(super) async fn without_operator(arn: &str, mode: Mode) -> Self {
+    pub(crate) async fn without_operator(arn: &str, mode: Mode) -> Self {
         let cluster = Cluster::with_operator_rights().await;
         if mode != Mode::Api {
             cluster.seed(json!({ "mapRoles": FOREIGN })).await;
@@ -91,13 +91,13 @@ impl Stage {
     }
 
     /// Starts the operator.
-    pub(super) async fn start(&mut self, args: &[&str]) {
+    pub(crate) async fn start(&mut self, args: &[&str]) {
         let operator = Operator::start_in(&self.cluster, &self.eks, args).await;
         self.operator = Some(operator);
     }
 
     /// Stops the operator as a kubelet does.
-    pub(super) async fn stop(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some(operator) = self.operator.take() {
             let (status, _) = operator.stop().await;
             assert!(status.success(), "{status}");
@@ -107,50 +107,50 @@ impl Stage {
     // IAM.
 
     /// A role without a path in the cluster's account: its ARN.
-    pub(super) fn role(&self, name: &str) -> String {
+    pub(crate) fn role(&self, name: &str) -> String {
         self.role_in(ACCOUNT, "/", name)
     }
 
     /// A role: its ARN.
-    pub(super) fn role_in(&self, account: &str, path: &str, name: &str) -> String {
+    pub(crate) fn role_in(&self, account: &str, path: &str, name: &str) -> String {
         self.eks.world().role(account, path, name).arn
     }
 
     // Mappings.
 
     /// Makes a role and its mapping of the same name: the role's ARN.
-    pub(super) async fn declare(&self, name: &str, spec: Value) -> String {
+    pub(crate) async fn declare(&self, name: &str, spec: Value) -> String {
         let arn = self.role(name);
         self.declare_for(name, &arn, spec).await;
         arn
     }
 
     /// Makes a mapping of this principal.
-    pub(super) async fn declare_for(&self, name: &str, arn: &str, mut spec: Value) {
+    pub(crate) async fn declare_for(&self, name: &str, arn: &str, mut spec: Value) {
         spec["principal"] = json!({ "arn": arn });
         self.cluster.declare(name, spec).await;
     }
 
     /// As [`Stage::declare`], and waits until it is in effect.
-    pub(super) async fn establish(&self, name: &str, spec: Value) -> String {
+    pub(crate) async fn establish(&self, name: &str, spec: Value) -> String {
         let arn = self.declare(name, spec).await;
         self.cluster.ready(name).await;
         arn
     }
 
     /// As [`Stage::declare_for`], and waits until it is in effect.
-    pub(super) async fn establish_for(&self, name: &str, arn: &str, spec: Value) {
+    pub(crate) async fn establish_for(&self, name: &str, arn: &str, spec: Value) {
         self.declare_for(name, arn, spec).await;
         self.cluster.ready(name).await;
     }
 
     /// The object of a mapping.
-    pub(super) async fn object(&self, name: &str) -> IdentityMapping {
+    pub(crate) async fn object(&self, name: &str) -> IdentityMapping {
         self.cluster.mappings().get(name).await.unwrap()
     }
 
     /// Waits until a condition of a mapping has this status and reason, longer than [`Cluster::until`] does.
-    pub(super) async fn until(&self, name: &str, type_: &str, expected: &str) -> Seen {
+    pub(crate) async fn until(&self, name: &str, type_: &str, expected: &str) -> Seen {
         let what = format!("{type_} of {name} is {expected}");
         eventually(&what, PATIENT, async || {
             let object = self.object(name).await;
@@ -163,7 +163,7 @@ impl Stage {
     }
 
     /// Deletes mappings as a person does: kubectl returns when they are gone.
-    pub(super) fn delete(&self, names: &[&str]) {
+    pub(crate) fn delete(&self, names: &[&str]) {
         let args = [&["delete", "idmap", "--timeout=60s"], names].concat();
         self.cluster.kubectl_ok(&args, None);
     }
@@ -171,17 +171,17 @@ impl Stage {
     // Access entries.
 
     /// The access entry of a principal.
-    pub(super) fn entry(&self, arn: &str) -> Option<Arc<Entry>> {
+    pub(crate) fn entry(&self, arn: &str) -> Option<Arc<Entry>> {
         self.eks.world().cluster.entries.get(arn).cloned()
     }
 
     /// All access entries.
-    pub(super) fn entries(&self) -> BTreeMap<String, Arc<Entry>> {
+    pub(crate) fn entries(&self) -> BTreeMap<String, Arc<Entry>> {
         self.eks.world().cluster.entries.clone()
     }
 
     /// The policies of a principal's entry: their names, each with its namespaces or `cluster`.
-    pub(super) fn policies(&self, arn: &str) -> Vec<String> {
+    pub(crate) fn policies(&self, arn: &str) -> Vec<String> {
         let entry = self.entry(arn).expect("an access entry");
         let policies = entry.policies.iter().map(|(policy, association)| {
             let name = policy.rsplit('/').next().unwrap_or_default();
@@ -193,7 +193,7 @@ impl Stage {
     }
 
     /// Waits until the entry of a principal is as expected, and gives it back.
-    pub(super) async fn entry_until(
+    pub(crate) async fn entry_until(
         &self,
         what: &str,
         arn: &str,
@@ -211,7 +211,7 @@ impl Stage {
     }
 
     /// Waits until the entry of a principal is tagged with the principal's id: IAM was read after the principal was made.
-    pub(super) async fn tagged_with_id(&self, arn: &str) {
+    pub(crate) async fn tagged_with_id(&self, arn: &str) {
         self.entry_until("the id is kept", arn, |entry| {
             entry.is_some_and(|entry| entry.tags.contains_key("identity-mapper.dev/principal-id"))
         })
@@ -219,7 +219,7 @@ impl Stage {
     }
 
     /// Makes an entry as a person does.
-    pub(super) fn made_by_hand(&self, arn: &str, groups: &[&str]) {
+    pub(crate) fn made_by_hand(&self, arn: &str, groups: &[&str]) {
         self.by_hand(
             "CreateAccessEntry",
             json!({ "principalArn": arn, "kubernetesGroups": groups }),
@@ -227,13 +227,13 @@ impl Stage {
     }
 
     /// Executes an operation as a person does.
-    pub(super) fn by_hand(&self, operation: &str, input: Value) -> Value {
+    pub(crate) fn by_hand(&self, operation: &str, input: Value) -> Value {
         let answer = self.eks.by_hand(operation, input);
         answer.unwrap_or_else(|refusal| panic!("{operation}: {refusal:?}"))
     }
 
     /// Changes the tags of a principal's entry as a person does.
-    pub(super) fn untag_by_hand(&self, arn: &str) {
+    pub(crate) fn untag_by_hand(&self, arn: &str) {
         let entry = self.entry(arn).expect("an access entry");
         let keys: Vec<&String> = entry.tags.keys().collect();
         self.by_hand(
@@ -245,17 +245,17 @@ impl Stage {
     // Calls.
 
     /// The end of the call log.
-    pub(super) fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         self.eks.log().mark()
     }
 
     /// What the operator called since the mark about this principal to change anything, whatever came of it.
-    pub(super) fn writes_about(&self, arn: &str, mark: Mark) -> Vec<String> {
+    pub(crate) fn writes_about(&self, arn: &str, mark: Mark) -> Vec<String> {
         self.writes_by(mark, |call| call.principal.as_deref() == Some(arn))
     }
 
     /// What the operator called since the mark to change anything, whatever came of it.
-    pub(super) fn writes(&self, mark: Mark) -> Vec<String> {
+    pub(crate) fn writes(&self, mark: Mark) -> Vec<String> {
         self.writes_by(mark, |_| true)
     }
 
@@ -269,7 +269,7 @@ impl Stage {
     }
 
     /// The last calls, for whoever reads a failure.
-    pub(super) fn calls(&self) -> Vec<String> {
+    pub(crate) fn calls(&self) -> Vec<String> {
         let log = self.eks.log();
         let last = log.all().iter().rev().take(40);
         last.map(|call| {
@@ -283,7 +283,7 @@ impl Stage {
     }
 
     /// Waits until an operation was called so often since the mark.
-    pub(super) async fn called(&self, operation: &str, times: usize, mark: Mark) {
+    pub(crate) async fn called(&self, operation: &str, times: usize, mark: Mark) {
         eventually(
             &format!("{times} calls of {operation}"),
             PATIENT,
@@ -300,14 +300,14 @@ impl Stage {
     }
 
     /// Waits until the entries have been listed anew from here on, and what that told has been dealt with.
-    pub(super) async fn listed(&self) {
+    pub(crate) async fn listed(&self) {
         let mark = self.mark();
         // The second listing begins after everything that the first one told.
         self.called("ListAccessEntries", 4, mark).await;
     }
 
     /// The next calls of an operation go wrong in these ways.
-    pub(super) fn script(&self, operation: &str, faults: &[Fault]) {
+    pub(crate) fn script(&self, operation: &str, faults: &[Fault]) {
         let mut knobs = self.eks.knobs();
         for fault in faults {
             knobs.script(operation, *fault);
@@ -315,7 +315,7 @@ impl Stage {
     }
 
     /// Makes a further mapping and waits until it is in effect: whatever came before has been dealt with by then.
-    pub(super) async fn fence(&self, name: &str) {
+    pub(crate) async fn fence(&self, name: &str) {
         eventually("the fence stands", SOON, async || {
             self.cluster
                 .mappings()

@@ -1,0 +1,40 @@
+//! Writing aws-auth for a person: what stands is kept first, and whoever wrote in between is not overwritten.
+
+use anyhow::{Result, anyhow};
+
+use super::observe::Live;
+use crate::cluster::config_map::WriteError;
+use crate::cluster::history::HistoryError;
+use crate::plan::{ConfigMapName, ConfigMapView, Rewrite, WriteFailure};
+
+/// Carries it out, and gives aws-auth as it then stands.
+pub(crate) async fn write(
+    live: &Live,
+    name: &ConfigMapName,
+    rewrite: &Rewrite,
+) -> Result<ConfigMapView> {
+    if let Some(history) = &rewrite.history {
+        let kept = live.cluster.write_history(history).await;
+        kept.map_err(|error| match error {
+            HistoryError::Stale => beaten(),
+            HistoryError::Failed(error) => anyhow!(
+                "what stands now can't be kept in {} first, so nothing is written: {error}",
+                name.history()
+            ),
+        })?;
+    }
+    let written = live.cluster.write_config_map(&rewrite.config_map).await;
+    written.map_err(|error| match error {
+        WriteError::Stale => beaten(),
+        WriteError::Failed(
+            WriteFailure::Denied(why)
+            | WriteFailure::Forbidden(why)
+            | WriteFailure::Invalid(why)
+            | WriteFailure::Unavailable(why),
+        ) => anyhow!("{name} can't be written: {why}"),
+    })
+}
+
+fn beaten() -> anyhow::Error {
+    anyhow!("someone else wrote in between, and nothing was changed; run it again")
+}

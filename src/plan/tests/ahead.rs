@@ -1,0 +1,124 @@
+//! What is told ahead is what then happens: told by `ahead`, and played on the simulated cluster as the controller does it.
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::FOREIGN;
+use super::laws::{happen, happening};
+use crate::plan::simulation::Simulation;
+use crate::plan::{Handover, Mode, Outline, TextStepKind, ahead, plan};
+
+/// A change in short: when, what becomes of which entries of aws-auth, and which calls are made about whom.
+type Step = (Timestamp, Vec<(TextStepKind, String)>, Vec<String>);
+
+fn in_short(at: Timestamp, outline: &Outline) -> Step {
+    let steps = outline.config_map.iter().flat_map(|text| &text.steps);
+    let steps = steps.map(|step| (step.kind, step.arn.clone().unwrap_or_default()));
+    let calls = outline.entries.iter().flat_map(|entry| &entry.calls);
+    let calls = calls.map(|call| format!("{} {}", call.operation(), call.principal_arn()));
+    (at, steps.collect(), calls.collect())
+}
+
+fn told(simulation: &Simulation) -> Vec<Step> {
+    let (desired, observed) = (simulation.desired(), simulation.observed());
+    let course = ahead(&desired, &observed, &simulation.settings);
+    let first = in_short(observed.now, &course.first);
+    let then = course
+        .then
+        .iter()
+        .map(|later| in_short(later.at, &later.outline));
+    std::iter::once(first).chain(then).collect()
+}
+
+/// What the controller does until nothing is due any more before the horizon, and nobody does anything else.
+fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
+    simulation.restart();
+    let mut steps = Vec::new();
+    for number in 0..60 {
+        let (mut desired, observed) = (simulation.desired(), simulation.observed());
+        for mapping in &mut desired.mappings {
+            mapping.finalizer = true;
+        }
+        let outline = plan(
+            &desired,
+            &observed,
+            &simulation.settings,
+            &simulation.memory,
+        )
+        .outline();
+        let report = simulation.pass();
+        if number == 0 || !outline.is_empty() {
+            steps.push(in_short(observed.now, &outline));
+        }
+        let due = report.wake.filter(|wake| *wake <= horizon);
+        match due {
+            _ if !outline.is_empty() => {}
+            Some(wake) => {
+                simulation.now = wake.max(simulation.now + jiff::SignedDuration::from_millis(1));
+                if simulation.cloud.is_some() {
+                    simulation.look();
+                }
+            }
+            None => break,
+        }
+    }
+    steps
+}
+
+#[test]
+fn a_handover_is_told_with_its_bridge_its_soak_and_its_end() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, FOREIGN);
+    simulation.settings.handover = Handover::Auto;
+    simulation.bridge();
+    simulation.create(
+        "admin",
+        "role/admin",
+        &json!({"groups": ["system:masters"], "backend": "ConfigMap"}),
+    );
+    simulation.create("dev", "role/dev", &json!({"backend": "ConfigMap"}));
+    simulation.settle();
+    for name in ["admin", "dev"] {
+        simulation.edit(name, |object| {
+            object.spec.backend = crate::api::v1alpha1::BackendChoice::Auto;
+        });
+    }
+    simulation.create("back", "role/back", &json!({"backend": "AccessEntry"}));
+    let start = simulation.now;
+    let told = told(&simulation);
+    let horizon = start + simulation.settings.soak;
+    let played = played(&mut simulation, horizon);
+    assert_eq!(told, played);
+    let after: Vec<i64> = told
+        .iter()
+        .map(|(at, ..)| at.duration_since(start).as_secs())
+        .collect();
+    assert_eq!(
+        after,
+        [0, 30, 24 * 3600],
+        "now, the bridge, the twins: {told:#?}"
+    );
+    let (_, gone, _) = told.last().expect("the last");
+    assert_eq!(gone.len(), 2);
+    assert!(gone.iter().all(|(kind, _)| *kind == TextStepKind::Removed));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_first_plan_is_what_an_operator_does_that_starts_now(happenings in prop::collection::vec(happening(), 1..15)) {
+        let mut simulation = Simulation::with_roles(FOREIGN);
+        for (number, happening) in happenings.iter().enumerate() {
+            happen(&mut simulation, happening);
+            simulation.later(2);
+            // The last ones are still to be dealt with.
+            if number % 3 != 0 {
+                simulation.settle();
+            }
+        }
+        let told = told(&simulation).swap_remove(0);
+        let played = played(&mut simulation, Timestamp::MIN).swap_remove(0);
+        prop_assert_eq!(told, played);
+    }
+}

@@ -1,0 +1,345 @@
+//! `identity-mapper lint` on a cluster: what only a cluster and IAM show, and `--fix` under the rules of every write of ours.
+
+use insta::assert_snapshot;
+use serde_json::{Value, json};
+
+use super::{Ran, Run};
+use crate::support::eks::{Eks, Mode, World};
+use crate::support::mappings::FOREIGN;
+use crate::support::{Cluster, Operator};
+
+const ROLES: &str = "\
+- rolearn: arn:aws:iam::111122223333:role/gone
+  username: gone
+  groups: [bound]
+- rolearn: arn:aws:iam::111122223333:role/team
+  username: team
+  groups: [bound, unbound, \"team-{{AccountID}}\"]
+- rolearn: arn:aws:iam::444455556666:role/elsewhere
+  username: elsewhere
+";
+const USERS: &str = "\
+- userarn: arn:aws:iam::111122223333:user/maria
+  username: maria
+";
+
+/// What a role needs that looks at a cluster, as docs/lint.md names it.
+const RIGHTS: &str = r#"
+apiVersion: v1
+kind: ServiceAccount
+metadata: {name: lint, namespace: default}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: lint, namespace: kube-system}
+rules:
+- {apiGroups: [""], resources: [configmaps], resourceNames: [aws-auth, aws-auth-history], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: lint, namespace: kube-system}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: lint}
+subjects: [{kind: ServiceAccount, name: lint, namespace: default}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: lint}
+rules:
+- {apiGroups: [identity-mapper.dev], resources: [identitymappings], verbs: [list]}
+- {apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings, clusterrolebindings], verbs: [list]}
+- {apiGroups: [rbac.authorization.k8s.io], resources: [clusterroles], resourceNames: ["eks:node-manager"], verbs: [get]}
+- {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], resourceNames: [identitymappings.identity-mapper.dev], verbs: [get]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: lint}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: lint}
+subjects: [{kind: ServiceAccount, name: lint, namespace: default}]
+"#;
+
+/// With `--fix` also this.
+const RIGHTS_TO_FIX: &str = r#"
+apiVersion: rbac.authorization.k8s.io/v1
+kind: Role
+metadata: {name: lint, namespace: kube-system}
+rules:
+- {apiGroups: [""], resources: [configmaps], resourceNames: [aws-auth, aws-auth-history], verbs: [get, patch]}
+- {apiGroups: [""], resources: [configmaps], verbs: [create]}
+"#;
+
+/// What EKS makes for itself, as the mend says.
+fn node_manager() -> &'static str {
+    let page = include_str!("../../../docs/lint.md");
+    let (_, under) = page.split_once("### IM062").unwrap();
+    let (_, block) = under.split_once("```yaml\n").unwrap();
+    block.split_once("```").unwrap().0
+}
+
+struct Stage {
+    cluster: Cluster,
+    eks: Eks,
+}
+
+impl Stage {
+    /// Runs it with this kubeconfig, asking EKS.
+    async fn lint(&self, arguments: &[&str]) -> Ran {
+        let kubeconfig = self
+            .cluster
+            .service_account_kubeconfig("default", "lint")
+            .await;
+        let asked = ["lint", "--cluster-name=test", "--region=eu-west-1"];
+        let run = Run::new([&asked, arguments].concat()).with(&self.eks);
+        let run = run.env("KUBECONFIG", kubeconfig.to_str().unwrap());
+        run.run_aside().await
+    }
+
+    async fn codes(&self, arguments: &[&str]) -> Vec<String> {
+        let ran = self.lint(&[&["-o=json"], arguments].concat()).await;
+        let document: Value = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", ran.shown()));
+        let findings = document["findings"].as_array().unwrap().iter();
+        findings
+            .map(|found| found["code"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_shows_what_files_do_not() {
+    let cluster = Cluster::with_operator_rights().await;
+    cluster
+        .seed(json!({ "mapRoles": ROLES, "mapUsers": USERS }))
+        .await;
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(RIGHTS));
+    let binding = ["create", "clusterrolebinding"];
+    cluster.kubectl_ok(
+        &[
+            &binding[..],
+            &[
+                "bound",
+                "--clusterrole=view",
+                "--group=bound",
+                "--user=elsewhere",
+            ],
+        ]
+        .concat(),
+        None,
+    );
+    cluster.kubectl_ok(
+        &[
+            &binding[..],
+            &["open", "--clusterrole=view", "--user=system:anonymous"],
+        ]
+        .concat(),
+        None,
+    );
+    let mut world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
+        .mode(Mode::ConfigMap)
+        .api_server(&cluster.authority(), cluster.url());
+    world.role("111122223333", "/", "team");
+    world.role("111122223333", "/", "nodes");
+    world.user("111122223333", "/people/", "maria");
+    let eks = Eks::start(world).await;
+    let stage = Stage { cluster, eks };
+
+    everything_is_told(&stage).await;
+    the_mended_cluster_is_clean(&stage).await;
+    a_fix_keeps_what_stood_and_leaves_owned_entries(&stage).await;
+}
+
+async fn everything_is_told(stage: &Stage) {
+    stage
+        .cluster
+        .declare("odd", json!({ "groups": ["system:master", "nobody"] }))
+        .await;
+    assert_snapshot!(stage.lint(&[]).await.shown(), @r#"
+    exit code 1
+    --- stdout
+    warning[IM063]: IAM has no role gone in account 111122223333
+     --> mapRoles of kube-system/aws-auth:1:12
+      |
+    1 | - rolearn: arn:aws:iam::111122223333:role/gone
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ whoever makes a role of this name gets in as "gone"
+      |
+      = note: aws-auth matches by name: whoever makes a role or user of this name gets in with these groups
+      = help: take the entry out, or make sure that nobody but you can make it again
+
+    warning[IM060]: no binding names the group "unbound"
+     --> mapRoles of kube-system/aws-auth:6:19
+      |
+    6 |   groups: [bound, unbound, "team-{{AccountID}}"]
+      |                   ^^^^^^^ it grants nothing
+      |
+      = note: a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it
+      = help: bind it, for example: kubectl create clusterrolebinding unbound --clusterrole=view --group=unbound
+
+    note[IM040]: an entry without groups
+     --> mapUsers of kube-system/aws-auth:1:3
+      |
+    1 | - userarn: arn:aws:iam::111122223333:user/maria
+      |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the authenticator sees username "maria" and no groups
+      |
+      = note: the caller is let in and may do nothing, unless a binding names the username itself
+      = help: add the groups that are meant, or see that a binding names the username
+
+    error[IM064]: IAM has this user as arn:aws:iam::111122223333:user/people/maria
+     --> mapUsers of kube-system/aws-auth:1:12
+      |
+    1 | - userarn: arn:aws:iam::111122223333:user/maria
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the entry never matches: who it is for is not let in
+      |
+      = note: STS names users with their path: the entry never matches
+      = help: write arn:aws:iam::111122223333:user/people/maria
+
+    error[IM065]: no entry lets nodes in
+     --> the cluster:1:1
+      |
+    1 | kube-system/aws-auth
+      | ^^^^^^^^^^^^^^^^^^^^ no node can join
+      |
+      = note: a node signs in with its role: without an entry for it none can join, and those that run are lost one by one
+      = help: add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
+
+    error[IM061]: system:anonymous is bound to ClusterRole view
+     --> the cluster:1:1
+      |
+    1 | ClusterRoleBinding open to ClusterRole view
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ anyone who reaches the API server may do it
+      |
+      = note: whoever reaches the API server may do this, without any identity; Kubernetes itself binds only system:public-info-viewer so
+      = help: take the subject out, or delete the binding: kubectl delete clusterrolebinding open
+
+    error[IM062]: ClusterRole and ClusterRoleBinding eks:node-manager: not there
+     --> the cluster:1:1
+      |
+    1 | ClusterRole and ClusterRoleBinding eks:node-manager
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ EKS can't work with nodes
+      |
+      = note: EKS works with managed nodes through this ClusterRole and its binding: without it node groups fail with AccessDenied
+      = help: apply the manifest that docs/lint.md has under IM062
+
+    error[IM041]: "system:master" is not "system:masters"
+      --> IdentityMapping odd:10:5
+       |
+    10 |   - system:master
+       |     ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which means nothing
+       |
+       = note: groups are compared character by character: this one is bound to nothing
+       = help: write "system:masters", if that is meant
+
+    warning[IM060]: no binding names the group "nobody"
+      --> IdentityMapping odd:11:5
+       |
+    11 |   - nobody
+       |     ^^^^^^ it grants nothing
+       |
+       = note: a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it
+       = help: bind it, for example: kubectl create clusterrolebinding nobody --clusterrole=view --group=nobody
+
+    5 errors, 3 warnings, 1 note
+    --- stderr
+    note: IAM of account 444455556666 is not looked at: no role to assume there is given; give --iam-role
+    "#);
+    stage.cluster.delete("odd").await;
+}
+
+async fn the_mended_cluster_is_clean(stage: &Stage) {
+    let cluster = &stage.cluster;
+    cluster.kubectl_ok(&["delete", "clusterrolebinding", "open"], None);
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(node_manager()));
+    let unbound = [
+        "create",
+        "clusterrolebinding",
+        "unbound",
+        "--clusterrole=view",
+        "--group=unbound",
+    ];
+    cluster.kubectl_ok(&unbound, None);
+    let (_, rest) = ROLES
+        .split_once("- rolearn: arn:aws:iam::111122223333:role/team")
+        .unwrap();
+    let roles = format!("{FOREIGN}- rolearn: arn:aws:iam::111122223333:role/team{rest}");
+    let users = USERS.replace("user/maria", "user/people/maria") + "  groups: [bound]\n";
+    cluster
+        .patch_aws_auth(
+            "kubectl-edit",
+            json!({ "data": { "mapRoles": roles, "mapUsers": users } }),
+        )
+        .await;
+    assert_eq!(stage.codes(&[]).await, Vec::<String>::new());
+}
+
+async fn a_fix_keeps_what_stood_and_leaves_owned_entries(stage: &Stage) {
+    let cluster = &stage.cluster;
+    let operator = Operator::start(cluster, &[]).await;
+    cluster
+        .establish("team-b", json!({ "username": "b", "groups": ["bound"] }))
+        .await;
+    operator.stop().await;
+    let standing = cluster.roles().await;
+    let copies = cluster.history().await.len();
+
+    // The same once more, by hand, before what is ours; and a path.
+    let by_hand = "\
+- {rolearn: \"arn:aws:iam::111122223333:role/team-b\", username: b, groups: [bound]}
+- {rolearn: \"arn:aws:iam::111122223333:role/ops/team-c\", username: c, groups: [bound]}
+";
+    let broken = format!("{by_hand}{standing}");
+    cluster
+        .write_text("kubectl-edit", "mapRoles", &broken)
+        .await;
+    let denied = stage.lint(&["--fix", "--yes"]).await;
+    assert_eq!(denied.code, 1);
+    assert!(
+        denied
+            .stderr
+            .contains("can't be kept in kube-system/aws-auth-history first, so nothing is written"),
+        "{}",
+        denied.shown()
+    );
+    assert_eq!(cluster.roles().await, broken);
+
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(RIGHTS_TO_FIX));
+    let fixed = stage.lint(&["--fix", "--yes"]).await;
+    let (target, _) = fixed
+        .stdout
+        .split_once("--- mapRoles as it stands")
+        .unwrap();
+    let target: Vec<&str> = target
+        .lines()
+        .filter_map(|line| line.split(':').next())
+        .collect();
+    assert_eq!(
+        target[..4],
+        ["cluster", "context", "ConfigMap", "EKS"],
+        "{}",
+        fixed.shown()
+    );
+    assert!(
+        fixed
+            .stdout
+            .contains("arn:aws:iam::111122223333:role/team-c as c in bound"),
+        "{}",
+        fixed.shown()
+    );
+    assert_eq!(
+        cluster.roles().await,
+        broken.replace("role/ops/team-c", "role/team-c")
+    );
+    let history = cluster.history().await;
+    assert_eq!(history.len(), copies + 1);
+    assert!(
+        history
+            .values()
+            .any(|copy| copy["data"]["mapRoles"] == broken)
+    );
+
+    let again = stage.lint(&["--fix", "--yes"]).await;
+    assert!(
+        again
+            .stderr
+            .contains("nothing in kube-system/aws-auth is safe to fix"),
+        "{}",
+        again.shown()
+    );
+}
