@@ -1,5 +1,7 @@
 //! Why a caller is not let in: causes with their mends.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::explain::{Refused, dead_words};
@@ -7,10 +9,10 @@ use super::mend::{Like, quoted};
 use super::{Caller, Door, Mend};
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
-use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
+use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
 use crate::lint::fix_data;
 use crate::plan::{ConfigMapName, Life, Mode, Standing};
-use crate::principal::{Principal, Resource};
+use crate::principal::{Key, Principal, Resource};
 
 /// So many causes are told.
 pub(super) const TOLD: usize = 3;
@@ -95,6 +97,9 @@ impl<'a> Door<'a> {
                 causes.extend(self.dropped(caller));
                 causes.extend(self.nearest(caller));
                 causes.sort_by_key(|cause| cause.kind);
+                // Names that are merely alike are told where there is nothing better.
+                let alike = causes.first().map(|cause| cause.kind) == Some(CauseKind::Typo);
+                causes.retain(|cause| alike || cause.kind != CauseKind::Typo);
                 causes.truncate(TOLD);
                 if causes.is_empty() {
                     causes.push(self.unnamed(caller));
@@ -304,11 +309,29 @@ impl<'a> Door<'a> {
         causes
     }
 
+    /// The command by which `lint` mends the entries of the caller, where it would. Others are no matter of theirs, and thousands
+    /// would take a while to look at.
+    pub(super) fn by_lint_of_own(&self, caller: &Caller) -> Vec<String> {
+        let mut data: BTreeMap<String, String> = BTreeMap::new();
+        for entry in self.scene.document.entries() {
+            if Key::parse_arn(entry.arn.trim()) == caller.key {
+                let section = entry.section;
+                let same = NewEntry {
+                    section,
+                    arn: entry.arn.clone(),
+                    username: entry.username.clone(),
+                    groups: entry.groups.clone(),
+                };
+                let text = data.entry(section.key().to_owned()).or_default();
+                text.push_str(&same.item());
+                text.push('\n');
+            }
+        }
+        self.by_lint(caller, &data)
+    }
+
     /// The command by which `lint` mends what keeps the caller out, where it would.
-    pub(super) fn by_lint(&self, caller: &Caller) -> Vec<String> {
-        let Some(data) = self.scene.data else {
-            return Vec::new();
-        };
+    fn by_lint(&self, caller: &Caller, data: &BTreeMap<String, String>) -> Vec<String> {
         let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
         let fixed = Document::parse(&fix_data(data, &is_kept).data);
         let lets_in = match fixed.lookup(&caller.canonical) {
@@ -335,7 +358,11 @@ impl<'a> Door<'a> {
                 "in {section} line {line}, {mend} (kubectl edit configmap {} -n {})",
                 config_map.name, config_map.namespace
             ),
-            commands: self.by_lint(caller),
+            commands: self
+                .scene
+                .data
+                .map(|data| self.by_lint(caller, data))
+                .unwrap_or_default(),
             ..Mend::default()
         }
     }

@@ -15,11 +15,40 @@ const TYPO_MOST: usize = 3;
 /// The longest name of a role or user (IAM API reference).
 const NAME_LENGTH: usize = 64;
 
+/// How an entry is near, the nearest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Nearness {
+    Path,
+    Session,
+    Space,
+    Sso,
+    Wildcard,
+    Suffix,
+    Account,
+    Kind,
+    /// The name differs in so many characters.
+    Typo(usize),
+}
+
+impl Nearness {
+    fn cause(self) -> CauseKind {
+        match self {
+            Self::Path => CauseKind::Path,
+            Self::Session => CauseKind::Session,
+            Self::Space => CauseKind::Space,
+            Self::Sso => CauseKind::Sso,
+            Self::Wildcard => CauseKind::Wildcard,
+            Self::Suffix => CauseKind::SuffixChanged,
+            Self::Account => CauseKind::OtherAccount,
+            Self::Kind => CauseKind::OtherKind,
+            Self::Typo(_) => CauseKind::Typo,
+        }
+    }
+}
+
 /// An entry that is near.
 struct Candidate<'a> {
-    kind: CauseKind,
-    /// In how many characters it differs, where that is what makes it near.
-    far: usize,
+    nearness: Nearness,
     at: At<'a>,
 }
 
@@ -43,7 +72,7 @@ impl Door<'_> {
     pub(super) fn nearest(&self, caller: &Caller) -> Vec<Cause> {
         let near = Near::of(caller);
         let mut candidates = self.candidates(caller, &near);
-        candidates.sort_by_key(|candidate| (candidate.kind, candidate.far));
+        candidates.sort_by_key(|candidate| candidate.nearness);
         candidates.truncate(TOLD);
         let told = candidates.iter();
         told.map(|candidate| self.near_cause(caller, &near, candidate))
@@ -56,25 +85,25 @@ impl Door<'_> {
         let entries = self.scene.document.entries().filter(|_| read);
         for entry in entries {
             let found = if entry.sso {
-                self.names_set(near, entry).then_some((CauseKind::Sso, 0))
+                self.names_set(near, entry).then_some(Nearness::Sso)
             } else {
                 near.of_text(caller, &entry.arn)
             };
             // One that another wins over is told of there.
-            if let Some((kind, far)) = found
-                && (kind < CauseKind::SuffixChanged || self.is_winner(entry))
+            if let Some(nearness) = found
+                && (nearness < Nearness::Suffix || self.is_winner(entry))
             {
                 let at = At::AwsAuth(entry);
-                candidates.push(Candidate { kind, far, at });
+                candidates.push(Candidate { nearness, at });
             }
         }
         let states = self.eks.into_iter();
         let states = states.flat_map(|view| view.entries.by_principal.values());
         let people = states.filter_map(|state| state.known().filter(|entry| !entry.kind.is_node()));
         for entry in people {
-            if let Some((kind, far)) = near.of_entry(&entry.principal_arn) {
+            if let Some(nearness) = near.of_entry(&entry.principal_arn) {
                 let at = At::AccessEntry(entry);
-                candidates.push(Candidate { kind, far, at });
+                candidates.push(Candidate { nearness, at });
             }
         }
         candidates
@@ -99,8 +128,8 @@ impl Door<'_> {
     }
 
     fn near_cause(&self, caller: &Caller, near: &Near, candidate: &Candidate<'_>) -> Cause {
-        let Candidate { kind, far, at } = *candidate;
-        let words = near.words(caller, kind, far, at.arn());
+        let Candidate { nearness, at } = *candidate;
+        let words = near.words(caller, nearness, at.arn());
         let (message, like) = match at {
             At::AwsAuth(entry) => (
                 format!(
@@ -121,9 +150,9 @@ impl Door<'_> {
         let owner = self.declared(at.arn()).filter(|_| !of_caller);
         let mend = match (owner, at) {
             (Some(owner), _) => Some(self.patch(caller, &owner.mapping)),
-            (None, At::AwsAuth(entry)) if self.is_edited(kind) => Some(Mend {
-                commands: if takes_nothing(kind) {
-                    self.by_lint(caller)
+            (None, At::AwsAuth(entry)) if self.is_edited(nearness) => Some(Mend {
+                commands: if takes_nothing(nearness) {
+                    self.by_lint_of_own(caller)
                 } else {
                     Vec::new()
                 },
@@ -131,34 +160,36 @@ impl Door<'_> {
             }),
             (None, At::AwsAuth(_) | At::AccessEntry(_)) => self.grant(caller, Some(like)),
         };
-        let text = |mend: Mend| {
-            if kind == CauseKind::OtherAccount {
-                sign_in(caller, at.arn(), mend)
-            } else if kind == CauseKind::Typo {
-                Mend {
-                    text: format!("if it is meant for this one, {}", mend.text),
-                    ..mend
-                }
-            } else {
-                mend
-            }
+        let text = |mend: Mend| match nearness {
+            Nearness::Account => sign_in(caller, at.arn(), mend),
+            Nearness::Typo(_) => Mend {
+                text: format!("if it is meant for this one, {}", mend.text),
+                ..mend
+            },
+            Nearness::Path
+            | Nearness::Session
+            | Nearness::Space
+            | Nearness::Sso
+            | Nearness::Wildcard
+            | Nearness::Suffix
+            | Nearness::Kind => mend,
         };
         Cause {
-            kind,
+            kind: nearness.cause(),
             message,
             mend: mend.map(text),
         }
     }
 
     /// Whether the mend is a change of the entry itself: where it can only be meant for the caller, or for nobody any more.
-    fn is_edited(&self, kind: CauseKind) -> bool {
-        let may_be = [
-            CauseKind::Path,
-            CauseKind::Session,
-            CauseKind::SuffixChanged,
-            CauseKind::Typo,
-        ];
-        kind == CauseKind::Space || (!self.scene.installed && may_be.contains(&kind))
+    fn is_edited(&self, nearness: Nearness) -> bool {
+        match nearness {
+            Nearness::Space => true,
+            Nearness::Path | Nearness::Session | Nearness::Suffix | Nearness::Typo(_) => {
+                !self.scene.installed
+            }
+            Nearness::Sso | Nearness::Wildcard | Nearness::Account | Nearness::Kind => false,
+        }
     }
 
     /// A mapping that names another principal than it should.
@@ -180,8 +211,8 @@ impl Door<'_> {
 }
 
 /// Whether the entry can't be anybody else's, so that `lint` mends it.
-fn takes_nothing(kind: CauseKind) -> bool {
-    matches!(kind, CauseKind::Space | CauseKind::Path)
+fn takes_nothing(nearness: Nearness) -> bool {
+    matches!(nearness, Nearness::Space | Nearness::Path)
 }
 
 fn sign_in(caller: &Caller, other: &str, mend: Mend) -> Mend {
@@ -218,41 +249,39 @@ impl Near {
     }
 
     /// How an entry of aws-auth is near, and in how many characters it differs.
-    fn of_text(&self, caller: &Caller, arn: &str) -> Option<(CauseKind, usize)> {
+    fn of_text(&self, caller: &Caller, arn: &str) -> Option<Nearness> {
         if arn.trim() != arn && fold_arn(arn.trim()) == self.folded {
-            return Some((CauseKind::Space, 0));
+            return Some(Nearness::Space);
         }
         if arn.contains('*') && matches(&fold_arn(arn), &self.folded) {
-            return Some((CauseKind::Wildcard, 0));
+            return Some(Nearness::Wildcard);
         }
         let key = self.key.as_ref()?;
         let Some(other) = Key::parse_arn(arn) else {
             let is_role = key.kind() == PrincipalKind::Role;
-            return (is_role && fold_arn(arn).contains(&self.session))
-                .then_some((CauseKind::Session, 0));
+            return (is_role && fold_arn(arn).contains(&self.session)).then_some(Nearness::Session);
         };
         if other == *key {
-            return (fold_arn(arn) != fold_arn(&caller.canonical)).then_some((CauseKind::Path, 0));
+            return (fold_arn(arn) != fold_arn(&caller.canonical)).then_some(Nearness::Path);
         }
         self.of_other(key, &other, arn)
     }
 
     /// How an access entry is near, and in how many characters it differs.
-    fn of_entry(&self, arn: &str) -> Option<(CauseKind, usize)> {
+    fn of_entry(&self, arn: &str) -> Option<Nearness> {
         let key = self.key.as_ref()?;
         let other = Key::parse_arn(arn).filter(|other| other != key)?;
         self.of_other(key, &other, arn)
     }
 
-    fn of_other(&self, key: &Key, other: &Key, arn: &str) -> Option<(CauseKind, usize)> {
+    fn of_other(&self, key: &Key, other: &Key, arn: &str) -> Option<Nearness> {
         let home = key.account() == other.account() && key.partition() == other.partition();
         if key.name() == other.name() {
-            let kind = if home {
-                CauseKind::OtherKind
+            return Some(if home {
+                Nearness::Kind
             } else {
-                CauseKind::OtherAccount
-            };
-            return Some((kind, 0));
+                Nearness::Account
+            });
         }
         if !home || key.kind() != other.kind() {
             return None;
@@ -260,38 +289,37 @@ impl Near {
         if let Some(sso) = &self.sso {
             // The suffix alone differs where the set was assigned anew.
             let same = suffix_of(sso, arn).is_some();
-            return same.then_some((CauseKind::SuffixChanged, 0));
+            return same.then_some(Nearness::Suffix);
         }
-        let far = distance(key.name(), other.name(), self.most)?;
-        Some((CauseKind::Typo, far))
+        distance(key.name(), other.name(), self.most).map(Nearness::Typo)
     }
 
     /// What keeps an entry that is near so from letting the caller in.
-    fn words(&self, caller: &Caller, kind: CauseKind, far: usize, arn: &str) -> String {
+    fn words(&self, caller: &Caller, nearness: Nearness, arn: &str) -> String {
         let account = arn.split(':').nth(4).unwrap_or_default();
         let role = self.key.as_ref().map(Key::kind) == Some(PrincipalKind::Role);
-        let words = match kind {
-            CauseKind::Space => "white space belongs to the ARN there, so that it is another",
-            CauseKind::Wildcard => {
+        let words = match nearness {
+            Nearness::Space => "white space belongs to the ARN there, so that it is another",
+            Nearness::Wildcard => {
                 "aws-auth knows no wildcards, and takes the * for part of the name"
             }
-            CauseKind::Session => {
+            Nearness::Session => {
                 "that is a session, and whoever signs in with the role is looked up as the role"
             }
-            CauseKind::Sso => "it names the permission set with `sso`, which EKS does not look at",
-            CauseKind::Path if role => {
+            Nearness::Sso => "it names the permission set with `sso`, which EKS does not look at",
+            Nearness::Path if role => {
                 "a path was left in, and whoever signs in with a role comes without it"
             }
-            CauseKind::Path => "a user is looked up with its path, and this is not it",
-            CauseKind::OtherKind if role => "that is a user, and this is a role",
-            CauseKind::OtherKind => "that is a role, and this is a user",
-            CauseKind::OtherAccount => {
+            Nearness::Path => "a user is looked up with its path, and this is not it",
+            Nearness::Kind if role => "that is a user, and this is a role",
+            Nearness::Kind => "that is a role, and this is a user",
+            Nearness::Account => {
                 return format!(
                     "that is account {account}, and this is account {}",
                     caller.parsed.account
                 );
             }
-            CauseKind::SuffixChanged => {
+            Nearness::Suffix => {
                 return self.sso.as_ref().map_or_else(String::new, |sso| {
                     format!(
                         "the role of permission set {} had the suffix {}, and has {} since it was assigned anew",
@@ -301,8 +329,8 @@ impl Near {
                     )
                 });
             }
-            _ if far == 1 => "its name differs in 1 character",
-            _ => return format!("its name differs in {far} characters"),
+            Nearness::Typo(1) => "its name differs in 1 character",
+            Nearness::Typo(far) => return format!("its name differs in {far} characters"),
         };
         words.to_owned()
     }
