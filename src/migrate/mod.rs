@@ -37,7 +37,7 @@ pub use mode::{
 };
 pub use recipe::{Recipe, recipes};
 pub(crate) use steps::many;
-pub use steps::{Instruction, instructions, tally};
+pub use steps::{Instruction, Manner, instructions, tally};
 pub use taken::taken;
 pub use way::{
     Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,

@@ -38,9 +38,18 @@ impl Instruction {
     }
 }
 
-/// The steps from where the cluster stands to a mode. `soak` is how long an entry of aws-auth stays beside the access entry.
+/// How the steps are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// How long an entry of aws-auth stays beside the access entry.
+    pub soak: SignedDuration,
+    /// Whether an operator is there, which hands over what mappings declare; else each entry of aws-auth is handed over as it is.
+    pub operator: bool,
+}
+
+/// The steps from where the cluster stands to a mode.
 #[must_use]
-pub fn instructions(migration: &Migration, to: Mode, soak: SignedDuration) -> Vec<Instruction> {
+pub fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Instruction> {
     let mut steps = Vec::new();
     if !migration.unreadable.is_empty() && migration.from != Mode::Api {
         steps.push(
@@ -55,7 +64,7 @@ pub fn instructions(migration: &Migration, to: Mode, soak: SignedDuration) -> Ve
     }
     let reads_both = migration.from != Mode::Api;
     if migration.moving().next().is_some() {
-        steps.push(hand_over(migration, soak));
+        steps.push(hand_over(migration, manner));
     }
     let blocked = migration.blocked().count();
     if reads_both && to == Mode::Api && blocked > 0 {
@@ -92,7 +101,8 @@ fn to_both(migration: &Migration) -> Instruction {
         .command(format!("identity-mapper migrate apply --confirm {name}"))
 }
 
-fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
+fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
+    let Manner { soak, operator } = manner;
     let moving = migration.moving().count();
     let undeclared = migration.undeclared().count();
     let nodes = migration
@@ -102,12 +112,16 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
     let new = migration.newcomers().count();
     let mut step = Instruction::new(format!("Hand over {}", many(moving, "principal")))
         .note("aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth goes");
-    if undeclared > 0 {
+    let imports = operator && undeclared > 0;
+    if imports {
         step = step.note(format!(
-            "{undeclared} of them {} declared by no mapping: with the operator --import makes mappings of them; without it nothing has to be \
-             declared",
+            "{undeclared} of them {} declared by no mapping: --import makes mappings of them",
             if undeclared == 1 { "is" } else { "are" }
         ));
+    } else if undeclared > 0 {
+        step = step.note(
+            "no operator is installed, so the command hands over by itself, and takes each entry of aws-auth as it stands",
+        );
     }
     if new > 0 {
         step = step.note(format!(
@@ -132,7 +146,7 @@ fn hand_over(migration: &Migration, soak: SignedDuration) -> Instruction {
         step = step
             .note("entries of nodes stay in aws-auth for good: running nodes must never lose both");
     }
-    let import = if undeclared > 0 { " --import" } else { "" };
+    let import = if imports { " --import" } else { "" };
     step.command(format!("identity-mapper migrate apply{import}"))
         .command("identity-mapper migrate status")
 }

@@ -119,7 +119,7 @@ impl PaceArgs {
 }
 
 /// `CONFIG_MAP` is where nobody goes.
-fn to(text: &str) -> Result<Mode, String> {
+pub(super) fn to(text: &str) -> Result<Mode, String> {
     match text.parse()? {
         Mode::ConfigMap => Err(
             "EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to \

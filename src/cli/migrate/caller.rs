@@ -3,6 +3,8 @@
 use anyhow::{Context as _, Result};
 
 use super::worker::Worker;
+use crate::cluster::migration::SelfReview;
+use crate::error::Category;
 use crate::migrate::{Migration, Who};
 use crate::plan::{AwsState, StandingEntries};
 use crate::principal::{Key, canonical_caller};
@@ -19,8 +21,11 @@ pub(super) struct Caller {
 impl Caller {
     /// Who the API server says that it is; where it does not know by EKS, who AWS says that it is.
     pub(super) async fn find(worker: &Worker) -> Result<Self> {
-        let review = worker.live.cluster.review_self().await;
-        let review = review.context("who you are to the API server can't be asked")?;
+        let review = match worker.live.cluster.review_self().await {
+            // Servers before 1.28 don't say it.
+            Err(error) if error.category == Category::Missing => SelfReview::default(),
+            review => review.context("who you are to the API server can't be asked")?,
+        };
         let (aws, _) = worker.eks()?;
         let (arn, proven) = match review.canonical_arn {
             Some(arn) => (arn, true),

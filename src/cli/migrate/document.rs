@@ -1,12 +1,13 @@
 //! A migration as one document.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plan::Gate;
 use crate::api::condition::Reason;
 use crate::migrate::{
-    Becomes, Dead, Instruction, Migration, Place, Recipe, Verdict, instructions, many, recipes,
+    Becomes, Dead, Instruction, Manner, Migration, Place, Recipe, Verdict, instructions, many,
+    recipes,
 };
 use crate::plan::Mode;
 
@@ -167,7 +168,7 @@ impl<'a> Document<'a> {
         migration: &'a Migration,
         gate: Gate,
         too_old: Option<String>,
-        soak: SignedDuration,
+        manner: Manner,
     ) -> Self {
         let to = match gate {
             Gate::Unasked => Mode::Api,
@@ -207,7 +208,7 @@ impl<'a> Document<'a> {
                     why,
                 })
                 .collect(),
-            steps: instructions(migration, to, soak),
+            steps: instructions(migration, to, manner),
         }
     }
 

@@ -11,7 +11,6 @@ use super::mode;
 use super::tell::{Counts, Tale, foreign, left};
 use super::worker::{Look, Worker};
 use crate::api::v1alpha1::BackendChoice;
-use crate::cli::output::complain;
 use crate::cli::run::end_on_signals;
 use crate::migrate::{
     Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, check_platform, next, next_back,
@@ -67,6 +66,8 @@ pub(super) struct Journey {
     tale: Tale,
     quiet: Quiet,
     whole_looks: u32,
+    /// Whether it was told that EKS can't be asked.
+    unread: bool,
     /// The modes in which everything was imported that can be.
     imported: BTreeSet<Mode>,
 }
@@ -89,6 +90,7 @@ impl Journey {
             stop,
             quiet: Quiet::new(Instant::now()),
             whole_looks: 0,
+            unread: false,
             imported: BTreeSet::new(),
         })
     }
@@ -106,7 +108,7 @@ impl Journey {
             None => self.interrupted().await,
         };
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
-            complain(&format!(
+            self.tale.say(&format!(
                 "bridge: ClusterRoleBinding {BRIDGE} stands; run it again once this is mended, and it goes at the end"
             ));
         }
@@ -115,7 +117,8 @@ impl Journey {
 
     /// Says where a signal found it. What had begun is whole by now.
     async fn interrupted(&mut self) -> Result<Ending> {
-        complain("stopping in order; what has begun is made whole");
+        self.tale
+            .say("stopping in order; what has begun is made whole");
         let look = match self.worker.last().await? {
             Some(look) => look,
             None => self.worker.look().await?,
@@ -145,10 +148,14 @@ impl Journey {
             let look = self.worker.look().await?;
             let settings = self.worker.settings();
             let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
-                complain("the mode of the cluster can't be read from EKS now; waiting");
+                if !std::mem::replace(&mut self.unread, true) {
+                    self.tale
+                        .say("the mode of the cluster can't be read from EKS now; waiting");
+                }
                 tokio::time::sleep(mode::POLL).await;
                 continue;
             };
+            self.unread = false;
             let situation = self.situation(&migration, &look);
             self.tale.tell(&situation);
             let asked = Asked {
@@ -164,6 +171,7 @@ impl Journey {
                 if self.whole_looks > WHOLE_LOOKS {
                     bail!("it does not come to rest: {}", self.tale.last());
                 }
+                self.tale.pause();
                 self.worker.refresh().await?;
                 continue;
             }
@@ -262,20 +270,22 @@ impl Journey {
         let (aws, proven) = self.worker.eks()?;
         let cluster = proven.cluster.clone();
         if awaited {
-            complain(&format!(
+            self.tale.say(&format!(
                 "waiting until somebody changes the authentication mode to {mode}: {}",
                 mode::command(&cluster, mode)
             ));
             mode::wait_for(aws, &cluster, mode).await?;
         } else {
+            self.tale.pause();
             mode::change(aws, &cluster, mode).await?;
         }
-        complain(&format!("mode: it is {mode}"));
+        self.tale.say(&format!("mode: it is {mode}"));
         self.worker.refresh().await?;
         let look = self.worker.look().await?;
         for entry in foreign(&look.observed, &installation) {
             if !before.contains(&entry) {
-                complain(&format!("EKS has made the access entry of {entry}"));
+                self.tale
+                    .say(&format!("EKS has made the access entry of {entry}"));
             }
         }
         self.quiet.begin();
@@ -287,7 +297,7 @@ impl Journey {
         let set = set
             .with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
         if set {
-            complain(&format!(
+            self.tale.say(&format!(
                 "handover: {handover} is set on {}",
                 self.history()
             ));
@@ -306,7 +316,8 @@ impl Journey {
         let made = made
             .with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
         if made == Bridge::Stands {
-            complain(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
+            self.tale
+                .say(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
         }
         self.worker.catch_up().await;
         self.quiet.begin();
@@ -325,22 +336,27 @@ impl Journey {
             self.take_bridge_away().await?;
         }
         self.worker.open_bridge();
+        if self.worker.installed {
+            // An operator does not wait for us: should it have begun with somebody new just now, the bridge is made again at once.
+            self.worker.refresh().await?;
+        }
         Ok(())
     }
 
-    async fn take_bridge_away(&self) -> Result<()> {
+    async fn take_bridge_away(&mut self) -> Result<()> {
         let removed = self.worker.live.cluster.remove_bridge().await;
         removed.with_context(|| {
             format!(
                 "the bridge can't be taken away; it makes administrators of whoever is in its group: kubectl delete clusterrolebinding {BRIDGE}"
             )
         })?;
-        complain(&format!("bridge: ClusterRoleBinding {BRIDGE} is gone"));
+        self.tale
+            .say(&format!("bridge: ClusterRoleBinding {BRIDGE} is gone"));
         Ok(())
     }
 
     /// At a signal: the bridge goes unless somebody stands on it. Where an operator works, it goes on without us.
-    async fn leave_bridge(&self, situation: &Situation<'_>) -> Result<()> {
+    async fn leave_bridge(&mut self, situation: &Situation<'_>) -> Result<()> {
         if situation.standing.bridge != Bridge::Stands {
             return Ok(());
         }
@@ -348,7 +364,7 @@ impl Journey {
             traveller.verdict.bridge && matches!(traveller.stage, Stage::Making(_))
         });
         if self.worker.installed || crossing || situation.on_bridge {
-            complain(&format!(
+            self.tale.say(&format!(
                 "bridge: ClusterRoleBinding {BRIDGE} stays, for administrators stand on it; run it again, and it goes at the end"
             ));
             return Ok(());
@@ -389,13 +405,13 @@ impl Journey {
         }
         for left in &found.left {
             if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
-                complain(&format!(
+                self.tale.say(&format!(
                     "import: {} is left out: {}",
                     left.what, left.message
                 ));
             }
         }
-        complain(&format!(
+        self.tale.say(&format!(
             "import: IdentityMappings are made of {count} principals that none declared"
         ));
         self.imported.insert(mode);
@@ -403,13 +419,11 @@ impl Journey {
         Ok(())
     }
 
-    /// An operator that does not answer hands nobody over.
+    /// An operator that does not answer hands nobody over, and whoever waits for EKS for a quarter of an hour waits for a person.
     fn still_answered(&mut self, look: &Look) -> Result<()> {
-        if !self.worker.installed {
-            return Ok(());
-        }
         let mut seen = String::new();
-        let mut working = false;
+        // Our own loop is there.
+        let mut working = !self.worker.installed;
         for mapping in &look.desired.mappings {
             let status = serde_json::to_string(&mapping.status)?;
             working |=
@@ -421,10 +435,15 @@ impl Journey {
         let version = look.observed.config_map.as_ref();
         seen.push_str(version.map_or("", |view| &view.resource_version));
         if let Some(patience) = self.quiet.is_over(seen, working, Instant::now()) {
+            let (seconds, counts) = (patience.as_secs(), self.tale.last());
+            if self.worker.installed {
+                bail!(
+                    "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no \
+                     status has changed for {seconds} s ({counts}); start it, or look at its logs, and run this again"
+                );
+            }
             bail!(
-                "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no status \
-                 has changed for {} s; start it, or look at its logs, and run this again",
-                patience.as_secs()
+                "nothing has changed for {seconds} s ({counts}); `migrate status` says what each waits for; run this again once that is mended"
             );
         }
         Ok(())

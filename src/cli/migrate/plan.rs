@@ -14,7 +14,8 @@ use crate::cli::input;
 use crate::cli::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::output::{self, Format, complain};
 use crate::migrate::{
-    ImpossibleModeChange, Migration, NotForMigration, check_mode_change, check_platform, verdicts,
+    ImpossibleModeChange, Manner, Migration, NotForMigration, check_mode_change, check_platform,
+    verdicts,
 };
 use crate::plan::{Mapping, Mode, Settings};
 
@@ -25,7 +26,7 @@ use crate::plan::{Mapping, Mode, Settings};
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
     /// The mode that someone is about to set, `API_AND_CONFIG_MAP` or `API`; prints how their tools set it
-    #[arg(long, value_name = "MODE")]
+    #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
     pub to: Option<Mode>,
 
     /// With files in place of a cluster: mappings from a file or folder; may be repeated
@@ -103,7 +104,11 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     };
     let too_old = too_old(&migration, &observation);
     let gate = gate(args.to, &migration);
-    let document = Document::new(&migration, gate, too_old, settings.soak);
+    let manner = Manner {
+        soak: settings.soak,
+        operator: observation.installed,
+    };
+    let document = Document::new(&migration, gate, too_old, manner);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,

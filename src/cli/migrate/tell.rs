@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::access_entry::{INSTALLATION_TAG, policy_name};
-use crate::cli::output::{Progress, visible};
+use crate::cli::output::{Progress, complain, visible};
 use crate::migrate::{Situation, Stage, Way};
 use crate::plan::Observed;
 
@@ -96,10 +96,12 @@ pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
-/// Tells how far everyone has got, when that changes.
+/// Tells what is done, and how far everyone has got: as a bar on a terminal, elsewhere in lines.
 pub(super) struct Tale {
-    progress: Progress,
+    what: &'static str,
     operator: bool,
+    /// Not there while something else is told: a bar and a line would run into each other.
+    progress: Option<Progress>,
     last: Option<Counts>,
     told: Instant,
 }
@@ -107,34 +109,45 @@ pub(super) struct Tale {
 impl Tale {
     pub(super) fn new(way: Way, operator: bool) -> Self {
         Self {
-            operator,
-            progress: Progress::new(match way {
+            what: match way {
                 Way::Forth => "principals at their access entries",
                 Way::Back => "principals back in aws-auth",
-            }),
+            },
+            operator,
+            progress: None,
             last: None,
             told: Instant::now(),
         }
     }
 
-    /// Tells it.
-    pub(super) fn tell(&mut self, situation: &Situation<'_>) {
-        let counts = Counts::of(situation, self.operator);
-        let Some(last) = self.last.as_ref() else {
-            return self.say(counts);
-        };
-        // A line for each of hundreds of principals would bury what matters.
-        let due = self.progress.is_bar() || self.told.elapsed() >= TELL || !last.is_like(&counts);
-        if *last != counts && due {
-            self.say(counts);
-        }
+    /// Takes the bar off the terminal.
+    pub(super) fn pause(&mut self) {
+        self.progress = None;
     }
 
-    fn say(&mut self, counts: Counts) {
-        self.progress
-            .tell(counts.there, counts.total(), &counts.line());
-        self.told = Instant::now();
-        self.last = Some(counts);
+    /// Tells what was done.
+    pub(super) fn say(&mut self, line: &str) {
+        self.pause();
+        complain(line);
+    }
+
+    /// Tells how far everyone has got, where that has changed.
+    pub(super) fn tell(&mut self, situation: &Situation<'_>) {
+        let counts = Counts::of(situation, self.operator);
+        let what = self.what;
+        let progress = self.progress.get_or_insert_with(|| Progress::new(what));
+        // Elsewhere than on a terminal a line for each of hundreds of principals would bury what matters.
+        let due = match &self.last {
+            _ if progress.is_bar() => true,
+            None => true,
+            Some(last) if *last == counts => false,
+            Some(last) => self.told.elapsed() >= TELL || !last.is_like(&counts),
+        };
+        if due {
+            progress.tell(counts.there, counts.total(), &counts.line());
+            self.told = Instant::now();
+            self.last = Some(counts);
+        }
     }
 
     /// What was told last.

@@ -73,6 +73,13 @@ impl Worker {
     /// Looks at the cluster for the first time.
     pub(super) async fn begin(args: LiveArgs, way: Way, pace: Pace) -> Result<Self> {
         let config_map = ConfigMapName::from(args.config_map.clone());
+        if config_map != ConfigMapName::default() {
+            bail!(
+                "{config_map} is a copy: EKS reads {} alone, and taking anyone out of the copy would hand nobody over; leave \
+                 --config-map-namespace and --config-map-name out",
+                ConfigMapName::default()
+            );
+        }
         let settings = Settings {
             config_map,
             handover: match way {

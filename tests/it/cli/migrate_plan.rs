@@ -308,8 +308,7 @@ fn many_principals_of_every_kind() {
       2. Hand over 14 principals
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
-         - 14 of them are declared by no mapping: with the operator --import makes mappings of them; without it
-           nothing has to be declared
+         - 14 of them are declared by no mapping: --import makes mappings of them
          - 2 have their power from system:masters: an access entry is made without policies and wins at once, so
            group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
            end
@@ -361,8 +360,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
       2. Hand over 1 principal
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
-         - 1 of them is declared by no mapping: with the operator --import makes mappings of them; without it
-           nothing has to be declared
+         - 1 of them is declared by no mapping: --import makes mappings of them
          - one has its power from system:masters: an access entry is made without policies and wins at once, so
            group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
            end
@@ -488,7 +486,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     let _ = write!(shown, "-f: {}", ran.stderr);
     assert_snapshot!(shown, @r#"
     CONFIG_MAP --to=API: error: EKS takes a cluster from CONFIG_MAP to API in two steps only: go to API_AND_CONFIG_MAP first, hand everyone over, then go to API
-    API_AND_CONFIG_MAP --to=CONFIG_MAP: error: EKS never takes a cluster back from the authentication mode API_AND_CONFIG_MAP to CONFIG_MAP; from here it can go to API, for good
+    API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
     API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API
     CONFIG_MAP : error: what an access entry may be depends on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
@@ -577,7 +575,7 @@ fn as_a_document() {
       - >-
         aws-auth is backed up first; each access entry is made, verified, and only then
         its entry of aws-auth goes
-      - "1 of them is declared by no mapping: with the operator --import makes mappings of them; without it nothing has to be declared"
+      - "1 of them is declared by no mapping: --import makes mappings of them"
       - "one has its power from system:masters: an access entry is made without policies and wins at once, so group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the end"
       - >-
         entries of aws-auth stay beside their access entries for 24h as the way back
@@ -688,15 +686,15 @@ async fn live_with_what_iam_and_eks_know() {
       2. Hand over 4 principals
          - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
            goes
-         - 4 of them are declared by no mapping: with the operator --import makes mappings of them; without it
-           nothing has to be declared
+         - no operator is installed, so the command hands over by itself, and takes each entry of aws-auth as it
+           stands
          - one has its power from system:masters: an access entry is made without policies and wins at once, so
            group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
            end
          - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
            goes back until then
          - entries of nodes stay in aws-auth for good: running nodes must never lose both
-           identity-mapper migrate apply --import
+           identity-mapper migrate apply
            identity-mapper migrate status
       3. Change the mode to API, for good
          - aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back

@@ -145,6 +145,27 @@ impl Stage {
     }
 }
 
+/// Waits until a run has told of something.
+async fn until(process: &Supervised, words: &str) {
+    eventually(words, SOON, async || {
+        let log = process.log();
+        if log.contains(words) {
+            Ok(())
+        } else {
+            Err(log)
+        }
+    })
+    .await;
+}
+
+/// Waits for a run's end: its exit code.
+async fn end(process: &mut Supervised) -> Option<i32> {
+    let status = eventually("it ends", SOON, async || {
+        process.exited().ok_or_else(|| process.log())
+    });
+    status.await.code()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
     let stage = Stage::set("- \"777788889999\"\n").await;
@@ -370,21 +391,13 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     args.extend(PACE);
     // A signal in the soak: what has begun is made whole, and the bridge is gone.
     let mut process = stage.start(&args);
-    eventually("both soak", SOON, async || {
-        let log = process.log();
-        if log.contains("bridge: ClusterRoleBinding identity-mapper-bridge is gone") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    })
+    until(
+        &process,
+        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+    )
     .await;
     process.signal("INT");
-    let status = eventually("it ends", SOON, async || {
-        process.exited().ok_or_else(|| process.log())
-    })
-    .await;
-    assert_eq!(status.code(), Some(1), "{}", process.log());
+    assert_eq!(end(&mut process).await, Some(1), "{}", process.log());
     let told = process.log();
     assert!(told.contains("run the same command again"), "{told}");
 
@@ -415,22 +428,14 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut awaiting = vec!["apply", "--await-mode", "--to=API"];
     awaiting.extend(PACE);
     let mut process = stage.start(&awaiting);
-    eventually("it waits for others", SOON, async || {
-        let log = process.log();
-        if log.contains("waiting until somebody changes the authentication mode to API") {
-            Ok(())
-        } else {
-            Err(log)
-        }
-    })
+    until(
+        &process,
+        "waiting until somebody changes the authentication mode to API",
+    )
     .await;
     let config = json!({"accessConfig": {"authenticationMode": "API"}});
     stage.eks.by_hand("UpdateClusterConfig", config).unwrap();
-    let status = eventually("it ends", SOON, async || {
-        process.exited().ok_or_else(|| process.log())
-    })
-    .await;
-    assert_eq!(status.code(), Some(0), "{}", process.log());
+    assert_eq!(end(&mut process).await, Some(0), "{}", process.log());
     assert_eq!(stage.eks.world().cluster.mode, Mode::Api);
     assert_eq!(
         stage.entries(),
