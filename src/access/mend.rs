@@ -13,7 +13,7 @@ use crate::access_entry::{
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
-use crate::plan::{EksCluster, Mode, in_iam};
+use crate::plan::{EksCluster, Mode, in_iam, mapping_name};
 use crate::principal::{Partition, Principal, PrincipalKind};
 
 /// What is written where a person has to choose.
@@ -106,8 +106,9 @@ impl Door<'_> {
         };
         if self.scene.installed {
             return Some(Mend {
-                text: format!("declare it, and {why}"),
-                manifest: Some(manifest(&principal, &like)),
+                // Not applied: a mapping of the name that somebody made must stay as it is.
+                text: format!("declare it (kubectl create -f FILE), and {why}"),
+                manifest: Some(manifest(&principal, &like, &self.mapping_name(&principal))),
                 ..Mend::default()
             });
         }
@@ -131,6 +132,13 @@ impl Door<'_> {
             entry: Some(item(section, &principal, &like)),
             ..Mend::default()
         })
+    }
+
+    /// The name that `import` would give the mapping.
+    fn mapping_name(&self, principal: &Principal) -> String {
+        let cluster = self.scene.aws.view().map(|view| &view.cluster);
+        let home = cluster.and_then(|cluster| Some((cluster.partition()?, cluster.account()?)));
+        mapping_name(principal, home)
     }
 
     /// A change of one line of aws-auth.
@@ -283,7 +291,7 @@ fn policy(held: &Held) -> AccessPolicy {
     }
 }
 
-fn manifest(principal: &Principal, like: &Like) -> Value {
+fn manifest(principal: &Principal, like: &Like, name: &str) -> Value {
     let named = match principal.sso() {
         // The set is followed when it gets another role.
         Some(sso) => json!({"permissionSet": {
@@ -309,26 +317,9 @@ fn manifest(principal: &Principal, like: &Like) -> Value {
     json!({
         "apiVersion": IdentityMapping::api_version(&()),
         "kind": IdentityMapping::kind(&()),
-        "metadata": {"name": object_name(principal)},
+        "metadata": {"name": name},
         "spec": spec,
     })
-}
-
-/// A name for the object: the principal's, as Kubernetes takes it.
-fn object_name(principal: &Principal) -> String {
-    let sso = principal.sso().map(|sso| sso.permission_set);
-    let name = sso
-        .as_deref()
-        .unwrap_or(&principal.name)
-        .to_ascii_lowercase();
-    let fits = |c: char| if c.is_ascii_alphanumeric() { c } else { '-' };
-    let name: String = name.chars().map(fits).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() {
-        principal.kind.to_string()
-    } else {
-        name.to_owned()
-    }
 }
 
 /// An entry of aws-auth as YAML.

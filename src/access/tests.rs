@@ -496,7 +496,10 @@ fn where_it_is_installed_the_mend_is_a_mapping() {
     world.installed = true;
     for (arn, name) in [
         (session("Pathed", "a"), "pathed"),
-        (session("AWSReservedSSO_Ops_fedcba9876543210", "a"), "ops"),
+        (
+            session("AWSReservedSSO_Ops_fedcba9876543210", "a"),
+            "ops.sso-fedcba",
+        ),
         (role("Nowhere"), "nowhere"),
     ] {
         let mut explanation = world.explain(&arn);

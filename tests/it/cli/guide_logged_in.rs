@@ -92,7 +92,7 @@ impl Scene {
         }
         if !mend["manifest"].is_null() {
             self.cluster
-                .kubectl_ok(&["apply", "-f", "-"], Some(&mend["manifest"].to_string()));
+                .kubectl_ok(&["create", "-f", "-"], Some(&mend["manifest"].to_string()));
         }
     }
 
