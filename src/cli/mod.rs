@@ -54,18 +54,18 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    Run(Box<run::RunArgs>),
-    Rollback(Box<rollback::RollbackArgs>),
-    Release(Box<release::ReleaseArgs>),
-    Plan(Box<plan::PlanArgs>),
+    Lint(Box<lint::LintArgs>),
     /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
     Effective(effective::Effective),
-    Access(Box<access::AccessArgs>),
     Explain(Box<explain::ExplainArgs>),
-    Lint(Box<lint::LintArgs>),
+    Access(Box<access::AccessArgs>),
     Import(Box<import::ImportArgs>),
+    Plan(Box<plan::PlanArgs>),
     #[command(subcommand)]
     Migrate(migrate::Migrate),
+    Rollback(Box<rollback::RollbackArgs>),
+    Run(Box<run::RunArgs>),
+    Release(Box<release::ReleaseArgs>),
     Completions(completions::CompletionsArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
@@ -90,20 +90,20 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let verbose = cli.verbose;
     finish(match cli.command {
+        Command::Lint(args) => args.run(verbose),
+        Command::Effective(command) => command.run(),
+        Command::Explain(args) => quietly(verbose, explain::explain(*args)),
+        Command::Access(args) => quietly(verbose, access::access(*args)),
+        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
+        Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
+        Command::Migrate(command) => quietly(verbose, command.run()),
+        Command::Rollback(args) => {
+            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
+        }
         Command::Run(args) => in_runtime(run::run(*args, verbose)).map(success),
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
-        Command::Rollback(args) => {
-            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
-        }
-        Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
-        Command::Effective(command) => command.run(),
-        Command::Access(args) => quietly(verbose, access::access(*args)),
-        Command::Explain(args) => quietly(verbose, explain::explain(*args)),
-        Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
-        Command::Lint(args) => args.run(verbose),
-        Command::Migrate(command) => quietly(verbose, command.run()),
         Command::Completions(args) => print(&completions::completions(&args, command(None))),
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),
@@ -136,7 +136,8 @@ fn quietly<T>(verbose: u8, command: impl Future<Output = Result<T>>) -> Result<T
     let level = match verbose {
         0 => "error",
         1 => "info,identity_mapper=debug,kube_client=debug,aws_smithy_runtime=info",
-        _ => "debug",
+        // What signs requests would tell more than anybody should copy into an issue.
+        _ => "debug,aws_runtime=info,aws_sigv4=info",
     };
     run::start_logging(run::LogFormat::Text, level)?;
     in_runtime(command)
