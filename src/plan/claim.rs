@@ -241,7 +241,7 @@ pub(super) struct Place {
     pub(super) note: Option<String>,
     /// It can't be put into effect at all in this mode.
     pub(super) refusal: Option<Refusal>,
-    /// A handover that is asked for and can't be made.
+    /// A handover that is asked for and can't be made, or is under way.
     pub(super) handover: Option<Block>,
     /// Until when the twin in aws-auth stays as the way back.
     pub(super) soaks_until: Option<Timestamp>,

@@ -260,6 +260,10 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         placement.entry = Want::Gone;
     } else if stands {
         placement.wake = Some(due);
+        placement.place.handover = Some(Block::passing(
+            Reason::HandingOver,
+            "aws-auth has taken the principal in; the access entry goes once that is in force",
+        ));
     }
     placement
 }

@@ -292,6 +292,12 @@ fn the_whole_handover_can_be_undone_where_aws_auth_can_say_the_same() {
         simulation.access_entry("role/alice").is_some(),
         "aws-auth is not in force yet"
     );
+    assert_eq!(simulation.condition("alice", "Synced"), "False HandingOver");
+    assert_eq!(simulation.ready("alice"), "True InEffect");
+    assert_eq!(
+        simulation.condition("half", "Stalled"),
+        "False NotApplicable"
+    );
     two_days(&mut simulation);
     for (name, text, entry) in [
         ("alice", true, false),
