@@ -107,6 +107,7 @@ impl Journey {
             Some(ended) => ended,
             None => self.interrupted().await,
         };
+        self.tale.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
             self.tale.say(&format!(
                 "bridge: ClusterRoleBinding {BRIDGE} stands; run it again once this is mended, and it goes at the end"
