@@ -1,5 +1,6 @@
 //! The comments that stand by an entry: above it, within it, and at the end of its lines.
 
+use std::cell::OnceCell;
 use std::ops::Range;
 
 use super::{Entry, SectionView};
@@ -16,7 +17,7 @@ pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
     if !text.contains('#') {
         return all;
     }
-    let reading = Reading::new(text);
+    let reading = Reading::new(text, view);
     for (number, entry) in view.entries.iter().enumerate() {
         let next = view.entries.get(number + 1);
         let next = next.map_or(text.len(), |next| next.span.start);
@@ -35,7 +36,17 @@ pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
 
 struct Reading<'t> {
     text: &'t str,
+    view: &'t SectionView,
     lines: Lines<'t>,
+    /// Every item of the list was kept, so that between two of them nothing stands but comments.
+    whole: bool,
+    /// Read only where a hash sign stands within an entry: most texts have none there.
+    tree: OnceCell<Nodes>,
+}
+
+/// What is asked of the tree of a text.
+#[derive(Default)]
+struct Nodes {
     /// The bytes of all scalars, in order: a hash sign in one of them begins no comment.
     scalars: Vec<Range<usize>>,
     /// Where the dash of each item of the list stands.
@@ -43,15 +54,27 @@ struct Reading<'t> {
 }
 
 impl<'t> Reading<'t> {
-    fn new(text: &'t str) -> Self {
-        // The entries were read from it, so it can be read.
-        let tree = compose(text).ok();
+    fn new(text: &'t str, view: &'t SectionView) -> Self {
+        let last = view.entries.last();
         Self {
             text,
+            view,
             lines: Lines::new(text),
-            scalars: tree.as_ref().map(scalars).unwrap_or_default(),
-            dashes: tree.as_ref().map(dashes).unwrap_or_default(),
+            whole: last.is_none_or(|last| last.item + 1 == view.entries.len()),
+            tree: OnceCell::new(),
         }
+    }
+
+    fn nodes(&self) -> &Nodes {
+        self.tree.get_or_init(|| {
+            // The entries were read from it, so it can be read.
+            let tree = compose(self.text).ok();
+            tree.map(|tree| Nodes {
+                scalars: scalars(&tree),
+                dashes: dashes(&tree),
+            })
+            .unwrap_or_default()
+        })
     }
 
     /// The comments right above an entry, and those below it that are indented like its fields.
@@ -101,15 +124,30 @@ impl<'t> Reading<'t> {
     }
 
     fn in_scalar(&self, at: usize) -> bool {
-        let next = self.scalars.partition_point(|scalar| scalar.end <= at);
-        let next = self.scalars.get(next);
+        let entries = &self.view.entries;
+        let next = entries.partition_point(|entry| entry.span.end < at);
+        let between = entries.get(next).is_none_or(|entry| at < entry.span.start);
+        if self.whole && between {
+            return false;
+        }
+        let scalars = &self.nodes().scalars;
+        let next = scalars.partition_point(|scalar| scalar.end <= at);
+        let next = scalars.get(next);
         next.is_some_and(|scalar| scalar.contains(&at))
     }
 
     /// Where an entry begins, its dash included.
     fn start(&self, entry: &Entry) -> usize {
-        let dash = self.dashes.get(entry.item).copied().flatten();
-        dash.unwrap_or(entry.span.start)
+        let node = entry.span.start;
+        let before = self.text[..node].trim_end_matches([' ', '\t']);
+        if before.ends_with('-') {
+            return before.len() - 1;
+        }
+        if before.ends_with(['[', ',', '{']) || before.is_empty() {
+            return node;
+        }
+        let dash = self.nodes().dashes.get(entry.item).copied().flatten();
+        dash.unwrap_or(node)
     }
 
     /// The column and the bytes of the comment that a line holds and nothing else.

@@ -292,20 +292,19 @@ pub(super) fn cluster_arn(text: &str) -> Result<EksCluster, String> {
 
 /// aws-auth from a file, with the annotations that stand there.
 fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
+    let document = manifest::read(&source.text).into_iter().next();
+    if let Some(Ok(document)) = document
+        && document.text("/kind") == Some("ConfigMap")
+        && let Ok(object) = serde_json::from_value::<ConfigMap>(document.value)
+    {
+        return Ok(ConfigMapView::from_object(&object));
+    }
+    // What is wrong with it, in words; or no more than that a key has no value.
     let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
-    let mut view = ConfigMapView {
+    Ok(ConfigMapView {
         data,
         ..ConfigMapView::default()
-    };
-    if let Some(Ok(document)) = manifest::read(&source.text).into_iter().next() {
-        let object: ConfigMap = serde_json::from_value(document.value)
-            .with_context(|| format!("{}: not a ConfigMap", source.name))?;
-        view = ConfigMapView {
-            data: view.data,
-            ..ConfigMapView::from_object(&object)
-        };
-    }
-    Ok(view)
+    })
 }
 
 impl LiveArgs {

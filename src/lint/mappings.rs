@@ -43,6 +43,9 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
 
 /// Mappings whose principal an aws-auth lets in as someone else, where `adoption` does not say that this is to change.
 pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) -> Vec<Found> {
+    if declared.is_empty() {
+        return Vec::new();
+    }
     let document = Document::parse(data);
     let index = Index::new(&document);
     let found = |declared: &Declared| {

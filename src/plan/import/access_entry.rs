@@ -89,7 +89,7 @@ impl Importer<'_> {
                 return self.leave(arn, origin, Why::Inexpressible, error.to_string());
             }
         };
-        if let Some(name) = self.declared.by(&principal) {
+        if let Some(name) = self.declared.by(&principal, &principal.key()) {
             return self.result.declared.push((origin, name.clone()));
         }
         let Some(entry) = standing.known() else {

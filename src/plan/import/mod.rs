@@ -22,13 +22,13 @@ pub use name::mapping_name;
 use name::{Home, Names};
 use object::Draft;
 
-use super::door::is_node;
+use super::door::is_nodes;
 use super::mark::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
 use super::standing::{Standing, StandingEntries};
 use super::{AwsView, Desired, Mode, Observed, Settings};
 use crate::api::IdentityMapping;
-use crate::aws_auth::{Document, Index, Problem, Section, comments};
-use crate::principal::Key;
+use crate::aws_auth::{Document, Entry, Index, Problem, Section, comments};
+use crate::principal::{Key, Principal};
 
 /// What to import beside the principals of people and workloads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -371,12 +371,13 @@ impl Declared {
     }
 
     /// The mapping that declares a principal.
-    fn by(&self, principal: &crate::principal::Principal) -> Option<&String> {
+    fn by(&self, principal: &Principal, key: &Key) -> Option<&String> {
         let by_set = || {
             let set = principal.sso()?.permission_set;
             self.sets.get(&(set, principal.account.to_string()))
         };
-        self.keys.get(&principal.key()).or_else(by_set)
+        let named = self.keys.get(key);
+        named.or_else(|| if self.sets.is_empty() { None } else { by_set() })
     }
 }
 
@@ -385,7 +386,7 @@ fn home(view: Option<&AwsView>, document: &Document) -> Option<Home> {
     let of_cluster =
         || view.and_then(|view| Some((view.cluster.partition()?, view.cluster.account()?)));
     let of_nodes = || {
-        let nodes = document.entries().filter(|entry| is_node(&entry.meaning()));
+        let nodes = document.entries().filter(|entry| is_node(entry));
         let homes: BTreeSet<Home> = nodes
             .filter_map(crate::aws_auth::Entry::key)
             .map(|key| (key.partition(), key.account().clone()))
@@ -393,6 +394,10 @@ fn home(view: Option<&AwsView>, document: &Document) -> Option<Home> {
         homes.first().filter(|_| homes.len() == 1).cloned()
     };
     of_cluster().or_else(of_nodes)
+}
+
+fn is_node(entry: &Entry) -> bool {
+    is_nodes(&entry.username, entry.groups.iter().map(String::as_str))
 }
 
 /// What the mark says of an entry of this principal that is ours.

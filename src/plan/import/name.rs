@@ -48,12 +48,15 @@ impl Names {
     pub(super) fn of(&mut self, principal: &Principal) -> String {
         let key = principal.key();
         let name = self.spelt(principal, &key);
+        if self.taken.insert(name.clone()) {
+            return name;
+        }
         let hash = KeyHash::of(&key);
         // Only a mapping that was named by hand, or a hash that two share, comes this far.
         let longer = [HASH_DIGITS, hash.as_str().len()].map(|digits| &hash.as_str()[..digits]);
         let others = longer.iter().map(|hash| format!("{name}.{hash}"));
         let counted = (2_u64..).map(|count| format!("{name}.{}.{count}", hash.as_str()));
-        let mut all = std::iter::once(name.clone()).chain(others).chain(counted);
+        let mut all = others.chain(counted);
         all.find(|name| self.taken.insert(name.clone()))
             .unwrap_or(name)
     }

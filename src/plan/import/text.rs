@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::desired::node_identity;
-use super::super::door::{Unmatchable, is_node, unmatchable};
+use super::super::door::{Unmatchable, unmatchable};
 use super::super::mark::MeaningHash;
 use super::super::standing::in_iam;
 use super::object::{Draft, parsed, spec};
-use super::{Fate, Importer, Origin, Why, marked};
+use super::{Fate, Importer, Origin, Why, is_node, marked};
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
@@ -57,10 +57,10 @@ impl Importer<'_> {
         if let Some((why, message)) = self.beaten(entry, &principal, contested) {
             return self.leave(&entry.arn, origin, why, message);
         }
-        if let Some(name) = self.declared.by(&principal) {
+        if let Some(name) = self.declared.by(&principal, &key) {
             return self.result.declared.push((origin, name.clone()));
         }
-        let node = is_node(&entry.meaning());
+        let node = is_node(entry);
         if node && !self.options.nodes {
             let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
             return self.leave(&entry.arn, origin, Why::Node, message);
@@ -90,7 +90,8 @@ impl Importer<'_> {
     /// The principal that an entry lets in, or why it lets in nobody that a mapping can name.
     fn admitted(&self, found: &Found<'_>) -> Result<Principal, (Why, String)> {
         let entry = found.entry;
-        let principal = Principal::parse(&regular(&entry.arn));
+        let principal =
+            Principal::parse(&entry.arn).or_else(|_| Principal::parse(&regular(&entry.arn)));
         if let Some(why) = unmatchable(entry) {
             let message = match (why, principal) {
                 (Unmatchable::Sso, _) => {
