@@ -78,7 +78,7 @@ pub(crate) fn visible(value: &str) -> String {
         .collect()
 }
 
-/// A colour for a text. [`print`] and [`complain`] take it out where it is not wanted.
+/// A colour for a text. [`print()`] and [`complain`] take it out where it is not wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Colour {
     /// What comes, or is well.
