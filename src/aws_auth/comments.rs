@@ -130,10 +130,18 @@ impl<'t> Reading<'t> {
         if self.whole && between {
             return false;
         }
-        let scalars = &self.nodes().scalars;
-        let next = scalars.partition_point(|scalar| scalar.end <= at);
-        let next = scalars.get(next);
-        next.is_some_and(|scalar| scalar.contains(&at))
+        let alone = entries.get(next).filter(|_| !between);
+        if let Some(within) = alone.and_then(|entry| self.in_scalar_of(entry, at)) {
+            return within;
+        }
+        holds(&self.nodes().scalars, at)
+    }
+
+    /// The same from the entry's own lines; `None` where they can't be read alone, for an alias or for what stands before it.
+    fn in_scalar_of(&self, entry: &Entry, at: usize) -> Option<bool> {
+        let start = self.line_of(entry.span.start).start;
+        let tree = compose(self.text.get(start..entry.span.end)?).ok()?;
+        Some(holds(&scalars(&tree), at - start))
     }
 
     /// Where an entry begins, its dash included.
@@ -158,6 +166,12 @@ impl<'t> Reading<'t> {
         let comment = text.starts_with('#') && !self.in_scalar(start);
         comment.then_some((start - line.start, start..line.end))
     }
+}
+
+fn holds(scalars: &[Range<usize>], at: usize) -> bool {
+    let next = scalars.partition_point(|scalar| scalar.end <= at);
+    let next = scalars.get(next);
+    next.is_some_and(|scalar| scalar.contains(&at))
 }
 
 fn scalars(tree: &Tree) -> Vec<Range<usize>> {
