@@ -16,7 +16,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
 /// A machine that builds at the same time takes some milliseconds for each of thousands of requests.
-pub(crate) const LONG: Duration = Duration::from_mins(8);
+pub(crate) const LONG: Duration = Duration::from_mins(4);
 
 /// Clients at once: more than the API server answers at once on two cores.
 const CLIENTS: usize = 32;
