@@ -35,6 +35,9 @@ impl Document {
 /// character of their simple case-folding orbit as far as lower-casing an upper-casing finds it.
 #[must_use]
 pub fn fold_arn(arn: &str) -> String {
+    if arn.is_ascii() {
+        return arn.to_ascii_lowercase();
+    }
     arn.chars().map(fold).collect()
 }
 

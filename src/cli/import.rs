@@ -1,5 +1,6 @@
 //! `identity-mapper import`: what stands in aws-auth and in access entries, as mappings ready to commit.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::ErrorKind;
@@ -356,18 +357,20 @@ fn summary(found: &Import) -> String {
             );
         }
     }
-    let mut messages: Vec<(&'static str, &str)> = Vec::new();
+    let mut numbers: HashMap<(&'static str, &str), usize> = HashMap::new();
+    let mut groups: Vec<(&'static str, &str, Vec<&Left>)> = Vec::new();
     for left in &found.left {
-        let heading = (heading(left.why), left.message.as_str());
-        if !messages.contains(&heading) {
-            messages.push(heading);
+        let (title, message) = (heading(left.why), left.message.as_str());
+        let number = *numbers.entry((title, message)).or_insert(groups.len());
+        match groups.get_mut(number) {
+            Some((_, _, same)) => same.push(left),
+            None => groups.push((title, message, vec![left])),
         }
     }
-    messages.sort_by_key(|(heading, _)| *heading);
-    for (title, message) in messages {
+    groups.sort_by_key(|(title, _, _)| *title);
+    for (title, message, same) in groups {
         let _ = writeln!(text, "{title}: {}", visible(message));
-        let same = |left: &&Left| heading(left.why) == title && left.message == message;
-        for left in found.left.iter().filter(same) {
+        for left in same {
             let _ = writeln!(text, "  {}: {}", left.origin, visible(&left.what));
         }
     }

@@ -4,6 +4,8 @@
 //! the first document matters only if its chunk is ever read. It also looks for a byte order mark at the start of the
 //! buffer rather than at the current place. Both are kept.
 
+use std::ops::Range;
+
 use super::{Fault, Mark};
 
 /// go-yaml's `input_raw_buffer_size`, in bytes.
@@ -64,20 +66,26 @@ impl<'t> Reader<'t> {
             while !self.text.is_char_boundary(end) {
                 end -= 1;
             }
-            for (offset, c) in self.text[self.filled..end].char_indices() {
-                if !is_allowed(c) {
-                    let message = "control characters are not allowed: take this one out";
-                    return Err(Fault {
-                        at: self.filled + offset,
-                        message,
-                    });
-                }
-                self.unread += 1;
-            }
+            self.unread += self.checked(self.filled..end)?;
             self.filled = end;
             self.chunk = end;
         }
         Ok(())
+    }
+
+    /// How many characters a chunk holds, if go-yaml takes all of them.
+    fn checked(&self, chunk: Range<usize>) -> Result<isize, Fault> {
+        let text = &self.text[chunk.clone()];
+        if text.bytes().all(|byte| is_text(byte) || byte == b'\n') {
+            return Ok(text.len().cast_signed());
+        }
+        match text.char_indices().find(|(_, c)| !is_allowed(*c)) {
+            None => Ok(text.chars().count().cast_signed()),
+            Some((offset, _)) => Err(Fault {
+                at: chunk.start + offset,
+                message: "control characters are not allowed: take this one out",
+            }),
+        }
     }
 
     /// The byte `offset` bytes on, or 0 past the end.
@@ -158,6 +166,29 @@ impl<'t> Reader<'t> {
         to.push_str(&self.text[from..self.mark.byte]);
     }
 
+    /// Steps over one character, and over those behind it up to the first that `takes` refuses or that is no [text](is_text), as long as
+    /// `keep` characters stay in the buffer: go-yaml asks for that many before each, and fills its buffer where it has fewer.
+    pub(super) fn skip_run(&mut self, keep: isize, takes: impl Fn(u8) -> bool) {
+        self.skip();
+        let most = usize::try_from(self.unread - keep).unwrap_or(0);
+        let run = self.text.as_bytes()[self.mark.byte..]
+            .iter()
+            .take(most)
+            .take_while(|byte| is_text(**byte) && takes(**byte))
+            .count();
+        self.mark.byte += run;
+        self.mark.index += run;
+        self.mark.column += run;
+        self.unread -= run.cast_signed();
+    }
+
+    /// The same, and appends them.
+    pub(super) fn read_run(&mut self, to: &mut String, keep: isize, takes: impl Fn(u8) -> bool) {
+        let from = self.mark.byte;
+        self.skip_run(keep, takes);
+        to.push_str(&self.text[from..self.mark.byte]);
+    }
+
     /// Steps over one line break, if there is one, and gives it in its normal form: LS and PS stay, all others are LF.
     pub(super) fn line_break(&mut self) -> &'t str {
         let from = self.mark.byte;
@@ -191,7 +222,7 @@ impl<'t> Reader<'t> {
     pub(super) fn skip_comment(&mut self) -> Result<(), Fault> {
         if self.at(b'#') {
             while !self.is_break_or_end() {
-                self.skip();
+                self.skip_run(1, |_| true);
                 self.ensure(1)?;
             }
         }
@@ -205,6 +236,11 @@ impl<'t> Reader<'t> {
         }
         Ok(())
     }
+}
+
+/// The characters of ASCII that go-yaml lets in and that end no line.
+fn is_text(byte: u8) -> bool {
+    matches!(byte, b'\t' | b' '..=b'~')
 }
 
 /// The characters that go-yaml's `readerc.go` lets in.

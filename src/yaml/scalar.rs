@@ -36,6 +36,9 @@ impl Scanner<'_> {
         let mut blanks = String::new();
         let mut fold = Fold::default();
         let mut folding = false;
+        let flow = self.flow_level > 0;
+        let in_flow = |byte| flow && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}');
+        let goes_on = |byte| !matches!(byte, b' ' | b'\t' | b':') && !in_flow(byte);
         loop {
             self.reader.ensure(4)?;
             if self.reader.is_document_indicator() || self.reader.at(b'#') {
@@ -43,9 +46,7 @@ impl Scanner<'_> {
             }
             while !self.reader.is_gap(0) {
                 let byte = self.reader.byte(0);
-                let in_flow =
-                    self.flow_level > 0 && matches!(byte, b',' | b'?' | b'[' | b']' | b'{' | b'}');
-                if in_flow || (byte == b':' && self.reader.is_gap(1)) {
+                if in_flow(byte) || (byte == b':' && self.reader.is_gap(1)) {
                     break;
                 }
                 if folding {
@@ -55,7 +56,7 @@ impl Scanner<'_> {
                     value.push_str(&blanks);
                     blanks.clear();
                 }
-                self.reader.read(&mut value);
+                self.reader.read_run(&mut value, 2, goes_on);
                 end = self.reader.mark;
                 self.reader.ensure(2)?;
             }
@@ -184,7 +185,9 @@ impl Scanner<'_> {
                     return Ok(true);
                 }
                 b'\\' if !single => self.scan_escape(value)?,
-                _ => self.reader.read(value),
+                _ => self.reader.read_run(value, 2, |byte| {
+                    !matches!(byte, b' ' | b'\t' | b'\'' | b'"' | b'\\')
+                }),
             }
             self.reader.ensure(2)?;
         }
@@ -276,7 +279,7 @@ impl Scanner<'_> {
             rest.clear();
             leading_blank = blank;
             while !self.reader.is_break_or_end() {
-                self.reader.read(&mut value);
+                self.reader.read_run(&mut value, 1, |_| true);
                 self.reader.ensure(1)?;
             }
             self.reader.ensure(2)?;

@@ -437,7 +437,7 @@ impl<'t> Scanner<'t> {
             while self.reader.at(b' ')
                 || (self.reader.at(b'\t') && (self.flow_level > 0 || !self.simple_key_allowed))
             {
-                self.reader.skip();
+                self.reader.skip_run(1, |byte| byte == b' ');
                 self.reader.ensure(1)?;
             }
             self.reader.skip_comment()?;
