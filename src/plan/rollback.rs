@@ -129,7 +129,10 @@ pub fn restore(
     }
     let mark_then = mark_then(copy, copies, &then, &now.base.standing);
     let mut transplant = Transplant::new(mark_then, &then, &now);
-    for claim in &now.claims {
+    // What the copy lacks is appended in the order in which it stands, so that to restore a copy again is nothing.
+    let mut claims: Vec<&Claim> = now.claims.iter().collect();
+    claims.sort_by_key(|claim| claim.found.as_ref().map(|it| (it.section, it.item)));
+    for claim in claims {
         transplant.take(claim);
     }
     transplant.leave_out_unknown();

@@ -129,6 +129,34 @@ fn with_first_copy() -> (Simulation, KeptCopy) {
 }
 
 #[test]
+fn what_is_appended_keeps_its_order_so_that_a_second_time_is_nothing() {
+    let (mut simulation, first) = with_first_copy();
+    // What stood in its way goes with the restoration, so `b` comes behind `c`, though it is the earlier mapping.
+    let text = format!(
+        "{}- rolearn: arn:aws:iam::111122223333:role/b\n  username: foreign\n",
+        simulation.roles()
+    );
+    simulation.vandalise("mapRoles", &text);
+    simulation.settle();
+    for name in ["b", "c"] {
+        simulation.create(name, &format!("role/{name}"), &json!({"adoption": "Never"}));
+        simulation.later(2);
+        simulation.settle();
+    }
+    let restoration = plan_to_restore(&simulation, &first).expect("a plan");
+    apply(&mut simulation, &restoration);
+    simulation.later(2);
+    simulation.settle();
+    let names: Vec<String> = simulation.entries().into_iter().map(|it| it.1).collect();
+    assert!(
+        names.ends_with(&["a".to_owned(), "c".to_owned(), "b".to_owned()]),
+        "{names:?}"
+    );
+    let again = plan_to_restore(&simulation, &first).expect("a plan");
+    assert_eq!(again.rewrite, None);
+}
+
+#[test]
 fn foreign_text_and_layout_come_back_and_mapped_entries_stay() {
     let (mut simulation, first) = with_first_copy();
     simulation.vandalise(
