@@ -188,17 +188,18 @@ fn hash_of(entry: &Entry) -> Option<KeyHash> {
     entry.key().as_ref().map(KeyHash::of)
 }
 
-/// What was ours in the copy, by its mark or by that of any other: what one of them marks just so, and what does not stand any more in
-/// any form, was ours once and has been revoked since. So neither a lost mark nor an adoption after the copy brings it back.
+/// What was ours in the copy, by its mark or by that of any other: what one of them marks just so, and what does not stand just so any
+/// more, was ours once and has been revoked since. So neither a lost mark, nor an adoption after the copy, nor a foreign entry of the same
+/// principal brings it back.
 fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &Document) -> Mark {
+    let marked = |entry: &Entry| Some((hash_of(entry)?, MeaningHash::of(&entry.meaning())));
     let mut mark = Mark::parse(&copy.mark);
-    let stands: BTreeSet<KeyHash> = standing.entries().filter_map(hash_of).collect();
+    let stands: BTreeSet<(KeyHash, MeaningHash)> = standing.entries().filter_map(marked).collect();
     let marks: Vec<Mark> = copies.iter().map(|copy| Mark::parse(&copy.mark)).collect();
     for entry in then.entries() {
-        let Some(hash) = hash_of(entry).filter(|hash| !stands.contains(hash)) else {
+        let Some((hash, meaning)) = marked(entry).filter(|entry| !stands.contains(entry)) else {
             continue;
         };
-        let meaning = MeaningHash::of(&entry.meaning());
         if marks.iter().any(|mark| mark.0.get(&hash) == Some(&meaning)) {
             mark.0.entry(hash).or_insert(meaning);
         }
@@ -296,17 +297,25 @@ impl<'a> Transplant<'a> {
             username: standing.username.clone(),
             groups: standing.groups.clone(),
         };
+        let of_key = self.by_key.get(hash);
+        let last = of_key.and_then(|entries| entries.last()).copied();
         let ours = self.ours_then.get(hash).copied();
-        let last = || {
-            self.by_key
-                .get(hash)
-                .and_then(|entries| entries.last())
-                .copied()
-        };
-        let place = ours
-            .or_else(last)
-            .filter(|then| then.section == standing.section);
-        match place {
+        let here = |then: &&Entry| then.section == standing.section;
+        match ours.or(last).filter(here) {
+            // Another entry of the principal, over which it wins now, would win over it there.
+            Some(then)
+                if last.filter(here).is_some_and(|last| last.item > then.item)
+                    && self.is_last(hash, standing) =>
+            {
+                self.changes.push(Change::Remove {
+                    section: then.section,
+                    item: then.item,
+                });
+                self.changes.push(Change::Append(entry));
+                if then.meaning() == standing.meaning() {
+                    return;
+                }
+            }
             Some(then) if then.meaning() == standing.meaning() => return,
             Some(then) => self.changes.push(Change::Replace {
                 section: then.section,
@@ -316,6 +325,14 @@ impl<'a> Transplant<'a> {
             None => self.changes.push(Change::Append(entry)),
         }
         self.kept.push(standing.arn.clone());
+    }
+
+    /// Whether no other entry of its principal stands behind it.
+    fn is_last(&self, hash: &KeyHash, standing: &Entry) -> bool {
+        let section = self.now.base.document.section(standing.section);
+        let behind = section.entries.iter();
+        let mut behind = behind.filter(|entry| entry.item > standing.item);
+        !behind.any(|entry| hash_of(entry).as_ref() == Some(hash))
     }
 
     /// Whether a mapping declares it now, and it was in aws-auth: not one that has been handed over since. A suspended or refused

@@ -1,14 +1,16 @@
 //! Back to a copy from the history: what comes back, what stays, and what never comes back.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
+use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
-use super::laws::{happen, happening};
+use super::laws::{Happening, happen, happening};
 use super::{FOREIGN, cluster, entry, foreign};
-use crate::aws_auth::Document;
-use crate::plan::mark::{KeyHash, Mark};
+use crate::api::IdentityMapping;
+use crate::aws_auth::{Document, Meaning};
+use crate::plan::mark::{KeyHash, Mark, MeaningHash};
 use crate::plan::simulation::Simulation;
 use crate::plan::{KeptCopy, Loss, Mode, Restoration, Unrestorable, WayIn, restore};
 use crate::principal::Key;
@@ -60,63 +62,192 @@ fn is_ours((_, username, _): &(String, String, String)) -> bool {
     username.starts_with('m')
 }
 
+fn owned_roles(entries: &Entries) -> BTreeSet<&String> {
+    let ours = entries.iter().filter(|entry| is_ours(entry));
+    ours.map(|(role, ..)| role).collect()
+}
+
+/// Whether a mark names an entry just so.
+fn marks(mark: &str, (role, username, groups): &(String, String, String)) -> bool {
+    let arn = format!("arn:aws:iam::111122223333:{role}");
+    let hash = Key::parse_arn(&arn).as_ref().map(KeyHash::of);
+    let groups = groups.split(',').filter(|group| !group.is_empty());
+    let meaning = Meaning {
+        arn,
+        username: username.clone(),
+        groups: groups.map(str::to_owned).collect(),
+    };
+    Mark::parse(mark).0.get(&hash.expect("a role")) == Some(&MeaningHash::of(&meaning))
+}
+
+/// Roles whose entries say something else than the mark.
+fn changed_roles<'a>(entries: &'a Entries, mark: &str) -> Vec<&'a String> {
+    let owned = owned_roles(entries);
+    let roles = entries.iter().map(|(role, ..)| role);
+    let changed = roles.filter(|role| !owned.contains(role) && marks_role(mark, role));
+    changed.collect()
+}
+
+fn marks_role(mark: &str, role: &str) -> bool {
+    let key = Key::parse_arn(&format!("arn:aws:iam::111122223333:{role}")).expect("a role");
+    Mark::parse(mark).0.contains_key(&KeyHash::of(&key))
+}
+
+fn after(happenings: &[Happening]) -> Simulation {
+    let mut simulation = Simulation::with_roles(FOREIGN);
+    for happening in happenings {
+        happen(&mut simulation, happening);
+        simulation.later(2);
+        simulation.settle();
+    }
+    simulation
+}
+
+/// What holds of restoring a copy, whatever happened before.
+fn law(mut simulation: Simulation, copy: &KeptCopy) -> Result<(), TestCaseError> {
+    let restoration = match plan_to_restore(&simulation, copy) {
+        Ok(restoration) => restoration,
+        Err(Unrestorable::Broken(_)) => {
+            prop_assert!(copy.data["mapRoles"].contains("{{x}}"));
+            return Ok(());
+        }
+        Err(other) => panic!("{other}"),
+    };
+    let (then, after) = (entries(&copy.data), entries(&restoration.data));
+    let standing = simulation.entries();
+
+    // Nothing of ours comes back that no mapping declares, or keeps: one that is suspended or refused keeps what is still marked.
+    for entry in after.iter().filter(|entry| is_ours(entry)) {
+        let (role, username, groups) = entry;
+        let names = |object: &&IdentityMapping| {
+            let arn = object.spec.principal.arn.clone().unwrap_or_default();
+            arn.ends_with(role) && object.metadata.deletion_timestamp.is_none()
+        };
+        let declared = simulation
+            .objects
+            .get(username)
+            .filter(names)
+            .is_some_and(|object| object.spec.groups.join(",") == *groups);
+        let kept = marks(simulation.mark(), entry)
+            && simulation.objects.values().any(|object| names(&object));
+        prop_assert!(
+            declared || kept || standing.contains(entry),
+            "{entry:?} came back"
+        );
+    }
+    // What stands and is ours stays.
+    for entry in standing.iter().filter(|entry| is_ours(entry)) {
+        prop_assert!(
+            !marks_role(simulation.mark(), &entry.0) || after.contains(entry),
+            "{entry:?} is gone"
+        );
+    }
+    // Everything else is as in the copy, but for what the operator takes for its own, changed by someone.
+    let owned = owned_roles(&after);
+    let changed = [(&then, copy.mark.as_str()), (&standing, simulation.mark())];
+    let changed = changed
+        .iter()
+        .flat_map(|(entries, mark)| changed_roles(entries, mark));
+    let changed: BTreeSet<&String> = changed.collect();
+    let foreign = |entries: &Entries| -> Entries {
+        entries
+            .iter()
+            .filter(|entry| {
+                !is_ours(entry) && !owned.contains(&entry.0) && !changed.contains(&entry.0)
+            })
+            .cloned()
+            .collect()
+    };
+    prop_assert_eq!(foreign(&then), foreign(&after));
+
+    // The operator leaves it so, and to restore it again is nothing.
+    apply(&mut simulation, &restoration);
+    simulation.later(2);
+    simulation.settle();
+    prop_assert_eq!(foreign(&simulation.entries()), foreign(&after));
+    let again = plan_to_restore(&simulation, copy).expect("it was restored before");
+    prop_assert_eq!(again.rewrite, None);
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_happened(happenings in prop::collection::vec(happening(), 1..20), pick in any::<prop::sample::Index>()) {
-        let mut simulation = Simulation::with_roles(FOREIGN);
-        for happening in &happenings {
-            happen(&mut simulation, happening);
-            simulation.later(2);
-            simulation.settle();
-        }
+        let simulation = after(&happenings);
         let copies = copies(&simulation);
         prop_assume!(!copies.is_empty());
-        let copy = pick.get(&copies);
-        let restoration = match plan_to_restore(&simulation, copy) {
-            Ok(restoration) => restoration,
-            Err(Unrestorable::Broken(_)) => {
-                prop_assert!(copy.data["mapRoles"].contains("{{x}}"));
-                return Ok(());
-            }
-            Err(other) => panic!("{other}"),
-        };
-        let (then, after) = (entries(&copy.data), entries(&restoration.data));
-        let standing = simulation.entries();
+        law(simulation, pick.get(&copies))?;
+    }
+}
 
-        // Nothing of ours comes back that no mapping declares.
-        for entry in after.iter().filter(|entry| is_ours(entry)) {
-            let (role, username, groups) = entry;
-            let declared = simulation.objects.get(username).is_some_and(|object| {
-                let arn = object.spec.principal.arn.clone().unwrap_or_default();
-                arn.ends_with(role) && object.spec.groups.join(",") == *groups
-                    && object.metadata.deletion_timestamp.is_none()
-            });
-            prop_assert!(declared || standing.contains(entry), "{entry:?} came back");
+/// What the law did not hold for once.
+#[test]
+fn what_happened_before() {
+    let create = |name, role, adoption| Happening::Create {
+        name,
+        role,
+        groups: 0,
+        adoption,
+    };
+    let duplicate = |role| Happening::ForeignDuplicate { role };
+    let retarget = |name, role| Happening::Retarget { name, role };
+    let suspend = |name| Happening::Suspend {
+        name,
+        suspend: true,
+    };
+    let stories = [
+        vec![
+            create(0, 0, 0),
+            duplicate(4),
+            create(2, 4, 2),
+            create(1, 1, 0),
+        ],
+        vec![
+            create(0, 2, 0),
+            Happening::LoseMark,
+            duplicate(2),
+            retarget(0, 0),
+            create(1, 3, 0),
+        ],
+        vec![
+            create(3, 3, 0),
+            duplicate(3),
+            create(2, 0, 2),
+            duplicate(5),
+            retarget(2, 5),
+        ],
+        vec![
+            create(0, 1, 0),
+            create(0, 0, 0),
+            suspend(0),
+            Happening::DropEntries,
+            duplicate(1),
+        ],
+        vec![
+            create(0, 0, 0),
+            duplicate(0),
+            suspend(0),
+            Happening::DropEntries,
+        ],
+        vec![
+            create(2, 1, 0),
+            suspend(2),
+            Happening::DropEntries,
+            duplicate(1),
+            Happening::Delete { name: 2 },
+        ],
+    ];
+    for story in stories {
+        let count = copies(&after(&story)).len();
+        assert!(count > 0, "{story:?}");
+        for number in 0..count {
+            let simulation = after(&story);
+            let copy = copies(&simulation).remove(number);
+            law(simulation, &copy)
+                .unwrap_or_else(|error| panic!("{story:?}, {}: {error}", copy.name));
         }
-        // What stands and is ours stays.
-        let empty = String::new();
-        let marks = simulation.config_map.as_ref().and_then(|view| view.annotations.get("identity-mapper.dev/owned"));
-        let mark = Mark::parse(marks.unwrap_or(&empty));
-        for entry in standing.iter().filter(|entry| is_ours(entry)) {
-            let key = Key::parse_arn(&format!("arn:aws:iam::111122223333:{}", entry.0)).expect("a role");
-            prop_assert!(!mark.0.contains_key(&KeyHash::of(&key)) || after.contains(entry), "{entry:?} is gone");
-        }
-        // Everything else is as in the copy.
-        let owned: Vec<&String> = after.iter().filter(|entry| is_ours(entry)).map(|(role, ..)| role).collect();
-        let foreign = |entries: &Entries| -> Entries {
-            entries.iter().filter(|entry| !is_ours(entry) && !owned.contains(&&entry.0)).cloned().collect()
-        };
-        prop_assert_eq!(foreign(&then), foreign(&after));
-
-        // The operator leaves it so, and to restore it again is nothing.
-        apply(&mut simulation, &restoration);
-        simulation.later(2);
-        simulation.settle();
-        prop_assert_eq!(foreign(&simulation.entries()), foreign(&after));
-        let again = plan_to_restore(&simulation, copy).expect("it was restored before");
-        prop_assert_eq!(again.rewrite, None);
     }
 }
 
@@ -215,6 +346,38 @@ fn what_was_revoked_since_stays_out_and_is_named() {
     assert!(simulation.roles().contains("# made by hand\n"));
     assert!(!simulation.roles().contains("role/a\""));
     assert_eq!(simulation.settle(), 0);
+}
+
+#[test]
+fn what_was_revoked_stays_out_also_where_its_mark_was_lost_and_another_entry_of_the_principal_stands()
+ {
+    let mut simulation = cluster(&["a"]);
+    if let Some(view) = &mut simulation.config_map {
+        view.annotations.clear();
+    }
+    simulation.later(2);
+    simulation.settle();
+    let text = format!(
+        "{}- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n",
+        simulation.roles()
+    );
+    simulation.vandalise("mapRoles", &text);
+    simulation.later(2);
+    simulation.settle();
+    simulation.delete("a");
+    simulation.later(2);
+    simulation.settle();
+    let revoked = entry("role/a", "a", "g");
+    assert!(!simulation.entries().contains(&revoked));
+    for copy in copies(&simulation) {
+        if let Ok(restoration) = plan_to_restore(&simulation, &copy) {
+            assert!(
+                !entries(&restoration.data).contains(&revoked),
+                "{}",
+                copy.name
+            );
+        }
+    }
 }
 
 #[test]
