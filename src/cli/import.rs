@@ -357,24 +357,25 @@ fn summary(found: &Import) -> String {
             );
         }
     }
-    let mut numbers: HashMap<(&'static str, &str), usize> = HashMap::new();
-    let mut groups: Vec<(&'static str, &str, Vec<&Left>)> = Vec::new();
-    for left in &found.left {
-        let (title, message) = (heading(left.why), left.message.as_str());
-        let number = *numbers.entry((title, message)).or_insert(groups.len());
-        match groups.get_mut(number) {
-            Some((_, _, same)) => same.push(left),
-            None => groups.push((title, message, vec![left])),
-        }
+    let mut first = HashMap::new();
+    for (number, left) in found.left.iter().enumerate() {
+        first.entry(told(left)).or_insert(number);
     }
-    groups.sort_by_key(|(title, _, _)| *title);
-    for (title, message, same) in groups {
+    let mut rest: Vec<&Left> = found.left.iter().collect();
+    rest.sort_by_key(|left| (heading(left.why), first[&told(left)]));
+    for same in rest.chunk_by(|one, other| told(one) == told(other)) {
+        let (title, message) = told(same[0]);
         let _ = writeln!(text, "{title}: {}", visible(message));
         for left in same {
             let _ = writeln!(text, "  {}: {}", left.origin, visible(&left.what));
         }
     }
     text
+}
+
+/// What people are told of something that was not imported.
+fn told(left: &Left) -> (&'static str, &str) {
+    (heading(left.why), &left.message)
 }
 
 /// What people are told first of something that was not imported.

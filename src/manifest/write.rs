@@ -114,7 +114,7 @@ pub fn write(
     for comment in comments {
         let _ = writeln!(text, "# {comment}");
     }
-    text += &serde_saphyr::to_string(&Manifest::of(object))?;
+    serde_saphyr::to_fmt_writer(&mut text, &Manifest::of(object))?;
     Ok(text)
 }
 

@@ -247,3 +247,55 @@ fn is_text(byte: u8) -> bool {
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn state(reader: &Reader<'_>) -> (Mark, isize, usize, usize, usize) {
+        let Reader {
+            mark,
+            unread,
+            filled,
+            chunk,
+            buffer,
+            ..
+        } = *reader;
+        (mark, unread, filled, chunk, buffer)
+    }
+
+    proptest! {
+        #[test]
+        fn a_run_leaves_the_buffer_as_single_steps_would(
+            text in "([ -~\\t]{0,300}(é|\n|\r\n|\u{feff}|\u{2028}|)|\u{7f}){0,8}",
+            keep in 1..3_isize,
+            stop in any::<u8>(),
+        ) {
+            let (mut runs, mut steps) = (Reader::new(&text), Reader::new(&text));
+            loop {
+                let ensured = runs.ensure(keep);
+                prop_assert_eq!(&ensured, &steps.ensure(keep));
+                prop_assert_eq!(state(&runs), state(&steps));
+                if ensured.is_err() || runs.is_end() {
+                    break;
+                }
+                if runs.is_break(0) {
+                    prop_assert_eq!(runs.line_break(), steps.line_break());
+                    continue;
+                }
+                let mut read = String::new();
+                let from = runs.mark.byte;
+                runs.read_run(&mut read, keep, |byte| byte != stop);
+                prop_assert_eq!(&read, &text[from..runs.mark.byte]);
+                prop_assert!(read.chars().skip(1).all(|c| c != char::from(stop)));
+                steps.skip();
+                while steps.mark.byte < runs.mark.byte {
+                    prop_assert_eq!(steps.ensure(keep), Ok(()));
+                    steps.skip();
+                }
+            }
+        }
+    }
+}
