@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::Edit;
 use super::entries::Read;
 use super::file::{AwsAuth, aws_auths, word_edits};
-use crate::aws_auth::{Change, Entry, Index, Section, edit};
+use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
 use crate::manifest::{Source, read};
 use crate::plan::unmatchable;
 
@@ -132,7 +132,7 @@ fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<
     found
 }
 
-/// Entries that say what a later one says are taken out.
+/// Entries that say what a later one says are taken out, where no comment goes with them.
 fn without_repeated(
     read: &Read<'_>,
     is_kept: &dyn Fn(&Entry) -> bool,
@@ -150,7 +150,8 @@ fn without_repeated(
         let texts = edit(read.data, changes).ok()?;
         let mut data = read.data.clone();
         data.extend(texts);
-        is_safe(read, &Read::new(&data)).then_some(data)
+        let after = Read::new(&data);
+        (is_safe(read, &after) && comments_of(&after) == comments_of(read)).then_some(data)
     };
     if changes.is_empty() {
         return None;
@@ -159,6 +160,16 @@ fn without_repeated(
         let mut alone = changes.iter().take(TRIES);
         alone.find_map(|change| attempt(std::slice::from_ref(change)))
     })
+}
+
+/// How many comments stand by entries.
+fn comments_of(read: &Read<'_>) -> usize {
+    let of = |section: Section| {
+        let text = read.data.get(section.key()).map_or("", String::as_str);
+        comments(text, read.document.section(section))
+    };
+    let all = Section::ALL.into_iter().flat_map(of);
+    all.map(|comments| comments.len()).sum()
 }
 
 fn with(
@@ -225,7 +236,15 @@ fn is_safe(before: &Read<'_>, after: &Read<'_>) -> bool {
     });
     let was = effects(before);
     let is = effects(after);
-    let wrong: BTreeSet<String> = before.wrong().map(Entry::matched_arn).collect();
+    // Where a right entry wins over a wrong one, nothing may change.
+    let index = Index::new(&before.document);
+    let winners = index.winners().map(|it| (it.section, it.item));
+    let winners: BTreeSet<(Section, usize)> = winners.collect();
+    let wrong = before.wrong();
+    let wrong: BTreeSet<String> = wrong
+        .filter(|entry| winners.contains(&(entry.section, entry.item)))
+        .map(Entry::matched_arn)
+        .collect();
     let same = was.iter().all(|(arn, effect)| {
         let now = is.get(arn);
         let kept =

@@ -125,6 +125,28 @@ fn value() -> impl Strategy<Value = String> {
     prop::collection::vec(entry(), 0..5).prop_map(|entries| entries.concat())
 }
 
+#[test]
+fn what_the_law_did_not_hold_for_once() {
+    let entry = |section: &str, arn: &str, username: &str, groups: &str| {
+        format!(
+            "- {section}: arn:aws:iam::111122223333:role/{arn}\n  username: {username}\n  groups: {groups}\n"
+        )
+    };
+    // The comment in the entry that loses would go with it.
+    let twice = entry("rolearn", "a", "a", "\n  - g # why") + &entry("rolearn", "a", "a", "[g]");
+    let text = config_map(&[("mapRoles", &twice), ("mapUsers", "")]);
+    assert_eq!(fixed(&text), text);
+    // A wrong entry loses to the right one, and a key that parses again must not bring a third one before it.
+    let roles = entry("rolearn", "b", "{{SessionName}}", "[g]");
+    let users = entry("userarn", "b", "yes", "[g]") + &entry("userarn", "b", "b", "[g]");
+    let text = config_map(&[("mapRoles", &roles), ("mapUsers", &users)]);
+    assert!(
+        fixed(&text).contains("username: {{SessionName}}"),
+        "{}",
+        fixed(&text)
+    );
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
