@@ -30,7 +30,8 @@ demo: requirements
 	$(call beside,etcd kubernetes,cargo build --locked --bin identity-mapper --example demo)
 	@cargo run --locked --quiet --example demo
 
-# The integration tests run last, so that their summary is the last line.
+# The integration tests run last, so that their summary is the last line. They wait half of their time: four at once, as many as there
+# are control planes, keep two cores busy.
 test: requirements
 	cargo fmt --check
 	$(call beside,etcd kubernetes helm authenticator python,\
@@ -38,7 +39,7 @@ test: requirements
 		$(DOCS) && \
 		cargo test --locked --lib --bins --test it --no-run)
 	$(MAKE) chart
-	cargo test --locked --lib --bins --test it
+	RUST_TEST_THREADS=4 cargo test --locked --lib --bins --test it
 
 bench: requirements
 	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)

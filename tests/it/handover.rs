@@ -22,8 +22,9 @@ use crate::support::power::Witness;
 use crate::support::{Cluster, Operator, eventually, fleet};
 
 const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
-/// For what takes a pass over two hundred mappings, on a machine that is busy with other things.
-const LONG: Duration = Duration::from_mins(3);
+/// For what takes a pass over two hundred mappings, on a machine that is busy with other things. An operator that is killed every few
+/// seconds spends most of them on its start there.
+const LONG: Duration = fleet::LONG;
 /// How long an entry of aws-auth stays beside its access entry: the least that can be asked for.
 const SOAK: &str = "--soak=60s";
 /// From a change of an entry to its force.

@@ -47,8 +47,7 @@ async fn a_changed_entry_is_back_and_a_foreign_change_stays() {
     cluster.note("DriftRepaired", "b").await;
     assert_eq!(cluster.writes_since(mark).await, 1);
     cluster.establish("fence1", json!({})).await;
-    let drift = cluster.mappings().get("a").await.unwrap();
-    let drift = drift.status.unwrap().last_drift.unwrap();
+    let drift = cluster.drift("a").await;
     assert_eq!(drift.manager, "terraform");
     assert!(drift.what.contains("system:masters"), "{}", drift.what);
     assert_eq!(repaired(&operator, "changed").await, Some(2.0));
@@ -62,8 +61,7 @@ async fn a_changed_entry_is_back_and_a_foreign_change_stays() {
         .await;
     cluster.has_entry("fence1", true).await;
     cluster.establish("fence2", json!({})).await;
-    let drift = cluster.mappings().get("fence1").await.unwrap();
-    let drift = drift.status.unwrap().last_drift.unwrap();
+    let drift = cluster.drift("fence1").await;
     assert_eq!(drift.manager, "kubectl-edit");
     assert_eq!(repaired(&operator, "removed").await, Some(1.0));
     // A drift that is mended in the same pass flips no condition.

@@ -26,8 +26,8 @@ use super::rights;
 use super::supervise::{Scratch, Supervised};
 use super::wait::eventually;
 
-/// Control planes at once: each takes a third of a gigabyte, and most of what tests do is wait.
-static SLOTS: Semaphore = Semaphore::const_new(3);
+/// Control planes at once: each takes half a gigabyte, and half of what tests do is wait.
+static SLOTS: Semaphore = Semaphore::const_new(4);
 
 /// Starts that may fail before we give up, each on other ports.
 const ATTEMPTS: usize = 5;
@@ -366,9 +366,10 @@ impl Starting {
     }
 }
 
-/// The servers get a home of their own, so that none of the developer's settings reaches them.
-fn environment(folder: &Path) -> [(&'static str, PathBuf); 1] {
-    [("HOME", folder.to_owned())]
+/// The servers get a home of their own, so that none of the developer's settings reaches them. They collect garbage less often than
+/// Go does by itself: a fifth of their processor time for a third more memory.
+fn environment(folder: &Path) -> [(&'static str, PathBuf); 2] {
+    [("HOME", folder.to_owned()), ("GOGC", "300".into())]
 }
 
 async fn client(kubeconfig: &str) -> Client {

@@ -11,6 +11,7 @@ use std::time::Duration;
 use flate2::read::GzDecoder;
 use futures::{StreamExt, TryStreamExt};
 use identity_mapper::api::IdentityMapping;
+use identity_mapper::api::v1alpha1::Drift;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::events::v1::Event;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
@@ -263,6 +264,16 @@ impl Cluster {
                 None => Err(self.events().await),
             },
         )
+        .await
+    }
+
+    /// Waits for the first drift that the status of a mapping tells of.
+    pub(crate) async fn drift(&self, name: &str) -> Drift {
+        eventually(&format!("drift of {name}"), SOON, async || {
+            let mapping = self.mappings().get(name).await;
+            let status = mapping.expect("nobody deletes it").status;
+            status.and_then(|status| status.last_drift)
+        })
         .await
     }
 

@@ -37,13 +37,7 @@ async fn a_deleted_entry_is_made_again(stage: &Stage) {
     assert_eq!(stage.writes_about(&arn, mark), ["CreateAccessEntry"]);
     let note = stage.cluster.note("DriftRepaired", "deleted").await;
     assert!(note.contains("was gone"), "{note}");
-    let drift = stage
-        .object("deleted")
-        .await
-        .status
-        .unwrap()
-        .last_drift
-        .unwrap();
+    let drift = stage.cluster.drift("deleted").await;
     assert!(drift.what.contains("was gone"), "{drift:?}");
     // Nothing but an event of CloudTrail tells who it was.
     assert_eq!(drift.manager, "unknown");
@@ -98,13 +92,7 @@ async fn a_changed_entry_is_put_right_by_the_refresh(stage: &Stage) {
         .await;
     stage.until("edited", "Ready", "True InEffect").await;
     assert_eq!(stage.writes_about(&arn, mark), ["UpdateAccessEntry"]);
-    let drift = stage
-        .object("edited")
-        .await
-        .status
-        .unwrap()
-        .last_drift
-        .unwrap();
+    let drift = stage.cluster.drift("edited").await;
     assert!(drift.what.contains("mallory"), "{drift:?}");
 }
 
@@ -141,13 +129,7 @@ async fn a_change_is_put_right_at_once_and_its_author_named(stage: &Stage) {
         .await;
     stage.until("watched", "Ready", "True InEffect").await;
     assert_eq!(stage.writes_about(&arn, mark), ["UpdateAccessEntry"]);
-    let drift = stage
-        .object("watched")
-        .await
-        .status
-        .unwrap()
-        .last_drift
-        .unwrap();
+    let drift = stage.cluster.drift("watched").await;
     assert!(
         drift.manager.contains("assumed-role/Console/alice"),
         "{drift:?}"

@@ -127,10 +127,13 @@ async fn foreign_entries_are_adopted_as_declared() {
         stage.until(&name(number), "Synced", synced).await;
         stage.until(&name(number), "Ready", ready).await;
         let arn = role(&name(number));
-        // The tags of an entry that is right already come after the word that it is in effect.
+        // The tags of an entry that is right already come after the word that it is in effect. Where IAM is read later than that, the
+        // principal's id follows as a tag of its own.
+        let later = [calls, &["TagResource"]].concat();
         eventually(&format!("{case}: {calls:?}"), PATIENT, async || {
             let writes = stage.writes_about(&arn, Mark::START);
-            if writes == calls { Ok(()) } else { Err(writes) }
+            let as_expected = writes == calls || (!calls.is_empty() && writes == later);
+            if as_expected { Ok(()) } else { Err(writes) }
         })
         .await;
         let entry = stage.entry(&arn).unwrap();
