@@ -267,6 +267,10 @@ impl<'a> Transplant<'a> {
             self.keep_as_it_stands(&claim.hash, standing);
             return;
         }
+        // A mark that no mapping asks for and no entry bears would make ours what is foreign in the copy.
+        if claim.orphan() && claim.found.is_none() {
+            self.mark.0.remove(&claim.hash);
+        }
         let Some(then) = self.ours_then.get(&claim.hash).copied() else {
             return;
         };

@@ -238,6 +238,20 @@ fn what_happened_before() {
             duplicate(1),
             Happening::Delete { name: 2 },
         ],
+        vec![
+            create(2, 1, 0),
+            create(0, 2, 0),
+            duplicate(1),
+            Happening::Create {
+                name: 5,
+                role: 1,
+                groups: 2,
+                adoption: 0,
+            },
+            Happening::Delete { name: 2 },
+            Happening::DropEntries,
+            Happening::Delete { name: 5 },
+        ],
     ];
     for story in stories {
         let count = copies(&after(&story)).len();
