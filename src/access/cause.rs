@@ -10,8 +10,9 @@ use super::{Caller, Door, Mend};
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
+use crate::effective::{Life, Standing};
 use crate::lint::fix_data;
-use crate::plan::{ConfigMapName, Life, Mode, Standing};
+use crate::observed::{ConfigMapName, Mode};
 use crate::principal::{Key, Principal, Resource};
 
 /// So many causes are told.

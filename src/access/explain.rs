@@ -6,7 +6,8 @@ use super::identity::Source;
 use super::{Caller, Cause, Door, Identity, PassedOver, Place, unmatchable_words};
 use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::{Entry, Lookup, Section};
-use crate::plan::{Entrance, Life, Mode, Standing, entrance, in_iam, unmatchable};
+use crate::effective::{Entrance, Life, Standing, entrance, in_iam, unmatchable};
+use crate::observed::Mode;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Whether a caller is let in, as what, and why not.

@@ -10,7 +10,7 @@ use super::rbac::{AUTHENTICATED, Bound};
 use super::{Declared, Door};
 use crate::access_entry::{Entry as AccessEntry, Scope, policy_name};
 use crate::aws_auth::{Entry, Section};
-use crate::plan::{MASTERS, administrator, has_admin_policy, is_nodes};
+use crate::effective::{MASTERS, administrator, has_admin_policy, is_nodes};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.

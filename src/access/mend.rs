@@ -7,13 +7,16 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Caller, Door, Held};
+use crate::access_entry::EksCluster;
 use crate::access_entry::{
     self, ADMIN_POLICY, Entry as AccessEntry, Scope, Target, policy_arn, target,
 };
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
-use crate::plan::{EksCluster, Mode, in_iam, mapping_name};
+use crate::effective::in_iam;
+use crate::observed::Mode;
+use crate::plan::mapping_name;
 use crate::principal::{Partition, Principal, PrincipalKind};
 
 /// What is written where a person has to choose.

@@ -33,9 +33,8 @@ pub use report::{Creator, Report, Row, RowKind};
 use rbac::Rbac;
 
 use crate::aws_auth::{Document, Index};
-use crate::plan::{
-    AwsState, AwsView, Binding, Bindings, ConfigMapName, Mode, StandingEntries, Unmatchable,
-};
+use crate::effective::{StandingEntries, Unmatchable};
+use crate::observed::{AwsState, AwsView, Binding, Bindings, ConfigMapName, Mode};
 use crate::principal::Key;
 
 /// What was looked at.

@@ -6,7 +6,7 @@ use super::mend::{Like, Mend, quoted};
 use super::{Caller, Door};
 use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Lookup, fold_arn};
-use crate::plan::Mode;
+use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
 /// So many characters of a name may differ for each so many that it has.

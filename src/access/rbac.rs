@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::plan::{Binding, BoundRole};
+use crate::observed::{Binding, BoundRole};
 
 /// The group of everyone who is let in (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles>).
 pub(super) const AUTHENTICATED: &str = "system:authenticated";

@@ -9,8 +9,9 @@ use super::identity::Source;
 use super::mend::{quoted, way_in};
 use super::rbac::AUTHENTICATED;
 use super::{Bound, Door, Identity, PassedOver, Place};
+use crate::access_entry::EksCluster;
 use crate::aws_auth::{Lookup, ProblemKind, Section};
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 
 /// What a row is about.

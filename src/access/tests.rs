@@ -6,11 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::*;
+use crate::access_entry::EksCluster;
 use crate::access_entry::{
     Association, Entries, Entry, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
-use crate::plan::{EksCluster, Iam, IamAccount, IamPrincipal, Listing};
+use crate::observed::{Iam, IamAccount, IamPrincipal, Listing};
 use crate::principal::Partition;
 
 const MAP_ROLES: &str = r#"
@@ -583,7 +584,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
     world.rbac = vec![Binding {
         namespace: Some("team".to_owned()),
         name: "devs".to_owned(),
-        role: crate::plan::BoundRole {
+        role: crate::observed::BoundRole {
             kind: "ClusterRole".to_owned(),
             name: "edit".to_owned(),
         },

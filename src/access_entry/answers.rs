@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Association, Entry, Kind, Scope};
-use crate::plan::EksCluster;
+use crate::access_entry::EksCluster;
 
 /// Why a file holds no access entries that can be relied upon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Scope;
 use super::node::node_defaults;
+use crate::access_entry::EksCluster;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
-use crate::plan::EksCluster;
 use crate::principal::{Partition, Principal, PrincipalKind};
 
 /// The policy that lets its principal do everything, and so what system:masters becomes in an access entry.

@@ -10,6 +10,7 @@
 mod answers;
 mod call;
 mod change;
+mod cluster;
 mod desired;
 mod entries;
 mod entry;
@@ -22,6 +23,7 @@ pub use change::{
     Change, Difference, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG, Recreate, UnknownType,
     Wanted, change, create, meaning_differs, policy_name, release, untag,
 };
+pub use cluster::{EksCluster, NotACluster};
 pub use desired::{
     ADMIN_POLICY, BRIDGE_GROUP, Declared, Inexpressible, Target, policy_arn, target,
 };

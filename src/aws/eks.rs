@@ -15,8 +15,9 @@ use super::Aws;
 use super::authority::fingerprints_of_data;
 use super::failure::{Asked, failure, unexpected};
 use super::pace::Priority;
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope};
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 
 /// The most that EKS puts on a page (EKS API reference, `ListAccessEntries`: 1 to 100).
 const PAGE: i32 = 100;

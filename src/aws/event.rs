@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
-use crate::plan::EksCluster;
+use crate::access_entry::EksCluster;
 use crate::principal::{AccountId, Key, PrincipalKind, SsoRole};
 
 /// How the type of the envelope ends, whatever stands before it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's

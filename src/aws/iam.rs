@@ -11,7 +11,7 @@ use super::Aws;
 use super::eks::time;
 use super::failure::{Asked, failure, unexpected};
 use crate::access_entry::{Failure, FailureKind};
-use crate::plan::{IamPrincipal, IamProblem, Listing};
+use crate::observed::{IamPrincipal, IamProblem, Listing};
 use crate::principal::AccountId;
 
 /// The most that IAM puts on a page (IAM API reference, `ListRoles`: 1 to 1,000; it may be fewer).

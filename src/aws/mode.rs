@@ -6,8 +6,9 @@ use super::Aws;
 use super::eks::asked;
 use super::failure::{Asked, unexpected};
 use super::pace::Priority;
+use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 
 /// How far an update of a cluster has got.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,8 +10,8 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 use super::Aws;
 use super::event::{self, Change, PassedOver};
 use super::failure::{Asked, failure, refused};
+use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
-use crate::plan::EksCluster;
 use crate::principal::{AccountId, Partition};
 
 /// The longest that SQS holds a poll, and the most messages that it gives (SQS API reference, `ReceiveMessage`).

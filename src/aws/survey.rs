@@ -8,8 +8,9 @@ use jiff::Timestamp;
 
 use super::Aws;
 use super::pace::{Priority, SIDE_BY_SIDE};
+use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, policy_arn};
-use crate::plan::{EksCluster, Iam, IamAccount, IamProblem, IamWants, Listing};
+use crate::observed::{Iam, IamAccount, IamProblem, IamWants, Listing};
 use crate::principal::{AccountId, Partition, SSO_PATH};
 
 impl Aws {

@@ -6,8 +6,8 @@ use futures::{StreamExt, stream};
 
 use super::Aws;
 use super::pace::{Priority, SIDE_BY_SIDE};
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind, release};
-use crate::plan::EksCluster;
 
 /// How often entries are looked at at most.
 const ROUNDS: usize = 5;

@@ -11,7 +11,7 @@ use kube::{Client, client::ClientBuilder};
 
 use crate::aws::{fingerprint, fingerprints};
 use crate::controller::Trust;
-use crate::plan::ConfigMapName;
+use crate::observed::ConfigMapName;
 
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use jiff::SignedDuration;
 
 use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings as AwsSettings};
 use crate::controller::{EksSettings, Periods, Trust};
-use crate::plan::{Handover, Mode, RecreatedPrincipals, Settings};
+use crate::observed::{Handover, Mode, RecreatedPrincipals, Settings};
 
 /// Which cluster of EKS, if any, and how it is asked.
 #[derive(Args, Clone, Debug)]

@@ -20,8 +20,9 @@ use crate::access::{
 use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
 use crate::cluster::read::Unreadable;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
+use crate::effective::in_iam;
 use crate::error::Category;
-use crate::plan::{IamWants, Mode, in_iam};
+use crate::observed::{IamWants, Mode};
 use crate::principal::Principal;
 
 /// Tell whether somebody is let in, as what and why, and what that one may do; or why not, and how to mend it

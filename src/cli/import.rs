@@ -17,10 +17,11 @@ use super::input;
 use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, complain, visible};
 use crate::aws_auth::Problem;
+use crate::desired::Mapping;
 use crate::manifest;
+use crate::observed::{Handover, Mode, Settings};
 use crate::plan::{
-    HANDOVER_ANNOTATION, Handover, Import, ImportOptions, Imported, Left, Mapping, Mode, Origin,
-    Settings, Why, import,
+    HANDOVER_ANNOTATION, Import, ImportOptions, Imported, Left, Origin, Why, import,
 };
 
 /// Print what stands in aws-auth and in access entries as `IdentityMapping` manifests

@@ -7,7 +7,8 @@ use crate::access::{Declared, Scene};
 use crate::api::IdentityMapping;
 use crate::api::condition::ConditionType;
 use crate::aws_auth::Document;
-use crate::plan::{Memory, Settings, plan};
+use crate::observed::Settings;
+use crate::plan::{Memory, plan};
 use crate::principal::Key;
 
 /// What is kept beside an observation for as long as questions are asked of it.

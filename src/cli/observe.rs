@@ -18,17 +18,20 @@ use super::eks::{EksClusterArgs, IamArgs};
 use super::input;
 use super::output::{Progress, complain};
 use super::target::{Target, words};
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
 use crate::aws_auth::{Document, Entry, read_manifest};
 use crate::cluster::Cluster;
 use crate::controller::Trust;
+use crate::desired::Desired;
 use crate::manifest;
-use crate::plan::{
-    AwsState, AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, Desired, EksCluster,
-    HistoryState, Iam, IamWants, Memory, Mode, Observed, Outcome, Settings, plan,
+use crate::observed::{
+    AwsState, AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, HistoryState, Iam,
+    IamWants, Mode, Observed, Settings,
 };
+use crate::plan::{Memory, Outcome, plan};
 use crate::principal::{Key, PrincipalKind};
 
 /// So long after a change of the mode EKS may refuse what the new one has.

@@ -15,7 +15,7 @@ use super::target::{Proven, Target, words};
 use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
-use crate::plan::{ConfigMapName, Mode};
+use crate::observed::{ConfigMapName, Mode};
 
 /// Let go of everything and leave all access: before uninstalling
 #[derive(Args, Clone, Debug)]

@@ -18,7 +18,7 @@ use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::controller::health::{self, Health};
 use crate::controller::metrics::Metrics;
-use crate::plan::{ConfigMapName, Repair, Settings};
+use crate::observed::{ConfigMapName, Repair, Settings};
 
 /// Run the controller
 #[derive(Args, Clone, Debug)]

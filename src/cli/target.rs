@@ -4,10 +4,11 @@ use std::fmt;
 
 use anyhow::{Context as _, Result, anyhow};
 
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::aws::Aws;
 use crate::controller::Trust;
-use crate::plan::{ConfigMapName, EksCluster, Mode};
+use crate::observed::{ConfigMapName, Mode};
 
 /// What is said of the cluster.
 #[derive(Clone, Debug)]

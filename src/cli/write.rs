@@ -5,7 +5,8 @@ use anyhow::{Result, anyhow};
 use super::observe::Live;
 use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
-use crate::plan::{ConfigMapName, ConfigMapView, Rewrite, WriteFailure};
+use crate::observed::{ConfigMapName, ConfigMapView};
+use crate::plan::{Rewrite, WriteFailure};
 
 /// Carries it out, and gives aws-auth as it then stands.
 pub(crate) async fn write(

@@ -14,7 +14,8 @@ use serde_json::json;
 
 use super::{Cluster, bounded};
 use crate::error::{Category, Error};
-use crate::plan::{ConfigMapView, ConfigMapWrite, FIELD_MANAGER, WriteFailure};
+use crate::observed::ConfigMapView;
+use crate::plan::{ConfigMapWrite, FIELD_MANAGER, WriteFailure};
 
 /// Why a write does not stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 
 use super::{Cluster, bounded};
 use crate::error::{Category, Error};
-use crate::plan::{FIELD_MANAGER, HistoryView, HistoryWrite};
+use crate::observed::HistoryView;
+use crate::plan::{FIELD_MANAGER, HistoryWrite};
 
 /// Why a write of the history does not stand.
 #[derive(Clone, Debug, PartialEq, Eq)]

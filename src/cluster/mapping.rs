@@ -7,7 +7,7 @@ use kube::core::DeserializeGuard;
 use super::versioned::Versioned;
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
-use crate::plan::Mapping;
+use crate::desired::Mapping;
 
 /// A mapping as it was last seen.
 #[derive(Clone, Debug)]

@@ -15,7 +15,8 @@ use crate::access_entry::BRIDGE_GROUP;
 use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
 use crate::migrate::{BRIDGE, Bridge};
-use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, Handover, HistoryWrite, backup};
+use crate::observed::Handover;
+use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, HistoryWrite, backup};
 
 /// What a caller's sign-in says of them (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -28,7 +28,8 @@ use kube::{Api, Client};
 
 use crate::api::IdentityMapping;
 use crate::error::Error;
-use crate::plan::{ConfigMapName, FIELD_MANAGER};
+use crate::observed::ConfigMapName;
+use crate::plan::FIELD_MANAGER;
 
 /// How long one call may take. The API server itself gives up on most requests after a minute, far too long here.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);

@@ -12,8 +12,9 @@ use super::mapping::SeenMapping;
 use super::watch::DEFINITION;
 use super::{Cluster, bounded};
 use crate::api::IdentityMapping;
+use crate::desired::Mapping;
 use crate::error::{Category, Error};
-use crate::plan::{Binding, BindingSubjects, Bindings, ConfigMapView, HistoryView, Mapping};
+use crate::observed::{Binding, BindingSubjects, Bindings, ConfigMapView, HistoryView};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Objects on a page, as kubectl asks for them.

@@ -17,9 +17,9 @@ use super::{CONCURRENCY, Cluster, bounded};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
 use crate::error::{Category, Error};
+use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{
-    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, MARK_ANNOTATION,
-    RELEASED_ANNOTATION, WriteFailure,
+    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, RELEASED_ANNOTATION, WriteFailure,
 };
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.

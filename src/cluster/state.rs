@@ -16,9 +16,10 @@ use super::mapping::SeenMapping;
 pub use super::versioned::Change;
 use super::versioned::{Collection, Versioned};
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::plan::{
-    AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView, Desired,
-    HistoryState, HistoryView, Kept, Mapping, Observed,
+use crate::desired::{Desired, Mapping};
+use crate::observed::{
+    AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView,
+    HistoryState, HistoryView, Kept, Observed,
 };
 
 /// One event of one of the watches.

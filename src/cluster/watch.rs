@@ -25,7 +25,7 @@ use super::state::{Change, Definition, Watched};
 use super::{Cluster, bounded};
 use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
-use crate::plan::{BindingSubjects, ConfigMapView, HistoryView};
+use crate::observed::{BindingSubjects, ConfigMapView, HistoryView};
 
 /// The name of our `CustomResourceDefinition`.
 pub const DEFINITION: &str = "identitymappings.identity-mapper.dev";

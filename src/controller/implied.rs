@@ -12,7 +12,9 @@ use tokio::sync::watch;
 
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{FINALIZER, IdentityMappingStatus};
-use crate::plan::{Desired, Mapping, Observed, Outcome, StatusWrite};
+use crate::desired::{Desired, Mapping};
+use crate::observed::Observed;
+use crate::plan::{Outcome, StatusWrite};
 
 /// Says which mappings what stands implies. Pure: the same state gives the same mappings under the same names.
 pub type Imply = Arc<dyn Fn(&Observed) -> Vec<IdentityMapping> + Send + Sync>;

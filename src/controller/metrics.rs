@@ -12,7 +12,8 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 use crate::aws::Calls;
-use crate::plan::{Mode, Outcome, Summary, WriteFailure};
+use crate::observed::Mode;
+use crate::plan::{Outcome, Summary, WriteFailure};
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 

@@ -48,7 +48,8 @@ use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::state::{State, Watched};
 use crate::jitter::jitter;
-use crate::plan::{AwsState, EventNote, Memory, Outcome, Regarding, Settings, WriteFailure, plan};
+use crate::observed::{AwsState, Settings};
+use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 
 /// The loop turns at least so often, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);

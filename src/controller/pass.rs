@@ -19,11 +19,10 @@ use crate::cluster::history::HistoryError;
 use crate::cluster::mapping::SeenMapping;
 use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
+use crate::desired::Desired;
 use crate::error::Error;
-use crate::plan::{
-    ConfigMapView, Desired, EntryWork, FinalizerChange, HistoryState, HistoryView, Memory,
-    Observed, Outcome, Report, Settings, WriteFailure, plan,
-};
+use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed, Settings};
+use crate::plan::{EntryWork, FinalizerChange, Memory, Outcome, Report, WriteFailure, plan};
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
 const MOST_CONFLICTS: u32 = 10;

@@ -11,10 +11,9 @@ use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::{Entry, Places, Section, fold_arn};
+use crate::effective::{is_nodes, unmatchable};
 use crate::manifest::{Mappings, Source, read};
-use crate::plan::{
-    Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode, is_nodes, unmatchable,
-};
+use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode};
 use crate::principal::PrincipalKind;
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.

@@ -17,8 +17,8 @@ use super::Edit;
 use super::entries::Read;
 use super::file::{AwsAuth, aws_auths, word_edits};
 use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
+use crate::effective::unmatchable;
 use crate::manifest::{Source, read};
-use crate::plan::unmatchable;
 
 /// More rounds than mistakes of different kinds can hide behind each other.
 const ROUNDS: usize = 32;

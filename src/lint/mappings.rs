@@ -7,8 +7,8 @@ use super::names::{Caller, Name, Names};
 use super::{Code, Edit, Finding};
 use crate::api::v1alpha1::{Adoption, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
+use crate::desired::Mapping;
 use crate::manifest::{Complaint, Declared, Mappings, Source};
-use crate::plan::Mapping;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 type Found = (usize, Finding<Range<usize>>);

@@ -12,11 +12,11 @@ use super::file::Checked;
 use super::{Code, Finding};
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
+use crate::desired::{Desired, Mapping};
+use crate::effective::is_nodes;
 use crate::manifest::Declared;
-use crate::plan::{
-    AwsState, Bindings, ConfigMapView, Desired, HistoryState, Mapping, Mode, Observed, Settings,
-    ahead, is_nodes,
-};
+use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
+use crate::plan::ahead;
 
 impl Checked {
     /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.

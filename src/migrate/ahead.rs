@@ -3,10 +3,9 @@
 use std::sync::Arc;
 
 use crate::access_entry::BRIDGE_GROUP;
-use crate::plan::{
-    AwsState, AwsView, Desired, HANDOVER_ANNOTATION, Handover, HistoryState, Memory, Mode,
-    Observed, Plan, RELEASED_ANNOTATION, Settings, plan,
-};
+use crate::desired::Desired;
+use crate::observed::{AwsState, AwsView, Handover, HistoryState, Mode, Observed, Settings};
+use crate::plan::{HANDOVER_ANNOTATION, Memory, Plan, RELEASED_ANNOTATION, plan};
 
 /// Adoptions of aws-auth come to rest after one write; the rest is room for what an earlier one uncovers.
 const ROUNDS: usize = 4;

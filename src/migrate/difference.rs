@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::Identity;
 use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
-use crate::plan::MASTERS;
+use crate::effective::MASTERS;
 
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::{Dead, Place};
 use crate::aws_auth::{Document, Entry, Index, Lookup, Section};
-use crate::plan::{Mode, Unmatchable, unmatchable};
+use crate::effective::{Unmatchable, unmatchable};
+use crate::observed::Mode;
 use crate::principal::Principal;
 
 /// What stands in aws-auth, by what the authenticator makes of it.

@@ -21,7 +21,10 @@ use crate::api::v1alpha1::{
     PrincipalSpec, ScopeType,
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
-use crate::plan::{AwsView, MASTERS, Marked, Mode, Observed, is_nodes, mapping_name, unmatchable};
+use crate::effective::{MASTERS, is_nodes, unmatchable};
+use crate::observed::{AwsView, Mode, Observed};
+use crate::ownership::Marked;
+use crate::plan::mapping_name;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.

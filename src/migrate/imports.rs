@@ -6,7 +6,9 @@ use super::Place;
 use super::entries::{Entries, Winner, place};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::BackendChoice;
-use crate::plan::{Desired, ImportOptions, Mapping, Observed, Origin, Settings, import};
+use crate::desired::{Desired, Mapping};
+use crate::observed::{Observed, Settings};
+use crate::plan::{ImportOptions, Origin, import};
 use crate::principal::Key;
 
 /// What an import makes of the entries of aws-auth, by their places.

@@ -14,10 +14,10 @@ use super::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Wh
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
-use crate::plan::{
-    AwsState, AwsView, Desired, InIam, Mapping, Mode, Next, Observed, Plan, Prospect, Settings,
-    Standing,
-};
+use crate::desired::{Desired, Mapping};
+use crate::effective::Standing;
+use crate::observed::{AwsState, AwsView, Mode, Observed, Settings};
+use crate::plan::{InIam, Next, Plan, Prospect};
 use crate::principal::{AccountId, Key, Principal, PrincipalKind};
 
 /// Why nothing can be said of a migration.

@@ -46,9 +46,10 @@ pub use way::{
 pub(crate) use why::unread;
 
 use crate::access_entry::ADMIN_POLICY;
+use crate::access_entry::EksCluster;
 use crate::api::condition::Reason;
 use crate::aws_auth::Section;
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 use crate::principal::{AccountId, Key};
 
 /// Where a cluster stands on the way, and what becomes of each principal.

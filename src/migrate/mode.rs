@@ -1,6 +1,6 @@
 //! Which changes of the authentication mode EKS makes, and for which clusters.
 
-use crate::plan::Mode;
+use crate::observed::Mode;
 
 /// A change of the mode that EKS refuses, in words that name what is possible
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/setting-up-access-entries.html>: one step at a time, and never back).

@@ -2,7 +2,7 @@
 
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::aws_auth::Meaning;
-use crate::plan::is_nodes;
+use crate::effective::is_nodes;
 
 /// What an entry of nodes that no mapping declares leaves open: which type its nodes are of, or how they can be of one at all.
 pub(super) fn which_nodes(meaning: &Meaning) -> Option<String> {

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::plan::{EksCluster, Mode};
+use crate::access_entry::EksCluster;
+use crate::observed::Mode;
 
 /// How one tool sets the mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

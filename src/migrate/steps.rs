@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Becomes, Migration, modes_between};
 use crate::access_entry::BRIDGE_GROUP;
-use crate::plan::Mode;
+use crate::observed::Mode;
 
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

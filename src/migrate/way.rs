@@ -11,9 +11,10 @@ use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
 use crate::aws_auth::Document;
-use crate::plan::{
-    Desired, HANDOVER_ANNOTATION, Handover, Mapping, Marked, Mode, Observed, can_revert,
-};
+use crate::desired::{Desired, Mapping};
+use crate::observed::{Handover, Mode, Observed};
+use crate::ownership::Marked;
+use crate::plan::{HANDOVER_ANNOTATION, can_revert};
 use crate::principal::Key;
 
 /// The name of the binding that is the bridge.
@@ -433,7 +434,10 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
         return Stage::Ahead;
     };
     let by_entry = mapping.status.backend == Some(Backend::AccessEntry);
-    let node = mapping.spec.as_ref().is_ok_and(crate::plan::Spec::is_node);
+    let node = mapping
+        .spec
+        .as_ref()
+        .is_ok_and(crate::desired::Spec::is_node);
     let blocked_by_bridge = said.reason() == Reason::HandoverBlocked.as_str() && verdict.bridge;
     match (said.stalled, said.reconciling) {
         _ if said.is_held() => Stage::Blocked(said.message()),

@@ -2,7 +2,10 @@
 
 use super::entries::{Winner, place};
 use super::{Becomes, Identity, Outcome, Verdict, Who, Why};
-use crate::plan::{IamProblem, Mapping, Obstacle, Standing};
+use crate::desired::Mapping;
+use crate::effective::Standing;
+use crate::observed::IamProblem;
+use crate::plan::Obstacle;
 use crate::principal::{Group, Placeholder, Username};
 
 /// A suspended mapping.

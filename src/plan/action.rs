@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use super::aws::IamWants;
 use super::memory::Memory;
-use super::observed::ConfigMapView;
 use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::Section;
+use crate::observed::ConfigMapView;
+use crate::observed::IamWants;
 use crate::principal::Key;
 
 /// A change of one mapping's finalizer.

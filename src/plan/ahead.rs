@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{
-    AwsState, AwsView, ConfigMapView, Desired, EventNote, Memory, Observed, Outcome, Outline, Plan,
-    Regarding, Report, Settings, plan,
-};
+use super::{EventNote, Memory, Outcome, Outline, Plan, Regarding, Report, plan};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::desired::Desired;
+use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
 
 /// So many plans are looked ahead at most: a handover takes six.
 const MOST_PLANS: usize = 60;
@@ -158,7 +157,7 @@ impl World {
             }
         }
         for write in &report.statuses {
-            let of = |mapping: &&mut super::Mapping| mapping.name == write.name;
+            let of = |mapping: &&mut crate::desired::Mapping| mapping.name == write.name;
             if let Some(mapping) = self.desired.mappings.iter_mut().find(of) {
                 mapping.status = write.status.clone();
             }

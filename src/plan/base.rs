@@ -1,9 +1,9 @@
 //! The text that a plan works upon: aws-auth as it stands, or with what must be put back first.
 
 use super::memory::Memory;
-use super::observed::{ConfigMapView, Observed};
-use super::{Repair, Settings};
 use crate::aws_auth::{Document, Problem, Section};
+use crate::observed::{ConfigMapView, Observed};
+use crate::observed::{Repair, Settings};
 
 /// aws-auth as the plan takes it, before any mapping is looked at.
 #[derive(Clone, Debug)]

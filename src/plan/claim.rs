@@ -5,18 +5,18 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
-use super::aws::{AwsView, Mode};
 use super::base::Base;
-use super::desired::{Mapping, Refusal};
-use super::mark::{KeyHash, MeaningHash};
 use super::memory::Memory;
-use super::observed::Bindings;
-use super::settings::{Handover, Settings};
-use super::standing::StandingEntries;
 use crate::access_entry::{Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Backend, Confirmation};
 use crate::aws_auth::{Entry, Index, Meaning, Section};
+use crate::desired::{Mapping, Refusal};
+use crate::effective::StandingEntries;
+use crate::observed::Bindings;
+use crate::observed::{AwsView, Mode};
+use crate::observed::{Handover, Settings};
+use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Key;
 
 /// What a mapping is to the planner.

@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::Base;
 use super::claim::{Block, Claim, Context, Drift, EntrySide, Found, State, Step, identity};
-use super::desired::{Form, Spec};
-use super::door::{can_match, is_node};
 use super::entry;
-use super::mark::{KeyHash, Mark, MeaningHash};
 use super::memory::Memory;
 use super::place::{Outlook, Site, Want, place};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
+use crate::desired::{Form, Spec};
+use crate::effective::{can_match, is_node};
+use crate::ownership::{KeyHash, Mark, MeaningHash};
 use crate::principal::{Key, PrincipalKind};
 
 /// Decides for every key that a mapping names or the mark holds. The mappings are sorted by age.

@@ -5,18 +5,18 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::aws::{AwsState, Mode};
 use super::claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
-use super::desired::{Mapping, Spec};
-use super::door::{
-    can_match, entry_administrator, is_administrator, is_node, is_target_administrator,
-};
-use super::mark::KeyHash;
-use super::observed::Bindings;
-use super::resolve;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Entry, Index, Meaning, fold_arn};
+use crate::desired::resolve;
+use crate::desired::{Mapping, Spec};
+use crate::effective::{
+    can_match, entry_administrator, is_administrator, is_node, is_target_administrator,
+};
+use crate::observed::Bindings;
+use crate::observed::{AwsState, Mode};
+use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal};
 
 /// Removals count for ten minutes.
@@ -80,7 +80,8 @@ impl Entrants {
                 .get(hash)
                 .filter(|_| step == EntryStep::Change)
                 .and_then(|claim| claim.entry.target.as_ref());
-            let after = target.is_none_or(|target| is_target_administrator(target, eks));
+            let after =
+                target.is_none_or(|target| is_target_administrator(target, eks.view, eks.bindings));
             administrators.insert(fold_arn(&principal.aws_auth_arn()), now && after);
         }
         Self { administrators }

@@ -15,8 +15,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::action::HistoryWrite;
-use super::mark::{MARK_ANNOTATION, hex};
-use super::observed::{ConfigMapView, HistoryView};
+use crate::observed::{ConfigMapView, HistoryView};
+use crate::ownership::{MARK_ANNOTATION, hex};
 
 /// The most copies that are kept.
 const MOST_COPIES: usize = 20;

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::{SignedDuration, Timestamp};
 
 use super::guard::Removals;
-use super::mark::{KeyHash, MeaningHash};
-use super::observed::ConfigMapView;
 use crate::aws_auth::Section;
+use crate::observed::ConfigMapView;
+use crate::ownership::{KeyHash, MeaningHash};
 
 /// So many undoings within [`CONTEST_WINDOW`] make a target contested.
 const CONTEST_COUNT: usize = 3;

@@ -11,31 +11,22 @@
 
 mod action;
 mod ahead;
-mod aws;
 mod base;
 mod claim;
 mod decide;
-mod desired;
-mod door;
 mod entry;
 mod event;
 mod guard;
 mod history;
 mod import;
-mod mark;
 mod memory;
-mod observed;
 mod outline;
 mod place;
 mod prospect;
-mod rbac;
 mod realize;
 mod report;
-mod resolve;
 mod rewrite;
 mod rollback;
-mod settings;
-mod standing;
 mod states;
 mod status;
 mod verdict;
@@ -45,43 +36,25 @@ mod write;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 
 pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,
 };
 pub use ahead::{Course, Later, ahead};
-pub use aws::{
-    Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, EksCluster, Iam, IamAccount, IamPrincipal,
-    IamProblem, IamWants, Kept, Listing, Mode, NotACluster, Unreachable,
-};
-pub use desired::{Desired, Mapping, Refusal, Spec};
-pub use door::{
-    Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
-    has_admin_policy, is_nodes, unmatchable,
-};
 pub use history::{Backup, KeptCopy, UnreadableCopy, backup};
 pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
-pub use mark::{MARK_ANNOTATION, Marked};
 pub use memory::Memory;
-pub use observed::{
-    BindingSubjects, Bindings, ConfigMapView, HistoryState, HistoryView, Manager, Observed,
-};
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use place::can_revert;
 pub use prospect::{InIam, Next, Obstacle, Prospect};
-pub use rbac::{Binding, BoundRole};
 pub use rewrite::{Owned, Rewrite, rewrite};
 pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
-pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
-pub use standing::{Life, Standing, StandingEntries, in_iam};
 
 use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
 use guard::{REMOVALS_ANNOTATION, Removals};
 use history::KeptCopies;
-use mark::{KeyHash, Mark};
 use memory::Target;
 use realize::Realized;
 
@@ -89,6 +62,10 @@ use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Index;
+use crate::desired::{Desired, Mapping, Spec, resolve};
+use crate::effective::StandingEntries;
+use crate::observed::{AwsState, Handover, HistoryState, IamWants, Mode, Observed, Settings};
+use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::{Key, Principal};
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
@@ -449,12 +426,6 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
             claim.hold_both(block);
         }
     }
-}
-
-/// A time for a sentence.
-#[must_use]
-pub fn to_the_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 #[cfg(test)]

@@ -2,12 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::aws::Mode;
 use super::claim::{Block, Claim, Context, Eks, Place, identity};
-use super::desired::{Refusal, Spec};
-use super::door::is_node;
-use super::settings::Handover;
-use super::standing::{Life, Standing};
 use crate::access_entry::{
     BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Target,
     gives_the_same_nodes, node_twin,
@@ -15,6 +10,11 @@ use crate::access_entry::{
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
 use crate::aws_auth::Lookup;
+use crate::desired::{Refusal, Spec};
+use crate::effective::is_node;
+use crate::effective::{Life, Standing};
+use crate::observed::Handover;
+use crate::observed::Mode;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
 /// adjustable).

@@ -3,14 +3,14 @@
 use jiff::Timestamp;
 
 use super::Plan;
-use super::aws::IamProblem;
 use super::claim::{Block, Claim, EntryStep, State};
-use super::desired::Mapping;
-use super::mark::KeyHash;
-use super::standing::{Standing, in_iam};
 use crate::access_entry::{BRIDGE_GROUP, Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
+use crate::desired::Mapping;
+use crate::effective::{Standing, in_iam};
+use crate::observed::IamProblem;
+use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// What a plan means for one key.

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use super::claim::{Block, Claim, Context, Step};
 use super::guard::{self, Entrants};
-use super::mark::{MARK_ANNOTATION, Mark, MeaningHash};
-use super::observed::{Bindings, ConfigMapView};
 use crate::api::condition::Reason;
 use crate::aws_auth::{Change, Document, EditError, Index, NewEntry, Section, edit};
+use crate::observed::{Bindings, ConfigMapView};
+use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
 
 /// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
 const DATA_LIMIT: usize = 1_048_576;
@@ -137,7 +137,7 @@ fn section_of(context: &Context<'_>, claim: &Claim) -> Option<Section> {
 }
 
 fn new_entry<'a>(context: &Context<'a>, claim: &Claim) -> Option<&'a NewEntry> {
-    let mapping: &'a super::Mapping = &context.mappings[claim.holder?];
+    let mapping: &'a crate::desired::Mapping = &context.mappings[claim.holder?];
     let form = mapping.spec.as_ref().ok()?.form.as_ref()?;
     Some(&form.entry)
 }

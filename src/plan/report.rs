@@ -6,15 +6,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::action::{Outcome, Report, StatusWrite, Summary};
 use super::event::Events;
-use super::mark::{KeyHash, MeaningHash};
 use super::memory::{Memory, Target};
-use super::observed::ConfigMapView;
 use super::view::View;
-use super::{MARK_ANNOTATION, Plan, RELEASED_ANNOTATION, event, guard, status};
+use super::{Plan, RELEASED_ANNOTATION, event, guard, status};
 use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Index, Section};
+use crate::observed::ConfigMapView;
+use crate::ownership::MARK_ANNOTATION;
+use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Key;
 
 impl Plan<'_> {

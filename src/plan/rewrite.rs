@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::history;
-use super::mark::{KeyHash, MARK_ANNOTATION, Mark};
-use super::observed::{ConfigMapView, HistoryState, Observed};
 use super::{ConfigMapWrite, HistoryWrite};
+use crate::observed::{ConfigMapView, HistoryState, Observed};
+use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::Key;
 
 /// What to write, the history first.
@@ -119,7 +119,7 @@ impl Owned {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::{AwsState, Bindings, HistoryView};
+    use crate::observed::{AwsState, Bindings, HistoryView};
     use jiff::Timestamp;
 
     fn observed(history: HistoryState) -> Observed {

@@ -8,16 +8,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::{Claim, State};
 use super::decide::{Named, recognise};
-use super::door::{can_match, is_node};
 use super::guard::{self, Entrants};
-use super::mark::{KeyHash, Mark, MeaningHash};
 use super::rewrite::{self, Rewrite};
-use super::{
-    ConfigMapView, Desired, KeptCopy, MARK_ANNOTATION, Memory, Mode, Observed, Plan, Settings, plan,
-};
+use super::{KeptCopy, Memory, Plan, plan};
 use crate::aws_auth::{
     Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
 };
+use crate::desired::Desired;
+use crate::effective::{can_match, is_node};
+use crate::observed::{ConfigMapView, Mode, Observed, Settings};
+use crate::ownership::MARK_ANNOTATION;
+use crate::ownership::{KeyHash, Mark, MeaningHash};
 
 /// What restoring a copy comes to.
 #[derive(Clone, Debug)]

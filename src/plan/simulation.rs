@@ -8,16 +8,21 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 
 use super::{
-    Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, ConfigMapWrite, Desired,
-    EksCluster, EntryWork, EventNote, FIELD_MANAGER, HistoryState, HistoryView, HistoryWrite, Iam,
-    IamAccount, IamPrincipal, Listing, MARK_ANNOTATION, Manager, Mapping, Memory, Mode, Observed,
-    Outcome, Report, Settings, Unreachable, WriteFailure, plan,
+    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, HistoryWrite, Memory, Outcome, Report,
+    WriteFailure, plan,
 };
+use crate::access_entry::EksCluster;
 use crate::access_entry::simulation::Eks;
 use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
 use crate::aws_auth::{Document, Index};
+use crate::desired::{Desired, Mapping};
+use crate::observed::{
+    Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, HistoryState, HistoryView, Iam,
+    IamAccount, IamPrincipal, Listing, Manager, Mode, Observed, Settings, Unreachable,
+};
+use crate::ownership::MARK_ANNOTATION;
 use crate::principal::{Key, Principal};
 
 /// What stands in the cluster and in the operator's memory.
@@ -271,7 +276,7 @@ impl Simulation {
 
     /// Which power each role has now, as the cluster would have it: an access entry wins from the moment that it exists.
     pub(crate) fn powers(&self) -> BTreeMap<String, Power> {
-        let bindings: super::Bindings = self.bindings.iter().collect();
+        let bindings: crate::observed::Bindings = self.bindings.iter().collect();
         let mut powers = BTreeMap::new();
         let mode = self
             .cloud
@@ -284,7 +289,7 @@ impl Simulation {
             let winners = Index::new(&document);
             for entry in winners
                 .winners()
-                .filter(|entry| super::unmatchable(entry).is_none())
+                .filter(|entry| crate::effective::unmatchable(entry).is_none())
             {
                 let groups: BTreeSet<String> = entry.groups.iter().cloned().collect();
                 let administrator = groups.iter().any(|group| {

@@ -4,17 +4,18 @@ use sha2::{Digest, Sha256};
 
 use super::action::{EventNote, Outcome, Regarding};
 use super::claim::{Claim, EntryStep, Step};
-use super::door::is_node;
 use super::entry;
-use super::mark::{KeyHash, MeaningHash, hex};
 use super::memory::Target;
 use super::view::View;
-use super::{Repair, to_the_second};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
+use crate::effective::is_node;
+use crate::observed::Repair;
+use crate::ownership::{KeyHash, MeaningHash, hex};
 use crate::principal::Key;
+use crate::time::to_the_second;
 
 /// A state by a key that stays the same for as long as it lasts, and the event that tells of it.
 type State = (String, EventNote);

@@ -3,15 +3,15 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::Mapping;
 use super::claim::{Claim, Drift, EntryStep, Step, identity};
-use super::door::MASTERS;
 use super::entry;
 use super::verdict::{Finding, Verdict, verdict};
 use super::view::{View, entry_resolved};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
+use crate::desired::Mapping;
+use crate::effective::MASTERS;
 use crate::principal::Principal;
 
 /// The new status of a mapping.

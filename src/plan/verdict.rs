@@ -1,11 +1,12 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
-use super::aws::Mode;
 use super::claim::{Block, Claim, EntryStep, State};
 use super::view::{Effect, View};
-use super::{Spec, to_the_second};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
+use crate::desired::Spec;
+use crate::observed::Mode;
+use crate::time::to_the_second;
 
 /// The status of one condition with its reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,16 +6,17 @@ use jiff::Timestamp;
 
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
 use super::claim::{Block, Claim, EntryStep, State, Step, identity};
-use super::door::{Entrance, entrance};
 use super::entry;
-use super::mark::KeyHash;
 use super::memory::{Memory, Target};
-use super::standing::Standing;
-use super::{Mapping, Plan, Spec, guard, resolve};
+use super::{Plan, guard};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section};
+use crate::desired::{Mapping, Spec, resolve};
+use crate::effective::Standing;
+use crate::effective::{Entrance, entrance};
+use crate::ownership::KeyHash;
 use crate::principal::Principal;
 
 /// The plan together with what stands after its execution.

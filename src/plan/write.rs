@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::aws::{CLUSTER_ANNOTATION, Kept};
 use super::base::Base;
 use super::claim::{Claim, EntryStep, Step};
 use super::guard::{REMOVALS_ANNOTATION, Removals};
 use super::history::{self, KeptCopies};
-use super::mark::{MARK_ANNOTATION, Mark};
 use super::memory::Target;
-use super::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
 use super::{
     ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Plan, RELEASED_ANNOTATION,
-    Settings, realize,
+    realize,
 };
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Section;
+use crate::observed::Settings;
+use crate::observed::{CLUSTER_ANNOTATION, Kept};
+use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
+use crate::ownership::{MARK_ANNOTATION, Mark};
 
 /// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);

@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
 use identity_mapper::aws_auth::{Document, read_manifest};
-use identity_mapper::plan::{
-    AwsState, Bindings, ConfigMapView, Desired, HistoryState, ImportOptions, Observed, Settings,
-    import,
+use identity_mapper::desired::Desired;
+use identity_mapper::observed::{
+    AwsState, Bindings, ConfigMapView, HistoryState, Observed, Settings,
 };
+use identity_mapper::plan::{ImportOptions, import};
 use jiff::Timestamp;
 
 use crate::support::fleet;

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{Association, Call, Entries, Entry, Output};
-use identity_mapper::plan::{
-    AwsState, AwsView, EksCluster, EntryWork, Iam, IamAccount, IamPrincipal, Listing, Mode,
-};
+use identity_mapper::observed::{AwsState, AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
+use identity_mapper::plan::EntryWork;
 use jiff::Timestamp;
 
 use crate::support::fleet;

@@ -6,10 +6,11 @@ use std::time::Duration;
 use identity_mapper::api::IdentityMapping;
 use identity_mapper::api::v1alpha1::FINALIZER;
 use identity_mapper::aws_auth::{Change, Document, NewEntry, Section, edit};
-use identity_mapper::plan::{
-    Bindings, ConfigMapView, ConfigMapWrite, Desired, HistoryState, HistoryView, Mapping, Memory,
-    Observed, Outcome, Settings, plan,
+use identity_mapper::desired::{Desired, Mapping};
+use identity_mapper::observed::{
+    Bindings, ConfigMapView, HistoryState, HistoryView, Observed, Settings,
 };
+use identity_mapper::plan::{ConfigMapWrite, Memory, Outcome, plan};
 use jiff::Timestamp;
 
 use crate::entries;
@@ -42,7 +43,7 @@ impl World {
                 }),
                 history: HistoryState::Present(HistoryView::default()),
                 bindings: Bindings::default(),
-                aws: identity_mapper::plan::AwsState::Off,
+                aws: identity_mapper::observed::AwsState::Off,
                 crd_deleting: false,
             },
             settings: Settings::default(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use identity_mapper::plan::CLUSTER_ANNOTATION;
+use identity_mapper::observed::CLUSTER_ANNOTATION;
 use serde_json::Value;
 
 use crate::screen;

@@ -13,12 +13,13 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{ProvideCredentials, future};
 use aws_sdk_eks::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
+use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{
     Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope,
 };
 use identity_mapper::api::v1alpha1::EntryType;
 use identity_mapper::aws::{Aws, Priority, Settings, fingerprint};
-use identity_mapper::plan::{EksCluster, Mode};
+use identity_mapper::observed::Mode;
 use identity_mapper::principal::AccountId;
 use jiff::Timestamp;
 use serde_json::json;

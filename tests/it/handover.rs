@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use identity_mapper::access_entry::BRIDGE_GROUP;
 use identity_mapper::aws_auth::Document;
-use identity_mapper::plan::{HANDOVER_ANNOTATION, Mode as Declared};
+use identity_mapper::observed::Mode as Declared;
+use identity_mapper::plan::HANDOVER_ANNOTATION;
 use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
 use kube::Api;
 use kube::ResourceExt as _;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use identity_mapper::api::IdentityMapping;
 use identity_mapper::aws_auth::Document;
-use identity_mapper::plan::MARK_ANNOTATION;
+use identity_mapper::ownership::MARK_ANNOTATION;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};

@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::*;
+use crate::access_entry::EksCluster;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
-use crate::plan::EksCluster;
 use crate::principal::Principal;
 
 mod changes;

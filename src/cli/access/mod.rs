@@ -14,7 +14,8 @@ use super::looked::Looked;
 use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output;
 use crate::access::{Door, Report};
-use crate::plan::{AwsView, to_the_second};
+use crate::observed::AwsView;
+use crate::time::to_the_second;
 
 /// List everyone who can get into the cluster, as what and with which rights: administrators first, as text or as a page for auditors
 #[derive(Args, Debug)]

@@ -15,7 +15,8 @@ use crate::cli::write::write;
 use crate::error::Category;
 use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
 use crate::migrate::unread;
-use crate::plan::{AwsState, Mode, Owned, rewrite};
+use crate::observed::{AwsState, Mode};
+use crate::plan::{Owned, rewrite};
 
 impl LintArgs {
     /// Looks at the cluster, mends what is asked to be mended, and tells what is left.

@@ -15,10 +15,11 @@ use self::text::{gained, print};
 use super::diff::unified;
 use super::observe::{LiveArgs, cluster_arn};
 use super::{input, output, quietly};
+use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
 use crate::lint::{Fixed, Report, check, fix};
 use crate::manifest::Source;
-use crate::plan::{AwsState, AwsView, EksCluster, Iam, Mode};
+use crate::observed::{AwsState, AwsView, Iam, Mode};
 
 /// Find everything that is wrong with an aws-auth or with mappings: where, why it matters, and the mend
 ///

@@ -14,7 +14,7 @@ use crate::cli::eks::{listing_period, propagation, soak};
 use crate::cli::observe::LiveArgs;
 use crate::cli::output::{complain, print};
 use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
-use crate::plan::{Mode, Settings};
+use crate::observed::{Mode, Settings};
 
 /// Hand everyone over from aws-auth to access entries, one verified step after the other. Can be stopped and run again at any point:
 /// it goes on from what it finds
@@ -204,7 +204,7 @@ async fn back_up(worker: &Worker) -> Result<()> {
     }
 }
 
-fn tell(ending: &Ending, cluster: &crate::plan::EksCluster) -> Result<ExitCode> {
+fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<ExitCode> {
     let Ending {
         at,
         counts,

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result};
 
 use super::worker::Worker;
 use crate::cluster::migration::SelfReview;
+use crate::effective::StandingEntries;
 use crate::error::Category;
 use crate::migrate::{Migration, Who};
-use crate::plan::{AwsState, StandingEntries};
+use crate::observed::AwsState;
 use crate::principal::{Key, canonical_caller};
 
 /// Whoever runs it.
@@ -47,7 +48,7 @@ impl Caller {
     pub(super) fn shut_out(&self, migration: &Migration, aws: &AwsState) -> Option<String> {
         let account = self.arn.split(':').nth(4).unwrap_or_default();
         let by_text = migration
-            .losers(crate::plan::Mode::Api)
+            .losers(crate::observed::Mode::Api)
             .any(|loser| match &loser.who {
                 Who::Principal { key, .. } => Some(key) == self.key.as_ref(),
                 Who::Account(named) => named == account && self.proven,

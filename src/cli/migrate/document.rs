@@ -9,7 +9,7 @@ use crate::migrate::{
     Becomes, Dead, Instruction, Manner, Migration, Place, Recipe, Verdict, instructions, many,
     recipes,
 };
-use crate::plan::Mode;
+use crate::observed::Mode;
 
 /// All of it.
 #[derive(Serialize)]

@@ -16,7 +16,8 @@ use crate::migrate::{
     Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, check_platform, next, next_back,
     situation, undeclared, verdicts,
 };
-use crate::plan::{Handover, ImportOptions, Mode, import};
+use crate::observed::{Handover, Mode};
+use crate::plan::{ImportOptions, import};
 use crate::principal::Key;
 
 /// An operator that is there answers a change of the handover setting, or of the mode, within a minute.

@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail};
 
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::aws::{Aws, UpdateState};
 use crate::cli::output::complain;
 use crate::cli::target::words;
 use crate::migrate::check_mode_change;
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 
 /// EKS is asked so often how far it has got; an update takes minutes.
 pub(super) const POLL: Duration = Duration::from_secs(3);

@@ -13,11 +13,12 @@ use crate::cli::eks::soak;
 use crate::cli::input;
 use crate::cli::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::output::{self, Format, complain};
+use crate::desired::Mapping;
 use crate::migrate::{
     ImpossibleModeChange, Manner, Migration, NotForMigration, check_mode_change, check_platform,
     verdicts,
 };
-use crate::plan::{Mapping, Mode, Settings};
+use crate::observed::{Mode, Settings};
 
 /// Show the whole way to access entries: what each principal becomes, what blocks it, and in which steps
 ///

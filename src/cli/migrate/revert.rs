@@ -11,7 +11,7 @@ use super::worker::Worker;
 use crate::cli::observe::LiveArgs;
 use crate::cli::output::{complain, print};
 use crate::migrate::{Asked, ModeChange, Way};
-use crate::plan::Mode;
+use crate::observed::Mode;
 
 /// Take everyone back from access entries to aws-auth whom aws-auth can let in with the same rights, while it is still read
 #[derive(Args, Clone, Debug)]

@@ -12,7 +12,7 @@ use super::worker::Worker;
 use crate::cli::observe::LiveArgs;
 use crate::cli::output::{Format, columns, json, print, visible, yaml};
 use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
-use crate::plan::Handover;
+use crate::observed::Handover;
 
 /// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
 #[derive(Args, Clone, Debug)]

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::access_entry::{INSTALLATION_TAG, policy_name};
 use crate::cli::output::{Progress, complain, visible};
 use crate::migrate::{Situation, Stage, Way};
-use crate::plan::Observed;
+use crate::observed::Observed;
 
 /// Where there is no terminal, numbers alone are told so often.
 const TELL: Duration = Duration::from_secs(10);

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::document::Document;
+use crate::access_entry::EksCluster;
 use crate::cli::output::{columns, visible};
 use crate::migrate::{Difference, Migration, Outcome, Verdict, Who, many, modes_between, tally};
-use crate::plan::{EksCluster, Mode};
+use crate::observed::Mode;
 
 /// Text is wrapped at so many characters, as on a terminal of usual width.
 const WIDTH: usize = 110;

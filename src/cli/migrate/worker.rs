@@ -16,11 +16,10 @@ use crate::cluster::read::Reading;
 use crate::controller::health::Health;
 use crate::controller::metrics::Metrics;
 use crate::controller::{Controller, EksSettings, Imply, Periods, Turn, Turns};
+use crate::desired::{Desired, Mapping};
 use crate::migrate::{Bridge, Way, implied};
-use crate::plan::{
-    AwsState, ConfigMapName, Desired, Handover, HistoryState, Mapping, Memory, Observed, Outcome,
-    Settings, WriteFailure, plan,
-};
+use crate::observed::{AwsState, ConfigMapName, Handover, HistoryState, Observed, Settings};
+use crate::plan::{Memory, Outcome, WriteFailure, plan};
 
 /// Our own loop plans again at least so often, so that what is asked of it now is planned for soon.
 const RESYNC: Duration = Duration::from_secs(5);

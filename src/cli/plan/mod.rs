@@ -16,7 +16,8 @@ use super::eks::EntrySettingsArgs;
 use super::input;
 use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, complain};
-use crate::plan::{RELEASED_ANNOTATION, Settings, ahead};
+use crate::observed::Settings;
+use crate::plan::{RELEASED_ANNOTATION, ahead};
 
 /// The exit code where there are changes, as of `kubectl diff` and `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;

@@ -9,7 +9,8 @@ use kube::ResourceExt as _;
 
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
-use crate::plan::{AwsState, Desired, IamProblem, Mapping};
+use crate::desired::{Desired, Mapping};
+use crate::observed::{AwsState, IamProblem};
 
 /// What became of the mappings that stand and that no file has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

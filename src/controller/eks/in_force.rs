@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
-use crate::plan::{EksCluster, Kept, Mode, Unreachable};
+use crate::observed::{Kept, Mode, Unreachable};
 
 /// What the API server's certificate is checked by.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,13 @@ use super::in_force::{InForce, Reading, Trust, in_force};
 use super::refresh::is_owned;
 use super::retry;
 use super::schedule::Task;
+use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, Output, policy_arn};
 use crate::aws::event::{Change, Changed};
-use crate::plan::{
-    Attempt, AwsState, AwsView, EksCluster, EntryWork, Iam, IamAccount, IamProblem, IamWants, Kept,
-    Listing, Mode,
+use crate::observed::{
+    Attempt, AwsState, AwsView, Iam, IamAccount, IamProblem, IamWants, Kept, Listing, Mode,
 };
+use crate::plan::EntryWork;
 use crate::principal::{AccountId, Key, Partition};
 
 /// A change in EKS may take so long until every answer shows it ("several seconds", EKS user guide, "Create access entries").

@@ -465,7 +465,7 @@ fn a_queue_that_fails_is_a_change_once() {
 
 mod iam {
     use super::*;
-    use crate::plan::IamPrincipal;
+    use crate::observed::IamPrincipal;
 
     fn account() -> AccountId {
         "111122223333".parse().expect("an account")

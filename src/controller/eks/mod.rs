@@ -39,11 +39,13 @@ use self::schedule::{Schedule, Task};
 use self::works::Works;
 use super::metrics::{EksNumbers, Metrics};
 use super::trigger::pause_after;
+use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
 use crate::aws::event::{Change, Changed, PassedOver};
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::jitter::jitter;
-use crate::plan::{AwsState, EksCluster, EntryWork, IamProblem, IamWants, Kept, Listing, Mode};
+use crate::observed::{AwsState, IamProblem, IamWants, Kept, Listing, Mode};
+use crate::plan::EntryWork;
 use crate::principal::{Key, PrincipalKind, SSO_PATH};
 
 /// The first pass waits so long for the mode, and then so long for the first listings, so that no status tells for a moment what

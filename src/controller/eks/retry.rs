@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::access_entry::{Call, Failure, FailureKind};
-use crate::plan::Attempt;
+use crate::observed::Attempt;
 use crate::principal::Key;
 
 const FIRST: SignedDuration = SignedDuration::from_secs(1);

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::plan::{IamWants, Mode};
+use crate::observed::{IamWants, Mode};
 use crate::principal::AccountId;
 
 /// The authentication mode is read so often.

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Severity, check, fix, fix_data};
 use super::{codes, config_map, roles, source};
 use crate::aws_auth::{Document, Index, Section};
-use crate::plan::unmatchable;
+use crate::effective::unmatchable;
 
 fn fixed(text: &str) -> String {
     fix(&source(text)).map_or_else(|| text.to_owned(), |fixed| fixed.text)

@@ -13,8 +13,10 @@ use crate::migrate::{
     Asked, Bridge, ModeChange, Stage, Standing, Step, Way, implied, next, next_back, situation,
     verdicts,
 };
+use crate::observed::{Handover, Mode};
+use crate::ownership::MARK_ANNOTATION;
+use crate::plan::HANDOVER_ANNOTATION;
 use crate::plan::simulation::{Power, Simulation};
-use crate::plan::{HANDOVER_ANNOTATION, Handover, MARK_ANNOTATION, Mode};
 
 const INSTALLATION: &str = "kube-system/aws-auth";
 

@@ -1,7 +1,7 @@
 //! Changes of the mode, and the clusters that take them.
 
 use crate::migrate::{check_mode_change, check_platform, modes_between};
-use crate::plan::Mode::{Api, ApiAndConfigMap, ConfigMap};
+use crate::observed::Mode::{Api, ApiAndConfigMap, ConfigMap};
 
 #[test]
 fn one_step_at_a_time_and_never_back() {

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{line, lines, migration};
 use crate::access_entry::{Call, INSTALLATION_TAG, Kind, PRINCIPAL_ID_TAG};
 use crate::api::v1alpha1::EntryType;
-use crate::plan::Mode;
+use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role";

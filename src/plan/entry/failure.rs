@@ -5,11 +5,12 @@ use jiff::SignedDuration;
 use super::only_tags;
 use crate::access_entry::{Failure, FailureKind};
 use crate::api::condition::Reason;
-use crate::plan::aws::{Attempt, AwsView, Unreachable};
+use crate::desired::resolve;
+use crate::effective::in_iam;
+use crate::observed::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
-use crate::plan::standing::in_iam;
-use crate::plan::{resolve, to_the_second};
 use crate::principal::{Principal, PrincipalKind};
+use crate::time::to_the_second;
 
 /// For so long AWS may not know what it has just been told (a role that was made, a mode that was changed).
 const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_mins(2);

@@ -6,14 +6,14 @@ use super::{admitted, describe, only_tags};
 use crate::access_entry::{BRIDGE_GROUP, Call, Change, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
-use crate::plan::aws::Mode;
+use crate::desired::{Mapping, Spec};
+use crate::effective::Life;
+use crate::effective::is_target_administrator;
+use crate::observed::Mode;
+use crate::observed::RecreatedPrincipals;
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
-use crate::plan::desired::{Mapping, Spec};
-use crate::plan::door::is_target_administrator;
 use crate::plan::guard;
 use crate::plan::place::{Placement, Seen};
-use crate::plan::settings::RecreatedPrincipals;
-use crate::plan::standing::Life;
 
 /// A mapping that holds its key, and what it asks for as an access entry.
 pub(super) struct Subject<'a> {
@@ -151,7 +151,7 @@ fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut 
         ),
         covered(context, claim)
     );
-    let administrator = is_target_administrator(target, eks);
+    let administrator = is_target_administrator(target, eks.view, eks.bindings);
     let renews = reserved
         || confirmed
         || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator);

@@ -17,16 +17,16 @@ use outlook::ownership;
 use owner::{is_written, remembers};
 
 use super::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
-use super::desired::Spec;
-use super::door::{can_match, is_node};
 use super::place::{Outlook, Placement, Seen, Want};
-use super::standing::Standing;
 use crate::access_entry::{
     BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Target, Wanted, create,
 };
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, EntryType};
 use crate::aws_auth::{Entry as TextEntry, Lookup};
+use crate::desired::Spec;
+use crate::effective::Standing;
+use crate::effective::{can_match, is_node};
 
 /// A mapping that holds its key, and what was found out about it.
 pub(super) struct Holding<'a> {

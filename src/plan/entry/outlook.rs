@@ -8,11 +8,11 @@ use crate::access_entry::{
     BRIDGE_GROUP, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible, MAPPING_TAG,
     PRINCIPAL_ID_TAG, Scope, Target, Wanted, change, meaning_differs, target,
 };
+use crate::desired::{Mapping, Spec};
+use crate::effective::{Standing, in_iam};
 use crate::plan::claim::{Claim, Context, Eks};
-use crate::plan::desired::{Mapping, Spec};
 use crate::plan::memory::Memory;
 use crate::plan::place::{Outlook, Seen};
-use crate::plan::standing::{Standing, in_iam};
 use crate::principal::PrincipalKind;
 
 /// What a spec asks for as an access entry, under the ARN under which the principal's entry stands where the spec leaves the

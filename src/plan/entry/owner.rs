@@ -2,8 +2,8 @@
 
 use crate::access_entry::{Entry, EntryState, INSTALLATION_TAG, Kind, Scope, Target};
 use crate::api::v1alpha1::{EntryType, WrittenEntry, WrittenPolicy};
+use crate::effective::Standing;
 use crate::plan::claim::{Claim, Context, Eks};
-use crate::plan::standing::Standing;
 
 /// Whether an entry is ours: by its tag, or, where the tags were lost, because a status says that we wrote it just so.
 pub(super) fn is_ours(

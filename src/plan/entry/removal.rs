@@ -5,9 +5,9 @@ use super::owner::{is_ours, remembers};
 use super::{describe, unlisted};
 use crate::access_entry::{Call, untag};
 use crate::api::v1alpha1::{Confirmation, Deletion};
+use crate::effective::Standing;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep, State};
 use crate::plan::decide;
-use crate::plan::standing::Standing;
 
 /// Decides the entry's side of a key that no mapping holds any more, or whose holder is suspended or refused.
 pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {

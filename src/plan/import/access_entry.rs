@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::super::door::MASTERS;
-use super::super::standing::{Life, Standing};
-use super::super::{AwsView, Spec};
 use super::object::{Draft, parsed, spec};
 use super::{Fate, Importer, Origin, Why};
 use crate::access_entry::{
@@ -15,6 +12,10 @@ use crate::api::v1alpha1::{
     AccessPolicy, AccessScope, Adoption, EntryType, IdentityMappingSpec, ScopeType,
 };
 use crate::aws_auth::{Entry as TextEntry, Lookup};
+use crate::desired::Spec;
+use crate::effective::MASTERS;
+use crate::effective::{Life, Standing};
+use crate::observed::AwsView;
 use crate::principal::{Key, Principal};
 
 /// The tags that EKS sets on the entries that it makes for itself.

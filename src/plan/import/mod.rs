@@ -22,12 +22,13 @@ pub use name::mapping_name;
 use name::{Home, Names};
 use object::Draft;
 
-use super::door::is_nodes;
-use super::mark::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
-use super::standing::{Standing, StandingEntries};
-use super::{AwsView, Desired, Mode, Observed, Settings};
 use crate::api::IdentityMapping;
 use crate::aws_auth::{Document, Entry, Index, Problem, Section, comments};
+use crate::desired::Desired;
+use crate::effective::is_nodes;
+use crate::effective::{Standing, StandingEntries};
+use crate::observed::{AwsView, Mode, Observed, Settings};
+use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
 use crate::principal::{Key, Principal};
 
 /// What to import beside the principals of people and workloads.

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::mark::KeyHash;
+use crate::ownership::KeyHash;
 use crate::principal::{AccountId, Key, Partition, Principal, PrincipalKind, SsoRole};
 
 /// The digits of a role's suffix in the name of a mapping.

@@ -6,7 +6,6 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
-use super::super::mark::{KeyHash, MeaningHash};
 use super::super::simulation::{Cloud, Simulation};
 use super::super::{MARK_ANNOTATION, Mode};
 use super::*;
@@ -14,6 +13,7 @@ use crate::access_entry::{
     Association, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, node_defaults,
 };
 use crate::api::v1alpha1::EntryType;
+use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Principal;
 
 const ALL: ImportOptions = ImportOptions {

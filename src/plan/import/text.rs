@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::desired::node_identity;
-use super::super::door::{Unmatchable, unmatchable};
-use super::super::mark::MeaningHash;
-use super::super::standing::in_iam;
 use super::object::{Draft, parsed, spec};
 use super::{Fate, Importer, Origin, Why, is_node, marked};
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
-use crate::plan::AwsView;
+use crate::desired::node_identity;
+use crate::effective::in_iam;
+use crate::effective::{Unmatchable, unmatchable};
+use crate::observed::AwsView;
+use crate::ownership::MeaningHash;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// An entry with what stands by it.

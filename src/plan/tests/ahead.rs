@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::FOREIGN;
 use super::laws::{happen, happening};
+use crate::observed::{Handover, Mode};
 use crate::plan::simulation::Simulation;
-use crate::plan::{Handover, Mode, Outline, TextStepKind, ahead, plan};
+use crate::plan::{Outline, TextStepKind, ahead, plan};
 
 /// A change in short: when, what becomes of which entries of aws-auth, and which calls are made about whom.
 type Step = (Timestamp, Vec<(TextStepKind, String)>, Vec<String>);

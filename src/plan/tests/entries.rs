@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::access_entry::{Call, FailureKind, INSTALLATION_TAG, Kind, Scope};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::EntryType;
-use crate::plan::Mode;
+use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
 const ALICE: &str = "arn:aws:iam::111122223333:role/alice";
@@ -349,7 +349,7 @@ fn an_unknown_principal_is_retried_and_then_reported() {
     simulation.pass();
     let message = simulation.message("alice", "Ready");
     assert!(message.contains("does not list it"), "{message}");
-    simulation.cloud().iam = crate::plan::Iam::default();
+    simulation.cloud().iam = crate::observed::Iam::default();
     simulation.cloud().principals = None;
     simulation.later(2);
     simulation.settle();
@@ -548,7 +548,7 @@ fn a_path_that_was_left_out_is_completed() {
     let status = simulation.objects["alice"].status.clone().expect("written");
     assert_eq!(status.principal_arn.as_deref(), Some(full));
     // What stands is known again also while IAM can't be read.
-    simulation.cloud().iam = crate::plan::Iam::default();
+    simulation.cloud().iam = crate::observed::Iam::default();
     simulation.restart();
     simulation.calls();
     simulation.settle();
@@ -563,7 +563,7 @@ fn while_eks_is_unreachable_nothing_is_changed_there() {
     simulation.settle();
     simulation.calls();
     let read = simulation.now;
-    simulation.cloud().unreachable = Some(crate::plan::Unreachable {
+    simulation.cloud().unreachable = Some(crate::observed::Unreachable {
         read,
         failure: crate::access_entry::Failure {
             kind: FailureKind::Unavailable,

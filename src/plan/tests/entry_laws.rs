@@ -7,8 +7,9 @@ use serde_json::json;
 use super::FOREIGN;
 use crate::access_entry::{Call, FailureKind, INSTALLATION_TAG, Kind};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
+use crate::observed::{Mode, Unreachable};
+use crate::plan::HANDOVER_ANNOTATION;
 use crate::plan::simulation::Simulation;
-use crate::plan::{HANDOVER_ANNOTATION, Mode, Unreachable};
 
 #[derive(Clone, Debug)]
 enum Happening {

@@ -257,7 +257,7 @@ fn groups_bound_is_a_warning_of_its_own() {
         "False GroupsUnbound"
     );
     assert_eq!(simulation.ready("a"), "True InEffect");
-    simulation.bindings.push(crate::plan::BindingSubjects {
+    simulation.bindings.push(crate::observed::BindingSubjects {
         groups: ["g".to_owned()].into(),
         ..Default::default()
     });

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
-use crate::plan::BindingSubjects;
+use crate::observed::BindingSubjects;
 use crate::plan::simulation::Simulation;
 
 #[test]

@@ -5,8 +5,10 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{FOREIGN, foreign};
+use crate::desired::{Desired, Mapping};
+use crate::observed::{HistoryState, Observed};
+use crate::plan::plan;
 use crate::plan::simulation::Simulation;
-use crate::plan::{Desired, HistoryState, Mapping, Observed, plan};
 
 /// Something that happens to the cluster.
 #[derive(Clone, Debug)]

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 use super::FOREIGN;
 use crate::access_entry::{BRIDGE_GROUP, Call, Failure, FailureKind, Kind};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
+use crate::observed::{AwsState, Handover, Mode};
+use crate::plan::HANDOVER_ANNOTATION;
 use crate::plan::simulation::Simulation;
-use crate::plan::{AwsState, HANDOVER_ANNOTATION, Handover, Mode};
 
 const ALICE: &str = "arn:aws:iam::111122223333:role/alice";
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
-use crate::plan::MARK_ANNOTATION;
+use crate::ownership::MARK_ANNOTATION;
 use crate::plan::simulation::Simulation;
 
 #[test]

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::observed::{Iam, IamProblem, Mode};
 use crate::plan::simulation::Simulation;
-use crate::plan::{Iam, IamProblem, Mode};
 
 const SSO: &str = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com";
 const OLD: &str = "0123456789abcdef";

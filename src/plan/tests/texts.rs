@@ -3,8 +3,9 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
+use crate::observed::Repair;
+use crate::plan::WriteFailure;
 use crate::plan::simulation::Simulation;
-use crate::plan::{Repair, WriteFailure};
 
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{SessionName}}\n";
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use identity_mapper::aws::{IamRoles, Settings};
-use identity_mapper::plan::IamProblem;
+use identity_mapper::observed::IamProblem;
 use identity_mapper::principal::SSO_PATH;
 use jiff::Timestamp;
 use serde_json::json;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::{Call, Scope};
 use identity_mapper::aws::{IamRoles, Settings};
-use identity_mapper::plan::Mode;
+use identity_mapper::observed::Mode;
 use identity_mapper::principal::SSO_PATH;
 use serde_json::Value;
 

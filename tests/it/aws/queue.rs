@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{Failure, FailureKind};
 use identity_mapper::aws::event::{Changed, PassedOver};
-use identity_mapper::plan::EksCluster;
 use identity_mapper::principal::{PrincipalKind, SSO_PATH};
 use serde_json::json;
 

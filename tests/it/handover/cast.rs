@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use identity_mapper::plan::Mode as Declared;
+use identity_mapper::observed::Mode as Declared;
 use serde_json::{Value, json};
 
 use crate::support::eks::{Entry, NodeKind, Principal, World};

@@ -1,6 +1,6 @@
 //! Who is let in as whom.
 
-use identity_mapper::plan::Mode::{Api, ApiAndConfigMap, ConfigMap};
+use identity_mapper::observed::Mode::{Api, ApiAndConfigMap, ConfigMap};
 
 use super::*;
 use crate::support::power::{Caller, Identity, Refused};

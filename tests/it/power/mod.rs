@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use identity_mapper::access_entry::Scope;
 use identity_mapper::aws_auth::Document;
-use identity_mapper::plan::Mode;
+use identity_mapper::observed::Mode;
 use jiff::Timestamp;
 
 use crate::support::power::{Door, InForce, Objects, Rbac, Scene};

@@ -6,7 +6,7 @@ use std::fmt;
 
 use identity_mapper::access_entry::Scope;
 use identity_mapper::aws_auth::{Entry, Index, Lookup, fold_arn};
-use identity_mapper::plan::Mode;
+use identity_mapper::observed::Mode;
 use identity_mapper::principal::{Principal, canonical_caller};
 
 use super::Scene;

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::aws::{AwsView, Iam, IamPrincipal, Listing};
-use super::mark::KeyHash;
 use crate::access_entry::{Entry, EntryState, PRINCIPAL_ID_TAG};
+use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
+use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
 
 /// Whether an entry lets its principal in. EKS knows a principal by its unique id, so an entry outlives a deleted principal
@@ -90,7 +90,7 @@ impl<'a> StandingEntries<'a> {
     }
 
     /// The entries of one key: more than one where the path of a principal changed and the old entry still stands.
-    pub(super) fn of(&self, hash: &KeyHash) -> &[Standing<'a>] {
+    pub(crate) fn of(&self, hash: &KeyHash) -> &[Standing<'a>] {
         self.by_key.get(hash).map(Vec::as_slice).unwrap_or_default()
     }
 
@@ -105,7 +105,7 @@ impl<'a> StandingEntries<'a> {
         self.iter().map(|(_, standing)| standing)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&KeyHash, &Standing<'a>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&KeyHash, &Standing<'a>)> {
         self.by_key
             .iter()
             .flat_map(|(hash, entries)| entries.iter().map(move |entry| (hash, entry)))

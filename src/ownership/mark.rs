@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::observed::ConfigMapView;
 use crate::aws_auth::Meaning;
+use crate::observed::ConfigMapView;
 use crate::principal::Key;
 
 /// The annotation on aws-auth that carries the mark.
@@ -18,32 +18,32 @@ pub const MARK_ANNOTATION: &str = "identity-mapper.dev/owned";
 
 /// 16 hex digits of a key's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct KeyHash(String);
+pub(crate) struct KeyHash(String);
 
 /// 8 hex digits of a meaning's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(super) struct MeaningHash(String);
+pub(crate) struct MeaningHash(String);
 
 impl KeyHash {
     /// The hash of a key.
-    pub(super) fn of(key: &Key) -> Self {
+    pub(crate) fn of(key: &Key) -> Self {
         Self(hex(&Sha256::digest(key.to_string()), 16))
     }
 
     /// The hash that a mark or a record of ours holds.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         is_hex(text, 16).then(|| Self(text.to_owned()))
     }
 
     /// The digits.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
 
 impl MeaningHash {
     /// The hash of a meaning.
-    pub(super) fn of(meaning: &Meaning) -> Self {
+    pub(crate) fn of(meaning: &Meaning) -> Self {
         let mut hash = Sha256::new();
         // Lengths keep two different meanings from running into the same bytes.
         for part in [&meaning.arn, &meaning.username]
@@ -58,7 +58,7 @@ impl MeaningHash {
 }
 
 /// The digits of `bytes`, cut to `digits`.
-pub(super) fn hex(bytes: &[u8], digits: usize) -> String {
+pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
     let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
     nibbles
         .take(digits)
@@ -94,11 +94,11 @@ impl Marked {
 
 /// The owned keys, each with what we last wrote for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark(pub(super) BTreeMap<KeyHash, MeaningHash>);
+pub(crate) struct Mark(pub(crate) BTreeMap<KeyHash, MeaningHash>);
 
 impl Mark {
     /// Reads the annotation's value. Words that are not ours are passed over: losing a mark is not losing ownership.
-    pub(super) fn parse(value: &str) -> Self {
+    pub(crate) fn parse(value: &str) -> Self {
         Self(
             value
                 .split_ascii_whitespace()
@@ -114,13 +114,13 @@ impl Mark {
     }
 
     /// The size of the annotation's value for so many keys.
-    pub(super) const fn rendered_bytes(keys: usize) -> usize {
+    pub(crate) const fn rendered_bytes(keys: usize) -> usize {
         // 16 digits, a colon, 8 digits, and a space between two.
         (26 * keys).saturating_sub(1)
     }
 
     /// The annotation's value.
-    pub(super) fn render(&self) -> String {
+    pub(crate) fn render(&self) -> String {
         let words: Vec<String> = self
             .0
             .iter()

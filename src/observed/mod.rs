@@ -1,12 +1,21 @@
 //! What the cluster holds, as plain values. Reading it is the business of [`crate::cluster`].
 
+mod aws;
+mod rbac;
+mod settings;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
-use super::aws::AwsState;
+pub use aws::{
+    Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
+    IamWants, Kept, Listing, Mode, Unreachable,
+};
+pub use rbac::{Binding, BoundRole};
+pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 
 /// Everything that a plan looks at beside the mappings.
 #[derive(Clone, Debug)]

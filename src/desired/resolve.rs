@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::aws::{AwsState, AwsView, IamProblem, IamWants, Mode};
-use super::desired::remembered;
-use super::standing::in_iam;
-use super::{Mapping, to_the_second};
 use crate::api::v1alpha1::PermissionSet;
+use crate::desired::Mapping;
+use crate::desired::remembered;
+use crate::effective::in_iam;
+use crate::observed::{AwsState, AwsView, IamProblem, IamWants, Mode};
 use crate::principal::{AccountId, Principal, PrincipalKind, SSO_PATH, SsoRole};
+use crate::time::to_the_second;
 
 /// The mapping with its principal resolved, as far as IAM and what stands tell. `owned` are the principals of all entries
 /// that are ours: the last resort where neither IAM nor the status knows.
-pub(super) fn resolve<'a>(
+pub(crate) fn resolve<'a>(
     mapping: &'a Mapping,
     aws: &AwsState,
     owned: &[Principal],
@@ -154,7 +155,7 @@ fn names(roles: &[Principal]) -> String {
 }
 
 /// Why IAM can't be read, for a sentence.
-pub(super) fn words(problem: &IamProblem) -> String {
+pub(crate) fn words(problem: &IamProblem) -> String {
     match problem {
         IamProblem::NoRole => "it is another account than the cluster's, and no role to assume there is configured; start the operator with --iam-role".to_owned(),
         IamProblem::Denied { message, statement } => {
@@ -175,7 +176,7 @@ fn complete(mapping: &Mapping, view: &AwsView) -> Option<Mapping> {
 }
 
 /// Which of IAM would tell more.
-pub(super) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
+pub(crate) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
     let mut wants = IamWants::default();
     let Some(view) = aws.view() else {
         return wants;
@@ -221,7 +222,7 @@ pub(super) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
 
 /// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry lets nobody
 /// in, and its removal surprises nobody.
-pub(super) fn gone_from_iam(key: &crate::principal::Key, aws: &AwsState) -> bool {
+pub(crate) fn gone_from_iam(key: &crate::principal::Key, aws: &AwsState) -> bool {
     let listing = aws
         .view()
         .and_then(|view| view.iam.accounts.get(key.account())?.sso.as_ref());

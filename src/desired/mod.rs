@@ -1,12 +1,13 @@
 //! The mappings as the planner sees them: parsed once, refused with a sentence where they can't be put into effect.
 
+pub(crate) mod resolve;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use super::mark::MeaningHash;
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{
@@ -14,6 +15,7 @@ use crate::api::v1alpha1::{
     FINALIZER, IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
+use crate::ownership::MeaningHash;
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
 
 /// All mappings.
@@ -45,9 +47,9 @@ pub struct Mapping {
     /// What to put into effect, or why that can't be done.
     pub spec: Result<Spec, Refusal>,
     /// The spec that names a permission set: its role is known only by a look at IAM.
-    pub(super) unresolved: Option<Arc<IdentityMappingSpec>>,
+    pub(crate) unresolved: Option<Arc<IdentityMappingSpec>>,
     /// What there is to say of how the principal was resolved.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
     /// When the entry is to be removed.
     pub valid_until: Option<Timestamp>,
     /// No creation, change or repair.
@@ -97,7 +99,7 @@ pub struct Form {
     /// What the authenticator will make of it.
     pub meaning: Meaning,
     /// What the mark says of that meaning: taken once for each change of the object, not in each pass.
-    pub(super) meaning_hash: MeaningHash,
+    pub(crate) meaning_hash: MeaningHash,
 }
 
 /// Why a spec can't be put into effect.
@@ -239,7 +241,7 @@ impl Mapping {
     }
 
     /// The mapping with the principal that its permission set, or its ARN without path, stands for.
-    pub(super) fn with_principal(&self, principal: Principal, note: Option<String>) -> Self {
+    pub(crate) fn with_principal(&self, principal: Principal, note: Option<String>) -> Self {
         let spec = match (&self.unresolved, &self.spec) {
             (Some(source), _) => parse(source, &principal),
             (None, Ok(spec)) => Ok(Spec {
@@ -257,7 +259,7 @@ impl Mapping {
     }
 
     /// The mapping with the reason why its permission set has no role.
-    pub(super) fn without_principal(&self, transient: bool, message: String) -> Self {
+    pub(crate) fn without_principal(&self, transient: bool, message: String) -> Self {
         Self {
             spec: Err(Refusal {
                 reason: Reason::PermissionSetUnresolved,
@@ -269,7 +271,7 @@ impl Mapping {
     }
 
     /// The permission set that the spec names.
-    pub(super) fn permission_set(&self) -> Option<&PermissionSet> {
+    pub(crate) fn permission_set(&self) -> Option<&PermissionSet> {
         self.unresolved.as_ref()?.principal.permission_set.as_ref()
     }
 
@@ -333,7 +335,7 @@ fn named(
 }
 
 /// The role that the status remembers for a permission set, if it can be that set's at all: a status grants nothing.
-pub(super) fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Principal> {
+pub(crate) fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) -> Option<Principal> {
     let principal = Principal::parse(status.principal_arn.as_deref()?).ok()?;
     let sso = principal.sso()?;
     (sso.permission_set == set.name && principal.account.as_str() == set.account_id)
@@ -422,7 +424,7 @@ fn identity(
 /// Username and groups of a node type in aws-auth, in the form that EKS itself writes
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/auth-configmap.html>); `None` for the types that exist only as access
 /// entries, and for `Standard`.
-pub(super) fn node_identity(type_: EntryType) -> Option<(&'static str, &'static [&'static str])> {
+pub(crate) fn node_identity(type_: EntryType) -> Option<(&'static str, &'static [&'static str])> {
     const INSTANCE: &str = "system:node:{{EC2PrivateDNSName}}";
     const SESSION: &str = "system:node:{{SessionName}}";
     match type_ {

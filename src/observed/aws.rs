@@ -8,8 +8,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, policy_arn};
-use crate::principal::{AccountId, Key, Partition};
+use crate::access_entry::{ADMIN_POLICY, Call, EksCluster, Entries, Failure, policy_arn};
+use crate::principal::{AccountId, Key};
 
 /// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,59 +151,6 @@ impl AwsView {
     pub fn admin_policy(&self) -> String {
         let partition = self.cluster.partition();
         partition.map_or_else(String::new, |partition| policy_arn(partition, ADMIN_POLICY))
-    }
-}
-
-/// The cluster as EKS knows it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EksCluster {
-    /// Its name.
-    pub name: String,
-    /// Its ARN, which names partition, region and account.
-    pub arn: String,
-}
-
-/// An ARN that is none of an EKS cluster.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not the ARN of an EKS cluster")]
-pub struct NotACluster(pub String);
-
-impl EksCluster {
-    /// The cluster of this ARN (`arn:PARTITION:eks:REGION:ACCOUNT:cluster/NAME`).
-    pub fn parse(arn: &str) -> Result<Self, NotACluster> {
-        let cluster = Self {
-            name: arn.rsplit('/').next().unwrap_or_default().to_owned(),
-            arn: arn.to_owned(),
-        };
-        let whole = cluster.part(2) == Some("eks")
-            && cluster.partition().is_some()
-            && cluster.account().is_some()
-            && !cluster.name.is_empty();
-        whole
-            .then_some(cluster)
-            .ok_or_else(|| NotACluster(arn.to_owned()))
-    }
-
-    fn part(&self, number: usize) -> Option<&str> {
-        self.arn.split(':').nth(number)
-    }
-
-    /// Its partition.
-    #[must_use]
-    pub fn partition(&self) -> Option<Partition> {
-        self.part(1)?.parse().ok()
-    }
-
-    /// Its region.
-    #[must_use]
-    pub fn region(&self) -> &str {
-        self.part(3).unwrap_or_default()
-    }
-
-    /// Its account, in which its nodes' roles must be.
-    #[must_use]
-    pub fn account(&self) -> Option<AccountId> {
-        self.part(4)?.parse().ok()
     }
 }
 

@@ -3,12 +3,11 @@
 use std::fmt;
 use std::str::FromStr as _;
 
-use super::aws::{AwsView, Mode};
-use super::claim::Eks;
-use super::observed::Bindings;
-use super::standing::Standing;
+use super::access_entries::Standing;
 use crate::access_entry::{ADMIN_POLICY, Entry as AccessEntry, Scope, Target};
 use crate::aws_auth::{Entry, Lookup, Meaning};
+use crate::observed::Bindings;
+use crate::observed::{AwsView, Mode};
 use crate::principal::{Arn, Resource};
 
 /// The group that Kubernetes lets do everything, bound or not
@@ -45,7 +44,7 @@ pub fn entrance<'s, 'a>(
 }
 
 /// Whether an identity is a node's.
-pub(super) fn is_node(meaning: &Meaning) -> bool {
+pub(crate) fn is_node(meaning: &Meaning) -> bool {
     is_nodes(&meaning.username, meaning.groups.iter().map(String::as_str))
 }
 
@@ -102,7 +101,7 @@ pub fn administrator<'a>(
         })
 }
 
-pub(super) fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
+pub(crate) fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
     let groups = entry.groups.iter().map(String::as_str);
     administrator(groups, &entry.username, false, bindings).is_some()
 }
@@ -144,7 +143,7 @@ pub fn unmatchable(entry: &Entry) -> Option<Unmatchable> {
 }
 
 /// Whether some caller can be let in by the entry.
-pub(super) fn can_match(entry: &Entry) -> bool {
+pub(crate) fn can_match(entry: &Entry) -> bool {
     unmatchable(entry).is_none()
 }
 
@@ -171,13 +170,17 @@ pub fn has_admin_policy(entry: &AccessEntry, view: &AwsView) -> bool {
 }
 
 /// Whether what is to stand as an access entry is an administrator's.
-pub(super) fn is_target_administrator(target: &Target, eks: &Eks<'_>) -> bool {
+pub(crate) fn is_target_administrator(
+    target: &Target,
+    view: &AwsView,
+    bindings: &Bindings,
+) -> bool {
     let username = target.username.as_deref();
     administrator(
         target.groups.iter().map(String::as_str),
         username.unwrap_or(&target.default_username),
-        target.policies.get(&eks.view.admin_policy()) == Some(&Scope::Cluster),
-        eks.bindings,
+        target.policies.get(&view.admin_policy()) == Some(&Scope::Cluster),
+        bindings,
     )
     .is_some()
 }

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use jiff::SignedDuration;
 
-use super::aws::Mode;
+use crate::observed::Mode;
 
 /// A `ConfigMap` by namespace and name.
 #[derive(Clone, Debug, PartialEq, Eq)]

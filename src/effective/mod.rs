@@ -1,0 +1,11 @@
+//! Effective access: who gets in now, as what, by which entry, with which power.
+
+mod access_entries;
+mod power;
+
+pub use access_entries::{Life, Standing, StandingEntries, in_iam};
+pub use power::{
+    Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
+    has_admin_policy, is_nodes, unmatchable,
+};
+pub(crate) use power::{can_match, is_administrator, is_node, is_target_administrator};
