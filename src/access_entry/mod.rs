@@ -16,6 +16,7 @@ mod entries;
 mod entry;
 mod expected;
 mod node;
+mod possible;
 
 pub use answers::{Answers, AnswersError, read_answers};
 pub use call::{Call, Failure, FailureKind, Output};
@@ -30,6 +31,7 @@ pub use desired::{
 pub use entries::{Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
 pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
+pub use possible::Possible;
 
 #[cfg(test)]
 pub(crate) mod simulation;

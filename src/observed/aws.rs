@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::access_entry::{ADMIN_POLICY, Call, EksCluster, Entries, Failure, policy_arn};
+use crate::access_entry::{ADMIN_POLICY, Call, EksCluster, Entries, Failure, Possible, policy_arn};
 use crate::principal::{AccountId, Key};
 
 /// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
@@ -143,6 +143,25 @@ impl AwsView {
             attempts: Arc::default(),
             busy: Arc::default(),
             queue: None,
+        }
+    }
+
+    /// All that the access entry of a principal may be now, by the principal's full ARN.
+    #[must_use]
+    pub fn possible(&self, principal_arn: &str) -> Possible {
+        let busy = Key::parse_arn(principal_arn).is_some_and(|key| self.busy.contains(&key));
+        let Some(state) = self.entries.by_principal.get(principal_arn) else {
+            let unlisted = self.entries.listed.is_none();
+            return Possible {
+                absent: true,
+                entries: Vec::new(),
+                unseen: busy || unlisted,
+            };
+        };
+        Possible {
+            absent: busy,
+            entries: state.entry.clone().into_iter().collect(),
+            unseen: busy || state.known().is_none(),
         }
     }
 

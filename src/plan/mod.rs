@@ -36,7 +36,6 @@ mod write;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-
 pub use action::{
     ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
     Report, StatusWrite, Summary, WriteFailure,

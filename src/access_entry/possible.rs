@@ -1,0 +1,50 @@
+//! What an access entry may be now, while calls are on their way or answers are missing.
+//!
+//! Of each principal all states are kept that are possible at once; nothing decides by the likeliest of them. What is known of one
+//! principal says nothing of another.
+
+use super::Entry;
+
+/// All that the access entry of one principal may be at this moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Possible {
+    /// There may be none.
+    pub absent: bool,
+    /// It may be one of these.
+    pub entries: Vec<Entry>,
+    /// It may be one whose content is not known.
+    pub unseen: bool,
+}
+
+impl Possible {
+    /// There is none, for certain.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            absent: true,
+            entries: Vec::new(),
+            unseen: false,
+        }
+    }
+
+    /// Whether an entry exists, for certain.
+    #[must_use]
+    pub const fn exists(&self) -> bool {
+        !self.absent
+    }
+
+    /// Whether an entry may exist.
+    #[must_use]
+    pub fn may_exist(&self) -> bool {
+        self.unseen || !self.entries.is_empty()
+    }
+
+    /// The entry, where there is only this one possibility.
+    #[must_use]
+    pub fn certain(&self) -> Option<&Entry> {
+        match self.entries.as_slice() {
+            [entry] if !self.absent && !self.unseen => Some(entry),
+            _ => None,
+        }
+    }
+}
