@@ -30,6 +30,20 @@ pub struct Entry {
     pub policies: BTreeMap<String, Association>,
 }
 
+impl Entry {
+    /// Associates a policy, or changes its scope.
+    pub fn associate(&mut self, policy_arn: &str, scope: Scope) {
+        let association = self.policies.entry(policy_arn.to_owned());
+        association
+            .and_modify(|association| association.scope = scope.clone())
+            .or_insert(Association {
+                scope,
+                associated: self.modified,
+                modified: self.modified,
+            });
+    }
+}
+
 /// The association of an access policy with an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Association {

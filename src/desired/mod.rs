@@ -1,6 +1,9 @@
 //! The mappings as the planner sees them: parsed once, refused with a sentence where they can't be put into effect.
 
 pub(crate) mod resolve;
+mod state;
+
+pub use state::State;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

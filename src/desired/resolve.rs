@@ -222,10 +222,9 @@ pub(crate) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
 
 /// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry lets nobody
 /// in, and its removal surprises nobody.
-pub(crate) fn gone_from_iam(key: &crate::principal::Key, aws: &AwsState) -> bool {
-    let listing = aws
-        .view()
-        .and_then(|view| view.iam.accounts.get(key.account())?.sso.as_ref());
+pub(crate) fn gone_from_iam(key: &crate::principal::Key, view: &AwsView) -> bool {
+    let account = view.iam.accounts.get(key.account());
+    let listing = account.and_then(|account| account.sso.as_ref());
     // Names of keys are lower-cased, and so are the parts of these that are not the set's name.
     let of_set = key
         .name()

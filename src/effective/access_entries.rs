@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::access_entry::{Entry, EntryState, PRINCIPAL_ID_TAG};
+use crate::aws_auth::fold_arn;
 use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
@@ -51,6 +52,13 @@ pub struct Standing<'a> {
 }
 
 impl<'a> Standing<'a> {
+    /// The principal's ARN as aws-auth matches it.
+    #[must_use]
+    pub fn aws_auth_arn(&self) -> Option<String> {
+        let principal = Principal::parse(self.principal_arn).ok()?;
+        Some(fold_arn(&principal.aws_auth_arn()))
+    }
+
     /// The entry, where it can be relied upon.
     #[must_use]
     pub fn known(&self) -> Option<&'a Entry> {

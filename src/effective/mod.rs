@@ -10,4 +10,4 @@ pub use power::{
     Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
     has_admin_policy, is_nodes, unmatchable,
 };
-pub(crate) use power::{can_match, is_administrator, is_node, is_target_administrator};
+pub(crate) use power::{can_match, is_node, is_target_administrator};

@@ -101,11 +101,6 @@ pub fn administrator<'a>(
         })
 }
 
-pub(crate) fn is_administrator(entry: &Entry, bindings: &Bindings) -> bool {
-    let groups = entry.groups.iter().map(String::as_str);
-    administrator(groups, &entry.username, false, bindings).is_some()
-}
-
 /// Why an entry of aws-auth lets nobody in, whoever calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unmatchable {

@@ -1,6 +1,8 @@
 //! Whose an entry is.
 
 mod mark;
+mod written;
 
 pub(crate) use mark::{KeyHash, Mark, MeaningHash, hex};
 pub use mark::{MARK_ANNOTATION, Marked};
+pub use written::is_as_written;

@@ -1,5 +1,7 @@
 //! The text that a plan works upon: aws-auth as it stands, or with what must be put back first.
 
+use std::collections::BTreeMap;
+
 use super::memory::Memory;
 use crate::aws_auth::{Document, Problem, Section};
 use crate::observed::{ConfigMapView, Observed};
@@ -14,6 +16,8 @@ pub(super) struct Base {
     pub(super) document: Document,
     /// What the authenticator makes of what really stands.
     pub(super) standing: Document,
+    /// The texts that really stand.
+    pub(super) standing_data: BTreeMap<String, String>,
     /// It does not exist, so a write creates it.
     pub(super) create: bool,
     /// It stood a moment ago, and is gone.
@@ -31,6 +35,15 @@ impl Base {
             Some(view) => Self::standing(view, repair, memory),
             None => Self::missing(repair, memory),
         }
+    }
+
+    /// The texts that this process last saw in force, where one of them may come back; `None` where none may.
+    pub(super) fn last_good(&self, memory: &Memory) -> Option<Document> {
+        let back = self.repair == Repair::LastGood
+            && (!self.restored.is_empty() || (self.create && self.deleted));
+        let texts = memory.good.iter();
+        let data = texts.map(|(section, text)| (section.key().to_owned(), text.clone()));
+        back.then(|| Document::parse(&data.collect()))
     }
 
     fn standing(standing: &ConfigMapView, repair: Repair, memory: &Memory) -> Self {
@@ -62,6 +75,7 @@ impl Base {
             view,
             document: planned,
             standing: document,
+            standing_data: standing.data.clone(),
             create: false,
             deleted: false,
             restored,
@@ -95,7 +109,8 @@ impl Base {
         Self {
             repair,
             document: Document::parse(&view.data),
-            standing: Document::parse(&std::collections::BTreeMap::new()),
+            standing: Document::parse(&BTreeMap::new()),
+            standing_data: BTreeMap::new(),
             view,
             create: true,
             deleted: memory.standing.is_some(),

@@ -9,46 +9,14 @@ use super::base::Base;
 use super::memory::Memory;
 use crate::access_entry::{Call, Target};
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Backend, Confirmation};
+use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Entry, Index, Meaning, Section};
-use crate::desired::{Mapping, Refusal};
+use crate::desired::{Mapping, Refusal, State};
 use crate::effective::StandingEntries;
-use crate::observed::Bindings;
-use crate::observed::{AwsView, Mode};
-use crate::observed::{Handover, Settings};
+use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Key;
-
-/// What a mapping is to the planner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum State {
-    /// To be put into effect.
-    Live,
-    /// `suspend: true`.
-    Suspended,
-    /// Its spec can't be put into effect.
-    Refused,
-    /// It carries a deletionTimestamp.
-    Deleting,
-    /// Its `validUntil` has passed.
-    Expired,
-}
-
-impl State {
-    pub(super) fn of(mapping: &Mapping, now: Timestamp) -> Self {
-        if mapping.deleting {
-            Self::Deleting
-        } else if mapping.expired(now) {
-            Self::Expired
-        } else if mapping.suspend {
-            Self::Suspended
-        } else if mapping.spec.is_err() {
-            Self::Refused
-        } else {
-            Self::Live
-        }
-    }
-}
+use crate::safety;
 
 /// How an owned entry was found to differ from what we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,12 +117,46 @@ impl Block {
         }
     }
 
+    /// Held until a person confirms it.
+    pub(super) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Self {
+        Self {
+            awaiting: Some(confirmation),
+            ..Self::lasting(reason, format!("{why}; {}", annotate(confirmation)))
+        }
+    }
+
+    /// What safety refuses.
+    pub(super) fn of_refusal(refusal: &safety::Refusal) -> Self {
+        let safety::Refusal {
+            reason,
+            why,
+            confirmation,
+            transient,
+            ..
+        } = refusal;
+        match confirmation {
+            Some(confirmation) => Self::held(*confirmation, *reason, why),
+            None => Self {
+                transient: *transient,
+                ..Self::lasting(*reason, why)
+            },
+        }
+    }
+
     pub(super) fn passing(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             transient: true,
             ..Self::lasting(reason, message)
         }
     }
+}
+
+/// How a confirmation is given, for a sentence.
+pub(super) fn annotate(confirmation: Confirmation) -> String {
+    format!(
+        "annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm",
+        confirmation.as_str()
+    )
 }
 
 /// What is to be done about an access entry.
@@ -367,15 +369,6 @@ impl Claim {
         self.hold(block.clone());
         self.entry.hold(block.clone());
     }
-
-    /// Whether nothing stands for the key in either backend once the steps are taken, but something does now.
-    pub(super) fn vanishes(&self) -> bool {
-        let text_goes = self.effective() == Step::Remove;
-        let entry_goes = self.entry.effective() == EntryStep::Delete;
-        let text_stays = self.found.is_some() && !text_goes;
-        let entry_stays = self.entry.stands && !entry_goes;
-        (text_goes || entry_goes) && !text_stays && !entry_stays
-    }
 }
 
 /// Everything that deciding needs.
@@ -393,6 +386,7 @@ pub(super) struct Context<'a> {
     pub(super) mode: Option<Mode>,
     /// EKS, where access entries count.
     pub(super) eks: Option<&'a Eks<'a>>,
+    pub(super) observed: &'a Observed,
     pub(super) now: Timestamp,
 }
 

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::Base;
-use super::claim::{Block, Claim, Context, Drift, EntrySide, Found, State, Step, identity};
+use super::claim::{Block, Claim, Context, Drift, EntrySide, Found, Step, identity};
 use super::entry;
 use super::memory::Memory;
 use super::place::{Outlook, Site, Want, place};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
+use crate::desired::State;
 use crate::desired::{Form, Spec};
 use crate::effective::{can_match, is_node};
 use crate::ownership::{KeyHash, Mark, MeaningHash};

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::guard::Removals;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, MeaningHash};
+use crate::safety::Removals;
 
 /// So many undoings within [`CONTEST_WINDOW`] make a target contested.
 const CONTEST_COUNT: usize = 3;

@@ -16,7 +16,6 @@ mod claim;
 mod decide;
 mod entry;
 mod event;
-mod guard;
 mod history;
 mod import;
 mod memory;
@@ -25,6 +24,7 @@ mod place;
 mod prospect;
 mod realize;
 mod report;
+mod review;
 mod rewrite;
 mod rollback;
 mod states;
@@ -50,12 +50,13 @@ pub use prospect::{InIam, Next, Obstacle, Prospect};
 pub use rewrite::{Owned, Rewrite, rewrite};
 pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 
+use crate::desired::State;
 use base::Base;
-use claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
-use guard::{REMOVALS_ANNOTATION, Removals};
+use claim::{Block, Claim, Context, Eks, EntryStep, Step};
 use history::KeptCopies;
 use memory::Target;
 use realize::Realized;
+use review::Facts;
 
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
@@ -66,6 +67,7 @@ use crate::effective::StandingEntries;
 use crate::observed::{AwsState, Handover, HistoryState, IamWants, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::{Key, Principal};
+use crate::safety::Removals;
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
 /// until it is restarted.
@@ -100,6 +102,8 @@ pub struct Plan<'a> {
     base: Base,
     claims: Vec<Claim>,
     realized: Realized,
+    facts: Facts,
+    /// The record of removals with those that this plan orders.
     removals: Removals,
     iam: IamWants,
     eks: Option<Eks<'a>>,
@@ -150,23 +154,11 @@ pub fn plan<'a>(
         orphans: &orphans,
         mode: observed.aws.mode(),
         eks: eks.as_ref(),
+        observed,
         now: observed.now,
     };
     let halted = halted(&observed.aws);
-    let mut claims = held_claims(&context, &mark, halted.as_ref(), observed);
-    let stored = observed
-        .history
-        .view()
-        .and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
-    let stored = stored
-        .map(|value| Removals::parse(value))
-        .unwrap_or_default();
-    let removals = guard::hold_mass_removal(
-        &context,
-        &mut claims,
-        stored.clone().merge(&memory.removals),
-        &observed.aws,
-    );
+    let mut claims = held_claims(&context, &mark, halted.as_ref());
     let kept = write::keep(&claims, &base, observed, settings);
     hold_for_history(&mut claims, &kept, &observed.history);
     let add_finalizers = if settings.observe || halted.is_some() {
@@ -175,7 +167,8 @@ pub fn plan<'a>(
         hold_for_finalizers(&context, &mut claims)
     };
     hold_removals_for_grants(&context, &mut claims);
-    let realized = realize::realize(&context, &mut claims, &observed.bindings);
+    let facts = Facts::new(&context, &claims, &mark);
+    let (realized, removals) = realize::realize(&context, &facts, &mut claims);
     let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {
         add_finalizers,
@@ -188,6 +181,7 @@ pub fn plan<'a>(
         settings,
         memory,
         realized,
+        facts,
         removals,
         iam,
         eks,
@@ -201,7 +195,11 @@ pub fn plan<'a>(
     if plan.released {
         plan.add_finalizers.clear();
     } else if !settings.observe && plan.halted.is_none() {
-        plan.decide_writes(kept.unwrap_or_default(), &stored, &orphans);
+        plan.decide_writes(
+            kept.unwrap_or_default(),
+            &review::stored(observed),
+            &orphans,
+        );
     }
     plan
 }
@@ -233,12 +231,7 @@ fn eks<'a>(observed: &'a Observed, settings: &'a Settings) -> Option<Eks<'a>> {
 }
 
 /// The claims, with everything held that can be told from each alone.
-fn held_claims(
-    context: &Context<'_>,
-    mark: &Mark,
-    halted: Option<&Block>,
-    observed: &Observed,
-) -> Vec<Claim> {
+fn held_claims(context: &Context<'_>, mark: &Mark, halted: Option<&Block>) -> Vec<Claim> {
     let mut claims = decide::claims(context, mark);
     if let Some(block) = halted {
         for claim in &mut claims {
@@ -246,8 +239,6 @@ fn held_claims(
         }
     }
     hold_contested_entries(context, &mut claims);
-    guard::hold_while_crd_goes(&mut claims, observed.crd_deleting);
-    guard::hold_node_entries(context, &mut claims);
     hold_removals_for_grants(context, &mut claims);
     claims
 }

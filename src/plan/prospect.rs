@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 
 use super::Plan;
-use super::claim::{Block, Claim, EntryStep, State};
+use super::claim::{Block, Claim, EntryStep};
 use crate::access_entry::{BRIDGE_GROUP, Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
 use crate::desired::Mapping;
+use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
 use crate::ownership::KeyHash;

@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::claim::{Block, Claim, Context, Step};
-use super::guard::{self, Entrants};
+use super::hold_removals_for_grants;
+use super::review::{self, Facts, Verdict};
 use crate::api::condition::Reason;
-use crate::aws_auth::{Change, Document, EditError, Index, NewEntry, Section, edit};
-use crate::observed::{Bindings, ConfigMapView};
+use crate::aws_auth::{Change, Document, EditError, NewEntry, Section, edit};
+use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
+use crate::safety::{Removals, Text};
 
 /// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
 const DATA_LIMIT: usize = 1_048_576;
@@ -23,16 +25,16 @@ pub(super) struct Realized {
     pub(super) document: Document,
 }
 
-/// Makes the text, blocking the claims that can't be realized, until what remains can be.
+/// Makes the text, blocking the claims that can't be realized or that safety refuses, until what remains can be. Gives the record
+/// of removals that goes with it too.
 pub(super) fn realize(
     context: &Context<'_>,
+    facts: &Facts,
     claims: &mut [Claim],
-    bindings: &Bindings,
-) -> Realized {
+) -> (Realized, Removals) {
     let base = context.base;
-    let now = context.eks.map(Entrants::now);
-    let before = guard::administrators(context.index, bindings, context.mode, now.as_ref());
     loop {
+        hold_removals_for_grants(context, claims);
         // An edit reads and writes the whole text; marks that do not fit are known without one.
         if annotation_bytes(&base.view, mark(claims, context).0.len()) > ANNOTATIONS_LIMIT
             && refuse_youngest(context, claims, None)
@@ -63,21 +65,33 @@ pub(super) fn realize(
         } else {
             Document::parse(&data)
         };
-        let entrants = context.eks.map(|eks| Entrants::after(eks, claims));
-        let after = guard::administrators(
-            &Index::new(&document),
-            bindings,
-            context.mode,
-            entrants.as_ref(),
-        );
-        if guard::hold_last_administrator(context, claims, &before, &after) {
-            continue;
+        let changes = data != base.standing_data || mark != facts.mark;
+        let text = changes.then_some(Text {
+            document: &document,
+            mark: &mark,
+        });
+        match review::ask(context, facts, claims, text) {
+            Verdict::Cleared(removals) => {
+                let realized = Realized {
+                    data,
+                    mark,
+                    document,
+                };
+                return (realized, removals);
+            }
+            Verdict::Held => {}
+            Verdict::Refused(block) => {
+                for claim in claims.iter_mut() {
+                    claim.hold_both(&block);
+                }
+                let realized = Realized {
+                    data: base.standing_data.clone(),
+                    mark: facts.mark.clone(),
+                    document: base.standing.clone(),
+                };
+                return (realized, review::stored(context.observed));
+            }
         }
-        return Realized {
-            data,
-            mark,
-            document,
-        };
     }
 }
 

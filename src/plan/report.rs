@@ -8,7 +8,7 @@ use super::action::{Outcome, Report, StatusWrite, Summary};
 use super::event::Events;
 use super::memory::{Memory, Target};
 use super::view::View;
-use super::{Plan, RELEASED_ANNOTATION, event, guard, status};
+use super::{Plan, RELEASED_ANNOTATION, event, status};
 use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -48,12 +48,7 @@ impl Plan<'_> {
             } else {
                 &self.base.standing
             },
-            administrators: guard::administrators(
-                &index,
-                &self.observed.bindings,
-                self.observed.aws.mode(),
-                self.eks.as_ref().map(guard::Entrants::now).as_ref(),
-            ),
+            administrators: self.administrators(document),
             index,
             memory: &memory,
             held,

@@ -6,16 +6,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claim::{Claim, State};
+use super::claim::Claim;
 use super::decide::{Named, recognise};
-use super::guard::{self, Entrants};
 use super::rewrite::{self, Rewrite};
 use super::{KeptCopy, Memory, Plan, plan};
 use crate::aws_auth::{
     Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
 };
 use crate::desired::Desired;
-use crate::effective::{can_match, is_node};
+use crate::desired::State;
+use crate::effective::{Standing, can_match, is_node};
 use crate::observed::{ConfigMapView, Mode, Observed, Settings};
 use crate::ownership::MARK_ANNOTATION;
 use crate::ownership::{KeyHash, Mark, MeaningHash};
@@ -35,7 +35,8 @@ pub struct Restoration {
     pub losses: Vec<Loss>,
     standing: Document,
     restored: Document,
-    entrants: Entrants,
+    /// Whom an access entry admits, by ARN as aws-auth matches it: aws-auth does not count for them.
+    admitted: BTreeSet<String>,
 }
 
 /// What goes that a person has to agree to.
@@ -166,8 +167,12 @@ pub fn restore(
     let rewrite = rewrite::to(&view, annotations, observed).map_err(Unrestorable::History)?;
 
     let standing = now.base.standing.clone();
-    let entrants = now.eks.as_ref().map(Entrants::now).unwrap_or_default();
-    let losses = losses(&standing, &restored, observed, &entrants);
+    let entries = now.eks.iter().flat_map(|eks| eks.standing.all());
+    let admitted: BTreeSet<String> = entries
+        .filter(|entry| !entry.life.is_dead())
+        .filter_map(Standing::aws_auth_arn)
+        .collect();
+    let losses = losses(&now, &restored, &admitted);
     Ok(Restoration {
         data: view.data,
         rewrite,
@@ -176,7 +181,7 @@ pub fn restore(
         losses,
         standing,
         restored,
-        entrants,
+        admitted,
     })
 }
 
@@ -438,17 +443,13 @@ fn verify(
     Ok(())
 }
 
-fn losses(
-    standing: &Document,
-    restored: &Document,
-    observed: &Observed,
-    entrants: &Entrants,
-) -> Vec<Loss> {
+fn losses(now: &Plan<'_>, restored: &Document, admitted: &BTreeSet<String>) -> Vec<Loss> {
+    let standing = &now.base.standing;
     let (before, after) = (Index::new(standing), Index::new(restored));
     let mut nodes: Vec<&Entry> = before
         .winners()
         .filter(|entry| is_node(&entry.meaning()) && can_match(entry))
-        .filter(|entry| !entrants.admit(&entry.matched_arn()))
+        .filter(|entry| !admitted.contains(&entry.matched_arn()))
         .filter(|entry| match after.lookup(&entry.arn) {
             Lookup::Role(then) | Lookup::User(then) => then.meaning() != entry.meaning(),
             Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => true,
@@ -462,15 +463,7 @@ fn losses(
             line: (entry.section, entry.line),
         })
         .collect();
-    let administrators = |index: &Index<'_>| {
-        guard::administrators(
-            index,
-            &observed.bindings,
-            observed.aws.mode(),
-            Some(entrants),
-        )
-    };
-    if !administrators(&before).is_empty() && administrators(&after).is_empty() {
+    if !now.administrators(standing).is_empty() && now.administrators(restored).is_empty() {
         losses.push(Loss::LastAdministrator);
     }
     losses
@@ -481,7 +474,7 @@ impl Restoration {
     #[must_use]
     pub fn way_in(&self, canonical_arn: &str) -> WayIn {
         let folded = fold_arn(canonical_arn);
-        if self.entrants.admit(&folded) {
+        if self.admitted.contains(&folded) {
             return WayIn::Kept;
         }
         let now = self.standing.lookup(canonical_arn);

@@ -1,10 +1,11 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
-use super::claim::{Block, Claim, EntryStep, State};
+use super::claim::{Block, Claim, EntryStep};
 use super::view::{Effect, View};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
 use crate::desired::Spec;
+use crate::desired::State;
 use crate::observed::Mode;
 use crate::time::to_the_second;
 

@@ -4,18 +4,19 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
+use super::Plan;
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
-use super::claim::{Block, Claim, EntryStep, State, Step, identity};
+use super::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use super::entry;
 use super::memory::{Memory, Target};
-use super::{Plan, guard};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section};
+use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus};
+use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section, fold_arn};
+use crate::desired::State;
 use crate::desired::{Mapping, Spec, resolve};
 use crate::effective::Standing;
-use crate::effective::{Entrance, entrance};
+use crate::effective::{Entrance, entrance, is_node};
 use crate::ownership::KeyHash;
 use crate::principal::Principal;
 
@@ -477,7 +478,27 @@ impl View<'_> {
     }
 
     pub(super) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
-        guard::removal_will_be_held(&self.plan.mappings[position], spec, &self.administrators)
+        let mapping = &self.plan.mappings[position];
+        let confirms = |confirmation| mapping.confirms(confirmation);
+        let node = spec.is_node()
+            || spec
+                .form
+                .as_ref()
+                .is_some_and(|form| is_node(&form.meaning));
+        if node && !confirms(Confirmation::NodeEntry) {
+            return Some(format!(
+                "at validUntil the removal will be held, because the entry is a node entry; {}",
+                annotate(Confirmation::NodeEntry)
+            ));
+        }
+        let arn = fold_arn(&spec.principal.aws_auth_arn());
+        let last = self.administrators.len() == 1 && self.administrators.contains(&arn);
+        (last && !confirms(Confirmation::LastAdministrator)).then(|| {
+            format!(
+                "at validUntil the removal will be held if no other administrator exists then; {}",
+                annotate(Confirmation::LastAdministrator)
+            )
+        })
     }
 
     /// Whether the write would change the text or the mark for this claim.

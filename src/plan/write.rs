@@ -6,7 +6,6 @@ use jiff::SignedDuration;
 
 use super::base::Base;
 use super::claim::{Claim, EntryStep, Step};
-use super::guard::{REMOVALS_ANNOTATION, Removals};
 use super::history::{self, KeptCopies};
 use super::memory::Target;
 use super::{
@@ -19,6 +18,7 @@ use crate::observed::Settings;
 use crate::observed::{CLUSTER_ANNOTATION, Kept};
 use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
 use crate::ownership::{MARK_ANNOTATION, Mark};
+use crate::safety::{REMOVALS_ANNOTATION, Removals};
 
 /// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);

@@ -60,6 +60,18 @@ impl Key {
         })
     }
 
+    /// The ARN without path, in lower case.
+    #[must_use]
+    pub fn arn(&self) -> String {
+        let Self {
+            partition,
+            account,
+            kind,
+            name,
+        } = self;
+        format!("arn:{partition}:iam::{account}:{kind}/{name}")
+    }
+
     /// The partition.
     #[must_use]
     pub const fn partition(&self) -> Partition {

@@ -12,7 +12,6 @@ use crate::effective::is_target_administrator;
 use crate::observed::Mode;
 use crate::observed::RecreatedPrincipals;
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
-use crate::plan::guard;
 use crate::plan::place::{Placement, Seen};
 
 /// A mapping that holds its key, and what it asks for as an access entry.
@@ -156,7 +155,7 @@ fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut 
         || confirmed
         || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator);
     if !renews {
-        side.hold(guard::held(
+        side.hold(Block::held(
             Confirmation::RecreatedPrincipal,
             Reason::PrincipalRecreated,
             &format!("{what}; where it is meant to get the same access, the entry is made anew once you say so"),

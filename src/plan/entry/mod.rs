@@ -8,7 +8,7 @@ mod removal;
 
 pub(super) use failure::unlisted as unlisted_block;
 pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
-pub(super) use owner::{is_tagged, written_form};
+pub(super) use owner::{is_ours, is_tagged, written_form};
 pub(super) use removal::let_go;
 
 use failure::settle;

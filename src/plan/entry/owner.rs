@@ -6,7 +6,7 @@ use crate::effective::Standing;
 use crate::plan::claim::{Claim, Context, Eks};
 
 /// Whether an entry is ours: by its tag, or, where the tags were lost, because a status says that we wrote it just so.
-pub(super) fn is_ours(
+pub(in crate::plan) fn is_ours(
     eks: &Eks<'_>,
     context: &Context<'_>,
     claim: &Claim,

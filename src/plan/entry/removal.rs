@@ -5,8 +5,9 @@ use super::owner::{is_ours, remembers};
 use super::{describe, unlisted};
 use crate::access_entry::{Call, untag};
 use crate::api::v1alpha1::{Confirmation, Deletion};
+use crate::desired::State;
 use crate::effective::Standing;
-use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep, State};
+use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::decide;
 
 /// Decides the entry's side of a key that no mapping holds any more, or whose holder is suspended or refused.

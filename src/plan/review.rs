@@ -1,0 +1,178 @@
+//! What safety is told of a plan, and how its refusals hold claims.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::claim::{Block, Claim, Context, Eks};
+use super::{Plan, entry};
+use crate::api::v1alpha1::Confirmation;
+use crate::aws_auth::{Document, Meaning};
+use crate::desired::{Mapping, State};
+use crate::effective::StandingEntries;
+use crate::observed::{HistoryState, Observed};
+use crate::ownership::{KeyHash, Mark};
+use crate::safety::{
+    Before, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text, administrators, review,
+};
+
+/// What safety is told beside what was observed.
+#[derive(Debug, Default)]
+pub(super) struct Facts {
+    pub(super) mark: Mark,
+    managed: BTreeMap<KeyHash, Meaning>,
+    managed_entries: BTreeSet<String>,
+    /// The texts that this process last saw in force, where one of them may come back.
+    last_good: Option<Document>,
+    removals: Removals,
+    recordable: bool,
+    orphans: BTreeSet<Confirmation>,
+    no_entries: StandingEntries<'static>,
+}
+
+impl Facts {
+    pub(super) fn new(context: &Context<'_>, claims: &[Claim], mark: &Mark) -> Self {
+        let (observed, memory) = (context.observed, context.memory);
+        let managed = claims
+            .iter()
+            .filter(|claim| claim.ours)
+            .filter_map(|claim| {
+                let found = claim.found.as_ref()?;
+                Some((claim.hash.clone(), found.meaning.clone()))
+            });
+        let entries = claims.iter().flat_map(|claim| {
+            let eks = context.eks;
+            let standing = eks
+                .map(|eks| eks.standing.of(&claim.hash))
+                .unwrap_or_default();
+            let ours = standing.iter().filter(move |standing| {
+                eks.is_some_and(|eks| entry::is_ours(eks, context, claim, standing))
+            });
+            ours.map(|standing| standing.principal_arn.to_owned())
+        });
+        Self {
+            mark: mark.clone(),
+            managed: managed.collect(),
+            managed_entries: entries.collect(),
+            last_good: context.base.last_good(memory),
+            removals: stored(observed).merge(&memory.removals),
+            recordable: !matches!(observed.history, HistoryState::Unwritable { .. }),
+            orphans: context.orphans.clone(),
+            no_entries: StandingEntries::default(),
+        }
+    }
+
+    /// What is known before a write, with aws-auth read so.
+    pub(super) fn before<'b>(
+        &'b self,
+        text: &'b Document,
+        config_map: &'b str,
+        mappings: &'b [Cow<'b, Mapping>],
+        states: &'b [State],
+        observed: &'b Observed,
+        eks: Option<&'b Eks<'b>>,
+    ) -> Before<'b> {
+        Before {
+            now: observed.now,
+            mode: observed.aws.mode(),
+            text,
+            last_good: self.last_good.as_ref().unwrap_or(text),
+            mark: &self.mark,
+            managed: &self.managed,
+            managed_entries: &self.managed_entries,
+            view: eks.map(|eks| eks.view),
+            entries: eks.map_or(&self.no_entries, |eks| &eks.standing),
+            bindings: &observed.bindings,
+            mappings,
+            states,
+            config_map,
+            removals: &self.removals,
+            recordable: self.recordable,
+            orphans: &self.orphans,
+            definition_deleting: observed.crd_deleting,
+        }
+    }
+}
+
+/// The record of removals in the history.
+pub(super) fn stored(observed: &Observed) -> Removals {
+    let view = observed.history.view();
+    let value = view.and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
+    value
+        .map(|value| Removals::parse(value))
+        .unwrap_or_default()
+}
+
+/// What came of a review.
+pub(super) enum Verdict {
+    /// All of it may happen, once this record of removals is written.
+    Cleared(Removals),
+    /// Claims were held: what is left is to be reviewed anew.
+    Held,
+    /// It is refused, and no claim is to be held for it: nothing may be written.
+    Refused(Block),
+}
+
+/// Asks safety about what the claims come to, and holds those that it refuses.
+pub(super) fn ask(
+    context: &Context<'_>,
+    facts: &Facts,
+    claims: &mut [Claim],
+    text: Option<Text<'_>>,
+) -> Verdict {
+    let reviewed = {
+        let calls = claims.iter().filter(|claim| claim.entry.pending());
+        let proposal = Proposal {
+            text,
+            calls: calls
+                .map(|claim| (&claim.hash, claim.entry.calls.as_slice()))
+                .collect(),
+        };
+        let before = facts.before(
+            &context.base.standing,
+            context.config_map,
+            context.mappings,
+            context.states,
+            context.observed,
+            context.eks,
+        );
+        review(&before, &proposal)
+    };
+    let mut held = false;
+    for refusal in &reviewed.refusals {
+        held |= hold(claims, refusal);
+    }
+    match reviewed.refusals.first() {
+        None => Verdict::Cleared(reviewed.removals),
+        Some(_) if held => Verdict::Held,
+        Some(refusal) => Verdict::Refused(Block::of_refusal(refusal)),
+    }
+}
+
+/// Holds what a refusal is about. Whether that changes anything.
+fn hold(claims: &mut [Claim], refusal: &Refusal) -> bool {
+    let block = Block::of_refusal(refusal);
+    let mut held = false;
+    let concerned = claims.iter_mut().filter(|claim| match &refusal.principal {
+        Some(hash) => claim.hash == *hash,
+        None => claim.changes_text(),
+    });
+    for claim in concerned {
+        held |= claim.block.is_none() || claim.entry.pending();
+        claim.hold_both(&block);
+    }
+    held
+}
+
+impl Plan<'_> {
+    /// The ARNs, as aws-auth matches them, that certainly are administrators with this text of aws-auth.
+    pub(super) fn administrators(&self, text: &Document) -> BTreeSet<String> {
+        administrators(&self.facts.before(
+            text,
+            &self.settings.config_map.to_string(),
+            &self.mappings,
+            &self.states,
+            self.observed,
+            self.eks.as_ref(),
+        ))
+    }
+}

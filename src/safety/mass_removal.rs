@@ -1,0 +1,204 @@
+//! Few principals vanish within ten minutes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::world::{Subject, World};
+use super::{Refusal, Rule};
+use crate::access_entry::INSTALLATION_TAG;
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::Confirmation;
+use crate::desired::{Mapping, State, resolve};
+use crate::ownership::KeyHash;
+
+/// Removals count for ten minutes.
+const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+/// So many keys may always vanish within the window.
+const ALWAYS: usize = 5;
+/// Beyond that a quarter of the keys that are managed now or were removed within the window.
+const SHARE: usize = 4;
+
+/// The annotation on the history `ConfigMap` that carries [`Removals`].
+pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
+
+/// When the removal of each key was ordered, in seconds since the epoch: an annotation on the history `ConfigMap`, so that a
+/// restart does not forget it. It holds keys and times and no counts, so that whoever can write it can at most hold removals.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct Removals(BTreeMap<String, i64>);
+
+impl Removals {
+    /// Reads the annotation. What can't be read counts as none.
+    #[must_use]
+    pub(crate) fn parse(value: &str) -> Self {
+        serde_json::from_str(value).unwrap_or_default()
+    }
+
+    /// The annotation's value.
+    #[must_use]
+    pub(crate) fn render(&self) -> String {
+        serde_json::json!(self).to_string()
+    }
+
+    /// What either remembers.
+    #[must_use]
+    pub(crate) fn merge(mut self, other: &Self) -> Self {
+        for (key, time) in &other.0 {
+            let latest = self.0.entry(key.clone()).or_insert(*time);
+            *latest = (*latest).max(*time);
+        }
+        self
+    }
+
+    /// Whether nothing is remembered.
+    #[must_use]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn contains(&self, hash: &KeyHash) -> bool {
+        self.0.contains_key(hash.as_str())
+    }
+
+    fn order(&mut self, hash: &KeyHash, now: Timestamp) {
+        self.0.insert(hash.as_str().to_owned(), now.as_second());
+    }
+}
+
+/// Refuses a mass removal; gives the record with what the proposal orders.
+pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
+    let before = world.before;
+    let managed = world.managed_keys();
+    let vanishing: BTreeMap<&KeyHash, &Subject<'_>> = world
+        .subjects
+        .iter()
+        .filter(|subject| subject.vanishes())
+        .map(|subject| (&subject.hash, subject))
+        .collect();
+    let mut record = current(world, &managed, &vanishing);
+    let orphan = |subject: &Subject<'_>| world.naming(&subject.hash).next().is_none();
+    let (mut fresh, mut held) = (Vec::new(), Vec::new());
+    for subject in vanishing.values() {
+        if free(world, subject) || orphan(subject) {
+            continue;
+        }
+        if held_before(world, subject) {
+            held.push(*subject);
+        } else if record.contains(&subject.hash) {
+            // Ordered already, and counted.
+            record.order(&subject.hash, before.now);
+        } else {
+            fresh.push(*subject);
+        }
+    }
+    let all: BTreeSet<&str> = managed
+        .iter()
+        .map(KeyHash::as_str)
+        .chain(record.0.keys().map(String::as_str))
+        .collect();
+    let gone = record.0.len() + fresh.len();
+    let most = if before.recordable {
+        ALWAYS.max(all.len() / SHARE)
+    } else {
+        ALWAYS
+    };
+    if gone <= most && !(all.len() >= 3 && gone >= all.len()) {
+        for subject in fresh {
+            record.order(&subject.hash, before.now);
+        }
+    } else {
+        held.extend(fresh);
+    }
+    let why = "too many principals would lose their entries within ten minutes (more than five and more than a quarter, or all of them), so none of these is removed";
+    let refusals = held.into_iter().map(|subject| {
+        Refusal::lasting(Rule::MassRemoval, subject, Reason::RemovalHeld, why)
+            .until(Confirmation::MassRemoval)
+    });
+    (refusals.collect(), record)
+}
+
+/// The record without what is older than the window, lies ahead, or is seen to exist again although nothing removes it.
+fn current(
+    world: &World<'_>,
+    managed: &BTreeSet<KeyHash>,
+    vanishing: &BTreeMap<&KeyHash, &Subject<'_>>,
+) -> Removals {
+    let now = world.before.now.as_second();
+    let mut record = world.before.removals.clone();
+    record.0.retain(|key, ordered| {
+        let Some(hash) = KeyHash::parse(key) else {
+            return false;
+        };
+        if *ordered > now {
+            return false;
+        }
+        if world.removal_in_flight(&hash) {
+            // It counts until ten minutes after its answer.
+            *ordered = now;
+            return true;
+        }
+        let returned = managed.contains(&hash) && !vanishing.contains_key(&hash);
+        now - *ordered < WINDOW.as_secs() && !returned
+    });
+    record
+}
+
+/// Whether the removal surprises nobody.
+fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
+    world.confirmed(subject, Confirmation::MassRemoval)
+        || world
+            .before
+            .view
+            .is_some_and(|view| resolve::gone_from_iam(&subject.key, view))
+        || world
+            .naming(&subject.hash)
+            .any(|(mapping, state)| expired_as_seen(mapping, state))
+}
+
+/// Whether the mapping expired at a time that was seen ten minutes before it passed: nobody can have set it by mistake just now.
+fn expired_as_seen(mapping: &Mapping, state: State) -> bool {
+    let seen = mapping.status.seen_valid_until.as_ref().map(|time| time.0);
+    state == State::Expired && seen.is_some() && seen == mapping.valid_until
+}
+
+/// What was held once stays held until it is confirmed, however few it is by then.
+fn held_before(world: &World<'_>, subject: &Subject<'_>) -> bool {
+    world.naming(&subject.hash).any(|(mapping, _)| {
+        let waiting = &mapping.status.awaiting_confirmation;
+        waiting
+            .iter()
+            .any(|word| word == Confirmation::MassRemoval.as_str())
+    })
+}
+
+impl World<'_> {
+    /// The keys with a managed entry in either backend.
+    fn managed_keys(&self) -> BTreeSet<KeyHash> {
+        let by_entry = self.before.entries.all().filter(|standing| {
+            let tags = standing.state.entry.as_ref().map(|entry| &entry.tags);
+            tags.is_some_and(|tags| {
+                tags.get(INSTALLATION_TAG).map(String::as_str) == Some(self.before.config_map)
+            }) || self.before.managed_entries.contains(standing.principal_arn)
+        });
+        let by_entry = by_entry.map(|standing| KeyHash::of(&standing.key));
+        self.before
+            .managed
+            .keys()
+            .cloned()
+            .chain(by_entry)
+            .collect()
+    }
+
+    /// Whether a deletion of the key's access entry is on its way, so that nobody knows whether it exists.
+    fn removal_in_flight(&self, hash: &KeyHash) -> bool {
+        let Some(view) = self.before.view else {
+            return false;
+        };
+        let standing = self.before.entries.of(hash).iter();
+        standing
+            .map(|standing| view.possible(standing.principal_arn))
+            .any(|possible| possible.absent && possible.may_exist())
+    }
+}

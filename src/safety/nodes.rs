@@ -1,0 +1,70 @@
+//! Who is or may be a node keeps exactly that identity.
+
+use super::world::{Access, Subject, World};
+use super::{Refusal, Rule};
+use crate::access_entry::Call;
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::Confirmation;
+use crate::desired::State;
+
+pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
+    world
+        .subjects
+        .iter()
+        .filter(|subject| !world.confirmed(subject, Confirmation::NodeEntry))
+        .filter_map(|subject| Some(refusal(subject, violation(world, subject)?)))
+        .collect()
+}
+
+enum Violation {
+    Removed,
+    Changed,
+    Created,
+}
+
+fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
+    // A type is enough to make or change a node entry, never to remove one.
+    let typed = world.declaring(&subject.hash).any(|(mapping, state)| {
+        state == State::Live && mapping.spec.as_ref().is_ok_and(|spec| spec.is_node())
+    });
+    let recreates = subject
+        .calls
+        .iter()
+        .any(|call| matches!(call, Call::Create { .. }));
+    subject.transitions.iter().find_map(|transition| {
+        let (before, after) = (&transition.before, &transition.after);
+        match (world.is_node(before), world.is_node(after)) {
+            _ if before == after => None,
+            (true, _) if *after == Access::None => {
+                (!(typed && recreates)).then_some(Violation::Removed)
+            }
+            (true, _) => (!typed).then_some(Violation::Changed),
+            (false, true) => {
+                (!typed && !subject.had_by_text.contains(after)).then_some(Violation::Created)
+            }
+            (false, false) => None,
+        }
+    })
+}
+
+fn refusal(subject: &Subject<'_>, violation: Violation) -> Refusal {
+    let (reason, why) = match violation {
+        Violation::Removed => (
+            Reason::RemovalHeld,
+            "the entry is a node entry: without it nodes can't join or stay in the cluster",
+        ),
+        Violation::Changed => (
+            if subject.calls.is_empty() {
+                Reason::NodeEntryUnconfirmed
+            } else {
+                Reason::RemovalHeld
+            },
+            "the existing entry is a node entry, and changing it can lock nodes out",
+        ),
+        Violation::Created => (
+            Reason::NodeEntryUnconfirmed,
+            "username or groups are those of nodes; write the node's spec.type instead",
+        ),
+    };
+    Refusal::lasting(Rule::Nodes, subject, reason, why).until(Confirmation::NodeEntry)
+}

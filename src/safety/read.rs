@@ -1,0 +1,55 @@
+//! Nothing is written from what could not be read, and a failed read is never an empty list.
+
+use super::world::World;
+use super::{Refusal, Rule};
+use crate::access_entry::Call;
+use crate::api::condition::Reason;
+use crate::aws_auth::{Document, Section, SectionView};
+
+pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
+    let mut refusals = Vec::new();
+    if let Some(text) = world.proposal.text
+        && let Some(section) = unread(world, text.document)
+    {
+        refusals.push(Refusal {
+            rule: Rule::Read,
+            principal: None,
+            reason: Reason::TextBroken,
+            why: format!("{section} does not parse, so nothing is written over it"),
+            confirmation: None,
+            transient: false,
+        });
+    }
+    let unlisted = world
+        .before
+        .view
+        .is_some_and(|view| view.entries.listed.is_none());
+    if unlisted || world.before.mode.is_none() {
+        let touches = |call: &Call| !matches!(call, Call::Describe { .. });
+        let subjects = world.subjects.iter();
+        refusals.extend(
+            subjects
+                .filter(|subject| subject.calls.iter().any(touches))
+                .map(|subject| {
+                    let why = "the access entries have not been listed, so none is changed";
+                    Refusal::lasting(Rule::Read, subject, Reason::EntryPending, why).passing()
+                }),
+        );
+    }
+    refusals
+}
+
+/// A section that does not parse and is written over, unless it becomes the last text that was seen in force with the plan applied;
+/// or one that would not parse any more.
+fn unread(world: &World<'_>, then: &Document) -> Option<Section> {
+    let broken = |view: &SectionView| view.broken.is_some();
+    Section::ALL.into_iter().find(|section| {
+        let (now, then) = (world.before.text.section(*section), then.section(*section));
+        let good = world.before.last_good.section(*section);
+        match (broken(now), broken(then)) {
+            (false, true) => true,
+            (true, false) => broken(good),
+            (true, true) | (false, false) => false,
+        }
+    })
+}

@@ -1,0 +1,558 @@
+//! Effective access before and after, principal by principal: everything that may be, as pairs of what was and what would be.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::{Before, Proposal};
+use crate::access_entry::{Call, Entry, Output};
+use crate::api::v1alpha1::Confirmation;
+use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
+use crate::desired::{Mapping, State};
+use crate::effective::{EffectiveEntry, can_match};
+use crate::observed::{AwsView, Mode};
+use crate::ownership::{KeyHash, MeaningHash, is_as_written};
+use crate::principal::Key;
+
+/// What a login of a principal may become.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Access {
+    /// It is refused.
+    None,
+    /// By an access entry whose content is not known.
+    Unseen,
+    /// This.
+    Is(EffectiveEntry),
+}
+
+/// One thing that a proposal may turn into another.
+#[derive(Clone, Debug)]
+pub(super) struct Transition {
+    pub(super) before: Access,
+    pub(super) after: Access,
+}
+
+/// What an access entry may be, and whether it admits anyone.
+#[derive(Clone, Debug)]
+enum Possibility {
+    /// There is none, or its principal was deleted and created again: aws-auth decides.
+    Powerless(Option<Entry>),
+    Unseen,
+    Entry(Entry),
+}
+
+/// A principal that a proposal touches.
+#[derive(Debug)]
+pub(super) struct Subject<'a> {
+    pub(super) hash: KeyHash,
+    pub(super) key: Key,
+    pub(super) calls: &'a [Call],
+    pub(super) transitions: Vec<Transition>,
+    /// What aws-auth gives it now, and by the last text that was seen in force: neither is granted anew.
+    pub(super) had_by_text: Vec<Access>,
+    /// What aws-auth gives it then.
+    pub(super) by_text: Vec<Access>,
+    /// Whether it may have a managed entry now, in either backend.
+    pub(super) managed: bool,
+    /// Whether an entry of its key may exist in either backend once all is done.
+    pub(super) remains: bool,
+    /// Whether the proposal only brings back what mark or status say that we wrote, over an edit of somebody else.
+    pub(super) restores: bool,
+}
+
+/// Entries of a text by key.
+pub(super) type ByKey<'a> = HashMap<KeyHash, (Key, Vec<&'a TextEntry>)>;
+
+/// Everything that the rules ask about.
+pub(super) struct World<'a> {
+    pub(super) before: &'a Before<'a>,
+    pub(super) proposal: &'a Proposal<'a>,
+    pub(super) subjects: Vec<Subject<'a>>,
+    now: Index<'a>,
+    then: Option<Index<'a>>,
+    /// The last text that was seen in force, where that is not the one that is.
+    good: Option<Index<'a>>,
+    /// The entries of the text as it is, and as it would be, by key.
+    pub(super) entries_now: ByKey<'a>,
+    pub(super) entries_then: Option<ByKey<'a>>,
+    named: HashMap<KeyHash, Vec<usize>>,
+    specs: HashMap<KeyHash, Vec<usize>>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(before: &'a Before<'a>, proposal: &'a Proposal<'a>) -> Self {
+        let mut named: HashMap<KeyHash, Vec<usize>> = HashMap::new();
+        let mut specs: HashMap<KeyHash, Vec<usize>> = HashMap::new();
+        for (position, mapping) in before.mappings.iter().enumerate() {
+            let spec = mapping.key();
+            let mut keys: BTreeSet<Key> = mapping.written(before.config_map).into_keys().collect();
+            if let Some(cluster) = before.cluster() {
+                keys.extend(mapping.written_entries(&cluster.arn).into_keys());
+            }
+            if let Some(key) = spec {
+                specs.entry(KeyHash::of(&key)).or_default().push(position);
+                keys.insert(key);
+            }
+            for key in keys {
+                named.entry(KeyHash::of(&key)).or_default().push(position);
+            }
+        }
+        let mut world = Self {
+            before,
+            proposal,
+            subjects: Vec::new(),
+            now: Index::new(before.text),
+            then: proposal.text.map(|text| Index::new(text.document)),
+            good: (!std::ptr::eq(before.text, before.last_good))
+                .then(|| Index::new(before.last_good)),
+            entries_now: by_key(before.text),
+            entries_then: proposal.text.map(|text| by_key(text.document)),
+            named,
+            specs,
+        };
+        world.subjects = world.find_subjects();
+        world
+    }
+
+    /// The mappings that name the principal in spec or status.
+    pub(super) fn naming(&self, hash: &KeyHash) -> impl Iterator<Item = (&'a Mapping, State)> {
+        self.of(self.named.get(hash))
+    }
+
+    /// The mappings whose spec names the principal.
+    pub(super) fn declaring(&self, hash: &KeyHash) -> impl Iterator<Item = (&'a Mapping, State)> {
+        self.of(self.specs.get(hash))
+    }
+
+    /// The entries of a key in the text as it is.
+    pub(super) fn now(&self, hash: &KeyHash) -> &[&'a TextEntry] {
+        self.entries_now
+            .get(hash)
+            .map(|(_, entries)| entries.as_slice())
+            .unwrap_or_default()
+    }
+
+    /// The entries of a key in the text as it would be.
+    pub(super) fn then(&self, hash: &KeyHash) -> &[&'a TextEntry] {
+        match &self.entries_then {
+            Some(then) => then
+                .get(hash)
+                .map(|(_, entries)| entries.as_slice())
+                .unwrap_or_default(),
+            None => self.now(hash),
+        }
+    }
+
+    fn of(&self, positions: Option<&Vec<usize>>) -> impl Iterator<Item = (&'a Mapping, State)> {
+        let (mappings, states) = (self.before.mappings, self.before.states);
+        let positions: Vec<usize> = positions.cloned().unwrap_or_default();
+        positions
+            .into_iter()
+            .map(move |position| (&*mappings[position], states[position]))
+    }
+
+    /// The keys that the proposal does something about.
+    fn find_subjects(&self) -> Vec<Subject<'a>> {
+        let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
+        let mut texts: BTreeSet<KeyHash> = BTreeSet::new();
+        if let Some(then) = &self.entries_then {
+            let now = &self.entries_now;
+            for (hash, (key, _)) in now.iter().chain(then) {
+                let meanings = |texts: &ByKey<'_>| -> Vec<Meaning> {
+                    let of_key = texts.get(hash);
+                    of_key.map_or_else(Vec::new, |(_, entries)| {
+                        entries.iter().map(|entry| entry.meaning()).collect()
+                    })
+                };
+                if meanings(now) != meanings(then) {
+                    keys.insert(hash.clone(), key.clone());
+                    texts.insert(hash.clone());
+                }
+            }
+        }
+        for (hash, calls) in &self.proposal.calls {
+            let key = calls
+                .first()
+                .and_then(|call| Key::parse_arn(call.principal_arn()));
+            keys.extend(key.map(|key| ((*hash).clone(), key)));
+        }
+        keys.into_iter()
+            .map(|(hash, key)| {
+                let changes = texts.contains(&hash);
+                self.subject(hash, key, changes)
+            })
+            .collect()
+    }
+
+    fn subject(&self, hash: KeyHash, key: Key, text_changes: bool) -> Subject<'a> {
+        let calls = self.proposal.calls.get(&hash).copied().unwrap_or_default();
+        let arns = self.entry_arns(&hash, &key, calls);
+        let (mut transitions, mut by_text, mut had_by_text) = (Vec::new(), Vec::new(), Vec::new());
+        for arn in &self.text_arns(&hash, &key) {
+            had_by_text.extend(self.by_text(&self.now, arn));
+            had_by_text.extend(self.good.iter().flat_map(|good| self.by_text(good, arn)));
+            by_text.extend(self.then.iter().flat_map(|then| self.by_text(then, arn)));
+            transitions.extend(self.transitions(arn, &arns, calls));
+        }
+        let managed_text = self.before.managed.contains_key(&hash);
+        let managed_entry = arns
+            .iter()
+            .any(|arn| self.before.managed_entries.contains(arn));
+        // An entry that never matches is as good as none.
+        let text_remains = self.then(&hash).iter().any(|entry| can_match(entry));
+        let entry_remains = arns.iter().any(|arn| {
+            self.possibilities(arn)
+                .into_iter()
+                .any(|now| exists(&after(now, arn, calls)))
+        });
+        Subject {
+            restores: self.restores(&hash, &key, calls, text_changes),
+            managed: managed_text || managed_entry,
+            remains: text_remains || entry_remains,
+            hash,
+            key,
+            calls,
+            transitions,
+            by_text,
+            had_by_text,
+        }
+    }
+
+    /// The ARNs under which aws-auth may match the principal: a role's without its path; a user's as written.
+    fn text_arns(&self, hash: &KeyHash, key: &Key) -> BTreeSet<String> {
+        let mut arns: BTreeSet<String> = self
+            .now(hash)
+            .iter()
+            .chain(self.then(hash))
+            .filter(|entry| can_match(entry))
+            .map(|entry| entry.matched_arn())
+            .collect();
+        let declared = self
+            .declaring(hash)
+            .filter_map(|(mapping, _)| Some(mapping.principal.as_ref()?.aws_auth_arn()));
+        arns.extend(declared.map(|arn| fold_arn(&arn)));
+        if arns.is_empty() {
+            arns.insert(fold_arn(&key.arn()));
+        }
+        arns
+    }
+
+    /// The ARNs under which an access entry of the principal may exist.
+    fn entry_arns(&self, hash: &KeyHash, key: &Key, calls: &[Call]) -> BTreeSet<String> {
+        let Some(view) = self.before.view else {
+            return BTreeSet::new();
+        };
+        let standing = self.before.entries.of(hash).iter();
+        let mut arns: BTreeSet<String> = standing
+            .map(|standing| standing.principal_arn.to_owned())
+            .collect();
+        arns.extend(calls.iter().map(|call| call.principal_arn().to_owned()));
+        for (mapping, _) in self.naming(hash) {
+            let written = mapping.written_entries(&view.cluster.arn);
+            arns.extend(written.get(key).map(|written| written.arn.clone()));
+        }
+        arns
+    }
+
+    fn possibilities(&self, arn: &str) -> Vec<Possibility> {
+        let Some(view) = self.before.view else {
+            return vec![Possibility::Powerless(None)];
+        };
+        let possible = view.possible(arn);
+        let dead = Key::parse_arn(arn).is_some_and(|key| {
+            let standing = self.before.entries.of_key(&key).iter();
+            standing
+                .filter(|standing| standing.principal_arn == arn)
+                .any(|standing| standing.life.is_dead())
+        });
+        let mut all: Vec<Possibility> = Vec::new();
+        if possible.absent {
+            all.push(Possibility::Powerless(None));
+        }
+        for entry in possible.entries {
+            all.push(if dead {
+                Possibility::Powerless(Some(entry))
+            } else {
+                Possibility::Entry(entry)
+            });
+        }
+        if possible.unseen {
+            all.push(Possibility::Unseen);
+        }
+        all
+    }
+
+    /// What the principal of this ARN in aws-auth gets now, against what it gets after each subset of the proposal.
+    fn transitions(
+        &self,
+        text_arn: &str,
+        arns: &BTreeSet<String>,
+        calls: &[Call],
+    ) -> Vec<Transition> {
+        let now = self.by_text(&self.now, text_arn);
+        let then: Vec<Access> = match &self.then {
+            Some(then) => self.by_text(then, text_arn),
+            None => now.clone(),
+        };
+        let steps: BTreeSet<usize> = (0..=calls.len()).collect();
+        let mut all = Vec::new();
+        // Without an entry aws-auth decides; it is read only then.
+        let mut pair = |before: &Possibility, after: &Possibility| {
+            for old in &accesses(before, &now) {
+                for new in accesses(after, &now).iter().chain(&accesses(after, &then)) {
+                    let transition = Transition {
+                        before: old.clone(),
+                        after: new.clone(),
+                    };
+                    all.push(transition);
+                }
+            }
+        };
+        if arns.is_empty() {
+            pair(&Possibility::Powerless(None), &Possibility::Powerless(None));
+        }
+        for arn in arns {
+            for before in self.possibilities(arn) {
+                for made in &steps {
+                    pair(&before, &after(before.clone(), arn, &calls[..*made]));
+                }
+            }
+        }
+        if self.unlisted() {
+            pair(&Possibility::Unseen, &Possibility::Unseen);
+        }
+        all
+    }
+
+    /// Whether any principal may have an access entry that nobody has listed yet.
+    fn unlisted(&self) -> bool {
+        self.before
+            .view
+            .is_some_and(|view| view.entries.listed.is_none())
+    }
+
+    fn by_text(&self, index: &Index<'_>, arn: &str) -> Vec<Access> {
+        if self.before.mode == Some(Mode::Api) {
+            return vec![Access::None];
+        }
+        match index.lookup(arn) {
+            Lookup::Role(entry) | Lookup::User(entry) if can_match(entry) => {
+                vec![Access::Is(EffectiveEntry::of_aws_auth(entry))]
+            }
+            Lookup::AmbiguousUser(entries) => entries
+                .into_iter()
+                .map(|entry| Access::Is(EffectiveEntry::of_aws_auth(entry)))
+                .collect(),
+            // The username is the caller's own ARN; nothing is bound to it by a group.
+            Lookup::Account => vec![Access::Is(EffectiveEntry::of_meaning(&Meaning {
+                arn: arn.to_owned(),
+                username: arn.to_owned(),
+                groups: BTreeSet::new(),
+            }))],
+            Lookup::Role(_) | Lookup::User(_) | Lookup::None => vec![Access::None],
+        }
+    }
+
+    /// What every principal may get, whatever of the proposal happens: the ARN as aws-auth matches it, and all possibilities.
+    pub(super) fn everyone(&self) -> impl Iterator<Item = (String, Vec<Access>)> {
+        let by_text = self
+            .now
+            .winners()
+            .map(|entry| (entry.matched_arn(), entry.key()));
+        let by_entry = self.before.entries.all().filter_map(|standing| {
+            let arn = standing.aws_auth_arn()?;
+            Some((arn, Some(standing.key.clone())))
+        });
+        let all: BTreeMap<String, Option<Key>> = by_text.chain(by_entry).collect();
+        all.into_iter().map(|(arn, key)| {
+            let (arns, calls) = match &key {
+                Some(key) => {
+                    let hash = KeyHash::of(key);
+                    let calls = self.proposal.calls.get(&hash).copied().unwrap_or_default();
+                    (self.entry_arns(&hash, key, calls), calls)
+                }
+                None => (BTreeSet::new(), [].as_slice()),
+            };
+            let pairs = self.transitions(&arn, &arns, calls);
+            (arn, pairs.into_iter().map(|pair| pair.after).collect())
+        })
+    }
+
+    /// Whether all that changes brings back what mark or status say that we wrote last.
+    fn restores(&self, hash: &KeyHash, key: &Key, calls: &[Call], text_changes: bool) -> bool {
+        let text = || {
+            let marked = self.before.mark.0.get(hash);
+            let found = self.before.managed.get(hash).map(MeaningHash::of);
+            let last = self.then(hash).last();
+            let then = last.map(|entry| MeaningHash::of(&entry.meaning()));
+            marked.is_some() && found.as_ref() != marked && then.as_ref() == marked
+        };
+        let entry = || {
+            let Some(view) = self.before.view else {
+                return false;
+            };
+            let only_changes = calls
+                .iter()
+                .all(|call| !matches!(call, Call::Delete { .. } | Call::Create { .. }));
+            let arn = calls.first().map(Call::principal_arn).unwrap_or_default();
+            let possible = view.possible(arn);
+            let Some(now) = possible.certain().filter(|_| only_changes) else {
+                return false;
+            };
+            let Possibility::Entry(then) = after(Possibility::Entry(now.clone()), arn, calls)
+            else {
+                return false;
+            };
+            self.declaring(hash).any(|(mapping, _)| {
+                let written = mapping.written_entries(&view.cluster.arn);
+                written.get(key).is_some_and(|written| {
+                    is_as_written(&then, written) && !is_as_written(now, written)
+                })
+            })
+        };
+        match (text_changes, calls.is_empty()) {
+            (true, true) => text(),
+            (false, false) => entry(),
+            (true, false) => text() && entry(),
+            (false, true) => false,
+        }
+    }
+}
+
+impl World<'_> {
+    /// Whether a person confirmed it for the subject: on a mapping that names it in spec or status.
+    pub(super) fn confirmed(&self, subject: &Subject<'_>, confirmation: Confirmation) -> bool {
+        let mut naming = self.naming(&subject.hash).peekable();
+        if naming.peek().is_none() {
+            return self.before.orphans.contains(&confirmation);
+        }
+        naming.any(|(mapping, _)| mapping.confirms(confirmation))
+    }
+
+    /// Whether the mapping's status says that it wrote an entry of this key.
+    pub(super) fn wrote(&self, mapping: &Mapping, key: &Key) -> bool {
+        mapping.written(self.before.config_map).contains_key(key)
+            || self
+                .before
+                .cluster()
+                .is_some_and(|cluster| mapping.written_entries(&cluster.arn).contains_key(key))
+    }
+
+    /// Whether it is a node's.
+    pub(super) fn is_node(&self, access: &Access) -> bool {
+        match access {
+            Access::Is(entry) => entry.is_node(self.before.bindings, &self.admin_policy()),
+            Access::None | Access::Unseen => false,
+        }
+    }
+
+    /// Whether it certainly is an administrator's.
+    pub(super) fn is_administrator(&self, access: &Access) -> bool {
+        match access {
+            Access::Is(entry) => {
+                let bindings = self.before.bindings;
+                entry
+                    .administrator(bindings, &self.admin_policy())
+                    .is_some()
+            }
+            Access::None | Access::Unseen => false,
+        }
+    }
+
+    /// Whether it may be an administrator's.
+    pub(super) fn may_be_administrator(&self, access: &Access) -> bool {
+        *access == Access::Unseen || self.is_administrator(access)
+    }
+
+    fn admin_policy(&self) -> String {
+        self.before
+            .view
+            .map_or_else(String::new, AwsView::admin_policy)
+    }
+}
+
+impl Subject<'_> {
+    /// Whether a managed entry goes, and nothing of its key remains in either backend.
+    pub(super) fn vanishes(&self) -> bool {
+        self.managed && !self.remains
+    }
+}
+
+fn exists(possibility: &Possibility) -> bool {
+    !matches!(possibility, Possibility::Powerless(None))
+}
+
+fn accesses(possibility: &Possibility, by_text: &[Access]) -> Vec<Access> {
+    match possibility {
+        Possibility::Powerless(_) => by_text.to_vec(),
+        Possibility::Unseen => vec![Access::Unseen],
+        Possibility::Entry(entry) => vec![Access::Is(EffectiveEntry::of_access_entry(entry))],
+    }
+}
+
+/// What calls make of the entry of this ARN. A call that EKS would refuse changes nothing.
+fn after(before: Possibility, arn: &str, calls: &[Call]) -> Possibility {
+    let calls = calls.iter().filter(|call| call.principal_arn() == arn);
+    calls.fold(before, |now, call| {
+        let entry = match &now {
+            Possibility::Powerless(entry) => entry.as_ref(),
+            Possibility::Unseen => {
+                return if matches!(call, Call::Delete { .. }) {
+                    Possibility::Powerless(None)
+                } else {
+                    Possibility::Unseen
+                };
+            }
+            Possibility::Entry(entry) => Some(entry),
+        };
+        // A new entry is for the principal as it is now.
+        let dead = matches!(now, Possibility::Powerless(Some(_)));
+        let Some(output) = call.expected(entry, Default::default()) else {
+            return now;
+        };
+        let mut then = match (call, output) {
+            (Call::Delete { .. }, _) => return Possibility::Powerless(None),
+            (Call::Update { .. }, Output::Entry(changed)) => Entry {
+                policies: entry
+                    .map(|entry| entry.policies.clone())
+                    .unwrap_or_default(),
+                ..*changed
+            },
+            (_, Output::Entry(entry)) => *entry,
+            (_, Output::Described(_) | Output::Associated(_) | Output::Done) => match entry {
+                Some(entry) => entry.clone(),
+                None => return now,
+            },
+        };
+        match call {
+            Call::Associate {
+                policy_arn, scope, ..
+            } => then.associate(policy_arn, scope.clone()),
+            Call::Disassociate { policy_arn, .. } => {
+                then.policies.remove(policy_arn);
+            }
+            Call::Describe { .. }
+            | Call::Create { .. }
+            | Call::Update { .. }
+            | Call::Delete { .. }
+            | Call::Tag { .. }
+            | Call::Untag { .. } => {}
+        }
+        if dead {
+            Possibility::Powerless(Some(then))
+        } else {
+            Possibility::Entry(then)
+        }
+    })
+}
+
+/// The entries of a text by key, in the order in which they are read.
+fn by_key(text: &Document) -> ByKey<'_> {
+    let mut all: HashMap<Key, Vec<&TextEntry>> = HashMap::new();
+    for entry in text.entries() {
+        if let Some(key) = entry.key() {
+            all.entry(key).or_default().push(entry);
+        }
+    }
+    all.into_iter()
+        .map(|(key, entries)| (KeyHash::of(&key), (key, entries)))
+        .collect()
+}
