@@ -29,6 +29,6 @@ pub mod observed;
 pub mod ownership;
 pub mod plan;
 pub mod principal;
-mod safety;
+pub mod safety;
 pub mod time;
 mod yaml;

@@ -1,11 +1,14 @@
 //! Writing aws-auth for a person: what stands is kept first, and whoever wrote in between is not overwritten.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Result, anyhow};
 
 use super::observe::Live;
+use crate::api::v1alpha1::Confirmation;
 use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
-use crate::observed::{ConfigMapName, ConfigMapView};
+use crate::observed::{ConfigMapName, ConfigMapView, Observed};
 use crate::plan::{Rewrite, WriteFailure};
 
 /// Carries it out, and gives aws-auth as it then stands.
@@ -13,7 +16,12 @@ pub(crate) async fn write(
     live: &Live,
     name: &ConfigMapName,
     rewrite: &Rewrite,
+    observed: &Observed,
+    agreed: &BTreeSet<Confirmation>,
 ) -> Result<ConfigMapView> {
+    let cleared = rewrite
+        .clear(observed, agreed)
+        .map_err(|why| anyhow!("nothing was written: {why}"))?;
     if let Some(history) = &rewrite.history {
         let kept = live.cluster.write_history(history).await;
         kept.map_err(|error| match error {
@@ -24,7 +32,7 @@ pub(crate) async fn write(
             ),
         })?;
     }
-    let written = live.cluster.write_config_map(&rewrite.config_map).await;
+    let written = live.cluster.write_config_map(&cleared).await;
     written.map_err(|error| match error {
         WriteError::Stale => beaten(),
         WriteError::Failed(

@@ -16,6 +16,7 @@ use super::{Cluster, bounded};
 use crate::error::{Category, Error};
 use crate::observed::ConfigMapView;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, WriteFailure};
+use crate::safety::Cleared;
 
 /// Why a write does not stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,11 +52,11 @@ impl Cluster {
     /// Writes aws-auth, and returns it as it then stands.
     pub async fn write_config_map(
         &self,
-        write: &ConfigMapWrite,
+        write: &Cleared<ConfigMapWrite>,
     ) -> Result<ConfigMapView, WriteError> {
         let api = self.config_maps();
         let name = &self.config_map().name;
-        let (answer, stale) = match write {
+        let (answer, stale) = match &**write {
             ConfigMapWrite::Create {
                 data,
                 binary_data,

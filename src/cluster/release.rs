@@ -21,6 +21,7 @@ use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{
     ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, RELEASED_ANNOTATION, WriteFailure,
 };
+use crate::safety::Clearance;
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.
 pub(super) const ATTEMPTS: usize = 20;
@@ -95,11 +96,16 @@ impl Cluster {
                 return Ok(false);
             }
             let write = ConfigMapWrite::Patch {
-                resource_version: view.resource_version,
+                resource_version: view.resource_version.clone(),
                 data: [].into(),
                 annotations: [(MARK_ANNOTATION.to_owned(), None)].into(),
             };
-            match self.write_config_map(&write).await {
+            let Some(clearance) =
+                Clearance::of_same_texts(&view.data, &write.applied(Some(&view)).data)
+            else {
+                return Ok(false);
+            };
+            match self.write_config_map(&clearance.clear(write)).await {
                 Ok(_) => return Ok(true),
                 Err(WriteError::Stale) => {}
                 Err(WriteError::Failed(failure)) => return Err(refused(failure)),

@@ -67,7 +67,7 @@ use crate::effective::StandingEntries;
 use crate::observed::{AwsState, Handover, HistoryState, IamWants, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::{Key, Principal};
-use crate::safety::Removals;
+use crate::safety::{Cleared, Removals};
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
 /// until it is restarted.
@@ -87,7 +87,7 @@ pub struct Plan<'a> {
     /// To be written before [`Plan::config_map`]. If it can't be, observe [`HistoryState::Unwritable`] and plan again.
     pub history: Option<HistoryWrite>,
     /// The write of aws-auth.
-    pub config_map: Option<ConfigMapWrite>,
+    pub config_map: Option<Cleared<ConfigMapWrite>>,
     /// Calls to EKS, by principal. They are made side by side, and none of them waits for the write of aws-auth: what must
     /// come after it is asked for by a later plan.
     pub entries: Vec<EntryWork>,

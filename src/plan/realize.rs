@@ -9,7 +9,7 @@ use crate::api::condition::Reason;
 use crate::aws_auth::{Change, Document, EditError, NewEntry, Section, edit};
 use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
-use crate::safety::{Removals, Text};
+use crate::safety::{Clearance, Removals, Text};
 
 /// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
 const DATA_LIMIT: usize = 1_048_576;
@@ -23,6 +23,8 @@ pub(super) struct Realized {
     pub(super) data: BTreeMap<String, String>,
     pub(super) mark: Mark,
     pub(super) document: Document,
+    /// That safety let it pass; without, nothing is written.
+    pub(super) clearance: Option<Clearance>,
 }
 
 /// Makes the text, blocking the claims that can't be realized or that safety refuses, until what remains can be. Gives the record
@@ -71,11 +73,12 @@ pub(super) fn realize(
             mark: &mark,
         });
         match review::ask(context, facts, claims, text) {
-            Verdict::Cleared(removals) => {
+            Verdict::Cleared(clearance, removals) => {
                 let realized = Realized {
                     data,
                     mark,
                     document,
+                    clearance: Some(clearance),
                 };
                 return (realized, removals);
             }
@@ -88,6 +91,7 @@ pub(super) fn realize(
                     data: base.standing_data.clone(),
                     mark: facts.mark.clone(),
                     document: base.standing.clone(),
+                    clearance: None,
                 };
                 return (realized, review::stored(context.observed));
             }

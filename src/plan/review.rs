@@ -12,7 +12,8 @@ use crate::effective::StandingEntries;
 use crate::observed::{HistoryState, Observed};
 use crate::ownership::{KeyHash, Mark};
 use crate::safety::{
-    Before, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text, administrators, review,
+    Authority, Before, Clearance, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text,
+    administrators, review,
 };
 
 /// What safety is told beside what was observed.
@@ -105,7 +106,7 @@ pub(super) fn stored(observed: &Observed) -> Removals {
 /// What came of a review.
 pub(super) enum Verdict {
     /// All of it may happen, once this record of removals is written.
-    Cleared(Removals),
+    Cleared(Clearance, Removals),
     /// Claims were held: what is left is to be reviewed anew.
     Held,
     /// It is refused, and no claim is to be held for it: nothing may be written.
@@ -126,6 +127,7 @@ pub(super) fn ask(
             calls: calls
                 .map(|claim| (&claim.hash, claim.entry.calls.as_slice()))
                 .collect(),
+            authority: Authority::Mappings,
         };
         let before = facts.before(
             &context.base.standing,
@@ -141,10 +143,10 @@ pub(super) fn ask(
     for refusal in &reviewed.refusals {
         held |= hold(claims, refusal);
     }
-    match reviewed.refusals.first() {
-        None => Verdict::Cleared(reviewed.removals),
-        Some(_) if held => Verdict::Held,
-        Some(refusal) => Verdict::Refused(Block::of_refusal(refusal)),
+    match (reviewed.clearance, reviewed.refusals.first()) {
+        (Some(clearance), _) => Verdict::Cleared(clearance, reviewed.removals),
+        (None, Some(refusal)) if !held => Verdict::Refused(Block::of_refusal(refusal)),
+        (None, _) => Verdict::Held,
     }
 }
 

@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::history;
 use super::{ConfigMapWrite, HistoryWrite};
-use crate::observed::{ConfigMapView, HistoryState, Observed};
+use crate::api::v1alpha1::Confirmation;
+use crate::aws_auth::Document;
+use crate::effective::StandingEntries;
+use crate::observed::{ConfigMapView, HistoryState, Mode, Observed};
 use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::Key;
+use crate::safety::{Authority, Before, Cleared, Proposal, Removals, Text, review};
 
 /// What to write, the history first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +19,71 @@ pub struct Rewrite {
     pub history: Option<HistoryWrite>,
     /// Writes the changed keys, on what was read.
     pub config_map: ConfigMapWrite,
+}
+
+impl Rewrite {
+    /// Clears the write that a person confirmed from the diff, with what else was `agreed` to. The caller's own access is asked about
+    /// where it is known who that is.
+    ///
+    /// # Errors
+    ///
+    /// Says what the write would take away, and which confirmation allows it.
+    pub fn clear(
+        &self,
+        observed: &Observed,
+        agreed: &BTreeSet<Confirmation>,
+    ) -> Result<Cleared<ConfigMapWrite>, String> {
+        let none = ConfigMapView::default();
+        let standing = observed.config_map.as_ref().unwrap_or(&none);
+        let view = self.config_map.applied(Some(standing));
+        let (text, then) = (Document::parse(&standing.data), Document::parse(&view.data));
+        let aws = observed.aws.view();
+        let counted = aws.filter(|view| view.mode != Mode::ConfigMap);
+        let entries = counted.map(StandingEntries::new).unwrap_or_default();
+        let (mark, removals) = (Mark::default(), Removals::default());
+        let before = Before {
+            now: observed.now,
+            mode: observed.aws.mode(),
+            text: &text,
+            last_good: &text,
+            mark: &mark,
+            managed: &BTreeMap::new(),
+            managed_entries: &BTreeSet::new(),
+            view: counted,
+            entries: &entries,
+            bindings: &observed.bindings,
+            mappings: &[],
+            states: &[],
+            config_map: "",
+            removals: &removals,
+            recordable: false,
+            orphans: agreed,
+            definition_deleting: false,
+        };
+        let proposal = Proposal {
+            text: Some(Text {
+                document: &then,
+                mark: &mark,
+            }),
+            authority: Authority::Person,
+            ..Proposal::default()
+        };
+        let reviewed = review(&before, &proposal);
+        reviewed
+            .clearance
+            .map(|clearance| clearance.clear(self.config_map.clone()))
+            .ok_or_else(|| {
+                let refused = reviewed.refusals.iter().map(|refusal| {
+                    let word = refusal.confirmation.map_or("", Confirmation::as_str);
+                    format!("{} ({word})", refusal.why)
+                });
+                refused
+                    .collect::<BTreeSet<_>>()
+                    .into_iter()
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            })
+    }
 }
 
 /// The writes that give aws-auth these texts; `None` where it has them.

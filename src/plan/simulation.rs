@@ -506,7 +506,7 @@ impl Simulation {
                 self.write_history(write);
             }
         }
-        let outcome = match planned.config_map.clone() {
+        let outcome = match planned.config_map.as_deref().cloned() {
             None => Outcome::NothingToWrite,
             Some(write) => self.write(write),
         };

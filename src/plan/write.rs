@@ -86,7 +86,9 @@ impl Plan<'_> {
         }
         self.history = self.history_write(write, kept, stored, orphans);
         if write {
-            self.config_map = Some(self.config_map_write(changed, mark_differs));
+            let cleared = self.realized.clearance.as_ref();
+            self.config_map = cleared
+                .map(|clearance| clearance.clear(self.config_map_write(changed, mark_differs)));
         }
         let work = |claim: &Claim| {
             Some(EntryWork {

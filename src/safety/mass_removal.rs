@@ -52,12 +52,6 @@ impl Removals {
         self
     }
 
-    /// Whether nothing is remembered.
-    #[must_use]
-    pub(crate) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     fn contains(&self, hash: &KeyHash) -> bool {
         self.0.contains_key(hash.as_str())
     }

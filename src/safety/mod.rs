@@ -9,6 +9,7 @@
 //!
 //! One file a rule. What a rule refuses is held: the [`Refusal`] says why, and which confirmation lifts it.
 
+mod cleared;
 mod definition;
 mod grant;
 mod last_administrator;
@@ -26,6 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 
+pub use cleared::{Clearance, Cleared};
 pub(crate) use mass_removal::{REMOVALS_ANNOTATION, Removals};
 
 use crate::access_entry::{Call, EksCluster};
@@ -61,6 +63,7 @@ pub(crate) enum Rule {
 
 impl Rule {
     /// All rules.
+    #[cfg(test)]
     pub(crate) const ALL: [Self; 8] = [
         Self::Nodes,
         Self::LastAdministrator,
@@ -179,6 +182,18 @@ pub(crate) struct Proposal<'a> {
     pub(crate) text: Option<Text<'a>>,
     /// The calls to EKS, in order, by principal.
     pub(crate) calls: BTreeMap<&'a KeyHash, &'a [Call]>,
+    /// By whose word.
+    pub(crate) authority: Authority,
+}
+
+/// By whose word something is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Authority {
+    /// As mappings declare it.
+    #[default]
+    Mappings,
+    /// As a person confirmed it from the diff: only what takes access away from nodes or the last administrator is held.
+    Person,
 }
 
 /// What becomes of a proposal.
@@ -188,6 +203,8 @@ pub(crate) struct Review {
     pub(crate) refusals: Vec<Refusal>,
     /// The record of removals with those that the proposal orders, to be written before any of it.
     pub(crate) removals: Removals,
+    /// Nothing is refused: the proposal may be written, as far as it is still what was reviewed.
+    pub(crate) clearance: Option<Clearance>,
 }
 
 /// Reviews a proposal.
@@ -204,17 +221,26 @@ pub(crate) fn review(before: &Before<'_>, proposal: &Proposal<'_>) -> Review {
         refusals.extend(refused());
     };
     apply(Rule::Read, &|| read::refuse(&world));
-    apply(Rule::Definition, &|| definition::refuse(&world));
-    apply(Rule::Removal, &|| removal::refuse(&world));
-    apply(Rule::Unmanaged, &|| unmanaged::refuse(&world));
-    apply(Rule::Grant, &|| grant::refuse(&world));
     apply(Rule::Nodes, &|| nodes::refuse(&world));
     apply(Rule::LastAdministrator, &|| {
         last_administrator::refuse(&world)
     });
-    let (held, removals) = mass_removal::refuse(&world);
-    apply(Rule::MassRemoval, &|| held.clone());
-    Review { refusals, removals }
+    let mut removals = before.removals.clone();
+    if proposal.authority == Authority::Mappings {
+        apply(Rule::Definition, &|| definition::refuse(&world));
+        apply(Rule::Removal, &|| removal::refuse(&world));
+        apply(Rule::Unmanaged, &|| unmanaged::refuse(&world));
+        apply(Rule::Grant, &|| grant::refuse(&world));
+        let (held, ordered) = mass_removal::refuse(&world);
+        apply(Rule::MassRemoval, &|| held.clone());
+        removals = ordered;
+    }
+    let clearance = refusals.is_empty().then(Clearance::new);
+    Review {
+        refusals,
+        removals,
+        clearance,
+    }
 }
 
 /// The ARNs, as aws-auth matches them, that certainly are administrators.

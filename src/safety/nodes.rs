@@ -1,7 +1,7 @@
 //! Who is or may be a node keeps exactly that identity.
 
 use super::world::{Access, Subject, World};
-use super::{Refusal, Rule};
+use super::{Authority, Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
@@ -27,6 +27,8 @@ fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
     let typed = world.declaring(&subject.hash).any(|(mapping, state)| {
         state == State::Live && mapping.spec.as_ref().is_ok_and(|spec| spec.is_node())
     });
+    // A person who confirmed the diff repairs nodes so.
+    let mapped = world.proposal.authority == Authority::Mappings;
     let recreates = subject
         .calls
         .iter()
@@ -40,7 +42,8 @@ fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
             }
             (true, _) => (!typed).then_some(Violation::Changed),
             (false, true) => {
-                (!typed && !subject.had_by_text.contains(after)).then_some(Violation::Created)
+                let created = !typed && !subject.had_by_text.contains(after);
+                (created && mapped).then_some(Violation::Created)
             }
             (false, false) => None,
         }

@@ -58,7 +58,7 @@ impl World {
             .as_ref()
             .map_or(Outcome::NothingToWrite, |_| written());
         let report = planned.report(&outcome);
-        let write = planned.config_map.clone();
+        let write = planned.config_map.as_deref().cloned();
         let works = planned.entries.clone();
         let progress = write.is_some() || !report.statuses.is_empty() || !works.is_empty();
         if let (

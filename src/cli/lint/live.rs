@@ -1,5 +1,6 @@
 //! A cluster's own aws-auth and mappings.
 
+use std::collections::BTreeSet;
 use std::process::ExitCode;
 
 use anyhow::{Result, anyhow};
@@ -80,7 +81,14 @@ impl LintArgs {
             complain(&shown);
         }
         confirm(&format!("Write this to {name}?"), self.yes)?;
-        let written = write(live, &name, &planned).await?;
+        let written = write(
+            live,
+            &name,
+            &planned,
+            &observation.observed,
+            &BTreeSet::new(),
+        )
+        .await?;
         observation.observed.config_map = Some(written);
         let told = format!(
             "\nWritten; what stood before is kept in {}.\n\n",

@@ -281,7 +281,8 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
     let Some(rewrite) = &restoration.rewrite else {
         return Ok(());
     };
-    refuse_losses(restoration, &args.confirmations.iter().copied().collect())?;
+    let agreed: BTreeSet<Confirmation> = args.confirmations.iter().copied().collect();
+    refuse_losses(restoration, &agreed)?;
     Box::pin(caller::keep_way_in(live, restoration)).await?;
     let name = &observation.config_map;
     confirm(
@@ -289,7 +290,7 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
         args.yes,
     )?;
 
-    write(live, name, rewrite).await?;
+    write(live, name, rewrite, &observation.observed, &agreed).await?;
     let kept = rewrite.history.as_ref().and_then(|history| {
         let (name, bytes) = history.add.first_key_value()?;
         KeptCopy::read(name, bytes).ok()
