@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::base::Base;
 use super::memory::Memory;
 use crate::access_entry::{Call, Target};
@@ -18,6 +16,7 @@ use crate::observed::{AwsView, Mode};
 use crate::observed::{Handover, Settings};
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// What a mapping is to the planner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

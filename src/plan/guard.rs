@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::claim::{Block, Claim, Context, Eks, EntryStep, State, Step};
@@ -18,6 +18,7 @@ use crate::observed::Bindings;
 use crate::observed::{AwsState, Mode};
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal};
+use crate::time::Timestamp;
 
 /// Removals count for ten minutes.
 const REMOVAL_WINDOW: SignedDuration = SignedDuration::from_mins(10);
@@ -373,7 +374,7 @@ impl Removals {
 
     /// Without what is older than the window, and without keys that stand again.
     pub(super) fn current(mut self, now: Timestamp, standing: &BTreeSet<&KeyHash>) -> Self {
-        let since = (now - REMOVAL_WINDOW).as_second();
+        let since = now.minus(REMOVAL_WINDOW).as_second();
         let standing: BTreeSet<&str> = standing.iter().map(|hash| hash.as_str()).collect();
         self.vanished
             .retain(|key, time| *time > since && !standing.contains(key.as_str()));
@@ -469,7 +470,7 @@ pub(super) fn hold_mass_removal(
 /// Whether the mapping expired at a time that we had seen lying ahead: nobody can have set it by mistake just now.
 fn expired_as_seen(context: &Context<'_>, position: usize) -> bool {
     let mapping = &context.mappings[position];
-    let seen = mapping.status.seen_valid_until.as_ref().map(|time| time.0);
+    let seen = mapping.status.seen_valid_until.as_ref().map(Into::into);
     context.states[position] == State::Expired && seen.is_some() && seen == mapping.valid_until
 }
 

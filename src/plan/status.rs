@@ -1,6 +1,5 @@
 //! What each mapping's status becomes: the conditions, and what is remembered of the entry.
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::claim::{Claim, Drift, EntryStep, Step, identity};
@@ -13,6 +12,7 @@ use crate::aws_auth::Section;
 use crate::desired::Mapping;
 use crate::effective::MASTERS;
 use crate::principal::Principal;
+use crate::time::{Timestamp, to_the_second};
 
 /// The new status of a mapping.
 pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
@@ -129,7 +129,7 @@ fn condition(
 
 /// Kubernetes keeps times of conditions in whole seconds; comparing what we wrote with what we read needs the same.
 fn seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+    to_the_second(time).into()
 }
 
 fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
@@ -177,10 +177,9 @@ fn times(
         return (old_synced, entry_drift.or_else(|| old.last_drift.clone()));
     };
     // In a fight a status a second would be written for each mapping and say nothing new.
-    let recent = old
-        .last_drift
-        .as_ref()
-        .is_some_and(|drift| drift.time.0 + super::memory::CONTEST_WINDOW > now);
+    let recent = old.last_drift.as_ref().is_some_and(|drift| {
+        Timestamp::from(&drift.time).plus(super::memory::CONTEST_WINDOW) > now
+    });
     if contested && claim.drift.is_some() && recent {
         return (old_synced, old.last_drift.clone());
     }
@@ -367,6 +366,10 @@ fn seen_valid_until(mapping: &Mapping, now: Timestamp) -> Option<Time> {
         .status
         .seen_valid_until
         .clone()
-        .filter(|seen| seen.0 == until);
-    if until > now { Some(Time(until)) } else { seen }
+        .filter(|seen| Timestamp::from(seen) == until);
+    if until > now {
+        Some(until.into())
+    } else {
+        seen
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
-
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
 use super::claim::{Block, Claim, EntryStep, State, Step, identity};
 use super::entry;
@@ -18,6 +16,7 @@ use crate::effective::Standing;
 use crate::effective::{Entrance, entrance};
 use crate::ownership::KeyHash;
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 /// The plan together with what stands after its execution.
 pub(super) struct View<'a> {
