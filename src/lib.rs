@@ -10,6 +10,9 @@
 //! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two,
 //! [`cli`] the command line.
 
+#![warn(clippy::disallowed_types)]
+#![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
+
 pub mod access;
 pub mod access_entry;
 pub mod api;

@@ -18,7 +18,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use crate::time::Timestamp;
 use serde::Serialize;
 
 pub use caller::{Caller, CallerError};

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::*;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{
@@ -13,6 +11,7 @@ use crate::access_entry::{
 use crate::api::v1alpha1::EntryType;
 use crate::observed::{Iam, IamAccount, IamPrincipal, Listing};
 use crate::principal::Partition;
+use crate::time::Timestamp;
 
 const MAP_ROLES: &str = r#"
 - rolearn: arn:aws:iam::111122223333:role/Nodes

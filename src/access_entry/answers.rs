@@ -5,11 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Association, Entry, Kind, Scope};
 use crate::access_entry::EksCluster;
+use crate::time::Timestamp;
 
 /// Why a file holds no access entries that can be relied upon.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

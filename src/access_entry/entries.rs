@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::{Call, Entry, Output};
+use crate::time::Timestamp;
 
 /// All access entries of the cluster, as far as they are known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::Timestamp;
-
 use crate::api::v1alpha1::EntryType;
+use crate::time::Timestamp;
 
 /// An access entry as EKS described it, with the access policies that are associated with it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,10 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::{Association, Call, Entry, Kind, Output, node_defaults};
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 impl Call {
     /// What EKS is expected to answer at this time, given the entry that stands for the principal; `None` where it would refuse the

@@ -4,11 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::{Association, Call, Entry, Kind, Output, node_defaults};
 use crate::api::v1alpha1::EntryType;
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 /// The access entries of one cluster, by principal.
 #[derive(Clone, Debug, Default)]

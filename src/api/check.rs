@@ -160,7 +160,7 @@ fn bounds(schema: &Value, value: &Value, field: &str, violations: &mut Vec<Viola
                 violation(format!("too long: may not be more than {most} characters"));
             }
             if schema.get("format").and_then(Value::as_str) == Some("date-time")
-                && text.parse::<jiff::Timestamp>().is_err()
+                && text.parse::<crate::time::Timestamp>().is_err()
             {
                 violation(format!(
                     "invalid value {text:?}: must be of type date-time, as in 2026-12-24T18:00:00Z"

@@ -9,7 +9,6 @@ use aws_sdk_eks::primitives::DateTime;
 use aws_sdk_eks::types::{
     AccessEntry, AccessScope, AccessScopeType, AssociatedAccessPolicy, AuthenticationMode,
 };
-use jiff::Timestamp;
 
 use super::Aws;
 use super::authority::fingerprints_of_data;
@@ -18,6 +17,7 @@ use super::pace::Priority;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope};
 use crate::observed::Mode;
+use crate::time::Timestamp;
 
 /// The most that EKS puts on a page (EKS API reference, `ListAccessEntries`: 1 to 100).
 const PAGE: i32 = 100;

@@ -6,12 +6,12 @@
 
 use std::fmt;
 
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::access_entry::EksCluster;
 use crate::principal::{AccountId, Key, PrincipalKind, SsoRole};
+use crate::time::Timestamp;
 
 /// How the type of the envelope ends, whatever stands before it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
 /// documentation.

@@ -5,7 +5,6 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_sdk_iam::Client;
-use jiff::Timestamp;
 
 use super::Aws;
 use super::eks::time;
@@ -13,6 +12,7 @@ use super::failure::{Asked, failure, unexpected};
 use crate::access_entry::{Failure, FailureKind};
 use crate::observed::{IamPrincipal, IamProblem, Listing};
 use crate::principal::AccountId;
+use crate::time::Timestamp;
 
 /// The most that IAM puts on a page (IAM API reference, `ListRoles`: 1 to 1,000; it may be fewer).
 const PAGE: i32 = 1000;

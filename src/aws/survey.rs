@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 
 use super::Aws;
 use super::pace::{Priority, SIDE_BY_SIDE};
@@ -12,6 +11,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, policy_arn};
 use crate::observed::{Iam, IamAccount, IamProblem, IamWants, Listing};
 use crate::principal::{AccountId, Partition, SSO_PATH};
+use crate::time::Timestamp;
 
 impl Aws {
     /// Every access entry, described. `progress` is told how many are, and of how many. Entries that vanish meanwhile are not there.

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Client;
 
@@ -33,6 +32,7 @@ use crate::observed::{
 };
 use crate::plan::{Memory, Outcome, plan};
 use crate::principal::{Key, PrincipalKind};
+use crate::time::Timestamp;
 
 /// So long after a change of the mode EKS may refuse what the new one has.
 const AFTER_CHANGE: Duration = Duration::from_mins(2);

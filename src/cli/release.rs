@@ -5,7 +5,6 @@ use std::io::Write;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
-use jiff::Timestamp;
 
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
@@ -16,6 +15,7 @@ use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
 use crate::observed::{ConfigMapName, Mode};
+use crate::time::Timestamp;
 
 /// Let go of everything and leave all access: before uninstalling
 #[derive(Args, Clone, Debug)]

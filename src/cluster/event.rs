@@ -5,16 +5,15 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
 use kube::api::{ObjectMeta, PostParams};
 
 use super::{Cluster, bounded};
 use crate::error::Error;
 use crate::plan::{EventNote, FIELD_MANAGER, Regarding};
+use crate::time::Timestamp;
 
 /// Events about objects without a namespace stand in this one (apiserver, `pkg/apis/core/validation/events.go`).
 const CLUSTER_SCOPED: &str = "default";
@@ -80,7 +79,7 @@ fn event(note: &EventNote, regarding: ObjectReference, instance: &str, now: Time
             ..ObjectMeta::default()
         },
         action: Some(note.action.to_owned()),
-        event_time: Some(MicroTime(now)),
+        event_time: Some(now.into()),
         note: Some(shortened(&note.note)),
         reason: Some(note.reason.as_str().to_owned()),
         regarding: Some(regarding),

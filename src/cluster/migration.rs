@@ -2,7 +2,6 @@
 //!
 //! The operator has none of these rights but that to the history.
 
-use jiff::Timestamp;
 use k8s_openapi::api::authentication::v1::SelfSubjectReview;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleRef, Subject};
 use kube::api::{DeleteParams, ObjectMeta, PostParams, Preconditions};
@@ -17,6 +16,7 @@ use crate::error::{Category, Error};
 use crate::migrate::{BRIDGE, Bridge};
 use crate::observed::Handover;
 use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, HistoryWrite, backup};
+use crate::time::Timestamp;
 
 /// What a caller's sign-in says of them (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
-use jiff::Timestamp;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -22,6 +21,7 @@ use crate::plan::{
     ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, RELEASED_ANNOTATION, WriteFailure,
 };
 use crate::safety::Clearance;
+use crate::time::Timestamp;
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.
 pub(super) const ATTEMPTS: usize = 20;

@@ -10,8 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::mapping::SeenMapping;
 pub use super::versioned::Change;
 use super::versioned::{Collection, Versioned};
@@ -21,6 +19,7 @@ use crate::observed::{
     AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView,
     HistoryState, HistoryView, Kept, Observed,
 };
+use crate::time::Timestamp;
 
 /// One event of one of the watches.
 #[derive(Clone, Debug)]

@@ -6,8 +6,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tokio::sync::watch;
 
 use crate::api::IdentityMapping;
@@ -15,6 +13,7 @@ use crate::api::v1alpha1::{FINALIZER, IdentityMappingStatus};
 use crate::desired::{Desired, Mapping};
 use crate::observed::Observed;
 use crate::plan::{Outcome, StatusWrite};
+use crate::time::Timestamp;
 
 /// Says which mappings what stands implies. Pure: the same state gives the same mappings under the same names.
 pub type Imply = Arc<dyn Fn(&Observed) -> Vec<IdentityMapping> + Send + Sync>;
@@ -71,7 +70,7 @@ impl Implied {
     fn status(&self, name: &str) -> IdentityMappingStatus {
         // When what stands was written is not known: as late as can be.
         let unknown = || IdentityMappingStatus {
-            last_synced: Some(Time(self.started)),
+            last_synced: Some(self.started.into()),
             ..IdentityMappingStatus::default()
         };
         self.statuses.get(name).cloned().unwrap_or_else(unknown)

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +13,7 @@ use prometheus_client::registry::Registry;
 use crate::aws::Calls;
 use crate::observed::Mode;
 use crate::plan::{Outcome, Summary, WriteFailure};
+use crate::time::Timestamp;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
 

@@ -27,9 +27,9 @@ mod trigger;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::time::Timestamp;
 use futures::future::BoxFuture;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};

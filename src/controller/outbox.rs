@@ -15,7 +15,6 @@ use std::time::Instant;
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use tracing::{debug, warn};
 
 use super::trigger::pause_after;
@@ -25,6 +24,7 @@ use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::jitter::jitter;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
+use crate::time::Timestamp;
 
 /// More events than this are not kept waiting.
 const MOST_EVENTS: usize = 1000;

@@ -9,7 +9,6 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, stream};
-use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -23,6 +22,7 @@ use crate::desired::Desired;
 use crate::error::Error;
 use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed, Settings};
 use crate::plan::{EntryWork, FinalizerChange, Memory, Outcome, Report, WriteFailure, plan};
+use crate::time::Timestamp;
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
 const MOST_CONFLICTS: u32 = 10;

@@ -8,7 +8,6 @@ pub use state::State;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::api::IdentityMapping;
@@ -20,6 +19,7 @@ use crate::api::v1alpha1::{
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
 use crate::ownership::MeaningHash;
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
+use crate::time::Timestamp;
 
 /// All mappings.
 #[derive(Clone, Debug, Default)]
@@ -151,7 +151,7 @@ impl Mapping {
             principal,
             unresolved: (set && unknown.is_empty()).then(|| Arc::new(spec.clone())),
             spec: parsed,
-            valid_until: spec.valid_until.as_ref().map(|time| time.0),
+            valid_until: spec.valid_until.as_ref().map(Into::into),
             suspend: spec.suspend,
             deletion: spec.deletion,
             groups: spec.groups.iter().cloned().collect(),
@@ -178,7 +178,7 @@ impl Mapping {
             name: metadata.name.clone().unwrap_or_default(),
             uid: metadata.uid.clone().unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
-            created: metadata.creation_timestamp.as_ref().map(|time| time.0),
+            created: metadata.creation_timestamp.as_ref().map(Into::into),
             deleting: metadata.deletion_timestamp.is_some(),
             finalizer: metadata
                 .finalizers

@@ -1,8 +1,7 @@
 //! What a mapping is at a moment.
 
-use jiff::Timestamp;
-
 use super::Mapping;
+use crate::time::Timestamp;
 
 /// What a mapping is at a moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

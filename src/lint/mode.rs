@@ -3,9 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-
 use super::cluster::{lets_nodes_in, no_node_entry, not_read};
 use super::entries::Read;
 use super::file::Checked;
@@ -17,6 +14,7 @@ use crate::effective::is_nodes;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
 use crate::plan::ahead;
+use crate::time::Timestamp;
 
 impl Checked {
     /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
@@ -52,7 +50,7 @@ impl Checked {
         let mut desired = Desired::default();
         for declared in &self.mappings {
             let mut object = declared.object.clone();
-            object.metadata.creation_timestamp.get_or_insert(Time(now));
+            object.metadata.creation_timestamp.get_or_insert(now.into());
             desired.mappings.push(Mapping::from_object(&object));
         }
         let data = self.aws_auths.first().map(|auth| auth.data.clone());

@@ -66,7 +66,7 @@ impl Ahead {
 }
 
 /// A cluster that has access entries, whatever stands in the way of asking for them now.
-fn in_mode(view: &AwsView, mode: Mode, now: jiff::Timestamp) -> AwsView {
+fn in_mode(view: &AwsView, mode: Mode, now: crate::time::Timestamp) -> AwsView {
     let mut view = AwsView {
         mode,
         unreachable: None,

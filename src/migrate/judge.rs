@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::ahead::Ahead;
 use super::difference::{Becomes, differences};
 use super::entries::{Entries, Winner, place, what};
@@ -19,6 +17,7 @@ use crate::effective::Standing;
 use crate::observed::{AwsState, AwsView, Mode, Observed, Settings};
 use crate::plan::{InIam, Next, Plan, Prospect};
 use crate::principal::{AccountId, Key, Principal, PrincipalKind};
+use crate::time::Timestamp;
 
 /// Why nothing can be said of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -27,7 +27,7 @@ mod why;
 use std::collections::BTreeMap;
 use std::fmt;
 
-use jiff::Timestamp;
+use crate::time::Timestamp;
 
 pub use difference::{Becomes, Difference};
 pub use implied::{Way, implied};

@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Becomes, Migration, Outcome, Verdict, Way};
@@ -16,6 +15,7 @@ use crate::observed::{Handover, Mode, Observed};
 use crate::ownership::Marked;
 use crate::plan::{HANDOVER_ANNOTATION, can_revert};
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// The name of the binding that is the bridge.
 pub const BRIDGE: &str = "identity-mapper-bridge";

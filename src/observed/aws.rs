@@ -5,11 +5,11 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::access_entry::{ADMIN_POLICY, Call, EksCluster, Entries, Failure, Possible, policy_arn};
 use crate::principal::{AccountId, Key};
+use crate::time::Timestamp;
 
 /// A cluster's authentication mode (EKS API reference, `AccessConfigResponse`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,7 @@ mod settings;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
+use crate::time::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 
@@ -83,7 +83,7 @@ impl ConfigMapView {
                     .manager
                     .clone()
                     .unwrap_or_else(|| "unknown".to_owned()),
-                time: field.time.as_ref().map(|time| time.0),
+                time: field.time.as_ref().map(Into::into),
             };
             for key in keys.keys().filter_map(|key| key.strip_prefix("f:")) {
                 // A key can have several owners by server-side apply; the latest is the one that matters.

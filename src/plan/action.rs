@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::memory::Memory;
 use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
@@ -12,6 +10,7 @@ use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::observed::IamWants;
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// A change of one mapping's finalizer.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

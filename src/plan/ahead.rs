@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::{EventNote, Memory, Outcome, Outline, Plan, Regarding, Report, plan};
 use crate::access_entry::Call;
@@ -13,6 +13,7 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::Desired;
 use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
+use crate::time::Timestamp;
 
 /// So many plans are looked ahead at most: a handover takes six.
 const MOST_PLANS: usize = 60;
@@ -53,7 +54,9 @@ pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Cou
     };
     let finalizers = world.add_finalizers(settings);
     let start = observed.now;
-    let horizon = start + settings.soak.max(settings.propagation) + BEYOND;
+    let horizon = start
+        .plus(settings.soak.max(settings.propagation))
+        .plus(BEYOND);
     let mut outlines: Vec<Later> = Vec::new();
     let mut mappings = None;
     let mut notes = Vec::new();
@@ -82,7 +85,7 @@ pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Cou
         let now = world.observed.now;
         match report.wake {
             Some(wake) if wake <= horizon => {
-                world.wait_until(wake.max(now + SignedDuration::from_millis(1)));
+                world.wait_until(wake.max(now.plus(SignedDuration::from_millis(1))));
             }
             Some(_) | None => break,
         }

@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use super::base::Base;
 use super::memory::Memory;
 use crate::access_entry::{Call, Target};
@@ -17,6 +15,7 @@ use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Key;
 use crate::safety;
+use crate::time::Timestamp;
 
 /// How an owned entry was found to differ from what we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -184,7 +184,7 @@ fn live(
             target: target.as_ref().map(Result::as_ref),
             outlook: &outlook,
             claim,
-            synced: mapping.status.last_synced.as_ref().map(|time| time.0),
+            synced: mapping.status.last_synced.as_ref().map(Into::into),
         },
     );
     match (placement.config_map, &spec.form) {

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
@@ -17,6 +16,7 @@ use sha2::{Digest, Sha256};
 use super::action::HistoryWrite;
 use crate::observed::{ConfigMapView, HistoryView};
 use crate::ownership::{MARK_ANNOTATION, hex};
+use crate::time::Timestamp;
 
 /// The most copies that are kept.
 const MOST_COPIES: usize = 20;
@@ -94,7 +94,7 @@ impl KeptCopy {
             serde_json::from_str(&json).map_err(|error| unreadable(error.to_string()))?;
         Ok(Self {
             name: name.to_owned(),
-            time,
+            time: time.into(),
             first: stem.starts_with(FIRST),
             bytes: bytes.len(),
             data,
@@ -205,7 +205,7 @@ pub(super) fn keep(
     } else {
         FIRST
     };
-    let name = format!("{first}{}-{hash}{SUFFIX}", now.strftime(TIME));
+    let name = format!("{first}{}-{hash}{SUFFIX}", now.format(TIME));
     let mut rest: Vec<(&String, usize)> = copies.iter().map(|(name, size)| (name, *size)).collect();
     // Names begin with the time, so the oldest comes first.
     rest.sort_unstable();

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::safety::Removals;
+use crate::time::Timestamp;
 
 /// So many undoings within [`CONTEST_WINDOW`] make a target contested.
 const CONTEST_COUNT: usize = 3;
@@ -104,7 +105,7 @@ impl Undone {
 
     /// When a repair of contested targets may be made at the earliest.
     pub(super) fn next_repair(&self) -> Option<Timestamp> {
-        self.last_repair.map(|last| last + CONTEST_PAUSE)
+        self.last_repair.map(|last| last.plus(CONTEST_PAUSE))
     }
 
     /// When the first contested target comes to rest if nothing more happens.
@@ -114,7 +115,7 @@ impl Undone {
             .iter()
             .filter(|(target, record)| record.contested && !quiet(target, record, now));
         contested
-            .filter_map(|(target, record)| Some(*record.times.last()? + target.window()))
+            .filter_map(|(target, record)| Some(record.times.last()?.plus(target.window())))
             .min()
     }
 
@@ -122,7 +123,7 @@ impl Undone {
     pub(super) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
         let record = self.targets.get(target)?;
         let last = record.times.last()?;
-        (record.contested && !quiet(target, record, now)).then(|| *last + ENTRY_CONTEST_PAUSE)
+        (record.contested && !quiet(target, record, now)).then(|| last.plus(ENTRY_CONTEST_PAUSE))
     }
 
     /// Records that these targets were found undone and put right.
@@ -132,7 +133,7 @@ impl Undone {
         for target in targets {
             let (window, text) = (target.window(), !matches!(target, Target::AccessEntry(_)));
             let record = self.targets.entry(target).or_default();
-            record.times.retain(|time| *time + window > now);
+            record.times.retain(|time| time.plus(window) > now);
             record.times.push(now);
             record.contested |= record.times.len() >= CONTEST_COUNT;
             if text {
@@ -146,7 +147,7 @@ fn quiet(target: &Target, record: &Record, now: Timestamp) -> bool {
     record
         .times
         .last()
-        .is_none_or(|last| *last + target.window() <= now)
+        .is_none_or(|last| last.plus(target.window()) <= now)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where a mapping is put into effect: by the cluster's mode, by what stands, and by what the spec asks for.
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::claim::{Block, Claim, Context, Eks, Place, identity};
 use crate::access_entry::{
@@ -15,6 +15,7 @@ use crate::effective::is_node;
 use crate::effective::{Life, Standing};
 use crate::observed::Handover;
 use crate::observed::Mode;
+use crate::time::Timestamp;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
 /// adjustable).
@@ -255,7 +256,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         .as_ref()
         .is_some_and(|found| site.claim.ours && found.meaning == form.meaning);
     let since = site.synced.unwrap_or(context.now);
-    let due = since + eks.settings.propagation;
+    let due = since.plus(eks.settings.propagation);
     if stands && due <= context.now {
         placement.entry = Want::Gone;
     } else if stands {
@@ -453,7 +454,7 @@ fn ours(
     if text != Want::Declared || !hands_over || site.spec.type_ != EntryType::Standard || !settled {
         return placement;
     }
-    let end = entry.created + eks.settings.soak;
+    let end = entry.created.plus(eks.settings.soak);
     placement.place.soaks_until = Some(end);
     if context.now < end {
         placement.wake = Some(end);
@@ -465,7 +466,7 @@ fn ours(
         return placement;
     }
     if standing.life == Life::Unknown && iam_will_tell(eks, site, end) {
-        placement.wake = Some(context.now + SignedDuration::from_secs(10));
+        placement.wake = Some(context.now.plus(SignedDuration::from_secs(10)));
         return placement;
     }
     placement.place.soaks_until = None;

@@ -1,7 +1,5 @@
 //! What a plan means for each principal, in words: for those who look ahead before anything is done.
 
-use jiff::Timestamp;
-
 use super::Plan;
 use super::claim::{Block, Claim, EntryStep};
 use crate::access_entry::{BRIDGE_GROUP, Call, Target};
@@ -13,6 +11,7 @@ use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind};
+use crate::time::Timestamp;
 
 /// What a plan means for one key.
 #[derive(Clone, Debug)]

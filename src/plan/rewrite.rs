@@ -189,7 +189,7 @@ impl Owned {
 mod tests {
     use super::*;
     use crate::observed::{AwsState, Bindings, HistoryView};
-    use jiff::Timestamp;
+    use crate::time::Timestamp;
 
     fn observed(history: HistoryState) -> Observed {
         Observed {

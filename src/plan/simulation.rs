@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
@@ -24,6 +23,7 @@ use crate::observed::{
 };
 use crate::ownership::MARK_ANNOTATION;
 use crate::principal::{Key, Principal};
+use crate::time::Timestamp;
 
 /// What stands in the cluster and in the operator's memory.
 #[derive(Clone, Debug)]
@@ -169,7 +169,7 @@ impl Cloud {
         let attempt = Attempt {
             since: before.map_or(now, |before| before.since),
             count: before.map_or(1, |before| before.count + 1),
-            retry: now + SignedDuration::from_secs(1),
+            retry: now.plus(SignedDuration::from_secs(1)),
             failure: Failure {
                 message: format!("the words of {kind}"),
                 kind,
@@ -371,7 +371,7 @@ impl Simulation {
                 "name": name,
                 "uid": format!("uid-{name}-{}", self.created),
                 "generation": 1,
-                "creationTimestamp": Time(Timestamp::from_second(1_700_000_000 + self.created).expect("in range")),
+                "creationTimestamp": Timestamp::from_second(1_700_000_000 + self.created).expect("in range"),
             },
             "spec": all,
         }))
@@ -404,7 +404,7 @@ impl Simulation {
         if object.metadata.finalizers.iter().flatten().next().is_none() {
             self.objects.remove(name);
         } else {
-            object.metadata.deletion_timestamp = Some(Time(now));
+            object.metadata.deletion_timestamp = Some(now.into());
         }
     }
 
@@ -450,7 +450,7 @@ impl Simulation {
     }
 
     pub(crate) fn later(&mut self, seconds: i64) {
-        self.now += SignedDuration::from_secs(seconds);
+        self.now = self.now.plus(SignedDuration::from_secs(seconds));
     }
 
     pub(crate) fn observed(&self) -> Observed {

@@ -1,6 +1,6 @@
 //! What each mapping's status becomes: the conditions, and what is remembered of the entry.
 
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::claim::{Claim, Drift, EntryStep, Step, identity};
@@ -13,6 +13,10 @@ use crate::aws_auth::Section;
 use crate::desired::Mapping;
 use crate::effective::MASTERS;
 use crate::principal::Principal;
+use crate::time::{Timestamp, to_the_second};
+
+/// How long before it passes a `validUntil` must have been seen.
+const SEEN_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The new status of a mapping.
 pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
@@ -129,7 +133,7 @@ fn condition(
 
 /// Kubernetes keeps times of conditions in whole seconds; comparing what we wrote with what we read needs the same.
 fn seconds(time: Timestamp) -> Time {
-    Time(Timestamp::from_second(time.as_second()).unwrap_or(time))
+    to_the_second(time).into()
 }
 
 fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
@@ -177,10 +181,9 @@ fn times(
         return (old_synced, entry_drift.or_else(|| old.last_drift.clone()));
     };
     // In a fight a status a second would be written for each mapping and say nothing new.
-    let recent = old
-        .last_drift
-        .as_ref()
-        .is_some_and(|drift| drift.time.0 + super::memory::CONTEST_WINDOW > now);
+    let recent = old.last_drift.as_ref().is_some_and(|drift| {
+        Timestamp::from(&drift.time).plus(super::memory::CONTEST_WINDOW) > now
+    });
     if contested && claim.drift.is_some() && recent {
         return (old_synced, old.last_drift.clone());
     }
@@ -361,12 +364,18 @@ fn awaiting(view: &View<'_>, position: usize) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
+/// What is remembered of `validUntil`: that it was seen well before it passed, so that its removal counts as no mass removal.
 fn seen_valid_until(mapping: &Mapping, now: Timestamp) -> Option<Time> {
     let until = mapping.valid_until?;
     let seen = mapping
         .status
         .seen_valid_until
         .clone()
-        .filter(|seen| seen.0 == until);
-    if until > now { Some(Time(until)) } else { seen }
+        .filter(|seen| Timestamp::from(seen) == until);
+    // One that is set to pass at once has been seen by nobody before.
+    if until.minus(SEEN_BEFORE) >= now {
+        Some(until.into())
+    } else {
+        seen
+    }
 }

@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::Timestamp;
-
 use super::Plan;
 use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
 use super::claim::{Block, Claim, EntryStep, Step, annotate, identity};
@@ -19,6 +17,7 @@ use crate::effective::Standing;
 use crate::effective::{Entrance, entrance, is_node};
 use crate::ownership::KeyHash;
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 /// The plan together with what stands after its execution.
 pub(super) struct View<'a> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
 use super::world::{Subject, World};
@@ -12,9 +12,10 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::desired::{Mapping, State, resolve};
 use crate::ownership::KeyHash;
+use crate::time::Timestamp;
 
 /// Removals count for ten minutes.
-const WINDOW: SignedDuration = SignedDuration::from_mins(10);
+pub(crate) const WINDOW: SignedDuration = SignedDuration::from_mins(10);
 /// So many keys may always vanish within the window.
 const ALWAYS: usize = 5;
 /// Beyond that a quarter of the keys that are managed now or were removed within the window.
@@ -153,7 +154,11 @@ fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
 
 /// Whether the mapping expired at a time that was seen ten minutes before it passed: nobody can have set it by mistake just now.
 fn expired_as_seen(mapping: &Mapping, state: State) -> bool {
-    let seen = mapping.status.seen_valid_until.as_ref().map(|time| time.0);
+    let seen = mapping
+        .status
+        .seen_valid_until
+        .as_ref()
+        .map(Timestamp::from);
     state == State::Expired && seen.is_some() && seen == mapping.valid_until
 }
 

@@ -25,8 +25,6 @@ mod world;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 pub use cleared::{Clearance, Cleared};
 pub(crate) use mass_removal::{REMOVALS_ANNOTATION, Removals};
 
@@ -38,6 +36,7 @@ use crate::desired::{Mapping, State};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsView, Bindings, Mode};
 use crate::ownership::{KeyHash, Mark};
+use crate::time::Timestamp;
 use world::{Subject, World};
 
 /// A rule of this module.

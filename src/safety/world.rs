@@ -11,6 +11,7 @@ use crate::effective::{EffectiveEntry, can_match};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// What a login of a principal may become.
 #[derive(Clone, Debug, PartialEq)]
@@ -505,7 +506,7 @@ fn after(before: Possibility, arn: &str, calls: &[Call]) -> Possibility {
         };
         // A new entry is for the principal as it is now.
         let dead = matches!(now, Possibility::Powerless(Some(_)));
-        let Some(output) = call.expected(entry, Default::default()) else {
+        let Some(output) = call.expected(entry, Timestamp::default()) else {
             return now;
         };
         let mut then = match (call, output) {

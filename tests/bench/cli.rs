@@ -13,7 +13,7 @@ use identity_mapper::observed::{
     AwsState, Bindings, ConfigMapView, HistoryState, Observed, Settings,
 };
 use identity_mapper::plan::{ImportOptions, import};
-use jiff::Timestamp;
+use identity_mapper::time::Timestamp;
 
 use crate::support::fleet;
 use crate::support::programs::operator_binary;

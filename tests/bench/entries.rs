@@ -7,7 +7,7 @@ use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{Association, Call, Entries, Entry, Output};
 use identity_mapper::observed::{AwsState, AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
 use identity_mapper::plan::EntryWork;
-use jiff::Timestamp;
+use identity_mapper::time::Timestamp;
 
 use crate::support::fleet;
 

@@ -11,7 +11,7 @@ use identity_mapper::observed::{
     Bindings, ConfigMapView, HistoryState, HistoryView, Observed, Settings,
 };
 use identity_mapper::plan::{ConfigMapWrite, Memory, Outcome, plan};
-use jiff::Timestamp;
+use identity_mapper::time::Timestamp;
 
 use crate::entries;
 use crate::support::fleet;

@@ -21,7 +21,7 @@ use identity_mapper::api::v1alpha1::EntryType;
 use identity_mapper::aws::{Aws, Priority, Settings, fingerprint};
 use identity_mapper::observed::Mode;
 use identity_mapper::principal::AccountId;
-use jiff::Timestamp;
+use identity_mapper::time::Timestamp;
 use serde_json::json;
 
 use crate::support::eks::{self, Eks, Fault, OPERATOR_KEY, World};

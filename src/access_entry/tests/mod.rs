@@ -4,12 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::*;
 use crate::access_entry::EksCluster;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 mod changes;
 mod known;

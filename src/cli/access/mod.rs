@@ -7,7 +7,6 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::looked::Looked;
@@ -15,6 +14,7 @@ use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output;
 use crate::access::{Door, Report};
 use crate::observed::AwsView;
+use crate::time::Timestamp;
 use crate::time::to_the_second;
 
 /// List everyone who can get into the cluster, as what and with which rights: administrators first, as text or as a page for auditors

@@ -9,7 +9,6 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
-use jiff::Timestamp;
 
 use self::text::{gained, print};
 use super::diff::unified;
@@ -20,6 +19,7 @@ use crate::access_entry::Entries;
 use crate::lint::{Fixed, Report, check, fix};
 use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};
+use crate::time::Timestamp;
 
 /// Find everything that is wrong with an aws-auth or with mappings: where, why it matters, and the mend
 ///

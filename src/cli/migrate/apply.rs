@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::journey::{At, Ending, Journey};
 use super::mode::command;
@@ -15,6 +15,7 @@ use crate::cli::observe::LiveArgs;
 use crate::cli::output::{complain, print};
 use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
 use crate::observed::{Mode, Settings};
+use crate::time::Timestamp;
 
 /// Hand everyone over from aws-auth to access entries, one verified step after the other. Can be stopped and run again at any point:
 /// it goes on from what it finds

@@ -1,6 +1,5 @@
 //! A migration as one document.
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use super::plan::Gate;
@@ -10,6 +9,7 @@ use crate::migrate::{
     recipes,
 };
 use crate::observed::Mode;
+use crate::time::Timestamp;
 
 /// All of it.
 #[derive(Serialize)]

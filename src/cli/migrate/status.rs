@@ -7,12 +7,13 @@ use clap::Args;
 use serde::Serialize;
 
 use super::apply::PaceArgs;
-use super::tell::{Counts, to_the_second};
+use super::tell::Counts;
 use super::worker::Worker;
 use crate::cli::observe::LiveArgs;
 use crate::cli::output::{Format, columns, json, print, visible, yaml};
 use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
 use crate::observed::Handover;
+use crate::time::to_the_second;
 
 /// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
 #[derive(Args, Clone, Debug)]

@@ -3,12 +3,11 @@
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use crate::access_entry::{INSTALLATION_TAG, policy_name};
 use crate::cli::output::{Progress, complain, visible};
 use crate::migrate::{Situation, Stage, Way};
 use crate::observed::Observed;
+use crate::time::{Timestamp, to_the_second};
 
 /// Where there is no terminal, numbers alone are told so often.
 const TELL: Duration = Duration::from_secs(10);
@@ -89,11 +88,6 @@ impl Counts {
     fn total(&self) -> usize {
         self.ahead + self.making + self.soaking + self.there + self.stays + self.blocked
     }
-}
-
-/// A time for people.
-pub(super) fn to_the_second(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// Tells what is done, and how far everyone has got: as a bar on a terminal, elsewhere in lines.

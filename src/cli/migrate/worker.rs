@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +20,7 @@ use crate::desired::{Desired, Mapping};
 use crate::migrate::{Bridge, Way, implied};
 use crate::observed::{AwsState, ConfigMapName, Handover, HistoryState, Observed, Settings};
 use crate::plan::{Memory, Outcome, WriteFailure, plan};
+use crate::time::Timestamp;
 
 /// Our own loop plans again at least so often, so that what is asked of it now is planned for soon.
 const RESYNC: Duration = Duration::from_secs(5);

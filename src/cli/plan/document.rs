@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
 use crate::plan::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
+use crate::time::Timestamp;
 
 /// A plan.
 #[derive(Serialize)]

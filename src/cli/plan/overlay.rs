@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::ResourceExt as _;
 
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{AwsState, IamProblem};
+use crate::time::Timestamp;
 
 /// What became of the mappings that stand and that no file has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,15 +73,15 @@ fn apply(
     let Some(standing) = standing else {
         metadata.uid = None;
         metadata.generation = Some(1);
-        metadata.creation_timestamp = Some(Time(now));
+        metadata.creation_timestamp = Some(now.into());
         metadata.deletion_timestamp = None;
         metadata.finalizers = None;
         object.status = None;
         return;
     };
     metadata.uid = Some(standing.uid.clone());
-    metadata.creation_timestamp = standing.created.map(Time);
-    metadata.deletion_timestamp = standing.deleting.then_some(Time(now));
+    metadata.creation_timestamp = standing.created.map(Into::into);
+    metadata.deletion_timestamp = standing.deleting.then_some(now.into());
     metadata.finalizers = standing.finalizer.then(|| vec![FINALIZER.to_owned()]);
     let same = old.is_some_and(|old| old.spec == object.spec);
     metadata.generation = Some(standing.generation + i64::from(!same));
@@ -102,7 +101,7 @@ pub(super) fn alone(
     now: Timestamp,
 ) {
     for mut object in declared {
-        object.metadata.creation_timestamp.get_or_insert(Time(now));
+        object.metadata.creation_timestamp.get_or_insert(now.into());
         desired.mappings.push(Mapping::from_object(&object));
         objects.push(object);
     }

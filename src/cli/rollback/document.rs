@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
 use crate::plan::{KeptCopy, Loss, Restoration};
+use crate::time::Timestamp;
 
 /// The history.
 #[derive(Serialize)]

@@ -6,11 +6,10 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
-
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::observed::{Kept, Mode, Unreachable};
+use crate::time::Timestamp;
 
 /// What the API server's certificate is checked by.
 #[derive(Clone, Debug, PartialEq, Eq)]

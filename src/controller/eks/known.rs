@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::in_force::{InForce, Reading, Trust, in_force};
 use super::refresh::is_owned;
@@ -21,6 +21,7 @@ use crate::observed::{
 };
 use crate::plan::EntryWork;
 use crate::principal::{AccountId, Key, Partition};
+use crate::time::Timestamp;
 
 /// A change in EKS may take so long until every answer shows it ("several seconds", EKS user guide, "Create access entries").
 const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_secs(30);
@@ -304,7 +305,7 @@ impl Known {
             .by_principal
             .get(principal)
             .and_then(|state| state.written)
-            .is_some_and(|written| now < written + CONSISTENT_WITHIN);
+            .is_some_and(|written| now < written.plus(CONSISTENT_WITHIN));
         let entries = Arc::make_mut(&mut self.entries);
         if young {
             entries.doubt(principal, None);
@@ -365,7 +366,7 @@ impl Known {
         let answered = state
             .filter(|state| !state.doubtful)
             .and_then(|state| state.written)
-            .is_some_and(|written| change.time <= written + SAME_CALL_WITHIN);
+            .is_some_and(|written| change.time <= written.plus(SAME_CALL_WITHIN));
         if by_us && (deleted || answered) {
             return;
         }

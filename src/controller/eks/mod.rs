@@ -23,10 +23,10 @@ mod works;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::time::Timestamp;
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use jiff::Timestamp;
 use tracing::{debug, info, warn};
 
 pub use self::in_force::{OtherCluster, Trust};

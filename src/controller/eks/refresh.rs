@@ -143,11 +143,11 @@ pub(super) fn is_owned(state: &EntryState) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
 
     use super::*;
     use crate::access_entry::{Call, Entry, Kind, Output};
     use crate::api::v1alpha1::EntryType;
+    use crate::time::Timestamp;
 
     fn principal(number: usize) -> String {
         format!("arn:aws:iam::111122223333:role/R{number:04}")

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use crate::access_entry::{Call, Failure, FailureKind};
 use crate::observed::Attempt;
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 const FIRST: SignedDuration = SignedDuration::from_secs(1);
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
@@ -54,9 +55,7 @@ pub(super) fn failed(
     let (since, count) = before.map_or((now, 1), |before| {
         (before.since, before.count.saturating_add(1))
     });
-    let retry = now
-        .checked_add(pause(&failure.kind, count, jitter))
-        .unwrap_or(Timestamp::MAX);
+    let retry = now.plus(pause(&failure.kind, count, jitter));
     let attempt = Attempt {
         call,
         failure,

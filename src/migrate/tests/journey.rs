@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -70,7 +69,7 @@ impl Run {
             object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
             let status = before.remove(&name).and_then(|before| before.status);
             object.status = status.or(Some(IdentityMappingStatus {
-                last_synced: Some(Time(now)),
+                last_synced: Some(now.into()),
                 ..IdentityMappingStatus::default()
             }));
             let again = simulation.objects.insert(name, object);

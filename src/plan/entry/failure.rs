@@ -111,7 +111,7 @@ pub(super) fn failing<'a>(
 /// A failed call as a condition.
 fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
     let words = &attempt.failure.message;
-    let young = attempt.since + CONSISTENT_WITHIN > context.now;
+    let young = attempt.since.plus(CONSISTENT_WITHIN) > context.now;
     let lasting_after = |reason: Reason, message: String| {
         if young {
             Block::passing(reason, message)

@@ -75,7 +75,7 @@ pub(super) fn keep(
             if keeps_bridge(eks, context, entry, target) {
                 let since = entry.policies.get(&eks.view.admin_policy());
                 side.wake =
-                    since.map(|association| association.modified + eks.settings.propagation);
+                    since.map(|association| association.modified.plus(eks.settings.propagation));
                 side.hold(Block::passing(
                     Reason::HandingOver,
                     "AmazonEKSClusterAdminPolicy is associated and comes into force; the bridge stays until then",
@@ -222,8 +222,8 @@ fn recreate(subject: &Subject<'_>, why: &str, side: &mut EntrySide) {
         .status
         .last_synced
         .as_ref()
-        .map_or(context.now, |time| time.0);
-    let due = since + eks.settings.propagation;
+        .map_or(context.now, Into::into);
+    let due = since.plus(eks.settings.propagation);
     if !stands || due > context.now {
         side.wake = Some(due);
         side.hold(Block::passing(

@@ -170,7 +170,7 @@ pub(super) fn keeps_bridge(
         .get(&eks.view.admin_policy())
         .is_none_or(|association| {
             association.scope != Scope::Cluster
-                || association.modified + eks.settings.propagation > context.now
+                || association.modified.plus(eks.settings.propagation) > context.now
         })
 }
 

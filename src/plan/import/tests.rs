@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use proptest::prelude::*;
 
 use super::super::simulation::{Cloud, Simulation};
@@ -15,6 +13,7 @@ use crate::access_entry::{
 use crate::api::v1alpha1::EntryType;
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 const ALL: ImportOptions = ImportOptions {
     nodes: true,
@@ -37,9 +36,11 @@ fn apply(simulation: &mut Simulation, import: &Import) {
         let name = object.metadata.name.clone().expect("a name");
         object.metadata.uid = Some(format!("uid-{name}"));
         object.metadata.generation = Some(1);
-        object.metadata.creation_timestamp = Some(Time(
-            Timestamp::from_second(1_790_000_000).expect("in range"),
-        ));
+        object.metadata.creation_timestamp = Some(
+            Timestamp::from_second(1_790_000_000)
+                .expect("in range")
+                .into(),
+        );
         assert_eq!(crate::api::check(&object), Ok(()), "{object:?}");
         let before = simulation.objects.insert(name.clone(), object);
         assert!(before.is_none(), "{name} is there already");

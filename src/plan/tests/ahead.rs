@@ -1,6 +1,5 @@
 //! What is told ahead is what then happens: told by `ahead`, and played on the simulated cluster as the controller does it.
 
-use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
@@ -9,6 +8,7 @@ use super::laws::{happen, happening};
 use crate::observed::{Handover, Mode};
 use crate::plan::simulation::Simulation;
 use crate::plan::{Outline, TextStepKind, ahead, plan};
+use crate::time::Timestamp;
 
 /// A change in short: when, what becomes of which entries of aws-auth, and which calls are made about whom.
 type Step = (Timestamp, Vec<(TextStepKind, String)>, Vec<String>);
@@ -56,7 +56,8 @@ fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
         match due {
             _ if !outline.is_empty() => {}
             Some(wake) => {
-                simulation.now = wake.max(simulation.now + jiff::SignedDuration::from_millis(1));
+                simulation.now =
+                    wake.max(simulation.now.plus(jiff::SignedDuration::from_millis(1)));
                 if simulation.cloud.is_some() {
                     simulation.look();
                 }
@@ -87,7 +88,7 @@ fn a_handover_is_told_with_its_bridge_its_soak_and_its_end() {
     simulation.create("back", "role/back", &json!({"backend": "AccessEntry"}));
     let start = simulation.now;
     let told = told(&simulation);
-    let horizon = start + simulation.settings.soak;
+    let horizon = start.plus(simulation.settings.soak);
     let played = played(&mut simulation, horizon);
     assert_eq!(told, played);
     let after: Vec<i64> = told

@@ -16,7 +16,7 @@ fn a_contested_entry_is_repaired_once_a_second_and_never_not_at_all() {
         simulation.pass();
         simulation.pass();
         writes += simulation.writes - before;
-        simulation.now += jiff::SignedDuration::from_millis(100);
+        simulation.now = simulation.now.plus(jiff::SignedDuration::from_millis(100));
         statuses = simulation.status_writes - start;
     }
     assert!((20..=23).contains(&writes), "{writes} writes in 20 s");
@@ -61,7 +61,7 @@ fn a_contested_text_is_a_state_of_aws_auth_and_history_keeps_each_text_once() {
         );
         simulation.pass();
         simulation.pass();
-        simulation.now += jiff::SignedDuration::from_millis(200);
+        simulation.now = simulation.now.plus(jiff::SignedDuration::from_millis(200));
     }
     simulation.later(1);
     simulation.settle();
@@ -86,7 +86,7 @@ fn another_mapping_is_written_at_once_while_one_is_contested() {
     for _ in 0..5 {
         simulation.vandalise("mapRoles", FOREIGN);
         simulation.pass();
-        simulation.now += jiff::SignedDuration::from_millis(100);
+        simulation.now = simulation.now.plus(jiff::SignedDuration::from_millis(100));
     }
     simulation.create("b", "role/b", &json!({}));
     simulation.pass();

@@ -170,9 +170,9 @@ fn a_swap_of_two_principals_ends_right_in_any_order() {
 #[test]
 fn an_entry_goes_at_valid_until_and_the_object_stays() {
     let mut simulation = cluster(&["a", "b"]);
-    let until = simulation.now + jiff::SignedDuration::from_secs(60);
+    let until = simulation.now.plus(jiff::SignedDuration::from_secs(60));
     simulation.edit("a", |object| {
-        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(until));
+        object.spec.valid_until = Some(until.into());
     });
     let report = simulation.pass();
     assert_eq!(report.wake, Some(until));
@@ -191,7 +191,7 @@ fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
     simulation.vandalise("mapAccounts", "- \"111122223333\"\n");
     let past = simulation.now;
     simulation.edit("a", |object| {
-        object.spec.valid_until = Some(k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(past));
+        object.spec.valid_until = Some(past.into());
     });
     simulation.settle();
     assert_eq!(simulation.entries(), foreign());

@@ -1,6 +1,5 @@
 //! Node entries, the last administrator, mass removal, the CRD going.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
@@ -133,11 +132,11 @@ fn dead_and_shadowed_administrators_do_not_count() {
 #[test]
 fn valid_until_says_in_time_that_the_removal_will_be_held() {
     let mut simulation = Simulation::new();
-    let until = simulation.now + jiff::SignedDuration::from_secs(60);
+    let until = simulation.now.plus(jiff::SignedDuration::from_secs(60));
     simulation.create(
         "root",
         "role/root",
-        &json!({"groups": ["system:masters"], "validUntil": Time(until)}),
+        &json!({"groups": ["system:masters"], "validUntil": until}),
     );
     simulation.settle();
     assert_eq!(simulation.condition("root", "Accepted"), "True Accepted");
@@ -215,9 +214,9 @@ fn removals_count_over_passes_and_restarts() {
 #[test]
 fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
     let (mut simulation, names) = twenty();
-    let until = simulation.now + jiff::SignedDuration::from_secs(60);
+    let until = simulation.now.plus(jiff::SignedDuration::from_secs(60));
     for name in &names[..8] {
-        simulation.edit(name, |object| object.spec.valid_until = Some(Time(until)));
+        simulation.edit(name, |object| object.spec.valid_until = Some(until.into()));
     }
     simulation.settle();
     simulation.restart();
@@ -225,7 +224,7 @@ fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
     simulation.settle();
     assert_eq!(simulation.entries().len(), 2 + 12);
     for name in &names[8..16] {
-        simulation.edit(name, |object| object.spec.valid_until = Some(Time(until)));
+        simulation.edit(name, |object| object.spec.valid_until = Some(until.into()));
     }
     simulation.settle();
     assert_eq!(simulation.entries().len(), 2 + 12);

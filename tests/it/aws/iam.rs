@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use identity_mapper::aws::{IamRoles, Settings};
 use identity_mapper::observed::IamProblem;
 use identity_mapper::principal::SSO_PATH;
-use jiff::Timestamp;
+use identity_mapper::time::Timestamp;
 use serde_json::json;
 
 use super::{OTHER, OWN, account, aws, aws_with, fast, start, world};
@@ -43,7 +43,7 @@ async fn roles_and_users_of_our_own_account() {
     let made = principal
         .created
         .unwrap()
-        .duration_since(view.created)
+        .duration_since(view.created.into())
         .abs();
     assert!(made.as_secs() <= 1, "{principal:?}");
     let users = aws.users(&account(OWN)).await.unwrap();
