@@ -247,3 +247,6 @@ pub(crate) fn review(before: &Before<'_>, proposal: &Proposal<'_>) -> Review {
 pub(crate) fn administrators(before: &Before<'_>) -> BTreeSet<String> {
     last_administrator::certain(&World::new(before, &Proposal::default()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,567 @@
+//! Each rule alone: a proposal that only it refuses, and that passes where it is switched off, confirmed or declared.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::switch::without;
+use super::{Authority, Before, Proposal, Removals, Review, Rule, Text, review};
+use crate::access_entry::{
+    Association, Call, EksCluster, Entries, Entry, EntryState, INSTALLATION_TAG, Kind, Scope,
+};
+use crate::api::IdentityMapping;
+use crate::api::v1alpha1::{Confirmation, EntryType};
+use crate::aws_auth::{Document, Meaning};
+use crate::desired::{Mapping, State};
+use crate::effective::StandingEntries;
+use crate::observed::{AwsView, Bindings, Iam, Mode};
+use crate::ownership::{KeyHash, Mark, MeaningHash};
+use crate::principal::Key;
+use crate::time::Timestamp;
+
+const CONFIG_MAP: &str = "kube-system/aws-auth";
+const ADMIN: &str = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+
+fn now() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).expect("in range")
+}
+
+fn arn(role: &str) -> String {
+    format!("arn:aws:iam::111122223333:role/{role}")
+}
+
+fn hash(role: &str) -> KeyHash {
+    KeyHash::of(&Key::parse_arn(&arn(role)).expect("an ARN"))
+}
+
+fn line(role: &str, username: &str, group: &str) -> String {
+    format!(
+        "- rolearn: {}\n  username: \"{username}\"\n  groups: [\"{group}\"]\n",
+        arn(role)
+    )
+}
+
+/// A cluster as a test has it.
+#[derive(Clone)]
+struct Scene {
+    mode: Mode,
+    text: String,
+    /// Roles whose last entry in the text is managed.
+    managed: Vec<String>,
+    entries: Entries,
+    mappings: Vec<Mapping>,
+    removals: Removals,
+    recordable: bool,
+    orphans: BTreeSet<Confirmation>,
+    definition_deleting: bool,
+    authority: Authority,
+    /// What is proposed: the text with the roles that are managed in it, and calls.
+    then: Option<(String, Vec<String>)>,
+    calls: BTreeMap<KeyHash, Vec<Call>>,
+}
+
+impl Scene {
+    fn new(mode: Mode) -> Self {
+        Self {
+            mode,
+            text: String::new(),
+            managed: Vec::new(),
+            entries: Entries {
+                listed: Some(now()),
+                ..Entries::default()
+            },
+            mappings: Vec::new(),
+            removals: Removals::default(),
+            recordable: true,
+            orphans: BTreeSet::new(),
+            definition_deleting: false,
+            authority: Authority::Mappings,
+            then: None,
+            calls: BTreeMap::new(),
+        }
+    }
+
+    fn text(mut self, lines: &[String], managed: &[&str]) -> Self {
+        self.text = lines.concat();
+        self.managed = managed.iter().map(|role| (*role).to_owned()).collect();
+        self
+    }
+
+    fn then(mut self, lines: &[String], managed: &[&str]) -> Self {
+        let managed = managed.iter().map(|role| (*role).to_owned()).collect();
+        self.then = Some((lines.concat(), managed));
+        self
+    }
+
+    /// An access entry, of ours where it is tagged.
+    fn entry(mut self, role: &str, change: impl FnOnce(&mut Entry)) -> Self {
+        let mut entry = Entry {
+            principal_arn: arn(role),
+            arn: format!(
+                "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/{role}/x"
+            ),
+            kind: Kind::Known(EntryType::Standard),
+            username: role.to_owned(),
+            groups: ["g".to_owned()].into(),
+            tags: [(INSTALLATION_TAG.to_owned(), CONFIG_MAP.to_owned())].into(),
+            created: Timestamp::UNIX_EPOCH,
+            modified: Timestamp::UNIX_EPOCH,
+            policies: BTreeMap::new(),
+        };
+        change(&mut entry);
+        let state = EntryState {
+            entry: Some(entry),
+            described: Some(now()),
+            ..EntryState::default()
+        };
+        self.entries.by_principal.insert(arn(role), state);
+        self
+    }
+
+    fn mapping(mut self, role: &str, spec: &Value, metadata: &Value) -> Self {
+        let mut object = json!({
+            "apiVersion": "identity-mapper.dev/v1alpha1",
+            "kind": "IdentityMapping",
+            "metadata": {"name": role, "uid": role},
+            "spec": {"principal": {"arn": arn(role)}, "username": role, "groups": ["g"]},
+        });
+        for (field, value) in [("spec", spec), ("metadata", metadata)] {
+            let fields = object[field].as_object_mut().expect("an object");
+            fields.extend(value.as_object().expect("an object").clone());
+            fields.retain(|_, value| !value.is_null());
+        }
+        let object: IdentityMapping = serde_json::from_value(object).expect("a mapping");
+        self.mappings.push(Mapping::from_object(&object));
+        self
+    }
+
+    fn deleted(self, role: &str) -> Self {
+        self.mapping(
+            role,
+            &json!({}),
+            &json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        )
+    }
+
+    fn call(mut self, role: &str, call: impl FnOnce(String) -> Call) -> Self {
+        self.calls
+            .entry(hash(role))
+            .or_default()
+            .push(call(arn(role)));
+        self
+    }
+
+    fn delete(self, role: &str) -> Self {
+        self.call(role, |principal_arn| Call::Delete { principal_arn })
+    }
+
+    fn review(&self) -> Review {
+        let data = |text: &str| BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]);
+        let text = Document::parse(&data(&self.text));
+        let managed = managed(&text, &self.managed);
+        let cluster = EksCluster::parse("arn:aws:eks:eu-west-1:111122223333:cluster/main");
+        let cluster = cluster.expect("an ARN");
+        let view = AwsView::new(cluster, self.mode, self.entries.clone(), Iam::default());
+        let eks = (self.mode != Mode::ConfigMap).then_some(&view);
+        let entries = eks.map(StandingEntries::new).unwrap_or_default();
+        let tagged = |state: &EntryState| {
+            let entry = state.entry.as_ref();
+            entry.is_some_and(|entry| entry.tags.contains_key(INSTALLATION_TAG))
+        };
+        let ours = self.entries.by_principal.iter();
+        let ours = ours.filter(|(_, state)| tagged(state));
+        let mappings: Vec<Cow<'_, Mapping>> = self.mappings.iter().map(Cow::Borrowed).collect();
+        let states: Vec<State> = mappings
+            .iter()
+            .map(|mapping| State::of(mapping, now()))
+            .collect();
+        let mark = mark(&managed);
+        let before = Before {
+            now: now(),
+            mode: Some(self.mode),
+            text: &text,
+            last_good: &text,
+            mark: &mark,
+            managed: &managed,
+            managed_entries: &ours.map(|(arn, _)| arn.clone()).collect(),
+            view: eks,
+            entries: &entries,
+            bindings: &Bindings::default(),
+            mappings: &mappings,
+            states: &states,
+            config_map: CONFIG_MAP,
+            removals: &self.removals,
+            recordable: self.recordable,
+            orphans: &self.orphans,
+            definition_deleting: self.definition_deleting,
+        };
+        let then = self.then.as_ref().map(|(text, roles)| {
+            let document = Document::parse(&data(text));
+            let mark = mark_of(&document, roles);
+            (document, mark)
+        });
+        let proposal = Proposal {
+            text: then
+                .as_ref()
+                .map(|(document, mark)| Text { document, mark }),
+            calls: self
+                .calls
+                .iter()
+                .map(|(hash, calls)| (hash, calls.as_slice()))
+                .collect(),
+            authority: self.authority,
+        };
+        review(&before, &proposal)
+    }
+
+    fn refused(&self) -> Vec<Rule> {
+        let refusals = self.review().refusals;
+        let rules: BTreeSet<Rule> = refusals.iter().map(|refusal| refusal.rule).collect();
+        rules.into_iter().collect()
+    }
+
+    /// Only this rule refuses it, and without the rule it is cleared.
+    #[track_caller]
+    fn refused_by(&self, rule: Rule) {
+        assert_eq!(self.refused(), [rule]);
+        let cleared = without(rule, || self.review().clearance);
+        assert!(cleared.is_some(), "without {rule:?} it would be written");
+    }
+
+    #[track_caller]
+    fn cleared(&self) {
+        assert_eq!(self.review().refusals, []);
+    }
+}
+
+fn managed(text: &Document, roles: &[String]) -> BTreeMap<KeyHash, Meaning> {
+    let entries = text.entries().map(|entry| (entry.key(), entry.meaning()));
+    let of_roles = entries.filter_map(|(key, meaning)| {
+        let hash = KeyHash::of(&key?);
+        roles
+            .iter()
+            .any(|role| super::tests::hash(role) == hash)
+            .then_some((hash, meaning))
+    });
+    of_roles.collect()
+}
+
+fn mark(managed: &BTreeMap<KeyHash, Meaning>) -> Mark {
+    let hashes = managed.iter();
+    Mark(
+        hashes
+            .map(|(hash, meaning)| (hash.clone(), MeaningHash::of(meaning)))
+            .collect(),
+    )
+}
+
+fn mark_of(text: &Document, roles: &[String]) -> Mark {
+    mark(&managed(text, roles))
+}
+
+fn administrator(entry: &mut Entry) {
+    let association = Association {
+        scope: Scope::Cluster,
+        associated: now(),
+        modified: now(),
+    };
+    entry.policies.insert(ADMIN.to_owned(), association);
+}
+
+fn node(entry: &mut Entry) {
+    entry.kind = Kind::Known(EntryType::EC2Linux);
+    entry.username = "system:node:{{EC2PrivateDNSName}}".to_owned();
+    entry.groups = ["system:nodes".to_owned()].into();
+}
+
+fn update(principal_arn: String, groups: &[&str]) -> Call {
+    Call::Update {
+        username: principal_arn.rsplit('/').next().map(str::to_owned),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        principal_arn,
+    }
+}
+
+fn create(principal_arn: String, groups: &[&str]) -> Call {
+    Call::Create {
+        username: principal_arn.rsplit('/').next().map(str::to_owned),
+        kind: Kind::Known(EntryType::Standard),
+        groups: groups.iter().map(|group| (*group).to_owned()).collect(),
+        tags: BTreeMap::new(),
+        principal_arn,
+    }
+}
+
+/// Removals of so many others lie a while back, so that the rule about many removals is not in the way.
+fn among_others(mut scene: Scene) -> Scene {
+    for number in 0..40 {
+        scene = scene.entry(&format!("other{number}"), |_| {});
+    }
+    scene
+}
+
+#[test]
+fn nodes_keep_their_identity() {
+    let nodes = "system:node:{{EC2PrivateDNSName}}";
+    let text = [line("n", nodes, "system:nodes")];
+    let removed = among_others(Scene::new(Mode::ApiAndConfigMap))
+        .text(&text, &["n"])
+        .then(&[], &[])
+        .deleted("n");
+    removed.refused_by(Rule::Nodes);
+    let mut confirmed = removed.clone();
+    confirmed.mappings.clear();
+    let annotation = json!({"annotations": {"identity-mapper.dev/confirm": "node-entry"}, "deletionTimestamp": "2026-01-01T00:00:00Z"});
+    confirmed.mapping("n", &json!({}), &annotation).cleared();
+
+    let over_nodes = Scene::new(Mode::ApiAndConfigMap)
+        .text(&text, &[])
+        .mapping("n", &json!({"adoption": "Always"}), &json!({}))
+        .call("n", |arn| create(arn, &["g"]));
+    over_nodes.refused_by(Rule::Nodes);
+
+    let typed = json!({"type": "EC2Linux", "username": null, "groups": null});
+    let deleted = among_others(Scene::new(Mode::Api))
+        .entry("n", node)
+        .mapping(
+            "n",
+            &typed,
+            &json!({"deletionTimestamp": "2026-01-01T00:00:00Z"}),
+        )
+        .delete("n");
+    deleted.refused_by(Rule::Nodes);
+}
+
+#[test]
+fn the_last_administrator_stays() {
+    let one = among_others(Scene::new(Mode::Api))
+        .entry("a", administrator)
+        .deleted("a")
+        .delete("a");
+    one.refused_by(Rule::LastAdministrator);
+    one.clone().entry("b", administrator).cleared();
+    // Of two whose removal is proposed together none is certain to stay.
+    let both = one.entry("b", administrator).deleted("b").delete("b");
+    both.refused_by(Rule::LastAdministrator);
+    let narrowed = Scene::new(Mode::Api)
+        .entry("a", administrator)
+        .mapping("a", &json!({}), &json!({}))
+        .call("a", |principal_arn| Call::Disassociate {
+            principal_arn,
+            policy_arn: ADMIN.to_owned(),
+        });
+    narrowed.refused_by(Rule::LastAdministrator);
+}
+
+#[test]
+fn before_the_first_listing_no_entry_of_aws_auth_is_certain() {
+    let lines = [
+        line("a", "a", "system:masters"),
+        line("b", "b", "system:masters"),
+    ];
+    let mut scene = Scene::new(Mode::ApiAndConfigMap)
+        .text(&lines, &["a"])
+        .then(&lines[1..], &[])
+        .deleted("a");
+    scene.clone().cleared();
+    scene.entries.listed = None;
+    scene.refused_by(Rule::LastAdministrator);
+}
+
+#[test]
+fn unmanaged_entries_stay_as_they_are() {
+    let lines = [line("u", "u", "x"), line("o", "o", "g")];
+    let scene = Scene::new(Mode::ConfigMap)
+        .text(&lines, &["o"])
+        .mapping("o", &json!({}), &json!({}))
+        .mapping("u", &json!({}), &json!({}));
+    scene
+        .clone()
+        .then(&lines[1..], &["o"])
+        .refused_by(Rule::Unmanaged);
+    let ours = [line("u", "u", "g"), line("o", "o", "g")];
+    scene
+        .clone()
+        .then(&ours, &["o", "u"])
+        .refused_by(Rule::Unmanaged);
+    let adopting = Scene::new(Mode::ConfigMap)
+        .text(&lines, &["o"])
+        .mapping("o", &json!({}), &json!({}))
+        .mapping("u", &json!({"adoption": "Always"}), &json!({}));
+    adopting.then(&ours, &["o", "u"]).cleared();
+}
+
+#[test]
+fn who_gets_more_gets_what_a_live_mapping_declares() {
+    let scene = Scene::new(Mode::ConfigMap).mapping("o", &json!({}), &json!({}));
+    scene.clone().then(&[line("o", "o", "g")], &["o"]).cleared();
+    scene
+        .clone()
+        .then(&[line("o", "o", "more")], &["o"])
+        .refused_by(Rule::Grant);
+    scene
+        .then(&[line("p", "p", "g")], &["p"])
+        .refused_by(Rule::Grant);
+
+    let scene = Scene::new(Mode::Api).mapping("o", &json!({}), &json!({}));
+    scene.clone().call("o", |arn| create(arn, &["g"])).cleared();
+    scene
+        .clone()
+        .call("o", |arn| create(arn, &["more"]))
+        .refused_by(Rule::Grant);
+    scene
+        .call("o", |arn| create(arn, &["g"]))
+        .call("o", |principal_arn| Call::Associate {
+            principal_arn,
+            policy_arn: ADMIN.to_owned(),
+            scope: Scope::Cluster,
+        })
+        .refused_by(Rule::Grant);
+    let expired = json!({"validUntil": "2026-01-01T00:00:00Z"});
+    let scene = Scene::new(Mode::Api).mapping("o", &expired, &json!({}));
+    scene
+        .call("o", |arn| create(arn, &["g"]))
+        .refused_by(Rule::Grant);
+}
+
+#[test]
+fn only_what_is_managed_goes_and_nothing_that_a_mapping_claims() {
+    let scene = among_others(Scene::new(Mode::Api));
+    let unmanaged = scene.clone().entry("u", |entry| entry.tags.clear());
+    unmanaged
+        .clone()
+        .deleted("u")
+        .delete("u")
+        .refused_by(Rule::Removal);
+    let update_of = unmanaged
+        .mapping("u", &json!({}), &json!({}))
+        .call("u", |arn| update(arn, &["g"]));
+    update_of.refused_by(Rule::Removal);
+    let claimed = scene
+        .clone()
+        .entry("o", |_| {})
+        .mapping("o", &json!({}), &json!({}))
+        .delete("o");
+    claimed.refused_by(Rule::Removal);
+    let mut orphan = scene.entry("o", |_| {}).delete("o");
+    orphan.refused_by(Rule::Removal);
+    orphan.orphans.insert(Confirmation::MassRemoval);
+    orphan.cleared();
+}
+
+#[test]
+fn few_vanish_within_ten_minutes() {
+    let roles: Vec<String> = (0..100).map(|number| format!("r{number}")).collect();
+    let of = |range: std::ops::Range<usize>| {
+        let mut scene = Scene::new(Mode::Api);
+        for role in &roles {
+            scene = scene.entry(role, |_| {});
+        }
+        for role in &roles[range] {
+            scene = scene.deleted(role).delete(role);
+        }
+        scene
+    };
+    of(0..25).cleared();
+    of(0..26).refused_by(Rule::MassRemoval);
+    // What was ordered a moment ago counts, whether or not it is gone already.
+    let first = of(0..20);
+    let mut second = of(20..40);
+    second.removals = first.review().removals;
+    for role in &roles[..20] {
+        second.entries.by_principal.remove(&arn(role));
+    }
+    second.refused_by(Rule::MassRemoval);
+    assert_eq!(second.review().refusals.len(), 20, "none of them goes");
+    // The same removals, ordered once more, count once.
+    let mut again = first.clone();
+    again.removals = first.review().removals;
+    again.cleared();
+    let mut unrecorded = of(0..6);
+    unrecorded.recordable = false;
+    unrecorded.refused_by(Rule::MassRemoval);
+}
+
+#[test]
+fn a_record_of_removals_that_lies_ahead_or_is_old_is_dropped_and_what_exists_again_comes_off() {
+    let scene = among_others(Scene::new(Mode::Api))
+        .entry("o", |_| {})
+        .deleted("o")
+        .delete("o");
+    let record = |role: &str, seconds: i64| {
+        let text = format!(
+            "{{\"{}\":{}}}",
+            hash(role).as_str(),
+            now().as_second() + seconds
+        );
+        Removals::parse(&text)
+    };
+    let kept = |removals: Removals| {
+        let mut scene = scene.clone();
+        scene.removals = removals;
+        scene.review().removals.render()
+    };
+    let alone = kept(Removals::default());
+    assert_eq!(kept(record("gone", 1)), alone, "ahead");
+    assert_eq!(kept(record("gone", -600)), alone, "old");
+    assert_eq!(kept(record("other1", -5)), alone, "it exists");
+    assert_ne!(kept(record("gone", -599)), alone);
+    assert_eq!(
+        kept(Removals::parse("{\"zz\":1,\"owned\":{}}")),
+        alone,
+        "no hash"
+    );
+}
+
+#[test]
+fn nothing_is_revoked_while_the_definition_goes() {
+    let mut scene = among_others(Scene::new(Mode::Api))
+        .entry("o", |_| {})
+        .deleted("o")
+        .delete("o");
+    scene.clone().cleared();
+    scene.definition_deleting = true;
+    scene.refused_by(Rule::Definition);
+}
+
+#[test]
+fn nothing_is_written_over_what_could_not_be_read() {
+    let mut scene = Scene::new(Mode::ConfigMap)
+        .mapping("o", &json!({}), &json!({}))
+        .then(&[line("o", "o", "g")], &["o"]);
+    scene.text = "- rolearn: [".to_owned();
+    scene.refused_by(Rule::Read);
+    let mut unlisted = Scene::new(Mode::Api)
+        .mapping("o", &json!({}), &json!({}))
+        .call("o", |arn| create(arn, &["g"]));
+    unlisted.clone().cleared();
+    unlisted.entries.listed = None;
+    assert!(unlisted.refused().contains(&Rule::Read));
+}
+
+#[test]
+fn a_person_who_confirmed_the_diff_still_locks_no_node_and_no_last_administrator_out() {
+    let lines = [
+        line("a", "a", "system:masters"),
+        line("n", "system:node:{{EC2PrivateDNSName}}", "system:nodes"),
+        line("u", "u", "x"),
+    ];
+    let mut scene = Scene::new(Mode::ConfigMap).text(&lines, &[]);
+    scene.authority = Authority::Person;
+    scene.clone().then(&lines[..2], &[]).cleared();
+    scene
+        .clone()
+        .then(&lines[1..], &[])
+        .refused_by(Rule::LastAdministrator);
+    let without_nodes = scene.then(&lines[..1], &[]);
+    without_nodes.refused_by(Rule::Nodes);
+    let mut agreed = without_nodes;
+    agreed.orphans.insert(Confirmation::NodeEntry);
+    agreed.cleared();
+}
+
+#[test]
+fn every_rule_can_be_switched_off() {
+    assert_eq!(Rule::ALL.len(), 8);
+}
