@@ -1,5 +1,6 @@
 //! Whoever calls: an ARN of IAM or STS, and what the authenticator makes of it.
 
+use crate::effective::EffectiveEntry;
 use crate::principal::{Arn, ArnError, Key, Principal, Resource, canonical_caller};
 
 /// What EC2 names the sessions of instances (`pkg/server/server.go` of aws-iam-authenticator: `^i-(\w{8}|\w{17})$`).
@@ -92,6 +93,20 @@ impl Caller {
         text
     }
 
+    /// An effective entry with its placeholders filled in, as far as they are known.
+    #[must_use]
+    pub fn filled(&self, entry: &EffectiveEntry) -> EffectiveEntry {
+        EffectiveEntry {
+            username: self.render(&entry.username),
+            groups: entry
+                .groups
+                .iter()
+                .map(|group| self.render(group))
+                .collect(),
+            ..entry.clone()
+        }
+    }
+
     /// Whether a login fails because the template asks for an instance's name, and the session is none of an instance.
     #[must_use]
     pub fn lacks_instance(&self, template: &str) -> bool {
@@ -106,13 +121,6 @@ fn is_instance(session: &str) -> bool {
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
     })
-}
-
-/// Whether a text still holds a placeholder that a login would fill in.
-pub(super) fn is_open(text: &str) -> bool {
-    [SESSION, SESSION_RAW, ACCOUNT, DNS_NAME, "{{AccessKeyID}}"]
-        .iter()
-        .any(|placeholder| text.contains(placeholder))
 }
 
 #[cfg(test)]

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::explain::{Refused, dead_words};
+use super::explain::Refused;
 use super::mend::{Like, quoted};
 use super::{Caller, Door, Mend};
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
-use crate::effective::{Life, Standing};
+use crate::effective::{Life, Standing, Unread};
 use crate::lint::fix_data;
-use crate::observed::{ConfigMapName, Mode};
+use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
 
 /// So many causes are told.
@@ -37,16 +37,18 @@ pub struct Cause {
 pub enum CauseKind {
     /// The ARN is of the root user or a federated user, which access entries don't let in.
     NotAPrincipal,
-    /// The entry that counts has no username.
-    NoUsername,
     /// The entry that counts asks for an instance's name.
     NotAnInstance,
     /// The access entry was made for a principal that was deleted and made again, or that IAM does not have.
     Recreated,
     /// A mapping declares it and is not in effect.
     NotInEffect,
+    /// It is in another partition than the cluster.
+    OtherPartition,
     /// aws-auth names it, and is not read in the cluster's mode.
     Mode,
+    /// A `ConfigMap` names it that EKS does not read, for it has another name.
+    OtherConfigMap,
     /// A role's path was left in, or a user's taken out.
     Path,
     /// A key of aws-auth is spelt in other case.
@@ -75,19 +77,21 @@ pub enum CauseKind {
     Unnamed,
 }
 
-impl<'a> Door<'a> {
+impl Door<'_> {
     /// The likely causes, the likeliest first.
     pub(super) fn causes(
         &self,
         caller: &Caller,
         standing: &[Standing<'_>],
-        by: Refused<'a>,
+        by: Refused,
     ) -> Vec<Cause> {
         let mut causes = Vec::new();
         match by {
-            Refused::NoUsername(entry) => causes.push(self.no_username(entry)),
             Refused::NotAnInstance => causes.push(not_an_instance(caller)),
             Refused::Doubtful => {}
+            Refused::Unnamed if self.elsewhere(caller).is_some() => {
+                causes.extend(self.other_partition(caller));
+            }
             Refused::Unnamed => {
                 causes.extend(not_a_principal(caller));
                 causes.extend(self.not_in_effect(caller));
@@ -110,22 +114,19 @@ impl<'a> Door<'a> {
         causes
     }
 
-    fn no_username(&self, entry: &Entry) -> Cause {
-        let config_map = self.scene.config_map;
-        Cause {
-            kind: CauseKind::NoUsername,
+    fn other_partition(&self, caller: &Caller) -> Option<Cause> {
+        let cluster = self.elsewhere(caller)?;
+        Some(Cause {
+            kind: CauseKind::OtherPartition,
             message: format!(
-                "{} line {} gives no username, or one that YAML takes for something else than text",
-                entry.section, entry.line
+                "the cluster is in partition {cluster}, the caller in {}, and a cluster accepts callers of its own partition only",
+                caller.parsed.partition
             ),
             mend: Some(Mend {
-                text: format!(
-                    "give the entry at {} line {} a username in double quotes (kubectl edit configmap {} -n {})",
-                    entry.section, entry.line, config_map.name, config_map.namespace
-                ),
+                text: format!("sign in with a role or user of partition {cluster}"),
                 ..Mend::default()
             }),
-        }
+        })
     }
 
     fn not_in_effect(&self, caller: &Caller) -> Option<Cause> {
@@ -156,8 +157,7 @@ impl<'a> Door<'a> {
     fn dead_entry(&self, standing: &Standing<'_>) -> Cause {
         let message = format!(
             "the access entry of {} lets nobody in: {}",
-            standing.principal_arn,
-            dead_words(&standing.life)
+            standing.principal_arn, standing.life
         );
         let mend = match (&standing.life, standing.known()) {
             (Life::Missing { elsewhere: None }, _) => Some(Mend {
@@ -211,27 +211,27 @@ impl<'a> Door<'a> {
 
     /// aws-auth names it, and is not read.
     fn not_read(&self, caller: &Caller) -> Option<Cause> {
-        if self.mode() != Some(Mode::Api) {
-            return None;
-        }
-        let entry = match self.index.lookup(&caller.canonical) {
+        let unread = self.effective.unread()?;
+        let kind = match unread {
+            Unread::Mode => CauseKind::Mode,
+            Unread::Name => CauseKind::OtherConfigMap,
+        };
+        let entry = match self.effective.index().lookup(&caller.canonical) {
             Lookup::Role(entry) | Lookup::User(entry) => entry,
             Lookup::AmbiguousUser(entries) => *entries.first()?,
             Lookup::Account => {
                 return Some(Cause {
-                    kind: CauseKind::Mode,
-                    message:
-                        "mapAccounts names its account, and aws-auth is not read in the mode API"
-                            .to_owned(),
+                    kind,
+                    message: format!("mapAccounts names its account, and {unread}"),
                     mend: self.grant(caller, None),
                 });
             }
             Lookup::None => return None,
         };
         Some(Cause {
-            kind: CauseKind::Mode,
+            kind,
             message: format!(
-                "{} line {} names it, and aws-auth is not read in the mode API",
+                "{} line {} names it, and {unread}",
                 entry.section, entry.line
             ),
             mend: self.grant(caller, Some(Like::from(entry))),
@@ -267,7 +267,7 @@ impl<'a> Door<'a> {
 
     /// What the authenticator drops of aws-auth and that names the caller.
     fn dropped(&self, caller: &Caller) -> Vec<Cause> {
-        if self.mode() == Some(Mode::Api) {
+        if self.effective.unread().is_some() {
             return Vec::new();
         }
         let mut causes = Vec::new();
@@ -335,10 +335,10 @@ impl<'a> Door<'a> {
     fn by_lint(&self, caller: &Caller, data: &BTreeMap<String, String>) -> Vec<String> {
         let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
         let fixed = Document::parse(&fix_data(data, &is_kept).data);
-        let lets_in = match fixed.lookup(&caller.canonical) {
-            Lookup::Role(entry) | Lookup::User(entry) => !entry.username.is_empty(),
-            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
-        };
+        let lets_in = matches!(
+            fixed.lookup(&caller.canonical),
+            Lookup::Role(_) | Lookup::User(_)
+        );
         let ConfigMapName { namespace, name } = self.scene.config_map;
         let command = if self.scene.rbac.is_some() {
             "identity-mapper lint --fix".to_owned()

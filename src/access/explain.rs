@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::identity::Source;
-use super::{Caller, Cause, Door, Identity, PassedOver, Place, unmatchable_words};
+use super::{Caller, Cause, Door, Identity, PassedOver, Place};
 use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
-use crate::aws_auth::{Entry, Lookup, Section};
-use crate::effective::{Entrance, Life, Standing, entrance, in_iam, unmatchable};
+use crate::aws_auth::Entry;
+use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
 use crate::observed::Mode;
-use crate::principal::{Key, Principal, PrincipalKind};
+use crate::principal::{Key, Partition, Principal, PrincipalKind};
 
 /// Whether a caller is let in, as what, and why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -39,16 +39,14 @@ pub struct Explanation {
 /// What came of the lookup.
 pub(super) enum Found<'a> {
     In(Vec<Source<'a>>),
-    Refused { words: String, by: Refused<'a> },
+    Refused { words: String, by: Refused },
 }
 
 /// What refuses a caller.
 #[derive(Clone, Copy)]
-pub(super) enum Refused<'a> {
+pub(super) enum Refused {
     /// Nothing lets it in.
     Unnamed,
-    /// The entry that it is found by has no username.
-    NoUsername(&'a Entry),
     /// The entry that it is found by asks for the name of an instance.
     NotAnInstance,
     /// The access entry that it is found by has to be described again.
@@ -109,11 +107,7 @@ impl<'a> Door<'a> {
 
     /// The access entries of a key.
     pub(super) fn standing_of(&self, key: &Key) -> &[Standing<'a>] {
-        if self.eks.is_some() {
-            self.standing.of_key(key)
-        } else {
-            &[]
-        }
+        self.effective.access_entries().of_key(key)
     }
 
     /// The access entries of the caller's key. What STS says of the caller's id is newer than any listing of IAM.
@@ -140,76 +134,68 @@ impl<'a> Door<'a> {
     }
 
     fn find(&self, caller: &Caller, standing: &[Standing<'a>]) -> Found<'a> {
-        let text = || self.index.lookup(&caller.canonical);
-        match entrance(self.mode(), standing, text) {
-            Entrance::AccessEntry(wins) => match wins.known() {
-                Some(entry) => by_access_entry(caller, entry),
-                None => Found::Refused {
-                    words: format!(
-                        "the access entry of {} has not been described since it may have changed: run it again",
-                        wins.principal_arn
-                    ),
-                    by: Refused::Doubtful,
-                },
-            },
-            Entrance::AwsAuth(found) => self.by_text(caller, &found),
-            Entrance::Closed => Found::Refused {
-                words: format!(
-                    "no access entry lets {} in, and aws-auth is not read in the mode API",
-                    caller.canonical
-                ),
-                by: Refused::Unnamed,
-            },
-        }
-    }
-
-    fn by_text(&self, caller: &Caller, found: &Lookup<'a>) -> Found<'a> {
-        let entries: Vec<&'a Entry> = match found {
-            Lookup::Role(entry) | Lookup::User(entry) => vec![*entry],
-            Lookup::AmbiguousUser(entries) => entries.clone(),
-            Lookup::Account => {
-                let accounts = &self.scene.document.section(Section::Accounts).accounts;
-                let account = caller.parsed.account.as_str();
-                let named = accounts.iter().find(|named| *named == account);
-                let source = named.map(|account| Source::Account { account });
-                return Found::In(source.into_iter().collect());
-            }
-            Lookup::None => {
-                let both = if self.eks.is_some() {
-                    "no access entry and no entry of aws-auth lets"
-                } else {
-                    "no entry of aws-auth lets"
+        let entries = match self.effective.granted_among(standing, &caller.canonical) {
+            Granted::AccessEntry(wins) => {
+                return match wins.known() {
+                    Some(entry) => by_access_entry(caller, entry),
+                    None => Found::Refused {
+                        words: format!(
+                            "the access entry of {} has not been described since it may have changed: run it again",
+                            wins.principal_arn
+                        ),
+                        by: Refused::Doubtful,
+                    },
                 };
+            }
+            Granted::AwsAuth(entry) => vec![entry],
+            Granted::AnyOf(variants) => variants,
+            Granted::Account(account) => return Found::In(vec![Source::Account { account }]),
+            Granted::Nothing => {
                 return Found::Refused {
-                    words: format!("{both} {} in", caller.canonical),
+                    words: self.refusal(caller),
                     by: Refused::Unnamed,
                 };
             }
         };
-        for entry in &entries {
-            if entry.username.is_empty() {
-                let words = format!(
-                    "{} line {} is the entry that counts, and it has no username: without one the API server takes no login",
-                    entry.section, entry.line
-                );
-                return Found::Refused {
-                    words,
-                    by: Refused::NoUsername(entry),
-                };
-            }
-            let templates = entry.groups.iter().chain([&entry.username]);
-            if let Some(words) = no_instance(caller, templates) {
-                return Found::Refused {
-                    words,
-                    by: Refused::NotAnInstance,
-                };
-            }
-        }
-        Found::In(entries.into_iter().map(Source::AwsAuth).collect())
+        by_text(caller, entries)
     }
 
-    /// The entries of the caller's principal that do not count.
-    fn passed_over(&self, caller: &Caller, standing: &[Standing<'_>]) -> Vec<PassedOver> {
+    /// Why nothing grants a caller access.
+    fn refusal(&self, caller: &Caller) -> String {
+        let arn = &caller.canonical;
+        if let Some(cluster) = self.elsewhere(caller) {
+            return format!("{arn} is not in partition {cluster}, and the cluster is");
+        }
+        let entries = self.effective.counts_access_entries();
+        match (self.effective.unread(), entries) {
+            (Some(Unread::Mode), _) => {
+                format!("no access entry lets {arn} in, and {}", Unread::Mode)
+            }
+            (Some(Unread::Name), true) => format!(
+                "no access entry lets {arn} in, and {} is not in force: {}",
+                self.scene.config_map,
+                Unread::Name
+            ),
+            (Some(Unread::Name), false) => format!(
+                "{} is not in force: {}",
+                self.scene.config_map,
+                Unread::Name
+            ),
+            (None, true) => {
+                format!("no access entry and no entry of aws-auth lets {arn} in")
+            }
+            (None, false) => format!("no entry of aws-auth lets {arn} in"),
+        }
+    }
+
+    /// The cluster's partition, where the caller is in another.
+    pub(super) fn elsewhere(&self, caller: &Caller) -> Option<Partition> {
+        let cluster = self.effective.partition()?;
+        (caller.parsed.partition != cluster).then_some(cluster)
+    }
+
+    /// The entries of the caller's principal that have no effect.
+    fn passed_over(&self, caller: &Caller, standing: &[Standing<'a>]) -> Vec<PassedOver> {
         let Some(key) = &caller.key else {
             return Vec::new();
         };
@@ -223,54 +209,13 @@ impl<'a> Door<'a> {
         of_eks.chain(of_text).collect()
     }
 
-    /// Why an entry of aws-auth lets nobody in, where it does not.
-    pub(super) fn passed_over_entry(&self, entry: &Entry) -> Option<PassedOver> {
-        let why = self.why_not(entry)?;
+    /// Why an entry of aws-auth has no effect, where it has none.
+    fn passed_over_entry(&self, entry: &Entry) -> Option<PassedOver> {
         Some(PassedOver {
             principal: entry.arn.clone(),
             place: Place::of(entry),
-            why,
+            why: self.effective.no_effect(entry)?.to_string(),
         })
-    }
-
-    fn why_not(&self, entry: &Entry) -> Option<String> {
-        if let Some(why) = unmatchable(entry) {
-            return Some(unmatchable_words(why).to_owned());
-        }
-        if self.mode() == Some(Mode::Api) {
-            return Some("aws-auth is not read in the mode API".to_owned());
-        }
-        let key = self.eks.and_then(|_| entry.key());
-        let standing = key
-            .as_ref()
-            .map(|key| self.standing_of(key))
-            .unwrap_or_default();
-        let found = match entrance(self.mode(), standing, || self.index.lookup(&entry.arn)) {
-            Entrance::AccessEntry(wins) => {
-                return Some(format!(
-                    "the access entry of {} wins over aws-auth",
-                    wins.principal_arn
-                ));
-            }
-            Entrance::AwsAuth(found) => found,
-            Entrance::Closed => Lookup::None,
-        };
-        let is_it = |other: &Entry| other.section == entry.section && other.item == entry.item;
-        match found {
-            Lookup::Role(wins) | Lookup::User(wins) if is_it(wins) => None,
-            Lookup::Role(wins) if wins.section != entry.section => Some(format!(
-                "{} line {} names the same ARN, and mapRoles is looked at first",
-                wins.section, wins.line
-            )),
-            Lookup::Role(wins) | Lookup::User(wins) => Some(format!(
-                "{} line {} names the same ARN, and the last one wins",
-                wins.section, wins.line
-            )),
-            Lookup::AmbiguousUser(variants) if variants.iter().any(|other| is_it(other)) => None,
-            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => {
-                Some("a later entry of the same ARN wins".to_owned())
-            }
-        }
     }
 }
 
@@ -280,6 +225,12 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
     if explanation.identities.len() > 1 {
         notes.push(
             "mapUsers has the ARN in several spellings of case, and the authenticator picks one at random at each login: leave one"
+                .to_owned(),
+        );
+    }
+    if explanation.identities.iter().any(Identity::is_nameless) {
+        notes.push(
+            "the login has no username: it has the rights of its groups, and audit logs don't tell who it is"
                 .to_owned(),
         );
     }
@@ -320,30 +271,30 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
     }
 }
 
-/// Why one of the access entries of a key lets nobody in, where it does not.
-pub(super) fn passed_over_standing(
-    of_key: &[Standing<'_>],
-    standing: &Standing<'_>,
+/// Why one of the access entries of a key has no effect, where it has none.
+fn passed_over_standing<'a>(
+    of_key: &[Standing<'a>],
+    standing: &Standing<'a>,
 ) -> Option<PassedOver> {
-    let why = match &standing.life {
-        Life::Alive | Life::Unknown => {
-            let wins = of_key.iter().find(|other| !other.life.is_dead())?;
-            if wins.principal_arn == standing.principal_arn {
-                return None;
-            }
-            format!(
-                "the access entry of {} is the principal's own",
-                wins.principal_arn
-            )
+    let why = no_effect_among(of_key, standing)?;
+    Some(PassedOver::of_access_entry(
+        standing.principal_arn,
+        standing.state,
+        why.to_string(),
+    ))
+}
+
+fn by_text<'a>(caller: &Caller, entries: Vec<&'a Entry>) -> Found<'a> {
+    for entry in &entries {
+        let templates = entry.groups.iter().chain([&entry.username]);
+        if let Some(words) = no_instance(caller, templates) {
+            return Found::Refused {
+                words,
+                by: Refused::NotAnInstance,
+            };
         }
-        dead @ (Life::Recreated { .. } | Life::Missing { .. }) => dead_words(dead),
-    };
-    let entry = standing.state.entry.as_ref();
-    Some(PassedOver {
-        principal: standing.principal_arn.to_owned(),
-        place: Place::AccessEntry(entry.map(|entry| entry.arn.clone()).unwrap_or_default()),
-        why,
-    })
+    }
+    Found::In(entries.into_iter().map(Source::AwsAuth).collect())
 }
 
 fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> Found<'a> {
@@ -354,25 +305,6 @@ fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> Found<'a> {
             by: Refused::NotAnInstance,
         },
         None => Found::In(vec![Source::AccessEntry(entry)]),
-    }
-}
-
-/// Why a dead access entry is one.
-pub(super) fn dead_words(life: &Life) -> String {
-    match life {
-        Life::Recreated { before, now } => {
-            let before = before
-                .as_ref()
-                .map_or_else(String::new, |before| format!(" from {before}"));
-            format!(
-                "its principal was deleted and made again, so that its id changed{before} to {now}, and EKS knows principals by their id"
-            )
-        }
-        Life::Missing { elsewhere: None } => "IAM has no such principal any more".to_owned(),
-        Life::Missing {
-            elsewhere: Some(arn),
-        } => format!("IAM has the principal as {arn} now"),
-        Life::Alive | Life::Unknown => "it lets its principal in".to_owned(),
     }
 }
 

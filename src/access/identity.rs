@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::caller::{Caller, is_open};
-use super::rbac::{AUTHENTICATED, Bound};
+use super::caller::Caller;
+use super::rbac::Bound;
 use super::{Declared, Door};
-use crate::access_entry::{Entry as AccessEntry, Scope, policy_name};
+use crate::access_entry::{Entry as AccessEntry, EntryState, Scope, policy_name};
 use crate::aws_auth::{Entry, Section};
-use crate::effective::{MASTERS, administrator, has_admin_policy, is_nodes};
+use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.
@@ -172,7 +172,10 @@ pub struct Identity {
     /// What makes it an administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub administrator: Option<String>,
-    /// Whether it is a node's.
+    /// What makes it an administrator at some logins: what a placeholder can become.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub possible_administrator: Option<String>,
+    /// Whether it is a node's. An administrator with a node's username is a person.
     pub node: bool,
     /// The mapping that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -187,14 +190,20 @@ impl Identity {
         groups.chain([AUTHENTICATED.to_owned()]).collect()
     }
 
+    /// Whether it has no username.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.username.is_empty()
+    }
+
     /// Whether username or a group still holds a placeholder.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        is_open(&self.username) || self.groups.iter().any(|group| is_open(group))
+        is_templated(&self.username) || self.groups.iter().any(|group| is_templated(group))
     }
 }
 
-/// An entry that lets nobody in, or not this caller.
+/// An entry without effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PassedOver {
@@ -204,6 +213,17 @@ pub struct PassedOver {
     pub place: Place,
     /// Why it does not count.
     pub why: String,
+}
+
+impl PassedOver {
+    pub(super) fn of_access_entry(principal_arn: &str, state: &EntryState, why: String) -> Self {
+        let entry = state.entry.as_ref();
+        Self {
+            principal: principal_arn.to_owned(),
+            place: Place::AccessEntry(entry.map(|entry| entry.arn.clone()).unwrap_or_default()),
+            why,
+        }
+    }
 }
 
 /// An entry that lets someone in.
@@ -220,14 +240,16 @@ pub(super) enum Source<'s> {
 impl Door<'_> {
     /// The identity that an entry gives: to this caller, or, without one, as it is written.
     pub(super) fn identity(&self, source: Source<'_>, caller: Option<&Caller>) -> Identity {
-        let fill =
-            |text: &str| caller.map_or_else(|| text.to_owned(), |caller| caller.render(text));
-        let (principal, place, username) = match source {
-            Source::AwsAuth(entry) => (entry.arn.clone(), Place::of(entry), fill(&entry.username)),
+        let (principal, place, written) = match source {
+            Source::AwsAuth(entry) => (
+                entry.arn.clone(),
+                Place::of(entry),
+                EffectiveEntry::of_aws_auth(entry),
+            ),
             Source::AccessEntry(entry) => (
                 entry.principal_arn.clone(),
                 Place::AccessEntry(entry.arn.clone()),
-                fill(&entry.username),
+                EffectiveEntry::of_access_entry(entry),
             ),
             Source::Account { account } => (
                 account.to_owned(),
@@ -235,50 +257,45 @@ impl Door<'_> {
                     key: Section::Accounts.key(),
                     line: None,
                 },
-                caller.map_or_else(|| OWN_ARN.to_owned(), |caller| caller.canonical.clone()),
+                EffectiveEntry::of_account(
+                    caller.map_or(OWN_ARN, |caller| caller.canonical.as_str()),
+                ),
             ),
         };
-        let groups: BTreeSet<String> = match source {
-            Source::AwsAuth(entry) => entry.groups.iter().map(|group| fill(group)).collect(),
-            Source::AccessEntry(entry) => entry.groups.iter().map(|group| fill(group)).collect(),
-            Source::Account { .. } => BTreeSet::new(),
+        let effective = caller.map_or_else(|| written.clone(), |caller| caller.filled(&written));
+        let administrator = self.effective.administrator(&effective);
+        let possible = match (source, caller) {
+            (Source::Account { account }, None) => self.effective.administrator_of_account(account),
+            _ => self.effective.possible_administrator(&effective),
         };
-        let (access_policies, cluster_admin, node_kind) = match source {
-            Source::AwsAuth(_) | Source::Account { .. } => (BTreeSet::new(), false, false),
-            Source::AccessEntry(entry) => (
-                held(entry),
-                self.eks.is_some_and(|view| has_admin_policy(entry, view)),
-                entry.kind.is_node(),
-            ),
-        };
-        let names = || groups.iter().map(String::as_str);
-        let everyones = names().chain([AUTHENTICATED]);
-        let administrator = administrator(
-            everyones.clone(),
-            &username,
-            cluster_admin,
-            self.scene.bindings,
-        );
+        let names = || effective.groups.iter().map(String::as_str);
         let unbound = |rbac: &super::rbac::Rbac<'_>| {
-            let unbound = names()
-                .filter(|group| *group != MASTERS && !is_open(group) && !rbac.names_group(group));
+            let unbound = names().filter(|group| {
+                *group != MASTERS && !is_templated(group) && !rbac.names_group(group)
+            });
             unbound.map(str::to_owned).collect()
         };
         Identity {
-            node: node_kind || is_nodes(&username, names()),
+            node: self.effective.is_node(&effective),
             bindings: self.rbac.as_ref().map(|rbac| match caller {
                 // What everyone has is told once, where all are listed.
-                None => rbac.of(&username, names()),
-                Some(_) => rbac.of(&username, everyones),
+                None => rbac.of(&effective.username, names()),
+                Some(_) => rbac.of(&effective.username, names().chain([AUTHENTICATED])),
             }),
             unbound_groups: self.rbac.as_ref().map(unbound).unwrap_or_default(),
+            possible_administrator: possible
+                .filter(|_| administrator.is_none())
+                .map(|what| what.to_string()),
             administrator: administrator.map(|what| what.to_string()),
             declared: self.declared(&principal),
             principal,
             place,
-            username,
-            access_policies,
-            groups,
+            access_policies: match source {
+                Source::AccessEntry(entry) => held(entry),
+                Source::AwsAuth(_) | Source::Account { .. } => BTreeSet::new(),
+            },
+            username: effective.username,
+            groups: effective.groups,
         }
     }
 

@@ -14,8 +14,8 @@ use crate::access_entry::{
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
-use crate::effective::in_iam;
-use crate::observed::Mode;
+use crate::effective::{Unread, in_iam};
+use crate::observed::{ConfigMapName, Mode};
 use crate::plan::mapping_name;
 use crate::principal::{Partition, Principal, PrincipalKind};
 
@@ -115,7 +115,7 @@ impl Door<'_> {
                 ..Mend::default()
             });
         }
-        if self.eks.is_some() {
+        if self.effective.counts_access_entries() {
             return Some(self.create(
                 &principal,
                 &like,
@@ -126,7 +126,11 @@ impl Door<'_> {
             PrincipalKind::Role => Section::Roles,
             PrincipalKind::User => Section::Users,
         };
-        let config_map = self.scene.config_map;
+        let read = ConfigMapName::default();
+        let config_map = match self.effective.unread() {
+            Some(Unread::Name) => &read,
+            Some(Unread::Mode) | None => self.scene.config_map,
+        };
         Some(Mend {
             text: format!(
                 "add this to {section} (kubectl edit configmap {} -n {}), and {why}",

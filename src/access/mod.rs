@@ -1,7 +1,7 @@
 //! Who gets into the cluster, as what, by what, and why someone does not.
 //!
-//! Pure, and never a second opinion: which entry lets a principal in, which let nobody in and what makes an administrator is asked
-//! of [`crate::plan`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders
+//! Pure, and never a second opinion: which entry grants a principal access, which have no effect and what makes an administrator is
+//! asked of [`crate::effective`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders
 //! filled in, what RBAC binds to it, and for whoever is not let in the nearest entries with the likely cause and the mend.
 
 mod caller;
@@ -32,9 +32,9 @@ pub use report::{Creator, Report, Row, RowKind};
 
 use rbac::Rbac;
 
-use crate::aws_auth::{Document, Index};
-use crate::effective::{StandingEntries, Unmatchable};
-use crate::observed::{AwsState, AwsView, Binding, Bindings, ConfigMapName, Mode};
+use crate::aws_auth::Document;
+use crate::effective::{EffectiveAccess, Reading, Sources};
+use crate::observed::{AwsState, Binding, Bindings, ConfigMapName, Mode};
 use crate::principal::Key;
 
 /// What was looked at.
@@ -76,10 +76,7 @@ pub struct Declared {
 #[derive(Debug)]
 pub struct Door<'a> {
     scene: Scene<'a>,
-    index: Index<'a>,
-    /// EKS, where access entries count.
-    eks: Option<&'a AwsView>,
-    standing: StandingEntries<'a>,
+    effective: EffectiveAccess<'a>,
     rbac: Option<Rbac<'a>>,
 }
 
@@ -87,12 +84,14 @@ impl<'a> Door<'a> {
     /// Makes it ready.
     #[must_use]
     pub fn new(scene: Scene<'a>) -> Self {
-        let eks = scene.aws.view().filter(|view| view.mode != Mode::ConfigMap);
         Self {
-            index: Index::new(scene.document),
-            standing: eks.map(StandingEntries::new).unwrap_or_default(),
+            effective: EffectiveAccess::new(Sources {
+                aws_auth: scene.document,
+                reading: Reading::of(scene.config_map),
+                aws: scene.aws,
+                bindings: scene.bindings,
+            }),
             rbac: scene.rbac.map(Rbac::new),
-            eks,
             scene,
         }
     }
@@ -100,7 +99,7 @@ impl<'a> Door<'a> {
     /// The authentication mode; `None` where it is not known, and aws-auth counts as read.
     #[must_use]
     pub fn mode(&self) -> Option<Mode> {
-        self.scene.aws.mode()
+        self.effective.mode()
     }
 
     /// The cluster's name in EKS, for a command.
@@ -109,20 +108,5 @@ impl<'a> Door<'a> {
             .aws
             .view()
             .map_or("CLUSTER", |view| view.cluster.name.as_str())
-    }
-}
-
-/// Why an entry lets nobody in, whoever calls, in words.
-fn unmatchable_words(why: Unmatchable) -> &'static str {
-    match why {
-        Unmatchable::Sso => "EKS does not look at entries with `sso`",
-        Unmatchable::Path => "its ARN has the role's path, and whoever signs in comes without it",
-        Unmatchable::Session => {
-            "its ARN is a session's, and whoever signs in with a role is looked up as the role"
-        }
-        Unmatchable::NotAnIdentity => "its ARN is none of a role or user, so nobody comes with it",
-        Unmatchable::NoUsername => {
-            "it has no username, and without one the API server takes no login"
-        }
     }
 }

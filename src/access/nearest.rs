@@ -5,8 +5,8 @@ use super::identity::matches;
 use super::mend::{Like, Mend, quoted};
 use super::{Caller, Door};
 use crate::access_entry::Entry as AccessEntry;
-use crate::aws_auth::{Entry, Lookup, fold_arn};
-use crate::observed::Mode;
+use crate::aws_auth::{Entry, Rank, fold_arn};
+use crate::effective::EffectiveEntry;
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
 /// So many characters of a name may differ for each so many that it has.
@@ -81,7 +81,7 @@ impl Door<'_> {
 
     fn candidates(&self, caller: &Caller, near: &Near) -> Vec<Candidate<'_>> {
         let mut candidates = Vec::new();
-        let read = self.mode() != Some(Mode::Api);
+        let read = self.effective.unread().is_none();
         let entries = self.scene.document.entries().filter(|_| read);
         for entry in entries {
             let found = if entry.sso {
@@ -97,9 +97,13 @@ impl Door<'_> {
                 candidates.push(Candidate { nearness, at });
             }
         }
-        let states = self.eks.into_iter();
-        let states = states.flat_map(|view| view.entries.by_principal.values());
-        let people = states.filter_map(|state| state.known().filter(|entry| !entry.kind.is_node()));
+        let known = self.effective.access_entries().all();
+        let people = known.filter_map(|standing| standing.known());
+        let people = people.filter(|entry| {
+            !self
+                .effective
+                .is_node(&EffectiveEntry::of_access_entry(entry))
+        });
         for entry in people {
             if let Some(nearness) = near.of_entry(&entry.principal_arn) {
                 let at = At::AccessEntry(entry);
@@ -110,10 +114,7 @@ impl Door<'_> {
     }
 
     fn is_winner(&self, entry: &Entry) -> bool {
-        match self.index.lookup(&entry.arn) {
-            Lookup::Role(wins) | Lookup::User(wins) => std::ptr::eq(wins, entry),
-            Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => true,
-        }
+        !matches!(self.effective.index().rank(entry), Rank::Loses(_))
     }
 
     /// Whether an entry with `sso` names the caller's permission set.

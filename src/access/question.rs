@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::caller::is_open;
 use super::mend::{Mend, quoted};
 use super::{Held, Identity};
+use crate::effective::is_templated;
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -221,10 +221,17 @@ impl Question {
         let groups = identity.groups.iter();
         let group = groups
             .into_iter()
-            .find(|group| !group.starts_with("system:") && !is_open(group));
+            .find(|group| !group.starts_with("system:") && !is_templated(group));
         let subject = match group {
             Some(group) => format!("--group={group}"),
-            None if is_open(&identity.username) => {
+            None if identity.username.is_empty() => {
+                return Mend {
+                    text: "give its entry a group or a username, so that a role can be bound to it"
+                        .to_owned(),
+                    ..Mend::default()
+                };
+            }
+            None if is_templated(&identity.username) => {
                 return Mend {
                     text: "give its entry a group, so that a role can be bound to it; the username differs from login to login"
                         .to_owned(),

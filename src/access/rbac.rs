@@ -7,9 +7,6 @@ use serde::Serialize;
 
 use crate::observed::{Binding, BoundRole};
 
-/// The group of everyone who is let in (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles>).
-pub(super) const AUTHENTICATED: &str = "system:authenticated";
-
 /// A binding that an identity has, and by what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -4,13 +4,12 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use super::explain::passed_over_standing;
 use super::identity::Source;
 use super::mend::{quoted, way_in};
-use super::rbac::AUTHENTICATED;
 use super::{Bound, Door, Identity, PassedOver, Place};
 use crate::access_entry::EksCluster;
-use crate::aws_auth::{Lookup, ProblemKind, Section};
+use crate::aws_auth::{ProblemKind, Section};
+use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 
@@ -98,13 +97,14 @@ impl Door<'_> {
     pub fn report(&self) -> Report {
         let mut principals = Vec::new();
         let mut nobody = Vec::new();
-        self.report_access_entries(&mut principals, &mut nobody);
-        self.report_aws_auth(&mut principals, &mut nobody);
+        self.report_grants(&mut principals);
+        self.report_without_effect(&mut nobody);
         principals.sort_by_cached_key(|row| {
             let identity = &row.identity;
             let bindings = identity.bindings.as_ref().map_or(0, Vec::len);
             (
                 identity.administrator.is_none(),
+                identity.possible_administrator.is_none(),
                 Reverse(identity.access_policies.len() + bindings),
                 identity.principal.clone(),
                 identity.place.clone(),
@@ -121,57 +121,41 @@ impl Door<'_> {
         }
     }
 
-    fn report_access_entries(&self, principals: &mut Vec<Row>, nobody: &mut Vec<PassedOver>) {
-        let Some(view) = self.eks else {
-            return;
-        };
-        for standing in self.standing.all() {
-            if let Some(passed_over) =
-                passed_over_standing(self.standing_of(&standing.key), standing)
-            {
-                nobody.push(passed_over);
-            } else if let Some(entry) = standing.state.entry.as_ref() {
-                principals.push(self.row(Source::AccessEntry(entry)));
-            }
+    fn report_grants(&self, principals: &mut Vec<Row>) {
+        for grant in self.effective.grants() {
+            let (source, at_random) = match grant {
+                Grant::AccessEntry(standing) => match standing.state.entry.as_ref() {
+                    Some(entry) => (Source::AccessEntry(entry), false),
+                    None => continue,
+                },
+                Grant::AwsAuth { entry, at_random } => (Source::AwsAuth(entry), at_random),
+                Grant::Account(account) => (Source::Account { account }, false),
+            };
+            principals.push(self.row(source, at_random));
         }
-        let others = view.entries.by_principal.iter();
-        let others = others.filter(|(arn, _)| Key::parse_arn(arn).is_none());
-        nobody.extend(others.map(|(arn, state)| {
-            PassedOver {
-                principal: arn.clone(),
-                place: Place::AccessEntry(
-                    state
-                        .entry
-                        .as_ref()
-                        .map(|it| it.arn.clone())
-                        .unwrap_or_default(),
-                ),
-                why: "EKS lets only roles and users in by access entries".to_owned(),
-            }
-        }));
     }
 
-    fn report_aws_auth(&self, principals: &mut Vec<Row>, nobody: &mut Vec<PassedOver>) {
-        for entry in self.scene.document.entries() {
-            match self.passed_over_entry(entry) {
-                Some(passed_over) => nobody.push(passed_over),
-                None => principals.push(self.row(Source::AwsAuth(entry))),
-            }
-        }
-        let read = self.mode() != Some(Mode::Api);
-        for account in &self.scene.document.section(Section::Accounts).accounts {
-            if read {
-                principals.push(self.row(Source::Account { account }));
-            } else {
-                nobody.push(PassedOver {
-                    principal: account.clone(),
+    fn report_without_effect(&self, nobody: &mut Vec<PassedOver>) {
+        for (entry, why) in self.effective.without_effect() {
+            let why = why.to_string();
+            nobody.push(match entry {
+                Ineffective::AccessEntry(arn, state) => {
+                    PassedOver::of_access_entry(arn, state, why)
+                }
+                Ineffective::AwsAuth(entry) => PassedOver {
+                    principal: entry.arn.clone(),
+                    place: Place::of(entry),
+                    why,
+                },
+                Ineffective::Account(account) => PassedOver {
+                    principal: account.to_owned(),
                     place: Place::AwsAuth {
                         key: Section::Accounts.key(),
                         line: None,
                     },
-                    why: "aws-auth is not read in the mode API".to_owned(),
-                });
-            }
+                    why,
+                },
+            });
         }
         for section in Section::ALL {
             let problems = self.scene.document.section(section).problems.iter();
@@ -187,7 +171,7 @@ impl Door<'_> {
         }
     }
 
-    fn row(&self, source: Source<'_>) -> Row {
+    fn row(&self, source: Source<'_>, at_random: bool) -> Row {
         let identity = self.identity(source, None);
         let kind = match source {
             Source::Account { .. } => RowKind::Account,
@@ -195,17 +179,8 @@ impl Door<'_> {
         };
         Row {
             kind,
-            at_random: self.is_at_random(source),
             identity,
-        }
-    }
-
-    fn is_at_random(&self, source: Source<'_>) -> bool {
-        match source {
-            Source::AwsAuth(entry) => {
-                matches!(self.index.lookup(&entry.arn), Lookup::AmbiguousUser(_))
-            }
-            Source::AccessEntry(_) | Source::Account { .. } => false,
+            at_random,
         }
     }
 
@@ -218,6 +193,13 @@ impl Door<'_> {
                     problem.line, problem.column, problem.message
                 ));
             }
+        }
+        if self.effective.unread() == Some(Unread::Name) {
+            notes.push(format!(
+                "{} is not in force: {}",
+                self.scene.config_map,
+                Unread::Name
+            ));
         }
         if self.scene.data.is_none() && self.mode() != Some(Mode::Api) {
             notes.push(format!("{} does not exist", self.scene.config_map));

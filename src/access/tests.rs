@@ -9,7 +9,7 @@ use crate::access_entry::{
     Association, Entries, Entry, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
-use crate::observed::{Iam, IamAccount, IamPrincipal, Listing};
+use crate::observed::{AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
 use crate::principal::Partition;
 use crate::time::Timestamp;
 
@@ -238,6 +238,7 @@ fn who_is_let_in_as_what() {
             "dev:a",
         ),
         (&both, session("Admin", "a"), "mapRoles line 5", "admin"),
+        (&both, session("Nameless", "a"), "mapRoles line 21", ""),
         (
             &both,
             session("Nodes", "i-0123456789abcdef0"),
@@ -305,12 +306,6 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             role("Auditor"),
             CauseKind::OtherAccount,
             "if account 444455556666 is meant, sign in there",
-        ),
-        (
-            &text,
-            session("Nameless", "a"),
-            CauseKind::NoUsername,
-            "a username in double quotes",
         ),
         (
             &text,
@@ -615,6 +610,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         ("Viewer", false, false),
         ("777788889999", false, false),
         ("ByBoth", false, false),
+        ("Nameless", false, false),
         ("Nodes", false, true),
         ("Eve", false, false),
         ("eve", false, false),
@@ -646,12 +642,11 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         ("Recreated", "deleted and made again"),
         ("Moved", "new/Moved now"),
         ("Gone", "no such principal"),
-        ("ByBoth", "wins over aws-auth"),
+        ("ByBoth", "role/ByBoth wins"),
         ("Developers", "the last one wins"),
-        ("Admin", "mapRoles is looked at first"),
+        ("Admin", "mapRoles is looked up first"),
         ("Pathed", "the role's path"),
-        ("Nameless", "no username"),
-        ("Wild*", "none of a role or user"),
+        ("Wild*", "not that of a role or user"),
     ] {
         assert!(
             dead.iter()

@@ -3,9 +3,21 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{Document, Entry, Lookup, Section, fold_arn};
+use crate::principal::AccountId;
+
+/// What becomes of an entry among others of its ARN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank<'a> {
+    /// It is the one that the authenticator finds.
+    Wins,
+    /// The authenticator picks it or one whose ARN differs in case only, at random at each login.
+    AtRandom,
+    /// This one wins over it: a later one, or one in `mapRoles`.
+    Loses(&'a Entry),
+}
 
 /// Who is let in as what, by caller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Index<'a> {
     roles: HashMap<String, &'a Entry>,
     users: HashMap<String, BTreeMap<&'a str, &'a Entry>>,
@@ -32,11 +44,13 @@ impl<'a> Index<'a> {
         Self {
             roles: roles.map(|entry| (entry.matched_arn(), entry)).collect(),
             users,
+            // A caller's account has 12 digits, so that nothing else matches.
             accounts: document
                 .section(Section::Accounts)
                 .accounts
                 .iter()
                 .map(String::as_str)
+                .filter(|account| account.parse::<AccountId>().is_ok())
                 .collect(),
         }
     }
@@ -57,12 +71,38 @@ impl<'a> Index<'a> {
                 _ => Lookup::AmbiguousUser(variants),
             };
         }
-        let account = canonical_arn.split(':').nth(4).unwrap_or_default();
-        if self.accounts.contains(account) {
-            Lookup::Account
-        } else {
-            Lookup::None
+        match self.account(canonical_arn) {
+            Some(_) => Lookup::Account,
+            None => Lookup::None,
         }
+    }
+
+    /// What becomes of an entry of the document among others of its ARN.
+    #[must_use]
+    pub fn rank(&self, entry: &Entry) -> Rank<'a> {
+        let is_it = |other: &Entry| other.section == entry.section && other.item == entry.item;
+        let arn = entry.matched_arn();
+        if let Some(wins) = self.roles.get(&arn) {
+            return if is_it(wins) {
+                Rank::Wins
+            } else {
+                Rank::Loses(wins)
+            };
+        }
+        let variants = self.users.get(&arn);
+        let same = variants.and_then(|variants| variants.get(entry.arn.as_str()));
+        match (same, variants.map_or(0, BTreeMap::len)) {
+            (Some(wins), _) if !is_it(wins) => Rank::Loses(wins),
+            (_, 2..) => Rank::AtRandom,
+            (_, _) => Rank::Wins,
+        }
+    }
+
+    /// The account of `mapAccounts` that this caller is of.
+    #[must_use]
+    pub fn account(&self, canonical_arn: &str) -> Option<&'a str> {
+        let account = canonical_arn.split(':').nth(4)?;
+        self.accounts.get(account).copied()
     }
 
     /// The entry that wins for each ARN that is looked up unambiguously.

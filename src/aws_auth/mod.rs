@@ -28,7 +28,7 @@ mod tests;
 
 pub use comments::comments;
 pub use edit::{Change, EditError, NewEntry, edit};
-pub use index::Index;
+pub use index::{Index, Rank};
 pub use lookup::{Lookup, fold_arn};
 pub use manifest::{ManifestError, read_manifest};
 

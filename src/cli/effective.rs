@@ -11,6 +11,8 @@ use super::diagnostic::{Severity, Shown, render};
 use super::input;
 use super::output::{self, Format, visible};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_manifest};
+use crate::effective::{EffectiveAccess, Reading, Sources};
+use crate::observed::{AwsState, Bindings};
 
 /// Arguments of `effective`.
 #[derive(Args, Debug)]
@@ -23,25 +25,37 @@ pub struct Effective {
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Report<'d> {
     roles: Vec<Role<'d>>,
     users: Vec<User<'d>>,
-    accounts: &'d [String],
+    accounts: Vec<&'d str>,
+    /// Items of mapAccounts that are no account, and never match.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_accounts: Vec<&'d str>,
     errors: Vec<Error<'d>>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Role<'d> {
     rolearn: &'d str,
     username: &'d str,
     groups: &'d [String],
+    /// Why the entry has no effect, where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_effect: Option<String>,
 }
 
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct User<'d> {
     userarn: &'d str,
     username: &'d str,
     groups: &'d [String],
+    /// Why the entry has no effect, where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_effect: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -58,16 +72,28 @@ impl Effective {
         let source = input::source(&self.file)?;
         let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
         let document = Document::parse(&data);
+        // The text alone: nothing is known of the cluster.
+        let (aws, bindings) = (AwsState::Off, Bindings::default());
+        let effective = EffectiveAccess::new(Sources {
+            aws_auth: &document,
+            reading: Reading::AsAwsAuth,
+            aws: &aws,
+            bindings: &bindings,
+        });
         let printed = match self.output {
-            Format::Json => output::json(&report(&document))?,
-            Format::Yaml => output::yaml(&report(&document))?,
+            Format::Json => output::json(&report(&document, &effective))?,
+            Format::Yaml => output::yaml(&report(&document, &effective))?,
             Format::Text => {
                 let source = |section: Section| {
                     data.get(section.key())
                         .map(String::as_str)
                         .unwrap_or_default()
                 };
-                format!("{}{}", table(&document), diagnostics(&document, source))
+                format!(
+                    "{}{}",
+                    table(&document, &effective),
+                    diagnostics(&document, source)
+                )
             }
         };
         output::print(&printed)?;
@@ -88,7 +114,14 @@ fn problems(document: &Document) -> impl Iterator<Item = &Problem> {
         .flat_map(|section| &document.section(section).problems)
 }
 
-fn report(document: &Document) -> Report<'_> {
+fn no_effect(effective: &EffectiveAccess<'_>, entry: &Entry) -> Option<String> {
+    effective.no_effect(entry).map(|why| why.to_string())
+}
+
+fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Report<'d> {
+    let accounts = &document.section(Section::Accounts).accounts;
+    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
+    let matches = |account: &&str| effective.no_effect_of_account(account).is_none();
     Report {
         roles: document
             .section(Section::Roles)
@@ -98,6 +131,7 @@ fn report(document: &Document) -> Report<'_> {
                 rolearn: &e.arn,
                 username: &e.username,
                 groups: &e.groups,
+                no_effect: no_effect(effective, e),
             })
             .collect(),
         users: document
@@ -108,9 +142,11 @@ fn report(document: &Document) -> Report<'_> {
                 userarn: &e.arn,
                 username: &e.username,
                 groups: &e.groups,
+                no_effect: no_effect(effective, e),
             })
             .collect(),
-        accounts: &document.section(Section::Accounts).accounts,
+        accounts: accounts.iter().copied().filter(matches).collect(),
+        not_accounts: accounts.iter().copied().filter(|it| !matches(it)).collect(),
         errors: problems(document)
             .map(|p| Error {
                 key: p.section.key(),
@@ -122,10 +158,10 @@ fn report(document: &Document) -> Report<'_> {
     }
 }
 
-fn table(document: &Document) -> String {
+fn table(document: &Document, effective: &EffectiveAccess<'_>) -> String {
     let row = |entry: &Entry| {
         let arn = if entry.sso {
-            "(sso: never matches on EKS)".to_owned()
+            "(sso)".to_owned()
         } else {
             visible(&entry.arn)
         };
@@ -135,22 +171,26 @@ fn table(document: &Document) -> String {
             arn,
             visible(&entry.username),
             groups.join(","),
+            no_effect(effective, entry)
+                .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
         ]
     };
     let accounts = &document.section(Section::Accounts).accounts;
     let accounts = accounts.iter().map(|account| {
+        let why = effective.no_effect_of_account(account);
         [
             Section::Accounts.key().to_owned(),
             format!("(any of account {})", visible(account)),
             "(its ARN)".to_owned(),
             String::new(),
+            why.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
         ]
     });
-    let rows: Vec<[String; 4]> = document.entries().map(row).chain(accounts).collect();
+    let rows: Vec<[String; 5]> = document.entries().map(row).chain(accounts).collect();
     if rows.is_empty() {
         return "No entries take effect.\n".to_owned();
     }
-    output::columns(["KEY", "ARN", "USERNAME", "GROUPS"], rows)
+    output::columns(["KEY", "ARN", "USERNAME", "GROUPS", "EFFECT"], rows)
 }
 
 fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> String {

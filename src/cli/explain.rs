@@ -493,10 +493,11 @@ fn identity_lines(lines: &mut Lines, identity: &Identity) {
     }
     lines.field(
         "administrator",
-        &identity
-            .administrator
-            .as_ref()
-            .map_or_else(|| "no".to_owned(), |what| format!("yes: {what}")),
+        &match (&identity.administrator, &identity.possible_administrator) {
+            (Some(what), _) => format!("yes: {what}"),
+            (None, Some(what)) => format!("possibly: a login can become {what}"),
+            (None, None) => "no".to_owned(),
+        },
     );
     if identity.node {
         lines.field("node", "yes");

@@ -1,6 +1,8 @@
 //! The access entries that stand, by key, and whether they let anyone in.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
 
 use crate::access_entry::{Entry, EntryState, PRINCIPAL_ID_TAG};
 use crate::aws_auth::fold_arn;
@@ -38,6 +40,25 @@ impl Life {
     }
 }
 
+impl fmt::Display for Life {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Recreated { before, now } => {
+                f.write_str("its principal was deleted and made again, so that its id changed")?;
+                if let Some(before) = before {
+                    write!(f, " from {before}")?;
+                }
+                write!(f, " to {now}, and EKS knows principals by their id")
+            }
+            Self::Missing { elsewhere: None } => f.write_str("IAM has no such principal any more"),
+            Self::Missing {
+                elsewhere: Some(arn),
+            } => write!(f, "IAM has the principal as {arn} now"),
+            Self::Alive | Self::Unknown => f.write_str("its principal exists"),
+        }
+    }
+}
+
 /// An entry that stands.
 #[derive(Clone, Debug)]
 pub struct Standing<'a> {
@@ -66,10 +87,10 @@ impl<'a> Standing<'a> {
     }
 }
 
-/// All entries that stand for a role or user, by key.
+/// All entries that stand for a role or user, by key. A clone shares them.
 #[derive(Clone, Debug, Default)]
 pub struct StandingEntries<'a> {
-    by_key: HashMap<KeyHash, Vec<Standing<'a>>>,
+    by_key: Arc<HashMap<KeyHash, Vec<Standing<'a>>>>,
 }
 
 impl<'a> StandingEntries<'a> {
@@ -94,7 +115,9 @@ impl<'a> StandingEntries<'a> {
                 .or_default()
                 .push(standing);
         }
-        Self { by_key }
+        Self {
+            by_key: Arc::new(by_key),
+        }
     }
 
     /// The entries of one key: more than one where the path of a principal changed and the old entry still stands.
@@ -105,7 +128,16 @@ impl<'a> StandingEntries<'a> {
     /// The entries of one key.
     #[must_use]
     pub fn of_key(&self, key: &Key) -> &[Standing<'a>] {
+        if self.by_key.is_empty() {
+            return &[];
+        }
         self.of(&KeyHash::of(key))
+    }
+
+    /// The entry that grants access to a principal: the first of its key that is not known to be dead.
+    #[must_use]
+    pub fn in_force(&self, key: &Key) -> Option<&Standing<'a>> {
+        in_force(self.of_key(key))
     }
 
     /// All of them, in no order.
@@ -118,6 +150,11 @@ impl<'a> StandingEntries<'a> {
             .iter()
             .flat_map(|(hash, entries)| entries.iter().map(move |entry| (hash, entry)))
     }
+}
+
+/// The first of the entries of a key that is not known to be dead.
+pub(super) fn in_force<'s, 'a>(of_key: &'s [Standing<'a>]) -> Option<&'s Standing<'a>> {
+    of_key.iter().find(|standing| !standing.life.is_dead())
 }
 
 fn life(entry: &Entry, key: &Key, iam: &Iam) -> Life {

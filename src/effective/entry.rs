@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::power::{Administrator, administrator, is_nodes};
+use super::power::{Administrator, administrator, administrator_by_template, is_nodes, is_person};
 use crate::access_entry::{Entry as AccessEntry, Kind, Scope};
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::{Entry, Meaning};
@@ -53,23 +53,58 @@ impl EffectiveEntry {
         }
     }
 
-    /// What makes it an administrator's. `admin_policy` is the ARN of `AmazonEKSClusterAdminPolicy` in the cluster's partition.
+    /// What the accounts of `mapAccounts` give a caller: its own ARN as username, and no groups.
+    #[must_use]
+    pub fn of_account(canonical_arn: &str) -> Self {
+        Self {
+            username: canonical_arn.to_owned(),
+            groups: BTreeSet::new(),
+            policies: BTreeMap::new(),
+            kind: Kind::Known(EntryType::Standard),
+        }
+    }
+
+    /// What certainly makes it an administrator's, at every login. `admin_policy` is the ARN of `AmazonEKSClusterAdminPolicy` in the
+    /// cluster's partition.
     #[must_use]
     pub fn administrator(&self, bindings: &Bindings, admin_policy: &str) -> Option<Administrator> {
         administrator(
-            self.groups.iter().map(String::as_str),
+            self.groups(),
             &self.username,
             self.policies.get(admin_policy) == Some(&Scope::Cluster),
             bindings,
         )
     }
 
-    /// Whether it is a node's. An administrator with a node's username is a person.
+    /// What makes it an administrator's at every login, or at some: a username or group with placeholders can become one that is
+    /// bound to cluster-admin. For the question who may be an administrator; whoever relies on one asks [`Self::administrator`].
+    #[must_use]
+    pub fn possible_administrator(
+        &self,
+        bindings: &Bindings,
+        admin_policy: &str,
+    ) -> Option<Administrator> {
+        self.administrator(bindings, admin_policy)
+            .or_else(|| administrator_by_template(self.groups(), &self.username, bindings))
+    }
+
+    /// Whether it is a node's. An administrator with a node's username is a person; what makes every node an administrator makes
+    /// none of them a person.
     #[must_use]
     pub fn is_node(&self, bindings: &Bindings, admin_policy: &str) -> bool {
-        let node =
-            self.kind.is_node() || is_nodes(&self.username, self.groups.iter().map(String::as_str));
-        node && self.administrator(bindings, admin_policy).is_none()
+        let node = self.kind.is_node() || is_nodes(&self.username, self.groups());
+        let by_policy = self.policies.get(admin_policy) == Some(&Scope::Cluster);
+        node && !is_person(self.groups(), &self.username, by_policy, bindings)
+    }
+
+    /// Whether a login by it has no name: aws-iam-authenticator lets it in, and so does the API server.
+    #[must_use]
+    pub fn is_nameless(&self) -> bool {
+        self.username.is_empty()
+    }
+
+    fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().map(String::as_str)
     }
 
     /// Whether it gives nothing that `other` does not give: the same username with a subset of groups and policies.

@@ -1,13 +1,26 @@
-//! Effective access: who gets in now, as what, by which entry, with which power.
+//! Effective access: who has access now, as what, by which entry, with which power; and which entries have no effect, and why.
+//!
+//! The one answer for statuses, guards and every command: [`EffectiveAccess`].
 
+mod access;
 mod access_entries;
 mod entry;
 mod power;
+mod template;
+#[cfg(test)]
+mod tests;
+mod unmatchable;
 
+pub use access::{
+    EffectiveAccess, Grant, Granted, Ineffective, NoEffect, Reading, Sources, Unread,
+    no_effect_among,
+};
 pub use access_entries::{Life, Standing, StandingEntries, in_iam};
 pub use entry::EffectiveEntry;
 pub use power::{
-    Administrator, Entrance, MASTERS, Unmatchable, administrator, entrance, entry_administrator,
-    has_admin_policy, is_nodes, unmatchable,
+    AUTHENTICATED, Administrator, MASTERS, entry_administrator, has_admin_policy, is_nodes,
 };
-pub(crate) use power::{can_match, is_node, is_target_administrator};
+pub(crate) use power::{is_node, is_target_administrator};
+pub use template::is_templated;
+pub(crate) use unmatchable::can_match;
+pub use unmatchable::{Unmatchable, unmatchable};

@@ -1,47 +1,19 @@
-//! Who is let in as what: what plans are made by, and what people are told.
+//! Whether an identity is an administrator's, or a node's.
 
 use std::fmt;
-use std::str::FromStr as _;
 
-use super::access_entries::Standing;
+use super::template::{becomes, can_become, is_templated};
 use crate::access_entry::{ADMIN_POLICY, Entry as AccessEntry, Scope, Target};
-use crate::aws_auth::{Entry, Lookup, Meaning};
-use crate::observed::Bindings;
-use crate::observed::{AwsView, Mode};
-use crate::principal::{Arn, Resource};
+use crate::aws_auth::Meaning;
+use crate::observed::{AwsView, Bindings};
 
 /// The group that Kubernetes lets do everything, bound or not
 /// (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#user-facing-roles>).
 pub const MASTERS: &str = "system:masters";
+/// The group of every login (<https://kubernetes.io/docs/reference/access-authn-authz/rbac/#discovery-roles>).
+pub const AUTHENTICATED: &str = "system:authenticated";
 const NODE_USERNAME: &str = "system:node:";
 const NODE_GROUPS: [&str; 2] = ["system:bootstrappers", "system:nodes"];
-
-/// What lets a principal in.
-#[derive(Debug)]
-pub enum Entrance<'s, 'a> {
-    /// This access entry, whatever aws-auth says.
-    AccessEntry(&'s Standing<'a>),
-    /// What aws-auth says.
-    AwsAuth(Lookup<'a>),
-    /// Nothing: no access entry lets it in, and aws-auth is not read.
-    Closed,
-}
-
-/// What lets a principal in: the first of its access entries that is not known to let nobody in, else aws-auth where that is read.
-/// A mode that is not known counts as one that reads it.
-pub fn entrance<'s, 'a>(
-    mode: Option<Mode>,
-    standing: &'s [Standing<'a>],
-    aws_auth: impl FnOnce() -> Lookup<'a>,
-) -> Entrance<'s, 'a> {
-    if let Some(wins) = standing.iter().find(|standing| !standing.life.is_dead()) {
-        return Entrance::AccessEntry(wins);
-    }
-    match mode {
-        Some(Mode::Api) => Entrance::Closed,
-        Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None => Entrance::AwsAuth(aws_auth()),
-    }
-}
 
 /// Whether an identity is a node's.
 pub(crate) fn is_node(meaning: &Meaning) -> bool {
@@ -80,11 +52,24 @@ impl fmt::Display for Administrator {
     }
 }
 
-/// What makes an identity an administrator's; `None` where nothing does. `cluster_admin`: whether AmazonEKSClusterAdminPolicy
-/// comes with it, in the whole cluster.
-#[must_use]
-pub fn administrator<'a>(
-    mut groups: impl Iterator<Item = &'a str>,
+/// What makes an identity of this username and these groups an administrator's at every login; `None` where nothing does.
+/// `cluster_admin`: whether AmazonEKSClusterAdminPolicy comes with it, in the whole cluster.
+pub(super) fn administrator<'a>(
+    groups: impl Iterator<Item = &'a str>,
+    username: &str,
+    cluster_admin: bool,
+    bindings: &Bindings,
+) -> Option<Administrator> {
+    let own = administrator_by_own(groups, username, cluster_admin, bindings);
+    own.or_else(|| {
+        let everyone = bindings.admin_groups.contains(AUTHENTICATED);
+        everyone.then(|| Administrator::Group(AUTHENTICATED.to_owned()))
+    })
+}
+
+/// The same without what every login has.
+fn administrator_by_own<'a>(
+    groups: impl Iterator<Item = &'a str>,
     username: &str,
     cluster_admin: bool,
     bindings: &Bindings,
@@ -92,54 +77,46 @@ pub fn administrator<'a>(
     if cluster_admin {
         return Some(Administrator::Policy);
     }
-    groups
+    // What a login fills in never stays as it is written, so that a binding of the text itself binds nobody.
+    let mut literal = groups.filter(|group| !is_templated(group));
+    literal
         .find(|group| *group == MASTERS || bindings.admin_groups.contains(*group))
         .map(|group| Administrator::Group(group.to_owned()))
         .or_else(|| {
-            let bound = bindings.admin_users.contains(username);
+            let bound = bindings.admin_users.contains(username) && !is_templated(username);
             bound.then(|| Administrator::Username(username.to_owned()))
         })
 }
 
-/// Why an entry of aws-auth lets nobody in, whoever calls.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Unmatchable {
-    /// An entry for a permission set, which EKS does not look at.
-    Sso,
-    /// A role's ARN with its path, which callers come without.
-    Path,
-    /// The ARN of a session, which callers are turned into their roles from.
-    Session,
-    /// No ARN of an identity: with a space, a wildcard, or of something else.
-    NotAnIdentity,
-    /// It has no username, and without one the API server takes no login.
-    NoUsername,
+/// Whether an identity with a node's username or groups is a person's: an administrator by something else than what every node has.
+pub(super) fn is_person<'a>(
+    groups: impl Iterator<Item = &'a str>,
+    username: &str,
+    cluster_admin: bool,
+    bindings: &Bindings,
+) -> bool {
+    let own = groups.filter(|group| !NODE_GROUPS.contains(group));
+    administrator_by_own(own, username, cluster_admin, bindings).is_some()
 }
 
-/// Why no caller can be let in by the entry. A session's ARN is turned into its role's before the lookup, and a role's
-/// comes without its path (`pkg/arn/arn.go` of aws-iam-authenticator).
-#[must_use]
-pub fn unmatchable(entry: &Entry) -> Option<Unmatchable> {
-    if entry.sso {
-        return Some(Unmatchable::Sso);
-    }
-    // The comparison is without regard to case, so the ARN need not be spelt as IAM would.
-    match Arn::from_str(&entry.matched_arn()).map(|arn| arn.resource) {
-        Ok(Resource::Role { path, .. }) if path != "/" => Some(Unmatchable::Path),
-        Ok(Resource::AssumedRole { .. }) => Some(Unmatchable::Session),
-        Err(_) => Some(Unmatchable::NotAnIdentity),
-        Ok(
-            Resource::Role { .. }
-            | Resource::User { .. }
-            | Resource::FederatedUser { .. }
-            | Resource::Root,
-        ) => entry.username.is_empty().then_some(Unmatchable::NoUsername),
-    }
-}
-
-/// Whether some caller can be let in by the entry.
-pub(crate) fn can_match(entry: &Entry) -> bool {
-    unmatchable(entry).is_none()
+/// What some login can make an administrator of, by a username or group with placeholders: the group or username that it becomes.
+pub(super) fn administrator_by_template<'a>(
+    groups: impl Iterator<Item = &'a str>,
+    username: &str,
+    bindings: &Bindings,
+) -> Option<Administrator> {
+    let mut templated = groups.filter(|group| is_templated(group));
+    let group = templated.find_map(|group| {
+        let masters = can_become(group, MASTERS).then_some(MASTERS);
+        masters.or_else(|| becomes(group, &bindings.admin_groups))
+    });
+    let username = || {
+        let templated = is_templated(username);
+        templated.then(|| becomes(username, &bindings.admin_users))?
+    };
+    group
+        .map(|group| Administrator::Group(group.to_owned()))
+        .or_else(|| username().map(|username| Administrator::Username(username.to_owned())))
 }
 
 /// What makes the identity of an access entry an administrator's.

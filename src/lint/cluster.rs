@@ -11,10 +11,10 @@ use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::{Entry, Places, Section, fold_arn};
-use crate::effective::{is_nodes, unmatchable};
+use crate::effective::{EffectiveEntry, unmatchable};
 use crate::manifest::{Mappings, Source, read};
 use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode};
-use crate::principal::PrincipalKind;
+use crate::principal::{Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
 pub const NODE_MANAGER: &str = "eks:node-manager";
@@ -35,6 +35,8 @@ pub struct Facts<'a> {
     pub bindings: &'a [Binding],
     /// What they name together.
     pub bound: &'a Bindings,
+    /// The cluster's partition; `None` where it is not known.
+    pub partition: Option<Partition>,
     /// The access entries; `None` where EKS was not asked.
     pub entries: Option<&'a Entries>,
     /// What IAM says.
@@ -88,7 +90,9 @@ impl Report {
 impl Facts<'_> {
     fn aws_auth(&self, report: &mut Report, data: &BTreeMap<String, String>) {
         let read = Read::new(data);
-        let mut findings = read.check(&|entry| format!("line {} of {}", entry.line, entry.section));
+        let mut findings = read.check(self.partition, &|entry| {
+            format!("line {} of {}", entry.line, entry.section)
+        });
         findings.retain(|found| found.code != Code::NoGroups || !self.binds_username(&read, found));
         for (entry, places) in read.entries() {
             findings.extend(self.entry(entry, places));
@@ -152,7 +156,7 @@ impl Facts<'_> {
 
     /// Whether IAM still has the principal. Only whole listings count.
     fn principal(&self, entry: &Entry, places: &Places) -> Option<Finding<At>> {
-        if unmatchable(entry).is_some() {
+        if unmatchable(entry, self.partition).is_some() {
             return None;
         }
         let key = entry.key()?;
@@ -204,7 +208,7 @@ impl Facts<'_> {
 
     /// Whether anything lets nodes in.
     fn nodes(&self, report: &mut Report, data: &BTreeMap<String, String>) {
-        let in_text = lets_nodes_in(&Read::new(data));
+        let in_text = lets_nodes_in(&Read::new(data), self.bound, self.partition);
         let is_node_entry = |kind: &Kind| *kind != Kind::Known(EntryType::Standard);
         let in_eks = self.entries.is_some_and(|entries| {
             let described = entries
@@ -328,13 +332,18 @@ pub(super) fn not_read() -> Finding<()> {
 }
 
 /// Whether an entry lets nodes in, as far as can be told: what stands in a key that does not parse is not known.
-pub(super) fn lets_nodes_in(read: &Read<'_>) -> bool {
+pub(super) fn lets_nodes_in(
+    read: &Read<'_>,
+    bindings: &Bindings,
+    partition: Option<Partition>,
+) -> bool {
     let broken = |section| read.document.section(section).broken.is_some();
     let mut entries = read.document.entries();
     broken(Section::Roles)
         || entries.any(|entry| {
-            let groups = entry.groups.iter().map(String::as_str);
-            is_nodes(&entry.username, groups) && unmatchable(entry).is_none()
+            // In aws-auth no policy makes an administrator.
+            EffectiveEntry::of_aws_auth(entry).is_node(bindings, "")
+                && unmatchable(entry, partition).is_none()
         })
 }
 

@@ -142,6 +142,10 @@ codes! {
     CaseVariant = "IM032", Error, "entries whose ARNs differ in case only",
         "mapUsers tells ARNs apart by case but matches them without: which entry wins is random, anew at each login";
 
+    /// Entries of more than one partition.
+    OtherPartition = "IM033", Error, "an entry of another partition",
+        "a cluster is in one partition and accepts callers of that one only: entries of another never match";
+
     /// An entry without groups.
     NoGroups = "IM040", Note, "an entry without groups",
         "the caller is let in and may do nothing, unless a binding names the username itself";
@@ -170,14 +174,18 @@ codes! {
     UnknownPlaceholder = "IM048", Error, "a placeholder that the authenticator does not know",
         "only {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and {{EC2PrivateDNSName}} are replaced, spelt exactly so: the braces become part of the name";
     /// Groups without a username.
-    NoUsername = "IM049", Error, "an entry without a username",
-        "the API server takes no login without a username, whatever the groups: who the entry is for is not let in";
+    NoUsername = "IM049", Warning, "an entry without a username",
+        "the login has no name: it has the rights of its groups, and audit logs don't tell who it is";
     /// Several list items on one line.
     OneLineList = "IM050", Error, "several list items on one line",
         "YAML takes the whole line for one text: a single group of that name, which is bound to nothing";
     /// A username or group with blanks around it.
     BlankInName = "IM051", Warning, "a blank at the end of a name",
         "usernames and groups are compared character by character: no binding names this one";
+
+    /// An administrator with a node's username.
+    PersonAsNode = "IM052", Error, "an administrator with the username of a node",
+        "with {{EC2PrivateDNSName}} only EC2 instances can log in, and audit logs take the caller for a node";
 
     /// A group that nothing binds.
     UnboundGroup = "IM060", Warning, "a group that no binding names",

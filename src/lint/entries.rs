@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::names::{Caller, Name, Names};
+use super::partitions::other_partitions;
 use super::text::At;
 use super::{Code, Edit, Finding, text};
 use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
 use crate::principal::{
-    AccountId, Key, NotAPrincipal, Principal, PrincipalError, PrincipalKind, SsoRole,
+    AccountId, Key, NotAPrincipal, Partition, Principal, PrincipalError, PrincipalKind, SsoRole,
 };
 
 /// The `data` of an aws-auth, read once.
@@ -40,8 +41,13 @@ impl<'d> Read<'d> {
         self.document.entries().zip(places)
     }
 
-    /// Every finding that the text alone shows. `line` says where an entry stands.
-    pub(super) fn check(&self, line: &dyn Fn(&Entry) -> String) -> Vec<Finding<At>> {
+    /// Every finding that the text alone shows. `line` says where an entry stands, `cluster` the cluster's partition, where that is
+    /// known.
+    pub(super) fn check(
+        &self,
+        cluster: Option<Partition>,
+        line: &dyn Fn(&Entry) -> String,
+    ) -> Vec<Finding<At>> {
         let mut findings = Vec::new();
         for (section, places) in Section::ALL.into_iter().zip(&self.places) {
             findings.extend(text::lost(
@@ -62,6 +68,7 @@ impl<'d> Read<'d> {
             findings.extend(given(entry, places, &told));
         }
         findings.extend(winners.findings(line));
+        findings.extend(other_partitions(self, cluster));
         findings.extend(self.accounts());
         findings
     }
@@ -201,7 +208,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
             code: Code::NoUsername,
             at: at(&places.username),
             title: "an entry with groups and no username".to_owned(),
-            label: "the authenticator sees username \"\"".to_owned(),
+            label: "logs in without a name".to_owned(),
             mend: format!("add a username, such as username: \"{template}\""),
             fix: Vec::new(),
         });

@@ -161,7 +161,7 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         }
         _ => format!("line {} of {}", entry.line, entry.section),
     };
-    let findings = Read::new(&auth.data).check(&line);
+    let findings = Read::new(&auth.data).check(None, &line);
     // Values whose places can't be told become texts of their own.
     let mut texts: BTreeMap<Section, usize> = BTreeMap::new();
     for mut finding in findings {

@@ -17,7 +17,7 @@ use super::Edit;
 use super::entries::Read;
 use super::file::{AwsAuth, aws_auths, word_edits};
 use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
-use crate::effective::unmatchable;
+use crate::effective::can_match;
 use crate::manifest::{Source, read};
 
 /// More rounds than mistakes of different kinds can hide behind each other.
@@ -108,7 +108,7 @@ pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> boo
 /// All changes together, or else as many as can be made one after the other.
 fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<String, String>> {
     let mut edits: Vec<(Section, Edit)> = Vec::new();
-    for finding in read.check(&|_| String::new()) {
+    for finding in read.check(None, &|_| String::new()) {
         let section = finding.at.0;
         edits.extend(finding.fix.into_iter().map(|edit| (section, edit)));
     }
@@ -218,7 +218,7 @@ fn effects(read: &Read<'_>) -> BTreeMap<String, Gain> {
         };
         (entry.matched_arn(), gain)
     };
-    let alive = index.winners().filter(|entry| unmatchable(entry).is_none());
+    let alive = index.winners().filter(|entry| can_match(entry));
     alive.map(effect).collect()
 }
 

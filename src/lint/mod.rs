@@ -14,6 +14,7 @@ mod fix;
 mod mappings;
 mod mode;
 mod names;
+mod partitions;
 #[cfg(test)]
 mod tests;
 mod text;

@@ -9,8 +9,9 @@ use super::file::Checked;
 use super::{Code, Finding};
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
+use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
-use crate::effective::is_nodes;
+use crate::effective::EffectiveEntry;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
 use crate::plan::ahead;
@@ -20,10 +21,18 @@ impl Checked {
     /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
     pub fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
         let mode = aws.mode();
+        let partition = aws.view().and_then(|view| view.cluster.partition());
         let by_mapping = self.mappings.iter().any(is_for_nodes);
         for auth in self.aws_auths.clone() {
             let finding = match mode {
-                Some(Mode::ConfigMap) if !by_mapping && !lets_nodes_in(&Read::new(&auth.data)) => {
+                Some(Mode::ConfigMap)
+                    if !by_mapping
+                        && !lets_nodes_in(
+                            &Read::new(&auth.data),
+                            &Bindings::default(),
+                            partition,
+                        ) =>
+                {
                     no_node_entry(mode, false)
                 }
                 Some(Mode::Api) => not_read(),
@@ -91,9 +100,13 @@ impl Checked {
 /// Whether a mapping lets nodes in.
 fn is_for_nodes(declared: &Declared) -> bool {
     let spec = &declared.object.spec;
-    let groups = spec.groups.iter().map(String::as_str);
+    let meaning = Meaning {
+        arn: String::new(),
+        username: spec.username.clone().unwrap_or_default(),
+        groups: spec.groups.iter().cloned().collect(),
+    };
     spec.type_ != EntryType::Standard
-        || is_nodes(spec.username.as_deref().unwrap_or_default(), groups)
+        || EffectiveEntry::of_meaning(&meaning).is_node(&Bindings::default(), "")
 }
 
 /// Where only a person can mend it.

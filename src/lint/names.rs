@@ -2,6 +2,7 @@
 
 use super::text::almost;
 use super::{Code, Finding};
+use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 
 /// Groups that Kubernetes and EKS know by themselves. They need no binding that anyone makes.
@@ -222,6 +223,23 @@ impl<P: Clone> Names<'_, P> {
             .into_iter()
             .filter(|group| !has(group) && !slip(group))
             .collect();
+        if let Some(name) = username.filter(|_| named && has(MASTERS)) {
+            let label = if name.text.contains("{{EC2PrivateDNSName}}") {
+                "only EC2 instances can log in by it"
+            } else {
+                "audit logs take the caller for a node"
+            };
+            find(
+                Code::PersonAsNode,
+                &name.at,
+                format!("an administrator with the username of a node, {:?}", name.text),
+                label.to_owned(),
+                "write another username, such as username: \"admin:{{SessionName}}\", and leave the groups as they are; or take system:masters \
+                 out, if these are nodes"
+                    .to_owned(),
+            );
+            return;
+        }
         if named && !missing.is_empty() {
             find(
                 Code::NodeGroups,

@@ -1,11 +1,10 @@
 //! What stands in aws-auth, by what the authenticator makes of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Dead, Place};
-use crate::aws_auth::{Document, Entry, Index, Lookup, Section};
-use crate::effective::{Unmatchable, unmatchable};
-use crate::observed::Mode;
+use crate::aws_auth::{Document, Entry, Lookup, Rank, Section};
+use crate::effective::{EffectiveAccess, NoEffect, Unmatchable};
 use crate::principal::Principal;
 
 /// What stands in aws-auth, by what the authenticator makes of it.
@@ -34,63 +33,47 @@ pub(super) fn place(entry: &Entry) -> Place {
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn of(document: &'a Document, mode: Mode) -> Self {
-        let index = Index::new(document);
+    /// Access entries are not looked at here: whoever has one as well is still on the way.
+    pub(super) fn of(document: &'a Document, effective: &EffectiveAccess<'a>) -> Self {
         let mut standing = Self {
             winners: Vec::new(),
             dead: Vec::new(),
         };
         let mut shadowed: BTreeMap<(Section, usize), Vec<Place>> = BTreeMap::new();
+        let mut at_random: BTreeSet<String> = BTreeSet::new();
         for entry in document.entries() {
-            if unmatchable(entry).is_some() || mode == Mode::Api {
+            let never = effective.never_matches(entry).map(NoEffect::NeverMatches);
+            let unread = effective.unread().map(NoEffect::Unread);
+            if let Some(why) = never.or(unread) {
                 standing.dead.push(Dead {
                     place: place(entry),
                     what: what(entry),
-                    why: why_dead(entry),
+                    why: why_dead(entry, &why),
                 });
                 continue;
             }
-            match index.lookup(&entry.arn) {
-                Lookup::Role(wins) | Lookup::User(wins) if std::ptr::eq(wins, entry) => {
-                    standing.winners.push(Winner {
-                        entries: vec![entry],
-                        shadowed: Vec::new(),
-                    });
+            let entries = match effective.index().rank(entry) {
+                Rank::Loses(wins) => {
+                    let by = (wins.section, wins.item);
+                    shadowed.entry(by).or_default().push(place(entry));
+                    continue;
                 }
-                Lookup::Role(wins) | Lookup::User(wins) if unmatchable(wins).is_none() => shadowed
-                    .entry((wins.section, wins.item))
-                    .or_default()
-                    .push(place(entry)),
-                Lookup::Role(wins) | Lookup::User(wins) => standing.dead.push(Dead {
-                    place: place(entry),
-                    what: what(entry),
-                    why: format!("{} wins over it, and lets nobody in", place(wins)),
-                }),
-                Lookup::AmbiguousUser(variants) => {
-                    // Each variant leads here; the first in the text speaks for all.
-                    let first = variants.first().map(|variant| variant.item);
-                    let counts = variants.iter().any(|variant| std::ptr::eq(*variant, entry));
-                    if counts && first == Some(entry.item) {
-                        standing.winners.push(Winner {
-                            entries: variants,
-                            shadowed: Vec::new(),
-                        });
-                    } else if let (false, Some(first)) = (counts, first) {
-                        shadowed
-                            .entry((Section::Users, first))
-                            .or_default()
-                            .push(place(entry));
-                    }
-                }
-                // An entry that can match is found by its own ARN.
-                Lookup::Account | Lookup::None => {}
-            }
+                Rank::AtRandom if !at_random.insert(entry.matched_arn()) => continue,
+                Rank::AtRandom => match effective.index().lookup(&entry.arn) {
+                    Lookup::AmbiguousUser(variants) => variants,
+                    _ => vec![entry],
+                },
+                Rank::Wins => vec![entry],
+            };
+            standing.winners.push(Winner {
+                entries,
+                shadowed: Vec::new(),
+            });
         }
         for winner in &mut standing.winners {
-            let entry = winner.entry();
-            winner.shadowed = shadowed
-                .remove(&(entry.section, entry.item))
-                .unwrap_or_default();
+            let entries = winner.entries.iter();
+            let by = entries.filter_map(|entry| shadowed.remove(&(entry.section, entry.item)));
+            winner.shadowed = by.flatten().collect();
         }
         standing
     }
@@ -104,25 +87,25 @@ pub(super) fn what(entry: &Entry) -> String {
     }
 }
 
-/// Why nobody is let in by an entry.
-pub(super) fn why_dead(entry: &Entry) -> String {
-    match unmatchable(entry) {
-        None => "in the authentication mode API aws-auth is not read".to_owned(),
-        Some(Unmatchable::Sso) => {
-            "on EKS entries with sso never match: write the role's ARN without its path".to_owned()
+/// Why an entry has no effect, with what to write where the entry itself tells.
+fn why_dead(entry: &Entry, why: &NoEffect<'_>) -> String {
+    let mend = match why {
+        NoEffect::NeverMatches(Unmatchable::Sso) => {
+            Some("write the role's ARN without its path".to_owned())
         }
-        Some(Unmatchable::Path) => {
-            let mend = Principal::parse(&entry.arn).map_or_else(
-                |_| String::new(),
-                |principal| format!(": it would have to be {}", principal.aws_auth_arn()),
-            );
-            format!("a role's ARN never matches with its path{mend}")
+        NoEffect::NeverMatches(Unmatchable::Path) => Principal::parse(&entry.arn)
+            .ok()
+            .map(|principal| format!("it would have to be {}", principal.aws_auth_arn())),
+        NoEffect::NeverMatches(Unmatchable::Session | Unmatchable::NotAnIdentity) => {
+            // The fault itself says what is wrong and what to write.
+            return Principal::parse(&entry.arn)
+                .err()
+                .map_or_else(|| why.to_string(), |error| error.to_string());
         }
-        Some(Unmatchable::NoUsername) => {
-            "it has no username, and the API server takes no login without one".to_owned()
-        }
-        Some(Unmatchable::Session | Unmatchable::NotAnIdentity) => Principal::parse(&entry.arn)
-            .err()
-            .map_or_else(String::new, |error| error.to_string()),
+        _ => None,
+    };
+    match mend {
+        Some(mend) => format!("{why}: {mend}"),
+        None => why.to_string(),
     }
 }

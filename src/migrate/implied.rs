@@ -21,8 +21,8 @@ use crate::api::v1alpha1::{
     PrincipalSpec, ScopeType,
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
-use crate::effective::{MASTERS, is_nodes, unmatchable};
-use crate::observed::{AwsView, Mode, Observed};
+use crate::effective::{EffectiveEntry, MASTERS, unmatchable};
+use crate::observed::{AwsView, Bindings, Mode, Observed};
 use crate::ownership::Marked;
 use crate::plan::mapping_name;
 use crate::principal::{Key, Principal, PrincipalKind};
@@ -56,7 +56,7 @@ pub fn implied(
     let document = Document::parse(standing.map_or(&none, |view| &view.data));
     let marked = standing.map(Marked::of);
     let is_marked = |key: &Key| marked.as_ref().is_some_and(|marked| marked.holds(key));
-    let text = in_text(&document);
+    let text = in_text(&document, view);
     let entries = ours(view, installation);
     let keys: BTreeSet<&Key> = text.keys().chain(entries.keys()).collect();
     let home = view.cluster.partition().zip(view.cluster.account());
@@ -65,7 +65,10 @@ pub fn implied(
         let (winner, entry) = (text.get(key).copied(), entries.get(key).copied());
         let named = entry.and_then(|entry| entry.tags.get(MAPPING_TAG));
         let declared = match (winner, entry) {
-            (Some(winner), Some(entry)) if is_marked(key) || says_the_same(winner, entry) => {
+            (Some(winner), Some(entry))
+                if !winner.username.is_empty()
+                    && (is_marked(key) || says_the_same(winner, entry)) =>
+            {
                 Some(taken(winner, ""))
             }
             (_, Some(entry)) => of_entry(entry),
@@ -76,10 +79,10 @@ pub fn implied(
                     // Calls that are on their way already are seen to their end.
                     Way::Forth => {
                         view.mode == Mode::ApiAndConfigMap
-                            && may_go(winner, view)
+                            && may_go(winner, view, &observed.bindings)
                             && (!waits || view.busy.contains(key))
                     }
-                    Way::Back => is_marked(key),
+                    Way::Back => is_marked(key) && !winner.username.is_empty(),
                 };
                 wanted.then(|| taken(winner, ""))
             }
@@ -100,10 +103,12 @@ pub fn implied(
 }
 
 /// What wins in aws-auth for each principal. Two of one name under different paths are nobody's until a person has cleared it.
-fn in_text(document: &Document) -> BTreeMap<Key, &TextEntry> {
+fn in_text<'a>(document: &'a Document, view: &AwsView) -> BTreeMap<Key, &'a TextEntry> {
     let index = Index::new(document);
+    let partition = view.cluster.partition();
     let mut found: BTreeMap<Key, Option<&TextEntry>> = BTreeMap::new();
-    for entry in index.winners().filter(|entry| unmatchable(entry).is_none()) {
+    let winners = index.winners();
+    for entry in winners.filter(|entry| unmatchable(entry, partition).is_none()) {
         if let Some(key) = entry.key() {
             let before = found.insert(key.clone(), Some(entry));
             if before.is_some() {
@@ -139,14 +144,19 @@ fn ours<'a>(view: &'a AwsView, installation: &str) -> BTreeMap<Key, &'a Entry> {
     found
 }
 
-/// Whether the handover may begin with this entry: nodes only where their type is plain, nobody whom IAM does not have.
-fn may_go(winner: &TextEntry, view: &AwsView) -> bool {
+/// Whether the handover may begin with this entry: nodes only where their type is plain, nobody without a username, nobody whom IAM
+/// does not have.
+fn may_go(winner: &TextEntry, view: &AwsView, bindings: &Bindings) -> bool {
+    // Neither a mapping nor an access entry is without a username.
+    if winner.username.is_empty() {
+        return false;
+    }
     let meaning = winner.meaning();
     let plain = matches!(
         node_twin(&meaning.username, &meaning.groups),
         NodeTwin::Type(_)
     );
-    if is_nodes(&meaning.username, meaning.groups.iter().map(String::as_str)) && !plain {
+    if EffectiveEntry::of_meaning(&meaning).is_node(bindings, "") && !plain {
         return false;
     }
     let Some(key) = winner.key() else {

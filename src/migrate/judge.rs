@@ -13,8 +13,8 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
 use crate::desired::{Desired, Mapping};
-use crate::effective::Standing;
-use crate::observed::{AwsState, AwsView, Mode, Observed, Settings};
+use crate::effective::{EffectiveAccess, Granted, Reading, Sources, Standing};
+use crate::observed::{AwsState, AwsView, Bindings, Mode, Observed, Settings};
 use crate::plan::{InIam, Next, Plan, Prospect};
 use crate::principal::{AccountId, Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
@@ -45,7 +45,13 @@ pub fn verdicts(
     };
     let data = observed.config_map.as_ref().map(|view| &view.data);
     let document = Document::parse(data.unwrap_or(&BTreeMap::new()));
-    let standing = Entries::of(&document, view.mode);
+    let effective = EffectiveAccess::new(Sources {
+        aws_auth: &document,
+        reading: Reading::AsAwsAuth,
+        aws: &observed.aws,
+        bindings: &observed.bindings,
+    });
+    let standing = Entries::of(&document, &effective);
     let ahead = |desired: &Desired, mode| Ahead::new(desired, observed, view, settings, mode);
     let to = match view.mode {
         Mode::ConfigMap | Mode::ApiAndConfigMap => Mode::ApiAndConfigMap,
@@ -60,6 +66,8 @@ pub fn verdicts(
     let (handover, afterwards) = (handover.plan(), afterwards.plan());
     let judge = Judge {
         view,
+        effective: &effective,
+        bindings: &observed.bindings,
         now: observed.now,
         declared: &declared,
         desired,
@@ -86,6 +94,8 @@ fn declared_keys(plan: &Plan<'_>) -> BTreeSet<Key> {
 
 struct Judge<'a> {
     view: &'a AwsView,
+    effective: &'a EffectiveAccess<'a>,
+    bindings: &'a Bindings,
     now: Timestamp,
     declared: &'a BTreeSet<Key>,
     desired: &'a Desired,
@@ -172,11 +182,12 @@ impl Judge<'_> {
         }
     }
 
-    /// Whether aws-auth alone lets in whom it names.
-    fn lost(&self, standing: Option<&Standing<'_>>) -> bool {
-        let covered = self.view.mode != Mode::ConfigMap
-            && standing.is_some_and(|standing| !standing.life.is_dead());
-        self.view.mode != Mode::Api && !covered
+    /// Whether aws-auth alone grants access to a caller.
+    fn lost(&self, canonical_arn: &str) -> bool {
+        matches!(
+            self.effective.granted(canonical_arn),
+            Granted::AwsAuth(_) | Granted::AnyOf(_) | Granted::Account(_)
+        )
     }
 
     fn without_key(&self, winner: &Winner<'_>) -> Verdict {
@@ -188,7 +199,7 @@ impl Judge<'_> {
         Verdict {
             outcome: Outcome::Stays,
             why: Some(Why::lasting(why)),
-            lost_in_api: self.lost(None),
+            lost_in_api: self.lost(&entry.arn),
             ..Verdict::of(Who::Other(entry.arn.clone()), winner)
         }
     }
@@ -208,7 +219,7 @@ impl Judge<'_> {
             },
             winner,
         );
-        verdict.lost_in_api = self.lost(standing);
+        verdict.lost_in_api = self.lost(&entry.arn);
         let absent = principal
             .as_ref()
             .is_some_and(|principal| self.plan.in_iam(principal) == InIam::Absent);
@@ -228,7 +239,8 @@ impl Judge<'_> {
             return verdict;
         }
         let undeclared = !self.declared.contains(key);
-        if let Some(question) = which_nodes(&entry.meaning()).filter(|_| undeclared) {
+        if let Some(question) = which_nodes(&entry.meaning(), self.bindings).filter(|_| undeclared)
+        {
             self.standing_or(&mut verdict, standing, Some(question));
             return verdict;
         }
@@ -490,16 +502,11 @@ impl Judge<'_> {
                 section: Section::Accounts,
                 line: 1,
             };
-            let matches = account.parse::<AccountId>().is_ok();
-            if !matches || self.view.mode == Mode::Api {
+            if let Some(why) = self.effective.no_effect_of_account(account) {
                 dead.push(Dead {
                     place,
                     what: account.clone(),
-                    why: if matches {
-                        "in the authentication mode API aws-auth is not read".to_owned()
-                    } else {
-                        "no account has this number: twelve digits, in quotes".to_owned()
-                    },
+                    why: why.to_string(),
                 });
                 continue;
             }
@@ -510,7 +517,7 @@ impl Judge<'_> {
                     "an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take \
                      the account out of mapAccounts",
                 )),
-                lost_in_api: self.lost(None),
+                lost_in_api: true,
                 ..Verdict::new(Who::Account(account.clone()))
             });
         }

@@ -2,14 +2,16 @@
 
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::aws_auth::Meaning;
-use crate::effective::is_nodes;
+use crate::effective::EffectiveEntry;
+use crate::observed::Bindings;
 
 /// What an entry of nodes that no mapping declares leaves open: which type its nodes are of, or how they can be of one at all.
-pub(super) fn which_nodes(meaning: &Meaning) -> Option<String> {
+pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<String> {
     let Meaning {
         username, groups, ..
     } = meaning;
-    if !is_nodes(username, groups.iter().map(String::as_str)) {
+    // In aws-auth no policy makes an administrator.
+    if !EffectiveEntry::of_meaning(meaning).is_node(bindings, "") {
         return None;
     }
     match node_twin(username, groups) {

@@ -61,14 +61,15 @@ impl From<&Entry> for Found {
 /// Username and groups of an entry, for a sentence.
 pub(super) fn identity(meaning: &Meaning) -> String {
     let groups: Vec<&str> = meaning.groups.iter().map(String::as_str).collect();
+    let username = if meaning.username.is_empty() {
+        "no username".to_owned()
+    } else {
+        format!("username {:?}", meaning.username)
+    };
     match groups.as_slice() {
-        [] => format!("username {:?} without groups", meaning.username),
-        [group] => format!("username {:?} and group {group}", meaning.username),
-        _ => format!(
-            "username {:?} and groups {}",
-            meaning.username,
-            groups.join(", ")
-        ),
+        [] => format!("{username} without groups"),
+        [group] => format!("{username} and group {group}"),
+        _ => format!("{username} and groups {}", groups.join(", ")),
     }
 }
 

@@ -205,7 +205,7 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         written.any(|written| written.cluster.as_deref() == cluster && here(&written.arn))
     };
     // What stands where we wrote is what became of ours; elsewhere it stood beside ours.
-    let by_entry = view.entry_of(principal).is_some();
+    let by_entry = view.has_entry(principal);
     let (unmarked, subject) = if let (Some(eks), true) = (&view.plan.eks, by_entry) {
         (wrote_in(Some(&eks.view.cluster.arn)), what.clone())
     } else {

@@ -9,7 +9,6 @@ use crate::desired::Mapping;
 use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
-use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 
@@ -94,9 +93,8 @@ impl Plan<'_> {
     /// The access entry that stands for a principal, whether or not a mapping names it: the one that lets someone in, if there is one.
     #[must_use]
     pub fn standing_entry(&self, key: &Key) -> Option<&Standing<'_>> {
-        let standing = self.eks.as_ref()?.standing.of(&KeyHash::of(key));
-        let alive = standing.iter().find(|standing| !standing.life.is_dead());
-        alive.or(standing.first())
+        let entries = &self.eks.as_ref()?.standing;
+        entries.in_force(key).or(entries.of_key(key).first())
     }
 
     /// The principal as IAM has it by its name, as far as IAM was read.

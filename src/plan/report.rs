@@ -12,7 +12,8 @@ use super::{Plan, RELEASED_ANNOTATION, event, status};
 use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::aws_auth::{Document, Index, Section};
+use crate::aws_auth::{Document, Section};
+use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::ConfigMapView;
 use crate::ownership::MARK_ANNOTATION;
 use crate::ownership::{KeyHash, MeaningHash};
@@ -30,7 +31,19 @@ impl Plan<'_> {
         } else {
             &self.base.standing
         };
-        let index = Index::new(document);
+        let effective = EffectiveAccess::with_entries(
+            Sources {
+                aws_auth: document,
+                // A trial on a copy counts as if the copy were read.
+                reading: Reading::AsAwsAuth,
+                aws: &self.observed.aws,
+                bindings: &self.observed.bindings,
+            },
+            self.eks
+                .as_ref()
+                .map(|eks| eks.standing.clone())
+                .unwrap_or_default(),
+        );
         let mut held = HashMap::new();
         let mut named: HashMap<usize, Vec<usize>> = HashMap::new();
         for (number, claim) in self.claims.iter().enumerate() {
@@ -49,7 +62,7 @@ impl Plan<'_> {
                 &self.base.standing
             },
             administrators: self.administrators(document),
-            index,
+            effective,
             memory: &memory,
             held,
             named,
@@ -141,7 +154,9 @@ impl Plan<'_> {
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
         }
-        if written || self.deletes_entries() {
+        let acts = !self.settings.observe && !self.released && self.halted.is_none();
+        if acts {
+            // Also where nothing is ordered now: what is on its way counts until ten minutes after its answer.
             memory.removals = self.removals.clone();
         }
         let entries = self

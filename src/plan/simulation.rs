@@ -289,7 +289,7 @@ impl Simulation {
             let winners = Index::new(&document);
             for entry in winners
                 .winners()
-                .filter(|entry| crate::effective::unmatchable(entry).is_none())
+                .filter(|entry| crate::effective::can_match(entry))
             {
                 let groups: BTreeSet<String> = entry.groups.iter().cloned().collect();
                 let administrator = groups.iter().any(|group| {

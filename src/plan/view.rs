@@ -10,11 +10,10 @@ use super::memory::{Memory, Target};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus};
-use crate::aws_auth::{Document, Entry, Index, Lookup, ProblemKind, Section, fold_arn};
+use crate::aws_auth::{Document, Entry, ProblemKind, Section, fold_arn};
 use crate::desired::State;
 use crate::desired::{Mapping, Spec, resolve};
-use crate::effective::Standing;
-use crate::effective::{Entrance, entrance, is_node};
+use crate::effective::{EffectiveAccess, Granted, is_node};
 use crate::ownership::KeyHash;
 use crate::principal::Principal;
 use crate::time::Timestamp;
@@ -27,8 +26,8 @@ pub(super) struct View<'a> {
     pub(super) written: bool,
     /// What stands now.
     pub(super) standing: &'a Document,
-    /// Who is let in, by what stands or will stand within the second.
-    pub(super) index: Index<'a>,
+    /// Who has access, by what stands or will stand within the second.
+    pub(super) effective: EffectiveAccess<'a>,
     pub(super) administrators: BTreeSet<String>,
     pub(super) memory: &'a Memory,
     pub(super) held: HashMap<usize, usize>,
@@ -378,19 +377,16 @@ impl View<'_> {
         let Some(eks) = &self.plan.eks else {
             return match &self.plan.halted {
                 Some(block) => Effect::Unknown(block.message.clone()),
-                None => text_effect(spec, &self.text_of(spec)),
+                None => text_effect(spec, &self.granted(claim, spec)),
             };
         };
         if eks.view.entries.listed.is_none() {
             return Effect::Unknown("the access entries have not been listed yet".to_owned());
         }
-        let standing = eks.standing.of(&claim.hash);
-        let mode = Some(eks.view.mode);
-        let wins = match entrance(mode, standing, || self.text_of(spec)) {
-            Entrance::AccessEntry(wins) => wins,
-            Entrance::AwsAuth(found) => return text_effect(spec, &found),
-            Entrance::Closed => {
-                return match standing.first() {
+        let wins = match self.granted(claim, spec) {
+            Granted::AccessEntry(wins) => wins,
+            Granted::Nothing if self.effective.unread().is_some() => {
+                return match eks.standing.of(&claim.hash).first() {
                     Some(dead) => Effect::Other(
                         Reason::PrincipalMissing,
                         format!(
@@ -404,6 +400,7 @@ impl View<'_> {
                     ),
                 };
             }
+            by_text => return text_effect(spec, &by_text),
         };
         let Some(entry) = wins.known() else {
             return Effect::Unknown(
@@ -436,43 +433,30 @@ impl View<'_> {
         account.problem.as_ref().map(resolve::words)
     }
 
-    /// What aws-auth says of the principal.
-    fn text_of(&self, spec: &Spec) -> Lookup<'_> {
-        let form = spec.form.as_ref();
-        form.map_or(Lookup::None, |form| self.index.lookup(&form.entry.arn))
+    /// What grants access to the principal of a mapping.
+    fn granted(&self, claim: &Claim, spec: &Spec) -> Granted<'_, '_> {
+        let of_key = self.effective.access_entries().of(&claim.hash);
+        let arn = spec.principal.aws_auth_arn();
+        self.effective.granted_among(of_key, &arn)
     }
 
-    /// The access entry that lets a principal in.
-    pub(super) fn entry_of(&self, principal: &Principal) -> Option<&Standing<'_>> {
-        let standing = self.standing_of(principal).iter();
-        let mut alive = standing.filter(|standing| !standing.life.is_dead());
-        alive.next()
+    /// Whether an access entry grants access to a principal.
+    pub(super) fn has_entry(&self, principal: &Principal) -> bool {
+        let entries = self.effective.access_entries();
+        entries.in_force(&principal.key()).is_some()
     }
 
-    fn standing_of(&self, principal: &Principal) -> &[Standing<'_>] {
-        let eks = self.plan.eks.as_ref();
-        eks.map(|eks| eks.standing.of_key(&principal.key()))
-            .unwrap_or_default()
-    }
-
-    /// What lets a principal in that has no mapping in effect.
+    /// What grants access to a principal that has no mapping in effect.
     pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
-        let standing = self.standing_of(principal);
-        let text = || self.index.lookup(&principal.aws_auth_arn());
-        match entrance(self.plan.observed.aws.mode(), standing, text) {
-            Entrance::AccessEntry(wins) => {
+        let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
+        match self.effective.granted(&principal.aws_auth_arn()) {
+            Granted::AccessEntry(wins) => {
                 Some(format!("the access entry of {}", wins.principal_arn))
             }
-            Entrance::AwsAuth(Lookup::Role(entry) | Lookup::User(entry)) => {
-                Some(format!("{} line {}", entry.section, entry.line))
-            }
-            Entrance::AwsAuth(Lookup::AmbiguousUser(entries)) => entries
-                .first()
-                .map(|entry| format!("{} line {}", entry.section, entry.line)),
-            Entrance::AwsAuth(Lookup::Account) => {
-                Some(format!("mapAccounts with account {}", principal.account))
-            }
-            Entrance::AwsAuth(Lookup::None) | Entrance::Closed => None,
+            Granted::AwsAuth(entry) => Some(place(entry)),
+            Granted::AnyOf(entries) => entries.first().map(|entry| place(entry)),
+            Granted::Account(account) => Some(format!("mapAccounts with account {account}")),
+            Granted::Nothing => None,
         }
     }
 
@@ -517,36 +501,40 @@ impl View<'_> {
     }
 }
 
-fn text_effect(spec: &Spec, found: &Lookup<'_>) -> Effect {
-    match shadow(spec, found) {
+fn text_effect(spec: &Spec, granted: &Granted<'_, '_>) -> Effect {
+    match shadow(spec, granted) {
         None => Effect::Declared,
         Some(what) => Effect::Other(Reason::Shadowed, what),
     }
 }
 
 /// What in aws-auth gives the principal something else than declared; `None` where it gets exactly that.
-fn shadow(spec: &Spec, found: &Lookup<'_>) -> Option<String> {
+fn shadow(spec: &Spec, granted: &Granted<'_, '_>) -> Option<String> {
     let Some(form) = &spec.form else {
         return Some("aws-auth can't express the type".to_owned());
     };
     let same = |entry: &Entry| entry.meaning() == form.meaning;
     let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
-    match found {
-        Lookup::Role(entry) | Lookup::User(entry) if same(entry) => None,
-        Lookup::Role(entry) | Lookup::User(entry) => Some(format!(
+    match granted {
+        Granted::AwsAuth(entry) if same(entry) => None,
+        Granted::AwsAuth(entry) => Some(format!(
             "{} maps the principal to {}, and wins",
             place(entry),
             identity(&entry.meaning())
         )),
-        Lookup::AmbiguousUser(entries) if entries.iter().all(|entry| same(entry)) => None,
-        Lookup::AmbiguousUser(entries) => {
+        Granted::AnyOf(entries) if entries.iter().all(|entry| same(entry)) => None,
+        Granted::AnyOf(entries) => {
             let places: Vec<String> = entries.iter().map(|entry| place(entry)).collect();
             Some(format!(
                 "{} differ only in the case of the ARN, and the authenticator picks one at random",
                 places.join(" and ")
             ))
         }
-        Lookup::Account => Some("mapAccounts lets the whole account in, without groups".to_owned()),
-        Lookup::None => Some("no entry of aws-auth lets the principal in".to_owned()),
+        Granted::Account(_) => {
+            Some("mapAccounts lets the whole account in, without groups".to_owned())
+        }
+        Granted::AccessEntry(_) | Granted::Nothing => {
+            Some("no entry of aws-auth lets the principal in".to_owned())
+        }
     }
 }

@@ -110,15 +110,6 @@ impl Plan<'_> {
         !self.entries.is_empty() && side.pending() && !side.failed && side.drift.is_some()
     }
 
-    /// Whether this plan asks EKS to delete entries.
-    pub(super) fn deletes_entries(&self) -> bool {
-        !self.entries.is_empty()
-            && self
-                .claims
-                .iter()
-                .any(|claim| claim.entry.pending() && claim.entry.effective() == EntryStep::Delete)
-    }
-
     /// The mark that really stands.
     fn standing_mark(&self) -> Mark {
         let value = self

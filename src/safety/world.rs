@@ -7,10 +7,10 @@ use crate::access_entry::{Call, Entry, Output};
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
 use crate::desired::{Mapping, State};
-use crate::effective::{EffectiveEntry, can_match};
+use crate::effective::{EffectiveEntry, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
-use crate::principal::Key;
+use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
 
 /// What a login of a principal may become.
@@ -335,7 +335,9 @@ impl<'a> World<'a> {
             return vec![Access::None];
         }
         match index.lookup(arn) {
-            Lookup::Role(entry) | Lookup::User(entry) if can_match(entry) => {
+            Lookup::Role(entry) | Lookup::User(entry)
+                if unmatchable(entry, self.partition()).is_none() =>
+            {
                 vec![Access::Is(EffectiveEntry::of_aws_auth(entry))]
             }
             Lookup::AmbiguousUser(entries) => entries
@@ -460,7 +462,20 @@ impl World<'_> {
 
     /// Whether it may be an administrator's.
     pub(super) fn may_be_administrator(&self, access: &Access) -> bool {
-        *access == Access::Unseen || self.is_administrator(access)
+        match access {
+            Access::Is(entry) => {
+                let bindings = self.before.bindings;
+                entry
+                    .possible_administrator(bindings, &self.admin_policy())
+                    .is_some()
+            }
+            Access::Unseen => true,
+            Access::None => false,
+        }
+    }
+
+    fn partition(&self) -> Option<Partition> {
+        self.before.view?.cluster.partition()
     }
 
     fn admin_policy(&self) -> String {

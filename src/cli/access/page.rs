@@ -216,6 +216,7 @@ fn who_row(row: &Row) -> Markup {
         bindings,
         unbound_groups,
         administrator,
+        possible_administrator,
         node,
         declared,
     } = identity;
@@ -232,9 +233,10 @@ fn who_row(row: &Row) -> Markup {
                 @for group in groups { span.chip { (visible(group)) } }
             }
             td {
-                @match administrator {
-                    Some(what) => { span.chip.admin { "administrator" } div.soft { (visible(what)) } }
-                    None => span.soft { "no" }
+                @match (administrator, possible_administrator) {
+                    (Some(what), _) => { span.chip.admin { "administrator" } div.soft { (visible(what)) } }
+                    (None, Some(what)) => { span.chip.admin { "possibly" } div.soft { "it can become " (visible(what)) } }
+                    (None, None) => span.soft { "no" }
                 }
             }
             td { (list(access_policies.iter().map(ToString::to_string))) }

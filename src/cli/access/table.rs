@@ -103,13 +103,9 @@ fn row(row: &Row) -> [String; 9] {
     } else {
         place(identity)
     };
-    let admin = if identity.administrator.is_some() {
-        "yes"
-    } else {
-        ""
-    };
+    let admin = administrator(identity);
     [
-        admin.to_owned(),
+        if admin == "no" { "" } else { admin }.to_owned(),
         if identity.node {
             format!("{}, node", kind.as_str())
         } else {
@@ -177,6 +173,15 @@ fn role(bound: &Bound) -> String {
     visible(&format!("{}/{}{place}", role.kind, role.name))
 }
 
+/// Whether an identity is an administrator: at every login, at some, or at none.
+fn administrator(identity: &Identity) -> &'static str {
+    match (&identity.administrator, &identity.possible_administrator) {
+        (Some(_), _) => "yes",
+        (None, Some(_)) => "possibly",
+        (None, None) => "no",
+    }
+}
+
 /// For spreadsheets: whoever gets in, then the entries that let nobody in.
 pub(super) fn csv(access: &Access) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
@@ -208,8 +213,13 @@ pub(super) fn csv(access: &Access) -> Result<String> {
             } else {
                 yes(true)
             },
-            yes(identity.administrator.is_some()),
-            identity.administrator.clone().unwrap_or_default(),
+            administrator(identity).to_owned(),
+            identity
+                .administrator
+                .as_ref()
+                .or(identity.possible_administrator.as_ref())
+                .cloned()
+                .unwrap_or_default(),
             row.kind.as_str().to_owned(),
             yes(identity.node),
             identity.principal.clone(),

@@ -151,6 +151,7 @@ fn check(observation: &Observation, node_manager: Option<bool>, declared: Option
         mode,
         bindings: &observation.rbac,
         bound: &observed.bindings,
+        partition: view.and_then(|view| view.cluster.partition()),
         entries: view
             .filter(|view| view.mode != Mode::ConfigMap)
             .map(|view| &*view.entries),

@@ -55,9 +55,8 @@ impl Caller {
                 Who::Other(arn) => arn.eq_ignore_ascii_case(&self.arn),
             });
         let has_entry = || {
-            let standing = StandingEntries::new(aws.view()?);
-            let of_key = standing.of_key(self.key.as_ref()?);
-            Some(of_key.iter().any(|standing| !standing.life.is_dead()))
+            let entries = StandingEntries::new(aws.view()?);
+            Some(entries.in_force(self.key.as_ref()?).is_some())
         };
         let mend = "give yourself an access entry first (a mapping, or aws eks create-access-entry), or run it as somebody who has one";
         if by_text {

@@ -131,6 +131,10 @@ fn a_value_that_is_emptied() {
         (of_role("  username: ~\n  groups: [g]\n"), &[NoUsername]),
         (of_role("  username: \"\"\n  groups: [g]\n"), &[NoUsername]),
         (of_role("  username: a\n"), &[NoGroups]),
+        (
+            of_role("  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:masters]\n"),
+            &[PersonAsNode],
+        ),
         (of_role("  username: a\n  group: [g]\n"), &[UnknownField]),
         (
             of_role("  username: a\n  username: b\n  groups: [g]\n"),
@@ -201,6 +205,12 @@ fn arns() {
 fn several_entries_for_a_principal() {
     all_end_in(&[
         (of_role(&format!("{NAMED}{ROLE}{NAMED}")), &[RepeatedEntry]),
+        (
+            of_role(&format!(
+                "{NAMED}- rolearn: arn:aws-cn:iam::111122223333:role/b\n{NAMED}"
+            )),
+            &[OtherPartition],
+        ),
         (
             of_role(&format!("{NAMED}{ROLE}  username: b\n  groups: [h]\n")),
             &[ShadowedEntry],

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::super::{Severity, check, fix, fix_data};
 use super::{codes, config_map, roles, source};
 use crate::aws_auth::{Document, Index, Section};
-use crate::effective::unmatchable;
+use crate::effective::can_match;
 
 fn fixed(text: &str) -> String {
     fix(&source(text)).map_or_else(|| text.to_owned(), |fixed| fixed.text)
@@ -168,7 +168,7 @@ proptest! {
         };
         let (was, is) = (Index::new(&before), Index::new(&after));
         let now: BTreeMap<String, _> = is.winners().map(|entry| (entry.matched_arn(), entry.meaning())).collect();
-        for entry in was.winners().filter(|entry| !wrong(entry) && unmatchable(entry).is_none()) {
+        for entry in was.winners().filter(|entry| !wrong(entry) && can_match(entry)) {
             prop_assert_eq!(now.get(&entry.matched_arn()), Some(&entry.meaning()));
         }
         for section in Section::ALL {

@@ -79,7 +79,7 @@ data:
       username: deploy:{{SessionName}}
       groups:
         - deployers
-    - rolearn: arn:aws-cn:iam::111122223333:role/quoted
+    - rolearn: arn:aws:iam::111122223333:role/quoted
       username: "team:{{AccountID}}:{{SessionNameRaw}}"
       groups: ['team']
   mapUsers: |

@@ -6,6 +6,7 @@ use serde_json::json;
 use super::{line, lines, migration};
 use crate::access_entry::{Call, INSTALLATION_TAG, Kind, PRINCIPAL_ID_TAG};
 use crate::api::v1alpha1::EntryType;
+use crate::migrate::{Outcome, Verdict};
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
@@ -189,6 +190,7 @@ fn users_accounts_and_what_lets_nobody_in() {
     simulation.vandalise("mapAccounts", "- \"444455556666\"\n- \"44445555666\"\n");
     let migration = migration(&simulation);
     assert_snapshot!(lines(&simulation).join("\n"), @r"
+    blocked! role/nameless
     blocked! user/bob
     stays! (any of account 444455556666)
     stays! root
@@ -202,12 +204,11 @@ fn users_accounts_and_what_lets_nobody_in() {
         .map(|dead| format!("{}: {}: {}", dead.place, dead.what, dead.why))
         .collect();
     assert_snapshot!(dead.join("\n"), @r#"
-    mapRoles line 3: arn:aws:iam::111122223333:role/with/path: a role's ARN never matches with its path: it would have to be arn:aws:iam::111122223333:role/path
-    mapRoles line 4: (sso): on EKS entries with sso never match: write the role's ARN without its path
+    mapRoles line 3: arn:aws:iam::111122223333:role/with/path: its ARN has the role's path, and the authenticator sees roles without their path: it would have to be arn:aws:iam::111122223333:role/path
+    mapRoles line 4: (sso): EKS does not read entries with `sso`: write the role's ARN without its path
     mapRoles line 6: arn:aws:sts::111122223333:assumed-role/a/session: "arn:aws:sts::111122223333:assumed-role/a/session" is a session of a role: write the role, "arn:aws:iam::111122223333:role/a"
-    mapRoles line 7: arn:aws:iam::111122223333:role/nameless: it has no username, and the API server takes no login without one
     mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or take the entry out
-    mapAccounts line 1: 44445555666: no account has this number: twelve digits, in quotes
+    mapAccounts line 1: 44445555666: an account has exactly 12 digits, so it never matches
     "#);
     let last = migration
         .verdicts
@@ -219,6 +220,27 @@ fn users_accounts_and_what_lets_nobody_in() {
         "the last of two wins, and the loser is named"
     );
     assert_eq!(migration.losers(Mode::ApiAndConfigMap).count(), 0);
+}
+
+#[test]
+fn whoever_logs_in_without_a_username_is_not_lost_in_silence() {
+    for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap] {
+        let text = role("ec2admin", "", &["system:masters"]);
+        let simulation = Simulation::in_eks(mode, &text);
+        let migration = migration(&simulation);
+        let losers: Vec<&Verdict> = migration.losers(Mode::Api).collect();
+        let [loser] = losers.as_slice() else {
+            panic!("{mode}: {losers:?}");
+        };
+        assert_eq!(loser.outcome, Outcome::Blocked);
+        let why = loser.why.as_ref().expect("a reason");
+        assert!(
+            why.message
+                .contains("an access entry always give one; write one into the entry"),
+            "{why:?}"
+        );
+        assert_eq!(migration.losers(Mode::ApiAndConfigMap).count(), 0);
+    }
 }
 
 #[test]

@@ -220,7 +220,7 @@ impl Importer<'_> {
     }
 
     fn twin(&self, principal: &Principal) -> Option<&TextEntry> {
-        match self.index.lookup(&principal.aws_auth_arn()) {
+        match self.effective.index().lookup(&principal.aws_auth_arn()) {
             Lookup::Role(twin) | Lookup::User(twin) => Some(twin),
             Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => None,
         }

@@ -23,10 +23,9 @@ use name::{Home, Names};
 use object::Draft;
 
 use crate::api::IdentityMapping;
-use crate::aws_auth::{Document, Entry, Index, Problem, Section, comments};
+use crate::aws_auth::{Document, Entry, Problem, Section, comments};
 use crate::desired::Desired;
-use crate::effective::is_nodes;
-use crate::effective::{Standing, StandingEntries};
+use crate::effective::{EffectiveAccess, EffectiveEntry, Reading, Sources, Standing};
 use crate::observed::{AwsView, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
 use crate::principal::{Key, Principal};
@@ -161,7 +160,12 @@ pub fn import(
         .as_ref()
         .map_or(&empty, |view| &view.data);
     let document = Document::parse(data);
-    let index = Index::new(&document);
+    let effective = EffectiveAccess::new(Sources {
+        aws_auth: &document,
+        reading: Reading::AsAwsAuth,
+        aws: &observed.aws,
+        bindings: &observed.bindings,
+    });
     let mark = observed
         .config_map
         .as_ref()
@@ -171,7 +175,7 @@ pub fn import(
     let mut importer = Importer {
         options,
         document: &document,
-        index: &index,
+        effective: &effective,
         mark: mark.map(|mark| Mark::parse(mark)).unwrap_or_default(),
         mode,
         view,
@@ -181,13 +185,9 @@ pub fn import(
         drafts: Vec::new(),
         result: Import::default(),
     };
-    let standing = view
-        .filter(|_| mode != Mode::ConfigMap)
-        .map(StandingEntries::new)
-        .unwrap_or_default();
-    importer.access_entries(&standing);
+    importer.access_entries();
     importer.document(data);
-    let home = home(view, &document);
+    let home = home(view, &effective, &document);
     let taken = desired.mappings.iter().map(|mapping| mapping.name.clone());
     importer.finish(home, taken.collect())
 }
@@ -206,7 +206,7 @@ enum Fate {
 struct Importer<'a> {
     options: ImportOptions,
     document: &'a Document,
-    index: &'a Index<'a>,
+    effective: &'a EffectiveAccess<'a>,
     mark: Mark,
     mode: Mode,
     view: Option<&'a AwsView>,
@@ -321,7 +321,7 @@ impl Importer<'_> {
         }
     }
 
-    fn access_entries(&mut self, standing: &StandingEntries<'_>) {
+    fn access_entries(&mut self) {
         let Some(view) = self.view.filter(|_| self.mode != Mode::ConfigMap) else {
             return;
         };
@@ -337,7 +337,7 @@ impl Importer<'_> {
             }
         }
         let mut by_key: BTreeMap<&Key, Vec<&Standing<'_>>> = BTreeMap::new();
-        for (_, standing) in standing.iter() {
+        for standing in self.effective.access_entries().all() {
             by_key.entry(&standing.key).or_default().push(standing);
         }
         for (key, mut standing) in by_key {
@@ -383,11 +383,15 @@ impl Declared {
 }
 
 /// The cluster's own partition and account: EKS tells it, and nodes are always of it.
-fn home(view: Option<&AwsView>, document: &Document) -> Option<Home> {
+fn home(
+    view: Option<&AwsView>,
+    effective: &EffectiveAccess<'_>,
+    document: &Document,
+) -> Option<Home> {
     let of_cluster =
         || view.and_then(|view| Some((view.cluster.partition()?, view.cluster.account()?)));
     let of_nodes = || {
-        let nodes = document.entries().filter(|entry| is_node(entry));
+        let nodes = document.entries().filter(|entry| is_node(effective, entry));
         let homes: BTreeSet<Home> = nodes
             .filter_map(crate::aws_auth::Entry::key)
             .map(|key| (key.partition(), key.account().clone()))
@@ -397,8 +401,8 @@ fn home(view: Option<&AwsView>, document: &Document) -> Option<Home> {
     of_cluster().or_else(of_nodes)
 }
 
-fn is_node(entry: &Entry) -> bool {
-    is_nodes(&entry.username, entry.groups.iter().map(String::as_str))
+fn is_node(effective: &EffectiveAccess<'_>, entry: &Entry) -> bool {
+    effective.is_node(&EffectiveEntry::of_aws_auth(entry))
 }
 
 /// What the mark says of an entry of this principal that is ours.

@@ -409,7 +409,7 @@ fn each_entry_of_aws_auth_becomes_a_mapping_or_is_named_with_the_reason() {
         (
             role(&arn("a"), "username: yes"),
             "",
-            vec!["mapRoles line 1: LetsNobodyIn"],
+            vec!["mapRoles line 1: Inexpressible"],
         ),
         (
             role(&arn("*"), "username: a"),
@@ -459,6 +459,15 @@ fn each_entry_of_aws_auth_becomes_a_mapping_or_is_named_with_the_reason() {
             String::new(),
             "- {userarn: 'arn:aws:iam::111122223333:user/x/a', username: a}\n- {userarn: 'arn:aws:iam::111122223333:user/y/a', username: b}\n",
             vec!["mapUsers line 1: Ambiguous", "mapUsers line 2: Ambiguous"],
+        ),
+        // An administrator with a node's username is a person.
+        (
+            role(
+                &arn("p"),
+                "username: 'system:node:{{EC2PrivateDNSName}}', groups: [system:masters]",
+            ),
+            "",
+            vec!["mapRoles line 1: p.111122223333"],
         ),
         // Nodes are of the cluster's own account.
         (

@@ -8,8 +8,7 @@ use crate::access_entry::{NodeTwin, node_twin};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
 use crate::desired::node_identity;
-use crate::effective::in_iam;
-use crate::effective::{Unmatchable, unmatchable};
+use crate::effective::{NoEffect, Unmatchable, in_iam};
 use crate::observed::AwsView;
 use crate::ownership::MeaningHash;
 use crate::principal::{Key, Principal, PrincipalKind};
@@ -60,7 +59,7 @@ impl Importer<'_> {
         if let Some(name) = self.declared.by(&principal, &key) {
             return self.result.declared.push((origin, name.clone()));
         }
-        let node = is_node(entry);
+        let node = is_node(self.effective, entry);
         if node && !self.options.nodes {
             let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
             return self.leave(&entry.arn, origin, Why::Node, message);
@@ -92,7 +91,7 @@ impl Importer<'_> {
         let entry = found.entry;
         let principal =
             Principal::parse(&entry.arn).or_else(|_| Principal::parse(&regular(&entry.arn)));
-        if let Some(why) = unmatchable(entry) {
+        if let Some(why) = self.effective.never_matches(entry) {
             let message = match (why, principal) {
                 (Unmatchable::Sso, _) => {
                     "EKS does not match entries by `sso`; write rolearn with the role that IAM Identity Center made for the permission set, \
@@ -103,12 +102,7 @@ impl Importer<'_> {
                     "the path keeps it from matching, for STS names roles without; write {:?}",
                     principal.aws_auth_arn()
                 ),
-                (Unmatchable::NoUsername, _) => match found.notes.first() {
-                    Some(note) => format!("it has no username that counts: {note}"),
-                    None => {
-                        "it has no username, and the API server takes no login without; write one".to_owned()
-                    }
-                },
+                (Unmatchable::OtherPartition { .. }, _) => format!("{why}; take it out"),
                 (_, Err(error)) => error.to_string(),
                 (Unmatchable::Session | Unmatchable::NotAnIdentity, Ok(_)) => {
                     "no caller has this ARN; write that of a role or user".to_owned()
@@ -143,7 +137,7 @@ impl Importer<'_> {
         contested: &BTreeSet<Key>,
     ) -> Option<(Why, String)> {
         let key = principal.key();
-        match self.index.lookup(&fold_arn(&entry.arn)) {
+        match self.effective.index().lookup(&fold_arn(&entry.arn)) {
             Lookup::Role(winner) | Lookup::User(winner) if !std::ptr::eq(winner, entry) => {
                 let same = if winner.meaning() == entry.meaning() {
                     "says the same"
@@ -208,6 +202,9 @@ impl Importer<'_> {
         let entry = found.entry;
         let mut spec = spec(principal, type_);
         spec.backend = backend;
+        if type_ == EntryType::Standard && entry.username.is_empty() {
+            return Err(nameless(found));
+        }
         if type_ == EntryType::Standard {
             let default = principal.default_username();
             spec.username = Some(entry.username.clone()).filter(|username| *username != default);
@@ -268,6 +265,11 @@ impl Importer<'_> {
                 section: Section::Accounts,
                 line: None,
             };
+            if let Some(why @ NoEffect::NotAnAccount) = self.effective.no_effect_of_account(account)
+            {
+                self.leave(account, origin, Why::LetsNobodyIn, why.to_string());
+                continue;
+            }
             self.leave(
                 account,
                 origin,
@@ -277,6 +279,21 @@ impl Importer<'_> {
             );
         }
     }
+}
+
+/// Why an entry without a username is no mapping, and what changes by giving it one.
+fn nameless(found: &Found<'_>) -> String {
+    let why = found
+        .notes
+        .first()
+        .map_or_else(String::new, |note| format!(" ({note})"));
+    let example = match found.entry.section {
+        Section::Users => "jane",
+        Section::Roles | Section::Accounts => "team:{{SessionName}}",
+    };
+    format!(
+        "its logins have no username{why}, and a mapping and an access entry always give one; write one into the entry, such as          username: {example:?}, and import again. Its groups stay, and audit logs then tell who it is"
+    )
 }
 
 /// The ARN as it would be written plainly, where the authenticator takes it for the same: its comparison knows no case, and a name

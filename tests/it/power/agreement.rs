@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use identity_mapper::effective::{EffectiveAccess, Granted, Reading, Sources};
+use identity_mapper::observed::{AwsState, Bindings};
+use identity_mapper::principal::canonical_caller;
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -49,7 +52,8 @@ const RBAC: &str = r#"
 ]}
 "#;
 
-const PEOPLE: [(&str, &[&str]); 10] = [
+const PEOPLE: [(&str, &[&str]); 11] = [
+    ("", &["readers"]),
     ("nobody", &[]),
     ("carol", &[]),
     ("reader", &["readers"]),
@@ -246,6 +250,12 @@ const MAP_ROLES: [&str; 3] = [
   groups: ["acct-{{AccountID}}", "key-{{AccessKeyID}}"]
 - rolearn: arn:aws:iam::111122223333:role/team/Pathed
   username: "dead"
+- rolearn: arn:aws:iam::111122223333:role/Nameless
+  groups: [system:masters]
+- rolearn: arn:aws:iam::111122223333:role/NamelessToo
+  username: 12345
+- rolearn: arn:aws:iam::111122223333:user/people/Listed
+  username: in-the-other-list
 - rolearn: arn:aws:iam::111122223333:role/Nodes
   username: system:node:{{EC2PrivateDNSName}}
   groups: [system:bootstrappers, system:nodes]
@@ -272,6 +282,9 @@ async fn the_authenticator_lets_in_exactly_whom_the_evaluator_does() {
         Caller::session(&role("team/Pathed"), "AROA2", "p"),
         Caller::session(&role("Nodes"), "AROA3", "i-0123456789abcdef0"),
         Caller::session(&role("Unknown"), "AROA4", "x"),
+        Caller::session(&role("Nameless"), "AROA6", "x"),
+        Caller::session(&role("NamelessToo"), "AROA7", "x"),
+        Caller::user("arn:aws:iam::111122223333:user/people/listed", "AIDA4"),
         Caller::session("arn:aws:iam::444455556666:role/Whole", "AROA5", "x"),
         Caller::user("arn:aws:iam::111122223333:user/people/Bob", "AIDA1"),
         Caller::user("arn:aws:iam::111122223333:user/people/dan", "AIDA2"),
@@ -308,6 +321,13 @@ async fn the_authenticator_lets_in_exactly_whom_the_evaluator_does() {
             aws_auth: Arc::new(Document::parse(map.data.as_ref().unwrap())),
             ..scene(Mode::ConfigMap, vec![], "", "")
         };
+        let (aws, bindings) = (AwsState::Off, Bindings::default());
+        let effective = EffectiveAccess::new(Sources {
+            aws_auth: &scene.aws_auth,
+            reading: Reading::AsAwsAuth,
+            aws: &aws,
+            bindings: &bindings,
+        });
         let mut known = 0;
         for caller in &callers {
             let real = judge.map(&caller.arn);
@@ -316,6 +336,13 @@ async fn the_authenticator_lets_in_exactly_whom_the_evaluator_does() {
                 real["mapped"],
                 ours.is_ok(),
                 "round {round}: {caller:?}: {real} and {ours:?}"
+            );
+            let canonical = canonical_caller(&caller.arn).unwrap();
+            let granted = effective.granted(&canonical);
+            assert_eq!(
+                real["mapped"],
+                !matches!(granted, Granted::Nothing),
+                "round {round}: {caller:?}: {real} and {granted:?}"
             );
             let Ok(identities) = ours else { continue };
             let [identity] = identities.as_slice() else {

@@ -151,12 +151,14 @@ fn users_and_what_is_left_to_chance() {
     assert!(power(&one).covers(&power(&two)), "by chance is never more");
 
     let nameless = format!("- userarn: {bob}\n  groups: [a]\n");
-    assert!(
-        scene(ApiAndConfigMap, vec![], "", &nameless)
-            .login(&caller)
-            .is_err()
+    let unnamed = scene(ApiAndConfigMap, vec![], "", &nameless);
+    let via = "aws-auth, mapUsers line 1".to_owned();
+    assert_eq!(
+        told(unnamed.login(&caller)),
+        Ok((String::new(), vec!["a".to_owned()], via)),
+        "a login without a name has the rights of its groups"
     );
-    assert_eq!(power(&nameless), power(""), "not let in is nothing at all");
+    assert!(power(&nameless).covers(&power("")));
     assert!(!power(&nameless).covers(&power(&one)));
 }
 
