@@ -9,6 +9,7 @@ use super::pace::Priority;
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
 use crate::observed::Mode;
+use crate::safety::Cleared;
 
 /// How far an update of a cluster has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,7 +25,11 @@ pub enum UpdateState {
 impl Aws {
     /// `UpdateClusterConfig`: asks for another authentication mode, and gives the update's id. It takes minutes. While another update
     /// runs EKS answers [`FailureKind::InUse`](crate::access_entry::FailureKind::InUse).
-    pub async fn change_mode(&self, cluster: &EksCluster, mode: Mode) -> Result<String, Failure> {
+    pub async fn change_mode(
+        &self,
+        cluster: &EksCluster,
+        mode: &Cleared<Mode>,
+    ) -> Result<String, Failure> {
         let asked = asked("UpdateClusterConfig", Some(cluster.arn.clone()));
         let access = UpdateAccessConfigRequest::builder()
             .authentication_mode(AuthenticationMode::from(mode.as_str()))

@@ -16,6 +16,7 @@ use crate::error::{Category, Error};
 use crate::migrate::{BRIDGE, Bridge};
 use crate::observed::Handover;
 use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, HistoryWrite, backup};
+use crate::safety::{BridgeBinding, Cleared};
 use crate::time::Timestamp;
 
 /// What a caller's sign-in says of them (<https://kubernetes.io/docs/reference/access-authn-authz/authentication/#self-subject-review>).
@@ -35,7 +36,7 @@ impl Cluster {
     }
 
     /// Makes the bridge. One that stands already is left.
-    pub async fn make_bridge(&self) -> Result<Bridge, Error> {
+    pub async fn make_bridge(&self, _: &Cleared<BridgeBinding>) -> Result<Bridge, Error> {
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()

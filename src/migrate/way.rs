@@ -15,6 +15,7 @@ use crate::observed::{Handover, Mode, Observed};
 use crate::ownership::Marked;
 use crate::plan::{HANDOVER_ANNOTATION, can_revert};
 use crate::principal::Key;
+use crate::safety::clear_bridge;
 use crate::time::Timestamp;
 
 /// The name of the binding that is the bridge.
@@ -324,22 +325,9 @@ fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Opti
             "it needs a bridge, and the ClusterRoleBinding {BRIDGE} binds something else; delete that binding"
         ));
     }
-    let mut foreign = bridge_entries(observed).filter(|entry| !is_ours(entry, installation));
-    if let Some(entry) = foreign.next() {
-        return Some(format!(
-            "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: the access entry of {} \
-             gives that group and is not ours; take the group off",
-            entry.principal_arn
-        ));
-    }
-    let data = observed.config_map.as_ref().map(|view| &view.data);
-    let document = data.map(Document::parse);
-    let mut entries = document.iter().flat_map(Document::entries);
-    let entry = entries.find(|entry| entry.groups.iter().any(|group| group == BRIDGE_GROUP))?;
+    let why = clear_bridge(observed, installation).err()?;
     Some(format!(
-        "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: {} line {} gives that \
-         group to {}; take it off",
-        entry.section, entry.line, entry.arn
+        "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: {why}"
     ))
 }
 

@@ -9,11 +9,13 @@
 //!
 //! One file a rule. What a rule refuses is held: the [`Refusal`] says why, and which confirmation lifts it.
 
+mod bridge;
 mod cleared;
 mod definition;
 mod grant;
 mod last_administrator;
 mod mass_removal;
+mod mode_change;
 mod nodes;
 mod read;
 mod removal;
@@ -25,8 +27,10 @@ mod world;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use bridge::{BridgeBinding, clear_bridge};
 pub use cleared::{Clearance, Cleared};
 pub(crate) use mass_removal::{REMOVALS_ANNOTATION, Removals};
+pub use mode_change::clear_mode_change;
 
 use crate::access_entry::{Call, EksCluster};
 use crate::api::condition::Reason;

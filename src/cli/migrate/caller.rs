@@ -44,6 +44,11 @@ impl Caller {
         })
     }
 
+    /// Their canonical ARN, where the API server says that they came in as it.
+    pub(super) fn proven_arn(&self) -> Option<&str> {
+        self.proven.then_some(self.arn.as_str())
+    }
+
     /// Why the mode `API` would shut them out.
     pub(super) fn shut_out(&self, migration: &Migration, aws: &AwsState) -> Option<String> {
         let account = self.arn.split(':').nth(4).unwrap_or_default();

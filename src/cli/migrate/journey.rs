@@ -1,9 +1,9 @@
 //! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is told.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
 use super::caller::Caller;
@@ -11,14 +11,17 @@ use super::mode;
 use super::tell::{Counts, Tale, foreign, left};
 use super::worker::{Look, Worker};
 use crate::api::v1alpha1::BackendChoice;
+use crate::aws_auth::{Document, fold_arn};
 use crate::cli::run::end_on_signals;
+use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::migrate::{
-    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, check_platform, next, next_back,
-    situation, undeclared, verdicts,
+    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, Who, check_platform, next,
+    next_back, situation, undeclared, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::plan::{ImportOptions, import};
 use crate::principal::Key;
+use crate::safety::{Cleared, clear_bridge, clear_mode_change};
 
 /// An operator that is there answers a change of the handover setting, or of the mode, within a minute.
 const ANSWER: Duration = Duration::from_secs(150);
@@ -217,7 +220,7 @@ impl Journey {
                     bail!("{why}");
                 }
                 let awaited = matches!(step, Step::AwaitMode(_));
-                self.change_mode(awaited, mode, look).await?;
+                self.change_mode(awaited, mode, look, migration).await?;
             }
             Step::StopForMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
@@ -241,7 +244,7 @@ impl Journey {
                 return Ok(Some(At::Losers(losers)));
             }
             Step::Set(handover) => self.set(handover).await?,
-            Step::MakeBridge => self.make_bridge().await?,
+            Step::MakeBridge => self.make_bridge(look).await?,
             Step::RemoveBridge => self.remove_bridge().await?,
             Step::Work | Step::Soak => {
                 self.worker.work()?;
@@ -261,7 +264,13 @@ impl Journey {
             .flatten()
     }
 
-    async fn change_mode(&mut self, awaited: bool, mode: Mode, look: &Look) -> Result<()> {
+    async fn change_mode(
+        &mut self,
+        awaited: bool,
+        mode: Mode,
+        look: &Look,
+        migration: &Migration,
+    ) -> Result<()> {
         self.worker.stop().await;
         if mode == Mode::ApiAndConfigMap {
             let (_, proven) = self.worker.eks()?;
@@ -278,8 +287,11 @@ impl Journey {
             ));
             mode::wait_for(aws, &cluster, mode).await?;
         } else {
+            let cleared = self
+                .clear_mode(mode, look, migration)
+                .map_err(|why| anyhow!("the authentication mode is not changed: {why}"))?;
             self.tale.pause();
-            mode::change(aws, &cluster, mode).await?;
+            mode::change(aws, &cluster, cleared).await?;
         }
         self.tale.say(&format!("mode: it is {mode}"));
         self.worker.refresh().await?;
@@ -292,6 +304,36 @@ impl Journey {
         }
         self.quiet.begin();
         Ok(())
+    }
+
+    fn clear_mode(
+        &self,
+        mode: Mode,
+        look: &Look,
+        migration: &Migration,
+    ) -> Result<Cleared<Mode>, String> {
+        let observed = &look.observed;
+        let none = BTreeMap::new();
+        let data = observed
+            .config_map
+            .as_ref()
+            .map_or(&none, |view| &view.data);
+        let document = Document::parse(data);
+        let access = EffectiveAccess::new(Sources {
+            aws_auth: &document,
+            reading: Reading::AsAwsAuth,
+            aws: &observed.aws,
+            bindings: &observed.bindings,
+        });
+        let listed = |name: &str| {
+            let key = Key::parse_arn(name);
+            migration.losers(mode).any(|loser| match &loser.who {
+                Who::Principal { key: loses, .. } => Some(loses) == key.as_ref(),
+                Who::Account(account) => account == name,
+                Who::Other(arn) => fold_arn(arn) == name,
+            })
+        };
+        clear_mode_change(&access, mode, listed, self.caller.proven_arn())
     }
 
     async fn set(&mut self, handover: Handover) -> Result<()> {
@@ -313,8 +355,11 @@ impl Journey {
         self.worker.settings().config_map.history().to_string()
     }
 
-    async fn make_bridge(&mut self) -> Result<()> {
-        let made = self.worker.live.cluster.make_bridge().await;
+    async fn make_bridge(&mut self, look: &Look) -> Result<()> {
+        let cleared = clear_bridge(&look.observed, &self.worker.installation()).map_err(|why| {
+            anyhow!("the bridge, ClusterRoleBinding {BRIDGE}, is not made: {why}")
+        })?;
+        let made = self.worker.live.cluster.make_bridge(&cleared).await;
         let made = made
             .with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
         if made == Bridge::Stands {

@@ -11,6 +11,7 @@ use crate::cli::output::complain;
 use crate::cli::target::words;
 use crate::migrate::check_mode_change;
 use crate::observed::Mode;
+use crate::safety::Cleared;
 
 /// EKS is asked so often how far it has got; an update takes minutes.
 pub(super) const POLL: Duration = Duration::from_secs(3);
@@ -19,7 +20,8 @@ pub(super) const POLL: Duration = Duration::from_secs(3);
 const PATIENCE: u32 = 600;
 
 /// Changes the mode, and returns when EKS says so. One that others, or an earlier run, have asked for is waited for.
-pub(super) async fn change(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Result<()> {
+pub(super) async fn change(aws: &Aws, cluster: &EksCluster, cleared: Cleared<Mode>) -> Result<()> {
+    let mode = *cleared;
     let cannot = |failure: &Failure| {
         anyhow!(
             "the authentication mode can't be changed to {mode}: {}",
@@ -39,7 +41,7 @@ pub(super) async fn change(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Resul
             Err(failure) => return Err(cannot(&failure)),
         };
         check_mode_change(from, mode)?;
-        match aws.change_mode(cluster, mode).await {
+        match aws.change_mode(cluster, &cleared).await {
             Ok(id) => {
                 complain(&format!(
                     "mode: {from} to {mode} was asked for (update {id}); EKS takes some minutes"

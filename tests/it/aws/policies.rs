@@ -4,7 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::{Call, Scope};
 use identity_mapper::aws::{IamRoles, Settings};
-use identity_mapper::observed::Mode;
+use identity_mapper::aws_auth::Document;
+use identity_mapper::effective::{EffectiveAccess, Reading, Sources};
+use identity_mapper::observed::{AwsState, Bindings, Mode};
+use identity_mapper::safety::clear_mode_change;
 use identity_mapper::principal::SSO_PATH;
 use serde_json::Value;
 
@@ -114,7 +117,15 @@ async fn called() -> BTreeSet<String> {
         };
     }
     // What only a person's migration asks for.
-    let update = aws.change_mode(&cluster(), Mode::Api).await.unwrap();
+    let nobody = Document::default();
+    let access = EffectiveAccess::new(Sources {
+        aws_auth: &nobody,
+        reading: Reading::AsAwsAuth,
+        aws: &AwsState::Off,
+        bindings: &Bindings::default(),
+    });
+    let cleared = clear_mode_change(&access, Mode::Api, |_| false, None).unwrap();
+    let update = aws.change_mode(&cluster(), &cleared).await.unwrap();
     aws.describe_update(&cluster(), &update).await.unwrap();
     let queue = aws.queue(&eks.queue_url().parse().unwrap(), &cluster());
     let batch = queue.receive().await.unwrap();
