@@ -7,8 +7,8 @@ use identity_mapper::aws::{IamRoles, Settings};
 use identity_mapper::aws_auth::Document;
 use identity_mapper::effective::{EffectiveAccess, Reading, Sources};
 use identity_mapper::observed::{AwsState, Bindings, Mode};
-use identity_mapper::safety::clear_mode_change;
 use identity_mapper::principal::SSO_PATH;
+use identity_mapper::safety::clear_mode_change;
 use serde_json::Value;
 
 use super::{
@@ -117,7 +117,7 @@ async fn called() -> BTreeSet<String> {
         };
     }
     // What only a person's migration asks for.
-    let nobody = Document::default();
+    let nobody = Document::parse(&BTreeMap::new());
     let access = EffectiveAccess::new(Sources {
         aws_auth: &nobody,
         reading: Reading::AsAwsAuth,
