@@ -231,7 +231,7 @@ impl<'a> View<'a> {
         let repair = self
             .plan
             .postponed
-            .then(|| self.memory.undone.next_repair())
+            .then(|| self.memory.undone.next_repair(now))
             .flatten();
         let entries = self
             .plan
@@ -385,6 +385,11 @@ impl View<'_> {
             return Effect::Unknown("the access entries have not been listed yet".to_owned());
         }
         let standing = eks.standing.of(&claim.hash);
+        if standing.is_empty() && claim.entry.step == EntryStep::Describe {
+            return Effect::Unknown(
+                "no listing shows the access entry, and EKS has not been asked for it".to_owned(),
+            );
+        }
         let mode = Some(eks.view.mode);
         let wins = match entrance(mode, standing, || self.text_of(spec)) {
             Entrance::AccessEntry(wins) => wins,
