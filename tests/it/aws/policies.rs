@@ -118,11 +118,12 @@ async fn called() -> BTreeSet<String> {
     }
     // What only a person's migration asks for.
     let nobody = Document::parse(&BTreeMap::new());
+    let bindings = Bindings::default();
     let access = EffectiveAccess::new(Sources {
         aws_auth: &nobody,
         reading: Reading::AsAwsAuth,
         aws: &AwsState::Off,
-        bindings: &Bindings::default(),
+        bindings: &bindings,
     });
     let cleared = clear_mode_change(&access, Mode::Api, |_| false, None).unwrap();
     let update = aws.change_mode(&cluster(), &cleared).await.unwrap();
