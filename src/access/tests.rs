@@ -169,6 +169,7 @@ impl World {
         let entries = Entries {
             listed: Some(at(10)),
             by_principal: entries.into(),
+            ..Entries::default()
         };
         let view = AwsView::new(cluster, mode, entries, iam);
         Self {

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Call, Entry, Output};
+use super::in_flight::later;
+use super::{Call, Entry, Output, Possible};
 use crate::time::Timestamp;
 
 /// All access entries of the cluster, as far as they are known.
@@ -12,6 +13,21 @@ pub struct Entries {
     pub listed: Option<Timestamp>,
     /// By the principal's ARN.
     pub by_principal: BTreeMap<String, EntryState>,
+    /// Principals of which EKS has said that they have no entry, by ARN. A listing alone never says so: it may lag behind.
+    pub absent: BTreeMap<String, Absence>,
+}
+
+/// EKS was asked for an entry, and there was none; or it was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absence {
+    /// When it was asked.
+    pub asked: Timestamp,
+    /// When it answered.
+    pub answered: Timestamp,
+    /// A call of ours deleted it: a listing that shows it within [`LAG`](super::LAG) lags behind.
+    pub by_us: bool,
+    /// Who deleted the entry by word of `CloudTrail`: the caller's ARN.
+    pub deleted_by: Option<String>,
 }
 
 /// What is known of one entry.
@@ -23,6 +39,8 @@ pub struct EntryState {
     pub described: Option<Timestamp>,
     /// Something may have changed since: it must be described again before anything is decided by it.
     pub doubtful: bool,
+    /// It may have been deleted since.
+    pub may_be_gone: bool,
     /// By the last listing, `AmazonEKSClusterAdminPolicy` is associated with it, in whatever scope.
     pub listed_as_admin: bool,
     /// When a call of ours last changed it.
@@ -40,9 +58,9 @@ impl EntryState {
 }
 
 impl Entries {
-    /// Takes in a whole listing: what it does not hold is gone, what is new is known by name only. An entry that is said to
-    /// be an administrator's and is not known as one, or the reverse, is doubtful. Entries written after `started` are kept
-    /// whatever the listing says: it may be older than they are.
+    /// Takes in a whole listing. What is new in it is known by name only; what it lacks is to be described, for it may lag behind. An
+    /// entry that is said to be an administrator's and is not known as one, or the reverse, is doubtful. A listing says nothing of
+    /// what a call of ours changed less than [`LAG`](super::LAG) before it `started`.
     pub fn take_listing(
         &mut self,
         principals: &BTreeSet<String>,
@@ -51,11 +69,24 @@ impl Entries {
         started: Timestamp,
         finished: Timestamp,
     ) {
-        let newer = |state: &EntryState| state.written.is_some_and(|written| written >= started);
-        self.by_principal
-            .retain(|principal, state| principals.contains(principal) || newer(state));
+        let newer = |state: &EntryState| state.written.is_some_and(|it| later(it) > started);
+        for (principal, state) in &mut self.by_principal {
+            if !principals.contains(principal) && !newer(state) {
+                state.doubtful = true;
+                state.may_be_gone = true;
+            }
+        }
         for principal in principals {
+            let missed = self.absent.get(principal);
+            let missed = missed.filter(|absence| later(absence.answered) > started);
+            let lately = missed.is_some();
+            if missed.is_some_and(|absence| absence.by_us) {
+                continue;
+            }
+            self.absent.remove(principal);
             let state = self.by_principal.entry(principal.clone()).or_default();
+            state.doubtful |= lately;
+            state.may_be_gone |= lately;
             let listed = administrators.contains(principal);
             let known = state
                 .entry
@@ -75,16 +106,30 @@ impl Entries {
         match (call, output) {
             (Call::Delete { .. }, _) => {
                 self.by_principal.remove(principal);
+                let absence = Absence {
+                    asked: now,
+                    answered: now,
+                    by_us: true,
+                    deleted_by: None,
+                };
+                self.absent.insert(principal.to_owned(), absence);
                 return;
             }
             (_, Output::Described(entry)) => {
+                self.absent.remove(principal);
                 let state = self.by_principal.entry(principal.to_owned()).or_default();
+                // What someone did is undone again, or was nothing: the next change is not theirs.
+                if state.entry.as_ref() == Some(&*entry) {
+                    state.changed_by = None;
+                }
                 state.entry = Some(*entry);
                 state.described = Some(now);
                 state.doubtful = false;
+                state.may_be_gone = false;
                 return;
             }
             (_, Output::Entry(entry)) => {
+                self.absent.remove(principal);
                 let state = self.by_principal.entry(principal.to_owned()).or_default();
                 let policies = match call {
                     // A new entry has none, whatever an older one of the name had.
@@ -93,6 +138,7 @@ impl Entries {
                 };
                 // Without its policies, an entry that was listed only is still not known.
                 state.entry = policies.map(|policies| Entry { policies, ..*entry });
+                state.may_be_gone = false;
                 if matches!(call, Call::Create { .. }) {
                     state.described = Some(now);
                     state.doubtful = false;
@@ -122,6 +168,8 @@ impl Entries {
         }
         if let Some(state) = self.by_principal.get_mut(principal) {
             state.written = Some(now);
+            // A repair was told with the name of whoever made it needed.
+            state.changed_by = None;
         }
     }
 
@@ -129,17 +177,62 @@ impl Entries {
         self.by_principal.get_mut(principal)?.entry.as_mut()
     }
 
-    /// Someone else changed the entry, by word of `CloudTrail` or of EKS itself.
+    /// Someone else changed or deleted the entry, by word of `CloudTrail`, or a call of ours may have.
     pub fn doubt(&mut self, principal: &str, by: Option<&str>) {
         let state = self.by_principal.entry(principal.to_owned()).or_default();
         state.doubtful = true;
+        state.may_be_gone = true;
         if by.is_some() {
             state.changed_by = by.map(str::to_owned);
         }
     }
 
-    /// EKS says that there is no such entry.
-    pub fn gone(&mut self, principal: &str) {
-        self.by_principal.remove(principal);
+    /// No time of it lies ahead of now.
+    pub fn clock_set_back(&mut self, now: Timestamp) {
+        self.listed = self.listed.map(|time| time.min(now));
+        for state in self.by_principal.values_mut() {
+            state.described = state.described.map(|time| time.min(now));
+            state.written = state.written.map(|time| time.min(now));
+        }
+        for absence in self.absent.values_mut() {
+            absence.asked = absence.asked.min(now);
+            absence.answered = absence.answered.min(now);
+        }
+    }
+
+    /// EKS says that there is no such entry. Who deleted it is remembered, where that is known.
+    pub fn gone(&mut self, principal: &str, asked: Timestamp, answered: Timestamp) {
+        let state = self.by_principal.remove(principal);
+        let before = self.absent.remove(principal);
+        let told = state.and_then(|state| state.changed_by);
+        let absence = Absence {
+            asked,
+            answered,
+            by_us: false,
+            deleted_by: told.or_else(|| before?.deleted_by),
+        };
+        self.absent.insert(principal.to_owned(), absence);
+    }
+
+    /// What the entry of a principal may be, but for calls in flight. Without a word of it a listing is believed.
+    #[must_use]
+    pub fn possible(&self, principal: &str) -> Possible {
+        match self.by_principal.get(principal) {
+            Some(state) => Possible {
+                absent: state.may_be_gone,
+                entries: state.entry.clone().into_iter().collect(),
+                unseen: state.known().is_none(),
+            },
+            None if self.listed.is_none() && !self.absent.contains_key(principal) => {
+                Possible::unknown()
+            }
+            None => Possible::none(),
+        }
+    }
+
+    /// Whether EKS has said of this very principal that it has no entry.
+    #[must_use]
+    pub fn is_absent(&self, principal: &str) -> bool {
+        self.absent.contains_key(principal) && !self.by_principal.contains_key(principal)
     }
 }

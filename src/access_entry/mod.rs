@@ -15,6 +15,7 @@ mod desired;
 mod entries;
 mod entry;
 mod expected;
+mod in_flight;
 mod node;
 mod possible;
 
@@ -28,8 +29,9 @@ pub use cluster::{EksCluster, NotACluster};
 pub use desired::{
     ADMIN_POLICY, BRIDGE_GROUP, Declared, Inexpressible, Target, policy_arn, target,
 };
-pub use entries::{Entries, EntryState};
+pub use entries::{Absence, Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
+pub use in_flight::{InFlight, LAG, Sent};
 pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
 pub use possible::Possible;
 

@@ -27,6 +27,16 @@ impl Possible {
         }
     }
 
+    /// Nothing is known.
+    #[must_use]
+    pub const fn unknown() -> Self {
+        Self {
+            absent: true,
+            entries: Vec::new(),
+            unseen: true,
+        }
+    }
+
     /// Whether an entry exists, for certain.
     #[must_use]
     pub const fn exists(&self) -> bool {

@@ -17,6 +17,9 @@ use crate::time::Timestamp;
 /// documentation.
 const TYPE_SUFFIX: &str = " via CloudTrail";
 
+/// A caller's name is cut to so many bytes.
+const CALLER_BYTES: usize = 256;
+
 /// A call that someone made, and that changed something here.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
@@ -116,7 +119,7 @@ pub fn read(message: &str, cluster: &EksCluster) -> Result<Change, PassedOver> {
     Ok(Change {
         what,
         operation: operation.to_owned(),
-        caller: text(&event, "/detail/userIdentity/arn").map(str::to_owned),
+        caller: text(&event, "/detail/userIdentity/arn").and_then(caller),
         time,
     })
 }
@@ -188,6 +191,29 @@ fn of_iam(event: &Value, operation: &str) -> Result<Changed, PassedOver> {
         name: name.to_owned(),
         permission_set: kind == PrincipalKind::Role && SsoRole::parse_name(name).is_some(),
     })
+}
+
+/// A caller's ARN, fit for a status and an event: whoever may send to the queue writes what they like. Characters that no ARN holds
+/// are escaped, and the longest session of the longest role has fewer than [`CALLER_BYTES`].
+fn caller(text: &str) -> Option<String> {
+    if !text.starts_with("arn:") {
+        return None;
+    }
+    let mut caller = String::new();
+    for char in text.chars() {
+        let before = caller.len();
+        if char.is_ascii_graphic() {
+            caller.push(char);
+        } else {
+            caller.extend(char.escape_default());
+        }
+        if caller.len() > CALLER_BYTES {
+            caller.truncate(before);
+            caller.push('…');
+            break;
+        }
+    }
+    Some(caller)
 }
 
 fn text<'a>(event: &'a Value, path: &str) -> Option<&'a str> {

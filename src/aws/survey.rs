@@ -50,7 +50,7 @@ impl Aws {
                 Err(Failure {
                     kind: FailureKind::EntryMissing,
                     ..
-                }) => entries.gone(call.principal_arn()),
+                }) => entries.gone(call.principal_arn(), started, Timestamp::now()),
                 Err(failure) => return Err(failure),
             }
             described += 1;

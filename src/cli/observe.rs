@@ -257,6 +257,7 @@ impl ObserveArgs {
                 let entries = Entries {
                     listed: Some(now),
                     by_principal: entries.map(|(arn, entry)| (arn, state(entry))).collect(),
+                    ..Entries::default()
                 };
                 AwsState::Known(Box::new(AwsView::new(
                     cluster,

@@ -8,6 +8,7 @@
 //! - a status that waits to be written counts as written: the next plan builds on it, not on the older one that the API
 //!   server still shows.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::mapping::SeenMapping;
@@ -19,6 +20,7 @@ use crate::observed::{
     AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView,
     HistoryState, HistoryView, Kept, Observed,
 };
+use crate::principal::Key;
 use crate::time::Timestamp;
 
 /// One event of one of the watches.
@@ -106,6 +108,8 @@ pub struct State {
     /// Uids of the mappings whose finalizer we take off.
     let_go: BTreeSet<String>,
     mappings_changed: bool,
+    /// The keys that mappings named before or name since they changed, until they are taken.
+    stirred: BTreeSet<Key>,
     settled: Option<Settled>,
 }
 
@@ -125,6 +129,7 @@ impl State {
             assumed: BTreeMap::new(),
             let_go: BTreeSet::new(),
             mappings_changed: false,
+            stirred: BTreeSet::new(),
             settled: None,
         }
     }
@@ -177,11 +182,27 @@ impl State {
         };
         let listed = matches!(change, Change::Complete);
         let let_go = &self.let_go;
+        let stirred = RefCell::new(BTreeSet::new());
         let differs = |before: Option<&SeenMapping>, after: Option<&SeenMapping>| {
             let by_us = after.is_none() && before.is_some_and(|seen| let_go.contains(&seen.uid));
-            !by_us && SeenMapping::differs(before, after)
+            let differs = !by_us && SeenMapping::differs(before, after);
+            if differs {
+                let both = before.into_iter().chain(after);
+                stirred
+                    .borrow_mut()
+                    .extend(both.filter_map(|seen| seen.mapping.key()));
+            }
+            differs
         };
-        self.mappings_changed |= self.mappings.apply(change, differs);
+        let changed = self.mappings.apply(change, differs);
+        self.mappings_changed |= changed;
+        self.stirred.extend(stirred.into_inner());
+        if listed && changed {
+            // A list is compared up to its first difference.
+            let all = self.mappings.iter();
+            self.stirred
+                .extend(all.filter_map(|(_, seen)| seen.mapping.key()));
+        }
         if let Some(uid) = deleted {
             self.let_go.remove(&uid);
         }
@@ -193,6 +214,11 @@ impl State {
                 .collect();
             self.let_go.retain(|uid| present.contains(uid.as_str()));
         }
+    }
+
+    /// The principals whose mappings have changed since this was asked last.
+    pub fn take_stirred(&mut self) -> BTreeSet<Key> {
+        std::mem::take(&mut self.stirred)
     }
 
     fn with_assumed(&self, name: &str, mut seen: SeenMapping) -> SeenMapping {
@@ -361,6 +387,15 @@ impl State {
     #[must_use]
     pub fn defined(&self) -> bool {
         self.definition.iter().next().is_some()
+    }
+
+    /// Whether an entry of this key would go only because the definition does, which revokes nothing.
+    #[must_use]
+    pub fn goes_with_definition(&self, key: &Key, now: Timestamp) -> bool {
+        let holds = |mapping: &Mapping| {
+            !mapping.deleting && !mapping.expired(now) && mapping.key().as_ref() == Some(key)
+        };
+        self.crd_deleting() && !self.mappings.iter().any(|(_, seen)| holds(&seen.mapping))
     }
 
     fn crd_deleting(&self) -> bool {

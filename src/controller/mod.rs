@@ -24,6 +24,7 @@ mod outbox;
 mod pass;
 mod trigger;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,12 +45,15 @@ use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
 use self::trigger::{Retry, Trigger};
+use crate::access_entry::Call;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::state::{State, Watched};
+use crate::desired::{Desired, Mapping};
 use crate::jitter::jitter;
 use crate::observed::{AwsState, Settings};
-use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
+use crate::plan::{EventNote, FinalizerChange, Memory, Outcome, Regarding, WriteFailure, plan};
+use crate::principal::Key;
 
 /// The loop turns at least so often, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -157,7 +161,7 @@ impl Controller {
                 Some(event) = watches.next() => self.take_in(event),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -178,7 +182,10 @@ impl Controller {
         }
         if let Some(eks) = &mut self.eks {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
-            eks.wind_up(deadline, &mut self.metrics).await;
+            let kept = self.state.kept();
+            let judge = &mut judge(&self.state);
+            eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
+                .await;
         }
         let deadline = tokio::time::Instant::now() + LAST_STATUSES;
         while !self.outbox.is_idle() {
@@ -194,6 +201,10 @@ impl Controller {
         let version = |state: &State| state.config_map().map(|view| view.resource_version.clone());
         let before = of_config_map.then(|| version(&self.state));
         self.state.apply(event);
+        let stirred = self.state.take_stirred();
+        if let Some(eks) = &mut self.eks {
+            eks.stir(stirred);
+        }
         if let Some(running) = &mut self.running {
             running.event.get_or_insert_with(Instant::now);
             if before.is_some_and(|before| before != version(&self.state)) {
@@ -363,7 +374,9 @@ impl Controller {
         self.state.settle(&seen, &left);
         if let Some(eks) = &mut self.eks {
             eks.want(&report.iam);
+            eks.declare(std::mem::take(&mut report.declared));
             eks.hand_over(entries);
+            keep_finalizers_of_touched(eks, &desired, &mut report.remove_finalizers);
         }
         if let Some((implied, turns)) = &mut self.implied {
             implied.take(&mut desired, std::mem::take(&mut report.statuses));
@@ -408,12 +421,49 @@ async fn finished(running: &mut Option<Running>) -> (Done, Running) {
     }
 }
 
-/// Waits for the next answer of EKS or IAM, for ever where none is asked.
-async fn answer(eks: &mut Option<Eks>) -> Answer {
+/// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
+async fn answer(eks: &mut Option<Eks>, state: &State) -> Answer {
     match eks {
-        Some(eks) => eks.answer().await,
+        Some(eks) => {
+            let kept = state.kept();
+            eks.answer(kept.as_ref(), &mut judge(state)).await
+        }
         None => std::future::pending().await,
     }
+}
+
+/// Judges a call of a plan by what the watches have told when it is sent.
+fn judge(state: &State) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
+    |key, call, _| {
+        let deletes = matches!(call, Call::Delete { .. });
+        if deletes && state.goes_with_definition(key, Timestamp::now()) {
+            return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// A plan lets a mapping go by what was known when it was made: a call that was sent since may leave an entry behind.
+fn keep_finalizers_of_touched(eks: &Eks, desired: &Desired, finalizers: &mut Vec<FinalizerChange>) {
+    if finalizers.is_empty() {
+        return;
+    }
+    let touched = |mapping: &Mapping| {
+        let written = mapping.status.written.iter();
+        let keys = written.filter_map(|written| Key::parse_arn(&written.arn));
+        mapping
+            .key()
+            .into_iter()
+            .chain(keys)
+            .any(|key| eks.is_touched(&key))
+    };
+    let kept: BTreeSet<&str> = desired
+        .mappings
+        .iter()
+        .filter(|mapping| mapping.deleting && touched(mapping))
+        .map(|mapping| mapping.uid.as_str())
+        .collect();
+    finalizers.retain(|change| !kept.contains(change.uid.as_str()));
 }
 
 fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {

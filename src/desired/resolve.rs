@@ -28,7 +28,33 @@ pub(crate) fn resolve<'a>(
     match (aws.view(), last) {
         (Some(view), last) => Cow::Owned(of_set(mapping, set, view, last)),
         // Without AWS the last resolution only keeps what stands.
-        (None, _) => Cow::Borrowed(mapping),
+        (None, last) => match unasked(aws) {
+            Some(why) => Cow::Owned(unknown(mapping, set, &why, last)),
+            None => Cow::Borrowed(mapping),
+        },
+    }
+}
+
+/// Why IAM is not asked although there is AWS.
+fn unasked(aws: &AwsState) -> Option<String> {
+    match aws {
+        AwsState::Off | AwsState::Known(_) => None,
+        AwsState::Unproven { name, .. } => Some(format!(
+            "EKS cluster {name} is not proven to be the one that this operator runs in"
+        )),
+        AwsState::Unknown { failure } => Some(format!("EKS can't be asked: {}", failure.message)),
+    }
+}
+
+/// The role of a set while IAM is not asked: it may be found as soon as it is.
+fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Principal>) -> Mapping {
+    let message = format!(
+        "the role of permission set {} in account {} is looked up in IAM once EKS is known: {why}",
+        set.name, set.account_id
+    );
+    match last {
+        Some(last) => mapping.with_principal(last, Some(message)),
+        None => mapping.without_principal(true, message),
     }
 }
 

@@ -72,7 +72,7 @@ fn in_mode(view: &AwsView, mode: Mode, now: crate::time::Timestamp) -> AwsView {
         unreachable: None,
         unlisted: None,
         attempts: Arc::default(),
-        busy: Arc::default(),
+        in_flight: Arc::default(),
         ..view.clone()
     };
     if view.entries.listed.is_none() {

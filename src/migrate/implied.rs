@@ -80,7 +80,7 @@ pub fn implied(
                     Way::Forth => {
                         view.mode == Mode::ApiAndConfigMap
                             && may_go(winner, view, &observed.bindings)
-                            && (!waits || view.busy.contains(key))
+                            && (!waits || view.in_flight.of_key(key).next().is_some())
                     }
                     Way::Back => is_marked(key) && !winner.username.is_empty(),
                 };

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::access_entry::{ADMIN_POLICY, Call, EksCluster, Entries, Failure, Possible, policy_arn};
+use crate::access_entry::{
+    ADMIN_POLICY, Call, EksCluster, Entries, Failure, InFlight, Possible, policy_arn,
+};
 use crate::principal::{AccountId, Key};
 use crate::time::Timestamp;
 
@@ -121,8 +123,8 @@ pub struct AwsView {
     pub iam: Arc<Iam>,
     /// Principals, by key, whose last calls failed.
     pub attempts: Arc<BTreeMap<Key, Attempt>>,
-    /// Principals, by key, whose calls are on their way.
-    pub busy: Arc<BTreeSet<Key>>,
+    /// Calls whose effect is not certain.
+    pub in_flight: Arc<InFlight>,
     /// Why the queue that tells of changes can't be read, where one is configured: changes are then found by listing.
     pub queue: Option<Failure>,
 }
@@ -141,28 +143,31 @@ impl AwsView {
             policies: None,
             iam: Arc::new(iam),
             attempts: Arc::default(),
-            busy: Arc::default(),
+            in_flight: Arc::default(),
             queue: None,
         }
     }
 
-    /// All that the access entry of a principal may be now, by the principal's full ARN.
+    /// All that the access entry of a principal may be now, by the principal's full ARN. A listing that lacks it is believed: it is
+    /// for principals of which nothing says that they ever had an entry.
     #[must_use]
     pub fn possible(&self, principal_arn: &str) -> Possible {
-        let busy = Key::parse_arn(principal_arn).is_some_and(|key| self.busy.contains(&key));
-        let Some(state) = self.entries.by_principal.get(principal_arn) else {
-            let unlisted = self.entries.listed.is_none();
-            return Possible {
-                absent: true,
-                entries: Vec::new(),
-                unseen: busy || unlisted,
-            };
+        let known = self.entries.possible(principal_arn);
+        self.in_flight.possible(principal_arn, known)
+    }
+
+    /// The same for a principal of which a status or a finalizer says that it may have an entry: that a listing lacks it proves
+    /// nothing, until EKS has been asked for this very entry.
+    #[must_use]
+    pub fn possible_where_named(&self, principal_arn: &str) -> Possible {
+        let known = self.entries.possible(principal_arn);
+        let proven = self.in_flight.believes_listings() || self.entries.is_absent(principal_arn);
+        let known = if known == Possible::none() && !proven {
+            Possible::unknown()
+        } else {
+            known
         };
-        Possible {
-            absent: busy,
-            entries: state.entry.clone().into_iter().collect(),
-            unseen: busy || state.known().is_none(),
-        }
+        self.in_flight.possible(principal_arn, known)
     }
 
     /// The ARN of `AmazonEKSClusterAdminPolicy` in the cluster's partition.

@@ -1,6 +1,6 @@
 //! What a plan asks for, what came of it, and what follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::memory::Memory;
 use crate::access_entry::Call;
@@ -215,6 +215,8 @@ pub struct Report {
     pub memory: Memory,
     /// Which of IAM the next plans want to know.
     pub iam: IamWants,
+    /// The principals that a mapping, the mark or a tag of ours names.
+    pub declared: BTreeSet<Key>,
     /// When to plan again although nothing changes: a validUntil, a contested entry's next repair.
     pub wake: Option<Timestamp>,
 }

@@ -196,8 +196,10 @@ pub(super) struct EntrySide {
     pub(super) drift: Option<String>,
     /// The calls only bring back what we last wrote.
     pub(super) restores: bool,
-    /// Whether an entry of this key stands, whoever made it.
+    /// Whether an entry of this key stands for certain, whoever made it.
     pub(super) stands: bool,
+    /// Whether one may.
+    pub(super) may_exist: bool,
     /// Whether it is ours.
     pub(super) ours: bool,
     /// Whether it is a node's.

@@ -185,6 +185,7 @@ fn live(
             outlook: &outlook,
             claim,
             synced: mapping.status.last_synced.as_ref().map(Into::into),
+            known: mapping.status.backend,
         },
     );
     match (placement.config_map, &spec.form) {

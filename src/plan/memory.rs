@@ -104,8 +104,9 @@ impl Undone {
     }
 
     /// When a repair of contested targets may be made at the earliest.
-    pub(super) fn next_repair(&self) -> Option<Timestamp> {
-        self.last_repair.map(|last| last.plus(CONTEST_PAUSE))
+    pub(super) fn next_repair(&self, now: Timestamp) -> Option<Timestamp> {
+        let last = self.last_repair.filter(|last| *last <= now)?;
+        Some(last.plus(CONTEST_PAUSE))
     }
 
     /// When the first contested target comes to rest if nothing more happens.
@@ -115,14 +116,14 @@ impl Undone {
             .iter()
             .filter(|(target, record)| record.contested && !quiet(target, record, now));
         contested
-            .filter_map(|(target, record)| Some(record.times.last()?.plus(target.window())))
+            .filter_map(|(target, record)| Some(record.last(now)?.plus(target.window())))
             .min()
     }
 
     /// When a contested access entry may be repaired at the earliest; `None` where it is not contested.
     pub(super) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
         let record = self.targets.get(target)?;
-        let last = record.times.last()?;
+        let last = record.last(now)?;
         (record.contested && !quiet(target, record, now)).then(|| last.plus(ENTRY_CONTEST_PAUSE))
     }
 
@@ -133,7 +134,9 @@ impl Undone {
         for target in targets {
             let (window, text) = (target.window(), !matches!(target, Target::AccessEntry(_)));
             let record = self.targets.entry(target).or_default();
-            record.times.retain(|time| time.plus(window) > now);
+            record
+                .times
+                .retain(|time| *time <= now && time.plus(window) > now);
             record.times.push(now);
             record.contested |= record.times.len() >= CONTEST_COUNT;
             if text {
@@ -143,10 +146,17 @@ impl Undone {
     }
 }
 
+impl Record {
+    /// When it was last undone. A time ahead of now is one of a clock that was set back since: it counts no more, for repairs would
+    /// wait until it has passed again.
+    fn last(&self, now: Timestamp) -> Option<Timestamp> {
+        self.times.iter().copied().filter(|time| *time <= now).max()
+    }
+}
+
 fn quiet(target: &Target, record: &Record, now: Timestamp) -> bool {
     record
-        .times
-        .last()
+        .last(now)
         .is_none_or(|last| last.plus(target.window()) <= now)
 }
 
@@ -186,8 +196,29 @@ mod tests {
     #[test]
     fn the_next_repair_is_a_second_after_the_last() {
         let mut undone = Undone::default();
-        assert_eq!(undone.next_repair(), None);
+        assert_eq!(undone.next_repair(at(0)), None);
         undone.repaired([Target::Mark], at(5_000));
-        assert_eq!(undone.next_repair(), Some(at(6_000)));
+        assert_eq!(undone.next_repair(at(5_000)), Some(at(6_000)));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_an_hour_delays_no_repair() {
+        let hash = KeyHash::parse("0123456789abcdef").expect("16 digits");
+        for target in [Target::Mark, Target::AccessEntry(hash)] {
+            let mut undone = Undone::default();
+            let (late, early) = (at(4_000_000), at(400_000));
+            for _ in 0..CONTEST_COUNT {
+                undone.repaired([target.clone()], late);
+            }
+            assert!(undone.contested(&target, late));
+            assert!(!undone.contested(&target, early), "{target:?}");
+            assert_eq!(undone.next_repair(early), None);
+            assert_eq!(undone.next_entry_repair(&target, early), None);
+            assert_eq!(undone.next_rest(early), None);
+            for _ in 0..CONTEST_COUNT {
+                undone.repaired([target.clone()], early);
+            }
+            assert!(undone.contested(&target, early), "it counts anew");
+        }
     }
 }

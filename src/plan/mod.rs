@@ -64,10 +64,13 @@ use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Index;
 use crate::desired::{Desired, Mapping, Spec, resolve};
 use crate::effective::StandingEntries;
-use crate::observed::{AwsState, Handover, HistoryState, IamWants, Mode, Observed, Settings};
+use crate::observed::{
+    AwsState, CLUSTER_ANNOTATION, Handover, HistoryState, IamWants, Kept, Mode, Observed, Settings,
+};
 use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
 use crate::principal::{Key, Principal};
 use crate::safety::{Cleared, Removals};
+use crate::time::to_the_second;
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
 /// until it is restarted.
@@ -157,7 +160,7 @@ pub fn plan<'a>(
         observed,
         now: observed.now,
     };
-    let halted = halted(&observed.aws);
+    let halted = halted(observed);
     let mut claims = held_claims(&context, &mark, halted.as_ref());
     let kept = write::keep(&claims, &base, observed, settings);
     hold_for_history(&mut claims, &kept, &observed.history);
@@ -271,20 +274,28 @@ fn owned_principals(base: &Base, mark: &Mark, eks: Option<&Eks<'_>>) -> Vec<Prin
         .collect()
 }
 
-/// Why nothing may be written at all.
-fn halted(aws: &AwsState) -> Option<Block> {
-    match aws {
+/// Why nothing may be written at all, and how old what the statuses say is.
+fn halted(observed: &Observed) -> Option<Block> {
+    let kept = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(CLUSTER_ANNOTATION))
+        .and_then(|value| Kept::parse(value));
+    let age = kept.map_or_else(String::new, |kept| {
+        format!("; EKS was last known at {}", to_the_second(kept.read))
+    });
+    match &observed.aws {
         AwsState::Off | AwsState::Known(_) => None,
         AwsState::Unproven { name, eks, server } => Some(Block::lasting(
             Reason::ClusterUnproven,
             format!(
                 "EKS cluster {name} has the certificate authority {eks}, and the API server that this operator talks to has {server}: \
-                 nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster"
+                 nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster{age}"
             ),
         )),
         AwsState::Unknown { failure } => {
             let message = format!(
-                "the cluster's authentication mode can't be read, and none was read before: nothing is written; {failure}"
+                "the cluster's authentication mode can't be read: nothing is written; {failure}{age}"
             );
             Some(match failure.kind {
                 FailureKind::Denied { .. }

@@ -3,9 +3,10 @@
 use jiff::SignedDuration;
 
 use super::claim::{Block, Claim, Context, Eks, Place, identity};
+use super::entry;
 use crate::access_entry::{
-    BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Target,
-    gives_the_same_nodes, node_twin,
+    BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Possible, Sent,
+    Target, gives_the_same_nodes, node_twin,
 };
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
@@ -40,12 +41,25 @@ pub(super) enum Outlook<'a> {
     Unlisted,
     /// No entry of this key stands.
     Absent,
+    /// A call is in flight that may change it, make it or delete it.
+    InFlight(InFlight<'a>),
+    /// A status names one that no listing shows, and EKS has not been asked for it.
+    Unconfirmed,
     /// One stands and is not known.
     Undescribed(&'a Standing<'a>),
     /// One that is not ours.
     Foreign(Seen<'a>),
     /// Ours.
     Ours(Seen<'a>),
+}
+
+/// An entry of which several states are possible until EKS answers.
+pub(super) struct InFlight<'a> {
+    /// The first of the calls.
+    pub(super) sent: &'a Sent,
+    pub(super) possible: Possible,
+    /// What it was before, where that is known and ours.
+    pub(super) ours: Option<&'a Entry>,
 }
 
 /// An entry that is known, and what leads from it to the declared one.
@@ -106,13 +120,18 @@ pub(super) struct Site<'a> {
     pub(super) claim: &'a Claim,
     /// When the mapping's entries were last written.
     pub(super) synced: Option<Timestamp>,
+    /// Where it was put into effect, by its status.
+    pub(super) known: Option<Backend>,
 }
 
 /// The place of a mapping that holds its key.
 pub(super) fn place(context: &Context<'_>, site: &Site<'_>) -> Placement {
     let spec = site.spec;
     match (context.mode, context.eks) {
-        (None, _) => Placement::new(Backend::ConfigMap, Want::Untouched, Want::Untouched),
+        (None, _) => {
+            let backend = site.known.unwrap_or(Backend::ConfigMap);
+            Placement::new(backend, Want::Untouched, Want::Untouched)
+        }
         (Some(Mode::ConfigMap), _) | (Some(_), None) => in_config_map_mode(spec),
         (Some(Mode::Api), Some(eks)) => in_api_mode(eks, site),
         (Some(Mode::ApiAndConfigMap), Some(eks)) => in_both(context, eks, site),
@@ -246,8 +265,18 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         );
     };
     let mut placement = Placement::in_config_map().noting(note);
-    if !matches!(site.outlook, Outlook::Ours(..) | Outlook::Undescribed(_)) {
-        return placement;
+    match site.outlook {
+        Outlook::Ours(..) | Outlook::Undescribed(_) | Outlook::Unconfirmed => {}
+        Outlook::InFlight(flight) => {
+            if flight.possible.may_exist() {
+                placement.place.backend = Backend::AccessEntry;
+            }
+            placement.place.handover = Some(entry::awaited(flight.sent));
+            return placement;
+        }
+        Outlook::None | Outlook::Unlisted | Outlook::Absent | Outlook::Foreign(_) => {
+            return placement;
+        }
     }
     placement.place.backend = Backend::AccessEntry;
     let stands = site
@@ -281,7 +310,11 @@ fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target)
     let asks = site.spec.backend == BackendChoice::AccessEntry || eks.handover == Handover::Auto;
     match site.outlook {
         Outlook::None => Placement::new(Backend::AccessEntry, text, Want::Untouched),
-        Outlook::Unlisted | Outlook::Undescribed(_) => {
+        // The entry may exist or not: aws-auth stays as it is in either case.
+        Outlook::Unlisted
+        | Outlook::InFlight(_)
+        | Outlook::Unconfirmed
+        | Outlook::Undescribed(_) => {
             let backend = if twin {
                 Backend::ConfigMap
             } else {
@@ -463,6 +496,11 @@ fn ours(
     let after = |time: Option<Timestamp>| time.is_some_and(|time| time >= end);
     if !after(standing.state.described) {
         placement.verify = true;
+        return placement;
+    }
+    // A call whose answer was lost may still change or delete it.
+    let possible = eks.view.possible(standing.principal_arn);
+    if possible.certain() != Some(*entry) {
         return placement;
     }
     if standing.life == Life::Unknown && iam_will_tell(eks, site, end) {

@@ -106,6 +106,11 @@ impl Plan<'_> {
             summary,
             memory,
             iam: self.iam.clone(),
+            declared: self
+                .claims
+                .iter()
+                .filter_map(|claim| claim.key.clone())
+                .collect(),
             wake,
         }
     }

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::access_entry::EksCluster;
 use crate::access_entry::simulation::Eks;
-use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind};
+use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind, InFlight, Output};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
 use crate::aws_auth::{Document, Index};
@@ -73,6 +73,11 @@ pub(crate) struct Cloud {
     pub(crate) failures: Vec<(&'static str, FailureKind)>,
     /// ARNs that EKS takes; `None`: any.
     pub(crate) principals: Option<BTreeSet<String>>,
+    /// Calls whose effect is not certain. As made, the operator takes each listing at its word.
+    pub(crate) in_flight: InFlight,
+    /// Calls are sent, and neither take effect nor are answered before a test says so.
+    pub(crate) slow: bool,
+    awaited: Vec<(Key, Call)>,
 }
 
 impl Cloud {
@@ -88,6 +93,9 @@ impl Cloud {
             calls: Vec::new(),
             failures: Vec::new(),
             principals: None,
+            in_flight: InFlight::default(),
+            slow: false,
+            awaited: Vec::new(),
         }
     }
 
@@ -106,7 +114,7 @@ impl Cloud {
             policies: self.policies.clone().map(Arc::new),
             iam: Arc::new(self.iam.clone()),
             attempts: Arc::new(self.attempts.clone()),
-            busy: Arc::default(),
+            in_flight: Arc::new(self.in_flight.clone()),
             queue: None,
         }))
     }
@@ -125,10 +133,10 @@ impl Cloud {
         self.known
             .take_listing(&principals, &administrators, admin, now, now);
         self.eks.now = now;
-        for principal_arn in principals {
+        let all: BTreeSet<String> = self.known.by_principal.keys().cloned().collect();
+        for principal_arn in all {
             let call = Call::Describe { principal_arn };
-            let output = self.eks.call(&call).expect("it is listed");
-            self.known.apply(&call, output, now);
+            drop(self.call(&call, now));
         }
     }
 
@@ -147,6 +155,9 @@ impl Cloud {
         }
         match self.eks.call(call) {
             Ok(output) => {
+                if let Output::Described(entry) = &output {
+                    self.in_flight.seen(call.principal_arn(), Some(entry));
+                }
                 self.known.apply(call, output, now);
                 Ok(())
             }
@@ -154,8 +165,13 @@ impl Cloud {
                 self.known.doubt(call.principal_arn(), None);
                 Err(FailureKind::InUse)
             }
+            Err(_) if self.in_flight.absence_counts(call.principal_arn(), now) => {
+                self.in_flight.seen(call.principal_arn(), None);
+                self.known.gone(call.principal_arn(), now, now);
+                Err(FailureKind::EntryMissing)
+            }
             Err(_) => {
-                self.known.gone(call.principal_arn());
+                self.known.doubt(call.principal_arn(), None);
                 Err(FailureKind::EntryMissing)
             }
         }
@@ -451,6 +467,13 @@ impl Simulation {
 
     pub(crate) fn later(&mut self, seconds: i64) {
         self.now = self.now.plus(SignedDuration::from_secs(seconds));
+        let now = self.now;
+        if let Some(cloud) = &mut self.cloud {
+            cloud.known.clock_set_back(now);
+            for principal in cloud.in_flight.settle(now) {
+                cloud.known.doubt(&principal, None);
+            }
+        }
     }
 
     pub(crate) fn observed(&self) -> Observed {
@@ -531,19 +554,70 @@ impl Simulation {
     /// Makes the calls as the controller does, each to its end before the next pass.
     fn execute(&mut self, work: &[EntryWork]) {
         let (now, mode) = (self.now, self.cloud.as_ref().map(|cloud| cloud.mode));
+        if let Some(cloud) = self.cloud.as_mut().filter(|cloud| cloud.slow) {
+            for EntryWork { key, calls } in work {
+                let call = calls.first().expect("a work has calls");
+                cloud.calls.push(call.clone());
+                let known = cloud.known.possible(call.principal_arn());
+                cloud.in_flight.sent(call.clone(), &known, now);
+                cloud.awaited.push((key.clone(), call.clone()));
+            }
+            return;
+        }
         for EntryWork { key, calls } in work {
             for call in calls {
                 let cloud = self.cloud.as_mut().expect("EKS is there to be called");
                 assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");
                 cloud.calls.push(call.clone());
                 if let Err(failure) = cloud.call(call, now) {
-                    cloud.failed(key, call, failure, now);
+                    let asked = matches!(call, Call::Describe { .. });
+                    if asked && cloud.known.is_absent(call.principal_arn()) {
+                        cloud.attempts.remove(key);
+                    } else {
+                        cloud.failed(key, call, failure, now);
+                    }
                     break;
                 }
                 cloud.attempts.remove(key);
                 self.watch();
             }
         }
+    }
+
+    /// The calls that are awaited take effect and are answered.
+    pub(crate) fn answer(&mut self) {
+        let now = self.now;
+        let cloud = self.cloud();
+        for (key, call) in std::mem::take(&mut cloud.awaited) {
+            cloud.in_flight.answered(&call);
+            match cloud.call(&call, now) {
+                Ok(()) => _ = cloud.attempts.remove(&key),
+                Err(failure) => cloud.failed(&key, &call, failure, now),
+            }
+        }
+    }
+
+    /// The answers to the calls that are awaited are lost, and they take effect or don't.
+    pub(crate) fn lose_answers(&mut self, effect: bool) {
+        let now = self.now;
+        let cloud = self.cloud();
+        for (key, call) in std::mem::take(&mut cloud.awaited) {
+            cloud.in_flight.given_up(&call, now);
+            cloud.eks.now = now;
+            if effect {
+                cloud.eks.call(&call).expect("EKS takes it");
+            }
+            cloud.failed(&key, &call, FailureKind::Unavailable, now);
+        }
+    }
+
+    /// A listing that lacks this principal, whatever is so.
+    pub(crate) fn list_without(&mut self, principal: &str) {
+        let now = self.now;
+        let cloud = self.cloud();
+        let all = cloud.eks.entries.keys().filter(|it| *it != principal);
+        let (listed, none) = (all.cloned().collect(), BTreeSet::new());
+        cloud.known.take_listing(&listed, &none, "none", now, now);
     }
 
     /// Every state on the way is looked at: who has power now.

@@ -181,9 +181,11 @@ fn times(
         return (old_synced, entry_drift.or_else(|| old.last_drift.clone()));
     };
     // In a fight a status a second would be written for each mapping and say nothing new.
-    let recent = old.last_drift.as_ref().is_some_and(|drift| {
-        Timestamp::from(&drift.time).plus(super::memory::CONTEST_WINDOW) > now
-    });
+    let recent = old
+        .last_drift
+        .as_ref()
+        .map(|drift| now.duration_since(Timestamp::from(&drift.time)))
+        .is_some_and(|age| !age.is_negative() && age < super::memory::CONTEST_WINDOW);
     if contested && claim.drift.is_some() && recent {
         return (old_synced, old.last_drift.clone());
     }
@@ -267,6 +269,11 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
     let mapping = &view.plan.mappings[position];
     let config_map = view.plan.settings.config_map.to_string();
     let mut written: Vec<WrittenEntry> = Vec::new();
+    if view.plan.eks.is_none() {
+        // What was known of access entries stays, whatever the mode is said to be.
+        let entries = mapping.status.written.iter();
+        written.extend(entries.filter(|entry| entry.cluster.is_some()).cloned());
+    }
     for claim in view.named(position) {
         let standing = || {
             mapping
@@ -329,7 +336,7 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
     };
     if claim.holder != Some(position) {
         return remembered()
-            .filter(|_| !entry_resolved(claim) || claim.holder.is_none() && claim.entry.stands);
+            .filter(|_| !entry_resolved(claim) || claim.holder.is_none() && claim.entry.may_exist);
     }
     let standing = eks.standing.of(&claim.hash).iter().find_map(|standing| {
         let target = claim.entry.target.as_ref()?;
@@ -340,11 +347,7 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
     match (claim.entry.step, standing) {
         (EntryStep::Keep, Some(entry)) if claim.entry.ours => Some(entry::written_form(eks, entry)),
         // Nothing of ours stands, and nothing is to.
-        (EntryStep::Leave, None)
-            if claim.entry.block.is_none() && eks.view.entries.listed.is_some() =>
-        {
-            None
-        }
+        (EntryStep::Leave, None) if claim.entry.block.is_none() && !claim.entry.may_exist => None,
         // Also where a conflict stands in its place: what comes back exactly so is known again.
         _ => remembered(),
     }

@@ -230,7 +230,7 @@ impl<'a> View<'a> {
         let repair = self
             .plan
             .postponed
-            .then(|| self.memory.undone.next_repair())
+            .then(|| self.memory.undone.next_repair(now))
             .flatten();
         let entries = self
             .plan
@@ -382,6 +382,12 @@ impl View<'_> {
         };
         if eks.view.entries.listed.is_none() {
             return Effect::Unknown("the access entries have not been listed yet".to_owned());
+        }
+        let unseen = eks.standing.of(&claim.hash).is_empty();
+        if unseen && claim.entry.step == EntryStep::Describe {
+            return Effect::Unknown(
+                "no listing shows the access entry, and EKS has not been asked for it".to_owned(),
+            );
         }
         let wins = match self.granted(claim, spec) {
             Granted::AccessEntry(wins) => wins,

@@ -75,7 +75,7 @@ impl Plan<'_> {
                 && self
                     .memory
                     .undone
-                    .next_repair()
+                    .next_repair(now)
                     .is_some_and(|next| now < next)
             {
                 self.postponed = true;

@@ -41,14 +41,14 @@ pub(crate) fn known(count: usize, now: Timestamp) -> AwsState {
         unreachable: None,
         entries: Arc::new(Entries {
             listed: Some(now),
-            by_principal: BTreeMap::new(),
+            ..Entries::default()
         }),
         policies: None,
         iam: Arc::new(Iam {
             accounts: accounts.into(),
         }),
         attempts: Arc::default(),
-        busy: Arc::default(),
+        in_flight: Arc::default(),
         queue: None,
         unlisted: None,
     }))

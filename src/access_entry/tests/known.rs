@@ -47,7 +47,7 @@ fn list(entries: &mut Entries, all: &[&str], administrators: &[&str], second: i6
 }
 
 #[test]
-fn a_listing_is_the_whole_truth_of_what_stands() {
+fn a_listing_tells_what_is_new_and_what_to_ask_for() {
     let mut entries = described(entry(ROLE, &[]), 1);
     list(&mut entries, &[ROLE, OTHER], &[OTHER], 10);
     assert_eq!(entries.listed, Some(at(11)));
@@ -59,12 +59,36 @@ fn a_listing_is_the_whole_truth_of_what_stands() {
     list(&mut entries, &[ROLE, OTHER], &[OTHER], 10);
     assert_eq!(entries, once, "the same listing says nothing new");
 
+    assert_eq!(entries.possible(ROLE).certain(), Some(&entry(ROLE, &[])));
+    let unlisted = "arn:aws:iam::111122223333:role/Unlisted";
+    assert_eq!(entries.possible(unlisted), Possible::none());
+    assert_eq!(Entries::default().possible(unlisted), Possible::unknown());
+
     list(&mut entries, &[OTHER], &[], 20);
-    assert_eq!(
-        entries.by_principal.keys().collect::<Vec<_>>(),
-        [OTHER],
-        "what it does not hold is gone"
+    let state = &entries.by_principal[ROLE];
+    assert!(
+        state.doubtful && state.may_be_gone,
+        "it may lag behind: what it lacks is to be asked for"
     );
+    let possible = entries.possible(ROLE);
+    assert!(possible.absent && possible.may_exist(), "{possible:?}");
+    entries.gone(ROLE, at(22), at(23));
+    assert!(entries.is_absent(ROLE));
+    assert_eq!(entries.possible(ROLE), Possible::none());
+    list(&mut entries, &[ROLE, OTHER], &[], 52);
+    let possible = entries.possible(ROLE);
+    assert_eq!(possible, Possible::unknown(), "it lags, or it was made since");
+    entries.gone(ROLE, at(53), at(53));
+    list(&mut entries, &[ROLE, OTHER], &[], 83);
+    assert!(entries.possible(ROLE).exists(), "made since");
+    let delete = Call::Delete {
+        principal_arn: ROLE.to_owned(),
+    };
+    entries.apply(&delete, Output::Done, at(90));
+    list(&mut entries, &[ROLE, OTHER], &[], 119);
+    assert!(entries.is_absent(ROLE), "it lags behind our call");
+    list(&mut entries, &[ROLE, OTHER], &[], 120);
+    assert!(entries.possible(ROLE).exists(), "made since");
 }
 
 #[test]
@@ -105,8 +129,13 @@ fn a_listing_that_began_before_a_write_does_not_undo_it() {
         !entries.by_principal[ROLE].doubtful,
         "its policies may be newer than the listing"
     );
-    list(&mut entries, &[], &[], 16);
-    assert!(entries.by_principal.is_empty(), "gone by a later listing");
+    list(&mut entries, &[], &[], 44);
+    assert!(
+        entries.by_principal[ROLE].known().is_some(),
+        "it may lag 30 s behind"
+    );
+    list(&mut entries, &[], &[], 45);
+    assert!(entries.by_principal[ROLE].may_be_gone);
 }
 
 #[test]
@@ -252,6 +281,6 @@ fn doubt_lasts_until_the_entry_is_described() {
         entries.by_principal[OTHER].known().is_none(),
         "an entry that was not known of may have been made"
     );
-    entries.gone(OTHER);
+    entries.gone(OTHER, at(6), at(6));
     assert!(!entries.by_principal.contains_key(OTHER));
 }

@@ -11,6 +11,7 @@ use crate::principal::Principal;
 use crate::time::Timestamp;
 
 mod changes;
+mod in_flight;
 mod known;
 mod laws;
 mod nodes;

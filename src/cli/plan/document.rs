@@ -295,6 +295,7 @@ fn actions(outline: EntryOutline, now: Timestamp) -> Vec<Action> {
     let mut entries = Entries {
         listed: None,
         by_principal: states.collect(),
+        ..Entries::default()
     };
     let mut actions = Vec::new();
     for call in calls {

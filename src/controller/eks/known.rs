@@ -2,32 +2,25 @@
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
 //! calls, an entry that is not as it was known, another mode. Reading again what is known already is none. What changed after the
-//! planner's input was handed out is remembered by principal, so that a plan from the older input is not carried out for it.
+//! planner's input was handed out is remembered by principal, so that a plan from the older input is not carried out for it: neither
+//! taken over, nor sent where its calls have waited.
+
+mod calls;
+mod iam;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::SignedDuration;
-
 use super::in_force::{InForce, Reading, Trust, in_force};
 use super::refresh::is_owned;
-use super::retry;
 use super::schedule::Task;
+use super::words::Words;
 use crate::access_entry::EksCluster;
-use crate::access_entry::{ADMIN_POLICY, Call, Entries, Failure, FailureKind, Output, policy_arn};
-use crate::aws::event::{Change, Changed};
-use crate::observed::{
-    Attempt, AwsState, AwsView, Iam, IamAccount, IamProblem, IamWants, Kept, Listing, Mode,
-};
+use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
+use crate::observed::{Attempt, AwsState, AwsView, Iam, IamProblem, Kept, Mode};
 use crate::plan::EntryWork;
-use crate::principal::{AccountId, Key, Partition};
+use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
-
-/// A change in EKS may take so long until every answer shows it ("several seconds", EKS user guide, "Create access entries").
-const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_secs(30);
-
-/// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
-const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// Failures of a kind that passes by itself are worth telling from the second in a row on.
 const WORTH_TELLING: u32 = 2;
@@ -74,6 +67,14 @@ pub(super) enum Then {
     ListPolicies,
 }
 
+/// What others changed: nothing that was planned before is sent for it.
+#[derive(Debug, Default)]
+struct Stirred {
+    principals: BTreeSet<Key>,
+    /// Mode, cluster or the first listing, and so everything.
+    all: bool,
+}
+
 /// Everything that EKS and IAM have told.
 #[derive(Debug)]
 pub(super) struct Known {
@@ -82,6 +83,10 @@ pub(super) struct Known {
     reading: Option<Reading>,
     failing: Option<Failing>,
     entries: Arc<Entries>,
+    in_flight: Arc<InFlight>,
+    /// The principals that mappings, marks and tags name: what is told of others is nobody's business.
+    declared: BTreeSet<Key>,
+    words: Words,
     unlisted: Option<Failure>,
     policies: Option<Arc<BTreeSet<String>>>,
     iam: Arc<Iam>,
@@ -92,21 +97,28 @@ pub(super) struct Known {
     changed: bool,
     /// Principals of which something is known that the last input did not hold.
     touched: BTreeSet<Key>,
-    /// Whether mode, cluster or the listing are not as in the last input.
-    shifted: bool,
+    /// What others changed since the last input.
+    stirred: Stirred,
+    /// What others changed before it and after the input of the plan whose calls wait.
+    stirred_before: Stirred,
+    /// The latest time that was told.
+    latest: Timestamp,
     /// When the last input was handed out.
     handed_out: Timestamp,
 }
 
 impl Known {
-    /// Nothing known yet of the cluster of this name.
-    pub(super) fn new(name: String, trust: Trust) -> Self {
+    /// Nothing known yet of the cluster of this name, by a process that has begun now.
+    pub(super) fn new(name: String, trust: Trust, now: Timestamp) -> Self {
         Self {
             name,
             trust,
             reading: None,
             failing: None,
             entries: Arc::default(),
+            in_flight: Arc::new(InFlight::since(now)),
+            declared: BTreeSet::new(),
+            words: Words::default(),
             unlisted: None,
             policies: None,
             iam: Arc::default(),
@@ -115,18 +127,28 @@ impl Known {
             queue: None,
             changed: false,
             touched: BTreeSet::new(),
-            shifted: false,
+            stirred: Stirred::default(),
+            stirred_before: Stirred::default(),
+            latest: now,
             handed_out: Timestamp::MIN,
         }
     }
 
     fn shift(&mut self) {
         self.changed = true;
-        self.shifted = true;
+        self.stirred.all = true;
     }
 
-    fn touch(&mut self, principal: &str) {
-        self.touched.extend(Key::parse_arn(principal));
+    fn stir(&mut self, principal: &str) {
+        if let Some(key) = Key::parse_arn(principal) {
+            self.stir_key(key);
+        }
+    }
+
+    /// What is declared of a principal has changed.
+    pub(super) fn stir_key(&mut self, key: Key) {
+        self.touched.insert(key.clone());
+        self.stirred.principals.insert(key);
     }
 
     /// What is in force.
@@ -222,7 +244,7 @@ impl Known {
         let after = Arc::clone(&self.entries);
         let known = |entries: &Entries, principal: &String| {
             let state = entries.by_principal.get(principal)?;
-            Some((state.doubtful, state.listed_as_admin))
+            Some((state.doubtful, state.may_be_gone, state.listed_as_admin))
         };
         let names: BTreeSet<&String> = before
             .by_principal
@@ -231,7 +253,7 @@ impl Known {
             .collect();
         for principal in names {
             if known(&before, principal) != known(&after, principal) {
-                self.touch(principal);
+                self.stir(principal);
                 self.changed = true;
             }
         }
@@ -245,233 +267,49 @@ impl Known {
         }
     }
 
-    /// A call of a plan was answered. `last`: its work is at an end.
-    pub(super) fn answered(
-        &mut self,
-        key: &Key,
-        call: &Call,
-        answer: Result<Output, Failure>,
-        last: bool,
-        now: Timestamp,
-        jitter: f64,
-    ) -> Then {
+    /// The principals that mappings, marks and tags name now. What is not named any more is forgotten.
+    pub(super) fn declare(&mut self, declared: BTreeSet<Key>) {
+        self.declared = declared;
+        let named = |principal: &String| {
+            let key = Key::parse_arn(principal);
+            key.is_some_and(|key| self.declared.contains(&key))
+        };
+        let forgotten: Vec<String> = self
+            .entries
+            .absent
+            .keys()
+            .filter(|principal| !named(principal))
+            .cloned()
+            .collect();
+        for principal in forgotten {
+            Arc::make_mut(&mut self.entries).absent.remove(&principal);
+        }
+    }
+
+    /// Whether a call that was planned may still be sent, or why not.
+    pub(super) fn permits(&self, key: &Key) -> Result<(), String> {
+        let stirred = [&self.stirred, &self.stirred_before];
+        let refusal = if self.proven().is_none() {
+            "the cluster is not known to be the one whose API server this is"
+        } else if stirred.iter().any(|stirred| stirred.all) {
+            "the cluster's authentication mode has changed since it was planned"
+        } else if stirred.iter().any(|it| it.principals.contains(key)) {
+            "the mapping or the access entry has changed since it was planned"
+        } else {
+            return Ok(());
+        };
+        Err(refusal.to_owned())
+    }
+
+    /// A call that was planned is not sent: a new plan is due.
+    pub(super) fn refused(&mut self, key: &Key) {
         self.touched.insert(key.clone());
-        self.changed |= last || answer.is_err();
-        let failure = match answer {
-            Ok(output) => {
-                Arc::make_mut(&mut self.entries).apply(call, output, now);
-                if last && self.attempts.contains_key(key) {
-                    Arc::make_mut(&mut self.attempts).remove(key);
-                }
-                return Then::Nothing;
-            }
-            Err(failure) => failure,
-        };
-        let principal = call.principal_arn();
-        let then = match failure.kind {
-            FailureKind::ModeWithoutEntries => Then::ReadMode,
-            FailureKind::PolicyMissing => Then::ListPolicies,
-            _ => Then::Nothing,
-        };
-        let looked_and_gone = self.missing(call, &failure, now);
-        let changed_by_others = matches!(
-            (&failure.kind, call),
-            (FailureKind::InUse, Call::Create { .. }) | (FailureKind::EntryMissing, _)
-        ) && !matches!(call, Call::Describe { .. });
-        if failure.kind.effect_unknown() || changed_by_others {
-            Arc::make_mut(&mut self.entries).doubt(principal, None);
-        }
-        if looked_and_gone {
-            // It was asked whether the entry stands, and it does not: that is an answer, not a failure.
-            if self.attempts.contains_key(key) {
-                Arc::make_mut(&mut self.attempts).remove(key);
-            }
-        } else {
-            let attempts = Arc::make_mut(&mut self.attempts);
-            retry::failed(attempts, key, call.clone(), failure, now, jitter);
-        }
-        then
+        self.changed = true;
     }
 
-    /// Takes in that a description found no entry; `false` where it may only have been made a moment ago.
-    fn missing(&mut self, call: &Call, failure: &Failure, now: Timestamp) -> bool {
-        let principal = call.principal_arn();
-        let asked = matches!(call, Call::Describe { .. });
-        if !asked || failure.kind != FailureKind::EntryMissing {
-            return false;
-        }
-        let young = self
-            .entries
-            .by_principal
-            .get(principal)
-            .and_then(|state| state.written)
-            .is_some_and(|written| now < written.plus(CONSISTENT_WITHIN));
-        let entries = Arc::make_mut(&mut self.entries);
-        if young {
-            entries.doubt(principal, None);
-        } else {
-            entries.gone(principal);
-        }
-        !young
-    }
-
-    /// An entry was described beside the plans. `true`: what was to be known of it is known.
-    pub(super) fn described(
-        &mut self,
-        principal: &str,
-        answer: Result<Output, Failure>,
-        now: Timestamp,
-    ) -> (bool, Then) {
-        let call = Call::Describe {
-            principal_arn: principal.to_owned(),
-        };
-        let before = self
-            .entries
-            .by_principal
-            .get(principal)
-            .and_then(|state| state.known().cloned());
-        let (known, then) = match answer {
-            Ok(output) => {
-                Arc::make_mut(&mut self.entries).apply(&call, output, now);
-                (true, Then::Nothing)
-            }
-            Err(failure) => {
-                let then = if failure.kind == FailureKind::ModeWithoutEntries {
-                    Then::ReadMode
-                } else {
-                    Then::Nothing
-                };
-                (self.missing(&call, &failure, now), then)
-            }
-        };
-        let after = self
-            .entries
-            .by_principal
-            .get(principal)
-            .and_then(|state| state.known());
-        if known && (after.is_none() || before.as_ref() != after) {
-            self.touch(principal);
-            self.changed = true;
-        }
-        (known, then)
-    }
-
-    /// An event tells that the entry of `principal` was changed. Word of a call of our own (`ours`: our ARN), whose answer is known,
-    /// says nothing new.
-    pub(super) fn told(&mut self, principal: &str, change: &Change, ours: Option<&str>) {
-        let state = self.entries.by_principal.get(principal);
-        let by_us = change.caller.is_some() && change.caller.as_deref() == ours;
-        // After a delete of ours nothing is left to remember when that was.
-        let deleted = state.is_none() && change.operation == "DeleteAccessEntry";
-        let answered = state
-            .filter(|state| !state.doubtful)
-            .and_then(|state| state.written)
-            .is_some_and(|written| change.time <= written.plus(SAME_CALL_WITHIN));
-        if by_us && (deleted || answered) {
-            return;
-        }
-        let by = change.caller.as_deref().filter(|_| !by_us);
-        Arc::make_mut(&mut self.entries).doubt(principal, by);
-        self.touch(principal);
-        // Nothing is decided by it before it was described, and that is a change again.
-    }
-
-    /// The principal whose entry has this ARN.
-    pub(super) fn principal_of(&self, entry_arn: &str) -> Option<String> {
-        let states = self.entries.by_principal.iter();
-        let entry = states
-            .filter_map(|(principal, state)| Some((principal, state.entry.as_ref()?)))
-            .find(|(_, entry)| entry.arn == entry_arn);
-        entry.map(|(principal, _)| principal.clone())
-    }
-
-    /// The principal that an event is about, where it is about an entry.
-    pub(super) fn principal_told(&self, what: &Changed) -> Option<String> {
-        match what {
-            Changed::Entry { principal_arn } => Some(principal_arn.clone()),
-            Changed::Tags { entry_arn } => self.principal_of(entry_arn),
-            Changed::ClusterConfig | Changed::Principal { .. } => None,
-        }
-    }
-
-    /// A listing of IAM was read, or could not be.
-    pub(super) fn iam_read(&mut self, task: &Task, answer: Result<Listing, IamProblem>) {
-        let (Task::Sso(account) | Task::Roles(account) | Task::Users(account)) = task else {
-            return;
-        };
-        let mut all = IamAccount::clone(
-            self.iam
-                .accounts
-                .get(account)
-                .unwrap_or(&IamAccount::default()),
-        );
-        let before = all.clone();
-        match answer {
-            Ok(listing) => {
-                self.problems.remove(task);
-                let place = match task {
-                    Task::Sso(_) => &mut all.sso,
-                    Task::Users(_) => &mut all.users,
-                    _ => &mut all.roles,
-                };
-                let answers = |before: &Listing| {
-                    // A principal that EKS refused since the last listing was asked for.
-                    let mut attempts = self.attempts.values();
-                    attempts
-                        .any(|attempt| before.read < attempt.since && attempt.since <= listing.read)
-                };
-                let same = place.as_ref().is_some_and(|before| {
-                    before.principals == listing.principals && !answers(before)
-                });
-                self.changed |= !same;
-                *place = Some(listing);
-            }
-            Err(problem) => {
-                self.problems.insert(task.clone(), problem);
-            }
-        }
-        let mut problems = [Task::Sso, Task::Roles, Task::Users]
-            .map(|task| task(account.clone()))
-            .into_iter();
-        let problem = problems.find_map(|task| self.problems.get(&task));
-        let kind = std::mem::discriminant;
-        if problem.map(kind) != before.problem.as_ref().map(kind) {
-            all.problem = problem.cloned();
-            self.changed = true;
-        }
-        Arc::make_mut(&mut self.iam)
-            .accounts
-            .insert(account.clone(), all);
-    }
-
-    /// Forgets of IAM what no plan wants to know any more: it would grow old.
-    pub(super) fn want_iam(&mut self, wants: &IamWants) {
-        let stale = |account: &AccountId, known: &IamAccount| {
-            (known.sso.is_some() && !wants.sso.contains(account))
-                || (known.roles.is_some() && !wants.roles.contains(account))
-                || (known.users.is_some() && !wants.users.contains(account))
-        };
-        let wanted = |account: &AccountId| {
-            wants.sso.contains(account)
-                || wants.roles.contains(account)
-                || wants.users.contains(account)
-        };
-        self.problems.retain(|task, _| match task {
-            Task::Sso(account) => wants.sso.contains(account),
-            Task::Roles(account) => wants.roles.contains(account),
-            Task::Users(account) => wants.users.contains(account),
-            Task::Cluster | Task::Entries | Task::Policies => false,
-        });
-        let mut accounts = self.iam.accounts.iter();
-        if accounts.any(|(account, known)| !wanted(account) || stale(account, known)) {
-            let accounts = &mut Arc::make_mut(&mut self.iam).accounts;
-            accounts.retain(|account, _| wanted(account));
-            for (account, known) in accounts {
-                known.sso = known.sso.take().filter(|_| wants.sso.contains(account));
-                known.roles = known.roles.take().filter(|_| wants.roles.contains(account));
-                known.users = known.users.take().filter(|_| wants.users.contains(account));
-            }
-        }
+    /// Whether something is known of a principal, or was sent, that the last input did not hold.
+    pub(super) fn is_touched(&self, key: &Key) -> bool {
+        self.touched.contains(key)
     }
 
     /// The queue was read (`None`), or could not be.
@@ -495,21 +333,19 @@ impl Known {
     }
 
     /// The planner's input. Changes are counted anew from here.
-    pub(super) fn hand_out(
-        &mut self,
-        kept: Option<&Kept>,
-        busy: &Arc<BTreeSet<Key>>,
-        now: Timestamp,
-    ) -> AwsState {
+    pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
+        self.tick(now);
         self.changed = false;
-        self.shifted = false;
+        let stirred = std::mem::take(&mut self.stirred);
+        self.stirred_before.all |= stirred.all;
+        self.stirred_before.principals.extend(stirred.principals);
         self.touched.clear();
         self.handed_out = now;
-        self.state(kept, busy)
+        self.state(kept)
     }
 
     /// The same without counting anew.
-    pub(super) fn state(&self, kept: Option<&Kept>, busy: &Arc<BTreeSet<Key>>) -> AwsState {
+    pub(super) fn state(&self, kept: Option<&Kept>) -> AwsState {
         match self.in_force(kept) {
             InForce::Unproven { eks, server } => AwsState::Unproven {
                 name: self.name.clone(),
@@ -532,7 +368,7 @@ impl Known {
                 policies: self.policies.clone(),
                 iam: Arc::clone(&self.iam),
                 attempts: Arc::clone(&self.attempts),
-                busy: Arc::clone(busy),
+                in_flight: Arc::clone(&self.in_flight),
                 queue: self.queue.clone(),
             })),
         }
@@ -540,11 +376,13 @@ impl Known {
 
     /// The works of a plan that was made from the last input and may be carried out: none of a principal of which more is known by
     /// now, and none at all where the mode was found to be another. Failures that the plan does not want to try again, although it
-    /// may, are forgotten.
-    pub(super) fn accept(&mut self, works: Vec<EntryWork>) -> Vec<EntryWork> {
-        if self.shifted || self.proven().is_none() {
+    /// may, are forgotten. `None`: none of them may be.
+    pub(super) fn accept(&mut self, works: Option<Vec<EntryWork>>) -> Vec<EntryWork> {
+        // What waited of the plan before is replaced.
+        self.stirred_before = Stirred::default();
+        let Some(works) = works.filter(|_| !self.stirred.all && self.proven().is_some()) else {
             return Vec::new();
-        }
+        };
         let wanted: BTreeSet<&Key> = works.iter().map(|work| &work.key).collect();
         let over = |key: &Key, attempt: &Attempt| {
             attempt.retry <= self.handed_out && !wanted.contains(key) && !self.touched.contains(key)
@@ -598,5 +436,6 @@ pub(super) struct Numbers {
 }
 
 #[cfg(test)]
-#[path = "known_tests.rs"]
+mod interleavings;
+#[cfg(test)]
 mod tests;

@@ -4,6 +4,8 @@
 //! schedule, refresh ─► reads ─► Known ─► the planner's input
 //!                                 ▲
 //! plan's works ─► Works ─► calls ─┘
+//!                     ▲
+//!                   judge, when each is sent
 //! ```
 //!
 //! Nothing of it is part of a pass: reads and calls run beside it, in the one task of the loop, and what they answer is a change or
@@ -18,6 +20,7 @@ mod known;
 mod refresh;
 mod retry;
 mod schedule;
+mod words;
 mod works;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -36,7 +39,7 @@ use self::in_force::Reading;
 use self::known::{Known, Then};
 use self::refresh::Refresh;
 use self::schedule::{Schedule, Task};
-use self::works::Works;
+use self::works::{Next, Works};
 use super::metrics::{EksNumbers, Metrics};
 use super::trigger::pause_after;
 use crate::access_entry::EksCluster;
@@ -71,6 +74,9 @@ pub struct EksSettings {
     pub queue: Option<QueueUrl>,
 }
 
+/// Judges a call of a plan by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
+pub(super) type Judge<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
+
 /// Something that was asked has been answered.
 pub(super) enum Answer {
     Cluster(Box<Result<ClusterRead, Failure>>, Timestamp),
@@ -80,8 +86,14 @@ pub(super) enum Answer {
     },
     Policies(Result<BTreeSet<String>, Failure>),
     Iam(Task, Result<Listing, IamProblem>),
-    Described(String, Box<Result<Output, Failure>>),
+    Described {
+        principal: String,
+        answer: Box<Result<Output, Failure>>,
+        asked: Timestamp,
+    },
     Call(Key, Box<Call>, Box<Result<Output, Failure>>),
+    /// Nothing was: a call was not sent.
+    Refused,
     Queue {
         /// Our own ARN, where it is known.
         ours: Option<String>,
@@ -129,7 +141,7 @@ impl Eks {
         } = settings;
         Self {
             aws,
-            known: Known::new(cluster_name.clone(), trust),
+            known: Known::new(cluster_name.clone(), trust, Timestamp::now()),
             name: cluster_name,
             schedule: Schedule::new(periods, now),
             refresh: Refresh::new(periods.refresh, now),
@@ -186,6 +198,23 @@ impl Eks {
         self.schedule.iam(wants, Instant::now());
     }
 
+    /// The principals that mappings, marks and tags name now.
+    pub(super) fn declare(&mut self, declared: BTreeSet<Key>) {
+        self.known.declare(declared);
+    }
+
+    /// What is declared of these principals has changed: nothing is sent for them that was planned before.
+    pub(super) fn stir(&mut self, keys: BTreeSet<Key>) {
+        for key in keys {
+            self.known.stir_key(key);
+        }
+    }
+
+    /// Whether something is known of a principal, or was sent for it, that the last input did not hold.
+    pub(super) fn is_touched(&self, key: &Key) -> bool {
+        self.known.is_touched(key)
+    }
+
     /// Whether a plan would see something that the last one did not.
     pub(super) fn changed(&self) -> bool {
         self.known.changed(Timestamp::now())
@@ -198,27 +227,31 @@ impl Eks {
 
     /// The planner's input, without counting changes anew.
     pub(super) fn state(&self, kept: Option<&Kept>) -> AwsState {
-        self.known.state(kept, self.works.busy())
+        self.known.state(kept)
     }
 
     /// The planner's input for a pass. The first of them ends the waiting.
     pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
         self.waits = None;
-        self.known.hand_out(kept, self.works.busy(), now)
+        self.known.hand_out(kept, now)
     }
 
     /// Takes the works of a plan that was made from what was handed out last. `None`: it must not be carried out, and what waited
     /// of the one before must not be either.
     pub(super) fn hand_over(&mut self, works: Option<Vec<EntryWork>>) {
-        let works = works.map(|works| self.known.accept(works));
-        self.works.replace(works.unwrap_or_default());
+        let known = &self.known;
+        self.works.cut(|key| known.permits(key).is_err());
+        self.works.replace(self.known.accept(works));
     }
 
-    /// Begins what is due, and returns the next answer. Can be dropped and called again at any time.
-    pub(super) async fn answer(&mut self) -> Answer {
+    /// Begins what is due, and returns the next answer. Can be dropped and called again at any time. Each call of a plan is judged
+    /// when it is sent; where one is refused, a new plan is due, which [`Answer::Refused`] says.
+    pub(super) async fn answer(&mut self, kept: Option<&Kept>, judge: &mut Judge<'_>) -> Answer {
         loop {
             let now = Instant::now();
-            self.begin(now);
+            if self.begin(now, kept, judge) {
+                return Answer::Refused;
+            }
             let due = [
                 self.schedule.due(),
                 Some(self.look),
@@ -243,25 +276,55 @@ impl Eks {
         }
     }
 
-    fn begin(&mut self, now: Instant) {
+    /// Begins what is due. Whether a call was refused.
+    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut Judge<'_>) -> bool {
+        self.known.tick(Timestamp::now());
         while let Some(task) = self.schedule.start(now) {
             let read = self.read(task);
             self.reads.push(read);
         }
         let Some((cluster, mode)) = self.known.proven() else {
-            return;
+            return self.works.drop_unsent();
         };
         self.begin_polling(&cluster, now);
         if mode == Mode::ConfigMap {
-            return;
+            return self.works.drop_unsent();
         }
-        let refresh = &self.refresh;
-        let described = |call: &Call| refresh.describes(call.principal_arn());
-        while let Some((key, call, priority)) = self.works.start(described) {
-            let call = make(self.aws.clone(), cluster.clone(), key, call, priority);
-            self.calls.push(call);
-        }
+        let refused = self.begin_calls(&cluster, kept, judge);
         self.begin_descriptions(&cluster, now);
+        refused
+    }
+
+    /// Sends the calls that may be. Whether one was refused.
+    fn begin_calls(
+        &mut self,
+        cluster: &EksCluster,
+        kept: Option<&Kept>,
+        judge: &mut Judge<'_>,
+    ) -> bool {
+        let mut refused = false;
+        loop {
+            let (refresh, known) = (&self.refresh, &self.known);
+            let described = |call: &Call| refresh.describes(call.principal_arn());
+            let judge = |key: &Key, call: &Call| {
+                known.permits(key)?;
+                judge(key, call, &known.state(kept))
+            };
+            match self.works.next(described, judge) {
+                None => return refused,
+                Some(Next::Send(key, call, priority)) => {
+                    self.known.sent(&key, &call, Timestamp::now());
+                    let call = make(self.aws.clone(), cluster.clone(), key, call, priority);
+                    self.calls.push(call);
+                }
+                Some(Next::Refused(key, call, why)) => {
+                    let (operation, principal) = (call.operation(), call.principal_arn());
+                    info!(operation, principal, why, "a call to EKS is planned anew");
+                    self.known.refused(&key);
+                    refused = true;
+                }
+            }
+        }
     }
 
     fn begin_descriptions(&mut self, cluster: &EksCluster, now: Instant) {
@@ -280,8 +343,13 @@ impl Eks {
                 let call = Call::Describe {
                     principal_arn: principal.clone(),
                 };
-                let answer = aws.call(&cluster, &call, priority).await;
-                Answer::Described(principal, Box::new(answer))
+                let asked = Timestamp::now();
+                let answer = Box::new(aws.call(&cluster, &call, priority).await);
+                Answer::Described {
+                    principal,
+                    answer,
+                    asked,
+                }
             };
             self.reads.push(read.boxed());
         }
@@ -380,15 +448,22 @@ impl Eks {
                     self.known.iam_read(&task, answer);
                 }
             }
-            Answer::Described(principal, answer) => {
+            Answer::Described {
+                principal,
+                answer,
+                asked,
+            } => {
                 if let Err(failure) = &*answer {
                     debug!(principal, error = %failure, "an access entry can't be described");
                 }
-                let (known, then) = self.known.described(&principal, *answer, Timestamp::now());
+                let (known, then) =
+                    self.known
+                        .described(&principal, *answer, asked, Timestamp::now());
                 self.refresh.ended(&principal, known, now, jitter());
                 self.then(then, now);
             }
             Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
+            Answer::Refused => {}
             Answer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
         }
         self.look = now;
@@ -448,34 +523,18 @@ impl Eks {
         answer: Result<Output, Failure>,
         now: Instant,
     ) {
-        let next = match &answer {
+        let more = match &answer {
             Ok(_) => self.works.succeeded(key),
             Err(failure) => {
                 self.works.failed(key);
                 let (operation, principal) = (call.operation(), call.principal_arn());
                 info!(operation, principal, error = %failure, "a call to EKS failed");
-                None
+                false
             }
         };
-        let then = self.known.answered(
-            key,
-            call,
-            answer,
-            next.is_none(),
-            Timestamp::now(),
-            jitter(),
-        );
+        let (time, jitter) = (Timestamp::now(), jitter());
+        let then = self.known.answered(key, call, answer, !more, time, jitter);
         self.then(then, now);
-        // A work that has begun is made to its end, also where the mode turns out to be another: EKS will say so.
-        let cluster = self.known.proven().map(|(cluster, _)| cluster);
-        match (next, cluster) {
-            (Some((call, priority)), Some(cluster)) => {
-                let call = make(self.aws.clone(), cluster, key.clone(), call, priority);
-                self.calls.push(call);
-            }
-            (Some(_), None) => self.works.failed(key),
-            (None, _) => {}
-        }
     }
 
     fn then(&mut self, then: Then, now: Instant) {
@@ -521,7 +580,7 @@ impl Eks {
     fn told(&mut self, change: &Change, ours: Option<&str>, now: Instant) {
         debug!(?change, "the queue tells of a change");
         if let Some(principal) = self.known.principal_told(&change.what) {
-            self.known.told(&principal, change, ours);
+            self.known.told(&principal, change, ours, Timestamp::now());
         }
         match &change.what {
             Changed::Entry { .. } | Changed::Tags { .. } => {}
@@ -546,12 +605,23 @@ impl Eks {
 
     /// At the end: works that have begun get until `deadline` to be made whole, for an entry without its policies is less than was
     /// declared. Nothing new begins.
-    pub(super) async fn wind_up(&mut self, deadline: tokio::time::Instant, metrics: &mut Metrics) {
+    pub(super) async fn wind_up(
+        &mut self,
+        deadline: tokio::time::Instant,
+        metrics: &mut Metrics,
+        kept: Option<&Kept>,
+        judge: &mut Judge<'_>,
+    ) {
         self.works.replace(Vec::new());
         self.reads = FuturesUnordered::new();
         while !self.calls.is_empty() {
             match tokio::time::timeout_at(deadline, self.calls.next()).await {
-                Ok(Some(answer)) => self.take_in(answer, metrics),
+                Ok(Some(answer)) => {
+                    self.take_in(answer, metrics);
+                    if let Some((cluster, _)) = self.known.proven() {
+                        self.begin_calls(&cluster, kept, judge);
+                    }
+                }
                 Ok(None) => break,
                 Err(_) => {
                     warn!(

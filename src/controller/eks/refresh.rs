@@ -122,7 +122,11 @@ impl Refresh {
         let owned = entries.by_principal.values().filter(|it| is_owned(it));
         let owned = u32::try_from(owned.count()).unwrap_or(u32::MAX);
         let turn = (owned > 0).then(|| self.turn + self.pause(owned));
-        let retry = self.failed.values().map(|(_, retry)| *retry).min();
+        let retries = self.failed.iter().filter(|(principal, _)| {
+            let state = entries.by_principal.get(*principal);
+            !self.running.contains(*principal) && state.is_some_and(|state| is_wanted(state))
+        });
+        let retry = retries.map(|(_, (_, retry))| *retry).min();
         turn.into_iter().chain(retry).min()
     }
 
@@ -131,6 +135,11 @@ impl Refresh {
         self.failed
             .retain(|principal, _| entries.by_principal.contains_key(principal));
     }
+}
+
+/// Whether it is to be described now, and not in its turn.
+fn is_wanted(state: &EntryState) -> bool {
+    state.doubtful || state.entry.is_none()
 }
 
 /// Whether it carries the mark of an installation.
@@ -209,6 +218,9 @@ mod tests {
         assert_eq!(refresh.start(&entries, now, taken), None);
         let later = refresh.due(&entries).expect("to be tried again");
         assert_eq!(later, now + Duration::from_secs(1));
+        describe(&mut entries, &principal(1), false, 1);
+        assert_eq!(refresh.due(&entries), None, "a plan's call described it");
+        entries.doubt(&principal(1), None);
         assert!(refresh.start(&entries, later, taken).is_some());
         refresh.ended(&principal(1), false, later, 0.0);
         assert_eq!(
@@ -216,7 +228,7 @@ mod tests {
             Some(later + Duration::from_secs(2)),
             "a second failure in a row"
         );
-        entries.gone(&principal(1));
+        entries.gone(&principal(1), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         refresh.retain(&entries);
         assert_eq!(refresh.due(&entries), None);
     }

@@ -1,11 +1,11 @@
 //! The calls that the last plan asks for: which are on their way, and which wait. Pure.
 //!
 //! A plan is about the whole set, so each one replaces what waited of the one before: a mapping that is deleted while its entry
-//! waits to be made in a burst of thousands is never made. What has begun goes on to its end or its first failure. For one
-//! principal there is one work at a time, and its calls go in order.
+//! waits to be made in a burst of thousands is never made. For one principal there is one work at a time, and its calls go in order.
+//! A call may wait for minutes, so each is judged once more when it is sent. One that is refused ends its work, and so does the
+//! first failure.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::access_entry::Call;
 use crate::aws::Priority;
@@ -25,6 +25,22 @@ struct Waiting {
     priority: Priority,
 }
 
+/// A work that has begun: its first call is on its way, or is the next to be sent.
+#[derive(Debug)]
+struct Running {
+    work: Waiting,
+    sent: bool,
+}
+
+/// What may be sent next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    /// This call, which counts as sent from here.
+    Send(Key, Call, Priority),
+    /// Nothing of the rest of this work, and why.
+    Refused(Key, Call, String),
+}
+
 /// All works.
 #[derive(Debug, Default)]
 pub(super) struct Works {
@@ -32,9 +48,8 @@ pub(super) struct Works {
     /// The order in which they wait, by priority.
     urgent: VecDeque<Key>,
     burst: VecDeque<Key>,
-    /// What is left of those that have begun; the first call is on its way.
-    running: BTreeMap<Key, Waiting>,
-    busy: Arc<BTreeSet<Key>>,
+    /// What is left of those that have begun.
+    running: BTreeMap<Key, Running>,
 }
 
 impl Works {
@@ -70,12 +85,49 @@ impl Works {
         }
     }
 
-    /// The first call of the next work that may begin; principals that are `taken` wait.
-    pub(super) fn start(&mut self, taken: impl Fn(&Call) -> bool) -> Option<(Key, Call, Priority)> {
+    /// The next call that may be sent, or that may not any more, as `judge` has it now; principals that are `taken` wait. `None`:
+    /// all that may begin has.
+    pub(super) fn next(
+        &mut self,
+        taken: impl Fn(&Call) -> bool,
+        judge: impl FnOnce(&Key, &Call) -> Result<(), String>,
+    ) -> Option<Next> {
+        let key = match self.to_go_on(&taken) {
+            Some(key) => key,
+            None => self.begin(&taken)?,
+        };
+        let running = self.running.get_mut(&key)?;
+        let call = running.work.calls.front()?.clone();
+        match judge(&key, &call) {
+            Ok(()) => {
+                running.sent = true;
+                Some(Next::Send(key, call, running.work.priority))
+            }
+            Err(why) => {
+                self.running.remove(&key);
+                Some(Next::Refused(key, call, why))
+            }
+        }
+    }
+
+    /// A work that has begun and whose next call may be sent.
+    fn to_go_on(&self, taken: impl Fn(&Call) -> bool) -> Option<Key> {
+        let goes_on = |running: &Running| {
+            let next = running.work.calls.front();
+            !running.sent && next.is_some_and(|call| !taken(call))
+        };
+        let mut running = self.running.iter();
+        running
+            .find(|(_, running)| goes_on(running))
+            .map(|(key, _)| key.clone())
+    }
+
+    /// Begins the next work that may.
+    fn begin(&mut self, taken: impl Fn(&Call) -> bool) -> Option<Key> {
         let of_burst = self
             .running
             .values()
-            .filter(|work| work.priority == Priority::Background);
+            .filter(|running| running.work.priority == Priority::Background);
         let room_in_burst = of_burst.count() < OF_BURST;
         if self.running.len() >= ALL {
             return None;
@@ -92,29 +144,47 @@ impl Works {
             None
         }?;
         let work = self.waiting.remove(&key)?;
-        let (call, priority) = (work.calls.front()?.clone(), work.priority);
-        Arc::make_mut(&mut self.busy).insert(key.clone());
-        self.running.insert(key.clone(), work);
-        Some((key, call, priority))
+        self.running
+            .insert(key.clone(), Running { work, sent: false });
+        Some(key)
     }
 
-    /// The call that was on its way stands. Gives the next one; `None`: the work is done.
-    pub(super) fn succeeded(&mut self, key: &Key) -> Option<(Call, Priority)> {
-        if let Some(work) = self.running.get_mut(key) {
-            work.calls.pop_front();
-            if let Some(call) = work.calls.front() {
-                return Some((call.clone(), work.priority));
-            }
+    /// The call that was on its way stands. Whether more of its work follows.
+    pub(super) fn succeeded(&mut self, key: &Key) -> bool {
+        let Some(running) = self.running.get_mut(key) else {
+            return false;
+        };
+        running.work.calls.pop_front();
+        running.sent = false;
+        let more = !running.work.calls.is_empty();
+        if !more {
+            self.running.remove(key);
         }
-        self.failed(key);
-        None
+        more
     }
 
     /// The call that was on its way failed, which ends its work.
     pub(super) fn failed(&mut self, key: &Key) {
-        if self.running.remove(key).is_some() {
-            Arc::make_mut(&mut self.busy).remove(key);
-        }
+        self.running.remove(key);
+    }
+
+    /// Sends nothing more of the works that have begun for these principals.
+    pub(super) fn cut(&mut self, is_cut: impl Fn(&Key) -> bool) {
+        self.running.retain(|key, running| {
+            let cut = is_cut(key);
+            if cut {
+                running.work.calls.truncate(1);
+            }
+            running.sent || !cut
+        });
+    }
+
+    /// Sends nothing more of all this. Whether something would have been.
+    pub(super) fn drop_unsent(&mut self) -> bool {
+        let before = self.count();
+        self.replace(Vec::new());
+        self.cut(|_| true);
+        self.count() != before
     }
 
     /// Whether calls for this principal are on their way.
@@ -126,11 +196,6 @@ impl Works {
     pub(super) fn will_describe(&self, key: &Key) -> bool {
         let first = self.waiting.get(key).and_then(|work| work.calls.front());
         matches!(first, Some(Call::Describe { .. }))
-    }
-
-    /// Principals whose calls are on their way.
-    pub(super) fn busy(&self) -> &Arc<BTreeSet<Key>> {
-        &self.busy
     }
 
     /// How many wait, and how many are on their way.
@@ -177,45 +242,112 @@ mod tests {
     }
 
     fn started(works: &mut Works) -> Vec<(Key, Priority)> {
-        std::iter::from_fn(|| works.start(|_| false))
+        std::iter::from_fn(|| start(works))
             .map(|(key, _, priority)| (key, priority))
             .collect()
+    }
+
+    /// The next call, where everything may be sent.
+    fn start(works: &mut Works) -> Option<(Key, Call, Priority)> {
+        start_unless(works, |_| false)
+    }
+
+    fn start_unless(
+        works: &mut Works,
+        taken: impl Fn(&Call) -> bool,
+    ) -> Option<(Key, Call, Priority)> {
+        match works.next(taken, |_, _| Ok(()))? {
+            Next::Send(key, call, priority) => Some((key, call, priority)),
+            refused @ Next::Refused(..) => panic!("{refused:?}"),
+        }
     }
 
     #[test]
     fn calls_of_one_principal_go_in_order_and_the_first_failure_ends_them() {
         let mut works = Works::default();
         works.replace(vec![work(1, vec![describe(1), delete(1)])]);
-        let first = works.start(|_| false);
+        let first = start(&mut works);
         assert_eq!(first, Some((key(1), describe(1), Priority::Urgent)));
-        assert!(works.busy().contains(&key(1)) && works.is_busy(&key(1)));
-        assert_eq!(works.start(|_| false), None, "one at a time");
+        assert!(works.is_busy(&key(1)));
+        assert_eq!(start(&mut works), None, "one at a time");
+        assert!(works.succeeded(&key(1)));
         assert_eq!(
-            works.succeeded(&key(1)),
-            Some((delete(1), Priority::Urgent))
+            start(&mut works),
+            Some((key(1), delete(1), Priority::Urgent))
         );
-        assert_eq!(works.succeeded(&key(1)), None);
-        assert_eq!((works.count(), works.busy().len()), ((0, 0), 0));
+        assert!(!works.succeeded(&key(1)));
+        assert_eq!(works.count(), (0, 0));
 
         works.replace(vec![work(1, vec![describe(1), delete(1)])]);
-        assert!(works.start(|_| false).is_some());
+        assert!(start(&mut works).is_some());
         works.failed(&key(1));
-        assert_eq!((works.count(), works.busy().len()), ((0, 0), 0));
+        assert_eq!(works.count(), (0, 0));
+        assert_eq!(start(&mut works), None);
+    }
+
+    #[test]
+    fn each_call_is_judged_when_it_is_sent_and_a_refusal_ends_its_work() {
+        let mut works = Works::default();
+        works.replace(vec![
+            work(1, vec![delete(1)]),
+            work(2, vec![describe(2), delete(2)]),
+        ]);
+        let mut asked = Vec::new();
+        let mut next = |works: &mut Works, refused: usize| {
+            works.next(
+                |_| false,
+                |_, call| {
+                    asked.push(call.clone());
+                    if *call == delete(refused) {
+                        return Err("its mapping has changed".to_owned());
+                    }
+                    Ok(())
+                },
+            )
+        };
+        let why = || "its mapping has changed".to_owned();
+        let first = next(&mut works, 1);
+        assert_eq!(first, Some(Next::Refused(key(1), delete(1), why())));
+        assert!(!works.is_busy(&key(1)), "it is not sent later either");
+        let second = next(&mut works, 1);
+        let sent = Next::Send(key(2), describe(2), Priority::Urgent);
+        assert_eq!(second, Some(sent));
+        assert!(works.succeeded(&key(2)));
+        let third = next(&mut works, 2);
+        assert_eq!(third, Some(Next::Refused(key(2), delete(2), why())));
+        assert_eq!(next(&mut works, 0), None);
+        assert_eq!(asked, [delete(1), describe(2), delete(2)], "each once");
+    }
+
+    #[test]
+    fn what_has_not_been_sent_can_be_dropped() {
+        let mut works = Works::default();
+        works.replace(vec![
+            work(1, vec![describe(1), delete(1)]),
+            work(2, vec![describe(2), delete(2)]),
+        ]);
+        assert!(start(&mut works).is_some() && start(&mut works).is_some());
+        assert!(works.succeeded(&key(1)));
+        works.replace(vec![work(3, vec![delete(3)])]);
+        assert!(works.drop_unsent());
+        assert_eq!(works.count(), (0, 1), "one is on its way");
+        assert!(!works.succeeded(&key(2)), "and nothing follows it");
+        assert!(!works.drop_unsent());
     }
 
     #[test]
     fn a_new_plan_replaces_what_waits_and_leaves_what_has_begun() {
         let mut works = Works::default();
         works.replace(burst(0..100));
-        assert_eq!(started(&mut works).len(), OF_BURST);
-        let begun = works.busy().clone();
+        let begun = started(&mut works);
+        assert_eq!(begun.len(), OF_BURST);
         works.replace(vec![work(0, vec![describe(0)]), work(50, vec![delete(50)])]);
         assert_eq!(works.count(), (1, OF_BURST), "the other plan's are dropped");
-        assert_eq!(*works.busy(), begun);
+        assert!(begun.iter().all(|(key, _)| works.is_busy(key)));
         works.replace(Vec::new());
         assert_eq!(works.count(), (0, OF_BURST));
-        for key in begun.iter() {
-            assert_eq!(works.succeeded(key), None, "to its end");
+        for (key, _) in &begun {
+            assert!(!works.succeeded(key), "to its end");
         }
         assert_eq!(started(&mut works), []);
     }
@@ -253,10 +385,10 @@ mod tests {
         let mut works = Works::default();
         works.replace(burst(0..2));
         let taken = |call: &Call| call.principal_arn() == arn(0);
-        let (first, ..) = works.start(taken).expect("the other");
+        let (first, ..) = start_unless(&mut works, taken).expect("the other");
         assert_eq!(first, key(1));
-        assert_eq!(works.start(taken), None);
-        assert!(works.start(|_| false).is_some());
+        assert_eq!(start_unless(&mut works, taken), None);
+        assert!(start(&mut works).is_some());
         works.replace(vec![work(5, vec![describe(5)])]);
         assert!(works.will_describe(&key(5)) && !works.will_describe(&key(0)));
     }

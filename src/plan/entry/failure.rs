@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::only_tags;
-use crate::access_entry::{Failure, FailureKind};
+use crate::access_entry::{Failure, FailureKind, Sent};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
@@ -32,13 +32,14 @@ pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
     let Some(key) = &claim.key else {
         return;
     };
-    if view.busy.contains(key) {
+    let mut in_flight = view.in_flight.of_key(key);
+    if let Some(sent) = in_flight.find(|sent| sent.given_up.is_none()) {
         // Asking again while the answer is on its way would ask twice.
         side.failed = view.attempts.contains_key(key);
         if side.block.is_none() && !only_tags(&side.calls) {
             side.hold(
                 failing(view, claim, side)
-                    .map_or_else(pending, |attempt| failed(context, eks, attempt)),
+                    .map_or_else(|| awaited(sent), |attempt| failed(context, eks, attempt)),
             );
         }
         side.calls.clear();
@@ -94,8 +95,17 @@ fn denied(action: &str, words: &str, statement: &str) -> Block {
     )
 }
 
-fn pending() -> Block {
-    Block::passing(Reason::EntryPending, "EKS is being asked for it")
+/// A call has been sent, and EKS has not answered it.
+pub(in crate::plan) fn awaited(sent: &Sent) -> Block {
+    Block::passing(
+        Reason::EntryPending,
+        format!(
+            "EKS has not answered {} for {} yet, called at {}",
+            sent.call.operation(),
+            sent.call.principal_arn(),
+            to_the_second(sent.since)
+        ),
+    )
 }
 
 /// The last failure, where it was one of the calls that would be made now: after a change of the spec it says nothing.

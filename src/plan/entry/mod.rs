@@ -6,6 +6,7 @@ mod outlook;
 mod owner;
 mod removal;
 
+pub(super) use failure::awaited;
 pub(super) use failure::unlisted as unlisted_block;
 pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
 pub(super) use owner::{is_ours, is_tagged, written_form};
@@ -53,7 +54,7 @@ pub(super) fn hold_as_declared(
     describe_standing(&mut side, holding.outlook);
     match holding.placement.entry {
         Want::Untouched => {}
-        Want::Gone => gone(holding.outlook, &mut side),
+        Want::Gone => gone(holding.outlook, Some(&target.principal_arn), &mut side),
         Want::Declared => declared(context, eks, claim, holding, &target, &mut side),
     }
     side.as_declared |= side.step == EntryStep::Keep;
@@ -76,14 +77,14 @@ pub(super) fn hold_inexpressible(
     };
     describe_standing(&mut side, outlook);
     if placement.entry == Want::Gone {
-        gone(outlook, &mut side);
+        gone(outlook, None, &mut side);
     }
     settle(context, eks, claim, &mut side);
     claim.entry = side;
 }
 
 /// The entry goes, once it is known whose it is.
-fn gone(outlook: &Outlook<'_>, side: &mut EntrySide) {
+fn gone(outlook: &Outlook<'_>, principal_arn: Option<&str>, side: &mut EntrySide) {
     match outlook {
         Outlook::Undescribed(standing) => {
             side.step = EntryStep::Describe;
@@ -95,16 +96,36 @@ fn gone(outlook: &Outlook<'_>, side: &mut EntrySide) {
                 principal_arn: seen.standing.principal_arn.to_owned(),
             }];
         }
-        Outlook::None | Outlook::Unlisted | Outlook::Absent | Outlook::Foreign(_) => {}
+        Outlook::Unconfirmed => {
+            side.step = EntryStep::Describe;
+            side.calls = principal_arn.map(describe_principal).into_iter().collect();
+        }
+        Outlook::None
+        | Outlook::Unlisted
+        | Outlook::InFlight(_)
+        | Outlook::Absent
+        | Outlook::Foreign(_) => {}
     }
 }
 
 fn describe_standing(side: &mut EntrySide, outlook: &Outlook<'_>) {
     match outlook {
-        Outlook::None | Outlook::Unlisted | Outlook::Absent => {}
-        Outlook::Undescribed(_) => side.stands = true,
+        Outlook::None | Outlook::Absent => {}
+        Outlook::Unlisted | Outlook::Unconfirmed => side.may_exist = true,
+        Outlook::InFlight(flight) => {
+            side.stands = flight.possible.exists();
+            side.may_exist = flight.possible.may_exist();
+            side.ours = flight.ours.is_some();
+            side.node = flight.ours.is_some_and(|entry| entry.kind.is_node());
+            side.entry_arn = flight.ours.map(|entry| entry.arn.clone());
+        }
+        Outlook::Undescribed(standing) => {
+            side.stands = !standing.state.may_be_gone;
+            side.may_exist = true;
+        }
         Outlook::Foreign(Seen { entry, .. }) | Outlook::Ours(Seen { entry, .. }) => {
             side.stands = true;
+            side.may_exist = true;
             side.ours = matches!(outlook, Outlook::Ours(..));
             side.node = entry.kind.is_node();
             side.entry_arn = Some(entry.arn.clone());
@@ -134,6 +155,11 @@ fn declared(
         Outlook::None | Outlook::Unlisted => {
             side.step = EntryStep::Describe;
             side.hold(unlisted(eks));
+        }
+        Outlook::InFlight(flight) => side.hold(awaited(flight.sent)),
+        Outlook::Unconfirmed => {
+            side.step = EntryStep::Describe;
+            side.calls = vec![describe_principal(&target.principal_arn)];
         }
         Outlook::Undescribed(standing) => {
             side.step = EntryStep::Describe;
@@ -195,8 +221,12 @@ fn declared(
 }
 
 fn describe(standing: &Standing<'_>) -> Call {
+    describe_principal(standing.principal_arn)
+}
+
+fn describe_principal(principal_arn: &str) -> Call {
     Call::Describe {
-        principal_arn: standing.principal_arn.to_owned(),
+        principal_arn: principal_arn.to_owned(),
     }
 }
 

@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::list;
-use super::owner::is_ours;
+use super::owner::{is_ours, remembers};
 use crate::access_entry::{
-    BRIDGE_GROUP, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible, MAPPING_TAG,
-    PRINCIPAL_ID_TAG, Scope, Target, Wanted, change, meaning_differs, target,
+    BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible, MAPPING_TAG,
+    PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
 };
 use crate::desired::{Mapping, Spec};
 use crate::effective::{Standing, in_iam};
 use crate::plan::claim::{Claim, Context, Eks};
 use crate::plan::memory::Memory;
-use crate::plan::place::{Outlook, Seen};
+use crate::plan::place::{InFlight, Outlook, Seen};
 use crate::principal::PrincipalKind;
 
 /// What a spec asks for as an access entry, under the ARN under which the principal's entry stands where the spec leaves the
@@ -53,15 +53,16 @@ pub(in crate::plan) fn outlook<'a>(
     target: &Target,
 ) -> Outlook<'a> {
     let standing = eks.standing.of(&claim.hash);
-    let Some(standing) = standing
+    let standing = standing
         .iter()
-        .find(|standing| standing.principal_arn == target.principal_arn)
-    else {
-        return if eks.view.entries.listed.is_some() {
-            Outlook::Absent
-        } else {
-            Outlook::Unlisted
-        };
+        .find(|standing| standing.principal_arn == target.principal_arn);
+    if let Some(in_flight) = in_flight(context, eks, claim, &target.principal_arn, standing) {
+        return Outlook::InFlight(in_flight);
+    }
+    let Some(standing) = standing else {
+        let named = remembers(eks, context, claim, position)
+            .is_some_and(|written| written.arn == target.principal_arn);
+        return unseen(eks, &target.principal_arn, named);
     };
     let Some(entry) = standing.known() else {
         return Outlook::Undescribed(standing);
@@ -87,6 +88,44 @@ pub(in crate::plan) fn outlook<'a>(
     }
 }
 
+/// What stands for a principal that nothing shows.
+fn unseen<'a>(eks: &Eks<'_>, principal_arn: &str, named: bool) -> Outlook<'a> {
+    let view = eks.view;
+    let possible = if named {
+        view.possible_where_named(principal_arn)
+    } else {
+        view.possible(principal_arn)
+    };
+    if !possible.may_exist() {
+        Outlook::Absent
+    } else if view.entries.listed.is_none() {
+        Outlook::Unlisted
+    } else {
+        Outlook::Unconfirmed
+    }
+}
+
+/// Whether a call awaits its answer that changes who gets in by the entry, or as what.
+fn alters(sent: &Sent) -> bool {
+    sent.given_up.is_none() && sent.changes() && !matches!(sent.call, Call::Tag { .. })
+}
+
+fn in_flight<'a>(
+    context: &Context<'_>,
+    eks: &'a Eks<'a>,
+    claim: &Claim,
+    principal_arn: &str,
+    standing: Option<&Standing<'a>>,
+) -> Option<InFlight<'a>> {
+    let sent = eks.view.in_flight.of(principal_arn);
+    let ours = standing.filter(|standing| is_ours(eks, context, claim, standing));
+    Some(InFlight {
+        sent: sent.iter().find(|sent| alters(sent))?,
+        possible: eks.view.possible(principal_arn),
+        ours: ours.and_then(Standing::known),
+    })
+}
+
 /// What stands for a key whose spec can't be an access entry.
 pub(in crate::plan) fn outlook_of_inexpressible<'a>(
     context: &Context<'_>,
@@ -94,7 +133,19 @@ pub(in crate::plan) fn outlook_of_inexpressible<'a>(
     claim: &Claim,
 ) -> Outlook<'a> {
     let standing = eks.standing.of(&claim.hash).first();
+    let mut calls = claim
+        .key
+        .iter()
+        .flat_map(|key| eks.view.in_flight.of_key(key));
+    let awaited = calls
+        .find(|sent| alters(sent))
+        .map(|sent| sent.call.principal_arn());
+    let in_flight = awaited.and_then(|arn| in_flight(context, eks, claim, arn, standing));
+    if let Some(in_flight) = in_flight {
+        return Outlook::InFlight(in_flight);
+    }
     match standing.map(|standing| (standing, standing.known())) {
+        None if eks.view.entries.listed.is_none() => Outlook::Unlisted,
         None => Outlook::Absent,
         Some((standing, None)) => Outlook::Undescribed(standing),
         Some((standing, Some(entry))) => {
@@ -149,9 +200,16 @@ pub(in crate::plan) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> Strin
     let standing = eks
         .map(|eks| eks.standing.of(&claim.hash))
         .unwrap_or_default();
-    standing
+    let changed = standing
         .iter()
-        .find_map(|standing| standing.state.changed_by.clone())
+        .find_map(|standing| standing.state.changed_by.clone());
+    let deleted = || {
+        let target = claim.entry.target.as_ref()?;
+        let absence = eks?.view.entries.absent.get(&target.principal_arn)?;
+        absence.deleted_by.clone()
+    };
+    changed
+        .or_else(deleted)
         .unwrap_or_else(|| "unknown".to_owned())
 }
 

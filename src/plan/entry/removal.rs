@@ -1,10 +1,12 @@
 //! What becomes of an access entry that no mapping holds any more.
 
+use std::collections::BTreeSet;
+
 use super::failure::settle;
 use super::owner::{is_ours, remembers};
-use super::{describe, unlisted};
+use super::{describe, describe_principal, unlisted};
 use crate::access_entry::{Call, untag};
-use crate::api::v1alpha1::{Confirmation, Deletion};
+use crate::api::v1alpha1::{Backend, Confirmation, Deletion};
 use crate::desired::State;
 use crate::effective::Standing;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
@@ -19,16 +21,21 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
         .iter()
         .filter(|standing| is_ours(eks, context, claim, standing))
         .collect();
-    let wrote = claim
-        .others
-        .iter()
-        .any(|position| remembers(eks, context, claim, *position).is_some());
+    let named = named(context, eks, claim);
     let undescribed = eks
         .standing
         .of(&claim.hash)
         .iter()
         .find(|standing| standing.known().is_none());
-    side.stands = !eks.standing.of(&claim.hash).is_empty();
+    let standing = eks.standing.of(&claim.hash);
+    side.stands = standing.iter().any(|standing| !standing.state.may_be_gone);
+    let possible = |arn: &String| eks.view.possible_where_named(arn).may_exist();
+    side.may_exist = !standing.is_empty() || named.iter().any(possible);
+    let mut in_flight = claim
+        .key
+        .iter()
+        .flat_map(|key| eks.view.in_flight.of_key(key));
+    let awaited = in_flight.find(|sent| sent.given_up.is_none() && sent.changes());
     side.ours = !ours.is_empty();
     side.node = ours
         .iter()
@@ -39,13 +46,30 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
         .find_map(|standing| standing.known())
         .map(|entry| entry.arn.clone());
     match leaves(context, claim) {
-        Leaves::Go | Leaves::Free if wrote && eks.view.entries.listed.is_none() => {
+        // What has been sent may make an entry that has to go, or may be what takes it away.
+        Leaves::Go | Leaves::Free if let Some(sent) = awaited => {
+            side.may_exist = true;
+            side.step = EntryStep::Describe;
+            side.failed = claim
+                .key
+                .as_ref()
+                .is_some_and(|key| eks.view.attempts.contains_key(key));
+            side.hold(super::awaited(sent));
+        }
+        Leaves::Go | Leaves::Free if !named.is_empty() && eks.view.entries.listed.is_none() => {
             side.step = EntryStep::Describe;
             side.hold(unlisted(eks));
         }
-        Leaves::Go | Leaves::Free if undescribed.is_some() && (wrote || !ours.is_empty()) => {
+        Leaves::Go | Leaves::Free
+            if undescribed.is_some() && (!named.is_empty() || !ours.is_empty()) =>
+        {
             side.step = EntryStep::Describe;
             side.calls = undescribed.into_iter().map(describe).collect();
+        }
+        Leaves::Go | Leaves::Free if standing.is_empty() && side.may_exist => {
+            side.step = EntryStep::Describe;
+            let unproven = named.iter().filter(|arn| possible(arn));
+            side.calls = unproven.map(|arn| describe_principal(arn)).collect();
         }
         Leaves::Go if !ours.is_empty() => {
             side.step = EntryStep::Delete;
@@ -67,6 +91,25 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
     }
     settle(context, eks, claim, &mut side);
     claim.entry = side;
+}
+
+/// The principals of the key, by ARN, that may have an entry of ours: a status says so, or a mapping was on the way to one when
+/// its status was stored last.
+fn named(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim) -> BTreeSet<String> {
+    let written = claim
+        .others
+        .iter()
+        .filter_map(|position| remembers(eks, context, claim, *position))
+        .map(|written| written.arn.clone());
+    let on_its_way = claim.others.iter().filter_map(|position| {
+        let mapping = &context.mappings[*position];
+        let principal = mapping.principal.as_ref()?;
+        let may_have = mapping.finalizer
+            && context.states[*position] == State::Deleting
+            && mapping.status.backend != Some(Backend::ConfigMap);
+        (may_have && Some(principal.key()) == claim.key).then(|| principal.arn())
+    });
+    written.chain(on_its_way).collect()
 }
 
 /// What becomes of what nobody holds.

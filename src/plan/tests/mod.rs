@@ -4,6 +4,7 @@ mod ahead;
 mod contention;
 mod entries;
 mod entry_laws;
+mod flight;
 mod grants;
 mod guards;
 mod laws;

@@ -1,23 +1,28 @@
+mod iam;
+
 use super::*;
-use crate::access_entry::{Entry, INSTALLATION_TAG, Kind};
+use crate::access_entry::{Call, Entry, INSTALLATION_TAG, Kind, Output};
 use crate::api::v1alpha1::EntryType;
+use crate::aws::event::{Change, Changed};
+use crate::observed::{IamAccount, IamWants, Listing};
+use crate::principal::AccountId;
 
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
 const OURS: &str = "arn:aws:sts::111122223333:assumed-role/identity-mapper/pod";
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_second(second).expect("a time")
 }
 
-fn principal(name: &str) -> String {
+pub(super) fn principal(name: &str) -> String {
     format!("arn:aws:iam::111122223333:role/{name}")
 }
 
-fn key(name: &str) -> Key {
+pub(super) fn key(name: &str) -> Key {
     Key::parse_arn(&principal(name)).expect("an ARN")
 }
 
-fn reading(mode: Mode, authority: &str, second: i64) -> Reading {
+pub(super) fn reading(mode: Mode, authority: &str, second: i64) -> Reading {
     Reading {
         cluster: EksCluster::parse(CLUSTER).expect("an ARN"),
         mode,
@@ -26,7 +31,7 @@ fn reading(mode: Mode, authority: &str, second: i64) -> Reading {
     }
 }
 
-fn failure(kind: FailureKind) -> Failure {
+pub(super) fn failure(kind: FailureKind) -> Failure {
     Failure {
         message: format!("the words of {kind}"),
         kind,
@@ -57,7 +62,7 @@ fn described(entry: Entry) -> Result<Output, Failure> {
     Ok(Output::Described(Box::new(entry)))
 }
 
-fn create(name: &str) -> Call {
+pub(super) fn create(name: &str) -> Call {
     Call::Create {
         principal_arn: principal(name),
         kind: Kind::Known(EntryType::Standard),
@@ -84,13 +89,13 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| principal(name)).collect()
 }
 
-fn new() -> Known {
+pub(super) fn new() -> Known {
     let trust = Trust::Authorities(["aa".to_owned()].into());
-    Known::new("main".to_owned(), trust)
+    Known::new("main".to_owned(), trust, at(-100))
 }
 
 fn pass(known: &mut Known, second: i64) -> AwsState {
-    known.hand_out(None, &Arc::default(), at(second))
+    known.hand_out(None, at(second))
 }
 
 /// Read, listed and described: `Dev` stands with group `a`; a pass was made.
@@ -98,7 +103,12 @@ fn settled() -> Known {
     let mut known = new();
     known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 1)));
     known.entries_listed(Ok((names(&["Dev"]), BTreeSet::new())), at(1), at(2));
-    let (whole, _) = known.described(&principal("Dev"), described(entry("Dev", &["a"])), at(3));
+    let (whole, _) = known.described(
+        &principal("Dev"),
+        described(entry("Dev", &["a"])),
+        at(3),
+        at(3),
+    );
     assert!(whole && known.changed(at(3)));
     pass(&mut known, 4);
     assert!(!known.changed(at(4)), "a pass leaves nothing to do");
@@ -107,10 +117,10 @@ fn settled() -> Known {
 
 /// The key, and what it says that something is known of it that the last pass did not see.
 fn accepted(known: &mut Known, name: &str) -> bool {
-    !known.accept(vec![work(name)]).is_empty()
+    !known.accept(Some(vec![work(name)])).is_empty()
 }
 
-fn view(state: AwsState) -> AwsView {
+pub(super) fn view(state: AwsState) -> AwsView {
     match state {
         AwsState::Known(view) => *view,
         other => panic!("{other:?}"),
@@ -120,12 +130,17 @@ fn view(state: AwsState) -> AwsView {
 #[test]
 fn reading_the_same_again_is_no_change() {
     let mut known = settled();
-    let before = view(known.state(None, &Arc::default()));
+    let before = view(known.state(None));
     known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 60)));
     known.entries_listed(Ok((names(&["Dev"]), BTreeSet::new())), at(60), at(61));
-    known.described(&principal("Dev"), described(entry("Dev", &["a"])), at(62));
+    known.described(
+        &principal("Dev"),
+        described(entry("Dev", &["a"])),
+        at(62),
+        at(62),
+    );
     assert!(!known.changed(at(63)));
-    let after = view(known.state(None, &Arc::default()));
+    let after = view(known.state(None));
     assert_eq!(after.entries.listed, Some(at(61)));
     assert_eq!(
         before.entries.listed,
@@ -203,7 +218,7 @@ fn the_kept_mode_is_in_force_until_it_is_read() {
         authority: "aa".to_owned(),
         read: at(-100),
     };
-    let state = known.hand_out(Some(&kept), &Arc::default(), at(2));
+    let state = known.hand_out(Some(&kept), at(2));
     assert_eq!(state.mode(), Some(Mode::Api));
     assert_eq!(view(state).unreachable.expect("said").read, at(-100));
     assert!(!accepted(&mut known, "Dev"), "it was not read");
@@ -273,7 +288,7 @@ fn a_failure_is_kept_until_it_may_be_tried_again() {
     assert!(known.changed(at(5)));
     let seen = view(pass(&mut known, 5));
     assert_eq!(seen.attempts[&key("Ops")].retry, at(6));
-    known.accept(Vec::new());
+    known.accept(Some(Vec::new()));
     assert!(!known.changed(at(5)));
     assert_eq!(known.retry(), Some(at(6)));
     assert!(known.changed(at(6)), "its time has come");
@@ -288,7 +303,7 @@ fn a_failure_is_kept_until_it_may_be_tried_again() {
         (2, at(5), at(9))
     );
     pass(&mut known, 10);
-    known.accept(Vec::new());
+    known.accept(Some(Vec::new()));
     let seen = view(pass(&mut known, 11));
     assert!(seen.attempts.is_empty(), "no plan wants it any more");
 }
@@ -342,9 +357,9 @@ fn what_was_missing_when_looked_for_is_gone_but_for_what_was_made_a_moment_ago()
     known.answered(&key("Dev"), &describe("Dev"), missing(), true, at(6), 0.0);
     assert!(known.entries().by_principal[&principal("Dev")].doubtful);
     assert_eq!(view(pass(&mut known, 6)).attempts.len(), 1, "tried again");
-    let (whole, _) = known.described(&principal("Dev"), missing(), at(20));
+    let (whole, _) = known.described(&principal("Dev"), missing(), at(20), at(20));
     assert!(!whole && known.entries().by_principal.len() == 1);
-    let (whole, _) = known.described(&principal("Dev"), missing(), at(60));
+    let (whole, _) = known.described(&principal("Dev"), missing(), at(60), at(60));
     assert!(whole && known.entries().by_principal.is_empty());
 }
 
@@ -367,11 +382,16 @@ fn a_failure_asks_for_what_would_explain_it() {
 #[test]
 fn an_entry_that_is_not_as_it_was_is_a_change() {
     let mut known = settled();
-    known.described(&principal("Dev"), described(entry("Dev", &["b"])), at(5));
+    known.described(
+        &principal("Dev"),
+        described(entry("Dev", &["b"])),
+        at(5),
+        at(5),
+    );
     assert!(known.changed(at(5)) && !accepted(&mut known, "Dev"));
     let mut known = settled();
     let denied = Err(failure(FailureKind::Throttled));
-    let (whole, _) = known.described(&principal("Dev"), denied, at(5));
+    let (whole, _) = known.described(&principal("Dev"), denied, at(5), at(5));
     assert!(!whole && !known.changed(at(5)));
 }
 
@@ -395,13 +415,14 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
         &principal("Dev"),
         &change(person, "UpdateAccessEntry", 5),
         Some(OURS),
+        at(5),
     );
     assert_eq!(doubtful(&known), Some((true, Some(person.to_owned()))));
     assert!(!accepted(&mut known, "Dev"));
 
     let mut known = settled();
     let ours = change(OURS, "UpdateAccessEntry", 5);
-    known.told(&principal("Dev"), &ours, Some(OURS));
+    known.told(&principal("Dev"), &ours, Some(OURS), at(5));
     assert_eq!(
         doubtful(&known),
         Some((true, None)),
@@ -410,9 +431,9 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
     let mut known = settled();
     let made = || Ok(Output::Entry(Box::new(entry("Dev", &[]))));
     known.answered(&key("Dev"), &create("Dev"), made(), true, at(5), 0.0);
-    known.told(&principal("Dev"), &ours, Some(OURS));
+    known.told(&principal("Dev"), &ours, Some(OURS), at(5));
     assert_eq!(doubtful(&known), Some((false, None)), "its answer is known");
-    known.told(&principal("Dev"), &ours, None);
+    known.told(&principal("Dev"), &ours, None, at(5));
     assert_eq!(
         doubtful(&known),
         Some((true, Some(OURS.to_owned()))),
@@ -424,6 +445,7 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
         &principal("Dev"),
         &change(OURS, "UpdateAccessEntry", 50),
         Some(OURS),
+        at(50),
     );
     assert_eq!(
         doubtful(&known),
@@ -439,6 +461,7 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
         &principal("Dev"),
         &change(OURS, "DeleteAccessEntry", 60),
         Some(OURS),
+        at(60),
     );
     assert_eq!(doubtful(&known), None, "it is gone, and we know");
 
@@ -448,6 +471,146 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
     };
     assert_eq!(known.principal_told(&tags), Some(principal("Dev")));
     assert_eq!(known.principal_told(&Changed::ClusterConfig), None);
+}
+
+fn told_by(caller: &str, operation: &str, second: i64) -> Change {
+    Change {
+        what: Changed::Entry {
+            principal_arn: principal("Dev"),
+        },
+        operation: operation.to_owned(),
+        caller: Some(caller.to_owned()),
+        time: at(second),
+    }
+}
+
+#[test]
+fn who_did_it_is_kept_until_a_plan_has_seen_what() {
+    let person = "arn:aws:iam::111122223333:user/ann";
+    let changed_by = |known: &mut Known| {
+        let entries = view(pass(known, 60)).entries;
+        let state = entries.by_principal.get(&principal("Dev"));
+        let changed = state.and_then(|state| state.changed_by.clone());
+        let absence = entries.absent.get(&principal("Dev"));
+        changed.or_else(|| absence?.deleted_by.clone())
+    };
+    for operation in [
+        "CreateAccessEntry",
+        "UpdateAccessEntry",
+        "AssociateAccessPolicy",
+        "DisassociateAccessPolicy",
+        "TagResource",
+        "UntagResource",
+        "DeleteAccessEntry",
+    ] {
+        let mut known = settled();
+        let word = told_by(person, operation, 50);
+        known.told(&principal("Dev"), &word, Some(OURS), at(51));
+        let found = if operation == "DeleteAccessEntry" {
+            Err(failure(FailureKind::EntryMissing))
+        } else {
+            described(entry("Dev", &["b"]))
+        };
+        known.described(&principal("Dev"), found, at(52), at(52));
+        assert_eq!(
+            changed_by(&mut known).as_deref(),
+            Some(person),
+            "{operation}"
+        );
+        // The next change is not theirs, whether this one was repaired or is none any more.
+        let now_as_before = described(entry("Dev", &["b"]));
+        known.described(&principal("Dev"), now_as_before.clone(), at(70), at(70));
+        known.described(&principal("Dev"), now_as_before, at(71), at(71));
+        assert_eq!(changed_by(&mut known), None, "{operation}");
+    }
+}
+
+#[test]
+fn the_queue_makes_no_state_of_principals_that_nobody_names() {
+    let mut known = settled();
+    for number in 0..1000 {
+        let name = principal(&format!("Nobody{number}"));
+        let word = told_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
+        known.told(&name, &word, Some(OURS), at(5));
+    }
+    assert_eq!(known.entries().by_principal.len(), 1);
+    assert!(!known.changed(at(6)));
+    known.declare([key("Ops")].into());
+    let word = told_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 7);
+    known.told(&principal("Ops"), &word, Some(OURS), at(7));
+    let state = &known.entries().by_principal[&principal("Ops")];
+    assert!(state.doubtful, "someone may have made a declared one");
+}
+
+#[test]
+fn a_stream_of_words_can_not_keep_an_entry_doubtful() {
+    let mut known = settled();
+    let mut looks = 0;
+    for second in 100..280 {
+        let word = told_by(
+            "arn:aws:iam::111122223333:user/ann",
+            "UpdateAccessEntry",
+            second,
+        );
+        known.told(&principal("Dev"), &word, Some(OURS), at(second));
+        known.tick(at(second));
+        if known.entries().by_principal[&principal("Dev")].doubtful {
+            looks += 1;
+            let same = described(entry("Dev", &["a"]));
+            known.described(&principal("Dev"), same, at(second), at(second));
+        }
+    }
+    assert_eq!(looks, 3, "one in a minute");
+}
+
+#[test]
+fn what_was_planned_before_something_changed_is_not_sent() {
+    let permits = |known: &Known| known.permits(&key("Dev"));
+    let mut known = settled();
+    known.accept(Some(vec![work("Dev")]));
+    assert_eq!(permits(&known), Ok(()));
+    known.stir_key(key("Dev"));
+    assert!(permits(&known).is_err() && known.permits(&key("Ops")).is_ok());
+    pass(&mut known, 5);
+    assert!(
+        permits(&known).is_err(),
+        "until the plan that has seen it is taken over"
+    );
+    known.accept(Some(vec![work("Dev")]));
+    assert_eq!(permits(&known), Ok(()));
+
+    known.described(
+        &principal("Dev"),
+        described(entry("Dev", &["b"])),
+        at(6),
+        at(6),
+    );
+    assert!(permits(&known).is_err(), "someone changed the entry");
+    known.cluster_read(Ok(reading(Mode::Api, "aa", 7)));
+    assert!(known.permits(&key("Ops")).is_err(), "another mode");
+    pass(&mut known, 8);
+    known.accept(None);
+    assert_eq!(known.permits(&key("Ops")), Ok(()));
+    known.cluster_read(Ok(reading(Mode::Api, "bb", 9)));
+    let why = known.permits(&key("Ops")).expect_err("another cluster");
+    assert!(why.contains("API server"), "{why}");
+}
+
+#[test]
+fn a_clock_that_is_set_back_an_hour_delays_nothing() {
+    let mut known = settled();
+    let refused = Err(failure(FailureKind::Refused));
+    known.answered(&key("Ops"), &create("Ops"), refused, true, at(7200), 0.0);
+    pass(&mut known, 7201);
+    known.tick(at(3600));
+    assert!(known.changed(at(3600)), "what failed may be tried again");
+    let made = Ok(Output::Entry(Box::new(entry("New", &[]))));
+    known.answered(&key("New"), &create("New"), made, true, at(7200), 0.0);
+    known.tick(at(3601));
+    known.tick(at(3600));
+    let missing = Err(failure(FailureKind::EntryMissing));
+    let (whole, _) = known.described(&principal("New"), missing, at(3640), at(3640));
+    assert!(whole, "it is old enough to be missed");
 }
 
 #[test]
@@ -461,102 +624,4 @@ fn a_queue_that_fails_is_a_change_once() {
     known.queue_read(None);
     assert!(known.changed(at(7)));
     assert_eq!(view(pass(&mut known, 7)).queue, None);
-}
-
-mod iam {
-    use super::*;
-    use crate::observed::IamPrincipal;
-
-    fn account() -> AccountId {
-        "111122223333".parse().expect("an account")
-    }
-
-    fn listing(roles: &[&str], read: i64) -> Listing {
-        let one = |name: &&str| {
-            let found = IamPrincipal {
-                arn: principal(name),
-                id: format!("AROA{name}"),
-                created: None,
-            };
-            (name.to_lowercase(), found)
-        };
-        Listing {
-            read: at(read),
-            principals: Arc::new(roles.iter().map(one).collect()),
-        }
-    }
-
-    fn seen(known: &mut Known) -> IamAccount {
-        view(pass(known, 100)).iam.accounts[&account()].clone()
-    }
-
-    #[test]
-    fn a_listing_that_differs_is_a_change() {
-        let mut known = settled();
-        let roles = Task::Roles(account());
-        known.iam_read(&roles, Ok(listing(&["Dev"], 5)));
-        assert!(known.changed(at(5)));
-        assert_eq!(seen(&mut known).roles, Some(listing(&["Dev"], 5)));
-        known.iam_read(&roles, Ok(listing(&["Dev"], 6)));
-        assert!(!known.changed(at(6)));
-        assert_eq!(seen(&mut known).roles, Some(listing(&["Dev"], 6)));
-        known.iam_read(&roles, Ok(listing(&["Dev", "Ops"], 7)));
-        assert!(known.changed(at(7)));
-        known.iam_read(&Task::Sso(account()), Ok(listing(&[], 8)));
-        let account = seen(&mut known);
-        assert!(account.sso.is_some() && account.roles.is_some() && account.users.is_none());
-    }
-
-    #[test]
-    fn a_listing_that_answers_what_eks_refused_is_a_change() {
-        let mut known = settled();
-        let roles = Task::Roles(account());
-        known.iam_read(&roles, Ok(listing(&["Dev"], 5)));
-        let refused = Err(failure(FailureKind::InvalidPrincipal));
-        known.answered(&key("Ops"), &create("Ops"), refused, true, at(6), 0.0);
-        pass(&mut known, 7);
-        known.iam_read(&roles, Ok(listing(&["Dev"], 8)));
-        assert!(known.changed(at(7)), "there is no such role, also now");
-        pass(&mut known, 8);
-        known.iam_read(&roles, Ok(listing(&["Dev"], 9)));
-        assert!(!known.changed(at(8)), "which was known");
-    }
-
-    #[test]
-    fn a_problem_stays_until_what_it_befell_is_read() {
-        let mut known = settled();
-        let denied = || IamProblem::Denied {
-            message: "no".to_owned(),
-            statement: "{}".to_owned(),
-        };
-        known.iam_read(&Task::Roles(account()), Ok(listing(&["Dev"], 5)));
-        known.iam_read(&Task::Users(account()), Err(denied()));
-        assert_eq!(seen(&mut known).problem, Some(denied()));
-        known.iam_read(&Task::Roles(account()), Ok(listing(&["Dev"], 6)));
-        known.iam_read(&Task::Users(account()), Err(denied()));
-        assert!(!known.changed(at(6)), "the same");
-        let unreachable = IamProblem::Unreachable("timed out".to_owned());
-        known.iam_read(&Task::Users(account()), Err(unreachable.clone()));
-        assert!(known.changed(at(7)));
-        assert_eq!(seen(&mut known).problem, Some(unreachable));
-        known.iam_read(&Task::Users(account()), Ok(listing(&[], 8)));
-        assert_eq!(seen(&mut known).problem, None);
-        assert_eq!(seen(&mut known).roles, Some(listing(&["Dev"], 6)), "kept");
-    }
-
-    #[test]
-    fn what_no_plan_wants_is_forgotten() {
-        let mut known = settled();
-        known.iam_read(&Task::Roles(account()), Ok(listing(&["Dev"], 5)));
-        known.iam_read(&Task::Sso(account()), Ok(listing(&[], 5)));
-        let sso = IamWants {
-            sso: [account()].into(),
-            ..IamWants::default()
-        };
-        known.want_iam(&sso);
-        let left = seen(&mut known);
-        assert!(left.sso.is_some() && left.roles.is_none());
-        known.want_iam(&IamWants::default());
-        assert!(view(pass(&mut known, 6)).iam.accounts.is_empty());
-    }
 }

@@ -1,0 +1,260 @@
+//! Calls of plans and descriptions, what is told of entries, and what comes of them with time. Pure.
+
+use std::sync::Arc;
+
+use jiff::SignedDuration;
+
+use super::{Known, Then};
+use crate::access_entry::{Call, Entry, Failure, FailureKind, LAG, Output};
+use crate::aws::event::{Change, Changed};
+use crate::controller::eks::retry;
+use crate::principal::Key;
+use crate::time::Timestamp;
+
+/// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
+const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
+impl Known {
+    /// A call of a plan is sent.
+    pub(in crate::controller::eks) fn sent(&mut self, key: &Key, call: &Call, now: Timestamp) {
+        self.touched.insert(key.clone());
+        let principal = call.principal_arn();
+        let known = self.entries.possible(principal);
+        let in_flight = Arc::make_mut(&mut self.in_flight);
+        let before = in_flight.possible(principal, known);
+        in_flight.sent(call.clone(), &before, now);
+    }
+
+    /// A call of a plan was answered. `last`: its work is at an end.
+    pub(in crate::controller::eks) fn answered(
+        &mut self,
+        key: &Key,
+        call: &Call,
+        answer: Result<Output, Failure>,
+        last: bool,
+        now: Timestamp,
+        jitter: f64,
+    ) -> Then {
+        self.touched.insert(key.clone());
+        self.changed |= last || answer.is_err();
+        let asked = self.settle_call(call, answer.as_ref().err(), now);
+        let failure = match answer {
+            Ok(output) => {
+                self.take_in(call, output, now);
+                if last && self.attempts.contains_key(key) {
+                    Arc::make_mut(&mut self.attempts).remove(key);
+                }
+                return Then::Nothing;
+            }
+            Err(failure) => failure,
+        };
+        let principal = call.principal_arn();
+        let then = match failure.kind {
+            FailureKind::ModeWithoutEntries => Then::ReadMode,
+            FailureKind::PolicyMissing => Then::ListPolicies,
+            _ => Then::Nothing,
+        };
+        let looked_and_gone = self.missing(call, &failure, asked, now);
+        let changed_by_others = matches!(
+            (&failure.kind, call),
+            (FailureKind::InUse, Call::Create { .. }) | (FailureKind::EntryMissing, _)
+        ) && !matches!(call, Call::Describe { .. } | Call::Delete { .. });
+        if failure.kind.effect_unknown() || changed_by_others {
+            Arc::make_mut(&mut self.entries).doubt(principal, None);
+        }
+        if looked_and_gone {
+            // It was asked whether the entry stands, and it does not: that is an answer, not a failure.
+            if self.attempts.contains_key(key) {
+                Arc::make_mut(&mut self.attempts).remove(key);
+            }
+        } else {
+            let attempts = Arc::make_mut(&mut self.attempts);
+            retry::failed(attempts, key, call.clone(), failure, now, jitter);
+        }
+        then
+    }
+
+    /// What becomes of a call in flight by its answer. Gives the time at which it was sent.
+    fn settle_call(&mut self, call: &Call, failure: Option<&Failure>, now: Timestamp) -> Timestamp {
+        let in_flight = Arc::make_mut(&mut self.in_flight);
+        let sent = in_flight.of(call.principal_arn()).iter();
+        let since = sent
+            .filter(|sent| sent.call == *call && sent.given_up.is_none())
+            .map(|sent| sent.since)
+            .next();
+        if failure.is_some_and(|failure| failure.kind.effect_unknown()) {
+            in_flight.given_up(call, now);
+        } else {
+            in_flight.answered(call);
+        }
+        since.unwrap_or(now)
+    }
+
+    fn take_in(&mut self, call: &Call, output: Output, now: Timestamp) {
+        if let Output::Described(entry) = &output {
+            self.seen(call.principal_arn(), Some(entry));
+        }
+        Arc::make_mut(&mut self.entries).apply(call, output, now);
+    }
+
+    /// What a description shows of calls that were given up before.
+    fn seen(&mut self, principal: &str, entry: Option<&Entry>) {
+        if !self.in_flight.of(principal).is_empty() {
+            Arc::make_mut(&mut self.in_flight).seen(principal, entry);
+        }
+    }
+
+    /// Takes in that there is no entry to describe or to delete; `false` where there may only be none yet.
+    fn missing(
+        &mut self,
+        call: &Call,
+        failure: &Failure,
+        asked: Timestamp,
+        now: Timestamp,
+    ) -> bool {
+        let principal = call.principal_arn();
+        let tells = matches!(call, Call::Describe { .. } | Call::Delete { .. });
+        if !tells || failure.kind != FailureKind::EntryMissing {
+            return false;
+        }
+        let state = self.entries.by_principal.get(principal);
+        let written = state.and_then(|state| state.written);
+        let young = written.is_some_and(|written| asked.duration_since(written) < LAG)
+            || !self.in_flight.absence_counts(principal, asked);
+        if young {
+            Arc::make_mut(&mut self.entries).doubt(principal, None);
+        } else {
+            self.seen(principal, None);
+            Arc::make_mut(&mut self.entries).gone(principal, asked, now);
+        }
+        !young
+    }
+
+    /// An entry was described beside the plans. `true`: what was to be known of it is known.
+    pub(in crate::controller::eks) fn described(
+        &mut self,
+        principal: &str,
+        answer: Result<Output, Failure>,
+        asked: Timestamp,
+        now: Timestamp,
+    ) -> (bool, Then) {
+        let call = Call::Describe {
+            principal_arn: principal.to_owned(),
+        };
+        let before = self
+            .entries
+            .by_principal
+            .get(principal)
+            .and_then(|state| state.known().cloned());
+        let (known, then) = match answer {
+            Ok(output) => {
+                self.take_in(&call, output, now);
+                (true, Then::Nothing)
+            }
+            Err(failure) => {
+                let then = if failure.kind == FailureKind::ModeWithoutEntries {
+                    Then::ReadMode
+                } else {
+                    Then::Nothing
+                };
+                (self.missing(&call, &failure, asked, now), then)
+            }
+        };
+        let after = self
+            .entries
+            .by_principal
+            .get(principal)
+            .and_then(|state| state.known());
+        if known && (after.is_none() || before.as_ref() != after) {
+            self.stir(principal);
+            self.changed = true;
+        }
+        (known, then)
+    }
+
+    /// An event tells that the entry of `principal` was changed. Word of a call of our own (`ours`: our ARN), whose answer is known
+    /// or awaited, says nothing new.
+    pub(in crate::controller::eks) fn told(
+        &mut self,
+        principal: &str,
+        change: &Change,
+        ours: Option<&str>,
+        now: Timestamp,
+    ) {
+        let state = self.entries.by_principal.get(principal);
+        let by_us = change.caller.is_some() && change.caller.as_deref() == ours;
+        let named = || Key::parse_arn(principal).is_some_and(|key| self.declared.contains(&key));
+        if state.is_none() && !named() {
+            return;
+        }
+        let mut sent = self.in_flight.of(principal).iter();
+        let awaited = sent.any(|sent| sent.given_up.is_none() && sent.changes());
+        // After a delete of ours nothing is left to remember when that was.
+        let deleted = state.is_none() && change.operation == "DeleteAccessEntry";
+        let answered = state
+            .filter(|state| !state.doubtful)
+            .and_then(|state| state.written)
+            .is_some_and(|written| change.time.duration_since(written) <= SAME_CALL_WITHIN);
+        if by_us && (deleted || answered || awaited) {
+            return;
+        }
+        let by = change.caller.as_deref().filter(|_| !by_us);
+        if self.words.heed(principal, by, now) {
+            self.doubt(principal, by);
+        }
+    }
+
+    /// The entry of a principal may not be as it was known. Nothing is decided by it before it was described, and that is a change.
+    fn doubt(&mut self, principal: &str, by: Option<&str>) {
+        Arc::make_mut(&mut self.entries).doubt(principal, by);
+        self.stir(principal);
+    }
+
+    /// Time has passed: what waited for it is due.
+    pub(in crate::controller::eks) fn tick(&mut self, now: Timestamp) {
+        if now < self.latest {
+            self.clock_set_back(now);
+        }
+        self.latest = now;
+        for (principal, by) in self.words.due(now) {
+            self.doubt(&principal, by.as_deref());
+        }
+        if self.in_flight.next_end().is_some_and(|end| end <= now) {
+            for principal in Arc::make_mut(&mut self.in_flight).settle(now) {
+                self.doubt(&principal, None);
+            }
+        }
+    }
+
+    /// No time that was told lies ahead of now: nothing would come to its end until that has passed once more.
+    fn clock_set_back(&mut self, now: Timestamp) {
+        Arc::make_mut(&mut self.entries).clock_set_back(now);
+        for principal in Arc::make_mut(&mut self.in_flight).settle(now) {
+            self.doubt(&principal, None);
+        }
+        for attempt in Arc::make_mut(&mut self.attempts).values_mut() {
+            attempt.since = attempt.since.min(now);
+            attempt.retry = attempt.retry.min(now);
+        }
+        self.handed_out = self.handed_out.min(now);
+        self.changed = true;
+    }
+
+    /// The principal whose entry has this ARN.
+    pub(in crate::controller::eks) fn principal_of(&self, entry_arn: &str) -> Option<String> {
+        let states = self.entries.by_principal.iter();
+        let entry = states
+            .filter_map(|(principal, state)| Some((principal, state.entry.as_ref()?)))
+            .find(|(_, entry)| entry.arn == entry_arn);
+        entry.map(|(principal, _)| principal.clone())
+    }
+
+    /// The principal that an event is about, where it is about an entry.
+    pub(in crate::controller::eks) fn principal_told(&self, what: &Changed) -> Option<String> {
+        match what {
+            Changed::Entry { principal_arn } => Some(principal_arn.clone()),
+            Changed::Tags { entry_arn } => self.principal_of(entry_arn),
+            Changed::ClusterConfig | Changed::Principal { .. } => None,
+        }
+    }
+}
