@@ -24,6 +24,8 @@ pub struct Absence {
     pub asked: Timestamp,
     /// When it answered.
     pub answered: Timestamp,
+    /// A call of ours deleted it: a listing that shows it within [`LAG`](super::LAG) lags behind.
+    pub by_us: bool,
     /// Who deleted the entry by word of `CloudTrail`: the caller's ARN.
     pub deleted_by: Option<String>,
 }
@@ -75,12 +77,16 @@ impl Entries {
             }
         }
         for principal in principals {
-            let deleted = self.absent.get(principal);
-            if deleted.is_some_and(|absence| later(absence.answered) > started) {
+            let missed = self.absent.get(principal);
+            let missed = missed.filter(|absence| later(absence.answered) > started);
+            let lately = missed.is_some();
+            if missed.is_some_and(|absence| absence.by_us) {
                 continue;
             }
             self.absent.remove(principal);
             let state = self.by_principal.entry(principal.clone()).or_default();
+            state.doubtful |= lately;
+            state.may_be_gone |= lately;
             let listed = administrators.contains(principal);
             let known = state
                 .entry
@@ -103,6 +109,7 @@ impl Entries {
                 let absence = Absence {
                     asked: now,
                     answered: now,
+                    by_us: true,
                     deleted_by: None,
                 };
                 self.absent.insert(principal.to_owned(), absence);
@@ -201,6 +208,7 @@ impl Entries {
         let absence = Absence {
             asked,
             answered,
+            by_us: false,
             deleted_by: told.or_else(|| before?.deleted_by),
         };
         self.absent.insert(principal.to_owned(), absence);

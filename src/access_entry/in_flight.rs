@@ -117,6 +117,7 @@ impl InFlight {
     /// what became of them.
     pub fn settle(&mut self, now: Timestamp) -> Vec<String> {
         let mut settled = Vec::new();
+        self.started = self.started.map(|started| started.min(now));
         self.calls.retain(|principal, calls| {
             let before = calls.len();
             for sent in calls.iter_mut() {

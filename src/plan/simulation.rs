@@ -469,6 +469,7 @@ impl Simulation {
         self.now = self.now.plus(SignedDuration::from_secs(seconds));
         let now = self.now;
         if let Some(cloud) = &mut self.cloud {
+            cloud.known.clock_set_back(now);
             for principal in cloud.in_flight.settle(now) {
                 cloud.known.doubt(&principal, None);
             }

@@ -269,6 +269,11 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
     let mapping = &view.plan.mappings[position];
     let config_map = view.plan.settings.config_map.to_string();
     let mut written: Vec<WrittenEntry> = Vec::new();
+    if view.plan.eks.is_none() {
+        // What was known of access entries stays, whatever the mode is said to be.
+        let entries = mapping.status.written.iter();
+        written.extend(entries.filter(|entry| entry.cluster.is_some()).cloned());
+    }
     for claim in view.named(position) {
         let standing = || {
             mapping

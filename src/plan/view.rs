@@ -383,8 +383,8 @@ impl View<'_> {
         if eks.view.entries.listed.is_none() {
             return Effect::Unknown("the access entries have not been listed yet".to_owned());
         }
-        let standing = eks.standing.of(&claim.hash);
-        if standing.is_empty() && claim.entry.step == EntryStep::Describe {
+        let unseen = eks.standing.of(&claim.hash).is_empty();
+        if unseen && claim.entry.step == EntryStep::Describe {
             return Effect::Unknown(
                 "no listing shows the access entry, and EKS has not been asked for it".to_owned(),
             );

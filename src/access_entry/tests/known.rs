@@ -76,8 +76,18 @@ fn a_listing_tells_what_is_new_and_what_to_ask_for() {
     assert!(entries.is_absent(ROLE));
     assert_eq!(entries.possible(ROLE), Possible::none());
     list(&mut entries, &[ROLE, OTHER], &[], 52);
-    assert!(entries.is_absent(ROLE), "it may lag behind the deletion");
-    list(&mut entries, &[ROLE, OTHER], &[], 53);
+    let possible = entries.possible(ROLE);
+    assert_eq!(possible, Possible::unknown(), "it lags, or it was made since");
+    entries.gone(ROLE, at(53), at(53));
+    list(&mut entries, &[ROLE, OTHER], &[], 83);
+    assert!(entries.possible(ROLE).exists(), "made since");
+    let delete = Call::Delete {
+        principal_arn: ROLE.to_owned(),
+    };
+    entries.apply(&delete, Output::Done, at(90));
+    list(&mut entries, &[ROLE, OTHER], &[], 119);
+    assert!(entries.is_absent(ROLE), "it lags behind our call");
+    list(&mut entries, &[ROLE, OTHER], &[], 120);
     assert!(entries.possible(ROLE).exists(), "made since");
 }
 

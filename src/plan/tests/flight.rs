@@ -246,6 +246,7 @@ fn contested_entries_are_repaired_also_after_the_clock_was_set_back() {
     }
     assert_eq!(simulation.ready("alice"), "False Contested");
     simulation.later(-3600);
+    simulation.later(60);
     simulation.by_hand(&Call::Delete {
         principal_arn: ALICE.to_owned(),
     });

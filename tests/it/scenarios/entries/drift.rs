@@ -21,6 +21,7 @@ async fn found_by_looking() {
     a_deleted_entry_is_made_again(&stage).await;
     an_administrator_made_by_hand_is_found_by_the_listing(&stage).await;
     a_changed_entry_is_put_right_by_the_refresh(&stage).await;
+    a_fight_is_fought_once_a_minute(&stage).await;
 }
 
 /// A listing tells which entries are gone.
@@ -110,7 +111,7 @@ async fn with_queue() -> Stage {
 async fn told_by_a_queue() {
     let stage = with_queue().await;
     a_change_is_put_right_at_once_and_its_author_named(&stage).await;
-    a_fight_is_fought_once_a_minute(&stage).await;
+    who_deleted_an_entry_is_named(&stage).await;
     a_queue_that_can_not_be_read_is_told(&stage).await;
 }
 
@@ -138,24 +139,44 @@ async fn a_change_is_put_right_at_once_and_its_author_named(stage: &Stage) {
     assert!(note.contains("mallory") && note.contains("alice"), "{note}");
 }
 
-/// A contested entry backs off to once a minute: each round takes access away.
+/// An entry that is gone can't say who deleted it: the event does.
+async fn who_deleted_an_entry_is_named(stage: &Stage) {
+    let arn = stage.establish("removed", json!({})).await;
+    stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+    stage
+        .entry_until("the entry is back", &arn, |entry| entry.is_some())
+        .await;
+    stage.until("removed", "Ready", "True InEffect").await;
+    let drift = stage.cluster.drift("removed").await;
+    assert!(drift.what.contains("was gone"), "{drift:?}");
+    assert!(
+        drift.manager.contains("assumed-role/Console/alice"),
+        "{drift:?}"
+    );
+}
+
+/// A contested entry backs off to once a minute: each round may take access away.
 async fn a_fight_is_fought_once_a_minute(stage: &Stage) {
-    let arn = stage.establish("contested", json!({})).await;
+    let arn = stage
+        .establish("contested", json!({ "username": "contested" }))
+        .await;
+    stage.tagged_with_id(&arn).await;
     let mark = stage.mark();
+    let change = json!({ "principalArn": arn, "username": "mallory", "kubernetesGroups": ["x"] });
     for round in 1..=3 {
-        stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+        stage.by_hand("UpdateAccessEntry", change.clone());
         stage
             .entry_until(&format!("it is back after round {round}"), &arn, |entry| {
-                entry.is_some()
+                entry.is_some_and(|entry| entry.username == "contested")
             })
             .await;
-        stage.called("CreateAccessEntry", round, mark).await;
     }
-    stage.by_hand("DeleteAccessEntry", json!({ "principalArn": arn }));
+    stage.by_hand("UpdateAccessEntry", change);
     stage.until("contested", "Ready", "False Contested").await;
     stage.fence("after-contested").await;
-    assert!(stage.entry(&arn).is_none(), "{:?}", stage.calls());
-    assert_eq!(stage.writes_about(&arn, mark), ["CreateAccessEntry"; 3]);
+    let entry = stage.entry(&arn).expect("an access entry");
+    assert_eq!(entry.username, "mallory", "{:?}", stage.calls());
+    assert_eq!(stage.writes_about(&arn, mark), ["UpdateAccessEntry"; 3]);
 }
 
 /// A queue that is cut off is told of, and listing goes on.
