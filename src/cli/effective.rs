@@ -29,7 +29,7 @@ pub struct Effective {
 struct Report<'d> {
     roles: Vec<Role<'d>>,
     users: Vec<User<'d>>,
-    accounts: Vec<&'d str>,
+    accounts: &'d [String],
     /// Items of mapAccounts that are no account, and never match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_accounts: Vec<&'d str>,
@@ -120,8 +120,7 @@ fn no_effect(effective: &EffectiveAccess<'_>, entry: &Entry) -> Option<String> {
 
 fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Report<'d> {
     let accounts = &document.section(Section::Accounts).accounts;
-    let accounts: Vec<&str> = accounts.iter().map(String::as_str).collect();
-    let matches = |account: &&str| effective.no_effect_of_account(account).is_none();
+    let matches = |account: &str| effective.no_effect_of_account(account).is_none();
     Report {
         roles: document
             .section(Section::Roles)
@@ -145,8 +144,12 @@ fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Report
                 no_effect: no_effect(effective, e),
             })
             .collect(),
-        accounts: accounts.iter().copied().filter(matches).collect(),
-        not_accounts: accounts.iter().copied().filter(|it| !matches(it)).collect(),
+        accounts,
+        not_accounts: accounts
+            .iter()
+            .map(String::as_str)
+            .filter(|it| !matches(it))
+            .collect(),
         errors: problems(document)
             .map(|p| Error {
                 key: p.section.key(),

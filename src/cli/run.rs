@@ -18,6 +18,7 @@ use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::controller::health::{self, Health};
 use crate::controller::metrics::Metrics;
+use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Repair, Settings};
 
 /// Run the controller
@@ -138,6 +139,12 @@ pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
         observe,
         "starting"
     );
+    if Reading::of(&config_map) == Reading::Never {
+        warn!(
+            "{config_map} is a trial: EKS reads {} only; statuses speak of the trial as if EKS read it",
+            ConfigMapName::default()
+        );
+    }
 
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;

@@ -15,12 +15,16 @@ pub const AUTHENTICATED: &str = "system:authenticated";
 const NODE_USERNAME: &str = "system:node:";
 const NODE_GROUPS: [&str; 2] = ["system:bootstrappers", "system:nodes"];
 
-/// Whether an identity is a node's.
-pub(crate) fn is_node(meaning: &Meaning) -> bool {
-    is_nodes(&meaning.username, meaning.groups.iter().map(String::as_str))
+/// Whether an entry of aws-auth that says this is a node's.
+pub(crate) fn is_node(meaning: &Meaning, bindings: &Bindings) -> bool {
+    let groups = || meaning.groups.iter().map(String::as_str);
+    // In aws-auth no policy makes an administrator.
+    is_nodes(&meaning.username, groups())
+        && !is_person(groups(), &meaning.username, false, bindings)
 }
 
-/// Whether an identity of this username and these groups is a node's.
+/// Whether this username or one of these groups is a node's. Whoever has it may be an administrator all the same: see
+/// [`EffectiveEntry::is_node`](super::EffectiveEntry::is_node).
 #[must_use]
 pub fn is_nodes<'a>(username: &str, mut groups: impl Iterator<Item = &'a str>) -> bool {
     username.starts_with(NODE_USERNAME) || groups.any(|group| NODE_GROUPS.contains(&group))

@@ -11,7 +11,7 @@ use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::{Entry, Places, Section, fold_arn};
-use crate::effective::{EffectiveEntry, unmatchable};
+use crate::effective::{is_node, unmatchable};
 use crate::manifest::{Mappings, Source, read};
 use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode};
 use crate::principal::{Partition, PrincipalKind};
@@ -341,9 +341,7 @@ pub(super) fn lets_nodes_in(
     let mut entries = read.document.entries();
     broken(Section::Roles)
         || entries.any(|entry| {
-            // In aws-auth no policy makes an administrator.
-            EffectiveEntry::of_aws_auth(entry).is_node(bindings, "")
-                && unmatchable(entry, partition).is_none()
+            is_node(&entry.meaning(), bindings) && unmatchable(entry, partition).is_none()
         })
 }
 

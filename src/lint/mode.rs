@@ -11,7 +11,7 @@ use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
-use crate::effective::EffectiveEntry;
+use crate::effective::is_node;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
 use crate::plan::ahead;
@@ -105,8 +105,7 @@ fn is_for_nodes(declared: &Declared) -> bool {
         username: spec.username.clone().unwrap_or_default(),
         groups: spec.groups.iter().cloned().collect(),
     };
-    spec.type_ != EntryType::Standard
-        || EffectiveEntry::of_meaning(&meaning).is_node(&Bindings::default(), "")
+    spec.type_ != EntryType::Standard || is_node(&meaning, &Bindings::default())
 }
 
 /// Where only a person can mend it.

@@ -21,7 +21,7 @@ use crate::api::v1alpha1::{
     PrincipalSpec, ScopeType,
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
-use crate::effective::{EffectiveEntry, MASTERS, unmatchable};
+use crate::effective::{MASTERS, is_node, unmatchable};
 use crate::observed::{AwsView, Bindings, Mode, Observed};
 use crate::ownership::Marked;
 use crate::plan::mapping_name;
@@ -156,7 +156,7 @@ fn may_go(winner: &TextEntry, view: &AwsView, bindings: &Bindings) -> bool {
         node_twin(&meaning.username, &meaning.groups),
         NodeTwin::Type(_)
     );
-    if EffectiveEntry::of_meaning(&meaning).is_node(bindings, "") && !plain {
+    if is_node(&meaning, bindings) && !plain {
         return false;
     }
     let Some(key) = winner.key() else {

@@ -2,7 +2,7 @@
 
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::aws_auth::Meaning;
-use crate::effective::EffectiveEntry;
+use crate::effective::is_node;
 use crate::observed::Bindings;
 
 /// What an entry of nodes that no mapping declares leaves open: which type its nodes are of, or how they can be of one at all.
@@ -10,8 +10,7 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
     let Meaning {
         username, groups, ..
     } = meaning;
-    // In aws-auth no policy makes an administrator.
-    if !EffectiveEntry::of_meaning(meaning).is_node(bindings, "") {
+    if !is_node(meaning, bindings) {
         return None;
     }
     match node_twin(username, groups) {

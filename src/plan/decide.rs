@@ -315,7 +315,7 @@ fn hold_as_declared(
                 && entry.item > found.item
                 && entry.meaning() != form.meaning;
             // Winning over it would unseat a node.
-            wins && !is_node(&entry.meaning())
+            wins && !is_node(&entry.meaning(), &context.observed.bindings)
         }
         Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => false,
     };

@@ -434,7 +434,7 @@ fn handover_block(
             "the entry of aws-auth is put right first",
         ));
     }
-    if is_node(&found.meaning) {
+    if is_node(&found.meaning, eks.bindings) {
         match node_twin(&found.meaning.username, &found.meaning.groups) {
             NodeTwin::Type(type_) if type_ == target.type_ => {}
             NodeTwin::Type(_) | NodeTwin::MoreGroups(..) | NodeTwin::Ambiguous | NodeTwin::None => {

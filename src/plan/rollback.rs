@@ -448,7 +448,7 @@ fn losses(now: &Plan<'_>, restored: &Document, admitted: &BTreeSet<String>) -> V
     let (before, after) = (Index::new(standing), Index::new(restored));
     let mut nodes: Vec<&Entry> = before
         .winners()
-        .filter(|entry| is_node(&entry.meaning()) && can_match(entry))
+        .filter(|entry| is_node(&entry.meaning(), &now.observed.bindings) && can_match(entry))
         .filter(|entry| !admitted.contains(&entry.matched_arn()))
         .filter(|entry| match after.lookup(&entry.arn) {
             Lookup::Role(then) | Lookup::User(then) => then.meaning() != entry.meaning(),

@@ -171,7 +171,7 @@ fn lost(view: &View<'_>, what: &str) -> String {
         .collect();
     let nodes: Vec<&str> = foreign
         .iter()
-        .filter(|entry| is_node(&entry.meaning()))
+        .filter(|entry| is_node(&entry.meaning(), &view.plan.observed.bindings))
         .map(|entry| entry.arn.as_str())
         .collect();
     format!(

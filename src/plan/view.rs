@@ -473,7 +473,7 @@ impl View<'_> {
             || spec
                 .form
                 .as_ref()
-                .is_some_and(|form| is_node(&form.meaning));
+                .is_some_and(|form| is_node(&form.meaning, &self.plan.observed.bindings));
         if node && !confirms(Confirmation::NodeEntry) {
             return Some(format!(
                 "at validUntil the removal will be held, because the entry is a node entry; {}",

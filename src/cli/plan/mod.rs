@@ -16,7 +16,8 @@ use super::eks::EntrySettingsArgs;
 use super::input;
 use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, complain};
-use crate::observed::Settings;
+use crate::effective::Reading;
+use crate::observed::{ConfigMapName, Settings};
 use crate::plan::{RELEASED_ANNOTATION, ahead};
 
 /// The exit code where there are changes, as of `kubectl diff` and `terraform plan -detailed-exitcode`.
@@ -142,6 +143,13 @@ fn notices(observation: &Observation) {
         complain(
             "note: everything was released here: a running operator writes nothing until it is restarted, and then does what this plan says",
         );
+    }
+    if Reading::of(&observation.config_map) == Reading::Never {
+        complain(&format!(
+            "note: {} is a trial: EKS reads {} only, and the plan takes the trial for that one",
+            observation.config_map,
+            ConfigMapName::default()
+        ));
     }
     if observation.live.is_some() && !observation.installed {
         complain(

@@ -178,7 +178,9 @@ fn declared(
                 side.drift = Some("the access entry was gone".to_owned());
                 side.restores = as_written;
             }
-            let nodes = text.iter().find(|entry| is_node(&entry.meaning()));
+            let nodes = text
+                .iter()
+                .find(|entry| is_node(&entry.meaning(), eks.bindings));
             if let (Some(node), EntryType::Standard) = (nodes, spec.type_) {
                 side.hold(Block::lasting(
                     Reason::NodeRole,

@@ -120,13 +120,25 @@ fn dead_and_shadowed_administrators_do_not_count() {
     let mut simulation = Simulation::with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/path/left/in\n  username: x\n  groups: [system:masters]\n\
          - rolearn: arn:aws:sts::111122223333:assumed-role/a/s\n  username: x\n  groups: [system:masters]\n\
-         - rolearn: arn:aws:iam::111122223333:role/nameless\n  groups: [system:masters]\n",
+         - sso: {permissionSetName: Admin, accountID: \"111122223333\"}\n  username: x\n  groups: [system:masters]\n",
     );
     simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));
     simulation.settle();
     simulation.delete("root");
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("root"), "False RemovalHeld");
+}
+
+#[test]
+fn an_administrator_without_a_username_counts() {
+    let mut simulation = Simulation::with_roles(
+        "- rolearn: arn:aws:iam::111122223333:role/nameless\n  groups: [system:masters]\n",
+    );
+    simulation.create("root", "role/root", &json!({"groups": ["system:masters"]}));
+    simulation.settle();
+    simulation.delete("root");
+    assert_eq!(simulation.settle(), 1);
+    assert!(!simulation.objects.contains_key("root"));
 }
 
 #[test]

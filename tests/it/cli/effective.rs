@@ -45,12 +45,12 @@ fn prints_a_table_and_what_is_dropped() {
     assert_snapshot!(effective(MIXED), @r#"
     exit code 1
     --- stdout
-    KEY          ARN                                  USERNAME                           GROUPS
-    mapRoles     arn:aws:iam::111122223333:role/node  system:node:{{EC2PrivateDNSName}}  system:bootstrappers,system:nodes
-    mapRoles     arn:aws:iam::111122223333:role/a     ""                                 "",é
-    mapRoles     arn:aws:iam::111122223333:role/a     tab\there
-    mapRoles     (sso: never matches on EKS)          ""
-    mapAccounts  (any of account 012345678901)        (its ARN)
+    KEY          ARN                                  USERNAME                           GROUPS                             EFFECT
+    mapRoles     arn:aws:iam::111122223333:role/node  system:node:{{EC2PrivateDNSName}}  system:bootstrappers,system:nodes  yes
+    mapRoles     arn:aws:iam::111122223333:role/a     ""                                 "",é                               no: mapRoles line 11 has the same ARN, and the last one wins
+    mapRoles     arn:aws:iam::111122223333:role/a     tab\there                                                             yes
+    mapRoles     (sso)                                ""                                                                    no: EKS does not read entries with `sso`
+    mapAccounts  (any of account 012345678901)        (its ARN)                                                             yes
 
     warning: the entry has no `rolearn`: give it one, or take the entry out
      --> mapRoles:7:3
@@ -99,7 +99,8 @@ fn prints_json() {
           "groups": [
             "",
             "é"
-          ]
+          ],
+          "noEffect": "mapRoles line 11 has the same ARN, and the last one wins"
         },
         {
           "rolearn": "arn:aws:iam::111122223333:role/a",
@@ -109,7 +110,8 @@ fn prints_json() {
         {
           "rolearn": "",
           "username": "",
-          "groups": []
+          "groups": [],
+          "noEffect": "EKS does not read entries with `sso`"
         }
       ],
       "users": [],
@@ -147,13 +149,31 @@ fn prints_json() {
 }
 
 #[test]
+fn accounts_that_never_match_are_marked() {
+    let manifest =
+        "kind: ConfigMap\ndata:\n  mapAccounts: |\n    - 111122223333\n    - 9876543210\n";
+    assert_snapshot!(effective(manifest), @r"
+    exit code 0
+    --- stdout
+    KEY          ARN                            USERNAME   GROUPS  EFFECT
+    mapAccounts  (any of account 111122223333)  (its ARN)          yes
+    mapAccounts  (any of account 9876543210)    (its ARN)          no: an account has exactly 12 digits, so it never matches
+    ");
+    let json = run(&["effective", "-o", "json", "-"], manifest);
+    assert!(
+        json.contains("\"notAccounts\": [\n    \"9876543210\"\n  ]"),
+        "{json}"
+    );
+}
+
+#[test]
 fn a_dropped_entry_alone_is_no_failure() {
     let manifest = r#"{"kind": "ConfigMap", "data": {"mapRoles": "- username: x\n- rolearn: \"\\u00e9\"\n  username: \"\\U0001F600\"\n"}}"#;
     assert_snapshot!(effective(manifest), @r#"
     exit code 0
     --- stdout
-    KEY       ARN  USERNAME  GROUPS
-    mapRoles  é    😀
+    KEY       ARN  USERNAME  GROUPS  EFFECT
+    mapRoles  é    😀                no: its ARN is not that of a role or user, so no caller has it
 
     warning: the entry has no `rolearn`: give it one, or take the entry out
      --> mapRoles:1:3

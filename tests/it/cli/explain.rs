@@ -73,7 +73,7 @@ fn somebody_who_is_not() {
       likely cause      mapRoles line 17 has "arn:aws:iam::111122223333:role/teams/data/data-reader": a path was left in, and whoever signs in with a role comes without it
       mend              in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" in place of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
                           kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
-      does not count    mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and whoever signs in comes without it
+      does not count    mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
       note              whoever created the cluster is an administrator in the mode CONFIG_MAP, and stands nowhere: `identity-mapper access` says how to find out
     "#);
     assert_snapshot!(explain(&BOTH, &["-o=json", "arn:aws:iam::111122223333:user/people/marai"]), @r#"
@@ -164,8 +164,8 @@ fn everyone_who_gets_in() {
     -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                                                             developers       -                                       -     -      mapUsers line 1
 
     Entries that let nobody in:
-      arn:aws:iam::111122223333:role/main-nodes (mapRoles line 2): the access entry of arn:aws:iam::111122223333:role/main-nodes wins over aws-auth
-      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and whoever signs in comes without it
+      arn:aws:iam::111122223333:role/main-nodes (mapRoles line 2): the access entry of arn:aws:iam::111122223333:role/main-nodes wins
+      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and the authenticator sees roles without their path
 
     note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
     ");
@@ -181,7 +181,7 @@ fn everyone_who_gets_in() {
     -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                              developers                         -                -     -      mapUsers line 1
 
     Entries that let nobody in:
-      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and whoever signs in comes without it
+      arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and the authenticator sees roles without their path
 
     note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
 

@@ -121,8 +121,9 @@ fn the_examples() {
         for user/people/maria
 
     Lets nobody in, so there is nothing to hand over:
-      mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: a role's ARN never matches with its
-        path: it would have to be arn:aws:iam::111122223333:role/data-reader
+      mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and
+        the authenticator sees roles without their path: it would have to be
+        arn:aws:iam::111122223333:role/data-reader
 
     Beside it:
       arn:aws:iam::111122223333:role/terraform (STANDARD, an administrator, as the cluster's creator is by EKS's
@@ -293,8 +294,9 @@ fn many_principals_of_every_kind() {
       the username of 4 principals is left to EKS, which gives the same as aws-auth does now
 
     Lets nobody in, so there is nothing to hand over:
-      mapRoles line 10: arn:aws:iam::111122223333:role/teams/data/data-reader: a role's ARN never matches with its
-        path: it would have to be arn:aws:iam::111122223333:role/data-reader
+      mapRoles line 10: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and
+        the authenticator sees roles without their path: it would have to be
+        arn:aws:iam::111122223333:role/data-reader
 
     Step by step:
       1. Change the mode to API_AND_CONFIG_MAP
@@ -554,7 +556,7 @@ fn as_a_document() {
     - key: mapRoles
       line: 2
       what: arn:aws:iam::111122223333:role/teams/old
-      why: "a role's ARN never matches with its path: it would have to be arn:aws:iam::111122223333:role/old"
+      why: "its ARN has the role's path, and the authenticator sees roles without their path: it would have to be arn:aws:iam::111122223333:role/old"
     unreadable: []
     otherAccessEntries: []
     unreadAccounts: []
