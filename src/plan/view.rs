@@ -470,7 +470,8 @@ impl View<'_> {
     /// Why AWS keeps the access entry that lets a principal in, where it does.
     pub(super) fn kept_by_aws(&self, principal: &Principal) -> Option<Cause> {
         let eks = self.plan.eks.as_ref()?;
-        let entry = self.entry_of(principal)?.known()?;
+        let entries = self.effective.access_entries();
+        let entry = entries.in_force(&principal.key())?.known()?;
         match keeper(entry, &eks.view.managed, self.plan.observed.now) {
             Keeper::Aws(cause) => Some(cause),
             Keeper::Nobody | Keeper::Unknown(_) => None,

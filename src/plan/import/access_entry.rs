@@ -16,7 +16,7 @@ use crate::desired::Spec;
 use crate::effective::MASTERS;
 use crate::effective::{Life, Standing};
 use crate::observed::AwsView;
-use crate::ownership::aws_managed::{Cause, Keeper, keeper};
+use crate::ownership::aws_managed::{Keeper, keeper};
 use crate::principal::{Key, Principal};
 
 /// The tag that `CloudFormation` sets on what its stacks hold (its user guide, *Resource tags*).
@@ -132,13 +132,6 @@ impl Importer<'_> {
             Kind::Known(EntryType::Standard) | Kind::Unknown(_)
         );
         match keeper {
-            Keeper::Aws(cause @ Cause::UsedBy(_)) if node && !self.options.nodes => Some((
-                Why::Node,
-                format!(
-                    "it is of type {}, and {cause}; --include nodes imports it",
-                    entry.kind
-                ),
-            )),
             _ if node && !self.options.nodes => Some((
                 Why::Node,
                 format!(

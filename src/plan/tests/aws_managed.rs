@@ -6,7 +6,7 @@ use crate::access_entry::{
     AWS_POLICIES_TAG, CREATED_TAG, Call, INSTALLATION_TAG, Kind, MAPPING_TAG, Scope,
 };
 use crate::api::v1alpha1::EntryType;
-use crate::observed::Mode;
+use crate::observed::{ManagedPrincipals, Mode};
 use crate::plan::simulation::Simulation;
 
 const ARGO: &str = "arn:aws:iam::111122223333:role/argo";
@@ -177,7 +177,7 @@ fn it_is_given_back_by_what_the_tags_say_after_everything_else_was_lost() {
     simulation.edit("argo", |object| object.status = None);
     // EKS can't be asked any more either.
     simulation.cloud().uses = None;
-    simulation.cloud().managed = Default::default();
+    simulation.cloud().managed = ManagedPrincipals::default();
     simulation.delete("argo");
     simulation.settle();
     assert_eq!(
@@ -324,7 +324,7 @@ fn an_adopted_entry_is_deleted_only_once_eks_has_said_that_it_does_not_use_it() 
         assert_eq!(simulation.calls(), ["TagResource node"]);
         simulation.later(600);
         simulation.cloud().uses.clone_from(&uses);
-        simulation.cloud().managed = Default::default();
+        simulation.cloud().managed = ManagedPrincipals::default();
         simulation.confirm("nodes", "node-entry");
         simulation.delete("nodes");
         simulation.settle();
