@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::{BRIDGE_GROUP, Call, Entry, Kind, Scope, Target};
 use crate::api::v1alpha1::EntryType;
+use crate::principal::Principal;
 
 /// The tag that names the installation of the operator that an entry is owned by.
 pub const INSTALLATION_TAG: &str = "identity-mapper.dev/installation";
@@ -12,6 +13,23 @@ pub const INSTALLATION_TAG: &str = "identity-mapper.dev/installation";
 pub const MAPPING_TAG: &str = "identity-mapper.dev/mapping";
 /// The tag that keeps the principal's unique id (`AROA…`, `AIDA…`): the entry lets in no other of its name.
 pub const PRINCIPAL_ID_TAG: &str = "identity-mapper.dev/principal-id";
+
+/// The tag that says that an entry was made by us and not adopted: only then it is certain that no part of EKS needs it.
+pub const CREATED_TAG: &str = "identity-mapper.dev/created";
+/// The tag that lists the policies that AWS associated with an adopted entry, as `ownership::aws_managed` writes it.
+pub const AWS_POLICIES_TAG: &str = "identity-mapper.dev/aws-policies";
+
+/// All tags of ours.
+const OUR_TAGS: [&str; 5] = [
+    INSTALLATION_TAG,
+    MAPPING_TAG,
+    PRINCIPAL_ID_TAG,
+    CREATED_TAG,
+    AWS_POLICIES_TAG,
+];
+
+/// The value of [`CREATED_TAG`].
+pub const CREATED: &str = "true";
 
 /// What an entry is to be.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +42,8 @@ pub struct Wanted<'a> {
     pub bridge: bool,
     /// A username that EKS gave where none was sent, although it is not the target's `default_username`.
     pub accepted_default: Option<&'a str>,
+    /// Policies, by ARN, that AWS associated: their associations stay as they are, declared or not.
+    pub of_aws: &'a BTreeSet<String>,
 }
 
 /// What leads from a standing entry to the wanted one.
@@ -204,12 +224,14 @@ pub fn change(standing: &Entry, wanted: &Wanted<'_>) -> Change {
 pub fn create(wanted: &Wanted<'_>) -> Vec<Call> {
     let target = wanted.target;
     let principal_arn = || target.principal_arn.clone();
+    let mut tags = wanted.tags.clone();
+    tags.insert(CREATED_TAG.to_owned(), CREATED.to_owned());
     let create = Call::Create {
         principal_arn: principal_arn(),
         kind: Kind::Known(target.type_),
         username: target.username.clone(),
         groups: groups(wanted),
-        tags: wanted.tags.clone(),
+        tags,
     };
     let associate = |(policy_arn, scope): (&String, &Scope)| Call::Associate {
         principal_arn: principal_arn(),
@@ -220,8 +242,9 @@ pub fn create(wanted: &Wanted<'_>) -> Vec<Call> {
     std::iter::once(create).chain(policies).collect()
 }
 
-/// In what the standing entry means something else than what is wanted; tags mean nothing. Empty exactly where
-/// [`change`] gives no calls but [`Call::Tag`].
+/// In what the standing entry means something else than what is wanted; tags mean nothing. Where AWS associated no policy it is
+/// empty exactly where [`change`] gives no calls but [`Call::Tag`]; an association of AWS that does not reach as far as declared
+/// is a difference that no call mends.
 #[must_use]
 pub fn meaning_differs(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference> {
     let target = wanted.target;
@@ -256,15 +279,14 @@ pub fn meaning_differs(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference>
         differences.extend(added.cloned().map(Difference::GroupAdded));
         differences.extend(missing.cloned().map(Difference::GroupMissing));
     }
-    differences.extend(policy_differences(standing, target));
+    differences.extend(policy_differences(standing, wanted));
     differences
 }
 
 /// Takes our tags off an entry; `None` where it has none.
 #[must_use]
 pub fn untag(entry: &Entry) -> Option<Call> {
-    let ours = [INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG];
-    let keys: BTreeSet<String> = ours
+    let keys: BTreeSet<String> = OUR_TAGS
         .into_iter()
         .filter(|key| entry.tags.contains_key(*key))
         .map(str::to_owned)
@@ -276,7 +298,32 @@ pub fn untag(entry: &Entry) -> Option<Call> {
     })
 }
 
-/// The same where the entry belongs to this installation.
+/// Takes back what we added to an entry that AWS made, and our tags at last: its own username and groups come back, and the
+/// policies `of_aws` stay. EKS sets neither username nor groups where it makes a Standard entry, and lets nobody set those of nodes.
+#[must_use]
+pub fn give_back(entry: &Entry, of_aws: &BTreeSet<String>) -> Vec<Call> {
+    let principal_arn = || entry.principal_arn.clone();
+    let added = entry.policies.keys().filter(|it| !of_aws.contains(*it));
+    let mut calls: Vec<Call> = added
+        .map(|policy_arn| Call::Disassociate {
+            principal_arn: principal_arn(),
+            policy_arn: policy_arn.clone(),
+        })
+        .collect();
+    let default = Principal::parse(&entry.principal_arn).map(|it| it.default_username());
+    let own = entry.groups.is_empty() && default.is_ok_and(|default| default == entry.username);
+    if entry.kind == Kind::Known(EntryType::Standard) && !own {
+        calls.push(Call::Update {
+            principal_arn: principal_arn(),
+            username: None,
+            groups: BTreeSet::new(),
+        });
+    }
+    calls.extend(untag(entry));
+    calls
+}
+
+/// [`untag`], where the entry belongs to this installation.
 #[must_use]
 pub fn release(entry: &Entry, installation: &str) -> Option<Call> {
     let owner = entry.tags.get(INSTALLATION_TAG).map(String::as_str);
@@ -285,7 +332,8 @@ pub fn release(entry: &Entry, installation: &str) -> Option<Call> {
         .flatten()
 }
 
-fn policy_differences(standing: &Entry, target: &Target) -> Vec<Difference> {
+fn policy_differences(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference> {
+    let (target, of_aws) = (wanted.target, wanted.of_aws);
     let names: BTreeSet<&String> = standing
         .policies
         .keys()
@@ -294,6 +342,10 @@ fn policy_differences(standing: &Entry, target: &Target) -> Vec<Difference> {
     let difference = |policy_arn: &String| {
         let found = standing.policies.get(policy_arn).map(|found| &found.scope);
         let wanted = target.policies.get(policy_arn);
+        let covered = |found: &Scope| wanted.is_none_or(|wanted| found.union(wanted) == *found);
+        if of_aws.contains(policy_arn) && found.is_some_and(covered) {
+            return None;
+        }
         let policy_arn = policy_arn.clone();
         match (found.cloned(), wanted.cloned()) {
             (Some(scope), None) => Some(Difference::PolicyAdded { policy_arn, scope }),
@@ -345,6 +397,9 @@ fn calls(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Call> {
     let mut removals = Vec::new();
     for (policy_arn, scope) in &target.policies {
         let found = standing.policies.get(policy_arn).map(|found| &found.scope);
+        if found.is_some() && wanted.of_aws.contains(policy_arn) {
+            continue;
+        }
         // An exchange of namespaces first widens to both: what is taken off may be granted otherwise by a later call.
         let between = found.map_or_else(|| scope.clone(), |found| found.union(scope));
         if found != Some(&between) {
@@ -366,7 +421,7 @@ fn calls(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Call> {
     }
     calls.extend(removals);
     for policy_arn in standing.policies.keys() {
-        if !target.policies.contains_key(policy_arn) {
+        if !target.policies.contains_key(policy_arn) && !wanted.of_aws.contains(policy_arn) {
             calls.push(Call::Disassociate {
                 principal_arn: principal_arn(),
                 policy_arn: policy_arn.clone(),

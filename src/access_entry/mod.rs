@@ -22,8 +22,9 @@ mod possible;
 pub use answers::{Answers, AnswersError, read_answers};
 pub use call::{Call, Failure, FailureKind, Output};
 pub use change::{
-    Change, Difference, INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG, Recreate, UnknownType,
-    Wanted, change, create, meaning_differs, policy_name, release, untag,
+    AWS_POLICIES_TAG, CREATED, CREATED_TAG, Change, Difference, INSTALLATION_TAG, MAPPING_TAG,
+    PRINCIPAL_ID_TAG, Recreate, UnknownType, Wanted, change, create, give_back, meaning_differs,
+    policy_name, release, untag,
 };
 pub use cluster::{EksCluster, NotACluster};
 pub use desired::{

@@ -13,14 +13,15 @@ use aws_sdk_eks::types::{
 use super::Aws;
 use super::authority::fingerprints_of_data;
 use super::failure::{Asked, failure, unexpected};
+use super::managed::users_of_cluster;
 use super::pace::Priority;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope};
-use crate::observed::Mode;
+use crate::observed::{Mode, Users};
 use crate::time::Timestamp;
 
 /// The most that EKS puts on a page (EKS API reference, `ListAccessEntries`: 1 to 100).
-const PAGE: i32 = 100;
+pub(super) const PAGE: i32 = 100;
 
 /// A cluster as EKS describes it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,8 @@ pub struct ClusterRead {
     pub platform_version: String,
     /// Its status, such as `ACTIVE` or `UPDATING`.
     pub status: String,
+    /// The roles that it uses itself.
+    pub users: Users,
 }
 
 impl Aws {
@@ -73,6 +76,7 @@ impl Aws {
                 )
             })?;
         Ok(ClusterRead {
+            users: users_of_cluster(&cluster),
             cluster: parsed,
             mode,
             authorities,
@@ -367,15 +371,20 @@ pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Asked 
 
 /// All access entries of a cluster (service authorization reference of Amazon EKS: `access-entry`).
 fn entries_arn(cluster: &EksCluster) -> String {
+    resources_arn(cluster, "access-entry")
+}
+
+/// All resources of a kind of a cluster (service authorization reference of Amazon EKS).
+pub(super) fn resources_arn(cluster: &EksCluster, kind: &str) -> String {
     let prefix = cluster
         .arn
         .rsplit_once(":cluster/")
         .map_or("*", |(prefix, _)| prefix);
-    format!("{prefix}:access-entry/{}/*", cluster.name)
+    format!("{prefix}:{kind}/{}/*", cluster.name)
 }
 
 /// The token of the next page. One that leads back to the same page would never end.
-fn next(
+pub(super) fn next(
     asked: &Asked,
     token: Option<&String>,
     next: Option<String>,

@@ -256,9 +256,12 @@ fn missing(text: &str, asked: &Asked) -> FailureKind {
         FailureKind::EntryMissing
     } else {
         match asked.operation {
-            "DescribeCluster" | "ListAccessEntries" | "CreateAccessEntry" => {
-                FailureKind::ClusterMissing
-            }
+            "DescribeCluster"
+            | "ListAccessEntries"
+            | "ListCapabilities"
+            | "ListFargateProfiles"
+            | "ListNodegroups"
+            | "CreateAccessEntry" => FailureKind::ClusterMissing,
             "DisassociateAccessPolicy" => FailureKind::PolicyMissing,
             _ => FailureKind::EntryMissing,
         }

@@ -153,7 +153,7 @@ pub async fn run(args: ImportArgs) -> Result<ExitCode> {
     };
     let observation = args
         .observe
-        .observe_with(IamExtent::Everyone, ModeNeed::Required, declare)
+        .observe_with(IamExtent::EveryoneAndKeepers, ModeNeed::Required, declare)
         .await?;
     let settings = Settings {
         config_map: observation.config_map.clone(),

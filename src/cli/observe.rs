@@ -30,6 +30,7 @@ use crate::observed::{
     AwsState, AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, HistoryState, Iam,
     IamWants, Mode, Observed, Settings,
 };
+use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::{Memory, Outcome, plan};
 use crate::principal::{Key, PrincipalKind};
 use crate::time::Timestamp;
@@ -118,6 +119,8 @@ pub enum IamExtent {
     Wanted,
     /// Also the principals of everything that stands in aws-auth and in access entries.
     Everyone,
+    /// Also which of the access entries AWS keeps itself.
+    EveryoneAndKeepers,
 }
 
 /// What a command may do where the authentication mode can't be known.
@@ -473,16 +476,23 @@ async fn survey(
         config_map: observation.config_map.clone(),
         ..Settings::default()
     };
-    let mut wants = plan(
+    let report = plan(
         &observation.desired,
         &observation.observed,
         &settings,
         &Memory::default(),
     )
-    .report(&Outcome::NothingToWrite)
-    .iam;
-    if extent == IamExtent::Everyone {
+    .report(&Outcome::NothingToWrite);
+    let mut wants = report.iam;
+    if extent != IamExtent::Wanted {
         want_everyone(&mut wants, &observation.observed, &seen);
+    }
+    let states = seen.entries.by_principal.values();
+    let mut entries = states.filter_map(EntryState::known);
+    let keepers = extent == IamExtent::EveryoneAndKeepers && entries.any(rests_on_answers);
+    if report.managed || keepers {
+        let managed = Box::pin(aws.survey_users(&seen.cluster, proven.users)).await;
+        seen.managed = Arc::new(managed);
     }
     seen.iam = Arc::new(aws.survey_iam(&wants).await);
     observation.observed.aws = AwsState::Known(Box::new(seen));

@@ -8,7 +8,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::aws::Aws;
 use crate::controller::Trust;
-use crate::observed::{ConfigMapName, Mode};
+use crate::observed::{ConfigMapName, Mode, Users};
 
 /// What is said of the cluster.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub struct Proven {
     pub platform_version: String,
     /// The fingerprint of the certificate authority that both have.
     pub authority: String,
+    /// The roles that it uses itself.
+    pub users: Users,
 }
 
 impl Target {
@@ -57,6 +59,7 @@ impl Target {
             version: read.version,
             platform_version: read.platform_version,
             authority,
+            users: read.users,
         };
         self.eks = Some(proven.clone());
         Ok(proven)

@@ -281,7 +281,8 @@ impl Controller {
                     &self.settings,
                     &self.memory,
                 );
-                eks.want(&plan.report(&Outcome::NothingToWrite).iam);
+                let report = plan.report(&Outcome::NothingToWrite);
+                eks.want(&report.iam, report.managed);
             }
         }
         let missing = self.missing();
@@ -397,7 +398,7 @@ impl Controller {
         }
         self.state.settle(&seen, &left);
         if let Some(eks) = &mut self.eks {
-            eks.want(&report.iam);
+            eks.want(&report.iam, report.managed);
             eks.declare(std::mem::take(&mut report.declared));
             eks.hand_over(entries);
             keep_finalizers_of_touched(eks, &desired, &mut report.remove_finalizers);

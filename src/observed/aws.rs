@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::ManagedPrincipals;
 use crate::access_entry::{
     ADMIN_POLICY, Call, EksCluster, Entries, Failure, InFlight, Possible, policy_arn,
 };
@@ -125,6 +126,8 @@ pub struct AwsView {
     pub attempts: Arc<BTreeMap<Key, Attempt>>,
     /// Calls whose effect is not certain.
     pub in_flight: Arc<InFlight>,
+    /// The principals that EKS itself makes access entries for.
+    pub managed: Arc<ManagedPrincipals>,
     /// Why the queue that tells of changes can't be read, where one is configured: changes are then found by listing.
     pub queue: Option<Failure>,
 }
@@ -144,6 +147,7 @@ impl AwsView {
             iam: Arc::new(iam),
             attempts: Arc::default(),
             in_flight: Arc::default(),
+            managed: Arc::default(),
             queue: None,
         }
     }

@@ -1,6 +1,7 @@
 //! What the cluster holds, as plain values. Reading it is the business of [`crate::cluster`].
 
 mod aws;
+mod managed;
 mod rbac;
 mod settings;
 
@@ -14,6 +15,7 @@ pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
     IamWants, Kept, Listing, Mode, Unreachable,
 };
+pub use managed::{ANSWER_COUNTS, Answer, Feature, ManagedPrincipals, Reliance, Users};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
 

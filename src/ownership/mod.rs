@@ -1,5 +1,6 @@
 //! Whose an entry is.
 
+pub mod aws_managed;
 mod mark;
 mod written;
 

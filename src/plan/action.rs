@@ -217,6 +217,8 @@ pub struct Report {
     pub iam: IamWants,
     /// The principals that a mapping, the mark or a tag of ours names.
     pub declared: BTreeSet<Key>,
+    /// Whether they want to know which principals EKS itself makes access entries for.
+    pub managed: bool,
     /// When to plan again although nothing changes: a validUntil, a contested entry's next repair.
     pub wake: Option<Timestamp>,
 }

@@ -184,7 +184,7 @@ impl World {
         all
     }
 
-    /// Time goes on, and the operator looks at IAM again and finds what it found before.
+    /// Time goes on, and the operator asks IAM and EKS again and finds what it found before.
     fn wait_until(&mut self, now: Timestamp) {
         self.observed.now = now;
         let AwsState::Known(view) = &mut self.observed.aws else {
@@ -194,6 +194,11 @@ impl World {
             let listings = [&mut account.roles, &mut account.users, &mut account.sso];
             for listing in listings.into_iter().flatten() {
                 listing.read = now;
+            }
+        }
+        for answer in Arc::make_mut(&mut view.managed).answers.values_mut() {
+            if let Some((read, _)) = &mut answer.users {
+                *read = now;
             }
         }
     }

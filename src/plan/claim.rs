@@ -177,6 +177,8 @@ pub(super) enum EntryStep {
     Recreate,
     /// It goes.
     Delete,
+    /// AWS keeps it: what we added is taken back, and it stays.
+    GiveBack,
     /// `deletion: Retain`: our tags go, and it stays as a foreign one.
     Release,
 }
@@ -212,6 +214,10 @@ pub(super) struct EntrySide {
     pub(super) as_declared: bool,
     /// What the calls of this key last met.
     pub(super) failed: bool,
+    /// Whether it matters which principals EKS itself makes entries for.
+    pub(super) asks: bool,
+    /// Policies on the entry that AWS associated and that are not declared.
+    pub(super) of_aws: BTreeSet<String>,
     /// When to look again although nothing changes.
     pub(super) wake: Option<Timestamp>,
 }
@@ -336,6 +342,7 @@ impl Claim {
             | EntryStep::Keep
             | EntryStep::Describe
             | EntryStep::Delete
+            | EntryStep::GiveBack
             | EntryStep::Release => false,
         }
     }

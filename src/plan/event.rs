@@ -206,6 +206,7 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     };
     // What stands where we wrote is what became of ours; elsewhere it stood beside ours.
     let by_entry = view.has_entry(principal);
+    let kept = view.kept_by_aws(principal).filter(|_| by_entry);
     let (unmarked, subject) = if let (Some(eks), true) = (&view.plan.eks, by_entry) {
         (wrote_in(Some(&eks.view.cluster.arn)), what.clone())
     } else {
@@ -213,15 +214,20 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         let unmarked = wrote_in(None) && view.named(position).any(beside);
         (unmarked, format!("the entry on {what}"))
     };
-    let (reason, note) = match (retained || taken_over || written.is_empty(), unmarked) {
-        (true, _) => return None,
-        (false, true) => (
+    let quiet = retained || taken_over || written.is_empty();
+    let (reason, note) = match (quiet, unmarked, kept) {
+        (true, ..) => return None,
+        (false, _, Some(cause)) => (
+            Reason::EntryLeft,
+            format!("what this mapping added is removed, and {what} stays: {cause}"),
+        ),
+        (false, true, None) => (
             Reason::EntryLeft,
             format!(
                 "{subject} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
             ),
         ),
-        (false, false) => (
+        (false, false, None) => (
             Reason::Uncovered,
             format!(
                 "the entry is removed, but {what} still lets the principal in; remove it by hand to end the access"

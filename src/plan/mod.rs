@@ -416,10 +416,10 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
             Some((holder, blocked.cloned().or(pending)?))
         })
         .collect();
-    for claim in claims
-        .iter_mut()
-        .filter(|claim| claim.step == Step::Remove || claim.entry.step == EntryStep::Delete)
-    {
+    for claim in claims.iter_mut().filter(|claim| {
+        claim.step == Step::Remove
+            || matches!(claim.entry.step, EntryStep::Delete | EntryStep::GiveBack)
+    }) {
         let mover = claim.others.iter().find(|position| {
             context.states[**position] == State::Live && waiting.contains_key(position)
         });

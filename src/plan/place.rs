@@ -3,7 +3,7 @@
 use jiff::SignedDuration;
 
 use super::claim::{Block, Claim, Context, Eks, Place, identity};
-use super::entry;
+use super::entry::{self, PartOfAws};
 use crate::access_entry::{
     BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Possible, Sent,
     Target, gives_the_same_nodes, node_twin,
@@ -68,6 +68,7 @@ pub(super) struct Seen<'a> {
     pub(super) entry: &'a Entry,
     pub(super) change: Change,
     pub(super) differences: Vec<Difference>,
+    pub(super) aws: PartOfAws<'a>,
 }
 
 /// A place with what it means for each backend.
@@ -475,6 +476,7 @@ fn ours(
         entry,
         change,
         differences,
+        ..
     } = seen;
     let mut placement = Placement::new(Backend::AccessEntry, text, Want::Declared);
     if matches!(change, Change::Recreate(_)) && !standing.life.is_dead() && site.spec.form.is_some()

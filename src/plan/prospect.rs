@@ -142,7 +142,7 @@ impl Plan<'_> {
                 EntryStep::Keep => Next::Kept,
                 EntryStep::Describe => Next::Described,
                 EntryStep::Create => Next::Made,
-                EntryStep::Change => Next::Changed,
+                EntryStep::Change | EntryStep::GiveBack => Next::Changed,
                 EntryStep::Recreate => Next::Remade,
                 EntryStep::Delete | EntryStep::Release => Next::Gone,
             },

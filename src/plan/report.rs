@@ -111,6 +111,7 @@ impl Plan<'_> {
                 .iter()
                 .filter_map(|claim| claim.key.clone())
                 .collect(),
+            managed: self.claims.iter().any(|claim| claim.entry.asks),
             wake,
         }
     }

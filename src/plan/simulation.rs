@@ -17,9 +17,11 @@ use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
 use crate::aws_auth::{Document, Index};
 use crate::desired::{Desired, Mapping};
+use crate::observed::Users;
 use crate::observed::{
-    Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, HistoryState, HistoryView, Iam,
-    IamAccount, IamPrincipal, Listing, Manager, Mode, Observed, Settings, Unreachable,
+    Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, Feature, HistoryState, HistoryView,
+    Iam, IamAccount, IamPrincipal, Listing, ManagedPrincipals, Manager, Mode, Observed, Settings,
+    Unreachable,
 };
 use crate::ownership::MARK_ANNOTATION;
 use crate::principal::{Key, Principal};
@@ -66,6 +68,10 @@ pub(crate) struct Cloud {
     pub(crate) known: Entries,
     pub(crate) iam: Iam,
     pub(crate) policies: Option<BTreeSet<String>>,
+    /// The roles that EKS uses, by ARN, and what for; `None`: EKS can't be asked.
+    pub(crate) uses: Option<Vec<(&'static str, &'static str)>>,
+    /// What EKS has told of them.
+    pub(crate) managed: ManagedPrincipals,
     pub(crate) attempts: BTreeMap<Key, Attempt>,
     pub(crate) unreachable: Option<Unreachable>,
     pub(crate) calls: Vec<Call>,
@@ -88,6 +94,8 @@ impl Cloud {
             known: Entries::default(),
             iam: Iam::default(),
             policies: None,
+            uses: None,
+            managed: ManagedPrincipals::default(),
             attempts: BTreeMap::new(),
             unreachable: None,
             calls: Vec::new(),
@@ -115,6 +123,10 @@ impl Cloud {
             iam: Arc::new(self.iam.clone()),
             attempts: Arc::new(self.attempts.clone()),
             in_flight: Arc::new(self.in_flight.clone()),
+            managed: Arc::new(ManagedPrincipals {
+                asked: self.uses.is_some(),
+                ..self.managed.clone()
+            }),
             queue: None,
         }))
     }
@@ -137,6 +149,20 @@ impl Cloud {
         for principal_arn in all {
             let call = Call::Describe { principal_arn };
             drop(self.call(&call, now));
+        }
+    }
+
+    /// A plan wants to know which roles EKS uses, and EKS answers.
+    fn tell_uses(&mut self, now: Timestamp) {
+        let Some(uses) = &self.uses else {
+            return;
+        };
+        let users: Users = uses
+            .iter()
+            .filter_map(|(arn, user)| Some((Key::parse_arn(arn)?, (*user).to_owned())))
+            .collect();
+        for feature in Feature::ALL {
+            self.managed.take(feature, Ok(users.clone()), now);
         }
     }
 
@@ -548,6 +574,9 @@ impl Simulation {
             self.objects.remove(&change.name);
         }
         self.events.extend(report.events.iter().cloned());
+        if let Some(cloud) = self.cloud.as_mut().filter(|_| report.managed) {
+            cloud.tell_uses(self.now);
+        }
         report
     }
 
@@ -632,9 +661,9 @@ impl Simulation {
     pub(crate) fn settle(&mut self) -> usize {
         let before = self.writes;
         for _ in 0..20 {
-            let made = self.calls_made();
+            let (made, told) = (self.calls_made(), self.told());
             let report = self.pass();
-            let asked = report.wake.is_some_and(|wake| wake <= self.now);
+            let asked = report.wake.is_some_and(|wake| wake <= self.now) || told != self.told();
             if asked || made != self.calls_made() {
                 continue;
             }
@@ -661,6 +690,11 @@ impl Simulation {
             );
         }
         panic!("no rest after 20 passes:\n{}", self.roles());
+    }
+
+    /// What EKS has told of the roles that it uses.
+    fn told(&self) -> Option<ManagedPrincipals> {
+        self.cloud.as_ref().map(|cloud| cloud.managed.clone())
     }
 
     fn calls_made(&self) -> usize {

@@ -351,7 +351,9 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
             .filter(|entry| entry.principal_arn == target.principal_arn)
     });
     match (claim.entry.step, standing) {
-        (EntryStep::Keep, Some(entry)) if claim.entry.ours => Some(entry::written_form(eks, entry)),
+        (EntryStep::Keep, Some(entry)) if claim.entry.ours => {
+            Some(entry::written_form(eks, entry, &claim.entry.of_aws))
+        }
         // Nothing of ours stands, and nothing is to.
         (EntryStep::Leave, None) if claim.entry.block.is_none() && !claim.entry.may_exist => None,
         // Also where a conflict stands in its place: what comes back exactly so is known again.

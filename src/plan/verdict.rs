@@ -118,14 +118,22 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         .principal
         .as_ref()
         .and_then(|principal| view.lets_in(principal));
-    let ready = match uncovered {
-        Some(what) => Finding::no(
+    let kept = mapping
+        .principal
+        .as_ref()
+        .and_then(|principal| view.kept_by_aws(principal));
+    let ready = match (uncovered, kept) {
+        (Some(what), Some(cause)) => Finding::no(
+            Reason::Uncovered,
+            format!("what this mapping added is removed, and {what} stays: {cause}"),
+        ),
+        (Some(what), None) => Finding::no(
             Reason::Uncovered,
             format!(
                 "the entry is removed, but {what} still lets the principal in; remove it by hand"
             ),
         ),
-        None => Finding::yes(
+        (None, _) => Finding::yes(
             Reason::Expired,
             "validUntil has passed and the entry is removed; logins that the API server remembers may work for some minutes more",
         ),

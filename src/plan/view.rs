@@ -15,6 +15,7 @@ use crate::desired::State;
 use crate::desired::{Mapping, Spec, resolve};
 use crate::effective::{EffectiveAccess, Granted, is_node};
 use crate::ownership::KeyHash;
+use crate::ownership::aws_managed::{Cause, Keeper, keeper};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -463,6 +464,17 @@ impl View<'_> {
             Granted::AnyOf(entries) => entries.first().map(|entry| place(entry)),
             Granted::Account(account) => Some(format!("mapAccounts with account {account}")),
             Granted::Nothing => None,
+        }
+    }
+
+    /// Why AWS keeps the access entry that lets a principal in, where it does.
+    pub(super) fn kept_by_aws(&self, principal: &Principal) -> Option<Cause> {
+        let eks = self.plan.eks.as_ref()?;
+        let entries = self.effective.access_entries();
+        let entry = entries.in_force(&principal.key())?.known()?;
+        match keeper(entry, &eks.view.managed, self.plan.observed.now) {
+            Keeper::Aws(cause) => Some(cause),
+            Keeper::Nobody | Keeper::Unknown(_) => None,
         }
     }
 

@@ -211,7 +211,10 @@ impl Plan<'_> {
                 .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
         }
         let used = |claim: &Claim| {
-            claim.orphan() && ((write && claim.effective() != Step::Leave) || entry_goes(claim))
+            let gives_back =
+                claim.entry.pending() && claim.entry.effective() == EntryStep::GiveBack;
+            let entry = entry_goes(claim) || gives_back;
+            claim.orphan() && ((write && claim.effective() != Step::Leave) || entry)
         };
         if !orphans.is_empty() && self.claims.iter().any(used) {
             history

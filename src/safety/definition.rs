@@ -17,11 +17,13 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
                 .declaring(&subject.hash)
                 .any(|(_, state)| state == State::Live);
             let fewer = world.then(&subject.hash).len() < world.now(&subject.hash).len();
-            let deletes = subject
-                .calls
-                .iter()
-                .any(|call| matches!(call, Call::Delete { .. }));
-            !live && (fewer || deletes)
+            let revokes = subject.calls.iter().any(|call| {
+                matches!(
+                    call,
+                    Call::Delete { .. } | Call::Update { .. } | Call::Disassociate { .. }
+                )
+            });
+            !live && (fewer || revokes)
         })
         .map(|subject| {
             let why = "the CustomResourceDefinition is being deleted, and deleting it revokes nothing; run identity-mapper release to give up ownership";

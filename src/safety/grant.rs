@@ -9,6 +9,7 @@ use crate::api::condition::Reason;
 use crate::aws_auth::{Document, Meaning};
 use crate::desired::{Spec, State};
 use crate::effective::EffectiveEntry;
+use crate::principal::Principal;
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
@@ -24,9 +25,10 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         let calls = !subject.calls.is_empty()
             && subject.transitions.iter().any(|transition| {
                 more(subject, &transition.before, &transition.after).is_some_and(|after| {
-                    !specs
-                        .iter()
-                        .any(|spec| covers(world, spec, &transition.before, after))
+                    !gives_back(world, subject, &transition.before, after)
+                        && !specs
+                            .iter()
+                            .any(|spec| covers(world, spec, &transition.before, after))
                 })
             });
         if text || calls {
@@ -88,6 +90,28 @@ fn more<'t>(
     let narrower = matches!(before, Access::Is(now) if then.is_within(now));
     let by_text = subject.by_text.contains(after) || subject.had_by_text.contains(after);
     (!narrower && !by_text).then_some(then)
+}
+
+/// Whether the entry of a role goes back to what AWS gives it: its default username, no groups, no further policies.
+fn gives_back(
+    world: &World<'_>,
+    subject: &Subject<'_>,
+    before: &Access,
+    after: &EffectiveEntry,
+) -> bool {
+    let Access::Is(now) = before else {
+        return false;
+    };
+    let default =
+        |arn: &str| Principal::parse(arn).is_ok_and(|it| it.default_username() == after.username);
+    let mut of_aws = world.kept_by_aws(subject);
+    of_aws.any(default) && after.groups.is_empty() && {
+        let named_so = EffectiveEntry {
+            username: after.username.clone(),
+            ..now.clone()
+        };
+        after.is_within(&named_so)
+    }
 }
 
 /// Whether a spec declares what an access entry gives, but for what it gave before.

@@ -40,6 +40,12 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
         match call {
             Call::Describe { .. } => {}
             Call::Create { .. } => created = true,
+            Call::Delete { .. } if !created && world.kept_by_aws(subject).any(|it| it == arn) => {
+                return Some((
+                    Reason::ForeignEntry,
+                    "AWS manages the access entry, so it is never deleted",
+                ));
+            }
             Call::Delete { .. } if view.possible(arn).unseen => {
                 return Some((
                     Reason::EntryPending,

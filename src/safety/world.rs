@@ -9,6 +9,7 @@ use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold
 use crate::desired::{Mapping, State};
 use crate::effective::{EffectiveEntry, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
+use crate::ownership::aws_managed::keeper;
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
 use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
@@ -437,6 +438,17 @@ impl World<'_> {
                 .before
                 .cluster()
                 .is_some_and(|cluster| mapping.written_entries(&cluster.arn).contains_key(key))
+    }
+
+    /// The principals of the subject's access entries that AWS keeps itself.
+    pub(super) fn kept_by_aws(&self, subject: &Subject<'_>) -> impl Iterator<Item = &str> {
+        let standing = self.before.entries.of(&subject.hash).iter();
+        let managed = self.before.view.map(|view| &view.managed);
+        let kept = standing.filter(move |standing| {
+            let entry = standing.known().zip(managed);
+            entry.is_some_and(|(entry, managed)| keeper(entry, managed, self.before.now).is_aws())
+        });
+        kept.map(|standing| standing.principal_arn)
     }
 
     /// Whether it is a node's.

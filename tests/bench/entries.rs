@@ -49,6 +49,7 @@ pub(crate) fn known(count: usize, now: Timestamp) -> AwsState {
         }),
         attempts: Arc::default(),
         in_flight: Arc::default(),
+        managed: Arc::default(),
         queue: None,
         unlisted: None,
     }))

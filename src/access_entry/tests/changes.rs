@@ -75,12 +75,16 @@ fn told(calls: &[Call]) -> Vec<String> {
     calls.iter().map(tell).collect()
 }
 
+/// No policy is AWS's.
+static NOTHING: BTreeSet<String> = BTreeSet::new();
+
 fn wanted<'a>(target: &'a Target, tags: &'a BTreeMap<String, String>) -> Wanted<'a> {
     Wanted {
         target,
         tags,
         bridge: false,
         accepted_default: None,
+        of_aws: &NOTHING,
     }
 }
 

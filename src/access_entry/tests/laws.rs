@@ -173,8 +173,8 @@ proptest! {
         (old, new) in (ours(), ours()),
     ) {
         let (before, after) = (before.target(), after.target());
-        let first = Wanted { target: &before, tags: &old, bridge: had, accepted_default: None };
-        let second = Wanted { target: &after, tags: &new, bridge, accepted_default: None };
+        let first = Wanted { target: &before, tags: &old, bridge: had, accepted_default: None, of_aws: &BTreeSet::new() };
+        let second = Wanted { target: &after, tags: &new, bridge, accepted_default: None, of_aws: &BTreeSet::new() };
         let (mut eks, mut known, standing) = made(&first);
         prop_assert_eq!(change(&standing, &first), Change::Same);
         let calls = calls_of(change(&standing, &second));
@@ -192,8 +192,8 @@ proptest! {
     fn grants_come_before_removals((before, after) in pairs(), bridges in any::<(bool, bool)>()) {
         let none = BTreeMap::new();
         let (before, after) = (before.target(), after.target());
-        let first = Wanted { target: &before, tags: &none, bridge: bridges.0, accepted_default: None };
-        let second = Wanted { target: &after, tags: &none, bridge: bridges.1, accepted_default: None };
+        let first = Wanted { target: &before, tags: &none, bridge: bridges.0, accepted_default: None, of_aws: &BTreeSet::new() };
+        let second = Wanted { target: &after, tags: &none, bridge: bridges.1, accepted_default: None, of_aws: &BTreeSet::new() };
         let (mut eks, mut known, standing) = made(&first);
         let calls = calls_of(change(&standing, &second));
         let steps = run(&mut eks, &mut known, &calls);
@@ -216,7 +216,7 @@ proptest! {
     fn differences_and_calls_agree((before, after) in (specs(), specs()), new in ours()) {
         let none = BTreeMap::new();
         let (before, after) = (before.target(), after.target());
-        let first = Wanted { target: &before, tags: &none, bridge: false, accepted_default: None };
+        let first = Wanted { target: &before, tags: &none, bridge: false, accepted_default: None, of_aws: &BTreeSet::new() };
         let second = Wanted { target: &after, tags: &new, ..Wanted { target: &after, ..first } };
         let (.., standing) = made(&first);
         let different = !meaning_differs(&standing, &second).is_empty();
@@ -276,7 +276,7 @@ proptest! {
     ) {
         let target = spec.target();
         let none = BTreeMap::new();
-        let wanted = Wanted { target: &target, tags: &none, bridge: false, accepted_default: None };
+        let wanted = Wanted { target: &target, tags: &none, bridge: false, accepted_default: None, of_aws: &BTreeSet::new() };
         let (mut eks, mut known, standing) = made(&wanted);
         for (listing, administrator) in doubts {
             if listing {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
+use crate::observed::Mode;
 use crate::plan::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
 use crate::time::Timestamp;
 
@@ -208,6 +209,7 @@ impl Document {
                 changes: Changes::new(later.outline, later.at),
             }
         });
+        let gaps = gaps(&looked_at.mode, &first);
         Self {
             looked_at,
             changes: !first.is_empty(),
@@ -226,8 +228,31 @@ impl Document {
                         .collect(),
                 })
                 .collect(),
-            notes: notes.into_iter().map(|note| note.note).collect(),
+            notes: gaps
+                .into_iter()
+                .chain(notes.into_iter().map(|note| note.note))
+                .collect(),
         }
+    }
+}
+
+/// Where an access entry is deleted and created again and nothing else grants access meanwhile.
+fn gaps(mode: &str, outline: &Outline) -> Vec<String> {
+    let gap = |entry: &EntryOutline| {
+        let deletes = |call: &&Call| matches!(call, Call::Delete { .. });
+        let arn = entry.calls.iter().find(deletes)?.principal_arn();
+        let creates = |call: &Call| matches!(call, Call::Create { principal_arn, .. } if principal_arn == arn);
+        entry.calls.iter().any(creates).then(|| {
+            format!(
+                "{arn} has no access between the deletion of its access entry and the creation of the new one: EKS can't change the entry in \
+                 place, and reads no aws-auth in this mode"
+            )
+        })
+    };
+    if mode == Mode::Api.as_str() {
+        outline.entries.iter().filter_map(gap).collect()
+    } else {
+        Vec::new()
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
-use crate::observed::{Kept, Mode, Unreachable};
+use crate::observed::{Kept, Mode, Unreachable, Users};
 use crate::time::Timestamp;
 
 /// What the API server's certificate is checked by.
@@ -75,6 +75,8 @@ pub(super) struct Reading {
     pub(super) mode: Mode,
     /// The fingerprints of its certificate authorities.
     pub(super) authorities: BTreeSet<String>,
+    /// The roles that it uses itself.
+    pub(super) users: Users,
     pub(super) at: Timestamp,
 }
 
@@ -172,6 +174,7 @@ mod tests {
             cluster: EksCluster::parse(ARN).expect("an ARN"),
             mode: Mode::Api,
             authorities: set(authorities),
+            users: Users::new(),
             at: Timestamp::from_second(100).expect("a time"),
         }
     }

@@ -17,7 +17,10 @@ use super::schedule::Task;
 use super::words::Words;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
-use crate::observed::{Attempt, AwsState, AwsView, Iam, IamProblem, Kept, Mode};
+use crate::observed::{
+    Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode, Reliance,
+    Users,
+};
 use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
@@ -90,6 +93,7 @@ pub(super) struct Known {
     unlisted: Option<Failure>,
     policies: Option<Arc<BTreeSet<String>>>,
     iam: Arc<Iam>,
+    managed: Arc<ManagedPrincipals>,
     /// Why each reading of IAM failed.
     problems: BTreeMap<Task, IamProblem>,
     attempts: Arc<BTreeMap<Key, Attempt>>,
@@ -122,6 +126,10 @@ impl Known {
             unlisted: None,
             policies: None,
             iam: Arc::default(),
+            managed: Arc::new(ManagedPrincipals {
+                asked: true,
+                ..ManagedPrincipals::default()
+            }),
             problems: BTreeMap::new(),
             attempts: Arc::default(),
             queue: None,
@@ -187,6 +195,8 @@ impl Known {
         match answer {
             Ok(reading) => {
                 self.failing = None;
+                let users = Ok(reading.users.clone());
+                self.users_read(Feature::Cluster, users, reading.at, reading.at);
                 let moved = self
                     .reading
                     .as_ref()
@@ -265,6 +275,29 @@ impl Known {
             self.policies = Some(Arc::new(policies));
             self.changed = true;
         }
+    }
+
+    /// The roles that a part of EKS uses were read, or could not be: at this time, as asked for at the other.
+    pub(super) fn users_read(
+        &mut self,
+        feature: Feature,
+        users: Result<Users, Failure>,
+        asked: Timestamp,
+        now: Timestamp,
+    ) {
+        let word = |managed: &ManagedPrincipals| match managed.reliance(feature, now) {
+            Reliance::Known => "known",
+            Reliance::Waits(None) => "asked",
+            Reliance::Waits(Some(failure)) => failure.kind.as_str(),
+            Reliance::Unreadable => "unreadable",
+        };
+        let users_of = |managed: &ManagedPrincipals| {
+            let answer = managed.answers.get(&feature)?;
+            answer.users.as_ref().map(|(_, users)| users.clone())
+        };
+        let before = (word(&self.managed), users_of(&self.managed));
+        Arc::make_mut(&mut self.managed).take(feature, users, asked);
+        self.changed |= before != (word(&self.managed), users_of(&self.managed));
     }
 
     /// The principals that mappings, marks and tags name now. What is not named any more is forgotten.
@@ -369,6 +402,7 @@ impl Known {
                 iam: Arc::clone(&self.iam),
                 attempts: Arc::clone(&self.attempts),
                 in_flight: Arc::clone(&self.in_flight),
+                managed: Arc::clone(&self.managed),
                 queue: self.queue.clone(),
             })),
         }

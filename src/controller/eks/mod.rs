@@ -47,7 +47,7 @@ use crate::access_entry::{Call, Failure, Output};
 use crate::aws::event::{Change, Changed, PassedOver};
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::jitter::jitter;
-use crate::observed::{AwsState, IamProblem, IamWants, Kept, Listing, Mode};
+use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
 use crate::plan::EntryWork;
 use crate::principal::{Key, PrincipalKind, SSO_PATH};
 
@@ -85,6 +85,11 @@ pub(super) enum Answer {
         started: Timestamp,
     },
     Policies(Result<BTreeSet<String>, Failure>),
+    UsedBy {
+        feature: Feature,
+        users: Result<Users, Failure>,
+        asked: Timestamp,
+    },
     Iam(Task, Result<Listing, IamProblem>),
     Described {
         principal: String,
@@ -191,11 +196,13 @@ impl Eks {
         self.waits.is_some() && !self.iam_asked && self.known.proven().is_some()
     }
 
-    /// What plans want to know of IAM.
-    pub(super) fn want(&mut self, wants: &IamWants) {
+    /// What plans want to know of IAM, and whether they do which roles EKS uses.
+    pub(super) fn want(&mut self, wants: &IamWants, managed: bool) {
+        let now = Instant::now();
         self.iam_asked = true;
         self.known.want_iam(wants);
-        self.schedule.iam(wants, Instant::now());
+        self.schedule.iam(wants, now);
+        self.schedule.managed(managed, now);
     }
 
     /// The principals that mappings, marks and tags name now.
@@ -403,8 +410,17 @@ impl Eks {
                         started,
                     }
                 }
+                (Task::UsedBy(feature), Some(cluster)) => {
+                    let asked = Timestamp::now();
+                    let users = Box::pin(aws.users_of(&cluster, feature)).await;
+                    Answer::UsedBy {
+                        feature,
+                        users,
+                        asked,
+                    }
+                }
                 // It is wanted only where the cluster is proven, which it is no more.
-                (Task::Entries, None) => future::pending().await,
+                (Task::Entries | Task::UsedBy(_), None) => future::pending().await,
                 (Task::Policies, _) => Answer::Policies(aws.list_policies().await),
                 (Task::Sso(account), _) => {
                     let listing = aws.roles(&account, SSO_PATH).await;
@@ -438,6 +454,19 @@ impl Eks {
                 if let Ok(policies) = answer {
                     self.known.policies_listed(policies);
                 }
+            }
+            Answer::UsedBy {
+                feature,
+                users,
+                asked,
+            } => {
+                if let Err(failure) = &users {
+                    debug!(?feature, error = %failure, "the roles that EKS uses can't be read");
+                }
+                let task = Task::UsedBy(feature);
+                self.schedule.ended(&task, users.is_ok(), now, jitter());
+                self.known
+                    .users_read(feature, users, asked, Timestamp::now());
             }
             Answer::Iam(task, answer) => {
                 if let Err(problem) = &answer {
@@ -492,6 +521,7 @@ impl Eks {
             cluster: read.cluster,
             mode: read.mode,
             authorities: read.authorities,
+            users: read.users,
             at: began,
         });
         self.known.cluster_read(reading);

@@ -6,7 +6,8 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use crate::observed::{IamWants, Mode};
+use crate::aws::ASKED_FEATURES;
+use crate::observed::{Feature, IamWants, Mode};
 use crate::principal::AccountId;
 
 /// The authentication mode is read so often.
@@ -15,6 +16,8 @@ const MODE_PERIOD: Duration = Duration::from_mins(1);
 const MODE_WHILE_CHANGING: Duration = Duration::from_secs(5);
 /// EKS offers a new access policy a few times a year.
 const POLICIES_PERIOD: Duration = Duration::from_hours(6);
+/// What is known of the roles that parts of EKS use stays young enough to be relied upon.
+const USED_BY_PERIOD: Duration = Duration::from_mins(4);
 /// What is asked for out of turn is read again after so long at the earliest.
 const SOONEST: Duration = Duration::from_secs(10);
 /// The same for the mode.
@@ -58,6 +61,8 @@ pub(in crate::controller) enum Task {
     Roles(AccountId),
     /// All users of an account.
     Users(AccountId),
+    /// The roles that a part of EKS uses.
+    UsedBy(Feature),
 }
 
 #[derive(Clone, Debug)]
@@ -140,6 +145,13 @@ impl Schedule {
         }
     }
 
+    /// Whether plans want to know which principals EKS itself makes access entries for.
+    pub(super) fn managed(&mut self, wanted: bool, now: Instant) {
+        let features: &[Feature] = if wanted { &ASKED_FEATURES } else { &[] };
+        let tasks = features.iter().copied().map(Task::UsedBy).collect();
+        self.want(|task| matches!(task, Task::UsedBy(_)), tasks, now);
+    }
+
     fn want(&mut self, kind: impl Fn(&Task) -> bool, wanted: Vec<Task>, now: Instant) {
         self.timers
             .retain(|task, _| !kind(task) || wanted.contains(task));
@@ -163,7 +175,7 @@ impl Schedule {
     /// All readings of IAM have been tried.
     pub(super) fn tried_iam(&self) -> bool {
         self.timers.iter().all(|(task, timer)| {
-            matches!(task, Task::Cluster | Task::Entries | Task::Policies) || timer.ended.is_some()
+            !matches!(task, Task::Sso(_) | Task::Roles(_) | Task::Users(_)) || timer.ended.is_some()
         })
     }
 
@@ -201,6 +213,7 @@ impl Schedule {
             Task::Entries | Task::Roles(_) | Task::Users(_) => self.periods.listing,
             Task::Policies => POLICIES_PERIOD,
             Task::Sso(_) => self.periods.sso_sweep,
+            Task::UsedBy(_) => USED_BY_PERIOD,
         };
         let Some(timer) = self.timers.get_mut(task) else {
             return;
@@ -400,6 +413,24 @@ mod tests {
         run.schedule.soon(&Task::Cluster, run.instant());
         run.until(20);
         assert_eq!(run.times(&Task::Cluster), [0, 3]);
+    }
+
+    #[test]
+    fn which_roles_eks_uses_is_asked_only_while_a_plan_wants_to_know() {
+        let mut run = Run::new();
+        run.until(2);
+        assert!(!run.schedule.reads(&Task::UsedBy(Feature::Capabilities)));
+        run.schedule.managed(true, run.instant());
+        run.until(500);
+        for feature in ASKED_FEATURES {
+            assert_eq!(run.times(&Task::UsedBy(feature)), [2, 243, 484]);
+        }
+        run.schedule.managed(false, run.instant());
+        run.until(900);
+        run.schedule.managed(true, run.instant());
+        run.until(901);
+        let times = run.times(&Task::UsedBy(Feature::NodeGroups));
+        assert_eq!(times, [2, 243, 484, 900], "and then at once");
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! An entry that is ours: kept, changed in place, or made anew.
 
+use std::collections::BTreeSet;
+
+use super::aws::{self, Removal};
 use super::outlook::{keeps_bridge, ownership};
 use super::owner::is_ours;
 use super::{admitted, describe, only_tags};
-use crate::access_entry::{BRIDGE_GROUP, Call, Change, Target, Wanted, create};
+use crate::access_entry::{BRIDGE_GROUP, Call, Change, Entry, Kind, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::desired::{Mapping, Spec};
@@ -11,6 +14,7 @@ use crate::effective::Life;
 use crate::effective::is_target_administrator;
 use crate::observed::Mode;
 use crate::observed::RecreatedPrincipals;
+use crate::ownership::aws_managed::{Keeper, rests_on_answers};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::place::{Placement, Seen};
 
@@ -44,9 +48,15 @@ pub(super) fn keep(
         change,
         ..
     } = seen;
+    if let Some(Keeper::Unknown(failure)) = &seen.aws.keeper {
+        side.hold(aws::asking(*failure));
+    }
+    if let Some(block) = aws::narrower(seen) {
+        side.hold(block);
+    }
     match &standing.life {
         Life::Recreated { before, now } => {
-            return recreated(subject, before.as_deref(), now, side);
+            return recreated(subject, entry, before.as_deref(), now, side);
         }
         Life::Missing { elsewhere } => {
             let mend = match elsewhere {
@@ -68,7 +78,7 @@ pub(super) fn keep(
     match change {
         Change::Same => {
             side.step = EntryStep::Keep;
-            side.calls = extras(context, eks, claim, target);
+            side.calls = extras(context, eks, claim, target, side);
             if placement.verify {
                 side.calls.push(describe(standing));
             }
@@ -92,7 +102,7 @@ pub(super) fn keep(
         }
         Change::Recreate(why) => {
             let why = why.to_string();
-            recreate(subject, &why, side);
+            recreate(subject, entry, &why, side);
         }
         Change::UnknownType(why) => {
             side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
@@ -101,21 +111,31 @@ pub(super) fn keep(
 }
 
 /// Entries of ours under an older path of the same name: nobody can be let in by them.
-fn extras(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, target: &Target) -> Vec<Call> {
+fn extras(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &Claim,
+    target: &Target,
+    side: &mut EntrySide,
+) -> Vec<Call> {
     let others = eks
         .standing
         .of(&claim.hash)
         .iter()
         .filter(|standing| standing.principal_arn != target.principal_arn);
-    others
-        .filter(|standing| {
-            is_ours(eks, context, claim, standing)
-                && standing.known().is_some_and(|entry| !entry.kind.is_node())
-        })
-        .map(|standing| Call::Delete {
-            principal_arn: standing.principal_arn.to_owned(),
-        })
-        .collect()
+    let mut calls = Vec::new();
+    for standing in others.filter(|standing| is_ours(eks, context, claim, standing)) {
+        let Some(entry) = standing.known().filter(|entry| !entry.kind.is_node()) else {
+            continue;
+        };
+        side.asks |= rests_on_answers(entry);
+        match aws::removal(context, eks, claim, entry) {
+            Removal::Delete(call) => calls.push(call),
+            Removal::GiveBack(back) => calls.extend(back),
+            Removal::Wait(_) => {}
+        }
+    }
+    calls
 }
 
 /// Whether aws-auth lets the principal in all the same, for a sentence.
@@ -127,7 +147,13 @@ fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
     }
 }
 
-fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut EntrySide) {
+fn recreated(
+    subject: &Subject<'_>,
+    entry: &Entry,
+    before: Option<&str>,
+    now: &str,
+    side: &mut EntrySide,
+) {
     let Subject {
         context,
         eks,
@@ -162,11 +188,17 @@ fn recreated(subject: &Subject<'_>, before: Option<&str>, now: &str, side: &mut 
         ));
         return;
     }
-    make_anew(subject, side);
+    make_anew(subject, entry, Reason::PrincipalRecreated, &what, side);
 }
 
-/// Deletes the entry and makes it again.
-fn make_anew(subject: &Subject<'_>, side: &mut EntrySide) {
+/// Deletes the entry and makes it again, which only a person may do to one that AWS keeps.
+fn make_anew(
+    subject: &Subject<'_>,
+    entry: &Entry,
+    reason: Reason,
+    why: &str,
+    side: &mut EntrySide,
+) {
     let Subject {
         context,
         eks,
@@ -175,6 +207,14 @@ fn make_anew(subject: &Subject<'_>, side: &mut EntrySide) {
         target,
         ..
     } = *subject;
+    if let Err(Some(cause)) = aws::deletable(context, eks, entry, side) {
+        let type_ = (entry.kind != Kind::Known(target.type_)).then_some(target.type_);
+        let by_hand = aws::by_hand(eks, entry, type_);
+        side.hold(Block::lasting(
+            reason,
+            format!("{why}; {cause}, so identity-mapper does not delete it; {by_hand}"),
+        ));
+    }
     let bridge = target.masters && admitted(context, claim);
     if bridge && !eks.bindings.admin_groups.contains(BRIDGE_GROUP) {
         side.hold(Block::lasting(
@@ -194,11 +234,12 @@ fn make_anew(subject: &Subject<'_>, side: &mut EntrySide) {
         tags: &ownership(eks, mapping),
         bridge,
         accepted_default: None,
+        of_aws: &BTreeSet::new(),
     }));
 }
 
 /// What AWS does not change in place. Where aws-auth is read, the identity goes there first.
-fn recreate(subject: &Subject<'_>, why: &str, side: &mut EntrySide) {
+fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySide) {
     let Subject {
         context,
         eks,
@@ -207,7 +248,7 @@ fn recreate(subject: &Subject<'_>, why: &str, side: &mut EntrySide) {
         spec,
         ..
     } = *subject;
-    make_anew(subject, side);
+    make_anew(subject, entry, Reason::ForeignEntry, why, side);
     if context.mode != Some(Mode::ApiAndConfigMap) {
         return;
     }

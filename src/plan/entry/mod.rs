@@ -1,11 +1,13 @@
 //! The access entry's side of a claim: whose the entry is, which step follows, and which calls that takes.
 
+mod aws;
 mod failure;
 mod keep;
 mod outlook;
 mod owner;
 mod removal;
 
+pub(super) use aws::PartOfAws;
 pub(super) use failure::awaited;
 pub(super) use failure::unlisted as unlisted_block;
 pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
@@ -16,6 +18,8 @@ use failure::settle;
 use keep::{Subject, keep};
 use outlook::ownership;
 use owner::{is_written, remembers};
+
+use std::collections::BTreeSet;
 
 use super::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use super::place::{Outlook, Placement, Seen, Want};
@@ -28,6 +32,7 @@ use crate::aws_auth::{Entry as TextEntry, Lookup};
 use crate::desired::Spec;
 use crate::effective::Standing;
 use crate::effective::{can_match, is_node};
+use crate::ownership::aws_managed::Keeper;
 
 /// A mapping that holds its key, and what was found out about it.
 pub(super) struct Holding<'a> {
@@ -54,7 +59,10 @@ pub(super) fn hold_as_declared(
     describe_standing(&mut side, holding.outlook);
     match holding.placement.entry {
         Want::Untouched => {}
-        Want::Gone => gone(holding.outlook, Some(&target.principal_arn), &mut side),
+        Want::Gone => {
+            let arn = Some(target.principal_arn.as_str());
+            gone(context, eks, holding.outlook, arn, &mut side);
+        }
         Want::Declared => declared(context, eks, claim, holding, &target, &mut side),
     }
     side.as_declared |= side.step == EntryStep::Keep;
@@ -77,20 +85,34 @@ pub(super) fn hold_inexpressible(
     };
     describe_standing(&mut side, outlook);
     if placement.entry == Want::Gone {
-        gone(outlook, None, &mut side);
+        gone(context, eks, outlook, None, &mut side);
     }
     settle(context, eks, claim, &mut side);
     claim.entry = side;
 }
 
 /// The entry goes, once it is known whose it is.
-fn gone(outlook: &Outlook<'_>, principal_arn: Option<&str>, side: &mut EntrySide) {
+fn gone(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    outlook: &Outlook<'_>,
+    principal_arn: Option<&str>,
+    side: &mut EntrySide,
+) {
     match outlook {
         Outlook::Undescribed(standing) => {
             side.step = EntryStep::Describe;
             side.calls = vec![describe(standing)];
         }
         Outlook::Ours(seen) => {
+            if let Err(Some(cause)) = aws::deletable(context, eks, seen.entry, side) {
+                side.hold(Block::lasting(
+                    Reason::HandoverBlocked,
+                    format!(
+                        "the access entry can't make way for aws-auth: {cause}; write backend: AccessEntry"
+                    ),
+                ));
+            }
             side.step = EntryStep::Delete;
             side.calls = vec![Call::Delete {
                 principal_arn: seen.standing.principal_arn.to_owned(),
@@ -133,6 +155,13 @@ fn describe_standing(side: &mut EntrySide, outlook: &Outlook<'_>) {
     }
 }
 
+/// The policies on the entry that AWS associated and that are not declared.
+fn undeclared_of_aws(seen: &Seen<'_>, target: &Target) -> BTreeSet<String> {
+    let policies = seen.aws.policies.iter();
+    let undeclared = policies.filter(|policy| !target.policies.contains_key(*policy));
+    undeclared.cloned().collect()
+}
+
 fn declared(
     context: &Context<'_>,
     eks: &Eks<'_>,
@@ -149,6 +178,10 @@ fn declared(
         text,
     } = *holding;
     let mapping = &context.mappings[position];
+    if let Outlook::Foreign(seen) | Outlook::Ours(seen) = outlook {
+        side.asks |= seen.aws.asks;
+        side.of_aws = undeclared_of_aws(seen, target);
+    }
     let written = remembers(eks, context, claim, position);
     let as_written = written.is_some_and(|written| is_written(target, written));
     match outlook {
@@ -173,6 +206,7 @@ fn declared(
                 tags: &ownership(eks, mapping),
                 bridge,
                 accepted_default: None,
+                of_aws: &BTreeSet::new(),
             });
             if written.is_some() {
                 side.drift = Some("the access entry was gone".to_owned());
@@ -212,7 +246,8 @@ fn declared(
                 target,
             };
             keep(&subject, seen, placement, side);
-            let changed = written.is_some_and(|written| *written != written_form(eks, seen.entry));
+            let changed = written
+                .is_some_and(|written| *written != written_form(eks, seen.entry, &side.of_aws));
             if changed && !seen.differences.is_empty() && side.step != EntryStep::Keep {
                 side.drift = Some(format!("the access entry had {}", list(&seen.differences)));
                 side.restores = as_written;
@@ -256,7 +291,19 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
         entry,
         change,
         differences,
+        aws,
     } = seen;
+    match &aws.keeper {
+        Some(Keeper::Unknown(failure)) => {
+            side.as_declared = differences.is_empty();
+            return side.hold(aws::asking(*failure));
+        }
+        Some(Keeper::Aws(cause)) => return aws::adopt(eks, spec, seen, cause, side),
+        Some(Keeper::Nobody) | None => {}
+    }
+    if let Some(block) = aws::unchangeable(eks, spec, seen, None) {
+        return side.hold(block);
+    }
     let identical = differences.is_empty();
     let node = entry.kind.is_node();
     let place = format!("the access entry {}", entry.arn);
@@ -272,16 +319,6 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
             side.hold(Block::lasting(
                 Reason::NotOwned,
                 format!("{place} is not ours and {why}; deleting this mapping will leave it"),
-            ));
-        }
-        (Adoption::Always, false) if node && !matches!(change, Change::Calls(_)) => {
-            side.hold(Block::lasting(
-                Reason::ForeignEntry,
-                format!(
-                    "{place} is of type {} and not ours; an entry of nodes is taken over only with the same type; write that type, or \
-                     delete the entry by hand",
-                    entry.kind
-                ),
             ));
         }
         (Adoption::Always, _) => take(change, side),
@@ -322,10 +359,9 @@ fn take(change: &Change, side: &mut EntrySide) {
                 EntryStep::Change
             };
         }
-        Change::Recreate(why) => side.hold(Block::lasting(
-            Reason::ForeignEntry,
-            format!("the entry is not ours, and {why}; delete it by hand"),
-        )),
+        Change::Recreate(why) => {
+            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+        }
         Change::UnknownType(why) => {
             side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
         }

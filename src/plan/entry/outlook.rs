@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use super::aws::{PartOfAws, part_of_aws};
 use super::list;
 use super::owner::{is_ours, remembers};
 use crate::access_entry::{
-    BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible, MAPPING_TAG,
-    PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
+    AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
+    MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
 };
 use crate::desired::{Mapping, Spec};
 use crate::effective::{Standing, in_iam};
+use crate::ownership::aws_managed::tag_of;
 use crate::plan::claim::{Claim, Context, Eks};
 use crate::plan::memory::Memory;
 use crate::plan::place::{InFlight, Outlook, Seen};
@@ -68,20 +70,24 @@ pub(in crate::plan) fn outlook<'a>(
         return Outlook::Undescribed(standing);
     };
     let mapping = &context.mappings[position];
-    let tags = tags(eks, mapping, standing);
+    let ours = is_ours(eks, context, claim, standing);
+    let aws = part_of_aws(context, eks, claim, entry, ours, target);
+    let tags = tags(eks, mapping, standing, entry, &aws);
     let wanted = Wanted {
         target,
         tags: &tags,
         bridge: keeps_bridge(eks, context, entry, target),
         accepted_default: accepted_default(context.memory, entry, target),
+        of_aws: &aws.policies,
     };
     let seen = Seen {
         standing,
         entry,
         change: change(entry, &wanted),
         differences: meaning_differs(entry, &wanted),
+        aws,
     };
-    if is_ours(eks, context, claim, standing) {
+    if ours {
         Outlook::Ours(seen)
     } else {
         Outlook::Foreign(seen)
@@ -154,6 +160,7 @@ pub(in crate::plan) fn outlook_of_inexpressible<'a>(
                 entry,
                 change: Change::Same,
                 differences: Vec::new(),
+                aws: PartOfAws::default(),
             };
             if is_ours(eks, context, claim, standing) {
                 Outlook::Ours(seen)
@@ -190,6 +197,7 @@ pub(in crate::plan) fn differing(
             tags: &BTreeMap::new(),
             bridge: false,
             accepted_default: accepted_default(memory, entry, &target),
+            of_aws: &claim.entry.of_aws,
         },
     );
     Some(list(&differences))
@@ -232,13 +240,20 @@ pub(super) fn keeps_bridge(
         })
 }
 
-/// The tags that say whose the entry is. The id of a principal that was made anew is not taken over silently.
+/// The tags that say whose the entry is, and what on it is AWS's. The id of a principal that was made anew is not taken over silently.
 pub(super) fn tags(
     eks: &Eks<'_>,
     mapping: &Mapping,
     standing: &Standing<'_>,
+    entry: &Entry,
+    aws: &PartOfAws<'_>,
 ) -> BTreeMap<String, String> {
     let mut tags = ownership(eks, mapping);
+    let known = aws.cause().is_some_and(|cause| !cause.is_guess());
+    let adopting = aws.cause().is_some() && !entry.tags.contains_key(INSTALLATION_TAG);
+    if known || adopting || entry.tags.contains_key(AWS_POLICIES_TAG) {
+        tags.insert(AWS_POLICIES_TAG.to_owned(), tag_of(&aws.policies));
+    }
     if standing.life.is_dead() {
         tags.remove(PRINCIPAL_ID_TAG);
     }

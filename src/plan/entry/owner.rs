@@ -1,8 +1,11 @@
 //! Whose an access entry is: by its tags, or by what a status remembers.
 
+use std::collections::BTreeSet;
+
 use crate::access_entry::{Entry, EntryState, INSTALLATION_TAG, Kind, Scope, Target};
 use crate::api::v1alpha1::{EntryType, WrittenEntry, WrittenPolicy};
 use crate::effective::Standing;
+use crate::ownership::aws_managed::keeper;
 use crate::plan::claim::{Claim, Context, Eks};
 
 /// Whether an entry is ours: by its tag, or, where the tags were lost, because a status says that we wrote it just so.
@@ -18,8 +21,28 @@ pub(in crate::plan) fn is_ours(
     let Some(entry) = standing.known() else {
         return false;
     };
-    let standing = written_form(eks, entry);
-    let wrote = |position: &usize| remembers(eks, context, claim, *position) == Some(&standing);
+    let none = BTreeSet::new();
+    let wrote = |position: &usize| {
+        let Some(written) = remembers(eks, context, claim, *position) else {
+            return false;
+        };
+        // What AWS associated beside ours is no change of ours.
+        let beside = || {
+            let wrote = |policy: &&String| {
+                let mut policies = written.access_policies.iter();
+                policies.any(|written| written.policy == **policy)
+            };
+            entry
+                .policies
+                .keys()
+                .filter(|it| !wrote(it))
+                .cloned()
+                .collect()
+        };
+        let of_aws = || keeper(entry, &eks.view.managed, context.now).is_aws();
+        *written == written_form(eks, entry, &none)
+            || (of_aws() && *written == written_form(eks, entry, &beside()))
+    };
     claim.holder.iter().chain(&claim.others).any(wrote)
 }
 
@@ -39,11 +62,16 @@ pub(super) fn remembers<'a>(
     written.get(claim.key.as_ref()?).copied()
 }
 
-/// An entry as a status remembers it.
-pub(in crate::plan) fn written_form(eks: &Eks<'_>, entry: &Entry) -> WrittenEntry {
+/// An entry as a status remembers it, without the policies that AWS associated.
+pub(in crate::plan) fn written_form(
+    eks: &Eks<'_>,
+    entry: &Entry,
+    of_aws: &BTreeSet<String>,
+) -> WrittenEntry {
     let policies = entry
         .policies
         .iter()
+        .filter(|(policy, _)| !of_aws.contains(*policy))
         .map(|(policy, association)| written_policy(policy, &association.scope));
     WrittenEntry {
         config_map: None,

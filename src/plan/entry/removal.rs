@@ -2,13 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::aws::{Removal, removal};
 use super::failure::settle;
 use super::owner::{is_ours, remembers};
 use super::{describe, describe_principal, unlisted};
-use crate::access_entry::{Call, untag};
+use crate::access_entry::{Entry, untag};
 use crate::api::v1alpha1::{Backend, Confirmation, Deletion};
 use crate::desired::State;
 use crate::effective::Standing;
+use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::decide;
 
@@ -72,13 +74,9 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
             side.calls = unproven.map(|arn| describe_principal(arn)).collect();
         }
         Leaves::Go if !ours.is_empty() => {
-            side.step = EntryStep::Delete;
-            side.calls = ours
-                .iter()
-                .map(|standing| Call::Delete {
-                    principal_arn: standing.principal_arn.to_owned(),
-                })
-                .collect();
+            for entry in ours.iter().filter_map(|standing| standing.known()) {
+                remove(context, eks, claim, entry, &mut side);
+            }
         }
         Leaves::Free if !ours.is_empty() => {
             side.step = EntryStep::Release;
@@ -110,6 +108,30 @@ fn named(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim) -> BTreeSet<String
         (may_have && Some(principal.key()) == claim.key).then(|| principal.arn())
     });
     written.chain(on_its_way).collect()
+}
+
+/// Takes an entry of ours away, or what we added to it where AWS keeps it.
+fn remove(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &Claim,
+    entry: &Entry,
+    side: &mut EntrySide,
+) {
+    side.asks |= rests_on_answers(entry);
+    match removal(context, eks, claim, entry) {
+        Removal::Delete(call) => {
+            side.step = EntryStep::Delete;
+            side.calls.push(call);
+        }
+        Removal::GiveBack(calls) => {
+            if side.step == EntryStep::Leave {
+                side.step = EntryStep::GiveBack;
+            }
+            side.calls.extend(calls);
+        }
+        Removal::Wait(block) => side.hold(block),
+    }
 }
 
 /// What becomes of what nobody holds.

@@ -1,6 +1,6 @@
 //! Access entries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::object::{Draft, parsed, spec};
 use super::{Fate, Importer, Origin, Why};
@@ -16,10 +16,9 @@ use crate::desired::Spec;
 use crate::effective::MASTERS;
 use crate::effective::{Life, Standing};
 use crate::observed::AwsView;
+use crate::ownership::aws_managed::{Keeper, keeper};
 use crate::principal::{Key, Principal};
 
-/// The tags that EKS sets on the entries that it makes for itself.
-const EKS_TAGS: &str = "aws:eks:";
 /// The tag that `CloudFormation` sets on what its stacks hold (its user guide, *Resource tags*).
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
@@ -97,15 +96,21 @@ impl Importer<'_> {
             let message = "it could not be described; try again";
             return self.leave(arn, origin, Why::Inexpressible, message);
         };
-        if let Some((why, message)) = self.set_aside(entry, &principal) {
+        let keeper = keeper(entry, &view.managed, self.now);
+        if let Some((why, message)) = self.set_aside(entry, &principal, &keeper) {
             return self.leave(arn, origin, why, message);
         }
-        let draft = self.draft_of(view, entry, &principal);
+        let draft = self.draft_of(view, entry, &principal, keeper.is_aws());
         self.keep(arn, draft, &origin);
     }
 
     /// Why an entry is not imported although it could be.
-    fn set_aside(&self, entry: &Entry, principal: &Principal) -> Option<(Why, String)> {
+    fn set_aside(
+        &self,
+        entry: &Entry,
+        principal: &Principal,
+        keeper: &Keeper<'_>,
+    ) -> Option<(Why, String)> {
         if principal.is_service_linked() {
             return Some((
                 Why::AwsMade,
@@ -122,26 +127,33 @@ impl Importer<'_> {
                 ),
             ));
         }
-        if !self.options.aws_made && entry.tags.keys().any(|tag| tag.starts_with(EKS_TAGS)) {
-            return Some((
-                Why::AwsMade,
-                "its tags say that EKS made it, and EKS keeps it; --include aws-made imports it"
-                    .to_owned(),
-            ));
-        }
-        let node = match &entry.kind {
-            Kind::Known(EntryType::Standard) | Kind::Unknown(_) => false,
-            Kind::Known(_) => !self.options.nodes,
-        };
-        node.then(|| {
-            (
+        let node = !matches!(
+            entry.kind,
+            Kind::Known(EntryType::Standard) | Kind::Unknown(_)
+        );
+        match keeper {
+            _ if node && !self.options.nodes => Some((
                 Why::Node,
                 format!(
                     "it is of type {}, and EKS makes those of node groups and of Fargate itself; --include nodes imports it",
                     entry.kind
                 ),
-            )
-        })
+            )),
+            Keeper::Aws(cause) if installation.is_none() && !node && !self.options.aws_made => {
+                Some((
+                    Why::AwsMade,
+                    format!("{cause}; --include aws-made imports it"),
+                ))
+            }
+            Keeper::Unknown(failure) if installation.is_none() => {
+                let why = failure.map_or_else(|| "not asked yet".to_owned(), ToString::to_string);
+                Some((
+                    Why::Inexpressible,
+                    format!("EKS can't tell whether AWS manages it ({why}); try again"),
+                ))
+            }
+            Keeper::Aws(_) | Keeper::Unknown(_) | Keeper::Nobody => None,
+        }
     }
 
     fn draft_of(
@@ -149,6 +161,7 @@ impl Importer<'_> {
         view: &AwsView,
         entry: &Entry,
         principal: &Principal,
+        of_aws: bool,
     ) -> Result<Draft, String> {
         let type_ = match &entry.kind {
             Kind::Known(type_) => *type_,
@@ -165,13 +178,14 @@ impl Importer<'_> {
             spec.username = Some(entry.username.clone()).filter(|username| *username != default);
             spec.groups = entry.groups.iter().cloned().collect();
             self.as_aws_auth_says(&mut spec, entry, principal);
-        } else {
+        }
+        let ours = entry.tags.contains_key(INSTALLATION_TAG);
+        if type_ != EntryType::Standard || (of_aws && !ours) {
             spec.adoption = Adoption::Always;
         }
         let parsed = parsed(&spec)?;
         verify(view, entry, &parsed)?;
         self.agrees_with_ours(&parsed)?;
-        let ours = entry.tags.contains_key(INSTALLATION_TAG);
         let mut notes = Vec::new();
         if ours {
             notes.push(
@@ -279,6 +293,7 @@ fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
             tags: &BTreeMap::new(),
             bridge: false,
             accepted_default: None,
+            of_aws: &BTreeSet::new(),
         },
     );
     match differences.first() {

@@ -18,6 +18,8 @@ mod text;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use crate::time::Timestamp;
+
 pub use name::mapping_name;
 use name::{Home, Names};
 use object::Draft;
@@ -179,6 +181,7 @@ pub fn import(
         mark: mark.map(|mark| Mark::parse(mark)).unwrap_or_default(),
         mode,
         view,
+        now: observed.now,
         installation: settings.config_map.to_string(),
         declared: Declared::of(desired),
         fates: BTreeMap::new(),
@@ -210,6 +213,7 @@ struct Importer<'a> {
     mark: Mark,
     mode: Mode,
     view: Option<&'a AwsView>,
+    now: Timestamp,
     installation: String,
     declared: Declared,
     fates: BTreeMap<Key, Fate>,

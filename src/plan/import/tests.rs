@@ -8,7 +8,8 @@ use super::super::simulation::{Cloud, Simulation};
 use super::super::{MARK_ANNOTATION, Mode};
 use super::*;
 use crate::access_entry::{
-    Association, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, node_defaults,
+    AWS_POLICIES_TAG, Association, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, PRINCIPAL_ID_TAG,
+    Scope, node_defaults,
 };
 use crate::api::v1alpha1::EntryType;
 use crate::ownership::{KeyHash, MeaningHash};
@@ -51,7 +52,12 @@ fn apply(simulation: &mut Simulation, import: &Import) {
 fn backends(simulation: &Simulation) -> (BTreeMap<String, String>, BTreeMap<String, Entry>) {
     let data = simulation.config_map.as_ref().map(|view| view.data.clone());
     let entries = simulation.cloud.iter().flat_map(|cloud| &cloud.eks.entries);
-    let ours = [INSTALLATION_TAG, MAPPING_TAG, PRINCIPAL_ID_TAG];
+    let ours = [
+        INSTALLATION_TAG,
+        MAPPING_TAG,
+        PRINCIPAL_ID_TAG,
+        AWS_POLICIES_TAG,
+    ];
     let without = |(arn, entry): (&String, &Entry)| {
         let mut entry = entry.clone();
         entry.tags.retain(|tag, _| !ours.contains(&tag.as_str()));

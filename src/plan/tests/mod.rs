@@ -1,6 +1,7 @@
 //! The planner on a simulated cluster.
 
 mod ahead;
+mod aws_managed;
 mod contention;
 mod entries;
 mod entry_laws;

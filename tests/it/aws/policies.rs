@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::{Call, Scope};
-use identity_mapper::aws::{IamRoles, Settings};
+use identity_mapper::aws::{ASKED_FEATURES, IamRoles, Settings};
 use identity_mapper::aws_auth::Document;
 use identity_mapper::effective::{EffectiveAccess, Reading, Sources};
 use identity_mapper::observed::{AwsState, Bindings, Mode};
@@ -15,7 +15,7 @@ use super::{
     OTHER, OWN, account, associate, aws_with, cluster, create, delete, describe, described, done,
     fast, policy, start, tags, world,
 };
-use crate::support::eks::{Eks, Service};
+use crate::support::eks::{CapabilityKind, Eks, NodeKind, Service};
 
 /// The JSON blocks of the page.
 fn blocks() -> Vec<Value> {
@@ -60,6 +60,10 @@ async fn called() -> BTreeSet<String> {
     let role = world.role(OWN, "/", "Dev").arn;
     world.assumable_role(OTHER, "/", "reader", None);
     world.attach_queue("changes");
+    let [web, batch, kro] = ["web", "batch", "kro"].map(|name| world.role(OWN, "/", name).arn);
+    world.make_node_group(&web, NodeKind::Linux);
+    world.make_node_group(&batch, NodeKind::Fargate);
+    world.make_capability("kro", CapabilityKind::Kro, &kro);
     let eks = Eks::start(world).await;
     let iam_roles = IamRoles::parse(["arn:aws:iam::{account}:role/reader"]).unwrap();
     let aws = aws_with(
@@ -74,6 +78,10 @@ async fn called() -> BTreeSet<String> {
     aws.describe_cluster("test").await.unwrap();
     aws.list_entries(&cluster(), None).await.unwrap();
     aws.list_policies().await.unwrap();
+    for feature in ASKED_FEATURES {
+        let users = aws.users_of(&cluster(), feature).await.unwrap();
+        assert_eq!(users.len(), 1, "{feature:?}");
+    }
     aws.roles(&account(OWN), SSO_PATH).await.unwrap();
     aws.users(&account(OTHER)).await.unwrap();
     done(&aws, create(&role)).await;
@@ -188,6 +196,12 @@ fn actions_stand_with_resources_that_they_take() {
         ("eks:CreateAccessEntry", ":cluster/prod"),
         ("eks:UpdateClusterConfig", ":cluster/prod"),
         ("eks:DescribeUpdate", ":cluster/prod"),
+        ("eks:ListNodegroups", ":cluster/prod"),
+        ("eks:ListFargateProfiles", ":cluster/prod"),
+        ("eks:ListCapabilities", ":cluster/prod"),
+        ("eks:DescribeNodegroup", ":nodegroup/prod/*"),
+        ("eks:DescribeFargateProfile", ":fargateprofile/prod/*"),
+        ("eks:DescribeCapability", ":capability/prod/*"),
         ("eks:ListAccessPolicies", "*"),
         ("iam:ListRoles", "*"),
         ("iam:ListUsers", "*"),

@@ -65,6 +65,20 @@ def modes(eks):
     equal(made, {f"arn:aws:iam::{OWN}:role/Creator", f"arn:aws:iam::{OWN}:role/node"})
 
 
+def features(eks):
+    """What EKS makes entries for."""
+    equal(eks.list_nodegroups(clusterName=CLUSTER)["nodegroups"], ["node"])
+    group = eks.describe_nodegroup(clusterName=CLUSTER, nodegroupName="node")["nodegroup"]
+    equal(group["nodeRole"], f"arn:aws:iam::{OWN}:role/node")
+    equal(eks.list_fargate_profiles(clusterName=CLUSTER)["fargateProfileNames"], [])
+    missing = {"clusterName": CLUSTER, "fargateProfileName": "none"}
+    refused("ResourceNotFoundException", 404, eks.describe_fargate_profile, **missing)
+    listed = eks.list_capabilities(clusterName=CLUSTER)["capabilities"]
+    equal([it["capabilityName"] for it in listed], ["kro"])
+    capability = eks.describe_capability(clusterName=CLUSTER, capabilityName="kro")["capability"]
+    equal((capability["type"], capability["roleArn"]), ("KRO", f"arn:aws:iam::{OWN}:role/node"))
+
+
 def entries(eks):
     """An entry from its creation to its end."""
     names = {"clusterName": CLUSTER, "principalArn": DEV}
@@ -177,6 +191,7 @@ def queue(sqs):
 def main():
     eks, iam, sqs, sts = (boto3.client(name, config=CONFIG) for name in ("eks", "iam", "sqs", "sts"))
     modes(eks)
+    features(eks)
     entries(eks)
     pages(eks, iam)
     iam_and_sts(iam, sts)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use tokio::process::Command;
 
 use super::{CLUSTER, OTHER, OWN};
-use crate::support::eks::{Eks, Mark, Mode, NodeKind, Service, World};
+use crate::support::eks::{CapabilityKind, Eks, Mark, Mode, NodeKind, Service, World};
 
 /// The interpreter that `tests/testbed/build.sh python` made.
 fn python() -> PathBuf {
@@ -43,6 +43,7 @@ async fn boto3_drives_every_operation() {
     world = world
         .node_group(&node, NodeKind::Linux)
         .creator(&format!("arn:aws:iam::{OWN}:role/Creator"));
+    world.make_capability("kro", CapabilityKind::Kro, &node);
     world.role(OWN, "/", "Creator");
     world.role(OWN, "/teams/a/", "Dev");
     world.user(OTHER, "/people/", "ann");

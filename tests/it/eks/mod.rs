@@ -4,6 +4,7 @@ mod behaviour;
 mod clients;
 mod errors;
 mod faults;
+mod features;
 mod foreign;
 mod operations;
 mod properties;

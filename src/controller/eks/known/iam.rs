@@ -78,7 +78,7 @@ impl Known {
             Task::Sso(account) => wants.sso.contains(account),
             Task::Roles(account) => wants.roles.contains(account),
             Task::Users(account) => wants.users.contains(account),
-            Task::Cluster | Task::Entries | Task::Policies => false,
+            Task::Cluster | Task::Entries | Task::Policies | Task::UsedBy(_) => false,
         });
         let mut accounts = self.iam.accounts.iter();
         if accounts.any(|(account, known)| !wanted(account) || stale(account, known)) {

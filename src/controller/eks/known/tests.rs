@@ -27,6 +27,7 @@ pub(super) fn reading(mode: Mode, authority: &str, second: i64) -> Reading {
         cluster: EksCluster::parse(CLUSTER).expect("an ARN"),
         mode,
         authorities: [authority.to_owned()].into(),
+        users: Users::new(),
         at: at(second),
     }
 }

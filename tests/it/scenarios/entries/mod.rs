@@ -3,6 +3,7 @@
 //! One function is one row of what is known of EKS. Rows that need the same stage share it. What did not happen is read from
 //! the call log, after something that came later is known to have been dealt with.
 
+mod aws_managed;
 mod consistency;
 mod drift;
 pub(crate) mod failures;

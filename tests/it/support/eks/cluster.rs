@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::features::Capability;
 use super::world::uuid_of;
 
 /// The cluster as EKS describes it.
@@ -37,8 +38,12 @@ pub(crate) struct Cluster {
     pub(crate) auto_mode: bool,
     /// The IAM principal that made it.
     pub(crate) creator: Option<String>,
+    /// The role of the nodes of EKS Auto Mode.
+    pub(crate) auto_node_role: Option<String>,
     /// The roles of its managed node groups and Fargate profiles.
     pub(crate) node_groups: BTreeMap<String, NodeKind>,
+    /// Its capabilities, by name.
+    pub(crate) capabilities: BTreeMap<String, Capability>,
     /// Its Kubernetes version.
     pub(crate) version: String,
     /// Its platform version.
@@ -201,7 +206,9 @@ impl Cluster {
             switched: None,
             auto_mode: false,
             creator: None,
+            auto_node_role: None,
             node_groups: BTreeMap::new(),
+            capabilities: BTreeMap::new(),
             version: "1.33".to_owned(),
             platform_version: "eks.1".to_owned(),
             created: now,
@@ -227,6 +234,14 @@ impl Cluster {
         )
     }
 
+    /// The ARN of its own role.
+    pub(crate) fn role_arn(&self) -> String {
+        format!(
+            "arn:{}:iam::{}:role/eks-cluster",
+            self.partition, self.account
+        )
+    }
+
     /// As `DescribeCluster` gives it.
     pub(super) fn describe(&self) -> Value {
         let updating = self.running_update().is_some();
@@ -236,12 +251,12 @@ impl Cluster {
             "createdAt": epoch(self.created),
             "version": self.version,
             "endpoint": self.endpoint,
-            "roleArn": format!("arn:{}:iam::{}:role/eks-cluster", self.partition, self.account),
+            "roleArn": self.role_arn(),
             "status": if updating { "UPDATING" } else { "ACTIVE" },
             "certificateAuthority": {"data": self.certificate_authority},
             "platformVersion": self.platform_version,
             "tags": self.tags,
-            "computeConfig": {"enabled": self.auto_mode},
+            "computeConfig": {"enabled": self.auto_mode, "nodeRoleArn": self.auto_node_role},
         });
         if self.mode_described {
             cluster["accessConfig"] = json!({"authenticationMode": self.mode.as_str()});

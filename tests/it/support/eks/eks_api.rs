@@ -108,6 +108,21 @@ pub(crate) fn call(world: &mut World, knobs: &mut Knobs, operation: &str, input:
             eks.cluster()?;
             Ok(json!({"cluster": eks.world.cluster.describe()}))
         }
+        "DescribeNodegroup" => {
+            eks.cluster()?;
+            eks.world.cluster.describe_node_group(input)
+        }
+        "DescribeFargateProfile" => {
+            eks.cluster()?;
+            eks.world.cluster.describe_fargate_profile(input)
+        }
+        "DescribeCapability" => {
+            eks.cluster()?;
+            eks.world.cluster.describe_capability(input)
+        }
+        "ListNodegroups" => eks.list_nodes("nodegroups", false),
+        "ListFargateProfiles" => eks.list_nodes("fargateProfileNames", true),
+        "ListCapabilities" => eks.list_capabilities(),
         "ListClusters" => eks.list_clusters(),
         "TagResource" => eks.tag(),
         "UntagResource" => eks.untag(),
@@ -607,6 +622,28 @@ impl Eks<'_> {
             400,
             format!("Update {id} of type {type_} is {status} and can't be cancelled"),
         ))
+    }
+
+    fn list_nodes(&mut self, member: &str, fargate: bool) -> Answer {
+        self.cluster()?;
+        let names = self.world.cluster.names_of_nodes(fargate);
+        let page = self.page(member, names, Clone::clone)?;
+        let mut answer = json!({});
+        answer[member] = json!(page.items);
+        Ok(with_token(answer, page.next))
+    }
+
+    fn list_capabilities(&mut self) -> Answer {
+        self.cluster()?;
+        let cluster = &self.world.cluster;
+        let all = cluster.capabilities.iter().collect();
+        let page = self.page("ListCapabilities", all, |(name, _)| (*name).clone())?;
+        let capabilities: Vec<Value> = page
+            .items
+            .iter()
+            .map(|(name, it)| cluster.summary_of_capability(name, it))
+            .collect();
+        Ok(with_token(json!({"capabilities": capabilities}), page.next))
     }
 
     fn list_clusters(&mut self) -> Answer {

@@ -20,6 +20,7 @@ mod cloud_trail;
 mod cluster;
 mod eks_api;
 mod execute;
+mod features;
 mod http;
 mod iam;
 mod knobs;
@@ -47,6 +48,7 @@ use tokio::sync::broadcast;
 
 pub(crate) use cluster::{Association, Cluster, Entry, Mode, NodeKind};
 pub(crate) use eks_api::POLICIES;
+pub(crate) use features::{Capability, CapabilityKind};
 pub(crate) use knobs::{Fault, Knobs};
 pub(crate) use log::{Call, Log, Mark, Outcome};
 pub(crate) use model::{EKS, Fault as Misfit, IAM, Model, SQS, STS};
