@@ -58,7 +58,8 @@ async fn called() -> BTreeSet<String> {
     world.assumable_role(OTHER, "/", "reader", None);
     world.attach_queue("changes");
     let eks = Eks::start(world).await;
-    let iam_roles = IamRoles::parse(["arn:aws:iam::{account}:role/reader"]).unwrap();
+    let iam_roles =
+        IamRoles::parse(["arn:aws:iam::{account}:role/reader"], [account(OTHER)]).unwrap();
     let aws = aws_with(
         &eks,
         &Settings {
