@@ -1,6 +1,9 @@
 # A static binary and nothing else. BUILDER is any image with cargo, rustup and a C compiler; one that has the target and
 # musl-tools already is taken as it is, without network access beyond the crates.
-ARG BUILDER=docker.io/library/rust:1.95-slim-bookworm
+#
+# The digest pins the toolchain of a release. For another version:
+# docker buildx imagetools inspect docker.io/library/rust:VERSION-slim-bookworm
+ARG BUILDER=docker.io/library/rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f84dba5647ae71606650bdef00db7aeb69f4b3d170c3e4082
 
 FROM ${BUILDER} AS build
 WORKDIR /src

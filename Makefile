@@ -4,7 +4,7 @@
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test bench fmt lint docs crd examples chart testbed deny requirements
+.PHONY: help demo test bench fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -23,7 +23,7 @@ beside = @$(BUILD) $(1) & testbed=$$!; trap 'kill $$testbed 2>/dev/null' INT TER
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
-	@echo "make fmt, lint, docs, crd, examples, chart, testbed, deny: the pieces"
+	@echo "make fmt, lint, docs, crd, examples, chart, testbed, deny, advisories, sbom: the pieces"
 
 # `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
 demo: requirements
@@ -76,9 +76,18 @@ chart:
 testbed: requirements
 	@$(BUILD) etcd kubernetes helm authenticator python
 
-# Licences, and crates that must not come in. Needs cargo-deny, which the tests do not.
+# Licences, and crates that must not come in. Needs cargo-deny, which the tests do not: cargo install --locked cargo-deny
 deny:
 	cargo deny --locked check bans licenses sources
+
+# Known vulnerabilities, unmaintained and yanked crates. Fetches RustSec's database from github.com.
+advisories:
+	cargo deny --locked check advisories
+
+# What the binary of a release is made of, as CycloneDX. Needs cargo-cyclonedx: cargo install --locked cargo-cyclonedx
+sbom:
+	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-musl --override-filename sbom.cdx
+	@mkdir -p target && mv sbom.cdx.json target/ && echo target/sbom.cdx.json
 
 # Go builds nothing where KUBEBUILDER_ASSETS brings all that the goal needs.
 requirements:

@@ -1,6 +1,6 @@
 //! Which role reads the IAM of which account.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::principal::{AccountId, Principal, PrincipalKind};
 
@@ -11,7 +11,10 @@ const ACCOUNT: &str = "{account}";
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IamRoles {
     by_account: BTreeMap<AccountId, String>,
-    every_account: Option<String>,
+    template: Option<String>,
+    /// What the template serves. Never any account that a mapping names: whoever writes mappings would learn the external id by
+    /// naming an account of their own, which then sees it in its own `CloudTrail`.
+    accounts: BTreeSet<AccountId>,
     /// What the roles' trust policies may ask for (`sts:ExternalId`).
     pub external_id: Option<String>,
 }
@@ -22,7 +25,7 @@ pub enum InvalidIamRole {
     /// It is not the ARN of a role.
     #[error(
         "{value:?} is not the ARN of a role to assume: write arn:aws:iam::444455556666:role/NAME for one account, or \
-         arn:aws:iam::{{account}}:role/NAME for every other"
+         arn:aws:iam::{{account}}:role/NAME with --iam-account for several"
     )]
     NotARole {
         /// The value.
@@ -33,16 +36,39 @@ pub enum InvalidIamRole {
     Twice {
         /// The second value.
         value: String,
-        /// The account, or `every account`.
+        /// The account, or `{account}`.
         account: String,
+    },
+    /// A template comes without the accounts that it is for.
+    #[error(
+        "{value:?} is for no account yet: name each one with --iam-account (IDENTITY_MAPPER_IAM_ACCOUNTS), such as --iam-account \
+         444455556666, because otherwise whoever writes mappings decides which account is sent the external id"
+    )]
+    NoAccounts {
+        /// The template.
+        value: String,
+    },
+    /// Accounts come without a template.
+    #[error(
+        "--iam-account {accounts} serves no role: give --iam-role arn:aws:iam::{{account}}:role/NAME too, or remove --iam-account"
+    )]
+    NoTemplate {
+        /// The accounts, separated by commas.
+        accounts: String,
     },
 }
 
 impl IamRoles {
-    /// Reads ARNs of roles: each serves the account that it names, and one with `{account}` in place of the number every account
-    /// that no other does.
-    pub fn parse<'a>(values: impl IntoIterator<Item = &'a str>) -> Result<Self, InvalidIamRole> {
-        let mut roles = Self::default();
+    /// Reads ARNs of roles: each serves the account that it names, and one with `{account}` in place of the number those of
+    /// `accounts` that no other does.
+    pub fn parse<'a>(
+        values: impl IntoIterator<Item = &'a str>,
+        accounts: impl IntoIterator<Item = AccountId>,
+    ) -> Result<Self, InvalidIamRole> {
+        let mut roles = Self {
+            accounts: accounts.into_iter().collect(),
+            ..Self::default()
+        };
         for value in values {
             let not_a_role = || InvalidIamRole::NotARole {
                 value: value.to_owned(),
@@ -58,8 +84,8 @@ impl IamRoles {
                 return Err(not_a_role());
             }
             let (before, account) = if every {
-                let before = roles.every_account.replace(value.to_owned());
-                (before, "every account".to_owned())
+                let before = roles.template.replace(value.to_owned());
+                (before, ACCOUNT.to_owned())
             } else {
                 let before = roles.by_account.insert(account.clone(), value.to_owned());
                 (before, format!("account {account}"))
@@ -71,7 +97,20 @@ impl IamRoles {
                 });
             }
         }
-        Ok(roles)
+        match &roles.template {
+            Some(template) if roles.accounts.is_empty() => Err(InvalidIamRole::NoAccounts {
+                value: template.clone(),
+            }),
+            None if !roles.accounts.is_empty() => Err(InvalidIamRole::NoTemplate {
+                accounts: roles
+                    .accounts
+                    .iter()
+                    .map(AccountId::as_str)
+                    .collect::<Vec<_>>()
+                    .join(","),
+            }),
+            _ => Ok(roles),
+        }
     }
 
     /// The role that was given for this very account.
@@ -81,7 +120,10 @@ impl IamRoles {
 
     /// The role for an account that is not our own.
     pub(super) fn elsewhere(&self, account: &AccountId) -> Option<String> {
-        let template = self.every_account.as_ref()?;
+        let template = self
+            .template
+            .as_ref()
+            .filter(|_| self.accounts.contains(account))?;
         Some(template.replacen(ACCOUNT, account.as_str(), 1))
     }
 }
@@ -95,13 +137,21 @@ mod tests {
     }
 
     #[test]
-    fn one_account_or_every_other() {
-        let roles = IamRoles::parse([
-            "arn:aws:iam::444455556666:role/audit/reader",
-            "arn:aws:iam::{account}:role/identity-mapper-read",
-        ])
-        .expect("two roles");
+    fn a_template_serves_the_accounts_that_are_listed() {
         let (one, other) = (account("444455556666"), account("777788889999"));
+        let roles = IamRoles::parse(
+            [
+                "arn:aws:iam::444455556666:role/audit/reader",
+                "arn:aws:iam::{account}:role/identity-mapper-read",
+            ],
+            [other.clone()],
+        )
+        .expect("two roles");
+        let unlisted = account("999900001111");
+        assert_eq!(
+            (roles.of(&unlisted), roles.elsewhere(&unlisted)),
+            (None, None)
+        );
         assert_eq!(
             roles.of(&one).as_deref(),
             Some("arn:aws:iam::444455556666:role/audit/reader")
@@ -127,14 +177,14 @@ mod tests {
             "arn:aws:iam::{account}:role/{account}",
             "arn:aws:sts::444455556666:assumed-role/r/s",
         ] {
-            let error = IamRoles::parse([value]).expect_err(value);
+            let error = IamRoles::parse([value], []).expect_err(value);
             assert!(error.to_string().contains("{account}"), "{error}");
         }
         let twice = [
             "arn:aws:iam::444455556666:role/a",
             "arn:aws:iam::444455556666:role/b",
         ];
-        let error = IamRoles::parse(twice).expect_err("two for one account");
+        let error = IamRoles::parse(twice, []).expect_err("two for one account");
         assert_eq!(
             error.to_string(),
             "\"arn:aws:iam::444455556666:role/b\" is the second role for account 444455556666: give one"
@@ -143,6 +193,24 @@ mod tests {
             "arn:aws:iam::{account}:role/a",
             "arn:aws:iam::{account}:role/b",
         ];
-        assert!(IamRoles::parse(twice).is_err());
+        assert!(IamRoles::parse(twice, [account("444455556666")]).is_err());
+    }
+
+    #[test]
+    fn a_template_and_its_accounts_come_together() {
+        let error = IamRoles::parse(["arn:aws:iam::{account}:role/a"], []).expect_err("no account");
+        assert!(
+            error.to_string().contains("--iam-account 444455556666"),
+            "{error}"
+        );
+        let accounts = [account("444455556666"), account("777788889999")];
+        let error = IamRoles::parse(["arn:aws:iam::444455556666:role/a"], accounts)
+            .expect_err("no template");
+        assert!(
+            error
+                .to_string()
+                .starts_with("--iam-account 444455556666,777788889999 serves no role"),
+            "{error}"
+        );
     }
 }

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings as AwsSettings};
 use crate::controller::{EksSettings, Periods, Trust};
 use crate::observed::{Handover, Mode, RecreatedPrincipals, Settings};
+use crate::principal::AccountId;
 
 /// Which cluster of EKS, if any, and how it is asked.
 #[derive(Args, Clone, Debug)]
@@ -211,7 +212,7 @@ impl EntrySettingsArgs {
 /// How the IAM of other accounts is read.
 #[derive(Args, Clone, Debug)]
 pub struct IamArgs {
-    /// A role to assume for reading the IAM of another account, or of every other with `{account}` in place of its number
+    /// A role to assume for reading the IAM of another account, or with `{account}` in place of its number of each `--iam-account`
     #[arg(
         long = "iam-role",
         value_name = "ARN",
@@ -220,6 +221,16 @@ pub struct IamArgs {
         help_heading = "EKS"
     )]
     pub iam_roles: Vec<String>,
+
+    /// An account that `{account}` in `--iam-role` stands for
+    #[arg(
+        long = "iam-account",
+        value_name = "ACCOUNT",
+        env = "IDENTITY_MAPPER_IAM_ACCOUNTS",
+        value_delimiter = ',',
+        help_heading = "EKS"
+    )]
+    pub iam_accounts: Vec<AccountId>,
 
     /// The external id that the trust policies of these roles ask for
     #[arg(
@@ -235,7 +246,8 @@ pub struct IamArgs {
 impl IamArgs {
     /// The roles to assume.
     pub fn roles(&self) -> Result<IamRoles, InvalidIamRole> {
-        let mut roles = IamRoles::parse(self.iam_roles.iter().map(String::as_str))?;
+        let names = self.iam_roles.iter().map(String::as_str);
+        let mut roles = IamRoles::parse(names, self.iam_accounts.iter().cloned())?;
         roles.external_id.clone_from(&self.iam_external_id);
         Ok(roles)
     }
@@ -426,6 +438,18 @@ mod tests {
                 &["--cluster-name=main", "--iam-external-id=x"],
                 "--iam-role",
             ),
+            (
+                &[
+                    "--cluster-name=main",
+                    "--iam-role=arn:aws:iam::{account}:role/reader",
+                ],
+                "--iam-account 444455556666",
+            ),
+            (
+                &["--cluster-name=main", "--iam-account=444455556666"],
+                "--iam-role arn:aws:iam::{account}:role/NAME",
+            ),
+            (&["--iam-account=4444"], "4444"),
             (&["--handover=Sometimes"], "Manual or Auto or Revert"),
             (&["--recreated-principals=Ignore"], "Report or Renew"),
             (&["--soak=59s"], "between 60s and a year"),
@@ -470,7 +494,11 @@ mod tests {
                 parse(&[&["--cluster-name=main", "--iam-external-id=x"], arguments].concat());
             args.expect("roles").iam.roles().expect("roles")
         };
-        assert_eq!(roles(&[one, every]), roles(&[both]));
+        let accounts = ["--iam-account=777788889999", "--iam-account=999900001111"];
+        assert_eq!(
+            roles(&[one, every, accounts[0], accounts[1]]),
+            roles(&[both, "--iam-account=777788889999,999900001111"])
+        );
         assert_eq!(roles(&[one]).external_id.as_deref(), Some("x"));
         let error = start(&["--cluster-name=main", one, one]).expect_err("twice");
         assert!(error.contains("give one"), "{error}");

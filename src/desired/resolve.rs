@@ -183,7 +183,7 @@ fn names(roles: &[Principal]) -> String {
 /// Why IAM can't be read, for a sentence.
 pub(crate) fn words(problem: &IamProblem) -> String {
     match problem {
-        IamProblem::NoRole => "it is another account than the cluster's, and no role to assume there is configured; start the operator with --iam-role".to_owned(),
+        IamProblem::NoRole => "it is another account than the cluster's, and no role to assume there is configured; start the operator with --iam-role for it, or name it with --iam-account where --iam-role has {account}".to_owned(),
         IamProblem::Denied { message, statement } => {
             format!("{message}; add to the operator's IAM policy: {statement}")
         }

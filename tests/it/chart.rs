@@ -1,5 +1,6 @@
 //! The chart: what helm makes of it is installed on a real API server and does what it says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
+use crate::support::chart;
 use crate::support::deployment::documents;
 use crate::support::programs::{operator_binary, program};
 use crate::support::rights::{self, Rules};
@@ -31,7 +33,7 @@ fn root(path: &str) -> PathBuf {
 }
 
 /// Values that make the chart render every argument that concerns EKS.
-const EVERY_VALUE_OF_EKS: [&str; 14] = [
+const EVERY_VALUE_OF_EKS: [&str; 15] = [
     "eks.clusterName=main",
     "eks.region=eu-west-1",
     "eks.handover=Auto",
@@ -43,23 +45,15 @@ const EVERY_VALUE_OF_EKS: [&str; 14] = [
     "eks.ssoSweep=30s",
     "eks.rate=2.5",
     "eks.queueUrl=https://sqs.eu-west-1.amazonaws.com/111122223333/identity-mapper",
-    "eks.iamRoles={arn:aws:iam::444455556666:role/reader}",
+    r#"eks.iamRoles=["arn:aws:iam::444455556666:role/reader","arn:aws:iam::{account}:role/reader"]"#,
+    r#"eks.iamAccounts=["777788889999"]"#,
     "eks.iamExternalId=some-id",
     "serviceAccount.annotations.eks\\.amazonaws\\.com/role-arn=arn:aws:iam::111122223333:role/identity-mapper",
 ];
 
-fn helm_template_of(values: &[&str]) -> Output {
-    Command::new(program("helm"))
-        .args(["template", "--namespace", rights::NAMESPACE, "some-release"])
-        .arg(root("charts/identity-mapper"))
-        .args(values.iter().flat_map(|value| ["--set", value]))
-        .output()
-        .unwrap()
-}
-
 /// For a cluster that EKS is not asked about.
 fn helm_template(values: &[&str]) -> Output {
-    helm_template_of(&[&["authenticationMode=CONFIG_MAP"], values].concat())
+    chart::template(&[&["authenticationMode=CONFIG_MAP"], values].concat())
 }
 
 fn render(values: &[&str]) -> String {
@@ -82,6 +76,13 @@ fn find(documents: &[Value], kind: &str) -> Value {
         .unwrap_or_else(|| panic!("no {kind} is rendered"));
     assert!(found.next().is_none(), "one {kind} is rendered");
     one.clone()
+}
+
+fn named(documents: &[Value], kind: &str, name: &str) -> Vec<Value> {
+    let found = documents
+        .iter()
+        .filter(|document| document["kind"] == kind && document["metadata"]["name"] == name);
+    found.cloned().collect()
 }
 
 /// A cluster with a namespace that takes restricted Pods only, and in it what helm renders.
@@ -150,23 +151,38 @@ fn helm_renders_the_rules_that_the_tests_run_under() {
     let rules = |role: &Value| -> Vec<PolicyRule> {
         serde_json::from_value(role["rules"].clone()).unwrap()
     };
-    for (namespace, name) in [("kube-system", "aws-auth"), ("trial", "aws-auth.copy")] {
+    for (namespace, name) in [
+        ("kube-system", "aws-auth"),
+        ("trial", "aws-auth.copy"),
+        (rights::CLUSTER_SCOPED, "copy"),
+    ] {
         let values = [
             format!("configMap.namespace={namespace}"),
             format!("configMap.name={name}"),
         ];
         let documents = documents(&render(&[&values[0], &values[1]]));
-        let role = find(&documents, "Role");
-        assert_eq!(role["metadata"]["namespace"], namespace);
-        assert_eq!(
-            find(&documents, "RoleBinding")["metadata"]["namespace"],
-            namespace
-        );
-        let rendered = Rules {
-            cluster: rules(&find(&documents, "ClusterRole")),
-            config_map: rules(&role),
-        };
-        assert_eq!(rendered, Rules::read(name));
+        let Rules {
+            cluster,
+            events,
+            config_map,
+        } = Rules::read(name);
+        let operator = named(&documents, "ClusterRole", rights::SERVICE_ACCOUNT);
+        assert_eq!(rules(&operator[0]), cluster);
+        // The same in each namespace, by a binding of its own.
+        let mut beside = BTreeMap::from([(rights::CLUSTER_SCOPED, events.clone())]);
+        beside.insert(namespace, [config_map, events].concat());
+        let roles: BTreeMap<&str, Vec<PolicyRule>> = documents
+            .iter()
+            .filter(|document| document["kind"] == "Role")
+            .map(|role| (role["metadata"]["namespace"].as_str().unwrap(), rules(role)))
+            .collect();
+        assert_eq!(roles, beside);
+        let bound: BTreeSet<&str> = documents
+            .iter()
+            .filter(|document| document["kind"] == "RoleBinding")
+            .map(|binding| binding["metadata"]["namespace"].as_str().unwrap())
+            .collect();
+        assert_eq!(bound, beside.keys().copied().collect());
 
         let args =
             find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
@@ -196,6 +212,15 @@ fn values_that_mean_nothing_are_refused() {
         "eks.rate=0",
         "eks.queueUrl=identity-mapper",
         "eks.iamRoles={reader}",
+        "eks.iamAccounts={account}",
+        "admissionPolicy.enable=true",
+        "admissionPolicy.enabled=yes",
+        "admissionPolicy.allowedAccounts={one}",
+        "admissionPolicy.deniedGroups={a*b}",
+        "admissionPolicy.deniedAccessPolicies={arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy}",
+        "admissionPolicy.validUntilRequiredFor=*",
+        r#"delegates=[{"name": "team-a"}]"#,
+        r#"delegates=[{"name": "a", "subjects": [{"kind": "ServiceAccount", "name": "ci"}], "mappings": ["a"], "usernames": ["a"]}]"#,
         "eks.cluster=main",
         "repair=lastgood",
         "configMap.name=",
@@ -223,7 +248,7 @@ fn the_mode_is_read_or_declared() {
             "take authenticationMode out",
         ),
     ] {
-        let output = helm_template_of(values);
+        let output = chart::template(values);
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(!output.status.success(), "{values:?} are taken");
         assert!(message.contains(mend), "{values:?}: {message}");
@@ -232,7 +257,7 @@ fn the_mode_is_read_or_declared() {
 
 #[test]
 fn every_value_of_eks_is_an_argument_that_the_operator_takes() {
-    let documents = documents(&rendered(&helm_template_of(&EVERY_VALUE_OF_EKS)));
+    let documents = documents(&rendered(&chart::template(&EVERY_VALUE_OF_EKS)));
     let container =
         find(&documents, "Deployment")["spec"]["template"]["spec"]["containers"][0].clone();
     let args: Vec<String> = serde_json::from_value(container["args"].clone()).unwrap();
@@ -249,6 +274,8 @@ fn every_value_of_eks_is_an_argument_that_the_operator_takes() {
         "--eks-rate=2.5",
         "--queue-url=https://sqs.eu-west-1.amazonaws.com/111122223333/identity-mapper",
         "--iam-role=arn:aws:iam::444455556666:role/reader",
+        "--iam-role=arn:aws:iam::{account}:role/reader",
+        "--iam-account=777788889999",
         "--iam-external-id=some-id",
     ] {
         assert!(args.iter().any(|found| found == arg), "{arg}: {args:?}");
@@ -322,6 +349,50 @@ fn nobody_but_the_operator_is_given_a_right() {
             assert_eq!(document["subjects"], operator);
         }
     }
+}
+
+/// The people's roles by name, and only by name.
+#[test]
+fn roles_for_people_write_no_status_and_hold_no_verb_of_grants() {
+    let documents = documents(&render(&[]));
+    let verbs = |name: &str| {
+        let role = named(&documents, "ClusterRole", name).remove(0);
+        let rules: Vec<PolicyRule> = serde_json::from_value(role["rules"].clone()).unwrap();
+        assert_eq!(rules.len(), 1, "{name}");
+        assert_eq!(rules[0].resources.as_deref().unwrap(), ["identitymappings"]);
+        rules[0].verbs.join(" ")
+    };
+    assert_eq!(verbs("identity-mapper-viewer"), "get list watch");
+    assert_eq!(
+        verbs("identity-mapper-editor"),
+        "get list watch create update patch delete"
+    );
+}
+
+#[test]
+fn without_admission_policies_the_notes_warn() {
+    let off = render(&["admissionPolicy.enabled=false"]);
+    assert!(!off.contains("ValidatingAdmissionPolicy"));
+    let notes = |value: &str| {
+        let output = Command::new(program("helm"))
+            .args([
+                "install",
+                "--dry-run=client",
+                "--namespace",
+                rights::NAMESPACE,
+                "some-release",
+            ])
+            .arg(root("charts/identity-mapper"))
+            .args(["--set", "authenticationMode=CONFIG_MAP", "--set", value])
+            .output()
+            .unwrap();
+        rendered(&output)
+    };
+    assert!(
+        notes("admissionPolicy.enabled=false")
+            .contains("WARNING: admissionPolicy.enabled is false")
+    );
+    assert!(!notes("admissionPolicy.enabled=true").contains("WARNING"));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod aws;
 mod aws_auth_texts;
 mod support;
 
+mod admission;
 mod chart;
 mod cli;
 mod controller;
@@ -16,7 +17,9 @@ mod eks_controller;
 mod entries_scale;
 mod handover;
 mod harness;
+mod image;
 mod parser_agreement;
 mod power;
+mod rights;
 mod scale;
 mod scenarios;

@@ -66,7 +66,9 @@ async fn other_accounts_through_their_roles() {
     assert_eq!(aws.roles(&other, "/").await, Err(IamProblem::NoRole));
     assert_eq!(aws.users(&other).await, Err(IamProblem::NoRole));
 
-    let mut iam_roles = IamRoles::parse(["arn:aws:iam::{account}:role/reader"]).unwrap();
+    let template = ["arn:aws:iam::{account}:role/reader"];
+    let listed = [other.clone(), account("777788889999")];
+    let mut iam_roles = IamRoles::parse(template, listed).unwrap();
     iam_roles.external_id = Some("shared".to_owned());
     let aws = aws_with(
         &eks,
@@ -90,6 +92,11 @@ async fn other_accounts_through_their_roles() {
     );
     assert_eq!(eks.log().count("AssumeRole", start()), 1);
 
+    // Whoever writes mappings names accounts: one that is not listed hears of neither role nor external id.
+    let unlisted = aws.roles(&account("999900001111"), "/").await;
+    assert_eq!(unlisted, Err(IamProblem::NoRole));
+    assert_eq!(eks.log().count("AssumeRole", start()), 1);
+
     // A role that does not let us in, and one that wants another external id.
     let closed = aws
         .roles(&account("777788889999"), "/")
@@ -108,7 +115,7 @@ async fn other_accounts_through_their_roles() {
         );
     };
     expect_denied(closed, reader_there);
-    let iam_roles = IamRoles::parse([reader.as_str()]).unwrap();
+    let iam_roles = IamRoles::parse([reader.as_str()], []).unwrap();
     let aws = aws_with(
         &eks,
         &Settings {
@@ -128,7 +135,8 @@ async fn iam_that_is_unreachable_is_not_iam_that_denies() {
     let mut world = world();
     world.assumable_role(OTHER, "/", "reader", None);
     let eks = Eks::start(world).await;
-    let iam_roles = IamRoles::parse(["arn:aws:iam::{account}:role/reader"]).unwrap();
+    let iam_roles =
+        IamRoles::parse(["arn:aws:iam::{account}:role/reader"], [account(OTHER)]).unwrap();
     let aws = aws_with(
         &eks,
         &Settings {

@@ -65,7 +65,8 @@ async fn called() -> BTreeSet<String> {
     world.make_node_group(&batch, NodeKind::Fargate);
     world.make_capability("kro", CapabilityKind::Kro, &kro);
     let eks = Eks::start(world).await;
-    let iam_roles = IamRoles::parse(["arn:aws:iam::{account}:role/reader"]).unwrap();
+    let iam_roles =
+        IamRoles::parse(["arn:aws:iam::{account}:role/reader"], [account(OTHER)]).unwrap();
     let aws = aws_with(
         &eks,
         &Settings {

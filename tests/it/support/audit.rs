@@ -51,10 +51,12 @@ struct User {
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+#[serde(default, rename_all = "camelCase")]
 struct ObjectRef {
     resource: String,
     subresource: Option<String>,
+    api_group: String,
+    namespace: String,
     name: Option<String>,
 }
 
@@ -81,7 +83,17 @@ impl Record {
         }
     }
 
-    /// The object's name; a list has none.
+    /// The resource's API group; empty for the core.
+    pub(crate) fn group(&self) -> &str {
+        &self.object_ref.api_group
+    }
+
+    /// The object's namespace; empty where it has none.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.object_ref.namespace
+    }
+
+    /// The object's name; a list has none, unless a field selector gives one.
     pub(crate) fn name(&self) -> Option<&str> {
         self.object_ref.name.as_deref()
     }
@@ -129,6 +141,12 @@ impl Audit {
             resource: Some(resource.to_owned()),
             ..self.all_writes()
         }
+    }
+
+    /// All requests, to be narrowed further.
+    pub(crate) fn all(&self) -> Requests {
+        let reads = ["get", "list", "watch"];
+        self.all_writes().verbs(&[&WRITES[..], &reads].concat())
     }
 
     /// The requests that write anything at all, to be narrowed further.

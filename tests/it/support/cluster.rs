@@ -20,6 +20,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::audit::Audit;
 use super::certs::Certificates;
+use super::chart;
 use super::http::free_addresses;
 use super::programs::program;
 use super::rights;
@@ -105,11 +106,12 @@ impl Cluster {
         );
     }
 
-    /// A new control plane with the custom resource definition, and with the operator's ServiceAccount under the
-    /// chart's rules for `kube-system/aws-auth`.
+    /// A new control plane with the custom resource definition, the chart's admission policies, and the operator's
+    /// ServiceAccount under the chart's rules for `kube-system/aws-auth`.
     pub(crate) async fn with_operator_rights() -> Self {
         let cluster = Self::start().await;
         rights::install_definitions(&cluster.admin).await;
+        rights::install_policies(&cluster.admin, chart::default_policies()).await;
         rights::grant(&cluster.admin, "kube-system", "aws-auth").await;
         cluster
     }

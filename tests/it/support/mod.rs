@@ -15,6 +15,7 @@
 
 pub(crate) mod audit;
 mod certs;
+pub(crate) mod chart;
 pub(crate) mod cluster;
 pub(crate) mod deployment;
 pub(crate) mod eks;

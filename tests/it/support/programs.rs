@@ -11,18 +11,27 @@ const ASSETS: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];
 ///
 /// Panics where it is not there, and says how to get it.
 pub(crate) fn program(name: &str) -> PathBuf {
-    let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty());
-    let folder = match assets {
-        Some(folder) if ASSETS.contains(&name) => PathBuf::from(folder),
-        Some(_) | None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed"),
-    };
-    let path = folder.join(name);
+    let path = place(name);
     assert!(
         path.is_file(),
         "{} is not there: `make testbed` builds it",
         path.display()
     );
     path
+}
+
+/// Whether a program of the test bed is there, for what only some of its users need.
+pub(crate) fn is_built(name: &str) -> bool {
+    place(name).is_file()
+}
+
+fn place(name: &str) -> PathBuf {
+    let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty());
+    let folder = match assets {
+        Some(folder) if ASSETS.contains(&name) => PathBuf::from(folder),
+        Some(_) | None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed"),
+    };
+    folder.join(name)
 }
 
 /// The operator's own binary: the one that cargo built for this target, or the one beside this executable (cargo names

@@ -1,10 +1,14 @@
 //! What a cluster has where the operator is installed: the custom resource definition, and the operator's ServiceAccount
 //! under the chart's rules. The same as `helm install` makes, without helm; a test holds the two together.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
 use k8s_openapi::api::authorization::v1::{
     ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
@@ -17,6 +21,7 @@ use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, Client};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::wait::eventually;
 
@@ -24,6 +29,9 @@ use super::wait::eventually;
 pub(crate) const NAMESPACE: &str = "identity-mapper";
 /// The operator's ServiceAccount, and the name of its roles and bindings.
 pub(crate) const SERVICE_ACCOUNT: &str = "identity-mapper";
+
+/// The namespace of events on cluster-scoped objects.
+pub(crate) const CLUSTER_SCOPED: &str = "default";
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -33,6 +41,8 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 pub(crate) struct Rules {
     /// For the ClusterRole.
     pub(crate) cluster: Vec<PolicyRule>,
+    /// For the Roles in the namespaces of events.
+    pub(crate) events: Vec<PolicyRule>,
     /// For the Role in the namespace of aws-auth.
     pub(crate) config_map: Vec<PolicyRule>,
 }
@@ -97,6 +107,7 @@ pub(crate) fn generated_definitions() -> Vec<CustomResourceDefinition> {
 pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
     let Rules {
         cluster,
+        events,
         config_map: beside,
     } = Rules::read(config_map);
     let metadata = || ObjectMeta {
@@ -144,17 +155,23 @@ pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
         subjects: Some(subjects.clone()),
     };
     create(&Api::all(admin.clone()), &binding).await;
-    let role = Role {
-        metadata: metadata(),
-        rules: Some(beside),
-    };
-    create(&Api::namespaced(admin.clone(), namespace), &role).await;
-    let binding = RoleBinding {
-        metadata: metadata(),
-        role_ref: role_ref("Role"),
-        subjects: Some(subjects),
-    };
-    create(&Api::namespaced(admin.clone(), namespace), &binding).await;
+    let beside = [beside, events.clone()].concat();
+    let roles = [(namespace, beside), (CLUSTER_SCOPED, events)];
+    // A namespace that is both has the rules of both.
+    let roles: BTreeMap<&str, Vec<PolicyRule>> = roles.into_iter().rev().collect();
+    for (namespace, rules) in roles {
+        let role = Role {
+            metadata: metadata(),
+            rules: Some(rules),
+        };
+        create(&Api::namespaced(admin.clone(), namespace), &role).await;
+        let binding = RoleBinding {
+            metadata: metadata(),
+            role_ref: role_ref("Role"),
+            subjects: Some(subjects.clone()),
+        };
+        create(&Api::namespaced(admin.clone(), namespace), &binding).await;
+    }
 
     in_force(
         admin,
@@ -181,6 +198,23 @@ pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
         },
     )
     .await;
+}
+
+/// Creates admission policies and their bindings, as the chart renders them. The API server goes by them some moments later.
+pub(crate) async fn install_policies(admin: &Client, documents: &[Value]) {
+    for document in documents {
+        if document["kind"] == "ValidatingAdmissionPolicy" {
+            let policy: ValidatingAdmissionPolicy = parsed(document);
+            create(&Api::all(admin.clone()), &policy).await;
+        } else {
+            let binding: ValidatingAdmissionPolicyBinding = parsed(document);
+            create(&Api::all(admin.clone()), &binding).await;
+        }
+    }
+}
+
+fn parsed<T: DeserializeOwned>(document: &Value) -> T {
+    serde_json::from_value(document.clone()).expect("the chart renders an object of Kubernetes")
 }
 
 /// Waits until a ServiceAccount may do this: the authorizer learns of a binding by a watch, some milliseconds later.

@@ -186,17 +186,19 @@ async fn permission_sets_of_other_accounts() {
         .until("other", "Stalled", "True PermissionSetUnresolved")
         .await;
     assert!(seen.message.contains("--iam-role"), "{seen:?}");
+    assert!(seen.message.contains("--iam-account"), "{seen:?}");
     assert_eq!(stage.writes(Mark::START), NONE);
     stage.stop().await;
-    let role = "--iam-role=arn:aws:iam::{account}:role/reader";
-    stage.start(&[&NO_TIMER as &[&str], &[role]].concat()).await;
+    let account = format!("--iam-account={OTHER}");
+    let role = ["--iam-role=arn:aws:iam::{account}:role/reader", &account];
+    stage.start(&[&NO_TIMER as &[&str], &role].concat()).await;
     stage.until("other", "Ready", "True InEffect").await;
     assert!(stage.entry(&arn).is_some());
     // A role that can't be assumed is named, and what was found stays.
     stage.stop().await;
     stage.eks.knobs().deny("sts:AssumeRole");
     let mark = stage.mark();
-    stage.start(&[&NO_TIMER as &[&str], &[role]].concat()).await;
+    stage.start(&[&NO_TIMER as &[&str], &role].concat()).await;
     accepted_says(&stage, "other", "sts:AssumeRole").await;
     stage.until("other", "Ready", "True InEffect").await;
     assert_eq!(stage.writes(mark), NONE);
