@@ -223,17 +223,21 @@ pub(crate) fn review(before: &Before<'_>, proposal: &Proposal<'_>) -> Review {
         let _ = rule;
         refusals.extend(refused());
     };
+    // The first reason is the one that a person is told.
+    let mapped = proposal.authority == Authority::Mappings;
     apply(Rule::Read, &|| read::refuse(&world));
+    if mapped {
+        apply(Rule::Definition, &|| definition::refuse(&world));
+        apply(Rule::Removal, &|| removal::refuse(&world));
+        apply(Rule::Unmanaged, &|| unmanaged::refuse(&world));
+        apply(Rule::Grant, &|| grant::refuse(&world));
+    }
     apply(Rule::Nodes, &|| nodes::refuse(&world));
     apply(Rule::LastAdministrator, &|| {
         last_administrator::refuse(&world)
     });
     let mut removals = before.removals.clone();
-    if proposal.authority == Authority::Mappings {
-        apply(Rule::Definition, &|| definition::refuse(&world));
-        apply(Rule::Removal, &|| removal::refuse(&world));
-        apply(Rule::Unmanaged, &|| unmanaged::refuse(&world));
-        apply(Rule::Grant, &|| grant::refuse(&world));
+    if mapped {
         let (held, ordered) = mass_removal::refuse(&world);
         apply(Rule::MassRemoval, &|| held.clone());
         removals = ordered;
