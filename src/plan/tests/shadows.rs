@@ -32,7 +32,7 @@ fn shadowed_by(behind: &str) -> Simulation {
     let text = format!("{}{behind}", simulation.roles());
     simulation.vandalise("mapRoles", &text);
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("a"), "False Shadowed");
+    assert!(simulation.ready("a").starts_with("False "));
     simulation
 }
 
