@@ -24,6 +24,7 @@ pub mod controller;
 pub mod desired;
 pub mod effective;
 pub mod error;
+mod hex;
 mod jitter;
 pub mod lint;
 pub mod manifest;

@@ -2,7 +2,7 @@
 
 use similar::{ChangeTag, TextDiff};
 
-use super::output::{Colour, paint};
+use super::output::{Colour, is_hidden, paint};
 
 /// The lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
@@ -44,7 +44,7 @@ fn harmless(line: &str) -> String {
     line.chars()
         .map(|c| match c {
             '\t' => c.to_string(),
-            c if c.is_control() => c.escape_default().to_string(),
+            c if is_hidden(c) => c.escape_default().to_string(),
             c => c.to_string(),
         })
         .collect()
@@ -84,12 +84,12 @@ mod tests {
 
     #[test]
     fn what_would_move_the_cursor_is_escaped() {
-        assert_snapshot!(plain("a\r\n", "\tb\u{1b}[2J\n"), @r"
+        assert_snapshot!(plain("a\r\n", "\tb\u{1b}[2J\u{202e}\n"), @r"
         --- a
         +++ b
         @@ -1 +1 @@
         -a\r
-        +	b\u{1b}[2J
+        +	b\u{1b}[2J\u{202e}
         ");
     }
 }

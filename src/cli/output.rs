@@ -54,22 +54,24 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String> {
     Ok(serde_saphyr::to_string(value)?)
 }
 
+/// Whether a character moves the cursor, or what is shown after it to another place: nobody would see what is written.
+pub(crate) fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
 /// A value on one line: what would move the cursor is shown as an escape, an empty value as such.
 pub(crate) fn visible(value: &str) -> String {
     if value.is_empty() {
         return "\"\"".to_owned();
     }
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(
-                c,
-                '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{feff}'
-            )
-    };
     value
         .chars()
         .map(|c| {
-            if hidden(c) {
+            if is_hidden(c) {
                 c.escape_default().to_string()
             } else {
                 c.to_string()

@@ -65,6 +65,14 @@ pub struct Mapping {
     pub status: IdentityMappingStatus,
 }
 
+/// What a status remembers of an entry of aws-auth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Remembered {
+    pub(crate) meaning: Meaning,
+    /// The spec names this very principal: only then does the status recognise the entry.
+    pub(crate) own: bool,
+}
+
 /// A spec that can be put into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spec {
@@ -204,6 +212,16 @@ impl Mapping {
         self.principal.as_ref().map(Principal::key)
     }
 
+    /// Whether the spec names the principal of this ARN: by ARN, or as a role of the permission set that it names. What the status
+    /// remembers of any other principal makes nothing of it this mapping's.
+    pub(crate) fn names(&self, arn: &str) -> bool {
+        let Ok(principal) = Principal::parse(arn) else {
+            return false;
+        };
+        let of_set = |set: &PermissionSet| resolve::is_of_set(&principal, set);
+        self.key() == Some(principal.key()) || self.permission_set().is_some_and(of_set)
+    }
+
     /// Whether `validUntil` has passed.
     #[must_use]
     pub fn expired(&self, now: Timestamp) -> bool {
@@ -213,19 +231,18 @@ impl Mapping {
     /// What the status says that we wrote into this `ConfigMap` (`namespace/name`), by key. It only ever recognises an entry
     /// that stands exactly so; it never grants.
     #[must_use]
-    pub fn written(&self, config_map: &str) -> BTreeMap<Key, Meaning> {
+    pub(crate) fn written(&self, config_map: &str) -> BTreeMap<Key, Remembered> {
         let here = self
             .status
             .written
             .iter()
             .filter(|written| written.config_map.as_deref() == Some(config_map));
         here.filter_map(|written| {
-            let meaning = Meaning {
-                arn: fold_arn(&written.arn),
-                username: written.username.clone(),
-                groups: written.groups.iter().cloned().collect(),
+            let remembered = Remembered {
+                meaning: meaning_of(written),
+                own: self.names(&written.arn),
             };
-            Some((Key::parse_arn(&written.arn)?, meaning))
+            Some((Key::parse_arn(&written.arn)?, remembered))
         })
         .collect()
     }
@@ -282,6 +299,15 @@ impl Mapping {
     #[must_use]
     pub fn confirms(&self, confirmation: Confirmation) -> bool {
         self.confirmations.contains(&confirmation)
+    }
+}
+
+/// What an entry of aws-auth gives, as a status remembers it.
+pub(crate) fn meaning_of(written: &WrittenEntry) -> Meaning {
+    Meaning {
+        arn: fold_arn(&written.arn),
+        username: written.username.clone(),
+        groups: written.groups.iter().cloned().collect(),
     }
 }
 

@@ -58,7 +58,7 @@ fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Princ
     }
 }
 
-fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
+pub(super) fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
     principal.account.as_str() == set.account_id
         && principal
             .sso()

@@ -1,6 +1,7 @@
 //! What the cluster holds, as plain values. Reading it is the business of [`crate::cluster`].
 
 mod aws;
+mod copy;
 mod managed;
 mod rbac;
 mod settings;
@@ -15,6 +16,8 @@ pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
     IamWants, Kept, Listing, Mode, Unreachable,
 };
+pub(crate) use copy::NewCopy;
+pub use copy::{CopyName, KeptCopy, PackedCopy, UnreadableCopy};
 pub use managed::{ANSWER_COUNTS, Answer, Feature, ManagedPrincipals, Reliance, Users};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
@@ -143,7 +146,7 @@ impl HistoryState {
     }
 }
 
-/// The history `ConfigMap` without the copies' bytes: only their sizes are kept in memory.
+/// The history `ConfigMap` with the bytes of its newest copy: of the others only the sizes are kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryView {
     /// The resourceVersion that a write must carry.
@@ -152,22 +155,37 @@ pub struct HistoryView {
     pub annotations: BTreeMap<String, String>,
     /// The keys of `binaryData` with the size of each value in bytes.
     pub copies: BTreeMap<String, usize>,
+    /// The newest copy: what stood before the last write that a copy was kept for.
+    pub newest: Option<PackedCopy>,
 }
 
 impl HistoryView {
     /// The view of an object as the API server returned it.
     #[must_use]
     pub fn from_object(object: &ConfigMap) -> Self {
+        let copies = || object.binary_data.iter().flatten();
         Self {
             resource_version: object.metadata.resource_version.clone().unwrap_or_default(),
             annotations: object.metadata.annotations.clone().unwrap_or_default(),
-            copies: object
-                .binary_data
-                .iter()
-                .flatten()
-                .map(|(key, value)| (key.clone(), value.0.len()))
+            copies: copies()
+                .map(|(name, bytes)| (name.clone(), bytes.0.len()))
                 .collect(),
+            newest: Self::newest(copies().map(|(name, bytes)| (name.as_str(), bytes.0.as_slice()))),
         }
+    }
+
+    /// The newest of some copies, by their names.
+    pub(crate) fn newest<'a>(
+        copies: impl Iterator<Item = (&'a str, &'a [u8])>,
+    ) -> Option<PackedCopy> {
+        let dated =
+            copies.filter_map(|(name, bytes)| Some(((CopyName::parse(name)?.time, name), bytes)));
+        dated
+            .max_by_key(|(age, _)| *age)
+            .map(|((_, name), bytes)| PackedCopy {
+                name: name.to_owned(),
+                bytes: bytes.into(),
+            })
     }
 }
 

@@ -11,11 +11,11 @@ use std::fmt;
 use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 
-use super::hex;
 use crate::access_entry::{
     AWS_POLICIES_TAG, CREATED, CREATED_TAG, Entry, Failure, INSTALLATION_TAG, Kind, policy_name,
 };
 use crate::api::v1alpha1::EntryType;
+use crate::hex::hex;
 use crate::observed::{Feature, ManagedPrincipals, Reliance};
 use crate::principal::{Key, Principal};
 

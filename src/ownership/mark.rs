@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::aws_auth::Meaning;
+use crate::hex::{hex, is_hex};
 use crate::observed::ConfigMapView;
 use crate::principal::Key;
 
@@ -57,46 +58,17 @@ impl MeaningHash {
     }
 }
 
-/// The digits of `bytes`, cut to `digits`.
-pub(crate) fn hex(bytes: &[u8], digits: usize) -> String {
-    let nibbles = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
-    nibbles
-        .take(digits)
-        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
-        .collect()
-}
-
-fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
-}
-
-/// Which principals' entries of aws-auth are ours, by its mark.
-#[derive(Clone, Debug)]
-pub struct Marked(Mark);
-
-impl Marked {
-    /// Reads the mark of aws-auth.
-    #[must_use]
-    pub fn of(view: &ConfigMapView) -> Self {
-        let value = view.annotations.get(MARK_ANNOTATION);
-        Self(value.map(|value| Mark::parse(value)).unwrap_or_default())
-    }
-
-    /// Whether the entry of this principal is ours.
-    #[must_use]
-    pub fn holds(&self, key: &Key) -> bool {
-        self.0.0.contains_key(&KeyHash::of(key))
-    }
-}
-
 /// The owned keys, each with what we last wrote for it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Mark(pub(crate) BTreeMap<KeyHash, MeaningHash>);
 
 impl Mark {
+    /// The mark of aws-auth.
+    pub(crate) fn of(view: &ConfigMapView) -> Self {
+        let value = view.annotations.get(MARK_ANNOTATION);
+        value.map(|value| Self::parse(value)).unwrap_or_default()
+    }
+
     /// Reads the annotation's value. Words that are not ours are passed over: losing a mark is not losing ownership.
     pub(crate) fn parse(value: &str) -> Self {
         Self(

@@ -1,10 +1,10 @@
 //! Who claims which key, which entry of aws-auth is ours for it, and what is to become of it.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
 use super::base::Base;
 use super::memory::Memory;
+use super::orphan::Orphans;
 use crate::access_entry::{Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION, Confirmation};
@@ -12,7 +12,7 @@ use crate::aws_auth::{Entry, Index, Meaning, Section};
 use crate::desired::{Mapping, Refusal, State};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
-use crate::ownership::{KeyHash, MeaningHash};
+use crate::ownership::{KeyHash, KnownUnmanaged, MeaningHash};
 use crate::principal::Key;
 use crate::safety;
 use crate::time::Timestamp;
@@ -291,6 +291,8 @@ pub(super) struct Claim {
     pub(super) others: Vec<usize>,
     /// What the mark says.
     pub(super) marked: Option<MeaningHash>,
+    /// The entry that the mark meant is gone, and an unmanaged one has its place: the mark goes, whatever is held.
+    pub(super) loses_mark: bool,
     /// The entry that is ours, or with [`Step::Adopt`] and a foreign [`Step::Replace`] becomes ours.
     pub(super) found: Option<Found>,
     /// The found entry is ours, by the mark or by what a status remembers.
@@ -389,8 +391,10 @@ pub(super) struct Context<'a> {
     pub(super) memory: &'a Memory,
     /// `namespace/name` of the `ConfigMap`.
     pub(super) config_map: &'a str,
-    /// What the history `ConfigMap` confirms for keys that no mapping names.
-    pub(super) orphans: &'a BTreeSet<Confirmation>,
+    /// The keys that no mapping names, and what the history `ConfigMap` confirms for them.
+    pub(super) orphans: &'a Orphans,
+    /// What is known to be unmanaged in aws-auth.
+    pub(super) unmanaged: &'a KnownUnmanaged<'a>,
     /// The mode in force; without one nothing is written.
     pub(super) mode: Option<Mode>,
     /// EKS, where access entries count.

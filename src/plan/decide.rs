@@ -1,90 +1,164 @@
 //! The decision for each key: who holds it, which entry of aws-auth is ours for it, which step follows.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::base::Base;
-use super::claim::{Block, Claim, Context, Drift, EntrySide, Found, Step, identity};
+use super::claim::{Block, Claim, Context, Drift, Eks, EntrySide, Found, Step, identity};
 use super::entry;
-use super::memory::Memory;
 use super::place::{Outlook, Site, Want, place};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
-use crate::desired::State;
-use crate::desired::{Form, Spec};
-use crate::effective::{can_match, is_node};
-use crate::ownership::{KeyHash, Mark, MeaningHash};
+use crate::desired::{Form, Mapping, Remembered, Spec, State};
+use crate::effective::{EffectiveEntry, can_match, is_node};
+use crate::observed::Bindings;
+use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagged, recognise};
 use crate::principal::{Key, PrincipalKind};
 
-/// Decides for every key that a mapping names or the mark holds. The mappings are sorted by age.
-pub(super) fn claims(context: &Context<'_>, mark: &Mark) -> Vec<Claim> {
-    let mut entries: HashMap<KeyHash, Vec<&Entry>> = HashMap::new();
-    let mut keys: BTreeMap<KeyHash, Key> = BTreeMap::new();
-    for entry in context.base.document.entries() {
-        if let Some(key) = Key::parse_arn(&entry.arn) {
-            let hash = KeyHash::of(&key);
-            entries.entry(hash.clone()).or_default().push(entry);
-            keys.insert(hash, key);
-        }
-    }
-    let mut named: BTreeMap<KeyHash, Named> = BTreeMap::new();
-    for (position, mapping) in context.mappings.iter().enumerate() {
-        if let Some(key) = mapping.key() {
-            let hash = KeyHash::of(&key);
-            named.entry(hash.clone()).or_default().specs.push(position);
-            keys.insert(hash, key);
-        }
-        for (key, meaning) in mapping.written(context.config_map) {
-            let hash = KeyHash::of(&key);
-            named
-                .entry(hash.clone())
-                .or_default()
-                .statuses
-                .push((position, meaning));
-            keys.insert(hash, key);
-        }
-        let Some(eks) = context.eks else {
-            continue;
+/// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
+pub(super) struct Keys<'a> {
+    entries: HashMap<KeyHash, Vec<&'a Entry>>,
+    /// Unknown for a mark whose entry is gone and that no mapping names.
+    keys: BTreeMap<KeyHash, Key>,
+    named: BTreeMap<KeyHash, Named>,
+    managed: BTreeSet<KeyHash>,
+}
+
+/// The mappings that name a key.
+#[derive(Default)]
+struct Named {
+    specs: Vec<usize>,
+    statuses: Vec<Written>,
+    /// Those whose status remembers an access entry.
+    entries: Vec<usize>,
+}
+
+/// What a status remembers of an entry of aws-auth.
+struct Written {
+    position: usize,
+    meaning: Meaning,
+    /// The mapping's spec names this very principal: only then does the status recognise the entry.
+    own: bool,
+}
+
+impl<'a> Keys<'a> {
+    /// Collects them. The mappings are sorted by age.
+    pub(super) fn new(
+        base: &'a Base,
+        mark: &Mark,
+        mappings: &[Cow<'_, Mapping>],
+        config_map: &str,
+        eks: Option<&Eks<'_>>,
+    ) -> Self {
+        let mut all = Self {
+            entries: HashMap::new(),
+            keys: BTreeMap::new(),
+            named: BTreeMap::new(),
+            managed: mark.0.keys().cloned().collect(),
         };
-        for key in mapping.written_entries(&eks.view.cluster.arn).into_keys() {
-            let hash = KeyHash::of(&key);
-            let named = named.entry(hash.clone()).or_default();
-            named.entries.push(position);
-            keys.insert(hash, key);
+        for entry in base.document.entries() {
+            if let Some(key) = Key::parse_arn(&entry.arn) {
+                let hash = KeyHash::of(&key);
+                all.entries.entry(hash.clone()).or_default().push(entry);
+                all.keys.insert(hash, key);
+            }
         }
-    }
-    let mut tagged: BTreeSet<&KeyHash> = BTreeSet::new();
-    for (hash, standing) in context.eks.iter().flat_map(|eks| eks.standing.iter()) {
-        let eks = context.eks;
-        if eks.is_some_and(|eks| entry::is_tagged(eks, standing.state)) {
-            tagged.insert(hash);
-            keys.insert(hash.clone(), standing.key.clone());
+        for (position, mapping) in mappings.iter().enumerate() {
+            if let Some(key) = mapping.key() {
+                all.name(key).specs.push(position);
+            }
+            for (key, Remembered { meaning, own }) in mapping.written(config_map) {
+                all.name(key).statuses.push(Written {
+                    position,
+                    meaning,
+                    own,
+                });
+            }
+            if let Some(eks) = eks {
+                for key in mapping.written_entries(&eks.view.cluster.arn).into_keys() {
+                    all.name(key).entries.push(position);
+                }
+            }
         }
+        if let Some(eks) = eks {
+            for (hash, standing) in eks.standing.iter() {
+                if is_tagged(standing.state, &eks.installation) {
+                    all.managed.insert(hash.clone());
+                    all.keys.insert(hash.clone(), standing.key.clone());
+                }
+            }
+        }
+        all
     }
-    let hashes: BTreeSet<&KeyHash> = named.keys().chain(mark.0.keys()).chain(tagged).collect();
+
+    fn name(&mut self, key: Key) -> &mut Named {
+        let hash = KeyHash::of(&key);
+        self.keys.insert(hash.clone(), key);
+        self.named.entry(hash).or_default()
+    }
+
+    /// The managed keys that no mapping names in spec or status.
+    pub(super) fn orphans(&self) -> BTreeSet<KeyHash> {
+        let managed = self.managed.iter();
+        managed
+            .filter(|hash| !self.named.contains_key(hash))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Decides for every key that a mapping names, or that is managed.
+pub(super) fn claims(context: &Context<'_>, mark: &Mark, keys: &Keys<'_>) -> Vec<Claim> {
     let none = Named::default();
     let decide = |hash: &KeyHash| {
-        let standing = entries.get(hash).map(Vec::as_slice).unwrap_or_default();
-        let by = named.get(hash).unwrap_or(&none);
+        let standing = keys
+            .entries
+            .get(hash)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        let by = keys.named.get(hash).unwrap_or(&none);
         decide(
             context,
             hash,
-            keys.get(hash),
+            keys.keys.get(hash),
             by,
             standing,
             mark.0.get(hash),
         )
     };
+    let hashes: BTreeSet<&KeyHash> = keys.named.keys().chain(&keys.managed).collect();
     hashes.into_iter().map(decide).collect()
 }
 
-/// The mappings that name a key.
-#[derive(Default)]
-pub(super) struct Named {
-    specs: Vec<usize>,
-    statuses: Vec<(usize, Meaning)>,
-    /// Those whose status remembers an access entry.
-    entries: Vec<usize>,
+/// The managed entry of a key. A changed one that is a node's now is never taken for ours, unless a mapping of the key is one of nodes or
+/// confirms it: rather a conflict than nodes locked out.
+fn managed<'a>(
+    context: &Context<'_>,
+    named: &Named,
+    standing: &[&'a Entry],
+    marked: Option<&MeaningHash>,
+) -> Recognised<'a> {
+    let own = named.statuses.iter().filter(|written| written.own);
+    let written: Vec<&Meaning> = own.map(|written| &written.meaning).collect();
+    let of_nodes = named.specs.iter().any(|position| {
+        let mapping = &context.mappings[*position];
+        mapping.confirms(Confirmation::NodeEntry) || mapping.spec.as_ref().is_ok_and(Spec::is_node)
+    });
+    recognise(
+        standing,
+        &Evidence {
+            mark: marked,
+            written: &written,
+            known: context.unmanaged,
+            never_ours: &|entry| !of_nodes && is_node_entry(entry, &context.observed.bindings),
+        },
+    )
+}
+
+/// Whether an entry of aws-auth, which has no policies, is a node's.
+pub(super) fn is_node_entry(entry: &Entry, bindings: &Bindings) -> bool {
+    EffectiveEntry::of_aws_auth(entry).is_node(bindings, "")
 }
 
 fn decide(
@@ -95,8 +169,12 @@ fn decide(
     standing: &[&Entry],
     marked: Option<&MeaningHash>,
 ) -> Claim {
-    let (found, drifted) = recognise(context.memory, hash, named, standing, marked);
-    let wrote = |position: usize| named.statuses.iter().any(|(writer, _)| *writer == position);
+    let recognised = managed(context, named, standing, marked);
+    let found = recognised.entry();
+    let wrote = |position: usize| {
+        let mut statuses = named.statuses.iter();
+        statuses.any(|written| written.position == position)
+    };
     let entry_stands = context
         .eks
         .is_some_and(|eks| !eks.standing.of(hash).is_empty());
@@ -109,7 +187,7 @@ fn decide(
         State::Deleting | State::Expired => false,
     };
     let holder = named.specs.iter().find(holds).copied();
-    let statuses = named.statuses.iter().map(|(position, _)| *position);
+    let statuses = named.statuses.iter().map(|written| written.position);
     let others: BTreeSet<usize> = named
         .specs
         .iter()
@@ -127,12 +205,13 @@ fn decide(
         holder,
         others: others.into_iter().collect(),
         marked: marked.cloned(),
+        loses_mark: found.is_none() && standing.iter().any(|entry| can_match(entry)),
         ours: found.is_some(),
         beside: standing.iter().any(|entry| {
             found.is_none_or(|found| !std::ptr::eq(*entry, found)) && can_match(entry)
         }),
         found: found.map(Found::from),
-        drift: drifted.then_some(Drift::Changed),
+        drift: recognised.is_changed().then_some(Drift::Changed),
         restores: false,
         step: Step::Leave,
         block: None,
@@ -227,43 +306,6 @@ fn live(
     claim.place = Some(placement.place);
 }
 
-/// Finds the entry that is ours, and whether it says something else than we wrote.
-pub(super) fn recognise<'a>(
-    memory: &Memory,
-    hash: &KeyHash,
-    named: &Named,
-    standing: &[&'a Entry],
-    marked: Option<&MeaningHash>,
-) -> (Option<&'a Entry>, bool) {
-    // Of identical entries the last one wins, so that one is ours.
-    let last = |wanted: &dyn Fn(&Entry) -> bool| {
-        standing.iter().rev().copied().find(|entry| wanted(entry))
-    };
-    let exact = match marked {
-        Some(mark) => last(&|entry| MeaningHash::of(&entry.meaning()) == *mark),
-        None => last(&|entry| {
-            named
-                .statuses
-                .iter()
-                .any(|(_, written)| *written == entry.meaning())
-        }),
-    };
-    match (exact, marked) {
-        (Some(entry), _) => (Some(entry), false),
-        (None, None) => (None, false),
-        // What stood beside ours before is not ours now.
-        (None, Some(_)) => {
-            let ours = |entry: &Entry| {
-                !memory
-                    .foreign
-                    .contains(&(hash.clone(), MeaningHash::of(&entry.meaning())))
-            };
-            let changed = last(&ours);
-            (changed, changed.is_some())
-        }
-    }
-}
-
 /// What the holder's spec asks for in aws-auth.
 fn hold_as_declared(
     context: &Context<'_>,
@@ -278,7 +320,7 @@ fn hold_as_declared(
     let remembered = named
         .statuses
         .iter()
-        .any(|(writer, written)| *writer == position && *written == form.meaning);
+        .any(|written| written.position == position && written.meaning == form.meaning);
     let as_written = match &claim.marked {
         Some(marked) => *marked == form.meaning_hash,
         None => remembered,
@@ -289,14 +331,10 @@ fn hold_as_declared(
         .map(|entry| entry.line)
         .collect();
     let Some(found) = claim.found.clone() else {
-        if claim.marked.is_some() {
-            claim.step = Step::Add;
+        // Where someone took ours away and an unmanaged entry of the principal remains, that one is not ours to win over.
+        adopt_or_add(claim, spec.adoption, form, &winner);
+        if claim.step == Step::Add && (claim.marked.is_some() || remembered) {
             claim.drift = Some(Drift::Removed);
-        } else {
-            adopt_or_add(claim, spec.adoption, form, &winner);
-            if claim.step == Step::Add && remembered {
-                claim.drift = Some(Drift::Removed);
-            }
         }
         claim.restores = claim.drift.is_some() && as_written;
         return;
@@ -378,39 +416,70 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
 /// What becomes of a key that no mapping holds any more.
 fn let_go(context: &Context<'_>, claim: &mut Claim) {
     claim.drift = None;
-    if claim.orphan() {
-        claim.step = match (
-            &claim.found,
-            context.orphans.contains(&Confirmation::MassRemoval),
-        ) {
-            (Some(_), true) => Step::Remove,
-            (None, true) => Step::Unmark,
-            (_, false) => Step::Leave,
-        };
-        return;
+    claim.step = match leaves(context, claim) {
+        Leaves::Stay => Step::Leave,
+        Leaves::Free => Step::Retain,
+        Leaves::Go if claim.found.is_some() => Step::Remove,
+        Leaves::Go => Step::Unmark,
+    };
+}
+
+/// What becomes of what no mapping holds.
+pub(super) enum Leaves {
+    Stay,
+    Go,
+    Free,
+}
+
+/// What becomes of the entries of a key, in both backends.
+pub(super) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
+    if claim.holder.is_some() {
+        return Leaves::Stay;
     }
-    if claim
-        .others
-        .iter()
-        .any(|position| keeps(context, claim, *position))
-    {
-        return;
+    if claim.orphan() {
+        return if context.orphans.are_confirmed(&claim.hash) {
+            Leaves::Go
+        } else {
+            Leaves::Stay
+        };
     }
     let retains = |position: &usize| {
         context.states[*position] == State::Deleting
             && context.mappings[*position].deletion == Deletion::Retain
     };
-    claim.step = if claim.others.iter().any(retains) {
-        Step::Retain
-    } else if claim.found.is_some() {
-        Step::Remove
+    let concerned = concerned(context, claim);
+    if concerned
+        .iter()
+        .any(|position| keeps(context, claim, *position))
+    {
+        Leaves::Stay
+    } else if concerned.iter().any(retains) {
+        Leaves::Free
     } else {
-        Step::Unmark
-    };
+        Leaves::Go
+    }
+}
+
+/// The mappings that have a say in what becomes of a key that none holds. Where one whose spec names it orders its removal, a status that
+/// names it too stops nothing: anyone who may write statuses could keep a revoked access by that.
+pub(super) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
+    let by_spec: Vec<usize> = claim
+        .others
+        .iter()
+        .copied()
+        .filter(|position| claim.key.is_some() && context.mappings[*position].key() == claim.key)
+        .collect();
+    let orders =
+        |position: &usize| matches!(context.states[*position], State::Deleting | State::Expired);
+    if by_spec.iter().any(orders) {
+        by_spec
+    } else {
+        claim.others.clone()
+    }
 }
 
 /// Whether a mapping that does not hold the key keeps what stands for it.
-pub(super) fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
+fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     match context.states[position] {
         State::Suspended => true,
         // It names this very principal, or one that can't be read and may be this one.

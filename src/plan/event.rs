@@ -35,6 +35,7 @@ pub(super) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
         notes.extend(repair(view, position));
         notes.extend(entry_repair(view, position));
         notes.extend(left(view, position));
+        notes.extend(left_behind(view, position, status));
     }
     let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
@@ -240,6 +241,30 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         action: "Revoke",
         note,
     })
+}
+
+/// What stays of principals that the spec does not name any more: where mark or tag is lost, the status alone removes nothing.
+fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Vec<EventNote> {
+    let mapping = &view.plan.mappings[position];
+    let forgotten = mapping.status.written.iter().filter(|written| {
+        !mapping.names(&written.arn) && (view.leaves(position) || !new.written.contains(written))
+    });
+    let left = forgotten.filter_map(|written| {
+        let key = Key::parse_arn(&written.arn);
+        let mut named = view.named(position);
+        let claim = named.find(|claim| claim.key == key && claim.holder.is_none())?;
+        let place = view.place_of(claim, written)?;
+        Some(EventNote {
+            regarding: regarding(view, position),
+            reason: Reason::EntryLeft,
+            action: "Revoke",
+            note: format!(
+                "the spec no longer names {}, and {place} is not marked as ours any more, so it stays; remove it by hand to end the access",
+                written.arn
+            ),
+        })
+    });
+    left.collect()
 }
 
 /// At most ten events on single mappings. What befalls many at once is one event on aws-auth.

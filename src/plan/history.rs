@@ -1,115 +1,19 @@
 //! The history of aws-auth: what stood there before each write of ours, in a `ConfigMap` beside it.
 //!
-//! A copy is a gzipped JSON object with `data` and `mark`, named by the time at which it was made and the hash of what it
-//! holds; equal ones are kept once. At most 20 copies and 900 KiB are kept. The copy before our very first write is never
+//! Equal copies are kept once. At most 20 copies and 900 KiB are kept. The copy before our very first write is never
 //! evicted: it is the way back to the cluster as it was.
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-
-use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use jiff::civil::DateTime;
-use jiff::tz::TimeZone;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::action::HistoryWrite;
-use crate::observed::{ConfigMapView, HistoryView};
-use crate::ownership::{MARK_ANNOTATION, hex};
+use crate::observed::{ConfigMapView, CopyName, HistoryView, NewCopy};
+use crate::ownership::MARK_ANNOTATION;
 use crate::time::Timestamp;
 
 /// The most copies that are kept.
 const MOST_COPIES: usize = 20;
 /// The most bytes that they may take together.
 const MOST_BYTES: usize = 900 * 1024;
-/// The name of the copy before the first write begins so.
-const FIRST: &str = "first-";
-const SUFFIX: &str = ".json.gz";
-/// How the time stands in a name.
-const TIME: &str = "%Y%m%dT%H%M%S%3fZ";
-/// A `ConfigMap` holds a megabyte, and JSON makes of a byte six at most.
-const MOST_UNPACKED: u64 = 8 * 1024 * 1024;
-/// So many digits of the hash name a copy for people.
-const SHORT: usize = 8;
-
-#[derive(Serialize)]
-struct Copy<'a> {
-    data: &'a BTreeMap<String, String>,
-    mark: &'a str,
-}
-
-#[derive(Deserialize)]
-struct Unpacked {
-    data: BTreeMap<String, String>,
-    mark: String,
-}
-
-/// A copy, unpacked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeptCopy {
-    /// Its name in the history.
-    pub name: String,
-    /// When it was made: just before a write of ours.
-    pub time: Timestamp,
-    /// Whether it is the one before our very first write, which is never evicted.
-    pub first: bool,
-    /// The bytes that it takes.
-    pub bytes: usize,
-    /// The texts.
-    pub data: BTreeMap<String, String>,
-    /// The mark that stood with them.
-    pub mark: String,
-}
-
-/// A copy that can't be read: someone else wrote it, or a newer version.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("copy {name} can't be read: {why}")]
-pub struct UnreadableCopy {
-    /// Its name in the history.
-    pub name: String,
-    /// Why.
-    pub why: String,
-}
-
-impl KeptCopy {
-    /// Reads a copy as it stands in the history.
-    pub fn read(name: &str, bytes: &[u8]) -> Result<Self, UnreadableCopy> {
-        let unreadable = |why: String| UnreadableCopy {
-            name: name.to_owned(),
-            why,
-        };
-        let stem = name.strip_suffix(SUFFIX).unwrap_or_default();
-        let dated = stem.strip_prefix(FIRST).unwrap_or(stem);
-        let time = dated
-            .split_once('-')
-            .and_then(|(time, _)| DateTime::strptime(TIME, time).ok())
-            .and_then(|time| TimeZone::UTC.to_timestamp(time).ok())
-            .ok_or_else(|| unreadable("its name holds no time".to_owned()))?;
-        let mut json = String::new();
-        let unpacked = GzDecoder::new(bytes)
-            .take(MOST_UNPACKED)
-            .read_to_string(&mut json);
-        unpacked.map_err(|error| unreadable(error.to_string()))?;
-        let Unpacked { data, mark } =
-            serde_json::from_str(&json).map_err(|error| unreadable(error.to_string()))?;
-        Ok(Self {
-            name: name.to_owned(),
-            time: time.into(),
-            first: stem.starts_with(FIRST),
-            bytes: bytes.len(),
-            data,
-            mark,
-        })
-    }
-
-    /// The short name: the first digits of the hash of what it holds.
-    #[must_use]
-    pub fn short(&self) -> &str {
-        let stem = self.name.strip_suffix(SUFFIX).unwrap_or(&self.name);
-        let hash = stem.rsplit('-').next().unwrap_or_default();
-        hash.get(..SHORT).unwrap_or(hash)
-    }
-}
 
 /// What to add and what to evict for it.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -149,9 +53,9 @@ pub fn backup(
             }),
         });
     }
-    let (_, hash) = content(standing);
+    let new = content(standing);
     let copies = history.map(|view| &view.copies).into_iter().flatten();
-    let mut equal = copies.filter(|(name, _)| is_of(name, &hash));
+    let mut equal = copies.filter(|(name, _)| new.has_name(name));
     Ok(Backup {
         copy: equal
             .next()
@@ -161,26 +65,9 @@ pub fn backup(
     })
 }
 
-/// What a copy holds, and the hash that its name ends with.
-fn content(standing: &ConfigMapView) -> (String, String) {
-    let mark = standing
-        .annotations
-        .get(MARK_ANNOTATION)
-        .map(String::as_str)
-        .unwrap_or_default();
-    let json = serde_json::json!(Copy {
-        data: &standing.data,
-        mark
-    })
-    .to_string();
-    let hash = hex(&Sha256::digest(&json), 16);
-    (json, hash)
-}
-
-/// Whether a copy of this name holds what has this hash.
-fn is_of(name: &str, hash: &str) -> bool {
-    name.strip_suffix(SUFFIX)
-        .is_some_and(|name| name.ends_with(hash))
+fn content(standing: &ConfigMapView) -> NewCopy {
+    let mark = standing.annotations.get(MARK_ANNOTATION);
+    NewCopy::of(&standing.data, mark.map(String::as_str).unwrap_or_default())
 }
 
 /// Keeps a copy of what stands, unless an equal one is kept.
@@ -193,29 +80,33 @@ pub(super) fn keep(
     history: Option<&HistoryView>,
     now: Timestamp,
 ) -> Result<KeptCopies, String> {
-    let (json, hash) = content(standing);
+    let new = content(standing);
     let none = BTreeMap::new();
     let copies = history.map_or(&none, |view| &view.copies);
-    if copies.keys().any(|name| is_of(name, &hash)) {
+    if copies.keys().any(|name| new.has_name(name)) {
         return Ok(KeptCopies::default());
     }
-    let bytes = gzip(json.as_bytes()).map_err(|error| error.to_string())?;
-    let first = if copies.keys().any(|name| name.starts_with(FIRST)) {
-        ""
-    } else {
-        FIRST
-    };
-    let name = format!("{first}{}-{hash}{SUFFIX}", now.format(TIME));
+    let bytes = new.pack().map_err(|error| error.to_string())?;
+    let age = |name: &str| CopyName::parse(name).map(|said| said.time);
+    let firsts = copies
+        .keys()
+        .filter(|name| CopyName::parse(name).is_some_and(|said| said.first));
+    // Of several that claim to be the first the oldest is: more of them must not fill the history for ever.
+    let first = firsts.min_by_key(|name| age(name)).cloned();
+    let name = new.name(now, first.is_none());
     let mut rest: Vec<(&String, usize)> = copies.iter().map(|(name, size)| (name, *size)).collect();
-    // Names begin with the time, so the oldest comes first.
-    rest.sort_unstable();
+    // What is not named as we do, or after now, is no copy of ours or of a clock that was wrong. It goes first.
+    rest.sort_by_key(|(name, _)| (age(name).filter(|time| *time <= now), *name));
     let mut remove = Vec::new();
     let fits = |rest: &[(&String, usize)]| {
         rest.len() < MOST_COPIES
             && rest.iter().map(|(_, size)| size).sum::<usize>() + bytes.len() <= MOST_BYTES
     };
     while !fits(&rest) {
-        let Some(oldest) = rest.iter().position(|(name, _)| !name.starts_with(FIRST)) else {
+        let Some(oldest) = rest
+            .iter()
+            .position(|(name, _)| Some(*name) != first.as_ref())
+        else {
             return Err(format!(
                 "a copy of aws-auth takes {} bytes gzipped, and the history holds {MOST_BYTES}",
                 bytes.len()
@@ -227,12 +118,6 @@ pub(super) fn keep(
         add: [(name, bytes)].into(),
         remove,
     })
-}
-
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes)?;
-    encoder.finish()
 }
 
 #[cfg(test)]
@@ -270,7 +155,7 @@ mod tests {
         let first: Vec<_> = history
             .copies
             .keys()
-            .filter(|name| name.starts_with(FIRST))
+            .filter(|name| name.starts_with("first-"))
             .collect();
         assert_eq!(first.len(), 1);
         assert!(
@@ -310,46 +195,51 @@ mod tests {
         assert_eq!(version.as_deref(), Some("7"));
     }
 
-    #[test]
-    fn a_copy_is_read_back() {
-        let now = Timestamp::from_millisecond(1_800_000_000_123).expect("in range");
-        let mut view = standing("- x");
-        view.annotations
-            .insert(MARK_ANNOTATION.to_owned(), "a:b".to_owned());
-        let kept = keep(&view, None, now).expect("small");
-        let (name, bytes) = kept.add.first_key_value().expect("a copy");
-        let copy = KeptCopy::read(name, bytes).expect("it is ours");
-        assert_eq!(
-            (copy.time, copy.first, copy.mark.as_str()),
-            (now, true, "a:b")
-        );
-        assert_eq!(copy.data, view.data);
-        assert!(name.contains(copy.short()) && copy.short().len() == SHORT);
-        for (name, bytes) in [
-            ("x.json.gz", bytes.as_slice()),
-            (name, b"not gzipped"),
-            (name, &gzip(b"{}").expect("small")),
-        ] {
-            assert!(KeptCopy::read(name, bytes).is_err(), "{name}");
-        }
+    fn name(prefix: &str, time: &str, digit: &str) -> String {
+        format!("{prefix}{time}T000000000Z-{}.json.gz", digit.repeat(16))
+    }
+
+    fn removed_from(copies: &[(String, usize)]) -> Vec<String> {
+        let history = HistoryView {
+            copies: copies.iter().cloned().collect(),
+            ..HistoryView::default()
+        };
+        let now = Timestamp::from_second(1_800_000_000).expect("in range");
+        keep(&standing("- x"), Some(&history), now)
+            .expect("fits")
+            .remove
     }
 
     #[test]
     fn a_history_that_is_full_gives_way_to_the_new_copy() {
         let copies = [
-            ("first-20270101T000000000Z-a.json.gz".to_owned(), 100_000),
-            ("20270102T000000000Z-b.json.gz".to_owned(), 821_590),
+            (name("first-", "20270101", "a"), 100_000),
+            (name("", "20270102", "b"), 821_590),
         ];
-        let history = HistoryView {
-            copies: copies.into(),
-            ..HistoryView::default()
-        };
-        let kept = keep(
-            &standing("- x"),
-            Some(&history),
-            Timestamp::from_second(1_800_000_000).expect("in range"),
-        )
-        .expect("fits");
-        assert_eq!(kept.remove, ["20270102T000000000Z-b.json.gz"]);
+        assert_eq!(removed_from(&copies), [copies[1].0.clone()]);
+    }
+
+    #[test]
+    fn copies_of_foreign_names_give_way_before_ours() {
+        // Full of what claims to be first, to be of the future, or is named otherwise; and one that is ours.
+        let mut copies: Vec<(String, usize)> = (0..16_u32)
+            .map(|number| (name("first-", "20270101", &format!("{number:x}")), 10))
+            .collect();
+        let ours = name("", "20270102", "0");
+        let strange = "zzz".to_owned();
+        let ahead = name("", "20990101", "1");
+        copies.extend([&ours, &ahead, &strange].map(|name| (name.clone(), 10)));
+        copies.push((name("first-", "20260101", "2"), 10));
+        assert_eq!(removed_from(&copies), [ahead.clone()]);
+        copies.retain(|(name, _)| *name != ahead);
+        copies.push((name("", "20270103", "3"), 10));
+        assert_eq!(removed_from(&copies), [strange.clone()]);
+        copies.retain(|(name, _)| *name != strange);
+        copies.push((name("", "20270104", "4"), 10));
+        assert_eq!(
+            removed_from(&copies),
+            [name("first-", "20270101", "0")],
+            "only the oldest of the first ones stays for ever"
+        );
     }
 }

@@ -7,9 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
+use super::orphan::OrphanSet;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
-use crate::ownership::{KeyHash, MeaningHash};
+use crate::ownership::{KeyHash, Unmanaged};
 use crate::safety::Removals;
 use crate::time::Timestamp;
 
@@ -31,8 +32,10 @@ pub struct Memory {
     pub(super) standing: Option<ConfigMapView>,
     /// Per section the last text that stood and parsed.
     pub(super) good: BTreeMap<Section, String>,
-    /// Entries that stood beside ours and were not ours, so that one of them is not taken for ours when ours is removed.
-    pub(super) foreign: BTreeSet<(KeyHash, MeaningHash)>,
+    /// Unmanaged entries of the text that was last seen, so that none of them is taken for ours when ours is removed.
+    pub(super) unmanaged: Unmanaged,
+    /// The set of orphaned keys whose removal is confirmed. It shrinks while they are removed; its name does not.
+    pub(super) confirmed_orphans: Option<OrphanSet>,
     /// What was undone lately.
     pub(super) undone: Undone,
     /// The removals of the last minutes, also where the history can't be written.

@@ -19,6 +19,7 @@ mod event;
 mod history;
 mod import;
 mod memory;
+mod orphan;
 mod outline;
 mod place;
 mod prospect;
@@ -41,13 +42,13 @@ pub use action::{
     Report, StatusWrite, Summary, WriteFailure,
 };
 pub use ahead::{Course, Later, ahead};
-pub use history::{Backup, KeptCopy, UnreadableCopy, backup};
+pub use history::{Backup, backup};
 pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
 pub use memory::Memory;
 pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
 pub use place::can_revert;
 pub use prospect::{InIam, Next, Obstacle, Prospect};
-pub use rewrite::{Owned, Rewrite, rewrite};
+pub use rewrite::{Rewrite, rewrite};
 pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 
 use crate::desired::State;
@@ -55,19 +56,19 @@ use base::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, Step};
 use history::KeptCopies;
 use memory::Target;
+use orphan::Orphans;
 use realize::Realized;
 use review::Facts;
 
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Index;
 use crate::desired::{Desired, Mapping, Spec, resolve};
 use crate::effective::StandingEntries;
 use crate::observed::{
     AwsState, CLUSTER_ANNOTATION, Handover, HistoryState, IamWants, Kept, Mode, Observed, Settings,
 };
-use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
+use crate::ownership::{KeyHash, KnownUnmanaged, Mark, is_tagged};
 use crate::principal::{Key, Principal};
 use crate::safety::{Cleared, Removals};
 use crate::time::to_the_second;
@@ -108,6 +109,7 @@ pub struct Plan<'a> {
     facts: Facts,
     /// The record of removals with those that this plan orders.
     removals: Removals,
+    orphans: Orphans,
     iam: IamWants,
     eks: Option<Eks<'a>>,
     /// What this plan puts right that someone else undid.
@@ -125,13 +127,7 @@ pub fn plan<'a>(
     memory: &'a Memory,
 ) -> Plan<'a> {
     let base = Base::build(observed, settings, memory);
-    let mark = Mark::parse(
-        base.view
-            .annotations
-            .get(MARK_ANNOTATION)
-            .map(String::as_str)
-            .unwrap_or_default(),
-    );
+    let mark = Mark::of(&base.view);
     let eks = eks(observed, settings);
     let owned = owned_principals(&base, &mark, eks.as_ref());
     let mut mappings: Vec<Cow<'a, Mapping>> = desired
@@ -144,8 +140,17 @@ pub fn plan<'a>(
         .iter()
         .map(|mapping| State::of(mapping, observed.now))
         .collect();
-    let orphans = orphans_confirmed(observed);
     let config_map = settings.config_map.to_string();
+    let keys = decide::Keys::new(&base, &mark, &mappings, &config_map, eks.as_ref());
+    let history = observed.history.view();
+    let orphans = Orphans::new(
+        keys.orphans(),
+        eks.as_ref().is_none_or(knows_all),
+        history,
+        memory.confirmed_orphans.as_ref(),
+    );
+    let newest = history.and_then(|view| view.newest.as_ref());
+    let unmanaged = KnownUnmanaged::new(&memory.unmanaged, newest);
     let index = Index::new(&base.document);
     let context = Context {
         mappings: &mappings,
@@ -155,13 +160,14 @@ pub fn plan<'a>(
         memory,
         config_map: &config_map,
         orphans: &orphans,
+        unmanaged: &unmanaged,
         mode: observed.aws.mode(),
         eks: eks.as_ref(),
         observed,
         now: observed.now,
     };
     let halted = halted(observed);
-    let mut claims = held_claims(&context, &mark, halted.as_ref());
+    let mut claims = held_claims(&context, &mark, &keys, halted.as_ref());
     let kept = write::keep(&claims, &base, observed, settings);
     hold_for_history(&mut claims, &kept, &observed.history);
     let add_finalizers = if settings.observe || halted.is_some() {
@@ -186,6 +192,7 @@ pub fn plan<'a>(
         realized,
         facts,
         removals,
+        orphans,
         iam,
         eks,
         undone: BTreeSet::new(),
@@ -198,11 +205,7 @@ pub fn plan<'a>(
     if plan.released {
         plan.add_finalizers.clear();
     } else if !settings.observe && plan.halted.is_none() {
-        plan.decide_writes(
-            kept.unwrap_or_default(),
-            &review::stored(observed),
-            &orphans,
-        );
+        plan.decide_writes(kept.unwrap_or_default(), &review::stored(observed));
     }
     plan
 }
@@ -234,8 +237,13 @@ fn eks<'a>(observed: &'a Observed, settings: &'a Settings) -> Option<Eks<'a>> {
 }
 
 /// The claims, with everything held that can be told from each alone.
-fn held_claims(context: &Context<'_>, mark: &Mark, halted: Option<&Block>) -> Vec<Claim> {
-    let mut claims = decide::claims(context, mark);
+fn held_claims(
+    context: &Context<'_>,
+    mark: &Mark,
+    keys: &decide::Keys<'_>,
+    halted: Option<&Block>,
+) -> Vec<Claim> {
+    let mut claims = decide::claims(context, mark, keys);
     if let Some(block) = halted {
         for claim in &mut claims {
             claim.hold_both(block);
@@ -256,6 +264,15 @@ fn handover(observed: &Observed, settings: &Settings) -> Handover {
         .unwrap_or(settings.handover)
 }
 
+/// Whether every access entry of the cluster is known with its tags.
+fn knows_all(eks: &Eks<'_>) -> bool {
+    eks.view.entries.listed.is_some()
+        && eks
+            .standing
+            .iter()
+            .all(|(_, standing)| standing.state.entry.is_some())
+}
+
 /// The principals of all entries that are ours.
 fn owned_principals(base: &Base, mark: &Mark, eks: Option<&Eks<'_>>) -> Vec<Principal> {
     let in_text = base.document.entries().filter(|entry| {
@@ -264,7 +281,7 @@ fn owned_principals(base: &Base, mark: &Mark, eks: Option<&Eks<'_>>) -> Vec<Prin
     let in_eks = eks.into_iter().flat_map(|eks| {
         eks.standing
             .iter()
-            .filter(|(_, standing)| entry::is_tagged(eks, standing.state))
+            .filter(|(_, standing)| is_tagged(standing.state, &eks.installation))
             .map(|(_, standing)| standing.principal_arn)
     });
     let arns = in_text.map(|entry| entry.arn.as_str()).chain(in_eks);
@@ -340,16 +357,6 @@ fn released(observed: &Observed, memory: &Memory) -> bool {
     memory.started && value.is_some() && value != memory.release_at_start.as_ref()
 }
 
-fn orphans_confirmed(observed: &Observed) -> BTreeSet<Confirmation> {
-    let words = observed
-        .history
-        .view()
-        .and_then(|view| view.annotations.get(CONFIRM_ANNOTATION));
-    words
-        .map(|words| Confirmation::parse_list(words).0)
-        .unwrap_or_default()
-}
-
 /// Without a way back nothing new is granted; what was granted is still kept and revoked.
 fn hold_for_history(
     claims: &mut [Claim],
@@ -420,7 +427,9 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
         claim.step == Step::Remove
             || matches!(claim.entry.step, EntryStep::Delete | EntryStep::GiveBack)
     }) {
-        let mover = claim.others.iter().find(|position| {
+        // A handover has a holder, and others of its key have no say in it.
+        let concerned = decide::concerned(context, claim);
+        let mover = concerned.iter().find(|position| {
             context.states[**position] == State::Live && waiting.contains_key(position)
         });
         if let Some(block) = mover.and_then(|position| waiting.get(position)) {

@@ -215,6 +215,7 @@ fn mark(claims: &[Claim], context: &Context<'_>) -> Mark {
             Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => declared()?,
             Step::Remove | Step::Unmark | Step::Retain => return None,
             // What is ours stays marked as it was; what a status recognised is marked again.
+            Step::Leave if claim.loses_mark => return None,
             Step::Leave => match (&claim.marked, &claim.found) {
                 (Some(marked), _) => marked.clone(),
                 (None, Some(found)) if claim.ours => MeaningHash::of(&found.meaning),

@@ -15,8 +15,7 @@ use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Section};
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::ConfigMapView;
-use crate::ownership::MARK_ANNOTATION;
-use crate::ownership::{KeyHash, MeaningHash};
+use crate::ownership::{KeyHash, MARK_ANNOTATION, MeaningHash, Unmanaged};
 use crate::principal::Key;
 
 impl Plan<'_> {
@@ -154,9 +153,10 @@ impl Plan<'_> {
                     }
                 }
             }
-            memory.foreign = self.foreign(document);
+            memory.unmanaged = self.unmanaged(document);
             memory.standing = Some(standing);
         }
+        memory.confirmed_orphans.clone_from(&self.orphans.confirmed);
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
         }
@@ -226,8 +226,8 @@ impl Plan<'_> {
         view
     }
 
-    /// The entries that stand and are not ours.
-    fn foreign(&self, document: &Document) -> BTreeSet<(KeyHash, MeaningHash)> {
+    /// The entries of a text that are unmanaged.
+    fn unmanaged(&self, document: &Document) -> Unmanaged {
         let all = document.entries().filter_map(|entry| {
             Some((
                 KeyHash::of(&Key::parse_arn(&entry.arn)?),

@@ -27,6 +27,7 @@ pub(super) struct Facts {
     removals: Removals,
     recordable: bool,
     orphans: BTreeSet<Confirmation>,
+    confirmed_orphans: BTreeSet<KeyHash>,
     no_entries: StandingEntries<'static>,
 }
 
@@ -57,7 +58,8 @@ impl Facts {
             last_good: context.base.last_good(memory),
             removals: stored(observed).merge(&memory.removals),
             recordable: !matches!(observed.history, HistoryState::Unwritable { .. }),
-            orphans: context.orphans.clone(),
+            orphans: context.orphans.words(),
+            confirmed_orphans: context.orphans.confirmed_keys(),
             no_entries: StandingEntries::default(),
         }
     }
@@ -89,6 +91,7 @@ impl Facts {
             removals: &self.removals,
             recordable: self.recordable,
             orphans: &self.orphans,
+            confirmed_orphans: &self.confirmed_orphans,
             definition_deleting: observed.crd_deleting,
         }
     }

@@ -8,8 +8,7 @@ use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::Document;
 use crate::effective::StandingEntries;
 use crate::observed::{ConfigMapView, HistoryState, Mode, Observed};
-use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark};
-use crate::principal::Key;
+use crate::ownership::Mark;
 use crate::safety::{Authority, Before, Cleared, Proposal, Removals, Text, review};
 
 /// What to write, the history first.
@@ -58,6 +57,7 @@ impl Rewrite {
             removals: &removals,
             recordable: false,
             orphans: agreed,
+            confirmed_orphans: &BTreeSet::new(),
             definition_deleting: false,
         };
         let proposal = Proposal {
@@ -164,25 +164,6 @@ fn changed(
     differing
         .map(|key| (key.clone(), after.get(key).cloned()))
         .collect()
-}
-
-/// The keys whose entries in aws-auth are ours, by the mark that stands there.
-#[derive(Clone, Debug, Default)]
-pub struct Owned(Mark);
-
-impl Owned {
-    /// Reads the mark.
-    #[must_use]
-    pub fn of(view: &ConfigMapView) -> Self {
-        let mark = view.annotations.get(MARK_ANNOTATION);
-        Self(mark.map(|mark| Mark::parse(mark)).unwrap_or_default())
-    }
-
-    /// Whether the entry of this key is ours.
-    #[must_use]
-    pub fn contains(&self, key: &Key) -> bool {
-        self.0.0.contains_key(&KeyHash::of(key))
-    }
 }
 
 #[cfg(test)]

@@ -7,18 +7,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::claim::Claim;
-use super::decide::{Named, recognise};
+use super::decide::is_node_entry;
 use super::rewrite::{self, Rewrite};
-use super::{KeptCopy, Memory, Plan, plan};
+use super::{Memory, Plan, plan};
 use crate::aws_auth::{
     Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
 };
 use crate::desired::Desired;
 use crate::desired::State;
 use crate::effective::{Standing, can_match, is_node};
-use crate::observed::{ConfigMapView, Mode, Observed, Settings};
-use crate::ownership::MARK_ANNOTATION;
-use crate::ownership::{KeyHash, Mark, MeaningHash};
+use crate::observed::{ConfigMapView, KeptCopy, Mode, Observed, Settings};
+use crate::ownership::{
+    Evidence, KeyHash, KnownUnmanaged, MARK_ANNOTATION, Mark, MeaningHash, Unmanaged, recognise,
+};
 
 /// What restoring a copy comes to.
 #[derive(Clone, Debug)]
@@ -157,7 +158,7 @@ pub fn restore(
         .as_ref()
         .map_or_else(|| base.clone(), |write| write.applied(Some(&base)));
     let restored = Document::parse(&view.data);
-    verify(&then, &ours_then, &restored, &mark_of(&view))?;
+    verify(&then, &ours_then, &restored, &Mark::of(&view))?;
     let annotations = planned
         .history
         .as_ref()
@@ -183,11 +184,6 @@ pub fn restore(
         restored,
         admitted,
     })
-}
-
-fn mark_of(view: &ConfigMapView) -> Mark {
-    let value = view.annotations.get(MARK_ANNOTATION);
-    value.map(|value| Mark::parse(value)).unwrap_or_default()
 }
 
 fn hash_of(entry: &Entry) -> Option<KeyHash> {
@@ -237,16 +233,16 @@ impl<'a> Transplant<'a> {
                 by_key.entry(hash).or_default().push(entry);
             }
         }
+        let nothing = Unmanaged::default();
         let recognised = mark_then.0.iter().filter_map(|(hash, meaning)| {
             let standing = by_key.get(hash)?;
-            let (found, _) = recognise(
-                &Memory::default(),
-                hash,
-                &Named::default(),
-                standing,
-                Some(meaning),
-            );
-            Some((hash.clone(), found?))
+            let evidence = Evidence {
+                mark: Some(meaning),
+                written: &[],
+                known: &KnownUnmanaged::new(&nothing, None),
+                never_ours: &|entry| is_node_entry(entry, &now.observed.bindings),
+            };
+            Some((hash.clone(), recognise(standing, &evidence).entry()?))
         });
         Self {
             ours_then: recognised.collect(),
@@ -254,7 +250,7 @@ impl<'a> Transplant<'a> {
                 .observed
                 .config_map
                 .as_ref()
-                .map(mark_of)
+                .map(Mark::of)
                 .unwrap_or_default(),
             now,
             by_key,
@@ -393,8 +389,12 @@ impl<'a> Transplant<'a> {
     fn base(&self, copy: &KeptCopy, observed: &Observed) -> Result<ConfigMapView, Unrestorable> {
         let mut view = observed.config_map.clone().unwrap_or_default();
         let read = Section::ALL.map(Section::key);
-        view.data.retain(|key, _| !read.contains(&key.as_str()));
-        view.data.extend(copy.data.clone());
+        let is_read = |key: &String| read.contains(&key.as_str());
+        view.data.retain(|key, _| !is_read(key));
+        // Only what the authenticator reads, and the diff shows, comes back.
+        let texts = copy.data.iter().filter(|(key, _)| is_read(key));
+        view.data
+            .extend(texts.map(|(key, text)| (key.clone(), text.clone())));
         view.data
             .extend(edit(&copy.data, &self.changes).map_err(Unrestorable::Edit)?);
         view.annotations.remove(MARK_ANNOTATION);

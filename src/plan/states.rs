@@ -12,8 +12,8 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
 use crate::effective::is_node;
+use crate::hex::hex;
 use crate::observed::Repair;
-use crate::ownership::{KeyHash, MeaningHash, hex};
 use crate::principal::Key;
 use crate::time::to_the_second;
 
@@ -156,14 +156,7 @@ fn lost(view: &View<'_>, what: &str) -> String {
         .standing
         .as_ref()
         .map(|standing| Document::parse(&standing.data));
-    let foreign = |entry: &&Entry| {
-        let known = |key: Key| {
-            memory
-                .foreign
-                .contains(&(KeyHash::of(&key), MeaningHash::of(&entry.meaning())))
-        };
-        Key::parse_arn(&entry.arn).is_none_or(known)
-    };
+    let foreign = |entry: &&Entry| entry.key().is_none() || memory.unmanaged.has(entry);
     let foreign: Vec<&Entry> = before
         .iter()
         .flat_map(Document::entries)
@@ -206,16 +199,20 @@ fn orphans(view: &View<'_>) -> Option<State> {
         .into_iter()
         .flatten()
         .find_map(|block| block.awaiting);
-    let words = match awaiting {
-        Some(Confirmation::MassRemoval) | None => Confirmation::MassRemoval.to_string(),
-        Some(other) => format!("{},{other}", Confirmation::MassRemoval),
+    let more = match awaiting {
+        Some(Confirmation::MassRemoval) | None => String::new(),
+        Some(other) => format!(",{other}"),
     };
+    let history = view.plan.settings.config_map.history();
+    // The command comes before the names, so that a long list of them never cuts it off.
     let note = format!(
-        "{} entries are marked as ours and no mapping names them: {}; they stay; to remove them, annotate the ConfigMap {} with \
-         {CONFIRM_ANNOTATION}: {words}",
+        "no mapping names these managed entries ({}), so they stay. To remove them: kubectl annotate configmap -n {} {} --overwrite \
+         {CONFIRM_ANNOTATION}={}{more}. Principals: {}",
         orphans.len(),
+        history.namespace,
+        history.name,
+        view.plan.orphans.word(),
         names.collect::<Vec<_>>().join(", "),
-        view.plan.settings.config_map.history()
     );
     let hashes: Vec<&str> = orphans.iter().map(|claim| claim.hash.as_str()).collect();
     Some(state(

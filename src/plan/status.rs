@@ -12,6 +12,7 @@ use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
 use crate::desired::Mapping;
 use crate::effective::MASTERS;
+use crate::ownership::record_of;
 use crate::principal::Principal;
 use crate::time::{Timestamp, to_the_second};
 
@@ -341,8 +342,12 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
             .map(|entry| (*entry).clone())
     };
     if claim.holder != Some(position) {
-        return remembered()
-            .filter(|_| !entry_resolved(claim) || claim.holder.is_none() && claim.entry.may_exist);
+        // Of a principal that the spec does not name, what is not tagged as ours any more is left: it would be remembered for ever.
+        let keeps = |entry: &WrittenEntry| {
+            let known = claim.entry.ours || mapping.names(&entry.arn);
+            !entry_resolved(claim) || (claim.holder.is_none() && claim.entry.may_exist && known)
+        };
+        return remembered().filter(keeps);
     }
     let standing = eks.standing.of(&claim.hash).iter().find_map(|standing| {
         let target = claim.entry.target.as_ref()?;
@@ -352,7 +357,7 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
     });
     match (claim.entry.step, standing) {
         (EntryStep::Keep, Some(entry)) if claim.entry.ours => {
-            Some(entry::written_form(eks, entry, &claim.entry.of_aws))
+            Some(record_of(&eks.view.cluster.arn, entry, &claim.entry.of_aws))
         }
         // Nothing of ours stands, and nothing is to.
         (EntryStep::Leave, None) if claim.entry.block.is_none() && !claim.entry.may_exist => None,

@@ -9,13 +9,13 @@ use super::entry;
 use super::memory::{Memory, Target};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus};
+use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::{Document, Entry, ProblemKind, Section, fold_arn};
 use crate::desired::State;
-use crate::desired::{Mapping, Spec, resolve};
+use crate::desired::{Mapping, Spec, meaning_of, resolve};
 use crate::effective::{EffectiveAccess, Granted, is_node};
-use crate::ownership::KeyHash;
 use crate::ownership::aws_managed::{Cause, Keeper, keeper};
+use crate::ownership::{KeyHash, is_recorded};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -242,7 +242,10 @@ impl<'a> View<'a> {
             .min();
         // What comes after a write of aws-auth (a handover, the way back) is asked for by the next plan, and our own writes are
         // no change that would bring one about.
-        let next = (self.written && self.plan.eks.is_some()).then_some(now);
+        // So is what confirmed the removal of orphans, which is used up once they are gone.
+        let orphan_gone = |claim: &Claim| claim.orphan() && self.pending(claim);
+        let again = self.plan.eks.is_some() || self.plan.claims.iter().any(orphan_gone);
+        let next = (self.written && again).then_some(now);
         [
             expiries,
             repair,
@@ -476,6 +479,29 @@ impl View<'_> {
             Keeper::Aws(cause) => Some(cause),
             Keeper::Nobody | Keeper::Unknown(_) => None,
         }
+    }
+
+    /// Where an entry that a status remembers stands exactly so; `None` where it does not.
+    pub(super) fn place_of(&self, claim: &Claim, written: &WrittenEntry) -> Option<String> {
+        if let (Some(eks), Some(cluster)) = (&self.plan.eks, &written.cluster) {
+            let mut standing = eks.standing.of(&claim.hash).iter();
+            let found = standing.find_map(|standing| {
+                let entry = standing.known()?;
+                let of_aws = keeper(entry, &eks.view.managed, self.plan.observed.now).is_aws();
+                is_recorded(cluster, entry, written, of_aws).then_some(entry)
+            });
+            return found
+                .filter(|_| *cluster == eks.view.cluster.arn)
+                .map(|entry| format!("the access entry {}", entry.arn));
+        }
+        let meaning = meaning_of(written);
+        let here = written.config_map == Some(self.plan.settings.config_map.to_string());
+        let mut entries = self.standing.entries().filter(|_| here);
+        let found = entries.find(|entry| entry.meaning() == meaning)?;
+        Some(format!(
+            "the entry on {} line {}",
+            found.section, found.line
+        ))
     }
 
     pub(super) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {

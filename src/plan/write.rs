@@ -12,7 +12,7 @@ use super::{
     ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Plan, RELEASED_ANNOTATION,
     realize,
 };
-use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
+use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::Section;
 use crate::observed::Settings;
 use crate::observed::{CLUSTER_ANNOTATION, Kept};
@@ -50,12 +50,7 @@ pub(super) fn keep(
 }
 
 impl Plan<'_> {
-    pub(super) fn decide_writes(
-        &mut self,
-        kept: KeptCopies,
-        stored: &Removals,
-        orphans: &BTreeSet<Confirmation>,
-    ) {
+    pub(super) fn decide_writes(&mut self, kept: KeptCopies, stored: &Removals) {
         let none = ConfigMapView::default();
         let standing = self.observed.config_map.as_ref().unwrap_or(&none);
         let changed = realize::changed_data(standing, &self.realized.data);
@@ -84,7 +79,7 @@ impl Plan<'_> {
                 self.undone = undone;
             }
         }
-        self.history = self.history_write(write, kept, stored, orphans);
+        self.history = self.history_write(write, kept, stored);
         if write {
             let cleared = self.realized.clearance.as_ref();
             self.config_map = cleared
@@ -112,12 +107,8 @@ impl Plan<'_> {
 
     /// The mark that really stands.
     fn standing_mark(&self) -> Mark {
-        let value = self
-            .observed
-            .config_map
-            .as_ref()
-            .and_then(|view| view.annotations.get(MARK_ANNOTATION));
-        value.map(|value| Mark::parse(value)).unwrap_or_default()
+        let standing = self.observed.config_map.as_ref();
+        standing.map(Mark::of).unwrap_or_default()
     }
 
     /// What this plan would put right that someone else undid.
@@ -167,7 +158,6 @@ impl Plan<'_> {
         write: bool,
         kept: KeptCopies,
         stored: &Removals,
-        orphans: &BTreeSet<Confirmation>,
     ) -> Option<HistoryWrite> {
         let view = match &self.observed.history {
             HistoryState::Missing => None,
@@ -210,13 +200,7 @@ impl Plan<'_> {
                 .annotations
                 .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
         }
-        let used = |claim: &Claim| {
-            let gives_back =
-                claim.entry.pending() && claim.entry.effective() == EntryStep::GiveBack;
-            let entry = entry_goes(claim) || gives_back;
-            claim.orphan() && ((write && claim.effective() != Step::Leave) || entry)
-        };
-        if !orphans.is_empty() && self.claims.iter().any(used) {
+        if self.orphans.used_up() {
             history
                 .annotations
                 .insert(CONFIRM_ANNOTATION.to_owned(), None);

@@ -158,6 +158,8 @@ pub(crate) struct Before<'a> {
     pub(crate) recordable: bool,
     /// What a person confirmed for the managed keys that no mapping names.
     pub(crate) orphans: &'a BTreeSet<Confirmation>,
+    /// Those of them whose removal a person confirmed, by the name of their set.
+    pub(crate) confirmed_orphans: &'a BTreeSet<KeyHash>,
     /// Whether the definition carries a deletionTimestamp.
     pub(crate) definition_deleting: bool,
 }

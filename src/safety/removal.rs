@@ -4,7 +4,7 @@ use super::world::{Subject, World};
 use super::{Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Adoption, Confirmation};
+use crate::api::v1alpha1::Adoption;
 use crate::desired::State;
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
@@ -93,7 +93,7 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
         ));
     }
     let named = world.naming(&subject.hash).next().is_some();
-    let confirmed = world.before.orphans.contains(&Confirmation::MassRemoval);
+    let confirmed = world.before.confirmed_orphans.contains(&subject.hash);
     (!named && !confirmed).then_some((
         Reason::RemovalHeld,
         "no mapping names the managed entry, so only a confirmation on the history ConfigMap removes it",

@@ -54,6 +54,7 @@ struct Scene {
     removals: Removals,
     recordable: bool,
     orphans: BTreeSet<Confirmation>,
+    confirmed_orphans: BTreeSet<KeyHash>,
     definition_deleting: bool,
     authority: Authority,
     /// What is proposed: the text with the roles that are managed in it, and calls.
@@ -75,6 +76,7 @@ impl Scene {
             removals: Removals::default(),
             recordable: true,
             orphans: BTreeSet::new(),
+            confirmed_orphans: BTreeSet::new(),
             definition_deleting: false,
             authority: Authority::Mappings,
             then: None,
@@ -194,6 +196,7 @@ impl Scene {
             removals: &self.removals,
             recordable: self.recordable,
             orphans: &self.orphans,
+            confirmed_orphans: &self.confirmed_orphans,
             definition_deleting: self.definition_deleting,
         };
         let then = self.then.as_ref().map(|(text, roles)| {
@@ -446,7 +449,7 @@ fn only_what_is_managed_goes_and_nothing_that_a_mapping_claims() {
     claimed.refused_by(Rule::Removal);
     let mut orphan = scene.entry("o", |_| {}).delete("o");
     orphan.refused_by(Rule::Removal);
-    orphan.orphans.insert(Confirmation::MassRemoval);
+    orphan.confirmed_orphans.insert(hash("o"));
     orphan.cleared();
 }
 

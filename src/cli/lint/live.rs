@@ -17,7 +17,8 @@ use crate::error::Category;
 use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
 use crate::migrate::unread;
 use crate::observed::{AwsState, Mode};
-use crate::plan::{Owned, rewrite};
+use crate::ownership::Marked;
+use crate::plan::rewrite;
 
 impl LintArgs {
     /// Looks at the cluster, mends what is asked to be mended, and tells what is left.
@@ -50,8 +51,8 @@ impl LintArgs {
             complain("aws-auth is not read in the mode API: there is nothing to fix");
             return Ok(());
         }
-        let owned = Owned::of(&standing);
-        let is_owned = |entry: &Entry| entry.key().is_some_and(|key| owned.contains(&key));
+        let managed = Marked::of(&standing);
+        let is_owned = |entry: &Entry| managed.manages(entry);
         let FixedData { data, gains } = fix_data(&standing.data, &is_owned);
         let planned = rewrite(&observation.observed, &data);
         let planned = planned.map_err(|why| {

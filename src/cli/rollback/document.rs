@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
-use crate::plan::{KeptCopy, Loss, Restoration};
+use crate::observed::KeptCopy;
+use crate::plan::{Loss, Restoration};
 use crate::time::Timestamp;
 
 /// The history.

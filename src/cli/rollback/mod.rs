@@ -17,8 +17,8 @@ use super::output::{self, Format, complain};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
 use crate::cluster::Cluster;
-use crate::observed::{ConfigMapName, Mode, Settings};
-use crate::plan::{KeptCopy, Loss, Restoration, UnreadableCopy, restore};
+use crate::observed::{ConfigMapName, KeptCopy, Mode, Settings, UnreadableCopy};
+use crate::plan::{Loss, Restoration, restore};
 
 /// List the history of aws-auth, show what restoring a copy would change, and restore one
 #[derive(Args, Clone, Debug)]

@@ -11,13 +11,13 @@ pub(super) use aws::PartOfAws;
 pub(super) use failure::awaited;
 pub(super) use failure::unlisted as unlisted_block;
 pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
-pub(super) use owner::{is_ours, is_tagged, written_form};
+pub(super) use owner::is_ours;
 pub(super) use removal::let_go;
 
 use failure::settle;
 use keep::{Subject, keep};
 use outlook::ownership;
-use owner::{is_written, remembers};
+use owner::remembers;
 
 use std::collections::BTreeSet;
 
@@ -33,6 +33,7 @@ use crate::desired::Spec;
 use crate::effective::Standing;
 use crate::effective::{can_match, is_node};
 use crate::ownership::aws_managed::Keeper;
+use crate::ownership::{is_written, record_of};
 
 /// A mapping that holds its key, and what was found out about it.
 pub(super) struct Holding<'a> {
@@ -246,8 +247,9 @@ fn declared(
                 target,
             };
             keep(&subject, seen, placement, side);
-            let changed = written
-                .is_some_and(|written| *written != written_form(eks, seen.entry, &side.of_aws));
+            let changed = written.is_some_and(|written| {
+                *written != record_of(&eks.view.cluster.arn, seen.entry, &side.of_aws)
+            });
             if changed && !seen.differences.is_empty() && side.step != EntryStep::Keep {
                 side.drift = Some(format!("the access entry had {}", list(&seen.differences)));
                 side.restores = as_written;

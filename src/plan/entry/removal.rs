@@ -7,12 +7,12 @@ use super::failure::settle;
 use super::owner::{is_ours, remembers};
 use super::{describe, describe_principal, unlisted};
 use crate::access_entry::{Entry, untag};
-use crate::api::v1alpha1::{Backend, Confirmation, Deletion};
+use crate::api::v1alpha1::Backend;
 use crate::desired::State;
 use crate::effective::Standing;
 use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
-use crate::plan::decide;
+use crate::plan::decide::{Leaves, leaves};
 
 /// Decides the entry's side of a key that no mapping holds any more, or whose holder is suspended or refused.
 pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
@@ -131,41 +131,5 @@ fn remove(
             side.calls.extend(calls);
         }
         Removal::Wait(block) => side.hold(block),
-    }
-}
-
-/// What becomes of what nobody holds.
-pub(super) enum Leaves {
-    Stay,
-    Go,
-    Free,
-}
-
-pub(super) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
-    if claim.holder.is_some() {
-        return Leaves::Stay;
-    }
-    if claim.orphan() {
-        return if context.orphans.contains(&Confirmation::MassRemoval) {
-            Leaves::Go
-        } else {
-            Leaves::Stay
-        };
-    }
-    if claim
-        .others
-        .iter()
-        .any(|position| decide::keeps(context, claim, *position))
-    {
-        return Leaves::Stay;
-    }
-    let retains = |position: &usize| {
-        context.states[*position] == State::Deleting
-            && context.mappings[*position].deletion == Deletion::Retain
-    };
-    if claim.others.iter().any(retains) {
-        Leaves::Free
-    } else {
-        Leaves::Go
     }
 }

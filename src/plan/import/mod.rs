@@ -29,7 +29,7 @@ use crate::aws_auth::{Document, Entry, Problem, Section, comments};
 use crate::desired::Desired;
 use crate::effective::{EffectiveAccess, EffectiveEntry, Reading, Sources, Standing};
 use crate::observed::{AwsView, Mode, Observed, Settings};
-use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
+use crate::ownership::{KeyHash, Mark, MeaningHash};
 use crate::principal::{Key, Principal};
 
 /// What to import beside the principals of people and workloads.
@@ -168,17 +168,17 @@ pub fn import(
         aws: &observed.aws,
         bindings: &observed.bindings,
     });
-    let mark = observed
-        .config_map
-        .as_ref()
-        .and_then(|view| view.annotations.get(MARK_ANNOTATION));
     let mode = observed.aws.mode().unwrap_or(Mode::ConfigMap);
     let view = observed.aws.view();
     let mut importer = Importer {
         options,
         document: &document,
         effective: &effective,
-        mark: mark.map(|mark| Mark::parse(mark)).unwrap_or_default(),
+        mark: observed
+            .config_map
+            .as_ref()
+            .map(Mark::of)
+            .unwrap_or_default(),
         mode,
         view,
         now: observed.now,

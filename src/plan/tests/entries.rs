@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::access_entry::{Call, FailureKind, INSTALLATION_TAG, Kind, Scope};
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::EntryType;
+use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType};
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
@@ -15,7 +15,7 @@ fn api() -> Simulation {
 }
 
 /// A foreign entry, as a person would make it.
-fn foreign(simulation: &mut Simulation, role: &str, username: &str, groups: &[&str]) {
+pub(super) fn foreign(simulation: &mut Simulation, role: &str, username: &str, groups: &[&str]) {
     simulation.by_hand(&Call::Create {
         principal_arn: format!("arn:aws:iam::111122223333:{role}"),
         kind: Kind::Known(EntryType::Standard),
@@ -462,17 +462,11 @@ fn orphans_stay_until_the_history_confirms() {
     simulation.calls();
     simulation.settle();
     assert!(simulation.calls().is_empty());
-    simulation
-        .history
-        .as_mut()
-        .expect("made")
-        .annotations
-        .insert(
-            crate::api::v1alpha1::CONFIRM_ANNOTATION.to_owned(),
-            "mass-removal".to_owned(),
-        );
+    let word = simulation.orphan_word();
+    simulation.annotate_history(CONFIRM_ANNOTATION, &word);
     simulation.settle();
     assert_eq!(simulation.calls(), ["DeleteAccessEntry alice"]);
+    assert_eq!(simulation.history_annotation(CONFIRM_ANNOTATION), None);
 }
 
 #[test]

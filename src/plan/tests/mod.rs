@@ -6,6 +6,7 @@ mod contention;
 mod entries;
 mod entry_laws;
 mod flight;
+mod forgery;
 mod grants;
 mod guards;
 mod laws;
@@ -14,11 +15,15 @@ mod ownership;
 mod permission_sets;
 mod rollback;
 mod scale;
+mod shadows;
 mod texts;
 
 use serde_json::json;
 
 use super::simulation::Simulation;
+use super::{EventNote, Regarding};
+use crate::api::condition::Reason;
+use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 
 /// A node role and a hand-made entry, with comments, as many clusters have them.
 pub(super) const FOREIGN: &str = "\
@@ -46,6 +51,36 @@ fn cluster(names: &[&str]) -> Simulation {
 
 fn entry(arn: &str, username: &str, groups: &str) -> (String, String, String) {
     (arn.to_owned(), username.to_owned(), groups.to_owned())
+}
+
+impl Simulation {
+    /// Someone annotates the history.
+    fn annotate_history(&mut self, key: &str, value: &str) {
+        let view = self.history.as_mut().expect("kept from the first write");
+        view.annotations.insert(key.to_owned(), value.to_owned());
+    }
+
+    fn history_annotation(&self, key: &str) -> Option<&str> {
+        let view = self.history.as_ref()?;
+        view.annotations.get(key).map(String::as_str)
+    }
+
+    /// What confirms the removal of the orphans, by the last event on them.
+    fn orphan_word(&self) -> String {
+        let told = |event: &&EventNote| event.reason == Reason::OrphanedEntries;
+        let event = self.events.iter().rev().find(told).expect("told");
+        let command = format!("{CONFIRM_ANNOTATION}=");
+        let (_, rest) = event.note.split_once(&command).expect("a command");
+        let (word, _) = rest.split_once(". ").expect("the end of a sentence");
+        word.to_owned()
+    }
+
+    /// Whether an event of this reason was published on a mapping.
+    fn told(&self, name: &str, reason: Reason) -> bool {
+        let of = |event: &EventNote| matches!(&event.regarding, Regarding::Mapping { name: it, .. } if it == name);
+        let mut events = self.events.iter();
+        events.any(|event| event.reason == reason && of(event))
+    }
 }
 
 /// What the foreign entries mean.

@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
+use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::ownership::MARK_ANNOTATION;
+use crate::plan::WriteFailure;
 use crate::plan::simulation::Simulation;
 
 #[test]
@@ -258,37 +260,55 @@ fn a_reformatting_is_no_drift() {
 }
 
 #[test]
-fn keys_that_no_object_names_are_kept_until_the_history_confirms() {
-    let mut simulation = cluster(&["a", "b"]);
+fn orphans_stay_until_the_history_confirms_their_very_set() {
+    let mut simulation = cluster(&["a", "b", "c"]);
     simulation.objects.remove("a");
     simulation.restart();
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.entries().len(), 4);
-    assert!(
-        simulation
-            .events
-            .iter()
-            .any(|event| event.reason.as_str() == "OrphanedEntries"),
-        "{:?}",
-        simulation.events
-    );
-    let history = simulation
-        .history
-        .as_mut()
-        .expect("kept from the first write");
-    history.annotations.insert(
-        "identity-mapper.dev/confirm".to_owned(),
-        "mass-removal".to_owned(),
-    );
+    assert_eq!(simulation.entries().len(), 5);
+    let only_a = simulation.orphan_word();
+    // Another word, or the name of another set, confirms nothing.
+    simulation.objects.remove("b");
+    for word in ["mass-removal", &only_a] {
+        simulation.annotate_history(CONFIRM_ANNOTATION, word);
+        assert_eq!(simulation.settle(), 0, "{word}");
+        assert_eq!(
+            simulation.history_annotation(CONFIRM_ANNOTATION),
+            Some(word),
+            "it was of no use yet"
+        );
+    }
+    let both = simulation.orphan_word();
+    assert_ne!(both, only_a);
+    simulation.annotate_history(CONFIRM_ANNOTATION, &both);
     assert_eq!(simulation.settle(), 1);
-    assert_eq!(simulation.entries()[2..], [entry("role/b", "b", "g")]);
-    let history = simulation.history.as_ref().expect("exists");
-    assert!(
-        !history
-            .annotations
-            .contains_key("identity-mapper.dev/confirm"),
-        "a confirmation is used once"
+    assert_eq!(simulation.entries()[2..], [entry("role/c", "c", "g")]);
+    assert_eq!(simulation.history_annotation(CONFIRM_ANNOTATION), None);
+}
+
+#[test]
+fn a_confirmation_of_orphans_is_used_up_by_success_alone() {
+    let mut simulation = cluster(&["a", "b"]);
+    simulation.objects.remove("a");
+    simulation.settle();
+    let word = simulation.orphan_word();
+    simulation.annotate_history(CONFIRM_ANNOTATION, &word);
+    simulation.write_failure = Some(WriteFailure::Unavailable("down".to_owned()));
+    simulation.pass();
+    simulation.restart();
+    simulation.pass();
+    assert_eq!(simulation.entries().len(), 4);
+    assert_eq!(
+        simulation.history_annotation(CONFIRM_ANNOTATION),
+        Some(word.as_str())
     );
+    simulation.write_failure = None;
+    simulation.pass();
+    assert_eq!(simulation.entries().len(), 3);
+    // The process dies before it takes the annotation off.
+    simulation.restart();
+    simulation.settle();
+    assert_eq!(simulation.history_annotation(CONFIRM_ANNOTATION), None);
 }
 
 #[test]
@@ -331,7 +351,7 @@ fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
     simulation.edit("young", |object| {
         object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()]);
     });
-    simulation.write_failure = Some(crate::plan::WriteFailure::Unavailable("down".to_owned()));
+    simulation.write_failure = Some(WriteFailure::Unavailable("down".to_owned()));
     simulation.edit("old", |object| object.spec.groups = vec!["h".to_owned()]);
     simulation.delete("young");
     simulation.settle();

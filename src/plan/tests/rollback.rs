@@ -10,10 +10,11 @@ use super::laws::{Happening, happen, happening};
 use super::{FOREIGN, cluster, entry, foreign};
 use crate::api::IdentityMapping;
 use crate::aws_auth::{Document, Meaning};
+use crate::observed::KeptCopy;
 use crate::observed::Mode;
 use crate::ownership::{KeyHash, Mark, MeaningHash};
 use crate::plan::simulation::Simulation;
-use crate::plan::{KeptCopy, Loss, Restoration, Unrestorable, WayIn, restore};
+use crate::plan::{Loss, Restoration, Unrestorable, WayIn, restore};
 use crate::principal::Key;
 
 /// The copies, oldest first.

@@ -338,16 +338,11 @@ async fn orphans_stay_until_a_person_confirms(stage: &mut Stage) {
     assert!(note.contains("role/orphan"), "{note}");
     stage.fence("after-orphan").await;
     assert_eq!(stage.writes_about(&arn, mark), NONE);
-    stage.cluster.kubectl_ok(
-        &[
-            "annotate",
-            "configmap",
-            "aws-auth-history",
-            "-nkube-system",
-            "identity-mapper.dev/confirm=mass-removal",
-        ],
-        None,
-    );
+    // The command that the event gives, as it stands.
+    let (_, command) = note.split_once("kubectl ").expect("a command");
+    let (command, _) = command.split_once(". ").expect("the end of a sentence");
+    let command: Vec<&str> = command.split(' ').collect();
+    stage.cluster.kubectl_ok(&command, None);
     stage
         .entry_until("the orphan is gone", &arn, |entry| entry.is_none())
         .await;
