@@ -298,9 +298,9 @@ fn an_entry_is_made_and_then_given_its_policies() {
         "associate AmazonEKSEditPolicy cluster",
         "associate AmazonEKSViewPolicy namespaces a, b",
     ];
+    let tagged = "[\"identity-mapper.dev/created\", \"identity-mapper.dev/installation\"]";
     let made = |groups: &str| {
-        let create =
-            format!("create STANDARD None [{groups}] [\"identity-mapper.dev/installation\"]");
+        let create = format!("create STANDARD None [{groups}] {tagged}");
         let mut calls = vec![create];
         calls.extend(associations.map(str::to_owned));
         calls
@@ -318,9 +318,82 @@ fn an_entry_is_made_and_then_given_its_policies() {
     };
     assert_eq!(
         told(&create(&node)),
-        ["create EC2_LINUX None [] [\"identity-mapper.dev/installation\"]"],
+        [format!("create EC2_LINUX None [] {tagged}")],
         "a node has no groups of its own"
     );
+}
+
+#[test]
+fn what_aws_associated_stays_as_it_is() {
+    let ns = |names: &[&str]| namespaces(names);
+    let of_aws: BTreeSet<String> = [VIEW.to_owned(), EDIT.to_owned()].into();
+    let tags = BTreeMap::new();
+    let standing = people(&["g"], &[(VIEW, ns(&["a"])), (EDIT, Scope::Cluster)]);
+    let cases: [(&str, Vec<AccessPolicy>, usize); 4] = [
+        ("not declared", Vec::new(), 0),
+        (
+            "declared so",
+            vec![in_namespaces("AmazonEKSViewPolicy", &["a"])],
+            0,
+        ),
+        (
+            "declared for less",
+            vec![in_namespaces("AmazonEKSEditPolicy", &["a"])],
+            0,
+        ),
+        (
+            "declared for more",
+            vec![in_cluster("AmazonEKSViewPolicy")],
+            1,
+        ),
+    ];
+    for (what, policies, differences) in cases {
+        let target = standard(None, &["g"], &policies);
+        let wanted = Wanted {
+            of_aws: &of_aws,
+            ..wanted(&target, &tags)
+        };
+        assert_eq!(calls_for(&standing, &wanted), [""; 0], "{what}");
+        assert_eq!(
+            meaning_differs(&standing, &wanted).len(),
+            differences,
+            "{what}"
+        );
+    }
+}
+
+#[test]
+fn what_was_added_is_given_back_and_the_tags_last() {
+    let ours = tags(&[
+        (INSTALLATION_TAG, "i"),
+        (AWS_POLICIES_TAG, "none"),
+        ("team", "blue"),
+    ]);
+    let mut standing = people(&["g"], &[(VIEW, Scope::Cluster), (EDIT, Scope::Cluster)]);
+    standing.tags = ours;
+    let calls = give_back(&standing, &[EDIT.to_owned()].into());
+    let operations: Vec<&str> = calls.iter().map(Call::operation).collect();
+    assert_eq!(
+        operations,
+        [
+            "DisassociateAccessPolicy",
+            "UpdateAccessEntry",
+            "UntagResource"
+        ]
+    );
+    let Some(Call::Untag { keys, .. }) = calls.last() else {
+        panic!("{calls:?}");
+    };
+    assert_eq!(*keys, set(&[INSTALLATION_TAG, AWS_POLICIES_TAG]));
+    let mut node = entry(
+        EntryType::EC2,
+        "system:node:{{SessionName}}",
+        &["system:nodes"],
+        &[],
+    );
+    assert_eq!(give_back(&node, &BTreeSet::new()), [], "nothing was added");
+    node.tags = tags(&[(MAPPING_TAG, "m")]);
+    assert_eq!(give_back(&node, &BTreeSet::new()).len(), 1, "only the tags");
 }
 
 #[test]
