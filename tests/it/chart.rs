@@ -344,7 +344,7 @@ fn nobody_but_the_operator_is_given_a_right() {
             !labels.contains("aggregate-to"),
             "{kind} goes into a role that people have"
         );
-        if kind.ends_with("Binding") {
+        if kind.ends_with("RoleBinding") {
             let operator = json!([{"kind": "ServiceAccount", "name": rights::SERVICE_ACCOUNT, "namespace": rights::NAMESPACE}]);
             assert_eq!(document["subjects"], operator);
         }
