@@ -93,6 +93,8 @@ reasons! {
     AccessPolicyUnknown,
     /// The backend or type that the spec asks for does not exist in the cluster's authentication mode.
     BackendUnavailable,
+    /// Bindings have not been searched yet for a group that no mapping named before.
+    BindingsNotRead,
     /// A binding of the bridge group stands although nothing is being handed over.
     BridgeLeft,
     /// The cluster of that name in EKS is not the one whose API server the operator talks to; nothing is written.

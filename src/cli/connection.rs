@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -12,6 +13,14 @@ use kube::{Client, client::ClientBuilder};
 use crate::aws::{fingerprint, fingerprints};
 use crate::controller::Trust;
 use crate::observed::ConfigMapName;
+
+/// An API server that is there answers within milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that brings nothing for so long is dead: watches end, or bring something, within
+/// [`WATCH_SECONDS`](crate::cluster::watch::WATCH_SECONDS).
+const READ_TIMEOUT: Duration =
+    Duration::from_secs(crate::cluster::watch::WATCH_SECONDS as u64 + 10);
 
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]
@@ -140,6 +149,9 @@ impl ConnectionArgs {
         };
         // The loop tries again at its own pace and on newer grounds; a client that does so by itself only hides the time.
         config.default_retry = false;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
         let url = config
             .cluster_url
             .to_string()

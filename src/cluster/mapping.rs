@@ -58,8 +58,8 @@ impl SeenMapping {
         }
     }
 
-    /// Whether a plan could come out otherwise. A status is our own doing, and so is a finalizer that appears; one that
-    /// disappears is not.
+    /// Whether a plan could come out otherwise. A finalizer that appears is our own doing; one that disappears is not. A status is ours
+    /// where it is the one that we last wrote, which is then known before its event comes.
     pub(super) fn differs(before: Option<&Self>, after: Option<&Self>) -> bool {
         let (Some(before), Some(after)) = (before, after) else {
             return before.is_some() != after.is_some();
@@ -68,6 +68,7 @@ impl SeenMapping {
             || before.generation != after.generation
             || before.deleting != after.deleting
             || before.confirm != after.confirm
+            || before.mapping.status != after.mapping.status
             || (before.has_finalizer() && !after.has_finalizer())
     }
 
@@ -111,7 +112,7 @@ mod tests {
         };
         let before = seen(&base, &spec());
         let differs = |after: &SeenMapping| SeenMapping::differs(Some(&before), Some(after));
-        assert!(!differs(&with("resourceVersion", json!("2"))), "a status");
+        assert!(!differs(&with("resourceVersion", json!("2"))), "a version");
         assert!(
             !differs(&with("finalizers", json!([FINALIZER]))),
             "our finalizer"

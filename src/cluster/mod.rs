@@ -3,10 +3,12 @@
 //! Nothing here decides what is written: it executes what a plan asks for and says in plain words what came of it.
 //! Invariants:
 //!
-//! - every call ends within [`CALL_TIMEOUT`], however the API server behaves (watches have kube's idle timeout);
+//! - every call ends within [`CALL_TIMEOUT`], those of [`Cluster::patient`] within [`PATIENT_TIMEOUT`], however the API server behaves
+//!   (watches have kube's idle timeout);
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
+pub mod bindings;
 pub mod config_map;
 pub mod event;
 pub mod finalizer;
@@ -16,6 +18,7 @@ pub mod migration;
 pub mod read;
 pub mod release;
 pub mod review;
+mod slim_binding;
 pub mod state;
 pub mod status;
 mod versioned;
@@ -34,6 +37,9 @@ use crate::plan::FIELD_MANAGER;
 /// How long one call may take. The API server itself gives up on most requests after a minute, far too long here.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The same where nothing waits but a person, and an answer is worth more than time.
+pub const PATIENT_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// How many calls for single mappings run side by side.
 pub const CONCURRENCY: usize = 16;
 
@@ -44,6 +50,7 @@ pub struct Cluster {
     config_map: ConfigMapName,
     /// Whom events name as their reporter: the Pod's name, or the host's.
     instance: String,
+    call_timeout: Duration,
 }
 
 impl Cluster {
@@ -59,7 +66,24 @@ impl Cluster {
             client,
             config_map,
             instance: instance.chars().take(128).collect(),
+            call_timeout: CALL_TIMEOUT,
         }
+    }
+
+    /// The same cluster, with more time for calls to aws-auth, its history and the mappings as a whole.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self {
+            call_timeout: PATIENT_TIMEOUT,
+            ..self
+        }
+    }
+
+    async fn bounded<T>(
+        &self,
+        call: impl Future<Output = Result<T, kube::Error>>,
+    ) -> Result<T, Error> {
+        within(self.call_timeout, call).await
     }
 
     /// The `ConfigMap` that is kept.
@@ -79,8 +103,15 @@ impl Cluster {
 
 /// Waits for a call's answer, but not for ever.
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
-    match tokio::time::timeout(CALL_TIMEOUT, call).await {
+    within(CALL_TIMEOUT, call).await
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = Result<T, kube::Error>>,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, call).await {
         Ok(answer) => answer.map_err(Error::from),
-        Err(_) => Err(Error::timed_out(CALL_TIMEOUT)),
+        Err(_) => Err(Error::timed_out(limit)),
     }
 }

@@ -10,7 +10,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::bindings::{Interest, KnownBindings};
 use super::mapping::SeenMapping;
 pub use super::versioned::Change;
 use super::versioned::{Collection, Versioned};
@@ -32,10 +34,10 @@ pub enum Watched {
     ConfigMap(Change<ConfigMapView>),
     /// Of the history, by namespace and name.
     History(Change<HistoryView>),
-    /// Of the `RoleBinding`s, by namespace and name.
-    RoleBinding(Change<BindingSubjects>),
-    /// Of the `ClusterRoleBinding`s, by name.
-    ClusterRoleBinding(Change<BindingSubjects>),
+    /// Of the `RoleBinding`s, by namespace and name, and what they were narrowed to.
+    RoleBinding(Change<BindingSubjects>, Arc<Interest>),
+    /// Of the `ClusterRoleBinding`s, by name, and what they were narrowed to.
+    ClusterRoleBinding(Change<BindingSubjects>, Arc<Interest>),
     /// Of our `CustomResourceDefinition`, by name.
     Definition(Change<Definition>),
 }
@@ -48,12 +50,6 @@ pub struct Definition {
 }
 
 impl Versioned for Definition {
-    fn resource_version(&self) -> &'static str {
-        ""
-    }
-}
-
-impl Versioned for BindingSubjects {
     fn resource_version(&self) -> &'static str {
         ""
     }
@@ -98,11 +94,8 @@ pub struct State {
     mappings: Collection<SeenMapping>,
     config_map: Collection<ConfigMapView>,
     history: Collection<HistoryView>,
-    role_bindings: Collection<BindingSubjects>,
-    cluster_role_bindings: Collection<BindingSubjects>,
+    bindings: KnownBindings,
     definition: Collection<Definition>,
-    /// Derived from both kinds of binding.
-    bindings: Bindings,
     /// Statuses that are to be written, by name, with the uid.
     assumed: BTreeMap<String, (String, IdentityMappingStatus)>,
     /// Uids of the mappings whose finalizer we take off.
@@ -122,10 +115,8 @@ impl State {
             mappings: Collection::default(),
             config_map: Collection::default(),
             history: Collection::default(),
-            role_bindings: Collection::default(),
-            cluster_role_bindings: Collection::default(),
+            bindings: KnownBindings::default(),
             definition: Collection::default(),
-            bindings: Bindings::default(),
             assumed: BTreeMap::new(),
             let_go: BTreeSet::new(),
             mappings_changed: false,
@@ -144,21 +135,11 @@ impl State {
             Watched::History(change) => {
                 self.history.apply(change, |_, _| true);
             }
-            Watched::RoleBinding(change) => {
-                if self
-                    .role_bindings
-                    .apply(change, |before, after| before != after)
-                {
-                    self.derive_bindings();
-                }
+            Watched::RoleBinding(change, interest) => {
+                self.bindings.apply_role_binding(change, interest);
             }
-            Watched::ClusterRoleBinding(change) => {
-                if self
-                    .cluster_role_bindings
-                    .apply(change, |before, after| before != after)
-                {
-                    self.derive_bindings();
-                }
+            Watched::ClusterRoleBinding(change, interest) => {
+                self.bindings.apply_cluster_role_binding(change, interest);
             }
             Watched::Definition(change) => {
                 self.definition.apply(change, |_, _| true);
@@ -181,6 +162,11 @@ impl State {
             Change::Restart | Change::Listed(..) | Change::Complete | Change::Applied(..) => None,
         };
         let listed = matches!(change, Change::Complete);
+        let new_groups = match &change {
+            Change::Applied(_, seen) => self.bindings.is_new_to(&seen.mapping),
+            Change::Complete => true,
+            Change::Restart | Change::Listed(..) | Change::Deleted { .. } => false,
+        };
         let let_go = &self.let_go;
         let stirred = RefCell::new(BTreeSet::new());
         let differs = |before: Option<&SeenMapping>, after: Option<&SeenMapping>| {
@@ -202,6 +188,10 @@ impl State {
             let all = self.mappings.iter();
             self.stirred
                 .extend(all.filter_map(|(_, seen)| seen.mapping.key()));
+        }
+        if new_groups && self.mappings.is_complete() {
+            self.bindings
+                .ask(self.mappings.iter().map(|(_, seen)| &*seen.mapping));
         }
         if let Some(uid) = deleted {
             self.let_go.remove(&uid);
@@ -230,13 +220,15 @@ impl State {
         seen
     }
 
-    fn derive_bindings(&mut self) {
-        self.bindings = self
-            .role_bindings
-            .iter()
-            .chain(self.cluster_role_bindings.iter())
-            .map(|(_, subjects)| subjects)
-            .collect();
+    /// Keeps every group that a binding names: the mappings are not stored, and what they name is known to others.
+    pub fn keep_all_bindings(&mut self) {
+        self.bindings.keep_all();
+    }
+
+    /// What bindings are to be searched for; `None` before the mappings are known.
+    #[must_use]
+    pub fn interest(&self) -> Option<&Arc<Interest>> {
+        self.bindings.interest()
     }
 
     /// What has not been listed yet, in words for people; empty when a pass may begin.
@@ -246,11 +238,6 @@ impl State {
             ("IdentityMappings", self.mappings.is_complete()),
             ("the ConfigMap", self.config_map.is_complete()),
             ("the history ConfigMap", self.history.is_complete()),
-            ("RoleBindings", self.role_bindings.is_complete()),
-            (
-                "ClusterRoleBindings",
-                self.cluster_role_bindings.is_complete(),
-            ),
             (
                 "the CustomResourceDefinition",
                 self.definition.is_complete(),
@@ -258,6 +245,7 @@ impl State {
         ]
         .into_iter()
         .filter_map(|(what, complete)| (!complete).then_some(what))
+        .chain(self.bindings.missing())
         .collect()
     }
 
@@ -301,7 +289,7 @@ impl State {
                     .history()
                     .cloned()
                     .map_or(HistoryState::Missing, HistoryState::Present),
-                bindings: self.bindings.clone(),
+                bindings: self.bindings.all().clone(),
                 aws,
                 crd_deleting: self.crd_deleting(),
             },
@@ -408,7 +396,7 @@ impl State {
         Settled {
             config_map: self.config_map().map(identity),
             history: self.history().map(|view| view.annotations.clone()),
-            bindings: self.bindings.clone(),
+            bindings: self.bindings.all().clone(),
             crd_deleting: self.crd_deleting(),
         }
     }
@@ -423,7 +411,7 @@ impl State {
                 .as_ref()
                 .map(|(uid, version)| (uid.as_str(), version.as_str()))
             && self.history().map(|view| &view.annotations) == settled.history.as_ref()
-            && self.bindings == settled.bindings
+            && *self.bindings.all() == settled.bindings
             && self.crd_deleting() == settled.crd_deleting
     }
 }

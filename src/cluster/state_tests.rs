@@ -43,6 +43,14 @@ fn subjects(group: &str) -> BindingSubjects {
     }
 }
 
+fn role_binding(change: Change<BindingSubjects>) -> Watched {
+    Watched::RoleBinding(change, Arc::new(Interest::All))
+}
+
+fn cluster_role_binding(change: Change<BindingSubjects>) -> Watched {
+    Watched::ClusterRoleBinding(change, Arc::new(Interest::All))
+}
+
 fn applied<T>(key: &str, value: T) -> Change<T> {
     Change::Applied(key.to_owned(), value)
 }
@@ -84,9 +92,9 @@ fn events() -> Vec<Watched> {
     events.extend(
         list(vec![("ns/b", subjects("g"))])
             .into_iter()
-            .map(Watched::RoleBinding),
+            .map(role_binding),
     );
-    events.extend(list(vec![]).into_iter().map(Watched::ClusterRoleBinding));
+    events.extend(list(vec![]).into_iter().map(cluster_role_binding));
     events.extend(
         list(vec![("crd", Definition { deleting: false })])
             .into_iter()
@@ -226,14 +234,14 @@ fn changes_are_told_from_echoes() {
         (
             "a binding of known groups",
             vec![
-                Watched::ClusterRoleBinding(applied("c", subjects("g"))),
-                Watched::RoleBinding(deleted("ns/b", "")),
+                cluster_role_binding(applied("c", subjects("g"))),
+                role_binding(deleted("ns/b", "")),
             ],
             false,
         ),
         (
             "a binding of a new group",
-            vec![Watched::RoleBinding(applied("ns/c", subjects("h")))],
+            vec![role_binding(applied("ns/c", subjects("h")))],
             true,
         ),
     ];
@@ -361,4 +369,25 @@ fn the_end_of_a_mapping_that_we_let_go_is_no_change() {
     state.apply(Watched::Mapping(deleted("a", "5")));
     assert!(!state.changed());
     assert!(state.let_go.is_empty(), "forgotten with the object");
+}
+
+#[test]
+fn a_status_that_someone_else_changed_is_a_change_and_ours_is_none() {
+    let with_status = |version: &str, username: Option<&str>| {
+        let mut seen = mapping(version, &json!({}));
+        seen.mapping.status.username = username.map(str::to_owned);
+        seen
+    };
+    let ours = with_status("2", Some("me"));
+    let mut state = settled();
+    // Its event may come before its answer, or after it.
+    state.assume_status("a", "u", &ours.mapping.status);
+    state.apply(Watched::Mapping(applied("a", ours.clone())));
+    assert!(!state.changed());
+    state.release_status("a");
+    state.absorb_mapping("a", ours.clone());
+    state.apply(Watched::Mapping(applied("a", ours)));
+    assert!(!state.changed());
+    state.apply(Watched::Mapping(applied("a", with_status("3", None))));
+    assert!(state.changed());
 }

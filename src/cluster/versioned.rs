@@ -173,7 +173,7 @@ impl<T: Versioned> Collection<T> {
         self.current.get_mut(key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &T)> {
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &T)> + Clone {
         self.current.iter()
     }
 }

@@ -1,10 +1,13 @@
 //! The watches, reduced to what the state keeps and merged into one stream.
 //!
-//! A watch that fails is begun again by itself, after a pause that grows to five seconds; nothing is emptied
-//! meanwhile. The stream is polled by the loop itself, so a list can't begin before the loop knows of it: that is what
-//! lets an answer to a write count against a list that was read meanwhile.
+//! A watch that fails is begun again by itself, with a list, after a pause that grows to five seconds; nothing is emptied
+//! meanwhile. A list that is complete proves that it works again: a watch alone may bring nothing for hours. The stream is polled by
+//! the loop itself, so a list can't begin before the loop knows of it: that is what lets an answer to a write count against a list that
+//! was read meanwhile.
 
-use std::time::Duration;
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, SelectAll, select_all};
 use futures::{StreamExt, future, stream};
@@ -13,14 +16,15 @@ use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PartialObjectMeta;
 use kube::core::DeserializeGuard;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
+use tokio::sync::watch::Receiver;
 use tracing::{debug, info, warn};
 
+use super::bindings::Interest;
 use super::mapping::SeenMapping;
+use super::slim_binding::SlimBinding;
 use super::state::{Change, Definition, Watched};
 use super::{Cluster, bounded};
 use crate::api::IdentityMapping;
@@ -35,89 +39,101 @@ const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
 /// kube's own default waits up to 30 s, far longer than drift in aws-auth may stand.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// A watch whose connection died silently is noticed after this time: it bounds how long drift can go unseen.
-const CONFIG_MAP_TIMEOUT_SECONDS: u32 = 60;
+/// A watch ends after this time and is begun again, so a connection that died silently is noticed soon after: it bounds how long drift
+/// can go unseen.
+pub const WATCH_SECONDS: u32 = 30;
+
+/// A binding takes up to some two megabytes, and a page of them is in memory at once.
+const BINDINGS_PAGE: u32 = 10;
+
+/// Bindings are listed again for new groups at most so often.
+const SEARCH_PAUSE: Duration = Duration::from_secs(2);
+
+/// What the watches tell.
+#[derive(Clone, Debug)]
+pub enum Told {
+    /// Something is otherwise.
+    Event(Watched),
+    /// A watch fails, or works again.
+    Health {
+        /// What it watches, in words for people.
+        watch: &'static str,
+        /// Why it fails; `None`: it works again.
+        failure: Option<Error>,
+    },
+}
 
 /// All watches.
-pub type Watches = SelectAll<BoxStream<'static, Watched>>;
+pub type Watches = SelectAll<BoxStream<'static, Told>>;
 
 impl Cluster {
-    /// Begins to watch everything that a plan looks at.
-    pub fn watch(&self) -> Watches {
-        let mappings = events(
+    /// Begins to watch everything that a plan looks at; bindings once it is known what they are searched for.
+    pub fn watch(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
+        let mappings = told(
             Api::<DeserializeGuard<IdentityMapping>>::all(self.client.clone()),
             Config::default(),
             "IdentityMappings",
-        )
-        .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))));
-        self.watch_with(mappings.boxed())
+            |event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))),
+        );
+        self.watch_with(mappings, interest)
     }
 
     /// The same where no mappings are stored.
-    pub fn watch_without_mappings(&self) -> Watches {
+    pub fn watch_without_mappings(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
         let none = [Change::Restart, Change::Complete].map(Watched::Mapping);
-        self.watch_with(stream::iter(none).boxed())
+        self.watch_with(stream::iter(none.map(Told::Event)).boxed(), interest)
     }
 
-    fn watch_with(&self, mappings: BoxStream<'static, Watched>) -> Watches {
+    fn watch_with(
+        &self,
+        mappings: BoxStream<'static, Told>,
+        interest: Receiver<Option<Arc<Interest>>>,
+    ) -> Watches {
         let client = || self.client.clone();
         let name = &self.config_map().name;
         let history = self.config_map().history().name;
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         select_all([
-            events(
+            told(
                 Api::<ConfigMap>::namespaced(client(), &self.config_map().namespace),
-                named(name).timeout(CONFIG_MAP_TIMEOUT_SECONDS),
+                named(name),
                 "the ConfigMap",
-            )
-            .map(|event| {
-                Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object)))
-            })
-            .boxed(),
+                |event| {
+                    Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object)))
+                },
+            ),
             mappings,
-            events(self.config_maps(), named(&history), "the history ConfigMap")
-                .map(|event| {
-                    Watched::History(change(event, |object| HistoryView::from_object(&object)))
-                })
-                .boxed(),
-            events(
-                Api::<RoleBinding>::all(client()),
-                Config::default(),
+            told(
+                self.config_maps(),
+                named(&history),
+                "the history ConfigMap",
+                |event| Watched::History(change(event, |object| HistoryView::from_object(&object))),
+            ),
+            search(
+                Api::<SlimBinding<RoleBinding>>::all(client()),
                 "RoleBindings",
-            )
-            .map(|event| {
-                Watched::RoleBinding(change(event, |binding| {
-                    BindingSubjects::of_role_binding(&binding)
-                }))
-            })
-            .boxed(),
-            events(
-                Api::<ClusterRoleBinding>::all(client()),
-                Config::default(),
+                Watched::RoleBinding,
+                interest.clone(),
+            ),
+            search(
+                Api::<SlimBinding<ClusterRoleBinding>>::all(client()),
                 "ClusterRoleBindings",
-            )
-            .map(|event| {
-                Watched::ClusterRoleBinding(change(event, |binding| {
-                    BindingSubjects::of_cluster_role_binding(&binding)
-                }))
-            })
-            .boxed(),
-            events(
+                Watched::ClusterRoleBinding,
+                interest,
+            ),
+            told(
                 Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client()),
                 named(DEFINITION),
                 "the CustomResourceDefinition",
-            )
-            .map(|event| {
-                Watched::Definition(change(event, |definition| Definition {
-                    deleting: definition.metadata.deletion_timestamp.is_some(),
-                }))
-            })
-            .boxed(),
+                |event| {
+                    Watched::Definition(change(event, |definition| Definition {
+                        deleting: definition.metadata.deletion_timestamp.is_some(),
+                    }))
+                },
+            ),
         ])
     }
-}
 
-impl Cluster {
     /// Whether our `CustomResourceDefinition` is being deleted or gone, by the API server itself.
     pub async fn definition_goes(&self) -> Result<bool, Error> {
         let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
@@ -126,63 +142,260 @@ impl Cluster {
     }
 }
 
-/// The events of one watch; failures are logged, once for each time that it stops working.
-fn events<K>(api: Api<K>, config: Config, what: &'static str) -> BoxStream<'static, Event<K>>
-where
-    K: Resource<DynamicType = ()>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug
-        + Send
-        + Sync
-        + 'static,
+/// What can be watched.
+trait Watchable:
+    Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
 {
-    let mut failing = false;
-    watcher(api, config)
-        .backoff(Pauses::default())
-        .filter_map(move |event| {
-            future::ready(match event {
-                Ok(event) => {
-                    // `Init` only says that a list is tried.
-                    if failing && !matches!(event, Event::Init) {
-                        failing = false;
-                        info!(watch = what, "watching again");
-                    }
-                    Some(event)
-                }
-                Err(error) => {
-                    let error = cause(error);
-                    if failing || error.message.contains("too old resource version") {
-                        debug!(watch = what, error = %error, "the watch still fails");
-                    } else if error.category == Category::Missing && what == "IdentityMappings" {
-                        warn!(
-                            "the CustomResourceDefinition {DEFINITION} is not installed: nothing is written until it is \
-                             (identity-mapper crd | kubectl apply --server-side -f -)"
-                        );
-                    } else {
-                        warn!(watch = what, error = %error, category = error.category.as_str(), "the watch fails; trying again");
-                    }
-                    failing = true;
-                    None
-                }
-            })
+}
+
+impl<K> Watchable for K where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+{
+}
+
+/// One watch, with its events as the state takes them.
+fn told<K: Watchable>(
+    api: Api<K>,
+    config: Config,
+    name: &'static str,
+    event: impl Fn(Event<K>) -> Watched + Send + 'static,
+) -> BoxStream<'static, Told> {
+    steps(api, config, name)
+        .map(move |step| match step {
+            Step::Event(seen) => Told::Event(event(seen)),
+            Step::Health(failure) => Told::Health {
+                watch: name,
+                failure,
+            },
         })
         .boxed()
 }
 
-/// Pauses between attempts, begun anew once events get through.
-struct Pauses {
-    next: Duration,
-    /// Events since the last failure. Each attempt at a list begins with one (`Event::Init`), whatever comes of it.
-    events: u32,
+/// What one watch does.
+enum Step<K> {
+    Event(Event<K>),
+    /// It fails, or works again.
+    Health(Option<Error>),
 }
+
+/// A watch that is begun again when it fails.
+struct Attempts<K> {
+    api: Api<K>,
+    config: Config,
+    name: &'static str,
+    events: BoxStream<'static, watcher::Result<Event<K>>>,
+    pauses: Pauses,
+    /// Before the next attempt.
+    pause: Option<Duration>,
+    failing: bool,
+    /// What proved that it works again.
+    proof: Option<Event<K>>,
+}
+
+fn steps<K: Watchable>(
+    api: Api<K>,
+    config: Config,
+    name: &'static str,
+) -> BoxStream<'static, Step<K>> {
+    let config = config.timeout(WATCH_SECONDS);
+    let attempts = Attempts {
+        events: watcher(api.clone(), config.clone()).boxed(),
+        api,
+        config,
+        name,
+        pauses: Pauses::default(),
+        pause: None,
+        failing: false,
+        proof: None,
+    };
+    let next = |mut attempts: Attempts<K>| async {
+        let step = attempts.next().await?;
+        Some((step, attempts))
+    };
+    stream::unfold(attempts, next).boxed()
+}
+
+impl<K: Watchable> Attempts<K> {
+    /// `None` never comes: kube's watcher does not end.
+    async fn next(&mut self) -> Option<Step<K>> {
+        if let Some(event) = self.proof.take() {
+            return Some(Step::Event(event));
+        }
+        if let Some(pause) = self.pause.take() {
+            tokio::time::sleep(pause).await;
+            self.events = watcher(self.api.clone(), self.config.clone()).boxed();
+        }
+        let error = match self.events.next().await? {
+            // A list is tried, or has begun.
+            Ok(event @ (Event::Init | Event::InitApply(_))) => return Some(Step::Event(event)),
+            Ok(event) => {
+                self.pauses = Pauses::default();
+                if !std::mem::take(&mut self.failing) {
+                    return Some(Step::Event(event));
+                }
+                info!(watch = self.name, "watching again");
+                self.proof = Some(event);
+                return Some(Step::Health(None));
+            }
+            Err(error) => cause(error),
+        };
+        self.log(&error);
+        self.failing = true;
+        self.pause = self.pauses.next();
+        Some(Step::Health(Some(error)))
+    }
+
+    /// Loud once for each time that it stops working.
+    fn log(&self, error: &Error) {
+        let watch = self.name;
+        if self.failing || error.message.contains("too old resource version") {
+            debug!(watch, error = %error, "the watch still fails");
+        } else if error.category == Category::Missing && watch == "IdentityMappings" {
+            warn!(
+                "the CustomResourceDefinition {DEFINITION} is not installed: nothing is written until it is \
+                 (identity-mapper crd | kubectl apply --server-side -f -)"
+            );
+        } else {
+            warn!(watch, error = %error, category = error.category.as_str(), "the watch fails; trying again");
+        }
+    }
+}
+
+/// A watch of bindings that is narrowed to what is of interest, and begun anew when that changes.
+struct Search<K> {
+    api: Api<SlimBinding<K>>,
+    name: &'static str,
+    event: fn(Change<BindingSubjects>, Arc<Interest>) -> Watched,
+    interest: Receiver<Option<Arc<Interest>>>,
+    running: Option<Searching<K>>,
+}
+
+struct Searching<K> {
+    interest: Arc<Interest>,
+    steps: BoxStream<'static, Step<SlimBinding<K>>>,
+    /// Once the list is complete: from when on another may begin.
+    next: Option<Instant>,
+}
+
+fn search<K>(
+    api: Api<SlimBinding<K>>,
+    name: &'static str,
+    event: fn(Change<BindingSubjects>, Arc<Interest>) -> Watched,
+    interest: Receiver<Option<Arc<Interest>>>,
+) -> BoxStream<'static, Told>
+where
+    SlimBinding<K>: Watchable,
+    K: Send + 'static,
+{
+    let search = Search {
+        api,
+        name,
+        event,
+        interest,
+        running: None,
+    };
+    let next = |mut search: Search<K>| async {
+        let told = search.next().await?;
+        Some((told, search))
+    };
+    stream::unfold(search, next).boxed()
+}
+
+impl<K> Search<K>
+where
+    SlimBinding<K>: Watchable,
+{
+    /// `None` once nobody says any more what is of interest.
+    async fn next(&mut self) -> Option<Told> {
+        loop {
+            let Some(running) = &mut self.running else {
+                let interest = self
+                    .interest
+                    .wait_for(Option::is_some)
+                    .await
+                    .ok()?
+                    .clone()?;
+                let config = Config::default().page_size(BINDINGS_PAGE);
+                self.running = Some(Searching {
+                    interest,
+                    steps: steps(self.api.clone(), config, self.name),
+                    next: None,
+                });
+                continue;
+            };
+            let Searching {
+                interest,
+                steps,
+                next,
+            } = running;
+            let newer = newer(&mut self.interest, interest, *next);
+            let step = tokio::select! {
+                () = newer => {
+                    self.running = None;
+                    continue;
+                }
+                step = steps.next() => step?,
+            };
+            let change = match step {
+                Step::Health(failure) => {
+                    return Some(Told::Health {
+                        watch: self.name,
+                        failure,
+                    });
+                }
+                Step::Event(event) => change(event, SlimBinding::subjects),
+            };
+            if change == Change::Complete {
+                *next = Some(Instant::now() + SEARCH_PAUSE);
+            }
+            if let Some(change) = narrow(change, interest) {
+                return Some(Told::Event((self.event)(change, Arc::clone(interest))));
+            }
+        }
+    }
+}
+
+/// Waits until something else is of interest and a list may begin.
+async fn newer(
+    latest: &mut Receiver<Option<Arc<Interest>>>,
+    current: &Arc<Interest>,
+    from: Option<Instant>,
+) {
+    let Some(from) = from else {
+        return future::pending().await;
+    };
+    let differs = |latest: &Option<Arc<Interest>>| {
+        latest
+            .as_ref()
+            .is_some_and(|latest| !Arc::ptr_eq(latest, current))
+    };
+    if latest.wait_for(differs).await.is_err() {
+        return future::pending().await;
+    }
+    tokio::time::sleep_until(from.into()).await;
+}
+
+/// A binding of which nothing is kept is none.
+fn narrow(change: Change<BindingSubjects>, interest: &Interest) -> Option<Change<BindingSubjects>> {
+    match change {
+        Change::Listed(key, subjects) => Some(Change::Listed(key, interest.narrow(subjects)?)),
+        Change::Applied(key, subjects) => Some(match interest.narrow(subjects) {
+            Some(kept) => Change::Applied(key, kept),
+            None => Change::Deleted {
+                key,
+                resource_version: String::new(),
+            },
+        }),
+        other @ (Change::Restart | Change::Complete | Change::Deleted { .. }) => Some(other),
+    }
+}
+
+/// Pauses between attempts.
+struct Pauses(Duration);
 
 impl Default for Pauses {
     fn default() -> Self {
-        Self {
-            next: SHORTEST_PAUSE,
-            events: 0,
-        }
+        Self(SHORTEST_PAUSE)
     }
 }
 
@@ -190,19 +403,9 @@ impl Iterator for Pauses {
     type Item = Duration;
 
     fn next(&mut self) -> Option<Duration> {
-        let pause = self.next;
-        self.next = (pause * 2).min(LONGEST_PAUSE);
-        self.events = 0;
+        let pause = self.0;
+        self.0 = (pause * 2).min(LONGEST_PAUSE);
         Some(pause)
-    }
-}
-
-impl Backoff for Pauses {
-    fn reset(&mut self) {
-        self.events = self.events.saturating_add(1);
-        if self.events > 1 {
-            self.next = SHORTEST_PAUSE;
-        }
     }
 }
 
@@ -241,17 +444,30 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_to_the_longest_and_begin_anew() {
-        let mut pauses = Pauses::default();
-        let failed_lists = std::iter::repeat_with(|| {
-            pauses.reset();
-            pauses.next().map(|pause| pause.as_millis())
-        });
-        let milliseconds: Vec<u128> = failed_lists.take(7).flatten().collect();
+    fn pauses_grow_to_the_longest() {
+        let pauses = Pauses::default().map(|pause| pause.as_millis());
+        let milliseconds: Vec<u128> = pauses.take(7).collect();
         assert_eq!(milliseconds, [200, 400, 800, 1600, 3200, 5000, 5000]);
-        pauses.reset();
-        pauses.reset();
-        assert_eq!(pauses.next(), Some(SHORTEST_PAUSE));
+    }
+
+    #[test]
+    fn a_binding_of_which_nothing_is_kept_is_none() {
+        let interest = Interest::Groups(["dev".to_owned()].into());
+        let subjects = |group: &str| BindingSubjects {
+            groups: [group.to_owned()].into(),
+            ..BindingSubjects::default()
+        };
+        let listed = |group| Change::Listed("ns/b".to_owned(), subjects(group));
+        let applied = |group| Change::Applied("ns/b".to_owned(), subjects(group));
+        assert_eq!(narrow(listed("dev"), &interest), Some(listed("dev")));
+        assert_eq!(narrow(listed("x"), &interest), None);
+        assert_eq!(narrow(applied("dev"), &interest), Some(applied("dev")));
+        let gone = Change::Deleted {
+            key: "ns/b".to_owned(),
+            resource_version: String::new(),
+        };
+        assert_eq!(narrow(applied("x"), &interest), Some(gone));
+        assert_eq!(narrow(Change::Complete, &interest), Some(Change::Complete));
     }
 
     #[test]

@@ -1,117 +1,225 @@
-//! The HTTP endpoints: `/livez`, `/readyz`, `/metrics`.
+//! What `/livez` and `/readyz` answer, and where they and `/metrics` are served.
 //!
-//! Live means that the loop turns; ready, that a first pass over everything was made, whatever came of its write: a
-//! write that admission denies is the business of conditions, and no restart mends it.
+//! Ready means that the operator does its work: a first pass was made, passes succeed, watches work. A Pod that is not ready goes on
+//! trying and repairing; the answer says why. Live means that a restart would not help: what is wrong outside never makes the
+//! process dead, only a loop that no longer turns, or a pass that outlives the time limits of all its calls.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
-use axum::http::{StatusCode, header};
-use axum::routing::get;
+use hyper::StatusCode;
 use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
 
+use super::http::{self, Answer, Routes};
 use super::metrics;
 
 /// The loop turns at least every ten seconds; a pass that waits for a slow API server doesn't stop it.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
 
-/// What the loop says of itself.
+/// A restart of the API server, or a conflict that lasts, is over by then.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A pass takes milliseconds; one that meets time limits takes some tens of seconds.
+const LONG_PASS: Duration = Duration::from_mins(1);
+
+/// No pass can take longer than this: each of its calls ends within 5 s, it makes at most ten attempts of three calls in a row, and adds
+/// finalizers for 30 s.
+const LONGEST_PASS: Duration = Duration::from_mins(5);
+
+/// The other side's words in an answer, in characters.
+const MOST_WORDS: usize = 300;
+
+/// What the loop reports of itself.
 #[derive(Debug)]
 pub struct Health {
     started: Instant,
     /// Milliseconds after the start at which the loop last turned.
     last_turn: AtomicU64,
-    /// What the first pass still waits for; empty when it was made.
-    waits_for: watch::Sender<String>,
+    vitals: Mutex<Vitals>,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        let waits_for = watch::Sender::new("the first pass".to_owned());
         Self {
             started: Instant::now(),
             last_turn: AtomicU64::new(0),
-            waits_for,
+            vitals: Mutex::new(Vitals::default()),
         }
     }
 }
 
 impl Health {
     /// The loop turns.
-    pub fn turn(&self) {
+    pub(super) fn turn(&self) {
         let elapsed = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.last_turn.store(elapsed, Ordering::Relaxed);
     }
 
-    /// Says what the first pass waits for; nothing means that it was made.
-    pub fn waits_for(&self, what: &[&str]) {
-        let text = what.join(", ");
-        self.waits_for.send_if_modified(|known| {
-            let differs = *known != text;
-            if differs {
-                *known = text;
-            }
-            differs
-        });
+    /// What the first pass waits for.
+    pub(super) fn waits_for(&self, what: &[&str]) {
+        self.vitals().waits_for = what.join(", ");
     }
 
     /// Whether the first pass was made.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.waits_for.borrow().is_empty()
+    pub(super) fn first_pass_made(&self) -> bool {
+        self.vitals().first_pass_made
     }
 
-    fn live(&self) -> (StatusCode, String) {
+    /// A pass begins.
+    pub(super) fn pass_begins(&self, now: Instant) {
+        self.vitals().pass_since = Some(now);
+    }
+
+    /// The pass is over; `failure` says what has to be tried again.
+    pub(super) fn pass_ends(&self, now: Instant, failure: Option<&str>) {
+        let mut vitals = self.vitals();
+        vitals.pass_since = None;
+        vitals.first_pass_made = true;
+        Failing::note(&mut vitals.passes, now, failure);
+    }
+
+    /// A watch fails with these words, or works again.
+    pub(super) fn watch(&self, name: &'static str, now: Instant, failure: Option<&str>) {
+        let mut vitals = self.vitals();
+        let mut failing = vitals.watches.remove(name);
+        Failing::note(&mut failing, now, failure);
+        if let Some(failing) = failing {
+            vitals.watches.insert(name, failing);
+        }
+    }
+
+    fn vitals(&self) -> MutexGuard<'_, Vitals> {
+        // No step of a change can panic, so what is there is whole.
+        self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn live(&self, now: Instant) -> Answer {
         let last = self.started + Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
-        if last.elapsed() < LONGEST_SILENCE {
-            (StatusCode::OK, "ok\n".to_owned())
+        let silence = now.saturating_duration_since(last);
+        let looping = if silence < LONGEST_SILENCE {
+            None
         } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!(
-                    "the loop has not turned for {} s\n",
-                    last.elapsed().as_secs()
-                ),
-            )
-        }
+            Some(format!("the loop hangs for {} s", silence.as_secs()))
+        };
+        answer(
+            looping
+                .into_iter()
+                .chain(self.vitals().hangs(now))
+                .collect(),
+        )
     }
 
-    fn ready(&self) -> (StatusCode, String) {
-        let waits_for = self.waits_for.borrow();
-        if waits_for.is_empty() {
-            (StatusCode::OK, "ok\n".to_owned())
-        } else {
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("waiting for {}\n", *waits_for),
-            )
-        }
+    fn ready(&self, now: Instant) -> Answer {
+        answer(self.vitals().unready(now))
     }
 }
 
-fn health_routes(health: Arc<Health>) -> Router {
-    let live = Arc::clone(&health);
-    Router::new()
-        .route("/livez", get(async move || live.live()))
-        .route("/readyz", get(async move || health.ready()))
+fn answer(reasons: Vec<String>) -> Answer {
+    if reasons.is_empty() {
+        Answer::text(StatusCode::OK, "ok\n")
+    } else {
+        Answer::text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+    }
 }
 
-fn metrics_routes(registry: Arc<Registry>) -> Router {
-    let content_type = [(
-        header::CONTENT_TYPE,
-        "application/openmetrics-text; version=1.0.0; charset=utf-8",
-    )];
-    Router::new().route(
-        "/metrics",
-        get(async move || (content_type, metrics::text(&registry))),
-    )
+/// What fails, since when.
+#[derive(Debug)]
+struct Failing {
+    since: Instant,
+    words: String,
+}
+
+impl Failing {
+    fn note(failing: &mut Option<Self>, now: Instant, failure: Option<&str>) {
+        *failing = failure.map(|words| Self {
+            since: failing.as_ref().map_or(now, |failing| failing.since),
+            words: words.chars().take(MOST_WORDS).collect(),
+        });
+    }
+
+    /// How long it has failed, and the words; `None` while that is bearable.
+    fn lasting(&self, now: Instant, patience: Duration) -> Option<(u64, &str)> {
+        let lasts = now.saturating_duration_since(self.since);
+        (lasts >= patience).then_some((lasts.as_secs(), self.words.as_str()))
+    }
+}
+
+/// What readiness is judged by.
+#[derive(Debug, Default)]
+struct Vitals {
+    first_pass_made: bool,
+    /// What the first pass waits for.
+    waits_for: String,
+    /// Since when a pass runs.
+    pass_since: Option<Instant>,
+    passes: Option<Failing>,
+    watches: BTreeMap<&'static str, Failing>,
+}
+
+impl Vitals {
+    /// Why it is not ready; nothing where it is.
+    fn unready(&self, now: Instant) -> Vec<String> {
+        let mut reasons = Vec::new();
+        if !self.first_pass_made {
+            let what = match self.waits_for.as_str() {
+                "" => "the first pass",
+                what => what,
+            };
+            reasons.push(format!("waiting for {what}"));
+        }
+        // Before the first pass nothing has worked yet that could work again in a moment.
+        let patience = if self.first_pass_made {
+            PATIENCE
+        } else {
+            Duration::ZERO
+        };
+        for (name, failing) in &self.watches {
+            if let Some((seconds, words)) = failing.lasting(now, patience) {
+                reasons.push(format!(
+                    "the watch of {name} fails for {seconds} s: {words}"
+                ));
+            }
+        }
+        if let Some((seconds, words)) = self
+            .passes
+            .as_ref()
+            .and_then(|failing| failing.lasting(now, PATIENCE))
+        {
+            reasons.push(format!("passes fail for {seconds} s: {words}"));
+        }
+        reasons.extend(self.runs(now, LONG_PASS));
+        reasons
+    }
+
+    fn hangs(&self, now: Instant) -> Option<String> {
+        self.runs(now, LONGEST_PASS)
+    }
+
+    fn runs(&self, now: Instant, limit: Duration) -> Option<String> {
+        let runs = now.saturating_duration_since(self.pass_since?);
+        (runs >= limit).then(|| format!("a pass runs for {} s", runs.as_secs()))
+    }
+}
+
+fn health_route(health: &Health, path: &str) -> Option<Answer> {
+    match path {
+        "/livez" => Some(health.live(Instant::now())),
+        "/readyz" => Some(health.ready(Instant::now())),
+        _ => None,
+    }
+}
+
+fn metrics_route(registry: &Registry, path: &str) -> Option<Answer> {
+    (path == "/metrics").then(|| Answer {
+        status: StatusCode::OK,
+        content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        body: metrics::text(registry),
+    })
 }
 
 /// Serves both until `shutdown`; one listener where the addresses are the same. An error where one can't be bound.
@@ -122,22 +230,33 @@ pub async fn serve(
     registry: Registry,
     shutdown: &CancellationToken,
 ) -> Result<(), BindError> {
-    let (health, metrics) = (health_routes(health), metrics_routes(Arc::new(registry)));
-    let servers = if health_address == metrics_address {
-        vec![(health_address, health.merge(metrics))]
+    let servers: Vec<(SocketAddr, Arc<Routes>)> = if health_address == metrics_address {
+        let both = move |path: &str| {
+            health_route(&health, path).or_else(|| metrics_route(&registry, path))
+        };
+        vec![(health_address, Arc::new(both))]
     } else {
-        vec![(health_address, health), (metrics_address, metrics)]
+        vec![
+            (
+                health_address,
+                Arc::new(move |path: &str| health_route(&health, path)),
+            ),
+            (
+                metrics_address,
+                Arc::new(move |path: &str| metrics_route(&registry, path)),
+            ),
+        ]
     };
     for (address, routes) in servers {
         let listener = TcpListener::bind(address)
             .await
             .map_err(|source| BindError { address, source })?;
-        let shutdown = shutdown.clone();
+        let ends = shutdown.clone().cancelled_owned();
+        // Not a graceful shutdown: a scraper that is slow would hold up the end.
         tokio::spawn(async move {
             tokio::select! {
-                // Not axum's graceful shutdown: a scraper that keeps its connection would hold up the end.
-                () = shutdown.cancelled() => {}
-                Err(error) = async { axum::serve(listener, routes).await } => warn!(%address, %error, "the HTTP server ended"),
+                () = ends => {}
+                never = http::serve(listener, routes) => match never {},
             }
         });
     }
@@ -158,40 +277,123 @@ pub struct BindError {
 mod tests {
     use super::*;
 
-    #[test]
-    fn ready_once_nothing_is_waited_for() {
+    fn after(now: Instant, time: Duration) -> Instant {
+        now + time
+    }
+
+    fn made(now: Instant) -> Health {
         let health = Health::default();
+        health.pass_begins(now);
+        health.pass_ends(now, None);
+        health
+    }
+
+    fn unready(health: &Health, now: Instant) -> Option<String> {
+        let Answer { status, body, .. } = health.ready(now);
+        assert_eq!(status == StatusCode::OK, body == "ok\n", "{body}");
+        (body != "ok\n").then_some(body)
+    }
+
+    #[test]
+    fn ready_once_the_first_pass_was_made() {
+        let (health, now) = (Health::default(), Instant::now());
         assert_eq!(
-            health.ready(),
-            (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "waiting for the first pass\n".to_owned()
-            )
+            unready(&health, now).as_deref(),
+            Some("waiting for the first pass\n")
         );
         health.waits_for(&["IdentityMappings", "RoleBindings"]);
+        health.watch("RoleBindings", now, Some("forbidden"));
         assert_eq!(
-            health.ready().1,
-            "waiting for IdentityMappings, RoleBindings\n"
+            unready(&health, now).as_deref(),
+            Some(
+                "waiting for IdentityMappings, RoleBindings\nthe watch of RoleBindings fails for 0 s: forbidden\n"
+            )
         );
-        assert!(!health.is_ready());
-        health.waits_for(&[]);
-        assert_eq!(health.ready(), (StatusCode::OK, "ok\n".to_owned()));
+        assert!(!health.first_pass_made());
+        health.watch("RoleBindings", now, None);
+        health.pass_begins(now);
+        health.pass_ends(now, None);
+        assert_eq!(unready(&health, now), None);
+        assert!(health.first_pass_made());
+    }
+
+    #[test]
+    fn a_watch_that_keeps_failing_makes_it_unready_until_it_works_again() {
+        let now = Instant::now();
+        let health = made(now);
+        health.watch("the ConfigMap", now, Some("connection refused"));
+        assert_eq!(unready(&health, now), None, "it may be back in a moment");
+        let later = after(now, PATIENCE);
+        health.watch("the ConfigMap", later, Some("connection reset"));
+        assert_eq!(
+            unready(&health, later).as_deref(),
+            Some("the watch of the ConfigMap fails for 20 s: connection reset\n")
+        );
+        assert_eq!(health.live(later).status, StatusCode::OK);
+        health.watch("the ConfigMap", later, None);
+        assert_eq!(unready(&health, later), None);
+    }
+
+    #[test]
+    fn passes_that_keep_failing_make_it_unready_until_one_succeeds() {
+        let now = Instant::now();
+        let health = made(now);
+        let later = after(now, PATIENCE);
+        for time in [now, later] {
+            health.pass_begins(time);
+            health.pass_ends(time, Some("no answer"));
+        }
+        assert_eq!(
+            unready(&health, later).as_deref(),
+            Some("passes fail for 20 s: no answer\n")
+        );
+        health.pass_begins(later);
+        health.pass_ends(later, None);
+        assert_eq!(unready(&health, later), None);
+    }
+
+    #[test]
+    fn a_pass_that_never_ends_makes_it_unready_and_then_dead() {
+        let now = Instant::now();
+        let health = made(now);
+        health.pass_begins(now);
+        let live = |time: Duration| {
+            // The loop turns all the while.
+            health.last_turn.store(u64::MAX / 4, Ordering::Relaxed);
+            health.live(after(now, time)).status
+        };
+        assert_eq!(unready(&health, after(now, LONG_PASS / 2)), None);
+        assert_eq!(
+            unready(&health, after(now, LONG_PASS)).as_deref(),
+            Some("a pass runs for 60 s\n")
+        );
+        assert_eq!(live(LONG_PASS), StatusCode::OK);
+        assert_eq!(live(LONGEST_PASS), StatusCode::SERVICE_UNAVAILABLE);
+        health.pass_ends(after(now, LONGEST_PASS), None);
+        assert_eq!(live(LONGEST_PASS), StatusCode::OK);
+    }
+
+    #[test]
+    fn words_of_others_are_cut() {
+        let now = Instant::now();
+        let health = Health::default();
+        health.watch("RoleBindings", now, Some(&"é".repeat(10_000)));
+        let body = unready(&health, now).expect("it fails");
+        assert!(body.chars().count() < MOST_WORDS + 100, "{}", body.len());
     }
 
     #[test]
     fn live_while_the_loop_turns() {
         let health = Health::default();
         health.turn();
-        assert_eq!(health.live().0, StatusCode::OK);
-        let long_ago = Instant::now()
-            .checked_sub(2 * LONGEST_SILENCE)
-            .expect("the machine runs for minutes");
-        let stuck = Health {
-            started: long_ago,
-            ..Health::default()
-        };
-        assert_eq!(stuck.live().0, StatusCode::SERVICE_UNAVAILABLE);
-        stuck.turn();
-        assert_eq!(stuck.live().0, StatusCode::OK);
+        let now = Instant::now();
+        assert_eq!(health.live(now).status, StatusCode::OK);
+        let hung = health.live(after(now, 2 * LONGEST_SILENCE));
+        assert_eq!(hung.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            hung.body.starts_with("the loop hangs for "),
+            "{}",
+            hung.body
+        );
     }
 }

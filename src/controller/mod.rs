@@ -18,6 +18,7 @@
 
 mod eks;
 pub mod health;
+mod http;
 mod implied;
 pub mod metrics;
 mod outbox;
@@ -48,7 +49,9 @@ use self::trigger::{Retry, Trigger};
 use crate::access_entry::Call;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
+use crate::cluster::bindings::Interest;
 use crate::cluster::state::{State, Watched};
+use crate::cluster::watch::Told;
 use crate::desired::{Desired, Mapping};
 use crate::jitter::jitter;
 use crate::observed::{AwsState, Settings};
@@ -90,6 +93,8 @@ pub struct Controller {
     /// Whether the next pass is to read aws-auth itself.
     reread: bool,
     running: Option<Running>,
+    /// What the watches search bindings for.
+    interest: watch::Sender<Option<Arc<Interest>>>,
 }
 
 /// A pass that runs.
@@ -132,6 +137,7 @@ impl Controller {
             next_resync: Instant::now() + resync,
             reread: false,
             running: None,
+            interest: watch::Sender::new(None),
         }
     }
 
@@ -141,15 +147,17 @@ impl Controller {
     pub fn implied(mut self, imply: Imply) -> (Self, Turns) {
         let (sender, turns) = watch::channel(None);
         self.implied = Some((Implied::new(imply), sender));
+        self.state.keep_all_bindings();
         (self, turns)
     }
 
     /// Runs until `shutdown`. A write that is on its way then gets half a second, and access entries that are being made some
     /// seconds; whether it stood or not, the next start finds out.
     pub async fn run(mut self, shutdown: CancellationToken) {
+        let interest = self.interest.subscribe();
         let mut watches = match &self.implied {
-            None => self.cluster.watch(),
-            Some(_) => self.cluster.watch_without_mappings(),
+            None => self.cluster.watch(interest),
+            Some(_) => self.cluster.watch_without_mappings(interest),
         };
         loop {
             self.health.turn();
@@ -158,7 +166,7 @@ impl Controller {
             let hold = self.running.is_some();
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(event) = watches.next() => self.take_in(event),
+                Some(told) = watches.next() => self.take_in_told(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
                 answer = answer(&mut self.eks, &self.state) => self.take_in_answer(answer),
@@ -196,6 +204,16 @@ impl Controller {
         }
     }
 
+    fn take_in_told(&mut self, told: Told) {
+        match told {
+            Told::Event(event) => self.take_in(event),
+            Told::Health { watch, failure } => {
+                let words = failure.as_ref().map(|error| error.message.as_str());
+                self.health.watch(watch, Instant::now(), words);
+            }
+        }
+    }
+
     fn take_in(&mut self, event: Watched) {
         let of_config_map = matches!(event, Watched::ConfigMap(_));
         let version = |state: &State| state.config_map().map(|view| view.resource_version.clone());
@@ -205,6 +223,14 @@ impl Controller {
         if let Some(eks) = &mut self.eks {
             eks.stir(stirred);
         }
+        self.interest.send_if_modified(|told| {
+            let wanted = self.state.interest();
+            let same = wanted.map(Arc::as_ptr) == told.as_ref().map(Arc::as_ptr);
+            if !same {
+                *told = wanted.cloned();
+            }
+            !same
+        });
         if let Some(running) = &mut self.running {
             running.event.get_or_insert_with(Instant::now);
             if before.is_some_and(|before| before != version(&self.state)) {
@@ -240,7 +266,7 @@ impl Controller {
     /// Until the first pass was made: says what it waits for, and finds out what the mappings want to know of IAM, so that the
     /// first statuses know it already.
     fn before_first_pass(&mut self) {
-        if self.health.is_ready() {
+        if self.health.first_pass_made() {
             return;
         }
         if let Some(eks) = self.eks.as_mut().filter(|eks| eks.asks_for_wants()) {
@@ -259,11 +285,7 @@ impl Controller {
             }
         }
         let missing = self.missing();
-        self.health.waits_for(if missing.is_empty() {
-            &["the first pass"]
-        } else {
-            &missing
-        });
+        self.health.waits_for(&missing);
     }
 
     /// Everything that is due counts as a change; a pass begins where none runs.
@@ -304,6 +326,7 @@ impl Controller {
         let since = self.trigger.started().unwrap_or(now);
         self.retry.started();
         self.next_resync = now + self.resync;
+        self.health.pass_begins(now);
         let interrupt = CancellationToken::new();
         let pass = Pass {
             cluster: self.cluster.clone(),
@@ -360,6 +383,7 @@ impl Controller {
             interrupted,
         } = done;
         self.trigger.ended(now);
+        self.health.pass_ends(now, retry.as_deref());
         self.metrics
             .pass(now - running.started, conflicts, &outcome);
         self.metrics.show(&report.summary);
@@ -391,6 +415,8 @@ impl Controller {
         }
         self.memory = report.memory;
         self.wake = report.wake;
+        self.outbox
+            .set_released(report.summary.released, &mut self.state);
         self.outbox.submit(
             report.statuses,
             report.remove_finalizers,
@@ -405,7 +431,6 @@ impl Controller {
         if interrupted || told || self.state.changed() {
             self.trigger.changed(running.event.unwrap_or(now));
         }
-        self.health.waits_for(&[]);
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct Outbox {
     in_flight: FuturesUnordered<BoxFuture<'static, Finished>>,
     /// Whether the last call for a mapping failed: only the first failure of many is worth a warning.
     failing: bool,
+    /// Whether everything was released: a status that fails is then not tried again.
+    released: bool,
 }
 
 impl Outbox {
@@ -82,6 +84,7 @@ impl Outbox {
             removing: BTreeSet::new(),
             in_flight: FuturesUnordered::new(),
             failing: false,
+            released: false,
         }
     }
 
@@ -119,6 +122,23 @@ impl Outbox {
                 );
             }
         }
+    }
+
+    /// While everything is `released`, no status that waits may bring back what the release takes out.
+    pub(super) fn set_released(&mut self, released: bool, state: &mut State) {
+        self.released = released;
+        if !released {
+            return;
+        }
+        for (name, job) in &mut self.jobs {
+            if job.status.take().is_some() {
+                state.release_status(name);
+            }
+        }
+        self.jobs.retain(|_, job| job.removal.is_some());
+        self.delayed
+            .retain(|(_, name)| self.jobs.contains_key(name));
+        self.released = true;
     }
 
     /// The job of a mapping, as a fresh one that has not failed yet.
@@ -231,6 +251,7 @@ impl Outbox {
                     state.absorb_mapping(&name, seen);
                 }
             }
+            Some(Err(_)) if self.released => state.release_status(&name),
             Some(Err(error)) => {
                 again.status = job.status;
                 failure = Some(error);
@@ -298,4 +319,62 @@ async fn send(cluster: Cluster, name: String, job: Job) -> Finished {
         status,
         removal,
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::{Client, Config};
+
+    use super::*;
+    use crate::api::v1alpha1::IdentityMappingStatus;
+    use crate::error::Category;
+    use crate::observed::ConfigMapName;
+
+    fn status(name: &str) -> StatusWrite {
+        StatusWrite {
+            name: name.to_owned(),
+            uid: "u".to_owned(),
+            status: IdentityMappingStatus::default(),
+        }
+    }
+
+    fn failed(name: &str) -> Finished {
+        let error = Error {
+            category: Category::Transient,
+            message: "no answer".to_owned(),
+        };
+        Finished::Mapping(Box::new(MappingFinished {
+            name: name.to_owned(),
+            job: Job {
+                status: Some(status(name)),
+                ..Job::default()
+            },
+            status: Some(Err(error)),
+            removal: None,
+        }))
+    }
+
+    #[tokio::test]
+    async fn after_a_release_no_status_waits_or_is_tried_again() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let nowhere = "http://127.0.0.1:1".parse().expect("a URL");
+        let client = Client::try_from(Config::new(nowhere)).expect("a client");
+        let name = ConfigMapName {
+            namespace: "kube-system".to_owned(),
+            name: "aws-auth".to_owned(),
+        };
+        let mut state = State::new(name.clone());
+        let mut outbox = Outbox::new(Cluster::new(client, name, ""));
+        outbox.submit(vec![status("a")], Vec::new(), Vec::new(), &mut state);
+        outbox.settle(failed("b"), &mut state);
+        assert_eq!((outbox.jobs.len(), outbox.delayed.len()), (2, 1));
+        outbox.set_released(true, &mut state);
+        assert!(outbox.is_idle() && outbox.delayed.is_empty());
+        // What was on its way fails only now.
+        outbox.settle(failed("c"), &mut state);
+        assert!(outbox.is_idle());
+        outbox.set_released(false, &mut state);
+        outbox.settle(failed("c"), &mut state);
+        assert!(!outbox.is_idle());
+    }
 }

@@ -7,6 +7,7 @@
 //! loop's [side of EKS](super::eks), once what the plan writes to aws-auth stands.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use tokio_util::sync::CancellationToken;
@@ -26,6 +27,10 @@ use crate::time::Timestamp;
 
 /// How often one pass reads again after a conflict. A writer that is faster than this is met again in the next pass.
 const MOST_CONFLICTS: u32 = 10;
+
+/// How long one pass adds finalizers: what is left is added in the next one, so that each pass ends in time however slow the API
+/// server is.
+const FINALIZERS_TIME: Duration = Duration::from_secs(30);
 
 /// What a pass says that met more.
 const CONFLICTS: &str = "someone else keeps writing it in between";
@@ -91,6 +96,7 @@ impl Pass {
         if reread && let Err(error) = work.read_again().await {
             // The watches' view still stands; a write from it would conflict if it were old.
             debug!(error = %error, "aws-auth can't be read directly");
+            work.retry = Some(error.message);
         }
         work.look_at_definition().await;
         let mut finalizers_added = false;
@@ -354,7 +360,7 @@ impl Work {
         });
         let answers: Vec<_> = calls
             .buffer_unordered(CONCURRENCY)
-            .take_until(interrupt.cancelled())
+            .take_until(tokio::time::timeout(FINALIZERS_TIME, interrupt.cancelled()))
             .collect()
             .await;
         self.interrupted = answers.len() < changes.len();

@@ -226,6 +226,8 @@ pub struct Bindings {
     pub admin_groups: BTreeSet<String>,
     /// Users that a `ClusterRoleBinding` binds to `cluster-admin`.
     pub admin_users: BTreeSet<String>,
+    /// Groups that mappings name and that bindings have not been searched for yet: whether one is bound is not known.
+    pub unread: BTreeSet<String>,
 }
 
 impl<'a> FromIterator<&'a BindingSubjects> for Bindings {

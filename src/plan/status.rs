@@ -140,19 +140,25 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
     let bound =
         |group: &str| group == MASTERS || view.plan.observed.bindings.groups.contains(group);
     let literal = |group: &&String| !group.contains("{{");
-    let unbound: Vec<&str> = mapping
+    let (unread, unbound): (Vec<&str>, Vec<&str>) = mapping
         .groups
         .iter()
         .filter(literal)
         .map(String::as_str)
         .filter(|group| !bound(group))
-        .collect();
+        .partition(|group| view.plan.observed.bindings.unread.contains(*group));
     if !unbound.is_empty() {
         let message = format!(
             "no RoleBinding or ClusterRoleBinding names {}; the principal gets no rights by it",
             unbound.join(", ")
         );
         Finding::no(Reason::GroupsUnbound, message)
+    } else if !unread.is_empty() {
+        let message = format!("bindings are being searched for {}", unread.join(", "));
+        Finding {
+            status: "Unknown",
+            ..Finding::no(Reason::BindingsNotRead, message)
+        }
     } else if mapping.groups.iter().any(|group| !literal(&group)) {
         Finding {
             status: "Unknown",
