@@ -68,7 +68,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         config_map: name.clone(),
         eks: None,
     };
-    let cluster = Cluster::new(client, name.clone(), "");
+    let cluster = Cluster::new(client, name.clone(), "").patient();
     let eks = if let Some((aws, cluster_name)) = eks.connect(IamRoles::default()).await? {
         let proven = target.prove(&aws, &cluster_name, &trust).await?;
         Some((aws, proven))
@@ -85,7 +85,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     confirm("Release all mappings of this cluster?", yes)?;
 
     let history = name.history();
-    cluster
+    let released = cluster
         .mark_released(Timestamp::now())
         .await
         .with_context(|| format!("{history} can't be marked as released"))?;
@@ -106,13 +106,17 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     if let Some((aws, eks)) = eks {
         writeln!(out, "access entries: {}", untag(&aws, &eks, &name).await?)?;
     }
+    let mut progress = Progress::new("mappings looked at");
     let LetGo {
         statuses,
         finalizers,
     } = cluster
-        .let_mappings_go()
+        .let_mappings_go(released, |far| progress.set(far.done, far.total))
         .await
-        .context("a mapping can't be let go of")?;
+        .context(
+            "not all mappings could be let go of; run it again and it goes on where it ended",
+        )?;
+    drop(progress);
     writeln!(
         out,
         "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none is left"

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
-use super::{Cluster, bounded};
+use super::Cluster;
 use crate::error::{Category, Error};
 use crate::observed::ConfigMapView;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, WriteFailure};
@@ -45,7 +45,7 @@ impl Cluster {
     /// aws-auth as it stands now; `None` where the API server says that it does not exist.
     pub async fn read_config_map(&self) -> Result<Option<ConfigMapView>, Error> {
         let name = &self.config_map().name;
-        let found = bounded(self.config_maps().get_opt(name)).await?;
+        let found = self.bounded(self.config_maps().get_opt(name)).await?;
         Ok(found.as_ref().map(ConfigMapView::from_object))
     }
 
@@ -69,7 +69,7 @@ impl Cluster {
                     ..PostParams::default()
                 };
                 (
-                    bounded(api.create(&params, &object)).await,
+                    self.bounded(api.create(&params, &object)).await,
                     [Category::Conflict].as_slice(),
                 )
             }
@@ -83,7 +83,9 @@ impl Cluster {
                     field_manager: Some(FIELD_MANAGER.to_owned()),
                     ..PatchParams::default()
                 };
-                let answer = bounded(api.patch(name, &params, &Patch::Merge(patch))).await;
+                let answer = self
+                    .bounded(api.patch(name, &params, &Patch::Merge(patch)))
+                    .await;
                 (answer, [Category::Conflict, Category::Missing].as_slice())
             }
         };

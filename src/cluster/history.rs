@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
-use super::{Cluster, bounded};
+use super::Cluster;
 use crate::error::{Category, Error};
 use crate::observed::HistoryView;
 use crate::plan::{FIELD_MANAGER, HistoryWrite};
@@ -24,18 +24,19 @@ pub enum HistoryError {
 impl Cluster {
     /// The history as it stands now; `None` where it does not exist.
     pub async fn read_history(&self) -> Result<Option<HistoryView>, Error> {
-        let found = bounded(
-            self.config_maps()
-                .get_opt(&self.config_map().history().name),
-        )
-        .await?;
+        let found = self
+            .bounded(
+                self.config_maps()
+                    .get_opt(&self.config_map().history().name),
+            )
+            .await?;
         Ok(found.as_ref().map(HistoryView::from_object))
     }
 
     /// The copies in the history, packed as they stand, by name.
     pub async fn read_copies(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let name = &self.config_map().history().name;
-        let found = bounded(self.config_maps().get_opt(name)).await?;
+        let found = self.bounded(self.config_maps().get_opt(name)).await?;
         let copies = found.and_then(|object| object.binary_data);
         let copies = copies.unwrap_or_default().into_iter();
         Ok(copies.map(|(name, bytes)| (name, bytes.0)).collect())
@@ -50,12 +51,13 @@ impl Cluster {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            let answer = bounded(api.patch(
-                &name,
-                &params,
-                &Patch::Merge(merge_patch(resource_version, write)),
-            ))
-            .await;
+            let answer = self
+                .bounded(api.patch(
+                    &name,
+                    &params,
+                    &Patch::Merge(merge_patch(resource_version, write)),
+                ))
+                .await;
             (answer, [Category::Conflict, Category::Missing].as_slice())
         } else {
             let params = PostParams {
@@ -63,7 +65,8 @@ impl Cluster {
                 ..PostParams::default()
             };
             (
-                bounded(api.create(&params, &new_object(name, write))).await,
+                self.bounded(api.create(&params, &new_object(name, write)))
+                    .await,
                 [Category::Conflict].as_slice(),
             )
         };

@@ -1,27 +1,37 @@
 //! Letting go: everything that says that an entry is ours goes, every entry stays.
 //!
-//! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows
-//! can't be undone by it; what it had already sent is met by looking again. Each step may be run again after a crash.
+//! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows can't be undone by
+//! it; what it had already sent is met by looking again, for the last time when all of that has ended. Mappings are read page by page,
+//! with more time for each call than the operator takes. Each step may be run again after a crash, and goes on where it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 use kube::Api;
-use kube::api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, Patch, PatchParams};
 use serde_json::json;
 
 use super::config_map::WriteError;
 use super::history::HistoryError;
-use super::{CONCURRENCY, Cluster, bounded};
+use super::{CALL_TIMEOUT, CONCURRENCY, Cluster};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
 use crate::error::{Category, Error};
 use crate::ownership::MARK_ANNOTATION;
-use crate::plan::{
-    ConfigMapWrite, FIELD_MANAGER, FinalizerChange, HistoryWrite, RELEASED_ANNOTATION, WriteFailure,
-};
+use crate::plan::{ConfigMapWrite, FIELD_MANAGER, HistoryWrite, RELEASED_ANNOTATION, WriteFailure};
 use crate::safety::Clearance;
 use crate::time::Timestamp;
+
+/// Mappings that are read, and let go of, at a time.
+const PAGE: u32 = 100;
+
+/// How often a call is made that may succeed later, and the first pause before the next, which doubles.
+const TRIES: u32 = 5;
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a running operator had sent when the history was marked has ended by then, and its watch has shown it the mark.
+const SETTLED: Duration = CALL_TIMEOUT.saturating_mul(2);
 
 /// How often a write is made anew after a conflict, and how often the mappings are looked at again.
 pub(super) const ATTEMPTS: usize = 20;
@@ -35,6 +45,24 @@ pub struct LetGo {
     pub finalizers: usize,
 }
 
+/// How far letting go has got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Far {
+    /// Mappings that were looked at.
+    pub done: usize,
+    /// All mappings, as far as is known.
+    pub total: usize,
+}
+
+/// What one look at all mappings came to.
+#[derive(Default)]
+struct Round {
+    /// Whether none was found that held on to its entry, on any page.
+    clean: bool,
+    /// Why the API server refused something that another look may find done, or otherwise.
+    refused: Option<Error>,
+}
+
 /// A mapping that still holds on to its entry.
 struct Holding {
     name: String,
@@ -44,41 +72,136 @@ struct Holding {
 }
 
 impl Holding {
-    fn finalizer(&self) -> bool {
-        self.finalizers
-            .iter()
-            .any(|finalizer| finalizer == FINALIZER)
+    /// `None` where it holds on to nothing.
+    fn new(object: DynamicObject) -> Option<Self> {
+        let holding = Self {
+            written: object.data["status"]["written"]
+                .as_array()
+                .is_some_and(|written| !written.is_empty()),
+            name: object.metadata.name.unwrap_or_default(),
+            uid: object.metadata.uid.unwrap_or_default(),
+            finalizers: object.metadata.finalizers.unwrap_or_default(),
+        };
+        (holding.written || holding.finalizer()).then_some(holding)
     }
+
+    fn finalizer(&self) -> bool {
+        self.finalizers.iter().any(|finalizer| is_ours(finalizer))
+    }
+
+    /// The operations that take ours off this very object, as it was seen.
+    fn without_finalizer(&self) -> serde_json::Value {
+        let others: Vec<&String> = self
+            .finalizers
+            .iter()
+            .filter(|finalizer| !is_ours(finalizer))
+            .collect();
+        json!([
+            { "op": "test", "path": "/metadata/uid", "value": self.uid },
+            { "op": "test", "path": "/metadata/finalizers", "value": self.finalizers },
+            { "op": "replace", "path": "/metadata/finalizers", "value": others },
+        ])
+    }
+}
+
+fn is_ours(finalizer: &str) -> bool {
+    finalizer == FINALIZER
+}
+
+/// Uids of what was let go of.
+#[derive(Default)]
+struct Gone {
+    statuses: BTreeSet<String>,
+    finalizers: BTreeSet<String>,
+}
+
+impl Gone {
+    fn note(&mut self, mapping: &Holding) {
+        if mapping.written {
+            self.statuses.insert(mapping.uid.clone());
+        }
+        if mapping.finalizer() {
+            self.finalizers.insert(mapping.uid.clone());
+        }
+    }
+}
+
+/// A list that is read page by page.
+#[derive(Default)]
+struct Pages {
+    token: Option<String>,
+    over: bool,
+    /// Whether the rest could not be read any more.
+    expired: bool,
+    read: usize,
+    left: usize,
+}
+
+impl Pages {
+    fn take(&mut self, page: &ObjectList<DynamicObject>) {
+        self.read += page.items.len();
+        self.token = page
+            .metadata
+            .continue_
+            .clone()
+            .filter(|token| !token.is_empty());
+        self.over = self.token.is_none();
+        let left = page.metadata.remaining_item_count.unwrap_or_default();
+        self.left = usize::try_from(left).unwrap_or_default();
+    }
+
+    fn far(&self) -> Far {
+        Far {
+            done: self.read,
+            total: self.read + self.left,
+        }
+    }
+}
+
+/// How long it takes until nothing that was sent before the mark is on its way. Clocks of two machines may differ.
+fn settles(released: Timestamp, now: Timestamp) -> Duration {
+    let since = Duration::try_from(now.duration_since(released)).unwrap_or_default();
+    SETTLED.saturating_sub(since)
 }
 
 impl Cluster {
     /// The ARNs of the EKS clusters whose access entries were written, by what statuses say, each with the number of mappings.
     pub async fn clusters_written(&self) -> Result<BTreeMap<String, usize>, Error> {
         let mut clusters = BTreeMap::new();
-        for object in self.all_mappings().await? {
-            let written = object.data["status"]["written"].as_array();
-            let named: BTreeSet<&str> = written
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| entry["cluster"].as_str())
-                .collect();
-            for cluster in named {
-                *clusters.entry(cluster.to_owned()).or_default() += 1;
+        let mut pages = Pages::default();
+        while let Some(page) = self.page(&mut pages).await? {
+            for object in page {
+                let written = object.data["status"]["written"].as_array();
+                let named: BTreeSet<&str> = written
+                    .into_iter()
+                    .flatten()
+                    .filter_map(|entry| entry["cluster"].as_str())
+                    .collect();
+                for cluster in named {
+                    *clusters.entry(cluster.to_owned()).or_default() += 1;
+                }
             }
         }
         Ok(clusters)
     }
 
-    /// Marks the history as released at `now`; it is created where it is missing.
-    pub async fn mark_released(&self, now: Timestamp) -> Result<(), Error> {
+    /// Marks the history as released at `now`; it is created where it is missing. Since when it is marked: an earlier mark stays.
+    pub async fn mark_released(&self, now: Timestamp) -> Result<Timestamp, Error> {
         for _ in 0..ATTEMPTS {
+            let view = self.read_history().await?;
+            let marked = view
+                .as_ref()
+                .and_then(|view| view.annotations.get(RELEASED_ANNOTATION)?.parse().ok());
+            if let Some(earlier) = marked {
+                return Ok(earlier);
+            }
             let write = HistoryWrite {
-                resource_version: self.read_history().await?.map(|view| view.resource_version),
+                resource_version: view.map(|view| view.resource_version),
                 annotations: [(RELEASED_ANNOTATION.to_owned(), Some(now.to_string()))].into(),
                 ..HistoryWrite::default()
             };
             match self.write_history(&write).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => return Ok(now),
                 Err(HistoryError::Stale) => {}
                 Err(HistoryError::Failed(error)) => return Err(error),
             }
@@ -114,90 +237,154 @@ impl Cluster {
         Err(beaten())
     }
 
-    /// Takes what was written out of every status, and the finalizer off every mapping, until none is left.
-    pub async fn let_mappings_go(&self) -> Result<LetGo, Error> {
+    /// Takes what was written out of every status, and the finalizer off every mapping, until none is left and nothing that a running
+    /// operator had sent before `released` can bring one back.
+    pub async fn let_mappings_go(
+        &self,
+        released: Timestamp,
+        mut far: impl FnMut(Far),
+    ) -> Result<LetGo, Error> {
+        let settles = settles(released, Timestamp::now());
+        let settled = Instant::now() + settles;
         // What a running operator had already sent can bring one back: it still counts once.
-        let (mut statuses, mut finalizers) = (BTreeSet::new(), BTreeSet::new());
+        let mut gone = Gone::default();
+        let mut refused = None;
         for _ in 0..ATTEMPTS {
-            let holding = self.holding().await?;
-            if holding.is_empty() {
+            let began = Instant::now();
+            let round = self.let_round_go(&mut gone, &mut far).await?;
+            if round.clean && began >= settled {
                 return Ok(LetGo {
-                    statuses: statuses.len(),
-                    finalizers: finalizers.len(),
+                    statuses: gone.statuses.len(),
+                    finalizers: gone.finalizers.len(),
                 });
             }
-            statuses.extend(
-                holding
-                    .iter()
-                    .filter(|mapping| mapping.written)
-                    .map(|mapping| mapping.uid.clone()),
-            );
-            finalizers.extend(
-                holding
-                    .iter()
-                    .filter(|mapping| mapping.finalizer())
-                    .map(|mapping| mapping.uid.clone()),
-            );
-            stream::iter(holding)
-                .map(Ok)
-                .try_for_each_concurrent(CONCURRENCY, |mapping| self.let_mapping_go(mapping))
-                .await?;
+            if round.clean {
+                tokio::time::sleep_until(settled.into()).await;
+            }
+            refused = round.refused.or(refused);
         }
-        Err(beaten())
+        Err(refused.unwrap_or_else(beaten))
     }
 
-    async fn let_mapping_go(&self, mapping: Holding) -> Result<(), Error> {
+    /// Looks at all mappings once, page by page, and lets go of each that holds on.
+    async fn let_round_go(
+        &self,
+        gone: &mut Gone,
+        far: &mut impl FnMut(Far),
+    ) -> Result<Round, Error> {
+        let mut round = Round {
+            clean: true,
+            refused: None,
+        };
+        let mut pages = Pages::default();
+        while let Some(page) = self.page(&mut pages).await? {
+            let holding: Vec<Holding> = page.into_iter().filter_map(Holding::new).collect();
+            round.clean &= holding.is_empty();
+            for mapping in &holding {
+                gone.note(mapping);
+            }
+            let mut calls = stream::iter(holding)
+                .map(|mapping| self.let_mapping_go(mapping))
+                .buffer_unordered(CONCURRENCY);
+            while let Some(answer) = calls.next().await {
+                round.refused = answer?.or(round.refused);
+            }
+            far(pages.far());
+        }
+        // A list that is older than the API server keeps them ends early.
+        round.clean &= !pages.expired;
+        Ok(round)
+    }
+
+    /// Lets go of one. What the API server refused because the mapping is otherwise by now comes back: the next look finds what is left.
+    async fn let_mapping_go(&self, mapping: Holding) -> Result<Option<Error>, Error> {
+        let api = self.any_mappings();
+        let params = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
         if mapping.written {
-            let patch =
-                json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } });
-            let params = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            match bounded(self.any_mappings().patch_status(
-                &mapping.name,
-                &params,
-                &Patch::Merge(patch),
-            ))
-            .await
-            {
+            let patch = Patch::Merge(
+                json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } }),
+            );
+            let answer = self
+                .tried(|| api.patch_status(&mapping.name, &params, &patch))
+                .await;
+            match answer {
                 Ok(_) => {}
-                // Made anew or gone meanwhile; the next look finds what is left.
+                // Made anew or gone meanwhile.
                 Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
                 Err(error) => return Err(error),
             }
         }
-        if mapping.finalizer() {
-            let change = FinalizerChange {
-                name: mapping.name,
-                uid: mapping.uid,
-            };
-            self.remove_finalizer(&change, &mapping.finalizers).await?;
+        if !mapping.finalizer() {
+            return Ok(None);
         }
-        Ok(())
-    }
-
-    async fn holding(&self) -> Result<Vec<Holding>, Error> {
-        let all = self.all_mappings().await?;
-        let holding = all.into_iter().map(|object| Holding {
-            written: object.data["status"]["written"]
-                .as_array()
-                .is_some_and(|written| !written.is_empty()),
-            name: object.metadata.name.unwrap_or_default(),
-            uid: object.metadata.uid.unwrap_or_default(),
-            finalizers: object.metadata.finalizers.unwrap_or_default(),
-        });
-        Ok(holding
-            .filter(|mapping| mapping.written || mapping.finalizer())
-            .collect())
-    }
-
-    async fn all_mappings(&self) -> Result<Vec<DynamicObject>, Error> {
-        match bounded(self.any_mappings().list(&ListParams::default())).await {
-            Ok(list) => Ok(list.items),
-            // Without the CustomResourceDefinition there are none.
-            Err(error) if error.category == Category::Missing => Ok(Vec::new()),
+        let patch = serde_json::from_value(mapping.without_finalizer())
+            .expect("the operations are those of RFC 6902");
+        let patch = Patch::Json::<()>(patch);
+        match self
+            .tried(|| api.patch(&mapping.name, &params, &patch))
+            .await
+        {
+            Ok(_) => Ok(None),
+            Err(error) if error.category == Category::Missing => Ok(None),
+            // A failed test is 422, a race inside the API server 409.
+            Err(error) if matches!(error.category, Category::Invalid | Category::Conflict) => {
+                Ok(Some(error))
+            }
             Err(error) => Err(error),
+        }
+    }
+
+    /// The next page of mappings; `None` after the last.
+    async fn page(&self, pages: &mut Pages) -> Result<Option<Vec<DynamicObject>>, Error> {
+        if pages.over {
+            return Ok(None);
+        }
+        let mut params = ListParams::default().limit(PAGE);
+        if let Some(token) = &pages.token {
+            params = params.continue_token(token);
+        }
+        let api = self.any_mappings();
+        match self.tried(|| api.list(&params)).await {
+            Ok(list) => {
+                pages.take(&list);
+                Ok(Some(list.items))
+            }
+            // Without the CustomResourceDefinition there are none.
+            Err(error) if error.category == Category::Missing => {
+                pages.over = true;
+                Ok(None)
+            }
+            // 410: the API server keeps a list for some minutes only.
+            Err(error) if error.category == Category::Invalid && pages.token.is_some() => {
+                pages.over = true;
+                pages.expired = true;
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes a call again that may succeed later.
+    async fn tried<T, C>(&self, call: impl Fn() -> C) -> Result<T, Error>
+    where
+        C: Future<Output = Result<T, kube::Error>>,
+    {
+        let mut pause = FIRST_PAUSE;
+        let mut left = TRIES;
+        loop {
+            let error = match self.bounded(call()).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            left -= 1;
+            if left == 0 || !matches!(error.category, Category::Transient | Category::Throttled) {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
         }
     }
 
@@ -226,4 +413,50 @@ fn refused(failure: WriteFailure) -> Error {
         WriteFailure::Unavailable(message) => (Category::Transient, message),
     };
     Error { category, message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn holding(metadata: serde_json::Value, written: serde_json::Value) -> Option<Holding> {
+        let object = json!({
+            "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
+            "metadata": metadata, "status": { "written": written },
+        });
+        Holding::new(serde_json::from_value(object).expect("an object"))
+    }
+
+    #[test]
+    fn only_what_holds_on_is_touched() {
+        let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["other"] });
+        assert!(holding(metadata.clone(), json!([])).is_none());
+        assert!(holding(metadata.clone(), json!(null)).is_none());
+        assert!(holding(metadata, json!([{}])).is_some_and(|mapping| !mapping.finalizer()));
+    }
+
+    #[test]
+    fn finalizers_of_others_stay() {
+        let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["one", FINALIZER, "two"] });
+        let mapping = holding(metadata, json!([])).expect("it has our finalizer");
+        let patch = mapping.without_finalizer();
+        assert_eq!(
+            patch[0],
+            json!({ "op": "test", "path": "/metadata/uid", "value": "u" })
+        );
+        assert_eq!(patch[1]["value"], json!(["one", FINALIZER, "two"]));
+        assert_eq!(patch[2]["value"], json!(["one", "two"]));
+        let parsed: Patch<()> = Patch::Json(serde_json::from_value(patch).expect("RFC 6902"));
+        assert!(matches!(parsed, Patch::Json(_)));
+    }
+
+    #[test]
+    fn what_was_sent_before_the_mark_ends() {
+        let now = Timestamp::UNIX_EPOCH;
+        let ago = |seconds| now.minus(jiff::SignedDuration::from_secs(seconds));
+        assert_eq!(settles(now, now), SETTLED);
+        assert_eq!(settles(ago(4), now), SETTLED - Duration::from_secs(4));
+        assert_eq!(settles(ago(3600), now), Duration::ZERO);
+        assert_eq!(settles(ago(-5), now), SETTLED, "the other clock is ahead");
+    }
 }
