@@ -1,6 +1,8 @@
 //! Thousands of mappings: few writes, counted by the API server itself, and nothing lost or touched that is not ours.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 use identity_mapper::api::IdentityMapping;
@@ -10,6 +12,8 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 
+use crate::support::link::{Link, Quality};
+use crate::support::programs::operator_binary;
 use crate::support::{Audit, Cluster, Mark, Operator, eventually, fleet};
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -220,4 +224,93 @@ fn assert_full(object: &ConfigMap, mappings: &[IdentityMapping]) -> usize {
     let free = ANNOTATIONS_LIMIT - bytes;
     assert!(free < 26, "{free} bytes of annotations are free");
     fit.len()
+}
+
+/// Six pages of mappings.
+const SIX_PAGES: usize = 600;
+
+/// What still says that something is ours.
+async fn held(cluster: &Cluster) -> usize {
+    let all = fleet::list(&cluster.admin()).await;
+    let holds = |mapping: &&IdentityMapping| {
+        let written = mapping
+            .status
+            .as_ref()
+            .is_some_and(|status| !status.written.is_empty());
+        written || !mapping.finalizers().is_empty()
+    };
+    all.iter().filter(holds).count()
+}
+
+fn release(kubeconfig: &Path) -> Command {
+    let mut command = Command::new(operator_binary());
+    command
+        .args(["release", "--yes", "--kubeconfig"])
+        .arg(kubeconfig);
+    command
+}
+
+/// A list of all mappings takes longer than the operator gives any call.
+#[tokio::test]
+async fn a_release_goes_on_where_it_ended_and_nothing_comes_back() {
+    let cluster = Cluster::with_operator_rights().await;
+    seed(&cluster, BTreeMap::new()).await;
+    let slow = Quality::Slow {
+        bytes_per_second: 200_000,
+        latency: Duration::from_millis(10),
+    };
+    let link = Link::to(&cluster, slow).await;
+    let of_operator = link.kubeconfig(&cluster, &cluster.operator_kubeconfig().await);
+    let mut operator = Operator::spawn_program(&cluster, &operator_binary(), &[], &of_operator);
+    operator.wait_ready().await.unwrap();
+    fleet::create(&cluster.admin(), 0..SIX_PAGES).await;
+    // Statuses are being written, and more of them wait.
+    mappings(&cluster, "some are ready", |all| {
+        all.iter()
+            .filter(|mapping| fleet::ready(mapping) == "True InEffect")
+            .count()
+            >= SIX_PAGES / 6
+    })
+    .await;
+
+    let of_admin = link.kubeconfig(&cluster, cluster.admin_kubeconfig());
+    let mut first = release(&of_admin).spawn().unwrap();
+    eventually("some are let go of", fleet::LONG, async || {
+        let all = fleet::list(&cluster.admin()).await;
+        let free = all
+            .iter()
+            .filter(|mapping| mapping.finalizers().is_empty())
+            .count();
+        if free >= SIX_PAGES / 6 {
+            Ok(())
+        } else {
+            Err(free)
+        }
+    })
+    .await;
+    first.kill().unwrap();
+    assert!(!first.wait().unwrap().success());
+    assert!(held(&cluster).await > 0, "it was killed on its way");
+
+    let second = tokio::process::Command::from(release(&of_admin))
+        .output()
+        .await
+        .unwrap();
+    assert!(second.status.success(), "{second:?}");
+    assert_eq!(held(&cluster).await, 0);
+    let (status, _) = operator.stop().await;
+    assert!(status.success());
+    assert_eq!(
+        held(&cluster).await,
+        0,
+        "what had waited to be sent came back"
+    );
+    let all = fleet::list(&cluster.admin()).await;
+    assert_eq!(all.len(), SIX_PAGES);
+    let marks = aws_auth(&cluster)
+        .await
+        .metadata
+        .annotations
+        .unwrap_or_default();
+    assert!(!marks.contains_key(MARK_ANNOTATION), "{marks:?}");
 }

@@ -8,6 +8,7 @@ mod contention;
 mod drift;
 pub(crate) mod entries;
 mod guards;
+mod health;
 mod judge;
 mod legal_forms;
 mod loss;

@@ -1,10 +1,11 @@
 //! What statuses and events say, and how seldom.
 
+use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
 use super::NO_TIMER;
-use crate::support::mappings::{Diary, FOREIGN, condition};
-use crate::support::{Audit, Cluster, Operator};
+use crate::support::mappings::{Diary, FOREIGN, SOON, condition};
+use crate::support::{Audit, Cluster, Operator, eventually};
 
 #[tokio::test]
 async fn statuses_and_events_speak_of_transitions() {
@@ -119,4 +120,46 @@ async fn spec_and_status(cluster: &Cluster) {
         status.written[0].config_map.as_deref(),
         Some("kube-system/aws-auth")
     );
+}
+
+#[tokio::test]
+async fn a_status_that_someone_else_changes_is_written_again() {
+    let cluster = Cluster::seeded().await;
+    let operator = Operator::start(&cluster, &NO_TIMER).await;
+    cluster.establish("a", json!({})).await;
+    // Bindings are searched for a new group, and the status follows once more.
+    cluster
+        .until("a", "GroupsBound", "False GroupsUnbound")
+        .await;
+    let before = cluster.mappings().get("a").await.unwrap().status.unwrap();
+    for patch in [
+        json!({ "status": null }),
+        json!({ "status": { "written": null } }),
+        json!({ "status": { "principalArn": null, "username": "somebody" } }),
+    ] {
+        let mark = cluster.audit().mark().await;
+        let patch = Patch::Merge(patch);
+        let patched = cluster
+            .mappings()
+            .patch_status("a", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        assert_ne!(patched.status.as_ref(), Some(&before));
+        eventually("the status is as before", SOON, async || {
+            let status = cluster.mappings().get("a").await.unwrap().status;
+            let status = status.unwrap_or_default();
+            let same = status.written == before.written
+                && status.username == before.username
+                && status.principal_arn == before.principal_arn
+                && status.conditions.len() == before.conditions.len();
+            if same { Ok(()) } else { Err(status) }
+        })
+        .await;
+        // What follows is dealt with later than any echo of that write.
+        cluster.establish("fence", json!({})).await;
+        cluster.delete("fence").await;
+        let statuses = cluster.audit().writes("identitymappings/status").of("a");
+        assert_eq!(statuses.by(Audit::OPERATOR).since(mark).count().await, 1);
+    }
+    assert!(operator.stop().await.0.success());
 }

@@ -21,6 +21,7 @@ pub(crate) mod eks;
 pub(crate) mod fleet;
 mod http;
 pub(crate) mod judge;
+pub(crate) mod link;
 pub(crate) mod mappings;
 pub(crate) mod operator;
 pub(crate) mod power;

@@ -194,10 +194,19 @@ impl Operator {
 
     /// The status code of a path of the health server.
     pub(crate) async fn probe(&self, path: &str) -> u16 {
+        self.answer(path).await.0
+    }
+
+    /// The status code and the body of a path of the health server.
+    pub(crate) async fn answer(&self, path: &str) -> (u16, String) {
         http::get(self.health, path)
             .await
             .expect("the operator answers probes")
-            .0
+    }
+
+    /// Where metrics and probes are served.
+    pub(crate) fn addresses(&self) -> [SocketAddr; 2] {
+        [self.metrics, self.health]
     }
 
     /// The sum of all series of this name that carry these labels, or `None` where there is none.
