@@ -57,7 +57,7 @@ impl Stage {
 }
 
 /// Resident memory of the operator, in bytes (`VmRSS` and `VmHWM` of `proc_pid_status(5)`).
-fn memory(operator: &Operator, field: &str) -> u64 {
+pub(crate) fn memory(operator: &Operator, field: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", operator.pid()));
     let status = status.expect("the operator runs on Linux");
     let line = status.lines().find_map(|line| line.strip_prefix(field));
@@ -233,7 +233,7 @@ fn times_of(sample: &Sample, unit: &Sample, name: &str) -> String {
     format!("{sample} ({:.1} and {:.1} {name})", ratio(50), ratio(99))
 }
 
-fn megabytes(bytes: u64) -> String {
+pub(crate) fn megabytes(bytes: u64) -> String {
     let tenths = bytes / 100_000;
     format!("{}.{} MB", tenths / 10, tenths % 10)
 }

@@ -2,7 +2,7 @@
 //!
 //! The operator is the optimised binary, on a control plane of its own. Absolute times depend on the machine, so each
 //! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `cli`,
-//! `live`, `entries`.
+//! `live`, `entries`, `hostile`.
 
 #![allow(
     clippy::print_stdout,
@@ -14,6 +14,7 @@ mod support;
 
 mod cli;
 mod entries;
+mod hostile;
 mod live;
 mod pure;
 mod table;
@@ -35,6 +36,11 @@ fn main() {
         tokio::runtime::Runtime::new()
             .expect("a runtime")
             .block_on(live::run());
+    }
+    if chosen("hostile") {
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(hostile::run());
     }
     if chosen("entries") {
         tokio::runtime::Runtime::new()
