@@ -419,7 +419,7 @@ fn refused(failure: WriteFailure) -> Error {
 mod tests {
     use super::*;
 
-    fn holding(metadata: serde_json::Value, written: serde_json::Value) -> Option<Holding> {
+    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<Holding> {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
             "metadata": metadata, "status": { "written": written },
@@ -430,15 +430,15 @@ mod tests {
     #[test]
     fn only_what_holds_on_is_touched() {
         let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["other"] });
-        assert!(holding(metadata.clone(), json!([])).is_none());
-        assert!(holding(metadata.clone(), json!(null)).is_none());
-        assert!(holding(metadata, json!([{}])).is_some_and(|mapping| !mapping.finalizer()));
+        assert!(holding(&metadata, &json!([])).is_none());
+        assert!(holding(&metadata, &json!(null)).is_none());
+        assert!(holding(&metadata, &json!([{}])).is_some_and(|mapping| !mapping.finalizer()));
     }
 
     #[test]
     fn finalizers_of_others_stay() {
         let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["one", FINALIZER, "two"] });
-        let mapping = holding(metadata, json!([])).expect("it has our finalizer");
+        let mapping = holding(&metadata, &json!([])).expect("it has our finalizer");
         let patch = mapping.without_finalizer();
         assert_eq!(
             patch[0],

@@ -106,20 +106,19 @@ impl Health {
         } else {
             Some(format!("the loop hangs for {} s", silence.as_secs()))
         };
-        answer(
-            looping
-                .into_iter()
-                .chain(self.vitals().hangs(now))
-                .collect(),
-        )
+        let reasons: Vec<String> = looping
+            .into_iter()
+            .chain(self.vitals().hangs(now))
+            .collect();
+        answer(&reasons)
     }
 
     fn ready(&self, now: Instant) -> Answer {
-        answer(self.vitals().unready(now))
+        answer(&self.vitals().unready(now))
     }
 }
 
-fn answer(reasons: Vec<String>) -> Answer {
+fn answer(reasons: &[String]) -> Answer {
     if reasons.is_empty() {
         Answer::text(StatusCode::OK, "ok\n")
     } else {

@@ -61,7 +61,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Arc<Routes>) -> Infalli
         match listener.accept().await {
             Ok((stream, peer)) => {
                 seats.retain_open();
-                if let Some(oldest) = seats.to_free() {
+                if let Some(oldest) = seats.free_one() {
                     oldest.abort();
                 }
                 let served = tokio::spawn(serve_connection(stream, Arc::clone(&routes)));
@@ -119,7 +119,7 @@ impl Seats {
     }
 
     /// Where all are taken, the oldest of whichever address has the most.
-    fn to_free(&mut self) -> Option<AbortHandle> {
+    fn free_one(&mut self) -> Option<AbortHandle> {
         if self.0.len() < MOST_CONNECTIONS {
             return None;
         }
@@ -247,10 +247,10 @@ mod tests {
         let oldest_of_many = handle();
         seats.take(address(2), oldest_of_many.clone());
         while seats.0.len() < MOST_CONNECTIONS {
-            assert!(seats.to_free().is_none());
+            assert!(seats.free_one().is_none());
             seats.take(address(2), handle());
         }
-        let freed = seats.to_free().expect("all are taken");
+        let freed = seats.free_one().expect("all are taken");
         assert_eq!(freed.id(), oldest_of_many.id());
         assert!(seats.0.iter().any(|(seat, _)| *seat == address(1)));
     }
