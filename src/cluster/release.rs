@@ -14,7 +14,7 @@ use super::config_map::WriteError;
 use super::history::HistoryError;
 use super::{CONCURRENCY, Cluster, bounded};
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::FINALIZER;
+use crate::api::finalizer::Finalizers;
 use crate::error::{Category, Error};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{
@@ -31,7 +31,7 @@ pub(super) const ATTEMPTS: usize = 20;
 pub struct LetGo {
     /// Statuses that no longer say what we wrote.
     pub statuses: usize,
-    /// Finalizers taken off.
+    /// Mappings whose finalizers were taken off.
     pub finalizers: usize,
 }
 
@@ -44,10 +44,8 @@ struct Holding {
 }
 
 impl Holding {
-    fn finalizer(&self) -> bool {
-        self.finalizers
-            .iter()
-            .any(|finalizer| finalizer == FINALIZER)
+    fn ours(&self) -> Finalizers {
+        Finalizers::among(&self.finalizers)
     }
 }
 
@@ -114,7 +112,7 @@ impl Cluster {
         Err(beaten())
     }
 
-    /// Takes what was written out of every status, and the finalizer off every mapping, until none is left.
+    /// Takes what was written out of every status, and the finalizers off every mapping, until none is left.
     pub async fn let_mappings_go(&self) -> Result<LetGo, Error> {
         // What a running operator had already sent can bring one back: it still counts once.
         let (mut statuses, mut finalizers) = (BTreeSet::new(), BTreeSet::new());
@@ -135,7 +133,7 @@ impl Cluster {
             finalizers.extend(
                 holding
                     .iter()
-                    .filter(|mapping| mapping.finalizer())
+                    .filter(|mapping| !mapping.ours().is_empty())
                     .map(|mapping| mapping.uid.clone()),
             );
             stream::iter(holding)
@@ -154,7 +152,7 @@ impl Cluster {
                 field_manager: Some(FIELD_MANAGER.to_owned()),
                 ..PatchParams::default()
             };
-            match bounded(self.any_mappings().patch_status(
+            match bounded(self.raw_mappings().patch_status(
                 &mapping.name,
                 &params,
                 &Patch::Merge(patch),
@@ -167,12 +165,14 @@ impl Cluster {
                 Err(error) => return Err(error),
             }
         }
-        if mapping.finalizer() {
+        if !mapping.ours().is_empty() {
             let change = FinalizerChange {
+                remove: mapping.ours(),
                 name: mapping.name,
                 uid: mapping.uid,
+                ..FinalizerChange::default()
             };
-            self.remove_finalizer(&change, &mapping.finalizers).await?;
+            self.change_finalizers(&change, &mapping.finalizers).await?;
         }
         Ok(())
     }
@@ -188,12 +188,12 @@ impl Cluster {
             finalizers: object.metadata.finalizers.unwrap_or_default(),
         });
         Ok(holding
-            .filter(|mapping| mapping.written || mapping.finalizer())
+            .filter(|mapping| mapping.written || !mapping.ours().is_empty())
             .collect())
     }
 
     async fn all_mappings(&self) -> Result<Vec<DynamicObject>, Error> {
-        match bounded(self.any_mappings().list(&ListParams::default())).await {
+        match bounded(self.raw_mappings().list(&ListParams::default())).await {
             Ok(list) => Ok(list.items),
             // Without the CustomResourceDefinition there are none.
             Err(error) if error.category == Category::Missing => Ok(Vec::new()),
@@ -202,7 +202,7 @@ impl Cluster {
     }
 
     /// Also those that can't be decoded: they have to be let go of too.
-    fn any_mappings(&self) -> Api<DynamicObject> {
+    fn raw_mappings(&self) -> Api<DynamicObject> {
         Api::all_with(
             self.client.clone(),
             &ApiResource::erase::<IdentityMapping>(&()),

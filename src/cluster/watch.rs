@@ -12,7 +12,6 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::WatchStreamExt;
 use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Config, Event, watcher};
@@ -20,10 +19,10 @@ use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tracing::{debug, info, warn};
 
+use super::any_mapping::AnyMapping;
 use super::mapping::SeenMapping;
 use super::state::{Change, Definition, Watched};
 use super::{Cluster, bounded};
-use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
 use crate::observed::{BindingSubjects, ConfigMapView, HistoryView};
 
@@ -45,11 +44,11 @@ impl Cluster {
     /// Begins to watch everything that a plan looks at.
     pub fn watch(&self) -> Watches {
         let mappings = events(
-            Api::<DeserializeGuard<IdentityMapping>>::all(self.client.clone()),
+            Api::<AnyMapping>::all(self.client.clone()),
             Config::default(),
             "IdentityMappings",
         )
-        .map(|event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))));
+        .map(|event| Watched::Mapping(change(event, |any| SeenMapping::from_any(&any))));
         self.watch_with(mappings.boxed())
     }
 

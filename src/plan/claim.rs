@@ -323,12 +323,7 @@ impl Claim {
         }
     }
 
-    /// Whether either side gives someone something that was not there a moment ago.
-    pub(super) fn grants(&self) -> bool {
-        self.text_grants() || self.entry_grants()
-    }
-
-    /// Whether the access entry's side does.
+    /// Whether the access entry's side gives someone something that was not there a moment ago.
     pub(super) fn entry_grants(&self) -> bool {
         match self.entry.effective() {
             EntryStep::Create | EntryStep::Change | EntryStep::Recreate => !self.entry.restores,
@@ -346,6 +341,24 @@ impl Claim {
             Step::Add | Step::Replace => !self.restores,
             Step::Adopt => true,
             Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => {
+                false
+            }
+        }
+    }
+
+    /// Whether aws-auth holds a managed entry for the holder once the step is taken.
+    pub(super) fn keeps_text(&self) -> bool {
+        match self.effective() {
+            Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => true,
+            Step::Leave | Step::Remove | Step::Unmark | Step::Retain => false,
+        }
+    }
+
+    /// Whether the holder has an access entry once the step is taken.
+    pub(super) fn keeps_entry(&self) -> bool {
+        match self.entry.effective() {
+            EntryStep::Keep | EntryStep::Create | EntryStep::Change | EntryStep::Recreate => true,
+            EntryStep::Leave | EntryStep::Describe | EntryStep::Delete | EntryStep::Release => {
                 false
             }
         }

@@ -111,7 +111,7 @@ impl Plan<'_> {
     }
 
     /// The mark that really stands.
-    fn standing_mark(&self) -> Mark {
+    pub(super) fn standing_mark(&self) -> Mark {
         let value = self
             .observed
             .config_map

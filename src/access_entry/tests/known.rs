@@ -77,7 +77,11 @@ fn a_listing_tells_what_is_new_and_what_to_ask_for() {
     assert_eq!(entries.possible(ROLE), Possible::none());
     list(&mut entries, &[ROLE, OTHER], &[], 52);
     let possible = entries.possible(ROLE);
-    assert_eq!(possible, Possible::unknown(), "it lags, or it was made since");
+    assert_eq!(
+        possible,
+        Possible::unknown(),
+        "it lags, or it was made since"
+    );
     entries.gone(ROLE, at(53), at(53));
     list(&mut entries, &[ROLE, OTHER], &[], 83);
     assert!(entries.possible(ROLE).exists(), "made since");
