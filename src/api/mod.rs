@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod condition;
+pub mod finalizer;
 mod rules;
 pub mod v1alpha1;
 

@@ -24,8 +24,6 @@ use super::rules;
 /// The annotation with which a person allows one mapping what a guard holds: a comma-separated list of [`Confirmation`]s.
 /// On the history `ConfigMap` it confirms the removal of keys that no object names.
 pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
-/// The finalizer that keeps a deleted mapping until its entry is gone.
-pub const FINALIZER: &str = "identity-mapper.dev/revoke";
 
 /// The access that is declared.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
@@ -250,15 +248,18 @@ pub enum Confirmation {
     MassRemoval,
     /// `recreated-principal`: an administrator's role that was deleted and made anew may be let in again.
     RecreatedPrincipal,
+    /// `unverified-removal`: a deleted mapping may go although EKS can't be asked whether its access entry exists.
+    UnverifiedRemoval,
 }
 
 impl Confirmation {
     /// All confirmations.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::NodeEntry,
         Self::LastAdministrator,
         Self::MassRemoval,
         Self::RecreatedPrincipal,
+        Self::UnverifiedRemoval,
     ];
 
     /// The word that stands in the annotation.
@@ -269,6 +270,7 @@ impl Confirmation {
             Self::LastAdministrator => "last-administrator",
             Self::MassRemoval => "mass-removal",
             Self::RecreatedPrincipal => "recreated-principal",
+            Self::UnverifiedRemoval => "unverified-removal",
         }
     }
 

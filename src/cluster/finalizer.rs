@@ -1,55 +1,31 @@
-//! Adding and removing the finalizer of a mapping.
+//! Changing the finalizers of a mapping.
 //!
 //! JSON patches whose `test` operations name the uid and the finalizers that were seen: an object made anew under the
-//! name, or a list that someone else changed, is never touched on a wrong assumption. A failed test reads again.
+//! name, or a list that someone else changed, is never touched on a wrong assumption. A failed test reads again. What is added and
+//! what is taken off is one patch, so that there is no moment without either.
 
+use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
+use super::any_mapping::AnyMapping;
 use super::{Cluster, bounded};
-use crate::api::IdentityMapping;
-use crate::api::v1alpha1::FINALIZER;
+use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::error::{Category, Error};
 use crate::plan::{FIELD_MANAGER, FinalizerChange};
 
 /// How often the list is read again before it is left to the next pass.
 const ATTEMPTS: usize = 4;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direction {
-    Add,
-    Remove,
-}
-
 impl Cluster {
-    /// Adds the finalizer, and returns the mapping as it then stands; `None` where that very object is no more or goes.
-    /// `seen` are its finalizers as they were last read.
-    pub async fn add_finalizer(
+    /// Makes the change, and returns the mapping as it then stands; `None` where that very object is no more, or is deleted and can't be
+    /// given a finalizer. `seen` are its finalizers as they were last read.
+    pub async fn change_finalizers(
         &self,
         change: &FinalizerChange,
         seen: &[String],
-    ) -> Result<Option<IdentityMapping>, Error> {
-        self.change_finalizer(change, seen, Direction::Add).await
-    }
-
-    /// Removes the finalizer; an object that is no more is a success.
-    pub async fn remove_finalizer(
-        &self,
-        change: &FinalizerChange,
-        seen: &[String],
-    ) -> Result<(), Error> {
-        self.change_finalizer(change, seen, Direction::Remove)
-            .await
-            .map(drop)
-    }
-
-    async fn change_finalizer(
-        &self,
-        change: &FinalizerChange,
-        seen: &[String],
-        direction: Direction,
-    ) -> Result<Option<IdentityMapping>, Error> {
-        let api = self.mappings();
+    ) -> Result<Option<AnyMapping>, Error> {
+        let api = self.any_mappings();
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -57,7 +33,7 @@ impl Cluster {
         let mut finalizers = seen.to_vec();
         let mut refused = None;
         for _ in 0..ATTEMPTS {
-            let Some(patch) = patch(&change.uid, &finalizers, direction) else {
+            let Some(patch) = patch(change, &finalizers) else {
                 break;
             };
             let patch =
@@ -74,13 +50,13 @@ impl Cluster {
             let Some(object) = bounded(api.get_opt(&change.name)).await? else {
                 return Ok(None);
             };
-            let gone = object.metadata.uid.as_deref() != Some(change.uid.as_str());
-            if gone || (direction == Direction::Add && object.metadata.deletion_timestamp.is_some())
-            {
+            let metadata = object.meta();
+            let gone = metadata.uid.as_deref() != Some(change.uid.as_str());
+            if gone || (!change.add.is_empty() && metadata.deletion_timestamp.is_some()) {
                 return Ok(None);
             }
-            finalizers = object.metadata.finalizers.clone().unwrap_or_default();
-            if patch_is_needless(&finalizers, direction) {
+            finalizers = metadata.finalizers.clone().unwrap_or_default();
+            if changed(change, &finalizers) == finalizers {
                 return Ok(Some(object));
             }
         }
@@ -88,94 +64,112 @@ impl Cluster {
     }
 }
 
-fn patch_is_needless(finalizers: &[String], direction: Direction) -> bool {
-    let present = finalizers.iter().any(|finalizer| finalizer == FINALIZER);
-    present == (direction == Direction::Add)
+/// The list after the change: others' finalizers keep their places.
+fn changed(change: &FinalizerChange, finalizers: &[String]) -> Vec<String> {
+    let remove: Vec<&str> = change.remove.iter().map(Finalizer::as_str).collect();
+    let kept = finalizers
+        .iter()
+        .filter(|name| !remove.contains(&name.as_str()));
+    let present = Finalizers::among(finalizers);
+    let added = change
+        .add
+        .without(present)
+        .iter()
+        .map(|ours| ours.as_str().to_owned());
+    kept.cloned().chain(added).collect()
 }
 
 /// The operations, or `None` where there is nothing to do.
-fn patch(uid: &str, finalizers: &[String], direction: Direction) -> Option<Value> {
-    if patch_is_needless(finalizers, direction) {
+fn patch(change: &FinalizerChange, finalizers: &[String]) -> Option<Value> {
+    let after = changed(change, finalizers);
+    if after == finalizers {
         return None;
     }
-    let same_object = json!({ "op": "test", "path": "/metadata/uid", "value": uid });
-    Some(match direction {
-        Direction::Add if finalizers.is_empty() => json!([
-            same_object,
-            // The API server's library takes an absent field for null here.
-            { "op": "test", "path": "/metadata/finalizers", "value": null },
-            { "op": "add", "path": "/metadata/finalizers", "value": [FINALIZER] },
-        ]),
-        Direction::Add => json!([
-            same_object,
-            { "op": "test", "path": "/metadata/finalizers", "value": finalizers },
-            { "op": "add", "path": "/metadata/finalizers/-", "value": FINALIZER },
-        ]),
-        Direction::Remove => {
-            let index = finalizers
-                .iter()
-                .position(|finalizer| finalizer == FINALIZER)?;
-            let path = format!("/metadata/finalizers/{index}");
-            json!([
-                same_object,
-                { "op": "test", "path": path, "value": FINALIZER },
-                { "op": "remove", "path": path },
-            ])
-        }
-    })
+    let path = "/metadata/finalizers";
+    // The API server's library takes an absent field for null here.
+    let seen = (!finalizers.is_empty()).then_some(finalizers);
+    let write = if after.is_empty() {
+        json!({ "op": "remove", "path": path })
+    } else {
+        json!({ "op": "add", "path": path, "value": after })
+    };
+    Some(json!([
+        { "op": "test", "path": "/metadata/uid", "value": change.uid },
+        { "op": "test", "path": path, "value": seen },
+        write,
+    ]))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn list(names: &[&str]) -> Vec<String> {
-        names.iter().map(ToString::to_string).collect()
+    const TEXT: &str = Finalizer::AwsAuth.as_str();
+    const ENTRY: &str = Finalizer::AccessEntry.as_str();
+    const EARLIER: &str = Finalizer::Earlier.as_str();
+
+    fn change(add: &[Finalizer], remove: &[Finalizer]) -> FinalizerChange {
+        FinalizerChange {
+            name: "a".to_owned(),
+            uid: "u".to_owned(),
+            add: add.iter().copied().collect(),
+            remove: remove.iter().copied().collect(),
+            ..FinalizerChange::default()
+        }
     }
 
     #[test]
-    fn an_addition_tests_what_was_seen() {
-        let first = patch("u", &[], Direction::Add).expect("something to do");
-        assert_eq!(
-            first[1],
-            json!({ "op": "test", "path": "/metadata/finalizers", "value": null })
-        );
-        assert_eq!(first[2]["value"], json!([FINALIZER]));
-        let second = patch("u", &list(&["other"]), Direction::Add).expect("something to do");
-        assert_eq!(
-            second[0],
-            json!({ "op": "test", "path": "/metadata/uid", "value": "u" })
-        );
-        assert_eq!(second[1]["value"], json!(["other"]));
-        assert_eq!(second[2]["path"], "/metadata/finalizers/-");
-        assert_eq!(patch("u", &list(&[FINALIZER]), Direction::Add), None);
-    }
-
-    #[test]
-    fn a_removal_takes_only_ours() {
-        let removal =
-            patch("u", &list(&["other", FINALIZER]), Direction::Remove).expect("something to do");
-        assert_eq!(
-            removal[1],
-            json!({ "op": "test", "path": "/metadata/finalizers/1", "value": FINALIZER })
-        );
-        assert_eq!(
-            removal[2],
-            json!({ "op": "remove", "path": "/metadata/finalizers/1" })
-        );
-        assert_eq!(patch("u", &list(&["other"]), Direction::Remove), None);
-    }
-
-    #[test]
-    fn the_operations_are_valid_json_patches() {
-        for finalizers in [list(&[]), list(&["other"]), list(&[FINALIZER, "other"])] {
-            for direction in [Direction::Add, Direction::Remove] {
-                if let Some(patch) = patch("u", &finalizers, direction) {
-                    let parsed: Patch<()> =
-                        Patch::Json(serde_json::from_value(patch).expect("RFC 6902"));
-                    assert!(matches!(parsed, Patch::Json(_)));
-                }
+    fn a_change_tests_what_was_seen_and_leaves_what_is_others() {
+        use Finalizer::{AccessEntry, AwsAuth, Earlier};
+        for (seen, add, remove, after) in [
+            (vec![], vec![AwsAuth], vec![], Some(vec![TEXT])),
+            (
+                vec!["other"],
+                vec![AwsAuth, AccessEntry],
+                vec![],
+                Some(vec!["other", TEXT, ENTRY]),
+            ),
+            (vec![TEXT], vec![AwsAuth], vec![], None),
+            (vec!["other"], vec![], vec![AwsAuth], None),
+            (
+                vec![TEXT, "other", ENTRY],
+                vec![],
+                vec![AwsAuth],
+                Some(vec!["other", ENTRY]),
+            ),
+            (vec![ENTRY], vec![], vec![AccessEntry], Some(vec![])),
+            // In one write: there is no moment without either.
+            (
+                vec![EARLIER, "other"],
+                vec![AwsAuth, AccessEntry],
+                vec![Earlier],
+                Some(vec!["other", TEXT, ENTRY]),
+            ),
+        ] {
+            let names: Vec<String> = seen.iter().map(ToString::to_string).collect();
+            let found = patch(&change(&add, &remove), &names);
+            let Some(after) = after else {
+                assert_eq!(found, None, "{seen:?}");
+                continue;
+            };
+            let found = found.expect("something to do");
+            assert_eq!(
+                found[0],
+                json!({ "op": "test", "path": "/metadata/uid", "value": "u" })
+            );
+            let tested = if seen.is_empty() {
+                json!(null)
+            } else {
+                json!(seen)
+            };
+            assert_eq!(found[1]["value"], tested);
+            if after.is_empty() {
+                assert_eq!(found[2]["op"], "remove");
+            } else {
+                assert_eq!(found[2]["value"], json!(after));
             }
+            let parsed: Patch<()> = Patch::Json(serde_json::from_value(found).expect("RFC 6902"));
+            assert!(matches!(parsed, Patch::Json(_)));
         }
     }
 }

@@ -2,11 +2,12 @@
 
 use kube::Resource;
 use kube::api::ObjectMeta;
-use kube::core::DeserializeGuard;
 
+use super::any_mapping::AnyMapping;
 use super::versioned::Versioned;
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
+use crate::api::finalizer::Finalizers;
+use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION};
 use crate::desired::Mapping;
 
 /// A mapping as it was last seen.
@@ -33,12 +34,12 @@ impl SeenMapping {
 
     /// What is kept of an object that may not be decodable, which says so in its place.
     #[must_use]
-    pub fn from_guard(guard: &DeserializeGuard<IdentityMapping>) -> Self {
-        match &guard.0 {
+    pub fn from_any(any: &AnyMapping) -> Self {
+        match &any.0 {
             Ok(object) => Self::from_object(object),
-            Err(invalid) => Self::new(
-                &invalid.metadata,
-                Mapping::undecodable(&invalid.metadata, &invalid.error),
+            Err(undecoded) => Self::new(
+                &undecoded.metadata,
+                Mapping::undecodable(&undecoded.metadata, &undecoded.error, &undecoded.raw),
             ),
         }
     }
@@ -69,13 +70,13 @@ impl SeenMapping {
             || before.deleting != after.deleting
             || before.confirm != after.confirm
             || before.mapping.status != after.mapping.status
-            || (before.has_finalizer() && !after.has_finalizer())
+            || [Backend::ConfigMap, Backend::AccessEntry]
+                .into_iter()
+                .any(|backend| before.waits_for(backend) && !after.waits_for(backend))
     }
 
-    fn has_finalizer(&self) -> bool {
-        self.finalizers
-            .iter()
-            .any(|finalizer| finalizer == FINALIZER)
+    fn waits_for(&self, backend: Backend) -> bool {
+        Finalizers::among(&self.finalizers).keeps(backend)
     }
 }
 
@@ -90,12 +91,13 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::finalizer::Finalizer;
 
     fn seen(metadata: &Value, spec: &Value) -> SeenMapping {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping", "metadata": metadata, "spec": spec,
         });
-        SeenMapping::from_guard(&serde_json::from_value(object).expect("metadata decodes"))
+        SeenMapping::from_any(&serde_json::from_value(object).expect("metadata decodes"))
     }
 
     fn spec() -> Value {
@@ -114,7 +116,7 @@ mod tests {
         let differs = |after: &SeenMapping| SeenMapping::differs(Some(&before), Some(after));
         assert!(!differs(&with("resourceVersion", json!("2"))), "a version");
         assert!(
-            !differs(&with("finalizers", json!([FINALIZER]))),
+            !differs(&with("finalizers", json!([Finalizer::AwsAuth.as_str()]))),
             "our finalizer"
         );
         assert!(!differs(&with("labels", json!({ "a": "b" }))), "a label");
@@ -132,7 +134,10 @@ mod tests {
             "a confirmation"
         );
         assert!(
-            SeenMapping::differs(Some(&with("finalizers", json!([FINALIZER]))), Some(&before)),
+            SeenMapping::differs(
+                Some(&with("finalizers", json!([Finalizer::AwsAuth.as_str()]))),
+                Some(&before)
+            ),
             "a lost finalizer"
         );
         assert!(
@@ -143,7 +148,7 @@ mod tests {
     #[test]
     fn an_undecodable_object_is_kept() {
         let seen = seen(
-            &json!({ "name": "a", "uid": "u", "finalizers": [FINALIZER] }),
+            &json!({ "name": "a", "uid": "u", "finalizers": [Finalizer::AwsAuth.as_str()] }),
             &json!({ "principal": 7 }),
         );
         assert_eq!((seen.uid.as_str(), seen.finalizers.len()), ("u", 1));

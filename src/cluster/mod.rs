@@ -8,6 +8,7 @@
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
+pub mod any_mapping;
 pub mod bindings;
 pub mod config_map;
 pub mod event;
@@ -93,6 +94,11 @@ impl Cluster {
     }
 
     fn mappings(&self) -> Api<IdentityMapping> {
+        Api::all(self.client.clone())
+    }
+
+    /// Also those that can't be decoded.
+    fn any_mappings(&self) -> Api<any_mapping::AnyMapping> {
         Api::all(self.client.clone())
     }
 

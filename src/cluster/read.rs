@@ -4,10 +4,10 @@ use std::fmt::Debug;
 
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, RoleBinding};
 use kube::api::ListParams;
-use kube::core::DeserializeGuard;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
+use super::any_mapping::AnyMapping;
 use super::mapping::SeenMapping;
 use super::watch::DEFINITION;
 use super::{Cluster, bounded};
@@ -70,9 +70,7 @@ impl Cluster {
             read.map_err(of("the ClusterRoleBindings"))
         };
         let mappings = async {
-            let guards = list(Api::<DeserializeGuard<IdentityMapping>>::all(
-                self.client.clone(),
-            ));
+            let guards = list(Api::<AnyMapping>::all(self.client.clone()));
             match guards.await {
                 // The definition is not there, so there are none.
                 Err(error) if error.category == Category::Missing => Ok(Vec::new()),
@@ -100,11 +98,11 @@ impl Cluster {
             crd_deleting: definition == Some(true),
             mappings: guards
                 .iter()
-                .map(|guard| *SeenMapping::from_guard(guard).mapping)
+                .map(|guard| *SeenMapping::from_any(guard).mapping)
                 .collect(),
             objects: guards
                 .into_iter()
-                .filter_map(|guard| guard.0.ok())
+                .filter_map(|any| Some(*any.0.ok()?))
                 .collect(),
             config_map,
             history,

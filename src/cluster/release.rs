@@ -16,7 +16,7 @@ use super::config_map::WriteError;
 use super::history::HistoryError;
 use super::{CALL_TIMEOUT, CONCURRENCY, Cluster};
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::FINALIZER;
+use crate::api::finalizer::Finalizers;
 use crate::error::{Category, Error};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, HistoryWrite, RELEASED_ANNOTATION, WriteFailure};
@@ -41,7 +41,7 @@ pub(super) const ATTEMPTS: usize = 20;
 pub struct LetGo {
     /// Statuses that no longer say what we wrote.
     pub statuses: usize,
-    /// Finalizers taken off.
+    /// Mappings whose finalizers were taken off.
     pub finalizers: usize,
 }
 
@@ -86,7 +86,7 @@ impl Holding {
     }
 
     fn finalizer(&self) -> bool {
-        self.finalizers.iter().any(|finalizer| is_ours(finalizer))
+        !Finalizers::among(&self.finalizers).is_empty()
     }
 
     /// The operations that take ours off this very object, as it was seen.
@@ -104,8 +104,8 @@ impl Holding {
     }
 }
 
-fn is_ours(finalizer: &str) -> bool {
-    finalizer == FINALIZER
+fn is_ours(finalizer: &String) -> bool {
+    !Finalizers::among(std::slice::from_ref(finalizer)).is_empty()
 }
 
 /// Uids of what was let go of.
@@ -298,7 +298,7 @@ impl Cluster {
 
     /// Lets go of one. What the API server refused because the mapping is otherwise by now comes back: the next look finds what is left.
     async fn let_mapping_go(&self, mapping: Holding) -> Result<Option<Error>, Error> {
-        let api = self.any_mappings();
+        let api = self.raw_mappings();
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
@@ -346,7 +346,7 @@ impl Cluster {
         if let Some(token) = &pages.token {
             params = params.continue_token(token);
         }
-        let api = self.any_mappings();
+        let api = self.raw_mappings();
         match self.tried(|| api.list(&params)).await {
             Ok(list) => {
                 pages.take(&list);
@@ -389,7 +389,7 @@ impl Cluster {
     }
 
     /// Also those that can't be decoded: they have to be let go of too.
-    fn any_mappings(&self) -> Api<DynamicObject> {
+    fn raw_mappings(&self) -> Api<DynamicObject> {
         Api::all_with(
             self.client.clone(),
             &ApiResource::erase::<IdentityMapping>(&()),
@@ -418,6 +418,7 @@ fn refused(failure: WriteFailure) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::finalizer::Finalizer;
 
     fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<Holding> {
         let object = json!({
@@ -437,14 +438,15 @@ mod tests {
 
     #[test]
     fn finalizers_of_others_stay() {
-        let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["one", FINALIZER, "two"] });
+        let ours = Finalizer::AwsAuth.as_str();
+        let metadata = json!({ "name": "a", "uid": "u", "finalizers": ["one", ours, "two"] });
         let mapping = holding(&metadata, &json!([])).expect("it has our finalizer");
         let patch = mapping.without_finalizer();
         assert_eq!(
             patch[0],
             json!({ "op": "test", "path": "/metadata/uid", "value": "u" })
         );
-        assert_eq!(patch[1]["value"], json!(["one", FINALIZER, "two"]));
+        assert_eq!(patch[1]["value"], json!(["one", ours, "two"]));
         assert_eq!(patch[2]["value"], json!(["one", "two"]));
         let parsed: Patch<()> = Patch::Json(serde_json::from_value(patch).expect("RFC 6902"));
         assert!(matches!(parsed, Patch::Json(_)));

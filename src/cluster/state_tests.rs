@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::api::v1alpha1::FINALIZER;
+use crate::api::finalizer::Finalizer;
 
 const AWS_AUTH: &str = "kube-system/aws-auth";
 const HISTORY: &str = "kube-system/aws-auth-history";
@@ -181,7 +181,7 @@ fn changes_are_told_from_echoes() {
             "our finalizer",
             vec![Watched::Mapping(applied(
                 "a",
-                mapping("2", &json!({ "finalizers": [FINALIZER] })),
+                mapping("2", &json!({ "finalizers": [Finalizer::AwsAuth.as_str()] })),
             ))],
             false,
         ),

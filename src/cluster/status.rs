@@ -7,8 +7,8 @@
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 
+use super::any_mapping::AnyMapping;
 use super::{Cluster, bounded};
-use crate::api::IdentityMapping;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::error::{Category, Error};
 use crate::plan::StatusWrite;
@@ -34,10 +34,7 @@ struct BodyMetadata<'a> {
 
 impl Cluster {
     /// Writes a status, and returns the mapping as it then stands; `None` where that very object is no more.
-    pub async fn write_status(
-        &self,
-        write: &StatusWrite,
-    ) -> Result<Option<IdentityMapping>, Error> {
+    pub async fn write_status(&self, write: &StatusWrite) -> Result<Option<AnyMapping>, Error> {
         let body = Body {
             api_version: "identity-mapper.dev/v1alpha1",
             kind: "IdentityMapping",
@@ -49,7 +46,7 @@ impl Cluster {
         };
         let params = PatchParams::apply(STATUS_MANAGER).force();
         match bounded(
-            self.mappings()
+            self.any_mappings()
                 .patch_status(&write.name, &params, &Patch::Apply(&body)),
         )
         .await

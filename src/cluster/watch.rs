@@ -15,19 +15,18 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::PartialObjectMeta;
-use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
 use tokio::sync::watch::Receiver;
 use tracing::{debug, info, warn};
 
+use super::any_mapping::AnyMapping;
 use super::bindings::Interest;
 use super::mapping::SeenMapping;
 use super::slim_binding::SlimBinding;
 use super::state::{Change, Definition, Watched};
 use super::{Cluster, bounded};
-use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
 use crate::observed::{BindingSubjects, ConfigMapView, HistoryView};
 
@@ -70,10 +69,10 @@ impl Cluster {
     /// Begins to watch everything that a plan looks at; bindings once it is known what they are searched for.
     pub fn watch(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
         let mappings = told(
-            Api::<DeserializeGuard<IdentityMapping>>::all(self.client.clone()),
+            Api::<AnyMapping>::all(self.client.clone()),
             Config::default(),
             "IdentityMappings",
-            |event| Watched::Mapping(change(event, |guard| SeenMapping::from_guard(&guard))),
+            |event| Watched::Mapping(change(event, |any| SeenMapping::from_any(&any))),
         );
         self.watch_with(mappings, interest)
     }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::{FINALIZER, IdentityMappingStatus};
+use crate::api::finalizer::Finalizers;
+use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::{Desired, Mapping};
 use crate::observed::Observed;
 use crate::plan::{Outcome, StatusWrite};
@@ -55,12 +56,14 @@ impl Implied {
     pub(super) fn desired(&self, observed: &Observed) -> Desired {
         let mappings = (self.imply)(observed).into_iter().map(|mut object| {
             let name = object.metadata.name.clone().unwrap_or_default();
-            // It is nobody's to delete, so nothing has to be kept from going before its entry.
-            object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
             object.metadata.generation = Some(1);
             object.metadata.uid = Some(format!("implied-{name}"));
             object.status = Some(self.status(&name));
-            Mapping::from_object(&object)
+            Mapping {
+                // It is nobody's to delete, so nothing has to be kept from going before its entry.
+                finalizers: Finalizers::BOTH,
+                ..Mapping::from_object(&object)
+            }
         });
         Desired {
             mappings: mappings.collect(),

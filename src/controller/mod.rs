@@ -25,7 +25,6 @@ mod outbox;
 mod pass;
 mod trigger;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,10 +51,9 @@ use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
 use crate::cluster::state::{State, Watched};
 use crate::cluster::watch::Told;
-use crate::desired::{Desired, Mapping};
 use crate::jitter::jitter;
 use crate::observed::{AwsState, Settings};
-use crate::plan::{EventNote, FinalizerChange, Memory, Outcome, Regarding, WriteFailure, plan};
+use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
 
 /// The loop turns at least so often, which `/livez` relies on.
@@ -401,11 +399,14 @@ impl Controller {
             eks.want(&report.iam, report.managed);
             eks.declare(std::mem::take(&mut report.declared));
             eks.hand_over(entries);
-            keep_finalizers_of_touched(eks, &desired, &mut report.remove_finalizers);
+            // A call that was sent or answered meanwhile may have made the entry that was found to be gone.
+            report
+                .change_finalizers
+                .retain(|change| !change.relies_on.iter().any(|key| eks.is_touched(key)));
         }
         if let Some((implied, turns)) = &mut self.implied {
             implied.take(&mut desired, std::mem::take(&mut report.statuses));
-            report.remove_finalizers.clear();
+            report.change_finalizers.clear();
             report.events.clear();
             turns.send_replace(Some(Arc::new(Turn {
                 desired,
@@ -420,7 +421,7 @@ impl Controller {
             .set_released(report.summary.released, &mut self.state);
         self.outbox.submit(
             report.statuses,
-            report.remove_finalizers,
+            report.change_finalizers,
             report.events,
             &mut self.state,
         );
@@ -467,29 +468,6 @@ fn judge(state: &State) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), Stri
         }
         Ok(())
     }
-}
-
-/// A plan lets a mapping go by what was known when it was made: a call that was sent since may leave an entry behind.
-fn keep_finalizers_of_touched(eks: &Eks, desired: &Desired, finalizers: &mut Vec<FinalizerChange>) {
-    if finalizers.is_empty() {
-        return;
-    }
-    let touched = |mapping: &Mapping| {
-        let written = mapping.status.written.iter();
-        let keys = written.filter_map(|written| Key::parse_arn(&written.arn));
-        mapping
-            .key()
-            .into_iter()
-            .chain(keys)
-            .any(|key| eks.is_touched(&key))
-    };
-    let kept: BTreeSet<&str> = desired
-        .mappings
-        .iter()
-        .filter(|mapping| mapping.deleting && touched(mapping))
-        .map(|mapping| mapping.uid.as_str())
-        .collect();
-    finalizers.retain(|change| !kept.contains(change.uid.as_str()));
 }
 
 fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {

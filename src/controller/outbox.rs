@@ -63,7 +63,7 @@ pub(super) struct Outbox {
     delayed: BTreeSet<(Instant, String)>,
     events: VecDeque<(EventNote, Option<String>)>,
     running: BTreeSet<String>,
-    /// Uids whose finalizer waits to be taken off, or is being taken off.
+    /// Uids whose finalizers wait to be changed, or are being changed.
     removing: BTreeSet<String>,
     in_flight: FuturesUnordered<BoxFuture<'static, Finished>>,
     /// Whether the last call for a mapping failed: only the first failure of many is worth a warning.
@@ -92,7 +92,7 @@ impl Outbox {
     pub(super) fn submit(
         &mut self,
         statuses: Vec<StatusWrite>,
-        removals: Vec<FinalizerChange>,
+        changes: Vec<FinalizerChange>,
         events: Vec<EventNote>,
         state: &mut State,
     ) {
@@ -102,10 +102,12 @@ impl Outbox {
             self.job(&name).status = Some(status);
             self.enqueue(name, false);
         }
-        for removal in removals {
+        for removal in changes {
             // Until its end is seen, each pass asks again for the same object.
             if self.removing.insert(removal.uid.clone()) {
-                state.let_go(&removal.uid);
+                if removal.lets_go {
+                    state.let_go(&removal.uid);
+                }
                 let name = removal.name.clone();
                 self.job(&name).removal = Some((removal, state.finalizers(&name).to_vec()));
                 self.enqueue(name, true);
@@ -305,12 +307,12 @@ async fn send(cluster: Cluster, name: String, job: Job) -> Finished {
             cluster
                 .write_status(write)
                 .await
-                .map(|object| object.map(|object| SeenMapping::from_object(&object))),
+                .map(|object| object.map(|object| SeenMapping::from_any(&object))),
         ),
         None => None,
     };
     let removal = match &job.removal {
-        Some((change, seen)) => Some(cluster.remove_finalizer(change, seen).await),
+        Some((change, seen)) => Some(cluster.change_finalizers(change, seen).await.map(drop)),
         None => None,
     };
     Finished::Mapping(Box::new(MappingFinished {

@@ -354,7 +354,7 @@ impl Work {
         let calls = stream::iter(seen).map(move |(change, seen)| {
             let cluster = cluster.clone();
             async move {
-                let answer = cluster.add_finalizer(&change, &seen).await;
+                let answer = cluster.change_finalizers(&change, &seen).await;
                 (change, answer)
             }
         });
@@ -375,7 +375,7 @@ impl Work {
         for (change, answer) in answers {
             match answer {
                 Ok(Some(object)) => {
-                    let mut fresh = SeenMapping::from_object(&object);
+                    let mut fresh = SeenMapping::from_any(&object);
                     if let Some(place) = places.get(&change.name) {
                         let known = &mut self.snapshot.desired.mappings[*place];
                         // A status that waits to be written is newer than the one that the API server shows.

@@ -1,5 +1,6 @@
 //! The mappings as the planner sees them: parsed once, refused with a sentence where they can't be put into effect.
 
+mod lenient;
 pub(crate) mod resolve;
 mod state;
 
@@ -9,12 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use serde_json::Value;
+
+pub(crate) use lenient::read_status;
 
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
+use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{
     AccessPolicy, Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType,
-    FINALIZER, IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
+    IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
 use crate::ownership::MeaningHash;
@@ -41,8 +46,8 @@ pub struct Mapping {
     pub created: Option<Timestamp>,
     /// Whether it carries a deletionTimestamp.
     pub deleting: bool,
-    /// Whether it carries our finalizer.
-    pub finalizer: bool,
+    /// Which of our finalizers it carries.
+    pub finalizers: Finalizers,
     /// What a person has confirmed for it.
     pub confirmations: BTreeSet<Confirmation>,
     /// The principal that the spec names, also where the rest of it is refused.
@@ -63,6 +68,8 @@ pub struct Mapping {
     pub groups: BTreeSet<String>,
     /// The status as it stands.
     pub status: IdentityMappingStatus,
+    /// What its deletion depends on and could not be decoded: nothing of its entries is touched, and it is kept.
+    pub unreadable: Option<String>,
 }
 
 /// What a status remembers of an entry of aws-auth.
@@ -169,15 +176,36 @@ impl Mapping {
         }
     }
 
-    /// An object that could not be decoded, e.g. one of a newer version of the API. It keeps its entry as it is.
+    /// An object that could not be decoded, e.g. one of a newer version of the API. It keeps its entry as it is; what of it can be
+    /// read says what its deletion means.
     #[must_use]
-    pub fn undecodable(metadata: &ObjectMeta, error: &str) -> Self {
-        let message = format!(
-            "the object can't be read ({error}); upgrade identity-mapper or write the object anew"
-        );
+    pub fn undecodable(metadata: &ObjectMeta, error: &str, raw: &Value) -> Self {
+        let lenient::Read {
+            principal,
+            deletion,
+            status,
+            unreadable,
+        } = lenient::read(raw);
+        let bare = Self::bare(metadata);
+        let message = match &unreadable {
+            Some(field) if bare.deleting => format!(
+                "the deleted object can't be read ({error}), nor can its {field}, so its entries and finalizers stay; upgrade \
+                 identity-mapper, or correct {field} with kubectl edit identitymapping {}",
+                bare.name
+            ),
+            _ => format!(
+                "the object can't be read ({error}), so its entry stays as it is; upgrade identity-mapper, or correct the field with \
+                 kubectl edit identitymapping {}",
+                bare.name
+            ),
+        };
         Self {
             spec: Err(Refusal::invalid(message)),
-            ..Self::bare(metadata)
+            principal,
+            deletion,
+            status,
+            unreadable,
+            ..bare
         }
     }
 
@@ -188,11 +216,11 @@ impl Mapping {
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(Into::into),
             deleting: metadata.deletion_timestamp.is_some(),
-            finalizer: metadata
+            finalizers: metadata
                 .finalizers
-                .iter()
-                .flatten()
-                .any(|finalizer| finalizer == FINALIZER),
+                .as_deref()
+                .map(Finalizers::among)
+                .unwrap_or_default(),
             confirmations: confirmations(metadata).0,
             principal: None,
             spec: Err(Refusal::invalid("the object has not been read")),
@@ -203,6 +231,7 @@ impl Mapping {
             deletion: Deletion::Revoke,
             groups: BTreeSet::new(),
             status: IdentityMappingStatus::default(),
+            unreadable: None,
         }
     }
 
@@ -324,7 +353,7 @@ fn confirmations(metadata: &ObjectMeta) -> (BTreeSet<Confirmation>, Vec<String>)
 fn unknown_confirmations(unknown: &[String]) -> String {
     format!(
         "annotation {CONFIRM_ANNOTATION}: unknown word {}; write one or more of node-entry, last-administrator, mass-removal, \
-         recreated-principal, separated by commas",
+         recreated-principal, unverified-removal, separated by commas",
         unknown.join(", ")
     )
 }

@@ -22,7 +22,9 @@ impl State {
     /// What a mapping is now.
     #[must_use]
     pub fn of(mapping: &Mapping, now: Timestamp) -> Self {
-        if mapping.deleting {
+        if mapping.deleting && mapping.unreadable.is_some() {
+            Self::Refused
+        } else if mapping.deleting {
             Self::Deleting
         } else if mapping.expired(now) {
             Self::Expired

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::access_entry::BRIDGE_GROUP;
+use crate::api::finalizer::Finalizers;
 use crate::desired::Desired;
 use crate::observed::{AwsState, AwsView, Handover, HistoryState, Mode, Observed, Settings};
 use crate::plan::{HANDOVER_ANNOTATION, Memory, Plan, RELEASED_ANNOTATION, plan};
@@ -30,7 +31,7 @@ impl Ahead {
     ) -> Self {
         let mut desired = desired.clone();
         for mapping in &mut desired.mappings {
-            mapping.finalizer = true;
+            mapping.finalizers = Finalizers::BOTH;
         }
         let mut observed = observed.clone();
         observed.aws = AwsState::Known(Box::new(in_mode(view, mode, observed.now)));

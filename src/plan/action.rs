@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::memory::Memory;
 use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
+use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
@@ -12,13 +13,21 @@ use crate::observed::IamWants;
 use crate::principal::Key;
 use crate::time::Timestamp;
 
-/// A change of one mapping's finalizer.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// A change of one mapping's finalizers: additions and removals are one write.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FinalizerChange {
     /// The mapping's name.
     pub name: String,
     /// Its uid, so that an object made anew under the name is not touched.
     pub uid: String,
+    /// Those to add.
+    pub add: Finalizers,
+    /// Those to take off.
+    pub remove: Finalizers,
+    /// Whether a deleted mapping then waits for nothing of ours any more.
+    pub lets_go: bool,
+    /// The principals that were found to have no access entry of ours. Once more is known of one of them, the change must not be made.
+    pub relies_on: BTreeSet<Key>,
 }
 
 /// A write of the history `ConfigMap`, made before the one of aws-auth.
@@ -205,8 +214,8 @@ pub struct Summary {
 pub struct Report {
     /// Statuses that change.
     pub statuses: Vec<StatusWrite>,
-    /// Finalizers to take off, after the statuses.
-    pub remove_finalizers: Vec<FinalizerChange>,
+    /// Finalizers to take off or to exchange, after the statuses.
+    pub change_finalizers: Vec<FinalizerChange>,
     /// Events.
     pub events: Vec<EventNote>,
     /// Numbers.

@@ -3,6 +3,7 @@
 //! A handover takes several passes with a soak between them. They are told by the planner itself, on a world that takes each
 //! plan as it is meant: writes stand, EKS answers as documented, nobody else does anything, and time goes from one wake to the next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::SignedDuration;
@@ -10,6 +11,7 @@ use jiff::SignedDuration;
 use super::{EventNote, Memory, Outcome, Outline, Plan, Regarding, Report, plan};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
+use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::Desired;
 use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
@@ -123,12 +125,16 @@ impl World {
     /// Finalizers are set before anything is granted, in the same pass.
     fn add_finalizers(&mut self, settings: &Settings) -> Vec<String> {
         let wanted = plan(&self.desired, &self.observed, settings, &self.memory).add_finalizers;
-        let mut names: Vec<String> = wanted.into_iter().map(|change| change.name).collect();
-        names.sort_unstable();
+        let wanted: BTreeMap<String, Finalizers> = wanted
+            .into_iter()
+            .map(|change| (change.name, change.add))
+            .collect();
         for mapping in &mut self.desired.mappings {
-            mapping.finalizer |= names.binary_search(&mapping.name).is_ok();
+            if let Some(add) = wanted.get(&mapping.name) {
+                mapping.finalizers = mapping.finalizers.with(*add);
+            }
         }
-        names
+        wanted.into_keys().collect()
     }
 
     /// Plans and carries it out. Whether it did anything that the next plan sees.
@@ -165,11 +171,18 @@ impl World {
                 mapping.status = write.status.clone();
             }
         }
-        for gone in &report.remove_finalizers {
-            moved = true;
-            self.desired
-                .mappings
-                .retain(|mapping| mapping.name != gone.name);
+        for change in &report.change_finalizers {
+            if change.lets_go {
+                moved = true;
+                self.desired
+                    .mappings
+                    .retain(|mapping| mapping.name != change.name);
+            }
+            let of = |mapping: &&mut crate::desired::Mapping| mapping.name == change.name;
+            if let Some(mapping) = self.desired.mappings.iter_mut().find(of) {
+                let finalizers = mapping.finalizers.without(change.remove);
+                mapping.finalizers = finalizers.with(change.add);
+            }
         }
         self.memory = report.memory.clone();
         (outline, report, moved)

@@ -1,6 +1,7 @@
 //! Who claims which key, which entry of aws-auth is ours for it, and what is to become of it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use super::base::Base;
 use super::memory::Memory;
@@ -331,12 +332,7 @@ impl Claim {
         }
     }
 
-    /// Whether either side gives someone something that was not there a moment ago.
-    pub(super) fn grants(&self) -> bool {
-        self.text_grants() || self.entry_grants()
-    }
-
-    /// Whether the access entry's side does.
+    /// Whether the access entry's side gives someone something that was not there a moment ago.
     pub(super) fn entry_grants(&self) -> bool {
         match self.entry.effective() {
             EntryStep::Create | EntryStep::Change | EntryStep::Recreate => !self.entry.restores,
@@ -357,6 +353,26 @@ impl Claim {
             Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => {
                 false
             }
+        }
+    }
+
+    /// Whether aws-auth holds a managed entry for the holder once the step is taken.
+    pub(super) fn keeps_text(&self) -> bool {
+        match self.effective() {
+            Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => true,
+            Step::Leave | Step::Remove | Step::Unmark | Step::Retain => false,
+        }
+    }
+
+    /// Whether the holder has an access entry once the step is taken.
+    pub(super) fn keeps_entry(&self) -> bool {
+        match self.entry.effective() {
+            EntryStep::Keep | EntryStep::Create | EntryStep::Change | EntryStep::Recreate => true,
+            EntryStep::Leave
+            | EntryStep::Describe
+            | EntryStep::Delete
+            | EntryStep::GiveBack
+            | EntryStep::Release => false,
         }
     }
 

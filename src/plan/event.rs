@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::action::{EventNote, Regarding};
 use super::claim::{Claim, Drift, Step, identity};
 use super::entry;
+use super::leaving;
 use super::memory::Target;
 use super::states;
 use super::status::claim_section;
 use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::IdentityMappingStatus;
+use crate::api::v1alpha1::{Backend, IdentityMappingStatus};
 use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
@@ -36,6 +37,7 @@ pub(super) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
         notes.extend(entry_repair(view, position));
         notes.extend(left(view, position));
         notes.extend(left_behind(view, position, status));
+        notes.extend(unverified(view, position));
     }
     let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
@@ -93,7 +95,7 @@ fn is_being_looked_up(status: &IdentityMappingStatus, reason: &str) -> bool {
 }
 
 fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Option<EventNote> {
-    if view.leaves(position) {
+    if leaving::leaves(view, position) {
         return None;
     }
     let (reason, message) = worst(new)?;
@@ -189,10 +191,29 @@ fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
     }
 }
 
+/// An access entry that a person's word took from the mapping although nobody could look for it.
+fn unverified(view: &View<'_>, position: usize) -> Option<EventNote> {
+    let mapping = &view.plan.mappings[position];
+    let change = leaving::change(view, position)
+        .filter(|change| change.remove.keeps(Backend::AccessEntry))?;
+    let why =
+        leaving::unasked(view, position).filter(|_| change.lets_go || change.add.is_empty())?;
+    let arn = mapping.principal.as_ref()?.arn();
+    Some(EventNote {
+        regarding: regarding(view, position),
+        reason: Reason::EntryLeft,
+        action: "Revoke",
+        note: format!(
+            "the finalizer is taken off as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be \
+             asked, check with: aws eks describe-access-entry --cluster-name NAME --principal-arn {arn}"
+        ),
+    })
+}
+
 /// What still stands of a mapping that goes.
 fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     let mapping = &view.plan.mappings[position];
-    if !view.leaves(position) {
+    if !leaving::leaves(view, position) {
         return None;
     }
     let retained = view.named(position).any(|claim| claim.step == Step::Retain);
@@ -247,7 +268,8 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
 fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> Vec<EventNote> {
     let mapping = &view.plan.mappings[position];
     let forgotten = mapping.status.written.iter().filter(|written| {
-        !mapping.names(&written.arn) && (view.leaves(position) || !new.written.contains(written))
+        !mapping.names(&written.arn)
+            && (leaving::leaves(view, position) || !new.written.contains(written))
     });
     let left = forgotten.filter_map(|written| {
         let key = Key::parse_arn(&written.arn);

@@ -18,6 +18,7 @@ mod entry;
 mod event;
 mod history;
 mod import;
+mod leaving;
 mod memory;
 mod orphan;
 mod outline;
@@ -62,6 +63,8 @@ use review::Facts;
 
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
+use crate::api::finalizer::{Finalizer, Finalizers};
+use crate::api::v1alpha1::Backend;
 use crate::aws_auth::Index;
 use crate::desired::{Desired, Mapping, Spec, resolve};
 use crate::effective::StandingEntries;
@@ -374,27 +377,42 @@ fn hold_for_history(
     }
 }
 
-/// A mapping's entry must not outlive the mapping, so its finalizer comes first.
+/// A mapping's entry must not outlive the mapping, so the finalizer of its backend comes first.
 fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<FinalizerChange> {
     let mut wanted = Vec::new();
     for claim in claims {
         let Some(mapping) = claim.holder.map(|holder| &context.mappings[holder]) else {
             continue;
         };
-        if mapping.finalizer
-            || (claim.effective() == Step::Leave && claim.entry.effective() == EntryStep::Leave)
-        {
+        let missing = |backend: Backend| !mapping.finalizers.keeps(backend);
+        let in_text = claim.keeps_text() && missing(Backend::ConfigMap);
+        let in_eks = claim.keeps_entry() && missing(Backend::AccessEntry);
+        let add: Finalizers = [
+            in_text.then_some(Finalizer::AwsAuth),
+            in_eks.then_some(Finalizer::AccessEntry),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if add.is_empty() {
             continue;
         }
         wanted.push(FinalizerChange {
             name: mapping.name.clone(),
             uid: mapping.uid.clone(),
+            add,
+            ..FinalizerChange::default()
         });
-        if claim.grants() {
-            claim.hold_both(&Block::passing(
-                Reason::FinalizerPending,
-                "the finalizer is being set; the entry follows",
-            ));
+        let pending = Block::passing(
+            Reason::FinalizerPending,
+            "the finalizer is being set; the entry follows",
+        );
+        if in_text && claim.text_grants() {
+            claim.hold(pending.clone());
+        }
+        // Also a tag that adopts an entry is a write that has to be taken back.
+        if in_eks && claim.entry.pending() && !claim.entry.restores {
+            claim.entry.hold(pending);
         }
     }
     wanted

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::action::{Outcome, Report, StatusWrite, Summary};
+use super::action::{FinalizerChange, Outcome, Report, StatusWrite, Summary};
 use super::event::Events;
 use super::memory::{Memory, Target};
 use super::view::View;
-use super::{Plan, RELEASED_ANNOTATION, event, status};
+use super::{Plan, RELEASED_ANNOTATION, event, leaving, status};
 use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -60,6 +60,11 @@ impl Plan<'_> {
             } else {
                 &self.base.standing
             },
+            mark: if written {
+                self.realized.mark.clone()
+            } else {
+                self.standing_mark()
+            },
             administrators: self.administrators(document),
             effective,
             memory: &memory,
@@ -78,15 +83,20 @@ impl Plan<'_> {
             uncovered,
             ..view.summary(&new)
         };
-        let remove_finalizers = view.remove_finalizers();
+        let change_finalizers: Vec<FinalizerChange> = (0..self.mappings.len())
+            .filter_map(|position| leaving::change(&view, position))
+            .collect();
         let wake = view.wake();
-        let leaving: BTreeSet<&str> = remove_finalizers
+        let leaving: BTreeSet<&str> = change_finalizers
             .iter()
+            .filter(|change| change.lets_go)
             .map(|change| change.uid.as_str())
             .collect();
         let statuses = self.mappings.iter().zip(new).filter(|(mapping, status)| {
             // After a release the statuses are nobody's, so that none of them brings back what the release took out.
             !self.released
+                // What can't be read of it would be lost.
+                && mapping.unreadable.as_deref() != Some("status.written")
                 && !same(&mapping.status, status)
                 && !leaving.contains(mapping.uid.as_str())
         });
@@ -100,7 +110,7 @@ impl Plan<'_> {
         let memory = Memory { said, ..memory };
         Report {
             statuses,
-            remove_finalizers,
+            change_finalizers,
             events,
             summary,
             memory,

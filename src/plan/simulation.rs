@@ -7,14 +7,15 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, HistoryWrite, Memory, Outcome, Report,
-    WriteFailure, plan,
+    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, FinalizerChange, HistoryWrite, Memory,
+    Outcome, Report, WriteFailure, plan,
 };
 use crate::access_entry::EksCluster;
 use crate::access_entry::simulation::Eks;
 use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind, InFlight, Output};
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::{CONFIRM_ANNOTATION, FINALIZER};
+use crate::api::finalizer::Finalizers;
+use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Index};
 use crate::desired::{Desired, Mapping};
 use crate::observed::Users;
@@ -532,12 +533,7 @@ impl Simulation {
         let finalizers = plan(&desired, &observed, &settings, &memory).add_finalizers;
         if !finalizers.is_empty() {
             for change in finalizers {
-                let object = self.objects.get_mut(&change.name).expect("exists");
-                object
-                    .metadata
-                    .finalizers
-                    .get_or_insert_default()
-                    .push(FINALIZER.to_owned());
+                self.change_finalizers(&change);
             }
             desired = self.desired();
         }
@@ -570,14 +566,33 @@ impl Simulation {
             self.objects.get_mut(&status.name).expect("exists").status =
                 Some(status.status.clone());
         }
-        for change in &report.remove_finalizers {
-            self.objects.remove(&change.name);
+        for change in &report.change_finalizers {
+            self.change_finalizers(change);
         }
         self.events.extend(report.events.iter().cloned());
         if let Some(cloud) = self.cloud.as_mut().filter(|_| report.managed) {
             cloud.tell_uses(self.now);
         }
         report
+    }
+
+    /// As the API server does it: a deleted object takes no new finalizer, and goes with its last.
+    pub(crate) fn change_finalizers(&mut self, change: &FinalizerChange) {
+        let object = self.objects.get_mut(&change.name).expect("exists");
+        let deleting = object.metadata.deletion_timestamp.is_some();
+        assert!(
+            !deleting || change.add.is_empty(),
+            "{change:?} of a deleted object"
+        );
+        let names = object.metadata.finalizers.get_or_insert_default();
+        let before = Finalizers::among(names);
+        let after = before.without(change.remove).with(change.add);
+        names.retain(|name| !before.iter().any(|ours| ours.as_str() == name));
+        names.extend(after.iter().map(|ours| ours.as_str().to_owned()));
+        if deleting && names.is_empty() {
+            assert!(change.lets_go, "{change:?} was the last");
+            self.objects.remove(&change.name);
+        }
     }
 
     /// Makes the calls as the controller does, each to its end before the next pass.
@@ -661,9 +676,9 @@ impl Simulation {
     pub(crate) fn settle(&mut self) -> usize {
         let before = self.writes;
         for _ in 0..20 {
-            let (made, told) = (self.calls_made(), self.told());
+            let (made, told) = (self.calls_made(), self.managed());
             let report = self.pass();
-            let asked = report.wake.is_some_and(|wake| wake <= self.now) || told != self.told();
+            let asked = report.wake.is_some_and(|wake| wake <= self.now) || told != self.managed();
             if asked || made != self.calls_made() {
                 continue;
             }
@@ -693,7 +708,7 @@ impl Simulation {
     }
 
     /// What EKS has told of the roles that it uses.
-    fn told(&self) -> Option<ManagedPrincipals> {
+    fn managed(&self) -> Option<ManagedPrincipals> {
         self.cloud.as_ref().map(|cloud| cloud.managed.clone())
     }
 

@@ -2,20 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Plan;
-use super::action::{FinalizerChange, Outcome, Summary, WriteFailure};
+use super::action::{Outcome, Summary, WriteFailure};
 use super::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use super::entry;
 use super::memory::{Memory, Target};
+use super::{Plan, leaving};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::{Document, Entry, ProblemKind, Section, fold_arn};
-use crate::desired::State;
 use crate::desired::{Mapping, Spec, meaning_of, resolve};
 use crate::effective::{EffectiveAccess, Granted, is_node};
 use crate::ownership::aws_managed::{Cause, Keeper, keeper};
-use crate::ownership::{KeyHash, is_recorded};
+use crate::ownership::{KeyHash, Mark, is_recorded};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -27,6 +26,8 @@ pub(super) struct View<'a> {
     pub(super) written: bool,
     /// What stands now.
     pub(super) standing: &'a Document,
+    /// The mark that stands now.
+    pub(super) mark: Mark,
     /// Who has access, by what stands or will stand within the second.
     pub(super) effective: EffectiveAccess<'a>,
     pub(super) administrators: BTreeSet<String>,
@@ -113,7 +114,7 @@ impl<'a> View<'a> {
     }
 
     /// Why what the claim asks for does not stand.
-    fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
+    pub(super) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
         let pending = (!entry_resolved(claim))
             .then(|| Block::passing(Reason::EntryPending, "EKS is asked for it next"));
         claim
@@ -126,15 +127,16 @@ impl<'a> View<'a> {
 
     /// Why an entry that the mapping should have no more still stands.
     pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
-        let open = self
+        let mut open = self
             .named(position)
             .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
-            .find(|claim| claim.holder.is_none() || self.wrote(position, claim))?;
-        self.unresolved_block(open)
+            .filter(|claim| claim.holder.is_none() || self.wrote(position, claim));
+        let unresolved = open.next().and_then(|claim| self.unresolved_block(claim));
+        unresolved.or_else(|| leaving::hold(self, position))
     }
 
     /// Whether the mapping's status says that it wrote an entry of the claim's key.
-    fn wrote(&self, position: usize, claim: &Claim) -> bool {
+    pub(super) fn wrote(&self, position: usize, claim: &Claim) -> bool {
         let config_map = self.plan.settings.config_map.to_string();
         let mapping = &self.plan.mappings[position];
         let (Some(key), eks) = (&claim.key, &self.plan.eks) else {
@@ -194,29 +196,6 @@ impl<'a> View<'a> {
             .filter(|name| *name != super::FIELD_MANAGER)
             .unwrap_or("unknown")
             .to_owned()
-    }
-
-    /// Whether the mapping is deleted and nothing keeps it any more.
-    pub(super) fn leaves(&self, position: usize) -> bool {
-        let acts = !self.plan.settings.observe && !self.plan.released;
-        let leaving =
-            self.plan.states[position] == State::Deleting && self.plan.mappings[position].finalizer;
-        acts && leaving && self.unresolved(position).is_none()
-    }
-
-    pub(super) fn remove_finalizers(&self) -> Vec<FinalizerChange> {
-        let leaving = self
-            .plan
-            .mappings
-            .iter()
-            .enumerate()
-            .filter(|(position, _)| self.leaves(*position));
-        leaving
-            .map(|(_, mapping)| FinalizerChange {
-                name: mapping.name.clone(),
-                uid: mapping.uid.clone(),
-            })
-            .collect()
     }
 
     pub(super) fn wake(&self) -> Option<Timestamp> {

@@ -106,7 +106,7 @@ impl Plan<'_> {
     }
 
     /// The mark that really stands.
-    fn standing_mark(&self) -> Mark {
+    pub(super) fn standing_mark(&self) -> Mark {
         let standing = self.observed.config_map.as_ref();
         standing.map(Mark::of).unwrap_or_default()
     }

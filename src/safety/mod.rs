@@ -12,6 +12,7 @@
 mod bridge;
 mod cleared;
 mod definition;
+pub(crate) mod finalizer;
 mod grant;
 mod last_administrator;
 mod mass_removal;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use identity_mapper::api::IdentityMapping;
-use identity_mapper::api::v1alpha1::FINALIZER;
+use identity_mapper::api::finalizer::Finalizers;
 use identity_mapper::aws_auth::{Change, Document, NewEntry, Section, edit};
 use identity_mapper::desired::{Desired, Mapping};
 use identity_mapper::observed::{
@@ -140,7 +140,12 @@ fn object(number: usize) -> IdentityMapping {
     let metadata = &mut object.metadata;
     metadata.uid = Some(format!("uid-{number}"));
     metadata.generation = Some(1);
-    metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+    metadata.finalizers = Some(
+        Finalizers::BOTH
+            .iter()
+            .map(|ours| ours.as_str().to_owned())
+            .collect(),
+    );
     object
 }
 

@@ -9,6 +9,7 @@ use jiff::SignedDuration;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::api::finalizer::Finalizers;
 use crate::aws::Aws;
 use crate::cli::observe::{IamExtent, Live, LiveArgs, ModeNeed};
 use crate::cli::target::Proven;
@@ -351,7 +352,7 @@ pub(super) fn implied_by(observed: &Observed, settings: &Settings, way: Way) -> 
                 object.metadata.uid = Some(name);
                 object.metadata.generation = Some(1);
                 let mut mapping = Mapping::from_object(&object);
-                mapping.finalizer = true;
+                mapping.finalizers = Finalizers::BOTH;
                 mapping
             })
             .collect(),

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use kube::ResourceExt as _;
 
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::FINALIZER;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{AwsState, IamProblem};
 use crate::time::Timestamp;
@@ -52,7 +51,7 @@ pub(super) fn lay_over(
             continue;
         }
         // Without a finalizer the object is gone at once.
-        if mapping.finalizer {
+        if !mapping.finalizers.is_empty() {
             mapping.deleting = true;
             desired.mappings.push(mapping);
         }
@@ -82,7 +81,11 @@ fn apply(
     metadata.uid = Some(standing.uid.clone());
     metadata.creation_timestamp = standing.created.map(Into::into);
     metadata.deletion_timestamp = standing.deleting.then_some(now.into());
-    metadata.finalizers = standing.finalizer.then(|| vec![FINALIZER.to_owned()]);
+    let names = standing
+        .finalizers
+        .iter()
+        .map(|ours| ours.as_str().to_owned());
+    metadata.finalizers = Some(names.collect());
     let same = old.is_some_and(|old| old.spec == object.spec);
     metadata.generation = Some(standing.generation + i64::from(!same));
     // apply takes away only annotations that an earlier file had, which is not known here.
@@ -128,6 +131,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::api::finalizer::Finalizer;
 
     fn object(name: &str, metadata: &Value, groups: &[&str]) -> IdentityMapping {
         let mut metadata = metadata.clone();
@@ -143,7 +147,7 @@ mod tests {
     fn standing(name: &str) -> IdentityMapping {
         let metadata = json!({
             "uid": format!("uid-{name}"), "generation": 3, "creationTimestamp": "2026-01-01T00:00:00Z",
-            "finalizers": [FINALIZER], "annotations": { "identity-mapper.dev/confirm": "node-entry" },
+            "finalizers": [Finalizer::AwsAuth.as_str()], "annotations": { "identity-mapper.dev/confirm": "node-entry" },
         });
         object(name, &metadata, &["old"])
     }
@@ -173,13 +177,16 @@ mod tests {
         let (mappings, others) = lay(&files, false);
         let (a, n) = (&mappings["a"], &mappings["n"]);
         assert_eq!(
-            (a.uid.as_str(), a.generation, a.finalizer),
-            ("uid-a", 4, true)
+            (a.uid.as_str(), a.generation, a.finalizers.is_empty()),
+            ("uid-a", 4, false)
         );
         assert_eq!(a.status.principal_arn.as_deref(), Some("a"));
         assert_eq!(a.confirmations.len(), 1);
         assert!(a.groups.contains("new"));
-        assert_eq!((n.uid.as_str(), n.generation, n.finalizer), ("", 1, false));
+        assert_eq!(
+            (n.uid.as_str(), n.generation, n.finalizers.is_empty()),
+            ("", 1, true)
+        );
         assert_eq!(n.status.principal_arn, None);
         assert!(n.created > a.created);
         assert_eq!(others.left, ["b", "c"]);

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
-use crate::api::v1alpha1::{EntryType, FINALIZER, IdentityMappingStatus};
+use crate::api::finalizer::Finalizers;
+use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::migrate::{
     Asked, Bridge, ModeChange, Stage, Standing, Step, Way, implied, next, next_back, situation,
     verdicts,
@@ -66,7 +67,12 @@ impl Run {
             let name = object.metadata.name.clone().expect("it has one");
             object.metadata.uid = Some(name.clone());
             object.metadata.generation = Some(1);
-            object.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+            object.metadata.finalizers = Some(
+                Finalizers::BOTH
+                    .iter()
+                    .map(|ours| ours.as_str().to_owned())
+                    .collect(),
+            );
             let status = before.remove(&name).and_then(|before| before.status);
             object.status = status.or(Some(IdentityMappingStatus {
                 last_synced: Some(now.into()),

@@ -91,23 +91,21 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
     claim.entry = side;
 }
 
-/// The principals of the key, by ARN, that may have an entry of ours: a status says so, or a mapping was on the way to one when
-/// its status was stored last.
+/// The principals of the key, by ARN, that may have an entry of ours: a status or the finalizer of a deleted mapping says so.
 fn named(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim) -> BTreeSet<String> {
     let written = claim
         .others
         .iter()
         .filter_map(|position| remembers(eks, context, claim, *position))
         .map(|written| written.arn.clone());
-    let on_its_way = claim.others.iter().filter_map(|position| {
+    let kept = claim.others.iter().filter_map(|position| {
         let mapping = &context.mappings[*position];
         let principal = mapping.principal.as_ref()?;
-        let may_have = mapping.finalizer
-            && context.states[*position] == State::Deleting
-            && mapping.status.backend != Some(Backend::ConfigMap);
-        (may_have && Some(principal.key()) == claim.key).then(|| principal.arn())
+        let waits = mapping.finalizers.keeps(Backend::AccessEntry)
+            && context.states[*position] == State::Deleting;
+        (waits && Some(principal.key()) == claim.key).then(|| principal.arn())
     });
-    written.chain(on_its_way).collect()
+    written.chain(kept).collect()
 }
 
 /// Takes an entry of ours away, or what we added to it where AWS keeps it.

@@ -5,6 +5,7 @@ use serde_json::json;
 
 use super::FOREIGN;
 use super::laws::{happen, happening};
+use crate::api::finalizer::Finalizers;
 use crate::observed::{Handover, Mode};
 use crate::plan::simulation::Simulation;
 use crate::plan::{Outline, TextStepKind, ahead, plan};
@@ -39,7 +40,7 @@ fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
     for number in 0..60 {
         let (mut desired, observed) = (simulation.desired(), simulation.observed());
         for mapping in &mut desired.mappings {
-            mapping.finalizer = true;
+            mapping.finalizers = Finalizers::BOTH;
         }
         let outline = plan(
             &desired,

@@ -192,7 +192,7 @@ proptest! {
             crd_deleting: false,
         };
         for object in simulation.objects.values_mut() {
-            object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()]);
+            object.metadata.finalizers = Some(vec![crate::api::finalizer::Finalizer::AwsAuth.as_str().to_owned()]);
         }
         let sorted: Vec<Mapping> = simulation.objects.values().map(Mapping::from_object).collect();
         let mut shuffled = sorted.clone();

@@ -349,7 +349,11 @@ fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
     simulation.create("young", "role/old", &json!({}));
     simulation.settle();
     simulation.edit("young", |object| {
-        object.metadata.finalizers = Some(vec![crate::api::v1alpha1::FINALIZER.to_owned()]);
+        object.metadata.finalizers = Some(vec![
+            crate::api::finalizer::Finalizer::AwsAuth
+                .as_str()
+                .to_owned(),
+        ]);
     });
     simulation.write_failure = Some(WriteFailure::Unavailable("down".to_owned()));
     simulation.edit("old", |object| object.spec.groups = vec!["h".to_owned()]);

@@ -1,0 +1,284 @@
+//! Which finalizers of a mapping come off, and why the others stay.
+//!
+//! A live mapping keeps its finalizers. Of a deleted one each comes off on its own, as soon as [`crate::safety::finalizer`] finds
+//! nothing of it left in that backend.
+
+use std::collections::BTreeSet;
+
+use super::action::FinalizerChange;
+use super::claim::{Block, Claim};
+use super::view::{View, entry_resolved};
+use crate::access_entry::{Entry, INSTALLATION_TAG};
+use crate::api::condition::Reason;
+use crate::api::finalizer::{Finalizer, Finalizers};
+use crate::api::v1alpha1::{Backend, Confirmation};
+use crate::aws_auth::Section;
+use crate::desired::{Mapping, State};
+use crate::observed::AwsState;
+use crate::principal::{Key, PrincipalKind};
+use crate::safety::finalizer::{InText, entry_is_clear};
+
+/// Whether the mapping is deleted and nothing of ours keeps it any more.
+pub(super) fn leaves(view: &View<'_>, position: usize) -> bool {
+    change(view, position).is_some_and(|change| change.lets_go)
+}
+
+/// What becomes of the mapping's finalizers after this pass; `None`: they stay as they are.
+pub(super) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange> {
+    let plan = view.plan;
+    let mapping = &plan.mappings[position];
+    let now = mapping.finalizers;
+    if now.is_empty()
+        || plan.settings.observe
+        || plan.released
+        || plan.observed.crd_deleting
+        || mapping.unreadable.is_some()
+    {
+        return None;
+    }
+    let needed = |backend: Backend| {
+        let hold = match backend {
+            Backend::ConfigMap => text_hold(view, position),
+            Backend::AccessEntry => entry_hold(view, position),
+        };
+        hold.is_some()
+    };
+    let (add, remove) = if plan.states[position] == State::Deleting {
+        let text = now.keeps(Backend::ConfigMap) && needed(Backend::ConfigMap);
+        let entry = now.keeps(Backend::AccessEntry) && needed(Backend::AccessEntry);
+        // Nothing can be added to a deleted object, so the earlier finalizer stays for whichever backend is left.
+        let stay = now.iter().filter(|finalizer| match finalizer {
+            Finalizer::AwsAuth => text,
+            Finalizer::AccessEntry => entry,
+            Finalizer::Earlier => text || entry,
+        });
+        (Finalizers::default(), now.without(stay.collect()))
+    } else {
+        (exchange(view, position)?, Finalizer::Earlier.into())
+    };
+    (!remove.is_empty()).then(|| FinalizerChange {
+        name: mapping.name.clone(),
+        uid: mapping.uid.clone(),
+        add,
+        remove,
+        lets_go: plan.states[position] == State::Deleting && now.without(remove).is_empty(),
+        relies_on: if now.without(remove).with(add).keeps(Backend::AccessEntry) {
+            BTreeSet::new()
+        } else {
+            keys(view, position)
+        },
+    })
+}
+
+/// What takes the place of the earlier finalizer on a mapping that lives; `None` while that is not known.
+fn exchange(view: &View<'_>, position: usize) -> Option<Finalizers> {
+    let mapping = &view.plan.mappings[position];
+    if !mapping.finalizers.contains(Finalizer::Earlier) || mapping.deleting {
+        return None;
+    }
+    let held = view.held(position);
+    let text = held.is_some_and(Claim::keeps_text) || any_text(view, position);
+    let entry = match &view.plan.eks {
+        Some(eks) if eks.view.entries.listed.is_none() || eks.view.unreachable.is_some() => {
+            return None;
+        }
+        Some(_) => held.is_some_and(Claim::keeps_entry) || any_entry(view, position),
+        None if view.plan.halted.is_some() => return None,
+        None => names_entry(mapping),
+    };
+    let needed = [
+        text.then_some(Finalizer::AwsAuth),
+        entry.then_some(Finalizer::AccessEntry),
+    ];
+    Some(needed.into_iter().flatten().collect())
+}
+
+/// Why a deleted mapping still waits, in the backend that it waits for first.
+pub(super) fn hold(view: &View<'_>, position: usize) -> Option<Block> {
+    if view.plan.states[position] != State::Deleting {
+        return None;
+    }
+    let finalizers = view.plan.mappings[position].finalizers;
+    let text = finalizers.keeps(Backend::ConfigMap);
+    let entry = finalizers.keeps(Backend::AccessEntry);
+    text.then(|| text_hold(view, position))
+        .flatten()
+        .or_else(|| entry.then(|| entry_hold(view, position)).flatten())
+}
+
+/// Why the finalizer for aws-auth stays.
+fn text_hold(view: &View<'_>, position: usize) -> Option<Block> {
+    let open = view
+        .named(position)
+        .filter(|claim| claim.holder != Some(position))
+        .find(|claim| match claim.holder {
+            None if is_kept(view, position, claim, Backend::ConfigMap) => false,
+            None => !in_text(view, position, claim).is_clear(),
+            // Whoever holds the key now takes the entry over, and has a finalizer of its own.
+            Some(_) => view.wrote(position, claim) && !view.text_resolved(claim),
+        })?;
+    let pending = || {
+        Block::passing(
+            Reason::WriteFailed,
+            "the entry is still in aws-auth, or aws-auth can't be read; the operator tries again",
+        )
+    };
+    let block = open.block.clone().or_else(|| view.not_written());
+    Some(block.unwrap_or_else(pending))
+}
+
+/// Why the finalizer for access entries stays.
+fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
+    let mapping = &view.plan.mappings[position];
+    let open = match &view.plan.eks {
+        Some(_) => open_entry(view, position),
+        None => may_have_entry(view, mapping).then_some(None),
+    }?;
+    let Some(why) = unaskable(view) else {
+        let block = open.and_then(|claim| claim.entry.block.clone());
+        return Some(block.unwrap_or_else(|| {
+            Block::passing(
+                Reason::EntryPending,
+                "EKS has not confirmed yet that the access entry is gone; the operator asks again",
+            )
+        }));
+    };
+    if mapping.confirms(Confirmation::UnverifiedRemoval) {
+        return None;
+    }
+    let why = format!("{why}, so its access entry may still grant access");
+    Some(Block::held(
+        Confirmation::UnverifiedRemoval,
+        Reason::RemovalHeld,
+        &why,
+    ))
+}
+
+/// Why EKS could not be asked, where a person's word stands in for its answer.
+pub(super) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
+    let mapping = &view.plan.mappings[position];
+    let open = match &view.plan.eks {
+        Some(_) => open_entry(view, position).is_some(),
+        None => may_have_entry(view, mapping),
+    };
+    let confirmed = mapping.confirms(Confirmation::UnverifiedRemoval);
+    unaskable(view).filter(|_| open && confirmed)
+}
+
+/// Why EKS can't be asked for entries; `None`: it can.
+fn unaskable(view: &View<'_>) -> Option<String> {
+    let words = |failure: &crate::access_entry::Failure| format!("EKS can't be asked ({failure})");
+    match &view.plan.observed.aws {
+        AwsState::Off => Some(
+            "the operator runs with --authentication-mode CONFIG_MAP and asks no EKS".to_owned(),
+        ),
+        AwsState::Unproven { name, .. } => Some(format!("EKS cluster {name} is not this cluster")),
+        AwsState::Unknown { failure } => Some(words(failure)),
+        AwsState::Known(_) if view.plan.eks.is_none() => {
+            Some("the cluster's mode CONFIG_MAP has no access entries to ask for".to_owned())
+        }
+        AwsState::Known(aws) => match (&aws.unreachable, &aws.unlisted) {
+            (Some(unreachable), _) => Some(words(&unreachable.failure)),
+            (None, Some(failure)) => Some(words(failure)),
+            (None, None) => None,
+        },
+    }
+}
+
+/// The first claim of which an access entry of ours may be left. `Some(None)`: of no claim's.
+fn open_entry<'a>(view: &View<'a>, position: usize) -> Option<Option<&'a Claim>> {
+    let eks = view.plan.eks.as_ref()?;
+    let mapping = &view.plan.mappings[position];
+    let tagged = |entry: &Entry| entry.tags.get(INSTALLATION_TAG) == Some(&eks.installation);
+    let protected = |claim: &Claim| match claim.holder {
+        Some(holder) => view.plan.mappings[holder]
+            .finalizers
+            .keeps(Backend::AccessEntry),
+        None => is_kept(view, position, claim, Backend::AccessEntry),
+    };
+    view.named(position)
+        .filter(|claim| claim.holder != Some(position) && !protected(claim))
+        .find(|claim| {
+            let standing = eks.standing.of(&claim.hash).iter();
+            let written = mapping.written_entries(&eks.view.cluster.arn);
+            let written = claim.key.as_ref().and_then(|key| written.get(key).copied());
+            let declared = mapping
+                .principal
+                .as_ref()
+                .filter(|principal| Some(principal.key()) == claim.key);
+            let mut arns: BTreeSet<String> = standing
+                .map(|standing| standing.principal_arn.to_owned())
+                .collect();
+            arns.extend(written.map(|written| written.arn.clone()));
+            arns.extend(declared.map(|principal| principal.arn()));
+            let clear = |arn: &String| entry_is_clear(&eks.view.possible_where_named(arn), tagged);
+            !entry_resolved(claim) || !arns.iter().all(clear)
+        })
+        .map(Some)
+}
+
+/// Whether an access entry may exist although the mode in force has none.
+fn may_have_entry(view: &View<'_>, mapping: &Mapping) -> bool {
+    mapping.finalizers.contains(Finalizer::AccessEntry)
+        || names_entry(mapping)
+        || view.plan.halted.is_some()
+}
+
+/// Whether the status names an access entry.
+fn names_entry(mapping: &Mapping) -> bool {
+    let status = &mapping.status;
+    status.access_entry_arn.is_some()
+        || status.backend == Some(Backend::AccessEntry)
+        || status
+            .written
+            .iter()
+            .any(|written| written.cluster.is_some())
+}
+
+/// Whether anything of the mapping's is or may be in aws-auth.
+fn any_text(view: &View<'_>, position: usize) -> bool {
+    let left = |claim: &Claim| !in_text(view, position, claim).is_clear();
+    view.named(position).any(left)
+}
+
+/// Whether an access entry of the mapping's exists or may.
+fn any_entry(view: &View<'_>, position: usize) -> bool {
+    let held = view.held(position);
+    held.is_some_and(|claim| claim.entry.stands || !entry_resolved(claim))
+        || names_entry(&view.plan.mappings[position])
+}
+
+fn in_text(view: &View<'_>, position: usize, claim: &Claim) -> InText {
+    let mapping = &view.plan.mappings[position];
+    let config_map = view.plan.settings.config_map.to_string();
+    let recognised = !view.written && claim.ours && claim.found.is_some();
+    let section = claim.key.as_ref().map(|key| match key.kind() {
+        PrincipalKind::Role => Section::Roles,
+        PrincipalKind::User => Section::Users,
+    });
+    InText {
+        managed: view.mark.0.contains_key(&claim.hash) || recognised,
+        written: claim
+            .key
+            .as_ref()
+            .is_some_and(|key| mapping.written(&config_map).contains_key(key)),
+        readable: section.is_none_or(|section| view.standing.section(section).broken.is_none()),
+    }
+}
+
+/// Whether another mapping keeps the entry as it is, and waits for it when it is deleted: one that is suspended or refused.
+fn is_kept(view: &View<'_>, position: usize, claim: &Claim, backend: Backend) -> bool {
+    let plan = view.plan;
+    let mut others = claim.others.iter().filter(|other| **other != position);
+    others.any(|other| {
+        matches!(plan.states[*other], State::Suspended | State::Refused)
+            && plan.mappings[*other].finalizers.keeps(backend)
+    })
+}
+
+/// The principals whose access entries the mapping names.
+fn keys(view: &View<'_>, position: usize) -> BTreeSet<Key> {
+    view.named(position)
+        .filter_map(|claim| claim.key.clone())
+        .collect()
+}
