@@ -268,6 +268,18 @@ impl State {
         Some(snapshot)
     }
 
+    /// The `ConfigMap` that is kept.
+    #[must_use]
+    pub const fn name(&self) -> &ConfigMapName {
+        &self.name
+    }
+
+    /// What RBAC binds.
+    #[must_use]
+    pub fn bindings(&self) -> &Bindings {
+        self.bindings.all()
+    }
+
     /// The same without counting anew.
     #[must_use]
     pub fn input(&self, now: Timestamp, aws: AwsState) -> Option<Snapshot> {

@@ -55,6 +55,7 @@ use crate::jitter::jitter;
 use crate::observed::{AwsState, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
+use crate::safety::{clear_call, may_take};
 
 /// The loop turns at least so often, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -461,12 +462,21 @@ async fn answer(eks: &mut Option<Eks>, state: &State) -> Answer {
 
 /// Judges a call of a plan by what the watches have told when it is sent.
 fn judge(state: &State) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
-    |key, call, _| {
+    |key, call, aws| {
         let deletes = matches!(call, Call::Delete { .. });
         if deletes && state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
         }
-        Ok(())
+        if !may_take(aws, state.bindings(), call) {
+            return Ok(());
+        }
+        match state.input(Timestamp::now(), aws.clone()) {
+            Some(input) => {
+                let config_map = state.name().to_string();
+                clear_call(&input.observed, &input.desired, &config_map, call)
+            }
+            None => Err("not everything has been read".to_owned()),
+        }
     }
 }
 

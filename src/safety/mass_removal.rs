@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use super::world::{Subject, World};
 use super::{Refusal, Rule};
-use crate::access_entry::INSTALLATION_TAG;
+use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::desired::{Mapping, State, resolve};
 use crate::ownership::KeyHash;
+use crate::principal::Key;
 use crate::time::Timestamp;
 
 /// Removals count for ten minutes.
@@ -122,6 +123,7 @@ fn current(
 ) -> Removals {
     let now = world.before.now.as_second();
     let mut record = world.before.removals.clone();
+    let (in_flight, answered) = (world.removals_in_flight(), world.removals_answered());
     record.0.retain(|key, ordered| {
         let Some(hash) = KeyHash::parse(key) else {
             return false;
@@ -129,10 +131,13 @@ fn current(
         if *ordered > now {
             return false;
         }
-        if world.removal_in_flight(&hash) {
-            // It counts until ten minutes after its answer.
+        // It counts until ten minutes after its answer.
+        if in_flight.contains(&hash) {
             *ordered = now;
             return true;
+        }
+        if let Some(answered) = answered.get(&hash) {
+            *ordered = (*ordered).max(*answered).min(now);
         }
         let returned = managed.contains(&hash) && !vanishing.contains_key(&hash);
         now - *ordered < WINDOW.as_secs() && !returned
@@ -190,14 +195,32 @@ impl World<'_> {
             .collect()
     }
 
-    /// Whether a deletion of the key's access entry is on its way, so that nobody knows whether it exists.
-    fn removal_in_flight(&self, hash: &KeyHash) -> bool {
+    /// The keys of which a deletion of the access entry is on its way, or may still take effect.
+    fn removals_in_flight(&self) -> BTreeSet<KeyHash> {
         let Some(view) = self.before.view else {
-            return false;
+            return BTreeSet::new();
         };
-        let standing = self.before.entries.of(hash).iter();
-        standing
-            .map(|standing| view.possible(standing.principal_arn))
-            .any(|possible| possible.absent && possible.may_exist())
+        let deletes = |arn: &&str| {
+            let mut sent = view.in_flight.of(arn).iter();
+            sent.any(|sent| matches!(sent.call, Call::Delete { .. }))
+        };
+        let deleted = view.in_flight.principals().filter(deletes);
+        deleted.filter_map(hash_of).collect()
     }
+
+    /// When the deletion of an access entry was answered, by key, in seconds since the epoch.
+    fn removals_answered(&self) -> BTreeMap<KeyHash, i64> {
+        let absent = self.before.view.map(|view| &view.entries.absent);
+        let by_us = absent
+            .into_iter()
+            .flatten()
+            .filter(|(_, absence)| absence.by_us);
+        by_us
+            .filter_map(|(arn, absence)| Some((hash_of(arn)?, absence.answered.as_second())))
+            .collect()
+    }
+}
+
+fn hash_of(arn: &str) -> Option<KeyHash> {
+    Key::parse_arn(arn).as_ref().map(KeyHash::of)
 }

@@ -10,6 +10,7 @@
 //! One file a rule. What a rule refuses is held: the [`Refusal`] says why, and which confirmation lifts it.
 
 mod bridge;
+mod call;
 mod cleared;
 mod definition;
 pub(crate) mod finalizer;
@@ -29,6 +30,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bridge::{BridgeBinding, clear_bridge};
+pub use call::{clear_call, may_take};
 pub use cleared::{Clearance, Cleared};
 pub(crate) use mass_removal::{REMOVALS_ANNOTATION, Removals};
 pub use mode_change::clear_mode_change;

@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
 use super::switch::without;
 use super::{Authority, Before, Proposal, Removals, Review, Rule, Text, review};
 use crate::access_entry::{
-    Association, Call, EksCluster, Entries, Entry, EntryState, INSTALLATION_TAG, Kind, Scope,
+    Absence, Association, Call, EksCluster, Entries, Entry, EntryState, INSTALLATION_TAG, InFlight,
+    Kind, Possible, Scope,
 };
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{Confirmation, EntryType};
@@ -59,6 +61,7 @@ struct Scene {
     authority: Authority,
     /// What is proposed: the text with the roles that are managed in it, and calls.
     then: Option<(String, Vec<String>)>,
+    in_flight: InFlight,
     calls: BTreeMap<KeyHash, Vec<Call>>,
 }
 
@@ -80,6 +83,7 @@ impl Scene {
             definition_deleting: false,
             authority: Authority::Mappings,
             then: None,
+            in_flight: InFlight::since(Timestamp::UNIX_EPOCH),
             calls: BTreeMap::new(),
         }
     }
@@ -164,7 +168,8 @@ impl Scene {
         let managed = managed(&text, &self.managed);
         let cluster = EksCluster::parse("arn:aws:eks:eu-west-1:111122223333:cluster/main");
         let cluster = cluster.expect("an ARN");
-        let view = AwsView::new(cluster, self.mode, self.entries.clone(), Iam::default());
+        let mut view = AwsView::new(cluster, self.mode, self.entries.clone(), Iam::default());
+        view.in_flight = Arc::new(self.in_flight.clone());
         let eks = (self.mode != Mode::ConfigMap).then_some(&view);
         let entries = eks.map(StandingEntries::new).unwrap_or_default();
         let tagged = |state: &EntryState| {
@@ -355,6 +360,62 @@ fn the_last_administrator_stays() {
             policy_arn: ADMIN.to_owned(),
         });
     narrowed.refused_by(Rule::LastAdministrator);
+}
+
+#[test]
+fn an_administrator_whose_removal_is_on_its_way_is_not_certain() {
+    let mut scene = among_others(Scene::new(Mode::Api))
+        .entry("a", administrator)
+        .entry("b", administrator)
+        .deleted("a")
+        .deleted("b")
+        .delete("b");
+    scene.clone().cleared();
+    let sent = Call::Delete {
+        principal_arn: arn("a"),
+    };
+    let before = Possible {
+        entries: vec![
+            scene.entries.by_principal[&arn("a")]
+                .entry
+                .clone()
+                .expect("known"),
+        ],
+        ..Possible::default()
+    };
+    scene.in_flight.sent(sent.clone(), &before, now());
+    scene.refused_by(Rule::LastAdministrator);
+    // Its answer was lost, and a description from before it can take effect shows the entry.
+    scene.in_flight.given_up(&sent, now());
+    scene.refused_by(Rule::LastAdministrator);
+}
+
+#[test]
+fn a_removal_counts_until_ten_minutes_after_its_answer() {
+    let roles: Vec<String> = (0..6).map(|number| format!("r{number}")).collect();
+    let mut scene = Scene::new(Mode::Api);
+    for role in &roles {
+        scene = scene.entry(role, |_| {}).deleted(role);
+    }
+    for role in &roles[2..] {
+        scene = scene.delete(role);
+    }
+    let old = format!(
+        "{{\"{}\":{}}}",
+        hash("r1").as_str(),
+        now().as_second() - 601
+    );
+    scene.removals = Removals::parse(&old);
+    scene.entries.by_principal.remove(&arn("r1"));
+    scene.clone().cleared();
+    let answered = Absence {
+        asked: now(),
+        answered: now(),
+        by_us: true,
+        deleted_by: None,
+    };
+    scene.entries.absent.insert(arn("r1"), answered);
+    scene.refused_by(Rule::MassRemoval);
 }
 
 #[test]
