@@ -76,8 +76,17 @@ impl InFlight {
         let absent = before.absent.then_some(None);
         let mut states = before.entries.iter().map(Some).chain(absent);
         let telling = !before.unseen && !states.any(|entry| shows(&call, entry));
-        let calls = self.calls.entry(call.principal_arn().to_owned());
-        calls.or_default().push(Sent {
+        let calls = self
+            .calls
+            .entry(call.principal_arn().to_owned())
+            .or_default();
+        if !matches!(call, Call::Describe { .. }) {
+            // From here on what a description shows may be the doing of this call.
+            for sent in calls.iter_mut() {
+                sent.telling = false;
+            }
+        }
+        calls.push(Sent {
             call,
             since: now,
             given_up: None,

@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use super::switch::without;
 use super::{Authority, Before, Proposal, Removals, Review, Rule, Text, review};
 use crate::access_entry::{
-    Absence, Association, Call, EksCluster, Entries, Entry, EntryState, INSTALLATION_TAG, InFlight,
-    Kind, Possible, Scope,
+    Absence, Association, CREATED_TAG, Call, EksCluster, Entries, Entry, EntryState,
+    INSTALLATION_TAG, InFlight, Kind, Possible, Scope,
 };
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{Confirmation, EntryType};
@@ -110,7 +110,9 @@ impl Scene {
             kind: Kind::Known(EntryType::Standard),
             username: role.to_owned(),
             groups: ["g".to_owned()].into(),
-            tags: [(INSTALLATION_TAG.to_owned(), CONFIG_MAP.to_owned())].into(),
+            tags: [(INSTALLATION_TAG, CONFIG_MAP), (CREATED_TAG, "true")]
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .into(),
             created: Timestamp::UNIX_EPOCH,
             modified: Timestamp::UNIX_EPOCH,
             policies: BTreeMap::new(),
@@ -392,12 +394,12 @@ fn an_administrator_whose_removal_is_on_its_way_is_not_certain() {
 
 #[test]
 fn a_removal_counts_until_ten_minutes_after_its_answer() {
-    let roles: Vec<String> = (0..6).map(|number| format!("r{number}")).collect();
+    let roles: Vec<String> = (0..8).map(|number| format!("r{number}")).collect();
     let mut scene = Scene::new(Mode::Api);
     for role in &roles {
         scene = scene.entry(role, |_| {}).deleted(role);
     }
-    for role in &roles[2..] {
+    for role in &roles[3..] {
         scene = scene.delete(role);
     }
     let old = format!(
