@@ -79,7 +79,7 @@ struct Stirred {
 }
 
 /// Everything that EKS and IAM have told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Known {
     name: String,
     trust: Trust,
