@@ -68,7 +68,9 @@ impl Access {
         Self::new(
             &entry.username,
             entry.groups.clone(),
-            policies.map(|(policy, it)| (policy.clone(), it.scope.clone())).collect(),
+            policies
+                .map(|(policy, it)| (policy.clone(), it.scope.clone()))
+                .collect(),
             By::Entry,
             bindings,
         )
@@ -146,8 +148,13 @@ impl Accesses {
             if has_path || entry.username.is_empty() && entry.groups.is_empty() {
                 continue;
             }
-            let access =
-                Access::new(&entry.username, entry.groups, BTreeMap::new(), By::Text, bindings);
+            let access = Access::new(
+                &entry.username,
+                entry.groups,
+                BTreeMap::new(),
+                By::Text,
+                bindings,
+            );
             text.insert(entry.principal, access);
         }
         let mut by_principal = BTreeMap::new();
@@ -165,6 +172,8 @@ impl Accesses {
 
     pub(super) fn administrators(&self) -> BTreeSet<&String> {
         let all = self.by_principal.iter();
-        all.filter(|(_, access)| access.administrator).map(|(principal, _)| principal).collect()
+        all.filter(|(_, access)| access.administrator)
+            .map(|(principal, _)| principal)
+            .collect()
     }
 }

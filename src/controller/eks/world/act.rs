@@ -50,6 +50,8 @@ pub(super) enum Act {
     DropTags(&'static str),
     Mode(Mode),
     Handover(&'static str),
+    /// Deletes the CustomResourceDefinition, and with it every mapping.
+    DeleteDefinition,
 }
 
 impl World {
@@ -73,7 +75,10 @@ impl World {
             Act::Delete(name) => self.delete(name),
             Act::ClearStatus(name) => self.edit(name, |object| object.status = None),
             Act::CopyStatus(name, from) => {
-                let status = self.objects.get(*from).and_then(|object| object.status.clone());
+                let status = self
+                    .objects
+                    .get(*from)
+                    .and_then(|object| object.status.clone());
                 self.edit(name, |object| object.status = status);
             }
             Act::AddLine(role, username, group) => {
@@ -106,13 +111,15 @@ impl World {
             Act::Break => {
                 self.write_text(|text| text.push_str("\n- \"\n"));
                 let roles: Vec<String> = self.access.text.keys().cloned().collect();
-                self.contexts().for_each(|since| since.touched.extend(roles.iter().cloned()));
+                self.contexts()
+                    .for_each(|since| since.touched.extend(roles.iter().cloned()));
             }
             Act::DeleteConfigMap => {
                 self.config_map = None;
                 self.operator.dirty = true;
                 let roles: Vec<String> = self.access.text.keys().cloned().collect();
-                self.contexts().for_each(|since| since.touched.extend(roles.iter().cloned()));
+                self.contexts()
+                    .for_each(|since| since.touched.extend(roles.iter().cloned()));
                 self.ledger.text_by_others(None);
             }
             Act::MakeEntry(role, username, group) => self.by_hand(&Call::Create {
@@ -142,7 +149,13 @@ impl World {
                 self.mode = *mode;
                 self.operator.mode_unread = true;
                 let all: Vec<String> = self.access.by_principal.keys().cloned().collect();
-                self.contexts().for_each(|since| since.touched.extend(all.iter().cloned()));
+                self.contexts()
+                    .for_each(|since| since.touched.extend(all.iter().cloned()));
+            }
+            Act::DeleteDefinition => {
+                self.definition_deleting = true;
+                let names: Vec<String> = self.objects.keys().cloned().collect();
+                names.iter().for_each(|name| self.delete(name));
             }
             Act::Handover(word) => {
                 let history = self.history.get_or_insert_default();
@@ -229,8 +242,12 @@ impl World {
             return;
         };
         let text = &view.data["mapRoles"];
-        let begin = text[..entry.span.start].rfind("- ").unwrap_or(entry.span.start);
-        let end = text[entry.span.end..].find('\n').map_or(text.len(), |end| entry.span.end + end + 1);
+        let begin = text[..entry.span.start]
+            .rfind("- ")
+            .unwrap_or(entry.span.start);
+        let end = text[entry.span.end..]
+            .find('\n')
+            .map_or(text.len(), |end| entry.span.end + end + 1);
         self.write_text(|text| text.replace_range(begin..end, ""));
     }
 
@@ -257,6 +274,7 @@ impl World {
 
     fn entry_touched(&mut self, principal_arn: &str) {
         self.unseen.insert(principal_arn.to_owned());
+        self.unread.insert(principal_arn.to_owned());
         self.operator.news = true;
         let principal = folded(principal_arn);
         self.contexts().for_each(|since| {

@@ -94,6 +94,9 @@ impl World {
             answer = self.serve(&flight.call);
         }
         if flight.abandoned.is_some() {
+            // The next listing and the next description in turn will tell.
+            self.unread.insert(flight.principal().to_owned());
+            self.operator.news = true;
             self.flights.remove(place);
         } else if let Some(flight) = self.flights.get_mut(place) {
             flight.answer = Some(answer);
@@ -141,7 +144,8 @@ impl World {
     /// The operator's process is gone; what it sent may still take effect.
     pub(super) fn abandon(&mut self) {
         let now = self.now;
-        self.flights.retain(|flight| flight.answer.is_none() && !flight.reads());
+        self.flights
+            .retain(|flight| flight.answer.is_none() && !flight.reads());
         for flight in &mut self.flights {
             flight.abandoned.get_or_insert(now);
         }
@@ -151,8 +155,10 @@ impl World {
     pub(super) fn pass_time(&mut self, seconds: i64) {
         self.now += jiff::SignedDuration::from_secs(seconds);
         let now = self.now;
-        while let Some(place) =
-            self.flights.iter().position(|it| it.abandoned.is_none() && it.latest() < now)
+        while let Some(place) = self
+            .flights
+            .iter()
+            .position(|it| it.abandoned.is_none() && it.latest() < now)
         {
             self.give_up(place);
         }
@@ -164,6 +170,7 @@ impl World {
     pub(super) fn seen(&mut self, principals: impl IntoIterator<Item = String>) {
         let seen: BTreeSet<String> = principals.into_iter().collect();
         self.unseen.retain(|principal| !seen.contains(principal));
+        self.unread.retain(|principal| !seen.contains(principal));
     }
 }
 

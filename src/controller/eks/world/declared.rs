@@ -54,7 +54,10 @@ impl Declared {
             let arn = format!("arn:aws:eks::aws:cluster-access-policy/{}", policy.policy);
             (arn, scope)
         });
-        let seen = object.status.as_ref().and_then(|status| status.seen_valid_until.as_ref());
+        let seen = object
+            .status
+            .as_ref()
+            .and_then(|status| status.seen_valid_until.as_ref());
         Self {
             name: object.metadata.name.clone().unwrap_or_default(),
             principal: folded(&arn),
@@ -121,14 +124,27 @@ impl Declared {
         self.gives(access)
             && (self.is_node()
                 || groups.clone().all(|group| access.groups.contains(group))
-                    && policies.clone().all(|policy| access.policies.contains_key(policy))
+                    && policies
+                        .clone()
+                        .all(|policy| access.policies.contains_key(policy))
                     && (!masters || access.by == By::Text || access.is_made_admin()))
     }
 
     /// Whether two states of a mapping declare the same identity.
     pub(super) fn same_identity(&self, other: &Self) -> bool {
-        (&self.principal, &self.username, &self.groups, &self.policies, self.type_)
-            == (&other.principal, &other.username, &other.groups, &other.policies, other.type_)
+        (
+            &self.principal,
+            &self.username,
+            &self.groups,
+            &self.policies,
+            self.type_,
+        ) == (
+            &other.principal,
+            &other.username,
+            &other.groups,
+            &other.policies,
+            other.type_,
+        )
     }
 }
 
@@ -143,6 +159,8 @@ pub(super) struct Since {
     pub(super) touched: BTreeSet<String>,
     /// Whether someone else took an administrator's access since.
     pub(super) administrator_lost: bool,
+    /// Whether the definition was being deleted when it was decided.
+    pub(super) definition_deleting: bool,
 }
 
 impl Since {
@@ -152,6 +170,7 @@ impl Since {
             mappings: vec![Arc::clone(declared)],
             touched: BTreeSet::new(),
             administrator_lost: false,
+            definition_deleting: false,
         }
     }
 
@@ -166,11 +185,16 @@ impl Since {
     }
 
     pub(super) fn confirms(&self, principal: &str, word: &str) -> bool {
-        self.of(principal).any(|declared| declared.confirms.contains(word))
+        self.of(principal)
+            .any(|declared| declared.confirms.contains(word))
     }
 
     /// The mapping that declared the same identity for the principal all the time, and was live.
-    pub(super) fn throughout<'a>(&'a self, principal: &'a str, now: Timestamp) -> Option<&'a Declared> {
+    pub(super) fn throughout<'a>(
+        &'a self,
+        principal: &'a str,
+        now: Timestamp,
+    ) -> Option<&'a Declared> {
         let holder = |declared: &'a Arc<Vec<Declared>>| {
             // An older mapping that is held, or another one of the principal, makes it none of this law's business.
             let mut all = declared.iter().filter(|it| it.principal == principal);

@@ -38,7 +38,11 @@ impl Before {
 
     /// Principals of which something managed existed.
     fn managed(&self) -> BTreeSet<String> {
-        let in_text = self.ledger.managed_text.iter().map(|entry| entry.principal.clone());
+        let in_text = self
+            .ledger
+            .managed_text
+            .iter()
+            .map(|entry| entry.principal.clone());
         let entries = self.entries.keys();
         let in_eks = entries.filter(|arn| !self.ledger.unmanaged_entries.contains(*arn));
         in_text.chain(in_eks.map(|arn| folded(arn))).collect()
@@ -54,7 +58,11 @@ struct Change<'a> {
 }
 
 /// Judges a step; `since` is what the operator decided it by, `None` where somebody else made it.
-pub(super) fn judge(world: &mut World, before: &Before, since: Option<&Since>) -> Result<(), String> {
+pub(super) fn judge(
+    world: &mut World,
+    before: &Before,
+    since: Option<&Since>,
+) -> Result<(), String> {
     let Before {
         access,
         ledger,
@@ -78,6 +86,7 @@ pub(super) fn judge(world: &mut World, before: &Before, since: Option<&Since>) -
         change.grant(config_map.as_ref(), &restored)?;
         change.continuity()?;
         change.broken_text(config_map.as_ref())?;
+        change.definition()?;
         mass_removal(world, &before.managed(), since)?;
     } else {
         gifts(world, before);
@@ -91,10 +100,16 @@ pub(super) fn judge(world: &mut World, before: &Before, since: Option<&Since>) -
 fn restored(world: &World, before: Option<&ConfigMapView>, good: &[TextEntry]) -> Vec<TextEntry> {
     let broken = before.is_none_or(|view| {
         let document = Document::parse(&view.data);
-        Section::ALL.iter().any(|section| document.section(*section).broken.is_some())
+        Section::ALL
+            .iter()
+            .any(|section| document.section(*section).broken.is_some())
     });
     let last_good = world.settings.repair_in(Some(world.mode)) == Repair::LastGood;
-    if broken && last_good { good.to_vec() } else { Vec::new() }
+    if broken && last_good {
+        good.to_vec()
+    } else {
+        Vec::new()
+    }
 }
 
 /// What the step made of the entries of aws-auth: none that is not the operator's may be changed but by adoption.
@@ -119,17 +134,24 @@ fn take_over_text(
     for entry in gone {
         let adopts = |it: &Declared| it.live(since.decided) && it.adoption == Adoption::Always;
         if !since.of(&entry.principal).any(adopts) {
-            return Err(format!("unmanaged: an entry of someone else was taken from aws-auth: {entry:?}"));
+            return Err(format!(
+                "unmanaged: an entry of someone else was taken from aws-auth: {entry:?}"
+            ));
         }
     }
     // What was put back of others is still theirs.
-    for entry in restored.iter().filter(|entry| !world.ledger.managed_text.contains(entry)) {
+    for entry in restored
+        .iter()
+        .filter(|entry| !world.ledger.managed_text.contains(entry))
+    {
         if let Some(place) = rest.iter().position(|it| it == entry) {
             unmanaged.push(rest.remove(place));
         }
     }
     let mark = |view: Option<&ConfigMapView>| {
-        let mark = view.and_then(|view| view.annotations.get(MARK_ANNOTATION)).cloned();
+        let mark = view
+            .and_then(|view| view.annotations.get(MARK_ANNOTATION))
+            .cloned();
         mark.unwrap_or_default()
     };
     let (old, new) = (mark(before), mark(world.config_map.as_ref()));
@@ -141,13 +163,17 @@ fn take_over_text(
     let (adopted, unmanaged): (Vec<_>, Vec<_>) = unmanaged.into_iter().partition(adopted);
     for entry in &adopted {
         let adopts = |it: &Declared| {
-            let identical = it.username == entry.username && it.groups == entry.groups || it.is_node();
+            let identical =
+                it.username == entry.username && it.groups == entry.groups || it.is_node();
             it.live(since.decided)
-                && (it.adoption == Adoption::Always || it.adoption == Adoption::IfIdentical && identical)
+                && (it.adoption == Adoption::Always
+                    || it.adoption == Adoption::IfIdentical && identical)
         };
         let again = world.ledger.lost.contains(&entry.principal);
         if !again && !since.of(&entry.principal).any(adopts) {
-            return Err(format!("unmanaged: the mark claims an entry of someone else: {entry:?}"));
+            return Err(format!(
+                "unmanaged: the mark claims an entry of someone else: {entry:?}"
+            ));
         }
     }
     rest.extend(adopted);
@@ -184,7 +210,10 @@ fn take_over_entries(
 ) -> Result<(), String> {
     let unmanaged = world.ledger.unmanaged_entries.clone();
     for principal_arn in &unmanaged {
-        let (old, new) = (before.get(principal_arn), world.eks.entries.get(principal_arn));
+        let (old, new) = (
+            before.get(principal_arn),
+            world.eks.entries.get(principal_arn),
+        );
         let principal = folded(principal_arn);
         let (Some(old), false) = (old, old == new) else {
             continue;
@@ -204,7 +233,11 @@ fn take_over_entries(
         match new {
             Some(_) if excused || again || since.of(&principal).any(adopts) => {}
             None if excused => {}
-            _ => return Err(format!("unmanaged: the access entry of someone else was changed: {principal_arn}")),
+            _ => {
+                return Err(format!(
+                    "unmanaged: the access entry of someone else was changed: {principal_arn}"
+                ));
+            }
         }
         let tagged = new.is_some_and(|entry| entry.tags.contains_key(INSTALLATION_TAG));
         if tagged || new.is_none() {
@@ -243,7 +276,9 @@ impl Change<'_> {
             let confirmed = self.since.confirms(principal, "node-entry");
             let put_back = restored.iter().any(|entry| entry.principal == *principal);
             if !typed && !confirmed && !put_back && !self.excused(principal) {
-                return Err(format!("nodes: {principal} was a node, {before:?}, and becomes {after:?}"));
+                return Err(format!(
+                    "nodes: {principal} was a node, {before:?}, and becomes {after:?}"
+                ));
             }
         }
         Ok(())
@@ -256,7 +291,10 @@ impl Change<'_> {
             .filter(|principal| !self.after.administrators().contains(**principal))
             .filter(|principal| !ledger.gifts.contains(**principal))
             .collect();
-        if lost.is_empty() || !self.after.administrators().is_empty() || self.since.administrator_lost {
+        if lost.is_empty()
+            || !self.after.administrators().is_empty()
+            || self.since.administrator_lost
+        {
             return Ok(());
         }
         let excused = |principal: &&&String| {
@@ -286,7 +324,8 @@ impl Change<'_> {
                 username: before.username.clone(),
                 groups: before.groups.clone(),
             };
-            let theirs = ledger.unmanaged_text.contains(&entry) && !ledger.managed_text.contains(&entry);
+            let theirs =
+                ledger.unmanaged_text.contains(&entry) && !ledger.managed_text.contains(&entry);
             let always = |it: &Declared| it.adoption == Adoption::Always;
             if theirs && !self.since.of(principal).any(always) && !self.excused(principal) {
                 return Err(format!("unmanaged: {entry:?} loses to {after:?}"));
@@ -296,11 +335,17 @@ impl Change<'_> {
     }
 
     /// Who gets more gets what a live mapping declares for this very principal.
-    fn grant(&self, config_map: Option<&ConfigMapView>, restored: &[TextEntry]) -> Result<(), String> {
+    fn grant(
+        &self,
+        config_map: Option<&ConfigMapView>,
+        restored: &[TextEntry],
+    ) -> Result<(), String> {
         let stood = TextEntry::all(config_map);
         for principal in self.principals() {
-            let (before, after) =
-                (self.before.by_principal.get(principal), self.after.by_principal.get(principal));
+            let (before, after) = (
+                self.before.by_principal.get(principal),
+                self.after.by_principal.get(principal),
+            );
             let Some(after) = after else {
                 continue;
             };
@@ -318,7 +363,9 @@ impl Change<'_> {
             // Someone else made the entry anew with other contents under the operator's call.
             let excused = after.by == By::Entry && self.excused(principal);
             if !self.since.of(principal).any(declares) && !uncovered && !put_back && !excused {
-                return Err(format!("grant: {principal} becomes {after:?}, and was {before:?}"));
+                return Err(format!(
+                    "grant: {principal} becomes {after:?}, and was {before:?}"
+                ));
             }
         }
         Ok(())
@@ -338,10 +385,23 @@ impl Change<'_> {
                 Some(after) => had && before.administrator && !after.administrator,
             };
             if loses && had && !self.excused(principal) {
-                return Err(format!("continuity: {principal} is declared as {before:?} and becomes {after:?}"));
+                return Err(format!(
+                    "continuity: {principal} is declared as {before:?} and becomes {after:?}"
+                ));
             }
         }
         Ok(())
+    }
+
+    /// While the definition goes nobody loses access.
+    fn definition(&self) -> Result<(), String> {
+        let mut lost = self.before.by_principal.keys();
+        match lost.find(|principal| !self.after.by_principal.contains_key(*principal)) {
+            Some(lost) if self.since.definition_deleting && !self.excused(lost) => {
+                Err(format!("definition: {lost} loses access"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Nothing is written over a text that does not parse, but to put the last good one back.
@@ -357,7 +417,9 @@ impl Change<'_> {
             let changed = text != view.data.get(section.key());
             let broken = document.section(section).broken.is_some();
             if broken && changed && repair == Repair::Off {
-                return Err(format!("read: {section} does not parse and was written over"));
+                return Err(format!(
+                    "read: {section} does not parse and was written over"
+                ));
             }
             let parsed = after.map(|view| Document::parse(&view.data));
             if changed && parsed.is_some_and(|it| it.section(section).broken.is_some()) {
@@ -375,7 +437,11 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
     let text = TextEntry::all(world.config_map.as_ref());
     let exists = |principal: &String| {
         text.iter().any(|entry| entry.principal == *principal)
-            || world.eks.entries.keys().any(|arn| folded(arn) == *principal)
+            || world
+                .eks
+                .entries
+                .keys()
+                .any(|arn| folded(arn) == *principal)
     };
     let vanishes: Vec<String> = before
         .iter()
@@ -390,15 +456,21 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
         })
         .cloned()
         .collect();
-    if vanishes.is_empty() {
+    if vanishes.is_empty() || world.ledger.clock_set {
         return Ok(());
     }
-    world.ledger.vanished.extend(vanishes.into_iter().map(|principal| (principal, now)));
+    world
+        .ledger
+        .vanished
+        .extend(vanishes.into_iter().map(|principal| (principal, now)));
     let vanished = world.ledger.vanished.len();
     let keys: BTreeSet<&String> = after.iter().chain(world.ledger.vanished.keys()).collect();
     let limit = 5.max(keys.len() / 4);
     if vanished > limit || keys.len() >= 3 && vanished == keys.len() {
-        return Err(format!("mass removal: {vanished} of {} keys vanished within ten minutes", keys.len()));
+        return Err(format!(
+            "mass removal: {vanished} of {} keys vanished within ten minutes",
+            keys.len()
+        ));
     }
     Ok(())
 }
@@ -431,15 +503,23 @@ fn gifts(world: &mut World, before: &Before) {
             world.ledger.gifts.insert(principal.clone());
         }
     }
-    world.ledger.gifts.retain(|principal| now.contains(principal));
+    world
+        .ledger
+        .gifts
+        .retain(|principal| now.contains(principal));
 }
 
 /// Someone else took an administrator's access: what is on its way could not know.
 fn lost_administrators(world: &mut World, before: &Accesses) {
     let now = Arc::clone(&world.access);
-    let lost = before.administrators().into_iter().any(|it| !now.administrators().contains(it));
+    let lost = before
+        .administrators()
+        .into_iter()
+        .any(|it| !now.administrators().contains(it));
     if lost {
-        world.contexts().for_each(|since| since.administrator_lost = true);
+        world
+            .contexts()
+            .for_each(|since| since.administrator_lost = true);
     }
 }
 
@@ -448,14 +528,21 @@ fn remember(world: &mut World) {
         return;
     };
     let document = Document::parse(&view.data);
-    if Section::ALL.iter().all(|section| document.section(*section).broken.is_none()) {
+    if Section::ALL
+        .iter()
+        .all(|section| document.section(*section).broken.is_none())
+    {
         world.ledger.good = TextEntry::all(Some(view));
     }
 }
 
 impl World {
     pub(super) fn managed_now(&self) -> BTreeSet<String> {
-        let in_text = self.ledger.managed_text.iter().map(|entry| entry.principal.clone());
+        let in_text = self
+            .ledger
+            .managed_text
+            .iter()
+            .map(|entry| entry.principal.clone());
         let entries = self.eks.entries.keys();
         let in_eks = entries.filter(|arn| !self.ledger.unmanaged_entries.contains(*arn));
         in_text.chain(in_eks.map(|arn| folded(arn))).collect()
@@ -467,20 +554,32 @@ impl World {
             let status = object.status.clone().unwrap_or_default();
             let condition = |type_: &str| {
                 let mut all = status.conditions.iter();
-                all.find(|it| it.type_ == type_).map(|it| (it.status.as_str(), it.reason.as_str()))
+                all.find(|it| it.type_ == type_)
+                    .map(|it| (it.status.as_str(), it.reason.as_str()))
             };
             let deleting = object.metadata.deletion_timestamp.is_some();
-            if deleting && condition("Stalled").is_none_or(|(stalled, _)| stalled != "True") {
-                return Err(format!("rest: {name} is being deleted for ever: {:?}", status.conditions));
+            if deleting
+                && !self.definition_deleting
+                && condition("Stalled").is_none_or(|(stalled, _)| stalled != "True")
+            {
+                return Err(format!(
+                    "rest: {name} is being deleted for ever: {:?}",
+                    status.conditions
+                ));
             }
             let Some(declared) = self.declared.iter().find(|it| it.name == *name) else {
                 continue;
             };
             if condition("Ready") == Some(("True", "InEffect")) {
                 let access = self.access.by_principal.get(&declared.principal);
-                let unseen = self.unseen.iter().any(|arn| folded(arn) == declared.principal);
+                let unseen = self
+                    .unseen
+                    .iter()
+                    .any(|arn| folded(arn) == declared.principal);
                 if !unseen && !access.is_some_and(|access| declared.given_by(access)) {
-                    return Err(format!("ready: {name} says so, and its principal becomes {access:?}"));
+                    return Err(format!(
+                        "ready: {name} says so, and its principal becomes {access:?}"
+                    ));
                 }
             }
         }

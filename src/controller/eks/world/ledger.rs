@@ -23,6 +23,8 @@ pub(super) struct Ledger {
     pub(super) names: BTreeMap<String, BTreeSet<String>>,
     /// When each principal lost its last entry by the operator's doing, in the last ten minutes.
     pub(super) vanished: BTreeMap<String, Timestamp>,
+    /// Whether the operator's clock was set, by which it counts removals.
+    pub(super) clock_set: bool,
     /// Principals that someone else made administrators by editing an entry of the operator's.
     pub(super) gifts: BTreeSet<String>,
     /// The last text that stood and parsed.
@@ -32,25 +34,23 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Someone else wrote aws-auth: what was the operator's and still stands so is the operator's.
     pub(super) fn text_by_others(&mut self, config_map: Option<&ConfigMapView>) {
-        let now = TextEntry::all(config_map);
+        let mut now = TextEntry::all(config_map);
         let mut managed = std::mem::take(&mut self.managed_text);
-        let mut unmanaged = Vec::new();
-        for entry in now.into_iter().rev() {
-            let place = managed.iter().position(|it| *it == entry);
-            // An edited entry of a principal whose own is not there any more is the same entry.
-            let place = place.or_else(|| {
-                let known = self.unmanaged_text.contains(&entry);
-                managed.iter().position(|it| !known && it.principal == entry.principal)
-            });
-            match place {
-                Some(place) => {
-                    managed.remove(place);
-                    self.managed_text.push(entry);
-                }
-                None => unmanaged.push(entry),
+        managed.retain(|entry| match now.iter().rposition(|it| it == entry) {
+            Some(place) => {
+                self.managed_text.push(now.remove(place));
+                false
             }
-        }
-        self.unmanaged_text = unmanaged;
+            None => true,
+        });
+        // An edited entry of the operator's is still its own, where nobody else's of the principal was there.
+        let (edited, rest) = now.into_iter().partition(|entry| {
+            let place = managed.iter().position(|it| it.principal == entry.principal);
+            let known = self.unmanaged_text.contains(entry);
+            place.filter(|_| !known).map(|place| managed.remove(place)).is_some()
+        });
+        self.unmanaged_text = rest;
+        self.managed_text.extend::<Vec<TextEntry>>(edited);
     }
 
     /// Someone else made, changed or removed an access entry.
@@ -68,7 +68,11 @@ impl Ledger {
     }
 
     pub(super) fn mark_lost(&mut self) {
-        self.lost.extend(self.managed_text.iter().map(|entry| entry.principal.clone()));
+        self.lost.extend(
+            self.managed_text
+                .iter()
+                .map(|entry| entry.principal.clone()),
+        );
     }
 
     pub(super) fn tags_lost(&mut self, principal_arn: &str) {
@@ -80,6 +84,9 @@ impl Ledger {
         let (Some(uid), Some(arn)) = (&object.metadata.uid, &object.spec.principal.arn) else {
             return;
         };
-        self.names.entry(uid.clone()).or_default().insert(folded(arn));
+        self.names
+            .entry(uid.clone())
+            .or_default()
+            .insert(folded(arn));
     }
 }

@@ -21,6 +21,7 @@ mod ledger;
 mod operator;
 mod pass;
 mod random;
+mod scenes;
 mod search;
 mod small;
 mod step;
@@ -60,11 +61,15 @@ struct World {
     history: Option<HistoryView>,
     bindings: Vec<BindingSubjects>,
     mode: Mode,
+    /// Whether the CustomResourceDefinition is being deleted.
+    definition_deleting: bool,
     eks: Eks,
     past: Past,
     flights: VecDeque<Flight>,
     /// Principals whose access entry someone else changed, and which the operator did not read since.
     unseen: BTreeSet<String>,
+    /// Those that the operator would find changed if it read them: by someone else, or by a call that it gave up.
+    unread: BTreeSet<String>,
     /// What people are still going to do, in this order.
     script: VecDeque<Act>,
     operator: Operator,
@@ -95,10 +100,12 @@ impl World {
             history: None,
             bindings: Vec::new(),
             mode,
+            definition_deleting: false,
             eks: Eks::default(),
             past: Past::default(),
             flights: VecDeque::new(),
             unseen: BTreeSet::new(),
+            unread: BTreeSet::new(),
             script: VecDeque::new(),
             operator: Operator::new(now),
             settings: Settings {
@@ -147,7 +154,10 @@ impl World {
 
     /// What is decided now is decided by this.
     fn since(&self) -> Since {
-        Since::new(self.clock(), &self.declared)
+        Since {
+            definition_deleting: self.definition_deleting,
+            ..Since::new(self.clock(), &self.declared)
+        }
     }
 
     /// An access entry of this principal, by the name of its role.

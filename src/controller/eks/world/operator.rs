@@ -111,7 +111,9 @@ impl Operator {
     }
 
     pub(super) fn reads_entries(&self) -> bool {
-        self.known.proven().is_some_and(|(_, mode)| mode != Mode::ConfigMap)
+        self.known
+            .proven()
+            .is_some_and(|(_, mode)| mode != Mode::ConfigMap)
     }
 }
 
@@ -139,7 +141,11 @@ impl World {
     /// When a pass is due although nothing happens.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
         let wakes = [self.operator.wake, self.operator.known.retry()];
-        wakes.into_iter().flatten().filter(|wake| *wake > self.clock()).min()
+        wakes
+            .into_iter()
+            .flatten()
+            .filter(|wake| *wake > self.clock())
+            .min()
     }
 
     pub(super) fn read_cluster(&mut self) {
@@ -155,17 +161,23 @@ impl World {
 
     /// Reads the listing; it is answered later.
     pub(super) fn list(&mut self, behind: bool) {
-        let entries = if behind { self.entries_behind() } else { &self.eks.entries };
+        let entries = if behind {
+            self.entries_behind()
+        } else {
+            &self.eks.entries
+        };
         let administrators = entries
             .values()
             .filter(|entry| entry.policies.contains_key(super::access::ADMIN_POLICY));
         let listing = Listing {
             started: self.clock(),
             principals: entries.keys().cloned().collect(),
-            administrators: administrators.map(|entry| entry.principal_arn.clone()).collect(),
+            administrators: administrators
+                .map(|entry| entry.principal_arn.clone())
+                .collect(),
             current: !behind,
         };
-        self.operator.news &= behind;
+        self.operator.news = behind;
         self.operator.listing = Some(listing);
     }
 
@@ -176,20 +188,23 @@ impl World {
         };
         if listing.current {
             let gone = self.unseen.iter().filter(|principal| {
-                !listing.principals.contains(*principal) && !self.eks.entries.contains_key(*principal)
+                !listing.principals.contains(*principal)
+                    && !self.eks.entries.contains_key(*principal)
             });
             let gone: Vec<String> = gone.cloned().collect();
             self.seen(gone);
         }
         let listed = Ok((listing.principals, listing.administrators));
-        self.operator.known.entries_listed(listed, listing.started, now);
+        self.operator
+            .known
+            .entries_listed(listed, listing.started, now);
     }
 
     /// Principals whose entry is to be described beside the plans.
     pub(super) fn to_describe(&self) -> Vec<String> {
         let entries = self.operator.known.entries().by_principal.iter();
         let wanted = entries.filter(|(principal, state)| {
-            state.known().is_none() || self.unseen.contains(*principal)
+            state.known().is_none() || self.unread.contains(*principal)
         });
         wanted
             .map(|(principal, _)| principal.clone())
@@ -199,8 +214,13 @@ impl World {
 
     fn may_describe(&self, principal: &str) -> bool {
         let works = &self.operator.works;
-        let waited_for = self.flights.iter().filter(|flight| flight.abandoned.is_none());
-        !waited_for.clone().any(|flight| flight.principal() == principal)
+        let waited_for = self
+            .flights
+            .iter()
+            .filter(|flight| flight.abandoned.is_none());
+        !waited_for
+            .clone()
+            .any(|flight| flight.principal() == principal)
             && Key::parse_arn(principal)
                 .is_some_and(|key| !works.is_busy(&key) && !works.will_describe(&key))
     }
@@ -216,7 +236,10 @@ impl World {
 
     /// The next call of the works that wait.
     pub(super) fn next_call(&self) -> Option<String> {
-        self.operator.known.proven().filter(|(_, mode)| *mode != Mode::ConfigMap)?;
+        self.operator
+            .known
+            .proven()
+            .filter(|(_, mode)| *mode != Mode::ConfigMap)?;
         let mut works = self.operator.works.clone();
         let (_, call, _) = works.start(|call| self.is_described(call.principal_arn()))?;
         Some(call.principal_arn().to_owned())
@@ -256,7 +279,12 @@ impl World {
         let Flight { key, call, .. } = flight;
         let principal = call.principal_arn().to_owned();
         let read = flight.reads() && (answer.is_ok() || self.entry_is_gone(&principal));
-        if read && !flight.since.touched.contains(&super::access::folded(&principal)) {
+        if read
+            && !flight
+                .since
+                .touched
+                .contains(&super::access::folded(&principal))
+        {
             self.seen([principal.clone()]);
         }
         let operator = &mut self.operator;
@@ -269,7 +297,9 @@ impl World {
                 operator.works.failed(key);
                 None
             };
-            let then = operator.known.answered(key, call, answer, next.is_none(), now, 0.0);
+            let then = operator
+                .known
+                .answered(key, call, answer, next.is_none(), now, 0.0);
             if let Some((call, _)) = next {
                 let since = flight.since.clone();
                 self.send(key.clone(), call, false);

@@ -58,7 +58,7 @@ impl World {
             history: history.map_or(HistoryState::Missing, HistoryState::Present),
             bindings: self.bindings.iter().collect(),
             aws,
-            crd_deleting: false,
+            crd_deleting: self.definition_deleting,
         };
         self.operator.dirty = false;
         if self.operator.wake.is_some_and(|wake| wake <= now) {
@@ -99,7 +99,7 @@ impl World {
             Todo::Finalizers(planned.add_finalizers.clone())
         } else if let Some(write) = planned.history.clone() {
             Todo::History(write)
-        } else if let Some(write) = planned.config_map.clone() {
+        } else if let Some(write) = planned.config_map.as_deref().cloned() {
             Todo::Text(write)
         } else {
             let report = planned.report(&Outcome::NothingToWrite);
@@ -159,7 +159,10 @@ impl World {
     }
 
     fn write_history(&mut self, mut pass: Pass, write: HistoryWrite, fate: Fate) {
-        let version = self.history.as_ref().map(|view| view.resource_version.clone());
+        let version = self
+            .history
+            .as_ref()
+            .map(|view| view.resource_version.clone());
         if fate != Fate::Refused && write.resource_version != version {
             self.read_again(&mut pass);
             return self.go_on(pass);
@@ -170,7 +173,10 @@ impl World {
             for name in &write.remove {
                 view.copies.remove(name);
             }
-            let sizes = write.add.into_iter().map(|(name, bytes)| (name, bytes.len()));
+            let sizes = write
+                .add
+                .into_iter()
+                .map(|(name, bytes)| (name, bytes.len()));
             view.copies.extend(sizes);
             merge(&mut view.annotations, write.annotations);
         }
@@ -185,7 +191,7 @@ impl World {
         // The plan is a pure function of what the pass holds: made again, it is the one whose write this was.
         let (settings, memory) = (self.settings.clone(), self.operator.memory.clone());
         let planned = plan(&pass.desired, &pass.observed, &settings, &memory);
-        if let Some(write) = planned.config_map.clone() {
+        if let Some(write) = planned.config_map.as_deref().cloned() {
             drop(planned);
             pass.todo = Todo::Text(write);
             self.operator.pass = Some(Box::new(pass));
@@ -213,9 +219,12 @@ impl World {
     fn write_aws_auth(&mut self, mut pass: Pass, write: ConfigMapWrite, fate: Fate) {
         let current = match (&write, &self.config_map) {
             (ConfigMapWrite::Create { .. }, None) => true,
-            (ConfigMapWrite::Patch { resource_version, .. }, Some(view)) => {
-                *resource_version == view.resource_version
-            }
+            (
+                ConfigMapWrite::Patch {
+                    resource_version, ..
+                },
+                Some(view),
+            ) => *resource_version == view.resource_version,
             _ => false,
         };
         if fate != Fate::Refused && !current {
@@ -264,7 +273,9 @@ impl World {
                     ..ConfigMapView::default()
                 });
             }
-            ConfigMapWrite::Patch { data, annotations, .. } => {
+            ConfigMapWrite::Patch {
+                data, annotations, ..
+            } => {
                 let now = self.now;
                 let Some(view) = &mut self.config_map else {
                     return;

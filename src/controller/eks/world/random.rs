@@ -102,7 +102,12 @@ fn act(dice: &mut Dice) -> Act {
 }
 
 fn world(dice: &mut Dice) -> World {
-    let modes = [Mode::ConfigMap, Mode::ApiAndConfigMap, Mode::ApiAndConfigMap, Mode::Api];
+    let modes = [
+        Mode::ConfigMap,
+        Mode::ApiAndConfigMap,
+        Mode::ApiAndConfigMap,
+        Mode::Api,
+    ];
     let mut world = World::new(dice.pick(&modes), dice.pick(&[TEXT, ""]));
     if dice.roll(2) == 0 {
         world.bindings.push(BindingSubjects {
@@ -133,7 +138,11 @@ fn case(seed: u64) -> Result<(), Broken> {
     let start = world(&mut dice);
     let (mut world, mut story) = (start.clone(), Vec::<Step>::new());
     for _ in 0..STEPS {
-        let unkind = if dice.roll(UNKIND) == 0 { world.unkind() } else { Vec::new() };
+        let unkind = if dice.roll(UNKIND) == 0 {
+            world.unkind()
+        } else {
+            Vec::new()
+        };
         let step = if unkind.is_empty() {
             world.kind()
         } else {
@@ -159,7 +168,9 @@ pub(super) fn cases(first: u64, count: u64) -> Result<(), (u64, Broken)> {
 
 #[test]
 fn no_run_of_a_larger_world_breaks_a_law() {
-    let count = std::env::var(CASES).ok().and_then(|count| count.parse().ok());
+    let count = std::env::var(CASES)
+        .ok()
+        .and_then(|count| count.parse().ok());
     if let Err((seed, broken)) = cases(0, count.unwrap_or(2000)) {
         panic!("case {seed}: {}", broken.tell());
     }

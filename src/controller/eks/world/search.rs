@@ -14,6 +14,9 @@ use super::step::Step;
 /// A run that makes so many steps does not come to rest.
 const MOST_STEPS: usize = 600;
 
+/// So many steps of a story are told.
+const SHOWN: usize = 80;
+
 /// A law that a run breaks, and its steps.
 #[derive(Debug)]
 pub(super) struct Broken {
@@ -25,7 +28,9 @@ impl Broken {
     /// The steps, one a line, and the law.
     pub(super) fn tell(&self) -> String {
         let steps = self.story.iter().enumerate();
-        let lines: Vec<String> = steps.map(|(n, step)| format!("{:3} {step:?}", n + 1)).collect();
+        let lines: Vec<String> = steps
+            .map(|(n, step)| format!("{:3} {step:?}", n + 1))
+            .collect();
         format!("{}\n\nafter\n{}", self.law, lines.join("\n"))
     }
 
@@ -33,6 +38,13 @@ impl Broken {
     pub(super) fn name(&self) -> &str {
         self.law.split(':').next().unwrap_or_default()
     }
+}
+
+/// A law and the steps that break it, one a line; of very long runs the last ones.
+pub(super) fn tell(law: &str, story: &[Step]) -> String {
+    let steps = story.iter().enumerate().skip(story.len().saturating_sub(SHOWN));
+    let lines: Vec<String> = steps.map(|(n, step)| format!("{:3} {step:?}", n + 1)).collect();
+    format!("{law}\n\nafter\n{}", lines.join("\n"))
 }
 
 struct Node {
@@ -148,7 +160,9 @@ pub(super) fn shortest(start: &World, story: Vec<Step>, law: String) -> Broken {
             let mut fewer = best.story.clone();
             fewer.drain(place..end);
             match run(start, &fewer) {
-                Err(broken) if broken.name() == best.name() && broken.story.len() < best.story.len() => {
+                Err(broken)
+                    if broken.name() == best.name() && broken.story.len() < best.story.len() =>
+                {
                     best = broken;
                 }
                 _ => place += size,

@@ -19,14 +19,19 @@ pub(super) enum Step {
     Act(Act),
     ReadCluster,
     /// Whether the listing shows what was half a minute ago.
-    List { behind: bool },
+    List {
+        behind: bool,
+    },
     Listed,
     Describe(String),
     Pass,
     Write(Fate),
     Post,
     Send,
-    Effect { call: usize, twice: bool },
+    Effect {
+        call: usize,
+        twice: bool,
+    },
     Answer(usize),
     GiveUp(usize),
     /// A call is held up until nothing else happens.
@@ -70,13 +75,15 @@ impl World {
             Step::SlowPosts => self.operator.slow = true,
             Step::GoOn => {
                 self.operator.slow = false;
-                self.flights.iter_mut().for_each(|flight| flight.slow = false);
+                self.flights
+                    .iter_mut()
+                    .for_each(|flight| flight.slow = false);
             }
             Step::Die => self.die(),
             Step::Later(seconds) => self.pass_time(*seconds),
             Step::Clock(seconds) => {
                 self.skew += SignedDuration::from_secs(*seconds);
-                self.ledger.vanished.clear();
+                self.ledger.clock_set = true;
             }
         }
         None
@@ -99,9 +106,7 @@ impl World {
                 flight(*call).is_some_and(|it| it.answer.is_some() && it.abandoned.is_none())
             }
             Step::GiveUp(call) => flight(*call).is_some_and(|it| it.abandoned.is_none()),
-            Step::Slow(call) => {
-                flight(*call).is_some_and(|it| !it.slow && it.abandoned.is_none())
-            }
+            Step::Slow(call) => flight(*call).is_some_and(|it| !it.slow && it.abandoned.is_none()),
             Step::SlowPosts => self.operator.posts() && !self.operator.slow,
             Step::GoOn => self.operator.slow || self.flights.iter().any(|flight| flight.slow),
         }
@@ -132,11 +137,11 @@ impl World {
         if operator.passing() {
             return Some(Step::Write(Fate::Done));
         }
-        if let Some(principal) = self.to_describe().into_iter().next().filter(|_| reads) {
-            return Some(Step::Describe(principal));
-        }
         if self.next_call().is_some() {
             return Some(Step::Send);
+        }
+        if let Some(principal) = self.to_describe().into_iter().next().filter(|_| reads) {
+            return Some(Step::Describe(principal));
         }
         if operator.posts() && !operator.slow {
             return Some(Step::Post);
@@ -153,7 +158,11 @@ impl World {
         if self.can(&Step::GoOn) {
             return Some(Step::GoOn);
         }
-        if let Some(call) = self.flights.iter().position(|flight| flight.abandoned.is_some()) {
+        if let Some(call) = self
+            .flights
+            .iter()
+            .position(|flight| flight.abandoned.is_some())
+        {
             return Some(Step::Effect { call, twice: false });
         }
         let wake = self.next_wake()?;
@@ -187,12 +196,14 @@ impl World {
             Step::List { behind: true },
             Step::Die,
             Step::Later(31),
+            Step::Later(601),
             Step::Clock(-3600),
             Step::Clock(3600),
         ]);
         if self.operator.reads_entries() && !self.may_be_behind() {
             steps.retain(|step| *step != Step::List { behind: true });
         }
+        steps.extend(self.to_describe().into_iter().map(Step::Describe));
         steps.retain(|step| Some(step) != kind.as_ref() && self.can(step));
         steps
     }

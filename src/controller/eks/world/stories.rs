@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::World;
 use super::act::Act;
-use super::search::judged;
+use super::search::{judged, tell};
 use super::step::Step;
 use crate::observed::Mode;
 
@@ -29,10 +29,14 @@ impl Run {
     }
 
     fn step(&mut self, step: Step) -> &mut Self {
-        assert!(self.world.can(&step), "{step:?} can't be made after {:#?}", self.story);
+        assert!(
+            self.world.can(&step),
+            "{step:?} can't be made after {:#?}",
+            self.story
+        );
         self.story.push(step.clone());
         if let Err(law) = judged(&mut self.world, &step) {
-            panic!("{law}\nafter {:#?}", self.story);
+            panic!("{}", tell(&law, &self.story));
         }
         self
     }
@@ -47,7 +51,7 @@ impl Run {
 
     /// Kind steps until something is so.
     fn until(&mut self, what: impl Fn(&World) -> bool) -> &mut Self {
-        for _ in 0..600 {
+        for _ in 0..6000 {
             if what(&self.world) {
                 return self;
             }
@@ -56,14 +60,14 @@ impl Run {
             };
             self.step(step);
         }
-        panic!("it never is so, after {:#?}", self.story);
+        panic!("{}", tell("it never is so", &self.story));
     }
 
     /// Everything comes to rest, kindly.
     fn rest(&mut self) -> &mut Self {
         self.until(|world| world.kind().is_none());
         if let Err(law) = self.world.judge_rest() {
-            panic!("{law}\nafter {:#?}", self.story);
+            panic!("{}", tell(&law, &self.story));
         }
         self
     }
@@ -80,7 +84,9 @@ impl Run {
 fn two_administrators(mode: Mode) -> Run {
     let mut run = Run::new(mode, "");
     let masters = json!({"groups": ["system:masters"]});
-    run.apply("one", "a", masters.clone()).apply("two", "b", masters).rest();
+    run.apply("one", "a", masters.clone())
+        .apply("two", "b", masters)
+        .rest();
     run
 }
 
@@ -100,7 +106,9 @@ fn of_an_administrator_in_each_backend_one_stays() {
     let mut run = Run::new(Mode::ApiAndConfigMap, "");
     let masters = json!({"groups": ["system:masters"]});
     let in_text = json!({"groups": ["system:masters"], "backend": "ConfigMap"});
-    run.apply("one", "a", masters).apply("two", "b", in_text).rest();
+    run.apply("one", "a", masters)
+        .apply("two", "b", in_text)
+        .rest();
     run.act(Act::Delete("one")).slow();
     run.act(Act::Delete("two")).rest();
     assert_eq!(run.world.access.administrators().len(), 1);
@@ -119,7 +127,9 @@ fn of_four_mappings_that_are_all_deleted_none_goes_beyond_the_limit() {
             for (name, _) in names {
                 run.act(Act::Delete(name));
                 if !quick && mode == Mode::Api {
-                    run.until(|world| world.kind().is_none() || world.flights.iter().any(|it| !it.slow));
+                    run.until(|world| {
+                        world.kind().is_none() || world.flights.iter().any(|it| !it.slow)
+                    });
                     if !run.world.flights.is_empty() {
                         run.slow();
                     }
@@ -134,7 +144,12 @@ fn of_four_mappings_that_are_all_deleted_none_goes_beyond_the_limit() {
 #[test]
 fn what_is_deleted_while_removals_are_in_flight_counts_with_them() {
     let names: Vec<(&str, &str)> = (0..100)
-        .map(|number| (&*format!("m{number:03}").leak(), &*format!("r{number:03}").leak()))
+        .map(|number| {
+            (
+                &*format!("m{number:03}").leak(),
+                &*format!("r{number:03}").leak(),
+            )
+        })
         .collect();
     let mut run = Run::new(Mode::Api, "");
     for (name, role) in &names {
@@ -150,7 +165,11 @@ fn what_is_deleted_while_removals_are_in_flight_counts_with_them() {
     }
     run.rest();
     let left = run.world.objects.len();
-    assert_eq!((left, run.world.eks.entries.len()), (80, 80), "the second twenty are held");
+    assert_eq!(
+        (left, run.world.eks.entries.len()),
+        (80, 80),
+        "the second twenty are held"
+    );
 }
 
 #[test]
@@ -160,7 +179,8 @@ fn an_entry_whose_mapping_goes_while_it_is_made_goes_too() {
             let mut run = Run::new(mode, "");
             run.rest().apply("m", "a", json!({}));
             if known {
-                run.until(|world| world.flights.iter().any(|it| !it.reads())).slow();
+                run.until(|world| world.flights.iter().any(|it| !it.reads()))
+                    .slow();
             } else {
                 run.until(|world| world.next_call().is_some());
             }
@@ -177,7 +197,10 @@ fn a_creation_whose_answer_is_lost_is_found_and_removed() {
         run.rest().apply("m", "a", json!({}));
         run.until(|world| world.flights.iter().any(|it| !it.reads()));
         if effect_first {
-            run.step(Step::Effect { call: 0, twice: false });
+            run.step(Step::Effect {
+                call: 0,
+                twice: false,
+            });
         }
         run.step(Step::GiveUp(0)).act(Act::Delete("m")).rest();
         assert!(run.world.objects.is_empty() && run.world.eks.entries.is_empty());
@@ -199,7 +222,10 @@ fn a_status_that_was_never_stored_is_not_needed_to_remove_the_entry() {
         let mut run = Run::new(mode, "");
         run.apply("m", "a", json!({}));
         run.until(|world| !world.managed_now().is_empty());
-        run.step(Step::Die).act(Act::ClearStatus("m")).act(Act::Delete("m")).rest();
+        run.step(Step::Die)
+            .act(Act::ClearStatus("m"))
+            .act(Act::Delete("m"))
+            .rest();
         assert!(run.world.objects.is_empty() && run.world.managed_now().is_empty());
     }
 }
@@ -217,11 +243,21 @@ fn a_backend_that_goes_back_while_the_entry_is_deleted_keeps_the_copy() {
     run.act(Act::Edit("m", json!({"backend": "AccessEntry"})));
     run.until(|world| world.entry("a").is_some());
     run.act(Act::Edit("m", json!({"backend": "ConfigMap"})));
-    let deletes = |world: &World| world.flights.iter().any(|it| it.call.operation() == "DeleteAccessEntry");
+    let deletes = |world: &World| {
+        world
+            .flights
+            .iter()
+            .any(|it| it.call.operation() == "DeleteAccessEntry")
+    };
     run.until(deletes).slow();
     run.act(Act::Edit("m", json!({"backend": "AccessEntry"})));
     run.step(Step::Later(20)).rest();
-    assert!(run.world.access.by_principal.contains_key(&super::act::arn("a").to_lowercase()));
+    assert!(
+        run.world
+            .access
+            .by_principal
+            .contains_key(&super::act::arn("a").to_lowercase())
+    );
 }
 
 #[test]
@@ -239,7 +275,9 @@ fn a_listing_that_is_behind_leaves_no_entry_of_a_deleted_mapping() {
     let mut run = Run::new(Mode::Api, "");
     run.rest().apply("m", "a", json!({}));
     run.until(|world| world.entry("a").is_some() && world.flights.is_empty());
-    run.step(Step::Die).step(Step::ReadCluster).step(Step::List { behind: true });
+    run.step(Step::Die)
+        .step(Step::ReadCluster)
+        .step(Step::List { behind: true });
     run.act(Act::Delete("m")).rest();
     assert!(run.world.objects.is_empty() && run.world.eks.entries.is_empty());
 }
@@ -249,10 +287,12 @@ fn contested_repairs_go_on_when_the_clock_is_set_back() {
     let mut run = Run::new(Mode::ConfigMap, NODE);
     run.apply("m", "a", json!({})).rest();
     for _ in 0..4 {
-        run.act(Act::Replace("username: \"m\"", "username: \"x\"")).rest();
+        run.act(Act::Replace("username: \"m\"", "username: \"x\""))
+            .rest();
     }
     run.step(Step::Clock(-3600));
-    run.act(Act::Replace("username: \"m\"", "username: \"x\"")).rest();
+    run.act(Act::Replace("username: \"m\"", "username: \"x\""))
+        .rest();
     let access = &run.world.access.by_principal[&super::act::arn("a").to_lowercase()];
     assert_eq!(access.username, "m");
 }
@@ -261,7 +301,12 @@ fn contested_repairs_go_on_when_the_clock_is_set_back() {
 fn an_entry_behind_ours_does_not_become_ours_when_ours_is_taken_out() {
     let mut run = Run::new(Mode::ConfigMap, "");
     run.apply("m", "node", json!({})).rest();
-    run.act(Act::AddLine("node", "system:node:{{EC2PrivateDNSName}}", "system:nodes")).rest();
+    run.act(Act::AddLine(
+        "node",
+        "system:node:{{EC2PrivateDNSName}}",
+        "system:nodes",
+    ))
+    .rest();
     run.act(Act::Replace(
         "- rolearn: \"arn:aws:iam::111122223333:role/node\"\n  username: \"m\"\n  groups:\n  - \"g\"\n",
         "",
@@ -280,8 +325,28 @@ fn an_entry_behind_ours_does_not_become_ours_when_ours_is_taken_out() {
 fn a_status_that_names_another_entry_removes_nothing() {
     for mode in [Mode::ConfigMap, Mode::Api] {
         let mut run = Run::new(mode, "");
-        run.apply("mine", "a", json!({})).apply("theirs", "b", json!({})).rest();
-        run.act(Act::CopyStatus("mine", "theirs")).act(Act::Delete("mine")).rest();
-        assert!(run.world.access.by_principal.contains_key(&super::act::arn("b").to_lowercase()));
+        run.apply("mine", "a", json!({}))
+            .apply("theirs", "b", json!({}))
+            .rest();
+        run.act(Act::CopyStatus("mine", "theirs"))
+            .act(Act::Delete("mine"))
+            .rest();
+        assert!(
+            run.world
+                .access
+                .by_principal
+                .contains_key(&super::act::arn("b").to_lowercase())
+        );
+    }
+}
+
+#[test]
+fn what_is_confirmed_goes() {
+    for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap, Mode::Api] {
+        let mut run = two_administrators(mode);
+        run.act(Act::Confirm("one", "last-administrator"));
+        run.act(Act::Confirm("two", "last-administrator"));
+        run.act(Act::Delete("one")).act(Act::Delete("two")).rest();
+        assert!(run.world.objects.is_empty() && run.world.managed_now().is_empty());
     }
 }
