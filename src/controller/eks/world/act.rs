@@ -11,6 +11,7 @@ use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType, IdentityMappingSpec};
 use crate::observed::{ConfigMapView, Manager, Mode};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::HANDOVER_ANNOTATION;
+use crate::time::Timestamp;
 
 pub(super) fn arn(role: &str) -> String {
     format!("arn:aws:iam::111122223333:role/{role}")
@@ -174,7 +175,7 @@ impl World {
         let mut all = json!({"principal": {"arn": arn(role)}, "username": name, "groups": ["g"]});
         merge(&mut all, spec);
         self.created += 1;
-        let created = jiff::Timestamp::from_second(1_700_000_000 + self.created);
+        let created = Timestamp::from_second(1_700_000_000 + self.created);
         let object: IdentityMapping = serde_json::from_value(json!({
             "apiVersion": "identity-mapper.dev/v1alpha1",
             "kind": "IdentityMapping",
@@ -182,7 +183,7 @@ impl World {
                 "name": name,
                 "uid": format!("uid-{name}-{}", self.created),
                 "generation": 1,
-                "creationTimestamp": Time(created.expect("in range")),
+                "creationTimestamp": Time::from(created.expect("in range")),
             },
             "spec": all,
         }))
@@ -208,7 +209,7 @@ impl World {
         if object.metadata.finalizers.iter().flatten().next().is_none() {
             self.objects.remove(name);
         } else if object.metadata.deletion_timestamp.is_none() {
-            object.metadata.deletion_timestamp = Some(Time(now));
+            object.metadata.deletion_timestamp = Some(now.into());
         }
         self.operator.dirty = true;
     }

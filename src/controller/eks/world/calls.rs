@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use jiff::Timestamp;
-
 use super::declared::Since;
 use super::{LAG, TIME_LIMIT, World};
 use crate::access_entry::{Call, Entry, Failure, FailureKind, Output};
 use crate::observed::Mode;
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// A call on its way.
 #[derive(Clone, Debug)]
@@ -31,8 +30,8 @@ impl Flight {
     /// Until when it may take effect.
     pub(super) fn latest(&self) -> Timestamp {
         match self.abandoned {
-            Some(abandoned) => abandoned + LAG,
-            None => self.sent + TIME_LIMIT,
+            Some(abandoned) => abandoned.plus(LAG),
+            None => self.sent.plus(TIME_LIMIT),
         }
     }
 
@@ -53,14 +52,14 @@ impl World {
     /// The entries are about to change.
     pub(super) fn keep_past(&mut self) {
         let (now, past) = (self.now, &mut self.past.0);
-        past.retain(|(until, _)| *until + LAG >= now);
+        past.retain(|(until, _)| until.plus(LAG) >= now);
         past.push_back((now, self.eks.entries.clone()));
     }
 
     /// The entries as the oldest listing shows them that EKS may still answer.
     pub(super) fn entries_behind(&self) -> &BTreeMap<String, Entry> {
         let mut past = self.past.0.iter();
-        let oldest = past.find(|(until, _)| *until + LAG >= self.now);
+        let oldest = past.find(|(until, _)| until.plus(LAG) >= self.now);
         oldest.map_or(&self.eks.entries, |(_, entries)| entries)
     }
 
@@ -153,7 +152,7 @@ impl World {
 
     /// Time passes: what could take effect until now did not.
     pub(super) fn pass_time(&mut self, seconds: i64) {
-        self.now += jiff::SignedDuration::from_secs(seconds);
+        self.now = self.now.plus(jiff::SignedDuration::from_secs(seconds));
         let now = self.now;
         while let Some(place) = self
             .flights
@@ -163,7 +162,7 @@ impl World {
             self.give_up(place);
         }
         self.flights.retain(|flight| flight.latest() >= now);
-        self.past.0.retain(|(until, _)| *until + LAG >= now);
+        self.past.0.retain(|(until, _)| until.plus(LAG) >= now);
     }
 
     /// What the operator was told of a principal's entry began to be read after everyone else's last change of it.

@@ -3,14 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::access::{ADMIN_POLICY, Access, By, folded};
 use crate::access_entry::{BRIDGE_GROUP, Scope};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{
     Adoption, BackendChoice, CONFIRM_ANNOTATION, Deletion, EntryType, ScopeType,
 };
+use crate::time::Timestamp;
 
 /// One mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,8 +67,8 @@ impl Declared {
             backend: spec.backend,
             adoption: spec.adoption,
             deletion: spec.deletion,
-            valid_until: spec.valid_until.as_ref().map(|time| time.0),
-            seen_valid_until: seen.map(|time| time.0),
+            valid_until: spec.valid_until.as_ref().map(Timestamp::from),
+            seen_valid_until: seen.map(Timestamp::from),
             suspended: spec.suspend,
             deleting: object.metadata.deletion_timestamp.is_some(),
             confirms: words

@@ -432,7 +432,10 @@ impl Change<'_> {
 
 fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> Result<(), String> {
     let now = world.now;
-    world.ledger.vanished.retain(|_, time| *time + WINDOW > now);
+    world
+        .ledger
+        .vanished
+        .retain(|_, time| time.plus(WINDOW) > now);
     let after = world.managed_now();
     let text = TextEntry::all(world.config_map.as_ref());
     let exists = |principal: &String| {

@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-
 use super::access::{TextEntry, folded};
 use crate::access_entry::Call;
 use crate::api::IdentityMapping;
 use crate::observed::ConfigMapView;
+use crate::time::Timestamp;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ledger {
@@ -45,9 +44,14 @@ impl Ledger {
         });
         // An edited entry of the operator's is still its own, where nobody else's of the principal was there.
         let (edited, rest) = now.into_iter().partition(|entry| {
-            let place = managed.iter().position(|it| it.principal == entry.principal);
+            let place = managed
+                .iter()
+                .position(|it| it.principal == entry.principal);
             let known = self.unmanaged_text.contains(entry);
-            place.filter(|_| !known).map(|place| managed.remove(place)).is_some()
+            place
+                .filter(|_| !known)
+                .map(|place| managed.remove(place))
+                .is_some()
         });
         self.unmanaged_text = rest;
         self.managed_text.extend::<Vec<TextEntry>>(edited);

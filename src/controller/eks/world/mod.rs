@@ -30,7 +30,7 @@ mod stories;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use self::access::Accesses;
 use self::act::Act;
@@ -42,6 +42,7 @@ use self::step::Step;
 use crate::access_entry::simulation::Eks;
 use crate::api::IdentityMapping;
 use crate::observed::{BindingSubjects, ConfigMapView, HistoryView, Mode, Settings};
+use crate::time::Timestamp;
 
 /// A listing may show what was so long ago, and a call that nobody waits for any more may take effect so much later.
 const LAG: SignedDuration = SignedDuration::from_secs(30);
@@ -123,7 +124,7 @@ impl World {
 
     /// The operator's clock.
     fn clock(&self) -> Timestamp {
-        self.now.saturating_add(self.skew).unwrap_or(Timestamp::MAX)
+        self.now.plus(self.skew)
     }
 
     /// One step, judged. `Err` says which law it breaks.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 
 use super::World;
 use super::calls::Flight;
@@ -16,6 +16,7 @@ use crate::controller::eks::works::Works;
 use crate::observed::Mode;
 use crate::plan::Memory;
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// The first pass waits so long for the first listing.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
@@ -121,7 +122,7 @@ impl World {
     /// Whether a pass may begin.
     pub(super) fn may_pass(&self) -> bool {
         let operator = &self.operator;
-        let patient = self.clock() < operator.started + PATIENCE;
+        let patient = self.clock() < operator.started.plus(PATIENCE);
         let ready = match operator.known.proven() {
             Some((_, Mode::ConfigMap)) => true,
             Some(_) => !operator.never_listed() || !patient,

@@ -232,10 +232,19 @@ pub(super) fn an_administrator_confirmed_and_one_that_expires() -> Vec<World> {
 }
 
 pub(super) fn a_node_type_deleted_and_changed() -> Vec<World> {
-    let first = [apply("m", "n", json!({"type": "EC2Linux", "username": null, "groups": null}))];
+    let first = [apply(
+        "m",
+        "n",
+        json!({"type": "EC2Linux", "username": null, "groups": null}),
+    )];
     let acts = [
-        Act::Edit("m", json!({"type": "Standard", "username": "m", "groups": ["g"]})),
+        Act::Edit(
+            "m",
+            json!({"type": "Standard", "username": "m", "groups": ["g"]}),
+        ),
         Act::Delete("m"),
     ];
-    EVERY_MODE.map(|mode| world(mode, NODE_AND_OPS, &first, &acts)).into()
+    EVERY_MODE
+        .map(|mode| world(mode, NODE_AND_OPS, &first, &acts))
+        .into()
 }

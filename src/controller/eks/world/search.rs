@@ -42,8 +42,13 @@ impl Broken {
 
 /// A law and the steps that break it, one a line; of very long runs the last ones.
 pub(super) fn tell(law: &str, story: &[Step]) -> String {
-    let steps = story.iter().enumerate().skip(story.len().saturating_sub(SHOWN));
-    let lines: Vec<String> = steps.map(|(n, step)| format!("{:3} {step:?}", n + 1)).collect();
+    let steps = story
+        .iter()
+        .enumerate()
+        .skip(story.len().saturating_sub(SHOWN));
+    let lines: Vec<String> = steps
+        .map(|(n, step)| format!("{:3} {step:?}", n + 1))
+        .collect();
     format!("{law}\n\nafter\n{}", lines.join("\n"))
 }
 
