@@ -159,10 +159,11 @@ impl World {
                 names.iter().for_each(|name| self.delete(name));
             }
             Act::Handover(word) => {
-                let history = self.history.get_or_insert_default();
-                let annotations = &mut history.annotations;
+                let history = &mut self.history.get_or_insert_default().metadata;
+                let annotations = history.annotations.get_or_insert_default();
                 annotations.insert(HANDOVER_ANNOTATION.to_owned(), (*word).to_owned());
-                history.resource_version = next(&history.resource_version);
+                let version = history.resource_version.clone().unwrap_or_default();
+                history.resource_version = Some(next(&version));
                 self.operator.dirty = true;
             }
         }

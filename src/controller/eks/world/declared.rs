@@ -112,6 +112,22 @@ impl Declared {
         }
     }
 
+    /// Whether all that this access gives beyond what was given before is what the mapping declares: in an access entry, grants come
+    /// before removals.
+    pub(super) fn gives_on_the_way(&self, before: Option<&Access>, after: &Access) -> bool {
+        let Some(before) = before.filter(|it| it.by == By::Entry && after.by == By::Entry) else {
+            return self.gives(after);
+        };
+        let mut more = after.clone();
+        more.groups.retain(|group| !before.groups.contains(group));
+        more.policies
+            .retain(|policy, scope| before.policies.get(policy) != Some(scope));
+        if more.username == before.username && !self.is_node() {
+            more.username.clone_from(&self.username);
+        }
+        self.gives(&more)
+    }
+
     /// Whether this access is all that the mapping declares.
     pub(super) fn given_by(&self, access: &Access) -> bool {
         let masters = self.groups.contains("system:masters");

@@ -352,7 +352,8 @@ impl Change<'_> {
             if before.is_some_and(|before| after.within(before)) {
                 continue;
             }
-            let declares = |it: &Declared| it.live(self.since.decided) && it.gives(after);
+            let declares =
+                |it: &Declared| it.live(self.since.decided) && it.gives_on_the_way(before, after);
             let entry = TextEntry {
                 principal: principal.clone(),
                 username: after.username.clone(),

@@ -32,6 +32,8 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use k8s_openapi::api::core::v1::ConfigMap;
+
 use self::access::Accesses;
 use self::act::Act;
 use self::calls::{Flight, Past};
@@ -41,7 +43,7 @@ use self::operator::Operator;
 use self::step::Step;
 use crate::access_entry::simulation::Eks;
 use crate::api::IdentityMapping;
-use crate::observed::{BindingSubjects, ConfigMapView, HistoryView, Mode, Settings};
+use crate::observed::{BindingSubjects, ConfigMapView, Mode, Settings};
 use crate::time::Timestamp;
 
 /// A listing may show what was so long ago, and a call that nobody waits for any more may take effect so much later.
@@ -59,7 +61,7 @@ struct World {
     objects: BTreeMap<String, IdentityMapping>,
     created: i64,
     config_map: Option<ConfigMapView>,
-    history: Option<HistoryView>,
+    history: Option<ConfigMap>,
     bindings: Vec<BindingSubjects>,
     mode: Mode,
     /// Whether the CustomResourceDefinition is being deleted.

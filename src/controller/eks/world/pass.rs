@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use k8s_openapi::ByteString;
+
 use super::World;
 use super::act::next;
 use super::declared::Since;
@@ -48,7 +50,7 @@ impl World {
     pub(super) fn begin_pass(&mut self) {
         let now = self.clock();
         let since = self.since();
-        let history = self.history.clone();
+        let history = self.history_view();
         let kept = history.as_ref().and_then(kept);
         let busy = Arc::clone(self.operator.works.busy());
         let aws = self.operator.known.hand_out(kept.as_ref(), &busy, now);
@@ -72,6 +74,10 @@ impl World {
             todo: Todo::Finalizers(Vec::new()),
         };
         self.go_on(pass);
+    }
+
+    fn history_view(&self) -> Option<HistoryView> {
+        self.history.as_ref().map(HistoryView::from_object)
     }
 
     /// The mappings, with statuses that are about to be written.
@@ -168,17 +174,19 @@ impl World {
             return self.go_on(pass);
         }
         if fate != Fate::Refused {
-            let view = self.history.get_or_insert_default();
-            view.resource_version = next(&view.resource_version);
-            for name in &write.remove {
-                view.copies.remove(name);
-            }
-            let sizes = write
-                .add
-                .into_iter()
-                .map(|(name, bytes)| (name, bytes.len()));
-            view.copies.extend(sizes);
-            merge(&mut view.annotations, write.annotations);
+            let history = self.history.get_or_insert_default();
+            let version = history
+                .metadata
+                .resource_version
+                .clone()
+                .unwrap_or_default();
+            history.metadata.resource_version = Some(next(&version));
+            let copies = history.binary_data.get_or_insert_default();
+            copies.retain(|name, _| !write.remove.contains(name));
+            let added = write.add.into_iter();
+            copies.extend(added.map(|(name, bytes)| (name, ByteString(bytes))));
+            let annotations = history.metadata.annotations.get_or_insert_default();
+            merge(annotations, write.annotations);
         }
         if fate != Fate::Done {
             pass.observed.history = HistoryState::Unwritable {
@@ -205,7 +213,7 @@ impl World {
 
     fn read_again(&self, pass: &mut Pass) {
         pass.observed.config_map.clone_from(&self.config_map);
-        let history = self.history.clone();
+        let history = self.history_view();
         pass.observed.history = match (&pass.observed.history, history) {
             (HistoryState::Unwritable { error, .. }, view) => HistoryState::Unwritable {
                 view,
