@@ -26,7 +26,7 @@ struct Waiting {
 }
 
 /// A work that has begun: its first call is on its way, or is the next to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     work: Waiting,
     sent: bool,

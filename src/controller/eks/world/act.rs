@@ -11,6 +11,7 @@ use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType, IdentityMappingSpec};
 use crate::observed::{ConfigMapView, Manager, Mode};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::HANDOVER_ANNOTATION;
+use crate::principal::Key;
 use crate::time::Timestamp;
 
 pub(super) fn arn(role: &str) -> String {
@@ -189,21 +190,20 @@ impl World {
             "spec": all,
         }))
         .expect("a mapping");
-        self.ledger.named(&object);
         self.objects.insert(name.to_owned(), object);
-        self.operator.dirty = true;
+        self.mapping_changed(name);
     }
 
     fn edit(&mut self, name: &str, change: impl FnOnce(&mut IdentityMapping)) {
         if let Some(object) = self.objects.get_mut(name) {
             change(object);
-            self.ledger.named(object);
-            self.operator.dirty = true;
+            self.mapping_changed(name);
         }
     }
 
     fn delete(&mut self, name: &str) {
         let now = self.now;
+        self.mapping_changed(name);
         let Some(object) = self.objects.get_mut(name) else {
             return;
         };
@@ -213,6 +213,20 @@ impl World {
             object.metadata.deletion_timestamp = Some(now.into());
         }
         self.operator.dirty = true;
+    }
+
+    /// The watch tells of it: nothing that was planned before is sent for its principals.
+    fn mapping_changed(&mut self, name: &str) {
+        let Some(object) = self.objects.get(name) else {
+            return;
+        };
+        self.ledger.named(object);
+        self.operator.dirty = true;
+        let uid = object.metadata.uid.clone().unwrap_or_default();
+        let names = self.ledger.names.get(&uid).into_iter().flatten();
+        for key in names.filter_map(|name| Key::parse_arn(name)) {
+            self.operator.known.stir_key(key);
+        }
     }
 
     fn write_text(&mut self, change: impl FnOnce(&mut String)) {

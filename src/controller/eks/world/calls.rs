@@ -17,6 +17,8 @@ pub(super) struct Flight {
     /// A description beside the plans.
     pub(super) beside: bool,
     pub(super) sent: Timestamp,
+    /// The same by the operator's clock.
+    pub(super) asked: Timestamp,
     /// What EKS answers, once the call took effect or was refused.
     pub(super) answer: Option<Result<Output, FailureKind>>,
     /// Since when nobody waits for the answer.
@@ -74,6 +76,7 @@ impl World {
             call,
             beside,
             sent: self.now,
+            asked: self.clock(),
             answer: None,
             abandoned: None,
             slow: false,

@@ -12,7 +12,7 @@ use crate::access_entry::{Call, EksCluster, Failure, Output};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::controller::eks::in_force::{Reading, Trust};
 use crate::controller::eks::known::{Known, Then};
-use crate::controller::eks::works::Works;
+use crate::controller::eks::works::{Next, Works};
 use crate::observed::Mode;
 use crate::plan::Memory;
 use crate::principal::Key;
@@ -20,6 +20,9 @@ use crate::time::Timestamp;
 
 /// The first pass waits so long for the first listing.
 const PATIENCE: SignedDuration = SignedDuration::from_secs(10);
+
+/// A description that told nothing is made again after so long.
+const PAUSE: SignedDuration = SignedDuration::from_secs(5);
 
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
 
@@ -33,6 +36,10 @@ pub(super) struct Operator {
     pub(super) pass: Option<Box<Pass>>,
     /// By what the works that wait were planned.
     pub(super) planned: Option<Since>,
+    /// By what the works that have begun were planned.
+    begun: BTreeMap<Key, Since>,
+    /// Descriptions that told nothing, and until when none is made again.
+    pauses: BTreeMap<String, Timestamp>,
     pub(super) outbox: BTreeMap<String, Job>,
     /// Statuses that are to be written count as written.
     pub(super) assumed: BTreeMap<String, (String, IdentityMappingStatus)>,
@@ -74,7 +81,9 @@ impl Operator {
         let trust = Trust::Authorities(["ab".to_owned()].into());
         Self {
             started,
-            known: Known::new("main".to_owned(), trust),
+            known: Known::new("main".to_owned(), trust, started),
+            begun: BTreeMap::new(),
+            pauses: BTreeMap::new(),
             works: Works::default(),
             memory: Memory::default(),
             pass: None,
@@ -92,7 +101,7 @@ impl Operator {
 
     pub(super) fn contexts(&mut self) -> impl Iterator<Item = &mut Since> {
         let pass = self.pass.iter_mut().map(|pass| &mut pass.since);
-        pass.chain(&mut self.planned)
+        pass.chain(&mut self.planned).chain(self.begun.values_mut())
     }
 
     pub(super) fn passing(&self) -> bool {
@@ -139,14 +148,22 @@ impl World {
         self.may_pass() && (operator.dirty || woken || operator.known.changed(now))
     }
 
-    /// When a pass is due although nothing happens.
+    /// When something is due although nothing happens.
     pub(super) fn next_wake(&self) -> Option<Timestamp> {
-        let wakes = [self.operator.wake, self.operator.known.retry()];
-        wakes
-            .into_iter()
-            .flatten()
-            .filter(|wake| *wake > self.clock())
-            .min()
+        let known = &self.operator.known;
+        let state = known.state(None);
+        let ends = state.view().and_then(|view| view.in_flight.next_end());
+        let pauses = self.operator.pauses.values().copied();
+        let wakes = [self.operator.wake, known.retry(), ends];
+        let wakes = wakes.into_iter().flatten().chain(pauses);
+        wakes.filter(|wake| *wake > self.clock()).min()
+    }
+
+    /// A turn of the loop: time has passed.
+    pub(super) fn turn(&mut self) {
+        let now = self.clock();
+        self.operator.known.tick(now);
+        self.operator.pauses.retain(|_, until| *until > now);
     }
 
     pub(super) fn read_cluster(&mut self) {
@@ -158,6 +175,9 @@ impl World {
         };
         self.operator.mode_unread = false;
         self.operator.known.cluster_read(Ok(reading));
+        if !self.operator.reads_entries() {
+            self.operator.works.drop_unsent();
+        }
     }
 
     /// Reads the listing; it is answered later.
@@ -215,6 +235,9 @@ impl World {
 
     fn may_describe(&self, principal: &str) -> bool {
         let works = &self.operator.works;
+        if self.operator.pauses.contains_key(principal) {
+            return false;
+        }
         let waited_for = self
             .flights
             .iter()
@@ -235,42 +258,69 @@ impl World {
         }
     }
 
-    /// The next call of the works that wait.
-    pub(super) fn next_call(&self) -> Option<String> {
-        self.operator
-            .known
-            .proven()
-            .filter(|(_, mode)| *mode != Mode::ConfigMap)?;
+    /// Whether a call of the works may be sent, or is to be planned anew.
+    pub(super) fn may_send(&self) -> bool {
         let mut works = self.operator.works.clone();
-        let (_, call, _) = works.start(|call| self.is_described(call.principal_arn()))?;
-        Some(call.principal_arn().to_owned())
+        let described = self.described();
+        self.operator.reads_entries()
+            && works
+                .next(
+                    |call| described.contains(call.principal_arn()),
+                    |_, _| Ok(()),
+                )
+                .is_some()
     }
 
-    fn is_described(&self, principal: &str) -> bool {
-        let mut flights = self.flights.iter();
-        flights.any(|flight| {
-            flight.beside && flight.abandoned.is_none() && flight.principal() == principal
-        })
+    /// Principals whose entry is being described beside the plans.
+    fn described(&self) -> BTreeSet<String> {
+        let flights = self.flights.iter();
+        let beside = flights.filter(|flight| flight.beside && flight.abandoned.is_none());
+        beside.map(|flight| flight.principal().to_owned()).collect()
     }
 
     pub(super) fn send_next(&mut self) {
-        let described: BTreeSet<String> = self
-            .flights
+        let (now, described) = (self.clock(), self.described());
+        let live: BTreeSet<Option<Key>> = self
+            .declared
             .iter()
-            .filter(|flight| flight.beside && flight.abandoned.is_none())
-            .map(|flight| flight.principal().to_owned())
+            .filter(|it| !it.deleting && it.valid_until.is_none_or(|until| until > now))
+            .map(|it| Key::parse_arn(&it.principal))
             .collect();
+        let definition_goes = self.definition_deleting;
+        let Operator {
+            works,
+            known,
+            planned,
+            begun,
+            ..
+        } = &mut self.operator;
         let taken = |call: &Call| described.contains(call.principal_arn());
-        if let Some((key, call, _)) = self.operator.works.start(taken) {
-            self.send(key, call, false);
-            self.decided_by_plan();
-        }
-    }
-
-    /// The call that was sent last was decided when its plan was made.
-    fn decided_by_plan(&mut self) {
-        if let (Some(flight), Some(planned)) = (self.flights.back_mut(), &self.operator.planned) {
-            flight.since = planned.clone();
+        let next = works.next(taken, |key, call| {
+            let deletes = matches!(call, Call::Delete { .. });
+            if deletes && definition_goes && !live.contains(&Some(key.clone())) {
+                return Err("the definition goes".to_owned());
+            }
+            known.permits(key)
+        });
+        match next {
+            None => {}
+            Some(Next::Refused(key, ..)) => {
+                known.refused(&key);
+                begun.remove(&key);
+            }
+            Some(Next::Send(key, call, _)) => {
+                known.sent(&key, &call, now);
+                let planned = planned.clone();
+                let since = match begun.get(&key) {
+                    Some(since) => since.clone(),
+                    None => planned.unwrap_or_else(|| self.since()),
+                };
+                self.operator.begun.insert(key.clone(), since.clone());
+                self.send(key, call, false);
+                if let Some(sent) = self.flights.back_mut() {
+                    sent.since = since;
+                }
+            }
         }
     }
 
@@ -290,25 +340,23 @@ impl World {
         }
         let operator = &mut self.operator;
         let then = if flight.beside {
-            operator.known.described(&principal, answer, now).1
+            let asked = flight.asked;
+            let (told, then) = operator.known.described(&principal, answer, asked, now);
+            if !told {
+                operator.pauses.insert(principal, now.plus(PAUSE));
+            }
+            then
         } else {
-            let next = if answer.is_ok() {
+            let more = if answer.is_ok() {
                 operator.works.succeeded(key)
             } else {
                 operator.works.failed(key);
-                None
+                false
             };
-            let then = operator
-                .known
-                .answered(key, call, answer, next.is_none(), now, 0.0);
-            if let Some((call, _)) = next {
-                let since = flight.since.clone();
-                self.send(key.clone(), call, false);
-                if let Some(sent) = self.flights.back_mut() {
-                    sent.since = since;
-                }
+            if !more {
+                operator.begun.remove(key);
             }
-            then
+            operator.known.answered(key, call, answer, !more, now, 0.0)
         };
         self.operator.mode_unread |= then == Then::ReadMode;
     }

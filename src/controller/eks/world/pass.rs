@@ -1,7 +1,6 @@
 //! A pass, effect by effect, as the controller's own makes them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use k8s_openapi::ByteString;
 
@@ -11,6 +10,7 @@ use super::declared::Since;
 use super::operator::Fate;
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::FINALIZER;
+use crate::controller::keep_finalizers_of_touched;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{
     CLUSTER_ANNOTATION, ConfigMapView, HistoryState, HistoryView, Kept, Manager, Observed,
@@ -52,8 +52,7 @@ impl World {
         let since = self.since();
         let history = self.history_view();
         let kept = history.as_ref().and_then(kept);
-        let busy = Arc::clone(self.operator.works.busy());
-        let aws = self.operator.known.hand_out(kept.as_ref(), &busy, now);
+        let aws = self.operator.known.hand_out(kept.as_ref(), now);
         let observed = Observed {
             now,
             config_map: self.config_map.clone(),
@@ -112,7 +111,7 @@ impl World {
             let works = Some(planned.entries.clone());
             let since = pass.since.clone();
             drop(planned);
-            self.finish(report, works, since);
+            self.finish(&pass.desired, report, works, since);
             return;
         };
         drop(planned);
@@ -165,10 +164,7 @@ impl World {
     }
 
     fn write_history(&mut self, mut pass: Pass, write: HistoryWrite, fate: Fate) {
-        let version = self
-            .history
-            .as_ref()
-            .map(|view| view.resource_version.clone());
+        let version = self.history_view().map(|view| view.resource_version);
         if fate != Fate::Refused && write.resource_version != version {
             self.read_again(&mut pass);
             return self.go_on(pass);
@@ -207,7 +203,7 @@ impl World {
             let report = planned.report(&Outcome::NothingToWrite);
             let works = Some(planned.entries.clone());
             drop(planned);
-            self.finish(report, works, pass.since);
+            self.finish(&pass.desired, report, works, pass.since.clone());
         }
     }
 
@@ -260,7 +256,7 @@ impl World {
         let works = (!failed).then(|| planned.entries.clone());
         drop(planned);
         self.operator.dirty |= failed;
-        self.finish(report, works, pass.since);
+        self.finish(&pass.desired, report, works, pass.since.clone());
     }
 
     fn store(&mut self, write: ConfigMapWrite) {
@@ -303,11 +299,26 @@ impl World {
     }
 
     /// What the loop does with a pass that is over.
-    fn finish(&mut self, report: Report, works: Option<Vec<EntryWork>>, since: Since) {
+    fn finish(
+        &mut self,
+        desired: &Desired,
+        mut report: Report,
+        works: Option<Vec<EntryWork>>,
+        since: Since,
+    ) {
         let operator = &mut self.operator;
         operator.known.want_iam(&report.iam);
-        let works = works.map(|works| operator.known.accept(works));
-        operator.works.replace(works.unwrap_or_default());
+        operator.known.declare(std::mem::take(&mut report.declared));
+        let known = &operator.known;
+        operator.works.cut(|key| known.permits(key).is_err());
+        let works = operator.known.accept(works);
+        operator.works.replace(works);
+        let known = &operator.known;
+        keep_finalizers_of_touched(
+            |key| known.is_touched(key),
+            desired,
+            &mut report.remove_finalizers,
+        );
         operator.planned = Some(since);
         operator.memory = report.memory;
         operator.wake = report.wake;

@@ -49,6 +49,7 @@ pub(super) enum Step {
 impl World {
     /// Makes a step. What the operator does to a backend or a finalizer comes with what it was decided by.
     pub(super) fn make(&mut self, step: &Step) -> Option<Since> {
+        self.turn();
         match step {
             Step::Act(act) => {
                 if let Some(place) = self.script.iter().position(|it| it == act) {
@@ -102,7 +103,7 @@ impl World {
             Step::Pass => self.may_pass(),
             Step::Write(_) => self.operator.passing(),
             Step::Post => self.operator.posts(),
-            Step::Send => self.next_call().is_some(),
+            Step::Send => self.may_send(),
             Step::Effect { call, .. } => flight(*call).is_some_and(|it| it.answer.is_none()),
             Step::Answer(call) => {
                 flight(*call).is_some_and(|it| it.answer.is_some() && it.abandoned.is_none())
@@ -139,7 +140,7 @@ impl World {
         if operator.passing() {
             return Some(Step::Write(Fate::Done));
         }
-        if self.next_call().is_some() {
+        if self.may_send() {
             return Some(Step::Send);
         }
         if let Some(principal) = self.to_describe().into_iter().next().filter(|_| reads) {

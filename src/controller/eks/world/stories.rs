@@ -182,7 +182,7 @@ fn an_entry_whose_mapping_goes_while_it_is_made_goes_too() {
                 run.until(|world| world.flights.iter().any(|it| !it.reads()))
                     .slow();
             } else {
-                run.until(|world| world.next_call().is_some());
+                run.until(|world| world.may_send());
             }
             run.act(Act::Delete("m")).rest();
             assert!(run.world.objects.is_empty() && run.world.eks.entries.is_empty());
