@@ -13,7 +13,7 @@ use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::controller::eks::in_force::{Reading, Trust};
 use crate::controller::eks::known::{Known, Then};
 use crate::controller::eks::works::{Next, Works};
-use crate::observed::Mode;
+use crate::observed::{Feature, Mode, Users};
 use crate::plan::Memory;
 use crate::principal::Key;
 use crate::time::Timestamp;
@@ -159,6 +159,15 @@ impl World {
         wakes.filter(|wake| *wake > self.clock()).min()
     }
 
+    /// What EKS itself uses is read again before it is too old; here it uses nothing.
+    pub(super) fn read_users(&mut self) {
+        let now = self.clock();
+        for feature in Feature::ALL {
+            let users = Ok(Users::default());
+            self.operator.known.users_read(feature, users, now, now);
+        }
+    }
+
     /// A turn of the loop: time has passed.
     pub(super) fn turn(&mut self) {
         let now = self.clock();
@@ -171,6 +180,7 @@ impl World {
             cluster: EksCluster::parse(CLUSTER).expect("an ARN"),
             mode: self.mode,
             authorities: ["ab".to_owned()].into(),
+            users: Users::default(),
             at: self.clock(),
         };
         self.operator.mode_unread = false;

@@ -52,6 +52,7 @@ impl World {
         let since = self.since();
         let history = self.history_view();
         let kept = history.as_ref().and_then(kept);
+        self.read_users();
         let aws = self.operator.known.hand_out(kept.as_ref(), now);
         let observed = Observed {
             now,
