@@ -81,10 +81,14 @@ impl World {
                     .for_each(|flight| flight.slow = false);
             }
             Step::Die => self.die(),
-            Step::Later(seconds) => self.pass_time(*seconds),
+            Step::Later(seconds) => {
+                self.pass_time(*seconds);
+                self.turn();
+            }
             Step::Clock(seconds) => {
                 self.skew += SignedDuration::from_secs(*seconds);
                 self.ledger.clock_set = true;
+                self.turn();
             }
         }
         None
