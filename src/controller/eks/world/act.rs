@@ -58,6 +58,7 @@ pub(super) enum Act {
 
 impl World {
     /// Does it.
+    #[allow(clippy::too_many_lines, reason = "an arm for each act")]
     pub(super) fn act(&mut self, act: &Act) {
         match act {
             Act::Apply { name, role, spec } => self.apply(name, role, spec),
