@@ -86,7 +86,7 @@ impl World {
                 self.turn();
             }
             Step::Clock(seconds) => {
-                self.skew += SignedDuration::from_secs(*seconds);
+                self.skew = self.skew.saturating_add(SignedDuration::from_secs(*seconds));
                 self.ledger.clock_set = true;
                 self.turn();
             }
