@@ -154,8 +154,8 @@ impl World {
     }
 
     /// Time passes: what could take effect until now did not.
-    pub(super) fn pass_time(&mut self, seconds: i64) {
-        self.now = self.now.plus(jiff::SignedDuration::from_secs(seconds));
+    pub(super) fn pass_time(&mut self, by: jiff::SignedDuration) {
+        self.now = self.now.plus(by);
         let now = self.now;
         while let Some(place) = self
             .flights

@@ -142,7 +142,7 @@ fn take_over_text(
     // What was put back of others is still theirs.
     for entry in restored
         .iter()
-        .filter(|entry| !world.ledger.managed_text.contains(entry))
+        .filter(|entry| !world.ledger.good_managed.contains(entry))
     {
         if let Some(place) = rest.iter().position(|it| it == entry) {
             unmanaged.push(rest.remove(place));
@@ -537,6 +537,7 @@ fn remember(world: &mut World) {
         .all(|section| document.section(*section).broken.is_none())
     {
         world.ledger.good = TextEntry::all(Some(view));
+        world.ledger.good_managed = world.ledger.managed_text.clone();
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Ledger {
     pub(super) gifts: BTreeSet<String>,
     /// The last text that stood and parsed.
     pub(super) good: Vec<TextEntry>,
+    /// What of it was the operator's.
+    pub(super) good_managed: Vec<TextEntry>,
 }
 
 impl Ledger {

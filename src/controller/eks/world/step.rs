@@ -55,6 +55,8 @@ impl World {
                 if let Some(place) = self.script.iter().position(|it| it == act) {
                     self.script.remove(place);
                 }
+                // Two things that people do never happen at the same instant.
+                self.pass_time(SignedDuration::from_millis(20));
                 self.act(act);
             }
             Step::ReadCluster => self.read_cluster(),
@@ -82,7 +84,7 @@ impl World {
             }
             Step::Die => self.die(),
             Step::Later(seconds) => {
-                self.pass_time(*seconds);
+                self.pass_time(SignedDuration::from_secs(*seconds));
                 self.turn();
             }
             Step::Clock(seconds) => {
