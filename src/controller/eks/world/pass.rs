@@ -9,8 +9,7 @@ use super::act::next;
 use super::declared::Since;
 use super::operator::Fate;
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::FINALIZER;
-use crate::controller::keep_finalizers_of_touched;
+use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::desired::{Desired, Mapping};
 use crate::observed::{
     CLUSTER_ANNOTATION, ConfigMapView, HistoryState, HistoryView, Kept, Manager, Observed,
@@ -112,7 +111,7 @@ impl World {
             let works = Some(planned.entries.clone());
             let since = pass.since.clone();
             drop(planned);
-            self.finish(&pass.desired, report, works, since);
+            self.finish(report, works, since);
             return;
         };
         drop(planned);
@@ -141,10 +140,7 @@ impl World {
                     && fate != Fate::Refused
             });
             if let Some(object) = object {
-                let finalizers = object.metadata.finalizers.get_or_insert_default();
-                if !finalizers.iter().any(|it| it == FINALIZER) {
-                    finalizers.push(FINALIZER.to_owned());
-                }
+                change_finalizers(object, &change);
                 let fresh = Mapping::from_object(object);
                 let mut known = pass.desired.mappings.iter_mut();
                 if fate == Fate::Done
@@ -204,7 +200,7 @@ impl World {
             let report = planned.report(&Outcome::NothingToWrite);
             let works = Some(planned.entries.clone());
             drop(planned);
-            self.finish(&pass.desired, report, works, pass.since.clone());
+            self.finish(report, works, pass.since.clone());
         }
     }
 
@@ -257,7 +253,7 @@ impl World {
         let works = (!failed).then(|| planned.entries.clone());
         drop(planned);
         self.operator.dirty |= failed;
-        self.finish(&pass.desired, report, works, pass.since.clone());
+        self.finish(report, works, pass.since.clone());
     }
 
     fn store(&mut self, write: ConfigMapWrite) {
@@ -300,13 +296,7 @@ impl World {
     }
 
     /// What the loop does with a pass that is over.
-    fn finish(
-        &mut self,
-        desired: &Desired,
-        mut report: Report,
-        works: Option<Vec<EntryWork>>,
-        since: Since,
-    ) {
+    fn finish(&mut self, mut report: Report, works: Option<Vec<EntryWork>>, since: Since) {
         let operator = &mut self.operator;
         operator.known.want_iam(&report.iam);
         operator.known.declare(std::mem::take(&mut report.declared));
@@ -315,11 +305,9 @@ impl World {
         let works = operator.known.accept(works);
         operator.works.replace(works);
         let known = &operator.known;
-        keep_finalizers_of_touched(
-            |key| known.is_touched(key),
-            desired,
-            &mut report.remove_finalizers,
-        );
+        report
+            .change_finalizers
+            .retain(|change| !change.relies_on.iter().any(|key| known.is_touched(key)));
         operator.planned = Some(since);
         operator.memory = report.memory;
         operator.wake = report.wake;
@@ -329,7 +317,7 @@ impl World {
             let job = operator.outbox.entry(status.name.clone()).or_default();
             job.status = Some(status);
         }
-        for removal in report.remove_finalizers {
+        for removal in report.change_finalizers {
             let job = operator.outbox.entry(removal.name.clone()).or_default();
             job.removal = Some(removal);
         }
@@ -356,9 +344,9 @@ impl World {
             && let Some(object) = object
             && object.metadata.uid.as_deref() == Some(change.uid.as_str())
         {
-            let finalizers = object.metadata.finalizers.get_or_insert_default();
-            finalizers.retain(|it| it != FINALIZER);
-            if finalizers.is_empty() && object.metadata.deletion_timestamp.is_some() {
+            change_finalizers(object, &change);
+            let none_left = object.metadata.finalizers.iter().flatten().next().is_none();
+            if none_left && object.metadata.deletion_timestamp.is_some() {
                 self.objects.remove(&name);
             }
         }
@@ -369,6 +357,16 @@ impl World {
         }
         since
     }
+}
+
+/// As the patch of the API server does it: what is added and what is taken off at once.
+fn change_finalizers(object: &mut IdentityMapping, change: &FinalizerChange) {
+    let finalizers = object.metadata.finalizers.get_or_insert_default();
+    let removed: Vec<&str> = change.remove.iter().map(|it| it.as_str()).collect();
+    finalizers.retain(|name| !removed.contains(&name.as_str()));
+    let present = Finalizers::among(finalizers);
+    let added = change.add.without(present).iter();
+    finalizers.extend(added.map(|it| Finalizer::as_str(it).to_owned()));
 }
 
 fn kept(history: &HistoryView) -> Option<Kept> {

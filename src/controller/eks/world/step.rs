@@ -88,7 +88,9 @@ impl World {
                 self.turn();
             }
             Step::Clock(seconds) => {
-                self.skew = self.skew.saturating_add(SignedDuration::from_secs(*seconds));
+                self.skew = self
+                    .skew
+                    .saturating_add(SignedDuration::from_secs(*seconds));
                 self.ledger.clock_set = true;
                 self.turn();
             }
