@@ -1,10 +1,12 @@
 # make demo   the operator at work on a real API server
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
+# make laws   the simulated cluster at length: WORLDS random runs, small worlds with DEPARTURES unkind things each
+# make mutants   whether the tests notice that a safety rule is switched off
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test bench fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -44,6 +46,16 @@ test: requirements
 bench: requirements
 	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)
 	cargo bench --locked --bench operator
+
+WORLD := controller::eks::world
+WORLDS := 100000
+DEPARTURES := 2
+
+laws:
+	IDENTITY_MAPPER_WORLDS=$(WORLDS) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --nocapture $(WORLD)
+
+mutants:
+	cargo test --locked --lib -- --nocapture --ignored $(WORLD)
 
 fmt:
 	cargo fmt

@@ -157,7 +157,7 @@ impl AwsView {
     #[must_use]
     pub fn possible(&self, principal_arn: &str) -> Possible {
         let known = self.entries.possible(principal_arn);
-        self.in_flight.possible(principal_arn, known)
+        read(self.in_flight.possible(principal_arn, known))
     }
 
     /// The same for a principal of which a status or a finalizer says that it may have an entry: that a listing lacks it proves
@@ -171,7 +171,7 @@ impl AwsView {
         } else {
             known
         };
-        self.in_flight.possible(principal_arn, known)
+        read(self.in_flight.possible(principal_arn, known))
     }
 
     /// The ARN of `AmazonEKSClusterAdminPolicy` in the cluster's partition.
@@ -180,6 +180,13 @@ impl AwsView {
         let partition = self.cluster.partition();
         partition.map_or_else(String::new, |partition| policy_arn(partition, ADMIN_POLICY))
     }
+}
+
+/// As tests may misread it.
+fn read(possible: Possible) -> Possible {
+    #[cfg(test)]
+    let possible = super::misread::read(possible);
+    possible
 }
 
 /// The annotation on the history `ConfigMap` that carries [`Kept`].

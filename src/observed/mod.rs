@@ -3,6 +3,8 @@
 mod aws;
 mod copy;
 mod managed;
+#[cfg(test)]
+pub(crate) mod misread;
 mod rbac;
 mod settings;
 

@@ -71,7 +71,7 @@ pub(super) enum Then {
 }
 
 /// What others changed: nothing that was planned before is sent for it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Stirred {
     principals: BTreeSet<Key>,
     /// Mode, cluster or the first listing, and so everything.
@@ -79,7 +79,7 @@ struct Stirred {
 }
 
 /// Everything that EKS and IAM have told.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Known {
     name: String,
     trust: Trust,

@@ -704,3 +704,6 @@ fn make(
     }
     .boxed()
 }
+
+#[cfg(test)]
+mod world;

@@ -12,10 +12,10 @@ use crate::time::Timestamp;
 const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Of whom the queue spoke within the last minute.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Words(BTreeMap<String, Word>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Word {
     heeded: Timestamp,
     /// What came since: who did it, where that is known.

@@ -19,14 +19,14 @@ const BURST: usize = 20;
 const OF_BURST: usize = 8;
 const ALL: usize = 24;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Waiting {
     calls: VecDeque<Call>,
     priority: Priority,
 }
 
 /// A work that has begun: its first call is on its way, or is the next to be sent.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Running {
     work: Waiting,
     sent: bool,
@@ -42,7 +42,7 @@ pub(super) enum Next {
 }
 
 /// All works.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Works {
     waiting: BTreeMap<Key, Waiting>,
     /// The order in which they wait, by priority.

@@ -1,0 +1,113 @@
+//! Every run of the small worlds that departs from the kind one at most so often, and whether that notices where a rule is off.
+
+use super::random::cases;
+use super::search::{Broken, search};
+use super::{World, scenes};
+use crate::observed::misread::{Misread, misreading};
+use crate::safety::Rule;
+use crate::safety::switch::without;
+
+/// The environment variable that says how many departures are tried.
+const DEPARTURES: &str = "IDENTITY_MAPPER_DEPARTURES";
+
+/// What no run of this module notices: each with its reason in docs/testing.md.
+const SURVIVORS: [Mutation; 0] = [];
+
+fn every_run(worlds: &[World], departures: usize) -> Result<(), Broken> {
+    worlds.iter().try_for_each(|world| {
+        let states = search(world, departures)?;
+        told(&format!("{states} states"));
+        Ok(())
+    })
+}
+
+fn departures() -> usize {
+    let departures = std::env::var(DEPARTURES).ok();
+    departures.and_then(|it| it.parse().ok()).unwrap_or(1)
+}
+
+macro_rules! scenes {
+    ($($name:ident),* $(,)?) => {
+        const SCENES: &[fn() -> Vec<World>] = &[$(scenes::$name),*];
+
+        $(
+            #[test]
+            fn $name() {
+                if let Err(broken) = every_run(&scenes::$name(), departures()) {
+                    panic!("{}", broken.tell());
+                }
+            }
+        )*
+    };
+}
+
+scenes!(
+    applied_and_deleted,
+    applied_changed_and_applied_anew,
+    two_administrators_deleted,
+    three_mappings_deleted,
+    handed_over_and_back,
+    an_administrator_handed_over_with_the_mode_after_it,
+    moved_to_another_principal,
+    marks_and_statuses_lost,
+    another_writer_of_aws_auth,
+    another_writer_of_access_entries,
+    another_mapping_takes_the_principal_over,
+    a_status_that_names_another_entry,
+    let_go_of_and_kept,
+    the_definition_is_deleted,
+    an_administrator_confirmed_and_one_that_expires,
+    a_node_type_deleted_and_changed,
+);
+
+/// The first law that is found broken.
+fn first_broken() -> Option<Broken> {
+    let scenes = SCENES.iter().map(|scene| scene());
+    let mut small = scenes.filter_map(|worlds| every_run(&worlds, 1).err());
+    small
+        .next()
+        .or_else(|| cases(0, 3000).err().map(|(_, broken)| broken))
+}
+
+/// What is broken on purpose.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Mutation {
+    Off(Rule),
+    InFlight(Misread),
+}
+
+impl Mutation {
+    fn all() -> impl Iterator<Item = Self> {
+        let misread = [Misread::AsGone, Misread::AsStaying].map(Self::InFlight);
+        Rule::ALL.map(Self::Off).into_iter().chain(misread)
+    }
+
+    fn is_noticed(self) -> Option<Broken> {
+        match self {
+            Self::Off(rule) => without(rule, first_broken),
+            Self::InFlight(how) => misreading(how, first_broken),
+        }
+    }
+}
+
+#[test]
+#[ignore = "minutes: make mutants"]
+fn whatever_is_broken_on_purpose_is_noticed() {
+    let mut survivors = Vec::new();
+    for mutation in Mutation::all() {
+        match mutation.is_noticed() {
+            Some(broken) => {
+                assert_ne!(broken.name(), "panic", "{}", broken.tell());
+                told(&format!("{mutation:?} is noticed: {}", broken.tell()));
+            }
+            None => survivors.push(mutation),
+        }
+    }
+    assert_eq!(survivors, SURVIVORS);
+}
+
+/// Shown where tests are run with --nocapture.
+#[allow(clippy::print_stdout, reason = "the output of a test")]
+fn told(words: &str) {
+    println!("{words}");
+}
