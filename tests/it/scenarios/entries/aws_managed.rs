@@ -53,9 +53,11 @@ async fn entries_of_node_groups_fargate_profiles_and_capabilities() {
         })
     };
     stage.declare("argo", hub("IfIdentical")).await;
-    stage.declare("web", json!({ "type": "EC2Linux" })).await;
     stage
-        .declare("batch", json!({ "type": "FargateLinux" }))
+        .declare("web", json!({ "type": "EC2Linux", "groups": [] }))
+        .await;
+    stage
+        .declare("batch", json!({ "type": "FargateLinux", "groups": [] }))
         .await;
     for (name, user) in [
         ("web", "node group \"web\""),
@@ -170,8 +172,10 @@ async fn without_the_rights_to_ask() {
         eks.by_hand("CreateAccessEntry", input).unwrap();
     })
     .await;
-    stage.declare("web", json!({ "type": "EC2Linux" })).await;
-    stage.declare("argo", json!({})).await;
+    stage
+        .declare("web", json!({ "type": "EC2Linux", "groups": [] }))
+        .await;
+    stage.declare("argo", json!({ "groups": [] })).await;
     stage.establish("person", json!({ "groups": ["g"] })).await;
     stage.until("person", "Synced", "True Synced").await;
     for name in ["web", "argo"] {
@@ -179,7 +183,9 @@ async fn without_the_rights_to_ask() {
         assert!(seen.message.contains("can't be read here"), "{seen:?}");
         stage.until(name, "Ready", "True InEffect").await;
     }
-    stage.establish("made", json!({ "type": "EC2Linux" })).await;
+    stage
+        .establish("made", json!({ "type": "EC2Linux", "groups": [] }))
+        .await;
     stage.cluster.confirm("made", "node-entry").await;
     stage.delete(&["made", "person", "web", "argo"]);
     eventually("what we made or adopted is gone", SOON, async || {
