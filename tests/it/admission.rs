@@ -164,12 +164,14 @@ async fn give_in(admin: &Client, namespace: &str, person: &str, rules: Vec<Polic
         .create(&params, &home)
         .await
         .unwrap();
-    let (roles, bindings) = (
-        Api::namespaced(admin.clone(), namespace),
-        Api::namespaced(admin.clone(), namespace),
-    );
-    roles.create(&params, &role).await.unwrap();
-    bindings.create(&params, &binding).await.unwrap();
+    Api::namespaced(admin.clone(), namespace)
+        .create(&params, &role)
+        .await
+        .unwrap();
+    Api::namespaced(admin.clone(), namespace)
+        .create(&params, &binding)
+        .await
+        .unwrap();
 }
 
 /// A cluster with the definition and the policies of these values, in which the group `editors` may write mappings and Ann may
@@ -213,13 +215,6 @@ async fn nobody_grants_more_than_they_hold() {
         &["AmazonEKSEditPolicy"],
     );
     give_in(&admin, "team-a", "ann", vec![edit]).await;
-    give_in(
-        &admin,
-        "ci",
-        "sam",
-        vec![rule("", "serviceaccounts", "impersonate", &["deployer"])],
-    )
-    .await;
     let (ann, bob) = (
         Person::editor(&cluster, "ann").await,
         Person::editor(&cluster, "bob").await,
@@ -303,7 +298,27 @@ async fn nobody_grants_more_than_they_hold() {
     )
     .await;
 
-    // The names of ServiceAccounts are another resource for impersonation, also where a placeholder becomes one.
+    // Who may do anything may grant anything.
+    let root = Person(Api::all(admin));
+    let all = json!({
+        "groups": ["system:masters"], "username": "{{SessionName}}", "adoption": "Always",
+        "accessPolicies": [{"policy": "AmazonEKSClusterAdminPolicy"}],
+    });
+    root.may_create("an administrator", &granting(&all)).await;
+}
+
+/// The names of ServiceAccounts are another resource for impersonation, also where a placeholder becomes one.
+#[tokio::test]
+async fn names_of_service_accounts_take_the_right_to_be_one() {
+    let cluster = guarded(&[]).await;
+    let admin = cluster.admin();
+    give_in(
+        &admin,
+        "ci",
+        "sam",
+        vec![rule("", "serviceaccounts", "impersonate", &["deployer"])],
+    )
+    .await;
     let sam = Person::editor(&cluster, "sam").await;
     let own = json!({"username": "system:serviceaccount:ci:deployer"});
     sam.may_create("his ServiceAccount", &granting(&own)).await;
@@ -326,17 +341,10 @@ async fn nobody_grants_more_than_they_hold() {
     )
     .await;
     let uma = Person::editor(&cluster, "uma").await;
-    uma.may_create("any user", &nameless).await;
+    uma.may_create("any user", &mapping("one", &json!({"groups": []})))
+        .await;
     let becomes = granting(&json!({"username": "system:{{SessionName}}:kube-system:deployer"}));
     uma.may_not_create(&becomes, "of a ServiceAccount").await;
-
-    // Who may do anything may grant anything.
-    let root = Person(Api::all(admin));
-    let all = json!({
-        "groups": ["system:masters"], "username": "{{SessionName}}", "adoption": "Always",
-        "accessPolicies": [{"policy": "AmazonEKSClusterAdminPolicy"}],
-    });
-    root.may_create("an administrator", &granting(&all)).await;
 }
 
 /// A delegate of the chart's values has all that its team's mapping takes, and no more.

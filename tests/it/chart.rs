@@ -171,12 +171,12 @@ fn helm_renders_the_rules_that_the_tests_run_under() {
         // The same in each namespace, by a binding of its own.
         let mut beside = BTreeMap::from([(rights::CLUSTER_SCOPED, events.clone())]);
         beside.insert(namespace, [config_map, events].concat());
-        let roles: BTreeMap<&str, Vec<PolicyRule>> = documents
+        let rendered: BTreeMap<&str, Vec<PolicyRule>> = documents
             .iter()
             .filter(|document| document["kind"] == "Role")
             .map(|role| (role["metadata"]["namespace"].as_str().unwrap(), rules(role)))
             .collect();
-        assert_eq!(roles, beside);
+        assert_eq!(rendered, beside);
         let bound: BTreeSet<&str> = documents
             .iter()
             .filter(|document| document["kind"] == "RoleBinding")

@@ -159,7 +159,7 @@ async fn what_is_called_is_allowed_and_nothing_else() {
     for beside in ["iam:PassRole", "events:PutEvents"] {
         assert!(allowed.remove(beside), "{beside} is not in the page");
     }
-    let called = called().await;
+    let called = Box::pin(called()).await;
     assert_eq!(allowed, called);
     let denied = actions("Deny");
     assert!(
