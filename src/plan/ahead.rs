@@ -139,6 +139,8 @@ impl World {
 
     /// Plans and carries it out. Whether it did anything that the next plan sees.
     fn pass(&mut self, settings: &Settings) -> (Outline, Report, bool) {
+        // A handover needs the finalizer of the other backend.
+        self.add_finalizers(settings);
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
         let outline = plan.outline();
         let config_map = plan.written();

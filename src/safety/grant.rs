@@ -138,7 +138,8 @@ fn covers(world: &World<'_>, spec: &Spec, before: &Access, after: &EffectiveEntr
     let username = target
         .username
         .as_ref()
-        .is_none_or(|it| *it == after.username);
+        .is_none_or(|it| *it == after.username)
+        || before.is_some_and(|before| before.username == after.username);
     let group = |group: &String| {
         target.groups.contains(group)
             || (target.masters && group == BRIDGE_GROUP)

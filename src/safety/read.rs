@@ -1,7 +1,7 @@
 //! Nothing is written from what could not be read, and a failed read is never an empty list.
 
 use super::world::World;
-use super::{Refusal, Rule};
+use super::{Authority, Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::aws_auth::{Document, Section, SectionView};
@@ -48,7 +48,8 @@ fn unread(world: &World<'_>, then: &Document) -> Option<Section> {
         let good = world.before.last_good.section(*section);
         match (broken(now), broken(then)) {
             (false, true) => true,
-            (true, false) => broken(good),
+            // A person who confirmed the diff repairs it.
+            (true, false) => broken(good) && world.proposal.authority == Authority::Mappings,
             (true, true) | (false, false) => false,
         }
     })

@@ -628,6 +628,29 @@ fn a_person_who_confirmed_the_diff_still_locks_no_node_and_no_last_administrator
 }
 
 #[test]
-fn every_rule_can_be_switched_off() {
-    assert_eq!(Rule::ALL.len(), 8);
+fn a_person_repairs_what_does_not_parse() {
+    let mut scene = Scene::new(Mode::ConfigMap).then(&[line("o", "o", "g")], &[]);
+    scene.text = "- rolearn: [".to_owned();
+    scene.authority = Authority::Person;
+    scene.cleared();
+}
+
+#[test]
+fn every_step_of_a_change_is_within_what_was_and_what_is_declared() {
+    let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy";
+    let spec = json!({"username": "new", "accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]});
+    let scene = Scene::new(Mode::Api)
+        .entry("o", |entry| entry.username = "old".to_owned())
+        .mapping("o", &spec, &json!({}))
+        .call("o", |principal_arn| Call::Associate {
+            principal_arn,
+            policy_arn: policy.to_owned(),
+            scope: Scope::Cluster,
+        })
+        .call("o", |principal_arn| Call::Update {
+            principal_arn,
+            username: Some("new".to_owned()),
+            groups: ["g".to_owned()].into(),
+        });
+    scene.cleared();
 }
