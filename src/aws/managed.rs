@@ -86,12 +86,12 @@ impl Aws {
         let all: Vec<Option<(String, String)>> =
             all.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
         let mut users = Users::new();
-        for (arn, user) in all.into_iter().flatten() {
+        for (arn, purpose) in all.into_iter().flatten() {
             if let Some(key) = Key::parse_arn(&arn) {
                 // A role may serve several: the first by name is named, whichever answered first.
-                let named = users.entry(key).or_insert_with(|| user.clone());
-                if user < *named {
-                    *named = user;
+                let named = users.entry(key).or_insert_with(|| purpose.clone());
+                if purpose < *named {
+                    *named = purpose;
                 }
             }
         }

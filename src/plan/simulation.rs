@@ -158,12 +158,12 @@ impl Cloud {
         let Some(uses) = &self.uses else {
             return;
         };
-        let users: Users = uses
+        let named: Users = uses
             .iter()
             .filter_map(|(arn, user)| Some((Key::parse_arn(arn)?, (*user).to_owned())))
             .collect();
         for feature in Feature::ALL {
-            self.managed.take(feature, Ok(users.clone()), now);
+            self.managed.take(feature, Ok(named.clone()), now);
         }
     }
 

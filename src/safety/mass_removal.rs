@@ -204,8 +204,8 @@ impl World<'_> {
             let mut sent = view.in_flight.of(arn).iter();
             sent.any(|sent| matches!(sent.call, Call::Delete { .. }))
         };
-        let deleted = view.in_flight.principals().filter(deletes);
-        deleted.filter_map(hash_of).collect()
+        let removed = view.in_flight.principals().filter(deletes);
+        removed.filter_map(hash_of).collect()
     }
 
     /// When the deletion of an access entry was answered, by key, in seconds since the epoch.

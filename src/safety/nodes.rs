@@ -5,14 +5,14 @@ use super::{Authority, Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
-use crate::desired::State;
+use crate::desired::{Spec, State};
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
     world
         .subjects
         .iter()
         .filter(|subject| !world.confirmed(subject, Confirmation::NodeEntry))
-        .filter_map(|subject| Some(refusal(subject, violation(world, subject)?)))
+        .filter_map(|subject| Some(refusal(subject, &violation(world, subject)?)))
         .collect()
 }
 
@@ -25,7 +25,7 @@ enum Violation {
 fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
     // A type is enough to make or change a node entry, never to remove one.
     let typed = world.declaring(&subject.hash).any(|(mapping, state)| {
-        state == State::Live && mapping.spec.as_ref().is_ok_and(|spec| spec.is_node())
+        state == State::Live && mapping.spec.as_ref().is_ok_and(Spec::is_node)
     });
     // A person who confirmed the diff repairs nodes so.
     let mapped = world.proposal.authority == Authority::Mappings;
@@ -50,7 +50,7 @@ fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
     })
 }
 
-fn refusal(subject: &Subject<'_>, violation: Violation) -> Refusal {
+fn refusal(subject: &Subject<'_>, violation: &Violation) -> Refusal {
     let (reason, why) = match violation {
         Violation::Removed => (
             Reason::RemovalHeld,

@@ -228,7 +228,7 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
 
     mappings that are not in effect as declared then
     ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
-    ! retyped: RemovalHeld: the standing access entry is a node's, and changing it can lock nodes out; annotate the mapping with identity-mapper.dev/confirm: node-entry to confirm
+    ! retyped: ForeignEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS makes entries of type HYBRID_LINUX and may have made it; what EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role lose access then; give people a role of their own instead
     ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be looked up: IAM did not answer: with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn
 
     Plan: access entries: 3 × associate, 1 × create, 1 × disassociate, 1 × update. 3 mappings get the finalizer first. Not in effect as declared: 3.

@@ -157,8 +157,8 @@ fn take_over_text(
     let (old, new) = (mark(before), mark(world.config_map.as_ref()));
     // Adoption: the mark says that an entry is the operator's that someone else made.
     let adopted = |entry: &TextEntry| {
-        let word = word(entry);
-        new.contains(&word) && !rest.contains(entry)
+        let marked = word(entry);
+        new.contains(&marked) && !rest.contains(entry)
     };
     let (adopted, unmanaged): (Vec<_>, Vec<_>) = unmanaged.into_iter().partition(adopted);
     for entry in &adopted {
@@ -467,12 +467,12 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
         .ledger
         .vanished
         .extend(vanishes.into_iter().map(|principal| (principal, now)));
-    let vanished = world.ledger.vanished.len();
+    let gone = world.ledger.vanished.len();
     let keys: BTreeSet<&String> = after.iter().chain(world.ledger.vanished.keys()).collect();
     let limit = 5.max(keys.len() / 4);
-    if vanished > limit || keys.len() >= 3 && vanished == keys.len() {
+    if gone > limit || keys.len() >= 3 && gone == keys.len() {
         return Err(format!(
-            "mass removal: {vanished} of {} keys vanished within ten minutes",
+            "mass removal: {gone} of {} keys vanished within ten minutes",
             keys.len()
         ));
     }
