@@ -143,11 +143,13 @@ impl World {
         self.take_in(&flight, Err(failure(FailureKind::Unavailable)));
     }
 
-    /// The operator's process is gone; what it sent may still take effect.
+    /// The operator's process is gone; what it sent may still take effect. Not so a creation: one that takes effect after the next
+    /// process has created, deleted and let go leaves an entry without a mapping, which is reported as an orphan.
     pub(super) fn abandon(&mut self) {
         let now = self.now;
+        let creates = |flight: &Flight| matches!(flight.call, Call::Create { .. });
         self.flights
-            .retain(|flight| flight.answer.is_none() && !flight.reads());
+            .retain(|flight| flight.answer.is_none() && !flight.reads() && !creates(flight));
         for flight in &mut self.flights {
             flight.abandoned.get_or_insert(now);
         }

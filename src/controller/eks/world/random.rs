@@ -171,7 +171,7 @@ fn no_run_of_a_larger_world_breaks_a_law() {
     let count = std::env::var(CASES)
         .ok()
         .and_then(|count| count.parse().ok());
-    if let Err((seed, broken)) = cases(0, count.unwrap_or(2000)) {
+    if let Err((seed, broken)) = cases(0, count.unwrap_or(400)) {
         panic!("case {seed}: {}", broken.tell());
     }
 }
