@@ -98,7 +98,7 @@ impl Door<'_> {
             }
         }
         let known = self.effective.access_entries().all();
-        let people = known.filter_map(|standing| standing.known());
+        let people = known.filter_map(crate::effective::Standing::known);
         let people = people.filter(|entry| {
             !self
                 .effective

@@ -167,9 +167,8 @@ pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
         observe,
         ..Settings::default()
     });
-    Controller::new(cluster, aws, settings, resync, health, metrics)
-        .run(shutdown)
-        .await;
+    let controller = Controller::new(cluster, aws, settings, resync, health, metrics);
+    Box::pin(controller.run(shutdown)).await;
     Ok(())
 }
 

@@ -20,6 +20,10 @@ const ATTEMPTS: usize = 4;
 impl Cluster {
     /// Makes the change, and returns the mapping as it then stands; `None` where that very object is no more, or is deleted and can't be
     /// given a finalizer. `seen` are its finalizers as they were last read.
+    #[allow(
+        clippy::missing_panics_doc,
+        reason = "the operations are our own, and always those of RFC 6902"
+    )]
     pub async fn change_finalizers(
         &self,
         change: &FinalizerChange,

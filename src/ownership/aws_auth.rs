@@ -309,12 +309,7 @@ mod tests {
             let nothing = Unmanaged::default();
             let known = KnownUnmanaged::new(&nothing, Some(&packed));
             let found = managed(&["f"], Some("o"), &[], &known);
-            assert_eq!(
-                found.is_some(),
-                changed,
-                "{entries:?} {mark:?}",
-                mark = copy
-            );
+            assert_eq!(found.is_some(), changed, "{entries:?} {copy:?}");
         }
     }
 

@@ -1,3 +1,9 @@
+#![allow(
+    clippy::too_many_lines,
+    clippy::type_complexity,
+    clippy::zero_sized_map_values,
+    reason = "a table of cases"
+)]
 use std::collections::BTreeMap;
 
 use super::*;

@@ -17,6 +17,10 @@ use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagg
 use crate::principal::{Key, PrincipalKind};
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
+#[allow(
+    clippy::struct_field_names,
+    reason = "one field holds the keys themselves"
+)]
 pub(super) struct Keys<'a> {
     entries: HashMap<KeyHash, Vec<&'a Entry>>,
     /// Unknown for a mark whose entry is gone and that no mapping names.

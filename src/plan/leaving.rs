@@ -15,7 +15,7 @@ use crate::api::v1alpha1::{Backend, Confirmation};
 use crate::aws_auth::Section;
 use crate::desired::{Mapping, State};
 use crate::observed::AwsState;
-use crate::principal::{Key, PrincipalKind};
+use crate::principal::{Key, Principal, PrincipalKind};
 use crate::safety::finalizer::{InText, entry_is_clear};
 
 /// Whether the mapping is deleted and nothing of ours keeps it any more.
@@ -186,6 +186,7 @@ fn unaskable(view: &View<'_>) -> Option<String> {
 }
 
 /// The first claim of which an access entry of ours may be left. `Some(None)`: of no claim's.
+#[allow(clippy::option_option, reason = "something is open, and whose it is")]
 fn open_entry<'a>(view: &View<'a>, position: usize) -> Option<Option<&'a Claim>> {
     let eks = view.plan.eks.as_ref()?;
     let mapping = &view.plan.mappings[position];
@@ -210,7 +211,7 @@ fn open_entry<'a>(view: &View<'a>, position: usize) -> Option<Option<&'a Claim>>
                 .map(|standing| standing.principal_arn.to_owned())
                 .collect();
             arns.extend(written.map(|written| written.arn.clone()));
-            arns.extend(declared.map(|principal| principal.arn()));
+            arns.extend(declared.map(Principal::arn));
             let clear = |arn: &String| entry_is_clear(&eks.view.possible_where_named(arn), tagged);
             !entry_resolved(claim) || !arns.iter().all(clear)
         })

@@ -22,6 +22,7 @@ impl Clearance {
 
     /// Clears what was reviewed.
     pub(crate) fn clear<T>(&self, write: T) -> Cleared<T> {
+        let Self(()) = self;
         Cleared(write)
     }
 }

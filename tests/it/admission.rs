@@ -307,7 +307,7 @@ async fn nobody_grants_more_than_they_hold() {
     root.may_create("an administrator", &granting(&all)).await;
 }
 
-/// The names of ServiceAccounts are another resource for impersonation, also where a placeholder becomes one.
+/// The names of `ServiceAccounts` are another resource for impersonation, also where a placeholder becomes one.
 #[tokio::test]
 async fn names_of_service_accounts_take_the_right_to_be_one() {
     let cluster = guarded(&[]).await;

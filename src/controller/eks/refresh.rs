@@ -124,7 +124,7 @@ impl Refresh {
         let turn = (owned > 0).then(|| self.turn + self.pause(owned));
         let retries = self.failed.iter().filter(|(principal, _)| {
             let state = entries.by_principal.get(*principal);
-            !self.running.contains(*principal) && state.is_some_and(|state| is_wanted(state))
+            !self.running.contains(*principal) && state.is_some_and(is_wanted)
         });
         let retry = retries.map(|(_, (_, retry))| *retry).min();
         turn.into_iter().chain(retry).min()

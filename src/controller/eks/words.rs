@@ -19,6 +19,10 @@ pub(super) struct Words(BTreeMap<String, Word>);
 struct Word {
     heeded: Timestamp,
     /// What came since: who did it, where that is known.
+    #[allow(
+        clippy::option_option,
+        reason = "whether something came, and who did it"
+    )]
     waits: Option<Option<String>>,
 }
 
@@ -31,6 +35,7 @@ impl Word {
 
 impl Words {
     /// Takes in a word. Whether it is to be heeded at once.
+    #[allow(clippy::single_match_else, reason = "both arms are of the same weight")]
     pub(super) fn heed(&mut self, principal: &str, by: Option<&str>, now: Timestamp) -> bool {
         match self.0.get_mut(principal).filter(|word| !word.over(now)) {
             Some(word) => {

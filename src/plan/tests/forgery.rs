@@ -45,6 +45,7 @@ fn forge_entry(simulation: &mut Simulation, name: &str, role: &str, username: &s
     );
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "a test hands it over")]
 fn remember(simulation: &mut Simulation, name: &str, written: WrittenEntry) {
     simulation.edit(name, |object| {
         object

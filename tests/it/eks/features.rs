@@ -169,7 +169,12 @@ async fn all_are_listed_page_by_page_and_described() {
     let capability = capability.capability_name("kro-007").send().await.unwrap();
     let capability = capability.capability.unwrap();
     assert_eq!(capability.role_arn(), Some(role("kro").as_str()));
-    assert_eq!(capability.r#type().map(|it| it.as_str()), Some("KRO"));
+    assert_eq!(
+        capability
+            .r#type()
+            .map(aws_sdk_eks::types::CapabilityType::as_str),
+        Some("KRO")
+    );
     let cluster = client.describe_cluster().name("test").send().await.unwrap();
     let cluster = cluster.cluster.unwrap();
     assert_eq!(cluster.role_arn(), Some(role("eks-cluster").as_str()));

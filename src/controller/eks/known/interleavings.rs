@@ -1,5 +1,7 @@
 //! Whatever the order of sending, effect, answer, loss, listing and description: what is possible holds what is.
 
+#![allow(clippy::match_same_arms, reason = "one arm for each step")]
+
 use proptest::prelude::*;
 
 use super::tests::{at, create, failure, key, new, principal, reading, view};

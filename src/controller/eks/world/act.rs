@@ -1,5 +1,11 @@
 //! What people and other programs do.
 
+#![allow(
+    clippy::doc_markdown,
+    clippy::needless_for_each,
+    reason = "names of a test model"
+)]
+
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::{Value, json};
 

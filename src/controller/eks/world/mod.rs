@@ -12,6 +12,8 @@
 //! [`Known`]: super::known::Known
 //! [`Works`]: super::works::Works
 
+#![allow(clippy::doc_markdown, reason = "names of a test model")]
+
 mod access;
 mod act;
 mod calls;

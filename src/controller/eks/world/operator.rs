@@ -1,5 +1,10 @@
 //! The operator's process: what it knows and remembers, and what it reads and calls, as the loop's side of EKS does.
 
+#![allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;

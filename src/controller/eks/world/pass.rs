@@ -362,7 +362,7 @@ impl World {
 /// As the patch of the API server does it: what is added and what is taken off at once.
 fn change_finalizers(object: &mut IdentityMapping, change: &FinalizerChange) {
     let finalizers = object.metadata.finalizers.get_or_insert_default();
-    let removed: Vec<&str> = change.remove.iter().map(|it| it.as_str()).collect();
+    let removed: Vec<&str> = change.remove.iter().map(Finalizer::as_str).collect();
     finalizers.retain(|name| !removed.contains(&name.as_str()));
     let present = Finalizers::among(finalizers);
     let added = change.add.without(present).iter();

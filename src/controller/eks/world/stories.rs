@@ -1,5 +1,11 @@
 //! Runs that went wrong once, each by its name.
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::redundant_closure_for_method_calls,
+    reason = "stories read as they are told"
+)]
+
 use serde_json::{Value, json};
 
 use super::World;
