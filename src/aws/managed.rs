@@ -85,17 +85,17 @@ impl Aws {
         let all = stream::iter(names).map(describe);
         let all: Vec<Option<(String, String)>> =
             all.buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
-        let mut named = Users::new();
-        for (arn, purpose) in all.into_iter().flatten() {
+        let mut users = Users::new();
+        for (arn, feature) in all.into_iter().flatten() {
             if let Some(key) = Key::parse_arn(&arn) {
                 // A role may serve several: the first by name is named, whichever answered first.
-                let first = named.entry(key).or_insert_with(|| purpose.clone());
-                if purpose < *first {
-                    *first = purpose;
+                let first = users.entry(key).or_insert_with(|| feature.clone());
+                if feature < *first {
+                    *first = feature;
                 }
             }
         }
-        Ok(named)
+        Ok(users)
     }
 
     async fn node_groups(&self, cluster: &EksCluster) -> Result<Vec<String>, Failure> {
