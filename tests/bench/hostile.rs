@@ -81,12 +81,13 @@ pub(crate) async fn run() {
     fleet::create(&cluster.admin(), MAPPINGS..MAPPINGS + 1).await;
     fleet::until_ready(&cluster.admin(), MAPPINGS + 1).await;
     gauge.row(&mut table, "100 RoleBindings of 1 MB, while they come");
+    let before = gauge.before;
     operator.stop().await;
 
     let operator = Operator::start(&cluster, &[]).await;
     let gauge = Gauge {
         operator: &operator,
-        ..gauge
+        before,
     };
     gauge.row(&mut table, "a start with 100 RoleBindings of 1 MB");
     operator.stop().await;
