@@ -178,13 +178,18 @@ impl InFlight {
         self.started.is_none()
     }
 
+    /// Whether no call of an earlier process can take effect any more.
+    #[must_use]
+    pub fn earlier_are_over(&self, now: Timestamp) -> bool {
+        self.started.is_none_or(|started| later(started) <= now)
+    }
+
     /// Whether a 404 to a question that was asked then means that there is no entry, as far as calls in flight go. Before, it may
     /// mean that there is none yet.
     #[must_use]
     pub fn absence_counts(&self, principal_arn: &str, asked: Timestamp) -> bool {
         let creates = |sent: &Sent| matches!(sent.call, Call::Create { .. });
-        let begun = self.started.is_none_or(|started| later(started) <= asked);
-        begun
+        self.earlier_are_over(asked)
             && self
                 .of(principal_arn)
                 .iter()

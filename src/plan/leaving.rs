@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::action::FinalizerChange;
-use super::claim::{Block, Claim};
+use super::claim::{Block, Claim, Step};
 use super::view::{View, entry_resolved};
 use crate::access_entry::{Entry, INSTALLATION_TAG};
 use crate::api::condition::Reason;
@@ -252,7 +252,9 @@ fn any_entry(view: &View<'_>, position: usize) -> bool {
 fn in_text(view: &View<'_>, position: usize, claim: &Claim) -> InText {
     let mapping = &view.plan.mappings[position];
     let config_map = view.plan.settings.config_map.to_string();
-    let recognised = !view.written && claim.ours && claim.found.is_some();
+    // What is let go of is only unmarked: a status goes on naming it until the mapping is gone.
+    let recognised =
+        !view.written && claim.ours && claim.found.is_some() && claim.step != Step::Retain;
     let section = claim.key.as_ref().map(|key| match key.kind() {
         PrincipalKind::Role => Section::Roles,
         PrincipalKind::User => Section::Users,

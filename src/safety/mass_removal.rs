@@ -73,7 +73,7 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         .filter(|subject| subject.vanishes())
         .map(|subject| (&subject.hash, subject))
         .collect();
-    let mut record = current(world, &managed, &vanishing);
+    let mut record = current(world, &vanishing);
     let orphan = |subject: &Subject<'_>| world.naming(&subject.hash).next().is_none();
     let (mut fresh, mut held) = (Vec::new(), Vec::new());
     for subject in vanishing.values() {
@@ -116,13 +116,10 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
 }
 
 /// The record without what is older than the window, lies ahead, or is seen to exist again although nothing removes it.
-fn current(
-    world: &World<'_>,
-    managed: &BTreeSet<KeyHash>,
-    vanishing: &BTreeMap<&KeyHash, &Subject<'_>>,
-) -> Removals {
+fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> Removals {
     let now = world.before.now.as_second();
     let mut record = world.before.removals.clone();
+    let standing = world.certainly_managed_keys();
     let (in_flight, answered) = (world.removals_in_flight(), world.removals_answered());
     record.0.retain(|key, ordered| {
         let Some(hash) = KeyHash::parse(key) else {
@@ -139,7 +136,7 @@ fn current(
         if let Some(answered) = answered.get(&hash) {
             *ordered = (*ordered).max(*answered).min(now);
         }
-        let returned = managed.contains(&hash) && !vanishing.contains_key(&hash);
+        let returned = standing.contains(&hash) && !vanishing.contains_key(&hash);
         now - *ordered < WINDOW.as_secs() && !returned
     });
     record
@@ -180,19 +177,26 @@ fn held_before(world: &World<'_>, subject: &Subject<'_>) -> bool {
 impl World<'_> {
     /// The keys with a managed entry in either backend.
     fn managed_keys(&self) -> BTreeSet<KeyHash> {
+        self.managed_keys_where(|_| true)
+    }
+
+    /// Those of them whose entry stands for certain: one that EKS did not find, or that a call may have deleted, has not returned.
+    fn certainly_managed_keys(&self) -> BTreeSet<KeyHash> {
+        let view = self.before.view;
+        self.managed_keys_where(|arn| view.is_some_and(|view| view.possible(arn).exists()))
+    }
+
+    fn managed_keys_where(&self, counts: impl Fn(&str) -> bool) -> BTreeSet<KeyHash> {
         let by_entry = self.before.entries.all().filter(|standing| {
             let tags = standing.state.entry.as_ref().map(|entry| &entry.tags);
-            tags.is_some_and(|tags| {
-                tags.get(INSTALLATION_TAG).map(String::as_str) == Some(self.before.config_map)
-            }) || self.before.managed_entries.contains(standing.principal_arn)
+            let tag = tags.and_then(|tags| tags.get(INSTALLATION_TAG));
+            let managed = tag.map(String::as_str) == Some(self.before.config_map)
+                || self.before.managed_entries.contains(standing.principal_arn);
+            managed && counts(standing.principal_arn)
         });
         let by_entry = by_entry.map(|standing| KeyHash::of(&standing.key));
-        self.before
-            .managed
-            .keys()
-            .cloned()
-            .chain(by_entry)
-            .collect()
+        let by_text = self.before.managed.keys().cloned();
+        by_text.chain(by_entry).collect()
     }
 
     /// The keys of which a deletion of the access entry is on its way, or may still take effect.

@@ -89,6 +89,8 @@ pub(super) struct Known {
     in_flight: Arc<InFlight>,
     /// The principals that mappings, marks and tags name: what is told of others is nobody's business.
     declared: BTreeSet<Key>,
+    /// Those of them that the first pass found: of these an earlier process may have sent creations. `None`: before it.
+    inherited: Option<BTreeSet<Key>>,
     words: Words,
     unlisted: Option<Failure>,
     policies: Option<Arc<BTreeSet<String>>>,
@@ -122,6 +124,7 @@ impl Known {
             entries: Arc::default(),
             in_flight: Arc::new(InFlight::since(now)),
             declared: BTreeSet::new(),
+            inherited: None,
             words: Words::default(),
             unlisted: None,
             policies: None,
@@ -302,6 +305,7 @@ impl Known {
 
     /// The principals that mappings, marks and tags name now. What is not named any more is forgotten.
     pub(super) fn declare(&mut self, declared: BTreeSet<Key>) {
+        self.inherited.get_or_insert_with(|| declared.clone());
         self.declared = declared;
         let named = |principal: &String| {
             let key = Key::parse_arn(principal);

@@ -32,7 +32,7 @@ fn shadowed_by(behind: &str) -> Simulation {
     let text = format!("{}{behind}", simulation.roles());
     simulation.vandalise("mapRoles", &text);
     assert_eq!(simulation.settle(), 0);
-    assert!(simulation.ready("a").starts_with("False "));
+    assert!(simulation.ready("a").starts_with("False Shadowed"));
     simulation
 }
 

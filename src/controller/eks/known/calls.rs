@@ -41,6 +41,9 @@ impl Known {
         let failure = match answer {
             Ok(output) => {
                 self.take_in(call, output, now);
+                if matches!(call, Call::Delete { .. }) && self.may_come_back(key, asked) {
+                    Arc::make_mut(&mut self.entries).doubt(call.principal_arn(), None);
+                }
                 if last && self.attempts.contains_key(key) {
                     Arc::make_mut(&mut self.attempts).remove(key);
                 }
@@ -72,6 +75,13 @@ impl Known {
             retry::failed(attempts, key, call.clone(), failure, now, jitter);
         }
         then
+    }
+
+    /// Whether an earlier process may have sent a creation that takes effect after this deletion.
+    fn may_come_back(&self, key: &Key, asked: Timestamp) -> bool {
+        let inherited = self.inherited.as_ref();
+        inherited.is_none_or(|inherited| inherited.contains(key))
+            && !self.in_flight.earlier_are_over(asked)
     }
 
     /// What becomes of a call in flight by its answer. Gives the time at which it was sent.

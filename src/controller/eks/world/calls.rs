@@ -143,13 +143,11 @@ impl World {
         self.take_in(&flight, Err(failure(FailureKind::Unavailable)));
     }
 
-    /// The operator's process is gone; what it sent may still take effect. Not so a creation: one that takes effect after the next
-    /// process has created, deleted and let go leaves an entry without a mapping, which is reported as an orphan.
+    /// The operator's process is gone; what it sent may still take effect.
     pub(super) fn abandon(&mut self) {
         let now = self.now;
-        let creates = |flight: &Flight| matches!(flight.call, Call::Create { .. });
         self.flights
-            .retain(|flight| flight.answer.is_none() && !flight.reads() && !creates(flight));
+            .retain(|flight| flight.answer.is_none() && !flight.reads());
         for flight in &mut self.flights {
             flight.abandoned.get_or_insert(now);
         }
