@@ -164,7 +164,9 @@ pub enum FailureKind {
     Unavailable,
     /// No credentials, or ones that AWS does not accept.
     Unauthenticated,
-    /// An error code that this version does not know, which the message names.
+    /// An answer that is not what the API promises. Whether the call took effect is not known.
+    Unreadable,
+    /// Refused with an error code that this version does not know, which the message names.
     Unknown,
 }
 
@@ -182,7 +184,7 @@ impl FailureKind {
     /// Whether the call may have taken effect all the same.
     #[must_use]
     pub const fn effect_unknown(&self) -> bool {
-        matches!(self, Self::Unavailable | Self::Unknown)
+        matches!(self, Self::Unavailable | Self::Unreadable)
     }
 
     /// The label in metrics and logs.
@@ -201,6 +203,7 @@ impl FailureKind {
             Self::Throttled => "throttled",
             Self::Unavailable => "unavailable",
             Self::Unauthenticated => "unauthenticated",
+            Self::Unreadable => "unreadable",
             Self::Unknown => "unknown",
         }
     }

@@ -184,17 +184,21 @@ impl InFlight {
         self.started.is_none_or(|started| later(started) <= now)
     }
 
-    /// Whether a 404 to a question that was asked then means that there is no entry, as far as calls in flight go. Before, it may
-    /// mean that there is none yet.
+    /// From when on a 404 means that there is no entry, as far as calls in flight go: before, it may mean that there is none yet.
+    /// `None`: not before the answer to a creation.
+    #[must_use]
+    pub fn absence_counts_from(&self, principal_arn: &str) -> Option<Timestamp> {
+        let calls = self.of(principal_arn).iter();
+        let mut creates = calls.filter(|sent| matches!(sent.call, Call::Create { .. }));
+        let begun = self.started.map_or(Timestamp::MIN, later);
+        creates.try_fold(begun, |latest, sent| Some(latest.max(sent.ends()?)))
+    }
+
+    /// Whether a 404 to a question that was asked then means that there is no entry, as far as calls in flight go.
     #[must_use]
     pub fn absence_counts(&self, principal_arn: &str, asked: Timestamp) -> bool {
-        let creates = |sent: &Sent| matches!(sent.call, Call::Create { .. });
-        self.earlier_are_over(asked)
-            && self
-                .of(principal_arn)
-                .iter()
-                .filter(|sent| creates(sent))
-                .all(|sent| sent.ends().is_some_and(|ends| ends <= asked))
+        self.absence_counts_from(principal_arn)
+            .is_some_and(|from| from <= asked)
     }
 
     /// What the entry may be, given what it may be without what is in flight: each of the calls has taken effect or not.

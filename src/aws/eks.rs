@@ -422,7 +422,7 @@ fn non_empty(texts: impl Iterator<Item = String>) -> Option<Vec<String>> {
 
 fn read_mode(mode: &AuthenticationMode, cluster: &str) -> Result<Mode, Failure> {
     mode.as_str().parse().map_err(|_| Failure {
-        kind: FailureKind::Unknown,
+        kind: FailureKind::Unreadable,
         message: format!(
             "EKS gives authentication mode {:?} for cluster {cluster:?}, which this version does not know: expected CONFIG_MAP, \
              API_AND_CONFIG_MAP or API; install a newer version",
@@ -565,7 +565,7 @@ mod tests {
     fn what_an_answer_lacks_is_named() {
         let asked = asked("DescribeAccessEntry", None);
         let failure = entry(&asked, None).expect_err("no entry");
-        assert_eq!(failure.kind, FailureKind::Unknown);
+        assert_eq!(failure.kind, FailureKind::Unreadable);
         assert_eq!(
             failure.message,
             "EKS's answer to DescribeAccessEntry lacks the access entry"
@@ -596,7 +596,7 @@ mod tests {
         );
         assert_eq!(read_mode(&AuthenticationMode::Api, "prod"), Ok(Mode::Api));
         let failure = read_mode(&AuthenticationMode::from("NEW"), "prod").expect_err("unknown");
-        assert_eq!(failure.kind, FailureKind::Unknown);
+        assert_eq!(failure.kind, FailureKind::Unreadable);
         assert!(
             failure.message.contains("\"NEW\"") && failure.message.contains("\"prod\""),
             "{failure}"

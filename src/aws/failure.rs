@@ -78,7 +78,7 @@ fn unavailable(message: String) -> Failure {
 /// An answer that is not what the API promises.
 pub(super) fn unexpected(asked: &Asked, what: &str) -> Failure {
     Failure {
-        kind: FailureKind::Unknown,
+        kind: FailureKind::Unreadable,
         message: format!(
             "{}'s answer to {} {what}",
             asked.service.to_uppercase(),

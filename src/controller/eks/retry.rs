@@ -28,6 +28,7 @@ fn pause(kind: &FailureKind, count: u32, jitter: f64) -> SignedDuration {
         | FailureKind::EntryMissing
         | FailureKind::ModeWithoutEntries
         | FailureKind::InUse
+        | FailureKind::Unreadable
         | FailureKind::Unknown => doubled(FIVE_MINUTES),
         FailureKind::Denied { .. }
         | FailureKind::QuotaExceeded
@@ -86,6 +87,7 @@ mod tests {
             (FailureKind::EntryMissing, [1, 2, 4, 8, 64, 300, 300]),
             (FailureKind::ModeWithoutEntries, [1, 2, 4, 8, 64, 300, 300]),
             (FailureKind::InUse, [1, 2, 4, 8, 64, 300, 300]),
+            (FailureKind::Unreadable, [1, 2, 4, 8, 64, 300, 300]),
             (FailureKind::Unknown, [1, 2, 4, 8, 64, 300, 300]),
             (denied, [60; 7]),
             (FailureKind::QuotaExceeded, [60; 7]),

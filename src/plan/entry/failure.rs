@@ -168,7 +168,7 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
                 format!("{operation} did not get through and is retried: {words}"),
             )
         }
-        FailureKind::Unknown => Block::lasting(
+        FailureKind::Unreadable | FailureKind::Unknown => Block::lasting(
             Reason::EksRefused,
             format!(
                 "{operation} met an error that this version does not know; it is retried: {words}"

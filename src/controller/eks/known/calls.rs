@@ -9,10 +9,25 @@ use crate::access_entry::{Call, Entry, Failure, FailureKind, LAG, Output};
 use crate::aws::event::{Change, Changed};
 use crate::controller::eks::retry;
 use crate::principal::Key;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, to_the_second};
 
 /// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
 const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// What EKS answers of an entry that it does not find, while that is not certain.
+const NOT_YET: &str =
+    "EKS does not find the access entry; an earlier call may still create it until ";
+
+/// What it means that EKS does not find an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Missing {
+    /// There is none.
+    Gone,
+    /// There may only be none yet; from this time on it is certain, where that is known.
+    NotYet(Option<Timestamp>),
+    /// It does not say so.
+    Unsaid,
+}
 
 impl Known {
     /// A call of a plan is sent.
@@ -38,7 +53,7 @@ impl Known {
         self.touched.insert(key.clone());
         self.changed |= last || answer.is_err();
         let asked = self.settle_call(call, answer.as_ref().err(), now);
-        let failure = match answer {
+        let mut failure = match answer {
             Ok(output) => {
                 self.take_in(call, output, now);
                 if matches!(call, Call::Delete { .. }) && self.may_come_back(key, asked) {
@@ -57,7 +72,7 @@ impl Known {
             FailureKind::PolicyMissing => Then::ListPolicies,
             _ => Then::Nothing,
         };
-        let looked_and_gone = self.missing(call, &failure, asked, now);
+        let missing = self.missing(call, &failure, asked, now);
         let changed_by_others = matches!(
             (&failure.kind, call),
             (FailureKind::InUse, Call::Create { .. }) | (FailureKind::EntryMissing, _)
@@ -65,14 +80,26 @@ impl Known {
         if failure.kind.effect_unknown() || changed_by_others {
             Arc::make_mut(&mut self.entries).doubt(principal, None);
         }
-        if looked_and_gone {
+        if missing == Missing::Gone {
             // It was asked whether the entry stands, and it does not: that is an answer, not a failure.
             if self.attempts.contains_key(key) {
                 Arc::make_mut(&mut self.attempts).remove(key);
             }
-        } else {
-            let attempts = Arc::make_mut(&mut self.attempts);
-            retry::failed(attempts, key, call.clone(), failure, now, jitter);
+            return then;
+        }
+        let from = match missing {
+            Missing::NotYet(from) => from,
+            Missing::Gone | Missing::Unsaid => None,
+        };
+        if let Some(from) = from {
+            NOT_YET.clone_into(&mut failure.message);
+            failure.message.push_str(&to_the_second(from).to_string());
+        }
+        let attempts = Arc::make_mut(&mut self.attempts);
+        retry::failed(attempts, key, call.clone(), failure, now, jitter);
+        if let (Some(from), Some(attempt)) = (from, attempts.get_mut(key)) {
+            // Then it is certain: nobody waits longer than that.
+            attempt.retry = attempt.retry.min(from.max(now));
         }
         then
     }
@@ -114,30 +141,32 @@ impl Known {
         }
     }
 
-    /// Takes in that there is no entry to describe or to delete; `false` where there may only be none yet.
+    /// Takes in that there is no entry to describe or to delete.
     fn missing(
         &mut self,
         call: &Call,
         failure: &Failure,
         asked: Timestamp,
         now: Timestamp,
-    ) -> bool {
+    ) -> Missing {
         let principal = call.principal_arn();
         let tells = matches!(call, Call::Describe { .. } | Call::Delete { .. });
         if !tells || failure.kind != FailureKind::EntryMissing {
-            return false;
+            return Missing::Unsaid;
         }
         let state = self.entries.by_principal.get(principal);
         let written = state.and_then(|state| state.written);
-        let young = written.is_some_and(|written| asked.duration_since(written) < LAG)
-            || !self.in_flight.absence_counts(principal, asked);
-        if young {
-            Arc::make_mut(&mut self.entries).doubt(principal, None);
-        } else {
+        let shown = written.map_or(Timestamp::MIN, |written| written.plus(LAG));
+        let counts = self.in_flight.absence_counts_from(principal);
+        let counts = counts.map(|from| from.max(shown));
+        if counts.is_some_and(|from| from <= asked) {
             self.seen(principal, None);
             Arc::make_mut(&mut self.entries).gone(principal, asked, now);
+            Missing::Gone
+        } else {
+            Arc::make_mut(&mut self.entries).doubt(principal, None);
+            Missing::NotYet(counts)
         }
-        !young
     }
 
     /// An entry was described beside the plans. `true`: what was to be known of it is known.
@@ -167,7 +196,10 @@ impl Known {
                 } else {
                     Then::Nothing
                 };
-                (self.missing(&call, &failure, asked, now), then)
+                (
+                    self.missing(&call, &failure, asked, now) == Missing::Gone,
+                    then,
+                )
             }
         };
         let after = self

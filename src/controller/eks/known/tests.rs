@@ -321,7 +321,7 @@ fn success_clears_the_failure() {
 
 #[test]
 fn a_call_of_unknown_effect_makes_doubtful() {
-    for kind in [FailureKind::Unavailable, FailureKind::Unknown] {
+    for kind in [FailureKind::Unavailable, FailureKind::Unreadable] {
         let mut known = settled();
         let update = Call::Update {
             principal_arn: principal("Dev"),
