@@ -32,6 +32,8 @@ pub struct Sent {
     pub given_up: Option<Timestamp>,
     /// The entry was certainly not as the call leaves it: whoever finds it so later sees what the call did.
     telling: bool,
+    /// The principal's key, for [`InFlight::of_key`].
+    key: Option<Key>,
 }
 
 impl Sent {
@@ -87,6 +89,7 @@ impl InFlight {
             }
         }
         calls.push(Sent {
+            key: Key::parse_arn(call.principal_arn()),
             call,
             since: now,
             given_up: None,
@@ -160,11 +163,8 @@ impl InFlight {
 
     /// What is in flight for all principals of a key: of one role there may be entries under several paths.
     pub fn of_key(&self, key: &Key) -> impl Iterator<Item = &Sent> {
-        let of_key = self
-            .calls
-            .iter()
-            .filter(move |(principal, _)| Key::parse_arn(principal).as_ref() == Some(key));
-        of_key.flat_map(|(_, calls)| calls)
+        let all = self.calls.values().flatten();
+        all.filter(move |sent| sent.key.as_ref() == Some(key))
     }
 
     /// The principals with something in flight.

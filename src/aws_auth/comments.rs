@@ -93,7 +93,7 @@ impl<'t> Reading<'t> {
                 .collect();
             above.reverse();
         }
-        let last = self.lines.number(entry.span.end);
+        let last = self.last_line(entry);
         let below = (last + 1..self.lines.count())
             .map_while(|line| self.comment_line(line))
             .take_while(|(column, _)| *column > indent)
@@ -104,7 +104,7 @@ impl<'t> Reading<'t> {
 
     /// The comments in the lines of an entry, up to the next one.
     fn within(&self, entry: &Entry, next: usize) -> Vec<Range<usize>> {
-        let line_end = self.line_of(entry.span.end).end;
+        let line_end = self.lines.line(self.last_line(entry)).end;
         let start = self.start(entry);
         let end = line_end.min(next).max(start);
         let hashes = self.text[start..end].match_indices('#');
@@ -119,6 +119,12 @@ impl<'t> Reading<'t> {
         found
     }
 
+    /// The last line of an entry: one that ends with a block scalar ends where the next line begins.
+    fn last_line(&self, entry: &Entry) -> usize {
+        let content = self.text[entry.span.clone()].trim_end();
+        self.lines.number(entry.span.start + content.len())
+    }
+
     fn line_of(&self, at: usize) -> Range<usize> {
         self.lines.line(self.lines.number(at))
     }
@@ -127,7 +133,8 @@ impl<'t> Reading<'t> {
         let entries = &self.view.entries;
         let next = entries.partition_point(|entry| entry.span.end < at);
         let between = entries.get(next).is_none_or(|entry| at < entry.span.start);
-        if self.whole && between {
+        // Behind the last entry that was kept there may be items that were not.
+        if self.whole && between && next < entries.len() {
             return false;
         }
         let alone = entries.get(next).filter(|_| !between);
@@ -251,6 +258,10 @@ mod tests {
             (
                 "- rolearn: 'a # no'\n  username: b#no\n  groups: [\"# no\"] # yes # still\n",
                 vec!["yes # still"],
+            ),
+            (
+                "- rolearn: | #y\r\n    'a # z' #y\r\n- 'a # z' #y\r",
+                vec![""],
             ),
             (
                 "- rolearn: a\n  username: |\n    # no\n  # yes\n- rolearn: b\n",

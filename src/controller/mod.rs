@@ -323,7 +323,7 @@ impl Controller {
         let Some(snapshot) = self.state.snapshot(time, aws) else {
             return;
         };
-        let since = self.trigger.started().unwrap_or(now);
+        let since = self.trigger.started(now).unwrap_or(now);
         self.retry.started();
         self.next_resync = now + self.resync;
         self.health.pass_begins(now);

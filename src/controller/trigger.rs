@@ -1,8 +1,9 @@
 //! When to run a pass.
 //!
 //! A lone change is acted on at once. While changes keep coming, the pause after each pass doubles from
-//! [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], so that a burst costs few writes; after [`QUIET`] without a change the next
-//! one is a lone change again. Failed passes are tried again after a pause of their own that doubles as well; a change
+//! [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], so that a burst costs few writes; after [`QUIET`] without a change or a pass the
+//! next one is a lone change again. In a burst the pause is never shorter than the pass before it, up to [`LONGEST_REST`]: calls are
+//! answered and statuses written between passes. Failed passes are tried again after a pause of their own that doubles as well; a change
 //! doesn't wait for it. Both are pure: they are told the time.
 
 use std::time::{Duration, Instant};
@@ -11,6 +12,8 @@ use std::time::{Duration, Instant};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// No pause is longer.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// A longer pass is not followed by a longer pause than this.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A change after this time without one is a lone change.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -25,6 +28,7 @@ pub(super) struct Trigger {
     /// Held after the last pass; zero before the first of a burst.
     pause: Duration,
     last_change: Option<Instant>,
+    last_start: Option<Instant>,
     last_end: Option<Instant>,
     /// Since when a change waits.
     waiting: Option<Instant>,
@@ -33,10 +37,9 @@ pub(super) struct Trigger {
 impl Trigger {
     /// Something changed.
     pub(super) fn changed(&mut self, now: Instant) {
-        if self
-            .last_change
-            .is_none_or(|last| now.saturating_duration_since(last) >= QUIET)
-        {
+        let quiet = |last: Instant| now.saturating_duration_since(last) >= QUIET;
+        let passing = self.last_start > self.last_end;
+        if !passing && self.last_change.is_none_or(quiet) && self.last_end.is_none_or(quiet) {
             self.pause = Duration::ZERO;
         }
         self.last_change = Some(now);
@@ -48,12 +51,22 @@ impl Trigger {
         let waiting = self.waiting?;
         Some(
             self.last_end
-                .map_or(waiting, |end| waiting.max(end + self.pause)),
+                .map_or(waiting, |end| waiting.max(end + self.rest(end))),
         )
     }
 
+    fn rest(&self, end: Instant) -> Duration {
+        if self.pause.is_zero() {
+            return Duration::ZERO;
+        }
+        let start = self.last_start.unwrap_or(end);
+        let took = end.saturating_duration_since(start);
+        self.pause.max(took.min(LONGEST_REST))
+    }
+
     /// A pass starts with all that has changed. Returns since when the first of it waited.
-    pub(super) fn started(&mut self) -> Option<Instant> {
+    pub(super) fn started(&mut self, now: Instant) -> Option<Instant> {
+        self.last_start = Some(now);
         self.pause = if self.pause.is_zero() {
             FIRST_PAUSE
         } else {
@@ -131,7 +144,7 @@ mod tests {
                 running = None;
             }
             if running.is_none() && trigger.due().is_some_and(|due| due <= instant) {
-                trigger.started();
+                trigger.started(instant);
                 starts.push(now);
                 running = Some(now + pass);
             }
@@ -179,12 +192,21 @@ mod tests {
     }
 
     #[test]
+    fn between_long_passes_of_a_burst_is_as_much_time_as_they_take() {
+        let every_10_ms: Vec<u64> = (0..9_000).step_by(10).collect();
+        assert_eq!(starts(&every_10_ms, 1_500), [0, 3_000, 6_000, 9_000]);
+        // One change in the middle of a long pass is no quiet time.
+        assert_eq!(starts(&[0, 1_400, 4_400], 1_500), [0, 3_000, 6_000]);
+        assert_eq!(starts(&every_10_ms, 6_000), [0, 8_000, 16_000]);
+    }
+
+    #[test]
     fn a_waiting_change_counts_from_its_first_moment() {
         let now = Instant::now();
         let mut trigger = Trigger::default();
         trigger.changed(now);
         trigger.changed(now + ms(7));
-        assert_eq!(trigger.started(), Some(now));
+        assert_eq!(trigger.started(now), Some(now));
         assert_eq!(trigger.due(), None);
     }
 
