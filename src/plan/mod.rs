@@ -31,6 +31,7 @@ mod rewrite;
 mod rollback;
 mod states;
 mod status;
+mod text_first;
 mod verdict;
 mod view;
 mod write;
@@ -95,8 +96,7 @@ pub struct Plan<'a> {
     pub history: Option<HistoryWrite>,
     /// The write of aws-auth.
     pub config_map: Option<Cleared<ConfigMapWrite>>,
-    /// Calls to EKS, by principal. They are made side by side, and none of them waits for the write of aws-auth: what must
-    /// come after it is asked for by a later plan.
+    /// Calls to EKS, by principal, made side by side. [`Plan::works_after`] gives those that may be made.
     pub entries: Vec<EntryWork>,
     mappings: Vec<Cow<'a, Mapping>>,
     states: Vec<State>,
@@ -181,6 +181,7 @@ pub fn plan<'a>(
     hold_removals_for_grants(&context, &mut claims);
     let facts = Facts::new(&context, &claims, &mark);
     let (realized, removals) = realize::realize(&context, &facts, &mut claims);
+    text_first::find(&context, &mut claims);
     let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {
         add_finalizers,

@@ -414,13 +414,13 @@ impl Known {
 
     /// The works of a plan that was made from the last input and may be carried out: none of a principal of which more is known by
     /// now, and none at all where the mode was found to be another. Failures that the plan does not want to try again, although it
-    /// may, are forgotten. `None`: none of them may be.
-    pub(super) fn accept(&mut self, works: Option<Vec<EntryWork>>) -> Vec<EntryWork> {
+    /// may, are forgotten.
+    pub(super) fn accept(&mut self, works: Vec<EntryWork>) -> Vec<EntryWork> {
         // What waited of the plan before is replaced.
         self.stirred_before = Stirred::default();
-        let Some(works) = works.filter(|_| !self.stirred.all && self.proven().is_some()) else {
+        if self.stirred.all || self.proven().is_none() {
             return Vec::new();
-        };
+        }
         let wanted: BTreeSet<&Key> = works.iter().map(|work| &work.key).collect();
         let over = |key: &Key, attempt: &Attempt| {
             attempt.retry <= self.handed_out && !wanted.contains(key) && !self.touched.contains(key)

@@ -444,3 +444,70 @@ proptest! {
         prop_assert!(stages.iter().all(|(_, stage)| *stage == Stage::There), "{stages:?}");
     }
 }
+
+/// `kubectl replace`, or deletion and `rollback restore`: the entries are as they were, and the mark is gone.
+fn lose_mark(run: &mut Run) {
+    let view = run.simulation.config_map.as_mut().expect("it exists");
+    view.annotations.remove(MARK_ANNOTATION);
+    view.resource_version = format!("{}0", view.resource_version);
+}
+
+/// Applied until somebody soaks, and killed there.
+fn soaking() -> Run {
+    let roles = [role("alice", &["team"]), role("root", &["system:masters"])].concat();
+    let mut run = Run::new(&roles);
+    run.kill();
+    for _ in 0..40 {
+        if run.standing().0.soaking < 2 {
+            run.step(asked(Mode::ApiAndConfigMap));
+        }
+    }
+    assert_eq!(run.standing().0.soaking, 2, "{:?}", run.standing());
+    run.kill();
+    run
+}
+
+#[test]
+fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
+    let mut run = soaking();
+    let floor = run.simulation.powers();
+    lose_mark(&mut run);
+    run.steps.clear();
+    run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+    run.acquit(&floor);
+    assert!(run.steps.contains(&Step::Soak), "{:?}", run.steps);
+    assert!(run.simulation.entries().is_empty(), "the copies are removed");
+    let (_, stages) = run.standing();
+    assert!(
+        stages.iter().all(|(_, stage)| *stage == Stage::There),
+        "{stages:?}"
+    );
+}
+
+#[test]
+fn the_way_back_ends_where_the_mark_was_lost() {
+    for status_lost_first in [false, true] {
+        let mut run = soaking();
+        let floor = run.simulation.powers();
+        lose_mark(&mut run);
+        run.way = Way::Back;
+        run.simulation.settings.handover = Handover::Revert;
+        if status_lost_first {
+            run.kill();
+        }
+        run.steps.clear();
+        run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+        run.acquit(&floor);
+        let ends = [Step::Set(Handover::Manual), Step::End];
+        assert_eq!(run.steps[run.steps.len() - 2..], ends, "{:?}", run.steps);
+        let sets = run.steps.iter().filter(|step| matches!(step, Step::Set(_)));
+        assert_eq!(sets.count(), 2, "{:?}", run.steps);
+        assert!(run.simulation.cloud().eks.entries.is_empty());
+        assert_eq!(run.simulation.entries().len(), 2);
+        let (_, stages) = run.standing();
+        assert!(
+            stages.iter().all(|(_, stage)| *stage == Stage::There),
+            "{stages:?}"
+        );
+    }
+}

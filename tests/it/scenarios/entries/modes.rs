@@ -70,6 +70,13 @@ async fn the_mode_is_kept_while_eks_can_not_be_reached() {
         .cluster
         .text_until("mapRoles", |text| text == declared)
         .await;
+    // Grants and removals in aws-auth don't need EKS.
+    stage
+        .declare("late", json!({ "backend": "ConfigMap" }))
+        .await;
+    stage.cluster.has_entry("late", true).await;
+    stage.delete(&["text"]);
+    stage.cluster.has_entry("text", false).await;
     // What takes EKS waits, and says since when EKS was last asked.
     stage
         .declare("new", json!({ "backend": "AccessEntry" }))
