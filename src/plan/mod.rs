@@ -81,6 +81,9 @@ use crate::time::to_the_second;
 /// until it is restarted.
 pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
 
+/// The annotation on the history `ConfigMap` that asks whether an operator works: one that does takes it off.
+pub const PING_ANNOTATION: &str = "identity-mapper.dev/ping";
+
 /// The annotation on the history `ConfigMap` that carries the handover setting.
 pub const HANDOVER_ANNOTATION: &str = "identity-mapper.dev/handover";
 

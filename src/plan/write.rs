@@ -9,7 +9,7 @@ use super::claim::{Claim, EntryStep, Step};
 use super::history::{self, KeptCopies};
 use super::memory::Target;
 use super::{
-    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, Plan,
+    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION, Plan,
     RELEASED_ANNOTATION, realize,
 };
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
@@ -189,6 +189,9 @@ impl Plan<'_> {
             history
                 .annotations
                 .insert(RELEASED_ANNOTATION.to_owned(), None);
+        }
+        if view.is_some_and(|view| view.annotations.contains_key(PING_ANNOTATION)) {
+            history.annotations.insert(PING_ANNOTATION.to_owned(), None);
         }
         if write {
             // In a fight the good texts alternate; one of each is kept already.

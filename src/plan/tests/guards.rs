@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
+use crate::api::v1alpha1::EntryType;
 use crate::observed::BindingSubjects;
+use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
 #[test]
@@ -320,4 +322,57 @@ fn a_dead_entry_of_the_same_name_hides_no_removal() {
     }
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
+
+#[test]
+fn a_node_type_that_becomes_standard_names_its_confirmation_in_every_mode() {
+    let nodes = json!({"type": "EC2Linux", "username": null, "groups": null});
+    for (mode, backend) in [
+        (Mode::ConfigMap, "Auto"),
+        (Mode::ApiAndConfigMap, "ConfigMap"),
+        (Mode::ApiAndConfigMap, "AccessEntry"),
+        (Mode::ApiAndConfigMap, "Auto"),
+        (Mode::Api, "Auto"),
+    ] {
+        let mut simulation = Simulation::in_eks(mode, "");
+        let mut spec = nodes.clone();
+        spec["backend"] = json!(backend);
+        simulation.create("n", "role/n", &spec);
+        simulation.settle();
+        assert_eq!(simulation.ready("n"), "True InEffect", "{mode} {backend}");
+        simulation.later(3600);
+        simulation.edit("n", |object| {
+            object.spec.type_ = EntryType::Standard;
+            object.spec.username = Some("people".to_owned());
+            object.spec.groups = vec!["team".to_owned()];
+        });
+        for _ in 0..5 {
+            simulation.settle();
+            simulation.later(60);
+        }
+        println!(
+            "{mode} {backend}: {} | {} | {:?} {:?}",
+            simulation.condition("n", "Synced"),
+            simulation.message("n", "Synced"),
+            simulation.objects["n"]
+                .status
+                .as_ref()
+                .unwrap()
+                .awaiting_confirmation,
+            simulation.entries()
+        );
+        println!("   {:?}", simulation.access_entry("role/n"));
+        simulation.confirm("n", "node-entry");
+        for _ in 0..5 {
+            simulation.settle();
+            simulation.later(60);
+        }
+        println!(
+            "   after: {} {} {:?} {:?}",
+            simulation.ready("n"),
+            simulation.message("n", "Synced"),
+            simulation.entries(),
+            simulation.access_entry("role/n")
+        );
+    }
 }

@@ -90,7 +90,8 @@ async fn goes_on(stage: &Stage, reason: &str) {
 
 /// The write can be made again.
 async fn catches_up(stage: &Stage) {
-    stage.cluster.until("text", "Synced", "True Synced").await;
+    // The pause after failures is a minute at most.
+    stage.until("text", "Synced", "True Synced").await;
     let arn = crate::support::mappings::role("revoked");
     stage
         .entry_until("both are removed", &arn, |entry| entry.is_none())
