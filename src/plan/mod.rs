@@ -256,9 +256,29 @@ fn held_claims(
             claim.hold_both(block);
         }
     }
+    hold_for_declared_mode(context, &mut claims);
     hold_contested_entries(context, &mut claims);
     hold_removals_for_grants(context, &mut claims);
     claims
+}
+
+/// Where a status names an access entry, the cluster can't be in the mode that was declared: nothing of that mapping is changed.
+fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]) {
+    if !matches!(context.observed.aws, AwsState::Off) {
+        return;
+    }
+    for claim in claims {
+        let holder = claim.holder.map(|holder| &context.mappings[holder]);
+        if holder.is_some_and(|mapping| leaving::names_entry(mapping)) {
+            // The backend stays what it was known to be.
+            claim.place = None;
+            claim.hold_both(&Block::lasting(
+                Reason::BackendUnavailable,
+                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and EKS never \
+                 takes a cluster back; start the operator with --cluster-name in place of --authentication-mode CONFIG_MAP",
+            ));
+        }
+    }
 }
 
 /// The handover setting in force: what stands in the cluster, else what the operator was started with.

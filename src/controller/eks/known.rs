@@ -11,7 +11,7 @@ mod iam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::in_force::{InForce, Reading, Trust, in_force};
+use super::in_force::{InForce, Reading, Trust, in_force, went_back};
 use super::refresh::is_owned;
 use super::schedule::Task;
 use super::words::Words;
@@ -195,6 +195,12 @@ impl Known {
     /// The cluster was read, or could not be.
     pub(super) fn cluster_read(&mut self, answer: Result<Reading, Failure>) {
         let before = self.in_force(None);
+        let answer = answer.and_then(|reading| {
+            let known = self.reading.as_ref();
+            let known = known.filter(|known| known.cluster == reading.cluster);
+            let back = known.and_then(|it| went_back(&it.cluster, reading.mode, it.mode, it.at));
+            back.map_or(Ok(reading), Err)
+        });
         match answer {
             Ok(reading) => {
                 self.failing = None;

@@ -55,7 +55,7 @@ async fn a_mark_that_is_lost_on_the_way_is_set_again_there_and_back() {
     let ran = run(&stage, &["apply"]).await;
     assert_eq!(ran.code, 0, "{}", ran.shown());
     assert!(
-        ran.stdout.contains("principals: 3 there"),
+        ran.stdout.contains("principals: 2 there"),
         "{}",
         ran.shown()
     );

@@ -627,3 +627,18 @@ fn a_queue_that_fails_is_a_change_once() {
     assert!(known.changed(at(7)));
     assert_eq!(view(pass(&mut known, 7)).queue, None);
 }
+
+#[test]
+fn a_mode_that_goes_back_forgets_nothing() {
+    let mut known = settled();
+    let entries = known.entries().clone();
+    known.cluster_read(Ok(reading(Mode::ConfigMap, "aa", 20)));
+    known.cluster_read(Ok(reading(Mode::ConfigMap, "aa", 21)));
+    assert_eq!(*known.entries(), entries);
+    let seen = view(known.state(None));
+    assert_eq!(seen.mode, Mode::ApiAndConfigMap);
+    let told = seen.unreachable.expect("it is said").failure.message;
+    assert!(told.contains("never takes a cluster back"), "{told}");
+    known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 22)));
+    assert_eq!(view(known.state(None)).unreachable, None);
+}
