@@ -201,6 +201,12 @@ impl InFlight {
             .is_some_and(|from| from <= asked)
     }
 
+    /// Until when calls of an earlier process may take effect, of which this one knows nothing; `None`: it only reads.
+    #[must_use]
+    pub fn earlier_calls_end(&self) -> Option<Timestamp> {
+        self.started.map(later)
+    }
+
     /// What the entry may be, given what it may be without what is in flight: each of the calls has taken effect or not.
     #[must_use]
     pub fn possible(&self, principal_arn: &str, known: Possible) -> Possible {

@@ -15,7 +15,7 @@ use crate::api::IdentityMapping;
 use crate::error::{Category, Error};
 use crate::migrate::{BRIDGE, Bridge};
 use crate::observed::Handover;
-use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, HistoryWrite, backup};
+use crate::plan::{FIELD_MANAGER, HANDOVER_ANNOTATION, HistoryWrite, PING_ANNOTATION, backup};
 use crate::safety::{BridgeBinding, Cleared};
 use crate::time::Timestamp;
 
@@ -72,17 +72,33 @@ impl Cluster {
 
     /// Sets the handover setting on the history, which is made where it is missing. Whether it was another one before.
     pub async fn set_handover(&self, handover: Handover) -> Result<bool, Error> {
+        let is_set = |value: &str| value.parse() == Ok(handover);
+        self.annotate_history(HANDOVER_ANNOTATION, handover.to_string(), is_set)
+            .await
+    }
+
+    /// Asks whether an operator works, unless that is asked already.
+    pub async fn ping(&self, now: Timestamp) -> Result<(), Error> {
+        let asked = self.annotate_history(PING_ANNOTATION, now.to_string(), |_| true);
+        asked.await.map(drop)
+    }
+
+    /// Sets an annotation on the history, unless what is there will do. Whether it was set.
+    async fn annotate_history(
+        &self,
+        name: &str,
+        value: String,
+        will_do: impl Fn(&str) -> bool,
+    ) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
             let view = self.read_history().await?;
-            let before = view
-                .as_ref()
-                .and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
-            if before.and_then(|word| word.parse().ok()) == Some(handover) {
+            let before = view.as_ref().and_then(|view| view.annotations.get(name));
+            if before.is_some_and(|before| will_do(before)) {
                 return Ok(false);
             }
             let write = HistoryWrite {
                 resource_version: view.map(|view| view.resource_version),
-                annotations: [(HANDOVER_ANNOTATION.to_owned(), Some(handover.to_string()))].into(),
+                annotations: [(name.to_owned(), Some(value.clone()))].into(),
                 ..HistoryWrite::default()
             };
             match self.write_history(&write).await {

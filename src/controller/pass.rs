@@ -4,7 +4,7 @@
 //! so that nothing is granted that a deletion could not revoke; then history, so that no text is overwritten without a
 //! copy; then aws-auth. Whatever turns out not to be as it was read is read again and planned again: nothing is ever
 //! sent twice. Statuses, finalizers to take off and events are left to the [outbox](super::outbox), calls to EKS to the
-//! loop's [side of EKS](super::eks), once what the plan writes to aws-auth stands.
+//! loop's [side of EKS](super::eks). A write of aws-auth that is not made holds only the calls that the plan marks as needing it.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -57,8 +57,8 @@ pub(super) struct Done {
     pub(super) seen: Observed,
     /// What it left behind, as far as it knows.
     pub(super) left: Observed,
-    /// The calls to EKS that are now to be made; `None`: the plan does not stand, so none of its calls are.
-    pub(super) entries: Option<Vec<EntryWork>>,
+    /// The calls to EKS that are now to be made.
+    pub(super) entries: Vec<EntryWork>,
     /// Mappings as the additions of finalizers returned them, by name.
     pub(super) mappings: Vec<(String, SeenMapping)>,
     pub(super) report: Report,
@@ -89,6 +89,7 @@ impl Pass {
             snapshot,
             mappings: Vec::new(),
             unwritable: None,
+            given_up: None,
             conflicts: 0,
             retry: None,
             interrupted: false,
@@ -114,18 +115,8 @@ impl Pass {
                 Step::HistoryFailed(error) => work.after_history_error(error).await,
                 Step::Stale { history } => {
                     work.take_over(history, None);
-                    if let Err(failure) = work.after_conflict().await {
-                        work.imply();
-                        let outcome = Outcome::Failed(failure);
-                        let Snapshot {
-                            desired, observed, ..
-                        } = &work.snapshot;
-                        break (
-                            plan(desired, observed, &settings, &memory).report(&outcome),
-                            outcome,
-                            None,
-                        );
-                    }
+                    // What does not need aws-auth is planned and done all the same.
+                    work.given_up = work.after_conflict().await.err();
                 }
                 Step::Over(over) => {
                     let Over {
@@ -136,9 +127,7 @@ impl Pass {
                         entries,
                     } = *over;
                     work.take_over(history, config_map);
-                    // What a plan asks of EKS relies on what it writes to aws-auth.
-                    let stands = !settings.observe && !matches!(outcome, Outcome::Failed(_));
-                    break (report, outcome, stands.then_some(entries));
+                    break (report, outcome, entries);
                 }
             }
         };
@@ -199,6 +188,8 @@ struct Work {
     mappings: Vec<(String, SeenMapping)>,
     /// Why the history can't be written in this pass.
     unwritable: Option<String>,
+    /// Why aws-auth is not written by this pass any more.
+    given_up: Option<WriteFailure>,
     conflicts: u32,
     retry: Option<String>,
     interrupted: bool,
@@ -271,9 +262,10 @@ impl Work {
             },
             None => None,
         };
-        let (config_map, outcome) = match &plan.config_map {
-            None => (None, Outcome::NothingToWrite),
-            Some(write) => match self.cluster.write_config_map(write).await {
+        let (config_map, outcome) = match (&plan.config_map, &self.given_up) {
+            (None, _) => (None, Outcome::NothingToWrite),
+            (Some(_), Some(failure)) => (None, Outcome::Failed(failure.clone())),
+            (Some(write), None) => match self.cluster.write_config_map(write).await {
                 Ok(view) => {
                     let (resource_version, uid) = (view.resource_version.clone(), view.uid.clone());
                     (
@@ -292,7 +284,7 @@ impl Work {
             history,
             config_map,
             report: plan.report(&outcome),
-            entries: std::mem::take(&mut plan.entries),
+            entries: plan.works_after(&outcome),
             outcome,
         }))
     }

@@ -17,6 +17,7 @@ mod judge;
 mod mode;
 mod nodes;
 mod recipe;
+mod rounds;
 mod steps;
 mod taken;
 #[cfg(test)]
@@ -36,11 +37,12 @@ pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
 };
 pub use recipe::{Recipe, recipes};
+pub use rounds::Rounds;
 pub(crate) use steps::many;
 pub use steps::{Instruction, Manner, instructions, tally};
 pub use taken::taken;
 pub use way::{
-    Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, next,
+    Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, ends, next,
     next_back, situation, undeclared,
 };
 pub(crate) use why::unread;

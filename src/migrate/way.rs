@@ -225,6 +225,13 @@ pub fn next_back(standing: &Standing) -> Step {
     }
 }
 
+/// Whether a step is the last one, although it changes something. Who is not back by then stays; under the setting `Manual` nobody could
+/// tell them from those that have not begun.
+#[must_use]
+pub fn ends(way: Way, step: Step) -> bool {
+    way == Way::Back && step == Step::Set(Handover::Manual)
+}
+
 /// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
 #[must_use]
 pub fn situation<'a>(

@@ -113,6 +113,8 @@ pub struct EntryWork {
     pub key: Key,
     /// The calls.
     pub calls: Vec<Call>,
+    /// Whether they are right only once the plan's write of aws-auth is made.
+    pub needs_text: bool,
 }
 
 /// Why a write of aws-auth was not made or not taken.

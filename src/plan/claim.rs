@@ -194,6 +194,8 @@ pub(super) struct EntrySide {
     pub(super) step: EntryStep,
     /// The calls that the step takes.
     pub(super) calls: Vec<Call>,
+    /// They are right only once the plan's write of aws-auth is made.
+    pub(super) needs_text: bool,
     pub(super) block: Option<Block>,
     /// What someone else changed, in words.
     pub(super) drift: Option<String>,
@@ -329,6 +331,21 @@ impl Claim {
         match self.effective() {
             Step::Add | Step::Replace | Step::Move | Step::Remove => true,
             Step::Leave | Step::Keep | Step::Adopt | Step::Unmark | Step::Retain => false,
+        }
+    }
+
+    /// Whether the write of aws-auth changes the text or the mark for it.
+    pub(super) fn changes_aws_auth(&self, mappings: &[Cow<'_, Mapping>]) -> bool {
+        match self.effective() {
+            Step::Add | Step::Replace | Step::Move | Step::Remove | Step::Adopt => true,
+            Step::Unmark | Step::Retain => self.marked.is_some(),
+            Step::Keep => {
+                let holder = self.holder.map(|holder| &mappings[holder]);
+                let spec = holder.and_then(|mapping| mapping.spec.as_ref().ok());
+                let form = spec.and_then(|spec| spec.form.as_ref());
+                form.map(|form| &form.meaning_hash) != self.marked.as_ref()
+            }
+            Step::Leave => false,
         }
     }
 

@@ -226,7 +226,7 @@ fn may_have_entry(view: &View<'_>, mapping: &Mapping) -> bool {
 }
 
 /// Whether the status names an access entry.
-fn names_entry(mapping: &Mapping) -> bool {
+pub(super) fn names_entry(mapping: &Mapping) -> bool {
     let status = &mapping.status;
     status.access_entry_arn.is_some()
         || status.backend == Some(Backend::AccessEntry)

@@ -31,6 +31,7 @@ mod rewrite;
 mod rollback;
 mod states;
 mod status;
+mod text_first;
 mod verdict;
 mod view;
 mod write;
@@ -80,6 +81,9 @@ use crate::time::to_the_second;
 /// until it is restarted.
 pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
 
+/// The annotation on the history `ConfigMap` that asks whether an operator works: one that does takes it off.
+pub const PING_ANNOTATION: &str = "identity-mapper.dev/ping";
+
 /// The annotation on the history `ConfigMap` that carries the handover setting.
 pub const HANDOVER_ANNOTATION: &str = "identity-mapper.dev/handover";
 
@@ -95,8 +99,7 @@ pub struct Plan<'a> {
     pub history: Option<HistoryWrite>,
     /// The write of aws-auth.
     pub config_map: Option<Cleared<ConfigMapWrite>>,
-    /// Calls to EKS, by principal. They are made side by side, and none of them waits for the write of aws-auth: what must
-    /// come after it is asked for by a later plan.
+    /// Calls to EKS, by principal, made side by side. [`Plan::works_after`] gives those that may be made.
     pub entries: Vec<EntryWork>,
     mappings: Vec<Cow<'a, Mapping>>,
     states: Vec<State>,
@@ -181,6 +184,7 @@ pub fn plan<'a>(
     hold_removals_for_grants(&context, &mut claims);
     let facts = Facts::new(&context, &claims, &mark);
     let (realized, removals) = realize::realize(&context, &facts, &mut claims);
+    text_first::find(&context, &mut claims);
     let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {
         add_finalizers,
@@ -252,9 +256,29 @@ fn held_claims(
             claim.hold_both(block);
         }
     }
+    hold_for_declared_mode(context, &mut claims);
     hold_contested_entries(context, &mut claims);
     hold_removals_for_grants(context, &mut claims);
     claims
+}
+
+/// Where a status names an access entry, the cluster can't be in the mode that was declared: nothing of that mapping is changed.
+fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]) {
+    if !matches!(context.observed.aws, AwsState::Off) {
+        return;
+    }
+    for claim in claims {
+        let holder = claim.holder.map(|holder| &context.mappings[holder]);
+        if holder.is_some_and(|mapping| leaving::names_entry(mapping)) {
+            // The backend stays what it was known to be.
+            claim.place = None;
+            claim.hold_both(&Block::lasting(
+                Reason::BackendUnavailable,
+                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and EKS never \
+                 takes a cluster back; start the operator with --cluster-name in place of --authentication-mode CONFIG_MAP",
+            ));
+        }
+    }
 }
 
 /// The handover setting in force: what stands in the cluster, else what the operator was started with.

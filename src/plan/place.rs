@@ -303,12 +303,21 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
 fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target) -> Placement {
     let claim = site.claim;
     let twin = claim.ours || claim.marked.is_some();
+    let asks = site.spec.backend == BackendChoice::AccessEntry || eks.handover == Handover::Auto;
+    if !twin && asks && matches!(site.outlook, Outlook::Ours(_)) && is_unmarked_copy(context, site)
+    {
+        let mut placement = Placement::new(Backend::AccessEntry, Want::Declared, Want::Declared);
+        placement.place.handover = Some(Block::passing(
+            Reason::HandingOver,
+            "aws-auth holds an identical entry without our mark, which is marked again; it stays for the soak, then it is removed",
+        ));
+        return placement;
+    }
     let text = if twin {
         Want::Declared
     } else {
         Want::Untouched
     };
-    let asks = site.spec.backend == BackendChoice::AccessEntry || eks.handover == Handover::Auto;
     match site.outlook {
         Outlook::None => Placement::new(Backend::AccessEntry, text, Want::Untouched),
         // The entry may exist or not: aws-auth stays as it is in either case.
@@ -335,6 +344,16 @@ fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target)
         Outlook::Absent => absent(context, eks, site, target, twin, asks),
         Outlook::Ours(seen) => ours(context, eks, site, seen, twin && asks, text),
     }
+}
+
+/// Whether aws-auth says the same as the spec by an entry that lost its mark, and that the mapping may adopt.
+fn is_unmarked_copy(context: &Context<'_>, site: &Site<'_>) -> bool {
+    let Some(form) = &site.spec.form else {
+        return false;
+    };
+    let found = context.index.lookup(&form.entry.arn);
+    site.spec.adoption != Adoption::Never
+        && matches!(found, Lookup::Role(entry) | Lookup::User(entry) if entry.meaning() == form.meaning)
 }
 
 /// No entry stands.
@@ -489,7 +508,10 @@ fn ours(
     if text != Want::Declared || !hands_over || site.spec.type_ != EntryType::Standard || !settled {
         return placement;
     }
-    let end = entry.created.plus(eks.settings.soak);
+    let soaked = entry.created.plus(eks.settings.soak);
+    // An earlier process may have sent a call that deletes it.
+    let earlier = eks.view.in_flight.earlier_calls_end();
+    let end = earlier.map_or(soaked, |earlier| earlier.max(soaked));
     placement.place.soaks_until = Some(end);
     if context.now < end {
         placement.wake = Some(end);

@@ -555,11 +555,9 @@ impl Simulation {
             None => Outcome::NothingToWrite,
             Some(write) => self.write(write),
         };
-        let work = planned.entries.clone();
+        let work = planned.works_after(&outcome);
         let report = planned.report(&outcome);
-        if !matches!(outcome, Outcome::Failed(_)) {
-            self.execute(&work);
-        }
+        self.execute(&work);
         self.memory = report.memory.clone();
         for status in &report.statuses {
             self.status_writes += 1;
@@ -599,7 +597,7 @@ impl Simulation {
     fn execute(&mut self, work: &[EntryWork]) {
         let (now, mode) = (self.now, self.cloud.as_ref().map(|cloud| cloud.mode));
         if let Some(cloud) = self.cloud.as_mut().filter(|cloud| cloud.slow) {
-            for EntryWork { key, calls } in work {
+            for EntryWork { key, calls, .. } in work {
                 let call = calls.first().expect("a work has calls");
                 cloud.calls.push(call.clone());
                 let known = cloud.known.possible(call.principal_arn());
@@ -608,7 +606,7 @@ impl Simulation {
             }
             return;
         }
-        for EntryWork { key, calls } in work {
+        for EntryWork { key, calls, .. } in work {
             for call in calls {
                 let cloud = self.cloud.as_mut().expect("EKS is there to be called");
                 assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");

@@ -270,11 +270,9 @@ fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Opt
         let side = &claim.entry;
         let unasked = || {
             (side.step != EntryStep::Keep && side.pending()).then(|| {
-                view.not_written()
-                    .filter(|_| !view.written)
-                    .unwrap_or_else(|| {
-                        Block::passing(Reason::EntryPending, "EKS is asked for it next")
-                    })
+                view.not_sent(claim).unwrap_or_else(|| {
+                    Block::passing(Reason::EntryPending, "EKS is asked for it next")
+                })
             })
         };
         side.block.clone().or_else(unasked)

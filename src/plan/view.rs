@@ -60,8 +60,8 @@ impl<'a> View<'a> {
         claim.holder.map(|holder| &*self.plan.mappings[holder])
     }
 
-    /// Why nothing was written although the plan has something to write.
-    pub(super) fn not_written(&self) -> Option<Block> {
+    /// Why this plan is not carried out at all.
+    fn idle(&self) -> Option<Block> {
         if let Some(block) = &self.plan.halted {
             return Some(block.clone());
         }
@@ -77,24 +77,41 @@ impl<'a> View<'a> {
                 "the operator runs with --observe: it would write the entry and does not",
             ));
         }
+        None
+    }
+
+    /// Why a call that the plan asks for is not made; `None`: it is.
+    pub(super) fn not_sent(&self, claim: &Claim) -> Option<Block> {
+        if claim.entry.needs_text {
+            self.not_written()
+        } else {
+            self.idle()
+        }
+    }
+
+    /// Why nothing was written to aws-auth although the plan has something to write.
+    pub(super) fn not_written(&self) -> Option<Block> {
+        if let Some(block) = self.idle() {
+            return Some(block);
+        }
         match self.outcome {
             Outcome::NothingToWrite if self.plan.postponed => {
                 Some(Block::passing(Reason::Contested, self.who(None)))
             }
             Outcome::Written { .. } | Outcome::NothingToWrite => None,
-            Outcome::Failed(WriteFailure::Denied(words)) => Some(Block::lasting(
+            Outcome::Failed(WriteFailure::Denied(words)) => Some(Block::passing(
                 Reason::WriteDenied,
-                format!("admission denied the write of aws-auth: {words}"),
+                format!("admission denied the write of aws-auth, which is retried: {words}"),
             )),
-            Outcome::Failed(WriteFailure::Forbidden(words)) => Some(Block::lasting(
+            Outcome::Failed(WriteFailure::Forbidden(words)) => Some(Block::passing(
                 Reason::WriteForbidden,
                 format!(
-                    "the API server forbids the write of aws-auth: {words}; check the operator's Role"
+                    "the API server forbids the write of aws-auth, which is retried: {words}; check the operator's Role"
                 ),
             )),
-            Outcome::Failed(WriteFailure::Invalid(words)) => Some(Block::lasting(
+            Outcome::Failed(WriteFailure::Invalid(words)) => Some(Block::passing(
                 Reason::WriteInvalid,
-                format!("the API server refused the write of aws-auth: {words}"),
+                format!("the API server refused the write of aws-auth, which is retried: {words}"),
             )),
             Outcome::Failed(WriteFailure::Unavailable(words)) => Some(Block::passing(
                 Reason::WriteFailed,
@@ -115,14 +132,12 @@ impl<'a> View<'a> {
 
     /// Why what the claim asks for does not stand.
     pub(super) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
-        let pending = (!entry_resolved(claim))
-            .then(|| Block::passing(Reason::EntryPending, "EKS is asked for it next"));
-        claim
-            .block
-            .clone()
-            .or_else(|| claim.entry.block.clone())
-            .or_else(|| self.not_written())
-            .or(pending)
+        let pending = || Block::passing(Reason::EntryPending, "EKS is asked for it next");
+        let unwritten = || self.not_written().filter(|_| !self.text_resolved(claim));
+        let unasked =
+            || (!entry_resolved(claim)).then(|| self.not_sent(claim).unwrap_or_else(pending));
+        let held = claim.block.clone().or_else(|| claim.entry.block.clone());
+        held.or_else(unwritten).or_else(unasked)
     }
 
     /// Why an entry that the mapping should have no more still stands.
@@ -509,18 +524,7 @@ impl View<'_> {
 
     /// Whether the write would change the text or the mark for this claim.
     pub(super) fn pending(&self, claim: &Claim) -> bool {
-        match claim.effective() {
-            Step::Add | Step::Replace | Step::Move | Step::Remove | Step::Adopt => true,
-            Step::Unmark | Step::Retain => claim.marked.is_some(),
-            Step::Keep => {
-                let spec = claim
-                    .holder
-                    .and_then(|holder| self.plan.mappings[holder].spec.as_ref().ok());
-                let form = spec.and_then(|spec| spec.form.as_ref());
-                form.map(|form| &form.meaning_hash) != claim.marked.as_ref()
-            }
-            Step::Leave => false,
-        }
+        claim.changes_aws_auth(&self.plan.mappings)
     }
 }
 

@@ -9,8 +9,8 @@ use super::claim::{Claim, EntryStep, Step};
 use super::history::{self, KeptCopies};
 use super::memory::Target;
 use super::{
-    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Plan, RELEASED_ANNOTATION,
-    realize,
+    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION, Plan,
+    RELEASED_ANNOTATION, realize,
 };
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::Section;
@@ -89,6 +89,7 @@ impl Plan<'_> {
             Some(EntryWork {
                 key: claim.key.clone()?,
                 calls: claim.entry.calls.clone(),
+                needs_text: claim.entry.needs_text,
             })
         };
         self.entries = self
@@ -97,6 +98,22 @@ impl Plan<'_> {
             .filter(|claim| claim.entry.pending())
             .filter_map(work)
             .collect();
+    }
+
+    /// The calls to EKS that may be made after this came of the write of aws-auth: a write that is not made holds only those that
+    /// need it.
+    #[must_use]
+    pub fn works_after(&self, outcome: &Outcome) -> Vec<EntryWork> {
+        let stands = match outcome {
+            Outcome::Written { .. } => true,
+            Outcome::NothingToWrite => !self.postponed,
+            Outcome::Failed(_) => false,
+        };
+        let works = self.entries.iter();
+        works
+            .filter(|work| stands || !work.needs_text)
+            .cloned()
+            .collect()
     }
 
     /// Whether this plan puts the claim's access entry right, for the first time after someone changed it.
@@ -172,6 +189,9 @@ impl Plan<'_> {
             history
                 .annotations
                 .insert(RELEASED_ANNOTATION.to_owned(), None);
+        }
+        if view.is_some_and(|view| view.annotations.contains_key(PING_ANNOTATION)) {
+            history.annotations.insert(PING_ANNOTATION.to_owned(), None);
         }
         if write {
             // In a fight the good texts alternate; one of each is kept already.

@@ -15,16 +15,19 @@ use crate::aws_auth::{Document, fold_arn};
 use crate::cli::run::end_on_signals;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::migrate::{
-    Asked, BRIDGE, Bridge, Migration, Situation, Stage, Step, Way, Who, check_platform, next,
-    next_back, situation, undeclared, verdicts,
+    Asked, BRIDGE, Bridge, Migration, Rounds, Situation, Stage, Step, Way, Who, check_platform,
+    ends, next, next_back, situation, undeclared, verdicts,
 };
 use crate::observed::{Handover, Mode};
-use crate::plan::{ImportOptions, import};
+use crate::plan::{ImportOptions, PING_ANNOTATION, import};
 use crate::principal::Key;
 use crate::safety::{Cleared, clear_bridge, clear_mode_change};
 
-/// An operator that is there answers a change of the handover setting, or of the mode, within a minute.
-const ANSWER: Duration = Duration::from_secs(150);
+/// An operator of which nothing is seen for so long is asked whether it is there.
+const SILENCE: Duration = Duration::from_secs(15);
+
+/// An operator that is there answers within so long, also while it starts.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// While EKS lets the operator wait, statuses say the same for minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
@@ -69,6 +72,7 @@ pub(super) struct Journey {
     stop: CancellationToken,
     tale: Tale,
     quiet: Quiet,
+    rounds: Rounds,
     whole_looks: u32,
     /// Whether it was told that EKS can't be asked.
     unread: bool,
@@ -79,6 +83,10 @@ pub(super) struct Journey {
 /// Since when nothing has changed.
 struct Quiet {
     since: Instant,
+    /// When the operator last showed that it works.
+    heard: Instant,
+    /// Since when it is asked.
+    asked: Option<Instant>,
     seen: Option<String>,
 }
 
@@ -93,6 +101,7 @@ impl Journey {
             way,
             stop,
             quiet: Quiet::new(Instant::now()),
+            rounds: Rounds::default(),
             whole_looks: 0,
             unread: false,
             imported: BTreeSet::new(),
@@ -184,6 +193,13 @@ impl Journey {
                 Step::Work | Step::Soak => {}
                 _ => self.whole_looks = 0,
             }
+            if !self.rounds.begin(step, &situation, &look.observed) {
+                bail!(
+                    "the same steps come again and change nothing ({}); `identity-mapper migrate status` says what each principal waits \
+                     for; clear that, then run this again",
+                    self.tale.last()
+                );
+            }
             if let Some(at) = self.take(step, &look, &migration).await? {
                 return Ok(ending(at, &situation, self.worker.installed));
             }
@@ -200,11 +216,11 @@ impl Journey {
             | Step::End => true,
             // Our own loop knows of each entry that it gives the group.
             Step::RemoveBridge => self.worker.installed,
+            Step::Set(_) => ends(self.way, step),
             Step::Import
             | Step::ChangeMode(_)
             | Step::AwaitMode(_)
             | Step::StopForMode(_)
-            | Step::Set(_)
             | Step::MakeBridge
             | Step::Work
             | Step::Soak => false,
@@ -243,14 +259,17 @@ impl Journey {
                 }
                 return Ok(Some(At::Losers(losers)));
             }
-            Step::Set(handover) => self.set(handover).await?,
+            Step::Set(handover) => {
+                self.set(handover).await?;
+                if ends(self.way, step) {
+                    return Ok(Some(At::End));
+                }
+            }
             Step::MakeBridge => self.make_bridge(look).await?,
             Step::RemoveBridge => self.remove_bridge().await?,
             Step::Work | Step::Soak => {
                 self.worker.work()?;
-                if step == Step::Work {
-                    self.still_answered(look)?;
-                }
+                self.still_answered(step, look).await?;
                 self.worker.wait().await;
             }
             Step::End => return Ok(Some(At::End)),
@@ -467,40 +486,57 @@ impl Journey {
     }
 
     /// An operator that does not answer hands nobody over, and whoever waits for EKS for a quarter of an hour waits for a person.
-    fn still_answered(&mut self, look: &Look) -> Result<()> {
+    async fn still_answered(&mut self, step: Step, look: &Look) -> Result<()> {
         let mut seen = String::new();
-        // Our own loop is there.
-        let mut working = !self.worker.installed;
         for mapping in &look.desired.mappings {
             let status = serde_json::to_string(&mapping.status)?;
-            working |=
-                mapping.status.conditions.iter().any(|condition| {
-                    condition.type_ == "Reconciling" && condition.status == "True"
-                });
             seen.push_str(&status);
         }
         let version = look.observed.config_map.as_ref();
         seen.push_str(version.map_or("", |view| &view.resource_version));
-        if let Some(patience) = self.quiet.is_over(seen, working, Instant::now()) {
-            let (seconds, counts) = (patience.as_secs(), self.tale.last());
-            if self.worker.installed {
-                bail!(
-                    "no operator answers: the definition of IdentityMappings is installed, so that the handover is the operator's, and no \
-                     status has changed for {seconds} s ({counts}); start it, or look at its logs, and run this again"
-                );
+        let history = look.observed.history.view();
+        let asked = history.is_some_and(|view| view.annotations.contains_key(PING_ANNOTATION));
+        let answers = !self.worker.installed || !asked;
+        match self.quiet.look(seen, answers, Instant::now()) {
+            Silence::Ask if self.worker.installed => {
+                let asked = self.worker.live.cluster.ping(look.observed.now).await;
+                asked.with_context(|| format!("the operator can't be asked by {}", self.history()))
             }
-            bail!(
-                "nothing has changed for {seconds} s ({counts}); `migrate status` says what each waits for; run this again once that is mended"
-            );
+            Silence::Dead(seconds) => bail!(
+                "no operator answers: the definition of IdentityMappings is installed, so the operator hands over, and it has not taken the \
+                 annotation {PING_ANNOTATION} off {} for {seconds} s ({}); start it, or look at its logs, then run this again",
+                self.history(),
+                self.tale.last()
+            ),
+            Silence::Stuck(seconds) if step == Step::Work => bail!(
+                "nothing has changed for {seconds} s ({}); `identity-mapper migrate status` says what each waits for; run this again once \
+                 that is mended",
+                self.tale.last()
+            ),
+            Silence::Ask | Silence::Stuck(_) | Silence::Fine => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// What it means that nothing changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// Nothing yet.
+    Fine,
+    /// The operator is to be asked whether it is there.
+    Ask,
+    /// It was asked, and has not answered for so many seconds.
+    Dead(u64),
+    /// Whoever hands over is there, and has changed nothing for so many seconds.
+    Stuck(u64),
 }
 
 impl Quiet {
     fn new(now: Instant) -> Self {
         Self {
             since: now,
+            heard: now,
+            asked: None,
             seen: None,
         }
     }
@@ -510,17 +546,27 @@ impl Quiet {
         self.seen = None;
     }
 
-    /// Whether nothing has changed for longer than one who works, or says so, takes: for how long then.
-    fn is_over(&mut self, seen: String, working: bool, now: Instant) -> Option<Duration> {
-        if self.seen.as_ref() != Some(&seen) {
-            *self = Self {
-                since: now,
-                seen: Some(seen),
-            };
-            return None;
+    /// Judges a look: what was seen, and whether the operator has answered what it was asked.
+    fn look(&mut self, seen: String, answers: bool, now: Instant) -> Silence {
+        let changed = self.seen.as_ref() != Some(&seen);
+        if changed {
+            self.since = now;
+            self.seen = Some(seen);
         }
-        let patience = if working { PATIENCE } else { ANSWER };
-        (now.saturating_duration_since(self.since) > patience).then_some(patience)
+        if changed || (self.asked.is_some() && answers) {
+            self.heard = now;
+            self.asked = None;
+        }
+        let since = |time: Instant| now.saturating_duration_since(time);
+        match self.asked {
+            Some(asked) if since(asked) > ANSWER => Silence::Dead(since(asked).as_secs()),
+            None if since(self.since) > PATIENCE => Silence::Stuck(since(self.since).as_secs()),
+            None if since(self.heard) > SILENCE => {
+                self.asked = Some(now);
+                Silence::Ask
+            }
+            Some(_) | None => Silence::Fine,
+        }
     }
 }
 
@@ -546,27 +592,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn silence_is_counted_from_the_last_change_and_borne_longer_where_work_is_said_to_go_on() {
+    fn an_operator_that_is_silent_is_asked_and_given_up_within_a_minute() {
         let start = Instant::now();
         let mut quiet = Quiet::new(start);
-        let mut after = |seen: &str, working, seconds| {
-            quiet.is_over(
-                seen.to_owned(),
-                working,
-                start + Duration::from_secs(seconds),
-            )
+        let mut look = |seen: &str, answers, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            quiet.look(seen.to_owned(), answers, now)
         };
-        assert_eq!(after("a", false, 0), None);
-        assert_eq!(after("a", false, 150), None);
-        assert_eq!(after("a", false, 151), Some(ANSWER));
-        assert_eq!(after("b", false, 200), None);
-        assert_eq!(after("b", false, 340), None);
-        assert_eq!(after("b", true, 600), None);
-        assert_eq!(after("b", true, 1101), Some(PATIENCE));
-        quiet.begin();
-        assert_eq!(
-            quiet.is_over("b".to_owned(), false, start + Duration::from_secs(2000)),
-            None
-        );
+        assert_eq!(look("a", true, 0), Silence::Fine);
+        assert_eq!(look("a", true, 16), Silence::Ask);
+        assert_eq!(look("a", false, 18), Silence::Fine);
+        assert_eq!(look("a", false, 46), Silence::Fine);
+        assert_eq!(look("a", false, 47), Silence::Dead(31));
+    }
+
+    #[test]
+    fn an_operator_that_answers_is_given_time_to_wait_for_eks() {
+        let start = Instant::now();
+        let mut quiet = Quiet::new(start);
+        let mut look = |seen: &str, answers, seconds| {
+            let now = start + Duration::from_secs(seconds);
+            quiet.look(seen.to_owned(), answers, now)
+        };
+        assert_eq!(look("a", true, 0), Silence::Fine);
+        for minute in 1..15 {
+            assert_eq!(look("a", true, 60 * minute), Silence::Ask, "{minute}");
+            assert_eq!(look("a", true, 60 * minute + 2), Silence::Fine);
+        }
+        assert_eq!(look("a", true, 901), Silence::Stuck(901));
+        assert_eq!(look("b", true, 902), Silence::Fine, "it goes on");
     }
 }

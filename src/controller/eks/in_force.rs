@@ -96,6 +96,40 @@ pub(super) enum InForce {
     },
 }
 
+/// Why a mode that EKS answers is not believed; `None`: it may be so. No cluster goes back to an earlier mode, and a description without an
+/// access configuration looks like one in `CONFIG_MAP`.
+pub(super) fn went_back(
+    cluster: &EksCluster,
+    mode: Mode,
+    before: Mode,
+    read: Timestamp,
+) -> Option<Failure> {
+    (mode < before).then(|| Failure {
+        kind: FailureKind::Unavailable,
+        message: format!(
+            "EKS answers the authentication mode {mode} for {}, and {before} was read at {read}; EKS never takes a cluster back, so \
+             {before} stays in force and no access entry is changed; look at `aws eks describe-cluster --name {} --query \
+             cluster.accessConfig`",
+            cluster.arn, cluster.name
+        ),
+    })
+}
+
+/// The mode that an earlier process read of this very cluster, where EKS answers one that it can't have gone back to.
+fn kept_above(trust: &Trust, read: &Reading, kept: Option<&Kept>) -> Option<(Mode, Unreachable)> {
+    let kept = kept.filter(|kept| kept.arn == read.cluster.arn)?;
+    let trusted = trust.authorities()?.contains(&kept.authority);
+    let before = kept.mode.parse().ok().filter(|_| trusted)?;
+    let failure = went_back(&read.cluster, read.mode, before, kept.read)?;
+    Some((
+        before,
+        Unreachable {
+            read: kept.read,
+            failure,
+        },
+    ))
+}
+
 /// Decides by the last reading; where there is none, by what an earlier process kept, as long as the API server is still the one
 /// that was proven then. `failure` is why the cluster can't be read now.
 pub(super) fn in_force(
@@ -106,8 +140,15 @@ pub(super) fn in_force(
     failure: Option<&Failure>,
 ) -> InForce {
     if let Some(read) = read {
-        return match trust.prove(&read.authorities) {
-            Ok(authority) => InForce::Known {
+        let kept = kept_above(trust, read, kept);
+        return match (trust.prove(&read.authorities), kept) {
+            (Ok(authority), Some((mode, unreachable))) => InForce::Known {
+                cluster: read.cluster.clone(),
+                mode,
+                authority,
+                unreachable: Some(unreachable),
+            },
+            (Ok(authority), None) => InForce::Known {
                 cluster: read.cluster.clone(),
                 mode: read.mode,
                 authority,
@@ -116,7 +157,7 @@ pub(super) fn in_force(
                     failure: failure.clone(),
                 }),
             },
-            Err(OtherCluster { eks, server }) => InForce::Unproven { eks, server },
+            (Err(OtherCluster { eks, server }), _) => InForce::Unproven { eks, server },
         };
     }
     let failure = failure.cloned().unwrap_or_else(|| Failure {
@@ -295,6 +336,64 @@ mod tests {
                 found == expected || (expected == words && found.starts_with(words)),
                 "{trusted:?} {read:?} {kept:?} {fails}: {found}, not {expected}"
             );
+        }
+    }
+
+    #[test]
+    fn a_mode_that_goes_back_is_not_believed() {
+        let words = |read: Mode, kept: &Kept| {
+            let read = Reading {
+                mode: read,
+                ..reading(&["aa"])
+            };
+            let trust = Trust::Authorities(set(&["aa"]));
+            match in_force("main", &trust, Some(&read), Some(kept), None) {
+                InForce::Known {
+                    mode, unreachable, ..
+                } => {
+                    let told = unreachable.map(|it| it.failure.message);
+                    format!("{mode} {}", told.map_or("", |_| "held"))
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let before = |mode: &str| Kept {
+            mode: mode.to_owned(),
+            ..kept(ARN, "aa")
+        };
+        let both = "API_AND_CONFIG_MAP";
+        for (read, kept, expected) in [
+            // Without accessConfig.
+            (Mode::ConfigMap, before("API"), "API held"),
+            (Mode::ConfigMap, before(both), "API_AND_CONFIG_MAP held"),
+            (Mode::ApiAndConfigMap, before("API"), "API held"),
+            // The way that every cluster goes.
+            (
+                Mode::ApiAndConfigMap,
+                before("CONFIG_MAP"),
+                "API_AND_CONFIG_MAP ",
+            ),
+            (Mode::Api, before(both), "API "),
+            (Mode::Api, before("API"), "API "),
+            // The record of another cluster, or of an authority that is none of ours.
+            (
+                Mode::ConfigMap,
+                Kept {
+                    mode: "API".to_owned(),
+                    ..kept("arn:aws:eks:eu-west-1:111122223333:cluster/other", "aa")
+                },
+                "CONFIG_MAP ",
+            ),
+            (
+                Mode::ConfigMap,
+                Kept {
+                    mode: "API".to_owned(),
+                    ..kept(ARN, "cc")
+                },
+                "CONFIG_MAP ",
+            ),
+        ] {
+            assert_eq!(words(read, &kept), expected, "{read} {kept:?}");
         }
     }
 }

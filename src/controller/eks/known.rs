@@ -11,7 +11,7 @@ mod iam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::in_force::{InForce, Reading, Trust, in_force};
+use super::in_force::{InForce, Reading, Trust, in_force, went_back};
 use super::refresh::is_owned;
 use super::schedule::Task;
 use super::words::Words;
@@ -195,6 +195,12 @@ impl Known {
     /// The cluster was read, or could not be.
     pub(super) fn cluster_read(&mut self, answer: Result<Reading, Failure>) {
         let before = self.in_force(None);
+        let answer = answer.and_then(|reading| {
+            let known = self.reading.as_ref();
+            let known = known.filter(|known| known.cluster == reading.cluster);
+            let back = known.and_then(|it| went_back(&it.cluster, reading.mode, it.mode, it.at));
+            back.map_or(Ok(reading), Err)
+        });
         match answer {
             Ok(reading) => {
                 self.failing = None;
@@ -414,13 +420,13 @@ impl Known {
 
     /// The works of a plan that was made from the last input and may be carried out: none of a principal of which more is known by
     /// now, and none at all where the mode was found to be another. Failures that the plan does not want to try again, although it
-    /// may, are forgotten. `None`: none of them may be.
-    pub(super) fn accept(&mut self, works: Option<Vec<EntryWork>>) -> Vec<EntryWork> {
+    /// may, are forgotten.
+    pub(super) fn accept(&mut self, works: Vec<EntryWork>) -> Vec<EntryWork> {
         // What waited of the plan before is replaced.
         self.stirred_before = Stirred::default();
-        let Some(works) = works.filter(|_| !self.stirred.all && self.proven().is_some()) else {
+        if self.stirred.all || self.proven().is_none() {
             return Vec::new();
-        };
+        }
         let wanted: BTreeSet<&Key> = works.iter().map(|work| &work.key).collect();
         let over = |key: &Key, attempt: &Attempt| {
             attempt.retry <= self.handed_out && !wanted.contains(key) && !self.touched.contains(key)

@@ -243,9 +243,8 @@ impl Eks {
         self.known.hand_out(kept, now)
     }
 
-    /// Takes the works of a plan that was made from what was handed out last. `None`: it must not be carried out, and what waited
-    /// of the one before must not be either.
-    pub(super) fn hand_over(&mut self, works: Option<Vec<EntryWork>>) {
+    /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before.
+    pub(super) fn hand_over(&mut self, works: Vec<EntryWork>) {
         let known = &self.known;
         self.works.cut(|key| known.permits(key).is_err());
         self.works.replace(self.known.accept(works));

@@ -57,7 +57,7 @@ impl Works {
     pub(super) fn replace(&mut self, works: Vec<EntryWork>) {
         let mut before = std::mem::take(&mut self.waiting);
         let mut new = Vec::new();
-        for EntryWork { key, calls } in works {
+        for EntryWork { key, calls, .. } in works {
             if self.running.contains_key(&key) || calls.is_empty() {
                 continue;
             }
@@ -232,6 +232,7 @@ mod tests {
         EntryWork {
             key: key(number),
             calls,
+            needs_text: false,
         }
     }
 

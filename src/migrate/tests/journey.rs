@@ -10,8 +10,8 @@ use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::migrate::{
-    Asked, Bridge, ModeChange, Stage, Standing, Step, Way, implied, next, next_back, situation,
-    verdicts,
+    Asked, Bridge, ModeChange, Rounds, Stage, Standing, Step, Way, ends, implied, next, next_back,
+    situation, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::ownership::MARK_ANNOTATION;
@@ -26,6 +26,8 @@ struct Run {
     way: Way,
     bridge: Bridge,
     closed: bool,
+    /// Whether everything was read anew for the next step.
+    whole: bool,
     steps: Vec<Step>,
 }
 
@@ -39,6 +41,7 @@ impl Run {
             way: Way::Forth,
             bridge: Bridge::Absent,
             closed: false,
+            whole: false,
             steps: Vec::new(),
         }
     }
@@ -118,6 +121,12 @@ impl Run {
             Way::Forth => next(&standing, asked),
             Way::Back => next_back(&standing),
         };
+        // What is decided for good is decided by what was read anew.
+        if step == Step::End && !std::mem::replace(&mut self.whole, true) {
+            self.work(1);
+            return true;
+        }
+        self.whole = false;
         if self.steps.last() != Some(&step) {
             self.steps.push(step);
         }
@@ -128,11 +137,15 @@ impl Run {
                 simulation.look();
             }
             Step::Set(handover) => {
+                let last = ends(self.way, step);
                 let history = simulation.history.get_or_insert_default();
                 let word = handover.to_string();
                 history
                     .annotations
                     .insert(HANDOVER_ANNOTATION.to_owned(), word);
+                if last {
+                    return false;
+                }
             }
             Step::MakeBridge => {
                 simulation.bridge();
@@ -443,4 +456,106 @@ proptest! {
         let (_, stages) = run.standing();
         prop_assert!(stages.iter().all(|(_, stage)| *stage == Stage::There), "{stages:?}");
     }
+}
+
+/// `kubectl replace`, or deletion and `rollback restore`: the entries are as they were, and the mark is gone.
+fn lose_mark(run: &mut Run) {
+    let view = run.simulation.config_map.as_mut().expect("it exists");
+    view.annotations.remove(MARK_ANNOTATION);
+    view.resource_version = format!("{}0", view.resource_version);
+}
+
+/// Applied until somebody soaks, and killed there.
+fn soaking() -> Run {
+    let roles = [role("alice", &["team"]), role("root", &["system:masters"])].concat();
+    let mut run = Run::new(&roles);
+    run.kill();
+    for _ in 0..40 {
+        if run.standing().0.soaking < 2 {
+            run.step(asked(Mode::ApiAndConfigMap));
+        }
+    }
+    assert_eq!(run.standing().0.soaking, 2, "{:?}", run.standing());
+    run.kill();
+    run
+}
+
+#[test]
+fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
+    let mut run = soaking();
+    let floor = run.simulation.powers();
+    lose_mark(&mut run);
+    run.steps.clear();
+    run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+    run.acquit(&floor);
+    assert!(run.steps.contains(&Step::Soak), "{:?}", run.steps);
+    assert!(
+        run.simulation.entries().is_empty(),
+        "the copies are removed"
+    );
+    let (_, stages) = run.standing();
+    assert!(
+        stages.iter().all(|(_, stage)| *stage == Stage::There),
+        "{stages:?}"
+    );
+}
+
+#[test]
+fn the_way_back_ends_where_the_mark_was_lost() {
+    for edited in [false, true] {
+        let mut run = soaking();
+        let floor = run.simulation.powers();
+        lose_mark(&mut run);
+        if edited {
+            // Without a mark it is nobody's now, and says something else: only a person knows which is right.
+            run.simulation.replace_in_roles("team", "other");
+        }
+        run.way = Way::Back;
+        run.simulation.settings.handover = Handover::Revert;
+        run.steps.clear();
+        run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
+        run.acquit(&floor);
+        assert_eq!(run.steps.last(), Some(&Step::Set(Handover::Manual)));
+        let sets = run.steps.iter().filter(|step| matches!(step, Step::Set(_)));
+        assert_eq!(sets.count(), 2, "{:?}", run.steps);
+        let left: Vec<&String> = run.simulation.cloud().eks.entries.keys().collect();
+        let expected: &[&str] = if edited {
+            &["arn:aws:iam::111122223333:role/alice"]
+        } else {
+            &[]
+        };
+        assert_eq!(left, expected);
+        assert_eq!(run.simulation.entries().len(), 2);
+    }
+}
+
+#[test]
+fn a_round_that_changes_nothing_is_noticed() {
+    let mut run = soaking();
+    let (desired, observed) = (run.simulation.desired(), run.simulation.observed());
+    let migration = verdicts(&desired, &observed, &run.simulation.settings).expect("it is known");
+    let bridge = run.bridge;
+    let found = situation(
+        &migration,
+        &desired,
+        &observed,
+        INSTALLATION,
+        bridge,
+        run.way,
+    );
+    let mut rounds = Rounds::default();
+    let (there, back) = (Step::Set(Handover::Revert), Step::Set(Handover::Manual));
+    for step in [there, back, there, back] {
+        assert!(rounds.begin(step, &found, &observed), "{step:?}");
+    }
+    assert!(!rounds.begin(there, &found, &observed));
+    for _ in 0..9 {
+        assert!(
+            rounds.begin(Step::Work, &found, &observed),
+            "waiting is no round"
+        );
+    }
+    run.simulation.replace_in_roles("team", "other");
+    let observed = run.simulation.observed();
+    assert!(rounds.begin(there, &found, &observed), "something changed");
 }

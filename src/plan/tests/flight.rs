@@ -78,6 +78,43 @@ fn the_copy_in_aws_auth_stays_while_the_deletion_of_the_entry_is_in_flight() {
 }
 
 #[test]
+fn the_copy_in_aws_auth_stays_while_an_earlier_process_may_delete_the_entry() {
+    for effect in [true, false] {
+        let mut simulation = handed_over();
+        backend(&mut simulation, "ConfigMap");
+        simulation.settle();
+        simulation.later(60);
+        simulation.cloud().slow = true;
+        simulation.pass();
+        assert_eq!(simulation.calls(), ["DeleteAccessEntry alice"]);
+        // The process dies. The next one knows nothing of the call, and lists the entry as it was.
+        simulation.cloud().slow = false;
+        simulation.restart();
+        let now = simulation.now;
+        simulation.cloud().in_flight = InFlight::since(now);
+        simulation.look();
+        backend(&mut simulation, "AccessEntry");
+        for second in 0..120 {
+            simulation.settle();
+            if effect && second == 25 {
+                let call = Call::Delete {
+                    principal_arn: ALICE.to_owned(),
+                };
+                simulation.cloud().eks.call(&call).expect("EKS takes it");
+            }
+            let entry = simulation.access_entry("role/alice").is_some();
+            assert!(entry || in_text(&simulation), "locked out after {second} s");
+            assert!(in_text(&simulation) || second >= 30, "after {second} s");
+            simulation.later(1);
+        }
+        simulation.look();
+        simulation.settle();
+        assert!(simulation.access_entry("role/alice").is_some());
+        assert_eq!(simulation.ready("alice"), "True InEffect");
+    }
+}
+
+#[test]
 fn a_mapping_that_is_deleted_while_its_entry_is_made_leaves_none() {
     for lost in [None, Some(false), Some(true)] {
         let mut simulation = kept(Mode::Api);

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
-use crate::observed::BindingSubjects;
+use crate::api::v1alpha1::EntryType;
+use crate::observed::{BindingSubjects, Handover, Mode};
 use crate::plan::simulation::Simulation;
 
 #[test]
@@ -320,4 +321,53 @@ fn a_dead_entry_of_the_same_name_hides_no_removal() {
     }
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
+
+#[test]
+fn a_node_type_that_becomes_standard_names_its_confirmation_in_every_mode() {
+    let both = Mode::ApiAndConfigMap;
+    for (before, mode, backend, handover) in [
+        (Mode::ConfigMap, Mode::ConfigMap, "Auto", Handover::Manual),
+        (both, both, "ConfigMap", Handover::Manual),
+        (both, both, "AccessEntry", Handover::Manual),
+        (both, both, "Auto", Handover::Manual),
+        // From aws-auth, where it stays, and with an access entry beside it.
+        (Mode::ConfigMap, both, "Auto", Handover::Manual),
+        (Mode::ConfigMap, both, "Auto", Handover::Auto),
+        (Mode::Api, Mode::Api, "Auto", Handover::Manual),
+    ] {
+        let what = format!("{before} {mode} {backend} {handover}");
+        let mut simulation = Simulation::in_eks(before, "");
+        simulation.settings.handover = handover;
+        let nodes =
+            json!({"type": "EC2Linux", "username": null, "groups": null, "backend": backend});
+        simulation.create("n", "role/n", &nodes);
+        simulation.settle();
+        simulation.later(3600);
+        simulation.cloud().mode = mode;
+        simulation.look();
+        simulation.settle();
+        assert_eq!(simulation.ready("n"), "True InEffect", "{what}");
+        simulation.edit("n", |object| {
+            object.spec.type_ = EntryType::Standard;
+            object.spec.username = Some("people".to_owned());
+            object.spec.groups = vec!["team".to_owned()];
+        });
+        let minutes = |simulation: &mut Simulation| {
+            for _ in 0..5 {
+                simulation.settle();
+                simulation.later(60);
+            }
+        };
+        minutes(&mut simulation);
+        let message = simulation.message("n", "Synced");
+        let word = "identity-mapper.dev/confirm: node-entry";
+        assert!(message.contains(word), "{what}: {message}");
+        let status = simulation.objects["n"].status.clone().unwrap_or_default();
+        assert_eq!(status.awaiting_confirmation, ["node-entry"], "{what}");
+        simulation.confirm("n", "node-entry");
+        minutes(&mut simulation);
+        assert_eq!(simulation.ready("n"), "True InEffect", "{what}");
+        assert_eq!(simulation.condition("n", "Synced"), "True Synced", "{what}");
+    }
 }

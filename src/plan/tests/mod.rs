@@ -16,6 +16,7 @@ mod permission_sets;
 mod rollback;
 mod scale;
 mod shadows;
+mod text_refused;
 mod texts;
 
 use serde_json::json;

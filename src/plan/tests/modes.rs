@@ -753,3 +753,40 @@ proptest! {
         }
     }
 }
+
+/// `--authentication-mode CONFIG_MAP` over a cluster with access entries of ours.
+#[test]
+fn a_declared_mode_that_can_not_be_true_holds_what_has_an_access_entry_and_forgets_nothing() {
+    let mut simulation = both(FOREIGN);
+    simulation.create("entry", "role/entry", &json!({}));
+    simulation.create("text", "role/text", &json!({"backend": "ConfigMap"}));
+    simulation.settle();
+    let before = simulation.objects["entry"].status.clone().expect("one");
+    let roles = simulation.roles();
+    let cloud = simulation.cloud.take();
+    simulation.restart();
+    simulation.settle();
+    assert_eq!(simulation.roles(), roles, "no copy is made in aws-auth");
+    assert_eq!(
+        simulation.condition("entry", "Synced"),
+        "False BackendUnavailable"
+    );
+    assert_eq!(
+        simulation.condition("entry", "Stalled"),
+        "True BackendUnavailable"
+    );
+    let message = simulation.message("entry", "Synced");
+    assert!(message.contains("--cluster-name"), "{message}");
+    let after = simulation.objects["entry"].status.clone().expect("one");
+    assert_eq!(after.written, before.written);
+    assert_eq!(after.backend, before.backend);
+    assert_eq!(after.access_entry_arn, before.access_entry_arn);
+    assert_eq!(simulation.ready("text"), "True InEffect");
+    // Right again, nothing has to be done.
+    simulation.cloud = cloud;
+    simulation.restart();
+    drop(simulation.calls());
+    simulation.settle();
+    assert_eq!(simulation.ready("entry"), "True InEffect");
+    assert_eq!(simulation.calls(), [""; 0]);
+}

@@ -15,7 +15,7 @@ use crate::support::{Cluster, eventually};
 
 const ARN: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
 const ACCOUNT: &str = "111122223333";
-const PACE: [&str; 4] = [
+pub(super) const PACE: [&str; 4] = [
     "--soak=60s",
     "--propagation=1s",
     "--listing-period=10s",
@@ -24,14 +24,14 @@ const PACE: [&str; 4] = [
 const SOON: Duration = Duration::from_secs(90);
 
 /// A small cluster without the operator, in `CONFIG_MAP`.
-struct Stage {
-    cluster: Cluster,
-    eks: Eks,
+pub(super) struct Stage {
+    pub(super) cluster: Cluster,
+    pub(super) eks: Eks,
     key: String,
 }
 
 impl Stage {
-    async fn set(accounts: &str) -> Self {
+    pub(super) async fn set(accounts: &str) -> Self {
         let cluster = Cluster::start().await;
         let mut world = World::new(ARN)
             .mode(Mode::ConfigMap)
@@ -77,7 +77,7 @@ impl Stage {
         )
     }
 
-    async fn run(&self, args: &[&str]) -> Ran {
+    pub(super) async fn run(&self, args: &[&str]) -> Ran {
         self.prepared(args).run_aside().await
     }
 
@@ -115,7 +115,7 @@ impl Stage {
             .cloned()
     }
 
-    async fn in_text(&self) -> Vec<String> {
+    pub(super) async fn in_text(&self) -> Vec<String> {
         let object = self.cluster.config_maps().get("aws-auth").await.unwrap();
         let document = Document::parse(&object.data.unwrap());
         let mut names: Vec<String> = document
@@ -127,7 +127,7 @@ impl Stage {
     }
 
     /// The access entries but those that EKS made, and the groups of each.
-    fn entries(&self) -> Vec<String> {
+    pub(super) fn entries(&self) -> Vec<String> {
         let world = self.eks.world();
         let entries = world.cluster.entries.values();
         let ours = entries.filter(|entry| !entry.tags.is_empty());

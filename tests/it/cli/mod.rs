@@ -12,6 +12,7 @@ mod lint;
 mod lint_cluster;
 mod migrate_apply;
 mod migrate_plan;
+mod migrate_recovers;
 mod migrate_steps;
 mod plan;
 mod rollback;

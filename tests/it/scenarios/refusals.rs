@@ -65,7 +65,8 @@ async fn a_write_that_cannot_be_made_is_explained_and_made_later() {
     }
 }
 
-async fn denied_by_admission(cluster: &Cluster, operator: &Operator) {
+/// Denies every change of aws-auth, and waits until that is so.
+pub(super) async fn freeze(cluster: &Cluster) {
     cluster.kubectl_ok(&["apply", "-f", "-"], Some(FREEZE));
     eventually("the policy is in force", SOON, async || {
         let dry_run = PatchParams {
@@ -80,6 +81,18 @@ async fn denied_by_admission(cluster: &Cluster, operator: &Operator) {
         answer.map_or(Ok(()), Err)
     })
     .await;
+}
+
+/// Allows it again.
+pub(super) fn thaw(cluster: &Cluster) {
+    cluster.kubectl_ok(
+        &["delete", "validatingadmissionpolicybinding", "freeze"],
+        None,
+    );
+}
+
+async fn denied_by_admission(cluster: &Cluster, operator: &Operator) {
+    freeze(cluster).await;
     cluster.declare("b", json!({})).await;
     let seen = cluster.until("b", "Ready", "False WriteDenied").await;
     assert!(
@@ -92,15 +105,12 @@ async fn denied_by_admission(cluster: &Cluster, operator: &Operator) {
     assert!(writes(operator, "denied").await >= 1.0);
     // What stands is in effect all the same.
     cluster.ready("a").await;
-    cluster.kubectl_ok(
-        &["delete", "validatingadmissionpolicybinding", "freeze"],
-        None,
-    );
+    thaw(cluster);
     cluster.ready("b").await;
 }
 
 /// Leaves the operator these rules in kube-system, and waits until that is so for `patch` of the object.
-async fn rules(cluster: &Cluster, rules: &Value, name: &str, allowed: bool) {
+pub(super) async fn rules(cluster: &Cluster, rules: &Value, name: &str, allowed: bool) {
     let patch = json!([{ "op": "replace", "path": "/rules", "value": rules }]);
     let (patch, role) = (patch.to_string(), SERVICE_ACCOUNT);
     cluster.kubectl_ok(
@@ -136,7 +146,7 @@ async fn rules(cluster: &Cluster, rules: &Value, name: &str, allowed: bool) {
     .await;
 }
 
-fn standing_rules(cluster: &Cluster) -> Value {
+pub(super) fn standing_rules(cluster: &Cluster) -> Value {
     let role = cluster.kubectl_ok(
         &[
             "-n",
@@ -153,7 +163,7 @@ fn standing_rules(cluster: &Cluster) -> Value {
 }
 
 /// The same rules, but for this object only those of reading.
-fn read_only(all: &Value, name: &str) -> Value {
+pub(super) fn read_only(all: &Value, name: &str) -> Value {
     let mut rules = all.as_array().unwrap().clone();
     let mut reading = rules[0].clone();
     reading["resourceNames"] = json!([name]);

@@ -83,6 +83,7 @@ fn work(name: &str) -> EntryWork {
     EntryWork {
         key: key(name),
         calls: vec![create(name)],
+        needs_text: false,
     }
 }
 
@@ -118,7 +119,7 @@ fn settled() -> Known {
 
 /// The key, and what it says that something is known of it that the last pass did not see.
 fn accepted(known: &mut Known, name: &str) -> bool {
-    !known.accept(Some(vec![work(name)])).is_empty()
+    !known.accept(vec![work(name)]).is_empty()
 }
 
 pub(super) fn view(state: AwsState) -> AwsView {
@@ -289,7 +290,7 @@ fn a_failure_is_kept_until_it_may_be_tried_again() {
     assert!(known.changed(at(5)));
     let seen = view(pass(&mut known, 5));
     assert_eq!(seen.attempts[&key("Ops")].retry, at(6));
-    known.accept(Some(Vec::new()));
+    known.accept(Vec::new());
     assert!(!known.changed(at(5)));
     assert_eq!(known.retry(), Some(at(6)));
     assert!(known.changed(at(6)), "its time has come");
@@ -304,7 +305,7 @@ fn a_failure_is_kept_until_it_may_be_tried_again() {
         (2, at(5), at(9))
     );
     pass(&mut known, 10);
-    known.accept(Some(Vec::new()));
+    known.accept(Vec::new());
     let seen = view(pass(&mut known, 11));
     assert!(seen.attempts.is_empty(), "no plan wants it any more");
 }
@@ -568,7 +569,7 @@ fn a_stream_of_words_can_not_keep_an_entry_doubtful() {
 fn what_was_planned_before_something_changed_is_not_sent() {
     let permits = |known: &Known| known.permits(&key("Dev"));
     let mut known = settled();
-    known.accept(Some(vec![work("Dev")]));
+    known.accept(vec![work("Dev")]);
     assert_eq!(permits(&known), Ok(()));
     known.stir_key(key("Dev"));
     assert!(permits(&known).is_err() && known.permits(&key("Ops")).is_ok());
@@ -577,7 +578,7 @@ fn what_was_planned_before_something_changed_is_not_sent() {
         permits(&known).is_err(),
         "until the plan that has seen it is taken over"
     );
-    known.accept(Some(vec![work("Dev")]));
+    known.accept(vec![work("Dev")]);
     assert_eq!(permits(&known), Ok(()));
 
     known.described(
@@ -590,7 +591,7 @@ fn what_was_planned_before_something_changed_is_not_sent() {
     known.cluster_read(Ok(reading(Mode::Api, "aa", 7)));
     assert!(known.permits(&key("Ops")).is_err(), "another mode");
     pass(&mut known, 8);
-    known.accept(None);
+    known.accept(Vec::new());
     assert_eq!(known.permits(&key("Ops")), Ok(()));
     known.cluster_read(Ok(reading(Mode::Api, "bb", 9)));
     let why = known.permits(&key("Ops")).expect_err("another cluster");
@@ -625,4 +626,19 @@ fn a_queue_that_fails_is_a_change_once() {
     known.queue_read(None);
     assert!(known.changed(at(7)));
     assert_eq!(view(pass(&mut known, 7)).queue, None);
+}
+
+#[test]
+fn a_mode_that_goes_back_forgets_nothing() {
+    let mut known = settled();
+    let entries = known.entries().clone();
+    known.cluster_read(Ok(reading(Mode::ConfigMap, "aa", 20)));
+    known.cluster_read(Ok(reading(Mode::ConfigMap, "aa", 21)));
+    assert_eq!(*known.entries(), entries);
+    let seen = view(known.state(None));
+    assert_eq!(seen.mode, Mode::ApiAndConfigMap);
+    let told = seen.unreachable.expect("it is said").failure.message;
+    assert!(told.contains("never takes a cluster back"), "{told}");
+    known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 22)));
+    assert_eq!(view(known.state(None)).unreachable, None);
 }

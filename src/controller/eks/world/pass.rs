@@ -108,7 +108,7 @@ impl World {
             Todo::Text(write)
         } else {
             let report = planned.report(&Outcome::NothingToWrite);
-            let works = Some(planned.entries.clone());
+            let works = planned.works_after(&Outcome::NothingToWrite);
             let since = pass.since.clone();
             drop(planned);
             self.finish(report, works, since);
@@ -198,7 +198,7 @@ impl World {
             self.operator.pass = Some(Box::new(pass));
         } else {
             let report = planned.report(&Outcome::NothingToWrite);
-            let works = Some(planned.entries.clone());
+            let works = planned.works_after(&Outcome::NothingToWrite);
             drop(planned);
             self.finish(report, works, pass.since.clone());
         }
@@ -250,7 +250,7 @@ impl World {
         };
         let report = planned.report(&outcome);
         let failed = matches!(outcome, Outcome::Failed(_));
-        let works = (!failed).then(|| planned.entries.clone());
+        let works = planned.works_after(&outcome);
         drop(planned);
         self.operator.dirty |= failed;
         self.finish(report, works, pass.since.clone());
@@ -296,7 +296,7 @@ impl World {
     }
 
     /// What the loop does with a pass that is over.
-    fn finish(&mut self, mut report: Report, works: Option<Vec<EntryWork>>, since: Since) {
+    fn finish(&mut self, mut report: Report, works: Vec<EntryWork>, since: Since) {
         let operator = &mut self.operator;
         operator.known.want_iam(&report.iam);
         operator.known.declare(std::mem::take(&mut report.declared));

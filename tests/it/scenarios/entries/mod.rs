@@ -8,6 +8,7 @@ mod consistency;
 mod drift;
 pub(crate) mod failures;
 mod fields;
+mod frozen;
 mod modes;
 mod ownership;
 mod permission_sets;

@@ -70,6 +70,13 @@ async fn the_mode_is_kept_while_eks_can_not_be_reached() {
         .cluster
         .text_until("mapRoles", |text| text == declared)
         .await;
+    // Grants and removals in aws-auth don't need EKS.
+    stage
+        .declare("late", json!({ "backend": "ConfigMap" }))
+        .await;
+    stage.cluster.has_entry("late", true).await;
+    stage.delete(&["text"]);
+    stage.cluster.has_entry("text", false).await;
     // What takes EKS waits, and says since when EKS was last asked.
     stage
         .declare("new", json!({ "backend": "AccessEntry" }))
@@ -205,4 +212,36 @@ async fn in_both_modes() {
     for arn in [&reserved, &linked, &text] {
         assert_eq!(stage.writes_about(arn, Mark::START), NONE);
     }
+}
+
+/// No cluster goes back to an earlier mode: an answer without access configuration changes nothing and forgets nothing, also across a
+/// restart.
+#[tokio::test]
+async fn an_answer_that_takes_the_mode_back_is_not_believed() {
+    let mut stage = Stage::new(Mode::ApiAndConfigMap, &WATCHFUL).await;
+    let arn = stage.establish("entry", json!({})).await;
+    let written = stage.object("entry").await.status.unwrap().written;
+    stage.eks.world().cluster.mode_described = false;
+    stage.stop().await;
+    let mark = stage.mark();
+    stage.start(&WATCHFUL).await;
+    let regroup = json!({ "spec": { "groups": ["other"] } });
+    stage.cluster.change("entry", regroup).await;
+    let seen = stage.until("entry", "Synced", "False EksUnavailable").await;
+    assert!(
+        seen.message.contains("never takes a cluster back"),
+        "{seen:?}"
+    );
+    assert_eq!(stage.object("entry").await.status.unwrap().written, written);
+    assert_eq!(stage.cluster.roles().await, FOREIGN);
+    assert_eq!(stage.writes(mark), NONE);
+    assert!(stage.entry(&arn).is_some());
+    // Once EKS says it again, everything goes on.
+    stage.eks.world().cluster.mode_described = true;
+    stage
+        .entry_until("it is changed", &arn, |entry| {
+            entry.is_some_and(|entry| entry.groups.iter().eq(["other"]))
+        })
+        .await;
+    stage.until("entry", "Ready", "True InEffect").await;
 }
