@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
-use crate::observed::BindingSubjects;
+use crate::access_entry::{Failure, FailureKind};
+use crate::api::condition::Reason;
+use crate::observed::{BindingSubjects, Mode, Unreachable};
 use crate::plan::simulation::Simulation;
 
 #[test]
@@ -320,4 +322,35 @@ fn a_dead_entry_of_the_same_name_hides_no_removal() {
     }
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.ready("a"), "False RemovalHeld");
+}
+
+#[test]
+fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
+    for deletion in ["Revoke", "Retain"] {
+        let mut simulation = Simulation::in_eks(Mode::Api, "");
+        simulation.create("alice", "role/alice", &json!({ "deletion": deletion }));
+        simulation.settle();
+        let read = simulation.now;
+        simulation.cloud().unreachable = Some(Unreachable {
+            read,
+            failure: Failure {
+                kind: FailureKind::Unavailable,
+                message: "no route".to_owned(),
+            },
+        });
+        simulation.delete("alice");
+        simulation.settle();
+        assert_eq!(simulation.ready("alice"), "False RemovalHeld", "{deletion}");
+        let message = simulation.message("alice", "Ready");
+        assert!(
+            message.contains("unverified-removal") && message.contains("no route"),
+            "{message}"
+        );
+        let status = simulation.objects["alice"].status.clone().expect("written");
+        assert_eq!(status.awaiting_confirmation, ["unverified-removal"]);
+        simulation.confirm("alice", "unverified-removal");
+        simulation.settle();
+        assert!(simulation.objects.is_empty());
+        assert!(simulation.told("alice", Reason::EntryLeft));
+    }
 }
