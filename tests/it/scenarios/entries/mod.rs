@@ -8,6 +8,8 @@ mod consistency;
 mod drift;
 pub(crate) mod failures;
 mod fields;
+mod finalizers;
+mod guards;
 mod modes;
 mod ownership;
 mod permission_sets;
