@@ -236,7 +236,7 @@ proptest! {
                 failure: Failure { kind: FailureKind::Unavailable, message: tags.concat() },
             });
         }
-        for view in simulation.config_map.iter_mut() {
+        if let Some(view) = &mut simulation.config_map {
             for manager in view.managers.values_mut() {
                 manager.time = Some(managed);
             }

@@ -139,7 +139,9 @@ impl Stage {
     pub(crate) async fn gone(&self, name: &str) {
         eventually(&format!("{name} is gone"), PATIENT, async || {
             let object = self.cluster.mappings().get_opt(name).await.unwrap();
-            object.map_or(Ok(()), |object| Err((object.status, self.calls())))
+            object.map_or(Ok(()), |object| {
+                Err(Box::new((object.status, self.calls())))
+            })
         })
         .await;
     }
