@@ -241,6 +241,26 @@ pub(super) fn groups() -> Vec<Rule> {
     )]
 }
 
+/// An end of access, as [`crate::time::Timestamp`] reads it: a date of the calendar, in the years 2000 to 2999.
+///
+/// It is a string without `format: date-time`. The API server takes more for a time by that format than it can read itself (`+99:99`),
+/// and CEL would see a time in place of what was written.
+pub(super) fn valid_until() -> Vec<Rule> {
+    const TIME: &str = "([01][0-9]|2[0-3]):[0-5][0-9]";
+    let day = "((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)|02-(0[1-9]|1[0-9]|2[0-8]))";
+    let leap = "2([048]00|[0-9](0[48]|[2468][048]|[13579][26]))-02-29";
+    let shape =
+        format!("^(2[0-9]{{3}}-{day}|{leap})T{TIME}:[0-5][0-9]([.][0-9]{{1,9}})?(Z|[+-]{TIME})$");
+    let message = first_of(
+        &[(
+            "self.matches('^[0-9]{4}-.*$') && !self.startsWith('2')",
+            "'is not in the years 2000 to 2999: write a time of these years, as in 2026-12-24T18:00:00Z, or remove validUntil for access without an end'",
+        )],
+        "'is not a time: write a date of the calendar, a time and a zone, as in 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00'",
+    );
+    vec![telling(format!("self.matches('{shape}')"), message)]
+}
+
 /// The name of an access policy.
 pub(super) fn policy() -> Vec<Rule> {
     let message = first_of(

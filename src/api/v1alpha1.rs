@@ -93,9 +93,9 @@ pub struct IdentityMappingSpec {
     #[serde(default)]
     pub deletion: Deletion,
     /// When the entry is removed, as in `2026-12-24T18:00:00Z`; the mapping stays and says so. API servers may honour a
-    /// cached login for some minutes more, and open streams go on. Default: never.
+    /// cached login for some minutes more, and open streams go on. In the years 2000 to 2999. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(with = "Time")]
+    #[schemars(with = "String", length(max = 64), extend("x-kubernetes-validations" = rules::valid_until()))]
     pub valid_until: Option<Time>,
     /// While true, nothing is created, changed or repaired; deletion and `validUntil` still act. Default: false.
     #[serde(default)]

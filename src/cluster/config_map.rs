@@ -13,6 +13,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
 use super::Cluster;
+use super::any_managers::AnyManagers;
 use crate::error::{Category, Error};
 use crate::observed::ConfigMapView;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, WriteFailure};
@@ -46,7 +47,7 @@ impl Cluster {
     pub async fn read_config_map(&self) -> Result<Option<ConfigMapView>, Error> {
         let name = &self.config_map().name;
         let found = self.bounded(self.config_maps().get_opt(name)).await?;
-        Ok(found.as_ref().map(ConfigMapView::from_object))
+        Ok(found.map(|object| ConfigMapView::from_object(&object.0)))
     }
 
     /// Writes aws-auth, and returns it as it then stands.
@@ -63,7 +64,7 @@ impl Cluster {
                 labels,
                 annotations,
             } => {
-                let object = new_object(name, data, binary_data, labels, annotations);
+                let object = AnyManagers(new_object(name, data, binary_data, labels, annotations));
                 let params = PostParams {
                     field_manager: Some(FIELD_MANAGER.to_owned()),
                     ..PostParams::default()
@@ -90,7 +91,7 @@ impl Cluster {
             }
         };
         match answer {
-            Ok(object) => Ok(ConfigMapView::from_object(&object)),
+            Ok(object) => Ok(ConfigMapView::from_object(&object.0)),
             Err(error) if stale.contains(&error.category) => Err(WriteError::Stale),
             Err(error) => Err(WriteError::Failed(error.into())),
         }

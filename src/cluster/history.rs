@@ -8,6 +8,7 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use super::Cluster;
+use super::any_managers::AnyManagers;
 use crate::error::{Category, Error};
 use crate::observed::HistoryView;
 use crate::plan::{FIELD_MANAGER, HistoryWrite};
@@ -30,14 +31,14 @@ impl Cluster {
                     .get_opt(&self.config_map().history().name),
             )
             .await?;
-        Ok(found.as_ref().map(HistoryView::from_object))
+        Ok(found.map(|object| HistoryView::from_object(&object.0)))
     }
 
     /// The copies in the history, packed as they stand, by name.
     pub async fn read_copies(&self) -> Result<BTreeMap<String, Vec<u8>>, Error> {
         let name = &self.config_map().history().name;
         let found = self.bounded(self.config_maps().get_opt(name)).await?;
-        let copies = found.and_then(|object| object.binary_data);
+        let copies = found.and_then(|object| object.0.binary_data);
         let copies = copies.unwrap_or_default().into_iter();
         Ok(copies.map(|(name, bytes)| (name, bytes.0)).collect())
     }
@@ -65,13 +66,13 @@ impl Cluster {
                 ..PostParams::default()
             };
             (
-                self.bounded(api.create(&params, &new_object(name, write)))
+                self.bounded(api.create(&params, &AnyManagers(new_object(name, write))))
                     .await,
                 [Category::Conflict].as_slice(),
             )
         };
         match answer {
-            Ok(object) => Ok(HistoryView::from_object(&object)),
+            Ok(object) => Ok(HistoryView::from_object(&object.0)),
             Err(error) if stale.contains(&error.category) => Err(HistoryError::Stale),
             Err(error) => Err(HistoryError::Failed(error)),
         }

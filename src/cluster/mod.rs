@@ -8,12 +8,15 @@
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
+mod any_managers;
 pub mod any_mapping;
 pub mod bindings;
 pub mod config_map;
 pub mod event;
 pub mod finalizer;
 pub mod history;
+#[cfg(test)]
+mod hostile_values;
 pub mod mapping;
 pub mod migration;
 pub mod read;
@@ -28,8 +31,11 @@ pub mod watch;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::PartialObjectMeta;
 use kube::{Api, Client};
 
+use self::any_managers::AnyManagers;
 use crate::api::IdentityMapping;
 use crate::error::Error;
 use crate::observed::ConfigMapName;
@@ -102,7 +108,11 @@ impl Cluster {
         Api::all(self.client.clone())
     }
 
-    fn config_maps(&self) -> Api<ConfigMap> {
+    fn definitions(&self) -> Api<AnyManagers<PartialObjectMeta<CustomResourceDefinition>>> {
+        Api::all(self.client.clone())
+    }
+
+    fn config_maps(&self) -> Api<AnyManagers<ConfigMap>> {
         Api::namespaced(self.client.clone(), &self.config_map.namespace)
     }
 }

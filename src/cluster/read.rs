@@ -15,7 +15,6 @@ use crate::api::IdentityMapping;
 use crate::desired::Mapping;
 use crate::error::{Category, Error};
 use crate::observed::{Binding, BindingSubjects, Bindings, ConfigMapView, HistoryView};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 
 /// Objects on a page, as kubectl asks for them.
 const PAGE: u32 = 500;
@@ -119,9 +118,8 @@ impl Cluster {
 
     /// Whether our definition is being deleted; `None`: it is not there.
     async fn read_definition(&self) -> Result<Option<bool>, Error> {
-        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let found = bounded(definitions.get_metadata_opt(DEFINITION)).await?;
-        Ok(found.map(|definition| definition.metadata.deletion_timestamp.is_some()))
+        let found = bounded(self.definitions().get_opt(DEFINITION)).await?;
+        Ok(found.map(|definition| definition.0.metadata.deletion_timestamp.is_some()))
     }
 }
 

@@ -11,10 +11,7 @@ use std::time::{Duration, Instant};
 
 use futures::stream::{BoxStream, SelectAll, select_all};
 use futures::{StreamExt, future, stream};
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::PartialObjectMeta;
 use kube::runtime::watcher::{self, Config, Event, watcher};
 use kube::{Api, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -93,20 +90,19 @@ impl Cluster {
         let history = self.config_map().history().name;
         let named = |name: &str| Config::default().fields(&format!("metadata.name={name}"));
         select_all([
-            told(
-                Api::<ConfigMap>::namespaced(client(), &self.config_map().namespace),
-                named(name),
-                "the ConfigMap",
-                |event| {
-                    Watched::ConfigMap(change(event, |object| ConfigMapView::from_object(&object)))
-                },
-            ),
+            told(self.config_maps(), named(name), "the ConfigMap", |event| {
+                Watched::ConfigMap(change(event, |object| {
+                    ConfigMapView::from_object(&object.0)
+                }))
+            }),
             mappings,
             told(
                 self.config_maps(),
                 named(&history),
                 "the history ConfigMap",
-                |event| Watched::History(change(event, |object| HistoryView::from_object(&object))),
+                |event| {
+                    Watched::History(change(event, |object| HistoryView::from_object(&object.0)))
+                },
             ),
             search(
                 Api::<SlimBinding<RoleBinding>>::all(client()),
@@ -121,12 +117,12 @@ impl Cluster {
                 interest,
             ),
             told(
-                Api::<PartialObjectMeta<CustomResourceDefinition>>::all(client()),
+                self.definitions(),
                 named(DEFINITION),
                 "the CustomResourceDefinition",
                 |event| {
                     Watched::Definition(change(event, |definition| Definition {
-                        deleting: definition.metadata.deletion_timestamp.is_some(),
+                        deleting: definition.0.metadata.deletion_timestamp.is_some(),
                     }))
                 },
             ),
@@ -135,9 +131,8 @@ impl Cluster {
 
     /// Whether our `CustomResourceDefinition` is being deleted or gone, by the API server itself.
     pub async fn definition_goes(&self) -> Result<bool, Error> {
-        let definitions = Api::<CustomResourceDefinition>::all(self.client.clone());
-        let found = bounded(definitions.get_metadata_opt(DEFINITION)).await?;
-        Ok(found.is_none_or(|definition| definition.metadata.deletion_timestamp.is_some()))
+        let found = bounded(self.definitions().get_opt(DEFINITION)).await?;
+        Ok(found.is_none_or(|definition| definition.0.metadata.deletion_timestamp.is_some()))
     }
 }
 
@@ -440,6 +435,8 @@ fn change<K: ResourceExt, T>(event: Event<K>, reduce: impl Fn(K) -> T) -> Change
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+
     use super::*;
 
     #[test]

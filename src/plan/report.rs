@@ -190,7 +190,21 @@ impl Plan<'_> {
         let Some(eks) = &self.eks else {
             return;
         };
+        // What nobody names and no listing holds may be anyone's word, and is forgotten.
+        let named: BTreeSet<&Key> = self
+            .claims
+            .iter()
+            .filter_map(|it| it.key.as_ref())
+            .collect();
+        let concerns = |principal: &String| {
+            eks.view.entries.by_principal.contains_key(principal)
+                || Key::parse_arn(principal).is_some_and(|key| named.contains(&key))
+        };
+        memory.defaults.retain(|principal, _| concerns(principal));
         memory.asked.retain(|principal, asked| {
+            if !concerns(principal) {
+                return false;
+            }
             let Some(state) = eks.view.entries.by_principal.get(principal) else {
                 return true;
             };

@@ -4,9 +4,9 @@ use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::claim::{Claim, Drift, EntryStep, Step, identity};
-use super::entry;
 use super::verdict::{Finding, Verdict, verdict};
 use super::view::{View, entry_resolved};
+use super::{entry, leaving};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
@@ -375,6 +375,8 @@ fn awaiting(view: &View<'_>, position: usize) -> Vec<String> {
         .named(position)
         .flat_map(|claim| [claim.block.as_ref(), claim.entry.block.as_ref()])
         .filter_map(|block| block?.awaiting);
+    let hold = leaving::hold(view, position).and_then(|block| block.awaiting);
+    let blocks = blocks.chain(hold);
     let words: std::collections::BTreeSet<&str> =
         blocks.map(v1alpha1::Confirmation::as_str).collect();
     words.into_iter().map(str::to_owned).collect()

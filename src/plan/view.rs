@@ -142,12 +142,18 @@ impl<'a> View<'a> {
 
     /// Why an entry that the mapping should have no more still stands.
     pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
+        let hold = leaving::hold(self, position);
+        // While EKS can't be asked, a person's word is the way out, and the status has to name it.
+        let word = Some(Confirmation::UnverifiedRemoval);
+        if hold.as_ref().is_some_and(|block| block.awaiting == word) {
+            return hold;
+        }
         let mut open = self
             .named(position)
             .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
             .filter(|claim| claim.holder.is_none() || self.wrote(position, claim));
         let unresolved = open.next().and_then(|claim| self.unresolved_block(claim));
-        unresolved.or_else(|| leaving::hold(self, position))
+        unresolved.or(hold)
     }
 
     /// Whether the mapping's status says that it wrote an entry of the claim's key.

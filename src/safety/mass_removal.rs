@@ -137,7 +137,7 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
             *ordered = (*ordered).max(*answered).min(now);
         }
         let returned = standing.contains(&hash) && !vanishing.contains_key(&hash);
-        now - *ordered < WINDOW.as_secs() && !returned
+        now.saturating_sub(*ordered) < WINDOW.as_secs() && !returned
     });
     record
 }

@@ -2,7 +2,7 @@
 //!
 //! The operator is the optimised binary, on a control plane of its own. Absolute times depend on the machine, so each
 //! stands beside something measured in the same run. Words on the command line choose parts: `pure`, `cli`,
-//! `live`, `entries`, `hostile`.
+//! `live`, `entries`, `hostile` (with `queue`, which can be chosen alone).
 
 #![allow(
     clippy::print_stdout,
@@ -17,6 +17,7 @@ mod entries;
 mod hostile;
 mod live;
 mod pure;
+mod queue;
 mod table;
 
 fn main() {
@@ -41,6 +42,11 @@ fn main() {
         tokio::runtime::Runtime::new()
             .expect("a runtime")
             .block_on(hostile::run());
+    }
+    if chosen("hostile") || chosen("queue") {
+        tokio::runtime::Runtime::new()
+            .expect("a runtime")
+            .block_on(queue::run());
     }
     if chosen("entries") {
         tokio::runtime::Runtime::new()

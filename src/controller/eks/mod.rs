@@ -359,7 +359,7 @@ impl Eks {
             };
             self.reads.push(read.boxed());
         }
-        let next = self.refresh.due(entries);
+        let next = self.refresh.due(entries, now);
         // Something that takes a principal ends with an answer, which looks again.
         self.look = next.map_or(now + PATIENCE, |next| next.max(now + LOOK_AGAIN));
     }

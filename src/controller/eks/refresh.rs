@@ -117,17 +117,32 @@ impl Refresh {
         }
     }
 
-    /// When to look again, should nothing else happen.
-    pub(super) fn due(&self, entries: &Entries) -> Option<Instant> {
+    /// When to look again, should nothing else happen. Asked when [`Self::start`] has no more to start: what could be described by now
+    /// is taken by somebody, or waits for one that is being described, and the answer to that looks again.
+    pub(super) fn due(&self, entries: &Entries, now: Instant) -> Option<Instant> {
+        if self.running.len() >= SIDE_BY_SIDE {
+            return None;
+        }
         let owned = entries.by_principal.values().filter(|it| is_owned(it));
         let owned = u32::try_from(owned.count()).unwrap_or(u32::MAX);
         let turn = (owned > 0).then(|| self.turn + self.pause(owned));
-        let retries = self.failed.iter().filter(|(principal, _)| {
-            let state = entries.by_principal.get(*principal);
-            !self.running.contains(*principal) && state.is_some_and(is_wanted)
+        let retries = self
+            .failed
+            .iter()
+            .filter(|(principal, _)| !self.running.contains(*principal));
+        let retries = retries.filter_map(|(principal, (_, retry))| {
+            let state = entries.by_principal.get(principal)?;
+            if is_wanted(state) {
+                Some(*retry)
+            } else {
+                turn.filter(|_| is_owned(state))
+                    .map(|turn| turn.max(*retry))
+            }
         });
-        let retry = retries.map(|(_, (_, retry))| *retry).min();
-        turn.into_iter().chain(retry).min()
+        turn.into_iter()
+            .chain(retries)
+            .filter(|due| *due > now)
+            .min()
     }
 
     /// Forgets failures of entries that are gone.
@@ -216,21 +231,78 @@ mod tests {
         assert_eq!(started.0, principal(1));
         refresh.ended(&principal(1), false, now, 0.0);
         assert_eq!(refresh.start(&entries, now, taken), None);
-        let later = refresh.due(&entries).expect("to be tried again");
+        let later = refresh.due(&entries, now).expect("to be tried again");
         assert_eq!(later, now + Duration::from_secs(1));
         describe(&mut entries, &principal(1), false, 1);
-        assert_eq!(refresh.due(&entries), None, "a plan's call described it");
+        assert_eq!(
+            refresh.due(&entries, now),
+            None,
+            "a plan's call described it"
+        );
         entries.doubt(&principal(1), None);
         assert!(refresh.start(&entries, later, taken).is_some());
         refresh.ended(&principal(1), false, later, 0.0);
         assert_eq!(
-            refresh.due(&entries),
+            refresh.due(&entries, later),
             Some(later + Duration::from_secs(2)),
             "a second failure in a row"
         );
         entries.gone(&principal(1), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         refresh.retain(&entries);
-        assert_eq!(refresh.due(&entries), None);
+        assert_eq!(refresh.due(&entries, later), None);
+    }
+
+    /// A time that has passed would have the loop turn again at once, as fast as it may.
+    #[test]
+    fn what_can_not_be_described_now_is_not_looked_at_again_and_again() {
+        let mut entries = Entries::default();
+        listed(&mut entries, 6);
+        let origin = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_hours(1), origin);
+        let everyone = |_: &str| true;
+        let nobody = |_: &str| false;
+        // An unmanaged entry can't be described, and is then taken by a plan's call when its pause is over.
+        let (failing, _) = refresh
+            .start(&entries, origin, nobody)
+            .expect("one is free");
+        refresh.ended(&failing, false, origin, 0.0);
+        let later = origin + Duration::from_mins(2);
+        assert_eq!(refresh.start(&entries, later, everyone), None);
+        assert_eq!(refresh.due(&entries, later), None);
+        // Four are being described, which another waits for.
+        while refresh.start(&entries, later, nobody).is_some() {}
+        assert_eq!(refresh.due(&entries, later), None);
+        // The turn of the only owned entry has come, and it failed a moment ago.
+        let mut entries = Entries::default();
+        describe(&mut entries, &principal(1), true, 1);
+        let mut refresh = Refresh::new(Duration::from_secs(2), origin);
+        let turn = origin + Duration::from_secs(2);
+        assert!(refresh.start(&entries, turn, nobody).is_some());
+        for _ in 0..5 {
+            refresh.ended(&principal(1), false, turn, 0.0);
+        }
+        let next = turn + Duration::from_secs(3);
+        assert_eq!(refresh.start(&entries, next, nobody), None);
+        let due = refresh.due(&entries, next).expect("to be tried again");
+        assert!(due > next + Duration::from_secs(5), "{:?}", due - next);
+    }
+
+    #[test]
+    fn a_description_that_fails_is_tried_again_ever_more_seldom() {
+        let mut entries = Entries::default();
+        listed(&mut entries, 1);
+        let origin = Instant::now();
+        let mut refresh = Refresh::new(Duration::from_hours(1), origin);
+        let mut now = origin;
+        let mut tries = 0;
+        while now < origin + Duration::from_mins(10) {
+            while let Some((name, _)) = refresh.start(&entries, now, |_| false) {
+                tries += 1;
+                refresh.ended(&name, false, now, 0.0);
+            }
+            now = refresh.due(&entries, now).expect("to be tried again");
+        }
+        assert!(tries <= 20, "{tries}");
     }
 
     #[test]

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
+use crate::access_entry::{Failure, FailureKind};
+use crate::api::condition::Reason;
 use crate::api::v1alpha1::EntryType;
-use crate::observed::{BindingSubjects, Handover, Mode};
+use crate::observed::{BindingSubjects, Handover, Mode, Unreachable};
 use crate::plan::simulation::Simulation;
 
 #[test]
@@ -369,5 +371,36 @@ fn a_node_type_that_becomes_standard_names_its_confirmation_in_every_mode() {
         minutes(&mut simulation);
         assert_eq!(simulation.ready("n"), "True InEffect", "{what}");
         assert_eq!(simulation.condition("n", "Synced"), "True Synced", "{what}");
+    }
+}
+
+#[test]
+fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
+    for deletion in ["Revoke", "Retain"] {
+        let mut simulation = Simulation::in_eks(Mode::Api, "");
+        simulation.create("alice", "role/alice", &json!({ "deletion": deletion }));
+        simulation.settle();
+        let read = simulation.now;
+        simulation.cloud().unreachable = Some(Unreachable {
+            read,
+            failure: Failure {
+                kind: FailureKind::Unavailable,
+                message: "no route".to_owned(),
+            },
+        });
+        simulation.delete("alice");
+        simulation.settle();
+        assert_eq!(simulation.ready("alice"), "False RemovalHeld", "{deletion}");
+        let message = simulation.message("alice", "Ready");
+        assert!(
+            message.contains("unverified-removal") && message.contains("no route"),
+            "{message}"
+        );
+        let status = simulation.objects["alice"].status.clone().expect("written");
+        assert_eq!(status.awaiting_confirmation, ["unverified-removal"]);
+        simulation.confirm("alice", "unverified-removal");
+        simulation.settle();
+        assert!(simulation.objects.is_empty());
+        assert!(simulation.told("alice", Reason::EntryLeft));
     }
 }

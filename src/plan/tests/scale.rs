@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{FOREIGN, entry, foreign};
+use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -156,4 +157,26 @@ fn more_data_than_the_api_server_takes_refuses_the_youngest() {
     assert_eq!(simulation.settle(), 1);
     assert_eq!(in_effect(&simulation), (10..fit.len() + 10).collect());
     assert_stands(&simulation);
+}
+
+/// What EKS chooses as a username is asked and kept for principals that a mapping names or a listing holds, and for no other.
+#[test]
+fn usernames_that_eks_chooses_are_forgotten_with_their_principals() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    for (name, refused) in [("alice", false), ("bob", true)] {
+        simulation.cloud().principals = refused.then(BTreeSet::new);
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+        simulation.edit(name, |object| object.spec.username = None);
+        simulation.settle();
+        let principal = format!("arn:aws:iam::111122223333:role/{name}");
+        let memory = &simulation.memory;
+        assert_eq!(memory.asked.contains_key(&principal), refused);
+        assert_eq!(memory.defaults.contains_key(&principal), !refused);
+    }
+    for name in ["alice", "bob"] {
+        simulation.delete(name);
+    }
+    simulation.settle();
+    assert!(simulation.objects.is_empty());
+    assert!(simulation.memory.asked.is_empty() && simulation.memory.defaults.is_empty());
 }

@@ -242,6 +242,7 @@ fn principals() -> Vec<Case> {
 fn identities() -> Vec<Case> {
     const USER: &str = "spec.username";
     const GROUPS: &str = "spec.groups";
+    const UNTIL: &str = "spec.validUntil";
     vec![
         good("username and groups", with("username: admin\ngroups: [platform-admins, 'team:a']")),
         good(
@@ -258,6 +259,8 @@ fn identities() -> Vec<Case> {
             with("username: 'system:x'\ngroups: ['system:masters', 'eks:x']"),
         ),
         good("an end in the past", with("validUntil: '2020-01-01T00:00:00Z'")),
+        good("an end on a leap day", with("validUntil: '2028-02-29T23:59:59.123456789Z'")),
+        good("the last end", with("validUntil: '2999-12-31T23:59:59Z'")),
         good("an end with an offset", with("validUntil: '2026-12-24T18:00:00+01:00'")),
         good(
             "every other field",
@@ -333,18 +336,15 @@ fn identities() -> Vec<Case> {
             "too many: 51: must have at most 50 items",
         ),
         bad("a group for a list", with("groups: admins"), GROUPS, "must be of type array"),
-        bad(
-            "an end that is no time",
-            with("validUntil: tomorrow"),
-            "spec.validUntil",
-            "must be of type date-time",
-        ),
-        bad(
-            "an end without a zone",
-            with("validUntil: '2026-12-24T18:00:00'"),
-            "spec.validUntil",
-            "must be of type date-time",
-        ),
+        bad("an end that is no time", with("validUntil: tomorrow"), UNTIL, "is not a time: write a date of the calendar"),
+        bad("an end without a zone", with("validUntil: '2026-12-24T18:00:00'"), UNTIL, "is not a time"),
+        bad("an end in a zone that does not exist", with("validUntil: '2026-12-24T18:00:00+99:99'"), UNTIL, "is not a time"),
+        bad("an end on a day that does not exist", with("validUntil: '2026-02-29T18:00:00Z'"), UNTIL, "a date of the calendar"),
+        bad("an end finer than a nanosecond", with("validUntil: '2026-02-28T18:00:00.1234567891Z'"), UNTIL, "is not a time"),
+        bad("an end with a line break", with("validUntil: \"2026-02-28T18:00:00Z\\n\""), UNTIL, "is not a time"),
+        bad("the last second of 9999", with("validUntil: '9999-12-31T23:59:59Z'"), UNTIL, "is not in the years 2000 to 2999: write"),
+        bad("an end in the year 1", with("validUntil: '0001-01-01T00:00:00Z'"), UNTIL, "is not in the years 2000 to 2999"),
+        bad("an end of 65 characters", with(&format!("validUntil: '{}'", "2".repeat(65))), UNTIL, "too long"),
         bad("an unknown adoption", with("adoption: Sometimes"), "spec.adoption", "unsupported value"),
         bad("an unknown deletion", with("deletion: Delete"), "spec.deletion", "unsupported value"),
         bad("a word for suspend", with("suspend: 'yes'"), "spec.suspend", "must be of type boolean"),

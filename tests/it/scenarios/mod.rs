@@ -18,6 +18,7 @@ mod release;
 mod running;
 mod statuses;
 mod time;
+mod undecodable;
 
 /// Arguments that leave the operator no timer to work by: what it does, it does because something happened.
 const NO_TIMER: [&str; 1] = ["--resync=24h"];

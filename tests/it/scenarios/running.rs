@@ -190,7 +190,7 @@ async fn release_lets_go_of_everything_and_leaves_all_access() {
             .unwrap()
             .metadata
             .finalizers;
-        assert_eq!(finalizers.unwrap(), ["identity-mapper.dev/revoke"]);
+        assert_eq!(finalizers.unwrap(), ["identity-mapper.dev/aws-auth"]);
     }
     assert!(cluster.roles().await.starts_with(&text));
     cluster.kubectl_ok(&["delete", "idmap", "b"], None);

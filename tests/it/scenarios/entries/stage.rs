@@ -104,6 +104,48 @@ impl Stage {
         }
     }
 
+    /// Ends the operator at once, as a crash does.
+    pub(crate) fn crash(&mut self) {
+        drop(self.operator.take());
+    }
+
+    /// The running operator.
+    pub(crate) fn operator(&self) -> &Operator {
+        self.operator.as_ref().expect("it was started")
+    }
+
+    /// Waits until a call of this operation is on its way: EKS has received it, and does it when the latency is over.
+    pub(crate) async fn in_flight(&self, operation: &str) {
+        eventually(&format!("{operation} is on its way"), SOON, async || {
+            if self.eks.knobs().delayed(operation) > 0 {
+                Ok(())
+            } else {
+                Err(self.calls())
+            }
+        })
+        .await;
+    }
+
+    /// Waits until no call that changes anything is on its way.
+    pub(crate) async fn nothing_in_flight(&self) {
+        eventually("no call is on its way", SOON, async || {
+            let knobs = self.eks.knobs();
+            WRITES.iter().all(|operation| knobs.delayed(operation) == 0)
+        })
+        .await;
+    }
+
+    /// Waits until a mapping is gone, longer than [`Cluster::gone`] does.
+    pub(crate) async fn gone(&self, name: &str) {
+        eventually(&format!("{name} is gone"), PATIENT, async || {
+            let object = self.cluster.mappings().get_opt(name).await.unwrap();
+            object.map_or(Ok(()), |object| {
+                Err(Box::new((object.status, self.calls())))
+            })
+        })
+        .await;
+    }
+
     // IAM.
 
     /// A role without a path in the cluster's account: its ARN.

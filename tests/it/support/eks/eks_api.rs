@@ -384,10 +384,14 @@ impl Eks<'_> {
         }
         self.access_entries()?;
         let entries = self.world.cluster.entries.values();
+        let delay = signed(self.knobs.listing_delay);
         let found = entries.filter(|entry| {
-            policy
-                .as_ref()
-                .is_none_or(|policy| entry.policies.contains_key(policy))
+            let listed = self.world.now.duration_since(entry.created) >= delay
+                && !self.knobs.unlisted.contains(&entry.principal_arn);
+            listed
+                && policy
+                    .as_ref()
+                    .is_none_or(|policy| entry.policies.contains_key(policy))
         });
         // The order is not documented, so nobody may rely on one: it is that of the entries' ids.
         let mut found: Vec<(&str, &str)> = found

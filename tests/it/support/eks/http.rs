@@ -83,6 +83,7 @@ async fn handle(
     };
     let latency = shared.knobs().latency;
     if !latency.is_zero() {
+        let _delayed = Delayed::of(shared, service, &received);
         tokio::time::sleep(latency).await;
     }
     let deadline = Instant::now() + wait_of(service, &received);
@@ -109,6 +110,30 @@ fn wait_of(service: Service, received: &Received) -> Duration {
         .flatten();
     let seconds = body.and_then(|body| body.get("WaitTimeSeconds")?.as_u64());
     Duration::from_secs(seconds.unwrap_or_default().min(20))
+}
+
+/// A call that waits out the latency. It counts until this is dropped, also where its caller has gone.
+struct Delayed<'a> {
+    shared: &'a Shared,
+    operation: String,
+}
+
+impl<'a> Delayed<'a> {
+    fn of(shared: &'a Shared, service: Service, received: &Received) -> Self {
+        let operation = read(service, received).map(|(it, _)| it.name.clone());
+        let operation = operation.unwrap_or_default();
+        let mut knobs = shared.knobs();
+        *knobs.delayed.entry(operation.clone()).or_default() += 1;
+        Self { shared, operation }
+    }
+}
+
+impl Drop for Delayed<'_> {
+    fn drop(&mut self) {
+        let mut knobs = self.shared.knobs();
+        let count = knobs.delayed.entry(self.operation.clone()).or_default();
+        *count = count.saturating_sub(1);
+    }
 }
 
 enum Step {

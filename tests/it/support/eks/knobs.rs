@@ -38,6 +38,10 @@ pub(crate) struct Knobs {
     pub(crate) mode_error: Duration,
     /// How long an update of the cluster takes.
     pub(crate) update: Duration,
+    /// An entry is in no listing for so long after it was made.
+    pub(crate) listing_delay: Duration,
+    /// Principals whose entries no listing has.
+    pub(crate) unlisted: BTreeSet<String>,
     /// From a change of an entry to its force.
     pub(crate) entry_delay: Duration,
     /// From a change of an entry's policies to their force.
@@ -56,6 +60,8 @@ pub(crate) struct Knobs {
     pub(crate) events: bool,
     /// Whether it gets those of calls that were refused, too, as `CloudTrail` tells of them.
     pub(crate) refused_events: bool,
+    /// How many calls of each operation wait out the latency now.
+    pub(super) delayed: BTreeMap<String, usize>,
     buckets: BTreeMap<String, Bucket>,
     scripted: BTreeMap<String, VecDeque<Fault>>,
     creations: BTreeMap<String, u32>,
@@ -107,6 +113,8 @@ impl Default for Knobs {
             not_found_after_create: 0,
             mode_error: Duration::ZERO,
             update: Duration::ZERO,
+            listing_delay: Duration::ZERO,
+            unlisted: BTreeSet::new(),
             entry_delay: Duration::ZERO,
             policy_delay: Duration::ZERO,
             quota: 3000,
@@ -116,6 +124,7 @@ impl Default for Knobs {
             reordered_events: 0.0,
             events: true,
             refused_events: false,
+            delayed: BTreeMap::new(),
             buckets: BTreeMap::new(),
             scripted: BTreeMap::new(),
             creations: BTreeMap::new(),
@@ -154,6 +163,11 @@ impl Knobs {
             .entry(operation.to_owned())
             .or_default()
             .push_back(fault);
+    }
+
+    /// How many calls of an operation wait out the latency now, and have no effect yet.
+    pub(crate) fn delayed(&self, operation: &str) -> usize {
+        self.delayed.get(operation).copied().unwrap_or_default()
     }
 
     /// Denies an action such as `eks:CreateAccessEntry`.

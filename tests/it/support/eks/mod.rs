@@ -205,6 +205,21 @@ impl Eks {
         self.shared.queue_url(&world.cluster.account, name)
     }
 
+    /// Puts a message into the queue of events, as whoever may send to it does.
+    pub(crate) fn send_message(&self, body: String) {
+        let mut world = self.world();
+        let name = world.attached().map(str::to_owned);
+        let name = name.expect("World::attach_queue made one");
+        sqs::send(&mut world, &name, body, 0);
+    }
+
+    /// How many messages are in the queue of events.
+    pub(crate) fn messages(&self) -> usize {
+        let world = self.world();
+        let name = world.attached().expect("World::attach_queue made one");
+        world.queues[name].messages.len()
+    }
+
     /// Executes an operation of EKS as a person at the console would, at once: no knob refuses or loses it. The cluster's
     /// name need not be given.
     pub(crate) fn by_hand(&self, operation: &str, input: Value) -> Result<Value, Refusal> {
