@@ -9,6 +9,7 @@
 //! - what could not be read is an error or a missing answer, never an empty one.
 
 pub mod any_mapping;
+pub mod api_server;
 pub mod bindings;
 pub mod config_map;
 pub mod event;
@@ -22,6 +23,7 @@ pub mod review;
 mod slim_binding;
 pub mod state;
 pub mod status;
+mod tls;
 mod versioned;
 pub mod watch;
 

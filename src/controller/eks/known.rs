@@ -11,15 +11,15 @@ mod iam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::in_force::{InForce, Reading, Trust, in_force};
+use super::in_force::{InForce, Reading, in_force};
 use super::refresh::is_owned;
 use super::schedule::Task;
 use super::words::Words;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
 use crate::observed::{
-    Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode, Reliance,
-    Users,
+    Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode,
+    OtherCluster, Reliance, Trust, Users,
 };
 use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
@@ -184,6 +184,27 @@ impl Known {
         match self.in_force(None) {
             InForce::Known { .. } => Some((reading.cluster.clone(), reading.mode)),
             InForce::Unproven { .. } | InForce::Unknown { .. } => None,
+        }
+    }
+
+    /// Why the cluster that was read is not the one that we talk to.
+    pub(super) fn unproven(&self) -> Option<String> {
+        match self.in_force(None) {
+            InForce::Unproven { eks, server } => Some(format!(
+                "EKS cluster {} is not proven: {}",
+                self.name,
+                OtherCluster { eks, server }
+            )),
+            InForce::Known { .. } | InForce::Unknown { .. } => None,
+        }
+    }
+
+    /// What the API server's certificate is signed by now.
+    pub(super) fn trusts(&mut self, trust: Trust) {
+        let before = self.in_force(None);
+        self.trust = trust;
+        if self.in_force(None) != before {
+            self.shift();
         }
     }
 
