@@ -28,8 +28,8 @@ use crate::observed::Trust;
 /// The files are read so often. The kubelet takes a minute or more to exchange a projected one.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// After a certificate was refused, at the earliest after so long.
-const SOONEST: Duration = Duration::from_secs(1);
+/// After a certificate was refused, so long after: whoever is refused tries again and again.
+const SOONEST: Duration = Duration::from_secs(3);
 
 /// An API server that is there answers within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -238,16 +238,21 @@ async fn follow(connection: Weak<Inner>) {
         let Some(inner) = connection.upgrade() else {
             return;
         };
-        tokio::select! {
-            () = inner.refused.notified() => {
-                drop(inner);
-                tokio::time::sleep(SOONEST).await;
-            }
-            () = tokio::time::sleep(PERIOD) => drop(inner),
+        let refused = tokio::select! {
+            () = inner.refused.notified() => true,
+            () = tokio::time::sleep(PERIOD) => false,
+        };
+        drop(inner);
+        if refused {
+            tokio::time::sleep(SOONEST).await;
         }
         if let Some(inner) = connection.upgrade() {
             let followed = inner.look().await;
             inner.complain(followed.err());
+            if refused {
+                // Where the files say nothing new, the certificate is another one.
+                inner.current.send_modify(|_| ());
+            }
         }
     }
 }

@@ -67,15 +67,27 @@ impl Operator {
 
     /// Starts the operator for the stand-in's cluster with further arguments, and waits until it is ready.
     pub(crate) async fn start_in(cluster: &Cluster, eks: &Eks, args: &[&str]) -> Self {
+        let kubeconfig = cluster.operator_kubeconfig().await;
+        let way = [("KUBECONFIG".into(), kubeconfig.into())];
+        Self::start_by(cluster, eks, &operator_binary(), &way, args).await
+    }
+
+    /// As [`Operator::start_in`], another program, with a way to the API server of one's own.
+    pub(crate) async fn start_by(
+        cluster: &Cluster,
+        eks: &Eks,
+        program: &Path,
+        way: &[(OsString, OsString)],
+        args: &[&str],
+    ) -> Self {
         let name = format!("--cluster-name={}", eks.world().cluster.name);
         let args = [&[name.as_str()], args].concat();
-        let kubeconfig = cluster.operator_kubeconfig().await;
-        Self::ready(cluster, &operator_binary(), |health, metrics| {
+        Self::ready(cluster, program, |health, metrics| {
             let aws = eks.env().into_iter();
             let mut environment: Vec<(OsString, OsString)> = aws
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect();
-            environment.push(("KUBECONFIG".into(), kubeconfig.clone().into()));
+            environment.extend(way.iter().cloned());
             Start {
                 args: run_with(health, metrics, &args),
                 environment,
