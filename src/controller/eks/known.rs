@@ -18,8 +18,8 @@ use super::words::Words;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
 use crate::observed::{
-    Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode,
-    OtherCluster, Reliance, Trust, Users,
+    Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode, Reliance,
+    Trust, Users,
 };
 use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
@@ -190,10 +190,12 @@ impl Known {
     /// Why the cluster that was read is not the one that we talk to.
     pub(super) fn unproven(&self) -> Option<String> {
         match self.in_force(None) {
+            // The fix comes first: probes cut what is long.
             InForce::Unproven { eks, server } => Some(format!(
-                "EKS cluster {} is not proven: {}",
-                self.name,
-                OtherCluster { eks, server }
+                "EKS cluster {name} is not proven to be the one of this API server; set --cluster-name and --region to its cluster, or \
+                 update the kubeconfig (aws eks update-kubeconfig --name {name}): EKS names the certificate authority {eks}, and the API \
+                 server's certificate is signed by {server}",
+                name = self.name
             )),
             InForce::Known { .. } | InForce::Unknown { .. } => None,
         }
