@@ -178,7 +178,7 @@ impl Changes {
     /// Waits for the next one, for ever where there is none any more.
     pub async fn next(&mut self) {
         if self.0.changed().await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -109,10 +109,8 @@ async fn follow_kubeconfig(path: &Path) -> ApiServer {
     ApiServer::connect(config, source).expect("a client")
 }
 
-fn signed(authorities: &[&Authority]) -> Result<Trust, String> {
-    Ok(Trust::Authorities(
-        authorities.iter().map(|it| it.fingerprint()).collect(),
-    ))
+fn signed(authorities: &[&Authority]) -> Trust {
+    Trust::Authorities(authorities.iter().map(|it| it.fingerprint()).collect())
 }
 
 #[tokio::test]
@@ -121,15 +119,15 @@ async fn only_the_authority_of_the_certificate_in_use_vouches() {
     let server = Server::start(old.server("127.0.0.1"));
     let both = ApiServer::connect(server.config(&[&old, &new]), Source::Pod).expect("a client");
     let one = ApiServer::connect(server.config(&[&new]), Source::Pod).expect("a client");
-    assert_eq!(both.trust().await, signed(&[&old]));
+    assert_eq!(both.trust().await, Ok(signed(&[&old])));
     let Ok(Trust::Unknown(why)) = one.trust().await else {
         panic!("an authority vouches for what it has not signed");
     };
     assert!(why.contains("invalid peer certificate"), "{why}");
 
     server.present(new.server("127.0.0.1"));
-    assert_eq!(both.trust().await, signed(&[&new]));
-    assert_eq!(one.trust().await, signed(&[&new]));
+    assert_eq!(both.trust().await, Ok(signed(&[&new])));
+    assert_eq!(one.trust().await, Ok(signed(&[&new])));
 
     server.present(new.server("elsewhere.example"));
     assert!(matches!(both.trust().await, Ok(Trust::Unknown(_))));
@@ -157,22 +155,22 @@ async fn a_changed_kubeconfig_is_followed_but_not_to_another_server() {
     server.kubeconfig(&path, &[&old]);
     let api_server = follow_kubeconfig(&path).await;
     let mut changes = api_server.changes();
-    assert_eq!(api_server.trust().await, signed(&[&old]));
+    assert_eq!(api_server.trust().await, Ok(signed(&[&old])));
 
     server.present(new.server("127.0.0.1"));
     server.kubeconfig(&path, &[&new]);
     tokio::time::timeout(SOON, changes.next())
         .await
         .expect("it is followed");
-    assert_eq!(api_server.trust().await, signed(&[&new]));
+    assert_eq!(api_server.trust().await, Ok(signed(&[&new])));
 
     write_kubeconfig(&path, "https://elsewhere.example", &[&old]);
     let refused = api_server.0.look().await.expect_err("another server");
     assert!(refused.contains("https://elsewhere.example"), "{refused}");
-    assert_eq!(api_server.trust().await, signed(&[&new]));
+    assert_eq!(api_server.trust().await, Ok(signed(&[&new])));
     std::fs::write(&path, "no: {").expect("written");
     api_server.0.look().await.expect_err("half a file");
-    assert_eq!(api_server.trust().await, signed(&[&new]));
+    assert_eq!(api_server.trust().await, Ok(signed(&[&new])));
 }
 
 /// A client that the server's certificate was refused to reads the files at once.

@@ -584,14 +584,13 @@ impl Eks {
         self.known.cluster_read(reading);
         let after = self.known.proven().map(|(_, mode)| mode);
         if after != before {
-            match after {
-                Some(mode) => info!(cluster = self.name, %mode, "the authentication mode was read"),
-                None => {
-                    // Of a rotation that we are in the middle of, the other side follows soon.
-                    self.schedule.changing_until(now + AFTER_CHANGE);
-                    let why = self.known.unproven().unwrap_or_default();
-                    warn!(cluster = self.name, "nothing is written: {why}");
-                }
+            if let Some(mode) = after {
+                info!(cluster = self.name, %mode, "the authentication mode was read");
+            } else {
+                // Of a rotation that we are in the middle of, the other side follows soon.
+                self.schedule.changing_until(now + AFTER_CHANGE);
+                let why = self.known.unproven().unwrap_or_default();
+                warn!(cluster = self.name, "nothing is written: {why}");
             }
         }
         self.schedule.mode(after, now);

@@ -648,7 +648,7 @@ async fn other_calls_are_refused_in_eks_own_words() {
     hold(&eks, others()).await;
 }
 
-/// Only DescribeCluster leaves out the member that names the cluster.
+/// Only `DescribeCluster` leaves out the member that names the cluster.
 #[tokio::test]
 async fn an_unknown_cluster_is_named_by_all_but_describe_cluster() {
     let eks = Eks::start(world(Mode::ApiAndConfigMap)).await;

@@ -239,7 +239,7 @@ impl Rotation {
     }
 }
 
-/// Waits until DescribeCluster was answered again, and what it said has been dealt with.
+/// Waits until `DescribeCluster` was answered again, and what it said has been dealt with.
 async fn reread(stage: &Stage) {
     let mark = stage.mark();
     stage.called("DescribeCluster", 2, mark).await;
@@ -332,7 +332,6 @@ async fn by_files_that_a_kubeconfig_names_under_load() {
 }
 
 #[tokio::test]
-#[expect(clippy::print_stderr, reason = "a skipped test is named")]
 async fn in_a_pod_under_load() {
     let probe = [
         "--user",

@@ -206,11 +206,11 @@ fn unknown_attribute(violations: &[String]) -> Option<Refusal> {
 
 /// The query protocol's services name members otherwise than their models: `'roleSessionName'`.
 fn in_lower_camel_case(violation: &str) -> String {
-    let named = violation.rfind("' failed to satisfy").and_then(|end| {
+    let place = violation.rfind("' failed to satisfy").and_then(|end| {
         let start = violation[..end].rfind("at '")? + 4;
         Some((start, end))
     });
-    let Some((start, end)) = named else {
+    let Some((start, end)) = place else {
         return violation.to_owned();
     };
     let names = violation[start..end].split('.').map(|name| {
