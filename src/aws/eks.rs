@@ -533,7 +533,7 @@ mod tests {
     fn entries_without_policies_and_other_refusals() {
         let refused = |message| answered(FailureKind::Refused, message);
         let text =
-            "This operation can only be performed on Access Entries with a type of \"STANDARD\"";
+            "This operation can only be performed on Access Entries with a type of \"STANDARD\".";
         assert!(takes_no_policies(&refused(text)));
         assert!(!takes_no_policies(&refused(
             "The policyArn parameter format is not valid"

@@ -149,7 +149,14 @@ fn of_eks(event: &Value, operation: &str, cluster: &EksCluster) -> Result<Change
             | "AssociateAccessPolicy"
             | "DisassociateAccessPolicy"
     );
-    if !entry && operation != "UpdateClusterConfig" {
+    let config = matches!(
+        operation,
+        "UpdateClusterConfig"
+            | "CreateCertificateAuthority"
+            | "ActivateCertificateAuthority"
+            | "DeleteCertificateAuthority"
+    );
+    if !entry && !config {
         return Err(PassedOver::Irrelevant);
     }
     let name = parameter("name")

@@ -1,26 +1,14 @@
 //! How a command reaches the cluster, and which `ConfigMap` it means: the flags that several commands share.
 
-use std::collections::BTreeSet;
-use std::fs;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use kube::Client;
 use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig};
-use kube::{Client, client::ClientBuilder};
 
-use crate::aws::{fingerprint, fingerprints};
-use crate::controller::Trust;
+use crate::cluster::api_server::{ApiServer, Source};
 use crate::observed::ConfigMapName;
-
-/// An API server that is there answers within milliseconds.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// A connection that brings nothing for so long is dead: watches end, or bring something, within
-/// [`WATCH_SECONDS`](crate::cluster::watch::WATCH_SECONDS).
-const READ_TIMEOUT: Duration =
-    Duration::from_secs(crate::cluster::watch::WATCH_SECONDS as u64 + 10);
 
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]
@@ -75,8 +63,8 @@ pub struct Connection {
     pub url: String,
     /// The context of the kubeconfig file, where one was used.
     pub context: Option<String>,
-    /// What its certificate is checked by.
-    pub trust: Trust,
+    /// The connection, which says what the API server's certificate is signed by.
+    pub api_server: ApiServer,
     /// The cluster in EKS that the kubeconfig gets its tokens for. Only a hint until that cluster is proven.
     pub token_for: Option<TokenFor>,
 }
@@ -128,7 +116,7 @@ impl ConnectionArgs {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        let (mut config, context) = if named {
+        let (config, context) = if named {
             let read = read.context("the kubeconfig can't be read")?;
             let context = context.or_else(|| read.current_context.clone());
             let options = KubeConfigOptions {
@@ -147,95 +135,36 @@ impl ConnectionArgs {
             )?;
             (config, read.ok().and_then(|read| read.current_context))
         };
-        // The loop tries again at its own pace and on newer grounds; a client that does so by itself only hides the time.
-        config.default_retry = false;
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
-        config.reset_reader_on_write = true;
         let url = config
             .cluster_url
             .to_string()
             .trim_end_matches('/')
             .to_owned();
-        let trust = trust(&config);
         let token_for = config.auth_info.exec.as_ref().and_then(TokenFor::read);
-        let client = ClientBuilder::try_from(config)
-            .context("no client for this cluster")?
-            .build();
+        // kube names the file of certificate authorities only where the configuration is the Pod's.
+        let source = if config.root_cert_file.is_some() {
+            Source::Pod
+        } else {
+            Source::Kubeconfig {
+                path: kubeconfig,
+                context: context.clone(),
+            }
+        };
+        let api_server =
+            ApiServer::connect(config, source).context("no client for this cluster")?;
         Ok(Connection {
-            client,
+            client: api_server.client(),
             url,
             context,
-            trust,
+            api_server,
             token_for,
         })
     }
 }
 
-/// What the API server's certificate is checked by.
-fn trust(config: &Config) -> Trust {
-    if config.cluster_url.scheme_str() != Some("https") {
-        return Trust::Unknown("none, for it is talked to without TLS".to_owned());
-    }
-    if config.accept_invalid_certs {
-        return Trust::Unknown(
-            "none that is checked, for the kubeconfig says insecure-skip-tls-verify".to_owned(),
-        );
-    }
-    // The file counts where there is one, as kube documents it.
-    if let Some(path) = &config.root_cert_file {
-        let read = fs::read(path).map_err(|error| error.to_string());
-        return match read.and_then(|pem| fingerprints(&pem)) {
-            Ok(authorities) => Trust::Authorities(authorities),
-            Err(error) => Trust::Unknown(format!(
-                "one that can't be read from {}: {error}",
-                path.display()
-            )),
-        };
-    }
-    let authorities: BTreeSet<String> = config
-        .root_cert
-        .iter()
-        .flatten()
-        .map(|der| fingerprint(der))
-        .collect();
-    if authorities.is_empty() {
-        return Trust::Unknown(
-            "none of its own, for the kubeconfig gives no certificate-authority".to_owned(),
-        );
-    }
-    Trust::Authorities(authorities)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn config(url: &str) -> Config {
-        Config::new(url.parse().expect("a URL"))
-    }
-
-    fn certificate() -> (String, Vec<u8>) {
-        let made = rcgen::generate_simple_self_signed(["it".to_owned()]).expect("a certificate");
-        (made.cert.pem(), made.cert.der().to_vec())
-    }
-
-    #[test]
-    fn the_authorities_of_the_api_server() {
-        let (pem, der) = certificate();
-        let expected = Trust::Authorities([fingerprint(&der)].into());
-        let mut given = config("https://it");
-        given.root_cert = Some(vec![der]);
-        assert_eq!(trust(&given), expected);
-
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        fs::write(file.path(), pem).expect("written");
-        let (_, other) = certificate();
-        let mut in_cluster = config("https://it");
-        in_cluster.root_cert = Some(vec![other]);
-        in_cluster.root_cert_file = Some(file.path().to_owned());
-        assert_eq!(trust(&in_cluster), expected);
-    }
 
     #[test]
     fn the_cluster_that_tokens_are_for() {
@@ -265,39 +194,5 @@ mod tests {
         );
         assert_eq!(exec(&["get-token", "--cluster-name"]), None);
         assert_eq!(exec(&[]), None);
-    }
-
-    #[test]
-    fn what_proves_nothing_says_why() {
-        let (_, der) = certificate();
-        let with = |url: &str, change: &dyn Fn(&mut Config)| {
-            let mut config = config(url);
-            config.root_cert = Some(vec![der.clone()]);
-            change(&mut config);
-            match trust(&config) {
-                Trust::Unknown(why) => why,
-                Trust::Authorities(found) => panic!("{found:?}"),
-            }
-        };
-        let missing = PathBuf::from("/nowhere/ca.crt");
-        for (why, words) in [
-            (with("http://it", &|_| ()), "without TLS"),
-            (
-                with("https://it", &|it| it.accept_invalid_certs = true),
-                "insecure-skip-tls-verify",
-            ),
-            (
-                with("https://it", &|it| it.root_cert = None),
-                "no certificate-authority",
-            ),
-            (
-                with("https://it", &|it| {
-                    it.root_cert_file = Some(missing.clone());
-                }),
-                "can't be read from /nowhere/ca.crt",
-            ),
-        ] {
-            assert!(why.contains(words), "{why}");
-        }
     }
 }

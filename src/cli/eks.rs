@@ -7,7 +7,8 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings as AwsSettings};
-use crate::controller::{EksSettings, Periods, Trust};
+use crate::cluster::api_server::ApiServer;
+use crate::controller::{EksSettings, Periods};
 use crate::observed::{Handover, Mode, RecreatedPrincipals, Settings};
 use crate::principal::AccountId;
 
@@ -283,13 +284,13 @@ impl EksArgs {
     }
 
     /// The clients and what is to be known of the cluster; `None` where AWS is not asked. Nothing is called yet.
-    pub async fn connect(&self, trust: Trust) -> Result<Option<(Aws, EksSettings)>> {
+    pub async fn connect(&self, api_server: ApiServer) -> Result<Option<(Aws, EksSettings)>> {
         let Some((aws, cluster_name)) = self.cluster.connect(self.iam.roles()?).await? else {
             return Ok(None);
         };
         let settings = EksSettings {
             cluster_name,
-            trust,
+            api_server,
             periods: Periods {
                 listing: self.listing_period,
                 refresh: self.refresh_period,

@@ -23,7 +23,7 @@ use crate::api::IdentityMapping;
 use crate::aws::Aws;
 use crate::aws_auth::{Document, Entry, read_manifest};
 use crate::cluster::Cluster;
-use crate::controller::Trust;
+use crate::cluster::api_server::ApiServer;
 use crate::desired::Desired;
 use crate::manifest;
 use crate::observed::{
@@ -161,8 +161,8 @@ pub struct Live {
     pub cluster: Cluster,
     /// AWS, where it is asked.
     pub aws: Option<Aws>,
-    /// What its certificate is checked by.
-    pub trust: Trust,
+    /// The connection to it.
+    pub api_server: ApiServer,
     /// What is said of it before anything is written.
     pub target: Target,
 }
@@ -337,7 +337,7 @@ impl LiveArgs {
             client,
             url,
             context,
-            trust,
+            api_server,
             token_for,
         } = self.connection.clone().connect().await?;
         let cluster = Cluster::new(client.clone(), config_map.clone(), "");
@@ -383,7 +383,7 @@ impl LiveArgs {
                     &mut target,
                     &aws,
                     &name,
-                    &trust,
+                    &api_server,
                     extent,
                 ))
                 .await?;
@@ -394,7 +394,7 @@ impl LiveArgs {
             client,
             cluster,
             aws,
-            trust,
+            api_server,
             target,
         });
         Ok(observation)
@@ -453,10 +453,10 @@ async fn survey(
     target: &mut Target,
     aws: &Aws,
     name: &str,
-    trust: &Trust,
+    api_server: &ApiServer,
     extent: IamExtent,
 ) -> Result<()> {
-    let proven = target.prove(aws, name, trust).await?;
+    let proven = target.prove(aws, name, api_server).await?;
     let mut seen = AwsView::new(
         proven.cluster,
         proven.mode,

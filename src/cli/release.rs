@@ -59,7 +59,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         client,
         url,
         context,
-        trust,
+        api_server,
         token_for: _,
     } = connection.connect().await?;
     let mut target = Target {
@@ -70,7 +70,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     };
     let cluster = Cluster::new(client, name.clone(), "").patient();
     let eks = if let Some((aws, cluster_name)) = eks.connect(IamRoles::default()).await? {
-        let proven = target.prove(&aws, &cluster_name, &trust).await?;
+        let proven = target.prove(&aws, &cluster_name, &api_server).await?;
         Some((aws, proven))
     } else {
         let written = cluster.clusters_written().await;

@@ -128,7 +128,7 @@ pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     )?;
     let config_map = ConfigMapName::from(config_map);
     let connection = connection.connect().await?;
-    let aws = eks.connect(connection.trust).await?;
+    let aws = eks.connect(connection.api_server.clone()).await?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
         cluster = connection.url,

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::aws::Aws;
-use crate::controller::Trust;
+use crate::cluster::api_server::ApiServer;
 use crate::observed::{ConfigMapName, Mode, Users};
 
 /// What is said of the cluster.
@@ -42,7 +42,7 @@ pub struct Proven {
 
 impl Target {
     /// Proves that the cluster of this name in EKS is the one whose API server we talk to.
-    pub async fn prove(&mut self, aws: &Aws, name: &str, trust: &Trust) -> Result<Proven> {
+    pub async fn prove(&mut self, aws: &Aws, name: &str, api_server: &ApiServer) -> Result<Proven> {
         let read = aws.describe_cluster(name).await.map_err(|failure| {
             anyhow!(
                 "cluster {name} of EKS in {} can't be described: {}",
@@ -50,6 +50,9 @@ impl Target {
                 words(&failure)
             )
         })?;
+        let trust = api_server.trust().await;
+        let trust = trust
+            .map_err(|error| anyhow!("the API server {} can't be reached: {error}", self.url))?;
         let authority = trust.prove(&read.authorities).with_context(|| {
             format!("nothing was done, for {} can't be proven", read.cluster.arn)
         })?;

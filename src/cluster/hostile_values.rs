@@ -110,7 +110,7 @@ fn text() -> impl Strategy<Value = String> {
     let mut texts = vec![
         String::new(),
         "{".to_owned(),
-        record(&(i64::MIN / 2).to_string()),
+        record(&i64::MIN.to_string()),
         record(&i64::MAX.to_string()),
         record("1e400"),
         "\u{e9}".repeat(10_000),
@@ -164,7 +164,6 @@ fn settled(mode: Option<Mode>) -> Simulation {
 }
 
 #[test]
-#[ignore = "safety::mass_removal subtracts the time of a record without regard to overflow"]
 fn a_record_of_the_earliest_removal_ends_nothing() {
     let mut simulation = settled(None);
     let history = simulation

@@ -10,6 +10,7 @@
 
 mod any_managers;
 pub mod any_mapping;
+pub mod api_server;
 pub mod bindings;
 pub mod config_map;
 pub mod event;
@@ -25,6 +26,7 @@ pub mod review;
 mod slim_binding;
 pub mod state;
 pub mod status;
+mod tls;
 mod versioned;
 pub mod watch;
 

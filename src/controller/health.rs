@@ -83,6 +83,11 @@ impl Health {
         Failing::note(&mut vitals.passes, now, failure);
     }
 
+    /// The cluster in EKS is not proven to be the one whose API server this is, or is again.
+    pub(super) fn unproven(&self, now: Instant, why: Option<&str>) {
+        Failing::note(&mut self.vitals().unproven, now, why);
+    }
+
     /// A watch fails with these words, or works again.
     pub(super) fn watch(&self, name: &'static str, now: Instant, failure: Option<&str>) {
         let mut vitals = self.vitals();
@@ -157,6 +162,7 @@ struct Vitals {
     /// Since when a pass runs.
     pass_since: Option<Instant>,
     passes: Option<Failing>,
+    unproven: Option<Failing>,
     watches: BTreeMap<&'static str, Failing>,
 }
 
@@ -190,6 +196,14 @@ impl Vitals {
             .and_then(|failing| failing.lasting(now, PATIENCE))
         {
             reasons.push(format!("passes fail for {seconds} s: {words}"));
+        }
+        // Both sides were read: it is so from the first moment.
+        if let Some((seconds, words)) = self
+            .unproven
+            .as_ref()
+            .and_then(|failing| failing.lasting(now, Duration::ZERO))
+        {
+            reasons.push(format!("nothing is written for {seconds} s: {words}"));
         }
         reasons.extend(self.runs(now, LONG_PASS));
         reasons

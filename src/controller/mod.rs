@@ -244,6 +244,8 @@ impl Controller {
     fn take_in_answer(&mut self, answer: Answer) {
         if let Some(eks) = &mut self.eks {
             eks.take_in(answer, &mut self.metrics);
+            self.health
+                .unproven(Instant::now(), eks.unproven().as_deref());
             if eks.changed() {
                 let now = Instant::now();
                 match &mut self.running {

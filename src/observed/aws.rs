@@ -70,7 +70,7 @@ pub enum AwsState {
         name: String,
         /// The fingerprint (SHA-256, hex) of the certificate authority that EKS names.
         eks: String,
-        /// The fingerprint of the one that the API server's certificate was checked by.
+        /// The fingerprint of the one that signs the API server's certificate, or what stands in its place.
         server: String,
     },
     /// The mode could not be read, and none is kept: nothing is written.

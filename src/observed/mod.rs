@@ -7,6 +7,7 @@ mod managed;
 pub(crate) mod misread;
 mod rbac;
 mod settings;
+mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +24,7 @@ pub use copy::{CopyName, KeptCopy, PackedCopy, UnreadableCopy};
 pub use managed::{ANSWER_COUNTS, Answer, Feature, ManagedPrincipals, Reliance, Users};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
+pub use trust::{OtherCluster, Trust};
 
 /// Everything that a plan looks at beside the mappings.
 #[derive(Clone, Debug)]

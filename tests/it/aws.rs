@@ -193,7 +193,7 @@ async fn the_cluster_with_mode_and_authority() {
     let read = aws.describe_cluster("test").await.unwrap();
     assert_eq!(read.mode, Mode::ConfigMap);
 
-    eks.world().cluster.certificate_authority = "bm90IGEgY2VydGlmaWNhdGU=".to_owned();
+    eks.world().cluster.authorities[0].pem = "not a certificate".to_owned();
     let failure = aws
         .describe_cluster("test")
         .await

@@ -156,6 +156,14 @@ fn the_configuration_of_the_cluster() {
         &json!({"name": "prod", "accessConfig": {"authenticationMode": "API"}}),
     );
     assert_eq!(changed(&updated), Ok(Changed::ClusterConfig));
+    for operation in [
+        "CreateCertificateAuthority",
+        "ActivateCertificateAuthority",
+        "DeleteCertificateAuthority",
+    ] {
+        let rotated = event("eks", operation, &json!({"name": "prod"}));
+        assert_eq!(changed(&rotated), Ok(Changed::ClusterConfig), "{operation}");
+    }
 }
 
 #[test]

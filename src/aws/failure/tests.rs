@@ -210,7 +210,7 @@ fn what_eks_refuses_for_good() {
         ),
         (
             "AssociateAccessPolicy",
-            "This operation can only be performed on Access Entries with a type of \"STANDARD\"",
+            "This operation can only be performed on Access Entries with a type of \"STANDARD\".",
         ),
     ] {
         let failure = classify(

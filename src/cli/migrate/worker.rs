@@ -254,7 +254,7 @@ impl Worker {
         let (aws, proven) = self.eks()?;
         let eks = EksSettings {
             cluster_name: proven.cluster.name.clone(),
-            trust: self.live.trust.clone(),
+            api_server: self.live.api_server.clone(),
             periods: Periods {
                 listing: self.listing,
                 ..Periods::default()

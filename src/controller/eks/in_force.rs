@@ -1,72 +1,15 @@
 //! Which authentication mode is in force, and whether the cluster of EKS is the one whose API server we talk to. Pure.
 //!
-//! A name is not enough: the same may be given to another cluster, in another region or account. The certificate authority of an
-//! EKS cluster is its own, so the one that `DescribeCluster` names must be among those that the API server's certificate is
-//! checked by.
+//! A name is not enough: the same may be given to another cluster, in another region or account. [`Trust`] is the proof. It goes
+//! stale when EKS rotates the cluster's certificate authority, so each reading of the cluster comes with a new one.
 
 use std::collections::BTreeSet;
 
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind};
 use crate::observed::{Kept, Mode, Unreachable, Users};
+pub use crate::observed::{OtherCluster, Trust};
 use crate::time::Timestamp;
-
-/// What the API server's certificate is checked by.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Trust {
-    /// These certificate authorities, by fingerprint (SHA-256, hex).
-    Authorities(BTreeSet<String>),
-    /// Nothing that could be compared, and why: what then stands in place of a fingerprint.
-    Unknown(String),
-}
-
-/// A cluster whose certificate authorities are none of those that the API server's certificate is checked by.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "it is not the one whose API server we talk to: its certificate authority has the fingerprint {eks}, and the API server's \
-     certificate is checked by {server}"
-)]
-pub struct OtherCluster {
-    /// The fingerprints of the cluster's.
-    pub eks: String,
-    /// What stands for the API server's.
-    pub server: String,
-}
-
-impl Trust {
-    fn authorities(&self) -> Option<&BTreeSet<String>> {
-        match self {
-            Self::Authorities(authorities) => Some(authorities),
-            Self::Unknown(_) => None,
-        }
-    }
-
-    fn words(&self) -> String {
-        match self {
-            Self::Authorities(authorities) => listed(authorities),
-            Self::Unknown(why) => why.clone(),
-        }
-    }
-
-    /// Proves that the cluster with these certificate authorities is the one whose API server we talk to: gives the one that both
-    /// have.
-    pub fn prove(&self, authorities: &BTreeSet<String>) -> Result<String, OtherCluster> {
-        let trusted = self.authorities().into_iter();
-        let mut common = trusted.flat_map(|trusted| trusted.intersection(authorities));
-        common.next().cloned().ok_or_else(|| OtherCluster {
-            eks: listed(authorities),
-            server: self.words(),
-        })
-    }
-}
-
-fn listed(fingerprints: &BTreeSet<String>) -> String {
-    if fingerprints.is_empty() {
-        return "none".to_owned();
-    }
-    let all: Vec<&str> = fingerprints.iter().map(String::as_str).collect();
-    all.join(", ")
-}
 
 /// A description of the cluster that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,7 +61,7 @@ pub(super) fn went_back(
 /// The mode that an earlier process read of this very cluster, where EKS answers one that it can't have gone back to.
 fn kept_above(trust: &Trust, read: &Reading, kept: Option<&Kept>) -> Option<(Mode, Unreachable)> {
     let kept = kept.filter(|kept| kept.arn == read.cluster.arn)?;
-    let trusted = trust.authorities()?.contains(&kept.authority);
+    let trusted = trust.has(&kept.authority);
     let before = kept.mode.parse().ok().filter(|_| trusted)?;
     let failure = went_back(&read.cluster, read.mode, before, kept.read)?;
     Some((
@@ -171,9 +114,7 @@ pub(super) fn in_force(
         (Ok(cluster), Ok(mode)) if cluster.name == name => Some((cluster, mode)),
         _ => None,
     };
-    let trusted = trust
-        .authorities()
-        .is_some_and(|trusted| trusted.contains(&kept.authority));
+    let trusted = trust.has(&kept.authority);
     match fits {
         Some((cluster, mode)) if trusted => InForce::Known {
             cluster,

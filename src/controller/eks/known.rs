@@ -11,7 +11,7 @@ mod iam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::in_force::{InForce, Reading, Trust, in_force, went_back};
+use super::in_force::{InForce, Reading, in_force, went_back};
 use super::refresh::is_owned;
 use super::schedule::Task;
 use super::words::Words;
@@ -19,7 +19,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
 use crate::observed::{
     Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode, Reliance,
-    Users,
+    Trust, Users,
 };
 use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
@@ -184,6 +184,29 @@ impl Known {
         match self.in_force(None) {
             InForce::Known { .. } => Some((reading.cluster.clone(), reading.mode)),
             InForce::Unproven { .. } | InForce::Unknown { .. } => None,
+        }
+    }
+
+    /// Why the cluster that was read is not the one that we talk to.
+    pub(super) fn unproven(&self) -> Option<String> {
+        match self.in_force(None) {
+            // The fix comes first: probes cut what is long.
+            InForce::Unproven { eks, server } => Some(format!(
+                "EKS cluster {name} is not proven to be the one of this API server; set --cluster-name and --region to its cluster, or \
+                 update the kubeconfig (aws eks update-kubeconfig --name {name}): EKS names the certificate authority {eks}, and the API \
+                 server's certificate is signed by {server}",
+                name = self.name
+            )),
+            InForce::Known { .. } | InForce::Unknown { .. } => None,
+        }
+    }
+
+    /// What the API server's certificate is signed by now.
+    pub(super) fn trusts(&mut self, trust: Trust) {
+        let before = self.in_force(None);
+        self.trust = trust;
+        if self.in_force(None) != before {
+            self.shift();
         }
     }
 

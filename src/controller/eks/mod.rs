@@ -46,6 +46,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
 use crate::aws::event::{Change, Changed, PassedOver};
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
+use crate::cluster::api_server::{ApiServer, Changes};
 use crate::jitter::jitter;
 use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
 use crate::plan::EntryWork;
@@ -66,8 +67,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 pub struct EksSettings {
     /// The cluster's name in EKS.
     pub cluster_name: String,
-    /// What the API server's certificate is checked by.
-    pub trust: Trust,
+    /// The API server, which has to be this cluster's.
+    pub api_server: ApiServer,
     /// How often things are read.
     pub periods: Periods,
     /// The queue that tells of changes.
@@ -79,7 +80,14 @@ pub(super) type Judge<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), Stri
 
 /// Something that was asked has been answered.
 pub(super) enum Answer {
-    Cluster(Box<Result<ClusterRead, Failure>>, Timestamp),
+    Cluster {
+        read: Box<Result<ClusterRead, Failure>>,
+        /// What the API server's certificate was signed by just after; an error: it could not be asked.
+        trust: Result<Trust, String>,
+        began: Timestamp,
+    },
+    /// What the API server's certificate is checked by may have changed.
+    ApiServer,
     Entries {
         listed: Result<(BTreeSet<String>, BTreeSet<String>), Failure>,
         started: Timestamp,
@@ -120,6 +128,12 @@ struct Polling {
 pub(super) struct Eks {
     aws: Aws,
     name: String,
+    api_server: ApiServer,
+    changes: Changes,
+    /// Since when the proof that the cluster is the API server's is being made anew: nothing is sent meanwhile.
+    reproving: Option<Timestamp>,
+    /// Whether the API server's certificate was ever looked at.
+    server_seen: bool,
     known: Known,
     schedule: Schedule,
     refresh: Refresh,
@@ -140,14 +154,20 @@ impl Eks {
         let now = Instant::now();
         let EksSettings {
             cluster_name,
-            trust,
+            api_server,
             periods,
             queue,
         } = settings;
+        let unasked =
+            Trust::Unknown("not known yet, for the API server has not answered".to_owned());
         Self {
             aws,
-            known: Known::new(cluster_name.clone(), trust, Timestamp::now()),
+            known: Known::new(cluster_name.clone(), unasked, Timestamp::now()),
             name: cluster_name,
+            changes: api_server.changes(),
+            api_server,
+            reproving: None,
+            server_seen: false,
             schedule: Schedule::new(periods, now),
             refresh: Refresh::new(periods.refresh, now),
             look: now,
@@ -176,6 +196,9 @@ impl Eks {
         if !self.schedule.tried(&Task::Cluster) {
             return Some("the cluster's authentication mode");
         }
+        if !self.server_seen {
+            return Some("the API server's certificate");
+        }
         self.known.proven()?;
         if !self.schedule.tried(&Task::Entries) {
             return Some("the access entries");
@@ -184,6 +207,11 @@ impl Eks {
             return Some("IAM");
         }
         None
+    }
+
+    /// Why the cluster is not proven to be the API server's, where it was read.
+    pub(super) fn unproven(&self) -> Option<String> {
+        self.known.unproven()
     }
 
     /// When the first pass stops waiting, whatever is missing.
@@ -277,6 +305,7 @@ impl Eks {
             tokio::select! {
                 Some(answer) = self.calls.next() => return answer,
                 Some(answer) = self.reads.next() => return answer,
+                () = self.changes.next() => return Answer::ApiServer,
                 () = sleep => {}
             }
         }
@@ -295,6 +324,9 @@ impl Eks {
         self.begin_polling(&cluster, now);
         if mode == Mode::ConfigMap {
             return self.works.drop_unsent();
+        }
+        if self.reproving.is_some() {
+            return false;
         }
         let refused = self.begin_calls(&cluster, kept, judge);
         self.begin_descriptions(&cluster, now);
@@ -390,12 +422,16 @@ impl Eks {
 
     fn read(&self, task: Task) -> BoxFuture<'static, Answer> {
         let (aws, name) = (self.aws.clone(), self.name.clone());
+        let api_server = self.api_server.clone();
         let cluster = self.known.proven().map(|(cluster, _)| cluster);
         async move {
             match (task, cluster) {
                 (Task::Cluster, _) => {
                     let began = Timestamp::now();
-                    Answer::Cluster(Box::new(aws.describe_cluster(&name).await), began)
+                    let read = Box::new(aws.describe_cluster(&name).await);
+                    // In this order: EKS names a new authority long before the API server uses it.
+                    let trust = api_server.trust().await;
+                    Answer::Cluster { read, trust, began }
                 }
                 (Task::Entries, Some(cluster)) => {
                     let started = Timestamp::now();
@@ -442,7 +478,13 @@ impl Eks {
     pub(super) fn take_in(&mut self, answer: Answer, metrics: &mut Metrics) {
         let now = Instant::now();
         match answer {
-            Answer::Cluster(answer, began) => self.take_in_cluster(*answer, began, now),
+            Answer::Cluster { read, trust, began } => {
+                self.take_in_cluster(*read, trust, began, now);
+            }
+            Answer::ApiServer => {
+                self.reproving = Some(Timestamp::now());
+                self.schedule.soon(&Task::Cluster, now);
+            }
             Answer::Entries { listed, started } => {
                 self.ended(&Task::Entries, listed.as_ref().err(), now);
                 self.known.entries_listed(listed, started, Timestamp::now());
@@ -508,10 +550,25 @@ impl Eks {
     fn take_in_cluster(
         &mut self,
         answer: Result<ClusterRead, Failure>,
+        trust: Result<Trust, String>,
         began: Timestamp,
         now: Instant,
     ) {
         let before = self.known.proven().map(|(_, mode)| mode);
+        if self.reproving.is_some_and(|since| since <= began) {
+            self.reproving = None;
+        }
+        match trust {
+            Ok(trust) => {
+                self.server_seen = true;
+                self.known.trusts(trust);
+            }
+            // Nothing is known that was not known before.
+            Err(error) => {
+                debug!(error, "the API server's certificate can't be looked at");
+                self.schedule.changing_until(now + AFTER_CHANGE);
+            }
+        }
         if answer.as_ref().is_ok_and(|read| read.status == "UPDATING") {
             self.schedule.changing_until(now + AFTER_CHANGE);
         }
@@ -526,14 +583,13 @@ impl Eks {
         self.known.cluster_read(reading);
         let after = self.known.proven().map(|(_, mode)| mode);
         if after != before {
-            match after {
-                Some(mode) => info!(cluster = self.name, %mode, "the authentication mode was read"),
-                None => {
-                    warn!(
-                        cluster = self.name,
-                        "the cluster of EKS is not the one whose API server this is: nothing is written"
-                    );
-                }
+            if let Some(mode) = after {
+                info!(cluster = self.name, %mode, "the authentication mode was read");
+            } else {
+                // Of a rotation that we are in the middle of, the other side follows soon.
+                self.schedule.changing_until(now + AFTER_CHANGE);
+                let why = self.known.unproven().unwrap_or_default();
+                warn!(cluster = self.name, "nothing is written: {why}");
             }
         }
         self.schedule.mode(after, now);

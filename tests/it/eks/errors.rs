@@ -29,6 +29,17 @@ const SERVICE_LINKED: &str = "The caller is not allowed to modify access entries
 const NODE_TYPES: &str = "[EC2_LINUX, EC2_WINDOWS, FARGATE_LINUX, HYBRID_LINUX, EC2]";
 const WRONG_MODE: &str = "The cluster's authentication mode must be set to one of [API, API_AND_CONFIG_MAP] to perform this operation.";
 
+const PART_OF_AUTO_MODE: &str = "For EKS Auto Mode, please ensure that all required configs, including computeConfig, kubernetesNetworkConfig, and blockStorage are all either fully enabled or fully disabled.";
+
+/// EKS Auto Mode as it is switched on.
+fn auto_mode() -> Value {
+    json!({
+        "computeConfig": {"enabled": true},
+        "kubernetesNetworkConfig": {"elasticLoadBalancing": {"enabled": true}},
+        "storageConfig": {"blockStorage": {"enabled": true}},
+    })
+}
+
 /// A request and how it is refused.
 struct Row {
     what: &'static str,
@@ -295,6 +306,7 @@ fn creations() -> Vec<Row> {
         "FARGATE_LINUX",
         "HYBRID_LINUX",
         "EC2",
+        "HYPERPOD_LINUX",
     ] {
         let message = format!(
             "AccessEntry principalArn must be from the same account as the cluster when using types {NODE_TYPES}"
@@ -382,7 +394,7 @@ fn others() -> Vec<Row> {
             NODE,
             whole("AmazonEKSViewPolicy"),
             PARAMETER,
-            "This operation can only be performed on Access Entries with a type of \"STANDARD\"",
+            "This operation can only be performed on Access Entries with a type of \"STANDARD\".",
         ),
         associate(
             "a scope of a type that is none",
@@ -528,7 +540,39 @@ fn others() -> Vec<Row> {
             ("POST", "/clusters/test/update-config".to_owned()),
             json!({"accessConfig": {"authenticationMode": "API"}, "logging": {"clusterLogging": []}}),
             PARAMETER,
-            "Only one type of update can be allowed",
+            "Only one type of update can be allowed.",
+        ),
+        row(
+            "Auto Mode and another kind of update",
+            ("POST", "/clusters/test/update-config".to_owned()),
+            json!({"accessConfig": {"authenticationMode": "API"}, "computeConfig": {"enabled": true}}),
+            PARAMETER,
+            "Only one type of update can be allowed.",
+        ),
+        row(
+            "no kind of update",
+            ("POST", "/clusters/test/update-config".to_owned()),
+            json!({}),
+            PARAMETER,
+            "The type for cluster update was not provided.",
+        ),
+        row(
+            "a part of Auto Mode",
+            ("POST", "/clusters/test/update-config".to_owned()),
+            json!({"computeConfig": {"enabled": true}}),
+            PARAMETER,
+            PART_OF_AUTO_MODE,
+        ),
+        row(
+            "Auto Mode half on",
+            ("POST", "/clusters/test/update-config".to_owned()),
+            {
+                let mut half = auto_mode();
+                half["storageConfig"]["blockStorage"]["enabled"] = false.into();
+                half
+            },
+            PARAMETER,
+            PART_OF_AUTO_MODE,
         ),
         row(
             "no tags",
@@ -560,6 +604,19 @@ fn others() -> Vec<Row> {
             format!("{ROLE} is no ARN of a resource of EKS"),
         ),
     ];
+    for arn in [
+        "arn:aws:eks:aws:cluster-access-policy/AmazonEKSViewPolicy",
+        "arn:aws:eks:::cluster-access-policy/AmazonEKSViewPolicy",
+        "arn:aws:eks::aws:AmazonEKSViewPolicy",
+    ] {
+        rows.push(associate(
+            "a malformed ARN of EKS",
+            ROLE,
+            json!({"policyArn": arn, "accessScope": {"type": "cluster"}}),
+            NOT_FOUND,
+            NO_POLICY,
+        ));
+    }
     for name in [
         "ClusterInsights",
         "Hybrid",
@@ -589,6 +646,33 @@ async fn creations_are_refused_in_eks_own_words() {
 async fn other_calls_are_refused_in_eks_own_words() {
     let eks = Eks::start(world(Mode::ApiAndConfigMap)).await;
     hold(&eks, others()).await;
+}
+
+/// Only `DescribeCluster` leaves out the member that names the cluster.
+#[tokio::test]
+async fn an_unknown_cluster_is_named_by_all_but_describe_cluster() {
+    let eks = Eks::start(world(Mode::ApiAndConfigMap)).await;
+    for (target, named) in [
+        ("/clusters/nothing", None),
+        ("/clusters/nothing/access-entries", Some("nothing")),
+        ("/clusters/nothing/updates", Some("nothing")),
+    ] {
+        let answer = call(&eks, "GET", target, &Value::Null).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+        assert_eq!(answer.json()["clusterName"].as_str(), named, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn auto_mode_is_one_update_of_three_parts() {
+    let eks = Eks::start(world(Mode::ApiAndConfigMap)).await;
+    let answer = call(&eks, "POST", "/clusters/test/update-config", &auto_mode()).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["update"]["type"], "AutoModeUpdate");
+    crate::support::eventually("it is on", std::time::Duration::from_secs(30), async || {
+        eks.world().cluster.auto_mode
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -662,7 +746,7 @@ async fn a_cluster_of_config_map_has_no_access_entries() {
         row(
             "Auto Mode",
             ("POST", "/clusters/test/update-config".to_owned()),
-            json!({"computeConfig": {"enabled": true}}),
+            auto_mode(),
             PARAMETER,
             "When EKS Auto Mode is enabled, you must use an EKS access config authentication mode of API_AND_CONFIG_MAP or API",
         ),

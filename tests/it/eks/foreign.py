@@ -4,6 +4,8 @@ Endpoints, region and credentials come from the environment.
 """
 
 import json
+import urllib.error
+import urllib.request
 from datetime import datetime
 
 import boto3
@@ -41,7 +43,7 @@ def modes(eks):
     equal(eks.list_clusters()["clusters"], [CLUSTER])
     cluster = eks.describe_cluster(name=CLUSTER)["cluster"]
     equal(cluster["accessConfig"], {"authenticationMode": "CONFIG_MAP"})
-    equal(cluster["certificateAuthority"], {"data": "UEVN"})
+    equal(cluster["certificateAuthority"]["data"], "UEVN")
     equal(type(cluster["createdAt"]), datetime)
     response = refused("InvalidRequestException", 400, eks.list_access_entries, clusterName=CLUSTER)
     equal(
@@ -50,6 +52,8 @@ def modes(eks):
     )
     response = refused("ResourceNotFoundException", 404, eks.describe_cluster, name="none")
     equal(response["message"], "No cluster found for name: none.")
+    equal("clusterName" in response, False)
+    response = refused("ResourceNotFoundException", 404, eks.list_updates, name="none")
     equal(response["clusterName"], "none")
 
     mode = {"authenticationMode": "API_AND_CONFIG_MAP"}
@@ -166,6 +170,49 @@ def iam_and_sts(iam, sts):
     equal([user["Arn"] for user in there.list_users()["Users"]], [ANN])
 
 
+def authorities(eks):
+    """One is appended and activated, and the old one deleted."""
+    [old] = eks.list_certificate_authorities(clusterName=CLUSTER)["certificateAuthorities"]
+    equal((old["signingStatus"], old["distributionStatus"]), ("IN_USE", "COMPLETE"))
+    made = eks.create_certificate_authority(clusterName=CLUSTER)
+    equal(made["update"]["type"], "CertificateAuthorityUpdate")
+    new = made["certificateAuthority"]["id"]
+    one = {"clusterName": CLUSTER, "certificateAuthorityId": new}
+    equal(eks.describe_certificate_authority(**one)["certificateAuthority"]["createdBy"], "CUSTOMER")
+    eks.activate_certificate_authority(**one)
+    active = eks.describe_cluster(name=CLUSTER)["cluster"]["certificateAuthority"]["active"]
+    equal(active, {"id": new, "activatedBy": "CUSTOMER"})
+    eks.delete_certificate_authority(clusterName=CLUSTER, certificateAuthorityId=old["id"])
+    [left] = eks.list_certificate_authorities(clusterName=CLUSTER)["certificateAuthorities"]
+    equal((left["id"], type(left["activatedAt"])), (new, datetime))
+
+
+def tokens():
+    """What `aws eks get-token` makes, signed as awscli signs it (awscli/customizations/eks/get_token.py), is redeemed at STS."""
+    sts = boto3.client("sts", config=CONFIG)
+    held = {}
+
+    def take(params, context, **_):
+        held["cluster"] = params.pop("K8sAwsId", None)
+
+    def inject(request, **_):
+        request.headers["x-k8s-aws-id"] = held["cluster"]
+
+    sts.meta.events.register("provide-client-params.sts.GetCallerIdentity", take)
+    sts.meta.events.register("before-sign.sts.GetCallerIdentity", inject)
+    url = sts.generate_presigned_url("get_caller_identity", Params={"K8sAwsId": CLUSTER}, ExpiresIn=60, HttpMethod="GET")
+    equal("X-Amz-SignedHeaders=host%3Bx-k8s-aws-id" in url, True)
+    request = urllib.request.Request(url, headers={"x-k8s-aws-id": CLUSTER})
+    with urllib.request.urlopen(request) as answer:
+        equal((answer.status, f"<Account>{OWN}</Account>" in answer.read().decode()), (200, True))
+    try:
+        urllib.request.urlopen(url)
+    except urllib.error.HTTPError as error:
+        equal((error.code, "SignatureDoesNotMatch" in error.read().decode()), (403, True))
+    else:
+        raise AssertionError("taken without a header that was signed")
+
+
 def queue(sqs):
     """The events of all this have arrived."""
     url = sqs.get_queue_url(QueueName="changes")["QueueUrl"]
@@ -195,6 +242,8 @@ def main():
     entries(eks)
     pages(eks, iam)
     iam_and_sts(iam, sts)
+    authorities(eks)
+    tokens()
     queue(sqs)
 
 

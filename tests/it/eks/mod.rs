@@ -9,6 +9,7 @@ mod foreign;
 mod operations;
 mod properties;
 mod queue;
+mod services;
 
 /// The cluster of these tests.
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";

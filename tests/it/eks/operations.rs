@@ -2,8 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_eks::types::{AccessScope, AccessScopeType, AuthenticationMode, ClusterStatus};
-use aws_sdk_eks::types::{UpdateAccessConfigRequest, UpdateParamType, UpdateStatus, UpdateType};
+use aws_sdk_eks::types::{
+    AccessScope, AccessScopeType, AuthenticationMode, CertificateAuthoritySummary,
+};
+use aws_sdk_eks::types::{
+    ClusterStatus, UpdateAccessConfigRequest, UpdateParamType, UpdateStatus, UpdateType,
+};
 
 use super::clients::{Clients, refusal};
 use super::{CLUSTER, OTHER, OWN, policy};
@@ -483,6 +487,84 @@ async fn iam_refuses_what_its_model_does_not_have_and_what_is_denied() {
         "{}",
         denied.1
     );
+}
+
+#[tokio::test]
+async fn a_certificate_authority_is_rotated() {
+    let world = World::new(CLUSTER).api_server(b"PEM\n", "https://127.0.0.1:1");
+    let eks = Eks::start(world).await;
+    let client = Clients::new(&eks).await.eks;
+    let bundle = async || {
+        let described = client.describe_cluster().name("test").send().await.unwrap();
+        let authority = described.cluster.unwrap().certificate_authority.unwrap();
+        let active = authority.active().unwrap().id().unwrap().to_owned();
+        (authority.data.unwrap(), active)
+    };
+    let listed = async || {
+        let list = client.list_certificate_authorities().cluster_name("test");
+        let listed = list.send().await.unwrap().certificate_authorities.unwrap();
+        let line = |it: &CertificateAuthoritySummary| {
+            let (signing, distribution) = (it.signing_status(), it.distribution_status());
+            let shown = [signing.unwrap().as_str(), distribution.unwrap().as_str()];
+            (it.id().unwrap().to_owned(), shown.join(" "))
+        };
+        listed.iter().map(line).collect::<Vec<_>>()
+    };
+    let line = |id: &str, shown: &str| (id.to_owned(), shown.to_owned());
+    let (data, old) = bundle().await;
+    assert_eq!(data, "UEVNCg==");
+    assert_eq!(listed().await, [line(&old, "IN_USE COMPLETE")]);
+
+    // It is trusted once that is everywhere.
+    eks.knobs().update = std::time::Duration::from_mins(3);
+    let create = || client.create_certificate_authority().cluster_name("test");
+    let made = create().send().await.unwrap();
+    let update = made.update.unwrap();
+    assert_eq!(
+        update.r#type(),
+        Some(&UpdateType::CertificateAuthorityUpdate)
+    );
+    let new = made.certificate_authority.unwrap().id.unwrap();
+    assert_eq!(update.params()[0].value(), Some(new.as_str()));
+    assert_eq!(bundle().await, (data.clone(), old.clone()));
+    let activate = |id: &str| {
+        let activate = client.activate_certificate_authority();
+        activate.cluster_name("test").certificate_authority_id(id)
+    };
+    let busy = refusal(activate(&new).send().await);
+    assert_eq!(busy.0, "InvalidParameterException");
+    assert!(busy.1.contains(update.id().unwrap()), "{}", busy.1);
+    eks.advance(std::time::Duration::from_mins(4));
+    let (both, active) = bundle().await;
+    assert!(both.starts_with("UEVN") && both.len() > data.len());
+    assert_eq!(active, old);
+    eks.knobs().update = std::time::Duration::ZERO;
+    assert_eq!(
+        refusal(create().send().await).0,
+        "ResourceLimitExceededException"
+    );
+
+    let delete = |id: &str| {
+        let delete = client.delete_certificate_authority();
+        delete.cluster_name("test").certificate_authority_id(id)
+    };
+    let signs = refusal(delete(&old).send().await);
+    assert_eq!(signs.0, "ResourceInUseException");
+    activate(&new).send().await.unwrap();
+    // The active one comes first.
+    let expected = [
+        line(&new, "IN_USE COMPLETE"),
+        line(&old, "NOT_USED COMPLETE"),
+    ];
+    assert_eq!(listed().await, expected);
+    assert_eq!(bundle().await.1, new);
+    let again = refusal(activate(&new).send().await);
+    assert_eq!(again.0, "InvalidParameterException");
+    delete(&old).send().await.unwrap();
+    assert_eq!(listed().await, [line(&new, "IN_USE COMPLETE")]);
+    let gone = client.describe_certificate_authority().cluster_name("test");
+    let gone = refusal(gone.certificate_authority_id(&old).send().await);
+    assert_eq!(gone.0, "ResourceNotFoundException");
 }
 
 #[tokio::test]

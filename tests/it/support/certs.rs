@@ -44,11 +44,7 @@ impl Certificates {
         ];
         let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
 
-        let mut params = named("kube-apiserver");
-        params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        let server_key = KeyPair::generate()?;
-        let server = params.signed_by(&server_key, &issuer)?;
+        let (server, server_key) = server(&issuer)?;
 
         let mut params = named("admin");
         params
@@ -61,14 +57,32 @@ impl Certificates {
         let service_account = KeyPair::generate()?;
         Ok(Self {
             authority: file("ca.crt", issuer.pem()),
-            server: file("server.crt", server.pem()),
-            server_key: file("server.key", server_key.serialize_pem()),
+            server: file("server.crt", server),
+            server_key: file("server.key", server_key),
             admin: file("admin.crt", admin.pem()),
             admin_key: file("admin.key", admin_key.serialize_pem()),
             service_account: file("service-account.pub", service_account.public_key_pem()),
             service_account_key: file("service-account.key", service_account.serialize_pem()),
         })
     }
+}
+
+/// Has the API server present a certificate of another authority: it reads the files of [`Certificates::generate`] again.
+pub(crate) fn present(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>) {
+    let (certificate, key) = server(issuer).expect("a certificate for loopback can be made");
+    // Between the two writes they don't fit, and the API server keeps what it has.
+    fs::write(folder.join("server.key"), key).expect("the folder is writable");
+    fs::write(folder.join("server.crt"), certificate).expect("the folder is writable");
+}
+
+/// The API server's certificate and private key, in PEM.
+fn server(issuer: &CertifiedIssuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
+    let mut params = named("kube-apiserver");
+    params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, issuer)?;
+    Ok((certificate.pem(), key.serialize_pem()))
 }
 
 fn named(common_name: &str) -> CertificateParams {

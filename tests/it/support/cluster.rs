@@ -10,16 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::http::Request;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use k8s_openapi::api::authentication::v1::{TokenRequest, TokenRequestSpec};
 use k8s_openapi::api::core::v1::{Namespace, ServiceAccount};
 use kube::api::PostParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
+use rcgen::{CertifiedIssuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::audit::Audit;
-use super::certs::Certificates;
+use super::certs::{self, Certificates};
 use super::chart;
 use super::http::free_addresses;
 use super::programs::program;
@@ -134,6 +137,15 @@ impl Cluster {
 
     /// A new file with a token of a ServiceAccount, good for a day.
     pub(crate) async fn service_account_kubeconfig(&self, namespace: &str, name: &str) -> PathBuf {
+        let token = self.token(namespace, name).await;
+        let file = format!("{namespace}-{name}-{}.kubeconfig", self.next_file());
+        let path = self.scratch.path().join(file);
+        fs::write(&path, self.servers.kubeconfig(&json!({ "token": token })))
+            .expect("the folder is writable");
+        path
+    }
+
+    async fn token(&self, namespace: &str, name: &str) -> String {
         let accounts = Api::<ServiceAccount>::namespaced(self.admin(), namespace);
         let request = TokenRequest {
             spec: TokenRequestSpec {
@@ -142,18 +154,13 @@ impl Cluster {
             },
             ..Default::default()
         };
-        let token = accounts
+        accounts
             .create_token_request(name, &PostParams::default(), &request)
             .await
             .expect("a token of the ServiceAccount")
             .status
             .expect("a token request is answered with a token")
-            .token;
-        let file = format!("{namespace}-{name}-{}.kubeconfig", self.next_file());
-        let path = self.scratch.path().join(file);
-        fs::write(&path, self.servers.kubeconfig(&json!({ "token": token })))
-            .expect("the folder is writable");
-        path
+            .token
     }
 
     /// A new file with which a person of this name, in these groups and in `system:authenticated`, is talked for: the administrator
@@ -193,6 +200,39 @@ impl Cluster {
     /// The certificate authority of the API server, in PEM.
     pub(crate) fn authority(&self) -> Vec<u8> {
         fs::read(&self.servers.authority).expect("it was written at the start")
+    }
+
+    /// Has the API server present a certificate of this authority, as EKS does when it activates one.
+    pub(crate) fn present(&self, issuer: &CertifiedIssuer<'_, KeyPair>) {
+        certs::present(self.scratch.path(), issuer);
+    }
+
+    /// Whether the API server presents a certificate of this authority (PEM).
+    pub(crate) async fn presents(&self, authority: &str) -> bool {
+        let text = self.servers.kubeconfig(&self.servers.admin_user);
+        let mut config: Value = serde_json::from_str(&text).expect("it is JSON");
+        let settings = &mut config["clusters"][0]["cluster"];
+        settings["certificate-authority"] = Value::Null;
+        settings["certificate-authority-data"] = json!(STANDARD.encode(authority));
+        ready(&client(&config.to_string()).await).await.is_ok()
+    }
+
+    /// A new token of the operator's ServiceAccount, good for a day.
+    pub(crate) async fn operator_token(&self) -> String {
+        self.token(rights::NAMESPACE, rights::SERVICE_ACCOUNT).await
+    }
+
+    /// Has the administrator trust these certificate authorities (PEM) too.
+    pub(crate) async fn trust(&mut self, authorities: &str) {
+        let first = String::from_utf8(self.authority()).expect("PEM is ASCII");
+        let bundle = self.scratch.path().join("admin-ca.crt");
+        fs::write(&bundle, first + authorities).expect("the folder is writable");
+        let text = self.servers.kubeconfig(&self.servers.admin_user);
+        let mut config: Value = serde_json::from_str(&text).expect("it is JSON");
+        config["clusters"][0]["cluster"]["certificate-authority"] = json!(bundle);
+        let text = config.to_string();
+        fs::write(&self.admin_kubeconfig, &text).expect("the folder is writable");
+        self.admin = client(&text).await;
     }
 
     /// What was asked of the API server.

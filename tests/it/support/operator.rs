@@ -39,6 +39,25 @@ struct Start {
     environment: Vec<(OsString, OsString)>,
 }
 
+impl Start {
+    /// For the stand-in's cluster.
+    fn by(
+        eks: &Eks,
+        way: &[(OsString, OsString)],
+        health: SocketAddr,
+        metrics: SocketAddr,
+        args: &[&str],
+    ) -> Self {
+        let name = format!("--cluster-name={}", eks.world().cluster.name);
+        let aws = eks.env().into_iter();
+        let aws = aws.map(|(name, value)| (name.into(), value.into()));
+        Self {
+            args: run_with(health, metrics, &[&[name.as_str()], args].concat()),
+            environment: aws.chain(way.iter().cloned()).collect(),
+        }
+    }
+}
+
 fn run_args(health: SocketAddr, metrics: SocketAddr, further: &[&str]) -> Vec<String> {
     let mode = ["--authentication-mode", "CONFIG_MAP"];
     run_with(health, metrics, &[&mode, further].concat())
@@ -67,19 +86,30 @@ impl Operator {
 
     /// Starts the operator for the stand-in's cluster with further arguments, and waits until it is ready.
     pub(crate) async fn start_in(cluster: &Cluster, eks: &Eks, args: &[&str]) -> Self {
-        let name = format!("--cluster-name={}", eks.world().cluster.name);
-        let args = [&[name.as_str()], args].concat();
         let kubeconfig = cluster.operator_kubeconfig().await;
-        Self::ready(cluster, &operator_binary(), |health, metrics| {
-            let aws = eks.env().into_iter();
-            let mut environment: Vec<(OsString, OsString)> = aws
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect();
-            environment.push(("KUBECONFIG".into(), kubeconfig.clone().into()));
-            Start {
-                args: run_with(health, metrics, &args),
-                environment,
-            }
+        let way = [("KUBECONFIG".into(), kubeconfig.into())];
+        Self::start_by(cluster, eks, &operator_binary(), &way, args).await
+    }
+
+    /// As [`Operator::start_in`], without waiting until it is ready.
+    pub(crate) async fn spawn_in(cluster: &Cluster, eks: &Eks, args: &[&str]) -> Self {
+        let kubeconfig = cluster.operator_kubeconfig().await;
+        let way = [("KUBECONFIG".into(), kubeconfig.into())];
+        let [health, metrics] = http::free_addresses();
+        let start = Start::by(eks, &way, health, metrics, args);
+        Self::launch(cluster, &operator_binary(), start, health, metrics)
+    }
+
+    /// As [`Operator::start_in`], another program, with a way to the API server of one's own.
+    pub(crate) async fn start_by(
+        cluster: &Cluster,
+        eks: &Eks,
+        program: &Path,
+        way: &[(OsString, OsString)],
+        args: &[&str],
+    ) -> Self {
+        Self::ready(cluster, program, |health, metrics| {
+            Start::by(eks, way, health, metrics, args)
         })
         .await
     }

@@ -17,4 +17,5 @@ mod permission_sets;
 mod policies;
 mod principals;
 mod recreated;
+mod rotation;
 pub(crate) mod stage;

@@ -30,8 +30,13 @@ async fn another_cluster_s_name() {
     drop(other);
     eks.world().role("111122223333", "/", "a");
     cluster.declare("a", json!({})).await;
-    let _operator = Operator::start_in(&cluster, &eks, &NO_TIMER).await;
+    let operator = Operator::spawn_in(&cluster, &eks, &NO_TIMER).await;
     let seen = cluster.until("a", "Ready", "Unknown ClusterUnproven").await;
+    let (status, body) = operator.answer("/readyz").await;
+    assert!(
+        status == 503 && body.contains("update-kubeconfig --name test"),
+        "{status} {body}"
+    );
     let fingerprints: Vec<&str> = seen
         .message
         .split(|character: char| !character.is_ascii_hexdigit())

@@ -96,6 +96,11 @@ impl Stage {
         self.operator = Some(operator);
     }
 
+    /// Has this operator be the stage's.
+    pub(crate) fn enter(&mut self, operator: Operator) {
+        self.operator = Some(operator);
+    }
+
     /// Stops the operator as a kubelet does.
     pub(crate) async fn stop(&mut self) {
         if let Some(operator) = self.operator.take() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
+use super::authorities::{CertificateAuthority, Rotation};
 use super::features::Capability;
 use super::world::uuid_of;
 
@@ -24,8 +25,8 @@ pub(crate) struct Cluster {
     pub(crate) region: String,
     /// Its account.
     pub(crate) account: String,
-    /// The API server's certificate authority: PEM, in base64.
-    pub(crate) certificate_authority: String,
+    /// The API server's certificate authorities, in the order in which they were made.
+    pub(crate) authorities: Vec<CertificateAuthority>,
     /// The API server's address.
     pub(crate) endpoint: String,
     /// Its authentication mode, as described.
@@ -139,6 +140,8 @@ pub(crate) enum UpdateKind {
     AccessConfig(Mode),
     /// EKS Auto Mode.
     AutoMode(bool),
+    /// The certificate authorities.
+    Authority(Rotation),
 }
 
 impl Mode {
@@ -199,7 +202,7 @@ impl Cluster {
             partition: partition.to_owned(),
             region: region.to_owned(),
             account: account.to_owned(),
-            certificate_authority: String::new(),
+            authorities: Vec::new(),
             endpoint: "https://127.0.0.1".to_owned(),
             mode: Mode::default(),
             mode_described: true,
@@ -253,7 +256,7 @@ impl Cluster {
             "endpoint": self.endpoint,
             "roleArn": self.role_arn(),
             "status": if updating { "UPDATING" } else { "ACTIVE" },
-            "certificateAuthority": {"data": self.certificate_authority},
+            "certificateAuthority": self.describe_authorities(),
             "platformVersion": self.platform_version,
             "tags": self.tags,
             "computeConfig": {"enabled": self.auto_mode, "nodeRoleArn": self.auto_node_role},
@@ -336,12 +339,17 @@ impl Update {
             UpdateKind::AccessConfig(mode) => (
                 "AccessConfigUpdate",
                 "AuthenticationMode",
-                json!(mode.as_str()),
+                json!(mode.as_str()).to_string(),
             ),
             UpdateKind::AutoMode(enabled) => (
                 "AutoModeUpdate",
                 "ComputeConfig",
-                json!({"enabled": enabled}),
+                json!({"enabled": enabled}).to_string(),
+            ),
+            UpdateKind::Authority(rotation) => (
+                "CertificateAuthorityUpdate",
+                "CertificateAuthorityId",
+                rotation.id(),
             ),
         };
         json!({
@@ -349,7 +357,7 @@ impl Update {
             "status": self.status,
             "type": type_,
             // The value is JSON in a text.
-            "params": [{"type": param, "value": value.to_string()}],
+            "params": [{"type": param, "value": value}],
             "createdAt": epoch(self.created),
             "errors": [],
         })
@@ -357,9 +365,17 @@ impl Update {
 
     /// `AccessConfigUpdate` or another.
     pub(super) const fn type_(&self) -> &'static str {
-        match self.kind {
+        self.kind.type_()
+    }
+}
+
+impl UpdateKind {
+    /// EKS's name of it.
+    pub(super) const fn type_(self) -> &'static str {
+        match self {
             UpdateKind::AccessConfig(_) => "AccessConfigUpdate",
             UpdateKind::AutoMode(_) => "AutoModeUpdate",
+            UpdateKind::Authority(_) => "CertificateAuthorityUpdate",
         }
     }
 }

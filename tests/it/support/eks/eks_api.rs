@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
+use super::authorities;
 use super::cluster::{
     Association, Entry, Mode, Update, UpdateKind, default_groups, default_username,
 };
@@ -72,6 +73,9 @@ pub(crate) const POLICIES: [&str; 33] = [
     "AmazonSagemakerHyperpodUserClusterPolicy",
 ];
 
+/// What EKS Auto Mode is made of, all to be given in one update.
+const AUTO_MODE: [&str; 3] = ["computeConfig", "kubernetesNetworkConfig", "storageConfig"];
+
 /// Policies that are for service-linked roles alone
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html>).
 const SERVICE_LINKED_POLICIES: [&str; 6] = [
@@ -88,6 +92,7 @@ pub(crate) fn call(world: &mut World, knobs: &mut Knobs, operation: &str, input:
     let mut eks = Eks {
         world,
         knobs,
+        operation,
         input,
     };
     match operation {
@@ -107,6 +112,14 @@ pub(crate) fn call(world: &mut World, knobs: &mut Knobs, operation: &str, input:
         "DescribeCluster" => {
             eks.cluster()?;
             Ok(json!({"cluster": eks.world.cluster.describe()}))
+        }
+        "ActivateCertificateAuthority"
+        | "CreateCertificateAuthority"
+        | "DeleteCertificateAuthority"
+        | "DescribeCertificateAuthority"
+        | "ListCertificateAuthorities" => {
+            eks.cluster()?;
+            authorities::call(eks.world, eks.knobs, operation, input)
         }
         "DescribeNodegroup" => {
             eks.cluster()?;
@@ -134,6 +147,7 @@ pub(crate) fn call(world: &mut World, knobs: &mut Knobs, operation: &str, input:
 struct Eks<'a> {
     world: &'a mut World,
     knobs: &'a mut Knobs,
+    operation: &'a str,
     input: &'a Input,
 }
 
@@ -175,7 +189,13 @@ impl Eks<'_> {
         if name == self.world.cluster.name {
             return Ok(());
         }
-        Err(Refusal::not_found(format!("No cluster found for name: {name}.")).of_cluster(name))
+        let refusal = Refusal::not_found(format!("No cluster found for name: {name}."));
+        // DescribeCluster alone does not name it.
+        Err(if self.operation == "DescribeCluster" {
+            refusal
+        } else {
+            refusal.of_cluster(name)
+        })
     }
 
     /// The cluster is there, and has access entries.
@@ -230,7 +250,7 @@ impl Eks<'_> {
                     "AccessEntry principalArn must be IAM role when using types {NODE_TYPES}"
                 )));
             }
-            if type_ != "HYPERPOD_LINUX" && principal.account != self.world.cluster.account {
+            if principal.account != self.world.cluster.account {
                 return Err(Refusal::parameter(format!(
                     "AccessEntry principalArn must be from the same account as the cluster when using types {NODE_TYPES}"
                 )));
@@ -439,9 +459,12 @@ impl Eks<'_> {
         let mut entry = Arc::unwrap_or_clone(self.entry()?);
         if !matches!(entry.type_.as_str(), "STANDARD" | "EC2") {
             return Err(Refusal::parameter(
-                "This operation can only be performed on Access Entries with a type of \"STANDARD\"",
+                "This operation can only be performed on Access Entries with a type of \"STANDARD\".",
             ));
         }
+        let Some(name) = name else {
+            return Err(no_policy());
+        };
         if SERVICE_LINKED_POLICIES.contains(&name) {
             return Err(Refusal::parameter(
                 "The specified policyArn can only be associated with service-linked roles",
@@ -513,47 +536,60 @@ impl Eks<'_> {
 
     // The cluster.
 
-    fn update_cluster(&mut self) -> Answer {
+    /// What kind of update is asked for. The three parts of EKS Auto Mode are one.
+    fn kind_of_update(&self) -> Result<UpdateKind, Refusal> {
         let no_kinds = ["name", "clientRequestToken"];
         let asked = self.input.iter().filter(|(_, value)| !value.is_null());
-        let kinds: Vec<&str> = asked
+        let mut kinds: Vec<&str> = asked
             .map(|(name, _)| name.as_str())
             .filter(|name| !no_kinds.contains(name))
             .collect();
-        let [one] = kinds.as_slice() else {
-            let message = if kinds.is_empty() {
-                // Our own wording: EKS's is not known.
-                "One type of update must be given"
-            } else {
-                "Only one type of update can be allowed"
-            };
-            return Err(Refusal::parameter(message));
-        };
+        kinds.sort_unstable();
+        match kinds.as_slice() {
+            [] => Err(Refusal::parameter(
+                "The type for cluster update was not provided.",
+            )),
+            ["accessConfig"] => {
+                let wanted = self.input["accessConfig"]["authenticationMode"].as_str();
+                let wanted = wanted.and_then(|mode| mode.parse().ok());
+                Ok(UpdateKind::AccessConfig(
+                    wanted.unwrap_or(self.world.cluster.mode),
+                ))
+            }
+            some if some.iter().all(|name| AUTO_MODE.contains(name)) => self.auto_mode(),
+            [other] => Err(Refusal::parameter(format!(
+                // Our own: EKS does take it.
+                "This stand-in updates accessConfig and EKS Auto Mode, not {other}"
+            ))),
+            _ => Err(Refusal::parameter(
+                "Only one type of update can be allowed.",
+            )),
+        }
+    }
+
+    fn auto_mode(&self) -> Result<UpdateKind, Refusal> {
+        let enabled = [
+            "/computeConfig/enabled",
+            "/kubernetesNetworkConfig/elasticLoadBalancing/enabled",
+            "/storageConfig/blockStorage/enabled",
+        ];
+        let input = Value::Object(self.input.clone());
+        let given = enabled.map(|path| input.pointer(path).and_then(Value::as_bool));
+        match given {
+            [Some(one), Some(two), Some(three)] if one == two && two == three => {
+                Ok(UpdateKind::AutoMode(one))
+            }
+            _ => Err(Refusal::parameter(
+                "For EKS Auto Mode, please ensure that all required configs, including computeConfig, kubernetesNetworkConfig, and blockStorage are all either fully enabled or fully disabled.",
+            )),
+        }
+    }
+
+    fn update_cluster(&mut self) -> Answer {
+        let kind = self.kind_of_update()?;
         self.cluster()?;
         let cluster = &self.world.cluster;
-        let kind = match *one {
-            "accessConfig" => {
-                let wanted = self.input["accessConfig"]["authenticationMode"].as_str();
-                UpdateKind::AccessConfig(
-                    wanted
-                        .and_then(|mode| mode.parse().ok())
-                        .unwrap_or(cluster.mode),
-                )
-            }
-            "computeConfig" => {
-                UpdateKind::AutoMode(self.input["computeConfig"]["enabled"] == Value::Bool(true))
-            }
-            other => {
-                // Our own: EKS does take it.
-                return Err(Refusal::parameter(format!(
-                    "This stand-in updates accessConfig and computeConfig, not {other}"
-                )));
-            }
-        };
-        let type_ = match kind {
-            UpdateKind::AccessConfig(_) => "AccessConfigUpdate",
-            UpdateKind::AutoMode(_) => "AutoModeUpdate",
-        };
+        let type_ = kind.type_();
         if let Some(running) = cluster.running_update() {
             let (name, id) = (&cluster.name, &running.id);
             return Err(Refusal::in_use(format!(
@@ -575,7 +611,7 @@ impl Eks<'_> {
                     "When EKS Auto Mode is enabled, you must use an EKS access config authentication mode of API_AND_CONFIG_MAP or API",
                 ));
             }
-            (UpdateKind::AutoMode(_), _) => {}
+            (UpdateKind::AutoMode(_) | UpdateKind::Authority(_), _) => {}
         }
         let update = Update {
             id: self.world.uuid(),
@@ -864,15 +900,18 @@ fn check_tags<M: Fn(String) -> Refusal>(
     }
 }
 
-/// The name in an access policy's ARN.
-fn policy_name(arn: &str) -> Result<&str, Refusal> {
+/// The name in an access policy's ARN; `None`: it is one of EKS, and none of an access policy, so that none is found by it.
+fn policy_name(arn: &str) -> Result<Option<&str>, Refusal> {
     let parts: Vec<&str> = arn.splitn(6, ':').collect();
-    let name = match parts.as_slice() {
-        ["arn", _, "eks", "", "aws", resource] => resource.strip_prefix("cluster-access-policy/"),
-        _ => None,
-    };
-    name.filter(|name| !name.is_empty())
-        .ok_or_else(|| Refusal::parameter("The policyArn parameter format is not valid"))
+    match parts.as_slice() {
+        ["arn", _, "eks", "", "aws", resource] => Ok(resource
+            .strip_prefix("cluster-access-policy/")
+            .filter(|name| !name.is_empty())),
+        ["arn", _, "eks", ..] => Ok(None),
+        _ => Err(Refusal::parameter(
+            "The policyArn parameter format is not valid",
+        )),
+    }
 }
 
 /// The namespaces of a scope; `None`: the whole cluster.

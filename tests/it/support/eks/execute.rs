@@ -165,10 +165,22 @@ impl Request<'_> {
             (Service::Iam | Service::Sts, Misfit::Serialization(_)) => "MalformedInput",
             (Service::Eks, Misfit::Constraints(_)) if tags => "BadRequestException",
             (Service::Eks, Misfit::Constraints(_)) => "InvalidParameterException",
-            (Service::Sqs, Misfit::Constraints(_)) => "ValidationException",
+            (Service::Sqs, Misfit::Constraints(violations)) => {
+                if let Some(refusal) = unknown_attribute(violations) {
+                    return refusal;
+                }
+                "ValidationException"
+            }
             (Service::Iam | Service::Sts, Misfit::Constraints(_)) => "ValidationError",
         };
-        Refusal::new(code, 400, misfit.message())
+        let message = match (self.service, misfit) {
+            (Service::Iam | Service::Sts, Misfit::Constraints(violations)) => {
+                let violations = violations.iter().map(|it| in_lower_camel_case(it));
+                Misfit::Constraints(violations.collect()).message()
+            }
+            _ => misfit.message(),
+        };
+        Refusal::new(code, 400, message)
     }
 
     pub(super) fn logged(&self, world: &World, outcome: Outcome, by_hand: bool) -> Call {
@@ -182,6 +194,31 @@ impl Request<'_> {
             by_hand,
         }
     }
+}
+
+/// SQS has an error of its own for attributes that it does not know: the only texts of a fixed set that its operations take.
+fn unknown_attribute(violations: &[String]) -> Option<Refusal> {
+    let of_set = |text: &&String| text.contains("satisfy enum value set");
+    let name = violations.iter().find(of_set)?.split('\'').nth(1)?;
+    let message = format!("Unknown Attribute {name}.");
+    Some(Refusal::new("InvalidAttributeName", 400, message))
+}
+
+/// The query protocol's services name members otherwise than their models: `'roleSessionName'`.
+fn in_lower_camel_case(violation: &str) -> String {
+    let place = violation.rfind("' failed to satisfy").and_then(|end| {
+        let start = violation[..end].rfind("at '")? + 4;
+        Some((start, end))
+    });
+    let Some((start, end)) = place else {
+        return violation.to_owned();
+    };
+    let names = violation[start..end].split('.').map(|name| {
+        let (first, rest) = name.split_at(name.len().min(1));
+        first.to_ascii_lowercase() + rest
+    });
+    let path = names.collect::<Vec<_>>().join(".");
+    format!("{}{path}{}", &violation[..start], &violation[end..])
 }
 
 /// What the service says where a fault befalls a call.

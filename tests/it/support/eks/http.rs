@@ -161,7 +161,9 @@ fn once(
     };
 
     let read = read(service, received);
-    let caller = sigv4::caller(&world, service, &received.headers, Timestamp::now());
+    let signed = rest_json::pairs(&received.query);
+    let clock = Timestamp::now();
+    let caller = sigv4::caller(&world, service, &received.headers, &signed, clock);
     let (caller, (operation, input)) = match (caller, read) {
         (Ok(caller), Ok(read)) => (caller, read),
         (caller, read) => {
@@ -253,7 +255,9 @@ fn read(
             Ok((operation, input))
         }
         Service::Iam | Service::Sts => {
-            let form = rest_json::pairs(&String::from_utf8_lossy(&received.body));
+            // A form, or the query of a GET such as the tokens of `aws eks get-token` hold.
+            let mut form = rest_json::pairs(&String::from_utf8_lossy(&received.body));
+            form.extend(rest_json::pairs(&received.query));
             let operation = query::route(model, &form)?;
             Ok((operation, query::input(model, operation, &form)?))
         }
@@ -329,7 +333,7 @@ fn response(
 fn query_code(code: &str) -> String {
     match code {
         "QueueDoesNotExist" => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
-        "EmptyBatchRequest" | "TooManyEntriesInBatchRequest" => {
+        "BatchEntryIdsNotDistinct" | "EmptyBatchRequest" | "TooManyEntriesInBatchRequest" => {
             format!("AWS.SimpleQueueService.{code}")
         }
         other => other.to_owned(),

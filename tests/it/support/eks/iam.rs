@@ -35,10 +35,17 @@ pub(crate) fn call(
         }
         "GetUser" => {
             // Without a name it is the caller's own.
-            let own = caller.arn.rsplit('/').next().unwrap_or_default();
-            let name = Some(name("UserName"))
-                .filter(|name| !name.is_empty())
-                .unwrap_or(own);
+            let name = match name("UserName") {
+                "" if !caller.arn.contains(":user/") => {
+                    return Err(Refusal::new(
+                        "ValidationError",
+                        400,
+                        "Must specify userName when calling with non-User credentials",
+                    ));
+                }
+                "" => caller.arn.rsplit('/').next().unwrap_or_default(),
+                name => name,
+            };
             let user = account
                 .users
                 .get(&name.to_lowercase())

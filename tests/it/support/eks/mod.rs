@@ -16,6 +16,7 @@
     reason = "shared by the tests, the demo, the benchmark and an example, none of which uses all of it"
 )]
 
+mod authorities;
 mod cloud_trail;
 mod cluster;
 mod eks_api;
@@ -46,6 +47,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::broadcast;
 
+pub(crate) use authorities::CertificateAuthority;
 pub(crate) use cluster::{Association, Cluster, Entry, Mode, NodeKind};
 pub(crate) use eks_api::POLICIES;
 pub(crate) use features::{Capability, CapabilityKind};

@@ -30,9 +30,10 @@ pub(crate) fn caller(
     world: &World,
     service: Service,
     headers: &HeaderMap,
+    query: &[(String, String)],
     clock: Timestamp,
 ) -> Result<Caller, Refusal> {
-    let signature = read(headers).map_err(|problem| problem.refusal(service))?;
+    let signature = read(headers, query).map_err(|problem| problem.refusal(service))?;
     check(world, service, &signature, clock).map_err(|problem| problem.refusal(service))?;
     let unknown = || Problem::Unknown.refusal(service);
     let caller = world.caller(signature.key).ok_or_else(unknown)?;
@@ -92,9 +93,19 @@ const fn is_query(service: Service) -> bool {
     matches!(service, Service::Iam | Service::Sts)
 }
 
-/// Whether everything that a signature needs is there.
-fn read(headers: &HeaderMap) -> Result<Signature<'_>, Problem> {
+/// Whether everything that a signature needs is there: in the headers, or in the query of a presigned URL.
+fn read<'a>(
+    headers: &'a HeaderMap,
+    query: &'a [(String, String)],
+) -> Result<Signature<'a>, Problem> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+    let parameter = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    if header("authorization").is_none() && parameter("X-Amz-Algorithm").is_some() {
+        return presigned(headers, parameter);
+    }
     let authorization = header("authorization").ok_or(Problem::Missing)?;
     let fields = authorization
         .strip_prefix("AWS4-HMAC-SHA256 ")
@@ -106,12 +117,7 @@ fn read(headers: &HeaderMap) -> Result<Signature<'_>, Problem> {
             Problem::Incomplete(format!("Authorization header requires '{name}' parameter."))
         })
     };
-    let credential = field("Credential")?;
-    let scope: Vec<&str> = credential.split('/').collect();
-    let &[key, date, region, service, "aws4_request"] = scope.as_slice() else {
-        let message = format!("Credential must have 5 parts: {credential}");
-        return Err(Problem::Incomplete(message));
-    };
+    let [key, date, region, service] = scope(field("Credential")?)?;
     let signed: Vec<&str> = field("SignedHeaders")?.split(';').collect();
     for needed in ["host", "x-amz-date"] {
         if !signed.contains(&needed) {
@@ -120,11 +126,7 @@ fn read(headers: &HeaderMap) -> Result<Signature<'_>, Problem> {
             )));
         }
     }
-    let signature = field("Signature")?;
-    if signature.len() != 64 || !signature.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        let message = "Signature must be 64 hexadecimal digits".to_owned();
-        return Err(Problem::Incomplete(message));
-    }
+    hexadecimal(field("Signature")?)?;
     Ok(Signature {
         key,
         date,
@@ -133,6 +135,66 @@ fn read(headers: &HeaderMap) -> Result<Signature<'_>, Problem> {
         sent: header("x-amz-date").ok_or(Problem::Missing)?,
         token: header("x-amz-security-token"),
     })
+}
+
+/// The signature of a presigned URL
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#create-signed-request-steps>). STS takes
+/// one for as long as any other, whatever `X-Amz-Expires` says.
+fn presigned<'a>(
+    headers: &'a HeaderMap,
+    parameter: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Signature<'a>, Problem> {
+    let needed = |name: &str| {
+        parameter(name).ok_or_else(|| {
+            Problem::Incomplete(format!(
+                "AWS query-string parameters must include '{name}'."
+            ))
+        })
+    };
+    if needed("X-Amz-Algorithm")? != "AWS4-HMAC-SHA256" {
+        return Err(Problem::Missing);
+    }
+    let [key, date, region, service] = scope(needed("X-Amz-Credential")?)?;
+    let mut signed = needed("X-Amz-SignedHeaders")?.split(';');
+    // What was signed and is not sent makes another signature.
+    if signed.clone().any(|name| !headers.contains_key(name)) {
+        return Err(Problem::Mismatch(
+            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.".to_owned(),
+        ));
+    }
+    if !signed.any(|name| name == "host") {
+        return Err(Problem::Mismatch(
+            "'host' must be a signed header".to_owned(),
+        ));
+    }
+    hexadecimal(needed("X-Amz-Signature")?)?;
+    Ok(Signature {
+        key,
+        date,
+        region,
+        service,
+        sent: needed("X-Amz-Date")?,
+        token: parameter("X-Amz-Security-Token"),
+    })
+}
+
+/// Key, date, region and service of a credential's scope.
+fn scope(credential: &str) -> Result<[&str; 4], Problem> {
+    let parts: Vec<&str> = credential.split('/').collect();
+    match parts.as_slice() {
+        &[key, date, region, service, "aws4_request"] => Ok([key, date, region, service]),
+        _ => Err(Problem::Incomplete(format!(
+            "Credential must have 5 parts: {credential}"
+        ))),
+    }
+}
+
+fn hexadecimal(signature: &str) -> Result<(), Problem> {
+    if signature.len() == 64 && signature.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    let message = "Signature must be 64 hexadecimal digits".to_owned();
+    Err(Problem::Incomplete(message))
 }
 
 /// Whether it is for now, for this service and for this region.
@@ -156,9 +218,18 @@ fn check(
                 .to_owned(),
         ));
     }
-    if time.timestamp().duration_since(clock).abs() > SKEW {
+    let written = |time: Timestamp| time.strftime("%Y%m%dT%H%M%SZ").to_string();
+    let (now, age) = (written(clock), clock.duration_since(time.timestamp()));
+    if age > SKEW {
+        let limit = written(clock - SKEW);
         return Err(Problem::Mismatch(format!(
-            "Signature expired: {sent} is not within 15 minutes of now"
+            "Signature expired: {sent} is now earlier than {limit} ({now} - 15 min.)"
+        )));
+    }
+    if -age > SKEW {
+        let limit = written(clock + SKEW);
+        return Err(Problem::Mismatch(format!(
+            "Signature not yet current: {sent} is still later than {limit} ({now} + 15 min.)"
         )));
     }
     let name = service.signing_name();

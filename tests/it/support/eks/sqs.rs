@@ -1,6 +1,6 @@
 //! The operations of SQS: standard queues, as far as one reader needs them.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 use md5::{Digest, Md5};
@@ -223,6 +223,14 @@ fn delete_batch(world: &mut World, name: &str, input: &Input) -> Answer {
         return Err(batch(
             "TooManyEntriesInBatchRequest",
             "Maximum number of entries per request are 10.",
+        ));
+    }
+    let mut ids = BTreeSet::new();
+    if let Some(again) = entries.iter().find(|it| !ids.insert(it["Id"].as_str())) {
+        let id = again["Id"].as_str().unwrap_or_default();
+        return Err(batch(
+            "BatchEntryIdsNotDistinct",
+            &format!("Id {id} repeated."),
         ));
     }
     let (mut successful, mut failed) = (Vec::new(), Vec::new());

@@ -4,11 +4,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use sha2::{Digest, Sha256};
 
+use super::authorities::CertificateAuthority;
 use super::cluster::{Association, Cluster, Entry, Mode, NodeKind, UpdateKind};
 use super::page::hex;
 use super::sqs::Queue;
@@ -173,7 +172,7 @@ impl World {
     /// The same with the certificate authority (PEM) and the address of the API server that is the cluster's.
     #[must_use]
     pub(crate) fn api_server(mut self, authority: &[u8], endpoint: &str) -> Self {
-        self.cluster.certificate_authority = STANDARD.encode(authority);
+        self.cluster.authorities = vec![CertificateAuthority::first(authority, self.now)];
         endpoint.clone_into(&mut self.cluster.endpoint);
         self
     }
@@ -470,6 +469,7 @@ impl World {
         update.status = "Successful";
         match update.kind {
             UpdateKind::AutoMode(enabled) => self.cluster.auto_mode = enabled,
+            UpdateKind::Authority(rotation) => self.end_rotation(rotation),
             UpdateKind::AccessConfig(mode) => {
                 let before = std::mem::replace(&mut self.cluster.mode, mode);
                 self.force.mode = mode;

@@ -17,12 +17,16 @@ HERE = Path(__file__).parent
 
 OPERATIONS = {
     "eks": [
+        "ActivateCertificateAuthority",
         "AssociateAccessPolicy",
         "CancelUpdate",
         "CreateAccessEntry",
+        "CreateCertificateAuthority",
         "DeleteAccessEntry",
+        "DeleteCertificateAuthority",
         "DescribeAccessEntry",
         "DescribeCapability",
+        "DescribeCertificateAuthority",
         "DescribeCluster",
         "DescribeFargateProfile",
         "DescribeNodegroup",
@@ -32,6 +36,7 @@ OPERATIONS = {
         "ListAccessPolicies",
         "ListAssociatedAccessPolicies",
         "ListCapabilities",
+        "ListCertificateAuthorities",
         "ListClusters",
         "ListFargateProfiles",
         "ListNodegroups",

@@ -1,0 +1,337 @@
+//! The API server: the connection that follows its files, and what the server's certificate is signed by.
+//!
+//! The kubelet exchanges the Pod's `ca.crt`, and people or tools rewrite a kubeconfig, while we run: once the cluster's certificate
+//! authority is rotated, the old connection would be refused until a restart. So the files are read again, and where they say
+//! something else a new client takes the place of the old one, for everyone who has it. Only the API server's address is never
+//! followed: what was read so far is of the cluster behind the old one.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::{Request, Response};
+use kube::client::{Body, ClientBuilder};
+use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::{Client, Error};
+use rustls::pki_types::ServerName;
+use sha2::{Digest as _, Sha256};
+use tokio::sync::{Notify, watch};
+use tracing::{info, warn};
+
+use super::tls::{self, Peer, Seen};
+use crate::observed::Trust;
+
+/// The files are read so often. The kubelet takes a minute or more to exchange a projected one.
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// After a certificate was refused, so long after: whoever is refused tries again and again.
+const SOONEST: Duration = Duration::from_secs(3);
+
+/// An API server that is there answers within milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A connection that brings nothing for so long is dead: watches end, or bring something, within
+/// [`WATCH_SECONDS`](super::watch::WATCH_SECONDS).
+const READ_TIMEOUT: Duration = Duration::from_secs(super::watch::WATCH_SECONDS as u64 + 10);
+
+/// Where a connection's configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A kubeconfig, in this context.
+    Kubeconfig {
+        /// The file; `None`: those of `$KUBECONFIG`, or `~/.kube/config`.
+        path: Option<PathBuf>,
+        /// The context; `None`: the file has none.
+        context: Option<String>,
+    },
+    /// The Pod's service account.
+    Pod,
+}
+
+impl Source {
+    async fn load(&self) -> Result<Config, String> {
+        match self {
+            Self::Kubeconfig { path, context } => {
+                let read = match path {
+                    Some(path) => Kubeconfig::read_from(path),
+                    None => Kubeconfig::read(),
+                };
+                let read = read.map_err(|error| error.to_string())?;
+                let options = KubeConfigOptions {
+                    context: context.clone(),
+                    ..KubeConfigOptions::default()
+                };
+                let config = Config::from_custom_kubeconfig(read, &options).await;
+                config.map_err(|error| error.to_string())
+            }
+            Self::Pod => Config::incluster().map_err(|error| error.to_string()),
+        }
+    }
+}
+
+/// A connection to the API server. Clones are the same one.
+#[derive(Clone)]
+pub struct ApiServer(Arc<Inner>);
+
+struct Inner {
+    source: Source,
+    current: watch::Sender<Current>,
+    /// The API server's certificate was refused: the files may tell why.
+    refused: Notify,
+    /// Why the files can't be followed now.
+    complaint: Mutex<Option<String>>,
+}
+
+#[derive(Clone)]
+struct Current {
+    client: Client,
+    config: Arc<Config>,
+    digest: [u8; 32],
+}
+
+impl Current {
+    fn new(mut config: Config) -> Result<Self, Error> {
+        // The loop tries again at its own pace and on newer grounds; a client that does so by itself only hides the time.
+        config.default_retry = false;
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
+        // One way for all: kube follows this file, and nothing else, on its own.
+        config.root_cert_file = None;
+        let digest = digest(&config);
+        let config = Arc::new(config);
+        let client = ClientBuilder::try_from(Config::clone(&config))?.build();
+        Ok(Self {
+            client,
+            config,
+            digest,
+        })
+    }
+}
+
+impl ApiServer {
+    /// Connects by a configuration, and follows it from here on for as long as anyone has the connection or its client.
+    pub fn connect(config: Config, source: Source) -> Result<Self, Error> {
+        let inner = Arc::new(Inner {
+            source,
+            current: watch::Sender::new(Current::new(config)?),
+            refused: Notify::new(),
+            complaint: Mutex::new(None),
+        });
+        tokio::spawn(follow(Arc::downgrade(&inner)));
+        Ok(Self(inner))
+    }
+
+    /// A client that is always of the current configuration.
+    #[must_use]
+    pub fn client(&self) -> Client {
+        let namespace = self.0.current.borrow().config.default_namespace.clone();
+        Client::new(Following(Arc::clone(&self.0)), namespace)
+    }
+
+    /// Tells when what the API server's certificate is checked by may have changed.
+    #[must_use]
+    pub fn changes(&self) -> Changes {
+        Changes(self.0.current.subscribe())
+    }
+
+    /// What the certificate that the API server presents now is signed by. An error says why it could not be asked.
+    pub async fn trust(&self) -> Result<Trust, String> {
+        let config = Arc::clone(&self.0.current.borrow().config);
+        let peer = match peer(&config) {
+            Ok(peer) => peer,
+            Err(why) => return Ok(Trust::Unknown(why)),
+        };
+        let seen = tokio::task::spawn_blocking(move || tls::look(&peer)).await;
+        match seen.map_err(io::Error::other).flatten() {
+            Ok(Seen::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
+            Ok(Seen::Refused(why)) => Ok(Trust::Unknown(format!(
+                "none of the certificate authorities that are trusted for it ({why})"
+            ))),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+}
+
+impl fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = &self.0.current.borrow().config;
+        write!(f, "ApiServer({})", config.cluster_url)
+    }
+}
+
+/// Tells of changes of an [`ApiServer`]'s configuration.
+#[derive(Debug)]
+pub struct Changes(watch::Receiver<Current>);
+
+impl fmt::Debug for Current {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Current({})", self.config.cluster_url)
+    }
+}
+
+impl Changes {
+    /// Waits for the next one, for ever where there is none any more.
+    pub async fn next(&mut self) {
+        if self.0.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Where and by what the API server's certificate is checked, or why it proves nothing.
+fn peer(config: &Config) -> Result<Peer, String> {
+    let url = &config.cluster_url;
+    if url.scheme_str() != Some("https") {
+        return Err("none, for it is talked to without TLS".to_owned());
+    }
+    if config.accept_invalid_certs {
+        return Err(
+            "none that is checked, for the kubeconfig says insecure-skip-tls-verify".to_owned(),
+        );
+    }
+    let authorities = config.root_cert.clone().unwrap_or_default();
+    if authorities.is_empty() {
+        return Err(
+            "none of its own, for the kubeconfig gives no certificate-authority".to_owned(),
+        );
+    }
+    let host = url.host().unwrap_or_default();
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let name = config.tls_server_name.as_deref().unwrap_or(host);
+    let name = ServerName::try_from(name.to_owned())
+        .map_err(|error| format!("none, for {name:?} is no name of a server: {error}"))?;
+    Ok(Peer {
+        host: host.to_owned(),
+        port: url.port_u16().unwrap_or(443),
+        name,
+        authorities,
+    })
+}
+
+/// Of all that a client is made of, so that one that would be the same is not made anew.
+fn digest(config: &Config) -> [u8; 32] {
+    let mut parts: Vec<Vec<u8>> = config.root_cert.clone().unwrap_or_default();
+    parts.push(vec![u8::from(config.accept_invalid_certs)]);
+    parts.push(config.tls_server_name.clone().unwrap_or_default().into());
+    let auth = &config.auth_info;
+    parts.push(serde_json::to_vec(auth).unwrap_or_default());
+    for file in [&auth.client_certificate, &auth.client_key] {
+        let content = file.as_ref().map(std::fs::read);
+        parts.push(content.and_then(Result::ok).unwrap_or_default());
+    }
+    let mut digest = Sha256::new();
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
+}
+
+/// Reads the files again and again, until nobody has the connection any more.
+async fn follow(connection: Weak<Inner>) {
+    loop {
+        let Some(inner) = connection.upgrade() else {
+            return;
+        };
+        let refused = tokio::select! {
+            () = inner.refused.notified() => true,
+            () = tokio::time::sleep(PERIOD) => false,
+        };
+        drop(inner);
+        if refused {
+            tokio::time::sleep(SOONEST).await;
+        }
+        if let Some(inner) = connection.upgrade() {
+            let followed = inner.look().await;
+            inner.complain(followed.err());
+            if refused {
+                // Where the files say nothing new, the certificate is another one.
+                inner.current.send_modify(|_| ());
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Takes over what the files say now.
+    async fn look(&self) -> Result<(), String> {
+        let before = self.current.borrow().clone();
+        let config = self.source.load().await?;
+        if config.cluster_url != before.config.cluster_url {
+            return Err(format!(
+                "the configuration now names the API server {} instead of {}; restart to use it",
+                config.cluster_url, before.config.cluster_url
+            ));
+        }
+        if digest(&config) == before.digest {
+            return Ok(());
+        }
+        let current = Current::new(config).map_err(|error| error.to_string())?;
+        info!("the configuration of the connection to the API server has changed, and is used");
+        self.current.send_replace(current);
+        Ok(())
+    }
+
+    /// Says once why the files can't be followed.
+    fn complain(&self, complaint: Option<String>) {
+        let mut before = self
+            .complaint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *before != complaint {
+            if let Some(complaint) = &complaint {
+                warn!(
+                    error = complaint,
+                    "the connection to the API server keeps the configuration that it has"
+                );
+            }
+            *before = complaint;
+        }
+    }
+}
+
+/// Sends each request by the client of the moment.
+struct Following(Arc<Inner>);
+
+impl tower_service::Service<Request<Body>> for Following {
+    type Response = Response<Body>;
+    type Error = Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Error>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let inner = Arc::clone(&self.0);
+        let client = inner.current.borrow().client.clone();
+        Box::pin(async move {
+            let answer = client.send(request).await;
+            if answer.as_ref().is_err_and(of_certificate) {
+                inner.refused.notify_one();
+            }
+            answer
+        })
+    }
+}
+
+/// Whether a call failed because the API server's certificate was refused.
+fn of_certificate(error: &Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| tls::refusal(error).is_some()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests;
