@@ -198,7 +198,7 @@ async fn the_cluster_with_mode_and_authority() {
         .describe_cluster("test")
         .await
         .expect_err("no certificate");
-    assert_eq!(failure.kind, FailureKind::Unknown);
+    assert_eq!(failure.kind, FailureKind::Unreadable);
     assert!(
         failure.message.contains("holds no certificate"),
         "{failure}"

@@ -17,7 +17,7 @@ pub(super) use removal::let_go;
 use failure::settle;
 use keep::{Subject, keep};
 use outlook::ownership;
-use owner::remembers;
+use owner::{remembers, unproven};
 
 use std::collections::BTreeSet;
 
@@ -59,10 +59,17 @@ pub(super) fn hold_as_declared(
     };
     describe_standing(&mut side, holding.outlook);
     match holding.placement.entry {
-        Want::Untouched => {}
+        Want::Untouched => {
+            // A deleted mapping waits for the answer, whatever becomes of the holder's.
+            if matches!(holding.outlook, Outlook::Unconfirmed)
+                && unproven(context, eks, claim).next().is_some()
+            {
+                gone(context, eks, claim, holding.outlook, None, &mut side);
+            }
+        }
         Want::Gone => {
             let arn = Some(target.principal_arn.as_str());
-            gone(context, eks, holding.outlook, arn, &mut side);
+            gone(context, eks, claim, holding.outlook, arn, &mut side);
         }
         Want::Declared => declared(context, eks, claim, holding, &target, &mut side),
     }
@@ -85,8 +92,8 @@ pub(super) fn hold_inexpressible(
         ..EntrySide::default()
     };
     describe_standing(&mut side, outlook);
-    if placement.entry == Want::Gone {
-        gone(context, eks, outlook, None, &mut side);
+    if placement.entry == Want::Gone || matches!(outlook, Outlook::Unconfirmed) {
+        gone(context, eks, claim, outlook, None, &mut side);
     }
     settle(context, eks, claim, &mut side);
     claim.entry = side;
@@ -96,6 +103,7 @@ pub(super) fn hold_inexpressible(
 fn gone(
     context: &Context<'_>,
     eks: &Eks<'_>,
+    claim: &Claim,
     outlook: &Outlook<'_>,
     principal_arn: Option<&str>,
     side: &mut EntrySide,
@@ -121,7 +129,7 @@ fn gone(
         }
         Outlook::Unconfirmed => {
             side.step = EntryStep::Describe;
-            side.calls = principal_arn.map(describe_principal).into_iter().collect();
+            side.calls = unconfirmed(context, eks, claim, principal_arn);
         }
         Outlook::None
         | Outlook::Unlisted
@@ -129,6 +137,22 @@ fn gone(
         | Outlook::Absent
         | Outlook::Foreign(_) => {}
     }
+}
+
+/// Asks for the entries of which nothing shows whether they stand.
+fn unconfirmed(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &Claim,
+    principal_arn: Option<&str>,
+) -> Vec<Call> {
+    let own = principal_arn.filter(|arn| !eks.view.entries.is_absent(arn));
+    let all: BTreeSet<String> = own
+        .map(str::to_owned)
+        .into_iter()
+        .chain(unproven(context, eks, claim))
+        .collect();
+    all.iter().map(|arn| describe_principal(arn)).collect()
 }
 
 fn describe_standing(side: &mut EntrySide, outlook: &Outlook<'_>) {
@@ -193,7 +217,7 @@ fn declared(
         Outlook::InFlight(flight) => side.hold(awaited(flight.sent)),
         Outlook::Unconfirmed => {
             side.step = EntryStep::Describe;
-            side.calls = vec![describe_principal(&target.principal_arn)];
+            side.calls = unconfirmed(context, eks, claim, Some(&target.principal_arn));
         }
         Outlook::Undescribed(standing) => {
             side.step = EntryStep::Describe;

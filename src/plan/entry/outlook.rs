@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::aws::{PartOfAws, part_of_aws};
 use super::list;
-use super::owner::{is_ours, remembers};
+use super::owner::{is_ours, remembers, unproven};
 use crate::access_entry::{
     AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
     MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
@@ -64,7 +64,12 @@ pub(in crate::plan) fn outlook<'a>(
     let Some(standing) = standing else {
         let named = remembers(eks, context, claim, position)
             .is_some_and(|written| written.arn == target.principal_arn);
-        return unseen(eks, &target.principal_arn, named);
+        return match unseen(eks, &target.principal_arn, named) {
+            Outlook::Absent if unproven(context, eks, claim).next().is_some() => {
+                Outlook::Unconfirmed
+            }
+            outlook => outlook,
+        };
     };
     let Some(entry) = standing.known() else {
         return Outlook::Undescribed(standing);
@@ -152,6 +157,7 @@ pub(in crate::plan) fn outlook_of_inexpressible<'a>(
     }
     match standing.map(|standing| (standing, standing.known())) {
         None if eks.view.entries.listed.is_none() => Outlook::Unlisted,
+        None if unproven(context, eks, claim).next().is_some() => Outlook::Unconfirmed,
         None => Outlook::Absent,
         Some((standing, None)) => Outlook::Undescribed(standing),
         Some((standing, Some(entry))) => {

@@ -1,7 +1,8 @@
 //! Whose an access entry is, seen from a claim.
 
 use crate::access_entry::Entry;
-use crate::api::v1alpha1::WrittenEntry;
+use crate::api::v1alpha1::{Backend, WrittenEntry};
+use crate::desired::State;
 use crate::effective::Standing;
 use crate::ownership::aws_managed::keeper;
 use crate::ownership::managed_by;
@@ -36,4 +37,27 @@ pub(super) fn remembers<'a>(
 ) -> Option<&'a WrittenEntry> {
     let written = context.mappings[position].written_entries(&eks.view.cluster.arn);
     written.get(claim.key.as_ref()?).copied()
+}
+
+/// The principals of the key, by ARN, whose absence in EKS a deleted mapping waits for.
+pub(super) fn waited_for<'a>(
+    context: &'a Context<'_>,
+    claim: &'a Claim,
+) -> impl Iterator<Item = String> + 'a {
+    claim.others.iter().filter_map(|position| {
+        let mapping = &context.mappings[*position];
+        let principal = mapping.principal.as_ref()?;
+        let waits = mapping.finalizers.keeps(Backend::AccessEntry)
+            && context.states[*position] == State::Deleting;
+        (waits && Some(principal.key()) == claim.key).then(|| principal.arn())
+    })
+}
+
+/// Those of them of which EKS has not said yet that they have no entry.
+pub(super) fn unproven<'a>(
+    context: &'a Context<'_>,
+    eks: &'a Eks<'_>,
+    claim: &'a Claim,
+) -> impl Iterator<Item = String> + 'a {
+    waited_for(context, claim).filter(|arn| eks.view.possible_where_named(arn).may_exist())
 }

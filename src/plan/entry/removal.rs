@@ -4,11 +4,9 @@ use std::collections::BTreeSet;
 
 use super::aws::{Removal, removal};
 use super::failure::settle;
-use super::owner::{is_ours, remembers};
+use super::owner::{is_ours, remembers, waited_for};
 use super::{describe, describe_principal, unlisted};
 use crate::access_entry::{Entry, untag};
-use crate::api::v1alpha1::Backend;
-use crate::desired::State;
 use crate::effective::Standing;
 use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
@@ -98,14 +96,7 @@ fn named(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim) -> BTreeSet<String
         .iter()
         .filter_map(|position| remembers(eks, context, claim, *position))
         .map(|written| written.arn.clone());
-    let kept = claim.others.iter().filter_map(|position| {
-        let mapping = &context.mappings[*position];
-        let principal = mapping.principal.as_ref()?;
-        let waits = mapping.finalizers.keeps(Backend::AccessEntry)
-            && context.states[*position] == State::Deleting;
-        (waits && Some(principal.key()) == claim.key).then(|| principal.arn())
-    });
-    written.chain(kept).collect()
+    written.chain(waited_for(context, claim)).collect()
 }
 
 /// Takes an entry of ours away, or what we added to it where AWS keeps it.

@@ -196,6 +196,10 @@ async fn suspended(cluster: &Cluster) {
     cluster
         .change("paused", json!({ "spec": { "suspend": true } }))
         .await;
+    // With those before them they are all that was managed within ten minutes.
+    for name in ["paused", "fence"] {
+        cluster.confirm(name, "mass-removal").await;
+    }
     cluster.kubectl_ok(&["delete", "idmap", "paused", "fence"], None);
     assert_eq!(cluster.roles().await, FOREIGN);
 }
@@ -219,13 +223,14 @@ async fn taken_over(cluster: &Cluster) {
         1,
         "the next one holds it in the same write"
     );
+    cluster.confirm("younger", "mass-removal").await;
     cluster.kubectl_ok(&["delete", "idmap", "younger"], None);
 }
 
 /// A changed principal moves the entry, in one write; a path is no other principal in aws-auth.
 async fn moved(cluster: &Cluster) {
     cluster.establish("moving", json!({})).await;
-    // More than five keys have gone by now.
+    // Again all that was managed within ten minutes.
     cluster.confirm("moving", "mass-removal").await;
     let mark = cluster.audit().mark().await;
     let principal = |arn: String| json!({ "spec": { "principal": { "arn": arn } } });

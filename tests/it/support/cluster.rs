@@ -242,8 +242,12 @@ impl Cluster {
 
     /// Runs kubectl as the administrator.
     pub(crate) fn kubectl(&self, args: &[&str], stdin: Option<&str>) -> Output {
+        // A finalizer that never comes off would hold up kubectl, and with it the test, for ever.
+        let limit = (args.first() == Some(&"delete")).then_some("--timeout=120s");
         let mut child = Command::new(program("kubectl"))
-            .args(args)
+            .args(args.first())
+            .args(limit)
+            .args(args.iter().skip(1))
             .env("KUBECONFIG", &self.admin_kubeconfig)
             .env("KUBECACHEDIR", self.scratch.path().join("kubectl"))
             .stdin(Stdio::piped())

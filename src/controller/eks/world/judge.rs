@@ -531,10 +531,13 @@ fn remember(world: &mut World) {
     let Some(view) = &world.config_map else {
         return;
     };
+    // The operator can only put back what it saw.
+    let seen = world.operator.text_read.as_ref() == Some(&view.resource_version);
     let document = Document::parse(&view.data);
-    if Section::ALL
-        .iter()
-        .all(|section| document.section(*section).broken.is_none())
+    if seen
+        && Section::ALL
+            .iter()
+            .all(|section| document.section(*section).broken.is_none())
     {
         world.ledger.good = TextEntry::all(Some(view));
         world.ledger.good_managed = world.ledger.managed_text.clone();

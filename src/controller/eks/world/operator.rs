@@ -39,6 +39,8 @@ pub(super) struct Operator {
     pub(super) works: Works,
     pub(super) memory: Memory,
     pub(super) pass: Option<Box<Pass>>,
+    /// The version of aws-auth that it read or wrote last.
+    pub(super) text_read: Option<String>,
     /// By what the works that wait were planned.
     pub(super) planned: Option<Since>,
     /// By what the works that have begun were planned.
@@ -92,6 +94,7 @@ impl Operator {
             works: Works::default(),
             memory: Memory::default(),
             pass: None,
+            text_read: None,
             planned: None,
             outbox: BTreeMap::new(),
             assumed: BTreeMap::new(),

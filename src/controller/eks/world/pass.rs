@@ -61,6 +61,7 @@ impl World {
             aws,
             crd_deleting: self.definition_deleting,
         };
+        self.text_read();
         self.operator.dirty = false;
         if self.operator.wake.is_some_and(|wake| wake <= now) {
             self.operator.wake = None;
@@ -73,6 +74,11 @@ impl World {
             todo: Todo::Finalizers(Vec::new()),
         };
         self.go_on(pass);
+    }
+
+    fn text_read(&mut self) {
+        let version = |view: &ConfigMapView| view.resource_version.clone();
+        self.operator.text_read = self.config_map.as_ref().map(version);
     }
 
     fn history_view(&self) -> Option<HistoryView> {
@@ -164,6 +170,7 @@ impl World {
         let version = self.history_view().map(|view| view.resource_version);
         if fate != Fate::Refused && write.resource_version != version {
             self.read_again(&mut pass);
+            self.text_read();
             return self.go_on(pass);
         }
         if fate != Fate::Refused {
@@ -230,6 +237,7 @@ impl World {
         };
         if fate != Fate::Refused && !current {
             self.read_again(&mut pass);
+            self.text_read();
             return self.go_on(pass);
         }
         // The plan is a pure function of what the pass holds: made again, it is the one whose write this is.
@@ -239,6 +247,7 @@ impl World {
             Outcome::Failed(WriteFailure::Unavailable("no route".to_owned()))
         } else {
             self.store(write);
+            self.text_read();
             let view = self.config_map.as_ref();
             match (fate, view) {
                 (Fate::Done, Some(view)) => Outcome::Written {

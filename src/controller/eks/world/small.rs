@@ -66,7 +66,7 @@ fn first_broken() -> Option<Broken> {
     let mut small = scenes.filter_map(|worlds| every_run(&worlds, 1).err());
     small
         .next()
-        .or_else(|| cases(0, 3000).err().map(|(_, broken)| broken))
+        .or_else(|| cases(0..3000).err().map(|(_, broken)| broken))
 }
 
 /// What is broken on purpose.
