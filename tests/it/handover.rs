@@ -429,7 +429,7 @@ async fn nor_where_the_operator_is_killed_at_any_point_of_it() {
     let crashing = async {
         loop {
             // What an earlier process may have left on its way is certain half a minute after the start: some live to see it.
-            let (times, at_least) = if kills % 4 == 3 {
+            let (times, at_least) = if kills % 6 == 5 {
                 (u32::MAX, 40_000)
             } else {
                 (1 + random.below(25), 3000)

@@ -526,10 +526,13 @@ impl Eks {
                 if let Err(failure) = &*answer {
                     debug!(principal, error = %failure, "an access entry can't be described");
                 }
-                let (known, then) =
-                    self.known
-                        .described(&principal, *answer, asked, Timestamp::now());
-                self.refresh.ended(&principal, known, now, jitter());
+                let time = Timestamp::now();
+                let (known, then) = self.known.described(&principal, *answer, asked, time);
+                let certain = self.known.absence_counts_from(&principal);
+                let certain = certain.filter(|from| *from > time);
+                let certain = certain.and_then(|from| from.duration_since(time).try_into().ok());
+                self.refresh
+                    .ended(&principal, known, now, certain, jitter());
                 self.then(then, now);
             }
             Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),

@@ -104,14 +104,22 @@ impl Refresh {
         self.period.mul_f64(PART) / owned.max(1)
     }
 
-    /// It was described, or could not be.
-    pub(super) fn ended(&mut self, principal: &str, ok: bool, now: Instant, jitter: f64) {
+    /// It was described, or could not be. `certain`: in how long its answer will be believed that was not now.
+    pub(super) fn ended(
+        &mut self,
+        principal: &str,
+        ok: bool,
+        now: Instant,
+        certain: Option<Duration>,
+        jitter: f64,
+    ) {
         self.running.remove(principal);
         if ok {
             self.failed.remove(principal);
         } else {
             let before = self.failed.get(principal).map_or(0, |(count, _)| *count);
-            let retry = now + pause_after(before, jitter);
+            let pause = pause_after(before, jitter);
+            let retry = now + certain.map_or(pause, |certain| certain.min(pause));
             self.failed
                 .insert(principal.to_owned(), (before.saturating_add(1), retry));
         }
@@ -229,7 +237,7 @@ mod tests {
         let taken = |name: &str| name == principal(0);
         let started = refresh.start(&entries, now, taken).expect("one is free");
         assert_eq!(started.0, principal(1));
-        refresh.ended(&principal(1), false, now, 0.0);
+        refresh.ended(&principal(1), false, now, None, 0.0);
         assert_eq!(refresh.start(&entries, now, taken), None);
         let later = refresh.due(&entries, now).expect("to be tried again");
         assert_eq!(later, now + Duration::from_secs(1));
@@ -241,12 +249,17 @@ mod tests {
         );
         entries.doubt(&principal(1), None);
         assert!(refresh.start(&entries, later, taken).is_some());
-        refresh.ended(&principal(1), false, later, 0.0);
+        refresh.ended(&principal(1), false, later, None, 0.0);
         assert_eq!(
             refresh.due(&entries, later),
             Some(later + Duration::from_secs(2)),
             "a second failure in a row"
         );
+        let later = later + Duration::from_secs(2);
+        assert!(refresh.start(&entries, later, taken).is_some());
+        let certain = Duration::from_secs(3);
+        refresh.ended(&principal(1), false, later, Some(certain), 0.0);
+        assert_eq!(refresh.due(&entries, later), Some(later + certain));
         entries.gone(&principal(1), Timestamp::UNIX_EPOCH, Timestamp::UNIX_EPOCH);
         refresh.retain(&entries);
         assert_eq!(refresh.due(&entries, later), None);
@@ -265,7 +278,7 @@ mod tests {
         let (failing, _) = refresh
             .start(&entries, origin, nobody)
             .expect("one is free");
-        refresh.ended(&failing, false, origin, 0.0);
+        refresh.ended(&failing, false, origin, None, 0.0);
         let later = origin + Duration::from_mins(2);
         assert_eq!(refresh.start(&entries, later, everyone), None);
         assert_eq!(refresh.due(&entries, later), None);
@@ -279,7 +292,7 @@ mod tests {
         let turn = origin + Duration::from_secs(2);
         assert!(refresh.start(&entries, turn, nobody).is_some());
         for _ in 0..5 {
-            refresh.ended(&principal(1), false, turn, 0.0);
+            refresh.ended(&principal(1), false, turn, None, 0.0);
         }
         let next = turn + Duration::from_secs(3);
         assert_eq!(refresh.start(&entries, next, nobody), None);
@@ -298,7 +311,7 @@ mod tests {
         while now < origin + Duration::from_mins(10) {
             while let Some((name, _)) = refresh.start(&entries, now, |_| false) {
                 tries += 1;
-                refresh.ended(&name, false, now, 0.0);
+                refresh.ended(&name, false, now, None, 0.0);
             }
             now = refresh.due(&entries, now).expect("to be tried again");
         }
@@ -332,7 +345,7 @@ mod tests {
                 while let Some((name, priority)) = refresh.start(&entries, now, |_| false) {
                     assert_eq!(priority, Priority::Background);
                     describe(&mut entries, &name, true, second);
-                    refresh.ended(&name, true, now, 0.0);
+                    refresh.ended(&name, true, now, None, 0.0);
                     seen.entry(name).or_default().push(second);
                     *by_minute.entry(second / 60).or_default() += 1;
                 }

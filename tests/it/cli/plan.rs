@@ -723,6 +723,7 @@ async fn a_plan_printed_is_the_plan_executed() {
     stage.cluster.kubectl_ok(&["apply", "-f", &declared], None);
     stage.cluster.delete("a-same").await;
     stage.executes(&printed).await;
+    stage.cluster.gone("a-same").await;
 
     let rest = stage.plan(&[]).await;
     let rest = rest.shown().replace(url, "URL");

@@ -61,9 +61,9 @@ async fn an_entry_ends_on_time() {
     let end = ahead(10);
     cluster.change("guest", json!({ "spec": until(end) })).await;
     eventually("the time is seen", Duration::from_secs(9), async || {
-        let status = cluster.mappings().get("guest").await.unwrap().status;
-        let seen = status.and_then(|status| status.seen_valid_until);
-        seen.is_some_and(|seen| seen.0 == end)
+        let object = cluster.mappings().get("guest").await.unwrap();
+        let seen = object.status.and_then(|status| status.observed_generation);
+        seen == object.metadata.generation
     })
     .await;
     assert!(operator.stop().await.0.success());

@@ -199,7 +199,8 @@ impl Cluster {
 
     /// Waits until a mapping is gone.
     pub(crate) async fn gone(&self, name: &str) {
-        eventually("the mapping is gone", SOON, async || {
+        // What an operator found at its start is known to be gone half a minute later.
+        eventually("the mapping is gone", 3 * SOON, async || {
             let object = self.mappings().get_opt(name).await;
             object
                 .expect("the API server answers")

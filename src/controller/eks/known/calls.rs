@@ -154,11 +154,7 @@ impl Known {
         if !tells || failure.kind != FailureKind::EntryMissing {
             return Missing::Unsaid;
         }
-        let state = self.entries.by_principal.get(principal);
-        let written = state.and_then(|state| state.written);
-        let shown = written.map_or(Timestamp::MIN, |written| written.plus(LAG));
-        let counts = self.in_flight.absence_counts_from(principal);
-        let counts = counts.map(|from| from.max(shown));
+        let counts = self.absence_counts_from(principal);
         if counts.is_some_and(|from| from <= asked) {
             self.seen(principal, None);
             Arc::make_mut(&mut self.entries).gone(principal, asked, now);
@@ -167,6 +163,18 @@ impl Known {
             Arc::make_mut(&mut self.entries).doubt(principal, None);
             Missing::NotYet(counts)
         }
+    }
+
+    /// From when on a 404 means that a principal has no entry; `None`: not before an answer.
+    pub(in crate::controller::eks) fn absence_counts_from(
+        &self,
+        principal: &str,
+    ) -> Option<Timestamp> {
+        let state = self.entries.by_principal.get(principal);
+        let written = state.and_then(|state| state.written);
+        let shown = written.map_or(Timestamp::MIN, |written| written.plus(LAG));
+        let counts = self.in_flight.absence_counts_from(principal)?;
+        Some(counts.max(shown))
     }
 
     /// An entry was described beside the plans. `true`: what was to be known of it is known.
