@@ -7,12 +7,13 @@ use std::path::Path;
 use std::time::Duration;
 
 use insta::assert_snapshot;
+use kube::ResourceExt as _;
 use serde_json::{Value, json};
 
 use super::{Ran, Run, run};
 use crate::support::eks::{Eks, Mark, Mode, World};
 use crate::support::mappings::FOREIGN;
-use crate::support::{Cluster, Operator, eventually};
+use crate::support::{Cluster, Operator, eventually, fleet};
 
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
 
@@ -468,6 +469,12 @@ impl Stage {
             },
         )
         .await;
+        // Finalizers are no part of a plan: EKS is asked whether what was deleted is gone.
+        for mapping in fleet::list(&self.cluster.admin()).await {
+            if mapping.metadata.deletion_timestamp.is_some() {
+                self.cluster.gone(&mapping.name_any()).await;
+            }
+        }
         let (status, _) = operator.stop().await;
         assert!(status.success());
 
@@ -723,7 +730,6 @@ async fn a_plan_printed_is_the_plan_executed() {
     stage.cluster.kubectl_ok(&["apply", "-f", &declared], None);
     stage.cluster.delete("a-same").await;
     stage.executes(&printed).await;
-    stage.cluster.gone("a-same").await;
 
     let rest = stage.plan(&[]).await;
     let rest = rest.shown().replace(url, "URL");
