@@ -450,8 +450,7 @@ async fn nor_where_the_operator_is_killed_at_any_point_of_it() {
         () = stage.cross() => {}
         () = crashing => {}
     }
-    // One round of short lives and a long one at least; how many it takes depends on the machine.
-    assert!(kills >= 6, "killed {kills} times with seed {SEED}");
+    assert!(kills > 10, "killed {kills} times with seed {SEED}");
     let operator = stage.operator().await;
     stage
         .settled(Declared::Api, "all are in effect in the end")
