@@ -26,6 +26,8 @@ pub mod effective;
 pub mod error;
 mod hex;
 mod jitter;
+#[cfg(test)]
+mod laws;
 pub mod lint;
 pub mod manifest;
 pub mod migrate;

@@ -160,6 +160,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn arithmetic_keeps_the_order_and_never_panics(
             time in any_time(),

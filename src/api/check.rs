@@ -423,7 +423,7 @@ mod tests {
 
     proptest! {
         // Each case compiles a few patterns, which takes milliseconds without optimisation.
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(crate::laws::cases(96))]
 
         #[test]
         fn the_rules_accept_exactly_the_arns_that_parse(arn in arns()) {

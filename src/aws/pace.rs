@@ -335,6 +335,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         /// Whatever happens and whenever: in no window more than the highest rate allows, never stuck, never below the lowest.
         #[test]
         fn the_rate_is_never_exceeded(

@@ -226,6 +226,7 @@ mod tests {
 
     // No line ends with a plain scalar: a quote in the next one would open nothing, and ` # z` be a comment.
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn no_text_panics_and_scalars_hold_no_comments(
             lines in prop::collection::vec("(# above|(- rolearn: |  username: |  groups: |    |- )('a # z'|\"# z\"|\\||>|\\[é#g, '# z'\\]|\"é\"|)( #y|#|))(\r|)", 0..8),

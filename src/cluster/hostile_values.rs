@@ -180,7 +180,7 @@ fn a_record_of_the_earliest_removal_ends_nothing() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(96))]
 
     #[test]
     fn no_value_keeps_a_plan_and_its_report_from_being_made(

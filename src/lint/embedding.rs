@@ -341,6 +341,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn a_place_is_never_wrong(text in "[\\PC\\n\\t\\\\\"é|>-]{0,40}", head in "[|>\"'][-+2]?\\n?") {
             let file = format!("data:\n  k: {head}{text}");

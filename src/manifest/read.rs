@@ -408,6 +408,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn no_text_panics_and_places_lie_within(text in "[\\PC\\n\\t:{}\\[\\]&*\"'|>-]{0,80}") {
             for manifest in read(&text).into_iter().flatten() {

@@ -190,6 +190,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn what_is_written_is_read_back(
             username in prop::option::of("[a-z0-9~:#{}'\"\\\\ \\PC]{1,12}"),

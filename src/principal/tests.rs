@@ -304,6 +304,7 @@ fn partitions() -> impl Strategy<Value = Partition> {
 const NAME: &str = "[A-Za-z0-9_+=,.@-]{1,64}";
 
 proptest! {
+    #![proptest_config(crate::laws::cases(256))]
     #[test]
     fn arns_round_trip(
         partition in partitions(),

@@ -144,6 +144,20 @@ impl Scene {
         self
     }
 
+    /// A mapping of this name and role that confirms something, and whose status says that it wrote these entries.
+    fn written_by(mut self, role: &str, written: &Value, confirms: &str) -> Self {
+        let object = json!({
+            "apiVersion": "identity-mapper.dev/v1alpha1",
+            "kind": "IdentityMapping",
+            "metadata": {"name": role, "uid": role, "annotations": {"identity-mapper.dev/confirm": confirms}},
+            "spec": {"principal": {"arn": arn(role)}, "username": role},
+            "status": {"written": written},
+        });
+        let object: IdentityMapping = serde_json::from_value(object).expect("a mapping");
+        self.mappings.push(Mapping::from_object(&object));
+        self
+    }
+
     fn deleted(self, role: &str) -> Self {
         self.mapping(
             role,
@@ -324,6 +338,14 @@ fn nodes_keep_their_identity() {
     confirmed.mappings.clear();
     let annotation = json!({"annotations": {"identity-mapper.dev/confirm": "node-entry"}, "deletionTimestamp": "2026-01-01T00:00:00Z"});
     confirmed.mapping("n", &json!({}), &annotation).cleared();
+
+    // A status that names the principal too confirms nothing for the mapping whose spec does.
+    let mut forged = removed.clone();
+    let written = json!([{"configMap": CONFIG_MAP, "arn": arn("n"), "username": nodes}]);
+    forged = forged.written_by("mallory", &written, "node-entry");
+    forged.refused_by(Rule::Nodes);
+    forged.mappings.retain(|mapping| mapping.name == "mallory");
+    forged.cleared();
 
     let over_nodes = Scene::new(Mode::ApiAndConfigMap)
         .text(&text, &[])

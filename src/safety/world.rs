@@ -422,13 +422,17 @@ impl<'a> World<'a> {
 }
 
 impl World<'_> {
-    /// Whether a person confirmed it for the subject: on a mapping that names it in spec or status.
+    /// Whether a person confirmed it for the subject: on a mapping whose spec names it. Only where there is none, on one whose status
+    /// does, since its spec has moved on; whoever can write statuses gains no say over what others declare.
     pub(super) fn confirmed(&self, subject: &Subject<'_>, confirmation: Confirmation) -> bool {
-        let mut naming = self.naming(&subject.hash).peekable();
-        if naming.peek().is_none() {
-            return self.before.orphans.contains(&confirmation);
+        let confirms = |(mapping, _): (&Mapping, State)| mapping.confirms(confirmation);
+        if self.specs.contains_key(&subject.hash) {
+            return self.declaring(&subject.hash).any(confirms);
         }
-        naming.any(|(mapping, _)| mapping.confirms(confirmation))
+        if self.named.contains_key(&subject.hash) {
+            return self.naming(&subject.hash).any(confirms);
+        }
+        self.before.orphans.contains(&confirmation)
     }
 
     /// Whether the mapping's status says that it wrote an entry of this key.

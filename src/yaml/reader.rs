@@ -267,6 +267,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn a_run_leaves_the_buffer_as_single_steps_would(
             text in "([ -~\\t]{0,300}(é|\n|\r\n|\u{feff}|\u{2028}|)|\u{7f}){0,8}",

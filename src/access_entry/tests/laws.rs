@@ -165,6 +165,7 @@ fn calls_of(change: Change) -> Vec<Call> {
 }
 
 proptest! {
+    #![proptest_config(crate::laws::cases(256))]
     /// After the calls of `create` nothing is left to do, and after those of `change` neither.
     #[test]
     fn the_calls_lead_to_what_is_wanted(

@@ -290,6 +290,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
+    #![proptest_config(crate::laws::cases(256))]
     #[test]
     fn any_text_is_read(text in "\\PC*") {
         let _ = read(&text, &cluster());

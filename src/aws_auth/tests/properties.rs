@@ -83,7 +83,7 @@ fn texts_at_the_limits_can_be_edited_or_are_refused() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(1500))]
 
     #[test]
     fn no_text_makes_the_reader_panic_and_every_place_is_in_the_text(any in ".{0,40}", seed: u64) {

@@ -148,7 +148,7 @@ fn what_the_law_did_not_hold_for_once() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(crate::laws::cases(400))]
 
     #[test]
     fn fixing_twice_is_fixing_once_and_right_entries_keep_their_meaning(roles in value(), users in value()) {

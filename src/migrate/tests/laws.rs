@@ -181,7 +181,7 @@ fn less(before: Option<&Power>, after: Option<&Power>) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(96))]
 
     #[test]
     fn every_entry_has_one_verdict_or_lets_nobody_in(world in world()) {

@@ -231,6 +231,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn two_principals_never_share_a_name_and_others_change_none(principals in principals()) {
             let mut by_name = std::collections::BTreeMap::new();

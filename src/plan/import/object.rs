@@ -158,6 +158,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(crate::laws::cases(256))]
         #[test]
         fn what_is_surely_accepted_the_api_server_takes(spec in specs()) {
             let object = IdentityMapping::new("", spec.clone());

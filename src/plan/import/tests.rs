@@ -608,7 +608,7 @@ fn where_aws_auth_says_it_with_system_masters_the_mapping_does_too() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(64))]
 
     #[test]
     fn imported_applied_and_reconciled_nothing_changes_but_the_marks(

@@ -107,7 +107,7 @@ fn a_handover_is_told_with_its_bridge_its_soak_and_its_end() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(64))]
 
     #[test]
     fn the_first_plan_is_what_an_operator_does_that_starts_now(happenings in prop::collection::vec(happening(), 1..15)) {

@@ -225,7 +225,7 @@ fn rest(simulation: &mut Simulation) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(64))]
 
     #[test]
     fn whatever_happens_it_comes_to_rest_and_ready_is_true(

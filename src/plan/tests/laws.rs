@@ -133,7 +133,7 @@ fn loses_foreign(happening: &Happening) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(64))]
 
     #[test]
     fn every_history_of_happenings_comes_to_rest(happenings in prop::collection::vec(happening(), 1..20)) {

@@ -700,7 +700,7 @@ fn spec() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(48))]
 
     /// In every state on the way from aws-auth to access entries, whatever fails and whenever the operator starts anew, each
     /// principal keeps the power that it had.

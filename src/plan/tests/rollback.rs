@@ -173,7 +173,7 @@ fn law(mut simulation: Simulation, copy: &KeptCopy) -> Result<(), TestCaseError>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+    #![proptest_config(crate::laws::cases(128))]
 
     #[test]
     fn whatever_happened(happenings in prop::collection::vec(happening(), 1..20), pick in any::<prop::sample::Index>()) {

@@ -246,6 +246,7 @@ impl World {
 }
 
 proptest! {
+    #![proptest_config(crate::laws::cases(256))]
     #[test]
     fn what_is_possible_holds_what_is(
         exists in any::<bool>(),
