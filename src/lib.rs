@@ -6,14 +6,13 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`access`] and [`migrate`] are pure: they do no IO and know no client.
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`explain`] and [`migrate`] are pure: they do no IO and know no client.
 //! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two,
 //! [`cli`] the command line.
 
 #![warn(clippy::disallowed_types)]
 #![cfg_attr(not(test), warn(clippy::arithmetic_side_effects))]
 
-pub mod access;
 pub mod access_entry;
 pub mod api;
 pub mod aws;
@@ -22,9 +21,12 @@ pub mod cli;
 pub mod cluster;
 pub mod controller;
 pub mod desired;
+pub mod diff;
 pub mod effective;
 pub mod error;
+pub mod explain;
 mod hex;
+pub mod import;
 mod jitter;
 #[cfg(test)]
 mod laws;
@@ -35,6 +37,7 @@ pub mod observed;
 pub mod ownership;
 pub mod plan;
 pub mod principal;
+pub mod rollback;
 pub mod safety;
 pub mod time;
 mod yaml;

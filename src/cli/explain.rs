@@ -9,19 +9,19 @@ use clap::Args;
 use serde::Serialize;
 
 use super::connection::TokenFor;
-use super::looked::Looked;
-use super::observe::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, visible};
 use super::target::words;
-use crate::access::{
-    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Place, Question,
-    way_in,
-};
 use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
+use crate::cli::query_context::Looked;
+use crate::cli::snapshot::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
 use crate::cluster::read::Unreadable;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
+use crate::explain::{
+    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Place, Question,
+    way_in,
+};
 use crate::observed::{IamWants, Mode};
 use crate::principal::Principal;
 

@@ -14,15 +14,14 @@ use serde_json::Value;
 
 use super::diagnostic::{Severity, Shown, render};
 use super::input;
-use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, complain, visible};
 use crate::aws_auth::Problem;
+use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::desired::Mapping;
+use crate::import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
 use crate::manifest;
 use crate::observed::{Handover, Mode, Settings};
-use crate::plan::{
-    HANDOVER_ANNOTATION, Import, ImportOptions, Imported, Left, Origin, Why, import,
-};
+use crate::plan::HANDOVER_ANNOTATION;
 
 /// Print what stands in aws-auth and in access entries as `IdentityMapping` manifests
 ///

@@ -22,14 +22,14 @@ pub mod explain;
 pub mod import;
 mod input;
 pub mod lint;
-mod looked;
 pub mod migrate;
-pub mod observe;
 pub mod output;
 pub mod plan;
+mod query_context;
 pub mod release;
 pub mod rollback;
 pub mod run;
+pub mod snapshot;
 pub mod target;
 mod write;
 

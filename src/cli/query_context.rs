@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::observe::Observation;
-use crate::access::{Declared, Scene};
 use crate::api::IdentityMapping;
 use crate::api::condition::ConditionType;
 use crate::aws_auth::Document;
+use crate::cli::snapshot::Observation;
+use crate::explain::{Declared, Scene};
 use crate::observed::Settings;
 use crate::plan::{Memory, plan};
 use crate::principal::Key;

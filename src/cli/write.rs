@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Result, anyhow};
 
-use super::observe::Live;
 use crate::api::v1alpha1::Confirmation;
+use crate::cli::snapshot::Live;
 use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
 use crate::observed::{ConfigMapName, ConfigMapView, Observed};

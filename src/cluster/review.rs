@@ -11,8 +11,8 @@ use kube::core::discovery::v2::{APIGroupDiscoveryList, APIResourceDiscovery};
 use kube::{Api, Client};
 
 use super::bounded;
-use crate::access::{Object, Question};
 use crate::error::Error;
+use crate::explain::{Object, Question};
 
 /// A resource as the API server knows it.
 #[derive(Clone, Debug, PartialEq, Eq)]

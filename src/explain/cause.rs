@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::explain::Refused;
-use super::mend::{Like, quoted};
-use super::{Caller, Door, Mend};
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
 use crate::effective::{Life, Standing, Unread};
+use crate::explain::explain::Refused;
+use crate::explain::mend::{Like, quoted};
+use crate::explain::{Caller, Door, Mend};
 use crate::lint::fix_data;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};

@@ -2,11 +2,11 @@
 
 use serde::Serialize;
 
-use super::identity::Source;
-use super::{Caller, Cause, Door, Identity, PassedOver, Place};
 use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::Entry;
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
+use crate::explain::identity::Source;
+use crate::explain::{Caller, Cause, Door, Identity, PassedOver, Place};
 use crate::observed::Mode;
 use crate::principal::{Key, Partition, Principal, PrincipalKind};
 

@@ -5,12 +5,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::caller::Caller;
-use super::rbac::Bound;
-use super::{Declared, Door};
 use crate::access_entry::{Entry as AccessEntry, EntryState, Scope, policy_name};
 use crate::aws_auth::{Entry, Section};
 use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
+use crate::explain::caller::Caller;
+use crate::explain::rbac::Bound;
+use crate::explain::{Declared, Door};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.
@@ -269,7 +269,7 @@ impl Door<'_> {
             _ => self.effective.possible_administrator(&effective),
         };
         let names = || effective.groups.iter().map(String::as_str);
-        let unbound = |rbac: &super::rbac::Rbac<'_>| {
+        let unbound = |rbac: &crate::explain::rbac::Rbac<'_>| {
             let unbound = names().filter(|group| {
                 *group != MASTERS && !is_templated(group) && !rbac.names_group(group)
             });

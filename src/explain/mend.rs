@@ -6,7 +6,6 @@ use kube::Resource as _;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Caller, Door, Held};
 use crate::access_entry::EksCluster;
 use crate::access_entry::{
     self, ADMIN_POLICY, Entry as AccessEntry, Scope, Target, policy_arn, target,
@@ -15,8 +14,9 @@ use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
 use crate::effective::{Unread, in_iam};
+use crate::explain::{Caller, Door, Held};
+use crate::import::mapping_name;
 use crate::observed::{ConfigMapName, Mode};
-use crate::plan::mapping_name;
 use crate::principal::{Partition, Principal, PrincipalKind};
 
 /// What is written where a person has to choose.
@@ -81,7 +81,7 @@ impl From<&AccessEntry> for Like {
         Self {
             username: (!generated).then(|| entry.username.clone()),
             groups: entry.groups.clone(),
-            policies: super::identity::held(entry),
+            policies: crate::explain::identity::held(entry),
         }
     }
 }

@@ -1,12 +1,12 @@
 //! The entries that are nearest to a caller whom nothing lets in, and what keeps them from letting it in.
 
-use super::cause::{Cause, CauseKind, TOLD};
-use super::identity::matches;
-use super::mend::{Like, Mend, quoted};
-use super::{Caller, Door};
 use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
+use crate::explain::cause::{Cause, CauseKind, TOLD};
+use crate::explain::identity::matches;
+use crate::explain::mend::{Like, Mend, quoted};
+use crate::explain::{Caller, Door};
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
 /// So many characters of a name may differ for each so many that it has.

@@ -4,9 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::mend::{Mend, quoted};
-use super::{Held, Identity};
 use crate::effective::is_templated;
+use crate::explain::mend::{Mend, quoted};
+use crate::explain::{Held, Identity};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 
 use serde::Serialize;
 
-use super::identity::Source;
-use super::mend::{quoted, way_in};
-use super::{Bound, Door, Identity, PassedOver, Place};
 use crate::access_entry::EksCluster;
 use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
+use crate::explain::identity::Source;
+use crate::explain::mend::{quoted, way_in};
+use crate::explain::{Bound, Door, Identity, PassedOver, Place};
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 

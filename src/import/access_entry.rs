@@ -2,8 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::object::{Draft, parsed, spec};
-use super::{Fate, Importer, Origin, Why};
 use crate::access_entry::{
     ADMIN_POLICY, Declared, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, Scope, Wanted,
     meaning_differs, policy_arn, policy_name, target,
@@ -15,6 +13,8 @@ use crate::aws_auth::{Entry as TextEntry, Lookup};
 use crate::desired::Spec;
 use crate::effective::MASTERS;
 use crate::effective::{Life, Standing};
+use crate::import::object::{Draft, parsed, spec};
+use crate::import::{Fate, Importer, Origin, Why};
 use crate::observed::AwsView;
 use crate::ownership::aws_managed::{Keeper, keeper};
 use crate::principal::{Key, Principal};
@@ -243,7 +243,7 @@ impl Importer<'_> {
     /// An entry of aws-auth that is ours is kept as declared beside the access entry.
     fn agrees_with_ours(&self, spec: &Spec) -> Result<(), String> {
         let key = spec.principal.key();
-        if super::marked(&self.mark, &key).is_none() {
+        if crate::import::marked(&self.mark, &key).is_none() {
             return Ok(());
         }
         let mut twins = self.document.entries();

@@ -1,12 +1,12 @@
 //! Mappings in the making: a spec for what stands, checked to mean exactly that.
 
-use super::super::{Mapping, Spec};
-use super::{Imported, Origin};
 use crate::api::v1alpha1::{
     AccessPolicy, AccessScope, Adoption, BackendChoice, Deletion, EntryType, IdentityMappingSpec,
     PrincipalSpec, ScopeType,
 };
 use crate::api::{IdentityMapping, check};
+use crate::desired::{Mapping, Spec};
+use crate::import::{Imported, Origin};
 use crate::principal::Principal;
 
 /// A mapping that has no name yet.

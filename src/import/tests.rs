@@ -4,16 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::Mode;
-use super::super::simulation::{Cloud, Simulation};
 use super::*;
 use crate::access_entry::{
     AWS_POLICIES_TAG, Association, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, PRINCIPAL_ID_TAG,
     Scope, node_defaults,
 };
 use crate::api::v1alpha1::EntryType;
+use crate::observed::Mode;
 use crate::ownership::MARK_ANNOTATION;
 use crate::ownership::{KeyHash, MeaningHash};
+use crate::plan::simulation::{Cloud, Simulation};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 

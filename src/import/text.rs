@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::object::{Draft, parsed, spec};
-use super::{Fate, Importer, Origin, Why, is_node, marked};
 use crate::access_entry::{NodeTwin, node_twin};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
 use crate::desired::node_identity;
 use crate::effective::{NoEffect, Unmatchable, in_iam};
+use crate::import::object::{Draft, parsed, spec};
+use crate::import::{Fate, Importer, Origin, Why, is_node, marked};
 use crate::observed::AwsView;
 use crate::ownership::MeaningHash;
 use crate::principal::{Key, Principal, PrincipalKind};

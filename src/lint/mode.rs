@@ -11,10 +11,10 @@ use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
+use crate::diff::ahead;
 use crate::effective::is_node;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
-use crate::plan::ahead;
 use crate::time::Timestamp;
 
 impl Checked {

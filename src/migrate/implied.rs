@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 
-use super::taken;
+use super::mapping_from_entry::taken;
 use crate::access_entry::{
     ADMIN_POLICY, BRIDGE_GROUP, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, NodeTwin, Scope,
     node_twin, policy_name,
@@ -22,9 +22,9 @@ use crate::api::v1alpha1::{
 };
 use crate::aws_auth::{Document, Entry as TextEntry, Index};
 use crate::effective::{MASTERS, is_node, unmatchable};
+use crate::import::mapping_name;
 use crate::observed::{AwsView, Bindings, Mode, Observed};
 use crate::ownership::Marked;
-use crate::plan::mapping_name;
 use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.

@@ -7,8 +7,8 @@ use super::entries::{Entries, Winner, place};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::BackendChoice;
 use crate::desired::{Desired, Mapping};
+use crate::import::{ImportOptions, Origin, import};
 use crate::observed::{Observed, Settings};
-use crate::plan::{ImportOptions, Origin, import};
 use crate::principal::Key;
 
 /// What an import makes of the entries of aws-auth, by their places.

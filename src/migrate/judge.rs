@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ahead::Ahead;
 use super::difference::{Becomes, differences};
 use super::entries::{Entries, Winner, place, what};
 use super::imports::Imports;
@@ -14,6 +13,7 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
 use crate::desired::{Desired, Mapping};
 use crate::effective::{EffectiveAccess, Granted, Reading, Sources, Standing};
+use crate::migrate::forecast::Ahead;
 use crate::observed::{AwsState, AwsView, Bindings, Mode, Observed, Settings};
 use crate::plan::{InIam, Next, Plan, Prospect};
 use crate::principal::{AccountId, Key, Principal, PrincipalKind};

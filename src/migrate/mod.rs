@@ -7,19 +7,18 @@
 //! - every entry of aws-auth that lets someone in belongs to exactly one [`Verdict`], and every other one is listed as letting nobody in;
 //! - [`Verdict::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
 
-mod ahead;
-
 mod difference;
 mod entries;
+mod forecast;
 mod implied;
 mod imports;
 mod judge;
+mod mapping_from_entry;
 mod mode;
 mod nodes;
 mod recipe;
 mod rounds;
 mod steps;
-mod taken;
 #[cfg(test)]
 mod tests;
 mod way;
@@ -33,6 +32,7 @@ use crate::time::Timestamp;
 pub use difference::{Becomes, Difference};
 pub use implied::{Way, implied};
 pub use judge::{NotForMigration, verdicts};
+pub use mapping_from_entry::taken;
 pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
 };
@@ -40,7 +40,6 @@ pub use recipe::{Recipe, recipes};
 pub use rounds::Rounds;
 pub(crate) use steps::many;
 pub use steps::{Instruction, Manner, instructions, tally};
-pub use taken::taken;
 pub use way::{
     Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, ends, next,
     next_back, situation, undeclared,

@@ -13,6 +13,19 @@ use crate::observed::IamWants;
 use crate::principal::Key;
 use crate::time::Timestamp;
 
+/// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
+/// until it is restarted.
+pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
+
+/// The annotation on the history `ConfigMap` that asks whether an operator works: one that does takes it off.
+pub const PING_ANNOTATION: &str = "identity-mapper.dev/ping";
+
+/// The annotation on the history `ConfigMap` that carries the handover setting.
+pub const HANDOVER_ANNOTATION: &str = "identity-mapper.dev/handover";
+
+/// The name under which we write (`metadata.managedFields`).
+pub const FIELD_MANAGER: &str = "identity-mapper";
+
 /// A change of one mapping's finalizers: additions and removals are one write.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct FinalizerChange {

@@ -2,8 +2,6 @@
 
 use jiff::SignedDuration;
 
-use super::claim::{Block, Claim, Context, Eks, Place, identity};
-use super::entry::{self, PartOfAws};
 use crate::access_entry::{
     BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Possible, Sent,
     Target, gives_the_same_nodes, node_twin,
@@ -16,15 +14,17 @@ use crate::effective::is_node;
 use crate::effective::{Life, Standing};
 use crate::observed::Handover;
 use crate::observed::Mode;
+use crate::plan::claim::{Block, Claim, Context, Eks, Place, identity};
+use crate::plan::decide::access_entry::{self, PartOfAws};
 use crate::time::Timestamp;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
 /// adjustable).
-pub(super) const ENTRY_QUOTA: usize = 3000;
+pub(crate) const ENTRY_QUOTA: usize = 3000;
 
 /// What a backend is to hold for a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Want {
+pub(crate) enum Want {
     /// What the spec declares.
     Declared,
     /// Nothing.
@@ -34,7 +34,7 @@ pub(super) enum Want {
 }
 
 /// What stands in EKS for the key of a mapping.
-pub(super) enum Outlook<'a> {
+pub(crate) enum Outlook<'a> {
     /// Entries do not count in this mode, or nothing is known of them.
     None,
     /// They have not been listed.
@@ -54,31 +54,31 @@ pub(super) enum Outlook<'a> {
 }
 
 /// An entry of which several states are possible until EKS answers.
-pub(super) struct InFlight<'a> {
+pub(crate) struct InFlight<'a> {
     /// The first of the calls.
-    pub(super) sent: &'a Sent,
-    pub(super) possible: Possible,
+    pub(crate) sent: &'a Sent,
+    pub(crate) possible: Possible,
     /// What it was before, where that is known and ours.
-    pub(super) ours: Option<&'a Entry>,
+    pub(crate) ours: Option<&'a Entry>,
 }
 
 /// An entry that is known, and what leads from it to the declared one.
-pub(super) struct Seen<'a> {
-    pub(super) standing: &'a Standing<'a>,
-    pub(super) entry: &'a Entry,
-    pub(super) change: Change,
-    pub(super) differences: Vec<Difference>,
-    pub(super) aws: PartOfAws<'a>,
+pub(crate) struct Seen<'a> {
+    pub(crate) standing: &'a Standing<'a>,
+    pub(crate) entry: &'a Entry,
+    pub(crate) change: Change,
+    pub(crate) differences: Vec<Difference>,
+    pub(crate) aws: PartOfAws<'a>,
 }
 
 /// A place with what it means for each backend.
-pub(super) struct Placement {
-    pub(super) place: Place,
-    pub(super) config_map: Want,
-    pub(super) entry: Want,
+pub(crate) struct Placement {
+    pub(crate) place: Place,
+    pub(crate) config_map: Want,
+    pub(crate) entry: Want,
     /// The entry is to be described once more before its twin goes.
-    pub(super) verify: bool,
-    pub(super) wake: Option<Timestamp>,
+    pub(crate) verify: bool,
+    pub(crate) wake: Option<Timestamp>,
 }
 
 impl Placement {
@@ -113,20 +113,20 @@ impl Placement {
 }
 
 /// What deciding the place looks at beside the context.
-pub(super) struct Site<'a> {
-    pub(super) spec: &'a Spec,
-    pub(super) target: Option<Result<&'a Target, &'a Inexpressible>>,
-    pub(super) outlook: &'a Outlook<'a>,
+pub(crate) struct Site<'a> {
+    pub(crate) spec: &'a Spec,
+    pub(crate) target: Option<Result<&'a Target, &'a Inexpressible>>,
+    pub(crate) outlook: &'a Outlook<'a>,
     /// The claim with what is ours in aws-auth.
-    pub(super) claim: &'a Claim,
+    pub(crate) claim: &'a Claim,
     /// When the mapping's entries were last written.
-    pub(super) synced: Option<Timestamp>,
+    pub(crate) synced: Option<Timestamp>,
     /// Where it was put into effect, by its status.
-    pub(super) known: Option<Backend>,
+    pub(crate) known: Option<Backend>,
 }
 
 /// The place of a mapping that holds its key.
-pub(super) fn place(context: &Context<'_>, site: &Site<'_>) -> Placement {
+pub(crate) fn place(context: &Context<'_>, site: &Site<'_>) -> Placement {
     let spec = site.spec;
     match (context.mode, context.eks) {
         (None, _) => {
@@ -272,7 +272,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
             if flight.possible.may_exist() {
                 placement.place.backend = Backend::AccessEntry;
             }
-            placement.place.handover = Some(entry::awaited(flight.sent));
+            placement.place.handover = Some(access_entry::awaited(flight.sent));
             return placement;
         }
         Outlook::None | Outlook::Unlisted | Outlook::Absent | Outlook::Foreign(_) => {

@@ -2,34 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use super::memory::Memory;
 use crate::aws_auth::{Document, Problem, Section};
 use crate::observed::{ConfigMapView, Observed};
 use crate::observed::{Repair, Settings};
+use crate::plan::memory::Memory;
 
 /// aws-auth as the plan takes it, before any mapping is looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Base {
+pub(crate) struct Base {
     /// Texts, mark and the rest. With `create` it has no resourceVersion.
-    pub(super) view: ConfigMapView,
+    pub(crate) view: ConfigMapView,
     /// What the authenticator makes of `view`.
-    pub(super) document: Document,
+    pub(crate) document: Document,
     /// What the authenticator makes of what really stands.
-    pub(super) standing: Document,
+    pub(crate) standing: Document,
     /// The texts that really stand.
-    pub(super) standing_data: BTreeMap<String, String>,
+    pub(crate) standing_data: BTreeMap<String, String>,
     /// It does not exist, so a write creates it.
-    pub(super) create: bool,
+    pub(crate) create: bool,
     /// It stood a moment ago, and is gone.
-    pub(super) deleted: bool,
+    pub(crate) deleted: bool,
     /// What is done about broken texts.
-    pub(super) repair: Repair,
+    pub(crate) repair: Repair,
     /// Keys whose last good text is put back.
-    pub(super) restored: Vec<Problem>,
+    pub(crate) restored: Vec<Problem>,
 }
 
 impl Base {
-    pub(super) fn build(observed: &Observed, settings: &Settings, memory: &Memory) -> Self {
+    pub(crate) fn build(observed: &Observed, settings: &Settings, memory: &Memory) -> Self {
         let repair = settings.repair_in(observed.aws.mode());
         match &observed.config_map {
             Some(view) => Self::standing(view, repair, memory),
@@ -38,7 +38,7 @@ impl Base {
     }
 
     /// The texts that this process last saw in force, where one of them may come back; `None` where none may.
-    pub(super) fn last_good(&self, memory: &Memory) -> Option<Document> {
+    pub(crate) fn last_good(&self, memory: &Memory) -> Option<Document> {
         let back = self.repair == Repair::LastGood
             && (!self.restored.is_empty() || (self.create && self.deleted));
         let texts = memory.good.iter();

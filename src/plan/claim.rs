@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::base::Base;
 use super::memory::Memory;
-use super::orphan::Orphans;
 use crate::access_entry::{Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION, Confirmation};
@@ -14,13 +12,15 @@ use crate::desired::{Mapping, Refusal, State};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, KnownUnmanaged, MeaningHash};
+use crate::plan::baseline::Base;
+use crate::plan::decide::orphans::Orphans;
 use crate::principal::Key;
 use crate::safety;
 use crate::time::Timestamp;
 
 /// How an owned entry was found to differ from what we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Drift {
+pub(crate) enum Drift {
     /// It says something else.
     Changed,
     /// It is gone.
@@ -30,7 +30,7 @@ pub(super) enum Drift {
 }
 
 impl Drift {
-    pub(super) fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
             Self::Removed => "removed",
@@ -41,11 +41,11 @@ impl Drift {
 
 /// An entry of the document, as far as a plan needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Found {
-    pub(super) section: Section,
-    pub(super) item: usize,
-    pub(super) line: usize,
-    pub(super) meaning: Meaning,
+pub(crate) struct Found {
+    pub(crate) section: Section,
+    pub(crate) item: usize,
+    pub(crate) line: usize,
+    pub(crate) meaning: Meaning,
 }
 
 impl From<&Entry> for Found {
@@ -60,7 +60,7 @@ impl From<&Entry> for Found {
 }
 
 /// Username and groups of an entry, for a sentence.
-pub(super) fn identity(meaning: &Meaning) -> String {
+pub(crate) fn identity(meaning: &Meaning) -> String {
     let groups: Vec<&str> = meaning.groups.iter().map(String::as_str).collect();
     let username = if meaning.username.is_empty() {
         "no username".to_owned()
@@ -76,7 +76,7 @@ pub(super) fn identity(meaning: &Meaning) -> String {
 
 /// What is to be done for a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Step {
+pub(crate) enum Step {
     /// Nothing: the entry and its mark stay as they are.
     Leave,
     /// The entry stands as declared; its mark is renewed where it was lost.
@@ -99,17 +99,17 @@ pub(super) enum Step {
 
 /// Why a step is not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) reason: Reason,
-    pub(super) message: String,
+pub(crate) struct Block {
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
     /// It passes by itself; otherwise a person must mend it.
-    pub(super) transient: bool,
+    pub(crate) transient: bool,
     /// The confirmation that lifts it.
-    pub(super) awaiting: Option<Confirmation>,
+    pub(crate) awaiting: Option<Confirmation>,
 }
 
 impl Block {
-    pub(super) fn lasting(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn lasting(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             reason,
             message: message.into(),
@@ -119,7 +119,7 @@ impl Block {
     }
 
     /// Held until a person confirms it.
-    pub(super) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Self {
+    pub(crate) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Self {
         Self {
             awaiting: Some(confirmation),
             ..Self::lasting(reason, format!("{why}; {}", annotate(confirmation)))
@@ -127,7 +127,7 @@ impl Block {
     }
 
     /// What safety refuses.
-    pub(super) fn of_refusal(refusal: &safety::Refusal) -> Self {
+    pub(crate) fn of_refusal(refusal: &safety::Refusal) -> Self {
         let safety::Refusal {
             reason,
             why,
@@ -144,7 +144,7 @@ impl Block {
         }
     }
 
-    pub(super) fn passing(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn passing(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             transient: true,
             ..Self::lasting(reason, message)
@@ -153,7 +153,7 @@ impl Block {
 }
 
 /// How a confirmation is given, for a sentence.
-pub(super) fn annotate(confirmation: Confirmation) -> String {
+pub(crate) fn annotate(confirmation: Confirmation) -> String {
     format!(
         "annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm",
         confirmation.as_str()
@@ -162,7 +162,7 @@ pub(super) fn annotate(confirmation: Confirmation) -> String {
 
 /// What is to be done about an access entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum EntryStep {
+pub(crate) enum EntryStep {
     /// Nothing.
     #[default]
     Leave,
@@ -190,44 +190,44 @@ pub(super) enum EntryStep {
     reason = "findings that are independent of each other"
 )]
 #[derive(Clone, Debug, Default)]
-pub(super) struct EntrySide {
-    pub(super) step: EntryStep,
+pub(crate) struct EntrySide {
+    pub(crate) step: EntryStep,
     /// The calls that the step takes.
-    pub(super) calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     /// They are right only once the plan's write of aws-auth is made.
-    pub(super) needs_text: bool,
-    pub(super) block: Option<Block>,
+    pub(crate) needs_text: bool,
+    pub(crate) block: Option<Block>,
     /// What someone else changed, in words.
-    pub(super) drift: Option<String>,
+    pub(crate) drift: Option<String>,
     /// The calls only bring back what we last wrote.
-    pub(super) restores: bool,
+    pub(crate) restores: bool,
     /// Whether an entry of this key stands for certain, whoever made it.
-    pub(super) stands: bool,
+    pub(crate) stands: bool,
     /// Whether one may.
-    pub(super) may_exist: bool,
+    pub(crate) may_exist: bool,
     /// Whether it is ours.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
     /// Whether it is a node's.
-    pub(super) node: bool,
+    pub(crate) node: bool,
     /// Its own ARN.
-    pub(super) entry_arn: Option<String>,
+    pub(crate) entry_arn: Option<String>,
     /// What the holder asks for.
-    pub(super) target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// It stands in EKS as the target says.
-    pub(super) as_declared: bool,
+    pub(crate) as_declared: bool,
     /// What the calls of this key last met.
-    pub(super) failed: bool,
+    pub(crate) failed: bool,
     /// Whether it matters which principals EKS itself makes entries for.
-    pub(super) asks: bool,
+    pub(crate) asks: bool,
     /// Policies on the entry that AWS associated and that are not declared.
-    pub(super) of_aws: BTreeSet<String>,
+    pub(crate) of_aws: BTreeSet<String>,
     /// When to look again although nothing changes.
-    pub(super) wake: Option<Timestamp>,
+    pub(crate) wake: Option<Timestamp>,
 }
 
 impl EntrySide {
     /// The step, unless something blocks it.
-    pub(super) fn effective(&self) -> EntryStep {
+    pub(crate) fn effective(&self) -> EntryStep {
         if self.block.is_some() {
             EntryStep::Leave
         } else {
@@ -236,32 +236,32 @@ impl EntrySide {
     }
 
     /// Blocks it, unless it is blocked already.
-    pub(super) fn hold(&mut self, block: Block) {
+    pub(crate) fn hold(&mut self, block: Block) {
         self.block.get_or_insert(block);
     }
 
     /// Whether calls are to be made.
-    pub(super) fn pending(&self) -> bool {
+    pub(crate) fn pending(&self) -> bool {
         self.block.is_none() && !self.calls.is_empty()
     }
 }
 
 /// Where a mapping is put into effect, and why there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) backend: Backend,
+pub(crate) struct Place {
+    pub(crate) backend: Backend,
     /// What there is to say of it in `Accepted`.
-    pub(super) note: Option<String>,
+    pub(crate) note: Option<String>,
     /// It can't be put into effect at all in this mode.
-    pub(super) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<Refusal>,
     /// A handover that is asked for and can't be made, or is under way.
-    pub(super) handover: Option<Block>,
+    pub(crate) handover: Option<Block>,
     /// Until when the twin in aws-auth stays as the way back.
-    pub(super) soaks_until: Option<Timestamp>,
+    pub(crate) soaks_until: Option<Timestamp>,
 }
 
 impl Place {
-    pub(super) const fn of(backend: Backend) -> Self {
+    pub(crate) const fn of(backend: Backend) -> Self {
         Self {
             backend,
             note: None,
@@ -278,42 +278,42 @@ impl Place {
     reason = "findings that are independent of each other"
 )]
 #[derive(Clone, Debug)]
-pub(super) struct Claim {
+pub(crate) struct Claim {
     /// The access entry's side; everything else here is aws-auth's.
-    pub(super) entry: EntrySide,
+    pub(crate) entry: EntrySide,
     /// Where the holder is put into effect.
-    pub(super) place: Option<Place>,
+    pub(crate) place: Option<Place>,
     /// The entry of aws-auth goes because the access entry has taken its place, or the reverse: nobody loses anything.
-    pub(super) hands_over: bool,
-    pub(super) hash: KeyHash,
+    pub(crate) hands_over: bool,
+    pub(crate) hash: KeyHash,
     /// Unknown for a mark whose entry is gone and that no mapping names.
-    pub(super) key: Option<Key>,
+    pub(crate) key: Option<Key>,
     /// The mapping that holds it.
-    pub(super) holder: Option<usize>,
+    pub(crate) holder: Option<usize>,
     /// The other mappings that name it in spec or status.
-    pub(super) others: Vec<usize>,
+    pub(crate) others: Vec<usize>,
     /// What the mark says.
-    pub(super) marked: Option<MeaningHash>,
+    pub(crate) marked: Option<MeaningHash>,
     /// The entry that the mark meant is gone, and an unmanaged one has its place: the mark goes, whatever is held.
-    pub(super) loses_mark: bool,
+    pub(crate) loses_mark: bool,
     /// The entry that is ours, or with [`Step::Adopt`] and a foreign [`Step::Replace`] becomes ours.
-    pub(super) found: Option<Found>,
+    pub(crate) found: Option<Found>,
     /// The found entry is ours, by the mark or by what a status remembers.
-    pub(super) ours: bool,
+    pub(crate) ours: bool,
     /// Whether, beside the found one, entries of this key stand that let someone in: a dead one is as good as none.
-    pub(super) beside: bool,
-    pub(super) drift: Option<Drift>,
+    pub(crate) beside: bool,
+    pub(crate) drift: Option<Drift>,
     /// The write only brings back what we last wrote: a repair, and nothing that is new.
-    pub(super) restores: bool,
-    pub(super) step: Step,
-    pub(super) block: Option<Block>,
+    pub(crate) restores: bool,
+    pub(crate) step: Step,
+    pub(crate) block: Option<Block>,
     /// Where a foreign entry of this key never matches: its lines, for the message.
-    pub(super) dead_lines: Vec<usize>,
+    pub(crate) dead_lines: Vec<usize>,
 }
 
 impl Claim {
     /// The step, unless something blocks it.
-    pub(super) fn effective(&self) -> Step {
+    pub(crate) fn effective(&self) -> Step {
         if self.block.is_some() {
             Step::Leave
         } else {
@@ -322,12 +322,12 @@ impl Claim {
     }
 
     /// A key that no mapping names: only a confirmation on the history `ConfigMap` removes it.
-    pub(super) fn orphan(&self) -> bool {
+    pub(crate) fn orphan(&self) -> bool {
         self.holder.is_none() && self.others.is_empty()
     }
 
     /// Whether the text changes for it.
-    pub(super) fn changes_text(&self) -> bool {
+    pub(crate) fn changes_text(&self) -> bool {
         match self.effective() {
             Step::Add | Step::Replace | Step::Move | Step::Remove => true,
             Step::Leave | Step::Keep | Step::Adopt | Step::Unmark | Step::Retain => false,
@@ -335,7 +335,7 @@ impl Claim {
     }
 
     /// Whether the write of aws-auth changes the text or the mark for it.
-    pub(super) fn changes_aws_auth(&self, mappings: &[Cow<'_, Mapping>]) -> bool {
+    pub(crate) fn changes_aws_auth(&self, mappings: &[Cow<'_, Mapping>]) -> bool {
         match self.effective() {
             Step::Add | Step::Replace | Step::Move | Step::Remove | Step::Adopt => true,
             Step::Unmark | Step::Retain => self.marked.is_some(),
@@ -350,7 +350,7 @@ impl Claim {
     }
 
     /// Whether the access entry's side gives someone something that was not there a moment ago.
-    pub(super) fn entry_grants(&self) -> bool {
+    pub(crate) fn entry_grants(&self) -> bool {
         match self.entry.effective() {
             EntryStep::Create | EntryStep::Change | EntryStep::Recreate => !self.entry.restores,
             EntryStep::Leave
@@ -363,7 +363,7 @@ impl Claim {
     }
 
     /// Whether aws-auth's side does.
-    pub(super) fn text_grants(&self) -> bool {
+    pub(crate) fn text_grants(&self) -> bool {
         match self.effective() {
             Step::Add | Step::Replace => !self.restores,
             Step::Adopt => true,
@@ -374,7 +374,7 @@ impl Claim {
     }
 
     /// Whether aws-auth holds a managed entry for the holder once the step is taken.
-    pub(super) fn keeps_text(&self) -> bool {
+    pub(crate) fn keeps_text(&self) -> bool {
         match self.effective() {
             Step::Keep | Step::Add | Step::Replace | Step::Move | Step::Adopt => true,
             Step::Leave | Step::Remove | Step::Unmark | Step::Retain => false,
@@ -382,7 +382,7 @@ impl Claim {
     }
 
     /// Whether the holder has an access entry once the step is taken.
-    pub(super) fn keeps_entry(&self) -> bool {
+    pub(crate) fn keeps_entry(&self) -> bool {
         match self.entry.effective() {
             EntryStep::Keep | EntryStep::Create | EntryStep::Change | EntryStep::Recreate => true,
             EntryStep::Leave
@@ -394,56 +394,56 @@ impl Claim {
     }
 
     /// Whether aws-auth lets the principal in now.
-    pub(super) fn admitted(&self, context: &Context<'_>) -> bool {
-        super::entry::admitted(context, self)
+    pub(crate) fn admitted(&self, context: &Context<'_>) -> bool {
+        crate::plan::decide::access_entry::admitted(context, self)
     }
 
     /// Whether its entry of aws-auth stands as declared and is marked so, as far as can be told without the spec.
-    pub(super) fn text_settled(&self) -> bool {
+    pub(crate) fn text_settled(&self) -> bool {
         self.step == Step::Keep && self.marked.is_some() && self.drift.is_none()
     }
 
     /// Blocks aws-auth's side, unless it is blocked already: the first reason is the one that a person can act upon first.
-    pub(super) fn hold(&mut self, block: Block) {
+    pub(crate) fn hold(&mut self, block: Block) {
         self.block.get_or_insert(block);
     }
 
     /// Blocks both sides.
-    pub(super) fn hold_both(&mut self, block: &Block) {
+    pub(crate) fn hold_both(&mut self, block: &Block) {
         self.hold(block.clone());
         self.entry.hold(block.clone());
     }
 }
 
 /// Everything that deciding needs.
-pub(super) struct Context<'a> {
-    pub(super) mappings: &'a [Cow<'a, Mapping>],
-    pub(super) states: &'a [State],
-    pub(super) base: &'a Base,
-    pub(super) index: &'a Index<'a>,
-    pub(super) memory: &'a Memory,
+pub(crate) struct Context<'a> {
+    pub(crate) mappings: &'a [Cow<'a, Mapping>],
+    pub(crate) states: &'a [State],
+    pub(crate) base: &'a Base,
+    pub(crate) index: &'a Index<'a>,
+    pub(crate) memory: &'a Memory,
     /// `namespace/name` of the `ConfigMap`.
-    pub(super) config_map: &'a str,
+    pub(crate) config_map: &'a str,
     /// The keys that no mapping names, and what the history `ConfigMap` confirms for them.
-    pub(super) orphans: &'a Orphans,
+    pub(crate) orphans: &'a Orphans,
     /// What is known to be unmanaged in aws-auth.
-    pub(super) unmanaged: &'a KnownUnmanaged<'a>,
+    pub(crate) unmanaged: &'a KnownUnmanaged<'a>,
     /// The mode in force; without one nothing is written.
-    pub(super) mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
     /// EKS, where access entries count.
-    pub(super) eks: Option<&'a Eks<'a>>,
-    pub(super) observed: &'a Observed,
-    pub(super) now: Timestamp,
+    pub(crate) eks: Option<&'a Eks<'a>>,
+    pub(crate) observed: &'a Observed,
+    pub(crate) now: Timestamp,
 }
 
 /// EKS as a plan takes it.
 #[derive(Debug)]
-pub(super) struct Eks<'a> {
-    pub(super) view: &'a AwsView,
-    pub(super) standing: StandingEntries<'a>,
-    pub(super) settings: &'a Settings,
+pub(crate) struct Eks<'a> {
+    pub(crate) view: &'a AwsView,
+    pub(crate) standing: StandingEntries<'a>,
+    pub(crate) settings: &'a Settings,
     /// The tag that says which installation an entry belongs to.
-    pub(super) installation: String,
-    pub(super) handover: Handover,
-    pub(super) bindings: &'a Bindings,
+    pub(crate) installation: String,
+    pub(crate) handover: Handover,
+    pub(crate) bindings: &'a Bindings,
 }

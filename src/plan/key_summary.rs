@@ -1,7 +1,5 @@
 //! What a plan means for each principal, in words: for those who look ahead before anything is done.
 
-use super::Plan;
-use super::claim::{Block, Claim, EntryStep};
 use crate::access_entry::{BRIDGE_GROUP, Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
@@ -9,6 +7,8 @@ use crate::desired::Mapping;
 use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
+use crate::plan::Plan;
+use crate::plan::claim::{Block, Claim, EntryStep};
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 

@@ -7,19 +7,19 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::orphan::OrphanSet;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, Unmanaged};
+use crate::plan::decide::orphans::OrphanSet;
 use crate::safety::Removals;
 use crate::time::Timestamp;
 
 /// So many undoings within [`CONTEST_WINDOW`] make a target contested.
 const CONTEST_COUNT: usize = 3;
 /// A minute: how long undoings count, and how long it must be quiet until a target is not contested any more.
-pub(super) const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
+pub(crate) const CONTEST_WINDOW: SignedDuration = SignedDuration::from_secs(60);
 /// A second: the least time between two repairs of contested targets.
-pub(super) const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
+pub(crate) const CONTEST_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The same for access entries, whose changes are found by listings some minutes apart.
 const ENTRY_CONTEST_WINDOW: SignedDuration = SignedDuration::from_mins(15);
 /// A minute: the least time between two repairs of a contested access entry.
@@ -29,32 +29,32 @@ const ENTRY_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
     /// aws-auth as it last stood.
-    pub(super) standing: Option<ConfigMapView>,
+    pub(crate) standing: Option<ConfigMapView>,
     /// Per section the last text that stood and parsed.
-    pub(super) good: BTreeMap<Section, String>,
+    pub(crate) good: BTreeMap<Section, String>,
     /// Unmanaged entries of the text that was last seen, so that none of them is taken for ours when ours is removed.
-    pub(super) unmanaged: Unmanaged,
+    pub(crate) unmanaged: Unmanaged,
     /// The set of orphaned keys whose removal is confirmed. It shrinks while they are removed; its name does not.
-    pub(super) confirmed_orphans: Option<OrphanSet>,
+    pub(crate) confirmed_orphans: Option<OrphanSet>,
     /// What was undone lately.
-    pub(super) undone: Undone,
+    pub(crate) undone: Undone,
     /// The removals of the last minutes, also where the history can't be written.
-    pub(super) removals: Removals,
+    pub(crate) removals: Removals,
     /// The value of the release annotation that stood when the process started: a restart ends a release.
-    pub(super) release_at_start: Option<String>,
+    pub(crate) release_at_start: Option<String>,
     /// Whether a pass has been made.
-    pub(super) started: bool,
+    pub(crate) started: bool,
     /// When EKS was last asked to choose a principal's username.
-    pub(super) asked: BTreeMap<String, Timestamp>,
+    pub(crate) asked: BTreeMap<String, Timestamp>,
     /// Usernames that EKS gave where none was sent, by principal, where they are not the expected ones.
-    pub(super) defaults: BTreeMap<String, String>,
+    pub(crate) defaults: BTreeMap<String, String>,
     /// States of aws-auth that an event has already told of.
-    pub(super) said: BTreeSet<String>,
+    pub(crate) said: BTreeSet<String>,
 }
 
 /// What someone else can undo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// An owned entry.
     Entry(KeyHash),
     /// An owned access entry.
@@ -69,7 +69,7 @@ pub(super) enum Target {
 
 /// When each target was undone within the last minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Undone {
+pub(crate) struct Undone {
     targets: BTreeMap<Target, Record>,
     last_repair: Option<Timestamp>,
 }
@@ -92,14 +92,14 @@ impl Target {
 
 impl Undone {
     /// Whether the target is contested now.
-    pub(super) fn contested(&self, target: &Target, now: Timestamp) -> bool {
+    pub(crate) fn contested(&self, target: &Target, now: Timestamp) -> bool {
         self.targets
             .get(target)
             .is_some_and(|record| record.contested && !quiet(target, record, now))
     }
 
     /// The targets that are contested now.
-    pub(super) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
+    pub(crate) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
         self.targets
             .iter()
             .filter(move |(target, record)| record.contested && !quiet(target, record, now))
@@ -107,13 +107,13 @@ impl Undone {
     }
 
     /// When a repair of contested targets may be made at the earliest.
-    pub(super) fn next_repair(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_repair(&self, now: Timestamp) -> Option<Timestamp> {
         let last = self.last_repair.filter(|last| *last <= now)?;
         Some(last.plus(CONTEST_PAUSE))
     }
 
     /// When the first contested target comes to rest if nothing more happens.
-    pub(super) fn next_rest(&self, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_rest(&self, now: Timestamp) -> Option<Timestamp> {
         let contested = self
             .targets
             .iter()
@@ -124,14 +124,14 @@ impl Undone {
     }
 
     /// When a contested access entry may be repaired at the earliest; `None` where it is not contested.
-    pub(super) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
         let record = self.targets.get(target)?;
         let last = record.last(now)?;
         (record.contested && !quiet(target, record, now)).then(|| last.plus(ENTRY_CONTEST_PAUSE))
     }
 
     /// Records that these targets were found undone and put right.
-    pub(super) fn repaired(&mut self, targets: impl IntoIterator<Item = Target>, now: Timestamp) {
+    pub(crate) fn repaired(&mut self, targets: impl IntoIterator<Item = Target>, now: Timestamp) {
         self.targets
             .retain(|target, record| !quiet(target, record, now));
         for target in targets {

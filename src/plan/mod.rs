@@ -10,119 +10,54 @@
 //! - what could not be read is never taken as empty.
 
 mod action;
-mod ahead;
-mod base;
-mod claim;
-mod decide;
-mod entry;
-mod event;
-mod history;
-mod import;
-mod leaving;
+mod backend;
+mod baseline;
+pub(crate) mod claim;
+pub(crate) mod decide;
+mod key_summary;
 mod memory;
-mod orphan;
-mod outline;
-mod place;
-mod prospect;
-mod realize;
+mod planned;
 mod report;
-mod review;
-mod rewrite;
-mod rollback;
-mod states;
-mod status;
-mod text_first;
-mod verdict;
-mod view;
-mod write;
+pub(crate) mod write;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{
-    ConfigMapWrite, EntryWork, EventNote, FinalizerChange, HistoryWrite, Outcome, Regarding,
-    Report, StatusWrite, Summary, WriteFailure,
+    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, FinalizerChange, HANDOVER_ANNOTATION,
+    HistoryWrite, Outcome, PING_ANNOTATION, RELEASED_ANNOTATION, Regarding, Report, StatusWrite,
+    Summary, WriteFailure,
 };
-pub use ahead::{Course, Later, ahead};
-pub use history::{Backup, backup};
-pub use import::{Import, ImportOptions, Imported, Left, Origin, Why, import, mapping_name};
+pub use backend::can_revert;
+pub use key_summary::{InIam, Next, Obstacle, Prospect};
 pub use memory::Memory;
-pub use outline::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
-pub use place::can_revert;
-pub use prospect::{InIam, Next, Obstacle, Prospect};
-pub use rewrite::{Rewrite, rewrite};
-pub use rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
+pub use planned::Plan;
+pub use write::history::{Backup, backup};
+pub use write::rewrite::{Rewrite, rewrite};
 
 use crate::desired::State;
-use base::Base;
+use baseline::Base;
 use claim::{Block, Claim, Context, Eks, EntryStep, Step};
-use history::KeptCopies;
+use decide::orphans::Orphans;
+use decide::{leaving, text_first};
 use memory::Target;
-use orphan::Orphans;
-use realize::Realized;
-use review::Facts;
+use write::history::KeptCopies;
+use write::render;
+use write::review::{self, Facts};
 
 use crate::access_entry::FailureKind;
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::api::v1alpha1::Backend;
 use crate::aws_auth::Index;
-use crate::desired::{Desired, Mapping, Spec, resolve};
+use crate::desired::{Desired, Mapping, resolve};
 use crate::effective::StandingEntries;
 use crate::observed::{
-    AwsState, CLUSTER_ANNOTATION, Handover, HistoryState, IamWants, Kept, Mode, Observed, Settings,
+    AwsState, CLUSTER_ANNOTATION, Handover, HistoryState, Kept, Mode, Observed, Settings,
 };
 use crate::ownership::{KeyHash, KnownUnmanaged, Mark, is_tagged};
 use crate::principal::{Key, Principal};
-use crate::safety::{Cleared, Removals};
 use crate::time::to_the_second;
-
-/// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
-/// until it is restarted.
-pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
-
-/// The annotation on the history `ConfigMap` that asks whether an operator works: one that does takes it off.
-pub const PING_ANNOTATION: &str = "identity-mapper.dev/ping";
-
-/// The annotation on the history `ConfigMap` that carries the handover setting.
-pub const HANDOVER_ANNOTATION: &str = "identity-mapper.dev/handover";
-
-/// The name under which we write (`metadata.managedFields`).
-pub const FIELD_MANAGER: &str = "identity-mapper";
-
-/// What to do, and everything that the report of it needs.
-#[derive(Debug)]
-pub struct Plan<'a> {
-    /// Finalizers to set before anything is granted. Set them, observe and plan again.
-    pub add_finalizers: Vec<FinalizerChange>,
-    /// To be written before [`Plan::config_map`]. If it can't be, observe [`HistoryState::Unwritable`] and plan again.
-    pub history: Option<HistoryWrite>,
-    /// The write of aws-auth.
-    pub config_map: Option<Cleared<ConfigMapWrite>>,
-    /// Calls to EKS, by principal, made side by side. [`Plan::works_after`] gives those that may be made.
-    pub entries: Vec<EntryWork>,
-    mappings: Vec<Cow<'a, Mapping>>,
-    states: Vec<State>,
-    observed: &'a Observed,
-    settings: &'a Settings,
-    memory: &'a Memory,
-    released: bool,
-    /// Why nothing may be written at all.
-    halted: Option<Block>,
-    base: Base,
-    claims: Vec<Claim>,
-    realized: Realized,
-    facts: Facts,
-    /// The record of removals with those that this plan orders.
-    removals: Removals,
-    orphans: Orphans,
-    iam: IamWants,
-    eks: Option<Eks<'a>>,
-    /// What this plan puts right that someone else undid.
-    undone: BTreeSet<Target>,
-    /// A repair of contested targets that waits for its second.
-    postponed: bool,
-}
 
 /// Plans. Pure: the same arguments give the same plan.
 #[must_use]
@@ -183,7 +118,7 @@ pub fn plan<'a>(
     };
     hold_removals_for_grants(&context, &mut claims);
     let facts = Facts::new(&context, &claims, &mark);
-    let (realized, removals) = realize::realize(&context, &facts, &mut claims);
+    let (realized, removals) = render::realize(&context, &facts, &mut claims);
     text_first::find(&context, &mut claims);
     let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {
@@ -483,4 +418,4 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
 #[cfg(test)]
 pub(crate) mod simulation;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

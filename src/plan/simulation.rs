@@ -36,7 +36,7 @@ pub(crate) struct Simulation {
     pub(crate) config_map: Option<ConfigMapView>,
     pub(crate) history: Option<HistoryView>,
     /// The copies in it.
-    pub(super) copies: BTreeMap<String, Vec<u8>>,
+    pub(crate) copies: BTreeMap<String, Vec<u8>>,
     pub(crate) bindings: Vec<BindingSubjects>,
     pub(crate) crd_deleting: bool,
     pub(crate) settings: Settings,
@@ -714,7 +714,7 @@ impl Simulation {
         self.cloud.as_ref().map_or(0, |cloud| cloud.calls.len())
     }
 
-    pub(super) fn write_history(&mut self, write: HistoryWrite) {
+    pub(crate) fn write_history(&mut self, write: HistoryWrite) {
         assert_eq!(
             write.resource_version,
             self.history
@@ -746,7 +746,7 @@ impl Simulation {
         }
     }
 
-    pub(super) fn write(&mut self, write: ConfigMapWrite) -> Outcome {
+    pub(crate) fn write(&mut self, write: ConfigMapWrite) -> Outcome {
         if let Some(failure) = self.write_failure.clone() {
             return Outcome::Failed(failure);
         }

@@ -6,10 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claim::Claim;
-use super::decide::is_node_entry;
-use super::rewrite::{self, Rewrite};
-use super::{Memory, Plan, plan};
 use crate::aws_auth::{
     Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
 };
@@ -20,6 +16,10 @@ use crate::observed::{ConfigMapView, KeptCopy, Mode, Observed, Settings};
 use crate::ownership::{
     Evidence, KeyHash, KnownUnmanaged, MARK_ANNOTATION, Mark, MeaningHash, Unmanaged, recognise,
 };
+use crate::plan::claim::Claim;
+use crate::plan::decide::is_node_entry;
+use crate::plan::write::rewrite::{self, Rewrite};
+use crate::plan::{Memory, Plan, plan};
 
 /// What restoring a copy comes to.
 #[derive(Clone, Debug)]
@@ -546,9 +546,12 @@ fn renders(template: &str, text: &str) -> bool {
 
 fn words(lookup: &Lookup<'_>) -> String {
     match lookup {
-        Lookup::Role(entry) | Lookup::User(entry) => super::claim::identity(&entry.meaning()),
+        Lookup::Role(entry) | Lookup::User(entry) => crate::plan::claim::identity(&entry.meaning()),
         Lookup::AmbiguousUser(_) => "one of several entries at random".to_owned(),
         Lookup::Account => "your ARN, by mapAccounts".to_owned(),
         Lookup::None => "nobody: not let in".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

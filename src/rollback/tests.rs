@@ -6,16 +6,16 @@ use proptest::prelude::*;
 use proptest::test_runner::TestCaseError;
 use serde_json::json;
 
-use super::laws::{Happening, happen, happening};
-use super::{FOREIGN, cluster, entry, foreign};
 use crate::api::IdentityMapping;
 use crate::aws_auth::{Document, Meaning};
 use crate::observed::KeptCopy;
 use crate::observed::Mode;
 use crate::ownership::{KeyHash, Mark, MeaningHash};
 use crate::plan::simulation::Simulation;
-use crate::plan::{Loss, Restoration, Unrestorable, WayIn, restore};
+use crate::plan::tests::laws::{Happening, happen, happening};
+use crate::plan::tests::{FOREIGN, cluster, entry, foreign};
 use crate::principal::Key;
+use crate::rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 
 /// The copies, oldest first.
 fn copies(simulation: &Simulation) -> Vec<KeptCopy> {

@@ -9,10 +9,10 @@ use std::{fmt, fs};
 
 use identity_mapper::aws_auth::{Document, read_manifest};
 use identity_mapper::desired::Desired;
+use identity_mapper::import::{ImportOptions, import};
 use identity_mapper::observed::{
     AwsState, Bindings, ConfigMapView, HistoryState, Observed, Settings,
 };
-use identity_mapper::plan::{ImportOptions, import};
 use identity_mapper::time::Timestamp;
 
 use crate::support::fleet;

@@ -9,10 +9,10 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::looked::Looked;
-use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output;
-use crate::access::{Door, Report};
+use crate::cli::query_context::Looked;
+use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use crate::explain::{Door, Report};
 use crate::observed::AwsView;
 use crate::time::Timestamp;
 use crate::time::to_the_second;

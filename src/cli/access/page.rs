@@ -9,8 +9,8 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
 use super::{Access, Whereabouts};
-use crate::access::{Backend, Creator, Identity, PassedOver, Place, Report, Row, RowKind};
 use crate::cli::output::visible;
+use crate::explain::{Backend, Creator, Identity, PassedOver, Place, Report, Row, RowKind};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 
 use super::{Access, Whereabouts};
-use crate::access::{Bound, Creator, Held, Identity, PassedOver, Row};
 use crate::cli::output::{columns, visible};
+use crate::explain::{Bound, Creator, Held, Identity, PassedOver, Row};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -135,8 +135,8 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
 /// Where the entry stands, and which mapping declares it.
 fn place(identity: &Identity) -> String {
     let place = match identity.place.backend() {
-        crate::access::Backend::AccessEntry => "access entry".to_owned(),
-        crate::access::Backend::ConfigMap => identity.place.to_string(),
+        crate::explain::Backend::AccessEntry => "access entry".to_owned(),
+        crate::explain::Backend::ConfigMap => identity.place.to_string(),
     };
     match &identity.declared {
         Some(declared) => format!("{place}, mapping {}", declared.mapping),

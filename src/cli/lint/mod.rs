@@ -12,10 +12,10 @@ use clap::{Args, ValueEnum};
 
 use self::text::{gained, print};
 use super::diff::unified;
-use super::observe::{LiveArgs, cluster_arn};
 use super::{input, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
+use crate::cli::snapshot::{LiveArgs, cluster_arn};
 use crate::lint::{Fixed, Report, check, fix};
 use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};

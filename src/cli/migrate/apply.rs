@@ -7,12 +7,12 @@ use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::journey::{At, Ending, Journey};
 use super::mode::command;
 use super::worker::{Pace, Worker};
 use crate::cli::eks::{listing_period, propagation, soak};
-use crate::cli::observe::LiveArgs;
+use crate::cli::migrate::runner::{At, Ending, Journey};
 use crate::cli::output::{complain, print};
+use crate::cli::snapshot::LiveArgs;
 use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
 use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;

@@ -3,12 +3,12 @@
 mod apply;
 mod caller;
 mod document;
-mod journey;
 mod mode;
 mod plan;
+mod progress_printer;
 mod revert;
+mod runner;
 mod status;
-mod tell;
 mod text;
 mod worker;
 

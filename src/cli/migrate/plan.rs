@@ -11,8 +11,8 @@ use super::document::Document;
 use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
-use crate::cli::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::output::{self, Format, complain};
+use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::desired::Mapping;
 use crate::migrate::{
     ImpossibleModeChange, Manner, Migration, NotForMigration, check_mode_change, check_platform,

@@ -6,10 +6,10 @@ use anyhow::{Result, bail};
 use clap::Args;
 
 use super::apply::{PaceArgs, code};
-use super::journey::{At, Journey};
 use super::worker::Worker;
-use crate::cli::observe::LiveArgs;
+use crate::cli::migrate::runner::{At, Journey};
 use crate::cli::output::{complain, print};
+use crate::cli::snapshot::LiveArgs;
 use crate::migrate::{Asked, ModeChange, Way};
 use crate::observed::Mode;
 

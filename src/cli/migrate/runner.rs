@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, bail};
 use tokio_util::sync::CancellationToken;
 
-use super::caller::Caller;
-use super::mode;
-use super::tell::{Counts, Tale, foreign, left};
-use super::worker::{Look, Worker};
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, fold_arn};
+use crate::cli::migrate::caller::Caller;
+use crate::cli::migrate::mode;
+use crate::cli::migrate::progress_printer::{Counts, Tale, foreign, left};
+use crate::cli::migrate::worker::{Look, Worker};
 use crate::cli::run::end_on_signals;
 use crate::effective::{EffectiveAccess, Reading, Sources};
+use crate::import::{ImportOptions, import};
 use crate::migrate::{
     Asked, BRIDGE, Bridge, Migration, Rounds, Situation, Stage, Step, Way, Who, check_platform,
     ends, next, next_back, situation, undeclared, verdicts,
 };
 use crate::observed::{Handover, Mode};
-use crate::plan::{ImportOptions, PING_ANNOTATION, import};
+use crate::plan::PING_ANNOTATION;
 use crate::principal::Key;
 use crate::safety::{Cleared, clear_bridge, clear_mode_change};
 

@@ -7,10 +7,10 @@ use clap::Args;
 use serde::Serialize;
 
 use super::apply::PaceArgs;
-use super::tell::Counts;
 use super::worker::Worker;
-use crate::cli::observe::LiveArgs;
+use crate::cli::migrate::progress_printer::Counts;
 use crate::cli::output::{Format, columns, json, print, visible, yaml};
+use crate::cli::snapshot::LiveArgs;
 use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
 use crate::observed::Handover;
 use crate::time::to_the_second;

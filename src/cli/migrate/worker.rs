@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::finalizer::Finalizers;
 use crate::aws::Aws;
-use crate::cli::observe::{IamExtent, Live, LiveArgs, ModeNeed};
+use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed};
 use crate::cli::target::Proven;
 use crate::cluster::read::Reading;
 use crate::controller::health::Health;

@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
+use crate::diff::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
 use crate::observed::Mode;
-use crate::plan::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
 use crate::time::Timestamp;
 
 /// A plan.

@@ -14,11 +14,12 @@ use self::document::{Document, LookedAt};
 use self::overlay::Others;
 use super::eks::EntrySettingsArgs;
 use super::input;
-use super::observe::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use super::output::{self, Format, complain};
+use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use crate::diff::ahead;
 use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Settings};
-use crate::plan::{RELEASED_ANNOTATION, ahead};
+use crate::plan::RELEASED_ANNOTATION;
 
 /// The exit code where there are changes, as of `kubectl diff` and `terraform plan -detailed-exitcode`.
 const CHANGES: u8 = 2;

@@ -11,7 +11,7 @@ use super::document::{
 use crate::access_entry::policy_name;
 use crate::cli::diff::unified;
 use crate::cli::output::{Colour, paint, visible};
-use crate::plan::TextStepKind;
+use crate::diff::TextStepKind;
 
 /// So many names stand in a line at most.
 const MOST_NAMES: usize = 5;

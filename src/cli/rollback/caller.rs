@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow, bail};
 use k8s_openapi::api::authentication::v1::UserInfo;
 
-use crate::cli::observe::Live;
+use crate::cli::snapshot::Live;
 use crate::cli::target::words;
 use crate::cluster::review::who_am_i;
-use crate::plan::{Restoration, WayIn};
 use crate::principal::canonical_caller;
+use crate::rollback::{Restoration, WayIn};
 
 /// What aws-iam-authenticator tells the API server of a caller beside its name (`pkg/server/server.go`): the ARN by which it was
 /// looked up, and the one that STS gave.

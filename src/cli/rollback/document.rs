@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
 use crate::observed::KeptCopy;
-use crate::plan::{Loss, Restoration};
+use crate::rollback::{Loss, Restoration};
 use crate::time::Timestamp;
 
 /// The history.

@@ -12,13 +12,13 @@ use clap::{Args, Subcommand};
 use self::document::Difference;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
-use super::observe::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use super::output::{self, Format, complain};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
+use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cluster::Cluster;
 use crate::observed::{ConfigMapName, KeptCopy, Mode, Settings, UnreadableCopy};
-use crate::plan::{Loss, Restoration, restore};
+use crate::rollback::{Loss, Restoration, restore};
 
 /// List the history of aws-auth, show what restoring a copy would change, and restore one
 #[derive(Args, Clone, Debug)]

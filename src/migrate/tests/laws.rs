@@ -9,10 +9,11 @@ use super::migration;
 use crate::access_entry::{Call, Kind};
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::fold_arn;
+use crate::import::{ImportOptions, import};
 use crate::migrate::{Migration, Outcome, Verdict, Who};
 use crate::observed::Mode;
+use crate::plan::HANDOVER_ANNOTATION;
 use crate::plan::simulation::{Power, Simulation};
-use crate::plan::{HANDOVER_ANNOTATION, ImportOptions, import};
 use crate::principal::Principal;
 
 const ROLE: &str = "arn:aws:iam::111122223333:role";

@@ -5,9 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use super::action::FinalizerChange;
-use super::claim::{Block, Claim, Step};
-use super::view::{View, entry_resolved};
 use crate::access_entry::{Entry, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
@@ -15,16 +12,19 @@ use crate::api::v1alpha1::{Backend, Confirmation};
 use crate::aws_auth::Section;
 use crate::desired::{Mapping, State};
 use crate::observed::AwsState;
+use crate::plan::action::FinalizerChange;
+use crate::plan::claim::{Block, Claim, Step};
+use crate::plan::report::context::{View, entry_resolved};
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::safety::finalizer::{InText, entry_is_clear};
 
 /// Whether the mapping is deleted and nothing of ours keeps it any more.
-pub(super) fn leaves(view: &View<'_>, position: usize) -> bool {
+pub(crate) fn leaves(view: &View<'_>, position: usize) -> bool {
     change(view, position).is_some_and(|change| change.lets_go)
 }
 
 /// What becomes of the mapping's finalizers after this pass; `None`: they stay as they are.
-pub(super) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange> {
+pub(crate) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange> {
     let plan = view.plan;
     let mapping = &plan.mappings[position];
     let now = mapping.finalizers;
@@ -94,7 +94,7 @@ fn exchange(view: &View<'_>, position: usize) -> Option<Finalizers> {
 }
 
 /// Why a deleted mapping still waits, in the backend that it waits for first.
-pub(super) fn hold(view: &View<'_>, position: usize) -> Option<Block> {
+pub(crate) fn hold(view: &View<'_>, position: usize) -> Option<Block> {
     if view.plan.states[position] != State::Deleting {
         return None;
     }
@@ -155,7 +155,7 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
 }
 
 /// Why EKS could not be asked, where a person's word stands in for its answer.
-pub(super) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
+pub(crate) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
     let mapping = &view.plan.mappings[position];
     let open = match &view.plan.eks {
         Some(_) => open_entry(view, position).is_some(),
@@ -226,7 +226,7 @@ fn may_have_entry(view: &View<'_>, mapping: &Mapping) -> bool {
 }
 
 /// Whether the status names an access entry.
-pub(super) fn names_entry(mapping: &Mapping) -> bool {
+pub(crate) fn names_entry(mapping: &Mapping) -> bool {
     let status = &mapping.status;
     status.access_entry_arn.is_some()
         || status.backend == Some(Backend::AccessEntry)

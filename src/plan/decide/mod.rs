@@ -1,12 +1,13 @@
 //! The decision for each key: who holds it, which entry of aws-auth is ours for it, which step follows.
 
+pub(crate) mod access_entry;
+pub(crate) mod leaving;
+pub(crate) mod orphans;
+pub(crate) mod text_first;
+
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::base::Base;
-use super::claim::{Block, Claim, Context, Drift, Eks, EntrySide, Found, Step, identity};
-use super::entry;
-use super::place::{Outlook, Site, Want, place};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
@@ -14,6 +15,9 @@ use crate::desired::{Form, Mapping, Remembered, Spec, State};
 use crate::effective::{EffectiveEntry, can_match, is_node};
 use crate::observed::Bindings;
 use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagged, recognise};
+use crate::plan::backend::{Outlook, Site, Want, place};
+use crate::plan::baseline::Base;
+use crate::plan::claim::{Block, Claim, Context, Drift, Eks, EntrySide, Found, Step, identity};
 use crate::principal::{Key, PrincipalKind};
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
@@ -21,7 +25,7 @@ use crate::principal::{Key, PrincipalKind};
     clippy::struct_field_names,
     reason = "one field holds the keys themselves"
 )]
-pub(super) struct Keys<'a> {
+pub(crate) struct Keys<'a> {
     entries: HashMap<KeyHash, Vec<&'a Entry>>,
     /// Unknown for a mark whose entry is gone and that no mapping names.
     keys: BTreeMap<KeyHash, Key>,
@@ -48,7 +52,7 @@ struct Written {
 
 impl<'a> Keys<'a> {
     /// Collects them. The mappings are sorted by age.
-    pub(super) fn new(
+    pub(crate) fn new(
         base: &'a Base,
         mark: &Mark,
         mappings: &[Cow<'_, Mapping>],
@@ -103,7 +107,7 @@ impl<'a> Keys<'a> {
     }
 
     /// The managed keys that no mapping names in spec or status.
-    pub(super) fn orphans(&self) -> BTreeSet<KeyHash> {
+    pub(crate) fn orphans(&self) -> BTreeSet<KeyHash> {
         let managed = self.managed.iter();
         managed
             .filter(|hash| !self.named.contains_key(hash))
@@ -113,7 +117,7 @@ impl<'a> Keys<'a> {
 }
 
 /// Decides for every key that a mapping names, or that is managed.
-pub(super) fn claims(context: &Context<'_>, mark: &Mark, keys: &Keys<'_>) -> Vec<Claim> {
+pub(crate) fn claims(context: &Context<'_>, mark: &Mark, keys: &Keys<'_>) -> Vec<Claim> {
     let none = Named::default();
     let decide = |hash: &KeyHash| {
         let standing = keys
@@ -161,7 +165,7 @@ fn managed<'a>(
 }
 
 /// Whether an entry of aws-auth, which has no policies, is a node's.
-pub(super) fn is_node_entry(entry: &Entry, bindings: &Bindings) -> bool {
+pub(crate) fn is_node_entry(entry: &Entry, bindings: &Bindings) -> bool {
     EffectiveEntry::of_aws_auth(entry).is_node(bindings, "")
 }
 
@@ -234,7 +238,7 @@ fn decide(
             let_go(context, &mut claim);
         }
         if let Some(eks) = context.eks {
-            entry::let_go(context, eks, &mut claim);
+            access_entry::let_go(context, eks, &mut claim);
         }
     }
     if let Some(section) = broken_section(context.base, &claim) {
@@ -254,10 +258,12 @@ fn live(
 ) {
     let mapping = &context.mappings[position];
     let eks = context.eks;
-    let target = eks.map(|eks| entry::target_of(eks, claim, spec));
+    let target = eks.map(|eks| access_entry::target_of(eks, claim, spec));
     let outlook = match (eks, &target) {
-        (Some(eks), Some(Ok(target))) => entry::outlook(context, eks, claim, position, target),
-        (Some(eks), Some(Err(_))) => entry::outlook_of_inexpressible(context, eks, claim),
+        (Some(eks), Some(Ok(target))) => {
+            access_entry::outlook(context, eks, claim, position, target)
+        }
+        (Some(eks), Some(Err(_))) => access_entry::outlook_of_inexpressible(context, eks, claim),
         _ => Outlook::None,
     };
     let placement = place(
@@ -289,11 +295,11 @@ fn live(
     claim.hands_over |= placement.entry == Want::Gone;
     if let Some(eks) = eks {
         match target {
-            Some(Ok(target)) => entry::hold_as_declared(
+            Some(Ok(target)) => access_entry::hold_as_declared(
                 context,
                 eks,
                 claim,
-                &entry::Holding {
+                &access_entry::Holding {
                     position,
                     spec,
                     outlook: &outlook,
@@ -303,7 +309,7 @@ fn live(
                 target,
             ),
             Some(Err(_)) | None => {
-                entry::hold_inexpressible(context, eks, claim, &outlook, &placement);
+                access_entry::hold_inexpressible(context, eks, claim, &outlook, &placement);
             }
         }
     }
@@ -429,14 +435,14 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
 }
 
 /// What becomes of what no mapping holds.
-pub(super) enum Leaves {
+pub(crate) enum Leaves {
     Stay,
     Go,
     Free,
 }
 
 /// What becomes of the entries of a key, in both backends.
-pub(super) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
+pub(crate) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
     if claim.holder.is_some() {
         return Leaves::Stay;
     }
@@ -466,7 +472,7 @@ pub(super) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
 
 /// The mappings that have a say in what becomes of a key that none holds. Where one whose spec names it orders its removal, a status that
 /// names it too stops nothing: anyone who may write statuses could keep a revoked access by that.
-pub(super) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
+pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
     let by_spec: Vec<usize> = claim
         .others
         .iter()

@@ -9,14 +9,14 @@ use crate::ownership::{KeyHash, set_name};
 
 /// A set of orphans that was confirmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct OrphanSet {
+pub(crate) struct OrphanSet {
     name: String,
     keys: BTreeSet<KeyHash>,
 }
 
 /// The orphans of a pass, and what is confirmed for them.
 #[derive(Debug, Default)]
-pub(super) struct Orphans {
+pub(crate) struct Orphans {
     keys: BTreeSet<KeyHash>,
     /// All entries are known, so that no orphan is missing.
     complete: bool,
@@ -25,12 +25,12 @@ pub(super) struct Orphans {
     /// The name of the set that the annotation holds.
     named: Option<String>,
     /// The set that the annotation confirms.
-    pub(super) confirmed: Option<OrphanSet>,
+    pub(crate) confirmed: Option<OrphanSet>,
 }
 
 impl Orphans {
     /// `before` is the set that this process saw confirmed: what is left of it while its entries are removed has another name.
-    pub(super) fn new(
+    pub(crate) fn new(
         keys: BTreeSet<KeyHash>,
         complete: bool,
         history: Option<&HistoryView>,
@@ -69,26 +69,26 @@ impl Orphans {
     }
 
     /// Whether the removal of this orphan is confirmed.
-    pub(super) fn are_confirmed(&self, hash: &KeyHash) -> bool {
+    pub(crate) fn are_confirmed(&self, hash: &KeyHash) -> bool {
         let set = self.confirmed.as_ref();
         set.is_some_and(|set| set.keys.contains(hash))
     }
 
     /// What the annotation confirms for the set that it names. Without the set's name no other word counts.
-    pub(super) fn words(&self) -> BTreeSet<Confirmation> {
+    pub(crate) fn words(&self) -> BTreeSet<Confirmation> {
         let confirmed = self.confirmed.iter();
         let words = confirmed.flat_map(|_| self.words.iter().copied());
         words.collect()
     }
 
     /// The orphans whose removal is confirmed.
-    pub(super) fn confirmed_keys(&self) -> BTreeSet<KeyHash> {
+    pub(crate) fn confirmed_keys(&self) -> BTreeSet<KeyHash> {
         let set = self.confirmed.as_ref();
         set.map(|set| set.keys.clone()).unwrap_or_default()
     }
 
     /// Whether the annotation is used up: of the set that it names no orphan is left.
-    pub(super) fn used_up(&self) -> bool {
+    pub(crate) fn used_up(&self) -> bool {
         match (&self.confirmed, &self.named) {
             (Some(set), _) => set.keys.is_empty(),
             // A process before this one may have removed them. What it names can't be confirmed once more.
@@ -98,7 +98,7 @@ impl Orphans {
     }
 
     /// What to write into the annotation to confirm the removal of all orphans.
-    pub(super) fn word(&self) -> String {
+    pub(crate) fn word(&self) -> String {
         format!("{}:{}", Confirmation::MassRemoval, set_name(&self.keys))
     }
 }

@@ -4,12 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use super::claim::{Claim, Context, EntryStep};
-use super::decide;
 use crate::desired::State;
+use crate::plan::claim::{Claim, Context, EntryStep};
+use crate::plan::decide;
 
 /// Marks the claims whose calls need the write.
-pub(super) fn find(context: &Context<'_>, claims: &mut [Claim]) {
+pub(crate) fn find(context: &Context<'_>, claims: &mut [Claim]) {
     let movers: BTreeSet<usize> = claims
         .iter()
         .filter(|claim| claim.changes_text())

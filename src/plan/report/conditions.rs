@@ -1,24 +1,24 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
-use super::claim::{Block, Claim, EntryStep};
-use super::view::{Effect, View};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
 use crate::desired::Spec;
 use crate::desired::State;
 use crate::observed::Mode;
+use crate::plan::claim::{Block, Claim, EntryStep};
+use crate::plan::report::context::{Effect, View};
 use crate::time::to_the_second;
 
 /// The status of one condition with its reason and message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Finding {
-    pub(super) status: &'static str,
-    pub(super) reason: Reason,
-    pub(super) message: String,
+pub(crate) struct Finding {
+    pub(crate) status: &'static str,
+    pub(crate) reason: Reason,
+    pub(crate) message: String,
 }
 
 impl Finding {
-    pub(super) fn yes(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn yes(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             status: "True",
             reason,
@@ -26,7 +26,7 @@ impl Finding {
         }
     }
 
-    pub(super) fn no(reason: Reason, message: impl Into<String>) -> Self {
+    pub(crate) fn no(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             status: "False",
             reason,
@@ -36,12 +36,12 @@ impl Finding {
 }
 
 /// How far a mapping has got: the three conditions that matter, and who must act.
-pub(super) struct Verdict {
-    pub(super) accepted: Finding,
-    pub(super) synced: Finding,
-    pub(super) ready: Finding,
+pub(crate) struct Verdict {
+    pub(crate) accepted: Finding,
+    pub(crate) synced: Finding,
+    pub(crate) ready: Finding,
     /// It passes by itself.
-    pub(super) working: bool,
+    pub(crate) working: bool,
 }
 
 impl Verdict {
@@ -77,7 +77,7 @@ fn in_effect_finding() -> Finding {
 }
 
 /// How far a mapping has got.
-pub(super) fn verdict(view: &View<'_>, position: usize) -> Verdict {
+pub(crate) fn verdict(view: &View<'_>, position: usize) -> Verdict {
     let mapping = &view.plan.mappings[position];
     let claim = view.held(position);
     match (view.plan.states[position], &mapping.spec) {

@@ -2,11 +2,6 @@
 
 use sha2::{Digest, Sha256};
 
-use super::action::{EventNote, Outcome, Regarding};
-use super::claim::{Claim, EntryStep, Step};
-use super::entry;
-use super::memory::Target;
-use super::view::View;
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
@@ -14,6 +9,11 @@ use crate::aws_auth::{Document, Entry, Problem, Section};
 use crate::effective::is_node;
 use crate::hex::hex;
 use crate::observed::Repair;
+use crate::plan::action::{EventNote, Outcome, Regarding};
+use crate::plan::claim::{Claim, EntryStep, Step};
+use crate::plan::decide::access_entry;
+use crate::plan::memory::Target;
+use crate::plan::report::context::View;
 use crate::principal::Key;
 use crate::time::to_the_second;
 
@@ -21,7 +21,7 @@ use crate::time::to_the_second;
 type State = (String, EventNote);
 
 /// The states of this pass.
-pub(super) fn states(view: &View<'_>) -> Vec<State> {
+pub(crate) fn states(view: &View<'_>) -> Vec<State> {
     let broken = Section::ALL
         .into_iter()
         .filter_map(|section| broken(view, section));
@@ -304,6 +304,6 @@ fn unreachable(view: &View<'_>) -> Option<State> {
 fn unlisted(view: &View<'_>) -> Option<State> {
     let eks = view.plan.eks.as_ref()?;
     let failure = eks.view.unlisted.as_ref()?;
-    let block = entry::unlisted_block(failure);
+    let block = access_entry::unlisted_block(failure);
     Some(state("unlisted", block.reason, "Observe", block.message))
 }

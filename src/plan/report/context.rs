@@ -2,11 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::action::{Outcome, Summary, WriteFailure};
-use super::claim::{Block, Claim, EntryStep, Step, annotate, identity};
-use super::entry;
-use super::memory::{Memory, Target};
-use super::{Plan, leaving};
 use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus, WrittenEntry};
@@ -15,37 +10,42 @@ use crate::desired::{Mapping, Spec, meaning_of, resolve};
 use crate::effective::{EffectiveAccess, Granted, is_node};
 use crate::ownership::aws_managed::{Cause, Keeper, keeper};
 use crate::ownership::{KeyHash, Mark, is_recorded};
+use crate::plan::action::{Outcome, Summary, WriteFailure};
+use crate::plan::claim::{Block, Claim, EntryStep, Step, annotate, identity};
+use crate::plan::decide::access_entry;
+use crate::plan::memory::{Memory, Target};
+use crate::plan::{Plan, leaving};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
 /// The plan together with what stands after its execution.
-pub(super) struct View<'a> {
-    pub(super) plan: &'a Plan<'a>,
-    pub(super) outcome: &'a Outcome,
+pub(crate) struct View<'a> {
+    pub(crate) plan: &'a Plan<'a>,
+    pub(crate) outcome: &'a Outcome,
     /// The write was made.
-    pub(super) written: bool,
+    pub(crate) written: bool,
     /// What stands now.
-    pub(super) standing: &'a Document,
+    pub(crate) standing: &'a Document,
     /// The mark that stands now.
-    pub(super) mark: Mark,
+    pub(crate) mark: Mark,
     /// Who has access, by what stands or will stand within the second.
-    pub(super) effective: EffectiveAccess<'a>,
-    pub(super) administrators: BTreeSet<String>,
-    pub(super) memory: &'a Memory,
-    pub(super) held: HashMap<usize, usize>,
-    pub(super) named: HashMap<usize, Vec<usize>>,
+    pub(crate) effective: EffectiveAccess<'a>,
+    pub(crate) administrators: BTreeSet<String>,
+    pub(crate) memory: &'a Memory,
+    pub(crate) held: HashMap<usize, usize>,
+    pub(crate) named: HashMap<usize, Vec<usize>>,
 }
 
 impl<'a> View<'a> {
     /// The claim that a mapping holds.
-    pub(super) fn held(&self, position: usize) -> Option<&'a Claim> {
+    pub(crate) fn held(&self, position: usize) -> Option<&'a Claim> {
         self.held
             .get(&position)
             .map(|number| &self.plan.claims[*number])
     }
 
     /// All claims that name a mapping.
-    pub(super) fn named(&self, position: usize) -> impl Iterator<Item = &'a Claim> {
+    pub(crate) fn named(&self, position: usize) -> impl Iterator<Item = &'a Claim> {
         self.named
             .get(&position)
             .into_iter()
@@ -54,7 +54,7 @@ impl<'a> View<'a> {
     }
 
     /// The mapping that holds the key that this one names.
-    pub(super) fn holder_of_key(&self, position: usize) -> Option<&'a Mapping> {
+    pub(crate) fn holder_of_key(&self, position: usize) -> Option<&'a Mapping> {
         let hash = KeyHash::of(&self.plan.mappings[position].key()?);
         let claim = self.named(position).find(|claim| claim.hash == hash)?;
         claim.holder.map(|holder| &*self.plan.mappings[holder])
@@ -81,7 +81,7 @@ impl<'a> View<'a> {
     }
 
     /// Why a call that the plan asks for is not made; `None`: it is.
-    pub(super) fn not_sent(&self, claim: &Claim) -> Option<Block> {
+    pub(crate) fn not_sent(&self, claim: &Claim) -> Option<Block> {
         if claim.entry.needs_text {
             self.not_written()
         } else {
@@ -90,7 +90,7 @@ impl<'a> View<'a> {
     }
 
     /// Why nothing was written to aws-auth although the plan has something to write.
-    pub(super) fn not_written(&self) -> Option<Block> {
+    pub(crate) fn not_written(&self) -> Option<Block> {
         if let Some(block) = self.idle() {
             return Some(block);
         }
@@ -121,17 +121,17 @@ impl<'a> View<'a> {
     }
 
     /// Whether what the claim asks for stands, in both backends.
-    pub(super) fn resolved(&self, claim: &Claim) -> bool {
+    pub(crate) fn resolved(&self, claim: &Claim) -> bool {
         self.text_resolved(claim) && entry_resolved(claim)
     }
 
     /// Whether what the claim asks for stands in aws-auth.
-    pub(super) fn text_resolved(&self, claim: &Claim) -> bool {
+    pub(crate) fn text_resolved(&self, claim: &Claim) -> bool {
         claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
     }
 
     /// Why what the claim asks for does not stand.
-    pub(super) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
+    pub(crate) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
         let pending = || Block::passing(Reason::EntryPending, "EKS is asked for it next");
         let unwritten = || self.not_written().filter(|_| !self.text_resolved(claim));
         let unasked =
@@ -141,7 +141,7 @@ impl<'a> View<'a> {
     }
 
     /// Why an entry that the mapping should have no more still stands.
-    pub(super) fn unresolved(&self, position: usize) -> Option<Block> {
+    pub(crate) fn unresolved(&self, position: usize) -> Option<Block> {
         let hold = leaving::hold(self, position);
         // While EKS can't be asked, a person's word is the way out, and the status has to name it.
         let word = Some(Confirmation::UnverifiedRemoval);
@@ -157,7 +157,7 @@ impl<'a> View<'a> {
     }
 
     /// Whether the mapping's status says that it wrote an entry of the claim's key.
-    pub(super) fn wrote(&self, position: usize, claim: &Claim) -> bool {
+    pub(crate) fn wrote(&self, position: usize, claim: &Claim) -> bool {
         let config_map = self.plan.settings.config_map.to_string();
         let mapping = &self.plan.mappings[position];
         let (Some(key), eks) = (&claim.key, &self.plan.eks) else {
@@ -172,11 +172,11 @@ impl<'a> View<'a> {
     }
 
     /// Who contests the mapping's entry, if someone does.
-    pub(super) fn contested(&self, position: usize) -> Option<String> {
+    pub(crate) fn contested(&self, position: usize) -> Option<String> {
         let claim = self.held(position)?;
         let (undone, now) = (&self.memory.undone, self.plan.observed.now);
         if undone.contested(&Target::AccessEntry(claim.hash.clone()), now) {
-            let who = entry::changed_by(self.plan.eks.as_ref(), claim);
+            let who = access_entry::changed_by(self.plan.eks.as_ref(), claim);
             return Some(format!(
                 "{who} changes or deletes the access entry again and again; it is repaired once a minute; make one of the two stop"
             ));
@@ -203,7 +203,7 @@ impl<'a> View<'a> {
     }
 
     /// The field manager that last wrote a section, as far as Kubernetes keeps it.
-    pub(super) fn manager(&self, section: Section) -> String {
+    pub(crate) fn manager(&self, section: Section) -> String {
         let managers = self
             .plan
             .observed
@@ -214,12 +214,12 @@ impl<'a> View<'a> {
             .and_then(|managers| managers.get(section.key()))
             .map(|manager| manager.name.as_str());
         manager
-            .filter(|name| *name != super::FIELD_MANAGER)
+            .filter(|name| *name != crate::plan::FIELD_MANAGER)
             .unwrap_or("unknown")
             .to_owned()
     }
 
-    pub(super) fn wake(&self) -> Option<Timestamp> {
+    pub(crate) fn wake(&self) -> Option<Timestamp> {
         let now = self.plan.observed.now;
         let expiries = self
             .plan
@@ -258,7 +258,7 @@ impl<'a> View<'a> {
         .min()
     }
 
-    pub(super) fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {
+    pub(crate) fn summary(&self, new: &[IdentityMappingStatus]) -> Summary {
         const STATUSES: [&str; 3] = ["True", "False", "Unknown"];
         let all = ConditionType::ALL
             .into_iter()
@@ -359,14 +359,14 @@ impl<'a> View<'a> {
 }
 
 /// Whether what the claim asks for stands in EKS: calls are only planned here, and a later plan sees their effect.
-pub(super) fn entry_resolved(claim: &Claim) -> bool {
+pub(crate) fn entry_resolved(claim: &Claim) -> bool {
     let side = &claim.entry;
     side.block.is_none() && (side.step == EntryStep::Keep || side.calls.is_empty())
 }
 
 /// What a principal would get at a login now.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Effect {
+pub(crate) enum Effect {
     /// Exactly what is declared.
     Declared,
     /// Something else, or nothing.
@@ -377,7 +377,7 @@ pub(super) enum Effect {
 
 impl View<'_> {
     /// What the mapping's principal would get at a login now.
-    pub(super) fn effect(&self, claim: &Claim, spec: &Spec) -> Effect {
+    pub(crate) fn effect(&self, claim: &Claim, spec: &Spec) -> Effect {
         let Some(eks) = &self.plan.eks else {
             return match &self.plan.halted {
                 Some(block) => Effect::Unknown(block.message.clone()),
@@ -420,7 +420,7 @@ impl View<'_> {
         if claim.entry.as_declared {
             return Effect::Declared;
         }
-        match entry::differing(eks, self.plan.memory, claim, spec, entry) {
+        match access_entry::differing(eks, self.plan.memory, claim, spec, entry) {
             Some(differences) if differences.is_empty() => Effect::Declared,
             Some(differences) => Effect::Other(
                 Reason::Shadowed,
@@ -437,7 +437,7 @@ impl View<'_> {
     }
 
     /// Why the account of a principal can't be read, where it can't.
-    pub(super) fn unread_account(&self, spec: &Spec) -> Option<String> {
+    pub(crate) fn unread_account(&self, spec: &Spec) -> Option<String> {
         let aws = self.plan.observed.aws.view()?;
         let account = aws.iam.accounts.get(&spec.principal.account)?;
         account.problem.as_ref().map(resolve::words)
@@ -451,13 +451,13 @@ impl View<'_> {
     }
 
     /// Whether an access entry grants access to a principal.
-    pub(super) fn has_entry(&self, principal: &Principal) -> bool {
+    pub(crate) fn has_entry(&self, principal: &Principal) -> bool {
         let entries = self.effective.access_entries();
         entries.in_force(&principal.key()).is_some()
     }
 
     /// What grants access to a principal that has no mapping in effect.
-    pub(super) fn lets_in(&self, principal: &Principal) -> Option<String> {
+    pub(crate) fn lets_in(&self, principal: &Principal) -> Option<String> {
         let place = |entry: &Entry| format!("{} line {}", entry.section, entry.line);
         match self.effective.granted(&principal.aws_auth_arn()) {
             Granted::AccessEntry(wins) => {
@@ -471,7 +471,7 @@ impl View<'_> {
     }
 
     /// Why AWS keeps the access entry that lets a principal in, where it does.
-    pub(super) fn kept_by_aws(&self, principal: &Principal) -> Option<Cause> {
+    pub(crate) fn kept_by_aws(&self, principal: &Principal) -> Option<Cause> {
         let eks = self.plan.eks.as_ref()?;
         let entries = self.effective.access_entries();
         let entry = entries.in_force(&principal.key())?.known()?;
@@ -482,7 +482,7 @@ impl View<'_> {
     }
 
     /// Where an entry that a status remembers stands exactly so; `None` where it does not.
-    pub(super) fn place_of(&self, claim: &Claim, written: &WrittenEntry) -> Option<String> {
+    pub(crate) fn place_of(&self, claim: &Claim, written: &WrittenEntry) -> Option<String> {
         if let (Some(eks), Some(cluster)) = (&self.plan.eks, &written.cluster) {
             let mut standing = eks.standing.of(&claim.hash).iter();
             let found = standing.find_map(|standing| {
@@ -504,7 +504,7 @@ impl View<'_> {
         ))
     }
 
-    pub(super) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
+    pub(crate) fn will_be_held(&self, position: usize, spec: &Spec) -> Option<String> {
         let mapping = &self.plan.mappings[position];
         let confirms = |confirmation| mapping.confirms(confirmation);
         let node = spec.is_node()
@@ -529,7 +529,7 @@ impl View<'_> {
     }
 
     /// Whether the write would change the text or the mark for this claim.
-    pub(super) fn pending(&self, claim: &Claim) -> bool {
+    pub(crate) fn pending(&self, claim: &Claim) -> bool {
         claim.changes_aws_auth(&self.plan.mappings)
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::action::{EventNote, Regarding};
-use super::claim::{Claim, Drift, Step, identity};
-use super::entry;
-use super::leaving;
-use super::memory::Target;
-use super::states;
-use super::status::claim_section;
-use super::view::View;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Backend, IdentityMappingStatus};
+use crate::plan::action::{EventNote, Regarding};
+use crate::plan::claim::{Claim, Drift, Step, identity};
+use crate::plan::decide::access_entry;
+use crate::plan::decide::leaving;
+use crate::plan::memory::Target;
+use crate::plan::report::config_map_events;
+use crate::plan::report::context::View;
+use crate::plan::report::status::claim_section;
 use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
@@ -20,16 +20,16 @@ const MOST_PER_MAPPING: usize = 10;
 const NOTE_BYTES: usize = 1024;
 
 /// The events of a pass.
-pub(super) struct Events {
-    pub(super) notes: Vec<EventNote>,
+pub(crate) struct Events {
+    pub(crate) notes: Vec<EventNote>,
     /// States of aws-auth that they have told of.
-    pub(super) said: BTreeSet<String>,
+    pub(crate) said: BTreeSet<String>,
     /// How many mappings were found to leave their principals access by something else.
-    pub(super) uncovered: u64,
+    pub(crate) uncovered: u64,
 }
 
 /// The events of this pass.
-pub(super) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
+pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
     let mut notes: Vec<EventNote> = Vec::new();
     for (position, status) in new.iter().enumerate() {
         notes.extend(transition(view, position, status));
@@ -42,7 +42,7 @@ pub(super) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
     let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
     let mut notes = bounded(notes);
-    let states = states::states(view);
+    let states = config_map_events::states(view);
     let said = states.iter().map(|(key, _)| key.clone()).collect();
     let fresh = states
         .into_iter()
@@ -169,7 +169,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         note: format!(
             "{}, by {}; it is put right",
             claim.entry.drift.as_ref()?,
-            entry::changed_by(view.plan.eks.as_ref(), claim)
+            access_entry::changed_by(view.plan.eks.as_ref(), claim)
         ),
     })
 }

@@ -1,14 +1,15 @@
 //! What follows from a plan and what came of it: statuses, finalizers, events, numbers, memory.
 
+mod conditions;
+mod config_map_events;
+pub(crate) mod context;
+pub(crate) mod event;
+mod status;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::action::{FinalizerChange, Outcome, Report, StatusWrite, Summary};
-use super::event::Events;
-use super::memory::{Memory, Target};
-use super::view::View;
-use super::{Plan, RELEASED_ANNOTATION, event, leaving, status};
 use crate::access_entry::Call;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -16,6 +17,12 @@ use crate::aws_auth::{Document, Section};
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, MARK_ANNOTATION, MeaningHash, Unmanaged};
+use crate::plan::action::{FinalizerChange, Outcome, Report, StatusWrite, Summary};
+use crate::plan::decide::leaving;
+use crate::plan::memory::{Memory, Target};
+use crate::plan::report::context::View;
+use crate::plan::report::event::Events;
+use crate::plan::{Plan, RELEASED_ANNOTATION};
 use crate::principal::Key;
 
 impl Plan<'_> {

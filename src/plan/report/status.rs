@@ -3,16 +3,17 @@
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use super::claim::{Claim, Drift, EntryStep, Step, identity};
-use super::verdict::{Finding, Verdict, verdict};
-use super::view::{View, entry_resolved};
-use super::{entry, leaving};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::Section;
 use crate::desired::Mapping;
 use crate::effective::MASTERS;
 use crate::ownership::record_of;
+use crate::plan::claim::{Claim, Drift, EntryStep, Step, identity};
+use crate::plan::decide::access_entry;
+use crate::plan::leaving;
+use crate::plan::report::conditions::{Finding, Verdict, verdict};
+use crate::plan::report::context::{View, entry_resolved};
 use crate::principal::Principal;
 use crate::time::{Timestamp, to_the_second};
 
@@ -20,7 +21,7 @@ use crate::time::{Timestamp, to_the_second};
 const SEEN_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The new status of a mapping.
-pub(super) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
+pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
     let mapping: &Mapping = &view.plan.mappings[position];
     let verdict = verdict(view, position);
     let old = &mapping.status;
@@ -192,7 +193,7 @@ fn times(
         .last_drift
         .as_ref()
         .map(|drift| now.duration_since(Timestamp::from(&drift.time)))
-        .is_some_and(|age| !age.is_negative() && age < super::memory::CONTEST_WINDOW);
+        .is_some_and(|age| !age.is_negative() && age < crate::plan::memory::CONTEST_WINDOW);
     if contested && claim.drift.is_some() && recent {
         return (old_synced, old.last_drift.clone());
     }
@@ -243,12 +244,12 @@ fn entry_times(
         .map(|what| v1alpha1::Drift {
             time: seconds(view.plan.observed.now),
             what,
-            manager: entry::changed_by(Some(eks), claim),
+            manager: access_entry::changed_by(Some(eks), claim),
         });
     (synced, drift)
 }
 
-pub(super) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
+pub(crate) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
     let spec = claim
         .holder
         .and_then(|holder| view.plan.mappings[holder].spec.as_ref().ok());

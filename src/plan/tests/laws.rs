@@ -12,7 +12,7 @@ use crate::plan::simulation::Simulation;
 
 /// Something that happens to the cluster.
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(crate) enum Happening {
     Create {
         name: usize,
         role: usize,
@@ -43,7 +43,7 @@ pub(super) enum Happening {
     },
 }
 
-pub(super) fn happening() -> impl Strategy<Value = Happening> {
+pub(crate) fn happening() -> impl Strategy<Value = Happening> {
     let name = 0..6_usize;
     let role = 0..6_usize;
     prop_oneof![
@@ -61,7 +61,7 @@ pub(super) fn happening() -> impl Strategy<Value = Happening> {
     ]
 }
 
-pub(super) fn happen(simulation: &mut Simulation, happening: &Happening) {
+pub(crate) fn happen(simulation: &mut Simulation, happening: &Happening) {
     let name = |number: usize| format!("m{number}");
     match *happening {
         Happening::Create {

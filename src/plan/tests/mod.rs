@@ -1,6 +1,5 @@
 //! The planner on a simulated cluster.
 
-mod ahead;
 mod aws_managed;
 mod contention;
 mod entries;
@@ -9,11 +8,10 @@ mod flight;
 mod forgery;
 mod grants;
 mod guards;
-mod laws;
+pub(crate) mod laws;
 mod modes;
 mod ownership;
 mod permission_sets;
-mod rollback;
 mod scale;
 mod shadows;
 mod text_refused;
@@ -27,7 +25,7 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 
 /// A node role and a hand-made entry, with comments, as many clusters have them.
-pub(super) const FOREIGN: &str = "\
+pub(crate) const FOREIGN: &str = "\
 # nodes, made by EKS
 - groups:
   - system:bootstrappers
@@ -41,7 +39,7 @@ pub(super) const FOREIGN: &str = "\
 ";
 
 /// A cluster with foreign entries and these mappings of roles by their own name, settled.
-fn cluster(names: &[&str]) -> Simulation {
+pub(crate) fn cluster(names: &[&str]) -> Simulation {
     let mut simulation = Simulation::with_roles(FOREIGN);
     for name in names {
         simulation.create(name, &format!("role/{name}"), &json!({}));
@@ -50,7 +48,7 @@ fn cluster(names: &[&str]) -> Simulation {
     simulation
 }
 
-fn entry(arn: &str, username: &str, groups: &str) -> (String, String, String) {
+pub(crate) fn entry(arn: &str, username: &str, groups: &str) -> (String, String, String) {
     (arn.to_owned(), username.to_owned(), groups.to_owned())
 }
 
@@ -85,7 +83,7 @@ impl Simulation {
 }
 
 /// What the foreign entries mean.
-fn foreign() -> Vec<(String, String, String)> {
+pub(crate) fn foreign() -> Vec<(String, String, String)> {
     vec![
         entry(
             "role/node",

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use super::action::HistoryWrite;
 use crate::observed::{ConfigMapView, CopyName, HistoryView, NewCopy};
 use crate::ownership::MARK_ANNOTATION;
+use crate::plan::action::HistoryWrite;
 use crate::time::Timestamp;
 
 /// The most copies that are kept.
@@ -17,9 +17,9 @@ const MOST_BYTES: usize = 900 * 1024;
 
 /// What to add and what to evict for it.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct KeptCopies {
-    pub(super) add: BTreeMap<String, Vec<u8>>,
-    pub(super) remove: Vec<String>,
+pub(crate) struct KeptCopies {
+    pub(crate) add: BTreeMap<String, Vec<u8>>,
+    pub(crate) remove: Vec<String>,
 }
 
 /// A copy of what stands, kept because a person asked for it.
@@ -75,7 +75,7 @@ fn content(standing: &ConfigMapView) -> NewCopy {
 /// # Errors
 ///
 /// Says why where the copy alone is larger than the history may be.
-pub(super) fn keep(
+pub(crate) fn keep(
     standing: &ConfigMapView,
     history: Option<&HistoryView>,
     now: Timestamp,

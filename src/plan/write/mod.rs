@@ -1,30 +1,35 @@
 //! Which writes a decided plan makes: the history, aws-auth with its mark, and whether a repair waits for its second.
 
+pub(crate) mod history;
+pub(crate) mod render;
+pub(crate) mod review;
+pub(crate) mod rewrite;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 
-use super::base::Base;
-use super::claim::{Claim, EntryStep, Step};
-use super::history::{self, KeptCopies};
-use super::memory::Target;
-use super::{
-    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION, Plan,
-    RELEASED_ANNOTATION, realize,
-};
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::Section;
 use crate::observed::Settings;
 use crate::observed::{CLUSTER_ANNOTATION, Kept};
 use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
 use crate::ownership::{MARK_ANNOTATION, Mark};
+use crate::plan::baseline::Base;
+use crate::plan::claim::{Claim, EntryStep, Step};
+use crate::plan::memory::Target;
+use crate::plan::write::history::KeptCopies;
+use crate::plan::{
+    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION, Plan,
+    RELEASED_ANNOTATION,
+};
 use crate::safety::{REMOVALS_ANNOTATION, Removals};
 
 /// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The copy that must be kept if anything is written.
-pub(super) fn keep(
+pub(crate) fn keep(
     claims: &[Claim],
     base: &Base,
     observed: &Observed,
@@ -50,10 +55,10 @@ pub(super) fn keep(
 }
 
 impl Plan<'_> {
-    pub(super) fn decide_writes(&mut self, kept: KeptCopies, stored: &Removals) {
+    pub(crate) fn decide_writes(&mut self, kept: KeptCopies, stored: &Removals) {
         let none = ConfigMapView::default();
         let standing = self.observed.config_map.as_ref().unwrap_or(&none);
-        let changed = realize::changed_data(standing, &self.realized.data);
+        let changed = render::changed_data(standing, &self.realized.data);
         let mark_differs = self.realized.mark != self.standing_mark();
         let mut write = if self.base.create {
             !self.realized.data.is_empty()
@@ -117,13 +122,13 @@ impl Plan<'_> {
     }
 
     /// Whether this plan puts the claim's access entry right, for the first time after someone changed it.
-    pub(super) fn repairs_entry(&self, claim: &Claim) -> bool {
+    pub(crate) fn repairs_entry(&self, claim: &Claim) -> bool {
         let side = &claim.entry;
         !self.entries.is_empty() && side.pending() && !side.failed && side.drift.is_some()
     }
 
     /// The mark that really stands.
-    pub(super) fn standing_mark(&self) -> Mark {
+    pub(crate) fn standing_mark(&self) -> Mark {
         let standing = self.observed.config_map.as_ref();
         standing.map(Mark::of).unwrap_or_default()
     }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::claim::{Block, Claim, Context, Step};
-use super::hold_removals_for_grants;
-use super::review::{self, Facts, Verdict};
 use crate::api::condition::Reason;
 use crate::aws_auth::{Change, Document, EditError, NewEntry, Section, edit};
 use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
+use crate::plan::claim::{Block, Claim, Context, Step};
+use crate::plan::hold_removals_for_grants;
+use crate::plan::write::review::{self, Facts, Verdict};
 use crate::safety::{Clearance, Removals, Text};
 
 /// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
@@ -19,17 +19,17 @@ const ANNOTATIONS_LIMIT: usize = 262_144;
 
 /// What aws-auth becomes.
 #[derive(Clone, Debug)]
-pub(super) struct Realized {
-    pub(super) data: BTreeMap<String, String>,
-    pub(super) mark: Mark,
-    pub(super) document: Document,
+pub(crate) struct Realized {
+    pub(crate) data: BTreeMap<String, String>,
+    pub(crate) mark: Mark,
+    pub(crate) document: Document,
     /// That safety let it pass; without, nothing is written.
-    pub(super) clearance: Option<Clearance>,
+    pub(crate) clearance: Option<Clearance>,
 }
 
 /// Makes the text, blocking the claims that can't be realized or that safety refuses, until what remains can be. Gives the record
 /// of removals that goes with it too.
-pub(super) fn realize(
+pub(crate) fn realize(
     context: &Context<'_>,
     facts: &Facts,
     claims: &mut [Claim],
@@ -365,7 +365,7 @@ fn entry_bytes(entry: &NewEntry) -> usize {
 }
 
 /// The changed keys of data against what stands.
-pub(super) fn changed_data(
+pub(crate) fn changed_data(
     standing: &ConfigMapView,
     data: &BTreeMap<String, String>,
 ) -> BTreeMap<String, Option<String>> {

@@ -3,14 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claim::{Block, Claim, Context, Eks};
-use super::{Plan, entry};
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Meaning};
 use crate::desired::{Mapping, State};
 use crate::effective::StandingEntries;
 use crate::observed::{HistoryState, Observed};
 use crate::ownership::{KeyHash, Mark};
+use crate::plan::Plan;
+use crate::plan::claim::{Block, Claim, Context, Eks};
+use crate::plan::decide::access_entry;
 use crate::safety::{
     Authority, Before, Clearance, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text,
     administrators, review,
@@ -18,8 +19,8 @@ use crate::safety::{
 
 /// What safety is told beside what was observed.
 #[derive(Debug, Default)]
-pub(super) struct Facts {
-    pub(super) mark: Mark,
+pub(crate) struct Facts {
+    pub(crate) mark: Mark,
     managed: BTreeMap<KeyHash, Meaning>,
     managed_entries: BTreeSet<String>,
     /// The texts that this process last saw in force, where one of them may come back.
@@ -32,7 +33,7 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn new(context: &Context<'_>, claims: &[Claim], mark: &Mark) -> Self {
+    pub(crate) fn new(context: &Context<'_>, claims: &[Claim], mark: &Mark) -> Self {
         let (observed, memory) = (context.observed, context.memory);
         let managed = claims
             .iter()
@@ -47,7 +48,7 @@ impl Facts {
                 .map(|eks| eks.standing.of(&claim.hash))
                 .unwrap_or_default();
             let ours = standing.iter().filter(move |standing| {
-                eks.is_some_and(|eks| entry::is_ours(eks, context, claim, standing))
+                eks.is_some_and(|eks| access_entry::owner::is_ours(eks, context, claim, standing))
             });
             ours.map(|standing| standing.principal_arn.to_owned())
         });
@@ -65,7 +66,7 @@ impl Facts {
     }
 
     /// What is known before a write, with aws-auth read so.
-    pub(super) fn before<'b>(
+    pub(crate) fn before<'b>(
         &'b self,
         text: &'b Document,
         config_map: &'b str,
@@ -98,7 +99,7 @@ impl Facts {
 }
 
 /// The record of removals in the history.
-pub(super) fn stored(observed: &Observed) -> Removals {
+pub(crate) fn stored(observed: &Observed) -> Removals {
     let view = observed.history.view();
     let value = view.and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
     value
@@ -107,7 +108,7 @@ pub(super) fn stored(observed: &Observed) -> Removals {
 }
 
 /// What came of a review.
-pub(super) enum Verdict {
+pub(crate) enum Verdict {
     /// All of it may happen, once this record of removals is written.
     Cleared(Clearance, Removals),
     /// Claims were held: what is left is to be reviewed anew.
@@ -117,7 +118,7 @@ pub(super) enum Verdict {
 }
 
 /// Asks safety about what the claims come to, and holds those that it refuses.
-pub(super) fn ask(
+pub(crate) fn ask(
     context: &Context<'_>,
     facts: &Facts,
     claims: &mut [Claim],
@@ -170,7 +171,7 @@ fn hold(claims: &mut [Claim], refusal: &Refusal) -> bool {
 
 impl Plan<'_> {
     /// The ARNs, as aws-auth matches them, that certainly are administrators with this text of aws-auth.
-    pub(super) fn administrators(&self, text: &Document) -> BTreeSet<String> {
+    pub(crate) fn administrators(&self, text: &Document) -> BTreeSet<String> {
         administrators(&self.facts.before(
             text,
             &self.settings.config_map.to_string(),

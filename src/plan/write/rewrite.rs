@@ -2,13 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::history;
-use super::{ConfigMapWrite, HistoryWrite};
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::Document;
 use crate::effective::StandingEntries;
 use crate::observed::{ConfigMapView, HistoryState, Mode, Observed};
 use crate::ownership::Mark;
+use crate::plan::write::history;
+use crate::plan::{ConfigMapWrite, HistoryWrite};
 use crate::safety::{Authority, Before, Cleared, Proposal, Removals, Text, review};
 
 /// What to write, the history first.
@@ -108,7 +108,7 @@ pub fn rewrite(
 /// # Errors
 ///
 /// Says why what stands can't be kept: then nothing is to be written.
-pub(super) fn to(
+pub(crate) fn to(
     view: &ConfigMapView,
     annotations: BTreeMap<String, Option<String>>,
     observed: &Observed,

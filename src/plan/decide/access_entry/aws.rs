@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::owner::remembers;
-use super::{list, take};
 use crate::access_entry::{Call, Change, Difference, Entry, Failure, Kind, Target, give_back};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, EntryType};
@@ -11,23 +9,25 @@ use crate::desired::Spec;
 use crate::ownership::aws_managed::{
     Cause, Keeper, Known, is_of_eks, keeper, policies_of_aws, rests_on_answers,
 };
+use crate::plan::backend::Seen;
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
-use crate::plan::place::Seen;
+use crate::plan::decide::access_entry::owner::remembers;
+use crate::plan::decide::access_entry::{list, take};
 
 /// AWS's part in an entry.
 #[derive(Debug, Default)]
-pub(in crate::plan) struct PartOfAws<'a> {
+pub(crate) struct PartOfAws<'a> {
     /// Who keeps the entry beside us; `None`: it makes no difference to what is declared.
-    pub(in crate::plan) keeper: Option<Keeper<'a>>,
+    pub(crate) keeper: Option<Keeper<'a>>,
     /// The policies that AWS associated.
-    pub(in crate::plan) policies: BTreeSet<String>,
+    pub(crate) policies: BTreeSet<String>,
     /// EKS's answers matter.
-    pub(in crate::plan) asks: bool,
+    pub(crate) asks: bool,
 }
 
 impl PartOfAws<'_> {
     /// Why AWS keeps the entry.
-    pub(in crate::plan) fn cause(&self) -> Option<&Cause> {
+    pub(crate) fn cause(&self) -> Option<&Cause> {
         match &self.keeper {
             Some(Keeper::Aws(cause)) => Some(cause),
             Some(Keeper::Nobody | Keeper::Unknown(_)) | None => None,
@@ -37,7 +37,7 @@ impl PartOfAws<'_> {
 
 /// AWS's part in an entry, as far as it matters to its holder. An entry of ours on which everything is declared, or was associated by
 /// us or by AWS before, is kept as declared whoever else keeps it.
-pub(super) fn part_of_aws<'a>(
+pub(crate) fn part_of_aws<'a>(
     context: &Context<'_>,
     eks: &'a Eks<'_>,
     claim: &Claim,
@@ -85,14 +85,14 @@ fn associated(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim) -> Option<BTr
 }
 
 /// What takes an entry of ours away: it is deleted, or what we added is taken back where AWS keeps it.
-pub(super) enum Removal {
+pub(crate) enum Removal {
     Delete(Call),
     GiveBack(Vec<Call>),
     Wait(Block),
 }
 
 /// How an entry of ours is taken away.
-pub(super) fn removal(
+pub(crate) fn removal(
     context: &Context<'_>,
     eks: &Eks<'_>,
     claim: &Claim,
@@ -119,7 +119,7 @@ pub(super) fn removal(
 }
 
 /// Whether an entry may be deleted to be made anew or to make way for aws-auth, or why not.
-pub(super) fn deletable(
+pub(crate) fn deletable(
     context: &Context<'_>,
     eks: &Eks<'_>,
     entry: &Entry,
@@ -137,7 +137,7 @@ pub(super) fn deletable(
 }
 
 /// EKS has not told yet which roles it uses.
-pub(super) fn asking(failure: Option<&Failure>) -> Block {
+pub(crate) fn asking(failure: Option<&Failure>) -> Block {
     match failure {
         None => Block::passing(
             Reason::EntryPending,
@@ -151,7 +151,7 @@ pub(super) fn asking(failure: Option<&Failure>) -> Block {
 }
 
 /// The call that a person can make where an entry can't be changed, and what follows.
-pub(super) fn by_hand(eks: &Eks<'_>, entry: &Entry, declared: Option<EntryType>) -> String {
+pub(crate) fn by_hand(eks: &Eks<'_>, entry: &Entry, declared: Option<EntryType>) -> String {
     let call = format!(
         "delete it with `aws eks delete-access-entry --cluster-name {} --principal-arn {}`",
         eks.view.cluster.name, entry.principal_arn
@@ -174,7 +174,7 @@ pub(super) fn by_hand(eks: &Eks<'_>, entry: &Entry, declared: Option<EntryType>)
 }
 
 /// A policy that AWS associated for less than is declared: an entry has one scope for each policy, and AWS's stays.
-pub(super) fn narrower(seen: &Seen<'_>) -> Option<Block> {
+pub(crate) fn narrower(seen: &Seen<'_>) -> Option<Block> {
     let narrower = seen.differences.iter().find(|it| {
         matches!(it, Difference::PolicyScope { policy_arn, .. } if seen.aws.policies.contains(policy_arn))
     })?;
@@ -188,7 +188,7 @@ pub(super) fn narrower(seen: &Seen<'_>) -> Option<Block> {
 }
 
 /// An entry that AWS keeps: only `adoption: Always` adds to it, and nothing takes it over otherwise.
-pub(super) fn adopt(
+pub(crate) fn adopt(
     eks: &Eks<'_>,
     spec: &Spec,
     seen: &Seen<'_>,
@@ -233,7 +233,7 @@ pub(super) fn adopt(
 }
 
 /// Why an entry that is not ours can't become what is declared, whatever `adoption` says: its type is another one.
-pub(super) fn unchangeable(
+pub(crate) fn unchangeable(
     eks: &Eks<'_>,
     spec: &Spec,
     seen: &Seen<'_>,

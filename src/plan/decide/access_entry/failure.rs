@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 
-use super::only_tags;
 use crate::access_entry::{Failure, FailureKind, Sent};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
 use crate::observed::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
+use crate::plan::decide::access_entry::only_tags;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::to_the_second;
 
@@ -16,7 +16,7 @@ use crate::time::to_the_second;
 const CONSISTENT_WITHIN: SignedDuration = SignedDuration::from_mins(2);
 
 /// Whether calls can be made now, and what their last failure says.
-pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: &mut EntrySide) {
+pub(crate) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: &mut EntrySide) {
     if side.calls.is_empty() {
         return;
     }
@@ -62,7 +62,7 @@ pub(super) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
 }
 
 /// EKS can't be asked, so that what would be changed there waits.
-pub(super) fn unreachable(unreachable: &Unreachable) -> Block {
+pub(crate) fn unreachable(unreachable: &Unreachable) -> Block {
     Block::passing(
         Reason::EksUnavailable,
         format!(
@@ -74,7 +74,7 @@ pub(super) fn unreachable(unreachable: &Unreachable) -> Block {
 }
 
 /// The entries can't be listed.
-pub(in crate::plan) fn unlisted(failure: &Failure) -> Block {
+pub(crate) fn unlisted(failure: &Failure) -> Block {
     match &failure.kind {
         FailureKind::Denied { action, statement } => denied(action, &failure.message, statement),
         kind => {
@@ -96,7 +96,7 @@ fn denied(action: &str, words: &str, statement: &str) -> Block {
 }
 
 /// A call has been sent, and EKS has not answered it.
-pub(in crate::plan) fn awaited(sent: &Sent) -> Block {
+pub(crate) fn awaited(sent: &Sent) -> Block {
     Block::passing(
         Reason::EntryPending,
         format!(
@@ -109,7 +109,7 @@ pub(in crate::plan) fn awaited(sent: &Sent) -> Block {
 }
 
 /// The last failure, where it was one of the calls that would be made now: after a change of the spec it says nothing.
-pub(super) fn failing<'a>(
+pub(crate) fn failing<'a>(
     view: &'a AwsView,
     claim: &Claim,
     side: &EntrySide,
@@ -178,7 +178,7 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
 }
 
 /// Why EKS does not know a principal, as far as IAM tells.
-pub(super) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
+pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
     let arn = attempt.call.principal_arn();
     let words = &attempt.failure.message;
     let Ok(principal) = Principal::parse(arn) else {

@@ -2,10 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::aws::{self, Removal};
-use super::outlook::{keeps_bridge, ownership};
-use super::owner::is_ours;
-use super::{admitted, describe, only_tags};
 use crate::access_entry::{BRIDGE_GROUP, Call, Change, Entry, Kind, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
@@ -15,21 +11,25 @@ use crate::effective::is_target_administrator;
 use crate::observed::Mode;
 use crate::observed::RecreatedPrincipals;
 use crate::ownership::aws_managed::{Keeper, rests_on_answers};
+use crate::plan::backend::{Placement, Seen};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
-use crate::plan::place::{Placement, Seen};
+use crate::plan::decide::access_entry::aws::{self, Removal};
+use crate::plan::decide::access_entry::outlook::{keeps_bridge, ownership};
+use crate::plan::decide::access_entry::owner::is_ours;
+use crate::plan::decide::access_entry::{admitted, describe, only_tags};
 
 /// A mapping that holds its key, and what it asks for as an access entry.
-pub(super) struct Subject<'a> {
-    pub(super) context: &'a Context<'a>,
-    pub(super) eks: &'a Eks<'a>,
-    pub(super) claim: &'a Claim,
-    pub(super) mapping: &'a Mapping,
-    pub(super) spec: &'a Spec,
-    pub(super) target: &'a Target,
+pub(crate) struct Subject<'a> {
+    pub(crate) context: &'a Context<'a>,
+    pub(crate) eks: &'a Eks<'a>,
+    pub(crate) claim: &'a Claim,
+    pub(crate) mapping: &'a Mapping,
+    pub(crate) spec: &'a Spec,
+    pub(crate) target: &'a Target,
 }
 
 /// An entry that is ours.
-pub(super) fn keep(
+pub(crate) fn keep(
     subject: &Subject<'_>,
     seen: &Seen<'_>,
     placement: &Placement,

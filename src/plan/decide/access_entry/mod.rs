@@ -4,15 +4,14 @@ mod aws;
 mod failure;
 mod keep;
 mod outlook;
-mod owner;
+pub(crate) mod owner;
 mod removal;
 
-pub(super) use aws::PartOfAws;
-pub(super) use failure::awaited;
-pub(super) use failure::unlisted as unlisted_block;
-pub(super) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
-pub(super) use owner::is_ours;
-pub(super) use removal::let_go;
+pub(crate) use aws::PartOfAws;
+pub(crate) use failure::awaited;
+pub(crate) use failure::unlisted as unlisted_block;
+pub(crate) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
+pub(crate) use removal::let_go;
 
 use failure::settle;
 use keep::{Subject, keep};
@@ -21,8 +20,6 @@ use owner::{remembers, unproven};
 
 use std::collections::BTreeSet;
 
-use super::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
-use super::place::{Outlook, Placement, Seen, Want};
 use crate::access_entry::{
     BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Target, Wanted, create,
 };
@@ -34,19 +31,21 @@ use crate::effective::Standing;
 use crate::effective::{can_match, is_node};
 use crate::ownership::aws_managed::Keeper;
 use crate::ownership::{is_written, record_of};
+use crate::plan::backend::{Outlook, Placement, Seen, Want};
+use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 
 /// A mapping that holds its key, and what was found out about it.
-pub(super) struct Holding<'a> {
-    pub(super) position: usize,
-    pub(super) spec: &'a Spec,
-    pub(super) outlook: &'a Outlook<'a>,
-    pub(super) placement: &'a Placement,
+pub(crate) struct Holding<'a> {
+    pub(crate) position: usize,
+    pub(crate) spec: &'a Spec,
+    pub(crate) outlook: &'a Outlook<'a>,
+    pub(crate) placement: &'a Placement,
     /// The entries of aws-auth for this key, whosever.
-    pub(super) text: &'a [&'a TextEntry],
+    pub(crate) text: &'a [&'a TextEntry],
 }
 
 /// Decides the entry's side of a key that a live mapping holds.
-pub(super) fn hold_as_declared(
+pub(crate) fn hold_as_declared(
     context: &Context<'_>,
     eks: &Eks<'_>,
     claim: &mut Claim,
@@ -80,7 +79,7 @@ pub(super) fn hold_as_declared(
 }
 
 /// Decides the entry's side where the spec can't be one: what stands of ours may have to go.
-pub(super) fn hold_inexpressible(
+pub(crate) fn hold_inexpressible(
     context: &Context<'_>,
     eks: &Eks<'_>,
     claim: &mut Claim,
@@ -426,7 +425,7 @@ fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
 }
 
 /// Whether aws-auth lets the claim's principal in now.
-pub(super) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
+pub(crate) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
     // A foreign entry beside an access entry of ours is not the claim's, and lets the principal in all the same.
     let found = claim.found.as_ref().map(|found| found.meaning.arn.clone());
     let declared = || {

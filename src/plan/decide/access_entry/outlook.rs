@@ -2,9 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::aws::{PartOfAws, part_of_aws};
-use super::list;
-use super::owner::{is_ours, remembers, unproven};
 use crate::access_entry::{
     AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
     MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
@@ -12,14 +9,17 @@ use crate::access_entry::{
 use crate::desired::{Mapping, Spec};
 use crate::effective::{Standing, in_iam};
 use crate::ownership::aws_managed::tag_of;
+use crate::plan::backend::{InFlight, Outlook, Seen};
 use crate::plan::claim::{Claim, Context, Eks};
+use crate::plan::decide::access_entry::aws::{PartOfAws, part_of_aws};
+use crate::plan::decide::access_entry::list;
+use crate::plan::decide::access_entry::owner::{is_ours, remembers, unproven};
 use crate::plan::memory::Memory;
-use crate::plan::place::{InFlight, Outlook, Seen};
 use crate::principal::PrincipalKind;
 
 /// What a spec asks for as an access entry, under the ARN under which the principal's entry stands where the spec leaves the
 /// path out.
-pub(in crate::plan) fn target_of(
+pub(crate) fn target_of(
     eks: &Eks<'_>,
     claim: &Claim,
     spec: &Spec,
@@ -47,7 +47,7 @@ pub(in crate::plan) fn target_of(
 }
 
 /// What stands for the key, seen from its holder.
-pub(in crate::plan) fn outlook<'a>(
+pub(crate) fn outlook<'a>(
     context: &'a Context<'a>,
     eks: &'a Eks<'a>,
     claim: &Claim,
@@ -138,7 +138,7 @@ fn in_flight<'a>(
 }
 
 /// What stands for a key whose spec can't be an access entry.
-pub(in crate::plan) fn outlook_of_inexpressible<'a>(
+pub(crate) fn outlook_of_inexpressible<'a>(
     context: &Context<'_>,
     eks: &'a Eks<'a>,
     claim: &Claim,
@@ -178,7 +178,7 @@ pub(in crate::plan) fn outlook_of_inexpressible<'a>(
 }
 
 /// A username that EKS gave where none was sent, and that is not what we expect: it is EKS's to choose.
-pub(super) fn accepted_default<'a>(
+pub(crate) fn accepted_default<'a>(
     memory: &Memory,
     entry: &'a Entry,
     target: &Target,
@@ -188,7 +188,7 @@ pub(super) fn accepted_default<'a>(
 }
 
 /// In what an entry differs from a spec, in words; `None` where the spec can't be an access entry.
-pub(in crate::plan) fn differing(
+pub(crate) fn differing(
     eks: &Eks<'_>,
     memory: &Memory,
     claim: &Claim,
@@ -210,7 +210,7 @@ pub(in crate::plan) fn differing(
 }
 
 /// Who last changed the claim's access entry, as far as `CloudTrail` tells.
-pub(in crate::plan) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> String {
+pub(crate) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> String {
     let standing = eks
         .map(|eks| eks.standing.of(&claim.hash))
         .unwrap_or_default();
@@ -228,7 +228,7 @@ pub(in crate::plan) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> Strin
 }
 
 /// The bridge stays on an entry until the association that replaces it is in force.
-pub(super) fn keeps_bridge(
+pub(crate) fn keeps_bridge(
     eks: &Eks<'_>,
     context: &Context<'_>,
     entry: &Entry,
@@ -247,7 +247,7 @@ pub(super) fn keeps_bridge(
 }
 
 /// The tags that say whose the entry is, and what on it is AWS's. The id of a principal that was made anew is not taken over silently.
-pub(super) fn tags(
+pub(crate) fn tags(
     eks: &Eks<'_>,
     mapping: &Mapping,
     standing: &Standing<'_>,
@@ -266,7 +266,7 @@ pub(super) fn tags(
     tags
 }
 
-pub(super) fn ownership(eks: &Eks<'_>, mapping: &Mapping) -> BTreeMap<String, String> {
+pub(crate) fn ownership(eks: &Eks<'_>, mapping: &Mapping) -> BTreeMap<String, String> {
     let mut tags = BTreeMap::from([
         (INSTALLATION_TAG.to_owned(), eks.installation.clone()),
         (MAPPING_TAG.to_owned(), mapping.name.clone()),

@@ -10,7 +10,7 @@ use crate::plan::claim::{Claim, Context, Eks};
 
 /// Whether an entry is ours: by its tag, or, where the tags were lost, because the status of a mapping that names this very principal says
 /// that we wrote it just so.
-pub(in crate::plan) fn is_ours(
+pub(crate) fn is_ours(
     eks: &Eks<'_>,
     context: &Context<'_>,
     claim: &Claim,
@@ -29,7 +29,7 @@ pub(in crate::plan) fn is_ours(
 }
 
 /// What a mapping's status says that was written for the claim's key.
-pub(super) fn remembers<'a>(
+pub(crate) fn remembers<'a>(
     eks: &Eks<'_>,
     context: &'a Context<'_>,
     claim: &Claim,
@@ -40,7 +40,7 @@ pub(super) fn remembers<'a>(
 }
 
 /// The principals of the key, by ARN, whose absence in EKS a deleted mapping waits for.
-pub(super) fn waited_for<'a>(
+pub(crate) fn waited_for<'a>(
     context: &'a Context<'_>,
     claim: &'a Claim,
 ) -> impl Iterator<Item = String> + 'a {
@@ -54,7 +54,7 @@ pub(super) fn waited_for<'a>(
 }
 
 /// Those of them of which EKS has not said yet that they have no entry.
-pub(super) fn unproven<'a>(
+pub(crate) fn unproven<'a>(
     context: &'a Context<'_>,
     eks: &'a Eks<'_>,
     claim: &'a Claim,

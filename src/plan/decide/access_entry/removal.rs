@@ -2,18 +2,18 @@
 
 use std::collections::BTreeSet;
 
-use super::aws::{Removal, removal};
-use super::failure::settle;
-use super::owner::{is_ours, remembers, waited_for};
-use super::{describe, describe_principal, unlisted};
 use crate::access_entry::{Entry, untag};
 use crate::effective::Standing;
 use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
+use crate::plan::decide::access_entry::aws::{Removal, removal};
+use crate::plan::decide::access_entry::failure::settle;
+use crate::plan::decide::access_entry::owner::{is_ours, remembers, waited_for};
+use crate::plan::decide::access_entry::{describe, describe_principal, unlisted};
 use crate::plan::decide::{Leaves, leaves};
 
 /// Decides the entry's side of a key that no mapping holds any more, or whose holder is suspended or refused.
-pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
+pub(crate) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
     let mut side = EntrySide::default();
     let ours: Vec<&Standing<'_>> = eks
         .standing
@@ -54,7 +54,7 @@ pub(in crate::plan) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut 
                 .key
                 .as_ref()
                 .is_some_and(|key| eks.view.attempts.contains_key(key));
-            side.hold(super::awaited(sent));
+            side.hold(crate::plan::decide::access_entry::awaited(sent));
         }
         Leaves::Go | Leaves::Free if !named.is_empty() && eks.view.entries.listed.is_none() => {
             side.step = EntryStep::Describe;

@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::FOREIGN;
-use super::laws::{happen, happening};
 use crate::api::finalizer::Finalizers;
+use crate::diff::{Outline, TextStepKind, ahead};
 use crate::observed::{Handover, Mode};
+use crate::plan::plan;
 use crate::plan::simulation::Simulation;
-use crate::plan::{Outline, TextStepKind, ahead, plan};
+use crate::plan::tests::FOREIGN;
+use crate::plan::tests::laws::{happen, happening};
 use crate::time::Timestamp;
 
 /// A change in short: when, what becomes of which entries of aws-auth, and which calls are made about whom.

@@ -1,13 +1,19 @@
 //! What a plan changes, in the words of those who read it before it is carried out.
 
+mod forecast;
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::claim::{Claim, EntryStep, Step};
-use super::{ConfigMapWrite, Plan};
+pub use forecast::{Course, Later, ahead};
+
 use crate::access_entry::{Call, Entry};
 use crate::aws_auth::Section;
+use crate::plan::claim::{Claim, EntryStep, Step};
+use crate::plan::{ConfigMapWrite, Plan};
 use crate::principal::Key;
 
 /// What a plan changes in the backends.
