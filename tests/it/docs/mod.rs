@@ -16,12 +16,15 @@ use crate::support::{Cluster, Operator};
 
 const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
-/// The pages for people: the README and everything in docs/.
+/// The pages for people: those beside the README and everything in docs/.
 fn pages() -> Vec<(PathBuf, String)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).unwrap();
-    let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
-    paths.push(root.join("README.md"));
+    let mut paths: Vec<PathBuf> = ["", "docs", "docs/development"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
     paths.sort();
     paths
         .into_iter()
@@ -153,13 +156,16 @@ fn named(rows: &str) -> Vec<&str> {
 
 #[test]
 fn tests_that_are_named_exist() {
-    let (_, eks) = include_str!("../../../docs/testing.md")
+    let (_, eks) = include_str!("../../../docs/development/testing.md")
         .split_once("\n## How EKS behaves")
         .unwrap();
     let (_, eksctl) = include_str!("../../../docs/migration.md")
         .split_once("\n## Compared with eksctl")
         .unwrap();
-    for (page, rows, least) in [("testing.md", eks, 40), ("migration.md", eksctl, 12)] {
+    for (page, rows, least) in [
+        ("development/testing.md", eks, 40),
+        ("migration.md", eksctl, 12),
+    ] {
         let names = named(rows);
         assert!(
             names.len() >= least,
