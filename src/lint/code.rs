@@ -296,7 +296,7 @@ mod tests {
                 said.contains(&format!("{}. ", code.severity())),
                 "no severity under {part}"
             );
-            assert!(part.contains("*Mend:* "), "no mend under {part}");
+            assert!(part.contains("*Fix:* "), "no fix under {part}");
         }
     }
 }

@@ -52,8 +52,8 @@ fn every_reason_has_a_heading_and_every_heading_is_a_reason() {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(headings, reasons);
     for part in section.split("\n### ").skip(1) {
-        let says_how = part.contains("*Mend:*") || part.contains("Nothing to mend.");
-        assert!(says_how, "no mend under {part}");
+        let says_how = part.contains("*Fix:*") || part.contains("No action needed.");
+        assert!(says_how, "no fix under {part}");
     }
 }
 
