@@ -157,7 +157,7 @@ fn named(rows: &str) -> Vec<&str> {
 #[test]
 fn tests_that_are_named_exist() {
     let (_, eks) = include_str!("../../../docs/development/testing.md")
-        .split_once("\n## How EKS behaves")
+        .split_once("\n## How EKS behaves, and the tests for it")
         .unwrap();
     let (_, eksctl) = include_str!("../../../docs/migration.md")
         .split_once("\n## Compared with eksctl")
