@@ -425,7 +425,7 @@ fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Plac
     if site.spec.adoption != Adoption::Always {
         return Placement::refused(
             Backend::AccessEntry,
-            Reason::ForeignEntry,
+            Reason::UnmanagedEntry,
             format!(
                 "{place} lets the nodes of this role in, and that entry is not ours; if they are of type {type_:?}, write adoption: Always: \
                  the access entry gives them the same names, and aws-auth stays as it is"

@@ -266,7 +266,7 @@ fn halted(observed: &Observed) -> Option<Block> {
     match &observed.aws {
         AwsState::Off | AwsState::Known(_) => None,
         AwsState::Unproven { name, eks, server } => Some(Block::lasting(
-            Reason::ClusterUnproven,
+            Reason::ClusterMismatch,
             format!(
                 "EKS cluster {name} has the certificate authority {eks}, and the API server that this operator talks to has {server}: \
                  nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster{age}"
@@ -389,7 +389,7 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
             let blocked = blocks
                 .into_iter()
                 .flatten()
-                .find(|block| block.transient || (lasting && block.reason != Reason::NotOwned));
+                .find(|block| block.transient || (lasting && block.reason != Reason::NotManaged));
             // The calls are only planned: their effect is seen by a later plan.
             let pending = (claim.entry.pending() && claim.entry_grants()).then(|| {
                 Block::passing(

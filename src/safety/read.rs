@@ -14,7 +14,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         refusals.push(Refusal {
             rule: Rule::Read,
             principal: None,
-            reason: Reason::TextBroken,
+            reason: Reason::InvalidYAML,
             why: format!("{section} does not parse, so nothing is written over it"),
             confirmation: None,
             transient: false,

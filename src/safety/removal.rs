@@ -42,7 +42,7 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             Call::Create { .. } => created = true,
             Call::Delete { .. } if !created && world.kept_by_aws(subject).any(|it| it == arn) => {
                 return Some((
-                    Reason::ForeignEntry,
+                    Reason::UnmanagedEntry,
                     "AWS manages the access entry, so it is never deleted",
                 ));
             }
@@ -63,7 +63,7 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             | Call::Untag { .. } => {
                 if !managed && view.possible(arn).may_exist() {
                     return Some((
-                        Reason::ForeignEntry,
+                        Reason::UnmanagedEntry,
                         "the access entry is unmanaged, so it is left as it is",
                     ));
                 }
@@ -88,14 +88,14 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
         });
     if claims {
         return Some((
-            Reason::RemovalHeld,
+            Reason::RemovalNeedsConfirmation,
             "another mapping claims the same principal, so its entry is not removed",
         ));
     }
     let named = world.naming(&subject.hash).next().is_some();
     let confirmed = world.before.confirmed_orphans.contains(&subject.hash);
     (!named && !confirmed).then_some((
-        Reason::RemovalHeld,
+        Reason::RemovalNeedsConfirmation,
         "no mapping names the managed entry, so only a confirmation on the history ConfigMap removes it",
     ))
 }

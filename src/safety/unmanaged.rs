@@ -177,7 +177,7 @@ fn wins_over(world: &World<'_>, subject: &Subject<'_>) -> Option<Refusal> {
     let reason = if managed.is_some() {
         Reason::Shadowed
     } else {
-        Reason::ForeignEntry
+        Reason::UnmanagedEntry
     };
     let why = format!(
         "{place} is an unmanaged entry of the same principal, and {power}, so nothing is written that wins over it; remove one of the \

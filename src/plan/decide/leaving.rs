@@ -149,7 +149,7 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
     let why = format!("{why}, so its access entry may still grant access");
     Some(Block::held(
         Confirmation::UnverifiedRemoval,
-        Reason::RemovalHeld,
+        Reason::RemovalNeedsConfirmation,
         &why,
     ))
 }

@@ -387,7 +387,7 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
                 lines.join(", ")
             );
             claim.step = Step::Add;
-            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+            claim.hold(Block::lasting(Reason::UnmanagedEntry, message));
             return;
         }
         Lookup::Account | Lookup::None => {
@@ -409,7 +409,7 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
             let message = format!(
                 "{place} holds an identical entry that is not ours, and adoption: Never leaves it so; deleting this mapping will leave it too"
             );
-            claim.hold(Block::lasting(Reason::NotOwned, message));
+            claim.hold(Block::lasting(Reason::NotManaged, message));
         }
         (Adoption::IfIdentical | Adoption::Never, false) => {
             let message = format!(
@@ -418,7 +418,7 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
                 form.entry.arn,
                 identity(&foreign.meaning())
             );
-            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+            claim.hold(Block::lasting(Reason::UnmanagedEntry, message));
         }
     }
 }
@@ -532,6 +532,6 @@ fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {
             problem.line, problem.column, problem.offending, problem.message
         );
         claim.drift = None;
-        claim.hold(Block::lasting(Reason::TextBroken, message));
+        claim.hold(Block::lasting(Reason::InvalidYAML, message));
     }
 }

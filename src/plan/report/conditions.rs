@@ -124,11 +124,11 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         .and_then(|principal| view.kept_by_aws(principal));
     let ready = match (uncovered, kept) {
         (Some(what), Some(cause)) => Finding::no(
-            Reason::Uncovered,
+            Reason::StillGranted,
             format!("what this mapping added is removed, and {what} stays: {cause}"),
         ),
         (Some(what), None) => Finding::no(
-            Reason::Uncovered,
+            Reason::StillGranted,
             format!(
                 "the entry is removed, but {what} still lets the principal in; remove it by hand"
             ),

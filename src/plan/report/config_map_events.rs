@@ -81,12 +81,12 @@ fn broken(view: &View<'_>, section: Section) -> Option<State> {
             .any(|restored| restored.section == section);
     let (reason, what) = if mended {
         (
-            Reason::TextRestored,
+            Reason::InvalidYAMLRepaired,
             "its last good text has been put back, and the broken one is kept in the history",
         )
     } else {
         (
-            Reason::TextBroken,
+            Reason::InvalidYAML,
             "nothing of it is in effect until it is mended with kubectl edit",
         )
     };
@@ -269,7 +269,7 @@ fn bridge_left(view: &View<'_>) -> Option<State> {
     let note = format!(
         "a ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it where none is to come"
     );
-    (bound && !hands_over).then(|| state("bridge", Reason::BridgeLeft, "Reconcile", note))
+    (bound && !hands_over).then(|| state("bridge", Reason::TemporaryBindingLeft, "Reconcile", note))
 }
 
 /// The queue is a faster ear; without it the listings still find everything.

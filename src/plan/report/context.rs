@@ -330,7 +330,7 @@ impl<'a> View<'a> {
                 [&claim.block, &claim.entry.block]
                     .into_iter()
                     .flatten()
-                    .any(|block| block.reason == Reason::RemovalHeld)
+                    .any(|block| block.reason == Reason::RemovalNeedsConfirmation)
             }),
             owned: count(&|claim| {
                 claim.entry.ours || self.plan.realized.mark.0.contains_key(&claim.hash)
@@ -398,7 +398,7 @@ impl View<'_> {
             Granted::Nothing if self.effective.unread().is_some() => {
                 return match eks.standing.of(&claim.hash).first() {
                     Some(dead) => Effect::Other(
-                        Reason::PrincipalMissing,
+                        Reason::PrincipalNotFound,
                         format!(
                             "the access entry of {} lets nobody in, since its principal is gone or was made again",
                             dead.principal_arn

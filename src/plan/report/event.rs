@@ -39,7 +39,8 @@ pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
         notes.extend(left_behind(view, position, status));
         notes.extend(unverified(view, position));
     }
-    let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
+    let uncovers =
+        |note: &&EventNote| matches!(note.reason, Reason::StillGranted | Reason::EntryKept);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
     let mut notes = bounded(notes);
     let states = config_map_events::states(view);
@@ -111,7 +112,7 @@ fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> 
         reason,
         Reason::Suspended
             | Reason::Observing
-            | Reason::NotOwned
+            | Reason::NotManaged
             | Reason::Released
             | Reason::FinalizerPending
             | Reason::EntryPending
@@ -201,7 +202,7 @@ fn unverified(view: &View<'_>, position: usize) -> Option<EventNote> {
     let arn = mapping.principal.as_ref()?.arn();
     Some(EventNote {
         regarding: regarding(view, position),
-        reason: Reason::EntryLeft,
+        reason: Reason::EntryKept,
         action: "Revoke",
         note: format!(
             "the finalizer is taken off as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be \
@@ -240,17 +241,17 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     let (reason, note) = match (quiet, unmarked, kept) {
         (true, ..) => return None,
         (false, _, Some(cause)) => (
-            Reason::EntryLeft,
+            Reason::EntryKept,
             format!("what this mapping added is removed, and {what} stays: {cause}"),
         ),
         (false, true, None) => (
-            Reason::EntryLeft,
+            Reason::EntryKept,
             format!(
                 "{subject} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
             ),
         ),
         (false, false, None) => (
-            Reason::Uncovered,
+            Reason::StillGranted,
             format!(
                 "the entry is removed, but {what} still lets the principal in; remove it by hand to end the access"
             ),
@@ -278,7 +279,7 @@ fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) ->
         let place = view.place_of(claim, written)?;
         Some(EventNote {
             regarding: regarding(view, position),
-            reason: Reason::EntryLeft,
+            reason: Reason::EntryKept,
             action: "Revoke",
             note: format!(
                 "the spec no longer names {}, and {place} is not marked as ours any more, so it stays; remove it by hand to end the access",

@@ -75,7 +75,7 @@ fn conditions(
     let wished = |reason: Reason| {
         matches!(
             reason,
-            Reason::Suspended | Reason::Observing | Reason::NotOwned | Reason::Released
+            Reason::Suspended | Reason::Observing | Reason::NotManaged | Reason::Released
         )
     };
     let (stalled, reconciling) = match bad {

@@ -191,8 +191,8 @@ fn foreign_entries_are_adopted_as_the_spec_says() {
         (
             "IfIdentical",
             "x",
-            "False ForeignEntry",
-            "False ForeignEntry",
+            "False UnmanagedEntry",
+            "False UnmanagedEntry",
             vec![],
         ),
         (
@@ -202,12 +202,12 @@ fn foreign_entries_are_adopted_as_the_spec_says() {
             "True Synced",
             vec!["TagResource alice", "UpdateAccessEntry alice"],
         ),
-        ("Never", "g", "True InEffect", "False NotOwned", vec![]),
+        ("Never", "g", "True InEffect", "False NotManaged", vec![]),
         (
             "Never",
             "x",
-            "False ForeignEntry",
-            "False ForeignEntry",
+            "False UnmanagedEntry",
+            "False UnmanagedEntry",
             vec![],
         ),
     ];
@@ -264,7 +264,7 @@ fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     simulation.calls();
     simulation.settle();
     assert!(simulation.calls().is_empty());
-    assert_eq!(simulation.ready("alice"), "False ForeignEntry");
+    assert_eq!(simulation.ready("alice"), "False UnmanagedEntry");
     simulation.events.clear();
     simulation.delete("alice");
     simulation.settle();
@@ -276,7 +276,7 @@ fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
         .map(|event| (event.reason, event.note.as_str()))
         .collect();
     assert!(
-        matches!(told.as_slice(), [(Reason::EntryLeft, note)]
+        matches!(told.as_slice(), [(Reason::EntryKept, note)]
             if note.starts_with("the access entry of arn:aws:iam::111122223333:role/alice differs")),
         "{told:?}"
     );
@@ -302,7 +302,7 @@ fn an_access_entry_that_goes_uncovers_what_aws_auth_says() {
         .map(|event| (event.reason, event.note.as_str()))
         .collect();
     assert!(
-        matches!(told.as_slice(), [(Reason::Uncovered, note)] if note.contains("mapRoles line 1 still lets")),
+        matches!(told.as_slice(), [(Reason::StillGranted, note)] if note.contains("mapRoles line 1 still lets")),
         "{told:?}"
     );
 }
@@ -395,7 +395,10 @@ fn a_type_is_changed_by_deleting_and_making_anew_only_where_that_is_confirmed_fo
     simulation.edit("alice", |object| object.spec.type_ = EntryType::Standard);
     simulation.settle();
     assert!(simulation.calls().is_empty());
-    assert_eq!(simulation.condition("alice", "Synced"), "False RemovalHeld");
+    assert_eq!(
+        simulation.condition("alice", "Synced"),
+        "False RemovalNeedsConfirmation"
+    );
     simulation.confirm("alice", "node-entry");
     simulation.settle();
     assert_eq!(
@@ -419,7 +422,10 @@ fn the_last_administrator_stays() {
     );
     simulation.delete("alice");
     simulation.settle();
-    assert_eq!(simulation.condition("alice", "Ready"), "False RemovalHeld");
+    assert_eq!(
+        simulation.condition("alice", "Ready"),
+        "False RemovalNeedsConfirmation"
+    );
     assert!(simulation.access_entry("role/alice").is_some());
     simulation.confirm("alice", "last-administrator");
     simulation.settle();
@@ -527,7 +533,7 @@ fn a_gone_principal_is_said() {
     let now = simulation.now;
     simulation.cloud().iam_lists(&[], now);
     simulation.settle();
-    assert_eq!(simulation.ready("alice"), "False PrincipalMissing");
+    assert_eq!(simulation.ready("alice"), "False PrincipalNotFound");
 }
 
 #[test]

@@ -195,7 +195,7 @@ fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
     });
     simulation.settle();
     assert_eq!(simulation.entries(), foreign());
-    assert_eq!(simulation.ready("a"), "False Uncovered");
+    assert_eq!(simulation.ready("a"), "False StillGranted");
 }
 
 #[test]

@@ -117,7 +117,10 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
             let owner = owners[change];
             let message =
                 format!("line {line}: {what}; untangle it by hand, then this goes on by itself");
-            Err((vec![owner], Block::lasting(Reason::EntryEntangled, message)))
+            Err((
+                vec![owner],
+                Block::lasting(Reason::EntryNotEditable, message),
+            ))
         }
         Err(EditError::Broken(problem)) => {
             let of_section =
@@ -128,7 +131,7 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
             }
             Err((
                 failed,
-                Block::lasting(Reason::TextBroken, problem.to_string()),
+                Block::lasting(Reason::InvalidYAML, problem.to_string()),
             ))
         }
         Err(EditError::Unverified { detail }) => {

@@ -211,7 +211,7 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until a condition has this status and reason (`"False TextBroken"`) for the present generation.
+    /// Waits until a condition has this status and reason (`"False InvalidYAML"`) for the present generation.
     pub(crate) async fn until(&self, name: &str, type_: &str, expected: &str) -> Seen {
         let what = format!("{type_} of {name} is {expected}");
         eventually(&what, SOON, async || {

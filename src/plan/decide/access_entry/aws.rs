@@ -217,12 +217,12 @@ pub(crate) fn adopt(
             };
             side.as_declared = true;
             side.hold(Block::lasting(
-                Reason::NotOwned,
+                Reason::NotManaged,
                 format!("{place} is not ours: {cause}, and {why}; deleting this mapping will leave it"),
             ));
         }
         (Adoption::IfIdentical | Adoption::Never, false) => side.hold(Block::lasting(
-            Reason::ForeignEntry,
+            Reason::UnmanagedEntry,
             format!(
                 "{place} is not ours: {cause}; it has {}; declare the same here, or write adoption: Always to add what is declared \
                  (what AWS associated stays)",
@@ -255,7 +255,7 @@ pub(crate) fn unchangeable(
         }
     };
     Some(Block::lasting(
-        Reason::ForeignEntry,
+        Reason::UnmanagedEntry,
         format!("the access entry {} is not ours{whose}; {why}", entry.arn),
     ))
 }

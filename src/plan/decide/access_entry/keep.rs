@@ -64,7 +64,7 @@ pub(crate) fn keep(
                 None => "make it again, or delete this mapping".to_owned(),
             };
             side.hold(Block::lasting(
-                Reason::PrincipalMissing,
+                Reason::PrincipalNotFound,
                 format!(
                     "IAM has no {}{}; {mend}",
                     standing.principal_arn,
@@ -105,7 +105,7 @@ pub(crate) fn keep(
             recreate(subject, entry, &why, side);
         }
         Change::UnknownType(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
     }
 }
@@ -248,7 +248,7 @@ fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySid
         spec,
         ..
     } = *subject;
-    make_anew(subject, entry, Reason::ForeignEntry, why, side);
+    make_anew(subject, entry, Reason::UnmanagedEntry, why, side);
     if context.mode != Some(Mode::ApiAndConfigMap) {
         return;
     }

@@ -342,7 +342,7 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
             };
             side.as_declared = true;
             side.hold(Block::lasting(
-                Reason::NotOwned,
+                Reason::NotManaged,
                 format!("{place} is not ours and {why}; deleting this mapping will leave it"),
             ));
         }
@@ -356,7 +356,7 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
                     format!(" but of the installation that keeps {installation}")
                 });
             side.hold(Block::lasting(
-                Reason::ForeignEntry,
+                Reason::UnmanagedEntry,
                 format!(
                     "{place} stands for {} and is not ours{whose}: it has {}; delete it there, declare the same here, or write adoption: Always \
                      to take it over",
@@ -385,10 +385,10 @@ fn take(change: &Change, side: &mut EntrySide) {
             };
         }
         Change::Recreate(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
         Change::UnknownType(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
     }
 }

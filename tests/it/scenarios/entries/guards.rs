@@ -34,7 +34,7 @@ async fn settled(stage: &Stage, names: &[String], word: &str) -> Vec<String> {
             };
             let seen = condition(&object, "Ready");
             let held = |seen: &Seen| {
-                seen.to_string() == "False RemovalHeld" && seen.message.contains(word)
+                seen.to_string() == "False RemovalNeedsConfirmation" && seen.message.contains(word)
             };
             if !seen.as_ref().is_some_and(held) {
                 return Err((name, seen, stage.calls()));

@@ -31,7 +31,7 @@ async fn another_cluster_s_name() {
     eks.world().role("111122223333", "/", "a");
     cluster.declare("a", json!({})).await;
     let operator = Operator::spawn_in(&cluster, &eks, &NO_TIMER).await;
-    let seen = cluster.until("a", "Ready", "Unknown ClusterUnproven").await;
+    let seen = cluster.until("a", "Ready", "Unknown ClusterMismatch").await;
     let (status, body) = operator.answer("/readyz").await;
     assert!(
         status == 503 && body.contains("update-kubeconfig --name test"),

@@ -71,7 +71,9 @@ async fn a_deleted_role_is_said(stage: &Stage) {
     stage.listed().await;
     stage.eks.world().delete_principal(&arn);
     let mark = stage.mark();
-    let seen = stage.until("gone", "Ready", "False PrincipalMissing").await;
+    let seen = stage
+        .until("gone", "Ready", "False PrincipalNotFound")
+        .await;
     assert!(seen.message.contains(&arn), "{seen:?}");
     assert!(seen.message.contains("lets nobody in"), "{seen:?}");
     assert_eq!(stage.writes_about(&arn, mark), NONE);
