@@ -11,7 +11,7 @@ use crate::plan::decide::leaving;
 use crate::plan::memory::Target;
 use crate::plan::report::config_map_events;
 use crate::plan::report::context::View;
-use crate::plan::report::status::claim_section;
+use crate::plan::report::status::{MESSAGES, claim_section};
 use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
@@ -67,7 +67,7 @@ fn regarding(view: &View<'_>, position: usize) -> Regarding {
     }
 }
 
-/// The first condition of those that matter which is false, with its reason.
+/// The first condition of those that matter which is false, with its reason and the message that explains it.
 fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
     let types = [
         ConditionType::Accepted,
@@ -75,14 +75,16 @@ fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
         ConditionType::Synced,
     ];
     let find = |type_: ConditionType| {
-        let condition = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_.as_str())?;
-        (condition.status == "False")
-            .then_some((condition.reason.as_str(), condition.message.as_str()))
+        let mut conditions = status.conditions.iter();
+        conditions.find(|condition| condition.type_ == type_.as_str())
     };
-    types.into_iter().find_map(find)
+    let bad = types
+        .into_iter()
+        .filter_map(find)
+        .find(|condition| condition.status == "False")?;
+    let mut places = MESSAGES.into_iter().filter_map(find);
+    let message = places.find(|condition| condition.reason == bad.reason)?;
+    Some((bad.reason.as_str(), message.message.as_str()))
 }
 
 /// Before IAM has answered for the first time nobody has to be told that it has not.

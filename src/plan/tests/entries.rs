@@ -171,10 +171,7 @@ fn a_deleted_entry_is_made_again_and_a_fight_is_fought_once_a_minute() {
     simulation.pass();
     simulation.pass();
     assert_eq!(simulation.ready("alice"), "True InEffect");
-    assert_eq!(
-        simulation.condition("alice", "Contested"),
-        "False NotApplicable"
-    );
+    assert_eq!(simulation.condition("alice", "Contested"), "");
 }
 
 #[test]

@@ -295,10 +295,7 @@ fn the_whole_handover_can_be_undone_where_aws_auth_can_say_the_same() {
     );
     assert_eq!(simulation.condition("alice", "Synced"), "False HandingOver");
     assert_eq!(simulation.ready("alice"), "True InEffect");
-    assert_eq!(
-        simulation.condition("half", "Stalled"),
-        "False NotApplicable"
-    );
+    assert_eq!(simulation.condition("half", "Stalled"), "");
     two_days(&mut simulation);
     for (name, text, entry) in [
         ("alice", true, false),
@@ -670,7 +667,7 @@ fn an_unknown_or_unproven_cluster_is_left_alone() {
             "True ModeUnknown",
             "{\"Action\": \"eks:DescribeCluster\"}",
         ),
-        (FailureKind::Unavailable, "False NotApplicable", "no answer"),
+        (FailureKind::Unavailable, "", "no answer"),
     ] {
         simulation.astray = Some(AwsState::Unknown {
             failure: Failure {

@@ -321,27 +321,15 @@ fn as_a_document() {
       - type: Accepted
         status: "True"
         reason: Accepted
-        message: the spec can be put into effect
-      - type: Contested
-        status: "False"
-        reason: NotApplicable
-        message: nobody undoes the entry
+        message: the spec is valid and supported
       - type: Ready
         status: "True"
         reason: InEffect
         message: the principal gets exactly the declared identity
-      - type: Reconciling
-        status: "False"
-        reason: NotApplicable
-        message: nothing is being retried
-      - type: Stalled
-        status: "False"
-        reason: NotApplicable
-        message: nobody has to act
       - type: Synced
         status: "True"
         reason: Synced
-        message: the entry stands as declared and is marked as ours
+        message: the entry in aws-auth is as declared and managed
     notes: []
     "#);
 }

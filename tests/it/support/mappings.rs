@@ -70,16 +70,19 @@ impl fmt::Display for Seen {
     }
 }
 
-/// The condition of this type.
+/// The condition of this type, with its message or that of the condition that it points to.
 pub(crate) fn condition(mapping: &IdentityMapping, type_: &str) -> Option<Seen> {
     let conditions = &mapping.status.as_ref()?.conditions;
-    let found = conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)?;
+    let find = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
+    let found = find(type_)?;
+    let place = found.message.split_once("; see ").map(|(_, place)| place);
     Some(Seen {
         status: found.status.clone(),
         reason: found.reason.clone(),
-        message: found.message.clone(),
+        message: place
+            .map_or(found, |place| find(place).expect("is there"))
+            .message
+            .clone(),
     })
 }
 
