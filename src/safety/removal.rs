@@ -43,13 +43,13 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             Call::Delete { .. } if !created && world.kept_by_aws(subject).any(|it| it == arn) => {
                 return Some((
                     Reason::UnmanagedEntry,
-                    "AWS manages the access entry, so it is never deleted",
+                    "AWS manages the access entry, so identity-mapper never deletes it",
                 ));
             }
             Call::Delete { .. } if view.possible(arn).unseen => {
                 return Some((
                     Reason::EntryPending,
-                    "what the access entry gives now is not known; it is described first",
+                    "the current content of the access entry is not known; the operator describes it first",
                 ));
             }
             Call::Tag { .. } if adoption.is_some_and(|it| it != Adoption::Never) => {}

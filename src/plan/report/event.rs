@@ -145,10 +145,7 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         regarding: regarding(view, position),
         reason: Reason::DriftRepaired,
         action: "Repair",
-        note: format!(
-            "{}; it stands as declared again",
-            deed(drift, claim, &manager)
-        ),
+        note: format!("{}; the operator repaired it", deed(drift, claim, &manager)),
     })
 }
 
@@ -170,7 +167,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         reason: Reason::DriftRepaired,
         action: "Repair",
         note: format!(
-            "{}, by {}; it is put right",
+            "{}, by {}; the operator repairs it",
             claim.entry.drift.as_ref()?,
             access_entry::changed_by(view.plan.eks.as_ref(), claim)
         ),
@@ -188,9 +185,11 @@ fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
             format!("{who} gave the entry {}", identity(&found.meaning))
         }
         (Drift::Displaced, _) => {
-            format!("{who} put another entry of the same principal behind ours, where it won")
+            format!(
+                "{who} added another entry of the same principal after the managed one, where it won"
+            )
         }
-        (Drift::Removed | Drift::Changed, _) => format!("{who} took the entry away"),
+        (Drift::Removed | Drift::Changed, _) => format!("{who} removed the entry"),
     }
 }
 
@@ -207,8 +206,7 @@ fn unverified(view: &View<'_>, position: usize) -> Option<EventNote> {
         reason: Reason::EntryKept,
         action: "Revoke",
         note: format!(
-            "the finalizer is taken off as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be \
-             asked, check with: aws eks describe-access-entry --cluster-name NAME --principal-arn {arn}"
+            "the finalizer was removed as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be reached, check with: aws eks describe-access-entry --cluster-name NAME --principal-arn {arn}"
         ),
     })
 }
@@ -244,18 +242,18 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
         (true, ..) => return None,
         (false, _, Some(cause)) => (
             Reason::EntryKept,
-            format!("what this mapping added is removed, and {what} stays: {cause}"),
+            format!("what this mapping added was removed, and {what} stays: {cause}"),
         ),
         (false, true, None) => (
             Reason::EntryKept,
             format!(
-                "{subject} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
+                "{subject} differs from what was written and is no longer managed, so it stays; remove it by hand to end the access"
             ),
         ),
         (false, false, None) => (
             Reason::StillGranted,
             format!(
-                "the entry is removed, but {what} still lets the principal in; remove it by hand to end the access"
+                "the entry was removed, but {what} still grants the principal access; remove that by hand to end the access"
             ),
         ),
     };
@@ -284,7 +282,7 @@ fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) ->
             reason: Reason::EntryKept,
             action: "Revoke",
             note: format!(
-                "the spec no longer names {}, and {place} is not marked as ours any more, so it stays; remove it by hand to end the access",
+                "the spec no longer names {}, and {place} is no longer managed, so it stays; remove it by hand to end the access",
                 written.arn
             ),
         })

@@ -188,7 +188,7 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
         .partition(|group| view.plan.observed.bindings.unread.contains(*group));
     if !unbound.is_empty() {
         let message = format!(
-            "no RoleBinding or ClusterRoleBinding names {}; the principal gets no rights by it",
+            "no RoleBinding or ClusterRoleBinding names {}, so it gives the principal no permissions",
             unbound.join(", ")
         );
         Finding::no(Reason::GroupsUnbound, message)
@@ -203,11 +203,11 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
             status: "Unknown",
             ..Finding::no(
                 Reason::GroupsTemplated,
-                "a group is a template, whose value only a login tells",
+                "a group is a template, whose value is known only at a login",
             )
         }
     } else {
-        Finding::yes(Reason::GroupsBound, "some binding names each group")
+        Finding::yes(Reason::GroupsBound, "a binding names each group")
     }
 }
 
@@ -303,9 +303,9 @@ fn describe(drift: Drift, claim: &Claim) -> String {
     match (drift, &claim.found) {
         (Drift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
         (Drift::Displaced, _) => {
-            "another entry of the same principal stood behind ours and won".to_owned()
+            "another entry of the same principal came after the managed one and won".to_owned()
         }
-        (Drift::Removed | Drift::Changed, _) => "the entry was gone".to_owned(),
+        (Drift::Removed | Drift::Changed, _) => "the entry was removed".to_owned(),
     }
 }
 

@@ -505,5 +505,8 @@ fn it_does_not_make_way_for_aws_auth() {
     simulation.settle();
     assert_eq!(simulation.calls(), [""; 0]);
     let message = simulation.message("argo", "Synced");
-    assert!(message.contains("write backend: AccessEntry"), "{message}");
+    assert!(
+        message.contains("set spec.backend: AccessEntry"),
+        "{message}"
+    );
 }

@@ -340,7 +340,7 @@ fn an_unknown_principal_is_retried_and_then_reported() {
         "True PrincipalInvalid"
     );
     let message = simulation.message("alice", "Ready");
-    assert!(message.contains("IAM is being asked"), "{message}");
+    assert!(message.contains("the operator is reading IAM"), "{message}");
     let now = simulation.now;
     simulation.cloud().iam_lists(&[], now);
     simulation.pass();
@@ -512,13 +512,19 @@ fn a_recreated_principal_that_a_foreign_entry_of_aws_auth_names_is_let_in() {
     simulation.cloud().iam_lists(&[(ALICE, "AROATWO")], now);
     simulation.settle();
     let message = simulation.message("alice", "Ready");
-    assert!(!message.contains("aws-auth still does"), "{message}");
+    assert!(
+        !message.contains("aws-auth still grants access"),
+        "{message}"
+    );
     let foreign = format!("- {{rolearn: '{ALICE}', username: back, groups: [door]}}\n");
     simulation.vandalise("mapRoles", &foreign);
     simulation.settle();
     assert_eq!(simulation.ready("alice"), "False PrincipalRecreated");
     let message = simulation.message("alice", "Ready");
-    assert!(message.contains("aws-auth still does"), "{message}");
+    assert!(
+        message.contains("aws-auth still grants access"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -139,7 +139,7 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
         assert_eq!(
             simulation.ready("a"),
             "True InEffect",
-            "mended by hand, ours come back"
+            "fixed by hand, the managed entries come back"
         );
         assert_eq!(simulation.ready("c"), "True InEffect");
     }

@@ -245,7 +245,11 @@ async fn over_the_quota_where_only_entries_count() {
     let seen = stage
         .until("second", "Ready", "False EntryQuotaExceeded")
         .await;
-    assert!(seen.message.contains("no room"), "{seen:?}");
+    assert!(
+        seen.message
+            .contains("as many access entries as EKS allows"),
+        "{seen:?}"
+    );
 }
 
 /// IAM that does not answer is told apart from IAM that denies, and neither holds up a pass.

@@ -87,7 +87,10 @@ async fn the_mode_is_kept_while_eks_can_not_be_reached() {
         .declare("new", json!({ "backend": "AccessEntry" }))
         .await;
     let seen = stage.until("new", "Ready", "Unknown EksUnavailable").await;
-    assert!(seen.message.contains("can't be asked, last at"), "{seen:?}");
+    assert!(
+        seen.message.contains("can't be reached (last try at"),
+        "{seen:?}"
+    );
     assert_eq!(stage.writes(mark), NONE);
     assert!(stage.entry(&entry).is_some());
 }

@@ -427,5 +427,5 @@ async fn a_removal_tells_what_aws_auth_still_says(stage: &Stage) {
     stage.delete(&["covered"]);
     assert!(stage.entry(&arn).is_none());
     let note = stage.cluster.note("StillGranted", "covered").await;
-    assert!(note.contains("still lets the principal in"), "{note}");
+    assert!(note.contains("still grants the principal access"), "{note}");
 }
