@@ -123,7 +123,7 @@ pub enum Output {
 
 /// A call that failed. As text it is the message, and where a right is missing the statement that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}", kind.mend())]
+#[error("{message}{}", kind.fix())]
 pub struct Failure {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -172,7 +172,7 @@ pub enum FailureKind {
 
 impl FailureKind {
     /// What mends it, where that is known here, to be put behind the message.
-    fn mend(&self) -> String {
+    fn fix(&self) -> String {
         match self {
             Self::Denied { statement, .. } => {
                 format!("; add to the operator's IAM policy: {statement}")

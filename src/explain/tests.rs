@@ -640,9 +640,12 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         })
         .collect();
     for (name, why) in [
-        ("Recreated", "deleted and made again"),
-        ("Moved", "new/Moved now"),
-        ("Gone", "no such principal"),
+        ("Recreated", "deleted and recreated"),
+        (
+            "Moved",
+            "now has the principal as arn:aws:iam::111122223333:role/new/Moved",
+        ),
+        ("Gone", "no longer has such a principal"),
         ("ByBoth", "role/ByBoth wins"),
         ("Developers", "the last one wins"),
         ("Admin", "mapRoles is looked up first"),

@@ -308,8 +308,8 @@ impl Judge<'_> {
         let (outcome, why) = match prospect.obstacle {
             Some(obstacle) if obstacle.transient => (Outcome::Moves, Some(obstacle.into())),
             Some(obstacle) => match (obstacle.reason, foreign) {
-                (Reason::NotOwned, Some(_)) if prospect.as_declared => (Outcome::Stands, None),
-                (Reason::ForeignEntry, Some(_)) if undeclared => (Outcome::Differs, None),
+                (Reason::NotManaged, Some(_)) if prospect.as_declared => (Outcome::Stands, None),
+                (Reason::UnmanagedEntry, Some(_)) if undeclared => (Outcome::Differs, None),
                 _ => (
                     Outcome::Blocked,
                     Some(self.with_hint(obstacle.into(), prospect)),

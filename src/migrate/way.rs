@@ -439,7 +439,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
         (Some(_), _) if blocked_by_bridge => Stage::Ahead,
         (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
         (None, Some(working)) => Stage::Making(working.message.clone()),
-        (None, None) if by_entry && said.ready && said.reason() == Reason::NotOwned.as_str() => {
+        (None, None) if by_entry && said.ready && said.reason() == Reason::NotManaged.as_str() => {
             Stage::There
         }
         (None, None) if by_entry && said.ready && said.is_synced() => {
@@ -485,7 +485,7 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
         (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
         (None, Some(working)) => Stage::Making(working.message.clone()),
         (None, None) if !by_entry && said.ready && said.is_synced() => Stage::There,
-        (None, None) if said.reason() == Reason::NotOwned.as_str() => {
+        (None, None) if said.reason() == Reason::NotManaged.as_str() => {
             Stage::Stays("an entry that is not ours lets it in".to_owned())
         }
         (None, None) => Stage::Ahead,

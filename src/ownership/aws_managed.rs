@@ -93,11 +93,11 @@ impl fmt::Display for Cause {
             }
             Self::Type(type_) => write!(
                 f,
-                "AWS makes entries of type {type_} and may have made it; what EKS uses can't be read here"
+                "AWS creates entries of type {type_} and may have created this one; the roles that EKS uses can't be read here"
             ),
             Self::Policy(policy) => write!(
                 f,
-                "AWS associates {policy} itself and may have made it; what EKS uses can't be read here"
+                "AWS associates {policy} itself and may have created this entry; the roles that EKS uses can't be read here"
             ),
         }
     }

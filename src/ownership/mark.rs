@@ -15,7 +15,7 @@ use crate::observed::ConfigMapView;
 use crate::principal::Key;
 
 /// The annotation on aws-auth that carries the mark.
-pub const MARK_ANNOTATION: &str = "identity-mapper.dev/owned";
+pub const MARK_ANNOTATION: &str = "identity-mapper.dev/managed";
 
 /// 16 hex digits of a key's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

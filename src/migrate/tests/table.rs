@@ -139,7 +139,7 @@ fn every_kind_of_role() {
     half: it is an identity of nodes without group system:nodes, which an access entry of nodes always gives: put it among the groups if these are nodes, or else give them another username and other groups
     more: an access entry of type EC2Linux can't have spies: bind what it gives to group system:nodes or take it out of the entry, if the nodes can do without
     strange: EKS gives no node the username "system:node:x", so no access entry lets these nodes in under their names: give new nodes a role of their own, and move the workloads there
-    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so
+    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so
     awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is enabled for the cluster; AWS has made none so far
     colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access entries; write it as in "reader-:{{SessionName}}"
     reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one

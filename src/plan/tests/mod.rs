@@ -14,6 +14,7 @@ mod ownership;
 mod permission_sets;
 mod scale;
 mod shadows;
+mod states;
 mod text_refused;
 mod texts;
 

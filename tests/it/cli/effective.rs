@@ -52,7 +52,7 @@ fn prints_a_table_and_what_is_dropped() {
     mapRoles     (sso)                                ""                                                                    no: EKS does not read entries with `sso`
     mapAccounts  (any of account 012345678901)        (its ARN)                                                             yes
 
-    warning: the entry has no `rolearn`: give it one, or take the entry out
+    warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:7:3
       |
     7 | - username: nobody
@@ -123,7 +123,7 @@ fn prints_json() {
           "key": "mapRoles",
           "line": 7,
           "column": 3,
-          "message": "the entry has no `rolearn`: give it one, or take the entry out"
+          "message": "the entry has no `rolearn`: give it one, or remove the entry"
         },
         {
           "key": "mapRoles",
@@ -175,7 +175,7 @@ fn a_dropped_entry_alone_is_no_failure() {
     KEY       ARN  USERNAME  GROUPS  EFFECT
     mapRoles  é    😀                no: its ARN is not that of a role or user, so no caller has it
 
-    warning: the entry has no `rolearn`: give it one, or take the entry out
+    warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:1:3
       |
     1 | - username: x

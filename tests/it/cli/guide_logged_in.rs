@@ -501,7 +501,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
         cause["message"]
             .as_str()
             .unwrap()
-            .contains("was deleted and made again"),
+            .contains("was deleted and recreated"),
         "{cause:#}"
     );
     scene.follow(&cause["mend"]).await;

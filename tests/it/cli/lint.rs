@@ -317,10 +317,10 @@ fn a_mode_shows_what_would_not_take_effect() {
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
-       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason ForeignEntry
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason UnmanagedEntry
        |
        = note: the operator would report it as not ready
-       = help: as the sentence says; docs/troubleshooting.md has more under ForeignEntry
+       = help: as the sentence says; docs/troubleshooting.md has more under UnmanagedEntry
 
     error[IM065]: no entry lets nodes in
       --> standard input:19:3

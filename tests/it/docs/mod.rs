@@ -352,7 +352,11 @@ fn argo_cd_health() {
     let condition = |type_: ConditionType, status: &str, reason: Reason| json!({"type": type_.as_str(), "status": status, "reason": reason.as_str(), "message": reason.as_str()});
     let ready = condition(ConditionType::Ready, "True", Reason::InEffect);
     let unready = condition(ConditionType::Ready, "False", Reason::WriteFailed);
-    let stalled = condition(ConditionType::Stalled, "True", Reason::RemovalHeld);
+    let stalled = condition(
+        ConditionType::Stalled,
+        "True",
+        Reason::RemovalNeedsConfirmation,
+    );
     let cases = [
         (
             json!({}),
@@ -397,7 +401,7 @@ fn argo_cd_health() {
             json!({}),
             1,
             json!({"observedGeneration": 1, "conditions": [ready, stalled]}),
-            ["Degraded", "RemovalHeld"],
+            ["Degraded", "RemovalNeedsConfirmation"],
         ),
         (
             json!({"suspend": true}),
