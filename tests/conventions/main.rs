@@ -12,9 +12,10 @@ use regex::Regex;
 use source::{Source, files, line_of, read, references, sources};
 
 /// The modules of `src`, lowest first: each may use those before it.
-const LAYERS: [&str; 23] = [
+const LAYERS: [&str; 24] = [
     // Values, without IO.
     "error",
+    "backoff",
     "time",
     "principal",
     "yaml",

@@ -124,7 +124,7 @@ fn is_test(name: &str) -> bool {
     let root = repository();
     let files = modules.into_iter().flatten().flat_map(|module| {
         let path = module.replace("::", "/");
-        ["src", "tests/it"].into_iter().flat_map(move |folder| {
+        ["src", "tests/it"].map(|folder| {
             let path = root.join(folder).join(&path);
             [path.with_extension("rs"), path.join("mod.rs")]
         })
