@@ -129,6 +129,7 @@ fn is_test(name: &str) -> bool {
             [path.with_extension("rs"), path.join("mod.rs")]
         })
     });
+    let files = files.flatten();
     files
         .filter_map(|file| fs::read_to_string(file).ok())
         .any(|text| {
