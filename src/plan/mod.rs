@@ -45,7 +45,7 @@ use write::history::KeptCopies;
 use write::render;
 use write::review::{self, Facts};
 
-use crate::access_entry::FailureKind;
+use crate::access_entry::Persistence;
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::api::v1alpha1::Backend;
@@ -274,12 +274,11 @@ fn halted(observed: &Observed) -> Option<Block> {
             let message = format!(
                 "the cluster's authentication mode can't be read, so nothing is written: {failure}{age}"
             );
-            Some(match failure.kind {
-                FailureKind::Denied { .. }
-                | FailureKind::Unauthenticated
-                | FailureKind::ClusterMissing
-                | FailureKind::Refused => Block::lasting(Reason::ModeUnknown, message),
-                _ => Block::passing(Reason::ModeUnknown, message),
+            Some(match failure.kind.persistence() {
+                Persistence::Lasting => Block::lasting(Reason::ModeUnknown, message),
+                Persistence::Brief | Persistence::Settling => {
+                    Block::passing(Reason::ModeUnknown, message)
+                }
             })
         }
     }

@@ -7,7 +7,6 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
 use crate::effective::is_node;
-use crate::hex::hex;
 use crate::observed::Repair;
 use crate::plan::action::{EventNote, Outcome, Regarding};
 use crate::plan::claim::{Claim, EntryStep, Step};
@@ -90,7 +89,7 @@ fn broken(view: &View<'_>, section: Section) -> Option<State> {
             "nothing of it is active until it is fixed with kubectl edit",
         )
     };
-    let key = format!("{reason}/{section}/{}", hex(&Sha256::digest(text), 16));
+    let key = format!("{reason}/{section}/{:.16x}", Sha256::digest(text));
     let note = format!(
         "{}, written by {}; {what}",
         describe(problem),

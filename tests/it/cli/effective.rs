@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 
 use super::run;
+use crate::support::programs::operator_binary;
 
 fn effective(manifest: &str) -> String {
     run(&["effective", "-"], manifest)
@@ -291,7 +292,7 @@ fn a_reader_that_goes_away_is_no_error() {
             "    - rolearn: arn:aws:iam::111122223333:role/{i}"
         );
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
+    let mut child = Command::new(operator_binary())
         .args(["effective", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

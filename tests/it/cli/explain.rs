@@ -7,7 +7,7 @@ use super::{Ran, Run};
 use crate::support::Cluster;
 use crate::support::eks::{Eks, Mode, World};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs a command on the examples, whose folder is left out of what it prints.
 fn example(arguments: &[&str]) -> String {

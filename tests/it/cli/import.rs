@@ -10,7 +10,7 @@ use super::{Run, run};
 use crate::support::eks::{Eks, Entry, Mode, World};
 use crate::support::{Cluster, Operator};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs it on the examples, whose folder is left out of what it prints.
 fn example(arguments: &str) -> String {

@@ -15,7 +15,7 @@ use crate::support::eks::{Eks, Mark, Mode, World};
 use crate::support::mappings::FOREIGN;
 use crate::support::{Cluster, Operator, eventually, fleet};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs it on the examples, whose folder is left out of what it prints.
 fn example(arguments: &[&str]) -> String {

@@ -4,21 +4,21 @@ mod examples;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use identity_mapper::api::condition::{ConditionType, Reason};
 use mlua::{Function, Lua, LuaSerdeExt as _};
 use serde_json::{Value, json};
 
-use crate::support::programs::operator_binary;
+use crate::support::programs::{operator_binary, repository};
 use crate::support::{Cluster, Operator};
 
 const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
 /// The pages for people: those beside the README and everything in docs/.
 fn pages() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let mut paths: Vec<PathBuf> = ["", "docs", "docs/development"]
         .into_iter()
         .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
@@ -124,14 +124,15 @@ fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a module and a name");
     // Unit tests stand in a module `tests` of their file, or in a file of that name.
     let modules = [Some(module), module.strip_suffix("::tests")];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let files = modules.into_iter().flatten().flat_map(|module| {
         let path = module.replace("::", "/");
-        ["src", "tests/it"].into_iter().flat_map(move |folder| {
+        ["src", "tests/it"].map(|folder| {
             let path = root.join(folder).join(&path);
             [path.with_extension("rs"), path.join("mod.rs")]
         })
     });
+    let files = files.flatten();
     files
         .filter_map(|file| fs::read_to_string(file).ok())
         .any(|text| {

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::access_entry::{Failure, FailureKind, Sent};
+use crate::access_entry::{Failure, FailureKind, Persistence, Sent};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
@@ -79,10 +79,11 @@ pub(crate) fn unlisted(failure: &Failure) -> Block {
         FailureKind::Denied { action, statement } => denied(action, &failure.message, statement),
         kind => {
             let message = format!("the access entries can't be listed: {}", failure.message);
-            if matches!(kind, FailureKind::Unauthenticated) {
-                Block::lasting(Reason::EksUnavailable, message)
-            } else {
-                Block::passing(Reason::EksUnavailable, message)
+            match kind.persistence() {
+                Persistence::Lasting => Block::lasting(Reason::EksUnavailable, message),
+                Persistence::Brief | Persistence::Settling => {
+                    Block::passing(Reason::EksUnavailable, message)
+                }
             }
         }
     }
@@ -121,9 +122,13 @@ pub(crate) fn failing<'a>(
 /// A failed call as a condition.
 fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
     let words = &attempt.failure.message;
-    let young = attempt.since.plus(CONSISTENT_WITHIN) > context.now;
-    let lasting_after = |reason: Reason, message: String| {
-        if young {
+    let passes = match attempt.failure.kind.persistence() {
+        Persistence::Brief => true,
+        Persistence::Settling => attempt.since.plus(CONSISTENT_WITHIN) > context.now,
+        Persistence::Lasting => false,
+    };
+    let block = |reason: Reason, message: String| {
+        if passes {
             Block::passing(reason, message)
         } else {
             Block::lasting(reason, message)
@@ -132,43 +137,41 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
     let operation = attempt.call.operation();
     match &attempt.failure.kind {
         FailureKind::InvalidPrincipal => {
-            lasting_after(Reason::PrincipalInvalid, invalid_principal(eks, attempt))
+            block(Reason::PrincipalInvalid, invalid_principal(eks, attempt))
         }
-        FailureKind::ModeWithoutEntries => lasting_after(
+        FailureKind::ModeWithoutEntries => block(
             Reason::BackendUnavailable,
             format!(
                 "EKS reports that the cluster's authentication mode has no access entries: {words}"
             ),
         ),
         FailureKind::EntryMissing | FailureKind::InUse => {
-            lasting_after(Reason::EntryPending, format!("{operation}: {words}"))
+            block(Reason::EntryPending, format!("{operation}: {words}"))
         }
-        FailureKind::PolicyMissing => Block::lasting(
+        FailureKind::PolicyMissing => block(
             Reason::AccessPolicyUnknown,
             format!("{words}; fix spec.accessPolicies"),
         ),
-        FailureKind::QuotaExceeded => Block::lasting(
+        FailureKind::QuotaExceeded => block(
             Reason::EntryQuotaExceeded,
             format!(
                 "the cluster holds as many access entries as EKS allows; delete entries that are no longer needed: {words}"
             ),
         ),
         FailureKind::Denied { action, statement } => denied(action, words, statement),
-        FailureKind::Refused => Block::lasting(
+        FailureKind::Refused => block(
             Reason::EksRefused,
             format!("EKS refused {operation}: {words}"),
         ),
-        FailureKind::Unauthenticated => Block::lasting(
+        FailureKind::Unauthenticated => block(
             Reason::EksUnavailable,
             format!("the operator has no valid AWS credentials: {words}"),
         ),
-        FailureKind::ClusterMissing | FailureKind::Throttled | FailureKind::Unavailable => {
-            Block::passing(
-                Reason::EksUnavailable,
-                format!("{operation} failed, and the operator retries: {words}"),
-            )
-        }
-        FailureKind::Unreadable | FailureKind::Unknown => Block::lasting(
+        FailureKind::ClusterMissing | FailureKind::Throttled | FailureKind::Unavailable => block(
+            Reason::EksUnavailable,
+            format!("{operation} failed, and the operator retries: {words}"),
+        ),
+        FailureKind::Unreadable | FailureKind::Unknown => block(
             Reason::EksRefused,
             format!(
                 "{operation} failed with an error that this version does not know, and the operator retries: {words}"
