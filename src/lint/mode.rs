@@ -108,7 +108,7 @@ fn is_for_nodes(declared: &Declared) -> bool {
     spec.type_ != EntryType::Standard || is_node(&meaning, &Bindings::default())
 }
 
-/// Where only a person can mend it.
+/// Only what a person has to fix: the operator retries the rest.
 fn not_in_effect(
     name: &str,
     status: &IdentityMappingStatus,
@@ -125,15 +125,15 @@ fn not_in_effect(
     Some(Finding {
         code: Code::NotInEffect,
         at,
-        title: format!("mapping {name} would not take effect: {}", ready.message),
+        title: format!("mapping {name} that would not become ready: {}", ready.message),
         label: format!(
-            "its condition Ready would be False, with the reason {}",
+            "Ready would be False with reason {}",
             ready.reason
         ),
-        mend: format!(
-            "as the sentence says; docs/troubleshooting.md has more under {}",
+        fix: format!(
+            "see {} in docs/troubleshooting.md",
             ready.reason
         ),
-        fix: Vec::new(),
+        edits: Vec::new(),
     })
 }
