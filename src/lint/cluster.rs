@@ -405,7 +405,8 @@ fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
                 "{subject} bound to {} {}",
                 binding.role.kind, binding.role.name
             ),
-            label: "everyone who can reach the API server has these permissions without signing in".to_owned(),
+            label: "everyone who can reach the API server has these permissions without signing in"
+                .to_owned(),
             fix: format!(
                 "remove the subject, or delete the binding: kubectl delete {kind} {}{namespace}",
                 binding.name

@@ -113,8 +113,7 @@ impl<'d> Read<'d> {
                     Code::WholeAccount,
                     format!("access for every role and user of account {account}"),
                     "each signs in under its own ARN, without groups".to_owned(),
-                    "list the intended roles and users under mapRoles and mapUsers"
-                        .to_owned(),
+                    "list the intended roles and users under mapRoles and mapUsers".to_owned(),
                 )
             } else {
                 (
@@ -234,8 +233,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
                 at: (entry.section, span.clone()),
                 title: "empty group".to_owned(),
                 label: "the authenticator sees the group \"\"".to_owned(),
-                fix: "write the intended group in double quotes, or remove the item"
-                    .to_owned(),
+                fix: "write the intended group in double quotes, or remove the item".to_owned(),
                 edits: Vec::new(),
             });
         }

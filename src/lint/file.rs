@@ -299,8 +299,9 @@ fn of_fault(text: &str, fault: &Fault) -> Piece {
         at: fault.at..fault.at + line.len(),
         title: format!("invalid YAML: {}", fault.message),
         label: "kubectl can't read the manifest".to_owned(),
-        fix: "correct it here; `kubectl apply --dry-run=server -f FILE` shows whether it can be read"
-            .to_owned(),
+        fix:
+            "correct it here; `kubectl apply --dry-run=server -f FILE` shows whether it can be read"
+                .to_owned(),
         edits: Vec::new(),
     })
 }
@@ -368,8 +369,7 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
         Some(_) => {
             let title = "`data` that does not map keys to strings".to_owned();
             let fix = format!("write mapRoles under it, as `{GET}` prints it");
-            auth.wrong
-                .push(wrong(manifest.span_of("data"), title, fix));
+            auth.wrong.push(wrong(manifest.span_of("data"), title, fix));
             return auth;
         }
     };

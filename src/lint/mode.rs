@@ -125,15 +125,12 @@ fn not_in_effect(
     Some(Finding {
         code: Code::NotInEffect,
         at,
-        title: format!("mapping {name} that would not become ready: {}", ready.message),
-        label: format!(
-            "Ready would be False with reason {}",
-            ready.reason
+        title: format!(
+            "mapping {name} that would not become ready: {}",
+            ready.message
         ),
-        fix: format!(
-            "see {} in docs/troubleshooting.md",
-            ready.reason
-        ),
+        label: format!("Ready would be False with reason {}", ready.reason),
+        fix: format!("see {} in docs/troubleshooting.md", ready.reason),
         edits: Vec::new(),
     })
 }

@@ -129,10 +129,7 @@ impl<P: Clone> Names<'_, P> {
                 at,
                 format!("one group {text:?} instead of several"),
                 format!("the authenticator sees the single group {text:?}"),
-                format!(
-                    "write each item on its own line: {}",
-                    items.join(", then ")
-                ),
+                format!("write each item on its own line: {}", items.join(", then ")),
             );
             return;
         }
@@ -330,7 +327,8 @@ fn reserved<P>(
         at,
         format!("reserved prefix {prefix:?} in the {what} {text:?}"),
         if text.starts_with(RESERVED_PREFIX) {
-            "the name is reserved for handovers, and the operator refuses a mapping with it".to_owned()
+            "the name is reserved for handovers, and the operator refuses a mapping with it"
+                .to_owned()
         } else {
             "it takes effect in aws-auth, but an access entry can't have it".to_owned()
         },

@@ -50,10 +50,7 @@ pub(super) fn lost(
             findings.push(Finding {
                 code: Code::RepeatedField,
                 at: (section, span.clone()),
-                title: format!(
-                    "duplicate field `{}` in an entry",
-                    &text[span.clone()]
-                ),
+                title: format!("duplicate field `{}` in an entry", &text[span.clone()]),
                 label: "the authenticator uses the last one".to_owned(),
                 fix: "keep the intended one".to_owned(),
                 edits: Vec::new(),
@@ -134,7 +131,10 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
         (
             Code::BrokenText,
             format!("invalid YAML in {section}: {what}"),
-            or(fix, "correct the YAML here; lint shows only the first error of each key"),
+            or(
+                fix,
+                "correct the YAML here; lint shows only the first error of each key",
+            ),
         )
     };
     Finding {
@@ -168,7 +168,9 @@ fn list_fix(section: Section, text: &str, fix: &str) -> String {
             "the list is inside a string: remove the inner `|`, `>` or quotes, so that {section} starts with `- `"
         )
     } else if inner.starts_with(section.key()) {
-        format!("{section} contains its own key: remove its first line, so that it starts with `- `")
+        format!(
+            "{section} contains its own key: remove its first line, so that it starts with `- `"
+        )
     } else {
         or(fix, "start each entry with `- `")
     }
@@ -196,7 +198,10 @@ fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> Finding<
 /// The name of the field whose value starts here.
 fn field_of(text: &str, at: usize) -> Option<&str> {
     let before = text[line_of(text, at).start..at].trim();
-    let name = before.trim_start_matches('-').trim_start().strip_suffix(':')?;
+    let name = before
+        .trim_start_matches('-')
+        .trim_start()
+        .strip_suffix(':')?;
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(name)
 }
 
@@ -232,7 +237,10 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
         (true, false) if what.starts_with("`groups` is text") => {
             (format!("write a list: [{quoted}]"), Vec::new())
         }
-        (true | false, _) => (or(fix, "write the intended value in double quotes"), Vec::new()),
+        (true | false, _) => (
+            or(fix, "write the intended value in double quotes"),
+            Vec::new(),
+        ),
     };
     let next = entries.partition_point(|entry| entry.span.start <= problem.span.start);
     let entry = next.checked_sub(1).map(|before| &entries[before]);

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::text::gained;
-use super::{LintArgs, LintFormat, FixOutcome};
+use super::{FixOutcome, LintArgs, LintFormat};
 use crate::aws_auth::{Entry, Section};
 use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
@@ -129,9 +129,7 @@ fn report_unread(observation: &Observation) {
             continue;
         };
         let why = unread(problem);
-        complain(&format!(
-            "note: skipped IAM of account {account}: {why}"
-        ));
+        complain(&format!("note: skipped IAM of account {account}: {why}"));
     }
 }
 

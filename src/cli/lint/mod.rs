@@ -86,9 +86,7 @@ impl LintArgs {
         };
         let mut checked = check(&sources);
         if checked.is_empty() {
-            bail!(
-                "the input contains neither an aws-auth ConfigMap nor an IdentityMapping"
-            );
+            bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
         }
         if let Some(aws) = aws {
             checked.in_mode(aws, Timestamp::now());

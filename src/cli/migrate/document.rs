@@ -226,7 +226,7 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
             return Some(GateDocument {
                 mode: mode.as_str(),
                 open: true,
-                message: format!("the cluster is in {mode} already: there is nothing to change"),
+                message: format!("the cluster is already in mode {mode}: nothing to change"),
                 losers: Vec::new(),
                 changes: Vec::new(),
             });
@@ -241,20 +241,19 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
     let closed = match (too_old, losers.len(), unreadable) {
         (Some(too_old), ..) => Some(too_old.to_owned()),
         (None, 0, Some(unreadable)) => Some(format!(
-            "nobody can tell who would lose access in {mode}, for {} does not parse: mend it, then look again",
+            "it is unknown who would lose access in {mode}, because {} is invalid YAML: fix it and run this command again",
             unreadable.place.section
         )),
         (None, 0, None) => None,
         (None, lose, _) => Some(format!(
-            "{} would lose access by being in {mode} now",
+            "{} would lose access in {mode} now",
             many(lose, "principal")
         )),
     };
     Some(GateDocument {
         mode: mode.as_str(),
         open: closed.is_none(),
-        message: closed
-            .unwrap_or_else(|| format!("nobody would lose access by being in {mode} now")),
+        message: closed.unwrap_or_else(|| format!("no principal would lose access in {mode} now")),
         losers,
         changes: recipes(&migration.cluster, mode),
     })

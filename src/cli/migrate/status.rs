@@ -15,10 +15,10 @@ use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts}
 use crate::observed::Handover;
 use crate::time::to_the_second;
 
-/// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
+/// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// The form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 
@@ -148,11 +148,12 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
         ("Absent", _) => "none".to_owned(),
-        ("Other", _) => format!("ClusterRoleBinding {BRIDGE} stands and binds something else"),
+        ("Other", _) => format!("ClusterRoleBinding {BRIDGE} exists but binds something else"),
         (_, true) => format!(
-            "ClusterRoleBinding {BRIDGE} was left behind: run `migrate apply` again, or kubectl delete clusterrolebinding {BRIDGE}"
+            "temporary ClusterRoleBinding {BRIDGE} was left behind: run `migrate apply` again, or kubectl delete \
+                clusterrolebinding {BRIDGE}"
         ),
-        (_, false) => format!("ClusterRoleBinding {BRIDGE} stands"),
+        (_, false) => format!("temporary ClusterRoleBinding {BRIDGE} exists"),
     };
     let rows = told.principals.iter().map(|principal| {
         let detail = match (&principal.soaks_until, &principal.why) {
@@ -178,7 +179,7 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         if told.operator {
             "the operator"
         } else {
-            "this command: no operator is installed"
+            "this command (no operator is installed)"
         },
         told.backup
             .as_ref()
