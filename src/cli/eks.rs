@@ -398,8 +398,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_the_mend() {
-        for (arguments, mend) in [
+    fn everything_else_is_refused_with_a_fix() {
+        for (arguments, fix) in [
             (&[][..], "give --cluster-name"),
             (&[], "--authentication-mode CONFIG_MAP (or"),
             (&["--authentication-mode=API"], "give --cluster-name"),
@@ -460,7 +460,7 @@ mod tests {
             (&["--eks-rate=fast"], "calls a second such as 10"),
         ] {
             let error = start(arguments).expect_err("refused");
-            assert!(error.contains(mend), "{arguments:?}: {error}");
+            assert!(error.contains(fix), "{arguments:?}: {error}");
         }
     }
 

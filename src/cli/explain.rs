@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to mend it.
+//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to fix it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
 use crate::explain::{
-    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Place, Question,
+    Answer, Bound, Caller, Door, Explanation, Fix, Identity, Object, PassedOver, Place, Question,
     way_in,
 };
 use crate::observed::{IamWants, Mode};
@@ -65,7 +65,7 @@ struct Explained {
     explanation: Explanation,
     /// The API server's own answer, for `--me`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    api_server_says: Option<Said>,
+    api_server: Option<Said>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     can: Vec<Answer>,
 }
@@ -149,9 +149,9 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
             .await?,
         );
     }
-    let fine = explained
-        .iter()
-        .all(|explained| explained.explanation.let_in && explained.can.iter().all(Answer::is_yes));
+    let fine = explained.iter().all(|explained| {
+        explained.explanation.has_access && explained.can.iter().all(Answer::is_yes)
+    });
     let printed = match output {
         Format::Json => output::json(&shown(&door, explained))?,
         Format::Yaml => output::yaml(&shown(&door, explained))?,
@@ -351,7 +351,7 @@ async fn ask(
             };
             let expected = explanation.identities.iter();
             let expected = expected.filter(|identity| !identity.is_open());
-            if explanation.let_in
+            if explanation.has_access
                 && expected.clone().count() > 0
                 && expected
                     .clone()
@@ -371,7 +371,7 @@ async fn ask(
     }
     Ok(Explained {
         explanation,
-        api_server_says: said,
+        api_server: said,
         can,
     })
 }
@@ -413,13 +413,13 @@ async fn answers(
 fn text(explained: &Explained) -> Result<String> {
     let Explained {
         explanation,
-        api_server_says,
+        api_server,
         can,
     } = explained;
     let mut lines = Lines::default();
     lines.title(&explanation.caller);
-    if explanation.looked_up_as != explanation.caller {
-        lines.field("resolved to", &explanation.looked_up_as);
+    if explanation.resolved_to != explanation.caller {
+        lines.field("resolved to", &explanation.resolved_to);
     }
     if let Some(refusal) = &explanation.refusal {
         lines.field("has access", "no");
@@ -430,7 +430,7 @@ fn text(explained: &Explained) -> Result<String> {
         lines.field(by, &at(&identity.place, &identity.principal));
         identity_lines(&mut lines, identity);
     }
-    if let Some(said) = api_server_says {
+    if let Some(said) = api_server {
         lines.field(
             "API server",
             &format!(
@@ -445,14 +445,14 @@ fn text(explained: &Explained) -> Result<String> {
         if let Some(words) = &answer.words {
             lines.more(words);
         }
-        if let Some(mend) = &answer.mend {
-            mend_lines(&mut lines, mend)?;
+        if let Some(fix) = &answer.fix {
+            fix_lines(&mut lines, fix)?;
         }
     }
     for cause in &explanation.causes {
         lines.field("likely cause", &cause.message);
-        if let Some(mend) = &cause.mend {
-            mend_lines(&mut lines, mend)?;
+        if let Some(fix) = &cause.fix {
+            fix_lines(&mut lines, fix)?;
         }
     }
     for (
@@ -530,13 +530,13 @@ fn bound_line(bound: &Bound) -> String {
     visible(&bound.to_string())
 }
 
-fn mend_lines(lines: &mut Lines, mend: &Mend) -> Result<()> {
-    lines.field("mend", &mend.text);
-    for command in &mend.commands {
+fn fix_lines(lines: &mut Lines, fix: &Fix) -> Result<()> {
+    lines.field("fix", &fix.text);
+    for command in &fix.commands {
         lines.more(&format!("  {command}"));
     }
-    let manifest = mend.manifest.as_ref().map(output::yaml).transpose()?;
-    for block in mend.entry.iter().chain(&manifest) {
+    let manifest = fix.manifest.as_ref().map(output::yaml).transpose()?;
+    for block in fix.entry.iter().chain(&manifest) {
         for line in block.lines() {
             lines.more(&format!("  {line}"));
         }

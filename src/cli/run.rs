@@ -269,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused_with_the_mend() {
-        for (arguments, mend) in [
+    fn bad_values_are_refused_with_a_fix() {
+        for (arguments, fix) in [
             (["--resync", "0s"], "between 1s and a year"),
             (["--resync", "soon"], "such as 10m"),
             (["--resync", "500ms"], "between 1s and a year"),
@@ -278,7 +278,7 @@ mod tests {
             (["--log-format", "xml"], "possible values"),
         ] {
             let error = parse(&arguments).expect_err("refused").to_string();
-            assert!(error.contains(mend), "{arguments:?}: {error}");
+            assert!(error.contains(fix), "{arguments:?}: {error}");
         }
         assert_eq!(
             parse(&["--resync=1h30m"]).expect("friendly").resync,

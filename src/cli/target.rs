@@ -86,7 +86,7 @@ impl fmt::Display for Target {
     }
 }
 
-/// A failure, and the policy statement that mends it.
+/// A failure, and the policy statement that fixes it.
 pub(crate) fn words(failure: &Failure) -> String {
     match &failure.kind {
         FailureKind::Denied { statement, .. } => format!(

@@ -81,7 +81,7 @@ pub fn fix(source: &Source) -> Option<Fixed> {
     as_meant.then_some(Fixed { text, gains })
 }
 
-/// Mends the values of an aws-auth. Entries for which `is_kept` holds are left as they are: someone else keeps them.
+/// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them.
 #[must_use]
 pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> bool) -> FixedData {
     let before = effects(&Read::new(data));

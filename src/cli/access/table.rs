@@ -31,7 +31,7 @@ pub(super) fn text(access: &Access) -> String {
             "ACCESS POLICIES",
             "RBAC",
             "UNTIL",
-            "BY",
+            "SOURCE",
         ];
         text += &columns(header, report.principals.iter().map(row));
     }
@@ -198,7 +198,7 @@ pub(super) fn csv(access: &Access) -> Result<String> {
         "access policies",
         "rbac",
         "backend",
-        "place",
+        "source",
         "mapping",
         "until",
         "reason",

@@ -27,6 +27,7 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<GateDocument>,
     pub(super) principals: Vec<Principal<'a>>,
+    #[serde(rename = "withoutAccess")]
     pub(super) lets_nobody_in: Vec<Nobody<'a>>,
     pub(super) unreadable: Vec<Nobody<'a>>,
     pub(super) other_access_entries: Vec<Other<'a>>,
@@ -55,12 +56,14 @@ pub(super) struct Principal<'a> {
     #[serde(rename = "principal")]
     pub(super) who: String,
     pub(super) outcome: &'static str,
+    #[serde(rename = "losesAccessInApi")]
     pub(super) lost_in_api: bool,
     pub(super) mapping: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) import: Option<&'a str>,
     pub(super) aws_auth: Vec<PlaceDocument>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "notUsed")]
     pub(super) passed_over: Vec<PlaceDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) now: Option<Now<'a>>,

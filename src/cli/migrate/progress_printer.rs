@@ -48,11 +48,11 @@ impl Counts {
     pub(super) fn line(&self) -> String {
         let mut parts = Vec::new();
         for (count, what) in [
-            (self.ahead, "ahead"),
-            (self.making, "in the making"),
+            (self.ahead, "pending"),
+            (self.making, "migrating"),
             (self.soaking, "soaking"),
-            (self.there, "there"),
-            (self.stays, "staying in aws-auth"),
+            (self.there, "done"),
+            (self.stays, "not moving"),
             (self.blocked, "blocked"),
         ] {
             let until = self.until.filter(|_| what == "soaking");

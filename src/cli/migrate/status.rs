@@ -60,6 +60,7 @@ struct Told {
 #[serde(rename_all = "camelCase")]
 struct Principal {
     who: String,
+    #[serde(rename = "progress")]
     stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     mapping: Option<String>,
@@ -68,6 +69,7 @@ struct Principal {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Whether aws-auth alone lets it in.
+    #[serde(rename = "losesAccessInApi")]
     lost_in_api: bool,
 }
 
@@ -105,7 +107,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
             .map(|it: Handover| it.to_string()),
         bridge: match look.bridge {
             Bridge::Absent => "Absent",
-            Bridge::Stands => "Stands",
+            Bridge::Stands => "Present",
             Bridge::Other => "Other",
         },
         bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
@@ -185,7 +187,7 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
         Counts::of(situation, worker.installed).line(),
-        columns(["PRINCIPAL", "STAGE", "LET IN BY", "DETAIL"], rows)
+        columns(["PRINCIPAL", "PROGRESS", "ACCESS BY", "DETAIL"], rows)
     )
 }
 

@@ -53,9 +53,9 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
                 format!("{} entries", migration.dead.len())
             },
             if migration.dead.len() == 1 {
-                "lets"
+                "grants"
             } else {
-                "let"
+                "grant"
             }
         ));
     }
@@ -72,9 +72,8 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
 /// A verdict's word for so many.
 fn counted(word: &'static str, count: usize) -> &'static str {
     match (word, count) {
-        ("stands", 1) => "already done",
-        ("stands", _) => "already done",
-        ("gone", _) => "not in IAM",
+        ("done", _) => "already done",
+        ("missing", _) => "not in IAM",
         ("stays", 2..) => "stay",
         ("leaves", 2..) => "leave",
         ("moves", 2..) => "move",
@@ -105,16 +104,16 @@ fn table(migration: &Migration) -> String {
             short(&verdict.who, &migration.cluster),
             mapping,
             becomes(verdict),
-            if lost { "lost" } else { "-" }.to_owned(),
+            if lost { "yes" } else { "-" }.to_owned(),
         ]
     };
     let table = columns(
         [
-            "VERDICT",
+            "OUTCOME",
             "PRINCIPAL",
             "MAPPING",
             "ACCESS ENTRY",
-            "IN API NOW",
+            "LOSES ACCESS IN API",
         ],
         migration.verdicts.iter().map(row),
     );

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     /// What was looked at.
+    #[serde(rename = "source")]
     pub(super) looked_at: LookedAt,
     /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
     pub(super) changes: bool,

@@ -351,6 +351,19 @@ fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// What a step does, as a verb.
+const fn verb(step: TextStepKind) -> &'static str {
+    match step {
+        TextStepKind::Added => "add",
+        TextStepKind::Changed => "change",
+        TextStepKind::Removed => "remove",
+        TextStepKind::Adopted => "adopt",
+        TextStepKind::Marked => "mark",
+        TextStepKind::Unmarked => "unmark",
+        TextStepKind::Retained => "release",
+    }
+}
+
 fn summary(plan: &Document) -> String {
     let mut parts = Vec::new();
     if let Some(aws_auth) = &plan.now.aws_auth {
@@ -359,7 +372,7 @@ fn summary(plan: &Document) -> String {
             let number = aws_auth.entries.iter().filter(|entry| entry.step == kind);
             let number = number.count();
             if number > 0 {
-                counts.push(format!("{number} {}", kind.as_str()));
+                counts.push(format!("{number} to {}", verb(kind)));
             }
         }
         let word = if aws_auth.action == "create" {
@@ -367,7 +380,7 @@ fn summary(plan: &Document) -> String {
         } else {
             "aws-auth"
         };
-        parts.push(format!("{word}: {}", counts.join(", ")));
+        parts.push(format!("{word} {}", counts.join(", ")));
     }
     if !plan.now.access_entries.is_empty() {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -376,32 +389,23 @@ fn summary(plan: &Document) -> String {
         }
         let counts: Vec<String> = counts
             .iter()
-            .map(|(kind, number)| format!("{number} × {kind}"))
+            .map(|(kind, number)| format!("{number} to {kind}"))
             .collect();
-        parts.push(format!("access entries: {}", counts.join(", ")));
+        parts.push(format!("access entries {}", counts.join(", ")));
     }
     let mut line = if parts.is_empty() {
-        "Nothing to do.".to_owned()
+        "No changes.".to_owned()
     } else {
         format!("Plan: {}.", parts.join("; "))
     };
-    if !plan.finalizers.is_empty() {
-        let _ = write!(
-            line,
-            " {} the finalizer first.",
-            match plan.finalizers.len() {
-                1 => "1 mapping gets".to_owned(),
-                many => format!("{many} mappings get"),
-            }
-        );
-    }
     let troubled = plan
         .mappings
         .iter()
         .filter(|mapping| trouble(mapping).is_some())
         .count();
     if troubled > 0 {
-        let _ = write!(line, " Not in effect as declared: {troubled}.");
+        let counted = counted(troubled, "mapping", "mappings");
+        let _ = write!(line, " Not active as declared: {counted}.");
     }
     line
 }
