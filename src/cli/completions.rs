@@ -5,10 +5,10 @@ use clap_complete::Shell;
 
 use super::PLUGIN;
 
-/// Print the completions of a shell
+/// Print a shell completion script
 #[derive(Args, Debug)]
 pub struct CompletionsArgs {
-    /// The shell
+    /// Shell
     shell: Shell,
 
     /// Complete `kubectl-idmap` instead of `identity-mapper`

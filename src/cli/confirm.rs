@@ -12,13 +12,13 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<()> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() {
-        bail!("not confirmed, and nothing was done; add --yes");
+        bail!("not confirmed; nothing was changed. Add --yes to confirm");
     }
     complain(&format!("{question} Type yes:"));
     if answered_yes(&mut std::io::stdin().lock())? {
         return Ok(());
     }
-    bail!("not confirmed; nothing was done")
+    bail!("not confirmed; nothing was changed")
 }
 
 fn answered_yes(input: &mut impl BufRead) -> Result<bool> {

@@ -13,11 +13,11 @@ use crate::observed::ConfigMapName;
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]
 pub struct ConnectionArgs {
-    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the Pod's service account]
+    /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the Pod's service account]
     #[arg(long, value_name = "FILE", env = "IDENTITY_MAPPER_KUBECONFIG")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// The context of the kubeconfig file [default: its current one]
+    /// Context in the kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME", env = "IDENTITY_MAPPER_CONTEXT")]
     pub context: Option<String>,
 }
@@ -25,7 +25,7 @@ pub struct ConnectionArgs {
 /// Which `ConfigMap`.
 #[derive(Args, Clone, Debug)]
 pub struct ConfigMapArgs {
-    /// The namespace of the ConfigMap that is kept
+    /// Namespace of the managed ConfigMap
     #[arg(
         long,
         value_name = "NAMESPACE",
@@ -34,7 +34,7 @@ pub struct ConfigMapArgs {
     )]
     pub config_map_namespace: String,
 
-    /// The name of the ConfigMap that is kept: another one than aws-auth to try it on a copy first
+    /// Name of the managed ConfigMap: another name than aws-auth for a trial on a copy
     #[arg(
         long,
         value_name = "NAME",
@@ -131,7 +131,7 @@ impl ConnectionArgs {
             )
         } else {
             let config = Config::infer().await.context(
-                "no cluster: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account was found",
+                "no cluster found: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account",
             )?;
             (config, read.ok().and_then(|read| read.current_context))
         };
@@ -150,8 +150,8 @@ impl ConnectionArgs {
                 context: context.clone(),
             }
         };
-        let api_server =
-            ApiServer::connect(config, source).context("no client for this cluster")?;
+        let api_server = ApiServer::connect(config, source)
+            .context("the client for this cluster can't be created")?;
         Ok(Connection {
             client: api_server.client(),
             url,

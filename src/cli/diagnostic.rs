@@ -31,7 +31,7 @@ pub(crate) struct Shown<'a> {
 pub(crate) enum Below {
     /// Why it matters.
     Note,
-    /// How to mend it.
+    /// How to fix it.
     Help,
 }
 

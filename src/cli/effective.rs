@@ -17,9 +17,9 @@ use crate::observed::{AwsState, Bindings};
 /// Arguments of `effective`.
 #[derive(Args, Debug)]
 pub struct Effective {
-    /// The ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
+    /// aws-auth ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
     file: PathBuf,
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 }
@@ -191,7 +191,7 @@ fn table(document: &Document, effective: &EffectiveAccess<'_>) -> String {
     });
     let rows: Vec<[String; 5]> = document.entries().map(row).chain(accounts).collect();
     if rows.is_empty() {
-        return "No entries take effect.\n".to_owned();
+        return "No entry takes effect.\n".to_owned();
     }
     output::columns(["KEY", "ARN", "USERNAME", "GROUPS", "EFFECT"], rows)
 }
@@ -211,7 +211,7 @@ fn diagnostic(problem: &Problem, source: &str) -> String {
         ProblemKind::EntryDropped => (Severity::Warning, "this entry is dropped".to_owned()),
         ProblemKind::FieldEmptied => (
             Severity::Warning,
-            "this value is dropped, the rest of the entry stands".to_owned(),
+            "this value is dropped; the rest of the entry is kept".to_owned(),
         ),
     };
     render(&Shown {

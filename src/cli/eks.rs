@@ -15,7 +15,7 @@ use crate::principal::AccountId;
 /// Which cluster of EKS, if any, and how it is asked.
 #[derive(Args, Clone, Debug)]
 pub struct EksClusterArgs {
-    /// The cluster's name in EKS, where its authentication mode and its access entries are
+    /// Name of the EKS cluster; its authentication mode and access entries are read from EKS
     #[arg(
         long,
         value_name = "NAME",
@@ -25,7 +25,7 @@ pub struct EksClusterArgs {
     )]
     pub cluster_name: Option<String>,
 
-    /// The cluster's region [default: `$AWS_REGION`, or the one of the AWS profile]
+    /// Region of the cluster [default: `$AWS_REGION`, or the region of the AWS profile]
     #[arg(
         long,
         value_name = "REGION",
@@ -34,7 +34,7 @@ pub struct EksClusterArgs {
     )]
     pub region: Option<String>,
 
-    /// Calls to EKS a second, at most
+    /// Maximum number of EKS calls per second
     #[arg(
         long,
         value_name = "RATE",
@@ -50,9 +50,9 @@ impl EksClusterArgs {
     /// Checks what is not a matter of one flag alone.
     pub fn check(&self) -> Result<()> {
         match (&self.region, &self.cluster_name) {
-            (Some(region), None) => bail!(
-                "--region {region} says where a cluster of EKS is, and none is named: give --cluster-name too"
-            ),
+            (Some(region), None) => {
+                bail!("--region {region} needs the name of the cluster: add --cluster-name")
+            }
             _ => Ok(()),
         }
     }
@@ -73,7 +73,7 @@ impl EksClusterArgs {
     }
 }
 
-/// How AWS is asked, if at all.
+/// Whether and how AWS is used.
 #[derive(Args, Clone, Debug)]
 pub struct EksArgs {
     #[command(flatten)]
@@ -83,7 +83,7 @@ pub struct EksArgs {
     )]
     pub cluster: EksClusterArgs,
 
-    /// The cluster's authentication mode, where AWS is not to be asked: only `CONFIG_MAP`, without access entries
+    /// Authentication mode without AWS API calls; only `CONFIG_MAP`, which has no access entries
     #[arg(
         long,
         value_name = "MODE",
@@ -99,7 +99,7 @@ pub struct EksArgs {
     )]
     pub settings: EntrySettingsArgs,
 
-    /// Access entries, roles and users are listed so often
+    /// Interval for listing access entries, roles and users
     #[arg(
         long,
         value_name = "DURATION",
@@ -110,7 +110,7 @@ pub struct EksArgs {
     )]
     pub listing_period: Duration,
 
-    /// Each owned access entry is described so often
+    /// Interval for describing each managed access entry
     #[arg(
         long,
         value_name = "DURATION",
@@ -121,7 +121,7 @@ pub struct EksArgs {
     )]
     pub refresh_period: Duration,
 
-    /// The roles of permission sets are listed so often
+    /// Interval for listing the roles of permission sets
     #[arg(
         long,
         value_name = "DURATION",
@@ -132,7 +132,7 @@ pub struct EksArgs {
     )]
     pub sso_sweep: Duration,
 
-    /// The SQS queue that tells of changes, so that they are seen before the next listing
+    /// SQS queue with change events, so that changes are seen before the next listing
     #[arg(
         long,
         value_name = "URL",
@@ -153,7 +153,7 @@ pub struct EksArgs {
 /// What plans that concern access entries depend on.
 #[derive(Args, Clone, Debug)]
 pub struct EntrySettingsArgs {
-    /// Whether mappings in aws-auth are handed over to access entries without being asked; once it stands in the cluster, that counts
+    /// Whether mappings in aws-auth move to access entries automatically; a setting stored in the cluster takes precedence
     #[arg(
         long,
         value_name = "SETTING",
@@ -163,7 +163,7 @@ pub struct EntrySettingsArgs {
     )]
     pub handover: Handover,
 
-    /// How long an entry of aws-auth stays beside the access entry that replaces it
+    /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
         long,
         value_name = "DURATION",
@@ -174,7 +174,7 @@ pub struct EntrySettingsArgs {
     )]
     pub soak: SignedDuration,
 
-    /// How long a change in EKS may take until it is in force
+    /// How long a change in EKS can take to become effective
     #[arg(
         long,
         value_name = "DURATION",
@@ -185,7 +185,7 @@ pub struct EntrySettingsArgs {
     )]
     pub propagation: SignedDuration,
 
-    /// What to do about an access entry whose principal was deleted and made again: it lets nobody in
+    /// What to do when the principal of an access entry was deleted and recreated, so that the entry grants no access
     #[arg(
         long,
         value_name = "SETTING",
@@ -213,7 +213,7 @@ impl EntrySettingsArgs {
 /// How the IAM of other accounts is read.
 #[derive(Args, Clone, Debug)]
 pub struct IamArgs {
-    /// A role to assume for reading the IAM of another account, or with `{account}` in place of its number of each `--iam-account`
+    /// Role to assume for reading IAM of another account; with `{account}` for the number of each `--iam-account`
     #[arg(
         long = "iam-role",
         value_name = "ARN",
@@ -223,7 +223,7 @@ pub struct IamArgs {
     )]
     pub iam_roles: Vec<String>,
 
-    /// An account that `{account}` in `--iam-role` stands for
+    /// Account to insert for `{account}` in `--iam-role`; can be repeated
     #[arg(
         long = "iam-account",
         value_name = "ACCOUNT",
@@ -233,7 +233,7 @@ pub struct IamArgs {
     )]
     pub iam_accounts: Vec<AccountId>,
 
-    /// The external id that the trust policies of these roles ask for
+    /// External ID for the trust policies of these roles
     #[arg(
         long,
         value_name = "ID",
@@ -260,25 +260,24 @@ impl EksArgs {
         self.cluster.check()?;
         let roles = self.iam.roles()?;
         if roles != IamRoles::default() && self.cluster.cluster_name.is_none() {
-            bail!(
-                "--iam-role is for reading IAM, and no cluster of EKS is named: give --cluster-name too"
-            );
+            bail!("--iam-role needs the name of the cluster: add --cluster-name");
         }
         match (&self.cluster.cluster_name, self.authentication_mode) {
             (Some(_), None) => Ok(true),
             (None, Some(Mode::ConfigMap)) => Ok(false),
             (None, Some(mode @ (Mode::ApiAndConfigMap | Mode::Api))) => bail!(
-                "--authentication-mode {mode}: access entries count in this mode, so EKS has to be asked; give --cluster-name \
-                 (or IDENTITY_MAPPER_CLUSTER_NAME) instead, and the mode is read there"
+                "--authentication-mode {mode} needs access entries from EKS: give --cluster-name (or \
+                    IDENTITY_MAPPER_CLUSTER_NAME) instead; the mode is then read from EKS"
             ),
             (Some(name), Some(mode)) => bail!(
-                "--cluster-name {name} and --authentication-mode {mode}: give one of the two; with --cluster-name the mode is read from EKS"
+                "--cluster-name {name} and --authentication-mode {mode} exclude each other; with --cluster-name the mode is read \
+                    from EKS"
             ),
             (None, None) => bail!(
-                "the cluster's authentication mode is not known: give --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME), and it is read \
-                 from EKS; or, without any AWS and where `aws eks describe-cluster --name CLUSTER --query \
-                 cluster.accessConfig.authenticationMode` says CONFIG_MAP, --authentication-mode CONFIG_MAP (or \
-                 IDENTITY_MAPPER_AUTHENTICATION_MODE)"
+                "the cluster's authentication mode is not known: give --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME), and it is \
+                    read from EKS; or, without AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
+                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --authentication-mode CONFIG_MAP (or \
+                    IDENTITY_MAPPER_AUTHENTICATION_MODE)"
             ),
         }
     }
@@ -312,16 +311,14 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if name {
         Ok(text.to_owned())
     } else {
-        Err("not the name of an EKS cluster: write the one that `aws eks list-clusters` prints, not its ARN".to_owned())
+        Err("not the name of an EKS cluster: write the name that `aws eks list-clusters` prints, not the ARN".to_owned())
     }
 }
 
 fn rate(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(rate) if (0.1..=1000.0).contains(&rate) => Ok(rate),
-        _ => {
-            Err("must be a number between 0.1 and 1000; write calls a second such as 10".to_owned())
-        }
+        _ => Err("must be between 0.1 and 1000: write calls per second, such as 10".to_owned()),
     }
 }
 
@@ -338,7 +335,7 @@ pub(super) fn duration(
     match Duration::try_from(duration) {
         Ok(duration) if duration >= least.0 && duration <= most.0 => Ok(duration),
         _ => Err(format!(
-            "must lie between {} and {}; write a duration such as {example}",
+            "must be between {} and {}; write a duration such as {example}",
             least.1, most.1
         )),
     }
@@ -401,8 +398,8 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_the_mend() {
-        for (arguments, mend) in [
+    fn everything_else_is_refused_with_a_fix() {
+        for (arguments, fix) in [
             (&[][..], "give --cluster-name"),
             (&[], "--authentication-mode CONFIG_MAP (or"),
             (&["--authentication-mode=API"], "give --cluster-name"),
@@ -463,7 +460,7 @@ mod tests {
             (&["--eks-rate=fast"], "calls a second such as 10"),
         ] {
             let error = start(arguments).expect_err("refused");
-            assert!(error.contains(mend), "{arguments:?}: {error}");
+            assert!(error.contains(fix), "{arguments:?}: {error}");
         }
     }
 

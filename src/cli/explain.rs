@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to mend it.
+//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to fix it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,37 +19,37 @@ use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
 use crate::explain::{
-    Answer, Bound, Caller, Door, Explanation, Identity, Mend, Object, PassedOver, Place, Question,
+    Answer, Bound, Caller, Door, Explanation, Fix, Identity, Object, PassedOver, Place, Question,
     way_in,
 };
 use crate::observed::{IamWants, Mode};
 use crate::principal::Principal;
 
-/// Tell whether somebody is let in, as what and why, and what that one may do; or why not, and how to mend it
+/// Explain whether a principal has access, as which user, and why
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// Whom: ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
+    /// ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
     #[arg(value_name = "ARN", required_unless_present = "me")]
     callers: Vec<String>,
 
-    /// Whoever the AWS credentials in use are of (sts:GetCallerIdentity)
+    /// Use the identity of the current AWS credentials (sts:GetCallerIdentity)
     #[arg(long)]
     me: bool,
 
-    /// Whether that one may do this: a verb and a resource as kubectl takes them, as in `--can list pods`, `--can get
-    /// deployments.apps/NAME`, `--can create pods/exec` or `--can get /metrics`
-    #[arg(long, num_args = 2, value_names = ["VERB", "RESOURCE"], help_heading = "What may it do")]
+    /// Check one permission, with the verb and resource as kubectl takes them: `--can list pods`, `--can get deployments.apps/NAME`,
+    /// `--can create pods/exec`, `--can get /metrics`
+    #[arg(long, num_args = 2, value_names = ["VERB", "RESOURCE"], help_heading = "Permission check")]
     can: Vec<String>,
 
-    /// The namespace that --can asks about [default: all namespaces]
-    #[arg(short, long, requires = "can", help_heading = "What may it do")]
+    /// Namespace for --can [default: all namespaces]
+    #[arg(short, long, requires = "can", help_heading = "Permission check")]
     namespace: Option<String>,
 
-    /// The subresource that --can asks about, such as `log`
-    #[arg(long, requires = "can", help_heading = "What may it do")]
+    /// Subresource for --can, such as `log`
+    #[arg(long, requires = "can", help_heading = "Permission check")]
     subresource: Option<String>,
 
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: Format,
 
@@ -63,9 +63,9 @@ pub struct ExplainArgs {
 struct Explained {
     #[serde(flatten)]
     explanation: Explanation,
-    /// Who the API server takes the kubeconfig's user for, where somebody asks for itself.
+    /// The API server's own answer, for `--me`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    api_server_says: Option<Said>,
+    api_server: Option<Said>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     can: Vec<Answer>,
 }
@@ -85,14 +85,14 @@ struct Output {
     explanations: Vec<Explained>,
 }
 
-/// Whoever is asked about.
+/// The callers to explain.
 struct Asked {
     caller: Caller,
     /// What STS says of it, where it is whoever asks.
     user_id: Option<String>,
 }
 
-/// Explains. The exit code is 1 where somebody is not let in, or may not do what was asked about.
+/// The exit code is 1 where a principal has no access, or lacks the permission asked for.
 pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     let ExplainArgs {
         callers,
@@ -112,7 +112,7 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     }
     if !can.is_empty() && observe.is_offline() {
         bail!(
-            "--can asks the API server, and files have none: leave --aws-auth and --access-entries out"
+            "--can asks the API server, which is not available with files: remove --aws-auth and --access-entries"
         );
     }
     let observation = match (
@@ -149,9 +149,9 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
             .await?,
         );
     }
-    let fine = explained
-        .iter()
-        .all(|explained| explained.explanation.let_in && explained.can.iter().all(Answer::is_yes));
+    let fine = explained.iter().all(|explained| {
+        explained.explanation.has_access && explained.can.iter().all(Answer::is_yes)
+    });
     let printed = match output {
         Format::Json => output::json(&shown(&door, explained))?,
         Format::Yaml => output::yaml(&shown(&door, explained))?,
@@ -175,7 +175,7 @@ fn shown(door: &Door<'_>, explanations: Vec<Explained>) -> Output {
     }
 }
 
-/// Whoever the AWS credentials in use are of.
+/// The identity of the current AWS credentials.
 async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<Asked> {
     let aws = match aws {
         Some(aws) => aws,
@@ -191,14 +191,14 @@ async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<Asked> {
     let identity = aws
         .identity()
         .await
-        .map_err(|failure| anyhow!("--me: STS does not say who this is: {}", words(&failure)))?;
+        .map_err(|failure| anyhow!("--me: STS did not return the caller: {}", words(&failure)))?;
     Ok(Asked {
         caller: Caller::parse(&identity.arn)?,
         user_id: Some(identity.user_id.clone()),
     })
 }
 
-/// What to say to whoever asks for itself and may not look: who it is to AWS, who to the API server, and whom to ask.
+/// For a caller that may not read its own access: its identity in AWS and at the API server, and what to ask for.
 async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
     let forbidden = error.chain().any(|cause| {
         cause
@@ -212,23 +212,24 @@ async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
         return error;
     };
     let arn = &me.caller.arn;
-    let ask = format!("ask somebody who may to run: identity-mapper explain {arn}");
+    let ask = format!("ask a cluster administrator to run: identity-mapper explain {arn}");
     let Ok(connection) = observe.live.connection.clone().connect().await else {
         return error;
     };
     match who_am_i(&connection.client).await {
         Ok(user) => error.context(format!(
-            "AWS knows you as {arn}, and the API server lets you in as {:?} in groups {}, but you may not look at what lets you in; {ask}",
+            "you are {arn} to AWS; the API server grants you access as {:?} in groups {}, but you may not read why; {ask}",
             user.username.unwrap_or_default(),
             user.groups.unwrap_or_default().join(", "),
         )),
         Err(denied) if denied.category == Category::Forbidden => {
             let mut words =
-                format!("AWS knows you as {arn}, and the API server does not let you in; {ask}");
+                format!("you are {arn} to AWS; the API server does not grant you access; {ask}");
             if let Some(commands) = by_iam(observe, connection.token_for, &me.caller).await {
                 let _ = write!(
                     words,
-                    "\nwhere nobody can, whoever has these rights in IAM makes an administrator of you (the mode can't be changed back):\n  {}\n",
+                    "\nif nobody can, anyone with these IAM permissions can make you an administrator (the change of mode can't \
+                        be undone):\n  {}\n",
                     commands.join("\n  ")
                 );
             }
@@ -273,7 +274,7 @@ async fn question(
     let verb = verb.to_owned();
     if resource.starts_with('/') {
         if let Some(namespace) = namespace {
-            bail!("{resource} is in no namespace: leave -n {namespace} out");
+            bail!("{resource} is not namespaced: remove -n {namespace}");
         }
         return Ok(Question {
             verb,
@@ -290,11 +291,11 @@ async fn question(
         .await
         .map_err(|error| anyhow!("the API server's resources can't be listed: {error}"))?
         .with_context(|| {
-            format!("the API server has no resource {word:?}: `kubectl api-resources` lists those that it has")
+            format!("the API server has no resource {word:?}: `kubectl api-resources` lists its resources")
         })?;
     if let (Some(namespace), false) = (&namespace, found.namespaced) {
         bail!(
-            "{} are in no namespace: leave -n {namespace} out",
+            "{} are not namespaced: remove -n {namespace}",
             found.resource
         );
     }
@@ -312,7 +313,7 @@ async fn question(
         && !found.subresources.contains(subresource)
     {
         bail!(
-            "{} have no subresource {subresource:?}; they have: {}",
+            "{} have no subresource {subresource:?}; their subresources: {}",
             found.resource,
             found.subresources.join(", ")
         );
@@ -343,22 +344,22 @@ async fn ask(
         if me {
             let user = who_am_i(&live.client)
                 .await
-                .context("the API server does not say who this is to it")?;
+                .context("the API server did not return the caller's identity")?;
             let user = Said {
                 username: user.username.unwrap_or_default(),
                 groups: user.groups.unwrap_or_default(),
             };
             let expected = explanation.identities.iter();
             let expected = expected.filter(|identity| !identity.is_open());
-            if explanation.let_in
+            if explanation.has_access
                 && expected.clone().count() > 0
                 && expected
                     .clone()
                     .all(|identity| identity.username != user.username)
             {
                 explanation.notes.push(format!(
-                    "the API server knows the kubeconfig's user as {:?}: the kubeconfig signs in otherwise than with these AWS \
-                     credentials, or the API server remembers a login from before",
+                    "the API server knows the kubeconfig's user as {:?}: the kubeconfig uses other credentials than these AWS \
+                        credentials, or the API server cached an earlier login",
                     user.username
                 ));
             }
@@ -370,7 +371,7 @@ async fn ask(
     }
     Ok(Explained {
         explanation,
-        api_server_says: said,
+        api_server: said,
         can,
     })
 }
@@ -381,7 +382,7 @@ async fn answers(
     me: bool,
     question: &Question,
 ) -> Result<Vec<Answer>> {
-    let cannot = || format!("the API server does not say who may {question}");
+    let cannot = || format!("the API server did not answer who can {question}");
     if me {
         let review = may_i(&live.client, question).await.with_context(cannot)?;
         let identity = explanation.identities.first();
@@ -412,26 +413,26 @@ async fn answers(
 fn text(explained: &Explained) -> Result<String> {
     let Explained {
         explanation,
-        api_server_says,
+        api_server,
         can,
     } = explained;
     let mut lines = Lines::default();
     lines.title(&explanation.caller);
-    if explanation.looked_up_as != explanation.caller {
-        lines.field("looked up as", &explanation.looked_up_as);
+    if explanation.resolved_to != explanation.caller {
+        lines.field("resolved to", &explanation.resolved_to);
     }
     if let Some(refusal) = &explanation.refusal {
-        lines.field("let in", "no");
+        lines.field("has access", "no");
         lines.field("why", refusal);
     }
     for (number, identity) in explanation.identities.iter().enumerate() {
-        let by = if number == 0 { "let in by" } else { "or by" };
+        let by = if number == 0 { "access by" } else { "or by" };
         lines.field(by, &at(&identity.place, &identity.principal));
         identity_lines(&mut lines, identity);
     }
-    if let Some(said) = api_server_says {
+    if let Some(said) = api_server {
         lines.field(
-            "API server says",
+            "API server",
             &format!(
                 "{} in groups {}",
                 visible(&said.username),
@@ -440,18 +441,18 @@ fn text(explained: &Explained) -> Result<String> {
         );
     }
     for answer in can {
-        lines.field("may it", &answer.to_string());
+        lines.field("allowed", &answer.to_string());
         if let Some(words) = &answer.words {
             lines.more(words);
         }
-        if let Some(mend) = &answer.mend {
-            mend_lines(&mut lines, mend)?;
+        if let Some(fix) = &answer.fix {
+            fix_lines(&mut lines, fix)?;
         }
     }
     for cause in &explanation.causes {
         lines.field("likely cause", &cause.message);
-        if let Some(mend) = &cause.mend {
-            mend_lines(&mut lines, mend)?;
+        if let Some(fix) = &cause.fix {
+            fix_lines(&mut lines, fix)?;
         }
     }
     for (
@@ -464,7 +465,7 @@ fn text(explained: &Explained) -> Result<String> {
     ) in explanation.passed_over.iter().enumerate()
     {
         let line = format!("{}: {why}", at(place, principal));
-        lines.numbered(number, "does not count", &line);
+        lines.numbered(number, "not used", &line);
     }
     for (number, note) in explanation.notes.iter().enumerate() {
         lines.numbered(number, "note", note);
@@ -503,8 +504,8 @@ fn identity_lines(lines: &mut Lines, identity: &Identity) {
         lines.field("node", "yes");
     }
     match &identity.bindings {
-        None => lines.field("RBAC", "not looked at"),
-        Some(bindings) if bindings.is_empty() => lines.field("RBAC", "nothing is bound to it"),
+        None => lines.field("RBAC", "not read"),
+        Some(bindings) if bindings.is_empty() => lines.field("RBAC", "no binding"),
         Some(bindings) => {
             for (number, bound) in bindings.iter().enumerate() {
                 lines.numbered(number, "RBAC", &bound_line(bound));
@@ -529,13 +530,13 @@ fn bound_line(bound: &Bound) -> String {
     visible(&bound.to_string())
 }
 
-fn mend_lines(lines: &mut Lines, mend: &Mend) -> Result<()> {
-    lines.field("mend", &mend.text);
-    for command in &mend.commands {
+fn fix_lines(lines: &mut Lines, fix: &Fix) -> Result<()> {
+    lines.field("fix", &fix.text);
+    for command in &fix.commands {
         lines.more(&format!("  {command}"));
     }
-    let manifest = mend.manifest.as_ref().map(output::yaml).transpose()?;
-    for block in mend.entry.iter().chain(&manifest) {
+    let manifest = fix.manifest.as_ref().map(output::yaml).transpose()?;
+    for block in fix.entry.iter().chain(&manifest) {
         for line in block.lines() {
             lines.more(&format!("  {line}"));
         }

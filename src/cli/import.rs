@@ -23,30 +23,30 @@ use crate::manifest;
 use crate::observed::{Handover, Mode, Settings};
 use crate::plan::HANDOVER_ANNOTATION;
 
-/// Print what stands in aws-auth and in access entries as `IdentityMapping` manifests
+/// Print the entries of aws-auth and access entries as `IdentityMapping` manifests
 ///
-/// Applied as they are, they change nothing in either but the marks of ownership. Entries of nodes and what AWS made is left out; what
-/// is not imported is listed on standard error with the reason. Exit code 0, also where something is not imported.
+/// Applying them changes only the ownership marks. Entries of nodes and entries that AWS created are skipped; skipped entries are listed
+/// on standard error with the reason. Exit code 0, also with skipped entries.
 #[derive(Args, Clone, Debug)]
 pub struct ImportArgs {
-    /// Mappings that exist already, from a file or folder, or `-` for standard input; may be repeated. What they declare is not imported,
-    /// and neither is what the cluster's own mappings declare
+    /// Existing mappings from a file, a directory, or `-` for standard input; can be repeated. Principals that they or the cluster's
+    /// mappings declare are not imported
     #[arg(short, long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
 
-    /// What to import beside the principals of people and workloads
+    /// Which entries to import besides those of people and workloads
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
     pub include: Vec<Included>,
 
-    /// Write a file for each mapping into this folder
+    /// Write one file per mapping to this directory
     #[arg(long, value_name = "DIR")]
     pub output_dir: Option<PathBuf>,
 
-    /// With --output-dir: overwrite files that say something else
+    /// With --output-dir: overwrite existing files with other content
     #[arg(long, requires = "output_dir")]
     pub force: bool,
 
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: ManifestFormat,
 
@@ -58,24 +58,24 @@ pub struct ImportArgs {
     pub observe: ObserveArgs,
 }
 
-/// What to import beside the principals of people and workloads.
+/// What `--include` adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Included {
     /// Entries of nodes
     Nodes,
-    /// Access entries whose tags say that EKS made them
+    /// Access entries that EKS created, by their tags
     AwsMade,
     /// Both
     All,
 }
 
-/// How manifests are printed.
+/// Formats of manifests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ManifestFormat {
-    /// Manifests, one YAML document each, with the comments that stood by the entries
+    /// One YAML document per manifest, with the comments of the entries
     #[default]
     Yaml,
-    /// A List of manifests as JSON, which also says where each comes from and what is not imported
+    /// A JSON List of manifests, with the source of each, and what was skipped
     Json,
 }
 
@@ -188,8 +188,8 @@ pub async fn run(args: ImportArgs) -> Result<ExitCode> {
     }
     if hands_over(&observation) && !found.imported.is_empty() {
         complain(
-            "note: the handover setting of this cluster is Auto, so what stands in aws-auth is handed over to access entries once these \
-             mappings are applied",
+            "note: this cluster's handover setting is Auto, so entries in aws-auth move to access entries once these mappings are \
+                applied",
         );
     }
     Ok(ExitCode::SUCCESS)
@@ -251,8 +251,11 @@ fn refuse_broken(broken: &[Problem], observation: &Observation) -> Result<()> {
     }
     match broken {
         [] => Ok(()),
-        [one] => bail!("{} does not parse; mend it first", one.section),
-        _ => bail!("aws-auth does not parse; mend it first"),
+        [one] => bail!(
+            "{} is invalid YAML; fix it first (`identity-mapper lint`)",
+            one.section
+        ),
+        _ => bail!("aws-auth is invalid YAML; fix it first (`identity-mapper lint`)"),
     }
 }
 
@@ -281,14 +284,14 @@ fn write_files(
     }
     if !others.is_empty() && !force {
         bail!(
-            "nothing was written, for {} already and says something else; give --force to overwrite, or another --output-dir",
+            "nothing was written: {} already with other content; add --force to overwrite, or choose another --output-dir",
             match others.as_slice() {
-                [one] => format!("{one} is there"),
-                _ => format!("these are there: {},", others.join(", ")),
+                [one] => format!("{one} exists"),
+                _ => format!("these files exist:{},", others.join(", ")),
             }
         );
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let mut paths = String::new();
     for (path, text) in files {
         fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
@@ -343,7 +346,7 @@ fn summary(found: &Import) -> String {
     );
     if !found.declared.is_empty() {
         let declared = count(found.declared.len(), "entry is", "entries are");
-        let _ = write!(text, "; {declared} declared already");
+        let _ = write!(text, "; {declared} already declared");
     }
     text.push('\n');
     for imported in &found.imported {
@@ -383,8 +386,8 @@ const fn heading(why: Why) -> &'static str {
     match why {
         Why::Node | Why::AwsMade | Why::OtherInstallation => "left out",
         Why::Shadowed | Why::NotRead => "without effect",
-        Why::LetsNobodyIn => "lets nobody in",
-        Why::Ambiguous | Why::Inexpressible => "can't be imported",
+        Why::LetsNobodyIn => "no access",
+        Why::Ambiguous | Why::Inexpressible => "not importable",
     }
 }
 

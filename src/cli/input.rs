@@ -31,7 +31,7 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
         fs::read(path).map(|found| bytes = found)
     };
     read.with_context(|| format!("cannot read {name}"))?;
-    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not text in UTF-8"))?;
+    let text = String::from_utf8(bytes).with_context(|| format!("{name} is not UTF-8"))?;
     Ok(Source { name, text })
 }
 
@@ -43,10 +43,7 @@ pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>> {
             let before = all.len();
             folder(path, &mut all)?;
             if all.len() == before {
-                bail!(
-                    "{} holds no file that ends with .yaml, .yml or .json",
-                    path.display()
-                );
+                bail!("{} contains no .yaml, .yml or .json file", path.display());
             }
         } else {
             all.push(source(path)?);
@@ -82,8 +79,8 @@ pub(crate) fn declared(paths: &[PathBuf]) -> Result<Mappings> {
     }
     match found.complaints.len() {
         0 => Ok(found),
-        1 => bail!("a manifest is not as the API server takes it"),
-        many => bail!("{many} places in manifests are not as the API server takes them"),
+        1 => bail!("a manifest is invalid: the API server would refuse it"),
+        many => bail!("{many} errors in manifests: the API server would refuse them"),
     }
 }
 

@@ -44,7 +44,7 @@ const PLUGIN: &str = "kubectl-idmap";
     arg_required_else_help = true
 )]
 struct Cli {
-    /// Tell more on standard error: -v what is asked of the cluster and of AWS, -vv everything
+    /// More logs on standard error: -v for calls to the cluster and to AWS, -vv for everything
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
@@ -67,7 +67,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
     Completions(completions::CompletionsArgs),
-    /// Print the `CustomResourceDefinition`
+    /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
     Crd,
     /// Print the version
     Version,

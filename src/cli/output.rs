@@ -11,13 +11,13 @@ use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
-/// Where there is no terminal, what takes long tells how far it has got, so often.
+/// Without a terminal, progress is printed at this interval.
 const TELL: Duration = Duration::from_secs(3);
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Human-readable
     #[default]
     #[value(alias = "table")]
     Text,

@@ -17,10 +17,10 @@ use crate::cluster::release::LetGo;
 use crate::observed::{ConfigMapName, Mode};
 use crate::time::Timestamp;
 
-/// Let go of everything and leave all access: before uninstalling
+/// Give up ownership without revoking access (before uninstalling)
 #[derive(Args, Clone, Debug)]
 pub struct ReleaseArgs {
-    /// Do it without asking
+    /// Skip the confirmation
     #[arg(long)]
     pub yes: bool,
 
@@ -79,7 +79,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     };
     writeln!(
         out,
-        "{target}Every entry stays; it is then nobody's: deleting a mapping no longer removes its entry."
+        "{target}All entries are kept but become unmanaged: deleting a mapping no longer removes its entry."
     )?;
     out.flush()?;
     confirm("Release all mappings of this cluster?", yes)?;
@@ -91,7 +91,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         .with_context(|| format!("{history} can't be marked as released"))?;
     writeln!(
         out,
-        "{history} is marked as released: a running operator writes nothing until it is restarted"
+        "{history} was marked as released: a running operator writes nothing until it is restarted"
     )?;
     let marked = cluster
         .remove_mark()
@@ -106,20 +106,18 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     if let Some((aws, eks)) = eks {
         writeln!(out, "access entries: {}", untag(&aws, &eks, &name).await?)?;
     }
-    let mut progress = Progress::new("mappings looked at");
+    let mut progress = Progress::new("mappings checked");
     let LetGo {
         statuses,
         finalizers,
     } = cluster
         .let_mappings_go(released, |far| progress.set(far.done, far.total))
         .await
-        .context(
-            "not all mappings could be let go of; run it again and it goes on where it ended",
-        )?;
+        .context("some mappings could not be released; run the same command again to continue")?;
     drop(progress);
     writeln!(
         out,
-        "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none is left"
+        "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none left"
     )?;
     Ok(())
 }
@@ -131,17 +129,17 @@ fn refuse_to_forget(written: &BTreeMap<String, usize>) -> Result<()> {
     };
     let name = arn.rsplit('/').next().unwrap_or_default();
     bail!(
-        "{mappings} mappings have access entries of {arn}, whose tags say that they are ours; nothing was done; add --cluster-name \
-         {name} (or set IDENTITY_MAPPER_CLUSTER_NAME), so that the tags are taken off too"
+        "{mappings} mappings have managed access entries of {arn}; nothing was changed. Add --cluster-name {name} (or set \
+            IDENTITY_MAPPER_CLUSTER_NAME), so that their tags are removed too"
     )
 }
 
 /// Takes our tags off the access entries, and says what was done.
 async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<String> {
     if eks.mode == Mode::ConfigMap {
-        return Ok("there are none in the mode CONFIG_MAP".to_owned());
+        return Ok("none in mode CONFIG_MAP".to_owned());
     }
-    let mut progress = Progress::new("access entries looked at");
+    let mut progress = Progress::new("access entries checked");
     let Untagged {
         listed, untagged, ..
     } = aws
@@ -151,12 +149,12 @@ async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<String> 
         .await
         .map_err(|failure| {
             anyhow!(
-                "not all tags could be taken off; run it again once this is mended: {}",
+                "some tags could not be removed; fix this and run the same command again: {}",
                 words(&failure)
             )
         })?;
     Ok(format!(
-        "our tags were taken off {untagged} of {listed}; no entry was changed otherwise"
+        "tags removed from {untagged} of {listed}; no entry was changed otherwise"
     ))
 }
 

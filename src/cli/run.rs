@@ -21,7 +21,7 @@ use crate::controller::metrics::Metrics;
 use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Repair, Settings};
 
-/// Run the controller
+/// Run the operator
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     #[command(flatten)]
@@ -31,12 +31,12 @@ pub struct RunArgs {
     )]
     pub eks: EksArgs,
 
-    /// Write no entry and no finalizer: statuses and metrics show what would be done
+    /// Write no entries and no finalizers; statuses and metrics show what would be done
     #[arg(long, env = "IDENTITY_MAPPER_OBSERVE")]
     pub observe: bool,
 
-    /// What to do about an aws-auth that does not parse or is gone: `LastGood` puts back the last good text, `Off` does not
-    /// [default: `LastGood` in the mode `CONFIG_MAP`, else `Off`]
+    /// What to do when aws-auth is invalid YAML or missing: `LastGood` restores the last valid text, `Off` does not [default: `LastGood`
+    /// in mode `CONFIG_MAP`, else `Off`]
     #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
     pub repair: Option<Repair>,
 
@@ -47,11 +47,11 @@ pub struct RunArgs {
     )]
     pub config_map: ConfigMapArgs,
 
-    /// Plan again at least so often, such as 10m or 1h
+    /// Maximum interval between reconciliations, such as 10m or 1h
     #[arg(long, value_name = "DURATION", env = "IDENTITY_MAPPER_RESYNC", default_value = "10m", value_parser = resync)]
     pub resync: Duration,
 
-    /// How logs are written: auto is text on a terminal and JSON elsewhere
+    /// Log format: auto is text on a terminal, else JSON
     #[arg(
         long,
         value_name = "FORMAT",
@@ -60,11 +60,11 @@ pub struct RunArgs {
     )]
     pub log_format: LogFormat,
 
-    /// Which logs are written, such as `info` or `identity_mapper=debug`
+    /// Log filter, such as `info` or `identity_mapper=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
     pub log_level: String,
 
-    /// Where /livez and /readyz are served
+    /// Address for /livez and /readyz
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -73,7 +73,7 @@ pub struct RunArgs {
     )]
     pub health_address: SocketAddr,
 
-    /// Where /metrics is served; may be the same address
+    /// Address for /metrics; can be the same
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -90,15 +90,15 @@ pub struct RunArgs {
     pub connection: ConnectionArgs,
 }
 
-/// How logs are written.
+/// The format of logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// Text on a terminal, JSON elsewhere
+    /// Text on a terminal, else JSON
     #[default]
     Auto,
-    /// Lines for people
+    /// Human-readable lines
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
@@ -141,7 +141,7 @@ pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     );
     if Reading::of(&config_map) == Reading::Never {
         warn!(
-            "{config_map} is a trial: EKS reads {} only; statuses speak of the trial as if EKS read it",
+            "{config_map} is a trial copy: EKS reads only {}; statuses treat the copy as if EKS read it",
             ConfigMapName::default()
         );
     }
@@ -188,7 +188,7 @@ pub(super) fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
     // fetches credentials.
     let quiet = "kube_runtime::watcher=error,aws_config=warn,aws_smithy_runtime=warn";
     let filter = EnvFilter::try_new(format!("{quiet},{filter}"))
-        .with_context(|| format!("--log-level {filter}: not a filter such as info"))?;
+        .with_context(|| format!("--log-level {filter}: not a log filter such as info"))?;
     let terminal = std::io::stderr().is_terminal();
     let json = match format {
         LogFormat::Auto => !terminal,
@@ -223,10 +223,10 @@ pub(super) fn end_on_signals(shutdown: CancellationToken) -> Result<()> {
             if first {
                 shutdown.cancel();
             } else {
-                warn!("a second signal: ending at once");
+                warn!("second signal: exiting immediately");
                 #[allow(
                     clippy::exit,
-                    reason = "the point of a second signal is not to wait for anything"
+                    reason = "the second signal ends the process without waiting"
                 )]
                 std::process::exit(1);
             }
@@ -269,8 +269,8 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused_with_the_mend() {
-        for (arguments, mend) in [
+    fn bad_values_are_refused_with_a_fix() {
+        for (arguments, fix) in [
             (["--resync", "0s"], "between 1s and a year"),
             (["--resync", "soon"], "such as 10m"),
             (["--resync", "500ms"], "between 1s and a year"),
@@ -278,7 +278,7 @@ mod tests {
             (["--log-format", "xml"], "possible values"),
         ] {
             let error = parse(&arguments).expect_err("refused").to_string();
-            assert!(error.contains(mend), "{arguments:?}: {error}");
+            assert!(error.contains(fix), "{arguments:?}: {error}");
         }
         assert_eq!(
             parse(&["--resync=1h30m"]).expect("friendly").resync,

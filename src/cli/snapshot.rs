@@ -42,33 +42,25 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Where to look: a cluster, or files.
 #[derive(Args, Clone, Debug)]
 pub struct ObserveArgs {
-    /// An aws-auth ConfigMap from a file in place of the cluster's, as `kubectl get -o yaml` prints it; `-` for standard input
-    #[arg(
-        long,
-        value_name = "FILE",
-        help_heading = "Files in place of a cluster"
-    )]
+    /// aws-auth ConfigMap from a file instead of the cluster, as `kubectl get -o yaml` prints it; `-` for standard input
+    #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
     pub aws_auth: Option<PathBuf>,
 
-    /// Access entries from a file in place of EKS's: what `aws eks describe-access-entry` and `aws eks
-    /// list-associated-access-policies` print, one after the other
-    #[arg(
-        long,
-        value_name = "FILE",
-        help_heading = "Files in place of a cluster"
-    )]
+    /// Access entries from a file instead of EKS: the output of `aws eks describe-access-entry` and `aws eks
+    /// list-associated-access-policies`, one after the other
+    #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
     pub access_entries: Option<PathBuf>,
 
-    /// The authentication mode: with files, the one to plan for; with a cluster only `CONFIG_MAP`, which asks nothing of AWS
+    /// Authentication mode. With files: the mode to plan for. With a cluster: only `CONFIG_MAP`, which makes no AWS API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub mode: Option<Mode>,
 
-    /// With files: the cluster's ARN, where no access entry names it
+    /// ARN of the cluster, with files of which no access entry names it
     #[arg(
         long,
         value_name = "ARN",
         value_parser = cluster_arn,
-        help_heading = "Files in place of a cluster"
+        help_heading = "Files instead of a cluster"
     )]
     pub cluster_arn: Option<EksCluster>,
 
@@ -193,7 +185,7 @@ impl ObserveArgs {
         }
         if let Some(cluster) = &self.cluster_arn {
             bail!(
-                "--cluster-arn {} goes with --aws-auth or --access-entries; a live cluster is named by --cluster-name",
+                "--cluster-arn {} needs --aws-auth or --access-entries; name a live cluster with --cluster-name",
                 cluster.arn
             );
         }
@@ -217,13 +209,13 @@ impl ObserveArgs {
             (None, Some(_), ModeNeed::Optional) => Mode::Api,
             (None, _, ModeNeed::Required) => bail!(
                 "the authentication mode is not known: give --mode (CONFIG_MAP, API_AND_CONFIG_MAP or API), as `aws eks \
-                 describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` prints it"
+                    describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` prints it"
             ),
         };
         let named = answers.as_ref().and_then(|answers| answers.cluster.clone());
         let cluster = match (&self.cluster_arn, named) {
             (Some(given), Some(named)) if *given != named => bail!(
-                "--cluster-arn is {}, and the access entries are of {}: give those of one cluster",
+                "--cluster-arn is {}, but the access entries are from {}: give those of one cluster",
                 given.arn,
                 named.arn
             ),
@@ -232,7 +224,7 @@ impl ObserveArgs {
         };
         if let (Mode::ConfigMap, Some(path)) = (mode, &self.access_entries) {
             complain(&format!(
-                "note: in the mode CONFIG_MAP there are no access entries: {} does not count",
+                "note: mode CONFIG_MAP has no access entries: {} is ignored",
                 path.display()
             ));
         }
@@ -247,8 +239,8 @@ impl ObserveArgs {
                 Iam::default(),
             ))),
             (_, None) => bail!(
-                "in the mode {mode} the cluster counts, for its partition and account: give --cluster-arn \
-                 arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
+                "mode {mode} needs the partition and account of the cluster: add --cluster-arn \
+                    arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
             ),
             (mode, Some(cluster)) => {
                 let entries = answers.unwrap_or_default().entries.into_iter();
@@ -412,10 +404,10 @@ impl LiveArgs {
             (Some(Mode::ConfigMap), None) => return Ok(None),
             (Some(mode), None) => bail!(
                 "--mode {mode}: the mode of a live cluster is read from EKS; give --cluster-name instead, or files (--aws-auth, \
-                 --access-entries)"
+                    --access-entries)"
             ),
             (Some(mode), Some(name)) => bail!(
-                "--cluster-name {name} and --mode {mode}: give one of the two; with --cluster-name the mode is read from EKS"
+                "--cluster-name {name} and --mode {mode} exclude each other; with --cluster-name the mode is read from EKS"
             ),
             (None, Some(_)) => {}
             (None, None) => match (token_for, need) {
@@ -431,15 +423,15 @@ impl LiveArgs {
                 }
                 (None, ModeNeed::Optional) => {
                     complain(
-                        "note: access entries are not looked at, for the kubeconfig names no cluster of EKS; give --cluster-name to look \
-                         at both",
+                        "note: access entries were not read, because the kubeconfig names no EKS cluster; give --cluster-name to \
+                            read both",
                     );
                     return Ok(None);
                 }
                 (None, ModeNeed::Required) => bail!(
-                    "the cluster's authentication mode is not known: give --cluster-name, and it is read from EKS; or, without any AWS and \
-                     where `aws eks describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` says CONFIG_MAP, \
-                     --mode CONFIG_MAP"
+                    "the cluster's authentication mode is not known: give --cluster-name, and it is read from EKS; or, without \
+                        AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
+                        cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --mode CONFIG_MAP"
                 ),
             },
         }
@@ -501,7 +493,7 @@ async fn survey(
 
 /// Every access entry. For a while after the mode was changed EKS still says that there are none.
 async fn entries(aws: &Aws, cluster: &EksCluster) -> Result<Entries, Failure> {
-    let mut progress = Progress::new("access entries described");
+    let mut progress = Progress::new("access entries read");
     let started = Instant::now();
     loop {
         let surveyed = aws.survey_entries(cluster, |done, total| progress.set(done, total));

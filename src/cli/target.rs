@@ -45,7 +45,7 @@ impl Target {
     pub async fn prove(&mut self, aws: &Aws, name: &str, api_server: &ApiServer) -> Result<Proven> {
         let read = aws.describe_cluster(name).await.map_err(|failure| {
             anyhow!(
-                "cluster {name} of EKS in {} can't be described: {}",
+                "EKS cluster {name} in {} can't be described: {}",
                 aws.region(),
                 words(&failure)
             )
@@ -54,7 +54,10 @@ impl Target {
         let trust = trust
             .map_err(|error| anyhow!("the API server {} can't be reached: {error}", self.url))?;
         let authority = trust.prove(&read.authorities).with_context(|| {
-            format!("nothing was done, for {} can't be proven", read.cluster.arn)
+            format!(
+                "nothing was changed, because {} can't be verified",
+                read.cluster.arn
+            )
         })?;
         let proven = Proven {
             cluster: read.cluster,
@@ -83,11 +86,11 @@ impl fmt::Display for Target {
     }
 }
 
-/// A failure, and the policy statement that mends it.
+/// A failure, and the policy statement that fixes it.
 pub(crate) fn words(failure: &Failure) -> String {
     match &failure.kind {
         FailureKind::Denied { statement, .. } => format!(
-            "{}; add this statement to a policy of the caller:\n{statement}",
+            "{}; add this statement to the caller's IAM policy:\n{statement}",
             failure.message
         ),
         _ => failure.message.clone(),

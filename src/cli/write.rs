@@ -27,7 +27,7 @@ pub(crate) async fn write(
         kept.map_err(|error| match error {
             HistoryError::Stale => beaten(),
             HistoryError::Failed(error) => anyhow!(
-                "what stands now can't be kept in {} first, so nothing is written: {error}",
+                "the current ConfigMap can't be saved in {} first, so nothing was written: {error}",
                 name.history()
             ),
         })?;
@@ -45,5 +45,7 @@ pub(crate) async fn write(
 }
 
 fn beaten() -> anyhow::Error {
-    anyhow!("someone else wrote in between, and nothing was changed; run it again")
+    anyhow!(
+        "someone else changed it in between, and nothing was written; run the same command again"
+    )
 }

@@ -1,4 +1,4 @@
-//! Why a caller is not let in: causes with their mends.
+//! Why a caller has no access: causes with their fixes.
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
 use crate::effective::{Life, Standing, Unread};
 use crate::explain::explain::Refused;
-use crate::explain::mend::{Like, quoted};
-use crate::explain::{Caller, Door, Mend};
+use crate::explain::fix::{Like, quoted};
+use crate::explain::{Caller, Door, Fix};
 use crate::lint::fix_data;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
@@ -26,9 +26,9 @@ pub struct Cause {
     pub kind: CauseKind,
     /// What is wrong, where, and with which value.
     pub message: String,
-    /// How to mend it.
+    /// How to fix it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<Mend>,
+    pub fix: Option<Fix>,
 }
 
 /// The causes that are known, the likeliest first.
@@ -119,12 +119,12 @@ impl Door<'_> {
         Some(Cause {
             kind: CauseKind::OtherPartition,
             message: format!(
-                "the cluster is in partition {cluster}, the caller in {}, and a cluster accepts callers of its own partition only",
+                "the cluster is in partition {cluster}, the caller in {}: a cluster accepts only callers of its own partition",
                 caller.parsed.partition
             ),
-            mend: Some(Mend {
+            fix: Some(Fix {
                 text: format!("sign in with a role or user of partition {cluster}"),
-                ..Mend::default()
+                ..Fix::default()
             }),
         })
     }
@@ -135,44 +135,44 @@ impl Door<'_> {
         Some(Cause {
             kind: CauseKind::NotInEffect,
             message: format!(
-                "mapping {} declares it, and is not in effect: {}",
+                "mapping {} declares this principal but is not active: {}",
                 declared.mapping,
-                why.unwrap_or("the operator has said nothing of it yet")
+                why.unwrap_or("the operator has not reported a status yet")
             ),
-            mend: Some(Mend {
+            fix: Some(Fix {
                 text: match why {
-                    Some(_) => "do what its conditions say".to_owned(),
-                    None => "see whether the operator runs".to_owned(),
+                    Some(_) => "resolve what its conditions report".to_owned(),
+                    None => "check that the operator is running".to_owned(),
                 },
                 commands: vec![match why {
                     Some(_) => format!("kubectl describe identitymapping {}", declared.mapping),
                     None => "kubectl get pods --all-namespaces -l app.kubernetes.io/name=identity-mapper"
                         .to_owned(),
                 }],
-                ..Mend::default()
+                ..Fix::default()
             }),
         })
     }
 
     fn dead_entry(&self, standing: &Standing<'_>) -> Cause {
         let message = format!(
-            "the access entry of {} lets nobody in: {}",
+            "the access entry of {} grants no access: {}",
             standing.principal_arn, standing.life
         );
-        let mend = match (&standing.life, standing.known()) {
-            (Life::Missing { elsewhere: None }, _) => Some(Mend {
-                text: "make the principal again in IAM, and run this again; or give the access to another".to_owned(),
-                ..Mend::default()
+        let fix = match (&standing.life, standing.known()) {
+            (Life::Missing { elsewhere: None }, _) => Some(Fix {
+                text: "recreate the principal in IAM, and run this command again; or give the access to another principal".to_owned(),
+                ..Fix::default()
             }),
             (Life::Recreated { .. }, Some(_)) if self.declared(standing.principal_arn).is_some() => {
                 self.declared(standing.principal_arn)
-                    .map(|declared| Mend {
-                        text: "where it is meant to get the same access, say so, and the operator makes the entry anew".to_owned(),
+                    .map(|declared| Fix {
+                        text: "to give the recreated principal the same access, confirm, and the operator recreates the entry".to_owned(),
                         commands: vec![format!(
                             "kubectl annotate identitymapping {} {CONFIRM_ANNOTATION}=recreated-principal",
                             declared.mapping
                         )],
-                        ..Mend::default()
+                        ..Fix::default()
                     })
             }
             (life, Some(entry)) => self.anew(entry, life),
@@ -181,12 +181,12 @@ impl Door<'_> {
         Cause {
             kind: CauseKind::Recreated,
             message,
-            mend,
+            fix,
         }
     }
 
     /// The calls that make an access entry anew.
-    fn anew(&self, entry: &AccessEntry, life: &Life) -> Option<Mend> {
+    fn anew(&self, entry: &AccessEntry, life: &Life) -> Option<Fix> {
         let now = match life {
             Life::Missing {
                 elsewhere: Some(arn),
@@ -201,12 +201,13 @@ impl Door<'_> {
             quoted(self.cluster_name()),
             quoted(&entry.principal_arn)
         );
-        let text = "where it is meant to get the same access, delete the entry and make it anew";
-        let mut mend = self.create(&principal, &Like::from(entry), text);
-        if !mend.commands.is_empty() {
-            mend.commands.insert(0, delete);
+        let text =
+            "to give the recreated principal the same access, delete the entry and create it again";
+        let mut fix = self.create(&principal, &Like::from(entry), text);
+        if !fix.commands.is_empty() {
+            fix.commands.insert(0, delete);
         }
-        Some(mend)
+        Some(fix)
     }
 
     /// aws-auth names it, and is not read.
@@ -222,8 +223,8 @@ impl Door<'_> {
             Lookup::Account => {
                 return Some(Cause {
                     kind,
-                    message: format!("mapAccounts names its account, and {unread}"),
-                    mend: self.grant(caller, None),
+                    message: format!("mapAccounts contains the caller's account, but {unread}"),
+                    fix: self.grant(caller, None),
                 });
             }
             Lookup::None => return None,
@@ -231,10 +232,10 @@ impl Door<'_> {
         Some(Cause {
             kind,
             message: format!(
-                "{} line {} names it, and {unread}",
+                "{} line {} contains the caller, but {unread}",
                 entry.section, entry.line
             ),
-            mend: self.grant(caller, Some(Like::from(entry))),
+            fix: self.grant(caller, Some(Like::from(entry))),
         })
     }
 
@@ -253,13 +254,15 @@ impl Door<'_> {
         let config_map = self.scene.config_map;
         odd.map(|(key, section)| Cause {
             kind: CauseKind::KeyCase,
-            message: format!("the key {key} names it, and the authenticator reads {section} only"),
-            mend: Some(Mend {
+            message: format!(
+                "the key {key} contains the caller, but the authenticator reads only {section}"
+            ),
+            fix: Some(Fix {
                 text: format!(
                     "rename the key {key} to {section} (kubectl edit configmap {} -n {})",
                     config_map.name, config_map.namespace
                 ),
-                ..Mend::default()
+                ..Fix::default()
             }),
         })
         .collect()
@@ -282,13 +285,14 @@ impl Door<'_> {
                 causes.push(Cause {
                     kind: CauseKind::SectionDropped,
                     message: format!(
-                        "{section} names it at line {line}, and is dropped whole because of line {}, column {} ({}): {}",
+                        "{section} contains the caller in line {line}, but all of {section} is dropped because of line {}, column {} \
+                            ({}): {}",
                         problem.line,
                         problem.column,
                         problem.offending.trim(),
                         problem.message
                     ),
-                    mend: Some(self.mend_text(caller, section, problem.line, &problem.message)),
+                    fix: Some(self.text_fix(caller, section, problem.line, &problem.message)),
                 });
                 continue;
             }
@@ -301,16 +305,16 @@ impl Door<'_> {
             causes.extend(dropped.map(|problem| Cause {
                 kind: CauseKind::EntryDropped,
                 message: format!(
-                    "{section} names it at line {}, and the entry is dropped: {}",
+                    "{section} contains the caller in line {}, but the entry is dropped: {}",
                     problem.line, problem.message
                 ),
-                mend: Some(self.mend_text(caller, section, problem.line, &problem.message)),
+                fix: Some(self.text_fix(caller, section, problem.line, &problem.message)),
             }));
         }
         causes
     }
 
-    /// The command by which `lint` mends the entries of the caller, where it would. Others are no matter of theirs, and thousands
+    /// The command by which `lint` fixes the entries of the caller, where it would. Others are no matter of theirs, and thousands
     /// would take a while to look at.
     pub(super) fn by_lint_of_own(&self, caller: &Caller) -> Vec<String> {
         let mut data: BTreeMap<String, String> = BTreeMap::new();
@@ -331,7 +335,7 @@ impl Door<'_> {
         self.by_lint(caller, &data)
     }
 
-    /// The command by which `lint` mends what keeps the caller out, where it would.
+    /// The command by which `lint` fixes what keeps the caller out, where it would.
     fn by_lint(&self, caller: &Caller, data: &BTreeMap<String, String>) -> Vec<String> {
         let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
         let fixed = Document::parse(&fix_data(data, &is_kept).data);
@@ -351,12 +355,12 @@ impl Door<'_> {
         lets_in.then_some(command).into_iter().collect()
     }
 
-    fn mend_text(&self, caller: &Caller, section: Section, line: usize, message: &str) -> Mend {
+    fn text_fix(&self, caller: &Caller, section: Section, line: usize, message: &str) -> Fix {
         let config_map = self.scene.config_map;
-        let mend = message.rsplit_once(": ").map_or(message, |(_, mend)| mend);
-        Mend {
+        let fix = message.rsplit_once(": ").map_or(message, |(_, fix)| fix);
+        Fix {
             text: format!(
-                "in {section} line {line}, {mend} (kubectl edit configmap {} -n {})",
+                "in {section} line {line}, {fix} (kubectl edit configmap {} -n {})",
                 config_map.name, config_map.namespace
             ),
             commands: self
@@ -364,24 +368,24 @@ impl Door<'_> {
                 .data
                 .map(|data| self.by_lint(caller, data))
                 .unwrap_or_default(),
-            ..Mend::default()
+            ..Fix::default()
         }
     }
 
     fn unnamed(&self, caller: &Caller) -> Cause {
         Cause {
             kind: CauseKind::Unnamed,
-            message: "nothing that stands is near to it".to_owned(),
-            mend: self.grant(caller, None),
+            message: "no similar entry found".to_owned(),
+            fix: self.grant(caller, None),
         }
     }
 }
 
 fn not_a_principal(caller: &Caller) -> Option<Cause> {
     let what = match &caller.parsed.resource {
-        Resource::Root => "the root user, whom access entries never let in",
+        Resource::Root => "the root user, which can't have an access entry",
         Resource::FederatedUser { .. } => {
-            "a federated user, a session of STS, whom access entries never let in"
+            "a federated user (an STS session), which can't have an access entry"
         }
         Resource::Role { .. } | Resource::User { .. } | Resource::AssumedRole { .. } => {
             return None;
@@ -390,9 +394,9 @@ fn not_a_principal(caller: &Caller) -> Option<Cause> {
     Some(Cause {
         kind: CauseKind::NotAPrincipal,
         message: format!("{} is {what}", caller.arn),
-        mend: Some(Mend {
-            text: "sign in with an IAM role or user that is let in, and not as this one".to_owned(),
-            ..Mend::default()
+        fix: Some(Fix {
+            text: "sign in with an IAM role or user that has access".to_owned(),
+            ..Fix::default()
         }),
     })
 }
@@ -401,14 +405,14 @@ fn not_an_instance(caller: &Caller) -> Cause {
     Cause {
         kind: CauseKind::NotAnInstance,
         message: format!(
-            "the entry is one for nodes, and session {:?} is none of an EC2 instance",
+            "the entry is for nodes, and session {:?} is not an EC2 instance",
             caller.session.as_deref().unwrap_or_default()
         ),
-        mend: Some(Mend {
-            text: "sign in with another role than the nodes'; nodes that are not named after an instance need `{{SessionName}}` in \
-                   the username"
+        fix: Some(Fix {
+            text: "sign in with another role than that of the nodes; nodes that are not named after an instance need \
+                `{{SessionName}}` in the username"
                 .to_owned(),
-            ..Mend::default()
+            ..Fix::default()
         }),
     }
 }

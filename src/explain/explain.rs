@@ -17,9 +17,9 @@ pub struct Explanation {
     /// The ARN as it was given.
     pub caller: String,
     /// The ARN under which the authenticator looks the caller up.
-    pub looked_up_as: String,
+    pub resolved_to: String,
     /// Whether the caller is let in.
-    pub let_in: bool,
+    pub has_access: bool,
     /// As what. More than one where the authenticator picks one at random at each login.
     pub identities: Vec<Identity>,
     /// Why the caller is not let in.
@@ -30,6 +30,7 @@ pub struct Explanation {
     pub causes: Vec<Cause>,
     /// The entries of the same principal that do not count, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "notUsed")]
     pub passed_over: Vec<PassedOver>,
     /// What else is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -60,8 +61,8 @@ impl<'a> Door<'a> {
         let standing = self.standing_as_told(caller, user_id);
         let mut explanation = Explanation {
             caller: caller.arn.clone(),
-            looked_up_as: caller.canonical.clone(),
-            let_in: false,
+            resolved_to: caller.canonical.clone(),
+            has_access: false,
             identities: Vec::new(),
             refusal: None,
             causes: Vec::new(),
@@ -73,7 +74,7 @@ impl<'a> Door<'a> {
                 let sources = sources.into_iter();
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
-                explanation.let_in = true;
+                explanation.has_access = true;
                 note(caller, &standing, &mut explanation);
             }
             Found::Refused { words, by } => {
@@ -82,8 +83,8 @@ impl<'a> Door<'a> {
                 explanation.notes.extend(self.not_in_iam(caller));
                 if self.mode() == Some(Mode::ConfigMap) {
                     explanation.notes.push(
-                        "whoever created the cluster is an administrator in the mode CONFIG_MAP, and stands nowhere: \
-                         `identity-mapper access` says how to find out"
+                        "the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: \
+                            `identity-mapper access` shows how to find out who it is"
                             .to_owned(),
                     );
                 }
@@ -140,7 +141,7 @@ impl<'a> Door<'a> {
                     Some(entry) => by_access_entry(caller, entry),
                     None => Found::Refused {
                         words: format!(
-                            "the access entry of {} has not been described since it may have changed: run it again",
+                            "the access entry of {} may have changed and was not read again yet: run this command again",
                             wins.principal_arn
                         ),
                         by: Refused::Doubtful,
@@ -164,27 +165,25 @@ impl<'a> Door<'a> {
     fn refusal(&self, caller: &Caller) -> String {
         let arn = &caller.canonical;
         if let Some(cluster) = self.elsewhere(caller) {
-            return format!("{arn} is not in partition {cluster}, and the cluster is");
+            return format!("{arn} is not in the partition of the cluster ({cluster})");
         }
         let entries = self.effective.counts_access_entries();
         match (self.effective.unread(), entries) {
             (Some(Unread::Mode), _) => {
-                format!("no access entry lets {arn} in, and {}", Unread::Mode)
+                format!("no access entry grants {arn} access, and {}", Unread::Mode)
             }
             (Some(Unread::Name), true) => format!(
-                "no access entry lets {arn} in, and {} is not in force: {}",
+                "no access entry grants {arn} access, and {} is not read: {}",
                 self.scene.config_map,
                 Unread::Name
             ),
-            (Some(Unread::Name), false) => format!(
-                "{} is not in force: {}",
-                self.scene.config_map,
-                Unread::Name
-            ),
-            (None, true) => {
-                format!("no access entry and no entry of aws-auth lets {arn} in")
+            (Some(Unread::Name), false) => {
+                format!("{} is not read: {}", self.scene.config_map, Unread::Name)
             }
-            (None, false) => format!("no entry of aws-auth lets {arn} in"),
+            (None, true) => {
+                format!("neither an access entry nor an entry of aws-auth grants {arn} access")
+            }
+            (None, false) => format!("no entry of aws-auth grants {arn} access"),
         }
     }
 
@@ -224,22 +223,23 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
     let notes = &mut explanation.notes;
     if explanation.identities.len() > 1 {
         notes.push(
-            "mapUsers has the ARN in several spellings of case, and the authenticator picks one at random at each login: leave one"
+            "mapUsers contains the ARN in several spellings of case, and the authenticator uses one at random at each login: keep \
+                only one"
                 .to_owned(),
         );
     }
     if explanation.identities.iter().any(Identity::is_nameless) {
         notes.push(
-            "the login has no username: it has the rights of its groups, and audit logs don't tell who it is"
+            "the login has no username: it has the permissions of its groups, and audit logs don't show who it is"
                 .to_owned(),
         );
     }
     if explanation.identities.iter().any(Identity::is_open) {
         notes.push(match caller.session {
-            None => "the placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` \
-                     prints it, to see them filled in"
+            None => "placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` prints \
+                it, to see their values"
                 .to_owned(),
-            Some(_) => "what stays in braces is filled in at the login, and not known here".to_owned(),
+            Some(_) => "placeholders that remain are filled in at login and are not known here".to_owned(),
         });
     }
     let unproven = standing.iter().any(|standing| {
@@ -252,8 +252,8 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
     });
     if unproven {
         notes.push(
-            "an access entry is for the principal as it was when the entry was made: IAM was not read, so that one that was deleted \
-             and made again since is not noticed"
+            "an access entry is only for the principal that existed when it was created. IAM was not read, so a deletion and \
+                recreation of the principal would not be noticed"
                 .to_owned(),
         );
     }
@@ -264,7 +264,7 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
     {
         if let Some(words) = &declared.not_ready {
             notes.push(format!(
-                "mapping {} is not in effect: {words}",
+                "mapping {} is not active: {words}",
                 declared.mapping
             ));
         }
@@ -313,7 +313,7 @@ fn no_instance<'t>(caller: &Caller, templates: impl Iterator<Item = &'t String>)
     let mut lacking = templates.filter(|template| caller.lacks_instance(template));
     let template = lacking.next()?;
     Some(format!(
-        "the entry that counts asks for the name of an instance ({template}), and session {:?} is none of an instance: the login fails",
+        "the entry needs the name of an EC2 instance ({template}), and session {:?} is not an instance: the login fails",
         caller.session.as_deref().unwrap_or_default()
     ))
 }

@@ -120,7 +120,7 @@ impl Held {
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.scope() {
-            Scope::Cluster => write!(f, "{} in the whole cluster", self.policy),
+            Scope::Cluster => write!(f, "{} in all namespaces", self.policy),
             scope @ Scope::Namespaces(_) => write!(f, "{} in {scope}", self.policy),
         }
     }
@@ -156,6 +156,7 @@ pub struct Identity {
     /// The principal as the entry names it: an ARN, or an account's number.
     pub principal: String,
     /// Where the entry stands.
+    #[serde(rename = "source")]
     pub place: Place,
     /// The Kubernetes username.
     pub username: String,
@@ -210,6 +211,7 @@ pub struct PassedOver {
     /// The principal as the entry names it.
     pub principal: String,
     /// Where it stands.
+    #[serde(rename = "source")]
     pub place: Place,
     /// Why it does not count.
     pub why: String,

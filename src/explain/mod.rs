@@ -2,13 +2,13 @@
 //!
 //! Pure, and never a second opinion: which entry grants a principal access, which have no effect and what makes an administrator is
 //! asked of [`crate::effective`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders
-//! filled in, what RBAC binds to it, and for whoever is not let in the nearest entries with the likely cause and the mend.
+//! filled in, what RBAC binds to it, and for whoever is not let in the nearest entries with the likely cause and the fix.
 
 mod caller;
 mod cause;
 mod explain;
+mod fix;
 mod identity;
-mod mend;
 mod nearest;
 mod question;
 mod rbac;
@@ -24,8 +24,8 @@ use serde::Serialize;
 pub use caller::{Caller, CallerError};
 pub use cause::{Cause, CauseKind};
 pub use explain::Explanation;
+pub use fix::{Edit, Fix, way_in};
 pub use identity::{Backend, Held, Identity, PassedOver, Place};
-pub use mend::{Edit, Mend, way_in};
 pub use question::{Answer, Object, Question, Verdict};
 pub use rbac::Bound;
 pub use report::{Creator, Report, Row, RowKind};

@@ -4,8 +4,8 @@ use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
 use crate::explain::cause::{Cause, CauseKind, TOLD};
+use crate::explain::fix::{Fix, Like, quoted};
 use crate::explain::identity::matches;
-use crate::explain::mend::{Like, Mend, quoted};
 use crate::explain::{Caller, Door};
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
@@ -141,7 +141,7 @@ impl Door<'_> {
             ),
             At::AccessEntry(entry) => (
                 format!(
-                    "there is an access entry of {}: {words}",
+                    "there is an access entry for {}: {words}",
                     entry.principal_arn
                 ),
                 Like::from(entry),
@@ -149,9 +149,9 @@ impl Door<'_> {
         };
         let of_caller = Key::parse_arn(at.arn()) == caller.key;
         let owner = self.declared(at.arn()).filter(|_| !of_caller);
-        let mend = match (owner, at) {
+        let fix = match (owner, at) {
             (Some(owner), _) => Some(self.patch(caller, &owner.mapping)),
-            (None, At::AwsAuth(entry)) if self.is_edited(nearness) => Some(Mend {
+            (None, At::AwsAuth(entry)) if self.is_edited(nearness) => Some(Fix {
                 commands: if takes_nothing(nearness) {
                     self.by_lint_of_own(caller)
                 } else {
@@ -161,11 +161,14 @@ impl Door<'_> {
             }),
             (None, At::AwsAuth(_) | At::AccessEntry(_)) => self.grant(caller, Some(like)),
         };
-        let text = |mend: Mend| match nearness {
-            Nearness::Account => sign_in(caller, at.arn(), mend),
-            Nearness::Typo(_) => Mend {
-                text: format!("if it is meant for this one, {}", mend.text),
-                ..mend
+        let text = |fix: Fix| match nearness {
+            Nearness::Account => sign_in(caller, at.arn(), fix),
+            Nearness::Typo(_) => Fix {
+                text: format!(
+                    "if that entry was intended for this principal, {}",
+                    fix.text
+                ),
+                ..fix
             },
             Nearness::Path
             | Nearness::Session
@@ -173,16 +176,16 @@ impl Door<'_> {
             | Nearness::Sso
             | Nearness::Wildcard
             | Nearness::Suffix
-            | Nearness::Kind => mend,
+            | Nearness::Kind => fix,
         };
         Cause {
             kind: nearness.cause(),
             message,
-            mend: mend.map(text),
+            fix: fix.map(text),
         }
     }
 
-    /// Whether the mend is a change of the entry itself: where it can only be meant for the caller, or for nobody any more.
+    /// Whether the fix is a change of the entry itself: where it can only be meant for the caller, or for nobody any more.
     fn is_edited(&self, nearness: Nearness) -> bool {
         match nearness {
             Nearness::Space => true,
@@ -194,36 +197,37 @@ impl Door<'_> {
     }
 
     /// A mapping that names another principal than it should.
-    fn patch(&self, caller: &Caller, mapping: &str) -> Mend {
+    fn patch(&self, caller: &Caller, mapping: &str) -> Fix {
         let principal = self.principal(caller);
         let arn = principal.map_or_else(|| caller.canonical.clone(), |it| it.arn());
         let patch = serde_json::json!({"spec": {"principal": {"arn": arn, "permissionSet": null}}});
-        Mend {
+        Fix {
             text: format!(
-                "mapping {mapping} declares that one: name this one in it, where both are meant to be the same"
+                "mapping {mapping} declares that principal: if this one was intended, write this one into the mapping"
             ),
             commands: vec![format!(
                 "kubectl patch identitymapping {mapping} --type merge -p {}",
                 quoted(&patch.to_string())
             )],
-            ..Mend::default()
+            ..Fix::default()
         }
     }
 }
 
-/// Whether the entry can't be anybody else's, so that `lint` mends it.
+/// Whether the entry can't be anybody else's, so that `lint` fixes it.
 fn takes_nothing(nearness: Nearness) -> bool {
     matches!(nearness, Nearness::Space | Nearness::Path)
 }
 
-fn sign_in(caller: &Caller, other: &str, mend: Mend) -> Mend {
+fn sign_in(caller: &Caller, other: &str, fix: Fix) -> Fix {
     let account = other.split(':').nth(4).unwrap_or_default();
-    Mend {
+    Fix {
         text: format!(
-            "if account {account} is meant, sign in there: `aws sts get-caller-identity` says where one is (now {}); if this one is meant, {}",
-            caller.parsed.account, mend.text
+            "if account {account} was intended, sign in there (`aws sts get-caller-identity` shows the account, now {}); if this \
+                one was intended, {}",
+            caller.parsed.account, fix.text
         ),
-        ..mend
+        ..fix
     }
 }
 
@@ -300,18 +304,16 @@ impl Near {
         let account = arn.split(':').nth(4).unwrap_or_default();
         let role = self.key.as_ref().map(Key::kind) == Some(PrincipalKind::Role);
         let words = match nearness {
-            Nearness::Space => "white space belongs to the ARN there, so that it is another",
-            Nearness::Wildcard => {
-                "aws-auth knows no wildcards, and takes the * for part of the name"
-            }
+            Nearness::Space => "its ARN contains whitespace, so it never matches",
+            Nearness::Wildcard => "aws-auth has no wildcards: the * is read as part of the name",
             Nearness::Session => {
-                "that is a session, and whoever signs in with the role is looked up as the role"
+                "that is the ARN of a session; a login with the role matches only the ARN of the role"
             }
-            Nearness::Sso => "it names the permission set with `sso`, which EKS does not look at",
+            Nearness::Sso => "it names the permission set with `sso`, which EKS does not support",
             Nearness::Path if role => {
-                "a path was left in, and whoever signs in with a role comes without it"
+                "its ARN contains a path, and aws-iam-authenticator sees roles without their path"
             }
-            Nearness::Path => "a user is looked up with its path, and this is not it",
+            Nearness::Path => "it has another path, and users match only with their path",
             Nearness::Kind if role => "that is a user, and this is a role",
             Nearness::Kind => "that is a role, and this is a user",
             Nearness::Account => {
@@ -323,15 +325,15 @@ impl Near {
             Nearness::Suffix => {
                 return self.sso.as_ref().map_or_else(String::new, |sso| {
                     format!(
-                        "the role of permission set {} had the suffix {}, and has {} since it was assigned anew",
+                        "the role of permission set {} had the suffix {}; since the permission set was assigned again it has {}",
                         sso.permission_set,
                         suffix_of(sso, arn).unwrap_or_default(),
                         sso.suffix
                     )
                 });
             }
-            Nearness::Typo(1) => "its name differs in 1 character",
-            Nearness::Typo(far) => return format!("its name differs in {far} characters"),
+            Nearness::Typo(1) => "the name differs in 1 character",
+            Nearness::Typo(far) => return format!("the name differs in {far} characters"),
         };
         words.to_owned()
     }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::effective::is_templated;
-use crate::explain::mend::{Mend, quoted};
+use crate::explain::fix::{Fix, quoted};
 use crate::explain::{Held, Identity};
 
 /// What is asked for.
@@ -98,7 +98,7 @@ pub struct Answer {
     pub words: Option<String>,
     /// How to allow it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mend: Option<Mend>,
+    pub fix: Option<Fix>,
 }
 
 /// What came of a question.
@@ -135,13 +135,13 @@ impl Answer {
             (false, false) => Verdict::Maybe(may),
             (false, true) => Verdict::NotByRbac,
         };
-        let mend = (!allowed).then(|| question.grant(identity));
+        let fix = (!allowed).then(|| question.grant(identity));
         Self {
             question,
             username: Some(identity.username.clone()),
             verdict,
             words,
-            mend,
+            fix,
         }
     }
 
@@ -153,7 +153,7 @@ impl Answer {
         allowed: bool,
         words: Option<String>,
     ) -> Self {
-        let mend = identity
+        let fix = identity
             .filter(|_| !allowed)
             .map(|identity| question.grant(identity));
         Self {
@@ -161,7 +161,7 @@ impl Answer {
             username: None,
             verdict: if allowed { Verdict::Yes } else { Verdict::No },
             words,
-            mend,
+            fix,
         }
     }
 
@@ -184,7 +184,7 @@ impl fmt::Display for Answer {
                 let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
                 write!(
                     f,
-                    "not by RBAC; may be allowed by {}: EKS does not answer this for others",
+                    "not by RBAC; may be allowed by {}: EKS does not report this for others",
                     policies.join(" or by ")
                 )
             }
@@ -217,7 +217,7 @@ impl Question {
     }
 
     /// How to allow exactly this: a role for it, bound to a group or the username of the identity.
-    fn grant(&self, identity: &Identity) -> Mend {
+    fn grant(&self, identity: &Identity) -> Fix {
         let groups = identity.groups.iter();
         let group = groups
             .into_iter()
@@ -225,17 +225,17 @@ impl Question {
         let subject = match group {
             Some(group) => format!("--group={group}"),
             None if identity.username.is_empty() => {
-                return Mend {
-                    text: "give its entry a group or a username, so that a role can be bound to it"
+                return Fix {
+                    text: "give its entry a group or a username that a role can be bound to"
                         .to_owned(),
-                    ..Mend::default()
+                    ..Fix::default()
                 };
             }
             None if is_templated(&identity.username) => {
-                return Mend {
-                    text: "give its entry a group, so that a role can be bound to it; the username differs from login to login"
+                return Fix {
+                    text: "give its entry a group that a role can be bound to; the username is different at each login"
                         .to_owned(),
-                    ..Mend::default()
+                    ..Fix::default()
                 };
             }
             None => format!("--user={}", identity.username),
@@ -273,8 +273,8 @@ impl Question {
             }
         };
         let words: Vec<String> = what.split(' ').map(quoted).collect();
-        Mend {
-            text: "where it should be allowed, bind a role that allows it; for exactly this"
+        Fix {
+            text: "if it should be allowed, bind a role that allows it; to allow exactly this:"
                 .to_owned(),
             commands: vec![
                 format!(
@@ -290,7 +290,7 @@ impl Question {
                     quoted(&subject)
                 ),
             ],
-            ..Mend::default()
+            ..Fix::default()
         }
     }
 }

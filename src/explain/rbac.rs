@@ -37,7 +37,7 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let BoundRole { kind, name } = &self.role;
         match &self.namespace {
-            None => write!(f, "{kind} {name} in the whole cluster")?,
+            None => write!(f, "{kind} {name} in all namespaces")?,
             Some(namespace) => write!(f, "{kind} {name} in namespace {namespace}")?,
         }
         let binding = match &self.namespace {

@@ -7,8 +7,8 @@ use serde::Serialize;
 use crate::access_entry::EksCluster;
 use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
+use crate::explain::fix::{quoted, way_in};
 use crate::explain::identity::Source;
-use crate::explain::mend::{quoted, way_in};
 use crate::explain::{Bound, Door, Identity, PassedOver, Place};
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
@@ -66,6 +66,7 @@ pub struct Report {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub everyone: Option<Vec<Bound>>,
     /// Entries that let nobody in.
+    #[serde(rename = "withoutAccess")]
     pub nobody: Vec<PassedOver>,
     /// How to find the cluster's creator, where it is an administrator that stands nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,14 +190,14 @@ impl Door<'_> {
         for section in Section::ALL {
             if let Some(problem) = &self.scene.document.section(section).broken {
                 notes.push(format!(
-                    "{section} is dropped whole, and everyone in it is locked out: line {}, column {}: {}",
+                    "all of {section} is dropped, so nobody in it has access: line {}, column {}: {}",
                     problem.line, problem.column, problem.message
                 ));
             }
         }
         if self.effective.unread() == Some(Unread::Name) {
             notes.push(format!(
-                "{} is not in force: {}",
+                "{} is not read: {}",
                 self.scene.config_map,
                 Unread::Name
             ));
@@ -206,7 +207,7 @@ impl Door<'_> {
         }
         if self.rbac.is_none() {
             notes.push(
-                "RBAC was not looked at: of administrators only those of system:masters and of access policies are known".to_owned(),
+                "RBAC was not read: of the administrators only those by system:masters and by access policies are known".to_owned(),
             );
         }
         notes
@@ -227,7 +228,7 @@ impl Door<'_> {
             format!(" --region {}", quoted(view.cluster.region()))
         });
         Some(Creator {
-            note: "whoever created the cluster is an administrator too, and stands nowhere in the mode CONFIG_MAP".to_owned(),
+            note: "The cluster creator is also an administrator in CONFIG_MAP mode and is not listed anywhere".to_owned(),
             cloud_trail: format!(
                 "aws cloudtrail lookup-events{region} --lookup-attributes AttributeKey=EventName,AttributeValue=CreateCluster"
             ),

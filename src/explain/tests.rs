@@ -262,7 +262,7 @@ fn who_is_let_in_as_what() {
     for (world, arn, place, username) in cases {
         let explanation = world.explain(&arn);
         assert!(
-            explanation.let_in && explanation.causes.is_empty(),
+            explanation.has_access && explanation.causes.is_empty(),
             "{explanation:?}"
         );
         let [identity] = explanation.identities.as_slice() else {
@@ -405,17 +405,17 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             "write the group",
         ),
     ];
-    for (world, arn, kind, mend) in cases {
+    for (world, arn, kind, fix) in cases {
         let explanation = world.explain(&arn);
         assert!(
-            !explanation.let_in && explanation.refusal.is_some(),
+            !explanation.has_access && explanation.refusal.is_some(),
             "{explanation:?}"
         );
         let cause = &explanation.causes[0];
         assert_eq!(cause.kind, kind, "{arn}: {explanation:#?}");
-        let text = cause.mend.as_ref().map(|mend| mend.text.as_str());
+        let text = cause.fix.as_ref().map(|fix| fix.text.as_str());
         assert!(
-            text.is_some_and(|text| text.contains(mend)),
+            text.is_some_and(|text| text.contains(fix)),
             "{arn}: {text:?}"
         );
     }
@@ -426,7 +426,7 @@ fn the_commands_make_the_same_entry_anew() {
     let world = World::new(Mode::ApiAndConfigMap);
     let commands = |arn: &str| {
         let mut explanation = world.explain(arn);
-        explanation.causes.remove(0).mend.expect("a mend").commands
+        explanation.causes.remove(0).fix.expect("a fix").commands
     };
     assert_eq!(
         commands(&session("Recreated", "a")),
@@ -487,7 +487,7 @@ fn a_section_that_is_dropped_names_the_line() {
 }
 
 #[test]
-fn where_it_is_installed_the_mend_is_a_mapping() {
+fn where_it_is_installed_the_fix_is_a_mapping() {
     let mut world = World::new(Mode::ConfigMap);
     world.installed = true;
     for (arn, name) in [
@@ -502,8 +502,8 @@ fn where_it_is_installed_the_mend_is_a_mapping() {
         let manifest = explanation
             .causes
             .remove(0)
-            .mend
-            .and_then(|mend| mend.manifest);
+            .fix
+            .and_then(|fix| fix.manifest);
         let manifest = manifest.unwrap_or_else(|| panic!("a manifest for {arn}"));
         assert_eq!(manifest["metadata"]["name"], name);
         assert_eq!(crate::api::check_json(&manifest), Ok(()));
@@ -532,9 +532,9 @@ fn a_mapping_that_is_not_in_effect_says_so() {
         "{nowhere:?}"
     );
     let recreated = world.explain(&role("Recreated"));
-    let mend = recreated.causes[0].mend.as_ref().expect("a mend");
+    let fix = recreated.causes[0].fix.as_ref().expect("a fix");
     assert_eq!(
-        mend.commands,
+        fix.commands,
         [
             "kubectl annotate identitymapping recreated identity-mapper.dev/confirm=recreated-principal"
         ]
@@ -546,9 +546,9 @@ fn whoever_asks_for_itself_is_told_by_its_own_id() {
     let world = World::new(Mode::ApiAndConfigMap);
     let door = Door::new(world.scene());
     let caller = Caller::parse(&session("Viewer", "a")).expect("a caller");
-    assert!(door.explain(&caller, Some("AROAViewer:a")).let_in);
+    assert!(door.explain(&caller, Some("AROAViewer:a")).has_access);
     let other = door.explain(&caller, Some("AROANew:a"));
-    assert!(!other.let_in);
+    assert!(!other.has_access);
     assert!(
         other.passed_over[0]
             .why

@@ -43,8 +43,8 @@ impl Importer<'_> {
             );
         }
         if dead.iter().any(|standing| self.owns(standing)) {
-            let message = "an access entry of this principal was made by identity-mapper and lets nobody in; delete that one, and import \
-                           again";
+            let message = "identity-mapper created an access entry for this principal, but it grants no access; delete it and \
+                import again";
             for standing in alive {
                 let arn = standing.principal_arn;
                 let origin = Origin::AccessEntry(arn.to_owned());
@@ -66,7 +66,8 @@ impl Importer<'_> {
                         arn,
                         Origin::AccessEntry(arn.to_owned()),
                         Why::Ambiguous,
-                        "access entries of this name stand under more than one path, and IAM has it once at most; delete the others",
+                        "there are access entries with this name and different paths, but IAM has at most one principal of a \
+                            name; delete the others",
                     );
                 }
                 Fate::Shadowed
@@ -93,7 +94,7 @@ impl Importer<'_> {
             return self.result.declared.push((origin, name.clone()));
         }
         let Some(entry) = standing.known() else {
-            let message = "it could not be described; try again";
+            let message = "it could not be read; try again";
             return self.leave(arn, origin, Why::Inexpressible, message);
         };
         let keeper = keeper(entry, &view.managed, self.now);
@@ -114,7 +115,7 @@ impl Importer<'_> {
         if principal.is_service_linked() {
             return Some((
                 Why::AwsMade,
-                "it is of a service-linked role, and only its AWS service makes and changes it"
+                "it belongs to a service-linked role: only its AWS service can create and change it"
                     .to_owned(),
             ));
         }
@@ -123,7 +124,7 @@ impl Importer<'_> {
             return Some((
                 Why::OtherInstallation,
                 format!(
-                    "the installation of identity-mapper that keeps {other} owns it; import it there"
+                    "another installation of identity-mapper ({other}) manages it; import it there"
                 ),
             ));
         }
@@ -135,7 +136,7 @@ impl Importer<'_> {
             _ if node && !self.options.nodes => Some((
                 Why::Node,
                 format!(
-                    "it is of type {}, and EKS makes those of node groups and of Fargate itself; --include nodes imports it",
+                    "it has type {}: EKS creates those of node groups and Fargate profiles itself; --include nodes imports it",
                     entry.kind
                 ),
             )),
@@ -146,10 +147,10 @@ impl Importer<'_> {
                 ))
             }
             Keeper::Unknown(failure) if installation.is_none() => {
-                let why = failure.map_or_else(|| "not asked yet".to_owned(), ToString::to_string);
+                let why = failure.map_or_else(|| "not read yet".to_owned(), ToString::to_string);
                 Some((
                     Why::Inexpressible,
-                    format!("EKS can't tell whether AWS manages it ({why}); try again"),
+                    format!("it is unknown whether AWS manages it ({why}); try again"),
                 ))
             }
             Keeper::Aws(_) | Keeper::Unknown(_) | Keeper::Nobody => None,
@@ -167,7 +168,7 @@ impl Importer<'_> {
             Kind::Known(type_) => *type_,
             Kind::Unknown(type_) => {
                 return Err(format!(
-                    "type {type_} is not known to this version of identity-mapper; upgrade it"
+                    "this version of identity-mapper does not know type {type_}; upgrade it"
                 ));
             }
         };
@@ -189,13 +190,13 @@ impl Importer<'_> {
         let mut notes = Vec::new();
         if ours {
             notes.push(
-                "it is tagged as ours, and no mapping names it: this one takes it up again"
+                "tagged as managed, but no mapping declares it: this one manages it again"
                     .to_owned(),
             );
         }
         if let Some(stack) = entry.tags.get(STACK_TAG) {
             notes.push(format!(
-                "stack {stack} of CloudFormation keeps it too; take it out of the stack, with DeletionPolicy: Retain"
+                "CloudFormation stack {stack} also manages it; remove it from the stack with DeletionPolicy: Retain"
             ));
         }
         Ok(Draft {
@@ -254,8 +255,8 @@ impl Importer<'_> {
         });
         differs.map_or(Ok(()), |twin| {
             Err(format!(
-                "aws-auth is marked to hold an entry of ours for it, and {} line {} says something else, so one of the two would be \
-                 rewritten; make them the same, or remove the entry of aws-auth",
+                "aws-auth has a managed entry for the same principal, but {} line {} differs, so one of the two would be \
+                    rewritten; make them the same, or remove the entry of aws-auth",
                 twin.section, twin.line
             ))
         })
@@ -298,7 +299,9 @@ fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
     );
     match differences.first() {
         None => Ok(()),
-        Some(first) => Err(format!("no mapping says exactly this: it has {first}")),
+        Some(first) => Err(format!(
+            "no mapping can declare exactly this entry: it has {first}"
+        )),
     }
 }
 
@@ -309,16 +312,16 @@ fn dead_words(view: &AwsView, standing: &Standing<'_>) -> String {
     );
     match &standing.life {
         Life::Recreated { .. } => format!(
-            "the principal was deleted and made again, and EKS lets in only the one that the entry was made for; delete it ({delete}), and \
-             map the new one if it is to get in"
+            "the principal was deleted and recreated, and the entry is only for the former one; delete it ({delete}), and map the \
+                new one if it needs access"
         ),
         Life::Missing { elsewhere: None } => {
-            format!("IAM has no such principal; delete it: {delete}")
+            format!("IAM has no such principal; delete the entry: {delete}")
         }
         Life::Missing {
             elsewhere: Some(arn),
         } => format!(
-            "IAM has {arn} instead; delete it ({delete}), and map that one if it is to get in"
+            "IAM has {arn} instead; delete the entry ({delete}), and map that principal if it needs access"
         ),
         Life::Alive | Life::Unknown => String::new(),
     }

@@ -319,7 +319,7 @@ impl Importer<'_> {
                     what,
                     origin,
                     Why::NotRead,
-                    "in the authentication mode API aws-auth isn't read, so nobody is let in by it",
+                    "the cluster does not read aws-auth in mode API, so it grants no access",
                 );
             }
         }
@@ -336,7 +336,7 @@ impl Importer<'_> {
                     arn,
                     origin,
                     Why::LetsNobodyIn,
-                    "it is of neither a role nor a user, and EKS takes no notice of it; delete it",
+                    "it is for neither a role nor a user, and EKS ignores it; delete it",
                 );
             }
         }

@@ -61,15 +61,16 @@ impl Importer<'_> {
         }
         let node = is_node(self.effective, entry);
         if node && !self.options.nodes {
-            let message = "nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it";
+            let message = "nodes sign in with it, and EKS maintains those of node groups and Fargate profiles; --include nodes \
+                imports it";
             return self.leave(&entry.arn, origin, Why::Node, message);
         }
         let backend = match self.fates.get(&key) {
             None => BackendChoice::Auto,
             Some(Fate::Counts) => BackendChoice::ConfigMap,
             Some(Fate::Shadowed) => {
-                let message = "the access entry of the same principal wins over it; it has no effect while that stands, and lets the \
-                               principal in again when that goes, so remove it once nobody needs it as the way back";
+                let message = "an access entry of the same principal wins over it. It has no effect while that one exists and \
+                    grants access again when that one is removed; remove it when you no longer need it as a fallback";
                 return self.leave(&entry.arn, origin, Why::Shadowed, message);
             }
             Some(Fate::Blocked(message)) => {
@@ -94,24 +95,24 @@ impl Importer<'_> {
         if let Some(why) = self.effective.never_matches(entry) {
             let message = match (why, principal) {
                 (Unmatchable::Sso, _) => {
-                    "EKS does not match entries by `sso`; write rolearn with the role that IAM Identity Center made for the permission set, \
-                     without its path"
+                    "EKS does not support `sso`; write rolearn with the role that IAM Identity Center created for the permission \
+                        set, without its path"
                         .to_owned()
                 }
                 (Unmatchable::Path, Ok(principal)) => format!(
-                    "the path keeps it from matching, for STS names roles without; write {:?}",
+                    "it never matches, because aws-iam-authenticator sees roles without their path; write {:?}",
                     principal.aws_auth_arn()
                 ),
-                (Unmatchable::OtherPartition { .. }, _) => format!("{why}; take it out"),
+                (Unmatchable::OtherPartition { .. }, _) => format!("{why}; remove it"),
                 (_, Err(error)) => error.to_string(),
                 (Unmatchable::Session | Unmatchable::NotAnIdentity, Ok(_)) => {
-                    "no caller has this ARN; write that of a role or user".to_owned()
+                    "no caller has this ARN; write the ARN of a role or user".to_owned()
                 }
             };
             return Err((Why::LetsNobodyIn, message));
         }
         let principal = principal.map_err(|error| {
-            let message = format!("{error}; until then the entry stays in aws-auth as it is");
+            let message = format!("{error}; until then the entry stays in aws-auth unchanged");
             (Why::Inexpressible, message)
         })?;
         Ok(self.completed(principal))
@@ -140,15 +141,15 @@ impl Importer<'_> {
         match self.effective.index().lookup(&fold_arn(&entry.arn)) {
             Lookup::Role(winner) | Lookup::User(winner) if !std::ptr::eq(winner, entry) => {
                 let same = if winner.meaning() == entry.meaning() {
-                    "says the same"
+                    "is identical"
                 } else {
-                    "says something else"
+                    "differs"
                 };
                 return Some((
                     Why::Shadowed,
                     format!(
-                        "{} line {} wins over it, and {same}; it has no effect while that stands, and lets the principal in again when \
-                         that goes, so remove it by hand",
+                        "{} line {} wins over it and {same}. It has no effect while that one exists and grants access again when \
+                            that one is removed; remove it by hand",
                         winner.section, winner.line
                     ),
                 ));
@@ -158,8 +159,8 @@ impl Importer<'_> {
                 return Some((
                     Why::Ambiguous,
                     format!(
-                        "mapUsers holds this ARN on lines {} in spellings that differ in case, of which the authenticator picks one at \
-                         random at each login; remove all but one by hand",
+                        "mapUsers has this ARN in lines {} in spellings that differ in case, of which the authenticator uses one \
+                            at random at each login; remove all but one by hand",
                         lines.join(", ")
                     ),
                 ));
@@ -170,8 +171,8 @@ impl Importer<'_> {
             return Some((
                 Why::Ambiguous,
                 format!(
-                    "aws-auth holds user {} with more than one path, and IAM has one user of that name at most; remove the other entries \
-                     by hand",
+                    "aws-auth has user {} with more than one path, but IAM has at most one user of that name; remove the other \
+                        entries by hand",
                     principal.name
                 ),
             ));
@@ -186,7 +187,7 @@ impl Importer<'_> {
         (!is_ours(entry) && same_key.any(is_ours)).then(|| {
             (
                 Why::Ambiguous,
-                "another entry of this principal was made by identity-mapper, and this one wins over it; remove one of them by hand"
+                "identity-mapper created another entry for this principal, but this one wins over it; remove one of them by hand"
                     .to_owned(),
             )
         })
@@ -218,13 +219,13 @@ impl Importer<'_> {
         let form = parsed.form.map(|form| form.meaning);
         if form.as_ref() != Some(&entry.meaning()) {
             return Err(
-                "no mapping says exactly this; write the entry in its plain form".to_owned(),
+                "no mapping can declare exactly this entry; write it in its plain form".to_owned(),
             );
         }
         let mut notes = found.notes.clone();
         if marked(&self.mark, &principal.key()).is_some() {
             notes.push(
-                "it is marked as ours, and no mapping names it: this one takes it up again"
+                "marked as managed, but no mapping declares it: this one manages it again"
                     .to_owned(),
             );
         }
@@ -274,8 +275,8 @@ impl Importer<'_> {
                 account,
                 origin,
                 Why::Inexpressible,
-                "it lets in every role and user of the account, as its ARN and without groups, and a mapping names one principal; map \
-                 those that are to get in and take the account out, or leave it as it is",
+                "it grants access to every role and user of the account, as its ARN and without groups, but a mapping declares \
+                    one principal; map those that need access and remove the account, or leave it unchanged",
             );
         }
     }
@@ -292,7 +293,8 @@ fn nameless(found: &Found<'_>) -> String {
         Section::Roles | Section::Accounts => "team:{{SessionName}}",
     };
     format!(
-        "its logins have no username{why}, and a mapping and an access entry always give one; write one into the entry, such as          username: {example:?}, and import again. Its groups stay, and audit logs then tell who it is"
+        "its logins have no username{why}, but a mapping and an access entry always set one; write one into the entry, such as          \
+            username: {example:?}, and import again. Its groups stay, and audit logs then show who it is"
     )
 }
 
@@ -318,7 +320,7 @@ fn regular(arn: &str) -> String {
 /// The type of an entry of nodes that says exactly what EKS writes for it.
 fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
     let meaning = entry.meaning();
-    let stays = "; or leave it in aws-auth, where no mapping touches it";
+    let stays = "; or leave it in aws-auth, where no mapping changes it";
     match node_twin(&meaning.username, &meaning.groups) {
         NodeTwin::Type(type_) => {
             let (_, groups) = node_identity(type_).unwrap_or_default();
@@ -333,7 +335,7 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
             Err((
                 Why::Inexpressible,
                 format!(
-                    "type {type_:?} stands in aws-auth with {}, which this entry lacks; add it there and import again{stays}",
+                    "in aws-auth, type {type_:?} needs {}, which this entry lacks; add it there and import again{stays}",
                     missing.join(" and ")
                 ),
             ))
@@ -343,7 +345,7 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
             Err((
                 Why::Inexpressible,
                 format!(
-                    "it looks like type {type_:?}, whose groups EKS sets, and has {} beside them; take that off and import again{stays}",
+                    "it looks like type {type_:?}, whose groups EKS sets, but also has {}; remove that and import again{stays}",
                     more.join(" and ")
                 ),
             ))
@@ -351,15 +353,15 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
         NodeTwin::Ambiguous => Err((
             Why::Ambiguous,
             format!(
-                "nodes of several types are named so, and only you know which these are; write a mapping with spec.type (FargateLinux needs \
-                 the group system:node-proxier; HybridLinux, EC2 and HyperPodLinux exist only as access entries){stays}"
+                "several types of nodes have this username; write a mapping with the right spec.type (FargateLinux needs the \
+                    group system:node-proxier; HybridLinux, EC2 and HyperPodLinux exist only as access entries){stays}"
             ),
         )),
         NodeTwin::None => Err((
             Why::Inexpressible,
             format!(
-                "EKS gives no type of nodes the username {:?}, and a mapping gives node groups only by a type; write \
-                 system:node:{{{{EC2PrivateDNSName}}}} where the nodes are instances of EC2{stays}",
+                "no type of nodes in EKS has the username {:?}, and a mapping gives node groups only by type; write \
+                    system:node:{{{{EC2PrivateDNSName}}}} if the nodes are EC2 instances{stays}",
                 meaning.username
             ),
         )),

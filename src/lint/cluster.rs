@@ -169,27 +169,27 @@ impl Facts<'_> {
             entry.section,
             places.arn.clone().unwrap_or_else(|| entry.span.clone()),
         );
-        let finding = |code, title: String, label: String, mend: String| Finding {
+        let finding = |code, title: String, label: String, fix: String| Finding {
             code,
             at: at.clone(),
             title,
             label,
-            mend,
-            fix: Vec::new(),
+            fix,
+            edits: Vec::new(),
         };
         match listing?.principals.get(key.name()) {
             None => Some(finding(
                 Code::PrincipalGone,
                 format!(
-                    "IAM has no {kind} {} in account {}",
+                    "{kind} {} that does not exist in IAM of account {}",
                     key.name(),
                     key.account()
                 ),
                 format!(
-                    "whoever makes a {kind} of this name gets in as {:?}",
+                    "anyone who creates a {kind} with this name gets access as {:?}",
                     entry.username
                 ),
-                "take the entry out, or make sure that nobody but you can make it again".to_owned(),
+                "remove the entry, or make sure that only you can create this {kind}".to_owned(),
             )),
             Some(found)
                 if key.kind() == PrincipalKind::User
@@ -197,8 +197,8 @@ impl Facts<'_> {
             {
                 Some(finding(
                     Code::UserPath,
-                    format!("IAM has this user as {}", found.arn),
-                    "the entry never matches: who it is for is not let in".to_owned(),
+                    format!("user path that differs from IAM: {}", found.arn),
+                    "never matches: the user has no access".to_owned(),
                     format!("write {}", found.arn),
                 ))
             }
@@ -249,10 +249,10 @@ impl Facts<'_> {
         let finding = Finding {
             code: Code::NodeManager,
             at: (),
-            title: format!("{missing}: not there"),
-            label: "EKS can't work with nodes".to_owned(),
-            mend: "apply the manifest that docs/lint.md has under IM062".to_owned(),
-            fix: Vec::new(),
+            title: format!("missing {missing}"),
+            label: "EKS can't manage nodes".to_owned(),
+            fix: "apply the manifest in docs/lint.md under IM062".to_owned(),
+            edits: Vec::new(),
         };
         report.say(&missing, finding);
     }
@@ -309,13 +309,13 @@ fn unbound<P>(group: &str, at: P) -> Finding<P> {
     Finding {
         code: Code::UnboundGroup,
         at,
-        title: format!("no binding names the group {group:?}"),
+        title: format!("group {group:?} without a binding"),
         label: "it grants nothing".to_owned(),
-        mend: format!(
+        fix: format!(
             "bind it, for example: kubectl create clusterrolebinding {} --clusterrole=view --group={group}",
             group.replace(':', "-")
         ),
-        fix: Vec::new(),
+        edits: Vec::new(),
     }
 }
 
@@ -324,10 +324,11 @@ pub(super) fn not_read() -> Finding<()> {
     Finding {
         code: Code::NotRead,
         at: (),
-        title: "aws-auth has entries, and the cluster does not read it".to_owned(),
-        label: "nothing of it takes effect".to_owned(),
-        mend: "delete it once nobody needs it for reference; who gets in by access entries `identity-mapper access` tells".to_owned(),
-        fix: Vec::new(),
+        title: "aws-auth with entries in a cluster that does not read it".to_owned(),
+        label: "none of these entries has an effect".to_owned(),
+        fix: "delete it when you no longer need it for reference; `identity-mapper access` lists who has access by access \
+            entries".to_owned(),
+        edits: Vec::new(),
     }
 }
 
@@ -347,32 +348,34 @@ pub(super) fn lets_nodes_in(
 
 /// What is wrong where nothing lets nodes in.
 pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()> {
-    let mend = match (mode, has_history) {
+    let fix = match (mode, has_history) {
         (Some(Mode::Api), _) => {
-            "make an access entry of type EC2_LINUX for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER \
-             --nodegroup-name NAME --query nodegroup.nodeRole` prints"
+            "create an access entry of type EC2_LINUX for the role of the nodes: `aws eks describe-nodegroup --cluster-name \
+                CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints it"
                 .to_owned()
         }
         (Some(Mode::ConfigMap | Mode::ApiAndConfigMap) | None, history) => {
             let rollback = if history {
-                "bring back what stood before (`identity-mapper rollback` lists the copies, `identity-mapper rollback restore COPY` brings one back); or "
+                "restore the previous aws-auth (`identity-mapper rollback` lists the copies, `identity-mapper rollback restore \
+                    COPY` restores one); or "
             } else {
                 ""
             };
             format!(
-                "{rollback}add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name \
-                 NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {{rolearn: \"ARN\", username: \
-                 \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}"
+                "{rollback}add an entry for the role of the nodes to mapRoles: {{rolearn: \"ARN\", username: \
+                    \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}, where ARN \
+                    is what `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` \
+                    prints, without its path"
             )
         }
     };
     Finding {
         code: Code::NoNodeEntry,
         at: (),
-        title: "no entry lets nodes in".to_owned(),
+        title: "no entry for nodes".to_owned(),
         label: "no node can join".to_owned(),
-        mend,
-        fix: Vec::new(),
+        fix,
+        edits: Vec::new(),
     }
 }
 
@@ -399,15 +402,16 @@ fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
             code: Code::AnonymousBinding,
             at: (),
             title: format!(
-                "{subject} is bound to {} {}",
+                "{subject} bound to {} {}",
                 binding.role.kind, binding.role.name
             ),
-            label: "anyone who reaches the API server may do it".to_owned(),
-            mend: format!(
-                "take the subject out, or delete the binding: kubectl delete {kind} {}{namespace}",
+            label: "everyone who can reach the API server has these permissions without signing in"
+                .to_owned(),
+            fix: format!(
+                "remove the subject, or delete the binding: kubectl delete {kind} {}{namespace}",
                 binding.name
             ),
-            fix: Vec::new(),
+            edits: Vec::new(),
         }
     };
     groups.chain(users).map(finding).collect()

@@ -108,20 +108,19 @@ impl<'d> Read<'d> {
         let accounts = &self.document.section(Section::Accounts).accounts;
         let found = |(account, span): (&String, &Range<usize>)| {
             let is_account = account.parse::<AccountId>().is_ok();
-            let (code, title, label, mend) = if is_account {
+            let (code, title, label, fix) = if is_account {
                 (
                     Code::WholeAccount,
-                    format!("every role and user of account {account} gets in"),
-                    "each is its own ARN to Kubernetes, without groups".to_owned(),
-                    "name the roles and users that are meant under mapRoles and mapUsers"
-                        .to_owned(),
+                    format!("access for every role and user of account {account}"),
+                    "each signs in under its own ARN, without groups".to_owned(),
+                    "list the intended roles and users under mapRoles and mapUsers".to_owned(),
                 )
             } else {
                 (
                     Code::BadAccount,
-                    format!("{account:?} is no account id"),
-                    "it never matches".to_owned(),
-                    "write the twelve digits in double quotes, leading zeros included".to_owned(),
+                    format!("invalid account ID {account:?}"),
+                    "never matches".to_owned(),
+                    "write the twelve digits in double quotes, including leading zeros".to_owned(),
                 )
             };
             Finding {
@@ -129,8 +128,8 @@ impl<'d> Read<'d> {
                 at: (Section::Accounts, span.clone()),
                 title,
                 label,
-                mend,
-                fix: Vec::new(),
+                fix,
+                edits: Vec::new(),
             }
         };
         accounts.iter().zip(&places.accounts).map(found).collect()
@@ -207,24 +206,24 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
         findings.push(Finding {
             code: Code::NoUsername,
             at: at(&places.username),
-            title: "an entry with groups and no username".to_owned(),
-            label: "logs in without a name".to_owned(),
-            mend: format!("add a username, such as username: \"{template}\""),
-            fix: Vec::new(),
+            title: "entry with groups but without a username".to_owned(),
+            label: "the login has no name".to_owned(),
+            fix: format!("add a username, such as username: \"{template}\""),
+            edits: Vec::new(),
         });
     }
     if entry.groups.is_empty() && !is_told(&places.groups) && places.unknown.is_empty() {
         findings.push(Finding {
             code: Code::NoGroups,
             at: at(&places.groups),
-            title: "an entry without groups".to_owned(),
+            title: "entry without groups".to_owned(),
             label: format!(
                 "the authenticator sees username {:?} and no groups",
                 entry.username
             ),
-            mend: "add the groups that are meant, or see that a binding names the username"
+            fix: "add the intended groups, or make sure that a binding names the username"
                 .to_owned(),
-            fix: Vec::new(),
+            edits: Vec::new(),
         });
     }
     for (group, span) in entry.groups.iter().zip(&places.each_group) {
@@ -232,11 +231,10 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
             findings.push(Finding {
                 code: Code::ValueEmptied,
                 at: (entry.section, span.clone()),
-                title: "an empty group".to_owned(),
+                title: "empty group".to_owned(),
                 label: "the authenticator sees the group \"\"".to_owned(),
-                mend: "write the group that is meant in double quotes, or take the item out"
-                    .to_owned(),
-                fix: Vec::new(),
+                fix: "write the intended group in double quotes, or remove the item".to_owned(),
+                edits: Vec::new(),
             });
         }
     }
@@ -256,21 +254,21 @@ fn principal(
         "rolearn"
     };
     let span = places.arn.clone().unwrap_or_else(|| entry.span.clone());
-    let one = |code, title: String, mend: String, fix: Vec<Edit>| {
+    let one = |code, title: String, fix: String, edits: Vec<Edit>| {
         vec![Finding {
             code,
             at: (entry.section, span.clone()),
             title,
-            label: "the entry never matches: who it is for is not let in".to_owned(),
-            mend,
+            label: "never matches: the principal has no access".to_owned(),
             fix,
+            edits,
         }]
     };
     if entry.sso {
-        let title = "an `sso` entry never matches on EKS".to_owned();
-        let mend = "write the role that the permission set has in this account: rolearn: arn:aws:iam::ACCOUNT:role/AWSReservedSSO_NAME_SUFFIX, \
-                    without path; or map the permission set with an IdentityMapping";
-        let mut found = one(Code::SsoEntry, title, mend.to_owned(), Vec::new());
+        let title = "`sso` instead of `rolearn`".to_owned();
+        let fix = "write the role that IAM Identity Center created for the permission set in this account, without path: \
+            rolearn: arn:aws:iam::ACCOUNT:role/AWSReservedSSO_NAME_SUFFIX; or declare the permission set in an IdentityMapping";
+        let mut found = one(Code::SsoEntry, title, fix.to_owned(), Vec::new());
         found[0].at.1 = entry.span.clone();
         return found;
     }
@@ -301,43 +299,43 @@ fn principal(
     };
     if arn.trim() != arn {
         let to = arn.trim();
-        let title = format!("`{field}` has a blank around the ARN");
+        let title = format!("whitespace around the ARN in `{field}`");
         return one(Code::BlankInArn, title, format!("write {to}"), edit(to));
     }
     if arn.contains(char::is_whitespace) {
         let to: String = arn.split_whitespace().collect();
-        let title = format!("`{field}` has a blank in the ARN");
+        let title = format!("whitespace in the ARN in `{field}`");
         return one(Code::BlankInArn, title, format!("write {to}"), Vec::new());
     }
     if arn.contains(['*', '?']) {
-        let title = format!("`{field}` has a wildcard");
-        let mend = "write an entry for each role or user that is meant".to_owned();
-        return one(Code::Wildcard, title, mend, Vec::new());
+        let title = format!("wildcard in `{field}`");
+        let fix = "write one entry for each intended role or user".to_owned();
+        return one(Code::Wildcard, title, fix, Vec::new());
     }
     match Principal::parse(&canonical_case(arn)) {
         Ok(principal) => of_principal(entry, &principal, field, span.clone(), &one, edit),
         Err(PrincipalError::NotAPrincipal(NotAPrincipal::Root { .. })) => {
             let mut found = one(
                 Code::RootUser,
-                format!("`{field}` is the root user of the account"),
-                "name the roles and users that are meant, each in an entry of its own".to_owned(),
+                format!("root user of the account in `{field}`"),
+                "list the intended roles and users, one entry each".to_owned(),
                 Vec::new(),
             );
-            "only the root user itself gets in".clone_into(&mut found[0].label);
+            "only the root user has access".clone_into(&mut found[0].label);
             found
         }
         Err(PrincipalError::NotAPrincipal(NotAPrincipal::Session { role_arn, .. })) => one(
             Code::SessionArn,
-            format!("`{field}` is a session of a role"),
-            format!("write {role_arn}: it then lets in every session of the role"),
+            format!("session of a role in `{field}`"),
+            format!("write {role_arn}: it then grants access to every session of the role"),
             Vec::new(),
         ),
         // The authenticator takes them as they are.
         Err(PrincipalError::NotAPrincipal(NotAPrincipal::FederatedUser { .. })) => Vec::new(),
         Err(PrincipalError::Arn(error)) => one(
             Code::NotAPrincipal,
-            format!("`{field}` names nobody who can sign in: {error}"),
-            "write the ARN of a role or a user, as `aws iam get-role` or `aws iam get-user` prints it, a role's without its path".to_owned(),
+            format!("invalid principal in `{field}`: {error}"),
+            "write the ARN of a role or user, as `aws iam get-role` or `aws iam get-user` prints it, a role's without its path".to_owned(),
             Vec::new(),
         ),
     }
@@ -354,7 +352,7 @@ fn of_principal(
     let mut findings = Vec::new();
     if principal.kind == PrincipalKind::Role && principal.path != "/" {
         let to = principal.aws_auth_arn();
-        let title = format!("`{field}` has the path {}", principal.path);
+        let title = format!("role path in `{field}`");
         findings.extend(one(Code::RolePath, title, format!("write {to}"), edit(&to)));
     }
     let (own, kind) = match principal.kind {
@@ -371,9 +369,9 @@ fn of_principal(
             code: Code::WrongList,
             at: (entry.section, span),
             title: format!("{kind} under {}", entry.section),
-            label: "the authenticator finds it here all the same".to_owned(),
-            mend: format!("move the entry to {own}, with `{name}` in place of `{field}`"),
-            fix: Vec::new(),
+            label: "the authenticator finds it here too".to_owned(),
+            fix: format!("move the entry to {own}, with `{name}` in place of `{field}`"),
+            edits: Vec::new(),
         });
     }
     findings
@@ -458,26 +456,26 @@ impl<'r> Winners<'r> {
         Finding {
             code: Code::CaseVariant,
             at: self.at(entry),
-            title: "an ARN that differs from that of another entry in case only".to_owned(),
-            label: "the authenticator takes one of the two at random, at each login".to_owned(),
-            mend: "keep one of them, spelt as IAM has it".to_owned(),
-            fix: Vec::new(),
+            title: "ARN that differs from another entry's only in case".to_owned(),
+            label: "the authenticator uses one of the two at random at each login".to_owned(),
+            fix: "keep one of them, spelled as in IAM".to_owned(),
+            edits: Vec::new(),
         }
     }
 
     fn loser(&self, loser: &Entry, winner: &Entry, place: &str) -> Finding<At> {
         let same = loser.meaning() == winner.meaning();
-        let (code, title, mend) = if same {
+        let (code, title, fix) = if same {
             (
                 Code::RepeatedEntry,
-                "an entry that is given again further on".to_owned(),
-                format!("take this one out: {place} says the same"),
+                "duplicate entry".to_owned(),
+                format!("remove this one: {place} is identical"),
             )
         } else {
             (
                 Code::ShadowedEntry,
-                "an entry for a principal that has another one".to_owned(),
-                format!("keep one entry, with the groups that are meant: this one, or {place}"),
+                "overridden entry".to_owned(),
+                format!("keep one entry with the intended groups: this one, or {place}"),
             )
         };
         Finding {
@@ -488,8 +486,8 @@ impl<'r> Winners<'r> {
                 "{place} wins, with username {:?} and groups {:?}",
                 winner.username, winner.groups
             ),
-            mend,
-            fix: Vec::new(),
+            fix,
+            edits: Vec::new(),
         }
     }
 }

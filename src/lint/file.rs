@@ -83,8 +83,8 @@ impl Report {
             span,
             title: finding.title,
             label: finding.label,
-            mend: finding.mend,
-            fixable: !finding.fix.is_empty(),
+            fix: finding.fix,
+            fixable: !finding.edits.is_empty(),
         });
     }
 }
@@ -130,7 +130,7 @@ pub(super) fn word_edits(source: &Source) -> Vec<Edit> {
     let findings = mappings::check(&found, std::slice::from_ref(source));
     findings
         .into_iter()
-        .flat_map(|(_, finding)| finding.fix)
+        .flat_map(|(_, finding)| finding.edits)
         .collect()
 }
 
@@ -169,7 +169,7 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         let (source, span) = match auth.places.get(section.key()) {
             Some((_, Some(embedding))) => (number, embedding.span(&span)),
             place => {
-                finding.fix.clear();
+                finding.edits.clear();
                 let at = place.map_or(0, |(span, _)| span.start);
                 let source = *texts.entry(section).or_insert_with(|| {
                     checked.report.sources.push(Text {
@@ -205,10 +205,10 @@ fn unread(key: &str, section: Section) -> Finding<()> {
     Finding {
         code: Code::UnreadKey,
         at: (),
-        title: format!("`{key}` is not {section}"),
-        label: "the authenticator passes it over".to_owned(),
-        mend: format!("write `{section}`"),
-        fix: Vec::new(),
+        title: format!("unknown key `{key}`"),
+        label: "the authenticator ignores it".to_owned(),
+        fix: format!("write `{section}`"),
+        edits: Vec::new(),
     }
 }
 
@@ -240,10 +240,10 @@ fn no_manifest(text: &str) -> Option<Piece> {
         return Some(Piece::Wrong(Finding {
             code: Code::DescribeOutput,
             at: at..at + ruler.len(),
-            title: "this is what `kubectl describe` prints".to_owned(),
+            title: "output of `kubectl describe`".to_owned(),
             label: "the API server can't read it".to_owned(),
-            mend: format!("give what `{GET}` prints"),
-            fix: Vec::new(),
+            fix: format!("use the output of `{GET}`"),
+            edits: Vec::new(),
         }));
     }
     let section = bare_section(text)?;
@@ -297,11 +297,12 @@ fn of_fault(text: &str, fault: &Fault) -> Piece {
     Piece::Wrong(Finding {
         code,
         at: fault.at..fault.at + line.len(),
-        title: format!("this is no YAML: {}", fault.message),
+        title: format!("invalid YAML: {}", fault.message),
         label: "kubectl can't read the manifest".to_owned(),
-        mend: "mend it here; `kubectl apply --dry-run=server -f FILE` shows whether it is read"
-            .to_owned(),
-        fix: Vec::new(),
+        fix:
+            "correct it here; `kubectl apply --dry-run=server -f FILE` shows whether it can be read"
+                .to_owned(),
+        edits: Vec::new(),
     })
 }
 
@@ -326,8 +327,8 @@ fn of_manifest(text: &str, manifest: Manifest) -> Piece {
             at: manifest.span.clone(),
             title: "keys of aws-auth without a manifest around them".to_owned(),
             label: "kubectl can't apply it".to_owned(),
-            mend: format!("put them under `data:` of a ConfigMap, as `{GET}` prints it"),
-            fix: Vec::new(),
+            fix: format!("put them under `data:` of a ConfigMap, as `{GET}` prints it"),
+            edits: Vec::new(),
         }),
         "IdentityMapping" => Piece::Mapping(manifest),
         _ if manifest
@@ -354,22 +355,21 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
         keys: BTreeMap::new(),
         wrong: Vec::new(),
     };
-    let wrong = |at: Range<usize>, title: String, mend: String| Finding {
+    let wrong = |at: Range<usize>, title: String, fix: String| Finding {
         code: Code::NoManifest,
         at,
         title,
         label: "the API server refuses it".to_owned(),
-        mend,
-        fix: Vec::new(),
+        fix,
+        edits: Vec::new(),
     };
     let data = match manifest.value.pointer("/data") {
         None | Some(Value::Null) => return auth,
         Some(Value::Object(data)) => data,
         Some(_) => {
-            let title = "`data` is no mapping of keys to texts".to_owned();
-            let mend = format!("write mapRoles under it, as `{GET}` prints it");
-            auth.wrong
-                .push(wrong(manifest.span_of("data"), title, mend));
+            let title = "`data` that does not map keys to strings".to_owned();
+            let fix = format!("write mapRoles under it, as `{GET}` prints it");
+            auth.wrong.push(wrong(manifest.span_of("data"), title, fix));
             return auth;
         }
     };
@@ -393,9 +393,9 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
                 auth.data.insert(key.clone(), String::new());
             }
             Value::Array(_) | Value::Object(_) | Value::Bool(_) | Value::Number(_) => {
-                let title = format!("`{path}` is no text");
-                let mend = format!("write `{key}: |`, so that the lines below it are one text");
-                auth.wrong.push(wrong(span, title, mend));
+                let title = format!("`{path}` that is not a string");
+                let fix = format!("write `{key}: |`, so that the lines below it are one string");
+                auth.wrong.push(wrong(span, title, fix));
             }
         }
     }
@@ -403,10 +403,10 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
         auth.wrong.push(Finding {
             code: Code::RepeatedField,
             at: span.clone(),
-            title: format!("`{path}` is given again further on"),
-            label: "this one takes no effect".to_owned(),
-            mend: "put everything under the one key".to_owned(),
-            fix: Vec::new(),
+            title: format!("duplicate `{path}`"),
+            label: "this one has no effect".to_owned(),
+            fix: "put everything under one key".to_owned(),
+            edits: Vec::new(),
         });
     }
     auth

@@ -36,7 +36,7 @@ pub struct Gain {
     pub groups: Vec<String>,
 }
 
-/// A text that was mended.
+/// A fixed text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Fixed {
     /// The text now.
@@ -45,16 +45,16 @@ pub struct Fixed {
     pub gains: Vec<Gain>,
 }
 
-/// The values of an aws-auth that were mended.
+/// The values of an aws-auth that were fixed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FixedData {
-    /// All keys, the mended ones among them.
+    /// All keys, the fixed ones among them.
     pub data: BTreeMap<String, String>,
     /// Who gets in by it, or otherwise than before.
     pub gains: Vec<Gain>,
 }
 
-/// Mends a file; `None` where there is nothing to mend.
+/// Fixes a file; `None` where there is nothing to fix.
 #[must_use]
 pub fn fix(source: &Source) -> Option<Fixed> {
     let mut edits: Vec<Edit> = Vec::new();
@@ -81,7 +81,7 @@ pub fn fix(source: &Source) -> Option<Fixed> {
     as_meant.then_some(Fixed { text, gains })
 }
 
-/// Mends the values of an aws-auth. Entries for which `is_kept` holds are left as they are: someone else keeps them.
+/// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them.
 #[must_use]
 pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> bool) -> FixedData {
     let before = effects(&Read::new(data));
@@ -110,7 +110,7 @@ fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<
     let mut edits: Vec<(Section, Edit)> = Vec::new();
     for finding in read.check(None, &|_| String::new()) {
         let section = finding.at.0;
-        edits.extend(finding.fix.into_iter().map(|edit| (section, edit)));
+        edits.extend(finding.edits.into_iter().map(|edit| (section, edit)));
     }
     edits.retain(|(section, edit)| {
         !read

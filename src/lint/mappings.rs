@@ -60,10 +60,10 @@ pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) ->
             let finding = Finding {
                 code: Code::ForeignEntry,
                 at: declared.manifest.span_of("spec.principal"),
-                title: format!("aws-auth has another identity for this principal, in line {} of {}", entry.line, entry.section),
-                label: format!("it is let in as {:?} with groups {:?}", entry.username, entry.groups),
-                mend: "make both say the same, or write spec.adoption: Always, so that the mapping takes the entry over".to_owned(),
-                fix: Vec::new(),
+                title: format!("identity that differs from aws-auth (line {} of {})", entry.line, entry.section),
+                label: format!("aws-auth grants access as {:?} with groups {:?}", entry.username, entry.groups),
+                fix: "make both the same, or write spec.adoption: Always, so that the mapping adopts the entry".to_owned(),
+                edits: Vec::new(),
             };
             (declared.source, finding)
         })
@@ -79,24 +79,24 @@ fn refused(complaint: &Complaint, text: &str) -> Found {
             .all(|b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b));
     let is_word = plain && complaint.message.contains("string");
     let quoted = format!("\"{written}\"");
-    let (code, mend, fix) = if is_word {
+    let (code, fix, edits) = if is_word {
         let edit = Edit {
             span: complaint.span.clone(),
             text: quoted.clone(),
         };
         (Code::Yaml11Word, format!("write {quoted}"), vec![edit])
     } else {
-        let mend = "`identity-mapper crd` prints every rule; docs/lint.md names the common ones"
+        let fix = "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones"
             .to_owned();
-        (Code::Refused, mend, Vec::new())
+        (Code::Refused, fix, Vec::new())
     };
     let finding = Finding {
         code,
         at: complaint.span.clone(),
         title: complaint.to_string(),
         label: "the API server refuses it".to_owned(),
-        mend,
         fix,
+        edits,
     };
     (complaint.source, finding)
 }
@@ -105,10 +105,10 @@ fn repeated(path: &str, span: &Range<usize>) -> Finding<Range<usize>> {
     Finding {
         code: Code::RepeatedField,
         at: span.clone(),
-        title: format!("`{path}` is given again further on"),
-        label: "this one takes no effect".to_owned(),
-        mend: "keep the one that is meant".to_owned(),
-        fix: Vec::new(),
+        title: format!("duplicate `{path}`"),
+        label: "this one has no effect".to_owned(),
+        fix: "keep the intended one".to_owned(),
+        edits: Vec::new(),
     }
 }
 
@@ -175,7 +175,7 @@ fn same_principal(declared: &[Declared]) -> Vec<Found> {
         let first = name(same[0]);
         for other in same[1..].iter().filter(|other| name(other) != first) {
             let title = format!(
-                "mapping {} is for the principal of mapping {first}",
+                "mapping {} for the same principal as mapping {first}",
                 name(other)
             );
             found.push((
@@ -184,9 +184,10 @@ fn same_principal(declared: &[Declared]) -> Vec<Found> {
                     code: Code::SamePrincipal,
                     at: other.manifest.span_of("spec.principal"),
                     title,
-                    label: format!("it waits until {first} is gone, or {first} for it if it is older in the cluster"),
-                    mend: "keep one of the two, with all groups that are meant".to_owned(),
-                    fix: Vec::new(),
+                    label: format!("it has no effect while {first} exists (or {first} has none, if it is the younger one in the \
+                        cluster)"),
+                    fix: "keep one of the two, with all intended groups".to_owned(),
+                    edits: Vec::new(),
                 },
             ));
         }

@@ -1,4 +1,4 @@
-//! What is wrong with an aws-auth `ConfigMap` or with mapping manifests, and how to mend it.
+//! What is wrong with an aws-auth `ConfigMap` or with mapping manifests, and how to fix it.
 //!
 //! - What the authenticator makes of a text is what [`crate::aws_auth`] says; nothing is parsed a second time.
 //! - An ordinary aws-auth of EKS has no findings: each rule is sure of what it says, or silent.
@@ -31,7 +31,7 @@ use crate::manifest::Source;
 /// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    /// What kind of finding it is.
+    /// The kind of finding.
     pub code: Code,
     /// The number of its source among [`Report::sources`].
     pub source: usize,
@@ -41,9 +41,9 @@ pub struct Diagnostic {
     pub title: String,
     /// What the authenticator, or the API server, then sees.
     pub label: String,
-    /// How to mend it.
-    pub mend: String,
-    /// Whether `--fix` mends it.
+    /// How to fix it.
+    pub fix: String,
+    /// Whether `--fix` applies it.
     pub fixable: bool,
 }
 
@@ -59,7 +59,7 @@ pub struct Text {
 /// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
-    /// The texts that were looked at.
+    /// The texts that were checked.
     pub sources: Vec<Text>,
     /// The findings, in the order of the texts and of their places.
     pub diagnostics: Vec<Diagnostic>,
@@ -93,9 +93,9 @@ struct Finding<P> {
     at: P,
     title: String,
     label: String,
-    mend: String,
+    fix: String,
     /// What `--fix` would do.
-    fix: Vec<Edit>,
+    edits: Vec<Edit>,
 }
 
 /// A change of some bytes.

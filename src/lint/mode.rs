@@ -108,7 +108,7 @@ fn is_for_nodes(declared: &Declared) -> bool {
     spec.type_ != EntryType::Standard || is_node(&meaning, &Bindings::default())
 }
 
-/// Where only a person can mend it.
+/// Only what a person has to fix: the operator retries the rest.
 fn not_in_effect(
     name: &str,
     status: &IdentityMappingStatus,
@@ -125,15 +125,12 @@ fn not_in_effect(
     Some(Finding {
         code: Code::NotInEffect,
         at,
-        title: format!("mapping {name} would not take effect: {}", ready.message),
-        label: format!(
-            "its condition Ready would be False, with the reason {}",
-            ready.reason
+        title: format!(
+            "mapping {name} that would not become ready: {}",
+            ready.message
         ),
-        mend: format!(
-            "as the sentence says; docs/troubleshooting.md has more under {}",
-            ready.reason
-        ),
-        fix: Vec::new(),
+        label: format!("Ready would be False with reason {}", ready.reason),
+        fix: format!("see {} in docs/troubleshooting.md", ready.reason),
+        edits: Vec::new(),
     })
 }

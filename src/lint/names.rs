@@ -58,14 +58,14 @@ impl<P: Clone> Names<'_, P> {
     /// All findings.
     pub(super) fn check(&self) -> Vec<Finding<P>> {
         let mut findings = Vec::new();
-        let mut find = |code, at: &P, title: String, label: String, mend: String| {
+        let mut find = |code, at: &P, title: String, label: String, fix: String| {
             findings.push(Finding {
                 code,
                 at: at.clone(),
                 title,
                 label,
-                mend,
-                fix: Vec::new(),
+                fix,
+                edits: Vec::new(),
             });
         };
         if let Some(username) = &self.username {
@@ -95,11 +95,11 @@ impl<P: Clone> Names<'_, P> {
             find(
                 Code::CallerNamesItself,
                 at,
-                format!("the username {text:?} begins with what the caller chooses"),
-                "a session named `jane` gets in as what follows from jane, whoever it is"
+                format!("username {text:?} that starts with a name chosen by the caller"),
+                "anyone who can assume the role can choose another user's name, such as `jane`, as the session name"
                     .to_owned(),
                 format!(
-                    "put a fixed prefix before it: \"role-name:{text}\", and change the bindings that name such users"
+                    "add a fixed prefix: \"role-name:{text}\", and change the bindings that name such users"
                 ),
             );
         }
@@ -127,12 +127,9 @@ impl<P: Clone> Names<'_, P> {
             find(
                 Code::OneLineList,
                 at,
-                format!("{text:?} is one group, not several"),
-                format!("the authenticator sees the one group {text:?}"),
-                format!(
-                    "write each item on a line of its own: {}",
-                    items.join(", then ")
-                ),
+                format!("one group {text:?} instead of several"),
+                format!("the authenticator sees the single group {text:?}"),
+                format!("write each item on its own line: {}", items.join(", then ")),
             );
             return;
         }
@@ -140,9 +137,9 @@ impl<P: Clone> Names<'_, P> {
             find(
                 Code::AlmostWellKnown,
                 at,
-                format!("{text:?} is not {known:?}"),
-                format!("the authenticator sees the group {text:?}, which means nothing"),
-                format!("write {known:?}, if that is meant"),
+                format!("misspelled group {text:?}"),
+                format!("the authenticator sees the group {text:?}, which grants nothing"),
+                format!("write {known:?}, if that is the intended group"),
             );
             return;
         }
@@ -180,35 +177,35 @@ impl<P: Clone> Names<'_, P> {
         if self.caller == Caller::User
             && let Some(found) = placeholders.iter().find(of_session)
         {
-            let (label, mend) = if *found == Placeholder::Ec2PrivateDnsName {
+            let (label, fix) = if *found == Placeholder::Ec2PrivateDnsName {
                 (
-                    "the login is refused".to_owned(),
-                    "nodes sign in with a role: map that".to_owned(),
+                    "the login fails".to_owned(),
+                    "nodes sign in with a role: map that role".to_owned(),
                 )
             } else {
                 let rendered = text
                     .replace("{{SessionName}}", "")
                     .replace("{{SessionNameRaw}}", "");
                 (
-                    format!("the {what} is {rendered:?}, for everyone in it"),
+                    format!("the {what} is {rendered:?} for every such user"),
                     "write the name itself".to_owned(),
                 )
             };
             find(
                 Code::SessionOfUser,
                 at,
-                format!("the {what} {text:?} needs a session, and an IAM user has none"),
+                format!("session placeholder in the {what} {text:?} of an IAM user"),
                 label,
-                mend,
+                fix,
             );
         }
         if placeholders.contains(&Placeholder::AccessKeyId) {
             find(
                 Code::AccessKeyId,
                 at,
-                format!("the {what} {text:?} is made from the access key"),
-                "it is another one with each access key".to_owned(),
-                "use {{SessionName}} behind a fixed prefix, or a fixed name".to_owned(),
+                format!("access key in the {what} {text:?}"),
+                "it changes with every access key".to_owned(),
+                "use {{SessionName}} after a fixed prefix, or a fixed name".to_owned(),
             );
         }
     }
@@ -225,17 +222,17 @@ impl<P: Clone> Names<'_, P> {
             .collect();
         if let Some(name) = username.filter(|_| named && has(MASTERS)) {
             let label = if name.text.contains("{{EC2PrivateDNSName}}") {
-                "only EC2 instances can log in by it"
+                "only EC2 instances can log in"
             } else {
-                "audit logs take the caller for a node"
+                "audit logs show the caller as a node"
             };
             find(
                 Code::PersonAsNode,
                 &name.at,
-                format!("an administrator with the username of a node, {:?}", name.text),
+                format!("administrator with the username of a node, {:?}", name.text),
                 label.to_owned(),
-                "write another username, such as username: \"admin:{{SessionName}}\", and leave the groups as they are; or take system:masters \
-                 out, if these are nodes"
+                "write another username, such as username: \"admin:{{SessionName}}\", and keep the groups; or remove \
+                    system:masters, if these are nodes"
                     .to_owned(),
             );
             return;
@@ -244,7 +241,7 @@ impl<P: Clone> Names<'_, P> {
             find(
                 Code::NodeGroups,
                 &self.at,
-                format!("a node entry without {}", missing.join(" and ")),
+                format!("node entry without {}", missing.join(" and ")),
                 format!(
                     "the authenticator sees a node without {}",
                     missing.join(" and ")
@@ -260,9 +257,10 @@ impl<P: Clone> Names<'_, P> {
             find(
                 Code::NodeUsername,
                 at,
-                format!("the groups of nodes with the username {found}"),
-                "the API server lets no kubelet act under this name".to_owned(),
-                "write username: \"system:node:{{EC2PrivateDNSName}}\" (for Fargate \"system:node:{{SessionName}}\"), or take system:nodes out"
+                format!("groups of nodes with the username {found}"),
+                "the API server accepts no kubelet under this name".to_owned(),
+                "write username: \"system:node:{{EC2PrivateDNSName}}\" (for Fargate \"system:node:{{SessionName}}\"), or remove \
+                    system:nodes"
                     .to_owned(),
             );
         }
@@ -279,7 +277,7 @@ fn blanks<P>(
         find(
             Code::BlankInName,
             at,
-            format!("the {what} {text:?} has a blank around it"),
+            format!("whitespace around the {what} {text:?}"),
             format!("the authenticator sees the {what} {text:?}"),
             format!("write {:?}", text.trim()),
         );
@@ -301,17 +299,18 @@ fn placeholders<P>(
             "EC2PrivateDNSName",
         ];
         let meant = known.iter().find(|known| almost(&placeholder, known));
-        let mend = match meant {
+        let fix = match meant {
             Some(meant) => format!("write {{{{{meant}}}}}"),
-            None => "write the name itself, or one of {{AccountID}}, {{SessionName}}, {{SessionNameRaw}} and {{EC2PrivateDNSName}}"
+            None => "write the name itself, or one of {{AccountID}}, {{SessionName}}, {{SessionNameRaw}} and \
+                {{EC2PrivateDNSName}}"
                 .to_owned(),
         };
         find(
             Code::UnknownPlaceholder,
             at,
-            format!("the {what} {text:?} has the unknown placeholder {placeholder:?}"),
+            format!("unknown placeholder {placeholder:?} in the {what} {text:?}"),
             format!("the authenticator sees the {what} {text:?}, braces included"),
-            mend,
+            fix,
         );
     }
 }
@@ -326,12 +325,13 @@ fn reserved<P>(
     find(
         Code::ReservedName,
         at,
-        format!("the {what} {text:?} begins with {prefix:?}"),
+        format!("reserved prefix {prefix:?} in the {what} {text:?}"),
         if text.starts_with(RESERVED_PREFIX) {
-            "a handover takes it for its own, and a mapping with it is refused".to_owned()
+            "the name is reserved for handovers, and the operator refuses a mapping with it"
+                .to_owned()
         } else {
-            "it takes effect in aws-auth; an access entry refuses it".to_owned()
+            "it takes effect in aws-auth, but an access entry can't have it".to_owned()
         },
-        format!("choose a {what} without this prefix, and bind that"),
+        format!("choose a {what} without this prefix, and bind that one"),
     );
 }

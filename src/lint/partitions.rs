@@ -29,15 +29,15 @@ pub(super) fn other_partitions(read: &Read<'_>, cluster: Option<Partition>) -> V
                 places.arn.clone().unwrap_or_else(|| entry.span.clone()),
             ),
             title: if cluster.is_some() {
-                format!("the principal is in partition {partition}, and the cluster in {home}")
+                format!("principal in partition {partition}, cluster in {home}")
             } else {
                 format!("entries of the partitions {home} and {partition}")
             },
             label: "never matches in a cluster of the other partition".to_owned(),
-            mend: format!(
-                "take the entry out, or write the ARN of a principal in {home} (arn:{home}:iam::ACCOUNT:…)"
+            fix: format!(
+                "remove the entry, or write the ARN of a principal in {home} (arn:{home}:iam::ACCOUNT:…)"
             ),
-            fix: Vec::new(),
+            edits: Vec::new(),
         })
         .collect()
 }

@@ -38,11 +38,11 @@ pub(super) fn lost(
         findings.push(Finding {
             code: Code::SecondDocument,
             at: (section, ignored.clone()),
-            title: format!("{section} has text behind its first YAML document"),
-            label: "the authenticator stops reading before it".to_owned(),
-            mend: "take the line of `---` or `...` before it out, so that there is one list"
+            title: format!("text after the first YAML document in {section}"),
+            label: "the authenticator stops reading here".to_owned(),
+            fix: "remove the line with `---` or `...` before it, so that there is one list"
                 .to_owned(),
-            fix: Vec::new(),
+            edits: Vec::new(),
         });
     }
     for (entry, places) in view.entries.iter().zip(&places.entries) {
@@ -50,13 +50,10 @@ pub(super) fn lost(
             findings.push(Finding {
                 code: Code::RepeatedField,
                 at: (section, span.clone()),
-                title: format!(
-                    "`{}` is given again further on in the entry",
-                    &text[span.clone()]
-                ),
-                label: "the authenticator takes the last one".to_owned(),
-                mend: "keep the one that is meant".to_owned(),
-                fix: Vec::new(),
+                title: format!("duplicate field `{}` in an entry", &text[span.clone()]),
+                label: "the authenticator uses the last one".to_owned(),
+                fix: "keep the intended one".to_owned(),
+                edits: Vec::new(),
             });
         }
         for span in &places.unknown {
@@ -70,7 +67,7 @@ fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
     a.start < b.end.max(b.start + 1) && b.start < a.end.max(a.start + 1)
 }
 
-/// The message in two: what is wrong, and how to mend it.
+/// The message in two: what is wrong, and how to fix it.
 fn parts(message: &str) -> (&str, &str) {
     let mut in_code = false;
     for (at, c) in message.char_indices() {
@@ -88,20 +85,20 @@ fn parts(message: &str) -> (&str, &str) {
 /// What the loss of a key means to those who stand in it.
 fn nobody(section: Section, text: &str) -> String {
     let nodes = text.contains("system:nodes") || text.contains("system:node:");
-    let nodes = if nodes { ", and no node joins" } else { "" };
-    format!("all of {section} is dropped: nobody in it gets in{nodes}")
+    let nodes = if nodes { ", and no node can join" } else { "" };
+    format!("all of {section} is dropped: nobody in it has access{nodes}")
 }
 
 fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
     let section = problem.section;
-    let (what, mend) = parts(&problem.message);
-    let (code, title, mend) = if is_describe_output(text) {
+    let (what, fix) = parts(&problem.message);
+    let (code, title, fix) = if is_describe_output(text) {
         (
             Code::DescribeOutput,
-            format!("{section} holds the output of `kubectl describe`"),
+            format!("output of `kubectl describe` in {section}"),
             format!(
-                "keep the lines of the list alone, from the first `- ` to the next heading: what stands around them is what describe adds; \
-                 `{GET}` prints YAML"
+                "keep only the lines of the list, from the first `- ` to the next heading; describe added the rest. `{GET}` \
+                    prints YAML"
             ),
         )
     } else if let Some(edit) = template_at(text, problem.span.start) {
@@ -109,8 +106,8 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
     } else if indentation(text, problem.span.start).contains('\t') {
         (
             Code::Tab,
-            format!("{section} has a tab in the indentation of a line"),
-            tab_mend(text, problem.span.start),
+            format!("tab in the indentation of {section}"),
+            tab_fix(text, problem.span.start),
         )
     } else if what.contains("list is")
         || what.contains("list of entries is")
@@ -118,23 +115,26 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
     {
         (
             Code::NoList,
-            format!("{section} is no list of entries"),
-            list_mend(section, text, mend),
+            format!("{section} without a list of entries"),
+            list_fix(section, text, fix),
         )
     } else if let Some(column) = expected_column(text, problem.span.start) {
         (
             Code::Indentation,
-            format!("a line of {section} is indented otherwise than the fields before it"),
+            format!("inconsistent indentation in {section}"),
             format!(
-                "let it begin in column {} of the value, as the field before it does",
+                "start this line in column {} of the value, like the field before it",
                 column + 1
             ),
         )
     } else {
         (
             Code::BrokenText,
-            format!("{section} is no YAML: {what}"),
-            mend.to_owned(),
+            format!("invalid YAML in {section}: {what}"),
+            or(
+                fix,
+                "correct the YAML here; lint shows only the first error of each key",
+            ),
         )
     };
     Finding {
@@ -142,12 +142,12 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
         at: (section, problem.span.clone()),
         title,
         label: nobody(section, text),
-        mend,
-        fix: Vec::new(),
+        fix,
+        edits: Vec::new(),
     }
 }
 
-fn tab_mend(text: &str, at: usize) -> String {
+fn tab_fix(text: &str, at: usize) -> String {
     let before = &text[..line_of(text, at).start];
     let mut fields = before
         .lines()
@@ -158,48 +158,67 @@ fn tab_mend(text: &str, at: usize) -> String {
         Some(format!("`{name}`, the field before it"))
     });
     let field = field.unwrap_or_else(|| "the line before it".to_owned());
-    format!("put spaces in place of the tab, so that the line begins below {field}")
+    format!("replace the tab with spaces, so that the line starts below {field}")
 }
 
-fn list_mend(section: Section, text: &str, mend: &str) -> String {
+fn list_fix(section: Section, text: &str, fix: &str) -> String {
     let inner = text.trim_start();
     if inner.starts_with(['|', '>', '"', '\'']) {
         format!(
-            "the list stands in a text within the text: take out the inner `|`, `>` or quotes, so that {section} begins with `- `"
+            "the list is inside a string: remove the inner `|`, `>` or quotes, so that {section} starts with `- `"
         )
     } else if inner.starts_with(section.key()) {
-        format!("{section} holds itself: take its first line out, so that it begins with `- `")
+        format!(
+            "{section} contains its own key: remove its first line, so that it starts with `- `"
+        )
     } else {
-        mend.to_owned()
+        or(fix, "start each entry with `- `")
     }
+}
+
+/// A fix is never empty.
+fn or(fix: &str, otherwise: &str) -> String {
+    if fix.is_empty() { otherwise } else { fix }.to_owned()
 }
 
 fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> Finding<At> {
-    let value = &text[edit.span.clone()];
     Finding {
         code: Code::UnquotedTemplate,
         at: (section, edit.span.clone()),
-        title: format!("{value} begins with `{{` and has no quotes"),
+        title: match field_of(text, edit.span.start) {
+            Some(field) => format!("unquoted template in {field}"),
+            None => "unquoted template".to_owned(),
+        },
         label,
-        mend: format!("write {}", edit.text),
-        fix: vec![edit],
+        fix: format!("write {}", edit.text),
+        edits: vec![edit],
     }
 }
 
+/// The name of the field whose value starts here.
+fn field_of(text: &str, at: usize) -> Option<&str> {
+    let before = text[line_of(text, at).start..at].trim();
+    let name = before
+        .trim_start_matches('-')
+        .trim_start()
+        .strip_suffix(':')?;
+    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(name)
+}
+
 fn dropped_entry(problem: &Problem) -> Finding<At> {
-    let (what, mend) = parts(&problem.message);
+    let (what, fix) = parts(&problem.message);
     Finding {
         code: Code::EntryDropped,
         at: (problem.section, problem.span.clone()),
         title: what.to_owned(),
         label: "the authenticator drops this entry".to_owned(),
-        mend: mend.to_owned(),
-        fix: Vec::new(),
+        fix: or(fix, "correct the entry, or remove it"),
+        edits: Vec::new(),
     }
 }
 
 fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
-    let (what, mend) = parts(&problem.message);
+    let (what, fix) = parts(&problem.message);
     let is_word = what.contains("a truth value") || what.contains("a number");
     let written = &text[problem.span.clone()];
     let plain = !written.is_empty()
@@ -207,7 +226,7 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b));
     let quoted = format!("\"{written}\"");
-    let (mend, fix) = match (plain, is_word) {
+    let (fix, edits) = match (plain, is_word) {
         (true, true) => {
             let edit = Edit {
                 span: problem.span.clone(),
@@ -218,7 +237,10 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
         (true, false) if what.starts_with("`groups` is text") => {
             (format!("write a list: [{quoted}]"), Vec::new())
         }
-        (true | false, _) => (mend.to_owned(), Vec::new()),
+        (true | false, _) => (
+            or(fix, "write the intended value in double quotes"),
+            Vec::new(),
+        ),
     };
     let next = entries.partition_point(|entry| entry.span.start <= problem.span.start);
     let entry = next.checked_sub(1).map(|before| &entries[before]);
@@ -231,8 +253,8 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
         at: (problem.section, problem.span.clone()),
         title: what.to_owned(),
         label: entry.map_or_else(String::new, seen),
-        mend,
         fix,
+        edits,
     }
 }
 
@@ -260,17 +282,17 @@ fn unknown_field(section: Section, entry: &Entry, name: &str, span: &Range<usize
         &["rolearn", "username", "groups"]
     };
     let meant = known.iter().find(|known| almost(name, known));
-    let mend = match meant {
+    let fix = match meant {
         Some(meant) => format!("write `{meant}`"),
-        None => "take it out; notes stand in comments".to_owned(),
+        None => "remove it; notes belong in comments".to_owned(),
     };
     Finding {
         code: Code::UnknownField,
         at: (section, span.clone()),
-        title: format!("`{name}` is no field of an entry"),
+        title: format!("unknown field `{name}`"),
         label: seen(entry),
-        mend,
-        fix: Vec::new(),
+        fix,
+        edits: Vec::new(),
     }
 }
 

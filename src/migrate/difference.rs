@@ -151,29 +151,29 @@ impl fmt::Display for Difference {
         match self {
             Self::MastersByPolicy => write!(
                 f,
-                "{MASTERS} becomes {ADMIN_POLICY} for the whole cluster. The group bypasses authorization altogether; the policy is a decision \
-                 of EKS's authorizer: it can be taken away at any time, and is dropped where the caller impersonates someone else (kubectl --as)"
+                "{MASTERS} becomes {ADMIN_POLICY} for the whole cluster. The group bypasses authorization; the policy is \
+                    evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the caller \
+                    impersonates someone else (kubectl --as)"
             ),
             Self::BootstrappersDropped => write!(
                 f,
-                "group {BOOTSTRAPPERS} is dropped: nodes on EKS sign in as nodes from the first moment, and EKS leaves it out of its own \
-                 access entries too"
+                "group {BOOTSTRAPPERS} is dropped: nodes on EKS sign in as nodes from the start, and EKS omits it from its own \
+                    access entries too"
             ),
             Self::UsernameGenerated(username) => {
                 write!(
                     f,
-                    "the username is left to EKS, which gives the same: {username:?}"
+                    "the username is EKS's default, which is the same: {username:?}"
                 )
             }
             Self::Username { now, then } => {
                 write!(f, "the username is {then:?} instead of {now:?}")
             }
-            Self::GroupLost(group) => write!(f, "group {group:?} is not given"),
-            Self::GroupGained(group) => write!(f, "group {group:?} is given too"),
-            Self::PolicyGained { policy, scope } => write!(
-                f,
-                "{policy} ({scope}) takes effect, which aws-auth can't give"
-            ),
+            Self::GroupLost(group) => write!(f, "without group {group:?}"),
+            Self::GroupGained(group) => write!(f, "with additional group {group:?}"),
+            Self::PolicyGained { policy, scope } => {
+                write!(f, "with {policy} ({scope}), which aws-auth can't give")
+            }
         }
     }
 }

@@ -89,7 +89,7 @@ pub(super) fn what(entry: &Entry) -> String {
 
 /// Why an entry has no effect, with what to write where the entry itself tells.
 fn why_dead(entry: &Entry, why: &NoEffect<'_>) -> String {
-    let mend = match why {
+    let fix = match why {
         NoEffect::NeverMatches(Unmatchable::Sso) => {
             Some("write the role's ARN without its path".to_owned())
         }
@@ -104,8 +104,8 @@ fn why_dead(entry: &Entry, why: &NoEffect<'_>) -> String {
         }
         _ => None,
     };
-    match mend {
-        Some(mend) => format!("{why}: {mend}"),
+    match fix {
+        Some(fix) => format!("{why}: {fix}"),
         None => why.to_string(),
     }
 }

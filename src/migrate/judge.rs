@@ -23,7 +23,7 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotForMigration {
     /// No cluster of EKS is named, whose partition and account say what an access entry may be.
-    #[error("the cluster of EKS is not known")]
+    #[error("the EKS cluster is not known")]
     NoCluster,
     /// It is another cluster than the one whose API server was read, or its mode can't be read.
     #[error("the cluster's authentication mode is not known")]
@@ -193,8 +193,8 @@ impl Judge<'_> {
     fn without_key(&self, winner: &Winner<'_>) -> Verdict {
         let entry = winner.entry();
         let why = match Principal::parse(&entry.arn) {
-            Err(error) => format!("an access entry takes roles and users only: {error}"),
-            Ok(_) => "its partition is not known here".to_owned(),
+            Err(error) => format!("an access entry is only for roles and users: {error}"),
+            Ok(_) => "the cluster's partition is not known".to_owned(),
         };
         Verdict {
             outcome: Outcome::Stays,
@@ -227,14 +227,15 @@ impl Judge<'_> {
             verdict.outcome = Outcome::Gone;
             verdict.lost_in_api = false;
             verdict.why = Some(Why::lasting(
-                "IAM has no such principal, so nobody gets in by it now; while it stands in aws-auth, whoever makes one of this name does: \
-                 take it out, or make the principal again before the handover",
+                "IAM has no such principal, so the entry grants no access now. Anyone who creates a principal with this name gets \
+                    it: remove the entry, or recreate the principal before the handover",
             ));
             return verdict;
         }
         if let Some(other) = other {
             verdict.why = Some(Why::lasting(format!(
-                "{other} stands there too, and IAM has one of this name only: take out the one that does not exist"
+                "{other} is also in aws-auth, but IAM has only one principal of this name: remove the entry of the one that does \
+                    not exist"
             )));
             return verdict;
         }
@@ -346,13 +347,13 @@ impl Judge<'_> {
             },
             Some(mapping) if mapping.suspend => suspended(mapping),
             Some(mapping) => Why::lasting(format!(
-                "mapping {} does not declare this principal any more",
+                "mapping {} no longer declares this principal",
                 mapping.name
             )),
             None => {
                 let others: Vec<&str> = prospect.others.iter().map(|it| it.name.as_str()).collect();
                 let why = format!(
-                    "mapping {} is being deleted or has expired, and the entry goes with it",
+                    "mapping {} is being deleted or has expired, and its entry will be removed",
                     others.join(", ")
                 );
                 return (Outcome::Leaves, Some(Why::lasting(why)));
@@ -384,7 +385,7 @@ impl Judge<'_> {
             Next::Made | Next::Changed | Next::Remade | Next::Described => (Outcome::Moves, None),
             Next::Kept => (Outcome::Moved, None),
             Next::Nothing | Next::Gone => blocked(format!(
-                "mapping {} does not ask for an access entry of this principal",
+                "mapping {} does not request an access entry for this principal",
                 mapping.name
             )),
         }
@@ -439,7 +440,8 @@ impl Judge<'_> {
         }
         if self.view.mode == Mode::ConfigMap && then.is_node() {
             verdict.notes.push(
-                "EKS makes this entry itself when the mode changes, where the role is a managed node group's or a Fargate profile's"
+                "EKS creates this entry itself when the mode changes, if the role belongs to a managed node group or a Fargate \
+                    profile"
                     .to_owned(),
             );
         }
@@ -465,7 +467,7 @@ impl Judge<'_> {
             InIam::Found(arn) if arn != becomes.principal_arn => {
                 verdict.outcome = Outcome::Blocked;
                 verdict.why = Some(Why::lasting(format!(
-                    "IAM has it as {arn}, and in an access entry case counts: declare it so"
+                    "IAM spells it {arn}, and access entries are case-sensitive: declare it with this spelling"
                 )));
                 return;
             }
@@ -475,13 +477,13 @@ impl Judge<'_> {
         if principal.sso().is_some() {
             verdict.outcome = Outcome::Blocked;
             verdict.why = Some(Why::lasting(format!(
-                "a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was not read{why}; \
-                 declare it by its permission set or by its full ARN, or let IAM be read"
+                "a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not \
+                    read{why}; declare its permission set or its full ARN, or allow reading IAM"
             )));
         } else if let Some(account) = self.foreign_account(&principal) {
             verdict.notes.push(format!(
-                "its ARN is used as written, for the IAM of account {account} was not read{why}; should the role have a path, EKS says 'invalid \
-                 principal'"
+                "the ARN is used as written, because IAM of account {account} was not read{why}; if the role has a path, EKS \
+                    reports 'invalid principal'"
             ));
         }
     }
@@ -514,8 +516,8 @@ impl Judge<'_> {
                 outcome: Outcome::Stays,
                 places: vec![place],
                 why: Some(Why::lasting(
-                    "an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take \
-                     the account out of mapAccounts",
+                    "an access entry is for one principal, so a whole account can't have one: declare the principals that need \
+                        access, then remove the account from mapAccounts",
                 )),
                 lost_in_api: true,
                 ..Verdict::new(Who::Account(account.clone()))

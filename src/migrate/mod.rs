@@ -214,9 +214,9 @@ impl Outcome {
             Self::Leaves => "leaves",
             Self::Moves => "moves",
             Self::Differs => "differs",
-            Self::Stands => "stands",
+            Self::Stands => "done",
             Self::Moved => "moved",
-            Self::Gone => "gone",
+            Self::Gone => "missing",
         }
     }
 }

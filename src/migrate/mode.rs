@@ -7,11 +7,11 @@ use crate::observed::Mode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ImpossibleModeChange {
     /// It is in that mode already, which EKS refuses too.
-    #[error("the cluster is in the authentication mode {0} already: there is nothing to change{next}", next = next(*.0))]
+    #[error("the cluster is already in authentication mode {0}: nothing to change{next}", next = next(*.0))]
     Same(Mode),
     /// Back.
     #[error(
-        "EKS never takes a cluster back from the authentication mode {from} to {to}{next}",
+        "EKS can't change a cluster from authentication mode {from} back to {to}{next}",
         next = next(*from)
     )]
     Back {
@@ -22,16 +22,17 @@ pub enum ImpossibleModeChange {
     },
     /// Two steps in one.
     #[error(
-        "EKS takes a cluster from CONFIG_MAP to API in two steps only: go to API_AND_CONFIG_MAP first, hand everyone over, then go to API"
+        "EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, \
+            then change to API"
     )]
     TwoSteps,
 }
 
 fn next(from: Mode) -> &'static str {
     match from {
-        Mode::ConfigMap => "; from here it can go to API_AND_CONFIG_MAP",
-        Mode::ApiAndConfigMap => "; from here it can go to API, for good",
-        Mode::Api => "; from here it can go nowhere",
+        Mode::ConfigMap => "; it can change to API_AND_CONFIG_MAP",
+        Mode::ApiAndConfigMap => "; it can change to API, which can't be undone",
+        Mode::Api => "; no further change is possible",
     }
 }
 
@@ -70,8 +71,9 @@ const FIRST_PLATFORM: [(u32, u32); 8] = [
 /// A cluster that is older than access entries.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "Kubernetes {version} has access entries from platform version {needs} on, and this cluster has {platform}: EKS moves clusters on by \
-     itself, and an update of Kubernetes does at once (aws eks update-cluster-version); until then it stays in CONFIG_MAP"
+    "Kubernetes {version} supports access entries from platform version {needs}, and this cluster has {platform}. EKS upgrades \
+        platform versions itself, and an upgrade of Kubernetes does it at once (aws eks update-cluster-version); until then the \
+        cluster stays in CONFIG_MAP"
 )]
 pub struct PlatformTooOld {
     version: String,

@@ -16,26 +16,26 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
     match node_twin(username, groups) {
         NodeTwin::Type(_) => None,
         NodeTwin::Ambiguous if !groups.contains("system:nodes") => Some(
-            "it is an identity of nodes without group system:nodes, which an access entry of nodes always gives: put it among the groups if \
-             these are nodes, or else give them another username and other groups"
+            "the username is a node's but the group system:nodes is missing, which an access entry for nodes always gives: add it \
+                if these are nodes, or give them another username and other groups"
                 .to_owned(),
         ),
         NodeTwin::Ambiguous => Some(format!(
-            "nodes of several types sign in as {username:?}, and aws-auth does not tell which these are: declare the role with its type and \
-             adoption: Always. HybridLinux, FargateLinux, HyperPodLinux, or EC2 for nodes of EKS Auto Mode and nodes that are named after \
-             their instance; a type that names nodes otherwise, as EC2Linux does, would throw them out"
+            "nodes of several types sign in as {username:?}, and aws-auth does not show the type: declare the role with its type \
+                and adoption: Always. The types are HybridLinux, FargateLinux, HyperPodLinux, or EC2 for EKS Auto Mode and nodes \
+                named after their instance. A type that names nodes differently, such as EC2Linux, would lock them out"
         )),
         NodeTwin::MoreGroups(type_, more) => {
             let more: Vec<String> = more.into_iter().collect();
             Some(format!(
-                "an access entry of type {type_:?} can't have {}: bind what it gives to group system:nodes or take it out of the entry, if the \
-                 nodes can do without",
+                "an access entry of type {type_:?} can't have {}: bind its permissions to group system:nodes, or remove it from \
+                    the entry if the nodes don't need it",
                 more.join(", ")
             ))
         }
         NodeTwin::None => Some(format!(
-            "EKS gives no node the username {username:?}, so no access entry lets these nodes in under their names: give new nodes a role of \
-             their own, and move the workloads there"
+            "EKS gives no node the username {username:?}, so no access entry can give these nodes their names: use a separate \
+                role for new nodes, and move the workloads to them"
         )),
     }
 }

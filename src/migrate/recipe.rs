@@ -33,22 +33,23 @@ pub fn recipes(cluster: &EksCluster, to: Mode) -> Vec<Recipe> {
                  bootstrap_cluster_creator_admin_permissions = true # exactly what the state says\n}}"
             ),
             warnings: vec![
-                "a change of bootstrap_cluster_creator_admin_permissions REPLACES THE CLUSTER. It counts as true where it is left out, and the \
-                 state of a cluster that was made without access_config by an older provider says false: look at `terraform state show`, write \
-                 what stands there, and apply only a plan without \"forces replacement\"; or add lifecycle { ignore_changes = \
-                 [access_config[0].bootstrap_cluster_creator_admin_permissions] }",
+                "changing bootstrap_cluster_creator_admin_permissions REPLACES THE CLUSTER. Unset counts as true, but the state \
+                    of a cluster that an older provider created without access_config contains false: read `terraform state \
+                    show`, write the value that it shows, and apply only a plan without \"forces replacement\"; or add lifecycle \
+                    { ignore_changes = [access_config[0].bootstrap_cluster_creator_admin_permissions] }",
             ],
         },
         Recipe {
             tool: "Terraform, terraform-aws-modules/eks",
             change: format!("authentication_mode = \"{to}\""),
             warnings: vec![
-                "versions 20 and 21 set API_AND_CONFIG_MAP where nothing is written, so an upgrade from 19 changes the mode by itself; version 21 \
-                 has no aws-auth submodule any more: let go of its ConfigMap first (removed or state rm), or it is deleted with everyone in it",
-                "the module pins bootstrap_cluster_creator_admin_permissions to false and ignores changes of it from 20.13.1 on; an older one \
-                 REPLACES THE CLUSTER where the state says true",
-                "enable_cluster_creator_admin_permissions = true makes an access entry of whoever runs Terraform: it fails where EKS made that \
-                 entry on the change of the mode; import it then",
+                "versions 20 and 21 set API_AND_CONFIG_MAP by default, so an upgrade from 19 changes the mode; version 21 has no \
+                    aws-auth submodule: remove its ConfigMap from the state first (removed block or state rm), or it is deleted \
+                    with everyone in it",
+                "the module sets bootstrap_cluster_creator_admin_permissions to false and ignores its changes from 20.13.1 on; an \
+                    older version REPLACES THE CLUSTER if the state contains true",
+                "enable_cluster_creator_admin_permissions = true creates an access entry for whoever runs Terraform: it fails if \
+                    EKS created that entry when the mode changed; import the entry then",
             ],
         },
         Recipe {
@@ -63,7 +64,8 @@ pub fn recipes(cluster: &EksCluster, to: Mode) -> Vec<Recipe> {
             tool: "CloudFormation, AWS::EKS::Cluster",
             change: format!("AccessConfig:\n  AuthenticationMode: {to}"),
             warnings: vec![
-                "a change of BootstrapClusterCreatorAdminPermissions REPLACES THE CLUSTER: leave it as the template has it, also where it has none",
+                "changing BootstrapClusterCreatorAdminPermissions REPLACES THE CLUSTER: keep it as it is in the template, also if \
+                    it is not there",
             ],
         },
         Recipe {

@@ -53,8 +53,10 @@ pub fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Inst
     let mut steps = Vec::new();
     if !migration.unreadable.is_empty() && migration.from != Mode::Api {
         steps.push(
-            Instruction::new("Mend aws-auth")
-                .note("what does not parse lets nobody in, and nobody can tell who is meant to be in there")
+            Instruction::new("Fix aws-auth")
+                .note(
+                    "invalid YAML grants no access, and it is unknown who should have access by it",
+                )
                 .command("identity-mapper lint"),
         );
     }
@@ -69,15 +71,20 @@ pub fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Inst
     let blocked = migration.blocked().count();
     if reads_both && to == Mode::Api && blocked > 0 {
         steps.push(
-            Instruction::new(format!("Clear what keeps {} in aws-auth", many(blocked, "principal")))
-                .note("each is named above with what can be done; `migrate plan --to API` says when nobody is left"),
+            Instruction::new(format!(
+                "Resolve what keeps {} in aws-auth",
+                many(blocked, "principal")
+            ))
+            .note(
+                "each is listed above with a fix; `migrate plan --to API` shows when none is left",
+            ),
         );
     }
     if modes.contains(&Mode::Api) {
         let name = &migration.cluster.name;
         steps.push(
-            Instruction::new("Change the mode to API, for good")
-                .note("aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back")
+            Instruction::new("Change the mode to API, which can't be undone")
+                .note("the cluster then no longer reads aws-auth: principals that are only there lose access")
                 .command("identity-mapper migrate plan --to API")
                 .command(format!("identity-mapper migrate apply --to API --confirm {name}")),
         );
@@ -88,15 +95,15 @@ pub fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Inst
 fn to_both(migration: &Migration) -> Instruction {
     let name = &migration.cluster.name;
     Instruction::new("Change the mode to API_AND_CONFIG_MAP")
-        .note("takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first")
+        .note("takes some minutes and removes no access: aws-auth is read as before, access entries take precedence")
         .note(
-            "EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each role of its managed node \
-             groups and Fargate profiles; self-managed nodes get none",
+            "EKS creates an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each role of \
+                its managed node groups and Fargate profiles; none for self-managed nodes",
         )
-        .note("there is no way back to CONFIG_MAP")
+        .note("the change back to CONFIG_MAP is not possible")
         .note(
-            "`migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it; `migrate apply --await-mode` then \
-             waits for them",
+            "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate \
+                apply --await-mode` then waits for the change",
         )
         .command(format!("identity-mapper migrate apply --confirm {name}"))
 }
@@ -110,22 +117,23 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
         .filter(|verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node))
         .count();
     let new = migration.newcomers().count();
-    let mut step = Instruction::new(format!("Hand over {}", many(moving, "principal")))
-        .note("aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth goes");
+    let mut step = Instruction::new(format!("Move {} to access entries", many(moving, "principal")))
+        .note("backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the entry in \
+            aws-auth");
     let imports = operator && undeclared > 0;
     if imports {
         step = step.note(format!(
-            "{undeclared} of them {} declared by no mapping: --import makes mappings of them",
+            "{undeclared} of them {} not declared by a mapping: --import creates mappings for them",
             if undeclared == 1 { "is" } else { "are" }
         ));
     } else if undeclared > 0 {
         step = step.note(
-            "no operator is installed, so the command hands over by itself, and takes each entry of aws-auth as it stands",
+            "no operator is installed, so the command moves them itself, with the entries of aws-auth as they are",
         );
     }
     if new > 0 {
         step = step.note(format!(
-            "{new} more {} declared and in no backend yet: nothing has to be handed over for an access entry of {}",
+            "{new} more {} declared but in no backend yet, and will get an access entry: {}",
             if new == 1 { "is" } else { "are" },
             if new == 1 { "it" } else { "theirs" }
         ));
@@ -133,18 +141,19 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
     if migration.needs_bridge() {
         let administrators = migration.moving().filter(|verdict| verdict.bridge).count();
         step = step.note(format!(
-            "{} from system:masters: an access entry is made without policies and wins at once, so group {BRIDGE_GROUP} is bound to \
-             cluster-admin meanwhile, and the binding is taken away at the end",
+            "{} administrator rights by system:masters, and a new access entry has no policies yet but already wins. To avoid an \
+                access gap, a temporary ClusterRoleBinding binds group {BRIDGE_GROUP} to cluster-admin and is deleted at the end",
             have_power(administrators)
         ));
     }
     step = step.note(format!(
-        "entries of aws-auth stay beside their access entries for {soak:#} as the way back (--soak); `migrate revert` goes back until \
-         then"
+        "entries of aws-auth stay beside their access entries for {soak:#} as a fallback (--soak); until then `migrate revert` \
+            can move principals back"
     ));
     if nodes > 0 {
-        step = step
-            .note("entries of nodes stay in aws-auth for good: running nodes must never lose both");
+        step = step.note(
+            "entries of nodes stay in aws-auth permanently: running nodes must never lose both",
+        );
     }
     let import = if imports { " --import" } else { "" };
     step.command(format!("identity-mapper migrate apply{import}"))
@@ -153,8 +162,8 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
 
 fn have_power(count: usize) -> String {
     match count {
-        1 => "one has its power".to_owned(),
-        count => format!("{count} have their power"),
+        1 => "1 principal has".to_owned(),
+        count => format!("{count} principals have"),
     }
 }
 

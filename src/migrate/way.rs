@@ -48,10 +48,10 @@ impl Stage {
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
         match self {
-            Self::Ahead => "ahead",
-            Self::Making(_) => "making",
+            Self::Ahead => "pending",
+            Self::Making(_) => "migrating",
             Self::Soaking { .. } => "soaking",
-            Self::There => "there",
+            Self::There => "done",
             Self::Stays(_) => "stays",
             Self::Blocked(_) => "blocked",
         }
@@ -329,12 +329,14 @@ fn bridge_entries(observed: &Observed) -> impl Iterator<Item = &Entry> {
 fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Option<String> {
     if bridge == Bridge::Other {
         return Some(format!(
-            "it needs a bridge, and the ClusterRoleBinding {BRIDGE} binds something else; delete that binding"
+            "it needs the temporary ClusterRoleBinding {BRIDGE}, which exists but binds something else; delete it: kubectl delete \
+                clusterrolebinding {BRIDGE}"
         ));
     }
     let why = clear_bridge(observed, installation).err()?;
     Some(format!(
-        "it needs a bridge, and whoever is in group {BRIDGE_GROUP} would be an administrator while that stands: {why}"
+        "it needs the temporary ClusterRoleBinding {BRIDGE}, which makes every member of group {BRIDGE_GROUP} an administrator: \
+            {why}"
     ))
 }
 
@@ -420,7 +422,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
         return match mode {
             Mode::ConfigMap => Stage::Ahead,
             Mode::ApiAndConfigMap | Mode::Api => Stage::Blocked(
-                "no mapping declares it; run it again with --import, or import it by hand"
+                "no mapping declares it; run the same command again with --import, or import it by hand"
                     .to_owned(),
             ),
         };
@@ -467,7 +469,7 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
     match verdict.outcome {
         Outcome::Leaves => return Stage::Stays(why(verdict)),
         Outcome::Stands | Outcome::Differs => {
-            return Stage::Stays("an access entry that is not ours lets it in".to_owned());
+            return Stage::Stays("it has access by an unmanaged access entry".to_owned());
         }
         Outcome::Gone | Outcome::Blocked | Outcome::Stays | Outcome::Moves | Outcome::Moved => {}
     }
@@ -486,7 +488,7 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
         (None, Some(working)) => Stage::Making(working.message.clone()),
         (None, None) if !by_entry && said.ready && said.is_synced() => Stage::There,
         (None, None) if said.reason() == Reason::NotManaged.as_str() => {
-            Stage::Stays("an entry that is not ours lets it in".to_owned())
+            Stage::Stays("it has access by an unmanaged entry".to_owned())
         }
         (None, None) => Stage::Ahead,
     }

@@ -11,7 +11,7 @@ use crate::principal::{Group, Placeholder, Username};
 /// A suspended mapping.
 pub(super) fn suspended(mapping: &Mapping) -> Why {
     Why::lasting(format!(
-        "mapping {} is suspended, so nothing of it is changed; write suspend: false",
+        "mapping {} is suspended and not changed; write suspend: false",
         mapping.name
     ))
 }
@@ -19,8 +19,8 @@ pub(super) fn suspended(mapping: &Mapping) -> Why {
 /// A foreign access entry whose principal is gone or was made again.
 pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Why {
     Why::lasting(format!(
-        "the access entry of {} is not ours and lets nobody in, for its principal is gone or was made again: delete it (aws eks \
-         delete-access-entry), and the handover makes a new one",
+        "the unmanaged access entry of {} grants no access, because its principal was deleted or recreated: delete the entry (aws \
+            eks delete-access-entry), and the migration creates a new one",
         standing.principal_arn
     ))
 }
@@ -51,15 +51,15 @@ pub(super) fn undocumented(becomes: &Becomes) -> Option<String> {
         (false, None) => return None,
     };
     Some(format!(
-        "AWS does not say whether an access entry takes the placeholder in {name}: should EKS refuse it, the entry of aws-auth stays, and \
-         EKS's words are told; to be sure, write it without"
+        "AWS does not document whether an access entry accepts the placeholder in {name}. If EKS refuses it, the entry of \
+            aws-auth stays, and EKS's message is reported; to be sure, write it without placeholder"
     ))
 }
 
 /// Why an account's IAM was not read, to whoever runs a command.
 pub(crate) fn unread(problem: &IamProblem) -> String {
     match problem {
-        IamProblem::NoRole => "no role to assume there is given; give --iam-role".to_owned(),
+        IamProblem::NoRole => "no role to assume is configured for it; add --iam-role".to_owned(),
         IamProblem::Denied { message, statement } => {
             format!("{message}; add to the caller's IAM policy: {statement}")
         }

@@ -58,32 +58,33 @@ pub enum Loss {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unrestorable {
     /// Nobody would be let in or kept out by it.
-    #[error(
-        "in the authentication mode API aws-auth is not read: restoring it would let nobody in"
-    )]
+    #[error("the cluster does not read aws-auth in mode API: restoring it would grant no access")]
     NotRead,
     /// The cluster is not known well enough to write to it.
     #[error("{0}")]
     Halted(String),
     /// The copy itself is one of a broken text.
     #[error(
-        "the copy is of a text that the authenticator drops: {0}; choose another, or mend aws-auth with kubectl edit"
+        "the authenticator drops the text of this copy: {0}; choose another copy, or fix aws-auth with kubectl edit"
     )]
     Broken(Problem),
     /// The API server would refuse it.
     #[error(
-        "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it, then run this again"
+        "the ConfigMap is immutable: true, so the API server refuses changes; delete it, then run the same command again"
     )]
     Immutable,
     /// An entry of the copy can't be taken out or put right without touching a foreign byte.
-    #[error("the copy can't be restored with what is declared now: {0}")]
+    #[error("the copy can't be restored with the current mappings: {0}")]
     Edit(EditError),
     /// What stands now could not be kept first.
-    #[error("what stands now can't be kept in the history first, so nothing is written: {0}")]
+    #[error(
+        "the current ConfigMap can't be saved in the history first, so nothing was written: {0}"
+    )]
     History(String),
     /// Read back, the new text would not mean what it should.
     #[error(
-        "the new text, read back, would not mean what it should ({0}); please report this with the ConfigMap and the copy"
+        "the new text does not read back as intended ({0}), so nothing was written; please report this with the ConfigMap and the \
+            copy"
     )]
     Unverified(String),
 }
@@ -430,10 +431,10 @@ fn verify(
     if expected != found {
         let differs = expected.iter().zip(&found).find(|(a, b)| a != b);
         let arn = differs.map_or("an entry", |((_, meaning, _), _)| meaning.arn.as_str());
-        return unverified(format!("{arn} would not be as in the copy"));
+        return unverified(format!("{arn} would differ from the copy"));
     }
     if then.section(Section::Accounts).accounts != restored.section(Section::Accounts).accounts {
-        return unverified("mapAccounts would not be as in the copy".to_owned());
+        return unverified("mapAccounts would differ from the copy".to_owned());
     }
     for section in Section::ALL {
         if let Some(problem) = &restored.section(section).broken {
@@ -549,7 +550,7 @@ fn words(lookup: &Lookup<'_>) -> String {
         Lookup::Role(entry) | Lookup::User(entry) => crate::plan::claim::identity(&entry.meaning()),
         Lookup::AmbiguousUser(_) => "one of several entries at random".to_owned(),
         Lookup::Account => "your ARN, by mapAccounts".to_owned(),
-        Lookup::None => "nobody: not let in".to_owned(),
+        Lookup::None => "nothing: no access".to_owned(),
     }
 }
 

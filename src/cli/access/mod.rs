@@ -17,10 +17,10 @@ use crate::observed::AwsView;
 use crate::time::Timestamp;
 use crate::time::to_the_second;
 
-/// List everyone who can get into the cluster, as what and with which rights: administrators first, as text or as a page for auditors
+/// List all principals with access to the cluster, their identity and permissions, administrators first; also as a page for auditors
 #[derive(Args, Debug)]
 pub struct AccessArgs {
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: AccessFormat,
 
@@ -31,16 +31,16 @@ pub struct AccessArgs {
 /// How it is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum AccessFormat {
-    /// For people
+    /// Human-readable
     #[default]
     Text,
     /// One JSON document
     Json,
     /// One YAML document
     Yaml,
-    /// For spreadsheets: a row for each entry; values that one would take for a formula get an apostrophe before them
+    /// For spreadsheets: one row per entry; cells that could be read as a formula start with an apostrophe
     Csv,
-    /// One page for auditors, with search and filters, that needs nothing but a browser
+    /// A self-contained page for auditors, with search and filters
     Html,
 }
 

@@ -20,7 +20,7 @@ pub(super) fn text(access: &Access) -> String {
     } = access;
     let mut text = head(cluster, report.mode);
     if report.principals.is_empty() {
-        text.push_str("Nobody gets in by an entry.\n");
+        text.push_str("No entry grants access.\n");
     } else {
         let header = [
             "ADMIN",
@@ -31,18 +31,18 @@ pub(super) fn text(access: &Access) -> String {
             "ACCESS POLICIES",
             "RBAC",
             "UNTIL",
-            "BY",
+            "SOURCE",
         ];
         text += &columns(header, report.principals.iter().map(row));
     }
     if let Some(everyone) = report.everyone.as_ref().filter(|bound| !bound.is_empty()) {
-        text.push_str("\nEveryone who gets in also has:\n");
+        text.push_str("\nPermissions of everyone with access:\n");
         for bound in everyone {
             let _ = writeln!(text, "  {}", visible(&bound.to_string()));
         }
     }
     if !report.nobody.is_empty() {
-        text.push_str("\nEntries that let nobody in:\n");
+        text.push_str("\nEntries without access:\n");
         for PassedOver {
             principal,
             place,
@@ -70,7 +70,7 @@ fn head(cluster: &Whereabouts, mode: Option<&str>) -> String {
     } = cluster;
     let place = arn.as_deref().or(url.as_deref()).unwrap_or("files");
     let mode = mode.map_or_else(String::new, |mode| format!(", mode {mode}"));
-    format!("Who gets in: {place}{mode}, {config_map}\n\n")
+    format!("Principals with access: {place}{mode}, {config_map}\n\n")
 }
 
 fn creator_text(creator: &Creator) -> String {
@@ -82,9 +82,10 @@ fn creator_text(creator: &Creator) -> String {
         lost,
     } = creator;
     format!(
-        "\nnote: {note}\n  who it was, where that is not 90 days ago (CloudTrail):\n    {cloud_trail}\n  as whom it signs in, where \
-         authenticator logs are on (CloudWatch Logs Insights on {log_group}):\n    {authenticator_log}\n  where nobody can be that one any more, by \
-         the rights of IAM alone (the mode can't be changed back):\n    {}\n",
+        "\nnote: {note}\n  who created the cluster, within the last 90 days (CloudTrail):\n    {cloud_trail}\n  who signs in as \
+            the creator, where authenticator logs are enabled (CloudWatch Logs Insights on {log_group}):\n    \
+            {authenticator_log}\n  if nobody can sign in as the creator any more, IAM permissions alone restore access (the \
+            change of mode can't be undone):\n    {}\n",
         lost.join("\n    ")
     )
 }
@@ -186,7 +187,7 @@ fn administrator(identity: &Identity) -> &'static str {
 pub(super) fn csv(access: &Access) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
-        "lets in",
+        "has access",
         "administrator",
         "administrator by",
         "kind",
@@ -197,10 +198,10 @@ pub(super) fn csv(access: &Access) -> Result<String> {
         "access policies",
         "rbac",
         "backend",
-        "place",
+        "source",
         "mapping",
         "until",
-        "why not",
+        "reason",
     ])?;
     for row in &access.report.principals {
         let identity = &row.identity;
@@ -234,7 +235,7 @@ pub(super) fn csv(access: &Access) -> Result<String> {
             ),
             match &identity.bindings {
                 Some(bindings) => list(bindings.iter().map(Bound::to_string).collect()),
-                None => "not looked at".to_owned(),
+                None => "not read".to_owned(),
             },
             identity.place.backend().as_str().to_owned(),
             identity.place.to_string(),
@@ -260,7 +261,7 @@ pub(super) fn csv(access: &Access) -> Result<String> {
         record[14].clone_from(why);
         writer.write_record(record.map(harmless))?;
     }
-    let bytes = writer.into_inner().context("the table can't be written")?;
+    let bytes = writer.into_inner().context("the CSV can't be written")?;
     Ok(String::from_utf8(bytes)?)
 }
 

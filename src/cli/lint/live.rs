@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Result, anyhow};
 
 use super::text::gained;
-use super::{LintArgs, LintFormat, Mended};
+use super::{FixOutcome, LintArgs, LintFormat};
 use crate::aws_auth::{Entry, Section};
 use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
@@ -21,7 +21,7 @@ use crate::ownership::Marked;
 use crate::plan::rewrite;
 
 impl LintArgs {
-    /// Looks at the cluster, mends what is asked to be mended, and tells what is left.
+    /// Reads the cluster, applies the fixes if asked to, and reports the rest.
     pub(super) async fn cluster(self) -> Result<ExitCode> {
         let looking = self
             .live
@@ -30,36 +30,36 @@ impl LintArgs {
         let live = observation
             .live
             .clone()
-            .ok_or_else(|| anyhow!("a cluster was asked for"))?;
+            .ok_or_else(|| anyhow!("a cluster was read"))?;
         if self.fix {
-            Box::pin(self.mend_cluster(&live, &mut observation)).await?;
+            Box::pin(self.fix_cluster(&live, &mut observation)).await?;
         }
-        tell_unread(&observation);
+        report_unread(&observation);
         let node_manager = node_manager(&live).await?;
         let report = check(&observation, node_manager, self.mode);
-        self.tell(Mended::default(), &report)
+        self.print(FixOutcome::default(), &report)
     }
 
     /// Rewrites aws-auth, once that is agreed to.
-    async fn mend_cluster(&self, live: &Live, observation: &mut Observation) -> Result<()> {
+    async fn fix_cluster(&self, live: &Live, observation: &mut Observation) -> Result<()> {
         let name = observation.config_map.clone();
         let Some(standing) = observation.observed.config_map.clone() else {
-            complain(&format!("{name} does not exist: there is nothing to fix"));
+            complain(&format!("nothing to fix: {name} does not exist"));
             return Ok(());
         };
         if observation.observed.aws.mode() == Some(Mode::Api) {
-            complain("aws-auth is not read in the mode API: there is nothing to fix");
+            complain("nothing to fix: the cluster does not read aws-auth in mode API");
             return Ok(());
         }
         let managed = Marked::of(&standing);
-        let is_owned = |entry: &Entry| managed.manages(entry);
-        let FixedData { data, gains } = fix_data(&standing.data, &is_owned);
+        let is_managed = |entry: &Entry| managed.manages(entry);
+        let FixedData { data, gains } = fix_data(&standing.data, &is_managed);
         let planned = rewrite(&observation.observed, &data);
         let planned = planned.map_err(|why| {
-            anyhow!("what stands in {name} can't be kept first, so nothing is written: {why}")
+            anyhow!("nothing was written, because the current {name} can't be saved to the history first: {why}")
         })?;
         let Some(planned) = planned else {
-            complain(&format!("nothing in {name} is safe to fix"));
+            complain(&format!("no safe fixes for {name}"));
             return Ok(());
         };
         let mut shown = format!("{}\n", live.target);
@@ -71,8 +71,8 @@ impl LintArgs {
             shown += &unified(
                 &before,
                 &after,
-                &format!("{section} as it stands"),
-                &format!("{section} as mended"),
+                &format!("{section} (current)"),
+                &format!("{section} (fixed)"),
             );
         }
         shown += &gained(&gains);
@@ -81,7 +81,7 @@ impl LintArgs {
         } else {
             complain(&shown);
         }
-        confirm(&format!("Write this to {name}?"), self.yes)?;
+        confirm(&format!("Apply these changes to {name}?"), self.yes)?;
         let written = write(
             live,
             &name,
@@ -92,7 +92,7 @@ impl LintArgs {
         .await?;
         observation.observed.config_map = Some(written);
         let told = format!(
-            "\nWritten; what stood before is kept in {}.\n\n",
+            "\nWritten; the previous version is saved in {}.\n\n",
             name.history()
         );
         if self.output == LintFormat::Text {
@@ -104,7 +104,7 @@ impl LintArgs {
     }
 }
 
-/// Whether EKS's own role for nodes is there; `None` where the cluster is not known to be EKS's, or it may not be read.
+/// Whether EKS's own role for nodes exists; `None` where the cluster is not known to be an EKS cluster, or reading it is forbidden.
 async fn node_manager(live: &Live) -> Result<Option<bool>> {
     if live.target.eks.is_none() {
         return Ok(None);
@@ -113,7 +113,7 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
         Ok(found) => Ok(Some(found)),
         Err(error) if error.category == Category::Forbidden => {
             complain(&format!(
-                "note: ClusterRole {NODE_MANAGER} is not looked at, for it may not be read: {error}"
+                "note: skipped ClusterRole {NODE_MANAGER}, because it can't be read: {error}"
             ));
             Ok(None)
         }
@@ -121,17 +121,15 @@ async fn node_manager(live: &Live) -> Result<Option<bool>> {
     }
 }
 
-/// Accounts whose IAM is not looked at: their principals may be gone.
-fn tell_unread(observation: &Observation) {
+/// Principals of accounts whose IAM is not read may no longer exist.
+fn report_unread(observation: &Observation) {
     let iam = observation.observed.aws.view().map(|view| &view.iam);
     for (account, read) in iam.iter().flat_map(|iam| &iam.accounts) {
         let Some(problem) = &read.problem else {
             continue;
         };
         let why = unread(problem);
-        complain(&format!(
-            "note: IAM of account {account} is not looked at: {why}"
-        ));
+        complain(&format!("note: skipped IAM of account {account}: {why}"));
     }
 }
 

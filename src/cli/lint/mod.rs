@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, ValueEnum};
 
-use self::text::{gained, print};
+use self::text::gained;
 use super::diff::unified;
 use super::{input, output, quietly};
 use crate::access_entry::EksCluster;
@@ -21,33 +21,33 @@ use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};
 use crate::time::Timestamp;
 
-/// Find everything that is wrong with an aws-auth or with mappings: where, why it matters, and the mend
+/// Check an aws-auth ConfigMap or mappings for errors and suggest fixes
 ///
-/// Exit code 0: no finding is an error; 1: one is.
+/// Exit code 0: no errors found; 1: at least one error.
 #[derive(Args, Clone, Debug)]
 pub struct LintArgs {
-    /// Files or folders in place of a cluster: an aws-auth ConfigMap, mappings, or both; `-` for standard input
+    /// Files or directories with an aws-auth ConfigMap, mappings, or both; `-` for standard input [default: the cluster]
     #[arg(value_name = "FILE|DIR")]
     pub files: Vec<PathBuf>,
 
-    /// Rewrite what is safe, and show the difference: files in place, standard input to standard output, a cluster's aws-auth after asking
+    /// Apply the safe fixes and show the diff: files in place, standard input to standard output, a cluster's aws-auth after confirmation
     #[arg(long)]
     pub fix: bool,
 
-    /// With --fix and a cluster: do it without asking
+    /// With --fix and a cluster: skip the confirmation
     #[arg(long, requires = "fix")]
     pub yes: bool,
 
-    /// How to print the findings
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: LintFormat,
 
-    /// The authentication mode: with files, also what would not take effect in it; with a cluster only `CONFIG_MAP`, which asks nothing of
-    /// AWS
+    /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
+    /// API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub mode: Option<Mode>,
 
-    /// With files and a mode other than `CONFIG_MAP`: the cluster's ARN
+    /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`
     #[arg(long, value_name = "ARN", value_parser = cluster_arn, requires = "files")]
     pub cluster_arn: Option<EksCluster>,
 
@@ -62,48 +62,46 @@ pub struct LintArgs {
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LintFormat {
-    /// For people
+    /// Human-readable
     #[default]
     Text,
     /// One JSON document
     Json,
-    /// Workflow commands of GitHub Actions, which mark the lines in a pull request
+    /// GitHub Actions workflow commands, which annotate pull requests
     Github,
 }
 
 impl LintArgs {
-    /// Lints. The exit code is 1 where a finding is an error.
+    /// The exit code is 1 where a finding is an error.
     pub(super) fn run(self, verbose: u8) -> Result<ExitCode> {
         if self.files.is_empty() {
             return quietly(verbose, Box::pin(self.cluster()));
         }
         let aws = self.aws()?;
         let mut sources = input::sources(&self.files)?;
-        let mended = if self.fix {
-            mend(&mut sources)?
+        let fixed = if self.fix {
+            fix_files(&mut sources)?
         } else {
-            Mended::default()
+            FixOutcome::default()
         };
         let mut checked = check(&sources);
         if checked.is_empty() {
-            bail!(
-                "there is neither an aws-auth ConfigMap nor an IdentityMapping in what was given"
-            );
+            bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
         }
         if let Some(aws) = aws {
             checked.in_mode(aws, Timestamp::now());
         }
-        self.tell(mended, &checked.report)
+        self.print(fixed, &checked.report)
     }
 
     /// What the mode says of AWS; `None` where none is given.
     fn aws(&self) -> Result<Option<AwsState>> {
         Ok(match (self.mode, &self.cluster_arn) {
             (None, None) => None,
-            (None, Some(_)) => bail!("--cluster-arn goes with --mode"),
+            (None, Some(_)) => bail!("--cluster-arn needs --mode"),
             (Some(Mode::ConfigMap), _) => Some(AwsState::Off),
             (Some(mode), None) => bail!(
-                "in the mode {mode} the cluster counts, for its partition and account: give --cluster-arn \
+                "mode {mode} needs the partition and account of the cluster: add --cluster-arn \
                  arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
             ),
             (Some(mode), Some(cluster)) => {
@@ -113,10 +111,10 @@ impl LintArgs {
         })
     }
 
-    /// Prints what was mended and what is left to be.
-    fn tell(&self, mended: Mended, report: &Report) -> Result<ExitCode> {
-        let Mended { shown, piped } = mended;
-        let found = print(self.output, report)?;
+    /// Prints what was fixed and the remaining findings.
+    fn print(&self, fixed: FixOutcome, report: &Report) -> Result<ExitCode> {
+        let FixOutcome { shown, piped } = fixed;
+        let found = text::print(self.output, report)?;
         match piped {
             Some(text) => {
                 output::complain(&(shown + &found));
@@ -138,33 +136,31 @@ impl LintArgs {
     }
 }
 
-/// What was mended.
 #[derive(Default)]
-struct Mended {
-    /// The differences, and who gets in by them.
+struct FixOutcome {
+    /// The diffs, and the access that they grant.
     shown: String,
     /// Standard input as it is now, which is then the result.
     piped: Option<String>,
 }
 
-/// Mends files in place.
-fn mend(sources: &mut [Source]) -> Result<Mended> {
-    let mut mended = Mended::default();
+fn fix_files(sources: &mut [Source]) -> Result<FixOutcome> {
+    let mut fixed = FixOutcome::default();
     for source in sources {
         let is_piped = source.name == input::STDIN;
         if let Some(Fixed { text, gains }) = fix(source) {
             let name = &source.name;
-            mended.shown += &unified(&source.text, &text, name, name);
-            mended.shown += &gained(&gains);
-            mended.shown.push('\n');
+            fixed.shown += &unified(&source.text, &text, name, name);
+            fixed.shown += &gained(&gains);
+            fixed.shown.push('\n');
             if !is_piped {
                 fs::write(name, &text).with_context(|| format!("cannot write {name}"))?;
             }
             source.text = text;
         }
         if is_piped {
-            mended.piped = Some(source.text.clone());
+            fixed.piped = Some(source.text.clone());
         }
     }
-    Ok(mended)
+    Ok(fixed)
 }

@@ -38,10 +38,10 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &Text, lines: &Lines<'_>) -> S
         span,
         title,
         label,
-        mend,
+        fix,
         fixable,
     } = diagnostic;
-    let fixable = if *fixable { " (--fix does it)" } else { "" };
+    let fixable = if *fixable { " (fixed by --fix)" } else { "" };
     let shown = Shown {
         severity: code.severity(),
         code: code.id(),
@@ -52,7 +52,7 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &Text, lines: &Lines<'_>) -> S
         label,
         below: vec![
             (Below::Note, code.why().to_owned()),
-            (Below::Help, format!("{mend}{fixable}")),
+            (Below::Help, format!("{fix}{fixable}")),
         ],
     };
     render_with(&shown, lines)
@@ -78,7 +78,7 @@ fn summary(report: &Report) -> String {
     })
     .collect();
     if counts.is_empty() {
-        return "Nothing is wrong.\n".to_owned();
+        return "No problems found.\n".to_owned();
     }
     let fixable = report
         .diagnostics
@@ -87,8 +87,8 @@ fn summary(report: &Report) -> String {
         .count();
     let fixable = match fixable {
         0 => String::new(),
-        1 if report.diagnostics.len() == 1 => "; --fix mends it".to_owned(),
-        many => format!("; --fix mends {many} of them"),
+        1 if report.diagnostics.len() == 1 => "; fixable with --fix".to_owned(),
+        many => format!("; {many} fixable with --fix"),
     };
     format!("{}{fixable}\n", counts.join(", "))
 }
@@ -109,7 +109,7 @@ struct Printed<'a> {
     title: &'a str,
     effect: &'a str,
     why: &'static str,
-    mend: &'a str,
+    fix: &'a str,
     fixable: bool,
 }
 
@@ -127,7 +127,7 @@ fn places(report: &Report) -> Findings<'_> {
         span,
         title,
         label,
-        mend,
+        fix,
         fixable,
     } in &report.diagnostics
     {
@@ -144,7 +144,7 @@ fn places(report: &Report) -> Findings<'_> {
             title,
             effect: label,
             why: code.why(),
-            mend,
+            fix,
             fixable: *fixable,
         });
     }
@@ -166,11 +166,11 @@ fn github(report: &Report) -> String {
         span,
         title,
         label,
-        mend,
+        fix,
         fixable: _,
     } in &report.diagnostics
     {
-        // A value whose places in the file can't be told is marked where it begins.
+        // A value whose position in the file is not known is marked where it begins.
         let (source, at) = report.sources[*source]
             .within
             .unwrap_or((*source, span.start));
@@ -182,7 +182,7 @@ fn github(report: &Report) -> String {
             Severity::Error => "error",
         };
         let heading = property(&format!("{code}: {title}"));
-        let message = data(&format!("{label}\n{}\nmend: {mend}", code.why()));
+        let message = data(&format!("{label}\n{}\nfix: {fix}", code.why()));
         let _ = writeln!(
             shown,
             "::{level} file={file},line={line},col={column},title={heading}::{message}"
@@ -203,11 +203,11 @@ fn property(text: &str) -> String {
     data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
-/// Who gets in by a mend; empty where nobody does.
+/// The access that the fixes grant.
 pub(super) fn gained(gains: &[Gain]) -> String {
     let mut shown = String::new();
     if !gains.is_empty() {
-        shown += "\nBy this gets in, or gets in otherwise than before:\n";
+        shown += "\nAccess changes:\n";
     }
     for Gain {
         arn,
@@ -219,7 +219,7 @@ pub(super) fn gained(gains: &[Gain]) -> String {
         let groups = if groups.is_empty() {
             "without groups".to_owned()
         } else {
-            format!("in {}", groups.join(", "))
+            format!("in groups {}", groups.join(", "))
         };
         let _ = writeln!(
             shown,

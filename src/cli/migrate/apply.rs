@@ -17,27 +17,27 @@ use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
 use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;
 
-/// Hand everyone over from aws-auth to access entries, one verified step after the other. Can be stopped and run again at any point:
-/// it goes on from what it finds
+/// Move all principals from aws-auth to access entries, verifying each step. Can be interrupted and run again: it continues from the
+/// current state
 #[derive(Args, Clone, Debug)]
 pub struct ApplyArgs {
-    /// The authentication mode to end in
+    /// Target authentication mode
     #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
     to: Mode,
 
-    /// Change the authentication mode where that is needed: the cluster's name, typed out. It can't be changed back
+    /// Change the authentication mode where needed; confirm with the name of the cluster. The change can't be undone
     #[arg(long, value_name = "CLUSTER", conflicts_with = "await_mode")]
     confirm: Option<String>,
 
-    /// Wait until others have changed the authentication mode, such as a pipeline of Terraform
+    /// Wait for someone else, such as a Terraform pipeline, to change the authentication mode
     #[arg(long)]
     await_mode: bool,
 
-    /// Make mappings of what stands in aws-auth and no mapping declares; without the operator nothing has to be imported
+    /// Create mappings for entries of aws-auth that no mapping declares; not needed without the operator
     #[arg(long)]
     import: bool,
 
-    /// Don't wait for the soak: run it again once that is over
+    /// Don't wait for the soak period: run the command again after it
     #[arg(long)]
     no_wait: bool,
 
@@ -59,7 +59,7 @@ pub struct ApplyArgs {
 /// How the handover is made where no operator is installed.
 #[derive(Args, Clone, Debug)]
 pub struct PaceArgs {
-    /// How long an entry of aws-auth stays beside the access entry that replaces it; the operator has its own [default: 24h]
+    /// How long an entry in aws-auth stays beside the access entry that replaces it; the operator has its own setting [default: 24h]
     #[arg(
         long,
         value_name = "DURATION",
@@ -68,7 +68,7 @@ pub struct PaceArgs {
     )]
     soak: Option<SignedDuration>,
 
-    /// How long a change in EKS may take until it is in force; the operator has its own [default: 30s]
+    /// How long a change in EKS can take to become effective; the operator has its own setting [default: 30s]
     #[arg(
         long,
         value_name = "DURATION",
@@ -77,7 +77,7 @@ pub struct PaceArgs {
     )]
     propagation: Option<SignedDuration>,
 
-    /// Access entries, roles and users are listed so often; the operator has its own [default: 1m]
+    /// Interval for listing access entries, roles and users; the operator has its own setting [default: 1m]
     #[arg(
         long,
         value_name = "DURATION",
@@ -106,8 +106,8 @@ impl PaceArgs {
         ];
         match given.into_iter().flatten().next() {
             Some(flag) if installed => bail!(
-                "{flag} is for a cluster without the operator: here the operator hands over, with the setting that it was started with \
-                 (the chart's eks.{})",
+                "{flag} is only for a cluster without the operator: here the operator hands over, with its own setting (the \
+                    chart's eks.{})",
                 match flag {
                     "--soak" => "soak",
                     "--propagation" => "propagation",
@@ -123,8 +123,8 @@ impl PaceArgs {
 pub(super) fn to(text: &str) -> Result<Mode, String> {
     match text.parse()? {
         Mode::ConfigMap => Err(
-            "EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to \
-             aws-auth"
+            "EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals \
+                back to aws-auth"
                 .to_owned(),
         ),
         mode => Ok(mode),
@@ -154,20 +154,21 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         && *typed != name
     {
         bail!(
-            "--confirm {typed}: the cluster is {name}; nothing was done; type that name out to change its authentication mode"
+            "--confirm {typed} does not match the cluster {name}; nothing was changed. To change its authentication mode, write \
+                --confirm with that name"
         );
     }
     pace.check(worker.installed)?;
     if import && !worker.installed {
         bail!(
-            "--import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what \
-                 stands in aws-auth is taken as it is"
+            "--import creates IdentityMappings, but their CustomResourceDefinition is not installed; remove --import: the entries \
+                of aws-auth are then used directly"
         );
     }
     print(if worker.installed {
-        "handover:   by the operator, for the definition of IdentityMappings is installed\n"
+        "handover:   by the operator (the CustomResourceDefinition is installed)\n"
     } else {
-        "handover:   by this command, for no operator is installed\n"
+        "handover:   by this command (no operator is installed)\n"
     })?;
     back_up(&worker).await?;
     let asked = Asked {
@@ -191,7 +192,7 @@ async fn back_up(worker: &Worker) -> Result<()> {
     let copy = worker.live.cluster.back_up(Timestamp::now()).await;
     let copy = copy.with_context(|| {
         format!(
-            "no copy of {config_map} can be kept in {}; nothing was done",
+            "no copy of {config_map} can be saved in {}; nothing was changed",
             config_map.history()
         )
     })?;
@@ -201,7 +202,7 @@ async fn back_up(worker: &Worker) -> Result<()> {
             copy,
             config_map.history()
         )),
-        None => print(&format!("backup:     there is no {config_map}\n")),
+        None => print(&format!("backup:     none ({config_map} does not exist)\n")),
     }
 }
 
@@ -220,15 +221,15 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
     }
     match at {
         At::End if *soaking > 0 => {
-            print("The rest soaks: run it again then, and it goes on.\n")?;
+            print("The rest is soaking: run the same command again after that.\n")?;
             Ok(code(*open == 0))
         }
         At::End => Ok(code(*open == 0)),
         At::Mode(mode) => {
             complain(&format!(
-                "the authentication mode has to be {mode} to go on; either have it changed by whoever manages the cluster and run this \
-                 again (--await-mode waits for that), for example by\n\n    {}\n\nor add --confirm {}, and it is changed here; it can't be \
-                 changed back",
+                "the authentication mode has to be {mode} to continue. Either ask whoever manages the cluster to change it and \
+                    run this command again (--await-mode waits for the change), for example with\n\n    {}\n\nor add --confirm \
+                    {} to change it from here. The change can't be undone",
                 command(cluster, *mode),
                 cluster.name
             ));
@@ -236,13 +237,14 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         }
         At::Losers(losers) => {
             complain(&format!(
-                "the authentication mode stays {mode}, for in the mode API aws-auth is not read, and these would be shut out:\n  {}",
+                "the authentication mode stays {mode}: in mode API the cluster does not read aws-auth, and these principals would \
+                    lose access:\n  {}",
                 losers.join("\n  ")
             ));
             Ok(code(false))
         }
         At::Interrupted => {
-            complain("stopped; run the same command again, and it goes on from here");
+            complain("stopped; run the same command again to continue");
             Ok(code(false))
         }
     }

@@ -25,7 +25,7 @@ impl Caller {
         let review = match worker.live.cluster.review_self().await {
             // Servers before 1.28 don't say it.
             Err(error) if error.category == Category::Missing => SelfReview::default(),
-            review => review.context("who you are to the API server can't be asked")?,
+            review => review.context("the API server can't be asked who you are")?,
         };
         let (aws, _) = worker.eks()?;
         let (arn, proven) = match review.canonical_arn {
@@ -63,15 +63,17 @@ impl Caller {
             let entries = StandingEntries::new(aws.view()?);
             Some(entries.in_force(self.key.as_ref()?).is_some())
         };
-        let mend = "give yourself an access entry first (a mapping, or aws eks create-access-entry), or run it as somebody who has one";
+        let fix = "create an access entry for yourself first (a mapping, or aws eks create-access-entry), or have it run by \
+            someone who has one";
         if by_text {
             Some(format!(
-                "you come in as {}, by aws-auth alone, which is not read in the mode API: you would be shut out; {mend}",
+                "you have access as {}, but only by aws-auth, which the cluster does not read in mode API: you would lose access; \
+                    {fix}",
                 self.arn
             ))
         } else if self.proven && !has_entry().unwrap_or(false) {
             Some(format!(
-                "you come in as {}, and no access entry lets you in: in the mode API you would be shut out; {mend}",
+                "you have access as {}, but by no access entry: in mode API you would lose access; {fix}",
                 self.arn
             ))
         } else {

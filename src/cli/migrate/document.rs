@@ -27,6 +27,7 @@ pub(super) struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<GateDocument>,
     pub(super) principals: Vec<Principal<'a>>,
+    #[serde(rename = "withoutAccess")]
     pub(super) lets_nobody_in: Vec<Nobody<'a>>,
     pub(super) unreadable: Vec<Nobody<'a>>,
     pub(super) other_access_entries: Vec<Other<'a>>,
@@ -55,12 +56,14 @@ pub(super) struct Principal<'a> {
     #[serde(rename = "principal")]
     pub(super) who: String,
     pub(super) outcome: &'static str,
+    #[serde(rename = "losesAccessInApi")]
     pub(super) lost_in_api: bool,
     pub(super) mapping: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) import: Option<&'a str>,
     pub(super) aws_auth: Vec<PlaceDocument>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(rename = "notUsed")]
     pub(super) passed_over: Vec<PlaceDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) now: Option<Now<'a>>,
@@ -226,7 +229,7 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
             return Some(GateDocument {
                 mode: mode.as_str(),
                 open: true,
-                message: format!("the cluster is in {mode} already: there is nothing to change"),
+                message: format!("the cluster is already in mode {mode}: nothing to change"),
                 losers: Vec::new(),
                 changes: Vec::new(),
             });
@@ -241,20 +244,19 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
     let closed = match (too_old, losers.len(), unreadable) {
         (Some(too_old), ..) => Some(too_old.to_owned()),
         (None, 0, Some(unreadable)) => Some(format!(
-            "nobody can tell who would lose access in {mode}, for {} does not parse: mend it, then look again",
+            "it is unknown who would lose access in {mode}, because {} is invalid YAML: fix it and run this command again",
             unreadable.place.section
         )),
         (None, 0, None) => None,
         (None, lose, _) => Some(format!(
-            "{} would lose access by being in {mode} now",
+            "{} would lose access in {mode} now",
             many(lose, "principal")
         )),
     };
     Some(GateDocument {
         mode: mode.as_str(),
         open: closed.is_none(),
-        message: closed
-            .unwrap_or_else(|| format!("nobody would lose access by being in {mode} now")),
+        message: closed.unwrap_or_else(|| format!("no principal would lose access in {mode} now")),
         losers,
         changes: recipes(&migration.cluster, mode),
     })

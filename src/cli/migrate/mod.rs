@@ -22,7 +22,7 @@ pub use plan::PlanArgs;
 pub use revert::RevertArgs;
 pub use status::StatusArgs;
 
-/// Move from aws-auth to access entries, step by step
+/// Migrate from aws-auth to access entries, step by step
 #[derive(Subcommand, Clone, Debug)]
 #[allow(
     missing_docs,

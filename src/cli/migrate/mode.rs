@@ -24,7 +24,7 @@ pub(super) async fn change(aws: &Aws, cluster: &EksCluster, cleared: Cleared<Mod
     let mode = *cleared;
     let cannot = |failure: &Failure| {
         anyhow!(
-            "the authentication mode can't be changed to {mode}: {}",
+            "EKS refused to change the authentication mode to {mode}: {}",
             words(failure)
         )
     };
@@ -44,13 +44,13 @@ pub(super) async fn change(aws: &Aws, cluster: &EksCluster, cleared: Cleared<Mod
         match aws.change_mode(cluster, &cleared).await {
             Ok(id) => {
                 complain(&format!(
-                    "mode: {from} to {mode} was asked for (update {id}); EKS takes some minutes"
+                    "mode: requested the change from {from} to {mode} (update {id}); EKS takes some minutes"
                 ));
                 wait(aws, cluster, &id, mode).await?;
             }
             Err(failure) if failure.kind == FailureKind::InUse => {
                 if told.as_ref() != Some(&failure.message) {
-                    complain(&format!("mode: EKS says: {}; waiting", failure.message));
+                    complain(&format!("mode: EKS answered: {}; waiting", failure.message));
                     told = Some(failure.message);
                 }
             }
@@ -61,7 +61,9 @@ pub(super) async fn change(aws: &Aws, cluster: &EksCluster, cleared: Cleared<Mod
         }
         tokio::time::sleep(POLL).await;
     }
-    bail!("EKS has not changed the authentication mode to {mode} for half an hour; run it again")
+    bail!(
+        "EKS did not change the authentication mode to {mode} within half an hour; run the same command again"
+    )
 }
 
 async fn wait(aws: &Aws, cluster: &EksCluster, id: &str, mode: Mode) -> Result<()> {
@@ -73,11 +75,11 @@ async fn wait(aws: &Aws, cluster: &EksCluster, id: &str, mode: Mode) -> Result<(
             }
             Ok(UpdateState::InProgress) => {}
             Err(failure) if passes(&failure) => {}
-            Err(failure) => bail!("update {id} can't be looked at: {}", words(&failure)),
+            Err(failure) => bail!("update {id} can't be read: {}", words(&failure)),
         }
         tokio::time::sleep(POLL).await;
     }
-    bail!("update {id} of the cluster is still in progress; run it again")
+    bail!("update {id} of the cluster is still in progress; run the same command again")
 }
 
 fn passes(failure: &Failure) -> bool {

@@ -20,25 +20,25 @@ use crate::migrate::{
 };
 use crate::observed::{Mode, Settings};
 
-/// Show the whole way to access entries: what each principal becomes, what blocks it, and in which steps
+/// Show the complete migration: the access entry of each principal, what blocks it, and the steps
 ///
-/// With --to MODE it is a gate for whoever changes the mode: exit code 0 only if nobody would lose access by being in that mode now, 1
-/// otherwise, with who and why. Nothing is written.
+/// With --to MODE it is a gate for changing the mode: exit code 0 only if no principal would lose access in that mode now; else 1, with
+/// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
-    /// The mode that someone is about to set, `API_AND_CONFIG_MAP` or `API`; prints how their tools set it
+    /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and CloudFormation
     #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
     pub to: Option<Mode>,
 
-    /// With files in place of a cluster: mappings from a file or folder; may be repeated
+    /// With files instead of a cluster: mappings from a file or directory; can be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
 
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 
-    /// How long an entry of aws-auth is to stay beside the access entry that replaces it
+    /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
         long,
         value_name = "DURATION",
@@ -71,7 +71,7 @@ pub(super) enum Gate {
 pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     if !args.filename.is_empty() && !args.observe.is_offline() {
         bail!(
-            "-f is for files in place of a cluster: give --aws-auth too; a live cluster has its mappings in it"
+            "-f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings"
         );
     }
     if let (Some(to), Some(from)) = (args.to, args.observe.mode) {
@@ -98,8 +98,8 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     let migration = match migration {
         Ok(migration) => migration,
         Err(NotForMigration::NoCluster) => bail!(
-            "what an access entry may be depends on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn \
-             arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
+            "access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn \
+                arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
         ),
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),
     };

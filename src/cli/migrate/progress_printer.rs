@@ -48,11 +48,11 @@ impl Counts {
     pub(super) fn line(&self) -> String {
         let mut parts = Vec::new();
         for (count, what) in [
-            (self.ahead, "ahead"),
-            (self.making, "in the making"),
+            (self.ahead, "pending"),
+            (self.making, "migrating"),
             (self.soaking, "soaking"),
-            (self.there, "there"),
-            (self.stays, "staying where they are"),
+            (self.there, "done"),
+            (self.stays, "not moving"),
             (self.blocked, "blocked"),
         ] {
             let until = self.until.filter(|_| what == "soaking");
@@ -64,7 +64,7 @@ impl Counts {
             }
         }
         if parts.is_empty() {
-            "nobody is in aws-auth".to_owned()
+            "no principal in aws-auth".to_owned()
         } else {
             parts.join(", ")
         }
@@ -104,8 +104,8 @@ impl Tale {
     pub(super) fn new(way: Way, operator: bool) -> Self {
         Self {
             what: match way {
-                Way::Forth => "principals at their access entries",
-                Way::Back => "principals back in aws-auth",
+                Way::Forth => "principals moved to access entries",
+                Way::Back => "principals moved back to aws-auth",
             },
             operator,
             progress: None,

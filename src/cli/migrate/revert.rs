@@ -13,7 +13,7 @@ use crate::cli::snapshot::LiveArgs;
 use crate::migrate::{Asked, ModeChange, Way};
 use crate::observed::Mode;
 
-/// Take everyone back from access entries to aws-auth whom aws-auth can let in with the same rights, while it is still read
+/// Move principals from access entries back to aws-auth, as far as aws-auth can give them the same access, while it is still read
 #[derive(Args, Clone, Debug)]
 pub struct RevertArgs {
     #[command(flatten)]
@@ -39,13 +39,11 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     let (_, proven) = worker.eks()?;
     match proven.mode {
         Mode::Api => bail!(
-            "the cluster is in the authentication mode API, in which aws-auth is not read, and EKS never takes a cluster back: everyone \
-                 stays at their access entries"
+            "the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay \
+                with their access entries"
         ),
         Mode::ConfigMap => {
-            print(
-                "Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.\n",
-            )?;
+            print("Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.\n")?;
             return Ok(code(true));
         }
         Mode::ApiAndConfigMap => {}
@@ -64,7 +62,7 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
         print(&format!("left:\n{}", ending.left))?;
     }
     if ending.at == At::Interrupted {
-        complain("stopped; run the same command again, and it goes on from here");
+        complain("stopped; run the same command again to continue");
         return Ok(code(false));
     }
     Ok(code(ending.open == 0))

@@ -124,7 +124,8 @@ impl Journey {
         self.tale.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
             self.tale.say(&format!(
-                "bridge: ClusterRoleBinding {BRIDGE} stands; run it again once this is mended, and it goes at the end"
+                "the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
+                    deletes it at the end"
             ));
         }
         ended
@@ -132,8 +133,7 @@ impl Journey {
 
     /// Says where a signal found it. What had begun is whole by now.
     async fn interrupted(&mut self) -> Result<Ending> {
-        self.tale
-            .say("stopping in order; what has begun is made whole");
+        self.tale.say("stopping after the current step");
         let look = match self.worker.last().await? {
             Some(look) => look,
             None => self.worker.look().await?,
@@ -165,7 +165,7 @@ impl Journey {
             let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
                 if !std::mem::replace(&mut self.unread, true) {
                     self.tale
-                        .say("the mode of the cluster can't be read from EKS now; waiting");
+                        .say("the authentication mode can't be read from EKS now; waiting");
                 }
                 tokio::time::sleep(mode::POLL).await;
                 continue;
@@ -184,7 +184,7 @@ impl Journey {
             if self.decides(step) && !look.whole {
                 self.whole_looks += 1;
                 if self.whole_looks > WHOLE_LOOKS {
-                    bail!("it does not come to rest: {}", self.tale.last());
+                    bail!("the cluster's state keeps changing: {}", self.tale.last());
                 }
                 self.tale.pause();
                 self.worker.refresh().await?;
@@ -196,8 +196,8 @@ impl Journey {
             }
             if !self.rounds.begin(step, &situation, &look.observed) {
                 bail!(
-                    "the same steps come again and change nothing ({}); `identity-mapper migrate status` says what each principal waits \
-                     for; clear that, then run this again",
+                    "the same steps repeat without effect ({}); `identity-mapper migrate status` shows what each principal waits \
+                        for. Resolve that, then run the same command again",
                     self.tale.last()
                 );
             }
@@ -252,8 +252,7 @@ impl Journey {
                     .collect();
                 let unreadable = migration.unreadable.iter();
                 losers.extend(
-                    unreadable
-                        .map(|it| format!("whoever is meant in {}: {}", it.place, it.message)),
+                    unreadable.map(|it| format!("principals in {}: {}", it.place, it.message)),
                 );
                 if let Some(why) = self.shut_out(Mode::Api, look, migration) {
                     losers.insert(0, why);
@@ -302,24 +301,24 @@ impl Journey {
         let cluster = proven.cluster.clone();
         if awaited {
             self.tale.say(&format!(
-                "waiting until somebody changes the authentication mode to {mode}: {}",
+                "waiting until the authentication mode is changed to {mode}: {}",
                 mode::command(&cluster, mode)
             ));
             mode::wait_for(aws, &cluster, mode).await?;
         } else {
             let cleared = self
                 .clear_mode(mode, look, migration)
-                .map_err(|why| anyhow!("the authentication mode is not changed: {why}"))?;
+                .map_err(|why| anyhow!("the authentication mode was not changed: {why}"))?;
             self.tale.pause();
             mode::change(aws, &cluster, cleared).await?;
         }
-        self.tale.say(&format!("mode: it is {mode}"));
+        self.tale.say(&format!("mode: now {mode}"));
         self.worker.refresh().await?;
         let look = self.worker.look().await?;
         for entry in foreign(&look.observed, &installation) {
             if !before.contains(&entry) {
                 self.tale
-                    .say(&format!("EKS has made the access entry of {entry}"));
+                    .say(&format!("EKS created the access entry of {entry}"));
             }
         }
         self.quiet.begin();
@@ -358,11 +357,15 @@ impl Journey {
 
     async fn set(&mut self, handover: Handover) -> Result<()> {
         let set = self.worker.live.cluster.set_handover(handover).await;
-        let set = set
-            .with_context(|| format!("the handover setting can't be set on {}", self.history()))?;
+        let set = set.with_context(|| {
+            format!(
+                "the handover setting on {} can't be changed",
+                self.history()
+            )
+        })?;
         if set {
             self.tale.say(&format!(
-                "handover: {handover} is set on {}",
+                "handover: set to {handover} on {}",
                 self.history()
             ));
         }
@@ -377,14 +380,16 @@ impl Journey {
 
     async fn make_bridge(&mut self, look: &Look) -> Result<()> {
         let cleared = clear_bridge(&look.observed, &self.worker.installation()).map_err(|why| {
-            anyhow!("the bridge, ClusterRoleBinding {BRIDGE}, is not made: {why}")
+            anyhow!("the temporary ClusterRoleBinding {BRIDGE} was not created: {why}")
         })?;
         let made = self.worker.live.cluster.make_bridge(&cleared).await;
-        let made = made
-            .with_context(|| format!("the bridge, ClusterRoleBinding {BRIDGE}, can't be made"))?;
+        let made = made.with_context(|| {
+            format!("the temporary ClusterRoleBinding {BRIDGE} can't be created")
+        })?;
         if made == Bridge::Stands {
-            self.tale
-                .say(&format!("bridge: ClusterRoleBinding {BRIDGE} stands"));
+            self.tale.say(&format!(
+                "created the temporary ClusterRoleBinding {BRIDGE}"
+            ));
         }
         self.worker.catch_up().await;
         self.quiet.begin();
@@ -414,11 +419,13 @@ impl Journey {
         let removed = self.worker.live.cluster.remove_bridge().await;
         removed.with_context(|| {
             format!(
-                "the bridge can't be taken away; it makes administrators of whoever is in its group: kubectl delete clusterrolebinding {BRIDGE}"
+                "the temporary ClusterRoleBinding {BRIDGE} can't be deleted; it makes every member of its group an administrator: \
+                    kubectl delete clusterrolebinding {BRIDGE}"
             )
         })?;
-        self.tale
-            .say(&format!("bridge: ClusterRoleBinding {BRIDGE} is gone"));
+        self.tale.say(&format!(
+            "deleted the temporary ClusterRoleBinding {BRIDGE}"
+        ));
         Ok(())
     }
 
@@ -432,7 +439,8 @@ impl Journey {
         });
         if self.worker.installed || crossing || situation.on_bridge {
             self.tale.say(&format!(
-                "bridge: ClusterRoleBinding {BRIDGE} stays, for administrators stand on it; run it again, and it goes at the end"
+                "the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
+                    again, which deletes it at the end"
             ));
             return Ok(());
         }
@@ -465,21 +473,20 @@ impl Journey {
                 .with_context(|| format!("{arn} can't be imported as IdentityMapping {name}"))?;
             if !created {
                 bail!(
-                    "{arn} can't be imported: somebody has just made an IdentityMapping {name}; run it again"
+                    "{arn} can't be imported: an IdentityMapping {name} has just been created by someone else; run the same \
+                        command again"
                 );
             }
             count += 1;
         }
         for left in &found.left {
             if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
-                self.tale.say(&format!(
-                    "import: {} is left out: {}",
-                    left.what, left.message
-                ));
+                self.tale
+                    .say(&format!("import: skipped {}: {}", left.what, left.message));
             }
         }
         self.tale.say(&format!(
-            "import: IdentityMappings are made of {count} principals that none declared"
+            "import: created {count} IdentityMappings for principals that had none"
         ));
         self.imported.insert(mode);
         self.quiet.begin();
@@ -501,17 +508,20 @@ impl Journey {
         match self.quiet.look(seen, answers, Instant::now()) {
             Silence::Ask if self.worker.installed => {
                 let asked = self.worker.live.cluster.ping(look.observed.now).await;
-                asked.with_context(|| format!("the operator can't be asked by {}", self.history()))
+                asked.with_context(|| {
+                    format!("the operator can't be reached through {}", self.history())
+                })
             }
             Silence::Dead(seconds) => bail!(
-                "no operator answers: the definition of IdentityMappings is installed, so the operator hands over, and it has not taken the \
-                 annotation {PING_ANNOTATION} off {} for {seconds} s ({}); start it, or look at its logs, then run this again",
+                "no operator answers: the CustomResourceDefinition is installed, so the operator has to hand over, but for \
+                    {seconds} s it has not removed the annotation {PING_ANNOTATION} from {} ({}). Start the operator or read its \
+                    logs, then run the same command again",
                 self.history(),
                 self.tale.last()
             ),
             Silence::Stuck(seconds) if step == Step::Work => bail!(
-                "nothing has changed for {seconds} s ({}); `identity-mapper migrate status` says what each waits for; run this again once \
-                 that is mended",
+                "nothing has changed for {seconds} s ({}). `identity-mapper migrate status` shows what each principal waits for; \
+                    resolve that, then run the same command again",
                 self.tale.last()
             ),
             Silence::Ask | Silence::Stuck(_) | Silence::Fine => Ok(()),

@@ -15,10 +15,10 @@ use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts}
 use crate::observed::Handover;
 use crate::time::to_the_second;
 
-/// Print how far the migration has got: the mode, everyone on the way, the bridge, the setting and the last copy of aws-auth
+/// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
 pub struct StatusArgs {
-    /// The form of the output
+    /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 
@@ -60,6 +60,7 @@ struct Told {
 #[serde(rename_all = "camelCase")]
 struct Principal {
     who: String,
+    #[serde(rename = "progress")]
     stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     mapping: Option<String>,
@@ -68,6 +69,7 @@ struct Principal {
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
     /// Whether aws-auth alone lets it in.
+    #[serde(rename = "losesAccessInApi")]
     lost_in_api: bool,
 }
 
@@ -105,7 +107,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
             .map(|it: Handover| it.to_string()),
         bridge: match look.bridge {
             Bridge::Absent => "Absent",
-            Bridge::Stands => "Stands",
+            Bridge::Stands => "Present",
             Bridge::Other => "Other",
         },
         bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
@@ -148,11 +150,12 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
         ("Absent", _) => "none".to_owned(),
-        ("Other", _) => format!("ClusterRoleBinding {BRIDGE} stands and binds something else"),
+        ("Other", _) => format!("ClusterRoleBinding {BRIDGE} exists but binds something else"),
         (_, true) => format!(
-            "ClusterRoleBinding {BRIDGE} was left behind: run `migrate apply` again, or kubectl delete clusterrolebinding {BRIDGE}"
+            "temporary ClusterRoleBinding {BRIDGE} was left behind: run `migrate apply` again, or kubectl delete \
+                clusterrolebinding {BRIDGE}"
         ),
-        (_, false) => format!("ClusterRoleBinding {BRIDGE} stands"),
+        (_, false) => format!("temporary ClusterRoleBinding {BRIDGE} exists"),
     };
     let rows = told.principals.iter().map(|principal| {
         let detail = match (&principal.soaks_until, &principal.why) {
@@ -178,13 +181,13 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         if told.operator {
             "the operator"
         } else {
-            "this command: no operator is installed"
+            "this command (no operator is installed)"
         },
         told.backup
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
         Counts::of(situation, worker.installed).line(),
-        columns(["PRINCIPAL", "STAGE", "LET IN BY", "DETAIL"], rows)
+        columns(["PRINCIPAL", "PROGRESS", "ACCESS BY", "DETAIL"], rows)
     )
 }
 

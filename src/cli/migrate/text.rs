@@ -46,23 +46,23 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
         .collect();
     if !migration.dead.is_empty() {
         counts.push(format!(
-            "{} of aws-auth {} nobody in",
+            "{} of aws-auth {} no access",
             if migration.dead.len() == 1 {
                 "1 entry".to_owned()
             } else {
                 format!("{} entries", migration.dead.len())
             },
             if migration.dead.len() == 1 {
-                "lets"
+                "grants"
             } else {
-                "let"
+                "grant"
             }
         ));
     }
     if counts.is_empty() {
-        counts.push("aws-auth lets nobody in, and no mapping stands".to_owned());
+        counts.push("aws-auth grants no access, and there are no mappings".to_owned());
     }
-    let _ = writeln!(head, "in all:   {}", counts.join(", "));
+    let _ = writeln!(head, "summary:  {}", counts.join(", "));
     if let Some(too_old) = &document.too_old {
         head += &wrapped(too_old, "first:    ", "          ");
     }
@@ -72,9 +72,8 @@ fn head(migration: &Migration, document: &Document<'_>) -> String {
 /// A verdict's word for so many.
 fn counted(word: &'static str, count: usize) -> &'static str {
     match (word, count) {
-        ("stands", 1) => "stands already",
-        ("stands", _) => "stand already",
-        ("gone", _) => "gone from IAM",
+        ("done", _) => "already done",
+        ("missing", _) => "not in IAM",
         ("stays", 2..) => "stay",
         ("leaves", 2..) => "leave",
         ("moves", 2..) => "move",
@@ -105,25 +104,25 @@ fn table(migration: &Migration) -> String {
             short(&verdict.who, &migration.cluster),
             mapping,
             becomes(verdict),
-            if lost { "lost" } else { "-" }.to_owned(),
+            if lost { "yes" } else { "-" }.to_owned(),
         ]
     };
     let table = columns(
         [
-            "VERDICT",
+            "OUTCOME",
             "PRINCIPAL",
             "MAPPING",
             "ACCESS ENTRY",
-            "IN API NOW",
+            "LOSES ACCESS IN API",
         ],
         migration.verdicts.iter().map(row),
     );
     let own = migration.cluster.account();
     let own = own.map_or_else(String::new, |own| {
-        format!("Principals without an account are of {own}.\n")
+        format!("Principals without an account are in {own}.\n")
     });
     let imports = if migration.verdicts.iter().any(|it| it.import.is_some()) {
-        "Mappings in brackets are what an import makes.\n"
+        "Mappings in parentheses are what --import creates.\n"
     } else {
         ""
     };
@@ -153,7 +152,7 @@ fn becomes(verdict: &Verdict) -> String {
         gives.join(", ")
     };
     let username = if becomes.username_generated {
-        "EKS's username".to_owned()
+        "EKS's default username".to_owned()
     } else {
         visible(&becomes.username)
     };
@@ -200,7 +199,7 @@ fn reasons(migration: &Migration) -> String {
     if text.is_empty() {
         text
     } else {
-        format!("\nOne by one:\n{text}")
+        format!("\nDetails:\n{text}")
     }
 }
 
@@ -216,8 +215,8 @@ fn differs(verdict: &Verdict) -> Option<String> {
         .map(Difference::short)
         .collect();
     Some(format!(
-        "an access entry stands that is not ours, and wins over aws-auth already: {}; nobody loses anything by the way on, and the entry of \
-         aws-auth has no effect",
+        "an unmanaged access entry exists and already wins over aws-auth: {}; the migration takes no access away, and the entry \
+            in aws-auth has no effect",
         found.join(", ")
     ))
 }
@@ -226,7 +225,8 @@ fn passed_over(verdict: &Verdict) -> Option<String> {
     let places: Vec<String> = verdict.shadowed.iter().map(ToString::to_string).collect();
     (!places.is_empty()).then(|| {
         format!(
-            "{} names it too and is passed over: the authenticator takes the last of a list, and mapRoles before mapUsers",
+            "{} has the same principal but no effect: the authenticator uses the last entry of a list, and mapRoles before \
+                mapUsers",
             places.join(", ")
         )
     })
@@ -257,7 +257,7 @@ fn differences(migration: &Migration) -> String {
     }
     if usernames > 0 {
         let line = format!(
-            "the username of {} is left to EKS, which gives the same as aws-auth does now",
+            "the username of {} is EKS's default, which equals the current one in aws-auth",
             many(usernames, "principal")
         );
         text += &wrapped(&line, "  ", "    ");
@@ -265,7 +265,7 @@ fn differences(migration: &Migration) -> String {
     if text.is_empty() {
         text
     } else {
-        format!("\nWhat differs in an access entry:\n{text}")
+        format!("\nDifferences in access entries:\n{text}")
     }
 }
 
@@ -273,7 +273,7 @@ fn lets_nobody_in(migration: &Migration) -> String {
     let mut text = String::new();
     for unreadable in &migration.unreadable {
         let line = format!(
-            "{} does not parse, so everyone in it is locked out (line {}: {}); mend it first: `identity-mapper lint` shows how",
+            "{} is invalid YAML, so nobody in it has access (line {}: {}); fix it first: `identity-mapper lint` shows how",
             unreadable.place.section, unreadable.place.line, unreadable.message
         );
         text += &wrapped(&visible(&line), "  ", "    ");
@@ -285,7 +285,7 @@ fn lets_nobody_in(migration: &Migration) -> String {
     if text.is_empty() {
         text
     } else {
-        format!("\nLets nobody in, so there is nothing to hand over:\n{text}")
+        format!("\nEntries without access (nothing to migrate):\n{text}")
     }
 }
 
@@ -297,7 +297,7 @@ fn others(migration: &Migration) -> String {
             .as_ref()
             .map_or("not described", |gives| &gives.kind);
         let administrator = if other.is_administrator() {
-            ", an administrator, as the cluster's creator is by EKS's own doing"
+            ", an administrator, like the access entry that EKS creates for the cluster's creator"
         } else {
             ""
         };
@@ -305,13 +305,13 @@ fn others(migration: &Migration) -> String {
         text += &wrapped(&line, "  ", "    ");
     }
     for (account, why) in &migration.unread {
-        let line = format!("the IAM of account {account} was not read: {why}");
+        let line = format!("IAM of account {account} was not read: {why}");
         text += &wrapped(&visible(&line), "  ", "    ");
     }
     if text.is_empty() {
         text
     } else {
-        format!("\nBeside it:\n{text}")
+        format!("\nAlso:\n{text}")
     }
 }
 
@@ -328,9 +328,9 @@ fn steps(document: &Document<'_>) -> String {
         }
     }
     if text.is_empty() {
-        "\nThere is no step left to take.\n".to_owned()
+        "\nNo steps left.\n".to_owned()
     } else {
-        format!("\nStep by step:\n{text}")
+        format!("\nSteps:\n{text}")
     }
 }
 
@@ -342,11 +342,11 @@ fn gate(document: &Document<'_>) -> String {
     if !gate.changes.is_empty() {
         let _ = writeln!(
             text,
-            "\nHow the mode is set{}:",
+            "\nHow to change the mode{}:",
             if gate.open {
                 ""
             } else {
-                ", once nobody loses by it"
+                ", once no principal loses access by it"
             }
         );
         for recipe in &gate.changes {
@@ -366,7 +366,7 @@ fn gate(document: &Document<'_>) -> String {
         }
         let _ = writeln!(text, "\n{message}.");
     } else if !gate.losers.is_empty() {
-        let _ = writeln!(text, "\nWould lose access by being in {} now:", gate.mode);
+        let _ = writeln!(text, "\nWould lose access in {} now:", gate.mode);
         for loser in &gate.losers {
             let _ = writeln!(text, "  {}", visible(loser));
         }

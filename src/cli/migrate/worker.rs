@@ -76,8 +76,8 @@ impl Worker {
         let config_map = ConfigMapName::from(args.config_map.clone());
         if config_map != ConfigMapName::default() {
             bail!(
-                "{config_map} is a copy: EKS reads {} alone, and taking anyone out of the copy would hand nobody over; leave \
-                 --config-map-namespace and --config-map-name out",
+                "{config_map} is a copy: EKS reads only {}, so removing entries from the copy hands nothing over. Remove \
+                    --config-map-namespace and --config-map-name",
                 ConfigMapName::default()
             );
         }
@@ -93,7 +93,7 @@ impl Worker {
         };
         let observation = Box::pin(args.observe(None, IamExtent::Everyone, ModeNeed::Required));
         let observation = observation.await?;
-        let live = observation.live.context("a cluster is looked at")?;
+        let live = observation.live.context("a cluster was read")?;
         let mut worker = Self {
             args,
             way,
@@ -128,7 +128,7 @@ impl Worker {
         let aws = self.live.aws.as_ref();
         let proven = self.live.target.eks.as_ref();
         aws.zip(proven)
-            .context("a migration looks at EKS: give --cluster-name")
+            .context("a migration needs EKS: give --cluster-name")
     }
 
     /// Looks: at what was read whole and not looked at yet; by our own loop where it runs; else at the cluster, with what was last read
@@ -162,7 +162,7 @@ impl Worker {
                 .observe(None, IamExtent::Everyone, ModeNeed::Required),
         );
         let observation = observed.await?;
-        self.live = observation.live.context("a cluster is looked at")?;
+        self.live = observation.live.context("a cluster was read")?;
         if observation.installed != self.installed {
             bail!(CHANGED);
         }
@@ -205,14 +205,14 @@ impl Worker {
     /// The bridge as it stands.
     pub(super) async fn bridge(&self) -> Result<Bridge> {
         let bridge = self.live.cluster.bridge().await;
-        bridge.context("the ClusterRoleBinding of the bridge can't be read")
+        bridge.context("the temporary ClusterRoleBinding can't be read")
     }
 
     async fn look_at_turn(&self, own: &Own) -> Result<Look> {
         let mut turns = own.turns.clone();
         let turn = turns.wait_for(Option::is_some).await;
         let turn = turn
-            .map_err(|_| anyhow!("the loop that hands over has ended; run it again"))?
+            .map_err(|_| anyhow!("the handover loop has ended; run the same command again"))?
             .clone();
         let turn = turn.context("it was waited for")?;
         if turn.installed {
@@ -339,7 +339,8 @@ impl Worker {
     }
 }
 
-const CHANGED: &str = "the operator was installed or uninstalled meanwhile, so somebody else hands over now than before; run it again";
+const CHANGED: &str = "the operator was installed or uninstalled during the migration, so the handover changed hands; run the \
+    same command again";
 
 /// What stands as mappings, with what a plan says of each.
 pub(super) fn implied_by(observed: &Observed, settings: &Settings, way: Way) -> Desired {

@@ -15,6 +15,7 @@ use crate::time::Timestamp;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Document {
     /// What was looked at.
+    #[serde(rename = "source")]
     pub(super) looked_at: LookedAt,
     /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
     pub(super) changes: bool,
@@ -244,8 +245,8 @@ fn gaps(mode: &str, outline: &Outline) -> Vec<String> {
         let creates = |call: &Call| matches!(call, Call::Create { principal_arn, .. } if principal_arn == arn);
         entry.calls.iter().any(creates).then(|| {
             format!(
-                "{arn} has no access between the deletion of its access entry and the creation of the new one: EKS can't change the entry in \
-                 place, and reads no aws-auth in this mode"
+                "{arn} has no access between the deletion of its access entry and the creation of the new one: EKS can't change \
+                    the entry in place, and does not read aws-auth in this mode"
             )
         })
     };

@@ -26,19 +26,19 @@ const CHANGES: u8 = 2;
 
 /// Show what would change in aws-auth and access entries, from a cluster or from files
 ///
-/// Exit code 0: nothing would; 2: there are changes; 1: an error.
+/// Exit code 0: no changes; 2: changes; 1: an error.
 #[derive(Args, Clone, Debug)]
 pub struct PlanArgs {
-    /// Mappings from a file or folder, or `-` for standard input; may be repeated. With a cluster they take the place of its mappings
-    /// of the same names
+    /// Mappings from a file, a directory, or `-` for standard input; can be repeated. With a cluster they replace its mappings of the
+    /// same names
     #[arg(short, long = "filename", value_name = "FILE")]
     pub filename: Vec<PathBuf>,
 
-    /// With -f and a cluster: take mappings that no file has as deleted. Otherwise they stay, as with `kubectl apply`
+    /// With -f and a cluster: treat mappings that are in no file as deleted. Without it they stay, as with `kubectl apply`
     #[arg(long, requires = "filename")]
     pub prune: bool,
 
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 
@@ -117,10 +117,10 @@ impl PlanArgs {
         let observe = &self.observe;
         let offline = observe.is_offline();
         if offline && self.filename.is_empty() {
-            bail!("with files in place of a cluster the mappings are files too: give them with -f");
+            bail!("with files instead of a cluster the mappings come from files too: add -f");
         }
         if offline && self.prune {
-            bail!("--prune goes with a cluster: with files alone there are no other mappings");
+            bail!("--prune needs a cluster: with files alone there are no other mappings");
         }
         let given = self.filename.iter();
         let given = given
@@ -131,7 +131,7 @@ impl PlanArgs {
             .count()
             > 1
         {
-            bail!("`-` is standard input, which can be read once only: give a file for the others");
+            bail!("`-` (standard input) can be read only once: use files for the others");
         }
         Ok(())
     }
@@ -142,19 +142,20 @@ fn notices(observation: &Observation) {
     let history = observation.observed.history.view();
     if history.is_some_and(|view| view.annotations.contains_key(RELEASED_ANNOTATION)) {
         complain(
-            "note: everything was released here: a running operator writes nothing until it is restarted, and then does what this plan says",
+            "note: this installation was released: a running operator writes nothing until it is restarted, and then does what \
+                this plan shows",
         );
     }
     if Reading::of(&observation.config_map) == Reading::Never {
         complain(&format!(
-            "note: {} is a trial: EKS reads {} only, and the plan takes the trial for that one",
+            "note: {} is a trial copy: EKS reads only {}; the plan treats the copy as if EKS read it",
             observation.config_map,
             ConfigMapName::default()
         ));
     }
     if observation.live.is_some() && !observation.installed {
         complain(
-            "note: the CustomResourceDefinition is not in this cluster yet: `identity-mapper crd | kubectl apply -f -`",
+            "note: the CustomResourceDefinition is not installed yet: `identity-mapper crd | kubectl apply -f -`",
         );
     }
 }

@@ -121,7 +121,8 @@ pub(super) fn without_iam(objects: &[IdentityMapping], aws: &mut AwsState) {
         .filter_map(|object| object.spec.principal.permission_set.as_ref());
     for account in sets.filter_map(|set| set.account_id.parse().ok()) {
         accounts.entry(account).or_default().problem = Some(IamProblem::Unreachable(
-            "with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn".to_owned(),
+            "IAM is not read with files; plan with the cluster, or write spec.principal.arn"
+                .to_owned(),
         ));
     }
 }

@@ -47,8 +47,8 @@ fn looked_at(plan: &Document) -> String {
         (None, _) => "files".to_owned(),
     };
     let mut parts = vec![match &seen.eks_cluster {
-        Some(arn) => format!("{arn} in the mode {}", seen.mode),
-        None => format!("the mode {}", seen.mode),
+        Some(arn) => format!("{arn}, mode {}", seen.mode),
+        None => format!("mode {}", seen.mode),
     }];
     if seen.mode != "API" {
         parts.push(match &seen.aws_auth {
@@ -64,11 +64,11 @@ fn looked_at(plan: &Document) -> String {
         ));
     }
     parts.push(counted(seen.mappings, "mapping", "mappings"));
-    let mut out = format!("Looked at {source}: {}.\n", parts.join(", "));
+    let mut out = format!("Source: {source} ({}).\n", parts.join(", "));
     if !seen.left.is_empty() {
         let _ = writeln!(
             out,
-            "{} of the cluster in none of the files, and {} (--prune takes them as deleted): {}.",
+            "{} in the cluster but in none of the files, {} (add --prune to treat as deleted): {}.",
             counted(seen.left.len(), "mapping", "mappings"),
             if seen.left.len() == 1 {
                 "stays"
@@ -81,7 +81,7 @@ fn looked_at(plan: &Document) -> String {
     if !seen.pruned.is_empty() {
         let _ = writeln!(
             out,
-            "{} of the cluster in none of the files, taken as deleted: {}.",
+            "{} in the cluster but in none of the files, treated as deleted: {}.",
             counted(seen.pruned.len(), "mapping", "mappings"),
             names(seen.pruned.iter().map(String::as_str)),
         );
@@ -94,11 +94,11 @@ fn texts(aws_auth: &AwsAuth) -> String {
     for text in &aws_auth.keys {
         let before = text.before.as_deref().unwrap_or_default();
         let before_name = if text.before.is_some() {
-            format!("aws-auth {} as it stands", text.key)
+            format!("aws-auth {} (current)", text.key)
         } else {
             "/dev/null".to_owned()
         };
-        let after_name = format!("aws-auth {} as planned", text.key);
+        let after_name = format!("aws-auth {} (planned)", text.key);
         let _ = write!(
             out,
             "\n{}",
@@ -114,10 +114,10 @@ fn marks(aws_auth: &AwsAuth) -> String {
     for entry in &aws_auth.entries {
         let what = match entry.step {
             TextStepKind::Added | TextStepKind::Changed | TextStepKind::Removed => continue,
-            TextStepKind::Adopted => "becomes ours, its text stays",
-            TextStepKind::Marked => "is ours, and is marked so again",
-            TextStepKind::Unmarked => "is gone already, its mark goes",
-            TextStepKind::Retained => "stays, and is no longer ours",
+            TextStepKind::Adopted => "adopted, text unchanged",
+            TextStepKind::Marked => "managed, marked again",
+            TextStepKind::Unmarked => "already removed, mark removed",
+            TextStepKind::Retained => "kept, no longer managed",
         };
         if out.is_empty() {
             let _ = writeln!(out, "\n{}", paint(Colour::Bold, "ownership in aws-auth"));
@@ -189,7 +189,7 @@ fn change(action: &Action) -> String {
 
 fn scope(scope: &AccessScope) -> String {
     if scope.kind == "cluster" {
-        return "in the whole cluster".to_owned();
+        return "in all namespaces".to_owned();
     }
     let names: Vec<&str> = scope.namespaces.iter().map(String::as_str).collect();
     format!("in namespaces {}", names.join(", "))
@@ -247,11 +247,11 @@ fn then(then: &[Then]) -> String {
     }
     let mut out = format!(
         "\n{}\n",
-        paint(Colour::Bold, "what follows, if nothing else changes")
+        paint(Colour::Bold, "later, without further changes")
     );
     for later in then {
         let when = if later.seconds == 0 {
-            "as soon as that stands".to_owned()
+            "right after that".to_owned()
         } else {
             format!("after {}", rounded(later.seconds))
         };
@@ -324,7 +324,7 @@ fn said(mappings: &[Said]) -> String {
             continue;
         };
         if out.is_empty() {
-            let head = "mappings that are not in effect as declared then";
+            let head = "mappings that are not active as declared";
             let _ = writeln!(out, "\n{}", paint(Colour::Bold, head));
         }
         let _ = writeln!(
@@ -351,6 +351,19 @@ fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
+/// What a step does, as a verb.
+const fn verb(step: TextStepKind) -> &'static str {
+    match step {
+        TextStepKind::Added => "add",
+        TextStepKind::Changed => "change",
+        TextStepKind::Removed => "remove",
+        TextStepKind::Adopted => "adopt",
+        TextStepKind::Marked => "mark",
+        TextStepKind::Unmarked => "unmark",
+        TextStepKind::Retained => "release",
+    }
+}
+
 fn summary(plan: &Document) -> String {
     let mut parts = Vec::new();
     if let Some(aws_auth) = &plan.now.aws_auth {
@@ -359,15 +372,15 @@ fn summary(plan: &Document) -> String {
             let number = aws_auth.entries.iter().filter(|entry| entry.step == kind);
             let number = number.count();
             if number > 0 {
-                counts.push(format!("{number} {}", kind.as_str()));
+                counts.push(format!("{number} to {}", verb(kind)));
             }
         }
         let word = if aws_auth.action == "create" {
-            "aws-auth is made"
+            "new aws-auth"
         } else {
             "aws-auth"
         };
-        parts.push(format!("{word}: {}", counts.join(", ")));
+        parts.push(format!("{word} {}", counts.join(", ")));
     }
     if !plan.now.access_entries.is_empty() {
         let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
@@ -376,32 +389,23 @@ fn summary(plan: &Document) -> String {
         }
         let counts: Vec<String> = counts
             .iter()
-            .map(|(kind, number)| format!("{number} × {kind}"))
+            .map(|(kind, number)| format!("{number} to {kind}"))
             .collect();
-        parts.push(format!("access entries: {}", counts.join(", ")));
+        parts.push(format!("access entries {}", counts.join(", ")));
     }
     let mut line = if parts.is_empty() {
-        "Nothing to do.".to_owned()
+        "No changes.".to_owned()
     } else {
         format!("Plan: {}.", parts.join("; "))
     };
-    if !plan.finalizers.is_empty() {
-        let _ = write!(
-            line,
-            " {} the finalizer first.",
-            match plan.finalizers.len() {
-                1 => "1 mapping gets".to_owned(),
-                many => format!("{many} mappings get"),
-            }
-        );
-    }
     let troubled = plan
         .mappings
         .iter()
         .filter(|mapping| trouble(mapping).is_some())
         .count();
     if troubled > 0 {
-        let _ = write!(line, " Not in effect as declared: {troubled}.");
+        let counted = counted(troubled, "mapping", "mappings");
+        let _ = write!(line, " Not active as declared: {counted}.");
     }
     line
 }

@@ -17,14 +17,16 @@ const EXTRA: [&str; 2] = ["canonicalArn", "arn"];
 
 /// Refuses where the caller would not be let in afterwards as it is now. Both are asked: the API server, and AWS where it is.
 pub(super) async fn keep_way_in(live: &Live, restoration: &Restoration) -> Result<()> {
-    let user = who_am_i(&live.client)
-        .await
-        .map_err(|error| anyhow!("who you are to the API server can't be read, so that your own way in might be lost: {error}"))?;
+    let user = who_am_i(&live.client).await.map_err(|error| {
+        anyhow!(
+            "the API server did not return who you are, so you might lose your own access: {error}"
+        )
+    })?;
     refuse(restoration, &by_api_server(restoration, &user))?;
     if let Some(aws) = &live.aws {
         let identity = aws.identity().await.map_err(|failure| {
             anyhow!(
-                "who you are to AWS can't be read, so that your own way in might be lost: {}",
+                "AWS did not return who you are, so you might lose your own access: {}",
                 words(&failure)
             )
         })?;
@@ -64,7 +66,7 @@ fn refuse(restoration: &Restoration, arns: &[String]) -> Result<()> {
         return Ok(());
     };
     bail!(
-        "this would take away your own way in, and nothing was written: aws-auth lets {arn} in as {now}, and by the copy it would be \
-         {then}; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"
+        "this would take away your own access; nothing was written. aws-auth grants {arn} access as {now}; with the copy it would \
+            be {then}. Declare yourself in a mapping, choose another copy, or have it run by someone with other access"
     )
 }

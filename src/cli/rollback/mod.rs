@@ -20,7 +20,7 @@ use crate::cluster::Cluster;
 use crate::observed::{ConfigMapName, KeptCopy, Mode, Settings, UnreadableCopy};
 use crate::rollback::{Loss, Restoration, restore};
 
-/// List the history of aws-auth, show what restoring a copy would change, and restore one
+/// List the history of aws-auth, show what restoring a copy would change, or restore a copy
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct RollbackArgs {
@@ -44,7 +44,7 @@ pub struct RollbackArgs {
 pub enum RollbackCommand {
     /// List the copies, newest first
     List(ListArgs),
-    /// Show what restoring a copy would change in what stands
+    /// Show what restoring a copy would change
     Diff(DiffArgs),
     /// Restore a copy
     Restore(RestoreArgs),
@@ -53,7 +53,7 @@ pub enum RollbackCommand {
 /// Whose history.
 #[derive(Args, Clone, Debug)]
 pub struct ListArgs {
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 
@@ -75,10 +75,10 @@ pub struct ListArgs {
 /// Which copy, and of which cluster.
 #[derive(Args, Clone, Debug)]
 pub struct CopyArgs {
-    /// The copy, by its name or number in the list
+    /// The copy: its name, or its number in the list
     pub copy: String,
 
-    /// The authentication mode, where AWS is not to be asked: only `CONFIG_MAP`
+    /// Authentication mode; only `CONFIG_MAP`, which makes no AWS API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub mode: Option<Mode>,
 
@@ -93,7 +93,7 @@ pub struct CopyArgs {
 /// Arguments of `rollback diff`.
 #[derive(Args, Clone, Debug)]
 pub struct DiffArgs {
-    /// How to print it
+    /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Format,
 
@@ -108,11 +108,11 @@ pub struct DiffArgs {
 /// Arguments of `rollback restore`.
 #[derive(Args, Clone, Debug)]
 pub struct RestoreArgs {
-    /// Do it without asking
+    /// Skip the confirmation
     #[arg(long)]
     pub yes: bool,
 
-    /// Agree to what a person has to agree to: `node-entry` or `last-administrator`; may be repeated
+    /// Confirm a loss: `node-entry` or `last-administrator`; can be repeated
     #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
     pub confirmations: Vec<Confirmation>,
 
@@ -159,7 +159,7 @@ async fn list(args: ListArgs) -> Result<()> {
     })
 }
 
-/// The copies, newest first. What can't be read is said and left out.
+/// List the copies, newest first; what can't be read is reported and skipped.
 async fn copies(cluster: &Cluster) -> Result<Vec<KeptCopy>> {
     let history = cluster.config_map().history();
     let read = cluster.read_copies().await;
@@ -170,7 +170,7 @@ async fn copies(cluster: &Cluster) -> Result<Vec<KeptCopy>> {
             Ok(copy) => copies.push(copy),
             Err(UnreadableCopy { name, why }) => {
                 complain(&format!(
-                    "note: {name} in {history} is no copy of ours: {why}"
+                    "note: {name} in {history} is not a copy of identity-mapper: {why}"
                 ));
             }
         }
@@ -179,7 +179,7 @@ async fn copies(cluster: &Cluster) -> Result<Vec<KeptCopy>> {
     Ok(copies)
 }
 
-/// What was looked at, the copy, and what restoring it comes to.
+/// The observation, the copy, and what restoring it changes.
 struct Planned {
     observation: Observation,
     live: Live,
@@ -195,7 +195,7 @@ async fn plan(args: CopyArgs) -> Result<Planned> {
     let live = observation
         .live
         .clone()
-        .ok_or_else(|| anyhow!("a history is a cluster's"))?;
+        .ok_or_else(|| anyhow!("a history needs a cluster"))?;
     let copies = copies(&live.cluster).await?;
     let copy = find(&copies, &copy, &observation.config_map)?;
     let settings = Settings {
@@ -236,7 +236,7 @@ fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result
     match copies.iter().filter(named).collect::<Vec<_>>().as_slice() {
         [copy] => Ok((*copy).clone()),
         [] if copies.is_empty() => {
-            bail!("{config_map} has no history: nothing has been written to it")
+            bail!("{config_map} has no history: identity-mapper has not written to it yet")
         }
         [] => {
             let known: Vec<String> = (1..)
@@ -244,11 +244,11 @@ fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result
                 .map(|(number, copy)| format!("\n  {number} {} of {:.0}", copy.short(), copy.time))
                 .collect();
             bail!(
-                "there is no copy {wanted:?} in the history of {config_map}; there are:{}",
+                "no copy {wanted:?} in the history of {config_map}; available copies:{}",
                 known.concat()
             )
         }
-        _ => bail!("{wanted:?} is the name of several copies; give the number"),
+        _ => bail!("{wanted:?} matches several copies; give the number"),
     }
 }
 
@@ -297,14 +297,14 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
     });
     output::print(&match kept {
         Some(kept) => format!(
-            "\nRestored; what stood before is kept as copy {}.\n",
+            "\nRestored; the previous version is saved as copy {}.\n",
             kept.short()
         ),
         None => "\nRestored.\n".to_owned(),
     })
 }
 
-/// Refuses what a person has to agree to and has not.
+/// Refuse losses that were not confirmed.
 fn refuse_losses(restoration: &Restoration, confirmed: &BTreeSet<Confirmation>) -> Result<()> {
     let needed: BTreeSet<Confirmation> = restoration
         .losses
@@ -322,7 +322,7 @@ fn refuse_losses(restoration: &Restoration, confirmed: &BTreeSet<Confirmation>) 
         return Ok(());
     }
     bail!(
-        "nothing was restored, for it takes away what is named above; add --confirm {} if it is meant",
+        "nothing was restored, because it would take away the access listed above; to do it anyway, add --confirm {}",
         missing.join(",")
     )
 }

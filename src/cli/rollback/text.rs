@@ -10,7 +10,7 @@ use crate::cli::output::{columns, visible};
 pub(super) fn list(history: &History) -> String {
     if history.copies.is_empty() {
         return format!(
-            "No copies of {}: nothing has been written to it.\n",
+            "No copies of {}: identity-mapper has not written to it yet.\n",
             history.config_map
         );
     }
@@ -19,10 +19,10 @@ pub(super) fn list(history: &History) -> String {
         let note = if copy.broken.is_empty() {
             String::new()
         } else {
-            format!("{} broken", copy.broken.join(", "))
+            format!("{} invalid", copy.broken.join(", "))
         };
         let first = if copy.first {
-            "before our first write"
+            "before the first write"
         } else {
             ""
         };
@@ -66,11 +66,8 @@ pub(super) fn difference(difference: &Difference) -> String {
                 "/dev/null".to_owned()
             }
         };
-        let before = name(text.before.is_some(), "as it stands");
-        let after = name(
-            text.after.is_some(),
-            &format!("as restored from copy {copy} of {time:.0}"),
-        );
+        let before = name(text.before.is_some(), "(current)");
+        let after = name(text.after.is_some(), &format!("(copy {copy} of {time:.0})"));
         let diff = unified(
             text.before.as_deref().unwrap_or_default(),
             text.after.as_deref().unwrap_or_default(),
@@ -84,15 +81,16 @@ pub(super) fn difference(difference: &Difference) -> String {
     }
     let sections = [
         (
-            "Left out, for they were ours and are not in aws-auth by any mapping now; to bring one back, declare it by a mapping:",
+            "Not restored, because no mapping declares them any more (they were managed); to restore one, declare it in a \
+                mapping:",
             &difference.left_out,
         ),
         (
-            "Ours, and not as in the copy: they stay as they are; to change one, change its mapping:",
+            "Managed and different from the copy: not changed; to change one, change its mapping:",
             &difference.kept,
         ),
         (
-            "Node entries that go or change; nodes can't join or stay in the cluster without them:",
+            "Node entries to be removed or changed; without them nodes can't join or stay in the cluster:",
             &difference.node_entries,
         ),
     ];
@@ -106,7 +104,10 @@ pub(super) fn difference(difference: &Difference) -> String {
         out += &paragraph(&out, "No administrator would be left.");
     }
     if !difference.changes {
-        out += &paragraph(&out, "Nothing to restore: aws-auth stands so already.");
+        out += &paragraph(
+            &out,
+            "Nothing to restore: aws-auth is identical to the copy.",
+        );
     }
     out
 }

@@ -22,10 +22,10 @@ use crate::principal::{Partition, Principal, PrincipalKind};
 /// What is written where a person has to choose.
 const CHOOSE: &str = "GROUP";
 
-/// How to mend something.
+/// How to fix something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Mend {
+pub struct Fix {
     /// In a sentence.
     pub text: String,
     /// A change of one line of aws-auth.
@@ -98,28 +98,28 @@ impl Like {
 
 impl Door<'_> {
     /// How to let a caller in like this, or with a group that a person has to choose.
-    pub(super) fn grant(&self, caller: &Caller, like: Option<Like>) -> Option<Mend> {
+    pub(super) fn grant(&self, caller: &Caller, like: Option<Like>) -> Option<Fix> {
         let principal = self.principal(caller)?;
         let chosen = like.is_some();
         let like = like.unwrap_or_else(Like::unknown);
         let why = if chosen {
             "give it the same identity"
         } else {
-            "write the group whose rights it needs in place of GROUP"
+            "replace GROUP with the group whose permissions it needs"
         };
         if self.scene.installed {
-            return Some(Mend {
+            return Some(Fix {
                 // Not applied: a mapping of the name that somebody made must stay as it is.
                 text: format!("declare it (kubectl create -f FILE), and {why}"),
                 manifest: Some(manifest(&principal, &like, &self.mapping_name(&principal))),
-                ..Mend::default()
+                ..Fix::default()
             });
         }
         if self.effective.counts_access_entries() {
             return Some(self.create(
                 &principal,
                 &like,
-                &format!("make an access entry, and {why}"),
+                &format!("create an access entry, and {why}"),
             ));
         }
         let section = match principal.kind {
@@ -131,13 +131,13 @@ impl Door<'_> {
             Some(Unread::Name) => &read,
             Some(Unread::Mode) | None => self.scene.config_map,
         };
-        Some(Mend {
+        Some(Fix {
             text: format!(
                 "add this to {section} (kubectl edit configmap {} -n {}), and {why}",
                 config_map.name, config_map.namespace
             ),
             entry: Some(item(section, &principal, &like)),
-            ..Mend::default()
+            ..Fix::default()
         })
     }
 
@@ -149,11 +149,11 @@ impl Door<'_> {
     }
 
     /// A change of one line of aws-auth.
-    pub(super) fn edit(&self, entry: &Entry, from: &str, to: &str) -> Mend {
+    pub(super) fn edit(&self, entry: &Entry, from: &str, to: &str) -> Fix {
         let config_map = self.scene.config_map;
-        Mend {
+        Fix {
             text: format!(
-                "in {} line {}, write {to:?} in place of {from:?} (kubectl edit configmap {} -n {})",
+                "in {} line {}, write {to:?} instead of {from:?} (kubectl edit configmap {} -n {})",
                 entry.section, entry.line, config_map.name, config_map.namespace
             ),
             edit: Some(Edit {
@@ -162,7 +162,7 @@ impl Door<'_> {
                 from: from.to_owned(),
                 to: to.to_owned(),
             }),
-            ..Mend::default()
+            ..Fix::default()
         }
     }
 
@@ -177,7 +177,7 @@ impl Door<'_> {
     }
 
     /// The calls that make an access entry of this identity.
-    pub(super) fn create(&self, principal: &Principal, like: &Like, text: &str) -> Mend {
+    pub(super) fn create(&self, principal: &Principal, like: &Like, text: &str) -> Fix {
         let policies: Vec<AccessPolicy> = like.policies.iter().map(policy).collect();
         let declared = access_entry::Declared {
             principal,
@@ -189,18 +189,18 @@ impl Door<'_> {
         let cluster = self.scene.aws.view().map(|view| &view.cluster);
         let made = cluster.map(|cluster| target(&declared, cluster));
         match made {
-            Some(Ok(target)) => Mend {
+            Some(Ok(target)) => Fix {
                 text: text.to_owned(),
                 commands: create_commands(self.cluster_name(), &target),
-                ..Mend::default()
+                ..Fix::default()
             },
-            Some(Err(why)) => Mend {
-                text: format!("{text}; as an access entry it can't be the same: {why}"),
-                ..Mend::default()
+            Some(Err(why)) => Fix {
+                text: format!("{text}. An access entry can't give the same: {why}"),
+                ..Fix::default()
             },
-            None => Mend {
+            None => Fix {
                 text: text.to_owned(),
-                ..Mend::default()
+                ..Fix::default()
             },
         }
     }
