@@ -8,6 +8,7 @@ mod flight;
 mod forgery;
 mod grants;
 mod guards;
+mod hostile;
 pub(crate) mod laws;
 mod modes;
 mod ownership;
