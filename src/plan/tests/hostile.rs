@@ -524,3 +524,44 @@ fn h22_no_entry_makes_way_for_a_text_in_which_another_entry_wins() {
         assert_eq!(entry, !node.is_empty(), "{} {}", simulation.ready("a"), simulation.message("a", "Ready"));
     }
 }
+
+#[test]
+fn h23_a_trial_on_a_copy_changes_no_access_entry() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+    simulation.settings.config_map = crate::observed::ConfigMapName {
+        namespace: "trial".to_owned(),
+        name: "aws-auth-copy".to_owned(),
+    };
+    simulation.create("a", "role/a", &json!({}));
+    simulation.settle();
+    let changes: Vec<String> = simulation.calls();
+    let changes: Vec<&String> = changes.iter().filter(|call| !call.contains("Describe")).collect();
+    assert!(changes.is_empty(), "{changes:?}");
+}
+
+#[test]
+fn h24_while_aws_auth_does_not_parse_no_access_entry_is_made_over_what_it_may_say() {
+    for name in ["node", "ops"] {
+        let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, super::FOREIGN);
+        simulation.create("x", "role/x", &json!({}));
+        simulation.settle();
+        let good = simulation.roles();
+        simulation.vandalise("mapRoles", &format!("{good}- rolearn: [\n"));
+        simulation.settle();
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+        simulation.settle();
+        simulation.vandalise("mapRoles", &good);
+        simulation.settle();
+        assert_eq!(simulation.access_entry(&format!("role/{name}")), None, "{}", simulation.ready(name));
+    }
+}
+
+#[test]
+fn h25_control_the_same_where_it_parses() {
+    for name in ["node", "ops"] {
+        let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, super::FOREIGN);
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+        simulation.settle();
+        assert_eq!(simulation.access_entry(&format!("role/{name}")), None);
+    }
+}
