@@ -5,10 +5,12 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::{cluster, entry};
-use crate::access_entry::{ADMIN_POLICY, BRIDGE_GROUP, CREATED_TAG, Call, INSTALLATION_TAG, Kind, Scope};
+use crate::access_entry::{
+    ADMIN_POLICY, BRIDGE_GROUP, CREATED_TAG, Call, INSTALLATION_TAG, Kind, Scope,
+};
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType, WrittenEntry};
-use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::aws_auth::Document;
+use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{Bindings, Mode};
 use crate::plan::plan;
 use crate::plan::simulation::Simulation;
@@ -41,20 +43,36 @@ fn has(simulation: &Simulation, role: &str) -> bool {
 #[test]
 fn h01_a_mapping_that_can_not_be_placed_keeps_no_deleted_ones_entry() {
     let mut simulation = cluster(&["a"]);
-    simulation.create("b", "role/a", &json!({"username": "b", "backend": "AccessEntry"}));
+    simulation.create(
+        "b",
+        "role/a",
+        &json!({"username": "b", "backend": "AccessEntry"}),
+    );
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
     simulation.delete("a");
     simulation.settle();
     let gone = !simulation.objects.contains_key("a");
-    assert!(!has(&simulation, "a"), "a is gone: {gone}; b {}", simulation.ready("b"));
+    assert!(
+        !has(&simulation, "a"),
+        "a is gone: {gone}; b {}",
+        simulation.ready("b")
+    );
 }
 
 #[test]
 fn h02_the_same_where_it_expires() {
     let mut simulation = cluster(&[]);
-    simulation.create("a", "role/a", &json!({"validUntil": "2027-01-15T08:20:00Z"}));
-    simulation.create("b", "role/a", &json!({"username": "b", "backend": "AccessEntry"}));
+    simulation.create(
+        "a",
+        "role/a",
+        &json!({"validUntil": "2027-01-15T08:20:00Z"}),
+    );
+    simulation.create(
+        "b",
+        "role/a",
+        &json!({"username": "b", "backend": "AccessEntry"}),
+    );
     simulation.settle();
     assert!(has(&simulation, "a"));
     simulation.later(3600);
@@ -70,7 +88,10 @@ fn h02_the_same_where_it_expires() {
 
 #[test]
 fn h03_in_the_mode_api() {
-    for spec in [json!({"backend": "ConfigMap"}), json!({"groups": ["system:foo"]})] {
+    for spec in [
+        json!({"backend": "ConfigMap"}),
+        json!({"groups": ["system:foo"]}),
+    ] {
         let mut simulation = Simulation::in_eks(Mode::Api, "");
         simulation.create("a", "role/a", &json!({}));
         simulation.create("b", "role/a", &spec);
@@ -88,7 +109,11 @@ fn h03_in_the_mode_api() {
             simulation.access_entry("role/a").is_none(),
             "{spec}: a is gone: {gone}; b {}; a: {}",
             simulation.ready("b"),
-            if gone { String::new() } else { simulation.message("a", "Ready") }
+            if gone {
+                String::new()
+            } else {
+                simulation.message("a", "Ready")
+            }
         );
     }
 }
@@ -96,7 +121,12 @@ fn h03_in_the_mode_api() {
 #[test]
 fn h04_what_aws_auth_still_says_in_the_mode_api_lifts_no_limit() {
     let text: String = (0..8)
-        .map(|n| format!("- rolearn: {}\n  username: old{n}\n  groups: [g]\n", arn(&format!("r{n}"))))
+        .map(|n| {
+            format!(
+                "- rolearn: {}\n  username: old{n}\n  groups: [g]\n",
+                arn(&format!("r{n}"))
+            )
+        })
         .collect();
     for text in ["", &text] {
         let mut simulation = Simulation::in_eks(Mode::Api, text);
@@ -117,7 +147,10 @@ fn h04_what_aws_auth_still_says_in_the_mode_api_lifts_no_limit() {
 
 #[test]
 fn h05_an_administrator_that_iam_does_not_have_is_none() {
-    let ops = format!("- rolearn: {}\n  username: ops\n  groups: [system:masters]\n", arn("ops"));
+    let ops = format!(
+        "- rolearn: {}\n  username: ops\n  groups: [system:masters]\n",
+        arn("ops")
+    );
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, &ops);
     simulation.create("a", "role/a", &json!({"groups": ["system:masters"]}));
     simulation.settle();
@@ -128,7 +161,10 @@ fn h05_an_administrator_that_iam_does_not_have_is_none() {
     simulation.settle();
     simulation.delete("a");
     simulation.settle();
-    assert!(simulation.access_entry("role/a").is_some(), "nobody is left");
+    assert!(
+        simulation.access_entry("role/a").is_some(),
+        "nobody is left"
+    );
 }
 
 #[test]
@@ -155,9 +191,16 @@ fn h06_what_is_confirmed_for_orphans_is_so_when_the_call_is_sent() {
     let word = simulation.orphan_word();
     simulation.annotate_history(CONFIRM_ANNOTATION, &format!("{word},last-administrator"));
     let (desired, observed) = (simulation.desired(), simulation.observed());
-    let planned = plan(&desired, &observed, &simulation.settings, &simulation.memory);
+    let planned = plan(
+        &desired,
+        &observed,
+        &simulation.settings,
+        &simulation.memory,
+    );
     let calls = planned.entries.iter().flat_map(|work| &work.calls);
-    let call = calls.into_iter().find(|call| matches!(call, Call::Delete { .. }));
+    let call = calls
+        .into_iter()
+        .find(|call| matches!(call, Call::Delete { .. }));
     let call = call.expect("the plan deletes it");
     assert_eq!(clear_call(&observed, &desired, CONFIG_MAP, call), Ok(()));
 }
@@ -168,7 +211,11 @@ fn h07_a_forged_expiry_frees_nobody_elses_removal() {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     for forged in [false, true] {
         let mut simulation = cluster(&names);
-        simulation.create("x", "role/x", &json!({"validUntil": "2026-01-01T00:00:00Z"}));
+        simulation.create(
+            "x",
+            "role/x",
+            &json!({"validUntil": "2026-01-01T00:00:00Z"}),
+        );
         simulation.settle();
         if forged {
             for name in &names {
@@ -215,7 +262,11 @@ fn h09_nothing_is_said_to_be_removed_before_the_first_listing() {
         tags: [].into(),
     });
     simulation.cloud().known = crate::access_entry::Entries::default();
-    simulation.create("a", "role/a", &json!({"validUntil": "2026-01-01T00:00:00Z"}));
+    simulation.create(
+        "a",
+        "role/a",
+        &json!({"validUntil": "2026-01-01T00:00:00Z"}),
+    );
     simulation.pass();
     assert!(
         !simulation.ready("a").starts_with("True"),
@@ -262,7 +313,9 @@ fn h11_no_bridge_before_every_entry_is_described() {
         })
         .expect("made");
     let policy = format!("arn:aws:eks::aws:cluster-access-policy/{ADMIN_POLICY}");
-    cloud.known.take_listing(&all, &BTreeSet::new(), &policy, now, now);
+    cloud
+        .known
+        .take_listing(&all, &BTreeSet::new(), &policy, now, now);
     assert!(clear_bridge(&simulation.observed(), CONFIG_MAP).is_err());
 }
 
@@ -272,7 +325,11 @@ fn h12_a_mapping_that_never_held_the_principal_confirms_nothing_for_it() {
         let mut simulation = Simulation::with_roles("");
         simulation.create("a", "role/a", &json!({"groups": ["system:masters"]}));
         simulation.settle();
-        simulation.create("b", "role/a", &json!({"validUntil": "2026-01-01T00:00:00Z"}));
+        simulation.create(
+            "b",
+            "role/a",
+            &json!({"validUntil": "2026-01-01T00:00:00Z"}),
+        );
         if confirms {
             simulation.confirm("b", "last-administrator");
         }
@@ -288,7 +345,11 @@ fn h12_a_mapping_that_never_held_the_principal_confirms_nothing_for_it() {
 }
 
 /// A mapping that is moved from its access entry back to aws-auth, which has just taken it in; what its status says then is this.
-fn going_back(status: impl FnOnce(Option<crate::api::v1alpha1::IdentityMappingStatus>) -> Option<crate::api::v1alpha1::IdentityMappingStatus>) -> Simulation {
+fn going_back(
+    status: impl FnOnce(
+        Option<crate::api::v1alpha1::IdentityMappingStatus>,
+    ) -> Option<crate::api::v1alpha1::IdentityMappingStatus>,
+) -> Simulation {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     simulation.create("a", "role/a", &json!({}));
     simulation.settle();
@@ -330,7 +391,10 @@ fn h13_a_status_that_is_lost_for_good_ends_no_way_back() {
 fn h14_an_entry_goes_only_once_aws_auth_is_in_force_also_where_the_status_was_not_stored() {
     let mut simulation = going_back(|before| before);
     simulation.pass();
-    assert!(simulation.access_entry("role/a").is_some(), "aws-auth has it since no second");
+    assert!(
+        simulation.access_entry("role/a").is_some(),
+        "aws-auth has it since no second"
+    );
 }
 
 #[test]
@@ -346,7 +410,11 @@ fn h15_a_last_synced_that_lies_ahead_holds_up_nothing_for_ever() {
         simulation.look();
     }
     simulation.settle();
-    assert!(simulation.access_entry("role/a").is_none(), "{}", simulation.message("a", "Synced"));
+    assert!(
+        simulation.access_entry("role/a").is_none(),
+        "{}",
+        simulation.message("a", "Synced")
+    );
 }
 
 #[test]
@@ -369,7 +437,11 @@ fn h16_a_mapping_that_wrote_nothing_keeps_nothing_of_a_deleted_one() {
             assert!(
                 !stands && gone,
                 "{spec} {mode}: stands {stands}, gone {gone}: {}",
-                if gone { String::new() } else { simulation.message("a", "Ready") }
+                if gone {
+                    String::new()
+                } else {
+                    simulation.message("a", "Ready")
+                }
             );
         }
     }
@@ -394,21 +466,33 @@ fn h17_one_that_never_held_it_retains_nothing_of_a_revoked_one() {
 #[test]
 fn h18_the_same_beside_one_that_expired() {
     let mut simulation = cluster(&["d"]);
-    simulation.create("a", "role/a", &json!({"validUntil": "2027-01-15T08:20:00Z"}));
+    simulation.create(
+        "a",
+        "role/a",
+        &json!({"validUntil": "2027-01-15T08:20:00Z"}),
+    );
     simulation.settle();
     simulation.edit("d", |object| {
         object.spec.principal.arn = Some(arn("a"));
         object.spec.deletion = crate::api::v1alpha1::Deletion::Retain;
         object.spec.suspend = false;
     });
-    simulation.edit("d", |object| object.metadata.deletion_timestamp = Some(simulation_time()));
+    simulation.edit("d", |object| {
+        object.metadata.deletion_timestamp = Some(simulation_time())
+    });
     simulation.later(3600);
     simulation.settle();
-    assert!(!has(&simulation, "a"), "{}", simulation.message("a", "Ready"));
+    assert!(
+        !has(&simulation, "a"),
+        "{}",
+        simulation.message("a", "Ready")
+    );
 }
 
 fn simulation_time() -> k8s_openapi::apimachinery::pkg::apis::meta::v1::Time {
-    crate::time::Timestamp::from_second(1_800_000_000).expect("in range").into()
+    crate::time::Timestamp::from_second(1_800_000_000)
+        .expect("in range")
+        .into()
 }
 
 #[test]
@@ -424,7 +508,10 @@ fn h19_a_creation_is_judged_when_it_is_sent_too() {
         tags: [].into(),
     };
     let (desired, observed) = (simulation.desired(), simulation.observed());
-    assert!(clear_call(&observed, &desired, CONFIG_MAP, &call).is_err(), "safety knows");
+    assert!(
+        clear_call(&observed, &desired, CONFIG_MAP, &call).is_err(),
+        "safety knows"
+    );
     assert!(
         crate::safety::may_take(&observed.aws, &observed.bindings, &call),
         "and the controller asks it"
@@ -465,7 +552,12 @@ fn h20_forged_tags_lift_no_limit() {
 fn h21_a_forged_mark_lifts_no_limit() {
     use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
     let text: String = (0..40)
-        .map(|n| format!("- rolearn: {}\n  username: s{n}\n  groups: [g]\n", arn(&format!("s{n}"))))
+        .map(|n| {
+            format!(
+                "- rolearn: {}\n  username: s{n}\n  groups: [g]\n",
+                arn(&format!("s{n}"))
+            )
+        })
         .collect();
     for forged in [false, true] {
         let mut simulation = Simulation::with_roles(&text);
@@ -477,7 +569,10 @@ fn h21_a_forged_mark_lifts_no_limit() {
             let view = simulation.config_map.as_mut().expect("exists");
             let document = Document::parse(&view.data);
             let all = document.entries().filter_map(|entry| {
-                Some((KeyHash::of(&entry.key()?), MeaningHash::of(&entry.meaning())))
+                Some((
+                    KeyHash::of(&entry.key()?),
+                    MeaningHash::of(&entry.meaning()),
+                ))
             });
             let mark = Mark(all.collect()).render();
             view.annotations.insert(MARK_ANNOTATION.to_owned(), mark);
@@ -486,7 +581,9 @@ fn h21_a_forged_mark_lifts_no_limit() {
             simulation.delete(&format!("r{n}"));
         }
         simulation.settle();
-        let left = (0..8).filter(|n| has(&simulation, &format!("r{n}"))).count();
+        let left = (0..8)
+            .filter(|n| has(&simulation, &format!("r{n}")))
+            .count();
         assert_eq!(left, 8, "forged: {forged}");
     }
 }
@@ -511,7 +608,10 @@ fn h22_no_entry_makes_way_for_a_text_in_which_another_entry_wins() {
         let roles = simulation.roles();
         simulation.vandalise("mapRoles", &format!("{roles}{node}"));
         simulation.settle();
-        assert_eq!(simulation.access_entry("role/a").map(|it| it.0).as_deref(), Some("a"));
+        assert_eq!(
+            simulation.access_entry("role/a").map(|it| it.0).as_deref(),
+            Some("a")
+        );
         simulation.edit("a", |object| {
             object.spec.backend = crate::api::v1alpha1::BackendChoice::ConfigMap;
         });
@@ -521,7 +621,13 @@ fn h22_no_entry_makes_way_for_a_text_in_which_another_entry_wins() {
             simulation.look();
         }
         let entry = simulation.access_entry("role/a").is_some();
-        assert_eq!(entry, !node.is_empty(), "{} {}", simulation.ready("a"), simulation.message("a", "Ready"));
+        assert_eq!(
+            entry,
+            !node.is_empty(),
+            "{} {}",
+            simulation.ready("a"),
+            simulation.message("a", "Ready")
+        );
     }
 }
 
@@ -535,7 +641,10 @@ fn h23_a_trial_on_a_copy_changes_no_access_entry() {
     simulation.create("a", "role/a", &json!({}));
     simulation.settle();
     let changes: Vec<String> = simulation.calls();
-    let changes: Vec<&String> = changes.iter().filter(|call| !call.contains("Describe")).collect();
+    let changes: Vec<&String> = changes
+        .iter()
+        .filter(|call| !call.contains("Describe"))
+        .collect();
     assert!(changes.is_empty(), "{changes:?}");
 }
 
@@ -552,7 +661,12 @@ fn h24_while_aws_auth_does_not_parse_no_access_entry_is_made_over_what_it_may_sa
         simulation.settle();
         simulation.vandalise("mapRoles", &good);
         simulation.settle();
-        assert_eq!(simulation.access_entry(&format!("role/{name}")), None, "{}", simulation.ready(name));
+        assert_eq!(
+            simulation.access_entry(&format!("role/{name}")),
+            None,
+            "{}",
+            simulation.ready(name)
+        );
     }
 }
 
@@ -564,4 +678,62 @@ fn h25_control_the_same_where_it_parses() {
         simulation.settle();
         assert_eq!(simulation.access_entry(&format!("role/{name}")), None);
     }
+}
+
+#[test]
+fn h26_a_remembered_role_of_a_permission_set_makes_no_entry() {
+    for mode in [Mode::ConfigMap, Mode::Api] {
+        let mut simulation = Simulation::in_eks(mode, "");
+        let set = json!({"permissionSet": {"name": "Admin", "accountId": "111122223333"}});
+        simulation.create("a", "role/a", &json!({"principal": set}));
+        simulation.edit("a", |object| {
+            let status = object.status.get_or_insert_default();
+            status.principal_arn = Some(arn(
+                "aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef",
+            ));
+        });
+        simulation.settle();
+        let entries = &simulation.cloud().eks.entries;
+        assert!(entries.is_empty(), "{mode}: {:?}", entries.keys());
+        assert_eq!(simulation.entries(), [], "{mode}");
+    }
+}
+
+#[test]
+fn h27_what_was_held_stays_held_though_its_statuses_are_lost() {
+    let names: Vec<String> = (0..8).map(|n| format!("m{n}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let mut simulation = cluster(&names);
+    for name in &names {
+        simulation.delete(name);
+    }
+    simulation.settle();
+    assert_eq!(
+        names.iter().filter(|name| has(&simulation, name)).count(),
+        8
+    );
+    for name in &names[..5] {
+        simulation.edit(name, |object| object.status = None);
+    }
+    simulation.restart();
+    simulation.settle();
+    assert_eq!(
+        names.iter().filter(|name| has(&simulation, name)).count(),
+        8
+    );
+}
+
+#[test]
+fn h28_while_aws_auth_is_gone_no_access_entry_is_made_over_what_it_said() {
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, super::FOREIGN);
+    simulation.create("x", "role/x", &json!({}));
+    simulation.settle();
+    let good = simulation.roles();
+    simulation.config_map = None;
+    simulation.settle();
+    simulation.create("node", "role/node", &json!({}));
+    simulation.settle();
+    simulation.vandalise("mapRoles", &good);
+    simulation.settle();
+    assert_eq!(simulation.access_entry("role/node"), None);
 }
