@@ -84,6 +84,8 @@ pub struct Controller {
     retry: Retry,
     outbox: Outbox,
     memory: Memory,
+    /// The version of aws-auth that the last pass left behind.
+    planned: Option<String>,
     /// When to plan again although nothing changes.
     wake: Option<Timestamp>,
     /// When to plan again in any case.
@@ -131,6 +133,7 @@ impl Controller {
             trigger: Trigger::default(),
             retry: Retry::default(),
             memory: Memory::default(),
+            planned: None,
             wake: None,
             next_resync: Instant::now() + resync,
             reread: false,
@@ -167,7 +170,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_told(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state, self.planned.as_deref()) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -189,7 +192,7 @@ impl Controller {
         if let Some(eks) = &mut self.eks {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
-            let judge = &mut judge(&self.state);
+            let judge = &mut judge(&self.state, self.planned.as_deref());
             eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
                 .await;
         }
@@ -396,6 +399,10 @@ impl Controller {
         for (name, mapping) in mappings {
             self.state.absorb_mapping(&name, mapping);
         }
+        self.planned = left
+            .config_map
+            .as_ref()
+            .map(|view| view.resource_version.clone());
         self.state.settle(&seen, &left);
         if let Some(eks) = &mut self.eks {
             eks.want(&report.iam, report.managed);
@@ -451,24 +458,33 @@ async fn finished(running: &mut Option<Running>) -> (Done, Running) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(eks: &mut Option<Eks>, state: &State) -> Answer {
+async fn answer(eks: &mut Option<Eks>, state: &State, planned: Option<&str>) -> Answer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
-            eks.answer(kept.as_ref(), &mut judge(state)).await
+            eks.answer(kept.as_ref(), &mut judge(state, planned)).await
         }
         None => std::future::pending().await,
     }
 }
 
-/// Judges a call of a plan by what the watches have told when it is sent.
-fn judge(state: &State) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
-    |key, call, aws| {
+/// Judges a call of a plan by what the watches have told when it is sent. `planned` is the version of aws-auth that the plan knew: while
+/// that is the current one, an entry that is created takes precedence over nothing that the plan did not see.
+fn judge(
+    state: &State,
+    planned: Option<&str>,
+) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
+    let current = state
+        .config_map()
+        .map(|view| view.resource_version.as_str());
+    let same_text = current == planned;
+    move |key, call, aws| {
         let deletes = matches!(call, Call::Delete { .. });
         if deletes && state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
         }
-        if !may_take(aws, state.bindings(), call) {
+        let seen = same_text && matches!(call, Call::Create { .. });
+        if seen || !may_take(aws, state.bindings(), call) {
             return Ok(());
         }
         match state.input(Timestamp::now(), aws.clone()) {

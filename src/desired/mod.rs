@@ -14,6 +14,7 @@ use serde_json::Value;
 
 pub(crate) use lenient::read_status;
 
+use crate::access_entry::{Declared, EksCluster, target};
 use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
@@ -22,6 +23,7 @@ use crate::api::v1alpha1::{
     IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
+use crate::observed::Mode;
 use crate::ownership::MeaningHash;
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
 use crate::time::Timestamp;
@@ -70,6 +72,8 @@ pub struct Mapping {
     pub status: IdentityMappingStatus,
     /// What its deletion depends on and could not be decoded: nothing of its entries is touched, and it is kept.
     pub unreadable: Option<String>,
+    /// The principal is the last known role of a permission set, and IAM has not confirmed it.
+    pub remembered: bool,
 }
 
 /// What a status remembers of an entry of aws-auth.
@@ -106,6 +110,32 @@ impl Spec {
     #[must_use]
     pub fn is_node(&self) -> bool {
         self.type_ != EntryType::Standard
+    }
+
+    /// What it declares for an access entry.
+    pub(crate) fn declared(&self) -> Declared<'_> {
+        Declared {
+            principal: &self.principal,
+            type_: self.type_,
+            username: self.username.as_deref(),
+            groups: &self.groups,
+            policies: &self.policies,
+        }
+    }
+
+    /// Whether a backend that counts in this mode can hold what it declares. An unknown mode rules nothing out.
+    pub(crate) fn has_a_backend(&self, mode: Option<Mode>, cluster: Option<&EksCluster>) -> bool {
+        let text = self.form.is_some() && self.backend != BackendChoice::AccessEntry;
+        let entry = || {
+            self.backend != BackendChoice::ConfigMap
+                && cluster.is_some_and(|cluster| target(&self.declared(), cluster).is_ok())
+        };
+        match mode {
+            None => true,
+            Some(Mode::ConfigMap) => text,
+            Some(Mode::ApiAndConfigMap) => text || entry(),
+            Some(Mode::Api) => entry(),
+        }
     }
 }
 
@@ -205,6 +235,7 @@ impl Mapping {
             deletion,
             status,
             unreadable,
+            remembered: false,
             ..bare
         }
     }
@@ -232,6 +263,7 @@ impl Mapping {
             groups: BTreeSet::new(),
             status: IdentityMappingStatus::default(),
             unreadable: None,
+            remembered: false,
         }
     }
 
@@ -304,6 +336,14 @@ impl Mapping {
             spec,
             note,
             ..self.clone()
+        }
+    }
+
+    /// The mapping with the role that its permission set last had, which IAM does not confirm now.
+    pub(crate) fn with_remembered(&self, principal: Principal, note: Option<String>) -> Self {
+        Self {
+            remembered: true,
+            ..self.with_principal(principal, note)
         }
     }
 

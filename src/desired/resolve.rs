@@ -53,7 +53,7 @@ fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Princ
         set.name, set.account_id
     );
     match last {
-        Some(last) => mapping.with_principal(last, Some(message)),
+        Some(last) => mapping.with_remembered(last, Some(message)),
         None => mapping.without_principal(true, message),
     }
 }
@@ -118,7 +118,7 @@ fn of_set(
                 set.name,
                 last.name
             );
-            mapping.with_principal(last, Some(note))
+            mapping.with_remembered(last, Some(note))
         }
         ([], _, None) => mapping.without_principal(
             false,
@@ -160,7 +160,7 @@ fn unread(
     let why = problem.map_or_else(|| "IAM has not answered yet".to_owned(), words);
     if let Some(last) = last {
         let note = format!("the role is the one last found, and IAM can't be read: {why}");
-        return mapping.with_principal(last, problem.map(|_| note));
+        return mapping.with_remembered(last, problem.map(|_| note));
     }
     let passes = !matches!(
         problem,

@@ -17,6 +17,12 @@ pub struct ConfigMapName {
 }
 
 impl ConfigMapName {
+    /// Whether it is the one that EKS reads. Any other is a trial on a copy.
+    #[must_use]
+    pub fn is_read_by_eks(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// The history `ConfigMap` beside it. A copy that is tried on first has a history of its own.
     #[must_use]
     pub fn history(&self) -> Self {

@@ -119,8 +119,6 @@ pub(crate) struct Site<'a> {
     pub(crate) outlook: &'a Outlook<'a>,
     /// The claim with what is ours in aws-auth.
     pub(crate) claim: &'a Claim,
-    /// When the mapping's entries were last written.
-    pub(crate) synced: Option<Timestamp>,
     /// Where it was put into effect, by its status.
     pub(crate) known: Option<Backend>,
 }
@@ -279,16 +277,40 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         }
     }
     placement.place.backend = Backend::AccessEntry;
-    let stands = site
+    let exists = site
         .claim
         .found
         .as_ref()
         .is_some_and(|found| site.claim.ours && found.meaning == form.meaning);
-    let since = site.synced.unwrap_or(context.now);
-    let due = since.plus(eks.settings.propagation);
-    if stands && due <= context.now {
+    if !exists {
+        return placement;
+    }
+    let wins = match context.index.lookup(&form.entry.arn) {
+        Lookup::Role(entry) | Lookup::User(entry) => {
+            if entry.meaning() == form.meaning {
+                None
+            } else {
+                Some(format!("{} line {}", entry.section, entry.line))
+            }
+        }
+        Lookup::AmbiguousUser(_) | Lookup::Account | Lookup::None => {
+            Some("another entry".to_owned())
+        }
+    };
+    if let Some(winner) = wins {
+        placement.place.handover = Some(Block::lasting(
+            Reason::HandoverBlocked,
+            format!(
+                "{winner} of aws-auth would take precedence without the access entry, so the access entry stays; remove that one by hand"
+            ),
+        ));
+        return placement;
+    }
+    let (since, due) = in_aws_auth_since(context, eks, site.claim);
+    placement.place.in_aws_auth_since = Some(since);
+    if due <= context.now {
         placement.entry = Want::Gone;
-    } else if stands {
+    } else {
         placement.wake = Some(due);
         placement.place.handover = Some(Block::passing(
             Reason::HandingOver,
@@ -296,6 +318,18 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         ));
     }
     placement
+}
+
+/// Since when this process has seen the declared entry in aws-auth, and when EKS may be taken to know it. No status says so: one that
+/// was not stored, or that somebody changed, would name another time.
+pub(crate) fn in_aws_auth_since(
+    context: &Context<'_>,
+    eks: &Eks<'_>,
+    claim: &Claim,
+) -> (Timestamp, Timestamp) {
+    let seen = context.memory.in_aws_auth_since.get(&claim.hash).copied();
+    let since = seen.map_or(context.now, |seen| seen.min(context.now));
+    (since, since.plus(eks.settings.propagation))
 }
 
 /// The entry belongs into EKS; what stands in aws-auth stays until it has been handed over.
@@ -364,6 +398,18 @@ fn absent(
     twin: bool,
     asks: bool,
 ) -> Placement {
+    let broken = site.spec.form.as_ref().is_some_and(|form| {
+        let section = form.entry.section;
+        context.base.document.section(section).broken.is_some()
+    });
+    if broken && !twin {
+        let mut placement = Placement::new(Backend::AccessEntry, Want::Untouched, Want::Untouched);
+        placement.place.handover = Some(Block::lasting(
+            Reason::InvalidYAML,
+            "aws-auth does not parse, and what it grants to this principal is not known; no access entry is created until it is fixed",
+        ));
+        return placement;
+    }
     let foreign = !twin
         && matches!(
             context.index.lookup(&site.spec.principal.aws_auth_arn()),

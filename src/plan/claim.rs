@@ -221,6 +221,8 @@ pub(crate) struct EntrySide {
     pub(crate) asks: bool,
     /// Policies on the entry that AWS associated and that are not declared.
     pub(crate) of_aws: BTreeSet<String>,
+    /// Where it waits for aws-auth to hold the principal first: since when this process has seen it there.
+    pub(crate) in_aws_auth_since: Option<Timestamp>,
     /// When to look again although nothing changes.
     pub(crate) wake: Option<Timestamp>,
 }
@@ -258,6 +260,8 @@ pub(crate) struct Place {
     pub(crate) handover: Option<Block>,
     /// Until when the twin in aws-auth stays as the way back.
     pub(crate) soaks_until: Option<Timestamp>,
+    /// On the way back to aws-auth: since when this process has seen the declared entry there.
+    pub(crate) in_aws_auth_since: Option<Timestamp>,
 }
 
 impl Place {
@@ -268,6 +272,7 @@ impl Place {
             refusal: None,
             handover: None,
             soaks_until: None,
+            in_aws_auth_since: None,
         }
     }
 }
@@ -290,6 +295,8 @@ pub(crate) struct Claim {
     pub(crate) key: Option<Key>,
     /// The mapping that holds it.
     pub(crate) holder: Option<usize>,
+    /// A live mapping that would hold it, can't be put into effect, and leaves what exists to those that wrote it.
+    pub(crate) waiting: Option<usize>,
     /// The other mappings that name it in spec or status.
     pub(crate) others: Vec<usize>,
     /// What the mark says.

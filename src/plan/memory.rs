@@ -46,6 +46,8 @@ pub struct Memory {
     pub(crate) started: bool,
     /// When EKS was last asked to choose a principal's username.
     pub(crate) asked: BTreeMap<String, Timestamp>,
+    /// Since when the entries of mappings that return to aws-auth have been seen there.
+    pub(crate) in_aws_auth_since: BTreeMap<KeyHash, Timestamp>,
     /// Usernames that EKS gave where none was sent, by principal, where they are not the expected ones.
     pub(crate) defaults: BTreeMap<String, String>,
     /// States of aws-auth that an event has already told of.

@@ -3,7 +3,7 @@
 
 use super::{Clearance, Cleared};
 use crate::access_entry::{BRIDGE_GROUP, INSTALLATION_TAG};
-use crate::aws_auth::Document;
+use crate::aws_auth::{Document, Section};
 use crate::observed::Observed;
 
 /// The binding of the bridge.
@@ -20,8 +20,14 @@ pub fn clear_bridge(
     installation: &str,
 ) -> Result<Cleared<BridgeBinding>, String> {
     let entries = observed.aws.view().map(|view| &view.entries.by_principal);
-    let entries = entries.into_iter().flat_map(|entries| entries.values());
-    let mut unmanaged = entries
+    let entries = || entries.into_iter().flatten();
+    if let Some((principal, _)) = entries().find(|(_, state)| state.entry.is_none()) {
+        return Err(format!(
+            "the access entry of {principal} has not been described yet, and it may give that group; run the command again"
+        ));
+    }
+    let mut unmanaged = entries()
+        .map(|(_, state)| state)
         .filter_map(|state| state.entry.as_ref())
         .filter(|entry| {
             let tag = entry.tags.get(INSTALLATION_TAG).map(String::as_str);
@@ -37,6 +43,16 @@ pub fn clear_bridge(
         .config_map
         .as_ref()
         .map(|view| Document::parse(&view.data));
+    let broken = document.iter().find_map(|document| {
+        Section::ALL
+            .into_iter()
+            .find(|section| document.section(*section).broken.is_some())
+    });
+    if let Some(section) = broken {
+        return Err(format!(
+            "{section} of aws-auth does not parse, and it may give that group; fix it first"
+        ));
+    }
     let mut entries = document.iter().flat_map(Document::entries);
     let named = entries.find(|entry| entry.groups.iter().any(|group| group == BRIDGE_GROUP));
     if let Some(entry) = named {

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Authority, Before, Proposal, Removals, World, last_administrator, nodes, read};
 use crate::access_entry::{Call, Entry};
+use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::Document;
 use crate::desired::{Desired, Mapping, State};
 use crate::effective::{EffectiveEntry, StandingEntries};
@@ -21,6 +22,10 @@ pub fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool {
     let Some(view) = aws.view() else {
         return true;
     };
+    // An entry that is created takes precedence over what aws-auth gives its principal.
+    if matches!(call, Call::Create { .. }) {
+        return true;
+    }
     let takes = matches!(
         call,
         Call::Delete { .. }
@@ -66,6 +71,18 @@ pub fn clear_call(
         .iter()
         .map(|mapping| State::of(mapping, observed.now))
         .collect();
+    // What the plan found confirmed for a set of orphans still has to be.
+    let annotation = observed
+        .history
+        .view()
+        .and_then(|view| view.annotations.get(CONFIRM_ANNOTATION));
+    let (words, others) = annotation
+        .map(|value| Confirmation::parse_list(value))
+        .unwrap_or_default();
+    let names_a_set = others
+        .iter()
+        .any(|word| word.starts_with(Confirmation::MassRemoval.as_str()));
+    let orphans: BTreeSet<Confirmation> = words.into_iter().filter(|_| names_a_set).collect();
     let (mark, removals) = (Mark::default(), Removals::default());
     let before = Before {
         now: observed.now,
@@ -83,7 +100,7 @@ pub fn clear_call(
         config_map,
         removals: &removals,
         recordable: false,
-        orphans: &BTreeSet::new(),
+        orphans: &orphans,
         confirmed_orphans: &BTreeSet::new(),
         definition_deleting: observed.crd_deleting,
     };

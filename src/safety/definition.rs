@@ -26,7 +26,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
             !live && (fewer || revokes)
         })
         .map(|subject| {
-            let why = "the CustomResourceDefinition is being deleted, and deleting it revokes nothing; run identity-mapper release to give up ownership";
+            let why = "the CustomResourceDefinition is being deleted, or the operator can't read whether it is, so nothing is revoked; if you uninstall, run identity-mapper release";
             Refusal::lasting(Rule::Definition, subject, Reason::RemovalNeedsConfirmation, why)
         })
         .collect()

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::world::{Access, Subject, World};
 use super::{Refusal, Rule};
-use crate::access_entry::{BRIDGE_GROUP, Declared, Scope, target};
+use crate::access_entry::{BRIDGE_GROUP, Scope, target};
 use crate::api::condition::Reason;
 use crate::aws_auth::{Document, Meaning};
 use crate::desired::{Spec, State};
@@ -17,6 +17,8 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         let specs: Vec<&Spec> = world
             .declaring(&subject.hash)
             .filter(|(_, state)| *state == State::Live)
+            // A role that a status remembers keeps what is managed, and gets nothing that is not.
+            .filter(|(mapping, _)| subject.managed || !mapping.remembered)
             .filter_map(|(mapping, _)| mapping.spec.as_ref().ok())
             .collect();
         let text = new_texts(world, subject)
@@ -119,14 +121,7 @@ fn covers(world: &World<'_>, spec: &Spec, before: &Access, after: &EffectiveEntr
     let Some(cluster) = world.before.cluster() else {
         return false;
     };
-    let declared = Declared {
-        principal: &spec.principal,
-        type_: spec.type_,
-        username: spec.username.as_deref(),
-        groups: &spec.groups,
-        policies: &spec.policies,
-    };
-    let Ok(target) = target(&declared, cluster) else {
+    let Ok(target) = target(&spec.declared(), cluster) else {
         return false;
     };
     let before = match before {

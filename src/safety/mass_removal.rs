@@ -25,7 +25,10 @@ const SHARE: usize = 4;
 /// The annotation on the history `ConfigMap` that carries [`Removals`].
 pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
 
-/// When the removal of each key was ordered, in seconds since the epoch: an annotation on the history `ConfigMap`, so that a
+/// The time of a key whose removal is held: it stays so until it is confirmed, also where its mapping's status is lost.
+const HELD: i64 = 0;
+
+/// When the removal of each key was ordered, in seconds since the epoch, or [`HELD`]: an annotation on the history `ConfigMap`, so that a
 /// restart does not forget it. It holds keys and times and no counts, so that whoever can write it can at most hold removals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -54,8 +57,29 @@ impl Removals {
         self
     }
 
-    fn contains(&self, hash: &KeyHash) -> bool {
-        self.0.contains_key(hash.as_str())
+    /// The keys whose removal was ordered.
+    fn ordered(&self) -> impl Iterator<Item = &str> {
+        let ordered = self.0.iter().filter(|(_, time)| **time != HELD);
+        ordered.map(|(key, _)| key.as_str())
+    }
+
+    fn is_ordered(&self, hash: &KeyHash) -> bool {
+        self.0.get(hash.as_str()).is_some_and(|time| *time != HELD)
+    }
+
+    fn is_held(&self, hash: &KeyHash) -> bool {
+        self.0.get(hash.as_str()) == Some(&HELD)
+    }
+
+    /// What is held, alone.
+    #[must_use]
+    pub(crate) fn held(&self) -> Self {
+        let held = self.0.iter().filter(|(_, time)| **time == HELD);
+        Self(held.map(|(key, time)| (key.clone(), *time)).collect())
+    }
+
+    fn hold(&mut self, hash: &KeyHash) {
+        self.0.insert(hash.as_str().to_owned(), HELD);
     }
 
     fn order(&mut self, hash: &KeyHash, now: Timestamp) {
@@ -80,21 +104,24 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         if free(world, subject) || orphan(subject) {
             continue;
         }
-        if held_before(world, subject) {
+        if record.is_held(&subject.hash) || held_before(world, subject) {
             held.push(*subject);
-        } else if record.contains(&subject.hash) {
+        } else if record.is_ordered(&subject.hash) {
             // Ordered already, and counted.
             record.order(&subject.hash, before.now);
         } else {
             fresh.push(*subject);
         }
     }
+    // Only what a spec names counts as managed here: marks and tags can be written by others, and would lift the limit.
     let all: BTreeSet<&str> = managed
         .iter()
+        .filter(|hash| world.declaring(hash).next().is_some())
         .map(KeyHash::as_str)
-        .chain(record.0.keys().map(String::as_str))
+        .chain(record.ordered())
+        .chain(vanishing.keys().map(|hash| hash.as_str()))
         .collect();
-    let gone = record.0.len() + fresh.len();
+    let gone = record.ordered().count() + fresh.len();
     let most = if before.recordable {
         ALWAYS.max(all.len() / SHARE)
     } else {
@@ -106,6 +133,9 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         }
     } else {
         held.extend(fresh);
+    }
+    for subject in &held {
+        record.hold(&subject.hash);
     }
     let why = "too many principals would lose their entries within ten minutes (more than five and more than a quarter, or all of them), so none of these is removed";
     let refusals = held.into_iter().map(|subject| {
@@ -130,6 +160,13 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
         let Some(hash) = KeyHash::parse(key) else {
             return false;
         };
+        // Until it is removed, or declared again.
+        if *ordered == HELD {
+            let declared = world
+                .declaring(&hash)
+                .any(|(mapping, state)| state == State::Live && mapping.spec.is_ok());
+            return standing.contains(&hash) && !declared;
+        }
         if *ordered > now {
             return false;
         }
@@ -155,8 +192,8 @@ fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
             .view
             .is_some_and(|view| resolve::gone_from_iam(&subject.key, view))
         || world
-            .naming(&subject.hash)
-            .any(|(mapping, state)| expired_as_seen(mapping, state))
+            .responsible(subject)
+            .is_some_and(|(mapping, state)| expired_as_seen(mapping, state))
 }
 
 /// Whether the mapping expired at a time that was seen ten minutes before it passed: nobody can have set it by mistake just now.

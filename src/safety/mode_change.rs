@@ -36,7 +36,10 @@ pub fn clear_mode_change(
                 administrator |= access.possible_administrator(&effective).is_some();
                 Some(entry.matched_arn())
             }
-            Grant::Account(account) => Some((*account).to_owned()),
+            Grant::Account(account) => {
+                administrator |= access.administrator_of_account(account).is_some();
+                Some((*account).to_owned())
+            }
         };
         let Some(loses) = loses else {
             continue;

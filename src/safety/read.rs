@@ -1,10 +1,12 @@
 //! Nothing is written from what could not be read, and a failed read is never an empty list.
 
-use super::world::World;
+use super::world::{Subject, World};
 use super::{Authority, Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::aws_auth::{Document, Section, SectionView};
+use crate::observed::{ConfigMapName, Mode};
+use crate::principal::PrincipalKind;
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
     let mut refusals = Vec::new();
@@ -20,6 +22,10 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
             transient: false,
         });
     }
+    refusals.extend(world.subjects.iter().filter_map(|subject| {
+        let (reason, why) = unfounded(world, subject)?;
+        Some(Refusal::lasting(Rule::Read, subject, reason, why))
+    }));
     let unlisted = world
         .before
         .view
@@ -37,6 +43,35 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         );
     }
     refusals
+}
+
+/// Why no call may change the subject's access entry, whatever it is.
+fn unfounded(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, String)> {
+    let mut calls = subject.calls.iter();
+    let change = calls.find(|call| !matches!(call, Call::Describe { .. }))?;
+    if world.before.config_map != ConfigMapName::default().to_string() {
+        let why = format!(
+            "the operator runs on {}, which EKS does not read, so it would call {} and does not",
+            world.before.config_map,
+            change.operation()
+        );
+        return Some((Reason::Observing, why));
+    }
+    // What it holds for the principal is not known, and a new entry would take precedence over it.
+    let section = match subject.key.kind() {
+        PrincipalKind::Role => Section::Roles,
+        PrincipalKind::User => Section::Users,
+    };
+    let broken = world.before.text.section(section).broken.is_some();
+    let creates = |call: &Call| matches!(call, Call::Create { .. });
+    (broken
+        && world.before.mode == Some(Mode::ApiAndConfigMap)
+        && subject.calls.iter().any(creates))
+    .then(|| {
+        let why =
+            format!("{section} does not parse, so no access entry is created over what it grants");
+        (Reason::InvalidYAML, why)
+    })
 }
 
 /// A section that does not parse and is written over, unless it becomes the last text that was seen in force with the plan applied;

@@ -11,7 +11,7 @@ use crate::effective::{EffectiveEntry, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::aws_managed::keeper;
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
-use crate::principal::{Key, Partition};
+use crate::principal::{Key, Partition, PrincipalKind};
 use crate::time::Timestamp;
 
 /// What a login of a principal may become.
@@ -198,8 +198,9 @@ impl<'a> World<'a> {
         let managed_entry = arns
             .iter()
             .any(|arn| self.before.managed_entries.contains(arn));
-        // An entry that never matches is as good as none.
-        let text_remains = self.then(&hash).iter().any(|entry| can_match(entry));
+        // An entry that never matches is as good as none, and so is one in a text that EKS does not read.
+        let text_remains = self.before.mode != Some(Mode::Api)
+            && self.then(&hash).iter().any(|entry| can_match(entry));
         let entry_remains = arns.iter().any(|arn| {
             self.possibilities(arn)
                 .into_iter()
@@ -376,8 +377,23 @@ impl<'a> World<'a> {
                 None => (BTreeSet::new(), [].as_slice()),
             };
             let pairs = self.transitions(&arn, &arns, calls);
-            (arn, pairs.into_iter().map(|pair| pair.after).collect())
+            let mut ways: Vec<Access> = pairs.into_iter().map(|pair| pair.after).collect();
+            ways.extend(key.filter(|key| self.is_gone(key)).map(|_| Access::None));
+            (arn, ways)
         })
+    }
+
+    /// Whether IAM, read successfully, has no such principal: nobody can sign in as one that does not exist.
+    fn is_gone(&self, key: &Key) -> bool {
+        let account = self
+            .before
+            .view
+            .and_then(|view| view.iam.accounts.get(key.account()));
+        let listing = account.and_then(|account| match key.kind() {
+            PrincipalKind::Role => account.roles.as_ref(),
+            PrincipalKind::User => account.users.as_ref(),
+        });
+        listing.is_some_and(|listing| !listing.principals.contains_key(key.name()))
     }
 
     /// Whether all that changes brings back what mark or status say that we wrote last.
@@ -422,12 +438,25 @@ impl<'a> World<'a> {
 }
 
 impl World<'_> {
-    /// Whether a person confirmed it for the subject: on a mapping whose spec names it. Only where there is none, on one whose status
-    /// does, since its spec has moved on; whoever can write statuses gains no say over what others declare.
+    /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the
+    /// one that wrote its entry, else the oldest. Others of the same principal have no say.
+    pub(super) fn responsible(&self, subject: &Subject<'_>) -> Option<(&Mapping, State)> {
+        let holds =
+            |(mapping, state): &(&Mapping, State)| *state == State::Live && mapping.spec.is_ok();
+        let wrote = |(mapping, _): &(&Mapping, State)| self.wrote(mapping, &subject.key);
+        let declaring = || self.declaring(&subject.hash);
+        declaring()
+            .find(holds)
+            .or_else(|| declaring().find(wrote))
+            .or_else(|| declaring().next())
+    }
+
+    /// Whether a person confirmed it for the subject: on the mapping that answers for it. Only where no spec names it, on one whose
+    /// status does, since its spec has moved on; a person who can write statuses gains no say over what others declare.
     pub(super) fn confirmed(&self, subject: &Subject<'_>, confirmation: Confirmation) -> bool {
         let confirms = |(mapping, _): (&Mapping, State)| mapping.confirms(confirmation);
-        if self.specs.contains_key(&subject.hash) {
-            return self.declaring(&subject.hash).any(confirms);
+        if let Some(responsible) = self.responsible(subject) {
+            return confirms(responsible);
         }
         if self.named.contains_key(&subject.hash) {
             return self.naming(&subject.hash).any(confirms);

@@ -276,8 +276,10 @@ fn is_kept(view: &View<'_>, position: usize, claim: &Claim, backend: Backend) ->
     let plan = view.plan;
     let mut others = claim.others.iter().filter(|other| **other != position);
     others.any(|other| {
+        let mapping = &plan.mappings[*other];
         matches!(plan.states[*other], State::Suspended | State::Refused)
-            && plan.mappings[*other].finalizers.keeps(backend)
+            && mapping.finalizers.keeps(backend)
+            && (mapping.unreadable.is_some() || view.wrote(*other, claim))
     })
 }
 

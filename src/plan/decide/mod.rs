@@ -17,7 +17,9 @@ use crate::observed::Bindings;
 use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagged, recognise};
 use crate::plan::backend::{Outlook, Site, Want, place};
 use crate::plan::baseline::Base;
-use crate::plan::claim::{Block, Claim, Context, Drift, Eks, EntrySide, Found, Step, identity};
+use crate::plan::claim::{
+    Block, Claim, Context, Drift, Eks, EntrySide, EntryStep, Found, Step, identity,
+};
 use crate::principal::{Key, PrincipalKind};
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
@@ -178,7 +180,6 @@ fn decide(
     marked: Option<&MeaningHash>,
 ) -> Claim {
     let recognised = managed(context, named, standing, marked);
-    let found = recognised.entry();
     let wrote = |position: usize| {
         let mut statuses = named.statuses.iter();
         statuses.any(|written| written.position == position)
@@ -189,12 +190,88 @@ fn decide(
     let holds = |position: &&usize| match context.states[**position] {
         State::Live => true,
         State::Suspended | State::Refused => {
-            (found.is_some() && wrote(**position))
+            (recognised.entry().is_some() && wrote(**position))
                 || (entry_stands && named.entries.contains(position))
         }
         State::Deleting | State::Expired => false,
     };
     let holder = named.specs.iter().find(holds).copied();
+    let of_key = OfKey {
+        hash,
+        key,
+        named,
+        standing,
+        marked,
+    };
+    let held_by = |holder| decide_for(context, &of_key, &recognised, holder);
+    let claim = held_by(holder);
+    match holder.filter(|holder| gives_way(context, &claim, *holder)) {
+        Some(waiting) => Claim {
+            waiting: Some(waiting),
+            place: claim.place,
+            ..held_by(None)
+        },
+        None => claim,
+    }
+}
+
+/// Whether a live mapping that can't be put into effect and wrote nothing leaves what exists to those that wrote it: they order its
+/// removal, and nothing takes its place.
+fn gives_way(context: &Context<'_>, claim: &Claim, holder: usize) -> bool {
+    let refused = claim
+        .place
+        .as_ref()
+        .is_some_and(|place| place.refusal.is_some());
+    refused
+        && !wrote(context, claim, holder)
+        && claim.others.iter().any(|other| {
+            orders_removal(context, *other)
+                && context.mappings[*other].key() == claim.key
+                && wrote(context, claim, *other)
+        })
+}
+
+/// Whether a status says that the mapping wrote an entry of this key, in either backend. One that can't be read may say so.
+pub(crate) fn wrote(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
+    let mapping = &context.mappings[position];
+    let Some(key) = &claim.key else {
+        return false;
+    };
+    mapping.unreadable.is_some()
+        || mapping.written(context.config_map).contains_key(key)
+        || context.eks.is_some_and(|eks| {
+            let entries = mapping.written_entries(&eks.view.cluster.arn);
+            entries.contains_key(key)
+        })
+}
+
+fn orders_removal(context: &Context<'_>, position: usize) -> bool {
+    matches!(context.states[position], State::Deleting | State::Expired)
+}
+
+/// What exists for one key, and which mappings name it.
+struct OfKey<'k, 'a> {
+    hash: &'k KeyHash,
+    key: Option<&'k Key>,
+    named: &'k Named,
+    standing: &'k [&'a Entry],
+    marked: Option<&'k MeaningHash>,
+}
+
+fn decide_for(
+    context: &Context<'_>,
+    of_key: &OfKey<'_, '_>,
+    recognised: &Recognised<'_>,
+    holder: Option<usize>,
+) -> Claim {
+    let OfKey {
+        hash,
+        key,
+        named,
+        standing,
+        marked,
+    } = *of_key;
+    let found = recognised.entry();
     let statuses = named.statuses.iter().map(|written| written.position);
     let others: BTreeSet<usize> = named
         .specs
@@ -211,6 +288,7 @@ fn decide(
         hash: hash.clone(),
         key: key.cloned(),
         holder,
+        waiting: None,
         others: others.into_iter().collect(),
         marked: marked.cloned(),
         loses_mark: found.is_none() && standing.iter().any(|entry| can_match(entry)),
@@ -273,7 +351,6 @@ fn live(
             target: target.as_ref().map(Result::as_ref),
             outlook: &outlook,
             claim,
-            synced: mapping.status.last_synced.as_ref().map(Into::into),
             known: mapping.status.backend,
         },
     );
@@ -313,7 +390,27 @@ fn live(
             }
         }
     }
+    if mapping.remembered {
+        keep_only(claim);
+    }
     claim.place = Some(placement.place);
+}
+
+/// The role of a permission set that only a status remembers keeps what is managed; nothing is made for it.
+fn keep_only(claim: &mut Claim) {
+    if claim.ours || claim.marked.is_some() {
+        return;
+    }
+    let block = Block::passing(
+        Reason::PermissionSetUnresolved,
+        "IAM has not confirmed the permission set's role, so no entry is created for it yet; the operator retries",
+    );
+    if claim.text_grants() {
+        claim.hold(block.clone());
+    }
+    if claim.entry.step == EntryStep::Create {
+        claim.entry.hold(block);
+    }
 }
 
 /// What the holder's spec asks for in aws-auth.
@@ -424,12 +521,33 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
 /// What becomes of a key that no mapping holds any more.
 fn let_go(context: &Context<'_>, claim: &mut Claim) {
     claim.drift = None;
+    if let Some(block) = kept_by_another(context, claim) {
+        claim.hold(block);
+    }
     claim.step = match leaves(context, claim) {
         Leaves::Stay => Step::Leave,
         Leaves::Free => Step::Retain,
         Leaves::Go if claim.found.is_some() => Step::Remove,
         Leaves::Go => Step::Unmark,
     };
+}
+
+/// Why a mapping that has moved on still has an entry here: the status of a suspended one names it too, and nobody can tell which of
+/// the two statuses is right.
+fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Block> {
+    let moved = |position: &&usize| {
+        context.states[**position] == State::Live && wrote(context, claim, **position)
+    };
+    claim.others.iter().find(moved)?;
+    let mut keeping = concerned(context, claim).into_iter();
+    let keeper = keeping.find(|position| keeps(context, claim, *position))?;
+    let name = &context.mappings[keeper].name;
+    Some(Block::lasting(
+        Reason::EntryKept,
+        format!(
+            "the mapping {name} is suspended or refused, and its status names the entry too, so the entry stays; resume or delete {name}"
+        ),
+    ))
 }
 
 /// What becomes of what no mapping holds.
@@ -477,13 +595,16 @@ pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
         .copied()
         .filter(|position| claim.key.is_some() && context.mappings[*position].key() == claim.key)
         .collect();
-    let orders =
-        |position: &usize| matches!(context.states[*position], State::Deleting | State::Expired);
-    if by_spec.iter().any(orders) {
-        by_spec
-    } else {
-        claim.others.clone()
+    let orders = |position: &usize| orders_removal(context, *position);
+    if !by_spec.iter().any(orders) {
+        return claim.others.clone();
     }
+    // One that never held the key neither keeps nor retains what another wrote.
+    let writers = by_spec.iter().copied();
+    let writers: Vec<usize> = writers
+        .filter(|position| wrote(context, claim, *position))
+        .collect();
+    if writers.is_empty() { by_spec } else { writers }
 }
 
 /// Whether a mapping that does not hold the key keeps what stands for it.

@@ -138,6 +138,12 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
             ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
         };
     }
+    if let Some(block) = view.unlisted() {
+        return Verdict {
+            accepted,
+            ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+        };
+    }
     let uncovered = mapping
         .principal
         .as_ref()

@@ -80,6 +80,13 @@ impl<'a> View<'a> {
         None
     }
 
+    /// Why nobody knows which access entries exist.
+    pub(crate) fn unlisted(&self) -> Option<Block> {
+        let eks = self.plan.eks.as_ref()?;
+        let listed = eks.view.entries.listed.is_some();
+        (!listed).then(|| access_entry::unlisted(eks))
+    }
+
     /// Why a call that the plan asks for is not made; `None`: it is.
     pub(crate) fn not_sent(&self, claim: &Claim) -> Option<Block> {
         if claim.entry.needs_text {

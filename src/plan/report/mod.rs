@@ -24,6 +24,7 @@ use crate::plan::report::context::View;
 use crate::plan::report::event::Events;
 use crate::plan::{Plan, RELEASED_ANNOTATION};
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 impl Plan<'_> {
     /// What follows. Call it once, with what came of [`Plan::config_map`].
@@ -53,7 +54,12 @@ impl Plan<'_> {
         let mut held = HashMap::new();
         let mut named: HashMap<usize, Vec<usize>> = HashMap::new();
         for (number, claim) in self.claims.iter().enumerate() {
-            held.extend(claim.holder.map(|holder| (holder, number)));
+            held.extend(
+                claim
+                    .holder
+                    .or(claim.waiting)
+                    .map(|holder| (holder, number)),
+            );
             for position in claim.holder.iter().chain(&claim.others) {
                 named.entry(*position).or_default().push(number);
             }
@@ -132,6 +138,18 @@ impl Plan<'_> {
         }
     }
 
+    fn in_aws_auth_since(&self) -> BTreeMap<KeyHash, Timestamp> {
+        let since = self.claims.iter().filter_map(|claim| {
+            let of_place = claim
+                .place
+                .as_ref()
+                .and_then(|place| place.in_aws_auth_since);
+            let of_entry = claim.entry.in_aws_auth_since;
+            Some((claim.hash.clone(), of_place.or(of_entry)?))
+        });
+        since.collect()
+    }
+
     fn remember(&self, outcome: &Outcome) -> Memory {
         let now = self.observed.now;
         let mut memory = self.memory.clone();
@@ -174,6 +192,7 @@ impl Plan<'_> {
             memory.standing = Some(standing);
         }
         memory.confirmed_orphans.clone_from(&self.orphans.confirmed);
+        memory.in_aws_auth_since = self.in_aws_auth_since();
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
         }

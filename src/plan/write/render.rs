@@ -35,6 +35,7 @@ pub(crate) fn realize(
     claims: &mut [Claim],
 ) -> (Realized, Removals) {
     let base = context.base;
+    let mut held = Removals::default();
     loop {
         hold_removals_for_grants(context, claims);
         // An edit reads and writes the whole text; marks that do not fit are known without one.
@@ -80,9 +81,9 @@ pub(crate) fn realize(
                     document,
                     clearance: Some(clearance),
                 };
-                return (realized, removals);
+                return (realized, removals.merge(&held));
             }
-            Verdict::Held => {}
+            Verdict::Held(removals) => held = held.merge(&removals),
             Verdict::Refused(block) => {
                 for claim in claims.iter_mut() {
                     claim.hold_both(&block);

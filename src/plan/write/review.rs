@@ -111,8 +111,8 @@ pub(crate) fn stored(observed: &Observed) -> Removals {
 pub(crate) enum Verdict {
     /// All of it may happen, once this record of removals is written.
     Cleared(Clearance, Removals),
-    /// Claims were held: what is left is to be reviewed anew.
-    Held,
+    /// Claims were held: what is left is to be reviewed anew. The removals among them stay held.
+    Held(Removals),
     /// It is refused, and no claim is to be held for it: nothing may be written.
     Refused(Block),
 }
@@ -150,7 +150,7 @@ pub(crate) fn ask(
     match (reviewed.clearance, reviewed.refusals.first()) {
         (Some(clearance), _) => Verdict::Cleared(clearance, reviewed.removals),
         (None, Some(refusal)) if !held => Verdict::Refused(Block::of_refusal(refusal)),
-        (None, _) => Verdict::Held,
+        (None, _) => Verdict::Held(reviewed.removals.held()),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::effective::is_target_administrator;
 use crate::observed::Mode;
 use crate::observed::RecreatedPrincipals;
 use crate::ownership::aws_managed::{Keeper, rests_on_answers};
-use crate::plan::backend::{Placement, Seen};
+use crate::plan::backend::{Placement, Seen, in_aws_auth_since};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::decide::access_entry::aws::{self, Removal};
 use crate::plan::decide::access_entry::outlook::{keeps_bridge, ownership};
@@ -240,7 +240,6 @@ fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySid
         context,
         eks,
         claim,
-        mapping,
         spec,
         ..
     } = *subject;
@@ -255,12 +254,8 @@ fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySid
         .found
         .as_ref()
         .is_some_and(|found| claim.ours && found.meaning == form.meaning);
-    let since = mapping
-        .status
-        .last_synced
-        .as_ref()
-        .map_or(context.now, Into::into);
-    let due = since.plus(eks.settings.propagation);
+    let (since, due) = in_aws_auth_since(context, eks, claim);
+    side.in_aws_auth_since = stands.then_some(since);
     if !stands || due > context.now {
         side.wake = Some(due);
         side.hold(Block::passing(

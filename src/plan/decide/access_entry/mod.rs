@@ -291,7 +291,7 @@ fn describe_principal(principal_arn: &str) -> Call {
 }
 
 /// Why nothing can be said of an entry before the first listing.
-fn unlisted(eks: &Eks<'_>) -> Block {
+pub(crate) fn unlisted(eks: &Eks<'_>) -> Block {
     match (&eks.view.unreachable, &eks.view.unlisted) {
         (Some(unreachable), _) => failure::unreachable(unreachable),
         (None, Some(failure)) => failure::unlisted(failure),

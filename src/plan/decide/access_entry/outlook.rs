@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::access_entry::{
-    AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Declared, Entry, INSTALLATION_TAG, Inexpressible,
+    AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Entry, INSTALLATION_TAG, Inexpressible,
     MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
 };
 use crate::desired::{Mapping, Spec};
@@ -24,14 +24,7 @@ pub(crate) fn target_of(
     claim: &Claim,
     spec: &Spec,
 ) -> Result<Target, Inexpressible> {
-    let declared = Declared {
-        principal: &spec.principal,
-        type_: spec.type_,
-        username: spec.username.as_deref(),
-        groups: &spec.groups,
-        policies: &spec.policies,
-    };
-    let mut target = target(&declared, &eks.view.cluster)?;
+    let mut target = target(&spec.declared(), &eks.view.cluster)?;
     let pathless = spec.principal.path == "/" && spec.principal.kind == PrincipalKind::Role;
     let standing = eks.standing.of(&claim.hash);
     let same = standing.iter().find(|standing| {
