@@ -320,7 +320,10 @@ fn create(principal_arn: String, groups: &[&str]) -> Call {
 /// Removals of so many others lie a while back, so that the rule about many removals is not in the way.
 fn among_others(mut scene: Scene) -> Scene {
     for number in 0..40 {
-        scene = scene.entry(&format!("other{number}"), |_| {});
+        let other = format!("other{number}");
+        scene = scene
+            .entry(&other, |_| {})
+            .mapping(&other, &json!({}), &json!({}));
     }
     scene
 }
@@ -543,11 +546,13 @@ fn few_vanish_within_ten_minutes() {
     let roles: Vec<String> = (0..100).map(|number| format!("r{number}")).collect();
     let of = |range: std::ops::Range<usize>| {
         let mut scene = Scene::new(Mode::Api);
-        for role in &roles {
+        for (number, role) in roles.iter().enumerate() {
             scene = scene.entry(role, |_| {});
-        }
-        for role in &roles[range] {
-            scene = scene.deleted(role).delete(role);
+            scene = if range.contains(&number) {
+                scene.deleted(role).delete(role)
+            } else {
+                scene.mapping(role, &json!({}), &json!({}))
+            };
         }
         scene
     };
