@@ -122,7 +122,7 @@ impl Block {
     pub(crate) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Self {
         Self {
             awaiting: Some(confirmation),
-            ..Self::lasting(reason, format!("{why}; {}", annotate(confirmation)))
+            ..Self::lasting(reason, why)
         }
     }
 
@@ -144,6 +144,16 @@ impl Block {
         }
     }
 
+    /// The message as a mapping's condition has it, with the command that confirms what is held.
+    pub(crate) fn sentence(&self, mapping: &str) -> String {
+        match self.awaiting {
+            Some(confirmation) => {
+                format!("{}; {}", self.message, annotate(mapping, confirmation))
+            }
+            None => self.message.clone(),
+        }
+    }
+
     pub(crate) fn passing(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             transient: true,
@@ -153,10 +163,9 @@ impl Block {
 }
 
 /// How a confirmation is given, for a sentence.
-pub(crate) fn annotate(confirmation: Confirmation) -> String {
+pub(crate) fn annotate(mapping: &str, confirmation: Confirmation) -> String {
     format!(
-        "annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm",
-        confirmation.as_str()
+        "to confirm: `kubectl annotate identitymapping {mapping} {CONFIRM_ANNOTATION}={confirmation}`"
     )
 }
 

@@ -2,8 +2,7 @@
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
-use crate::desired::Spec;
-use crate::desired::State;
+use crate::desired::{Mapping, Spec, State};
 use crate::observed::Mode;
 use crate::plan::claim::{Block, Claim, EntryStep};
 use crate::plan::report::context::{Effect, View};
@@ -81,8 +80,8 @@ impl Verdict {
     }
 
     /// A verdict in which the entry is as far from declared as `block` says.
-    fn blocked(block: &Block, effect: &Effect) -> Self {
-        let no = Finding::no(block.reason, block.message.clone());
+    fn blocked(mapping: &Mapping, block: &Block, effect: &Effect) -> Self {
+        let no = Finding::no(block.reason, block.sentence(&mapping.name));
         let ready = match effect {
             Effect::Declared => in_effect_finding(),
             Effect::Other(..) => no.clone(),
@@ -135,7 +134,7 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
     if let Some(block) = view.unresolved(position) {
         return Verdict {
             accepted,
-            ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+            ..Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
         };
     }
     let uncovered = mapping
@@ -193,6 +192,7 @@ fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
 
 /// A mapping that holds its key and is to be in effect.
 fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict {
+    let mapping = &view.plan.mappings[position];
     let effect = view.effect(claim, spec);
     let place = claim.place.as_ref();
     if let Some(refusal) = place.and_then(|place| place.refusal.as_ref()) {
@@ -201,9 +201,9 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     let by_entry = place.is_some_and(|place| place.backend == Backend::AccessEntry);
     let mut verdict = match block(view, position, claim, by_entry) {
         Some(block) if block.reason == Reason::Contested => {
-            Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+            Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
         }
-        Some(block) => Verdict::blocked(&block, &effect),
+        Some(block) => Verdict::blocked(mapping, &block, &effect),
         None => {
             let synced = Finding::yes(Reason::Synced, as_declared(view, claim, spec, by_entry));
             let ready = match effect {
@@ -219,7 +219,6 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
             Verdict::new(accepted(), synced, ready, false)
         }
     };
-    let mapping = &view.plan.mappings[position];
     if !spec.policies.is_empty() && !by_entry {
         policies_without_effect(view, &mut verdict);
     }
@@ -245,7 +244,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
             block.reason,
             format!(
                 "the entry of the previous principal still exists: {}",
-                block.message
+                block.sentence(&mapping.name)
             ),
         );
         transient = block.transient;

@@ -519,7 +519,7 @@ impl View<'_> {
         if node && !confirms(Confirmation::NodeEntry) {
             return Some(format!(
                 "at validUntil the removal will need a confirmation, because the entry is a node entry; {}",
-                annotate(Confirmation::NodeEntry)
+                annotate(&mapping.name, Confirmation::NodeEntry)
             ));
         }
         let arn = fold_arn(&spec.principal.aws_auth_arn());
@@ -527,7 +527,7 @@ impl View<'_> {
         (last && !confirms(Confirmation::LastAdministrator)).then(|| {
             format!(
                 "at validUntil the removal will need a confirmation if no other administrator exists then; {}",
-                annotate(Confirmation::LastAdministrator)
+                annotate(&mapping.name, Confirmation::LastAdministrator)
             )
         })
     }
