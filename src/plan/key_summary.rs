@@ -9,8 +9,8 @@ use crate::desired::Mapping;
 use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
-use crate::plan::Plan;
 use crate::plan::claim::{Block, Claim, EntryStep};
+use crate::plan::planned::Plan;
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 

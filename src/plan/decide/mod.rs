@@ -1,15 +1,15 @@
 //! The decision for each key: who holds it, which entry of aws-auth is ours for it, which step follows.
 
 pub(crate) mod access_entry;
-pub(crate) mod leaving;
-pub(crate) mod orphans;
+pub(crate) mod holds;
+pub(crate) mod leaves;
 pub(crate) mod text_first;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
+use crate::api::v1alpha1::{Adoption, Confirmation};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
 use crate::desired::{Form, Mapping, Remembered, Spec, State};
 use crate::effective::{EffectiveEntry, can_match, is_node};
@@ -18,6 +18,7 @@ use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagg
 use crate::plan::backend::{Outlook, Site, Want, place};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Block, Claim, Context, Drift, Eks, EntrySide, Found, Step, identity};
+use crate::plan::decide::leaves::{Leaves, leaves};
 use crate::principal::{Key, PrincipalKind};
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
@@ -430,73 +431,6 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
         Leaves::Go if claim.found.is_some() => Step::Remove,
         Leaves::Go => Step::Unmark,
     };
-}
-
-/// What becomes of what no mapping holds.
-pub(crate) enum Leaves {
-    Stay,
-    Go,
-    Free,
-}
-
-/// What becomes of the entries of a key, in both backends.
-pub(crate) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
-    if claim.holder.is_some() {
-        return Leaves::Stay;
-    }
-    if claim.orphan() {
-        return if context.orphans.are_confirmed(&claim.hash) {
-            Leaves::Go
-        } else {
-            Leaves::Stay
-        };
-    }
-    let retains = |position: &usize| {
-        context.states[*position] == State::Deleting
-            && context.mappings[*position].deletion == Deletion::Retain
-    };
-    let concerned = concerned(context, claim);
-    if concerned
-        .iter()
-        .any(|position| keeps(context, claim, *position))
-    {
-        Leaves::Stay
-    } else if concerned.iter().any(retains) {
-        Leaves::Free
-    } else {
-        Leaves::Go
-    }
-}
-
-/// The mappings that have a say in what becomes of a key that none holds. Where one whose spec names it orders its removal, a status that
-/// names it too stops nothing: anyone who may write statuses could keep a revoked access by that.
-pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
-    let by_spec: Vec<usize> = claim
-        .others
-        .iter()
-        .copied()
-        .filter(|position| claim.key.is_some() && context.mappings[*position].key() == claim.key)
-        .collect();
-    let orders =
-        |position: &usize| matches!(context.states[*position], State::Deleting | State::Expired);
-    if by_spec.iter().any(orders) {
-        by_spec
-    } else {
-        claim.others.clone()
-    }
-}
-
-/// Whether a mapping that does not hold the key keeps what stands for it.
-fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
-    match context.states[position] {
-        State::Suspended => true,
-        // It names this very principal, or one that can't be read and may be this one.
-        State::Refused => {
-            let key = context.mappings[position].key();
-            key.is_none() || key == claim.key
-        }
-        State::Live | State::Deleting | State::Expired => false,
-    }
 }
 
 /// The section in which the entry stands or belongs, if it does not parse.

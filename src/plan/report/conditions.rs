@@ -1,11 +1,12 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::Backend;
+use crate::api::v1alpha1::{Backend, Confirmation};
 use crate::desired::{Mapping, Spec, State};
 use crate::observed::Mode;
 use crate::plan::claim::{Block, Claim, EntryStep};
 use crate::plan::report::context::{Effect, View};
+use crate::plan::report::leaving;
 use crate::time::to_the_second;
 
 /// The status of one condition with its reason and message.
@@ -131,7 +132,7 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         State::Expired => Finding::yes(Reason::Expired, "validUntil has passed"),
         State::Live | State::Suspended | State::Refused | State::Deleting => accepted(),
     };
-    if let Some(block) = view.unresolved(position) {
+    if let Some(block) = unresolved(view, position) {
         return Verdict {
             accepted,
             ..Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
@@ -239,7 +240,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     }
     let mut transient = matches!(verdict.action, Some((ConditionType::Reconciling, _)));
     // The removal of the principal that the spec named before may wait for a confirmation.
-    if let (true, Some(block)) = (verdict.synced.status == "True", view.unresolved(position)) {
+    if let (true, Some(block)) = (verdict.synced.status == "True", unresolved(view, position)) {
         verdict.synced = Finding::no(
             block.reason,
             format!(
@@ -332,4 +333,20 @@ fn policies_without_effect(view: &View<'_>, verdict: &mut Verdict) {
             format!("username and groups are active, {fix}"),
         );
     }
+}
+
+/// Why an entry that the mapping should have no more still exists.
+fn unresolved(view: &View<'_>, position: usize) -> Option<Block> {
+    let hold = leaving::hold(view, position);
+    // While EKS can't be asked, a person's word is the way out, and the status has to name it.
+    let word = Some(Confirmation::UnverifiedRemoval);
+    if hold.as_ref().is_some_and(|block| block.awaiting == word) {
+        return hold;
+    }
+    let mut open = view
+        .named(position)
+        .filter(|claim| claim.holder != Some(position) && !view.resolved(claim))
+        .filter(|claim| claim.holder.is_none() || view.wrote(position, claim));
+    let unresolved = open.next().and_then(|claim| view.unresolved_block(claim));
+    unresolved.or(hold)
 }

@@ -14,7 +14,7 @@ use crate::plan::action::{Outcome, Summary, WriteFailure};
 use crate::plan::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use crate::plan::decide::access_entry;
 use crate::plan::memory::{Memory, Target};
-use crate::plan::{Plan, leaving};
+use crate::plan::planned::Plan;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -144,22 +144,6 @@ impl<'a> View<'a> {
         held.or_else(unwritten).or_else(unasked)
     }
 
-    /// Why an entry that the mapping should have no more still stands.
-    pub(crate) fn unresolved(&self, position: usize) -> Option<Block> {
-        let hold = leaving::hold(self, position);
-        // While EKS can't be asked, a person's word is the way out, and the status has to name it.
-        let word = Some(Confirmation::UnverifiedRemoval);
-        if hold.as_ref().is_some_and(|block| block.awaiting == word) {
-            return hold;
-        }
-        let mut open = self
-            .named(position)
-            .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
-            .filter(|claim| claim.holder.is_none() || self.wrote(position, claim));
-        let unresolved = open.next().and_then(|claim| self.unresolved_block(claim));
-        unresolved.or(hold)
-    }
-
     /// Whether the mapping's status says that it wrote an entry of the claim's key.
     pub(crate) fn wrote(&self, position: usize, claim: &Claim) -> bool {
         let config_map = self.plan.settings.config_map.to_string();
@@ -218,7 +202,7 @@ impl<'a> View<'a> {
             .and_then(|managers| managers.get(section.key()))
             .map(|manager| manager.name.as_str());
         manager
-            .filter(|name| *name != crate::plan::FIELD_MANAGER)
+            .filter(|name| *name != crate::plan::action::FIELD_MANAGER)
             .unwrap_or("unknown")
             .to_owned()
     }
