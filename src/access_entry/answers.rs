@@ -294,7 +294,7 @@ mod tests {
             (other, "not the ARN"),
             (
                 ENTRY.replace("1767323045.678", "\"soon\""),
-                "\"soon\" is no time",
+                "\"soon\" is not a time",
             ),
         ] {
             let error = read_answers(&text).expect_err("refused").to_string();

@@ -37,7 +37,7 @@ pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
     category = "eks",
     status = "IdentityMappingStatus",
     derive = "PartialEq",
-    doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies that it gets in this cluster. Whoever may write mappings can give themselves any access to the cluster.",
+    doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies that it gets in this cluster. Write access to mappings is write access to everything in the cluster.",
     printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.principalArn", "description": "The role or user, as resolved"}"#,
     printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.username", "description": "The Kubernetes username, as resolved"}"#,
     printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.groups", "description": "The Kubernetes groups"}"#,
@@ -68,8 +68,8 @@ pub struct IdentityMappingSpec {
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(max = 50), inner(length(max = 256)), extend("x-kubernetes-validations" = rules::groups()))]
     pub groups: Vec<String>,
-    /// EKS access policies, at most 20. They take effect only in an access entry: in aws-auth the conditions say that
-    /// they don't.
+    /// EKS access policies, at most 20. They take effect only in an access entry; for a mapping in aws-auth the conditions
+    /// report that they don't.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["policy".into()]))]
     #[schemars(length(max = 20))]
@@ -80,20 +80,20 @@ pub struct IdentityMappingSpec {
     #[serde(default, rename = "type")]
     pub type_: EntryType,
     /// Where the mapping is put into effect: in aws-auth (`ConfigMap`), in an EKS access entry (`AccessEntry`), or
-    /// (`Auto`, the default) where the cluster's authentication mode and what stands there say. Changing it hands the
-    /// principal over without a gap.
+    /// (`Auto`, the default) by the cluster's authentication mode and the existing entries. A change moves the principal
+    /// to the other backend without an access gap.
     #[serde(default)]
     pub backend: BackendChoice,
-    /// What to do with an entry of the same principal that somebody else made: take it over where it gives the same
-    /// identity (`IfIdentical`, the default), take it over and make it give this identity (`Always`), or leave it
-    /// (`Never`). An entry that is left alone is a conflict that the conditions report.
+    /// What to do with an unmanaged entry of the same principal: adopt it if it gives the same identity (`IfIdentical`,
+    /// the default), adopt it and change it to this identity (`Always`), or leave it unmanaged (`Never`). An entry that
+    /// stays unmanaged is a conflict, which the conditions report.
     #[serde(default)]
     pub adoption: Adoption,
-    /// What deleting the mapping does to its entry: remove it (`Revoke`, the default), or leave it in effect as nobody's
+    /// What deleting the mapping does to its entry: remove it (`Revoke`, the default), or leave it active and unmanaged
     /// (`Retain`).
     #[serde(default)]
     pub deletion: Deletion,
-    /// When the entry is removed, as in `2026-12-24T18:00:00Z`; the mapping stays and says so. API servers may honour a
+    /// When the entry is removed, as in `2026-12-24T18:00:00Z`; the mapping stays, with the state Expired. API servers may honour a
     /// cached login for some minutes more, and open streams go on. In the years 2000 to 2999. Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 64), extend("x-kubernetes-validations" = rules::valid_until()))]
@@ -115,7 +115,7 @@ pub struct PrincipalSpec {
     // is room for a session's, so that the rule about sessions speaks.
     #[schemars(with = "String", length(max = 640), extend("x-kubernetes-validations" = rules::arn()))]
     pub arn: Option<String>,
-    /// A permission set of IAM Identity Center in an account: its role there is looked up and followed when it changes.
+    /// A permission set of IAM Identity Center in an account. It resolves to its role there, also after that changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PermissionSet")]
     pub permission_set: Option<PermissionSet>,
@@ -216,15 +216,15 @@ pub enum Backend {
     AccessEntry,
 }
 
-/// What to do with an entry of the same principal that somebody else made.
+/// What to do with an unmanaged entry of the same principal.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adoption {
-    /// Take it over where it gives the same identity; otherwise leave it and say so.
+    /// Adopt it if it gives the same identity; otherwise leave it unmanaged.
     #[default]
     IfIdentical,
-    /// Take it over and make it give this identity.
+    /// Adopt it and change it to this identity.
     Always,
-    /// Leave it, whatever it gives.
+    /// Leave it unmanaged, whatever it gives.
     Never,
 }
 
@@ -234,7 +234,7 @@ pub enum Deletion {
     /// Remove it.
     #[default]
     Revoke,
-    /// Leave it in effect, as nobody's.
+    /// Leave it active and unmanaged.
     Retain,
 }
 
@@ -243,13 +243,13 @@ pub enum Deletion {
 pub enum Confirmation {
     /// `node-entry`: an entry of nodes may be changed or removed.
     NodeEntry,
-    /// `last-administrator`: the last way in for an administrator may be changed or removed.
+    /// `last-administrator`: the last administrator's entry may be changed or removed.
     LastAdministrator,
     /// `mass-removal`: the entry may be removed although very many are.
     MassRemoval,
-    /// `recreated-principal`: an administrator's role that was deleted and made anew may be let in again.
+    /// `recreated-principal`: an administrator's role that was deleted and recreated may get access again.
     RecreatedPrincipal,
-    /// `unverified-removal`: a deleted mapping may go although EKS can't be asked whether its access entry exists.
+    /// `unverified-removal`: the finalizer of a deleted mapping is removed although EKS can't confirm that its access entry is gone.
     UnverifiedRemoval,
 }
 
@@ -263,7 +263,7 @@ impl Confirmation {
         Self::UnverifiedRemoval,
     ];
 
-    /// The word that stands in the annotation.
+    /// The value in the annotation.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -307,11 +307,11 @@ impl fmt::Display for Confirmation {
     }
 }
 
-/// What the operator has made of a mapping. Never an input: nothing written here grants anything.
+/// The operator's report on a mapping. Never an input: nothing written here grants anything.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityMappingStatus {
-    /// The `metadata.generation` that the rest of the status speaks of.
+    /// The `metadata.generation` that the rest of the status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
     /// The mapping's state in one word; the conditions have the details.
@@ -326,27 +326,27 @@ pub struct IdentityMappingStatus {
     /// Where the mapping is put into effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend: Option<Backend>,
-    /// The ARN of the access entry, where there is one.
+    /// The ARN of the access entry, if one exists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access_entry_arn: Option<String>,
     /// When this mapping's entry was last written.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_synced: Option<Time>,
-    /// The last change of the entry that was not the operator's.
+    /// The last change of the entry by another writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drift: Option<Drift>,
     /// The entries that were written for this mapping and not yet removed: enough to know them again when the mark on
     /// aws-auth is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<WrittenEntry>,
-    /// The confirmations that a held removal or change waits for, as words of the annotation `identity-mapper.dev/confirm`.
+    /// The confirmations that a held removal or change waits for, as values of the annotation `identity-mapper.dev/confirm`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaiting_confirmation: Vec<String>,
-    /// The `validUntil` that was seen while it still lay ahead: its removal then is no surprise that a guard must hold.
+    /// The `validUntil` that was read well before it passed: a removal at that time needs no confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_valid_until: Option<Time>,
-    /// Ready (the principal now gets exactly this identity), Accepted, Synced, `GroupsBound`, Stalled, Reconciling and
-    /// others.
+    /// Ready (the principal now gets exactly this identity), Accepted, Synced and `GroupsBound`; Stalled, Reconciling and
+    /// Contested only while they are True. A message is in one condition, and others point to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -369,7 +369,7 @@ pub enum MappingState {
     Pending,
 }
 
-/// A change of a managed entry that was not the operator's.
+/// A change of a managed entry by another writer.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {
@@ -377,7 +377,7 @@ pub struct Drift {
     pub time: Time,
     /// What was found.
     pub what: String,
-    /// The field manager that made it, or `unknown` where Kubernetes keeps no trace.
+    /// The field manager that made it, or `unknown` if Kubernetes keeps no trace.
     pub manager: String,
 }
 
@@ -387,7 +387,7 @@ pub struct Drift {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WrittenEntry {
-    /// `namespace/name` of the `ConfigMap` in which it stands.
+    /// `namespace/name` of the `ConfigMap` that holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub config_map: Option<String>,
@@ -395,7 +395,7 @@ pub struct WrittenEntry {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub cluster: Option<String>,
-    /// The principal's ARN as it stands there.
+    /// The principal's ARN as written there.
     pub arn: String,
     /// The username.
     pub username: String,

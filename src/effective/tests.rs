@@ -244,7 +244,7 @@ fn the_last_of_several_entries_wins_and_the_others_name_it() {
         [
             "AWSReservedSSO_Admin_0123456789abcdef: mapRoles line 9 has the same ARN, and the last one wins",
             "eve: mapUsers line 4 has the same ARN, and the last one wins",
-            "nodes: mapRoles line 2 has the same ARN, and mapRoles is looked up first",
+            "nodes: mapRoles line 2 has the same ARN, and mapRoles is read first",
         ]
     );
     let effective = world.effective();

@@ -648,7 +648,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         ("Gone", "no longer has such a principal"),
         ("ByBoth", "role/ByBoth wins"),
         ("Developers", "the last one wins"),
-        ("Admin", "mapRoles is looked up first"),
+        ("Admin", "mapRoles is read first"),
         ("Pathed", "the role's path"),
         ("Wild*", "not that of a role or user"),
     ] {

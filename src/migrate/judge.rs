@@ -306,7 +306,7 @@ impl Judge<'_> {
         let foreign = prospect
             .standing
             .filter(|standing| !prospect.ours && !standing.life.is_dead());
-        let (outcome, why) = match prospect.obstacle {
+        let (outcome, why) = match &prospect.obstacle {
             Some(obstacle) if obstacle.transient => (Outcome::Moves, Some(obstacle.into())),
             Some(obstacle) => match (obstacle.reason, foreign) {
                 (Reason::NotManaged, Some(_)) if prospect.as_declared => (Outcome::Stands, None),
@@ -394,7 +394,7 @@ impl Judge<'_> {
     /// What can be done in the mode `API`, where the planner knows more of it.
     fn with_hint(&self, why: Why, prospect: &Prospect<'_>) -> Why {
         let in_api = self.in_api.get(prospect.key);
-        let refused = in_api.and_then(|it| it.obstacle);
+        let refused = in_api.and_then(|it| it.obstacle.as_ref());
         match refused {
             Some(refused) if refused.reason == Reason::NotExpressible => Why::from(refused),
             Some(_) | None => why,

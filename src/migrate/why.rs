@@ -77,11 +77,11 @@ impl Why {
     }
 }
 
-impl From<Obstacle<'_>> for Why {
-    fn from(obstacle: Obstacle<'_>) -> Self {
+impl From<&Obstacle<'_>> for Why {
+    fn from(obstacle: &Obstacle<'_>) -> Self {
         Self {
             reason: Some(obstacle.reason),
-            message: obstacle.message.to_owned(),
+            message: obstacle.message.clone().into_owned(),
             transient: obstacle.transient,
         }
     }

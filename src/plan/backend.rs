@@ -1,5 +1,7 @@
 //! Where a mapping is put into effect: by the cluster's mode, by what stands, and by what the spec asks for.
 
+use std::collections::BTreeSet;
+
 use jiff::SignedDuration;
 
 use crate::access_entry::{
@@ -14,8 +16,8 @@ use crate::effective::is_node;
 use crate::effective::{Life, Standing};
 use crate::observed::Handover;
 use crate::observed::Mode;
+use crate::ownership::aws_managed::{Cause, Keeper};
 use crate::plan::claim::{Block, Claim, Context, Eks, Place, identity};
-use crate::plan::decide::access_entry::{self, PartOfAws};
 use crate::time::Timestamp;
 
 /// Access entries of one cluster, at most (AWS General Reference, *Amazon EKS endpoints and quotas*, L-C56B9FC3, not
@@ -69,6 +71,27 @@ pub(crate) struct Seen<'a> {
     pub(crate) change: Change,
     pub(crate) differences: Vec<Difference>,
     pub(crate) aws: PartOfAws<'a>,
+}
+
+/// AWS's part in an entry.
+#[derive(Debug, Default)]
+pub(crate) struct PartOfAws<'a> {
+    /// Who keeps the entry beside us; `None`: it makes no difference to what is declared.
+    pub(crate) keeper: Option<Keeper<'a>>,
+    /// The policies that AWS associated.
+    pub(crate) policies: BTreeSet<String>,
+    /// EKS's answers matter.
+    pub(crate) asks: bool,
+}
+
+impl PartOfAws<'_> {
+    /// Why AWS keeps the entry.
+    pub(crate) fn cause(&self) -> Option<&Cause> {
+        match &self.keeper {
+            Some(Keeper::Aws(cause)) => Some(cause),
+            Some(Keeper::Nobody | Keeper::Unknown(_)) | None => None,
+        }
+    }
 }
 
 /// A place with what it means for each backend.
@@ -269,7 +292,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
             if flight.possible.may_exist() {
                 placement.place.backend = Backend::AccessEntry;
             }
-            placement.place.handover = Some(access_entry::awaited(flight.sent));
+            placement.place.handover = Some(Block::awaiting_answer(flight.sent));
             return placement;
         }
         Outlook::None | Outlook::Unlisted | Outlook::Absent | Outlook::Foreign(_) => {

@@ -4,19 +4,19 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use super::memory::Memory;
-use crate::access_entry::{Call, Target};
+use crate::access_entry::{Call, Sent, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION, Confirmation};
-use crate::aws_auth::{Entry, Index, Meaning, Section};
+use crate::aws_auth::{Entry, Index, Lookup, Meaning, Section};
 use crate::desired::{Mapping, Refusal, State};
-use crate::effective::StandingEntries;
+use crate::effective::{StandingEntries, can_match};
 use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, KnownUnmanaged, MeaningHash};
 use crate::plan::baseline::Base;
-use crate::plan::decide::orphans::Orphans;
+use crate::plan::orphans::Orphans;
 use crate::principal::Key;
 use crate::safety;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, to_the_second};
 
 /// How an owned entry was found to differ from what we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,7 +122,7 @@ impl Block {
     pub(crate) fn held(confirmation: Confirmation, reason: Reason, why: &str) -> Self {
         Self {
             awaiting: Some(confirmation),
-            ..Self::lasting(reason, format!("{why}; {}", annotate(confirmation)))
+            ..Self::lasting(reason, why)
         }
     }
 
@@ -144,6 +144,29 @@ impl Block {
         }
     }
 
+    /// A call has been sent, and EKS has not answered it.
+    pub(crate) fn awaiting_answer(sent: &Sent) -> Self {
+        Self::passing(
+            Reason::EntryPending,
+            format!(
+                "{} for {} is in flight since {}, without an answer of EKS",
+                sent.call.operation(),
+                sent.call.principal_arn(),
+                to_the_second(sent.since)
+            ),
+        )
+    }
+
+    /// The message as a mapping's condition has it, with the command that confirms what is held.
+    pub(crate) fn sentence(&self, mapping: &str) -> String {
+        match self.awaiting {
+            Some(confirmation) => {
+                format!("{}; {}", self.message, annotate(mapping, confirmation))
+            }
+            None => self.message.clone(),
+        }
+    }
+
     pub(crate) fn passing(reason: Reason, message: impl Into<String>) -> Self {
         Self {
             transient: true,
@@ -153,10 +176,9 @@ impl Block {
 }
 
 /// How a confirmation is given, for a sentence.
-pub(crate) fn annotate(confirmation: Confirmation) -> String {
+pub(crate) fn annotate(mapping: &str, confirmation: Confirmation) -> String {
     format!(
-        "annotate the mapping with {CONFIRM_ANNOTATION}: {} to confirm",
-        confirmation.as_str()
+        "to confirm: `kubectl annotate identitymapping {mapping} {CONFIRM_ANNOTATION}={confirmation}`"
     )
 }
 
@@ -400,9 +422,22 @@ impl Claim {
         }
     }
 
-    /// Whether aws-auth lets the principal in now.
+    /// Whether aws-auth grants the principal access now.
     pub(crate) fn admitted(&self, context: &Context<'_>) -> bool {
-        crate::plan::decide::access_entry::admitted(context, self)
+        // A foreign entry beside an access entry of ours is not the claim's, and grants access all the same.
+        let found = self.found.as_ref().map(|found| found.meaning.arn.clone());
+        let declared = || {
+            let holder = &context.mappings[self.holder?];
+            Some(holder.principal.as_ref()?.aws_auth_arn())
+        };
+        let Some(arn) = found.or_else(declared) else {
+            return false;
+        };
+        match context.index.lookup(&arn) {
+            Lookup::Role(entry) | Lookup::User(entry) => can_match(entry),
+            Lookup::AmbiguousUser(_) => true,
+            Lookup::Account | Lookup::None => false,
+        }
     }
 
     /// Whether its entry of aws-auth stands as declared and is marked so, as far as can be told without the spec.

@@ -1,5 +1,7 @@
 //! What a plan means for each principal, in words: for those who look ahead before anything is done.
 
+use std::borrow::Cow;
+
 use crate::access_entry::{BRIDGE_GROUP, Call, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Backend;
@@ -7,8 +9,8 @@ use crate::desired::Mapping;
 use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
-use crate::plan::Plan;
 use crate::plan::claim::{Block, Claim, EntryStep};
+use crate::plan::planned::Plan;
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 
@@ -63,12 +65,12 @@ pub enum Next {
 }
 
 /// Why something does not get to where a mapping asks for: as in the mapping's conditions, with the fix.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Obstacle<'a> {
     /// The reason, as troubleshooting has it.
     pub reason: Reason,
     /// The sentence.
-    pub message: &'a str,
+    pub message: Cow<'a, str>,
     /// It passes by itself.
     pub transient: bool,
 }
@@ -158,18 +160,20 @@ impl Plan<'_> {
 
     /// The first of what keeps a claim from being in effect where its mapping asks for: what a person can act upon first.
     fn obstacle<'a>(&'a self, claim: &'a Claim) -> Option<Obstacle<'a>> {
+        let holder = claim.holder.map(|holder| &self.mappings[holder]);
         let of_block = |block: &'a Block| Obstacle {
             reason: block.reason,
-            message: &block.message,
+            message: holder.map_or(Cow::Borrowed(&block.message), |holder| {
+                Cow::Owned(block.sentence(&holder.name))
+            }),
             transient: block.transient,
         };
-        let holder = claim.holder.map(|holder| &self.mappings[holder]);
         let refusal = holder.and_then(|mapping| mapping.spec.as_ref().err());
         let place = claim.place.as_ref();
         let refused = refusal.or(place.and_then(|place| place.refusal.as_ref()));
         let refused = refused.map(|refusal| Obstacle {
             reason: refusal.reason,
-            message: &refusal.message,
+            message: Cow::Borrowed(&refusal.message),
             transient: refusal.transient,
         });
         refused

@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, Unmanaged};
-use crate::plan::decide::orphans::OrphanSet;
+use crate::plan::orphans::OrphanSet;
 use crate::safety::Removals;
 use crate::time::Timestamp;
 

@@ -3,16 +3,17 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
+use crate::aws_auth::Document;
 use crate::desired::{Mapping, State};
 use crate::observed::{IamWants, Observed, Settings};
 use crate::plan::action::{ConfigMapWrite, EntryWork, FinalizerChange, HistoryWrite};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Block, Claim, Eks};
-use crate::plan::decide::orphans::Orphans;
 use crate::plan::memory::{Memory, Target};
+use crate::plan::orphans::Orphans;
 use crate::plan::write::render::Realized;
 use crate::plan::write::review::Facts;
-use crate::safety::{Cleared, Removals};
+use crate::safety::{Cleared, Removals, administrators};
 
 /// What to do, and everything that the report of it needs.
 #[derive(Debug)]
@@ -46,4 +47,18 @@ pub struct Plan<'a> {
     pub(crate) undone: BTreeSet<Target>,
     /// A repair of contested targets that waits for its second.
     pub(crate) postponed: bool,
+}
+
+impl Plan<'_> {
+    /// The ARNs, as aws-auth matches them, that certainly are administrators with this text of aws-auth.
+    pub(crate) fn administrators(&self, text: &Document) -> BTreeSet<String> {
+        administrators(&self.facts.before(
+            text,
+            &self.settings.config_map.to_string(),
+            &self.mappings,
+            &self.states,
+            self.observed,
+            self.eks.as_ref(),
+        ))
+    }
 }

@@ -1,15 +1,15 @@
 //! The decision for each key: who holds it, which entry of aws-auth is ours for it, which step follows.
 
 pub(crate) mod access_entry;
-pub(crate) mod leaving;
-pub(crate) mod orphans;
+pub(crate) mod holds;
+pub(crate) mod leaves;
 pub(crate) mod text_first;
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Adoption, Confirmation, Deletion};
+use crate::api::v1alpha1::{Adoption, Confirmation};
 use crate::aws_auth::{Entry, Lookup, Meaning, Section};
 use crate::desired::{Form, Mapping, Remembered, Spec, State};
 use crate::effective::{EffectiveEntry, can_match, is_node};
@@ -20,6 +20,7 @@ use crate::plan::baseline::Base;
 use crate::plan::claim::{
     Block, Claim, Context, Drift, Eks, EntrySide, EntryStep, Found, Step, identity,
 };
+use crate::plan::decide::leaves::{Leaves, kept_by_another, leaves, orders_removal, wrote};
 use crate::principal::{Key, PrincipalKind};
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
@@ -229,24 +230,6 @@ fn gives_way(context: &Context<'_>, claim: &Claim, holder: usize) -> bool {
                 && context.mappings[*other].key() == claim.key
                 && wrote(context, claim, *other)
         })
-}
-
-/// Whether a status says that the mapping wrote an entry of this key, in either backend. One that can't be read may say so.
-pub(crate) fn wrote(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
-    let mapping = &context.mappings[position];
-    let Some(key) = &claim.key else {
-        return false;
-    };
-    mapping.unreadable.is_some()
-        || mapping.written(context.config_map).contains_key(key)
-        || context.eks.is_some_and(|eks| {
-            let entries = mapping.written_entries(&eks.view.cluster.arn);
-            entries.contains_key(key)
-        })
-}
-
-fn orders_removal(context: &Context<'_>, position: usize) -> bool {
-    matches!(context.states[position], State::Deleting | State::Expired)
 }
 
 /// What exists for one key, and which mappings name it.
@@ -530,94 +513,6 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
         Leaves::Go if claim.found.is_some() => Step::Remove,
         Leaves::Go => Step::Unmark,
     };
-}
-
-/// Why a mapping that has moved on still has an entry here: the status of a suspended one names it too, and nobody can tell which of
-/// the two statuses is right.
-fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Block> {
-    let moved = |position: &&usize| {
-        context.states[**position] == State::Live && wrote(context, claim, **position)
-    };
-    claim.others.iter().find(moved)?;
-    let mut keeping = concerned(context, claim).into_iter();
-    let keeper = keeping.find(|position| keeps(context, claim, *position))?;
-    let name = &context.mappings[keeper].name;
-    Some(Block::lasting(
-        Reason::EntryKept,
-        format!(
-            "the mapping {name} is suspended or refused, and its status names the entry too, so the entry stays; resume or delete {name}"
-        ),
-    ))
-}
-
-/// What becomes of what no mapping holds.
-pub(crate) enum Leaves {
-    Stay,
-    Go,
-    Free,
-}
-
-/// What becomes of the entries of a key, in both backends.
-pub(crate) fn leaves(context: &Context<'_>, claim: &Claim) -> Leaves {
-    if claim.holder.is_some() {
-        return Leaves::Stay;
-    }
-    if claim.orphan() {
-        return if context.orphans.are_confirmed(&claim.hash) {
-            Leaves::Go
-        } else {
-            Leaves::Stay
-        };
-    }
-    let retains = |position: &usize| {
-        context.states[*position] == State::Deleting
-            && context.mappings[*position].deletion == Deletion::Retain
-    };
-    let concerned = concerned(context, claim);
-    if concerned
-        .iter()
-        .any(|position| keeps(context, claim, *position))
-    {
-        Leaves::Stay
-    } else if concerned.iter().any(retains) {
-        Leaves::Free
-    } else {
-        Leaves::Go
-    }
-}
-
-/// The mappings that have a say in what becomes of a key that none holds. Where one whose spec names it orders its removal, a status that
-/// names it too stops nothing: anyone who may write statuses could keep a revoked access by that.
-pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
-    let by_spec: Vec<usize> = claim
-        .others
-        .iter()
-        .copied()
-        .filter(|position| claim.key.is_some() && context.mappings[*position].key() == claim.key)
-        .collect();
-    let orders = |position: &usize| orders_removal(context, *position);
-    if !by_spec.iter().any(orders) {
-        return claim.others.clone();
-    }
-    // One that never held the key neither keeps nor retains what another wrote.
-    let writers = by_spec.iter().copied();
-    let writers: Vec<usize> = writers
-        .filter(|position| wrote(context, claim, *position))
-        .collect();
-    if writers.is_empty() { by_spec } else { writers }
-}
-
-/// Whether a mapping that does not hold the key keeps what stands for it.
-fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
-    match context.states[position] {
-        State::Suspended => true,
-        // It names this very principal, or one that can't be read and may be this one.
-        State::Refused => {
-            let key = context.mappings[position].key();
-            key.is_none() || key == claim.key
-        }
-        State::Live | State::Deleting | State::Expired => false,
-    }
 }
 
 /// The section in which the entry stands or belongs, if it does not parse.

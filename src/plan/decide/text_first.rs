@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use crate::desired::State;
 use crate::plan::claim::{Claim, Context, EntryStep};
-use crate::plan::decide;
+use crate::plan::decide::leaves::concerned;
 
 /// Marks the claims whose calls need the write.
 pub(crate) fn find(context: &Context<'_>, claims: &mut [Claim]) {
@@ -31,9 +31,9 @@ fn needs(context: &Context<'_>, movers: &BTreeSet<usize>, claim: &Claim) -> bool
     let handover = claim.hands_over || starts;
     // The principal that the mapping moves to has to be in aws-auth before the one that it leaves goes.
     let moved = || {
-        let concerned = decide::concerned(context, claim);
+        let mappings = concerned(context, claim);
         let live = |position: &usize| context.states[*position] == State::Live;
-        concerned
+        mappings
             .iter()
             .any(|position| live(position) && movers.contains(position))
     };

@@ -1,12 +1,12 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::Backend;
-use crate::desired::Spec;
-use crate::desired::State;
+use crate::api::v1alpha1::{Backend, Confirmation};
+use crate::desired::{Mapping, Spec, State};
 use crate::observed::Mode;
 use crate::plan::claim::{Block, Claim, EntryStep};
 use crate::plan::report::context::{Effect, View};
+use crate::plan::report::leaving;
 use crate::time::to_the_second;
 
 /// The status of one condition with its reason and message.
@@ -81,8 +81,8 @@ impl Verdict {
     }
 
     /// A verdict in which the entry is as far from declared as `block` says.
-    fn blocked(block: &Block, effect: &Effect) -> Self {
-        let no = Finding::no(block.reason, block.message.clone());
+    fn blocked(mapping: &Mapping, block: &Block, effect: &Effect) -> Self {
+        let no = Finding::no(block.reason, block.sentence(&mapping.name));
         let ready = match effect {
             Effect::Declared => in_effect_finding(),
             Effect::Other(..) => no.clone(),
@@ -132,16 +132,16 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         State::Expired => Finding::yes(Reason::Expired, "validUntil has passed"),
         State::Live | State::Suspended | State::Refused | State::Deleting => accepted(),
     };
-    if let Some(block) = view.unresolved(position) {
+    if let Some(block) = unresolved(view, position) {
         return Verdict {
             accepted,
-            ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+            ..Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
         };
     }
     if let Some(block) = view.unlisted() {
         return Verdict {
             accepted,
-            ..Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+            ..Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
         };
     }
     let uncovered = mapping
@@ -199,6 +199,7 @@ fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
 
 /// A mapping that holds its key and is to be in effect.
 fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict {
+    let mapping = &view.plan.mappings[position];
     let effect = view.effect(claim, spec);
     let place = claim.place.as_ref();
     if let Some(refusal) = place.and_then(|place| place.refusal.as_ref()) {
@@ -207,9 +208,9 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     let by_entry = place.is_some_and(|place| place.backend == Backend::AccessEntry);
     let mut verdict = match block(view, position, claim, by_entry) {
         Some(block) if block.reason == Reason::Contested => {
-            Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
+            Verdict::blocked(mapping, &block, &Effect::Other(block.reason, String::new()))
         }
-        Some(block) => Verdict::blocked(&block, &effect),
+        Some(block) => Verdict::blocked(mapping, &block, &effect),
         None => {
             let synced = Finding::yes(Reason::Synced, as_declared(view, claim, spec, by_entry));
             let ready = match effect {
@@ -225,7 +226,6 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
             Verdict::new(accepted(), synced, ready, false)
         }
     };
-    let mapping = &view.plan.mappings[position];
     if !spec.policies.is_empty() && !by_entry {
         policies_without_effect(view, &mut verdict);
     }
@@ -246,12 +246,12 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     }
     let mut transient = matches!(verdict.action, Some((ConditionType::Reconciling, _)));
     // The removal of the principal that the spec named before may wait for a confirmation.
-    if let (true, Some(block)) = (verdict.synced.status == "True", view.unresolved(position)) {
+    if let (true, Some(block)) = (verdict.synced.status == "True", unresolved(view, position)) {
         verdict.synced = Finding::no(
             block.reason,
             format!(
                 "the entry of the previous principal still exists: {}",
-                block.message
+                block.sentence(&mapping.name)
             ),
         );
         transient = block.transient;
@@ -339,4 +339,20 @@ fn policies_without_effect(view: &View<'_>, verdict: &mut Verdict) {
             format!("username and groups are active, {fix}"),
         );
     }
+}
+
+/// Why an entry that the mapping should have no more still exists.
+fn unresolved(view: &View<'_>, position: usize) -> Option<Block> {
+    let hold = leaving::hold(view, position);
+    // While EKS can't be asked, a person's word is the way out, and the status has to name it.
+    let word = Some(Confirmation::UnverifiedRemoval);
+    if hold.as_ref().is_some_and(|block| block.awaiting == word) {
+        return hold;
+    }
+    let mut open = view
+        .named(position)
+        .filter(|claim| claim.holder != Some(position) && !view.resolved(claim))
+        .filter(|claim| claim.holder.is_none() || view.wrote(position, claim));
+    let unresolved = open.next().and_then(|claim| view.unresolved_block(claim));
+    unresolved.or(hold)
 }

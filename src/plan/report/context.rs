@@ -14,7 +14,7 @@ use crate::plan::action::{Outcome, Summary, WriteFailure};
 use crate::plan::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use crate::plan::decide::access_entry;
 use crate::plan::memory::{Memory, Target};
-use crate::plan::{Plan, leaving};
+use crate::plan::planned::Plan;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ impl<'a> View<'a> {
     pub(crate) fn unlisted(&self) -> Option<Block> {
         let eks = self.plan.eks.as_ref()?;
         let listed = eks.view.entries.listed.is_some();
-        (!listed).then(|| access_entry::unlisted(eks))
+        (!listed).then(|| access_entry::failure::not_listed(eks))
     }
 
     /// Why a call that the plan asks for is not made; `None`: it is.
@@ -151,22 +151,6 @@ impl<'a> View<'a> {
         held.or_else(unwritten).or_else(unasked)
     }
 
-    /// Why an entry that the mapping should have no more still stands.
-    pub(crate) fn unresolved(&self, position: usize) -> Option<Block> {
-        let hold = leaving::hold(self, position);
-        // While EKS can't be asked, a person's word is the way out, and the status has to name it.
-        let word = Some(Confirmation::UnverifiedRemoval);
-        if hold.as_ref().is_some_and(|block| block.awaiting == word) {
-            return hold;
-        }
-        let mut open = self
-            .named(position)
-            .filter(|claim| claim.holder != Some(position) && !self.resolved(claim))
-            .filter(|claim| claim.holder.is_none() || self.wrote(position, claim));
-        let unresolved = open.next().and_then(|claim| self.unresolved_block(claim));
-        unresolved.or(hold)
-    }
-
     /// Whether the mapping's status says that it wrote an entry of the claim's key.
     pub(crate) fn wrote(&self, position: usize, claim: &Claim) -> bool {
         let config_map = self.plan.settings.config_map.to_string();
@@ -225,7 +209,7 @@ impl<'a> View<'a> {
             .and_then(|managers| managers.get(section.key()))
             .map(|manager| manager.name.as_str());
         manager
-            .filter(|name| *name != crate::plan::FIELD_MANAGER)
+            .filter(|name| *name != crate::plan::action::FIELD_MANAGER)
             .unwrap_or("unknown")
             .to_owned()
     }
@@ -526,7 +510,7 @@ impl View<'_> {
         if node && !confirms(Confirmation::NodeEntry) {
             return Some(format!(
                 "at validUntil the removal will need a confirmation, because the entry is a node entry; {}",
-                annotate(Confirmation::NodeEntry)
+                annotate(&mapping.name, Confirmation::NodeEntry)
             ));
         }
         let arn = fold_arn(&spec.principal.aws_auth_arn());
@@ -534,7 +518,7 @@ impl View<'_> {
         (last && !confirms(Confirmation::LastAdministrator)).then(|| {
             format!(
                 "at validUntil the removal will need a confirmation if no other administrator exists then; {}",
-                annotate(Confirmation::LastAdministrator)
+                annotate(&mapping.name, Confirmation::LastAdministrator)
             )
         })
     }

@@ -7,10 +7,10 @@ use crate::api::v1alpha1::{Backend, IdentityMappingStatus};
 use crate::plan::action::{EventNote, Regarding};
 use crate::plan::claim::{Claim, Drift, Step, identity};
 use crate::plan::decide::access_entry;
-use crate::plan::decide::leaving;
 use crate::plan::memory::Target;
 use crate::plan::report::config_map_events;
 use crate::plan::report::context::View;
+use crate::plan::report::leaving;
 use crate::plan::report::status::{MESSAGES, claim_section};
 use crate::principal::Key;
 

@@ -4,6 +4,7 @@ mod conditions;
 mod config_map_events;
 pub(crate) mod context;
 pub(crate) mod event;
+mod leaving;
 mod status;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -17,12 +18,13 @@ use crate::aws_auth::{Document, Section};
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, MARK_ANNOTATION, MeaningHash, Unmanaged};
-use crate::plan::action::{FinalizerChange, Outcome, Report, StatusWrite, Summary};
-use crate::plan::decide::leaving;
+use crate::plan::action::{
+    FinalizerChange, Outcome, RELEASED_ANNOTATION, Report, StatusWrite, Summary,
+};
 use crate::plan::memory::{Memory, Target};
+use crate::plan::planned::Plan;
 use crate::plan::report::context::View;
 use crate::plan::report::event::Events;
-use crate::plan::{Plan, RELEASED_ANNOTATION};
 use crate::principal::Key;
 use crate::time::Timestamp;
 

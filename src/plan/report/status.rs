@@ -13,9 +13,9 @@ use crate::effective::MASTERS;
 use crate::ownership::record_of;
 use crate::plan::claim::{Claim, Drift, EntryStep, Step, identity};
 use crate::plan::decide::access_entry;
-use crate::plan::leaving;
 use crate::plan::report::conditions::{Finding, Verdict, verdict};
 use crate::plan::report::context::{View, entry_resolved};
+use crate::plan::report::leaving;
 use crate::principal::Principal;
 use crate::time::{Timestamp, to_the_second};
 

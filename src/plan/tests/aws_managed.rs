@@ -419,7 +419,7 @@ fn a_wrong_type_names_the_call_and_what_follows_and_offers_no_adoption() {
                 "karpenter",
                 "identity-mapper then creates one of type EC2Linux",
             ),
-            ("windows", "node", "write spec.type: EC2Linux"),
+            ("windows", "node", "set spec.type: EC2Linux"),
             (
                 "windows",
                 "node",

@@ -299,7 +299,7 @@ fn an_access_entry_that_goes_uncovers_what_aws_auth_says() {
         .map(|event| (event.reason, event.note.as_str()))
         .collect();
     assert!(
-        matches!(told.as_slice(), [(Reason::StillGranted, note)] if note.contains("mapRoles line 1 still lets")),
+        matches!(told.as_slice(), [(Reason::StillGranted, note)] if note.contains("mapRoles line 1 still grants")),
         "{told:?}"
     );
 }

@@ -369,7 +369,7 @@ fn a_node_type_that_becomes_standard_names_its_confirmation_in_every_mode() {
         };
         minutes(&mut simulation);
         let message = simulation.message("n", "Synced");
-        let word = "identity-mapper.dev/confirm: node-entry";
+        let word = "identity-mapper.dev/confirm=node-entry";
         assert!(message.contains(word), "{what}: {message}");
         let status = simulation.objects["n"].status.clone().unwrap_or_default();
         assert_eq!(status.awaiting_confirmation, ["node-entry"], "{what}");

@@ -193,7 +193,7 @@ fn a_deleted_config_map_comes_back_whole_or_with_ours_only() {
         .find(|event| event.reason.as_str() == "ConfigMapDeleted")
         .expect("told");
     assert!(
-        event.note.contains("2 foreign entries") && event.note.contains("role/node"),
+        event.note.contains("2 unmanaged entries") && event.note.contains("role/node"),
         "{}",
         event.note
     );

@@ -15,14 +15,15 @@ use crate::observed::Settings;
 use crate::observed::{CLUSTER_ANNOTATION, Kept};
 use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed};
 use crate::ownership::{MARK_ANNOTATION, Mark};
+use crate::plan::action::{
+    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION,
+    RELEASED_ANNOTATION,
+};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Claim, EntryStep, Step};
 use crate::plan::memory::Target;
+use crate::plan::planned::Plan;
 use crate::plan::write::history::KeptCopies;
-use crate::plan::{
-    ConfigMapWrite, EntryWork, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION, Plan,
-    RELEASED_ANNOTATION,
-};
 use crate::safety::{REMOVALS_ANNOTATION, Removals};
 
 /// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.

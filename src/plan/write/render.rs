@@ -7,7 +7,7 @@ use crate::aws_auth::{Change, Document, EditError, NewEntry, Section, edit};
 use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
 use crate::plan::claim::{Block, Claim, Context, Step};
-use crate::plan::hold_removals_for_grants;
+use crate::plan::decide::holds::hold_removals_for_grants;
 use crate::plan::write::review::{self, Facts, Verdict};
 use crate::safety::{Clearance, Removals, Text};
 

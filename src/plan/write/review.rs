@@ -9,12 +9,10 @@ use crate::desired::{Mapping, State};
 use crate::effective::StandingEntries;
 use crate::observed::{HistoryState, Observed};
 use crate::ownership::{KeyHash, Mark};
-use crate::plan::Plan;
 use crate::plan::claim::{Block, Claim, Context, Eks};
 use crate::plan::decide::access_entry;
 use crate::safety::{
-    Authority, Before, Clearance, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text,
-    administrators, review,
+    Authority, Before, Clearance, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text, review,
 };
 
 /// What safety is told beside what was observed.
@@ -167,18 +165,4 @@ fn hold(claims: &mut [Claim], refusal: &Refusal) -> bool {
         claim.hold_both(&block);
     }
     held
-}
-
-impl Plan<'_> {
-    /// The ARNs, as aws-auth matches them, that certainly are administrators with this text of aws-auth.
-    pub(crate) fn administrators(&self, text: &Document) -> BTreeSet<String> {
-        administrators(&self.facts.before(
-            text,
-            &self.settings.config_map.to_string(),
-            &self.mappings,
-            &self.states,
-            self.observed,
-            self.eks.as_ref(),
-        ))
-    }
 }

@@ -7,8 +7,8 @@ use crate::aws_auth::Document;
 use crate::effective::StandingEntries;
 use crate::observed::{ConfigMapView, HistoryState, Mode, Observed};
 use crate::ownership::Mark;
+use crate::plan::action::{ConfigMapWrite, HistoryWrite};
 use crate::plan::write::history;
-use crate::plan::{ConfigMapWrite, HistoryWrite};
 use crate::safety::{Authority, Before, Cleared, Proposal, Removals, Text, review};
 
 /// What to write, the history first.

@@ -256,7 +256,7 @@ async fn roles_that_are_not_there(stage: &Stage) {
 
 /// The annotation that a sentence tells to set.
 fn confirmation(seen: &Seen) -> &str {
-    after(&seen.message, "identity-mapper.dev/confirm: ", &[' ', ';'])
+    after(&seen.message, "identity-mapper.dev/confirm=", &['`'])
 }
 
 async fn permissions_are_missing_although_the_entry_is_there(stage: &Stage) {

@@ -304,7 +304,7 @@ fn a_mode_shows_what_would_not_take_effect() {
     assert_snapshot!(run(&["lint", "-", "--mode=CONFIG_MAP"], AUTO_NODES), @r#"
     exit code 1
     --- stdout
-    error[IM072]: mapping viewers would not take effect: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; write backend: Auto, which follows the mode
+    error[IM072]: mapping viewers would not take effect: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode
      --> standard input:5:14
       |
     5 |   principal: {arn: arn:aws:iam::111122223333:role/auto}
@@ -313,7 +313,7 @@ fn a_mode_shows_what_would_not_take_effect() {
       = note: the operator would report it as not ready
       = help: as the sentence says; docs/troubleshooting.md has more under BackendUnavailable
 
-    error[IM072]: mapping team would not take effect: mapRoles line 1 already maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    error[IM072]: mapping team would not take effect: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}

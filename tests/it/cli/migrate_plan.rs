@@ -490,7 +490,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     CONFIG_MAP --to=API: error: EKS takes a cluster from CONFIG_MAP to API in two steps only: go to API_AND_CONFIG_MAP first, hand everyone over, then go to API
     API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
-    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API
+    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
     CONFIG_MAP : error: what an access entry may be depends on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     API : error: in the mode API the cluster counts, for its partition and account: give --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     -f: error: -f is for files in place of a cluster: give --aws-auth too; a live cluster has its mappings in it

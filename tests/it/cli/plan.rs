@@ -228,9 +228,9 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
     + associate    arn:aws:iam::111122223333:role/masters: AmazonEKSClusterAdminPolicy in the whole cluster (mapping masters)
 
     mappings that are not in effect as declared then
-    ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
-    ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS makes entries of type HYBRID_LINUX and may have made it; what EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role lose access then; give people a role of their own instead
-    ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be looked up: IAM did not answer: with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn
+    ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own, and write that one
+    ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS creates entries of type HYBRID_LINUX and may have created this one; the roles that EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role then lose access; give people a role of their own instead
+    ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be resolved: IAM did not answer: with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn
 
     Plan: access entries: 3 × associate, 1 × create, 1 × disassociate, 1 × update. 3 mappings get the finalizer first. Not in effect as declared: 3.
     "#);
@@ -262,7 +262,7 @@ fn nothing_to_do_is_one_line_more_and_no_change() {
     Looked at files: the mode CONFIG_MAP, aws-auth from standard input, 1 mapping.
 
     mappings that are not in effect as declared then
-    ! a: UnmanagedEntry: mapRoles line 1 already maps arn:aws:iam::111122223333:role/a to username "a" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    ! a: UnmanagedEntry: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/a to username "a" without groups; remove it, declare the same here, or set spec.adoption: Always to adopt it
 
     Nothing to do. Not in effect as declared: 1.
     "#);
@@ -377,7 +377,7 @@ spec:
     error: `-` is standard input, which can be read once only: give a file for the others
     a name twice: exit code 1
     --- stderr
-    error: IdentityMapping a: metadata.name: the name is given already, in FOLDER/twice.yaml line 4, and only the last would stand: give each mapping a name of its own
+    error: IdentityMapping a: metadata.name: the name is already used in FOLDER/twice.yaml line 4, and the last one would win: give each mapping a name of its own
       --> FOLDER/twice.yaml:12:9
        |
     12 |   name: a
@@ -648,8 +648,8 @@ async fn a_plan_printed_is_the_plan_executed() {
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/same
 
     mappings that are not in effect as declared then
-    ! d-taken: UnmanagedEntry: mapRoles line 5 already maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! d-taken: UnmanagedEntry: mapRoles line 5 is an unmanaged entry that maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups; remove it, declare the same here, or set spec.adoption: Always to adopt it
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Plan: aws-auth: 1 added, 1 adopted; access entries: 1 × associate, 2 × create. 4 mappings get the finalizer first. Not in effect as declared: 2.
     "#);
@@ -710,7 +710,7 @@ async fn a_plan_printed_is_the_plan_executed() {
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/taken
 
     mappings that are not in effect as declared then
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Plan: aws-auth: 2 changed, 1 removed; access entries: 1 × associate, 1 × create, 1 × delete, 1 × disassociate, 1 × update. 1 mapping gets the finalizer first. Not in effect as declared: 1.
     "#);
@@ -733,7 +733,7 @@ async fn a_plan_printed_is_the_plan_executed() {
     what follows, if nothing else changes
 
     mappings that are not in effect as declared then
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Nothing to do. Not in effect as declared: 1.
     ");

@@ -27,7 +27,7 @@ async fn nodes_and_the_last_administrator_are_kept() {
         .await;
     assert!(
         seen.message
-            .contains("identity-mapper.dev/confirm: node-entry"),
+            .contains("identity-mapper.dev/confirm=node-entry"),
         "{seen:?}"
     );
     let note = cluster.note("RemovalNeedsConfirmation", "workers").await;
@@ -58,7 +58,7 @@ async fn nodes_and_the_last_administrator_are_kept() {
         .await;
     assert!(
         seen.message
-            .contains("identity-mapper.dev/confirm: last-administrator"),
+            .contains("identity-mapper.dev/confirm=last-administrator"),
         "{seen:?}"
     );
     cluster.note("RemovalNeedsConfirmation", "root").await;
@@ -120,7 +120,7 @@ async fn a_mass_removal_waits_for_a_word_over_passes_and_restarts() {
             .await;
         assert!(
             seen.message
-                .contains("identity-mapper.dev/confirm: mass-removal"),
+                .contains("identity-mapper.dev/confirm=mass-removal"),
             "{seen:?}"
         );
         cluster.note("RemovalNeedsConfirmation", name).await;

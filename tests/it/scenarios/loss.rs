@@ -160,7 +160,7 @@ async fn with_repair_off_a_person_decides() {
     );
     let note = cluster.note("ConfigMapDeleted", "aws-auth").await;
     assert!(
-        note.contains("1 foreign entries") && note.contains("role/nodes"),
+        note.contains("1 unmanaged entr") && note.contains("role/nodes"),
         "{note}"
     );
     for name in ["a", "c", "u"] {

@@ -9,31 +9,10 @@ use crate::desired::Spec;
 use crate::ownership::aws_managed::{
     Cause, Keeper, Known, is_of_eks, keeper, policies_of_aws, rests_on_answers,
 };
-use crate::plan::backend::Seen;
+use crate::plan::backend::{PartOfAws, Seen};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
+use crate::plan::decide::access_entry::calls::{list, take};
 use crate::plan::decide::access_entry::owner::remembers;
-use crate::plan::decide::access_entry::{list, take};
-
-/// AWS's part in an entry.
-#[derive(Debug, Default)]
-pub(crate) struct PartOfAws<'a> {
-    /// Who keeps the entry beside us; `None`: it makes no difference to what is declared.
-    pub(crate) keeper: Option<Keeper<'a>>,
-    /// The policies that AWS associated.
-    pub(crate) policies: BTreeSet<String>,
-    /// EKS's answers matter.
-    pub(crate) asks: bool,
-}
-
-impl PartOfAws<'_> {
-    /// Why AWS keeps the entry.
-    pub(crate) fn cause(&self) -> Option<&Cause> {
-        match &self.keeper {
-            Some(Keeper::Aws(cause)) => Some(cause),
-            Some(Keeper::Nobody | Keeper::Unknown(_)) | None => None,
-        }
-    }
-}
 
 /// AWS's part in an entry, as far as it matters to its holder. An entry of ours on which everything is declared, or was associated by
 /// us or by AWS before, is kept as declared whoever else keeps it.

@@ -2,13 +2,13 @@
 
 use jiff::SignedDuration;
 
-use crate::access_entry::{Failure, FailureKind, Persistence, Sent};
+use crate::access_entry::{Failure, FailureKind, Persistence};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
 use crate::observed::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
-use crate::plan::decide::access_entry::only_tags;
+use crate::plan::decide::access_entry::calls::only_tags;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::to_the_second;
 
@@ -37,10 +37,10 @@ pub(crate) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
         // Asking again while the answer is on its way would ask twice.
         side.failed = view.attempts.contains_key(key);
         if side.block.is_none() && !only_tags(&side.calls) {
-            side.hold(
-                failing(view, claim, side)
-                    .map_or_else(|| awaited(sent), |attempt| failed(context, eks, attempt)),
-            );
+            side.hold(failing(view, claim, side).map_or_else(
+                || Block::awaiting_answer(sent),
+                |attempt| failed(context, eks, attempt),
+            ));
         }
         side.calls.clear();
         return;
@@ -93,19 +93,6 @@ fn denied(action: &str, words: &str, statement: &str) -> Block {
     Block::lasting(
         Reason::AccessDenied,
         format!("the operator may not call {action}: {words}; add to its IAM policy: {statement}"),
-    )
-}
-
-/// A call has been sent, and EKS has not answered it.
-pub(crate) fn awaited(sent: &Sent) -> Block {
-    Block::passing(
-        Reason::EntryPending,
-        format!(
-            "{} for {} is in flight since {}, without an answer of EKS",
-            sent.call.operation(),
-            sent.call.principal_arn(),
-            to_the_second(sent.since)
-        ),
     )
 }
 
@@ -209,4 +196,16 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
         },
     };
     format!("EKS does not know {arn}: {words}; {why}")
+}
+
+/// Why nothing can be said of an entry before the first listing.
+pub(crate) fn not_listed(eks: &Eks<'_>) -> Block {
+    match (&eks.view.unreachable, &eks.view.unlisted) {
+        (Some(unreachable), _) => self::unreachable(unreachable),
+        (None, Some(failure)) => unlisted(failure),
+        (None, None) => Block::passing(
+            Reason::EntryPending,
+            "the access entries of the cluster are being listed",
+        ),
+    }
 }

@@ -14,9 +14,9 @@ use crate::ownership::aws_managed::{Keeper, rests_on_answers};
 use crate::plan::backend::{Placement, Seen, in_aws_auth_since};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::decide::access_entry::aws::{self, Removal};
+use crate::plan::decide::access_entry::calls::{describe, only_tags};
 use crate::plan::decide::access_entry::outlook::{keeps_bridge, ownership};
 use crate::plan::decide::access_entry::owner::is_ours;
-use crate::plan::decide::access_entry::{admitted, describe, only_tags};
 
 /// A mapping that holds its key, and what it asks for as an access entry.
 pub(crate) struct Subject<'a> {
@@ -140,7 +140,7 @@ fn extras(
 
 /// Whether aws-auth lets the principal in all the same, for a sentence.
 fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
-    if admitted(context, claim) {
+    if claim.admitted(context) {
         ", so its access entry no longer works (aws-auth still grants access)"
     } else {
         ", so its access entry no longer works"
@@ -212,7 +212,7 @@ fn make_anew(
             format!("{why}; {cause}, so identity-mapper does not delete it; {by_hand}"),
         ));
     }
-    let bridge = target.masters && admitted(context, claim);
+    let bridge = target.masters && claim.admitted(context);
     if bridge && !eks.bindings.admin_groups.contains(BRIDGE_GROUP) {
         side.hold(Block::lasting(
             Reason::HandoverBlocked,

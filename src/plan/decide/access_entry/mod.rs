@@ -1,34 +1,31 @@
 //! The access entry's side of a claim: whose the entry is, which step follows, and which calls that takes.
 
 mod aws;
-mod failure;
+mod calls;
+pub(crate) mod failure;
 mod keep;
 mod outlook;
 pub(crate) mod owner;
 mod removal;
 
-pub(crate) use aws::PartOfAws;
-pub(crate) use failure::awaited;
 pub(crate) use failure::unlisted as unlisted_block;
 pub(crate) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
 pub(crate) use removal::let_go;
 
-use failure::settle;
+use calls::{describe, describe_principal, list, take};
+use failure::{not_listed, settle};
 use keep::{Subject, keep};
 use outlook::ownership;
 use owner::{remembers, unproven};
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{
-    BRIDGE_GROUP, Call, Change, Difference, INSTALLATION_TAG, Target, Wanted, create,
-};
+use crate::access_entry::{BRIDGE_GROUP, Call, INSTALLATION_TAG, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, EntryType};
-use crate::aws_auth::{Entry as TextEntry, Lookup};
+use crate::aws_auth::Entry as TextEntry;
 use crate::desired::Spec;
-use crate::effective::Standing;
-use crate::effective::{can_match, is_node};
+use crate::effective::is_node;
 use crate::ownership::aws_managed::Keeper;
 use crate::ownership::{is_written, record_of};
 use crate::plan::backend::{Outlook, Placement, Seen, Want};
@@ -211,9 +208,9 @@ fn declared(
     match outlook {
         Outlook::None | Outlook::Unlisted => {
             side.step = EntryStep::Describe;
-            side.hold(unlisted(eks));
+            side.hold(not_listed(eks));
         }
-        Outlook::InFlight(flight) => side.hold(awaited(flight.sent)),
+        Outlook::InFlight(flight) => side.hold(Block::awaiting_answer(flight.sent)),
         Outlook::Unconfirmed => {
             side.step = EntryStep::Describe;
             side.calls = unconfirmed(context, eks, claim, Some(&target.principal_arn));
@@ -280,33 +277,6 @@ fn declared(
     unknown_policies(eks, target, side);
 }
 
-fn describe(standing: &Standing<'_>) -> Call {
-    describe_principal(standing.principal_arn)
-}
-
-fn describe_principal(principal_arn: &str) -> Call {
-    Call::Describe {
-        principal_arn: principal_arn.to_owned(),
-    }
-}
-
-/// Why nothing can be said of an entry before the first listing.
-pub(crate) fn unlisted(eks: &Eks<'_>) -> Block {
-    match (&eks.view.unreachable, &eks.view.unlisted) {
-        (Some(unreachable), _) => failure::unreachable(unreachable),
-        (None, Some(failure)) => failure::unlisted(failure),
-        (None, None) => Block::passing(
-            Reason::EntryPending,
-            "the access entries of the cluster are being listed",
-        ),
-    }
-}
-
-fn list(differences: &[Difference]) -> String {
-    let found: Vec<String> = differences.iter().map(ToString::to_string).collect();
-    found.join(", ")
-}
-
 /// An entry that is not ours: taken over, or a conflict.
 fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
     let Seen {
@@ -365,37 +335,6 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
     }
 }
 
-fn take(change: &Change, side: &mut EntrySide) {
-    match change {
-        Change::Same => side.step = EntryStep::Keep,
-        Change::Calls(calls) => {
-            // It is marked as ours before anything of it is changed: an IAM policy may allow changes of what is ours only.
-            let (tags, others): (Vec<Call>, Vec<Call>) = calls
-                .iter()
-                .cloned()
-                .partition(|call| matches!(call, Call::Tag { .. }));
-            side.calls = [tags, others].concat();
-            side.step = if only_tags(calls) {
-                EntryStep::Keep
-            } else {
-                EntryStep::Change
-            };
-        }
-        Change::Recreate(why) => {
-            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
-        }
-        Change::UnknownType(why) => {
-            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
-        }
-    }
-}
-
-fn only_tags(calls: &[Call]) -> bool {
-    calls
-        .iter()
-        .all(|call| matches!(call, Call::Tag { .. } | Call::Untag { .. }))
-}
-
 fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
     let Some(known) = &eks.view.policies else {
         return;
@@ -418,23 +357,5 @@ fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
                 unknown.join(", ")
             ),
         ));
-    }
-}
-
-/// Whether aws-auth lets the claim's principal in now.
-pub(crate) fn admitted(context: &Context<'_>, claim: &Claim) -> bool {
-    // A foreign entry beside an access entry of ours is not the claim's, and lets the principal in all the same.
-    let found = claim.found.as_ref().map(|found| found.meaning.arn.clone());
-    let declared = || {
-        let holder = &context.mappings[claim.holder?];
-        Some(holder.principal.as_ref()?.aws_auth_arn())
-    };
-    let Some(arn) = found.or_else(declared) else {
-        return false;
-    };
-    match context.index.lookup(&arn) {
-        Lookup::Role(entry) | Lookup::User(entry) => can_match(entry),
-        Lookup::AmbiguousUser(_) => true,
-        Lookup::Account | Lookup::None => false,
     }
 }

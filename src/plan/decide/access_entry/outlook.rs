@@ -9,10 +9,10 @@ use crate::access_entry::{
 use crate::desired::{Mapping, Spec};
 use crate::effective::{Standing, in_iam};
 use crate::ownership::aws_managed::tag_of;
-use crate::plan::backend::{InFlight, Outlook, Seen};
+use crate::plan::backend::{InFlight, Outlook, PartOfAws, Seen};
 use crate::plan::claim::{Claim, Context, Eks};
-use crate::plan::decide::access_entry::aws::{PartOfAws, part_of_aws};
-use crate::plan::decide::access_entry::list;
+use crate::plan::decide::access_entry::aws::part_of_aws;
+use crate::plan::decide::access_entry::calls::list;
 use crate::plan::decide::access_entry::owner::{is_ours, remembers, unproven};
 use crate::plan::memory::Memory;
 use crate::principal::PrincipalKind;

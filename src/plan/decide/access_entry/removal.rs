@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use crate::access_entry::{Entry, untag};
 use crate::effective::Standing;
 use crate::ownership::aws_managed::rests_on_answers;
-use crate::plan::claim::{Claim, Context, Eks, EntrySide, EntryStep};
+use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
 use crate::plan::decide::access_entry::aws::{Removal, removal};
-use crate::plan::decide::access_entry::failure::settle;
+use crate::plan::decide::access_entry::calls::{describe, describe_principal};
+use crate::plan::decide::access_entry::failure::{not_listed, settle};
 use crate::plan::decide::access_entry::owner::{is_ours, remembers, waited_for};
-use crate::plan::decide::access_entry::{describe, describe_principal, unlisted};
-use crate::plan::decide::{Leaves, leaves};
+use crate::plan::decide::leaves::{Leaves, leaves};
 
 /// Decides the entry's side of a key that no mapping holds any more, or whose holder is suspended or refused.
 pub(crate) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
@@ -54,11 +54,11 @@ pub(crate) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
                 .key
                 .as_ref()
                 .is_some_and(|key| eks.view.attempts.contains_key(key));
-            side.hold(crate::plan::decide::access_entry::awaited(sent));
+            side.hold(Block::awaiting_answer(sent));
         }
         Leaves::Go | Leaves::Free if !named.is_empty() && eks.view.entries.listed.is_none() => {
             side.step = EntryStep::Describe;
-            side.hold(unlisted(eks));
+            side.hold(not_listed(eks));
         }
         Leaves::Go | Leaves::Free
             if undescribed.is_some() && (!named.is_empty() || !ours.is_empty()) =>

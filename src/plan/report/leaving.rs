@@ -84,7 +84,7 @@ fn exchange(view: &View<'_>, position: usize) -> Option<Finalizers> {
         }
         Some(_) => held.is_some_and(Claim::keeps_entry) || any_entry(view, position),
         None if view.plan.halted.is_some() => return None,
-        None => names_entry(mapping),
+        None => mapping.names_access_entry(),
     };
     let needed = [
         text.then_some(Finalizer::AwsAuth),
@@ -223,19 +223,8 @@ fn open_entry<'a>(view: &View<'a>, position: usize) -> Option<Option<&'a Claim>>
 /// Whether an access entry may exist although the mode in force has none.
 fn may_have_entry(view: &View<'_>, mapping: &Mapping) -> bool {
     mapping.finalizers.contains(Finalizer::AccessEntry)
-        || names_entry(mapping)
+        || mapping.names_access_entry()
         || view.plan.halted.is_some()
-}
-
-/// Whether the status names an access entry.
-pub(crate) fn names_entry(mapping: &Mapping) -> bool {
-    let status = &mapping.status;
-    status.access_entry_arn.is_some()
-        || status.backend == Some(Backend::AccessEntry)
-        || status
-            .written
-            .iter()
-            .any(|written| written.cluster.is_some())
 }
 
 /// Whether anything of the mapping's is or may be in aws-auth.
@@ -248,7 +237,7 @@ fn any_text(view: &View<'_>, position: usize) -> bool {
 fn any_entry(view: &View<'_>, position: usize) -> bool {
     let held = view.held(position);
     held.is_some_and(|claim| claim.entry.stands || !entry_resolved(claim))
-        || names_entry(&view.plan.mappings[position])
+        || view.plan.mappings[position].names_access_entry()
 }
 
 fn in_text(view: &View<'_>, position: usize, claim: &Claim) -> InText {
