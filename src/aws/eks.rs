@@ -12,7 +12,7 @@ use aws_sdk_eks::types::{
 
 use super::Aws;
 use super::authority::fingerprints_of_data;
-use super::failure::{Asked, failure, unexpected};
+use super::failure::{Request, failure, unexpected};
 use super::managed::users_of_cluster;
 use super::pace::Priority;
 use crate::access_entry::EksCluster;
@@ -152,7 +152,7 @@ impl Aws {
         priority: Priority,
     ) -> Result<Output, Failure> {
         let eks = &self.0.eks;
-        let asked = Asked {
+        let asked = Request {
             service: "eks",
             operation: call.operation(),
             resource: Some(match call {
@@ -250,7 +250,7 @@ impl Aws {
 
     async fn tag(
         &self,
-        asked: &Asked,
+        asked: &Request,
         entry_arn: &str,
         tags: &BTreeMap<String, String>,
         priority: Priority,
@@ -264,7 +264,7 @@ impl Aws {
 
     async fn untag(
         &self,
-        asked: &Asked,
+        asked: &Request,
         entry_arn: &str,
         keys: &BTreeSet<String>,
         priority: Priority,
@@ -339,7 +339,7 @@ impl Aws {
 
     pub(super) async fn eks<T, E, F>(
         &self,
-        asked: &Asked,
+        asked: &Request,
         priority: Priority,
         send: impl Fn() -> F,
     ) -> Result<T, Failure>
@@ -361,8 +361,8 @@ impl Aws {
     }
 }
 
-pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Asked {
-    Asked {
+pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Request {
+    Request {
         service: "eks",
         operation,
         resource,
@@ -385,7 +385,7 @@ pub(super) fn resources_arn(cluster: &EksCluster, kind: &str) -> String {
 
 /// The token of the next page. One that leads back to the same page would never end.
 pub(super) fn next(
-    asked: &Asked,
+    asked: &Request,
     token: Option<&String>,
     next: Option<String>,
 ) -> Result<Option<String>, Failure> {
@@ -398,7 +398,7 @@ pub(super) fn next(
 }
 
 /// EKS says so of some types of entry to `AssociateAccessPolicy`
-/// (<https://github.com/aws-controllers-k8s/community/issues/2144>). Asked for their policies it answers with none, as far as is
+/// (<https://github.com/aws-controllers-k8s/community/issues/2144>). Request for their policies it answers with none, as far as is
 /// known; were it to refuse that as well, there would be none all the same.
 fn takes_no_policies(failure: &Failure) -> bool {
     failure.kind == FailureKind::Refused
@@ -431,7 +431,7 @@ fn read_mode(mode: &AuthenticationMode, cluster: &str) -> Result<Mode, Failure> 
     })
 }
 
-fn entry(asked: &Asked, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
+fn entry(asked: &Request, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
     let lacks = |what: &str| unexpected(asked, &format!("lacks {what}"));
     let entry = entry.ok_or_else(|| lacks("the access entry"))?;
     Ok(Entry {
@@ -454,7 +454,7 @@ fn entry(asked: &Asked, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
 }
 
 fn association(
-    asked: &Asked,
+    asked: &Request,
     associated: Option<AssociatedAccessPolicy>,
 ) -> Result<Association, Failure> {
     let lacks = |what: &str| unexpected(asked, &format!("lacks {what}"));

@@ -50,7 +50,7 @@ pub use self::queue::{Batch, InvalidQueueUrl, Queue, QueueUrl};
 pub use self::roles::{IamRoles, InvalidIamRole};
 pub use self::untag::Untagged;
 
-use self::failure::{Asked, failure, unexpected};
+use self::failure::{Request, failure, unexpected};
 use self::limiter::Limiter;
 use crate::access_entry::Failure;
 use crate::principal::AccountId;
@@ -70,7 +70,7 @@ const QUEUE_OPERATION: Duration = Duration::from_secs(55);
 
 /// How AWS is to be reached.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct AwsSettings {
     /// The region; `None`: the SDK's chain gives it.
     pub region: Option<String>,
     /// Calls to EKS a second, at most.
@@ -79,7 +79,7 @@ pub struct Settings {
     pub iam_roles: IamRoles,
 }
 
-impl Default for Settings {
+impl Default for AwsSettings {
     fn default() -> Self {
         Self {
             region: None,
@@ -98,7 +98,7 @@ pub struct NoRegion;
 
 /// Who we are to AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct CallerIdentity {
     /// The account.
     pub account: AccountId,
     /// The ARN of the session or user, as `CloudTrail` names the caller.
@@ -122,12 +122,12 @@ struct Shared {
     quick: SdkConfig,
     iam_roles: IamRoles,
     iam: Mutex<BTreeMap<AccountId, aws_sdk_iam::Client>>,
-    identity: OnceCell<Identity>,
+    identity: OnceCell<CallerIdentity>,
 }
 
 impl Aws {
     /// Reads region, profile and endpoints; nothing is called yet, and credentials are first fetched when they are needed.
-    pub async fn connect(settings: &Settings) -> Result<Self, NoRegion> {
+    pub async fn connect(settings: &AwsSettings) -> Result<Self, NoRegion> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
@@ -140,7 +140,7 @@ impl Aws {
     /// # Panics
     ///
     /// Never: the name that we go by has the form that the SDK asks for.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Result<Self, NoRegion> {
+    pub fn new(config: &SdkConfig, settings: &AwsSettings) -> Result<Self, NoRegion> {
         let region = settings.region.clone().map(Region::new);
         let region = region
             .or_else(|| config.region().cloned())
@@ -186,8 +186,8 @@ impl Aws {
     }
 
     /// Who we are, by STS. It is asked until it has answered once.
-    pub async fn identity(&self) -> Result<&Identity, Failure> {
-        let asked = Asked {
+    pub async fn identity(&self) -> Result<&CallerIdentity, Failure> {
+        let asked = Request {
             service: "sts",
             operation: "GetCallerIdentity",
             resource: None,
@@ -199,7 +199,7 @@ impl Aws {
                 let answer = answer.map_err(|error| failure(&error, &asked))?;
                 let account = answer.account().and_then(|account| account.parse().ok());
                 match (account, answer.arn, answer.user_id) {
-                    (Some(account), Some(arn), Some(user_id)) => Ok(Identity {
+                    (Some(account), Some(arn), Some(user_id)) => Ok(CallerIdentity {
                         account,
                         arn,
                         user_id,
@@ -220,11 +220,11 @@ mod tests {
         let nothing = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .build();
-        let error = Aws::new(&nothing, &Settings::default()).expect_err("no region");
+        let error = Aws::new(&nothing, &AwsSettings::default()).expect_err("no region");
         assert!(error.to_string().contains("--region"), "{error}");
-        let settings = Settings {
+        let settings = AwsSettings {
             region: Some("eu-west-1".to_owned()),
-            ..Settings::default()
+            ..AwsSettings::default()
         };
         let aws = Aws::new(&nothing, &settings).expect("a region");
         assert_eq!(aws.region(), "eu-west-1");

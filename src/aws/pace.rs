@@ -107,31 +107,31 @@ impl Pace {
 
 /// Who waits for a call, in order, and how many are on their way. `W` is how a waiting one is told.
 #[derive(Debug)]
-pub(super) struct Line<W> {
+pub(super) struct PriorityQueue<W> {
     pub(super) pace: Pace,
     side_by_side: usize,
     running: usize,
-    waiting: BTreeMap<Ticket, W>,
+    waiting: BTreeMap<Position, W>,
     tickets: u64,
     urgent_in_a_row: u32,
 }
 
 /// A place in the line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(Priority, u64);
+pub(super) struct Position(Priority, u64);
 
 /// Whether a ticket may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Admission {
     /// Now: it is counted as on its way, and waits no more.
-    Go,
+    Now,
     /// It is the next, after this time.
-    In(Duration),
+    After(Duration),
     /// Others are before it, or as many are on their way as may be.
     Later,
 }
 
-impl<W> Line<W> {
+impl<W> PriorityQueue<W> {
     pub(super) fn new(pace: Pace, side_by_side: usize) -> Self {
         Self {
             pace,
@@ -143,24 +143,24 @@ impl<W> Line<W> {
         }
     }
 
-    pub(super) fn join(&mut self, priority: Priority, waiter: W) -> Ticket {
+    pub(super) fn join(&mut self, priority: Priority, waiter: W) -> Position {
         self.tickets += 1;
-        let ticket = Ticket(priority, self.tickets);
+        let ticket = Position(priority, self.tickets);
         self.waiting.insert(ticket, waiter);
         ticket
     }
 
     /// Leaves the line without having gone.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    pub(super) fn leave(&mut self, ticket: Position) {
         self.waiting.remove(&ticket);
     }
 
-    pub(super) fn turn(&mut self, ticket: Ticket, now: Duration) -> Turn {
+    pub(super) fn turn(&mut self, ticket: Position, now: Duration) -> Admission {
         if self.running >= self.side_by_side || self.head() != Some(ticket) {
-            return Turn::Later;
+            return Admission::Later;
         }
         if let Err(wait) = self.pace.take(now) {
-            return Turn::In(wait);
+            return Admission::After(wait);
         }
         self.waiting.remove(&ticket);
         self.running += 1;
@@ -168,7 +168,7 @@ impl<W> Line<W> {
             Priority::Urgent => self.urgent_in_a_row.saturating_add(1),
             Priority::Background => 0,
         };
-        Turn::Go
+        Admission::Now
     }
 
     /// One that went is back.
@@ -181,9 +181,9 @@ impl<W> Line<W> {
         self.waiting.get(&self.head()?)
     }
 
-    fn head(&self) -> Option<Ticket> {
+    fn head(&self) -> Option<Position> {
         let first = *self.waiting.first_key_value()?.0;
-        let background = Ticket(Priority::Background, 0);
+        let background = Position(Priority::Background, 0);
         let second = || self.waiting.range(background..).next();
         if self.urgent_in_a_row < BACKGROUND_TURN - 1 {
             return Some(first);
@@ -266,15 +266,15 @@ mod tests {
 
     #[test]
     fn urgent_calls_go_first_and_background_calls_are_not_starved() {
-        let mut line = Line::new(Pace::new(1000.0), 1);
-        let background: Vec<Ticket> = (0..3)
+        let mut line = PriorityQueue::new(Pace::new(1000.0), 1);
+        let background: Vec<Position> = (0..3)
             .map(|_| line.join(Priority::Background, ()))
             .collect();
-        let urgent: Vec<Ticket> = (0..25).map(|_| line.join(Priority::Urgent, ())).collect();
+        let urgent: Vec<Position> = (0..25).map(|_| line.join(Priority::Urgent, ())).collect();
         let mut order = Vec::new();
         while let Some(head) = line.head() {
-            assert_eq!(line.turn(head, ms(0)), Turn::Go);
-            assert_eq!(line.turn(head, ms(0)), Turn::Later, "one at a time");
+            assert_eq!(line.turn(head, ms(0)), Admission::Now);
+            assert_eq!(line.turn(head, ms(0)), Admission::Later, "one at a time");
             line.back();
             order.push(head);
         }
@@ -287,22 +287,26 @@ mod tests {
 
     #[test]
     fn only_the_head_of_the_line_goes() {
-        let mut line = Line::new(Pace::new(1.0), 2);
+        let mut line = PriorityQueue::new(Pace::new(1.0), 2);
         let first = line.join(Priority::Background, 1);
         let second = line.join(Priority::Background, 2);
-        assert_eq!(line.turn(second, ms(0)), Turn::Later);
-        assert_eq!(line.turn(first, ms(0)), Turn::Go);
-        assert!(matches!(line.turn(second, ms(0)), Turn::In(_)));
+        assert_eq!(line.turn(second, ms(0)), Admission::Later);
+        assert_eq!(line.turn(first, ms(0)), Admission::Now);
+        assert!(matches!(line.turn(second, ms(0)), Admission::After(_)));
         let urgent = line.join(Priority::Urgent, 3);
-        assert_eq!(line.turn(second, ms(2000)), Turn::Later);
+        assert_eq!(line.turn(second, ms(2000)), Admission::Later);
         assert_eq!(line.next(), Some(&3));
         line.leave(urgent);
         assert_eq!(line.next(), Some(&2));
-        assert_eq!(line.turn(second, ms(2000)), Turn::Go);
+        assert_eq!(line.turn(second, ms(2000)), Admission::Now);
         let third = line.join(Priority::Urgent, 4);
-        assert_eq!(line.turn(third, ms(9000)), Turn::Later, "two at a time");
+        assert_eq!(
+            line.turn(third, ms(9000)),
+            Admission::Later,
+            "two at a time"
+        );
         line.back();
-        assert_eq!(line.turn(third, ms(9000)), Turn::Go);
+        assert_eq!(line.turn(third, ms(9000)), Admission::Now);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
 use super::Aws;
-use super::event::{self, Change, PassedOver};
-use super::failure::{Asked, failure, refused};
+use super::event::{self, AwsChange, IgnoredEvent};
+use super::failure::{Request, failure, refused};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
 use crate::principal::{AccountId, Partition};
@@ -86,9 +86,9 @@ pub struct Queue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// What has changed, as far as it matters here.
-    pub changes: Vec<Change>,
+    pub changes: Vec<AwsChange>,
     /// Messages that were passed over, by why.
-    pub passed_over: BTreeMap<PassedOver, u64>,
+    pub passed_over: BTreeMap<IgnoredEvent, u64>,
     /// Why what was read could not be deleted: it will come again.
     pub undeleted: Option<Failure>,
 }
@@ -161,8 +161,8 @@ impl Queue {
         }
     }
 
-    fn asked(&self, operation: &'static str) -> Asked {
-        Asked {
+    fn asked(&self, operation: &'static str) -> Request {
+        Request {
             service: "sqs",
             operation,
             resource: Some(self.arn.clone()),

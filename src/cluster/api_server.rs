@@ -22,7 +22,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::tls::{self, Peer, Seen};
+use super::tls::{self, Peer, ServerProof};
 use crate::observed::Trust;
 
 /// The files are read so often. The kubelet takes a minute or more to exchange a projected one.
@@ -40,7 +40,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(super::watch::WATCH_SECONDS a
 
 /// Where a connection's configuration comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConnectionSource {
     /// A kubeconfig, in this context.
     Kubeconfig {
         /// The file; `None`: those of `$KUBECONFIG`, or `~/.kube/config`.
@@ -52,7 +52,7 @@ pub enum Source {
     Pod,
 }
 
-impl Source {
+impl ConnectionSource {
     async fn load(&self) -> Result<Config, String> {
         match self {
             Self::Kubeconfig { path, context } => {
@@ -78,7 +78,7 @@ impl Source {
 pub struct ApiServer(Arc<Inner>);
 
 struct Inner {
-    source: Source,
+    source: ConnectionSource,
     current: watch::Sender<Current>,
     /// The API server's certificate was refused: the files may tell why.
     refused: Notify,
@@ -115,7 +115,7 @@ impl Current {
 
 impl ApiServer {
     /// Connects by a configuration, and follows it from here on for as long as anyone has the connection or its client.
-    pub fn connect(config: Config, source: Source) -> Result<Self, Error> {
+    pub fn connect(config: Config, source: ConnectionSource) -> Result<Self, Error> {
         let inner = Arc::new(Inner {
             source,
             current: watch::Sender::new(Current::new(config)?),
@@ -148,8 +148,8 @@ impl ApiServer {
         };
         let seen = tokio::task::spawn_blocking(move || tls::look(&peer)).await;
         match seen.map_err(io::Error::other).flatten() {
-            Ok(Seen::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
-            Ok(Seen::Refused(why)) => Ok(Trust::Unknown(format!(
+            Ok(ServerProof::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
+            Ok(ServerProof::Refused(why)) => Ok(Trust::Unknown(format!(
                 "none of the certificate authorities that are trusted for it ({why})"
             ))),
             Err(error) => Err(error.to_string()),

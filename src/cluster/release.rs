@@ -65,14 +65,14 @@ struct Round {
 }
 
 /// A mapping that still holds on to its entry.
-struct Holding {
+struct HeldMapping {
     name: String,
     uid: String,
     finalizers: Vec<String>,
     written: bool,
 }
 
-impl Holding {
+impl HeldMapping {
     /// `None` where it holds on to nothing.
     fn new(object: DynamicObject) -> Option<Self> {
         let holding = Self {
@@ -117,7 +117,7 @@ struct Gone {
 }
 
 impl Gone {
-    fn note(&mut self, mapping: &Holding) {
+    fn note(&mut self, mapping: &HeldMapping) {
         if mapping.written {
             self.statuses.insert(mapping.uid.clone());
         }
@@ -279,7 +279,7 @@ impl Cluster {
         };
         let mut pages = Pages::default();
         while let Some(page) = self.page(&mut pages).await? {
-            let holding: Vec<Holding> = page.into_iter().filter_map(Holding::new).collect();
+            let holding: Vec<HeldMapping> = page.into_iter().filter_map(HeldMapping::new).collect();
             round.clean &= holding.is_empty();
             for mapping in &holding {
                 gone.note(mapping);
@@ -298,7 +298,7 @@ impl Cluster {
     }
 
     /// Lets go of one. What the API server refused because the mapping is otherwise by now comes back: the next look finds what is left.
-    async fn let_mapping_go(&self, mapping: Holding) -> Result<Option<Error>, Error> {
+    async fn let_mapping_go(&self, mapping: HeldMapping) -> Result<Option<Error>, Error> {
         let api = self.raw_mappings();
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -422,12 +422,12 @@ mod tests {
     use super::*;
     use crate::api::finalizer::Finalizer;
 
-    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<Holding> {
+    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<HeldMapping> {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
             "metadata": metadata, "status": { "written": written },
         });
-        Holding::new(serde_json::from_value(object).expect("an object"))
+        HeldMapping::new(serde_json::from_value(object).expect("an object"))
     }
 
     #[test]

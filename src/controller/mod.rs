@@ -1,10 +1,10 @@
 //! The loop: events in, one pass at a time over everything, writes out.
 //!
 //! ```text
-//! watches ─► State ─┬► trigger ─► pass: finalizers → history → aws-auth ─┬► report ─► outbox: statuses, finalizers, events
+//! watches ─► WatchedState ─┬► trigger ─► pass: finalizers → history → aws-auth ─┬► report ─► outbox: statuses, finalizers, events
 //!              ▲    │                 │                                    │
 //!              └────│── answers ──────┘                                    │
-//! EKS, IAM ──► Eks ─┘                                                      │
+//! EKS, IAM ──► EksDriver ─┘                                                      │
 //!              └◄─ calls for access entries ───────────────────────────────┘
 //! ```
 //!
@@ -38,7 +38,7 @@ use tracing::{debug, error, info, warn};
 pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
 pub use self::implied::{Imply, Turn, Turns};
 
-use self::eks::{Answer, Eks};
+use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
 use self::metrics::Metrics;
@@ -49,8 +49,8 @@ use crate::access_entry::Call;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
-use crate::cluster::state::{State, Watched};
-use crate::cluster::watch::Told;
+use crate::cluster::state::{Watched, WatchedState};
+use crate::cluster::watch::WatchEvent;
 use crate::observed::{AwsState, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
@@ -76,8 +76,8 @@ pub struct Controller {
     resync: Duration,
     health: Arc<Health>,
     metrics: Metrics,
-    state: State,
-    eks: Option<Eks>,
+    state: WatchedState,
+    eks: Option<EksDriver>,
     /// Where no mappings are stored, what gives them, and who looks on.
     implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     trigger: Trigger,
@@ -90,13 +90,13 @@ pub struct Controller {
     next_resync: Instant,
     /// Whether the next pass is to read aws-auth itself.
     reread: bool,
-    running: Option<Running>,
+    running: Option<RunningPass>,
     /// What the watches search bindings for.
     interest: watch::Sender<Option<Arc<Interest>>>,
 }
 
 /// A pass that runs.
-struct Running {
+struct RunningPass {
     pass: BoxFuture<'static, Done>,
     interrupt: CancellationToken,
     started: Instant,
@@ -119,8 +119,8 @@ impl Controller {
         metrics: Metrics,
     ) -> Self {
         Self {
-            state: State::new(cluster.config_map().clone()),
-            eks: eks.map(|(aws, settings)| Eks::new(aws, settings)),
+            state: WatchedState::new(cluster.config_map().clone()),
+            eks: eks.map(|(aws, settings)| EksDriver::new(aws, settings)),
             implied: None,
             outbox: Outbox::new(cluster.clone()),
             cluster,
@@ -202,10 +202,10 @@ impl Controller {
         }
     }
 
-    fn take_in_told(&mut self, told: Told) {
+    fn take_in_told(&mut self, told: WatchEvent) {
         match told {
-            Told::Event(event) => self.take_in(event),
-            Told::Health { watch, failure } => {
+            WatchEvent::Event(event) => self.take_in(event),
+            WatchEvent::Health { watch, failure } => {
                 let words = failure.as_ref().map(|error| error.message.as_str());
                 self.health.watch(watch, Instant::now(), words);
             }
@@ -214,7 +214,8 @@ impl Controller {
 
     fn take_in(&mut self, event: Watched) {
         let of_config_map = matches!(event, Watched::ConfigMap(_));
-        let version = |state: &State| state.config_map().map(|view| view.resource_version.clone());
+        let version =
+            |state: &WatchedState| state.config_map().map(|view| view.resource_version.clone());
         let before = of_config_map.then(|| version(&self.state));
         self.state.apply(event);
         let stirred = self.state.take_stirred();
@@ -240,7 +241,7 @@ impl Controller {
         self.before_first_pass();
     }
 
-    fn take_in_answer(&mut self, answer: Answer) {
+    fn take_in_answer(&mut self, answer: EksAnswer) {
         if let Some(eks) = &mut self.eks {
             eks.take_in(answer, &mut self.metrics);
             self.health
@@ -259,7 +260,7 @@ impl Controller {
     /// What the first pass waits for.
     fn missing(&self) -> Vec<&'static str> {
         let mut missing = self.state.missing();
-        missing.extend(self.eks.as_ref().and_then(Eks::missing));
+        missing.extend(self.eks.as_ref().and_then(EksDriver::missing));
         missing
     }
 
@@ -296,7 +297,7 @@ impl Controller {
             return;
         }
         // Its time comes also where nothing is told: what failed may be tried again, and patience ends.
-        if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(Eks::changed) {
+        if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(EksDriver::changed) {
             self.trigger.changed(now);
         }
         if self.wake.is_some_and(|wake| wake <= Timestamp::now()) {
@@ -338,7 +339,7 @@ impl Controller {
             reread: std::mem::take(&mut self.reread),
             interrupt: interrupt.clone(),
         };
-        self.running = Some(Running {
+        self.running = Some(RunningPass {
             pass: pass.run().boxed(),
             interrupt,
             started: now,
@@ -354,10 +355,10 @@ impl Controller {
             return until;
         }
         if !self.missing().is_empty() {
-            let patience_ends = self.eks.as_ref().and_then(Eks::patience_ends);
+            let patience_ends = self.eks.as_ref().and_then(EksDriver::patience_ends);
             return patience_ends.map_or(until, |ends| until.min(ends.max(now + CLOCK_CHECK)));
         }
-        let retry = self.eks.as_ref().and_then(Eks::retry);
+        let retry = self.eks.as_ref().and_then(EksDriver::retry);
         for wake in [self.wake, retry].into_iter().flatten() {
             let ahead =
                 Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
@@ -369,7 +370,7 @@ impl Controller {
             .fold(until, Instant::min)
     }
 
-    fn finish(&mut self, (done, running): (Done, Running)) {
+    fn finish(&mut self, (done, running): (Done, RunningPass)) {
         let now = Instant::now();
         let Done {
             mut desired,
@@ -431,7 +432,7 @@ impl Controller {
             Some(_) => self.retry.failed(now, fastrand::f64()),
             None => self.retry.succeeded(),
         }
-        let told = self.eks.as_ref().is_some_and(Eks::changed);
+        let told = self.eks.as_ref().is_some_and(EksDriver::changed);
         if interrupted || told || self.state.changed() {
             self.trigger.changed(running.event.unwrap_or(now));
         }
@@ -439,7 +440,7 @@ impl Controller {
 }
 
 /// Waits for the pass that runs, for ever where none does.
-async fn finished(running: &mut Option<Running>) -> (Done, Running) {
+async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
     let Some(current) = running else {
         return std::future::pending().await;
     };
@@ -451,7 +452,7 @@ async fn finished(running: &mut Option<Running>) -> (Done, Running) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(eks: &mut Option<Eks>, state: &State) -> Answer {
+async fn answer(eks: &mut Option<EksDriver>, state: &WatchedState) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
@@ -462,7 +463,7 @@ async fn answer(eks: &mut Option<Eks>, state: &State) -> Answer {
 }
 
 /// Judges a call of a plan by what the watches have told when it is sent.
-fn judge(state: &State) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
+fn judge(state: &WatchedState) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
     |key, call, aws| {
         let deletes = matches!(call, Call::Delete { .. });
         if deletes && state.goes_with_definition(key, Timestamp::now()) {

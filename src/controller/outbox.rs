@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::trigger::RETRY;
 use crate::cluster::mapping::SeenMapping;
-use crate::cluster::state::State;
+use crate::cluster::state::WatchedState;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
@@ -93,7 +93,7 @@ impl Outbox {
         statuses: Vec<StatusWrite>,
         changes: Vec<FinalizerChange>,
         events: Vec<EventNote>,
-        state: &mut State,
+        state: &mut WatchedState,
     ) {
         for status in statuses {
             state.assume_status(&status.name, &status.uid, &status.status);
@@ -126,7 +126,7 @@ impl Outbox {
     }
 
     /// While everything is `released`, no status that waits may bring back what the release takes out.
-    pub(super) fn set_released(&mut self, released: bool, state: &mut State) {
+    pub(super) fn set_released(&mut self, released: bool, state: &mut WatchedState) {
         self.released = released;
         if !released {
             return;
@@ -218,7 +218,7 @@ impl Outbox {
     }
 
     /// Takes in what came of a call.
-    pub(super) fn settle(&mut self, finished: Finished, state: &mut State) {
+    pub(super) fn settle(&mut self, finished: Finished, state: &mut WatchedState) {
         match finished {
             Finished::Mapping(finished) => self.settle_mapping(*finished, state),
             Finished::Event(Ok(())) => {}
@@ -226,7 +226,7 @@ impl Outbox {
         }
     }
 
-    fn settle_mapping(&mut self, finished: MappingFinished, state: &mut State) {
+    fn settle_mapping(&mut self, finished: MappingFinished, state: &mut WatchedState) {
         let MappingFinished {
             name,
             job,
@@ -364,7 +364,7 @@ mod tests {
             namespace: "kube-system".to_owned(),
             name: "aws-auth".to_owned(),
         };
-        let mut state = State::new(name.clone());
+        let mut state = WatchedState::new(name.clone());
         let mut outbox = Outbox::new(Cluster::new(client, name, ""));
         outbox.submit(vec![status("a")], Vec::new(), Vec::new(), &mut state);
         outbox.settle(failed("b"), &mut state);

@@ -108,17 +108,17 @@ impl Pass {
                 .plan_and_write(&settings, &memory, finalizers_added)
                 .await
             {
-                Step::AddFinalizers(changes) => {
+                PassStep::AddFinalizers(changes) => {
                     finalizers_added = true;
                     work.add_finalizers(&changes, &interrupt).await;
                 }
-                Step::HistoryFailed(error) => work.after_history_error(error).await,
-                Step::Stale { history } => {
+                PassStep::HistoryFailed(error) => work.after_history_error(error).await,
+                PassStep::Stale { history } => {
                     work.take_over(history, None);
                     // What does not need aws-auth is planned and done all the same.
                     work.given_up = work.after_conflict().await.err();
                 }
-                Step::Over(over) => {
+                PassStep::Over(over) => {
                     let Over {
                         history,
                         config_map,
@@ -150,7 +150,7 @@ impl Pass {
 }
 
 /// How far a plan got.
-enum Step {
+enum PassStep {
     /// Finalizers come first.
     AddFinalizers(Vec<FinalizerChange>),
     /// The history stands in the way.
@@ -245,7 +245,7 @@ impl Work {
         settings: &Settings,
         memory: &Memory,
         finalizers_added: bool,
-    ) -> Step {
+    ) -> PassStep {
         let mut plan = plan(
             &self.snapshot.desired,
             &self.snapshot.observed,
@@ -253,12 +253,12 @@ impl Work {
             memory,
         );
         if !finalizers_added && !plan.add_finalizers.is_empty() {
-            return Step::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
+            return PassStep::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
         }
         let history = match &plan.history {
             Some(write) => match self.cluster.write_history(write).await {
                 Ok(view) => Some(view),
-                Err(error) => return Step::HistoryFailed(error),
+                Err(error) => return PassStep::HistoryFailed(error),
             },
             None => None,
         };
@@ -277,10 +277,10 @@ impl Work {
                     )
                 }
                 Err(WriteError::Failed(failure)) => (None, Outcome::Failed(failure)),
-                Err(WriteError::Stale) => return Step::Stale { history },
+                Err(WriteError::Stale) => return PassStep::Stale { history },
             },
         };
-        Step::Over(Box::new(Over {
+        PassStep::Over(Box::new(Over {
             history,
             config_map,
             report: plan.report(&outcome),

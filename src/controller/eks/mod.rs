@@ -1,9 +1,9 @@
 //! The loop's side of EKS and IAM: what is read when, and the calls of plans.
 //!
 //! ```text
-//! schedule, refresh ─► reads ─► Known ─► the planner's input
+//! schedule, refresh ─► reads ─► AwsCache ─► the planner's input
 //!                                 ▲
-//! plan's works ─► Works ─► calls ─┘
+//! plan's works ─► CallQueue ─► calls ─┘
 //!                     ▲
 //!                   judge, when each is sent
 //! ```
@@ -15,13 +15,13 @@
 //! - nothing is asked of a cluster that is not proven to be the one whose API server we talk to, but what it is;
 //! - nothing that EKS, IAM or the queue answer ends the loop.
 
+mod aws_cache;
+mod call_queue;
+mod event_throttle;
 mod in_force;
-mod known;
 mod refresh;
 mod retry;
 mod schedule;
-mod words;
-mod works;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -35,16 +35,16 @@ use tracing::{debug, info, warn};
 pub use self::in_force::{OtherCluster, Trust};
 pub use self::schedule::Periods;
 
-use self::in_force::Reading;
-use self::known::{Known, Then};
+use self::aws_cache::{AwsCache, FollowUp};
+use self::call_queue::{CallQueue, NextCall};
+use self::in_force::ClusterReading;
 use self::refresh::Refresh;
 use self::schedule::{Schedule, Task};
-use self::works::{Next, Works};
 use super::metrics::{EksNumbers, Metrics};
 use super::trigger::RETRY;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
-use crate::aws::event::{Change, Changed, PassedOver};
+use crate::aws::event::{AwsChange, ChangedObject, IgnoredEvent};
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::cluster::api_server::{ApiServer, Changes};
 use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
@@ -75,10 +75,10 @@ pub struct EksSettings {
 }
 
 /// Judges a call of a plan by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
-pub(super) type Judge<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
+pub(super) type CallCheck<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
 
 /// Something that was asked has been answered.
-pub(super) enum Answer {
+pub(super) enum EksAnswer {
     Cluster {
         read: Box<Result<ClusterRead, Failure>>,
         /// What the API server's certificate was signed by just after; an error: it could not be asked.
@@ -119,12 +119,12 @@ struct Polling {
     running: bool,
     failures: u32,
     due: Instant,
-    passed_over: BTreeMap<PassedOver, u64>,
+    passed_over: BTreeMap<IgnoredEvent, u64>,
     changes: u64,
 }
 
 /// EKS and IAM as the loop sees them.
-pub(super) struct Eks {
+pub(super) struct EksDriver {
     aws: Aws,
     name: String,
     api_server: ApiServer,
@@ -133,22 +133,22 @@ pub(super) struct Eks {
     reproving: Option<Timestamp>,
     /// Whether the API server's certificate was ever looked at.
     server_seen: bool,
-    known: Known,
+    cache: AwsCache,
     schedule: Schedule,
     refresh: Refresh,
     /// When to look for an entry to describe.
     look: Instant,
-    works: Works,
+    call_queue: CallQueue,
     queue: Option<Polling>,
-    reads: FuturesUnordered<BoxFuture<'static, Answer>>,
-    calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    reads: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
+    calls: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
     /// Since when the first pass waits for the mode, or for the listings; `None`: it waits no more.
     waits: Option<Instant>,
     /// Whether it is known what the mappings want to know of IAM.
     iam_asked: bool,
 }
 
-impl Eks {
+impl EksDriver {
     pub(super) fn new(aws: Aws, settings: EksSettings) -> Self {
         let now = Instant::now();
         let EksSettings {
@@ -161,7 +161,7 @@ impl Eks {
             Trust::Unknown("not known yet, for the API server has not answered".to_owned());
         Self {
             aws,
-            known: Known::new(cluster_name.clone(), unasked, Timestamp::now()),
+            cache: AwsCache::new(cluster_name.clone(), unasked, Timestamp::now()),
             name: cluster_name,
             changes: api_server.changes(),
             api_server,
@@ -170,7 +170,7 @@ impl Eks {
             schedule: Schedule::new(periods, now),
             refresh: Refresh::new(periods.refresh, now),
             look: now,
-            works: Works::default(),
+            call_queue: CallQueue::default(),
             queue: queue.map(|url| Polling {
                 url,
                 running: false,
@@ -198,7 +198,7 @@ impl Eks {
         if !self.server_seen {
             return Some("the API server's certificate");
         }
-        self.known.proven()?;
+        self.cache.proven()?;
         if !self.schedule.tried(&Task::Entries) {
             return Some("the access entries");
         }
@@ -210,7 +210,7 @@ impl Eks {
 
     /// Why the cluster is not proven to be the API server's, where it was read.
     pub(super) fn unproven(&self) -> Option<String> {
-        self.known.unproven()
+        self.cache.unproven()
     }
 
     /// When the first pass stops waiting, whatever is missing.
@@ -220,77 +220,81 @@ impl Eks {
 
     /// Whether it is to be found out what the mappings want to know of IAM, before the first pass.
     pub(super) fn asks_for_wants(&self) -> bool {
-        self.waits.is_some() && !self.iam_asked && self.known.proven().is_some()
+        self.waits.is_some() && !self.iam_asked && self.cache.proven().is_some()
     }
 
     /// What plans want to know of IAM, and whether they do which roles EKS uses.
     pub(super) fn want(&mut self, wants: &IamWants, managed: bool) {
         let now = Instant::now();
         self.iam_asked = true;
-        self.known.want_iam(wants);
+        self.cache.want_iam(wants);
         self.schedule.iam(wants, now);
         self.schedule.managed(managed, now);
     }
 
     /// The principals that mappings, marks and tags name now.
     pub(super) fn declare(&mut self, declared: BTreeSet<Key>) {
-        self.known.declare(declared);
+        self.cache.declare(declared);
     }
 
     /// What is declared of these principals has changed: nothing is sent for them that was planned before.
     pub(super) fn stir(&mut self, keys: BTreeSet<Key>) {
         for key in keys {
-            self.known.stir_key(key);
+            self.cache.stir_key(key);
         }
     }
 
     /// Whether something is known of a principal, or was sent for it, that the last input did not hold.
     pub(super) fn is_touched(&self, key: &Key) -> bool {
-        self.known.is_touched(key)
+        self.cache.is_touched(key)
     }
 
     /// Whether a plan would see something that the last one did not.
     pub(super) fn changed(&self) -> bool {
-        self.known.changed(Timestamp::now())
+        self.cache.changed(Timestamp::now())
     }
 
     /// When something that failed may be tried again.
     pub(super) fn retry(&self) -> Option<Timestamp> {
-        self.known.retry()
+        self.cache.retry()
     }
 
     /// The planner's input, without counting changes anew.
     pub(super) fn state(&self, kept: Option<&Kept>) -> AwsState {
-        self.known.state(kept)
+        self.cache.state(kept)
     }
 
     /// The planner's input for a pass. The first of them ends the waiting.
     pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
         self.waits = None;
-        self.known.hand_out(kept, now)
+        self.cache.hand_out(kept, now)
     }
 
     /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before.
     pub(super) fn hand_over(&mut self, works: Vec<EntryWork>) {
-        let known = &self.known;
-        self.works.cut(|key| known.permits(key).is_err());
-        self.works.replace(self.known.accept(works));
+        let cache = &self.cache;
+        self.call_queue.cut(|key| cache.permits(key).is_err());
+        self.call_queue.replace(self.cache.accept(works));
     }
 
     /// Begins what is due, and returns the next answer. Can be dropped and called again at any time. Each call of a plan is judged
-    /// when it is sent; where one is refused, a new plan is due, which [`Answer::Refused`] says.
-    pub(super) async fn answer(&mut self, kept: Option<&Kept>, judge: &mut Judge<'_>) -> Answer {
+    /// when it is sent; where one is refused, a new plan is due, which [`EksAnswer::Refused`] says.
+    pub(super) async fn answer(
+        &mut self,
+        kept: Option<&Kept>,
+        judge: &mut CallCheck<'_>,
+    ) -> EksAnswer {
         loop {
             let now = Instant::now();
             if self.begin(now, kept, judge) {
-                return Answer::Refused;
+                return EksAnswer::Refused;
             }
             let due = [
                 self.schedule.due(),
                 Some(self.look),
                 self.queue
                     .as_ref()
-                    .filter(|queue| !queue.running && self.known.proven().is_some())
+                    .filter(|queue| !queue.running && self.cache.proven().is_some())
                     .map(|queue| queue.due),
             ];
             let due = due.into_iter().flatten().min();
@@ -304,25 +308,25 @@ impl Eks {
             tokio::select! {
                 Some(answer) = self.calls.next() => return answer,
                 Some(answer) = self.reads.next() => return answer,
-                () = self.changes.next() => return Answer::ApiServer,
+                () = self.changes.next() => return EksAnswer::ApiServer,
                 () = sleep => {}
             }
         }
     }
 
     /// Begins what is due. Whether a call was refused.
-    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut Judge<'_>) -> bool {
-        self.known.tick(Timestamp::now());
+    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut CallCheck<'_>) -> bool {
+        self.cache.tick(Timestamp::now());
         while let Some(task) = self.schedule.start(now) {
             let read = self.read(task);
             self.reads.push(read);
         }
-        let Some((cluster, mode)) = self.known.proven() else {
-            return self.works.drop_unsent();
+        let Some((cluster, mode)) = self.cache.proven() else {
+            return self.call_queue.drop_unsent();
         };
         self.begin_polling(&cluster, now);
         if mode == Mode::ConfigMap {
-            return self.works.drop_unsent();
+            return self.call_queue.drop_unsent();
         }
         if self.reproving.is_some() {
             return false;
@@ -337,27 +341,27 @@ impl Eks {
         &mut self,
         cluster: &EksCluster,
         kept: Option<&Kept>,
-        judge: &mut Judge<'_>,
+        judge: &mut CallCheck<'_>,
     ) -> bool {
         let mut refused = false;
         loop {
-            let (refresh, known) = (&self.refresh, &self.known);
+            let (refresh, cache) = (&self.refresh, &self.cache);
             let described = |call: &Call| refresh.describes(call.principal_arn());
             let judge = |key: &Key, call: &Call| {
-                known.permits(key)?;
-                judge(key, call, &known.state(kept))
+                cache.permits(key)?;
+                judge(key, call, &cache.state(kept))
             };
-            match self.works.next(described, judge) {
+            match self.call_queue.next(described, judge) {
                 None => return refused,
-                Some(Next::Send(key, call, priority)) => {
-                    self.known.sent(&key, &call, Timestamp::now());
+                Some(NextCall::Send(key, call, priority)) => {
+                    self.cache.sent(&key, &call, Timestamp::now());
                     let call = make(self.aws.clone(), cluster.clone(), key, call, priority);
                     self.calls.push(call);
                 }
-                Some(Next::Refused(key, call, why)) => {
+                Some(NextCall::Refused(key, call, why)) => {
                     let (operation, principal) = (call.operation(), call.principal_arn());
                     info!(operation, principal, why, "a call to EKS is planned anew");
-                    self.known.refused(&key);
+                    self.cache.refused(&key);
                     refused = true;
                 }
             }
@@ -368,12 +372,12 @@ impl Eks {
         if self.look > now {
             return;
         }
-        let works = &self.works;
+        let queue = &self.call_queue;
         let taken = |principal: &str| {
             Key::parse_arn(principal)
-                .is_some_and(|key| works.is_busy(&key) || works.will_describe(&key))
+                .is_some_and(|key| queue.has_in_flight(&key) || queue.will_describe(&key))
         };
-        let entries = self.known.entries();
+        let entries = self.cache.entries();
         while let Some((principal, priority)) = self.refresh.start(entries, now, taken) {
             let (aws, cluster) = (self.aws.clone(), cluster.clone());
             let read = async move {
@@ -382,7 +386,7 @@ impl Eks {
                 };
                 let asked = Timestamp::now();
                 let answer = Box::new(aws.call(&cluster, &call, priority).await);
-                Answer::Described {
+                EksAnswer::Described {
                     principal,
                     answer,
                     asked,
@@ -408,21 +412,21 @@ impl Eks {
         let aws = self.aws.clone();
         let read = async move {
             let batch = queue.receive().await;
-            let told = batch.as_ref().is_ok_and(|batch| !batch.changes.is_empty());
-            let ours = if told {
+            let news = batch.as_ref().is_ok_and(|batch| !batch.changes.is_empty());
+            let ours = if news {
                 aws.identity().await.ok().map(|us| us.arn.clone())
             } else {
                 None
             };
-            Answer::Queue { ours, batch }
+            EksAnswer::Queue { ours, batch }
         };
         self.reads.push(read.boxed());
     }
 
-    fn read(&self, task: Task) -> BoxFuture<'static, Answer> {
+    fn read(&self, task: Task) -> BoxFuture<'static, EksAnswer> {
         let (aws, name) = (self.aws.clone(), self.name.clone());
         let api_server = self.api_server.clone();
-        let cluster = self.known.proven().map(|(cluster, _)| cluster);
+        let cluster = self.cache.proven().map(|(cluster, _)| cluster);
         async move {
             match (task, cluster) {
                 (Task::Cluster, _) => {
@@ -430,16 +434,16 @@ impl Eks {
                     let read = Box::new(aws.describe_cluster(&name).await);
                     // In this order: EKS names a new authority long before the API server uses it.
                     let trust = api_server.trust().await;
-                    Answer::Cluster { read, trust, began }
+                    EksAnswer::Cluster { read, trust, began }
                 }
                 (Task::Entries, Some(cluster)) => {
                     let started = Timestamp::now();
-                    let policy = Known::admin_policy(&cluster);
+                    let policy = AwsCache::admin_policy(&cluster);
                     let listed = future::try_join(
                         aws.list_entries(&cluster, None),
                         aws.list_entries(&cluster, Some(&policy)),
                     );
-                    Answer::Entries {
+                    EksAnswer::Entries {
                         listed: Box::pin(listed).await,
                         started,
                     }
@@ -447,7 +451,7 @@ impl Eks {
                 (Task::UsedBy(feature), Some(cluster)) => {
                     let asked = Timestamp::now();
                     let users = Box::pin(aws.users_of(&cluster, feature)).await;
-                    Answer::UsedBy {
+                    EksAnswer::UsedBy {
                         feature,
                         users,
                         asked,
@@ -455,18 +459,18 @@ impl Eks {
                 }
                 // It is wanted only where the cluster is proven, which it is no more.
                 (Task::Entries | Task::UsedBy(_), None) => future::pending().await,
-                (Task::Policies, _) => Answer::Policies(aws.list_policies().await),
+                (Task::Policies, _) => EksAnswer::Policies(aws.list_policies().await),
                 (Task::Sso(account), _) => {
                     let listing = aws.roles(&account, SSO_PATH).await;
-                    Answer::Iam(Task::Sso(account), listing)
+                    EksAnswer::Iam(Task::Sso(account), listing)
                 }
                 (Task::Roles(account), _) => {
                     let listing = aws.roles(&account, "/").await;
-                    Answer::Iam(Task::Roles(account), listing)
+                    EksAnswer::Iam(Task::Roles(account), listing)
                 }
                 (Task::Users(account), _) => {
                     let listing = aws.users(&account).await;
-                    Answer::Iam(Task::Users(account), listing)
+                    EksAnswer::Iam(Task::Users(account), listing)
                 }
             }
         }
@@ -474,28 +478,28 @@ impl Eks {
     }
 
     /// Takes in an answer.
-    pub(super) fn take_in(&mut self, answer: Answer, metrics: &mut Metrics) {
+    pub(super) fn take_in(&mut self, answer: EksAnswer, metrics: &mut Metrics) {
         let now = Instant::now();
         match answer {
-            Answer::Cluster { read, trust, began } => {
+            EksAnswer::Cluster { read, trust, began } => {
                 self.take_in_cluster(*read, trust, began, now);
             }
-            Answer::ApiServer => {
+            EksAnswer::ApiServer => {
                 self.reproving = Some(Timestamp::now());
                 self.schedule.soon(&Task::Cluster, now);
             }
-            Answer::Entries { listed, started } => {
+            EksAnswer::Entries { listed, started } => {
                 self.ended(&Task::Entries, listed.as_ref().err(), now);
-                self.known.entries_listed(listed, started, Timestamp::now());
-                self.refresh.retain(self.known.entries());
+                self.cache.entries_listed(listed, started, Timestamp::now());
+                self.refresh.retain(self.cache.entries());
             }
-            Answer::Policies(answer) => {
+            EksAnswer::Policies(answer) => {
                 self.ended(&Task::Policies, answer.as_ref().err(), now);
                 if let Ok(policies) = answer {
-                    self.known.policies_listed(policies);
+                    self.cache.policies_listed(policies);
                 }
             }
-            Answer::UsedBy {
+            EksAnswer::UsedBy {
                 feature,
                 users,
                 asked,
@@ -506,20 +510,20 @@ impl Eks {
                 let task = Task::UsedBy(feature);
                 self.schedule
                     .ended(&task, users.is_ok(), now, fastrand::f64());
-                self.known
+                self.cache
                     .users_read(feature, users, asked, Timestamp::now());
             }
-            Answer::Iam(task, answer) => {
+            EksAnswer::Iam(task, answer) => {
                 if let Err(problem) = &answer {
                     debug!(?task, ?problem, "IAM can't be read");
                 }
                 self.schedule
                     .ended(&task, answer.is_ok(), now, fastrand::f64());
                 if self.schedule.reads(&task) {
-                    self.known.iam_read(&task, answer);
+                    self.cache.iam_read(&task, answer);
                 }
             }
-            Answer::Described {
+            EksAnswer::Described {
                 principal,
                 answer,
                 asked,
@@ -528,17 +532,17 @@ impl Eks {
                     debug!(principal, error = %failure, "an access entry can't be described");
                 }
                 let time = Timestamp::now();
-                let (known, then) = self.known.described(&principal, *answer, asked, time);
-                let certain = self.known.absence_counts_from(&principal);
+                let (known, then) = self.cache.described(&principal, *answer, asked, time);
+                let certain = self.cache.absence_counts_from(&principal);
                 let certain = certain.filter(|from| *from > time);
                 let certain = certain.and_then(|from| from.duration_since(time).try_into().ok());
                 self.refresh
                     .ended(&principal, known, now, certain, fastrand::f64());
                 self.then(then, now);
             }
-            Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
-            Answer::Refused => {}
-            Answer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
+            EksAnswer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
+            EksAnswer::Refused => {}
+            EksAnswer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
         }
         self.look = now;
         metrics.show_eks(&self.numbers());
@@ -559,14 +563,14 @@ impl Eks {
         began: Timestamp,
         now: Instant,
     ) {
-        let before = self.known.proven().map(|(_, mode)| mode);
+        let before = self.cache.proven().map(|(_, mode)| mode);
         if self.reproving.is_some_and(|since| since <= began) {
             self.reproving = None;
         }
         match trust {
             Ok(trust) => {
                 self.server_seen = true;
-                self.known.trusts(trust);
+                self.cache.trusts(trust);
             }
             // Nothing is known that was not known before.
             Err(error) => {
@@ -578,22 +582,22 @@ impl Eks {
             self.schedule.changing_until(now + AFTER_CHANGE);
         }
         self.ended(&Task::Cluster, answer.as_ref().err(), now);
-        let reading = answer.map(|read| Reading {
+        let reading = answer.map(|read| ClusterReading {
             cluster: read.cluster,
             mode: read.mode,
             authorities: read.authorities,
             users: read.users,
             at: began,
         });
-        self.known.cluster_read(reading);
-        let after = self.known.proven().map(|(_, mode)| mode);
+        self.cache.cluster_read(reading);
+        let after = self.cache.proven().map(|(_, mode)| mode);
         if after != before {
             if let Some(mode) = after {
                 info!(cluster = self.name, %mode, "the authentication mode was read");
             } else {
                 // Of a rotation that we are in the middle of, the other side follows soon.
                 self.schedule.changing_until(now + AFTER_CHANGE);
-                let why = self.known.unproven().unwrap_or_default();
+                let why = self.cache.unproven().unwrap_or_default();
                 warn!(cluster = self.name, "nothing is written: {why}");
             }
         }
@@ -614,27 +618,27 @@ impl Eks {
         now: Instant,
     ) {
         let more = match &answer {
-            Ok(_) => self.works.succeeded(key),
+            Ok(_) => self.call_queue.succeeded(key),
             Err(failure) => {
-                self.works.failed(key);
+                self.call_queue.failed(key);
                 let (operation, principal) = (call.operation(), call.principal_arn());
                 info!(operation, principal, error = %failure, "a call to EKS failed");
                 false
             }
         };
         let (time, jitter) = (Timestamp::now(), fastrand::f64());
-        let then = self.known.answered(key, call, answer, !more, time, jitter);
+        let then = self.cache.answered(key, call, answer, !more, time, jitter);
         self.then(then, now);
     }
 
-    fn then(&mut self, then: Then, now: Instant) {
+    fn then(&mut self, then: FollowUp, now: Instant) {
         match then {
-            Then::Nothing => {}
-            Then::ReadMode => {
+            FollowUp::Nothing => {}
+            FollowUp::ReadMode => {
                 self.schedule.changing_until(now + AFTER_CHANGE);
                 self.schedule.soon(&Task::Cluster, now);
             }
-            Then::ListPolicies => self.schedule.soon(&Task::Policies, now),
+            FollowUp::ListPolicies => self.schedule.soon(&Task::Policies, now),
         }
     }
 
@@ -661,21 +665,22 @@ impl Eks {
             polling.due = now;
             polling.failures = 0;
         }
-        self.known.queue_read(failure);
+        self.cache.queue_read(failure);
         for change in changes {
-            self.told(&change, ours, now);
+            self.notified(&change, ours, now);
         }
     }
 
-    fn told(&mut self, change: &Change, ours: Option<&str>, now: Instant) {
+    fn notified(&mut self, change: &AwsChange, ours: Option<&str>, now: Instant) {
         debug!(?change, "the queue tells of a change");
-        if let Some(principal) = self.known.principal_told(&change.what) {
-            self.known.told(&principal, change, ours, Timestamp::now());
+        if let Some(principal) = self.cache.notified_principal(&change.what) {
+            self.cache
+                .notified(&principal, change, ours, Timestamp::now());
         }
         match &change.what {
-            Changed::Entry { .. } | Changed::Tags { .. } => {}
-            Changed::ClusterConfig => self.then(Then::ReadMode, now),
-            Changed::Principal {
+            ChangedObject::Entry { .. } | ChangedObject::Tags { .. } => {}
+            ChangedObject::ClusterConfig => self.then(FollowUp::ReadMode, now),
+            ChangedObject::Principal {
                 account,
                 kind,
                 permission_set,
@@ -700,15 +705,15 @@ impl Eks {
         deadline: tokio::time::Instant,
         metrics: &mut Metrics,
         kept: Option<&Kept>,
-        judge: &mut Judge<'_>,
+        judge: &mut CallCheck<'_>,
     ) {
-        self.works.replace(Vec::new());
+        self.call_queue.replace(Vec::new());
         self.reads = FuturesUnordered::new();
         while !self.calls.is_empty() {
             match tokio::time::timeout_at(deadline, self.calls.next()).await {
                 Ok(Some(answer)) => {
                     self.take_in(answer, metrics);
-                    if let Some((cluster, _)) = self.known.proven() {
+                    if let Some((cluster, _)) = self.cache.proven() {
                         self.begin_calls(&cluster, kept, judge);
                     }
                 }
@@ -725,8 +730,8 @@ impl Eks {
     }
 
     fn numbers(&self) -> EksNumbers {
-        let known = self.known.numbers();
-        let (waiting, running) = self.works.count();
+        let known = self.cache.numbers();
+        let (waiting, running) = self.call_queue.count();
         EksNumbers {
             mode: known.mode,
             read: known.read,
@@ -757,10 +762,10 @@ fn make(
     key: Key,
     call: Call,
     priority: Priority,
-) -> BoxFuture<'static, Answer> {
+) -> BoxFuture<'static, EksAnswer> {
     async move {
         let answer = aws.call(&cluster, &call, priority).await;
-        Answer::Call(key, Box::new(call), Box::new(answer))
+        EksAnswer::Call(key, Box::new(call), Box::new(answer))
     }
     .boxed()
 }

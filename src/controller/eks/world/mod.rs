@@ -2,15 +2,15 @@
 //!
 //! Calls to EKS take effect some time after they were sent and are answered some time after that; answers are lost; listings show
 //! what was; the process ends between any two effects and forgets; other people write in between; clocks jump. What the operator
-//! does is its own code, effect by effect: [`plan`], and the pure half of the loop's side of EKS ([`Known`], [`Works`]). The
+//! does is its own code, effect by effect: [`plan`], and the pure half of the loop's side of EKS ([`AwsCache`], [`CallQueue`]). The
 //! [`judge`] looks at what is really there after every step and shares no decision with the code that it judges.
 //!
 //! A run is a list of [`Step`]s, which can be printed, shortened and run again. [`search`] tries all runs that depart from the kind
 //! one at most so often, [`random`] departs at random, [`stories`] are runs that went wrong once.
 //!
 //! [`plan`]: crate::plan::plan
-//! [`Known`]: super::known::Known
-//! [`Works`]: super::works::Works
+//! [`AwsCache`]: super::aws_cache::AwsCache
+//! [`CallQueue`]: super::call_queue::CallQueue
 
 #![allow(clippy::doc_markdown, reason = "names of a test model")]
 
