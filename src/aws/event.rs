@@ -13,7 +13,7 @@ use crate::access_entry::EksCluster;
 use crate::principal::{AccountId, Key, PrincipalKind, SsoRole};
 use crate::time::Timestamp;
 
-/// How the type of the envelope ends, whatever stands before it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
+/// How the type of the envelope ends, whatever precedes it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
 /// documentation.
 const TYPE_SUFFIX: &str = " via CloudTrail";
 
@@ -204,7 +204,7 @@ fn of_iam(event: &Value, operation: &str) -> Result<ChangedObject, IgnoredEvent>
     })
 }
 
-/// A caller's ARN, fit for a status and an event: whoever may send to the queue writes what they like. Characters that no ARN holds
+/// A caller's ARN, fit for a status and an event: anyone who may send to the queue can write anything. Characters that no ARN holds
 /// are escaped, and the longest session of the longest role has fewer than [`CALLER_BYTES`].
 fn caller(text: &str) -> Option<String> {
     if !text.starts_with("arn:") {

@@ -280,7 +280,9 @@ fn denied(refusal: ErrorAnswer<'_>, asked: &Request) -> Failure {
     let ours = asked.resource.as_deref().filter(|_| action == asked_for);
     let mut message = words(refusal);
     if text.contains("explicit deny") {
-        message.push_str(" (what is denied explicitly can't be allowed by a further statement: change the policy that denies it)");
+        message.push_str(
+            " (explicit deny: change the policy that denies it, a further Allow has no effect)",
+        );
     }
     Failure {
         kind: FailureKind::Denied {
@@ -329,18 +331,15 @@ fn unknown(refusal: ErrorAnswer<'_>, asked: &Request) -> String {
     match (refusal.code, refusal.message) {
         (Some(code), Some(message)) => {
             format!(
-                "{service} answered {} with {code}: {message}{request}",
+                "{service} returned {code} for {}: {message}{request}",
                 asked.operation
             )
         }
         (Some(code), None) => {
-            format!(
-                "{service} answered {} with {code}{request}",
-                asked.operation
-            )
+            format!("{service} returned {code} for {}{request}", asked.operation)
         }
         (None, _) => format!(
-            "{} was answered with HTTP {} and no error code of {service}: a proxy may stand between{request}",
+            "{} returned HTTP {} without an error code of {service}; there may be a proxy in between{request}",
             asked.operation, refusal.status
         ),
     }

@@ -1,4 +1,4 @@
-//! The one gate that every call to EKS passes: it waits for its turn, makes the call, and makes it again where that is safe.
+//! The gate that every call to EKS passes: rate limit, priority, and retries where they are safe.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -74,7 +74,7 @@ impl Limiter {
                 return Err(failure);
             }
             let pause = RETRY.pause(made - 1, fastrand::f64());
-            tracing::debug!(operation, tries = made, ?pause, "called again: {failure}");
+            tracing::debug!(operation, tries = made, ?pause, "retrying: {failure}");
             tokio::time::sleep(pause).await;
         }
     }
@@ -109,7 +109,7 @@ impl Limiter {
             match turn {
                 Admission::Now => break,
                 Admission::After(wait) => {
-                    // Whoever comes to the head meanwhile looks for itself, so being told is only a reason to look again.
+                    // A new head of the queue checks for itself, so a notification is only a reason to check again.
                     drop(tokio::time::timeout(wait, told.notified()).await);
                 }
                 Admission::Later => told.notified().await,
@@ -140,7 +140,7 @@ impl Limiter {
     }
 }
 
-/// A call on its way.
+/// A call in flight.
 struct Slot<'a>(&'a Limiter);
 
 impl Drop for Slot<'_> {
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_stops_waiting_holds_up_nobody() {
+    async fn a_cancelled_wait_does_not_block_the_queue() {
         let limiter = Limiter::new(1.0);
         // The token that is there is used up.
         drop(limiter.slot(Priority::Urgent).await);

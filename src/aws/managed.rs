@@ -12,7 +12,7 @@ use crate::access_entry::{EksCluster, Failure, FailureKind};
 use crate::observed::{Feature, ManagedPrincipals, Users};
 use crate::principal::Key;
 
-/// The parts of EKS that have to be asked one by one; what the cluster itself uses stands in its description.
+/// The parts of EKS that have to be asked one by one; what the cluster itself uses is in its description.
 pub const ASKED: [Feature; 3] = [
     Feature::NodeGroups,
     Feature::FargateProfiles,

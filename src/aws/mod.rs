@@ -5,15 +5,15 @@
 //! - every call to EKS passes one gate (`limiter`), which keeps the rate, finds a lower one where EKS throttles, and lets the calls
 //!   of a change go first;
 //! - a listing is whole or an error, never a part;
-//! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and whoever asked looks first;
-//! - every [`Failure`] says what AWS said or what the connection met, and a denied one which statement would allow it.
+//! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and its caller reads first what is there;
+//! - every [`Failure`] has AWS's message or the connection's error, and a denied one the statement that would allow it.
 //!
 //! Region, credentials and endpoints come from the SDK's own chain (environment, profile, EKS Pod Identity, IRSA, instance), so
 //! whatever works for the AWS CLI works here.
 //!
-//! The SDK's own retries are off for EKS: they are not seen by the gate, so a throttled call would be repeated at a rate that
-//! nobody lowers, and a write whose answer was lost would be made twice. IAM, STS and SQS keep them: what is asked there changes
-//! nothing, or may be done twice.
+//! The SDK's own retries are off for EKS: the gate does not see them, so a throttled call would be repeated at an
+//! unchanged rate, and a write whose answer was lost would be made twice. IAM, STS and SQS keep them: calls there change
+//! nothing, or may be made twice.
 //!
 //! [`FailureKind::Unavailable`]: crate::access_entry::FailureKind::Unavailable
 
@@ -55,11 +55,11 @@ use self::limiter::Limiter;
 use crate::access_entry::Failure;
 use crate::principal::AccountId;
 
-/// One call to EKS. EKS answers in well under a second; ten mean that the answer is lost.
+/// One call to EKS. EKS answers in well under a second; after ten the answer is lost.
 const EKS_ATTEMPT: Duration = Duration::from_secs(10);
 /// One call to EKS with what comes before it: credentials that have to be fetched first.
 const EKS_OPERATION: Duration = Duration::from_secs(30);
-/// One call to IAM or STS. What they say is welcome, not needed: nothing may wait for them for long.
+/// One call to IAM or STS. Their answers are optional: nothing may wait for them for long.
 const IAM_ATTEMPT: Duration = Duration::from_secs(3);
 /// The same with what comes before it, and repeated where it fails.
 const IAM_OPERATION: Duration = Duration::from_secs(10);
@@ -68,12 +68,12 @@ const QUEUE_ATTEMPT: Duration = Duration::from_secs(25);
 /// The same with what comes before it, and repeated where it fails.
 const QUEUE_OPERATION: Duration = Duration::from_secs(55);
 
-/// How AWS is to be reached.
+/// The configuration of the AWS clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AwsSettings {
     /// The region; `None`: the SDK's chain gives it.
     pub region: Option<String>,
-    /// Calls to EKS a second, at most.
+    /// The most calls to EKS per second.
     pub rate: f64,
     /// The roles to assume for reading the IAM of other accounts.
     pub iam_roles: IamRoles,
@@ -89,14 +89,12 @@ impl Default for AwsSettings {
     }
 }
 
-/// No region was given, in none of the ways.
+/// No region is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no AWS region: give the cluster's with --region, in AWS_REGION, or as `region` of the profile in use"
-)]
+#[error("no AWS region: set --region, AWS_REGION, or `region` in the AWS profile")]
 pub struct NoRegion;
 
-/// Who we are to AWS.
+/// The operator's own identity in AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallerIdentity {
     /// The account.
@@ -185,7 +183,7 @@ impl Aws {
         self.0.limiter.calls()
     }
 
-    /// Who we are, by STS. It is asked until it has answered once.
+    /// The operator's own identity by STS, kept after the first answer.
     pub async fn identity(&self) -> Result<&CallerIdentity, Failure> {
         let asked = Request {
             service: "sts",

@@ -1,4 +1,4 @@
-//! How fast EKS is called, and who is next: values on a clock that the caller brings.
+//! How fast EKS is called, and which call is next. Pure: the caller passes the time.
 //!
 //! AWS publishes no rates for access entries, and what it allows is shared with everything else in the account. So the rate is
 //! found: halved when EKS throttles, raised a little at a time while calls succeed.
@@ -20,7 +20,7 @@ const LOWEST_SHARE: f64 = 1.0 / 32.0;
 const LOWERED: f64 = 0.5;
 /// A second of success gives back this share of the highest rate.
 const RAISED: f64 = 1.0 / 20.0;
-/// A success says nothing of what was allowed longer ago than this.
+/// The longest time that one success counts for.
 const RAISED_FOR: Duration = Duration::from_secs(1);
 /// Of so many calls in a row one is a background call, if any waits: a burst of changes may slow observation down, not stop it.
 const BACKGROUND_TURN: u32 = 10;
@@ -31,7 +31,7 @@ const UNAVAILABLE_TRIES: u32 = 3;
 /// Between tries of a call.
 pub(super) const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
-/// Who goes first.
+/// Which calls go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// The calls of a change, and what decides whether changes may be made at all.
@@ -68,7 +68,7 @@ impl Pace {
         self.rate
     }
 
-    /// Takes a token, or tells how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     pub(super) fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let passed = now.saturating_sub(self.filled);
         self.filled = self.filled.max(now);
@@ -79,7 +79,7 @@ impl Pace {
             self.tokens -= 1.0;
             return Ok(());
         }
-        // Rounded up, so that whoever waits for as long finds it.
+        // Rounded up, so that a token is available after the wait.
         let wait = Duration::from_secs_f64((1.0 - self.tokens) / self.rate);
         Err(wait + Duration::from_micros(1))
     }
@@ -105,7 +105,7 @@ impl Pace {
     }
 }
 
-/// Who waits for a call, in order, and how many are on their way. `W` is how a waiting one is told.
+/// The calls that wait, in order, and how many are in flight. `W` notifies one that waits.
 #[derive(Debug)]
 pub(super) struct PriorityQueue<W> {
     pub(super) pace: Pace,
@@ -116,18 +116,18 @@ pub(super) struct PriorityQueue<W> {
     urgent_in_a_row: u32,
 }
 
-/// A place in the line.
+/// A position in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position(Priority, u64);
 
-/// Whether a ticket may go.
+/// Whether a position may go now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// Now: it is counted as on its way, and waits no more.
+    /// It is counted as in flight from here.
     Now,
     /// It is the next, after this time.
     After(Duration),
-    /// Others are before it, or as many are on their way as may be.
+    /// Others are before it, or as many are in flight as allowed.
     Later,
 }
 
@@ -150,7 +150,7 @@ impl<W> PriorityQueue<W> {
         ticket
     }
 
-    /// Leaves the line without having gone.
+    /// Leaves the queue without a call.
     pub(super) fn leave(&mut self, ticket: Position) {
         self.waiting.remove(&ticket);
     }
@@ -171,12 +171,12 @@ impl<W> PriorityQueue<W> {
         Admission::Now
     }
 
-    /// One that went is back.
+    /// A call has ended.
     pub(super) fn back(&mut self) {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// The next one, to be told that something has changed.
+    /// The next one, to be notified of a change.
     pub(super) fn next(&self) -> Option<&W> {
         self.waiting.get(&self.head()?)
     }

@@ -29,7 +29,7 @@ pub struct QueueUrl {
 /// A text that is not the URL of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not the URL of an SQS queue: write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as `aws sqs get-queue-url` prints it"
+    "{0:?} is not an SQS queue URL: expected https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as printed by `aws sqs get-queue-url`"
 )]
 pub struct InvalidQueueUrl(pub String);
 
@@ -128,7 +128,7 @@ impl Queue {
             match event::read(message.body().unwrap_or_default(), &self.cluster) {
                 Ok(change) => batch.changes.push(change),
                 Err(why) => {
-                    tracing::debug!(id = message.message_id(), %why, "event passed over");
+                    tracing::debug!(id = message.message_id(), %why, "event ignored");
                     *batch.passed_over.entry(why).or_default() += 1;
                 }
             }

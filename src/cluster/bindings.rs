@@ -1,6 +1,6 @@
 //! What is kept of RBAC's bindings, so that their number and size cost no memory.
 //!
-//! Whoever administers a namespace may make `RoleBinding`s of a megabyte each. Of those only the groups that mappings name are kept, and
+//! The administrator of a namespace may create `RoleBinding`s of a megabyte each. Of those only the groups that mappings name are kept, and
 //! of bindings to `cluster-admin` all: those only an administrator can make. The price is that a group that no mapping named before has
 //! to be searched for: until both kinds of binding have been listed anew it counts as unread, never as unbound.
 
@@ -90,7 +90,7 @@ pub(super) struct KnownBindings {
 }
 
 impl KnownBindings {
-    /// Keeps every group, whoever names it.
+    /// Keeps every group.
     pub(super) fn keep_all(&mut self) {
         self.asked = Some(Arc::new(Interest::All));
     }

@@ -19,7 +19,7 @@ use crate::observed::{Binding, BindingSubjects, Bindings, ConfigMapView, History
 /// Objects on a page, as kubectl asks for them.
 const PAGE: u32 = 500;
 
-/// What stands in the cluster at about one moment.
+/// The objects in the cluster at about one moment.
 #[derive(Clone, Debug, Default)]
 pub struct ClusterSnapshot {
     /// Whether our `CustomResourceDefinition` is there.

@@ -170,7 +170,7 @@ fn an_unlisted_config_map_is_missing_only_once_the_list_said_so() {
 }
 
 #[test]
-fn changes_are_told_from_echoes() {
+fn echoes_of_own_writes_are_no_changes() {
     let cases: [(&str, Vec<Watched>, bool); 12] = [
         (
             "a status",
@@ -251,7 +251,7 @@ fn changes_are_told_from_echoes() {
 }
 
 #[test]
-fn a_list_that_is_read_again_and_says_the_same_is_no_change() {
+fn an_equal_list_is_no_change() {
     assert!(!changed_by(events()));
 }
 

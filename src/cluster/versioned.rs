@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_list_replaces_at_once_and_says_whether_it_differs() {
+    fn a_second_list_replaces_at_once_and_reports_whether_it_differs() {
         let mut collection = with([
             WatchChange::Restart,
             listed("a", "1"),

@@ -41,13 +41,13 @@ pub const WATCH_SECONDS: u32 = 30;
 /// A binding takes up to some two megabytes, and a page of them is in memory at once.
 const BINDINGS_PAGE: u32 = 10;
 
-/// Bindings are listed again for new groups at most so often.
+/// The shortest interval between two lists of bindings for new groups.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
-/// What the watches tell.
+/// An event for the loop.
 #[derive(Clone, Debug)]
 pub enum WatchEvent {
-    /// Something is otherwise.
+    /// Something has changed.
     Event(Watched),
     /// A watch fails, or works again.
     Health {
@@ -62,7 +62,7 @@ pub enum WatchEvent {
 pub type Watches = SelectAll<BoxStream<'static, WatchEvent>>;
 
 impl Cluster {
-    /// Begins to watch everything that a plan looks at; bindings once it is known what they are searched for.
+    /// Begins to watch everything that a plan reads; bindings once it is known what they are searched for.
     pub fn watch(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
         let mappings = told(
             Api::<AnyMapping>::all(self.client.clone()),
@@ -229,7 +229,7 @@ impl<K: Watchable> Attempts<K> {
                 if !std::mem::take(&mut self.failing) {
                     return Some(WatchStep::Event(event));
                 }
-                info!(watch = self.name, "watching again");
+                info!(watch = self.name, "watch recovered");
                 self.proof = Some(event);
                 return Some(WatchStep::Health(None));
             }
@@ -242,18 +242,18 @@ impl<K: Watchable> Attempts<K> {
         Some(WatchStep::Health(Some(error)))
     }
 
-    /// Loud once for each time that it stops working.
+    /// Warns once for each time that it stops working.
     fn log(&self, error: &Error) {
         let watch = self.name;
         if self.failing || error.message.contains("too old resource version") {
-            debug!(watch, error = %error, "the watch still fails");
+            debug!(watch, error = %error, "watch still failing");
         } else if error.category == Category::Missing && watch == "IdentityMappings" {
             warn!(
                 "the CustomResourceDefinition {DEFINITION} is not installed: nothing is written until it is \
                  (identity-mapper crd | kubectl apply --server-side -f -)"
             );
         } else {
-            warn!(watch, error = %error, category = error.category.as_str(), "the watch fails; trying again");
+            warn!(watch, error = %error, category = error.category.as_str(), "watch failed, retrying");
         }
     }
 }
@@ -302,7 +302,7 @@ impl<K> Search<K>
 where
     SlimBinding<K>: Watchable,
 {
-    /// `None` once nobody says any more what is of interest.
+    /// `None` once the sender of the interest is dropped.
     async fn next(&mut self) -> Option<WatchEvent> {
         loop {
             let Some(running) = &mut self.running else {

@@ -279,7 +279,7 @@ pub async fn serve(
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "can't listen on {address}: {source}; choose another with --health-address or --metrics-address"
+    "listening on {address} failed: {source}; set another address with --health-address or --metrics-address"
 )]
 pub struct BindError {
     address: SocketAddr,
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_others_are_cut() {
+    fn long_error_messages_are_cut() {
         let now = Instant::now();
         let health = Health::default();
         health.watch("RoleBindings", now, Some(&"é".repeat(10_000)));

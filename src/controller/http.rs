@@ -1,6 +1,6 @@
 //! The HTTP server for probes and metrics, which any Pod of the cluster can reach.
 //!
-//! What it can take of memory and of file descriptors is bounded, whoever asks for how much:
+//! What it can take of memory and of file descriptors is bounded, whatever is requested:
 //!
 //! - a connection carries one request and ends within [`CONNECTION_TIME`], however slowly either side speaks;
 //! - at most [`MOST_CONNECTIONS`] are open. A further one takes the place of the oldest of whichever address has the most, so that no
@@ -68,7 +68,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Arc<Routes>) -> Infalli
                 seats.take(peer.ip(), served.abort_handle());
             }
             Err(error) => {
-                debug!(%error, "a connection can't be accepted");
+                debug!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_open_connections_keep_nobody_out() {
+    async fn half_open_connections_do_not_block_others() {
         let address = start().await;
         let mut idle = Vec::new();
         for _ in 0..4 * MOST_CONNECTIONS {

@@ -56,10 +56,10 @@ use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
 use crate::safety::{clear_call, may_take};
 
-/// The loop turns at least so often, which `/livez` relies on.
+/// The longest interval between two turns of the loop, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// While a time of the wall clock is waited for, it is looked at so often: that clock can be set.
+/// The interval of reading the wall clock while a time of it is waited for: that clock can be set.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// At the end, a pass that runs and statuses that wait may take so long.
@@ -78,7 +78,7 @@ pub struct Controller {
     metrics: Metrics,
     state: WatchedState,
     eks: Option<EksDriver>,
-    /// Where no mappings are stored, what gives them, and who looks on.
+    /// Where no mappings are stored, what gives them, and who is notified.
     implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     trigger: Trigger,
     retry: Retry,
@@ -139,8 +139,8 @@ impl Controller {
         }
     }
 
-    /// The same without stored mappings: `imply` gives them. Nothing is written of them, and no event is published; each pass is told to
-    /// whoever holds the turns.
+    /// The same without stored mappings: `imply` gives them. Nothing is written of them, and no event is published; each pass is reported to
+    /// the holder of the turns.
     #[must_use]
     pub fn implied(mut self, imply: Imply) -> (Self, Turns) {
         let (sender, turns) = watch::channel(None);
@@ -149,8 +149,8 @@ impl Controller {
         (self, turns)
     }
 
-    /// Runs until `shutdown`. A write that is on its way then gets half a second, and access entries that are being made some
-    /// seconds; whether it stood or not, the next start finds out.
+    /// Runs until `shutdown`. A write that is in flight then gets half a second, and access entries that are being made some
+    /// seconds; the next start reads whether it took effect.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let interest = self.interest.subscribe();
         let mut watches = match &self.implied {
@@ -164,7 +164,7 @@ impl Controller {
             let hold = self.running.is_some();
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(told) = watches.next() => self.take_in_told(told),
+                Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
                 answer = answer(&mut self.eks, &self.state) => self.take_in_answer(answer),
@@ -181,9 +181,7 @@ impl Controller {
             if let Ok(done) = tokio::time::timeout(LAST_PASS, finished(&mut self.running)).await {
                 self.finish(done);
             } else {
-                warn!(
-                    "a pass was abandoned; its write may or may not stand, and the next start looks"
-                );
+                warn!("abandoned a pass; the next start reads whether its write took effect");
             }
         }
         if let Some(eks) = &mut self.eks {
@@ -202,7 +200,7 @@ impl Controller {
         }
     }
 
-    fn take_in_told(&mut self, told: WatchEvent) {
+    fn take_in_watch_event(&mut self, told: WatchEvent) {
         match told {
             WatchEvent::Event(event) => self.take_in(event),
             WatchEvent::Health { watch, failure } => {
@@ -264,7 +262,7 @@ impl Controller {
         missing
     }
 
-    /// Until the first pass was made: says what it waits for, and finds out what the mappings want to know of IAM, so that the
+    /// Until the first pass was made: reports what it waits for, and finds out what the mappings want to know of IAM, so that the
     /// first statuses know it already.
     fn before_first_pass(&mut self) {
         if self.health.first_pass_made() {
@@ -296,7 +294,7 @@ impl Controller {
         if self.running.is_some() || !self.missing().is_empty() {
             return;
         }
-        // Its time comes also where nothing is told: what failed may be tried again, and patience ends.
+        // It becomes due also without an event: what failed may be tried again, and patience ends.
         if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(EksDriver::changed) {
             self.trigger.changed(now);
         }
@@ -462,7 +460,7 @@ async fn answer(eks: &mut Option<EksDriver>, state: &WatchedState) -> EksAnswer 
     }
 }
 
-/// Judges a call of a plan by what the watches have told when it is sent.
+/// Judges a call of a plan by what the watches have read when it is sent.
 fn judge(state: &WatchedState) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
     |key, call, aws| {
         let deletes = matches!(call, Call::Delete { .. });
@@ -477,7 +475,7 @@ fn judge(state: &WatchedState) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(
                 let config_map = state.name().to_string();
                 clear_call(&input.observed, &input.desired, &config_map, call)
             }
-            None => Err("not everything has been read".to_owned()),
+            None => Err("the initial lists are not complete".to_owned()),
         }
     }
 }
@@ -485,7 +483,7 @@ fn judge(state: &WatchedState) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(
 fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match outcome {
-        Outcome::NothingToWrite => debug!(milliseconds, "a pass found nothing to write"),
+        Outcome::NothingToWrite => debug!(milliseconds, "pass complete, nothing to write"),
         Outcome::Written {
             resource_version, ..
         } => {
@@ -495,14 +493,14 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
             );
         }
         Outcome::Failed(WriteFailure::Unavailable(words)) => {
-            warn!(milliseconds, conflicts, error = %words, "the ConfigMap could not be written; trying again");
+            warn!(milliseconds, conflicts, error = %words, "writing the ConfigMap failed, retrying");
         }
         Outcome::Failed(
             failure @ (WriteFailure::Denied(_)
             | WriteFailure::Forbidden(_)
             | WriteFailure::Invalid(_)),
         ) => {
-            error!(milliseconds, conflicts, error = %pass::words(failure), "the write of the ConfigMap was refused");
+            error!(milliseconds, conflicts, error = %pass::words(failure), "the API server refused the write of the ConfigMap");
         }
     }
     for EventNote {

@@ -53,7 +53,7 @@ pub(super) struct MappingFinished {
     removal: Option<Result<(), Error>>,
 }
 
-/// What waits to be sent, and what is on its way.
+/// What waits to be sent, and what is in flight.
 pub(super) struct Outbox {
     cluster: Cluster,
     jobs: HashMap<String, Job>,
@@ -117,10 +117,7 @@ impl Outbox {
             if self.events.len() < MOST_EVENTS {
                 self.events.push_back((event, uid.clone()));
             } else {
-                warn!(
-                    note = event.note,
-                    "too many events wait: this one is only logged"
-                );
+                warn!(note = event.note, "event queue full, event only logged");
             }
         }
     }
@@ -161,7 +158,7 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits and nothing is on its way.
+    /// Whether nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.events.is_empty() && self.in_flight.is_empty()
     }
@@ -222,7 +219,7 @@ impl Outbox {
         match finished {
             Finished::Mapping(finished) => self.settle_mapping(*finished, state),
             Finished::Event(Ok(())) => {}
-            Finished::Event(Err(error)) => warn!(error = %error, "an event can't be published"),
+            Finished::Event(Err(error)) => warn!(error = %error, "publishing an event failed"),
         }
     }
 
@@ -273,9 +270,9 @@ impl Outbox {
         }
         if let Some(error) = failure {
             if std::mem::replace(&mut self.failing, true) {
-                debug!(mapping = name, error = %error, "a status or finalizer can't be written");
+                debug!(mapping = name, error = %error, "writing a status or finalizer failed");
             } else {
-                warn!(mapping = name, error = %error, "a status or finalizer can't be written; trying again");
+                warn!(mapping = name, error = %error, "writing a status or finalizer failed, retrying");
             }
             self.try_again(name, again);
         } else {
@@ -371,7 +368,7 @@ mod tests {
         assert_eq!((outbox.jobs.len(), outbox.delayed.len()), (2, 1));
         outbox.set_released(true, &mut state);
         assert!(outbox.is_idle() && outbox.delayed.is_empty());
-        // What was on its way fails only now.
+        // What was in flight fails only now.
         outbox.settle(failed("c"), &mut state);
         assert!(outbox.is_idle());
         outbox.set_released(false, &mut state);

@@ -171,7 +171,7 @@ fn the_configuration_of_the_cluster() {
 }
 
 #[test]
-fn china_words_it_otherwise() {
+fn events_in_china_have_another_detail_type() {
     let mut created = event(
         "eks",
         "CreateAccessEntry",

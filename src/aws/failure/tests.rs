@@ -32,7 +32,7 @@ fn answer<'a>(code: &'a str, status: u16, message: &'a str) -> ErrorAnswer<'a> {
 /// What EKS says when it takes a call and the cluster, the entry or the principal is not as the call would have it: the code, its
 /// status, and each text that is known, with the operation that it was seen at. The words reach the user as they are.
 #[test]
-fn what_eks_says() {
+fn refusals_of_eks_by_kind() {
     use FailureKind::*;
     let invalid = ("InvalidParameterException", 400);
     let request = ("InvalidRequestException", 400);
@@ -110,7 +110,7 @@ fn what_eks_says() {
 
 /// Codes that any service answers with.
 #[test]
-fn what_any_service_says() {
+fn refusals_of_any_service_by_kind() {
     use FailureKind::*;
     let cases = [
         (("ThrottlingException", 429), "Rate exceeded", Throttled),
@@ -256,17 +256,17 @@ fn what_needs_support_names_the_request() {
         (
             answer("SomethingNew", 400, "oh"),
             Unknown,
-            "EKS answered CreateAccessEntry with SomethingNew: oh (request 3c5e)",
+            "EKS returned SomethingNew for CreateAccessEntry: oh (request 3c5e)",
         ),
         (
             bare(Some("SomethingNew"), 418),
             Unknown,
-            "EKS answered CreateAccessEntry with SomethingNew",
+            "EKS returned SomethingNew for CreateAccessEntry",
         ),
         (
             bare(None, 403),
             Unknown,
-            "CreateAccessEntry was answered with HTTP 403 and no error code of EKS: a proxy may stand between",
+            "CreateAccessEntry returned HTTP 403 without an error code of EKS; there may be a proxy in between",
         ),
     ];
     for (refusal, kind, message) in cases {
@@ -398,7 +398,7 @@ fn a_denied_action_comes_with_its_statement() {
 }
 
 #[test]
-fn words_of_a_denial_that_are_not_as_usual() {
+fn denials_with_unusual_messages() {
     let queue = "arn:aws:sqs:eu-west-1:111122223333:q";
     let receive = Request {
         service: "sqs",

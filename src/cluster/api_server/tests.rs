@@ -190,7 +190,7 @@ async fn a_refused_certificate_is_known_as_such() {
 }
 
 #[test]
-fn what_proves_nothing_says_why() {
+fn a_server_without_proof_has_a_reason() {
     let authority = Authority::new();
     let with = |url: &str, change: &dyn Fn(&mut Config)| {
         let mut config = Config::new(url.parse().expect("a URL"));

@@ -1,9 +1,9 @@
-//! What EKS and IAM have told, as one value. Pure.
+//! What EKS and IAM have answered, as one value. Pure.
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
 //! calls, an entry that is not as it was known, another mode. ClusterReading again what is known already is none. What changed after the
-//! planner's input was handed out is remembered by principal, so that a plan from the older input is not carried out for it: neither
-//! taken over, nor sent where its calls have waited.
+//! planner's input was handed out is remembered by principal, so that a plan from the older input is not executed for it: its calls are
+//! neither queued, nor sent where they have waited.
 
 mod calls;
 mod iam;
@@ -25,7 +25,7 @@ use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
 
-/// Failures of a kind that passes by itself are worth telling from the second in a row on.
+/// Brief failures are reported from the second in a row on.
 const WORTH_REPORTING: u32 = 2;
 
 /// Why something could not be read, and how often in a row.
@@ -74,7 +74,7 @@ struct Invalidated {
     all: bool,
 }
 
-/// Everything that EKS and IAM have told.
+/// Everything that EKS and IAM have answered.
 #[derive(Clone, Debug)]
 pub(super) struct AwsCache {
     name: String,
@@ -83,7 +83,7 @@ pub(super) struct AwsCache {
     failing: Option<RepeatedFailure>,
     entries: Arc<Entries>,
     in_flight: Arc<InFlight>,
-    /// The principals that mappings, marks and tags name: what is told of others is nobody's business.
+    /// The principals that mappings, marks and tags name: events of others are ignored.
     declared: BTreeSet<Key>,
     /// Those of them that the first pass found: of these an earlier process may have sent creations. `None`: before it.
     inherited: Option<BTreeSet<Key>>,
@@ -103,14 +103,14 @@ pub(super) struct AwsCache {
     stirred: Invalidated,
     /// What others changed before it and after the input of the plan whose calls wait.
     stirred_before: Invalidated,
-    /// The latest time that was told.
+    /// The latest time that was passed in.
     latest: Timestamp,
     /// When the last input was handed out.
     handed_out: Timestamp,
 }
 
 impl AwsCache {
-    /// Nothing known yet of the cluster of this name, by a process that has begun now.
+    /// Empty, for the cluster of this name, by a process that has begun now.
     pub(super) fn new(name: String, trust: Trust, now: Timestamp) -> Self {
         Self {
             name,
@@ -352,11 +352,11 @@ impl AwsCache {
     pub(super) fn permits(&self, key: &Key) -> Result<(), String> {
         let stirred = [&self.stirred, &self.stirred_before];
         let refusal = if self.proven().is_none() {
-            "the cluster is not known to be the one whose API server this is"
+            "the EKS cluster is not proven to be the one of this API server"
         } else if stirred.iter().any(|stirred| stirred.all) {
-            "the cluster's authentication mode has changed since it was planned"
+            "the cluster's authentication mode changed after planning"
         } else if stirred.iter().any(|it| it.principals.contains(key)) {
-            "the mapping or the access entry has changed since it was planned"
+            "the mapping or the access entry changed after planning"
         } else {
             return Ok(());
         };

@@ -1,4 +1,4 @@
-//! The calls that the last plan asks for: which are on their way, and which wait. Pure.
+//! The calls that the last plan asks for: those in flight and those that wait. Pure.
 //!
 //! A plan is about the whole set, so each one replaces what waited of the one before: a mapping that is deleted while its entry
 //! waits to be made in a burst of thousands is never made. For one principal there is one work at a time, and its calls go in order.
@@ -15,7 +15,7 @@ use crate::principal::Key;
 /// A plan that asks for no more new works than these makes a change; one that asks for more, a burst, which lets changes go first.
 const BURST: usize = 20;
 
-/// So many works of a burst are on their way at once, and so many with those of changes. The gate of all calls bounds them again.
+/// So many works of a burst are in flight at once, and so many with those of changes. The gate of all calls bounds them again.
 const OF_BURST: usize = 8;
 const ALL: usize = 24;
 
@@ -25,7 +25,7 @@ struct Waiting {
     priority: Priority,
 }
 
-/// A work that has begun: its first call is on its way, or is the next to be sent.
+/// A work that has begun: its first call is in flight, or is the next to be sent.
 #[derive(Clone, Debug)]
 struct StartedWork {
     work: Waiting,
@@ -149,7 +149,7 @@ impl CallQueue {
         Some(key)
     }
 
-    /// The call that was on its way stands. Whether more of its work follows.
+    /// The call in flight succeeded. Whether more of its work follows.
     pub(super) fn succeeded(&mut self, key: &Key) -> bool {
         let Some(running) = self.running.get_mut(key) else {
             return false;
@@ -163,7 +163,7 @@ impl CallQueue {
         more
     }
 
-    /// The call that was on its way failed, which ends its work.
+    /// The call that was in flight failed, which ends its work.
     pub(super) fn failed(&mut self, key: &Key) {
         self.running.remove(key);
     }
@@ -187,7 +187,7 @@ impl CallQueue {
         self.count() != before
     }
 
-    /// Whether calls for this principal are on their way.
+    /// Whether calls for this principal are in flight.
     pub(super) fn has_in_flight(&self, key: &Key) -> bool {
         self.running.contains_key(key)
     }
@@ -198,7 +198,7 @@ impl CallQueue {
         matches!(first, Some(Call::Describe { .. }))
     }
 
-    /// How many wait, and how many are on their way.
+    /// How many wait, and how many are in flight.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.waiting.len(), self.running.len())
     }
@@ -331,7 +331,7 @@ mod tests {
         assert!(works.succeeded(&key(1)));
         works.replace(vec![work(3, vec![delete(3)])]);
         assert!(works.drop_unsent());
-        assert_eq!(works.count(), (0, 1), "one is on its way");
+        assert_eq!(works.count(), (0, 1), "one is in flight");
         assert!(!works.succeeded(&key(2)), "and nothing follows it");
         assert!(!works.drop_unsent());
     }

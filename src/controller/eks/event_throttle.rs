@@ -1,7 +1,7 @@
-//! What the queue says of entries: at most one of them is looked at by its word in a minute. Pure: it is told the time.
+//! Limits what events from the queue can cause: each principal's entry is read at most once a minute. Pure: it gets the time as an argument.
 //!
-//! Whoever may send to the queue says what they like. The first word of a principal is heeded at once, what follows within a minute
-//! is heeded once, at the end of it.
+//! Anyone who may send to the queue can send any event. The first event for a principal counts at once, those that follow within a minute
+//! count once, at the end of it.
 
 use std::collections::BTreeMap;
 
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn who_did_it_is_kept_though_a_later_word_does_not_say() {
+    fn the_caller_is_kept_when_a_later_event_has_none() {
         let mut words = EventThrottle::default();
         assert!(words.heed("dev", None, at(0)));
         assert!(!words.heed("dev", Some("ann"), at(1)) && !words.heed("dev", None, at(2)));

@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_goes_back_is_not_believed() {
+    fn an_earlier_mode_is_rejected() {
         let words = |read: Mode, kept: &Kept| {
             let read = ClusterReading {
                 mode: read,

@@ -9,12 +9,13 @@
 //! ```
 //!
 //! Nothing of it is part of a pass: reads and calls run beside it, in the one task of the loop, and what they answer is a change or
-//! is none. The modules of this directory are pure and are told the time; this one makes the calls that they ask for. Invariants:
+//! is none. The modules of this directory are pure and get the time as an argument; this one makes the calls that they ask for. Invariants:
 //!
 //! - for one principal there is one call at a time, descriptions included, so that no older answer overtakes a newer one;
 //! - nothing is asked of a cluster that is not proven to be the one whose API server we talk to, but what it is;
 //! - nothing that EKS, IAM or the queue answer ends the loop.
 
+mod answers;
 mod aws_cache;
 mod call_queue;
 mod event_throttle;
@@ -30,26 +31,24 @@ use crate::time::Timestamp;
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use self::in_force::{OtherCluster, Trust};
 pub use self::schedule::Periods;
 
-use self::aws_cache::{AwsCache, FollowUp};
+use self::aws_cache::AwsCache;
 use self::call_queue::{CallQueue, NextCall};
-use self::in_force::ClusterReading;
 use self::refresh::Refresh;
 use self::schedule::{Schedule, Task};
 use super::metrics::{EksNumbers, Metrics};
-use super::trigger::RETRY;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
-use crate::aws::event::{AwsChange, ChangedObject, IgnoredEvent};
+use crate::aws::event::IgnoredEvent;
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::cluster::api_server::{ApiServer, Changes};
 use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
 use crate::plan::EntryWork;
-use crate::principal::{Key, PrincipalKind, SSO_PATH};
+use crate::principal::{Key, SSO_PATH};
 
 /// The first pass waits so long for the mode, and then so long for the first listings, so that no status tells for a moment what
 /// is not so. It waits no longer: aws-auth must be kept also when AWS can't be reached.
@@ -158,7 +157,7 @@ impl EksDriver {
             queue,
         } = settings;
         let unasked =
-            Trust::Unknown("not known yet, for the API server has not answered".to_owned());
+            Trust::Unknown("not known yet, because the API server has not answered".to_owned());
         Self {
             aws,
             cache: AwsCache::new(cluster_name.clone(), unasked, Timestamp::now()),
@@ -360,7 +359,7 @@ impl EksDriver {
                 }
                 Some(NextCall::Refused(key, call, why)) => {
                     let (operation, principal) = (call.operation(), call.principal_arn());
-                    info!(operation, principal, why, "a call to EKS is planned anew");
+                    info!(operation, principal, why, "planning a call to EKS again");
                     self.cache.refused(&key);
                     refused = true;
                 }
@@ -477,227 +476,6 @@ impl EksDriver {
         .boxed()
     }
 
-    /// Takes in an answer.
-    pub(super) fn take_in(&mut self, answer: EksAnswer, metrics: &mut Metrics) {
-        let now = Instant::now();
-        match answer {
-            EksAnswer::Cluster { read, trust, began } => {
-                self.take_in_cluster(*read, trust, began, now);
-            }
-            EksAnswer::ApiServer => {
-                self.reproving = Some(Timestamp::now());
-                self.schedule.soon(&Task::Cluster, now);
-            }
-            EksAnswer::Entries { listed, started } => {
-                self.ended(&Task::Entries, listed.as_ref().err(), now);
-                self.cache.entries_listed(listed, started, Timestamp::now());
-                self.refresh.retain(self.cache.entries());
-            }
-            EksAnswer::Policies(answer) => {
-                self.ended(&Task::Policies, answer.as_ref().err(), now);
-                if let Ok(policies) = answer {
-                    self.cache.policies_listed(policies);
-                }
-            }
-            EksAnswer::UsedBy {
-                feature,
-                users,
-                asked,
-            } => {
-                if let Err(failure) = &users {
-                    debug!(?feature, error = %failure, "the roles that EKS uses can't be read");
-                }
-                let task = Task::UsedBy(feature);
-                self.schedule
-                    .ended(&task, users.is_ok(), now, fastrand::f64());
-                self.cache
-                    .users_read(feature, users, asked, Timestamp::now());
-            }
-            EksAnswer::Iam(task, answer) => {
-                if let Err(problem) = &answer {
-                    debug!(?task, ?problem, "IAM can't be read");
-                }
-                self.schedule
-                    .ended(&task, answer.is_ok(), now, fastrand::f64());
-                if self.schedule.reads(&task) {
-                    self.cache.iam_read(&task, answer);
-                }
-            }
-            EksAnswer::Described {
-                principal,
-                answer,
-                asked,
-            } => {
-                if let Err(failure) = &*answer {
-                    debug!(principal, error = %failure, "an access entry can't be described");
-                }
-                let time = Timestamp::now();
-                let (known, then) = self.cache.described(&principal, *answer, asked, time);
-                let certain = self.cache.absence_counts_from(&principal);
-                let certain = certain.filter(|from| *from > time);
-                let certain = certain.and_then(|from| from.duration_since(time).try_into().ok());
-                self.refresh
-                    .ended(&principal, known, now, certain, fastrand::f64());
-                self.then(then, now);
-            }
-            EksAnswer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
-            EksAnswer::Refused => {}
-            EksAnswer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
-        }
-        self.look = now;
-        metrics.show_eks(&self.numbers());
-    }
-
-    fn ended(&mut self, task: &Task, failure: Option<&Failure>, now: Instant) {
-        if let Some(failure) = failure {
-            warn!(?task, error = %failure, "EKS can't be read; trying again");
-        }
-        self.schedule
-            .ended(task, failure.is_none(), now, fastrand::f64());
-    }
-
-    fn take_in_cluster(
-        &mut self,
-        answer: Result<ClusterRead, Failure>,
-        trust: Result<Trust, String>,
-        began: Timestamp,
-        now: Instant,
-    ) {
-        let before = self.cache.proven().map(|(_, mode)| mode);
-        if self.reproving.is_some_and(|since| since <= began) {
-            self.reproving = None;
-        }
-        match trust {
-            Ok(trust) => {
-                self.server_seen = true;
-                self.cache.trusts(trust);
-            }
-            // Nothing is known that was not known before.
-            Err(error) => {
-                debug!(error, "the API server's certificate can't be looked at");
-                self.schedule.changing_until(now + AFTER_CHANGE);
-            }
-        }
-        if answer.as_ref().is_ok_and(|read| read.status == "UPDATING") {
-            self.schedule.changing_until(now + AFTER_CHANGE);
-        }
-        self.ended(&Task::Cluster, answer.as_ref().err(), now);
-        let reading = answer.map(|read| ClusterReading {
-            cluster: read.cluster,
-            mode: read.mode,
-            authorities: read.authorities,
-            users: read.users,
-            at: began,
-        });
-        self.cache.cluster_read(reading);
-        let after = self.cache.proven().map(|(_, mode)| mode);
-        if after != before {
-            if let Some(mode) = after {
-                info!(cluster = self.name, %mode, "the authentication mode was read");
-            } else {
-                // Of a rotation that we are in the middle of, the other side follows soon.
-                self.schedule.changing_until(now + AFTER_CHANGE);
-                let why = self.cache.unproven().unwrap_or_default();
-                warn!(cluster = self.name, "nothing is written: {why}");
-            }
-        }
-        self.schedule.mode(after, now);
-        if let Some(since) = &mut self.waits
-            && before.is_none()
-            && after.is_some()
-        {
-            *since = now;
-        }
-    }
-
-    fn take_in_call(
-        &mut self,
-        key: &Key,
-        call: &Call,
-        answer: Result<Output, Failure>,
-        now: Instant,
-    ) {
-        let more = match &answer {
-            Ok(_) => self.call_queue.succeeded(key),
-            Err(failure) => {
-                self.call_queue.failed(key);
-                let (operation, principal) = (call.operation(), call.principal_arn());
-                info!(operation, principal, error = %failure, "a call to EKS failed");
-                false
-            }
-        };
-        let (time, jitter) = (Timestamp::now(), fastrand::f64());
-        let then = self.cache.answered(key, call, answer, !more, time, jitter);
-        self.then(then, now);
-    }
-
-    fn then(&mut self, then: FollowUp, now: Instant) {
-        match then {
-            FollowUp::Nothing => {}
-            FollowUp::ReadMode => {
-                self.schedule.changing_until(now + AFTER_CHANGE);
-                self.schedule.soon(&Task::Cluster, now);
-            }
-            FollowUp::ListPolicies => self.schedule.soon(&Task::Policies, now),
-        }
-    }
-
-    fn take_in_batch(&mut self, ours: Option<&str>, batch: Result<Batch, Failure>, now: Instant) {
-        let Some(polling) = &mut self.queue else {
-            return;
-        };
-        polling.running = false;
-        let (changes, failure) = match batch {
-            Ok(batch) => {
-                for (why, count) in batch.passed_over {
-                    *polling.passed_over.entry(why).or_default() += count;
-                }
-                polling.changes += batch.changes.len() as u64;
-                (batch.changes, batch.undeleted)
-            }
-            Err(failure) => (Vec::new(), Some(failure)),
-        };
-        if let Some(failure) = &failure {
-            warn!(queue = %polling.url, error = %failure, "the queue can't be read; changes are found by listing");
-            polling.due = now + RETRY.pause(polling.failures, fastrand::f64());
-            polling.failures = polling.failures.saturating_add(1);
-        } else {
-            polling.due = now;
-            polling.failures = 0;
-        }
-        self.cache.queue_read(failure);
-        for change in changes {
-            self.notified(&change, ours, now);
-        }
-    }
-
-    fn notified(&mut self, change: &AwsChange, ours: Option<&str>, now: Instant) {
-        debug!(?change, "the queue tells of a change");
-        if let Some(principal) = self.cache.notified_principal(&change.what) {
-            self.cache
-                .notified(&principal, change, ours, Timestamp::now());
-        }
-        match &change.what {
-            ChangedObject::Entry { .. } | ChangedObject::Tags { .. } => {}
-            ChangedObject::ClusterConfig => self.then(FollowUp::ReadMode, now),
-            ChangedObject::Principal {
-                account,
-                kind,
-                permission_set,
-                ..
-            } => {
-                if *permission_set {
-                    self.schedule.soon(&Task::Sso(account.clone()), now);
-                }
-                let task = match kind {
-                    PrincipalKind::Role => Task::Roles(account.clone()),
-                    PrincipalKind::User => Task::Users(account.clone()),
-                };
-                self.schedule.soon(&task, now);
-            }
-        }
-    }
-
     /// At the end: works that have begun get until `deadline` to be made whole, for an entry without its policies is less than was
     /// declared. Nothing new begins.
     pub(super) async fn wind_up(
@@ -721,7 +499,7 @@ impl EksDriver {
                 Err(_) => {
                     warn!(
                         calls = self.calls.len(),
-                        "calls to EKS were abandoned; they may or may not stand, and the next start looks"
+                        "abandoned EKS calls in flight; the next start reads whether they took effect"
                     );
                     break;
                 }

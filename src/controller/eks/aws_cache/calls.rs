@@ -1,4 +1,4 @@
-//! Calls of plans and descriptions, what is told of entries, and what comes of them with time. Pure.
+//! Calls of plans, descriptions and events of entries, and how they change the cache. Pure.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What EKS answers of an entry that it does not find, while that is not certain.
 const NOT_YET: &str =
-    "EKS does not find the access entry; an earlier call may still create it until ";
+    "EKS did not find the access entry; an earlier call may still create it until ";
 
 /// What it means that EKS does not find an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +81,7 @@ impl AwsCache {
             Arc::make_mut(&mut self.entries).doubt(principal, None);
         }
         if missing == Missing::Gone {
-            // It was asked whether the entry stands, and it does not: that is an answer, not a failure.
+            // The question was whether the entry exists, and it does not: that is an answer, not a failure.
             if self.attempts.contains_key(key) {
                 Arc::make_mut(&mut self.attempts).remove(key);
             }

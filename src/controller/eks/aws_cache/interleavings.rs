@@ -15,7 +15,7 @@ use crate::api::v1alpha1::EntryType;
 enum Step {
     /// A plan's call is sent, where none is awaited.
     Send(usize),
-    /// One of the calls that are on their way takes effect.
+    /// One of the calls that are in flight takes effect.
     Effect(usize),
     /// The call that is awaited is answered.
     EksAnswer,
@@ -82,7 +82,7 @@ struct World {
     /// Calls that have not taken effect, the given-up ones with the second of that.
     pending: Vec<(Call, Option<i64>)>,
     awaited: Option<Call>,
-    /// What it met, where it has taken effect and its answer is on its way.
+    /// What it met, where it has taken effect and its answer is in flight.
     met: Option<Result<Output, Failure>>,
     known: AwsCache,
 }

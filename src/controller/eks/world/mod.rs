@@ -140,7 +140,7 @@ impl World {
         judge::judge(self, &before, since.as_ref())
     }
 
-    /// The mappings may have changed: whatever is on its way was decided before that.
+    /// The mappings may have changed: whatever is in flight was decided before that.
     fn declare(&mut self) {
         let now = Declared::all(&self.objects);
         if now == *self.declared {
@@ -151,7 +151,7 @@ impl World {
         self.contexts().for_each(|since| since.declared(&declared));
     }
 
-    /// What everything that is on its way was decided by.
+    /// What everything that is in flight was decided by.
     fn contexts(&mut self) -> impl Iterator<Item = &mut Since> {
         let flights = self.flights.iter_mut().map(|flight| &mut flight.since);
         flights.chain(self.operator.contexts())

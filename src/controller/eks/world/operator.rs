@@ -68,7 +68,7 @@ struct Listing {
     started: Timestamp,
     principals: BTreeSet<String>,
     administrators: BTreeSet<String>,
-    /// Principals whose absence it tells, and that nobody has changed since.
+    /// Principals whose absence it tells, and that no one has changed since.
     current: bool,
 }
 
