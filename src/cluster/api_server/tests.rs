@@ -199,7 +199,7 @@ fn a_server_without_proof_has_a_reason() {
         peer(&config).expect_err("it proves nothing")
     };
     for (why, words) in [
-        (with("http://it", &|_| ()), "without TLS"),
+        (with("http://it", &|_| ()), "uses no TLS"),
         (
             with("https://it", &|it| it.accept_invalid_certs = true),
             "insecure-skip-tls-verify",
