@@ -200,7 +200,7 @@ async fn the_cluster_with_mode_and_authority() {
         .expect_err("no certificate");
     assert_eq!(failure.kind, FailureKind::Unreadable);
     assert!(
-        failure.message.contains("holds no certificate"),
+        failure.message.contains("contains no certificate"),
         "{failure}"
     );
 

@@ -4,7 +4,7 @@ use super::super::OTHER;
 use super::super::OWN;
 use super::{
     FOREIGN, IN_USE, INVALID_PRINCIPAL, LINKED, NEW, NODE_TYPES, NOT_FOUND, PARAMETER, ROLE, Row,
-    SERVICE_LINKED, SSO, USER, create, entries, entry, row,
+    SERVICE_LINKED, SSO, USER, create, entries, row,
 };
 use serde_json::json;
 

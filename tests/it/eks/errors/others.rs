@@ -5,9 +5,8 @@ use super::super::clients::segment;
 use super::super::policy;
 use super::{
     LINKED, NEW, NO_ENTRY, NO_POLICY, NODE, NOT_FOUND, PARAMETER, PART_OF_AUTO_MODE, ROLE, Row,
-    SERVICE_LINKED, associate, auto_mode, entries, entry, policies, row, whole,
+    SERVICE_LINKED, associate, auto_mode, entry, policies, row, whole,
 };
-use crate::support::eks::Mode;
 use serde_json::Value;
 use serde_json::json;
 

@@ -8,6 +8,7 @@ use super::super::knobs::signed;
 use super::super::page::page;
 use super::super::refusal::Refusal;
 use super::super::world::Change;
+use super::checks::check_tags;
 use super::{AUTO_MODE, Answer, Eks, bad_request, with_token};
 use serde_json::Value;
 use serde_json::json;
