@@ -1,6 +1,6 @@
 //! Pauses after failures: each twice as long as the one before it, up to a longest.
 //!
-//! The iterators of kube-runtime and backon keep the count and draw the jitter themselves. Here both come from the caller, so that whoever
+//! The iterators of kube-runtime and backon keep the count and draw the jitter themselves. Here both come from the caller, so that what
 //! decides by a pause stays pure.
 
 use std::time::Duration;

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn statuses_are_told_apart() {
+    fn statuses_by_category() {
         let cases = [
             (
                 409,
@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_without_words_still_says_something() {
+    fn a_status_without_message_has_its_reason_or_code() {
         assert_eq!(
             Error::from(status(500, "InternalError", "")).message,
             "InternalError (500)"

@@ -1,4 +1,4 @@
-//! Keeps the IAM identities that may enter an EKS cluster exactly as `IdentityMapping` objects declare them.
+//! Manages who can access an EKS cluster, declared as `IdentityMapping` resources.
 //!
 //! ```text
 //! watches, listings ────► observed state ─┐
@@ -6,8 +6,8 @@
 //! IdentityMapping store ──► desired ──────┘        pure, no IO                      writes, retries
 //! ```
 //!
-//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`explain`] and [`migrate`] are pure: they do no IO and know no client.
-//! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither decides anything. [`controller`] is the loop that joins the two,
+//! [`principal`], [`aws_auth`], [`access_entry`], [`plan`], [`explain`] and [`migrate`] are pure: no IO, no client.
+//! [`cluster`] does IO with Kubernetes, [`aws`] with EKS and IAM; neither makes decisions. [`controller`] is the loop that joins the two,
 //! [`cli`] the command line.
 
 #![warn(clippy::disallowed_types)]

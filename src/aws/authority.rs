@@ -21,9 +21,9 @@ pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<String>, String> {
     let certificates: Result<BTreeSet<String>, _> = CertificateDer::pem_slice_iter(pem)
         .map(|der| der.map(|der| fingerprint(&der)))
         .collect();
-    let certificates = certificates.map_err(|error| format!("it is no PEM: {error}"))?;
+    let certificates = certificates.map_err(|error| format!("invalid PEM: {error}"))?;
     if certificates.is_empty() {
-        return Err("it holds no certificate".to_owned());
+        return Err("contains no certificate".to_owned());
     }
     Ok(certificates)
 }
@@ -32,7 +32,7 @@ pub fn fingerprints(pem: &[u8]) -> Result<BTreeSet<String>, String> {
 pub(super) fn fingerprints_of_data(data: &str) -> Result<BTreeSet<String>, String> {
     let pem = STANDARD
         .decode(data.trim())
-        .map_err(|error| format!("it is no base64: {error}"))?;
+        .map_err(|error| format!("invalid base64: {error}"))?;
     fingerprints(&pem)
 }
 
@@ -68,15 +68,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bundle_says_why() {
+    fn an_invalid_bundle_is_an_error_with_its_cause() {
         for (data, why) in [
-            ("", "it holds no certificate"),
-            ("not base64!", "it is no base64: "),
-            ("bm90IHBlbQ==", "it holds no certificate"),
+            ("", "contains no certificate"),
+            ("not base64!", "invalid base64: "),
+            ("bm90IHBlbQ==", "contains no certificate"),
             // The marks of a certificate around text that is no base64.
             (
                 "LS0tLS1CRUdJTiBDRVJUSUZJQ0FURS0tLS0tCiEhIQotLS0tLUVORCBDRVJUSUZJQ0FURS0tLS0tCg==",
-                "it is no PEM: ",
+                "invalid PEM: ",
             ),
         ] {
             let error = fingerprints_of_data(data).expect_err(data);

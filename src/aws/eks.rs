@@ -12,7 +12,7 @@ use aws_sdk_eks::types::{
 
 use super::Aws;
 use super::authority::fingerprints_of_data;
-use super::failure::{Asked, failure, unexpected};
+use super::failure::{Request, failure, unexpected};
 use super::managed::users_of_cluster;
 use super::pace::Priority;
 use crate::access_entry::EksCluster;
@@ -142,9 +142,9 @@ impl Aws {
 
     /// Makes a call for one entry.
     ///
-    /// What was to be gone and is gone already is done: `DeleteAccessEntry` of an entry that does not stand, and
+    /// What is removed already counts as done: `DeleteAccessEntry` of an entry that does not exist, and
     /// `DisassociateAccessPolicy` of a policy that is not associated. A disassociation for which the whole entry is missing is
-    /// [`FailureKind::EntryMissing`], for whoever asked takes the entry to stand.
+    /// [`FailureKind::EntryMissing`], because the caller expects the entry to exist.
     pub async fn call(
         &self,
         cluster: &EksCluster,
@@ -152,7 +152,7 @@ impl Aws {
         priority: Priority,
     ) -> Result<Output, Failure> {
         let eks = &self.0.eks;
-        let asked = Asked {
+        let asked = Request {
             service: "eks",
             operation: call.operation(),
             resource: Some(match call {
@@ -250,7 +250,7 @@ impl Aws {
 
     async fn tag(
         &self,
-        asked: &Asked,
+        asked: &Request,
         entry_arn: &str,
         tags: &BTreeMap<String, String>,
         priority: Priority,
@@ -264,7 +264,7 @@ impl Aws {
 
     async fn untag(
         &self,
-        asked: &Asked,
+        asked: &Request,
         entry_arn: &str,
         keys: &BTreeSet<String>,
         priority: Priority,
@@ -339,7 +339,7 @@ impl Aws {
 
     pub(super) async fn eks<T, E, F>(
         &self,
-        asked: &Asked,
+        asked: &Request,
         priority: Priority,
         send: impl Fn() -> F,
     ) -> Result<T, Failure>
@@ -361,8 +361,8 @@ impl Aws {
     }
 }
 
-pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Asked {
-    Asked {
+pub(super) fn asked(operation: &'static str, resource: Option<String>) -> Request {
+    Request {
         service: "eks",
         operation,
         resource,
@@ -385,7 +385,7 @@ pub(super) fn resources_arn(cluster: &EksCluster, kind: &str) -> String {
 
 /// The token of the next page. One that leads back to the same page would never end.
 pub(super) fn next(
-    asked: &Asked,
+    asked: &Request,
     token: Option<&String>,
     next: Option<String>,
 ) -> Result<Option<String>, Failure> {
@@ -398,7 +398,7 @@ pub(super) fn next(
 }
 
 /// EKS says so of some types of entry to `AssociateAccessPolicy`
-/// (<https://github.com/aws-controllers-k8s/community/issues/2144>). Asked for their policies it answers with none, as far as is
+/// (<https://github.com/aws-controllers-k8s/community/issues/2144>). Request for their policies it answers with none, as far as is
 /// known; were it to refuse that as well, there would be none all the same.
 fn takes_no_policies(failure: &Failure) -> bool {
     failure.kind == FailureKind::Refused
@@ -431,7 +431,7 @@ fn read_mode(mode: &AuthenticationMode, cluster: &str) -> Result<Mode, Failure> 
     })
 }
 
-fn entry(asked: &Asked, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
+fn entry(asked: &Request, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
     let lacks = |what: &str| unexpected(asked, &format!("lacks {what}"));
     let entry = entry.ok_or_else(|| lacks("the access entry"))?;
     Ok(Entry {
@@ -454,7 +454,7 @@ fn entry(asked: &Asked, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
 }
 
 fn association(
-    asked: &Asked,
+    asked: &Request,
     associated: Option<AssociatedAccessPolicy>,
 ) -> Result<Association, Failure> {
     let lacks = |what: &str| unexpected(asked, &format!("lacks {what}"));
@@ -501,115 +501,4 @@ pub(super) fn time(time: Option<DateTime>) -> Option<Timestamp> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn answered(kind: FailureKind, message: &str) -> Failure {
-        Failure {
-            kind,
-            message: message.to_owned(),
-        }
-    }
-
-    #[test]
-    fn pages_follow_each_other_to_an_end() {
-        let asked = asked("ListAccessEntries", None);
-        let token = |token: &str| Some(token.to_owned());
-        assert_eq!(next(&asked, None, token("2")), Ok(token("2")));
-        assert_eq!(
-            next(&asked, token("2").as_ref(), token("3")),
-            Ok(token("3"))
-        );
-        assert_eq!(next(&asked, token("3").as_ref(), None), Ok(None));
-        assert_eq!(next(&asked, token("3").as_ref(), token("")), Ok(None));
-        let failure = next(&asked, token("2").as_ref(), token("2")).expect_err("it never ends");
-        assert_eq!(
-            failure.message,
-            "EKS's answer to ListAccessEntries leads from a page to the same page"
-        );
-    }
-
-    #[test]
-    fn entries_without_policies_and_other_refusals() {
-        let refused = |message| answered(FailureKind::Refused, message);
-        let text =
-            "This operation can only be performed on Access Entries with a type of \"STANDARD\".";
-        assert!(takes_no_policies(&refused(text)));
-        assert!(!takes_no_policies(&refused(
-            "The policyArn parameter format is not valid"
-        )));
-        assert!(!takes_no_policies(&answered(
-            FailureKind::Unavailable,
-            text
-        )));
-    }
-
-    #[test]
-    fn only_what_was_to_be_gone_may_be_missing() {
-        let missing = || Err(answered(FailureKind::EntryMissing, "no"));
-        assert_eq!(
-            done_or(Ok(()), &FailureKind::EntryMissing),
-            Ok(Output::Done)
-        );
-        assert_eq!(
-            done_or(missing(), &FailureKind::EntryMissing),
-            Ok(Output::Done)
-        );
-        assert_eq!(
-            done_or(missing(), &FailureKind::PolicyMissing),
-            Err(answered(FailureKind::EntryMissing, "no"))
-        );
-    }
-
-    #[test]
-    fn what_an_answer_lacks_is_named() {
-        let asked = asked("DescribeAccessEntry", None);
-        let failure = entry(&asked, None).expect_err("no entry");
-        assert_eq!(failure.kind, FailureKind::Unreadable);
-        assert_eq!(
-            failure.message,
-            "EKS's answer to DescribeAccessEntry lacks the access entry"
-        );
-        let half = AccessEntry::builder().principal_arn("arn").build();
-        let failure = entry(&asked, Some(half)).expect_err("half an entry");
-        assert!(
-            failure.message.ends_with("lacks accessEntryArn"),
-            "{failure}"
-        );
-        let scope = AccessScope::builder().r#type("galaxy".into()).build();
-        let strange = AssociatedAccessPolicy::builder()
-            .access_scope(scope)
-            .build();
-        let failure = association(&asked, Some(strange)).expect_err("an unknown scope");
-        assert!(failure.message.contains("\"galaxy\""), "{failure}");
-    }
-
-    #[test]
-    fn modes_of_eks() {
-        assert_eq!(
-            read_mode(&AuthenticationMode::ConfigMap, "prod"),
-            Ok(Mode::ConfigMap)
-        );
-        assert_eq!(
-            read_mode(&AuthenticationMode::ApiAndConfigMap, "prod"),
-            Ok(Mode::ApiAndConfigMap)
-        );
-        assert_eq!(read_mode(&AuthenticationMode::Api, "prod"), Ok(Mode::Api));
-        let failure = read_mode(&AuthenticationMode::from("NEW"), "prod").expect_err("unknown");
-        assert_eq!(failure.kind, FailureKind::Unreadable);
-        assert!(
-            failure.message.contains("\"NEW\"") && failure.message.contains("\"prod\""),
-            "{failure}"
-        );
-    }
-
-    #[test]
-    fn the_entries_of_a_cluster() {
-        let cluster = EksCluster::parse("arn:aws-cn:eks:cn-north-1:111122223333:cluster/prod")
-            .expect("an ARN");
-        assert_eq!(
-            entries_arn(&cluster),
-            "arn:aws-cn:eks:cn-north-1:111122223333:access-entry/prod/*"
-        );
-    }
-}
+mod tests;

@@ -13,7 +13,7 @@ use crate::access_entry::EksCluster;
 use crate::principal::{AccountId, Key, PrincipalKind, SsoRole};
 use crate::time::Timestamp;
 
-/// How the type of the envelope ends, whatever stands before it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
+/// How the type of the envelope ends, whatever precedes it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
 /// documentation.
 const TYPE_SUFFIX: &str = " via CloudTrail";
 
@@ -22,9 +22,9 @@ const CALLER_BYTES: usize = 256;
 
 /// A call that someone made, and that changed something here.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct AwsChange {
     /// What it changed.
-    pub what: Changed,
+    pub what: ChangedObject,
     /// The operation, such as `UpdateAccessEntry`.
     pub operation: String,
     /// The caller's ARN, where `CloudTrail` names one.
@@ -35,7 +35,7 @@ pub struct Change {
 
 /// What a call changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
+pub enum ChangedObject {
     /// The access entry of this principal.
     Entry {
         /// The principal's ARN.
@@ -63,7 +63,7 @@ pub enum Changed {
 
 /// Why an event is passed over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PassedOver {
+pub enum IgnoredEvent {
     /// It is about another cluster.
     OtherCluster,
     /// The call failed, and changed nothing.
@@ -74,7 +74,7 @@ pub enum PassedOver {
     Unknown,
 }
 
-impl PassedOver {
+impl IgnoredEvent {
     /// The label in metrics and logs.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -87,36 +87,36 @@ impl PassedOver {
     }
 }
 
-impl fmt::Display for PassedOver {
+impl fmt::Display for IgnoredEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
 }
 
 /// Reads a message of the queue: what it says of this cluster, or why it is passed over.
-pub fn read(message: &str, cluster: &EksCluster) -> Result<Change, PassedOver> {
-    let event: Value = serde_json::from_str(message).map_err(|_| PassedOver::Unknown)?;
-    let detail_type = text(&event, "/detail-type").ok_or(PassedOver::Unknown)?;
+pub fn read(message: &str, cluster: &EksCluster) -> Result<AwsChange, IgnoredEvent> {
+    let event: Value = serde_json::from_str(message).map_err(|_| IgnoredEvent::Unknown)?;
+    let detail_type = text(&event, "/detail-type").ok_or(IgnoredEvent::Unknown)?;
     if !detail_type.ends_with(TYPE_SUFFIX) {
-        return Err(PassedOver::Unknown);
+        return Err(IgnoredEvent::Unknown);
     }
-    let source = text(&event, "/detail/eventSource").ok_or(PassedOver::Unknown)?;
-    let operation = text(&event, "/detail/eventName").ok_or(PassedOver::Unknown)?;
+    let source = text(&event, "/detail/eventSource").ok_or(IgnoredEvent::Unknown)?;
+    let operation = text(&event, "/detail/eventName").ok_or(IgnoredEvent::Unknown)?;
     if text(&event, "/detail/errorCode").is_some() || text(&event, "/detail/errorMessage").is_some()
     {
-        return Err(PassedOver::FailedCall);
+        return Err(IgnoredEvent::FailedCall);
     }
     // China's services have names of their own at the end, `eks.amazonaws.com.cn`.
     let what = match source.split('.').next() {
         Some("eks") => of_eks(&event, operation, cluster)?,
         Some("iam") => of_iam(&event, operation)?,
-        _ => return Err(PassedOver::Irrelevant),
+        _ => return Err(IgnoredEvent::Irrelevant),
     };
     let time = text(&event, "/detail/eventTime").or_else(|| text(&event, "/time"));
     let time = time
         .and_then(|time| time.parse().ok())
-        .ok_or(PassedOver::Unknown)?;
-    Ok(Change {
+        .ok_or(IgnoredEvent::Unknown)?;
+    Ok(AwsChange {
         what,
         operation: operation.to_owned(),
         caller: text(&event, "/detail/userIdentity/arn").and_then(caller),
@@ -124,21 +124,25 @@ pub fn read(message: &str, cluster: &EksCluster) -> Result<Change, PassedOver> {
     })
 }
 
-fn of_eks(event: &Value, operation: &str, cluster: &EksCluster) -> Result<Changed, PassedOver> {
+fn of_eks(
+    event: &Value,
+    operation: &str,
+    cluster: &EksCluster,
+) -> Result<ChangedObject, IgnoredEvent> {
     let parameter = |name: &str| {
         let value = text(event, &format!("/detail/requestParameters/{name}"))?;
         Some(decoded(value))
     };
     if matches!(operation, "TagResource" | "UntagResource") {
-        let arn = parameter("resourceArn").ok_or(PassedOver::Unknown)?;
+        let arn = parameter("resourceArn").ok_or(IgnoredEvent::Unknown)?;
         let ours = cluster
             .arn
             .rsplit_once(":cluster/")
             .map(|(prefix, name)| format!("{prefix}:access-entry/{name}/"));
         return match ours {
-            Some(ours) if arn.starts_with(&ours) => Ok(Changed::Tags { entry_arn: arn }),
-            _ if arn.contains(":access-entry/") => Err(PassedOver::OtherCluster),
-            _ => Err(PassedOver::Irrelevant),
+            Some(ours) if arn.starts_with(&ours) => Ok(ChangedObject::Tags { entry_arn: arn }),
+            _ if arn.contains(":access-entry/") => Err(IgnoredEvent::OtherCluster),
+            _ => Err(IgnoredEvent::Irrelevant),
         };
     }
     let entry = matches!(
@@ -157,11 +161,11 @@ fn of_eks(event: &Value, operation: &str, cluster: &EksCluster) -> Result<Change
             | "DeleteCertificateAuthority"
     );
     if !entry && !config {
-        return Err(PassedOver::Irrelevant);
+        return Err(IgnoredEvent::Irrelevant);
     }
     let name = parameter("name")
         .or_else(|| parameter("clusterName"))
-        .ok_or(PassedOver::Unknown)?;
+        .ok_or(IgnoredEvent::Unknown)?;
     // Clusters of other regions and accounts may have the same name, and buses can be joined.
     let elsewhere = |path: &str, ours: &str| text(event, path).is_some_and(|theirs| theirs != ours);
     let account = cluster.account();
@@ -169,30 +173,30 @@ fn of_eks(event: &Value, operation: &str, cluster: &EksCluster) -> Result<Change
         || elsewhere("/detail/awsRegion", cluster.region())
         || account.is_some_and(|account| elsewhere("/detail/recipientAccountId", account.as_str()))
     {
-        return Err(PassedOver::OtherCluster);
+        return Err(IgnoredEvent::OtherCluster);
     }
     if !entry {
-        return Ok(Changed::ClusterConfig);
+        return Ok(ChangedObject::ClusterConfig);
     }
-    let principal_arn = parameter("principalArn").ok_or(PassedOver::Unknown)?;
+    let principal_arn = parameter("principalArn").ok_or(IgnoredEvent::Unknown)?;
     // What is no principal has no entry.
-    Key::parse_arn(&principal_arn).ok_or(PassedOver::Irrelevant)?;
-    Ok(Changed::Entry { principal_arn })
+    Key::parse_arn(&principal_arn).ok_or(IgnoredEvent::Irrelevant)?;
+    Ok(ChangedObject::Entry { principal_arn })
 }
 
-fn of_iam(event: &Value, operation: &str) -> Result<Changed, PassedOver> {
+fn of_iam(event: &Value, operation: &str) -> Result<ChangedObject, IgnoredEvent> {
     let (kind, parameter) = match operation {
         "CreateRole" | "DeleteRole" => (PrincipalKind::Role, "roleName"),
         "CreateUser" | "DeleteUser" => (PrincipalKind::User, "userName"),
-        _ => return Err(PassedOver::Irrelevant),
+        _ => return Err(IgnoredEvent::Irrelevant),
     };
     let name = text(event, &format!("/detail/requestParameters/{parameter}"))
-        .ok_or(PassedOver::Unknown)?;
+        .ok_or(IgnoredEvent::Unknown)?;
     let account = text(event, "/detail/recipientAccountId").or_else(|| text(event, "/account"));
     let account = account
         .and_then(|account| account.parse().ok())
-        .ok_or(PassedOver::Unknown)?;
-    Ok(Changed::Principal {
+        .ok_or(IgnoredEvent::Unknown)?;
+    Ok(ChangedObject::Principal {
         account,
         kind,
         name: name.to_owned(),
@@ -200,7 +204,7 @@ fn of_iam(event: &Value, operation: &str) -> Result<Changed, PassedOver> {
     })
 }
 
-/// A caller's ARN, fit for a status and an event: whoever may send to the queue writes what they like. Characters that no ARN holds
+/// A caller's ARN, fit for a status and an event: anyone who may send to the queue can write anything. Characters that no ARN holds
 /// are escaped, and the longest session of the longest role has fewer than [`CALLER_BYTES`].
 fn caller(text: &str) -> Option<String> {
     if !text.starts_with("arn:") {

@@ -19,7 +19,7 @@ use crate::access_entry::{Failure, FailureKind};
 
 /// What was asked for: enough to say what right it takes.
 #[derive(Clone, Debug)]
-pub(super) struct Asked {
+pub(super) struct Request {
     /// As actions of its service begin: `eks`, `iam`, `sts`, `sqs`.
     pub(super) service: &'static str,
     /// The operation.
@@ -30,7 +30,7 @@ pub(super) struct Asked {
 
 /// An answer that is an error, as far as it can be decided by.
 #[derive(Clone, Copy, Debug, Default)]
-struct Refusal<'a> {
+struct ErrorAnswer<'a> {
     code: Option<&'a str>,
     message: Option<&'a str>,
     request_id: Option<&'a str>,
@@ -42,7 +42,7 @@ const CREDENTIALS: &str = "in a cluster, associate an IAM role with the service 
     eks.amazonaws.com/role-arn); elsewhere set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY";
 
 /// What the error of a call means.
-pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>, asked: &Asked) -> Failure
+pub(super) fn failure<E>(error: &SdkError<E, HttpResponse>, asked: &Request) -> Failure
 where
     E: ProvideErrorMetadata + Error + 'static,
 {
@@ -76,7 +76,7 @@ fn unavailable(message: String) -> Failure {
 }
 
 /// An answer that is not what the API promises.
-pub(super) fn unexpected(asked: &Asked, what: &str) -> Failure {
+pub(super) fn unexpected(asked: &Request, what: &str) -> Failure {
     Failure {
         kind: FailureKind::Unreadable,
         message: format!(
@@ -88,8 +88,8 @@ pub(super) fn unexpected(asked: &Asked, what: &str) -> Failure {
 }
 
 /// A refusal of one part of a call whose other parts were done.
-pub(super) fn refused(code: &str, message: Option<&str>, asked: &Asked) -> Failure {
-    let refusal = Refusal {
+pub(super) fn refused(code: &str, message: Option<&str>, asked: &Request) -> Failure {
+    let refusal = ErrorAnswer {
         code: Some(code),
         message,
         request_id: None,
@@ -102,8 +102,8 @@ fn refusal<'a>(
     error: &'a (impl ProvideErrorMetadata + ?Sized),
     request_id: Option<&'a str>,
     raw: &HttpResponse,
-) -> Refusal<'a> {
-    Refusal {
+) -> ErrorAnswer<'a> {
+    ErrorAnswer {
         code: error.code(),
         message: error.message(),
         request_id,
@@ -118,7 +118,7 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
         if let Some(SdkError::ServiceError(context)) =
             cause.downcast_ref::<SdkError<AssumeRoleError, HttpResponse>>()
         {
-            let asked = Asked {
+            let asked = Request {
                 service: "sts",
                 operation: "AssumeRole",
                 resource: None,
@@ -158,12 +158,12 @@ fn of_credentials(error: &(dyn Error + 'static)) -> Option<Failure> {
                 message: format!("{message}; {CREDENTIALS}"),
             }
         }
-        // STS or the Pod Identity agent did not answer: it may the next time.
+        // STS or the Pod CallerIdentity agent did not answer: it may the next time.
         _ => unavailable(message),
     })
 }
 
-fn classify(refusal: Refusal<'_>, asked: &Asked) -> Failure {
+fn classify(refusal: ErrorAnswer<'_>, asked: &Request) -> Failure {
     let code = refusal.code.unwrap_or_default();
     // Some services write `com.amazonaws.sqs#QueueDoesNotExist`.
     let code = code.rsplit('#').next().unwrap_or(code);
@@ -247,7 +247,7 @@ fn invalid(text: &str) -> FailureKind {
 }
 
 /// What is missing: by EKS's words, and where they are unknown by what the operation is about.
-fn missing(text: &str, asked: &Asked) -> FailureKind {
+fn missing(text: &str, asked: &Request) -> FailureKind {
     if text.contains("No cluster found") {
         FailureKind::ClusterMissing
     } else if text.contains("policyArn could not be found") {
@@ -268,7 +268,7 @@ fn missing(text: &str, asked: &Asked) -> FailureKind {
     }
 }
 
-fn denied(refusal: Refusal<'_>, asked: &Asked) -> Failure {
+fn denied(refusal: ErrorAnswer<'_>, asked: &Request) -> Failure {
     let text = refusal.message.unwrap_or_default();
     let asked_for = format!("{}:{}", asked.service, asked.operation);
     // SQS writes its own in lower case.
@@ -280,7 +280,9 @@ fn denied(refusal: Refusal<'_>, asked: &Asked) -> Failure {
     let ours = asked.resource.as_deref().filter(|_| action == asked_for);
     let mut message = words(refusal);
     if text.contains("explicit deny") {
-        message.push_str(" (what is denied explicitly can't be allowed by a further statement: change the policy that denies it)");
+        message.push_str(
+            " (explicit deny: change the policy that denies it, a further Allow has no effect)",
+        );
     }
     Failure {
         kind: FailureKind::Denied {
@@ -315,7 +317,7 @@ pub(super) fn statement(action: &str, resource: &str) -> String {
 }
 
 /// AWS's words.
-fn words(refusal: Refusal<'_>) -> String {
+fn words(refusal: ErrorAnswer<'_>) -> String {
     match (refusal.message, refusal.code) {
         (Some(message), _) if !message.is_empty() => message.to_owned(),
         (_, Some(code)) => format!("{code} (HTTP {})", refusal.status),
@@ -323,30 +325,27 @@ fn words(refusal: Refusal<'_>) -> String {
     }
 }
 
-fn unknown(refusal: Refusal<'_>, asked: &Asked) -> String {
+fn unknown(refusal: ErrorAnswer<'_>, asked: &Request) -> String {
     let service = asked.service.to_uppercase();
     let request = request(refusal);
     match (refusal.code, refusal.message) {
         (Some(code), Some(message)) => {
             format!(
-                "{service} answered {} with {code}: {message}{request}",
+                "{service} returned {code} for {}: {message}{request}",
                 asked.operation
             )
         }
         (Some(code), None) => {
-            format!(
-                "{service} answered {} with {code}{request}",
-                asked.operation
-            )
+            format!("{service} returned {code} for {}{request}", asked.operation)
         }
         (None, _) => format!(
-            "{} was answered with HTTP {} and no error code of {service}: a proxy may stand between{request}",
+            "{} returned HTTP {} without an error code of {service}; there may be a proxy in between{request}",
             asked.operation, refusal.status
         ),
     }
 }
 
-fn request(refusal: Refusal<'_>) -> String {
+fn request(refusal: ErrorAnswer<'_>) -> String {
     let id = refusal.request_id.map(|id| format!(" (request {id})"));
     id.unwrap_or_default()
 }

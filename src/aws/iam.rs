@@ -8,7 +8,7 @@ use aws_sdk_iam::Client;
 
 use super::Aws;
 use super::eks::time;
-use super::failure::{Asked, failure, unexpected};
+use super::failure::{Request, failure, unexpected};
 use crate::access_entry::{Failure, FailureKind};
 use crate::observed::{IamPrincipal, IamProblem, Listing};
 use crate::principal::AccountId;
@@ -126,8 +126,8 @@ impl Aws {
     }
 }
 
-fn asked(operation: &'static str) -> Asked {
-    Asked {
+fn asked(operation: &'static str) -> Request {
+    Request {
         service: "iam",
         operation,
         // Neither action can be narrowed to resources (service authorization reference of AWS IAM).
@@ -146,7 +146,7 @@ fn problem(failure: Failure) -> IamProblem {
 }
 
 fn next(
-    asked: &Asked,
+    asked: &Request,
     marker: Option<&String>,
     truncated: bool,
     next: Option<String>,

@@ -1,4 +1,4 @@
-//! The one gate that every call to EKS passes: it waits for its turn, makes the call, and makes it again where that is safe.
+//! The gate that every call to EKS passes: rate limit, priority, and retries where they are safe.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use super::pace::{Line, Pace, Priority, RETRY, SIDE_BY_SIDE, Ticket, Turn, tries};
+use super::pace::{Admission, Pace, Position, Priority, PriorityQueue, RETRY, SIDE_BY_SIDE, tries};
 use crate::access_entry::{Failure, FailureKind};
 
 /// What is counted of the calls to EKS. Clones share their numbers.
@@ -26,7 +26,7 @@ pub struct Calls {
 /// The gate.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    line: Mutex<Line<Arc<Notify>>>,
+    line: Mutex<PriorityQueue<Arc<Notify>>>,
     origin: Instant,
     calls: Calls,
 }
@@ -36,7 +36,7 @@ impl Limiter {
         let calls = Calls::default();
         calls.rate.set(rate);
         Self {
-            line: Mutex::new(Line::new(Pace::new(rate), SIDE_BY_SIDE)),
+            line: Mutex::new(PriorityQueue::new(Pace::new(rate), SIDE_BY_SIDE)),
             origin: Instant::now(),
             calls,
         }
@@ -74,7 +74,7 @@ impl Limiter {
                 return Err(failure);
             }
             let pause = RETRY.pause(made - 1, fastrand::f64());
-            tracing::debug!(operation, tries = made, ?pause, "called again: {failure}");
+            tracing::debug!(operation, tries = made, ?pause, "retrying: {failure}");
             tokio::time::sleep(pause).await;
         }
     }
@@ -100,19 +100,19 @@ impl Limiter {
         let told = Arc::new(Notify::new());
         let arrived = self.now();
         let ticket = self.line().join(priority, told.clone());
-        let mut place = Place {
+        let mut place = Waiter {
             limiter: self,
             ticket: Some(ticket),
         };
         loop {
             let turn = self.line().turn(ticket, self.now());
             match turn {
-                Turn::Go => break,
-                Turn::In(wait) => {
-                    // Whoever comes to the head meanwhile looks for itself, so being told is only a reason to look again.
+                Admission::Now => break,
+                Admission::After(wait) => {
+                    // A new head of the queue checks for itself, so a notification is only a reason to check again.
                     drop(tokio::time::timeout(wait, told.notified()).await);
                 }
-                Turn::Later => told.notified().await,
+                Admission::Later => told.notified().await,
             }
         }
         place.ticket = None;
@@ -134,13 +134,13 @@ impl Limiter {
         self.origin.elapsed()
     }
 
-    fn line(&self) -> MutexGuard<'_, Line<Arc<Notify>>> {
+    fn line(&self) -> MutexGuard<'_, PriorityQueue<Arc<Notify>>> {
         // Nothing panics while it is held; were it so, the numbers would still be usable.
         self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A call on its way.
+/// A call in flight.
 struct Slot<'a>(&'a Limiter);
 
 impl Drop for Slot<'_> {
@@ -151,12 +151,12 @@ impl Drop for Slot<'_> {
 }
 
 /// A place in the line, given up where the caller stops waiting.
-struct Place<'a> {
+struct Waiter<'a> {
     limiter: &'a Limiter,
-    ticket: Option<Ticket>,
+    ticket: Option<Position>,
 }
 
-impl Drop for Place<'_> {
+impl Drop for Waiter<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
             self.limiter.line().leave(ticket);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_stops_waiting_holds_up_nobody() {
+    async fn a_cancelled_wait_does_not_block_the_queue() {
         let limiter = Limiter::new(1.0);
         // The token that is there is used up.
         drop(limiter.slot(Priority::Urgent).await);

@@ -12,7 +12,7 @@ use crate::access_entry::{EksCluster, Failure, FailureKind};
 use crate::observed::{Feature, ManagedPrincipals, Users};
 use crate::principal::Key;
 
-/// The parts of EKS that have to be asked one by one; what the cluster itself uses stands in its description.
+/// The parts of EKS that have to be asked one by one; what the cluster itself uses is in its description.
 pub const ASKED: [Feature; 3] = [
     Feature::NodeGroups,
     Feature::FargateProfiles,
@@ -35,7 +35,7 @@ pub(super) fn users_of_cluster(cluster: &Cluster) -> Users {
 }
 
 /// What the names of a listing become: the users of each role.
-type Described = Result<Option<(String, String)>, Failure>;
+type DescribedUser = Result<Option<(String, String)>, Failure>;
 
 impl Aws {
     /// The roles that a part of EKS uses, each described. What vanishes meanwhile is not there. The cluster's own are part of
@@ -77,7 +77,7 @@ impl Aws {
     }
 
     /// Describes each of these, a few at a time.
-    async fn described<F: Future<Output = Described>>(
+    async fn described<F: Future<Output = DescribedUser>>(
         &self,
         names: Vec<String>,
         describe: impl Fn(String) -> F,
@@ -117,7 +117,7 @@ impl Aws {
         }
     }
 
-    async fn node_group(&self, cluster: &EksCluster, name: String) -> Described {
+    async fn node_group(&self, cluster: &EksCluster, name: String) -> DescribedUser {
         let resource = resources_arn(cluster, "nodegroup");
         let asked = asked("DescribeNodegroup", Some(resource));
         let request = self.0.eks.describe_nodegroup();
@@ -152,7 +152,7 @@ impl Aws {
         }
     }
 
-    async fn fargate_profile(&self, cluster: &EksCluster, name: String) -> Described {
+    async fn fargate_profile(&self, cluster: &EksCluster, name: String) -> DescribedUser {
         let resource = resources_arn(cluster, "fargateprofile");
         let asked = asked("DescribeFargateProfile", Some(resource));
         let request = self.0.eks.describe_fargate_profile();
@@ -191,7 +191,7 @@ impl Aws {
         }
     }
 
-    async fn capability(&self, cluster: &EksCluster, name: String) -> Described {
+    async fn capability(&self, cluster: &EksCluster, name: String) -> DescribedUser {
         let resource = resources_arn(cluster, "capability");
         let asked = asked("DescribeCapability", Some(resource));
         let request = self.0.eks.describe_capability();

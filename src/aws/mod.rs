@@ -5,15 +5,15 @@
 //! - every call to EKS passes one gate (`limiter`), which keeps the rate, finds a lower one where EKS throttles, and lets the calls
 //!   of a change go first;
 //! - a listing is whole or an error, never a part;
-//! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and whoever asked looks first;
-//! - every [`Failure`] says what AWS said or what the connection met, and a denied one which statement would allow it.
+//! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and its caller reads first what is there;
+//! - every [`Failure`] has AWS's message or the connection's error, and a denied one the statement that would allow it.
 //!
 //! Region, credentials and endpoints come from the SDK's own chain (environment, profile, EKS Pod Identity, IRSA, instance), so
 //! whatever works for the AWS CLI works here.
 //!
-//! The SDK's own retries are off for EKS: they are not seen by the gate, so a throttled call would be repeated at a rate that
-//! nobody lowers, and a write whose answer was lost would be made twice. IAM, STS and SQS keep them: what is asked there changes
-//! nothing, or may be done twice.
+//! The SDK's own retries are off for EKS: the gate does not see them, so a throttled call would be repeated at an
+//! unchanged rate, and a write whose answer was lost would be made twice. IAM, STS and SQS keep them: calls there change
+//! nothing, or may be made twice.
 //!
 //! [`FailureKind::Unavailable`]: crate::access_entry::FailureKind::Unavailable
 
@@ -50,16 +50,16 @@ pub use self::queue::{Batch, InvalidQueueUrl, Queue, QueueUrl};
 pub use self::roles::{IamRoles, InvalidIamRole};
 pub use self::untag::Untagged;
 
-use self::failure::{Asked, failure, unexpected};
+use self::failure::{Request, failure, unexpected};
 use self::limiter::Limiter;
 use crate::access_entry::Failure;
 use crate::principal::AccountId;
 
-/// One call to EKS. EKS answers in well under a second; ten mean that the answer is lost.
+/// One call to EKS. EKS answers in well under a second; after ten the answer is lost.
 const EKS_ATTEMPT: Duration = Duration::from_secs(10);
 /// One call to EKS with what comes before it: credentials that have to be fetched first.
 const EKS_OPERATION: Duration = Duration::from_secs(30);
-/// One call to IAM or STS. What they say is welcome, not needed: nothing may wait for them for long.
+/// One call to IAM or STS. Their answers are optional: nothing may wait for them for long.
 const IAM_ATTEMPT: Duration = Duration::from_secs(3);
 /// The same with what comes before it, and repeated where it fails.
 const IAM_OPERATION: Duration = Duration::from_secs(10);
@@ -68,18 +68,18 @@ const QUEUE_ATTEMPT: Duration = Duration::from_secs(25);
 /// The same with what comes before it, and repeated where it fails.
 const QUEUE_OPERATION: Duration = Duration::from_secs(55);
 
-/// How AWS is to be reached.
+/// The configuration of the AWS clients.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Settings {
+pub struct AwsSettings {
     /// The region; `None`: the SDK's chain gives it.
     pub region: Option<String>,
-    /// Calls to EKS a second, at most.
+    /// The most calls to EKS per second.
     pub rate: f64,
     /// The roles to assume for reading the IAM of other accounts.
     pub iam_roles: IamRoles,
 }
 
-impl Default for Settings {
+impl Default for AwsSettings {
     fn default() -> Self {
         Self {
             region: None,
@@ -89,16 +89,14 @@ impl Default for Settings {
     }
 }
 
-/// No region was given, in none of the ways.
+/// No region is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "no AWS region: give the cluster's with --region, in AWS_REGION, or as `region` of the profile in use"
-)]
+#[error("no AWS region: set --region, AWS_REGION, or `region` in the AWS profile")]
 pub struct NoRegion;
 
-/// Who we are to AWS.
+/// The operator's own identity in AWS.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct CallerIdentity {
     /// The account.
     pub account: AccountId,
     /// The ARN of the session or user, as `CloudTrail` names the caller.
@@ -122,12 +120,12 @@ struct Shared {
     quick: SdkConfig,
     iam_roles: IamRoles,
     iam: Mutex<BTreeMap<AccountId, aws_sdk_iam::Client>>,
-    identity: OnceCell<Identity>,
+    identity: OnceCell<CallerIdentity>,
 }
 
 impl Aws {
     /// Reads region, profile and endpoints; nothing is called yet, and credentials are first fetched when they are needed.
-    pub async fn connect(settings: &Settings) -> Result<Self, NoRegion> {
+    pub async fn connect(settings: &AwsSettings) -> Result<Self, NoRegion> {
         let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12());
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
@@ -140,7 +138,7 @@ impl Aws {
     /// # Panics
     ///
     /// Never: the name that we go by has the form that the SDK asks for.
-    pub fn new(config: &SdkConfig, settings: &Settings) -> Result<Self, NoRegion> {
+    pub fn new(config: &SdkConfig, settings: &AwsSettings) -> Result<Self, NoRegion> {
         let region = settings.region.clone().map(Region::new);
         let region = region
             .or_else(|| config.region().cloned())
@@ -185,9 +183,9 @@ impl Aws {
         self.0.limiter.calls()
     }
 
-    /// Who we are, by STS. It is asked until it has answered once.
-    pub async fn identity(&self) -> Result<&Identity, Failure> {
-        let asked = Asked {
+    /// The operator's own identity by STS, kept after the first answer.
+    pub async fn identity(&self) -> Result<&CallerIdentity, Failure> {
+        let asked = Request {
             service: "sts",
             operation: "GetCallerIdentity",
             resource: None,
@@ -199,7 +197,7 @@ impl Aws {
                 let answer = answer.map_err(|error| failure(&error, &asked))?;
                 let account = answer.account().and_then(|account| account.parse().ok());
                 match (account, answer.arn, answer.user_id) {
-                    (Some(account), Some(arn), Some(user_id)) => Ok(Identity {
+                    (Some(account), Some(arn), Some(user_id)) => Ok(CallerIdentity {
                         account,
                         arn,
                         user_id,
@@ -220,11 +218,11 @@ mod tests {
         let nothing = SdkConfig::builder()
             .behavior_version(BehaviorVersion::v2026_01_12())
             .build();
-        let error = Aws::new(&nothing, &Settings::default()).expect_err("no region");
+        let error = Aws::new(&nothing, &AwsSettings::default()).expect_err("no region");
         assert!(error.to_string().contains("--region"), "{error}");
-        let settings = Settings {
+        let settings = AwsSettings {
             region: Some("eu-west-1".to_owned()),
-            ..Settings::default()
+            ..AwsSettings::default()
         };
         let aws = Aws::new(&nothing, &settings).expect("a region");
         assert_eq!(aws.region(), "eu-west-1");

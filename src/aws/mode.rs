@@ -4,7 +4,7 @@ use aws_sdk_eks::types::{AuthenticationMode, Update, UpdateAccessConfigRequest, 
 
 use super::Aws;
 use super::eks::asked;
-use super::failure::{Asked, unexpected};
+use super::failure::{Request, unexpected};
 use super::pace::Priority;
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
@@ -69,7 +69,7 @@ impl Aws {
     }
 }
 
-fn state(update: &Update, asked: &Asked) -> Result<UpdateState, Failure> {
+fn state(update: &Update, asked: &Request) -> Result<UpdateState, Failure> {
     match update.status() {
         Some(UpdateStatus::InProgress) => Ok(UpdateState::InProgress),
         Some(UpdateStatus::Successful) => Ok(UpdateState::Successful),

@@ -1,4 +1,4 @@
-//! How fast EKS is called, and who is next: values on a clock that the caller brings.
+//! How fast EKS is called, and which call is next. Pure: the caller passes the time.
 //!
 //! AWS publishes no rates for access entries, and what it allows is shared with everything else in the account. So the rate is
 //! found: halved when EKS throttles, raised a little at a time while calls succeed.
@@ -20,7 +20,7 @@ const LOWEST_SHARE: f64 = 1.0 / 32.0;
 const LOWERED: f64 = 0.5;
 /// A second of success gives back this share of the highest rate.
 const RAISED: f64 = 1.0 / 20.0;
-/// A success says nothing of what was allowed longer ago than this.
+/// The longest time that one success counts for.
 const RAISED_FOR: Duration = Duration::from_secs(1);
 /// Of so many calls in a row one is a background call, if any waits: a burst of changes may slow observation down, not stop it.
 const BACKGROUND_TURN: u32 = 10;
@@ -31,7 +31,7 @@ const UNAVAILABLE_TRIES: u32 = 3;
 /// Between tries of a call.
 pub(super) const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
-/// Who goes first.
+/// Which calls go first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Priority {
     /// The calls of a change, and what decides whether changes may be made at all.
@@ -68,7 +68,7 @@ impl Pace {
         self.rate
     }
 
-    /// Takes a token, or tells how long to wait for one.
+    /// Takes a token, or returns how long to wait for one.
     pub(super) fn take(&mut self, now: Duration) -> Result<(), Duration> {
         let passed = now.saturating_sub(self.filled);
         self.filled = self.filled.max(now);
@@ -79,7 +79,7 @@ impl Pace {
             self.tokens -= 1.0;
             return Ok(());
         }
-        // Rounded up, so that whoever waits for as long finds it.
+        // Rounded up, so that a token is available after the wait.
         let wait = Duration::from_secs_f64((1.0 - self.tokens) / self.rate);
         Err(wait + Duration::from_micros(1))
     }
@@ -105,33 +105,33 @@ impl Pace {
     }
 }
 
-/// Who waits for a call, in order, and how many are on their way. `W` is how a waiting one is told.
+/// The calls that wait, in order, and how many are in flight. `W` notifies one that waits.
 #[derive(Debug)]
-pub(super) struct Line<W> {
+pub(super) struct PriorityQueue<W> {
     pub(super) pace: Pace,
     side_by_side: usize,
     running: usize,
-    waiting: BTreeMap<Ticket, W>,
+    waiting: BTreeMap<Position, W>,
     tickets: u64,
     urgent_in_a_row: u32,
 }
 
-/// A place in the line.
+/// A position in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Ticket(Priority, u64);
+pub(super) struct Position(Priority, u64);
 
-/// Whether a ticket may go.
+/// Whether a position may go now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
-    /// Now: it is counted as on its way, and waits no more.
-    Go,
+pub(super) enum Admission {
+    /// It is counted as in flight from here.
+    Now,
     /// It is the next, after this time.
-    In(Duration),
-    /// Others are before it, or as many are on their way as may be.
+    After(Duration),
+    /// Others are before it, or as many are in flight as allowed.
     Later,
 }
 
-impl<W> Line<W> {
+impl<W> PriorityQueue<W> {
     pub(super) fn new(pace: Pace, side_by_side: usize) -> Self {
         Self {
             pace,
@@ -143,24 +143,24 @@ impl<W> Line<W> {
         }
     }
 
-    pub(super) fn join(&mut self, priority: Priority, waiter: W) -> Ticket {
+    pub(super) fn join(&mut self, priority: Priority, waiter: W) -> Position {
         self.tickets += 1;
-        let ticket = Ticket(priority, self.tickets);
+        let ticket = Position(priority, self.tickets);
         self.waiting.insert(ticket, waiter);
         ticket
     }
 
-    /// Leaves the line without having gone.
-    pub(super) fn leave(&mut self, ticket: Ticket) {
+    /// Leaves the queue without a call.
+    pub(super) fn leave(&mut self, ticket: Position) {
         self.waiting.remove(&ticket);
     }
 
-    pub(super) fn turn(&mut self, ticket: Ticket, now: Duration) -> Turn {
+    pub(super) fn turn(&mut self, ticket: Position, now: Duration) -> Admission {
         if self.running >= self.side_by_side || self.head() != Some(ticket) {
-            return Turn::Later;
+            return Admission::Later;
         }
         if let Err(wait) = self.pace.take(now) {
-            return Turn::In(wait);
+            return Admission::After(wait);
         }
         self.waiting.remove(&ticket);
         self.running += 1;
@@ -168,22 +168,22 @@ impl<W> Line<W> {
             Priority::Urgent => self.urgent_in_a_row.saturating_add(1),
             Priority::Background => 0,
         };
-        Turn::Go
+        Admission::Now
     }
 
-    /// One that went is back.
+    /// A call has ended.
     pub(super) fn back(&mut self) {
         self.running = self.running.saturating_sub(1);
     }
 
-    /// The next one, to be told that something has changed.
+    /// The next one, to be notified of a change.
     pub(super) fn next(&self) -> Option<&W> {
         self.waiting.get(&self.head()?)
     }
 
-    fn head(&self) -> Option<Ticket> {
+    fn head(&self) -> Option<Position> {
         let first = *self.waiting.first_key_value()?.0;
-        let background = Ticket(Priority::Background, 0);
+        let background = Position(Priority::Background, 0);
         let second = || self.waiting.range(background..).next();
         if self.urgent_in_a_row < BACKGROUND_TURN - 1 {
             return Some(first);
@@ -266,15 +266,15 @@ mod tests {
 
     #[test]
     fn urgent_calls_go_first_and_background_calls_are_not_starved() {
-        let mut line = Line::new(Pace::new(1000.0), 1);
-        let background: Vec<Ticket> = (0..3)
+        let mut line = PriorityQueue::new(Pace::new(1000.0), 1);
+        let background: Vec<Position> = (0..3)
             .map(|_| line.join(Priority::Background, ()))
             .collect();
-        let urgent: Vec<Ticket> = (0..25).map(|_| line.join(Priority::Urgent, ())).collect();
+        let urgent: Vec<Position> = (0..25).map(|_| line.join(Priority::Urgent, ())).collect();
         let mut order = Vec::new();
         while let Some(head) = line.head() {
-            assert_eq!(line.turn(head, ms(0)), Turn::Go);
-            assert_eq!(line.turn(head, ms(0)), Turn::Later, "one at a time");
+            assert_eq!(line.turn(head, ms(0)), Admission::Now);
+            assert_eq!(line.turn(head, ms(0)), Admission::Later, "one at a time");
             line.back();
             order.push(head);
         }
@@ -287,22 +287,26 @@ mod tests {
 
     #[test]
     fn only_the_head_of_the_line_goes() {
-        let mut line = Line::new(Pace::new(1.0), 2);
+        let mut line = PriorityQueue::new(Pace::new(1.0), 2);
         let first = line.join(Priority::Background, 1);
         let second = line.join(Priority::Background, 2);
-        assert_eq!(line.turn(second, ms(0)), Turn::Later);
-        assert_eq!(line.turn(first, ms(0)), Turn::Go);
-        assert!(matches!(line.turn(second, ms(0)), Turn::In(_)));
+        assert_eq!(line.turn(second, ms(0)), Admission::Later);
+        assert_eq!(line.turn(first, ms(0)), Admission::Now);
+        assert!(matches!(line.turn(second, ms(0)), Admission::After(_)));
         let urgent = line.join(Priority::Urgent, 3);
-        assert_eq!(line.turn(second, ms(2000)), Turn::Later);
+        assert_eq!(line.turn(second, ms(2000)), Admission::Later);
         assert_eq!(line.next(), Some(&3));
         line.leave(urgent);
         assert_eq!(line.next(), Some(&2));
-        assert_eq!(line.turn(second, ms(2000)), Turn::Go);
+        assert_eq!(line.turn(second, ms(2000)), Admission::Now);
         let third = line.join(Priority::Urgent, 4);
-        assert_eq!(line.turn(third, ms(9000)), Turn::Later, "two at a time");
+        assert_eq!(
+            line.turn(third, ms(9000)),
+            Admission::Later,
+            "two at a time"
+        );
         line.back();
-        assert_eq!(line.turn(third, ms(9000)), Turn::Go);
+        assert_eq!(line.turn(third, ms(9000)), Admission::Now);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
 use super::Aws;
-use super::event::{self, Change, PassedOver};
-use super::failure::{Asked, failure, refused};
+use super::event::{self, AwsChange, IgnoredEvent};
+use super::failure::{Request, failure, refused};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
 use crate::principal::{AccountId, Partition};
@@ -29,7 +29,7 @@ pub struct QueueUrl {
 /// A text that is not the URL of a queue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is not the URL of an SQS queue: write https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as `aws sqs get-queue-url` prints it"
+    "{0:?} is not an SQS queue URL: expected https://sqs.REGION.amazonaws.com/ACCOUNT/NAME, as printed by `aws sqs get-queue-url`"
 )]
 pub struct InvalidQueueUrl(pub String);
 
@@ -86,9 +86,9 @@ pub struct Queue {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// What has changed, as far as it matters here.
-    pub changes: Vec<Change>,
+    pub changes: Vec<AwsChange>,
     /// Messages that were passed over, by why.
-    pub passed_over: BTreeMap<PassedOver, u64>,
+    pub passed_over: BTreeMap<IgnoredEvent, u64>,
     /// Why what was read could not be deleted: it will come again.
     pub undeleted: Option<Failure>,
 }
@@ -128,7 +128,7 @@ impl Queue {
             match event::read(message.body().unwrap_or_default(), &self.cluster) {
                 Ok(change) => batch.changes.push(change),
                 Err(why) => {
-                    tracing::debug!(id = message.message_id(), %why, "event passed over");
+                    tracing::debug!(id = message.message_id(), %why, "event ignored");
                     *batch.passed_over.entry(why).or_default() += 1;
                 }
             }
@@ -161,8 +161,8 @@ impl Queue {
         }
     }
 
-    fn asked(&self, operation: &'static str) -> Asked {
-        Asked {
+    fn asked(&self, operation: &'static str) -> Request {
+        Request {
             service: "sqs",
             operation,
             resource: Some(self.arn.clone()),

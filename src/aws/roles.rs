@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::principal::{AccountId, Principal, PrincipalKind};
 
-/// What stands for the account in a role's ARN that serves all accounts.
+/// The placeholder of the account in a role's ARN that serves all accounts.
 const ACCOUNT: &str = "{account}";
 
 /// The roles to assume for reading the IAM of other accounts than our own.
@@ -12,7 +12,7 @@ const ACCOUNT: &str = "{account}";
 pub struct IamRoles {
     by_account: BTreeMap<AccountId, String>,
     template: Option<String>,
-    /// What the template serves. Never any account that a mapping names: whoever writes mappings would learn the external id by
+    /// What the template serves. Never any account that a mapping names: the author of a mapping would learn the external id by
     /// naming an account of their own, which then sees it in its own `CloudTrail`.
     accounts: BTreeSet<AccountId>,
     /// What the roles' trust policies may ask for (`sts:ExternalId`).
@@ -32,7 +32,7 @@ pub enum InvalidIamRole {
         value: String,
     },
     /// There are two for the same account.
-    #[error("{value:?} is the second role for {account}: give one")]
+    #[error("{value:?} is the second role for {account}: specify one")]
     Twice {
         /// The second value.
         value: String,
@@ -41,8 +41,8 @@ pub enum InvalidIamRole {
     },
     /// A template comes without the accounts that it is for.
     #[error(
-        "{value:?} is for no account yet: name each one with --iam-account (IDENTITY_MAPPER_IAM_ACCOUNTS), such as --iam-account \
-         444455556666, because otherwise whoever writes mappings decides which account is sent the external id"
+        "{value:?} has no accounts: list each one with --iam-account (IDENTITY_MAPPER_IAM_ACCOUNTS), such as --iam-account 444455556666. \
+         Without the list, the author of a mapping would choose which account receives the external id"
     )]
     NoAccounts {
         /// The template.
@@ -50,7 +50,7 @@ pub enum InvalidIamRole {
     },
     /// Accounts come without a template.
     #[error(
-        "--iam-account {accounts} serves no role: give --iam-role arn:aws:iam::{{account}}:role/NAME too, or remove --iam-account"
+        "--iam-account {accounts} has no role: add --iam-role arn:aws:iam::{{account}}:role/NAME too, or remove --iam-account"
     )]
     NoTemplate {
         /// The accounts, separated by commas.
@@ -187,7 +187,7 @@ mod tests {
         let error = IamRoles::parse(twice, []).expect_err("two for one account");
         assert_eq!(
             error.to_string(),
-            "\"arn:aws:iam::444455556666:role/b\" is the second role for account 444455556666: give one"
+            "\"arn:aws:iam::444455556666:role/b\" is the second role for account 444455556666: specify one"
         );
         let twice = [
             "arn:aws:iam::{account}:role/a",
@@ -209,7 +209,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .starts_with("--iam-account 444455556666,777788889999 serves no role"),
+                .starts_with("--iam-account 444455556666,777788889999 has no role"),
             "{error}"
         );
     }

@@ -1,4 +1,4 @@
-//! Everything that stands in EKS and IAM, read once: for commands. The operator reads it bit by bit.
+//! Reads everything in EKS and IAM once: for commands. The operator reads it continuously.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::principal::{AccountId, Partition, SSO_PATH};
 use crate::time::Timestamp;
 
 impl Aws {
-    /// Every access entry, described. `progress` is told how many are, and of how many. Entries that vanish meanwhile are not there.
+    /// Every access entry, described. `progress` gets how many are described, and of how many. Entries that are deleted meanwhile are left out.
     pub async fn survey_entries(
         &self,
         cluster: &EksCluster,
@@ -59,7 +59,7 @@ impl Aws {
         Ok(entries)
     }
 
-    /// What of IAM is wanted. What can't be read is not there, and the account says why: IAM is welcome, never needed.
+    /// What is wanted of IAM. What can't be read is left out, and the account has the reason: IAM is optional.
     pub async fn survey_iam(&self, wants: &IamWants) -> Iam {
         let all = [&wants.sso, &wants.roles, &wants.users];
         let accounts: BTreeSet<&AccountId> = all.into_iter().flatten().collect();

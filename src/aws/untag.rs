@@ -1,4 +1,4 @@
-//! Letting go of access entries: the tags that say that an entry is ours go, the entries stay.
+//! Release of access entries: removes the tags that mark them as managed, and keeps the entries.
 
 use std::collections::BTreeSet;
 
@@ -9,25 +9,25 @@ use super::pace::{Priority, SIDE_BY_SIDE};
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Failure, FailureKind, release};
 
-/// How often entries are looked at at most.
+/// The most rounds of reading all entries.
 const ROUNDS: usize = 5;
 
-/// How far it has got.
+/// Progress.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Untagged {
     /// Access entries by the last listing.
     pub listed: usize,
-    /// Those of them that carry no tags of ours any more.
+    /// Those without our tags.
     pub settled: usize,
-    /// Entries that our tags were taken off.
+    /// Entries whose tags were removed.
     pub untagged: usize,
 }
 
 impl Aws {
-    /// Takes our tags off every access entry that carries those of `installation`, and tells how far it has got after each.
+    /// Removes our tags from every access entry that has those of `installation`, and reports the progress after each.
     ///
-    /// Every entry is described, for no listing of EKS shows tags. What was untagged and what came meanwhile is looked at again
-    /// until nothing of ours is found: calls of a running operator may have been on their way.
+    /// Every entry is described, for no listing of EKS shows tags. What was untagged and what came meanwhile is read again
+    /// until no tags are found: calls of a running operator may have been in flight.
     pub async fn untag_entries(
         &self,
         cluster: &EksCluster,
@@ -62,7 +62,7 @@ impl Aws {
                     Ok(false) => {
                         settled.insert(principal);
                     }
-                    // The next look shows whether the tags went.
+                    // The next round shows whether the tags were removed.
                     Err(failure) if failure.kind == FailureKind::Unavailable => {
                         last = Some(failure);
                     }
@@ -74,13 +74,12 @@ impl Aws {
         Err(last.unwrap_or_else(|| Failure {
             kind: FailureKind::InUse,
             message: format!(
-                "access entries carried tags of {installation} again each of the {ROUNDS} times that they were looked at: stop whatever \
-                 sets them, and run it again"
+                "access entries had tags of {installation} again after each of {ROUNDS} rounds; stop what sets them and run the command again"
             ),
         }))
     }
 
-    /// Takes our tags off an entry. Whether it had any; one that is gone has none.
+    /// Removes our tags from an entry. Whether it had any; a deleted entry has none.
     async fn untag_entry(
         &self,
         cluster: &EksCluster,

@@ -7,7 +7,7 @@ use clap::Args;
 use kube::Client;
 use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig};
 
-use crate::cluster::api_server::{ApiServer, Source};
+use crate::cluster::api_server::{ApiServer, ConnectionSource};
 use crate::observed::ConfigMapName;
 
 /// Which cluster.
@@ -143,9 +143,9 @@ impl ConnectionArgs {
         let token_for = config.auth_info.exec.as_ref().and_then(TokenFor::read);
         // kube names the file of certificate authorities only where the configuration is the Pod's.
         let source = if config.root_cert_file.is_some() {
-            Source::Pod
+            ConnectionSource::Pod
         } else {
-            Source::Kubeconfig {
+            ConnectionSource::Kubeconfig {
                 path: kubeconfig,
                 context: context.clone(),
             }

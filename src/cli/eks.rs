@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use crate::aws::{Aws, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl, Settings as AwsSettings};
+use crate::aws::{Aws, AwsSettings, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl};
 use crate::cluster::api_server::ApiServer;
 use crate::controller::{EksSettings, Periods};
 use crate::observed::{Handover, Mode, RecreatedPrincipals, Settings};

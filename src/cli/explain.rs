@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::connection::TokenFor;
 use super::output::{self, Format, visible};
 use super::target::words;
-use crate::aws::{Aws, IamRoles, Settings as AwsSettings};
+use crate::aws::{Aws, AwsSettings, IamRoles};
 use crate::cli::query_context::Looked;
 use crate::cli::snapshot::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
 use crate::cluster::read::Unreadable;

@@ -22,25 +22,25 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
-use super::tls::{self, Peer, Seen};
+use super::tls::{self, Peer, ServerProof};
 use crate::observed::Trust;
 
-/// The files are read so often. The kubelet takes a minute or more to exchange a projected one.
+/// The interval of reading the files. The kubelet takes a minute or more to exchange a projected one.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// After a certificate was refused, so long after: whoever is refused tries again and again.
+/// The shortest interval after a refused certificate: refused clients keep retrying.
 const SOONEST: Duration = Duration::from_secs(3);
 
 /// An API server that is there answers within milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A connection that brings nothing for so long is dead: watches end, or bring something, within
+/// A connection without data for this time is dead: watches end, or bring something, within
 /// [`WATCH_SECONDS`](super::watch::WATCH_SECONDS).
 const READ_TIMEOUT: Duration = Duration::from_secs(super::watch::WATCH_SECONDS as u64 + 10);
 
 /// Where a connection's configuration comes from.
 #[derive(Clone, Debug)]
-pub enum Source {
+pub enum ConnectionSource {
     /// A kubeconfig, in this context.
     Kubeconfig {
         /// The file; `None`: those of `$KUBECONFIG`, or `~/.kube/config`.
@@ -52,7 +52,7 @@ pub enum Source {
     Pod,
 }
 
-impl Source {
+impl ConnectionSource {
     async fn load(&self) -> Result<Config, String> {
         match self {
             Self::Kubeconfig { path, context } => {
@@ -78,7 +78,7 @@ impl Source {
 pub struct ApiServer(Arc<Inner>);
 
 struct Inner {
-    source: Source,
+    source: ConnectionSource,
     current: watch::Sender<Current>,
     /// The API server's certificate was refused: the files may tell why.
     refused: Notify,
@@ -115,7 +115,7 @@ impl Current {
 
 impl ApiServer {
     /// Connects by a configuration, and follows it from here on for as long as anyone has the connection or its client.
-    pub fn connect(config: Config, source: Source) -> Result<Self, Error> {
+    pub fn connect(config: Config, source: ConnectionSource) -> Result<Self, Error> {
         let inner = Arc::new(Inner {
             source,
             current: watch::Sender::new(Current::new(config)?),
@@ -133,7 +133,7 @@ impl ApiServer {
         Client::new(Following(Arc::clone(&self.0)), namespace)
     }
 
-    /// Tells when what the API server's certificate is checked by may have changed.
+    /// Reports when what the API server's certificate is verified with may have changed.
     #[must_use]
     pub fn changes(&self) -> Changes {
         Changes(self.0.current.subscribe())
@@ -148,9 +148,9 @@ impl ApiServer {
         };
         let seen = tokio::task::spawn_blocking(move || tls::look(&peer)).await;
         match seen.map_err(io::Error::other).flatten() {
-            Ok(Seen::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
-            Ok(Seen::Refused(why)) => Ok(Trust::Unknown(format!(
-                "none of the certificate authorities that are trusted for it ({why})"
+            Ok(ServerProof::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
+            Ok(ServerProof::Refused(why)) => Ok(Trust::Unknown(format!(
+                "none of the trusted certificate authorities ({why})"
             ))),
             Err(error) => Err(error.to_string()),
         }
@@ -164,7 +164,7 @@ impl fmt::Debug for ApiServer {
     }
 }
 
-/// Tells of changes of an [`ApiServer`]'s configuration.
+/// Reports changes of an [`ApiServer`]'s configuration.
 #[derive(Debug)]
 pub struct Changes(watch::Receiver<Current>);
 
@@ -187,24 +187,24 @@ impl Changes {
 fn peer(config: &Config) -> Result<Peer, String> {
     let url = &config.cluster_url;
     if url.scheme_str() != Some("https") {
-        return Err("none, for it is talked to without TLS".to_owned());
+        return Err("none, because the connection uses no TLS".to_owned());
     }
     if config.accept_invalid_certs {
         return Err(
-            "none that is checked, for the kubeconfig says insecure-skip-tls-verify".to_owned(),
+            "none that is verified, because the kubeconfig has insecure-skip-tls-verify".to_owned(),
         );
     }
     let authorities = config.root_cert.clone().unwrap_or_default();
     if authorities.is_empty() {
         return Err(
-            "none of its own, for the kubeconfig gives no certificate-authority".to_owned(),
+            "none of its own, because the kubeconfig has no certificate-authority".to_owned(),
         );
     }
     let host = url.host().unwrap_or_default();
     let host = host.trim_start_matches('[').trim_end_matches(']');
     let name = config.tls_server_name.as_deref().unwrap_or(host);
     let name = ServerName::try_from(name.to_owned())
-        .map_err(|error| format!("none, for {name:?} is no name of a server: {error}"))?;
+        .map_err(|error| format!("none, because {name:?} is not a server name: {error}"))?;
     Ok(Peer {
         host: host.to_owned(),
         port: url.port_u16().unwrap_or(443),
@@ -232,7 +232,7 @@ fn digest(config: &Config) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// Reads the files again and again, until nobody has the connection any more.
+/// Reads the files again and again, until no one has the connection any more.
 async fn follow(connection: Weak<Inner>) {
     loop {
         let Some(inner) = connection.upgrade() else {
@@ -258,7 +258,7 @@ async fn follow(connection: Weak<Inner>) {
 }
 
 impl Inner {
-    /// Takes over what the files say now.
+    /// Uses the current files.
     async fn look(&self) -> Result<(), String> {
         let before = self.current.borrow().clone();
         let config = self.source.load().await?;
@@ -272,12 +272,12 @@ impl Inner {
             return Ok(());
         }
         let current = Current::new(config).map_err(|error| error.to_string())?;
-        info!("the configuration of the connection to the API server has changed, and is used");
+        info!("reloaded the configuration of the connection to the API server");
         self.current.send_replace(current);
         Ok(())
     }
 
-    /// Says once why the files can't be followed.
+    /// Logs once why the files can't be followed.
     fn complain(&self, complaint: Option<String>) {
         let mut before = self
             .complaint
@@ -287,7 +287,7 @@ impl Inner {
             if let Some(complaint) = &complaint {
                 warn!(
                     error = complaint,
-                    "the connection to the API server keeps the configuration that it has"
+                    "reloading the configuration of the connection to the API server failed, keeping the current one"
                 );
             }
             *before = complaint;

@@ -1,13 +1,13 @@
 //! What is kept of RBAC's bindings, so that their number and size cost no memory.
 //!
-//! Whoever administers a namespace may make `RoleBinding`s of a megabyte each. Of those only the groups that mappings name are kept, and
+//! The administrator of a namespace may create `RoleBinding`s of a megabyte each. Of those only the groups that mappings name are kept, and
 //! of bindings to `cluster-admin` all: those only an administrator can make. The price is that a group that no mapping named before has
 //! to be searched for: until both kinds of binding have been listed anew it counts as unread, never as unbound.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::versioned::{Change, Collection, Versioned};
+use super::versioned::{Collection, Versioned, WatchChange};
 use crate::desired::Mapping;
 use crate::observed::{BindingSubjects, Bindings};
 
@@ -57,15 +57,15 @@ impl Versioned for BindingSubjects {
 
 /// The bindings of one kind, and which groups they were searched for.
 #[derive(Debug, Default)]
-struct Kind {
+struct SearchedBindings {
     bindings: Collection<BindingSubjects>,
     searched: Option<Arc<Interest>>,
 }
 
-impl Kind {
+impl SearchedBindings {
     /// Whether something is otherwise now.
-    fn apply(&mut self, change: Change<BindingSubjects>, interest: Arc<Interest>) -> bool {
-        let complete = matches!(change, Change::Complete);
+    fn apply(&mut self, change: WatchChange<BindingSubjects>, interest: Arc<Interest>) -> bool {
+        let complete = matches!(change, WatchChange::Complete);
         let differs = self.bindings.apply(change, |before, after| before != after);
         if complete {
             self.searched = Some(interest);
@@ -84,13 +84,13 @@ impl Kind {
 #[derive(Debug, Default)]
 pub(super) struct KnownBindings {
     asked: Option<Arc<Interest>>,
-    roles: Kind,
-    cluster_roles: Kind,
+    roles: SearchedBindings,
+    cluster_roles: SearchedBindings,
     all: Bindings,
 }
 
 impl KnownBindings {
-    /// Keeps every group, whoever names it.
+    /// Keeps every group.
     pub(super) fn keep_all(&mut self) {
         self.asked = Some(Arc::new(Interest::All));
     }
@@ -118,7 +118,7 @@ impl KnownBindings {
 
     pub(super) fn apply_role_binding(
         &mut self,
-        change: Change<BindingSubjects>,
+        change: WatchChange<BindingSubjects>,
         interest: Arc<Interest>,
     ) {
         if self.roles.apply(change, interest) {
@@ -128,7 +128,7 @@ impl KnownBindings {
 
     pub(super) fn apply_cluster_role_binding(
         &mut self,
-        change: Change<BindingSubjects>,
+        change: WatchChange<BindingSubjects>,
         interest: Arc<Interest>,
     ) {
         if self.cluster_roles.apply(change, interest) {
@@ -190,12 +190,16 @@ mod tests {
     /// A list of one binding of each kind, as a watch that narrows it tells of it.
     fn list(known: &mut KnownBindings, interest: &Arc<Interest>, groups: &[&str]) {
         let narrowed = interest.narrow(subjects(groups, false));
-        let listed = narrowed.map(|subjects| Change::Listed("ns/b".to_owned(), subjects));
-        let changes = [Some(Change::Restart), listed, Some(Change::Complete)];
+        let listed = narrowed.map(|subjects| WatchChange::Listed("ns/b".to_owned(), subjects));
+        let changes = [
+            Some(WatchChange::Restart),
+            listed,
+            Some(WatchChange::Complete),
+        ];
         for change in changes.into_iter().flatten() {
             known.apply_role_binding(change, Arc::clone(interest));
         }
-        for change in [Change::Restart, Change::Complete] {
+        for change in [WatchChange::Restart, WatchChange::Complete] {
             known.apply_cluster_role_binding(change, Arc::clone(interest));
         }
     }
@@ -236,7 +240,7 @@ mod tests {
         list(&mut known, &first, &["dev", "ops"]);
         assert!(known.all().unread.contains("ops"));
         let second = Arc::clone(known.interest().expect("a new one"));
-        for change in [Change::Restart, Change::Complete] {
+        for change in [WatchChange::Restart, WatchChange::Complete] {
             known.apply_cluster_role_binding(change, Arc::clone(&second));
         }
         assert!(known.all().unread.contains("ops"), "only one kind was read");

@@ -3,7 +3,7 @@
 //! The write is a JSON merge patch of the changed keys alone that carries the resourceVersion that was read: the API
 //! server answers 409 where anyone wrote in between
 //! (<https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions>). It is not a server-side apply,
-//! which owns whole keys of `data` and would take them from whoever else writes entries there.
+//! which owns whole keys of `data` and would take them from other writers.
 
 use std::collections::BTreeMap;
 
@@ -43,14 +43,14 @@ impl From<Error> for WriteFailure {
 }
 
 impl Cluster {
-    /// aws-auth as it stands now; `None` where the API server says that it does not exist.
+    /// The current aws-auth; `None` where the API server says that it does not exist.
     pub async fn read_config_map(&self) -> Result<Option<ConfigMapView>, Error> {
         let name = &self.config_map().name;
         let found = self.bounded(self.config_maps().get_opt(name)).await?;
         Ok(found.map(|object| ConfigMapView::from_object(&object.0)))
     }
 
-    /// Writes aws-auth, and returns it as it then stands.
+    /// Writes aws-auth, and returns the result.
     pub async fn write_config_map(
         &self,
         write: &Cleared<ConfigMapWrite>,

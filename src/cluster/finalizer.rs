@@ -18,7 +18,7 @@ use crate::plan::{FIELD_MANAGER, FinalizerChange};
 const ATTEMPTS: usize = 4;
 
 impl Cluster {
-    /// Makes the change, and returns the mapping as it then stands; `None` where that very object is no more, or is deleted and can't be
+    /// Makes the change, and returns the resulting mapping; `None` where that very object is no more, or is deleted and can't be
     /// given a finalizer. `seen` are its finalizers as they were last read.
     #[allow(
         clippy::missing_panics_doc,

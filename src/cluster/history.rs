@@ -23,7 +23,7 @@ pub enum HistoryError {
 }
 
 impl Cluster {
-    /// The history as it stands now; `None` where it does not exist.
+    /// The current history; `None` where it does not exist.
     pub async fn read_history(&self) -> Result<Option<HistoryView>, Error> {
         let found = self
             .bounded(
@@ -43,7 +43,7 @@ impl Cluster {
         Ok(copies.map(|(name, bytes)| (name, bytes.0)).collect())
     }
 
-    /// Writes the history, and returns it as it then stands.
+    /// Writes the history, and returns the result.
     pub async fn write_history(&self, write: &HistoryWrite) -> Result<HistoryView, HistoryError> {
         let api = self.config_maps();
         let name = self.config_map().history().name;

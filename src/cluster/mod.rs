@@ -1,6 +1,6 @@
 //! IO with Kubernetes: watches, the write of aws-auth, history, finalizers, statuses, events.
 //!
-//! Nothing here decides what is written: it executes what a plan asks for and says in plain words what came of it.
+//! Nothing here decides what is written: it executes what a plan asks for and reports the result.
 //! Invariants:
 //!
 //! - every call ends within [`CALL_TIMEOUT`], those of [`Cluster::patient`] within [`PATIENT_TIMEOUT`], however the API server behaves
@@ -8,7 +8,7 @@
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
-/// Makes a type that is read in place of a kind that kind for kube: all but its metadata is the kind's.
+/// Makes a type that is read in place of a kind a `Resource` of that kind.
 macro_rules! read_as {
     ($type:ty, $kind:ty $(, any $parameter:ident)?; $object:ident => ($meta:expr, $meta_mut:expr)) => {
         impl $(<$parameter: kube::Resource<DynamicType = ()>>)? kube::Resource for $type {
@@ -93,7 +93,7 @@ pub const CONCURRENCY: usize = 16;
 pub struct Cluster {
     client: Client,
     config_map: ConfigMapName,
-    /// Whom events name as their reporter: the Pod's name, or the host's.
+    /// The reporter of events: the Pod's name, or the host's.
     instance: String,
     call_timeout: Duration,
 }
@@ -155,7 +155,7 @@ impl Cluster {
     }
 }
 
-/// Waits for a call's answer, but not for ever.
+/// Bounds the time of a call.
 async fn bounded<T>(call: impl Future<Output = Result<T, kube::Error>>) -> Result<T, Error> {
     within(CALL_TIMEOUT, call).await
 }

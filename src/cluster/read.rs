@@ -1,4 +1,4 @@
-//! Reading everything that a plan looks at once, for commands: what the watches tell the operator in time.
+//! ClusterSnapshot everything that a plan looks at once, for commands: what the watches tell the operator in time.
 
 use std::fmt::Debug;
 
@@ -19,9 +19,9 @@ use crate::observed::{Binding, BindingSubjects, Bindings, ConfigMapView, History
 /// Objects on a page, as kubectl asks for them.
 const PAGE: u32 = 500;
 
-/// What stands in the cluster at about one moment.
+/// The objects in the cluster at about one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Reading {
+pub struct ClusterSnapshot {
     /// Whether our `CustomResourceDefinition` is there.
     pub installed: bool,
     /// Whether it carries a deletionTimestamp.
@@ -52,7 +52,7 @@ pub struct Unreadable {
 
 impl Cluster {
     /// Reads it all, or says what can't be read: nothing is ever taken as empty because a read failed.
-    pub async fn read(&self) -> Result<Reading, Unreadable> {
+    pub async fn read(&self) -> Result<ClusterSnapshot, Unreadable> {
         let of = |what| move |error| Unreadable { what, error };
         let config_map = async { self.read_config_map().await.map_err(of("aws-auth")) };
         let history = async { self.read_history().await.map_err(of("its history")) };
@@ -92,7 +92,7 @@ impl Cluster {
         let subjects: Vec<BindingSubjects> = subjects.collect();
         let named = cluster_roles.iter().map(Binding::of_cluster_role_binding);
         let named = named.chain(roles.iter().map(Binding::of_role_binding));
-        Ok(Reading {
+        Ok(ClusterSnapshot {
             installed: definition.is_some(),
             crd_deleting: definition == Some(true),
             mappings: guards

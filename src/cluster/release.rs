@@ -1,7 +1,7 @@
-//! Letting go: everything that says that an entry is ours goes, every entry stays.
+//! Release: gives up ownership. Every mark of ownership is removed, every entry stays.
 //!
 //! The history `ConfigMap` is marked first. A running operator that sees it writes nothing any more, so what follows can't be undone by
-//! it; what it had already sent is met by looking again, for the last time when all of that has ended. Mappings are read page by page,
+//! it; what it had already sent is found by reading again, for the last time when all of that has ended. Mappings are read page by page,
 //! with more time for each call than the operator takes. Each step may be run again after a crash, and goes on where it ended.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,7 +24,7 @@ use crate::plan::{ConfigMapWrite, FIELD_MANAGER, HistoryWrite, RELEASED_ANNOTATI
 use crate::safety::Clearance;
 use crate::time::Timestamp;
 
-/// Mappings that are read, and let go of, at a time.
+/// Mappings that are read and released at a time.
 const PAGE: u32 = 100;
 
 /// How often a call is made that may succeed later.
@@ -34,10 +34,10 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(
 /// What a running operator had sent when the history was marked has ended by then, and its watch has shown it the mark.
 const SETTLED: Duration = CALL_TIMEOUT.saturating_mul(2);
 
-/// How often a write is made anew after a conflict, and how often the mappings are looked at again.
+/// How often a write is made anew after a conflict, and how often the mappings are read again.
 pub(super) const ATTEMPTS: usize = 20;
 
-/// What was let go of.
+/// What was released.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LetGo {
     /// Statuses that no longer say what we wrote.
@@ -46,34 +46,34 @@ pub struct LetGo {
     pub finalizers: usize,
 }
 
-/// How far letting go has got.
+/// Progress of the release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Far {
-    /// Mappings that were looked at.
+    /// Mappings that were read.
     pub done: usize,
     /// All mappings, as far as is known.
     pub total: usize,
 }
 
-/// What one look at all mappings came to.
+/// The result of reading all mappings once.
 #[derive(Default)]
 struct Round {
-    /// Whether none was found that held on to its entry, on any page.
+    /// Whether none was found with ownership left, on any page.
     clean: bool,
-    /// Why the API server refused something that another look may find done, or otherwise.
+    /// Why the API server refused something that may be different when it is read again.
     refused: Option<Error>,
 }
 
-/// A mapping that still holds on to its entry.
-struct Holding {
+/// A mapping that still owns its entry.
+struct HeldMapping {
     name: String,
     uid: String,
     finalizers: Vec<String>,
     written: bool,
 }
 
-impl Holding {
-    /// `None` where it holds on to nothing.
+impl HeldMapping {
+    /// `None` where it owns nothing.
     fn new(object: DynamicObject) -> Option<Self> {
         let holding = Self {
             written: object.data["status"]["written"]
@@ -109,7 +109,7 @@ fn is_ours(finalizer: &String) -> bool {
     !Finalizers::among(std::slice::from_ref(finalizer)).is_empty()
 }
 
-/// Uids of what was let go of.
+/// Uids of what was released.
 #[derive(Default)]
 struct Gone {
     statuses: BTreeSet<String>,
@@ -117,7 +117,7 @@ struct Gone {
 }
 
 impl Gone {
-    fn note(&mut self, mapping: &Holding) {
+    fn note(&mut self, mapping: &HeldMapping) {
         if mapping.written {
             self.statuses.insert(mapping.uid.clone());
         }
@@ -159,7 +159,7 @@ impl Pages {
     }
 }
 
-/// How long it takes until nothing that was sent before the mark is on its way. Clocks of two machines may differ.
+/// How long it takes until nothing that was sent before the mark is in flight. Clocks of two machines may differ.
 fn settles(released: Timestamp, now: Timestamp) -> Duration {
     let since = Duration::try_from(now.duration_since(released)).unwrap_or_default();
     SETTLED.saturating_sub(since)
@@ -210,7 +210,7 @@ impl Cluster {
         Err(beaten())
     }
 
-    /// Takes the mark off aws-auth. Whether there was one.
+    /// Removes the mark from aws-auth. Whether there was one.
     pub async fn remove_mark(&self) -> Result<bool, Error> {
         for _ in 0..ATTEMPTS {
             let Some(view) = self.read_config_map().await? else {
@@ -267,7 +267,7 @@ impl Cluster {
         Err(refused.unwrap_or_else(beaten))
     }
 
-    /// Looks at all mappings once, page by page, and lets go of each that holds on.
+    /// Reads all mappings once, page by page, and releases each that still owns its entry.
     async fn let_round_go(
         &self,
         gone: &mut Gone,
@@ -279,7 +279,7 @@ impl Cluster {
         };
         let mut pages = Pages::default();
         while let Some(page) = self.page(&mut pages).await? {
-            let holding: Vec<Holding> = page.into_iter().filter_map(Holding::new).collect();
+            let holding: Vec<HeldMapping> = page.into_iter().filter_map(HeldMapping::new).collect();
             round.clean &= holding.is_empty();
             for mapping in &holding {
                 gone.note(mapping);
@@ -297,8 +297,8 @@ impl Cluster {
         Ok(round)
     }
 
-    /// Lets go of one. What the API server refused because the mapping is otherwise by now comes back: the next look finds what is left.
-    async fn let_mapping_go(&self, mapping: Holding) -> Result<Option<Error>, Error> {
+    /// Releases one. What the API server refused because the mapping has changed is returned: the next round finds what is left.
+    async fn let_mapping_go(&self, mapping: HeldMapping) -> Result<Option<Error>, Error> {
         let api = self.raw_mappings();
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
@@ -313,7 +313,7 @@ impl Cluster {
                 .await;
             match answer {
                 Ok(_) => {}
-                // Made anew or gone meanwhile.
+                // Recreated or deleted meanwhile.
                 Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
                 Err(error) => return Err(error),
             }
@@ -390,7 +390,7 @@ impl Cluster {
         }
     }
 
-    /// Also those that can't be decoded: they have to be let go of too.
+    /// Also those that can't be decoded: they have to be released too.
     fn raw_mappings(&self) -> Api<DynamicObject> {
         Api::all_with(
             self.client.clone(),
@@ -400,7 +400,9 @@ impl Cluster {
 }
 
 pub(super) fn beaten() -> Error {
-    let message = format!("someone else wrote in between {ATTEMPTS} times; run it again");
+    let message = format!(
+        "other writers changed the object {ATTEMPTS} times in between; run the command again"
+    );
     Error {
         category: Category::Conflict,
         message,
@@ -422,12 +424,12 @@ mod tests {
     use super::*;
     use crate::api::finalizer::Finalizer;
 
-    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<Holding> {
+    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<HeldMapping> {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
             "metadata": metadata, "status": { "written": written },
         });
-        Holding::new(serde_json::from_value(object).expect("an object"))
+        HeldMapping::new(serde_json::from_value(object).expect("an object"))
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub struct KnownResource {
 
 /// The API server's answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Review {
+pub struct AccessReview {
     /// Whether it is allowed.
     pub allowed: bool,
     /// Why, in its own words.
@@ -120,7 +120,7 @@ pub async fn may(
     username: &str,
     groups: Vec<String>,
     question: &Question,
-) -> Result<Review, Error> {
+) -> Result<AccessReview, Error> {
     let (resource_attributes, non_resource_attributes) = attributes(question);
     let review = SubjectAccessReview {
         spec: SubjectAccessReviewSpec {
@@ -138,7 +138,7 @@ pub async fn may(
 }
 
 /// Whether we may do something ourselves, by all that counts.
-pub async fn may_i(client: &Client, question: &Question) -> Result<Review, Error> {
+pub async fn may_i(client: &Client, question: &Question) -> Result<AccessReview, Error> {
     let (resource_attributes, non_resource_attributes) = attributes(question);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {
@@ -152,9 +152,9 @@ pub async fn may_i(client: &Client, question: &Question) -> Result<Review, Error
     Ok(review_of(answer.status))
 }
 
-fn review_of(status: Option<SubjectAccessReviewStatus>) -> Review {
+fn review_of(status: Option<SubjectAccessReviewStatus>) -> AccessReview {
     let status = status.unwrap_or_default();
-    Review {
+    AccessReview {
         allowed: status.allowed,
         words: status
             .reason

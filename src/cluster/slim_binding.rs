@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_says_the_same_as_the_whole_object() {
+    fn it_equals_the_whole_object() {
         for role in ["cluster-admin", "view"] {
             let object = json!({
                 "metadata": {

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::bindings::{Interest, KnownBindings};
 use super::mapping::SeenMapping;
-pub use super::versioned::Change;
+pub use super::versioned::WatchChange;
 use super::versioned::{Collection, Versioned};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::{Desired, Mapping};
@@ -29,17 +29,17 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug)]
 pub enum Watched {
     /// Of the mappings, by name.
-    Mapping(Change<SeenMapping>),
+    Mapping(WatchChange<SeenMapping>),
     /// Of aws-auth, by namespace and name.
-    ConfigMap(Change<ConfigMapView>),
+    ConfigMap(WatchChange<ConfigMapView>),
     /// Of the history, by namespace and name.
-    History(Change<HistoryView>),
+    History(WatchChange<HistoryView>),
     /// Of the `RoleBinding`s, by namespace and name, and what they were narrowed to.
-    RoleBinding(Change<BindingSubjects>, Arc<Interest>),
+    RoleBinding(WatchChange<BindingSubjects>, Arc<Interest>),
     /// Of the `ClusterRoleBinding`s, by name, and what they were narrowed to.
-    ClusterRoleBinding(Change<BindingSubjects>, Arc<Interest>),
+    ClusterRoleBinding(WatchChange<BindingSubjects>, Arc<Interest>),
     /// Of our `CustomResourceDefinition`, by name.
-    Definition(Change<Definition>),
+    Definition(WatchChange<Definition>),
 }
 
 /// What is kept of our `CustomResourceDefinition`.
@@ -89,7 +89,7 @@ struct Settled {
 
 /// Everything that the watches have told.
 #[derive(Debug)]
-pub struct State {
+pub struct WatchedState {
     name: ConfigMapName,
     mappings: Collection<SeenMapping>,
     config_map: Collection<ConfigMapView>,
@@ -106,7 +106,7 @@ pub struct State {
     settled: Option<Settled>,
 }
 
-impl State {
+impl WatchedState {
     /// Nothing known yet. `name` is the `ConfigMap` that is kept.
     #[must_use]
     pub fn new(name: ConfigMapName) -> Self {
@@ -147,25 +147,29 @@ impl State {
         }
     }
 
-    fn apply_mapping(&mut self, change: Change<SeenMapping>) {
+    fn apply_mapping(&mut self, change: WatchChange<SeenMapping>) {
         let change = match change {
-            Change::Listed(name, seen) => {
-                Change::Listed(name.clone(), self.with_assumed(&name, seen))
+            WatchChange::Listed(name, seen) => {
+                WatchChange::Listed(name.clone(), self.with_assumed(&name, seen))
             }
-            Change::Applied(name, seen) => {
-                Change::Applied(name.clone(), self.with_assumed(&name, seen))
+            WatchChange::Applied(name, seen) => {
+                WatchChange::Applied(name.clone(), self.with_assumed(&name, seen))
             }
-            other @ (Change::Restart | Change::Complete | Change::Deleted { .. }) => other,
+            other
+            @ (WatchChange::Restart | WatchChange::Complete | WatchChange::Deleted { .. }) => other,
         };
         let deleted = match &change {
-            Change::Deleted { key, .. } => self.mappings.get(key).map(|seen| seen.uid.clone()),
-            Change::Restart | Change::Listed(..) | Change::Complete | Change::Applied(..) => None,
+            WatchChange::Deleted { key, .. } => self.mappings.get(key).map(|seen| seen.uid.clone()),
+            WatchChange::Restart
+            | WatchChange::Listed(..)
+            | WatchChange::Complete
+            | WatchChange::Applied(..) => None,
         };
-        let listed = matches!(change, Change::Complete);
+        let listed = matches!(change, WatchChange::Complete);
         let new_groups = match &change {
-            Change::Applied(_, seen) => self.bindings.is_new_to(&seen.mapping),
-            Change::Complete => true,
-            Change::Restart | Change::Listed(..) | Change::Deleted { .. } => false,
+            WatchChange::Applied(_, seen) => self.bindings.is_new_to(&seen.mapping),
+            WatchChange::Complete => true,
+            WatchChange::Restart | WatchChange::Listed(..) | WatchChange::Deleted { .. } => false,
         };
         let let_go = &self.let_go;
         let stirred = RefCell::new(BTreeSet::new());

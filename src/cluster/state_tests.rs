@@ -43,32 +43,32 @@ fn subjects(group: &str) -> BindingSubjects {
     }
 }
 
-fn role_binding(change: Change<BindingSubjects>) -> Watched {
+fn role_binding(change: WatchChange<BindingSubjects>) -> Watched {
     Watched::RoleBinding(change, Arc::new(Interest::All))
 }
 
-fn cluster_role_binding(change: Change<BindingSubjects>) -> Watched {
+fn cluster_role_binding(change: WatchChange<BindingSubjects>) -> Watched {
     Watched::ClusterRoleBinding(change, Arc::new(Interest::All))
 }
 
-fn applied<T>(key: &str, value: T) -> Change<T> {
-    Change::Applied(key.to_owned(), value)
+fn applied<T>(key: &str, value: T) -> WatchChange<T> {
+    WatchChange::Applied(key.to_owned(), value)
 }
 
-fn deleted<T>(key: &str, version: &str) -> Change<T> {
-    Change::Deleted {
+fn deleted<T>(key: &str, version: &str) -> WatchChange<T> {
+    WatchChange::Deleted {
         key: key.to_owned(),
         resource_version: version.to_owned(),
     }
 }
 
-fn list<T>(items: Vec<(&str, T)>) -> Vec<Change<T>> {
+fn list<T>(items: Vec<(&str, T)>) -> Vec<WatchChange<T>> {
     let items = items
         .into_iter()
-        .map(|(key, value)| Change::Listed(key.to_owned(), value));
-    std::iter::once(Change::Restart)
+        .map(|(key, value)| WatchChange::Listed(key.to_owned(), value));
+    std::iter::once(WatchChange::Restart)
         .chain(items)
-        .chain([Change::Complete])
+        .chain([WatchChange::Complete])
         .collect()
 }
 
@@ -111,8 +111,8 @@ fn name() -> ConfigMapName {
 }
 
 /// Everything listed, and one pass over.
-fn settled() -> State {
-    let mut state = State::new(name());
+fn settled() -> WatchedState {
+    let mut state = WatchedState::new(name());
     for event in events() {
         state.apply(event);
     }
@@ -136,7 +136,7 @@ fn changed_by(events: impl IntoIterator<Item = Watched>) -> bool {
 #[test]
 fn nothing_is_handed_out_before_every_list_is_complete() {
     let events = events();
-    let mut state = State::new(name());
+    let mut state = WatchedState::new(name());
     for event in &events[..events.len() - 1] {
         state.apply(event.clone());
         assert!(
@@ -153,9 +153,9 @@ fn nothing_is_handed_out_before_every_list_is_complete() {
 
 #[test]
 fn an_unlisted_config_map_is_missing_only_once_the_list_said_so() {
-    let mut state = State::new(name());
+    let mut state = WatchedState::new(name());
     for event in events() {
-        if !matches!(event, Watched::ConfigMap(Change::Listed(..))) {
+        if !matches!(event, Watched::ConfigMap(WatchChange::Listed(..))) {
             state.apply(event);
         }
     }
@@ -170,7 +170,7 @@ fn an_unlisted_config_map_is_missing_only_once_the_list_said_so() {
 }
 
 #[test]
-fn changes_are_told_from_echoes() {
+fn echoes_of_own_writes_are_no_changes() {
     let cases: [(&str, Vec<Watched>, bool); 12] = [
         (
             "a status",
@@ -251,7 +251,7 @@ fn changes_are_told_from_echoes() {
 }
 
 #[test]
-fn a_list_that_is_read_again_and_says_the_same_is_no_change() {
+fn an_equal_list_is_no_change() {
     assert!(!changed_by(events()));
 }
 
@@ -264,7 +264,7 @@ fn a_deletion_of_the_definition_is_a_change() {
 }
 
 /// A pass that read version 12 and wrote 13, while the watch told of `meanwhile`.
-fn after_own_write(meanwhile: &[&str]) -> State {
+fn after_own_write(meanwhile: &[&str]) -> WatchedState {
     let mut state = settled();
     state.apply(Watched::ConfigMap(applied(AWS_AUTH, config_map("11"))));
     let snapshot = state
@@ -324,7 +324,7 @@ fn a_status_that_waits_counts_as_written() {
         ..IdentityMappingStatus::default()
     };
     state.assume_status("a", "u", &status);
-    let username = |state: &mut State| {
+    let username = |state: &mut WatchedState| {
         let snapshot = state
             .snapshot(Timestamp::UNIX_EPOCH, AwsState::Off)
             .expect("complete");

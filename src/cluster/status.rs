@@ -33,7 +33,7 @@ struct BodyMetadata<'a> {
 }
 
 impl Cluster {
-    /// Writes a status, and returns the mapping as it then stands; `None` where that very object is no more.
+    /// Writes a status, and returns the resulting mapping; `None` where that very object is no more.
     pub async fn write_status(&self, write: &StatusWrite) -> Result<Option<AnyMapping>, Error> {
         let body = Body {
             api_version: "identity-mapper.dev/v1alpha1",

@@ -32,7 +32,7 @@ pub(super) struct Peer {
 
 /// How an API server proved itself.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub(super) enum ServerProof {
     /// These authorities, by fingerprint, vouch for its certificate.
     Signed(BTreeSet<String>),
     /// None does, or the certificate is for another name or time.
@@ -40,7 +40,7 @@ pub(super) enum Seen {
 }
 
 /// Asks it. An error: no handshake was possible, which proves nothing either way. Blocks.
-pub(super) fn look(peer: &Peer) -> io::Result<Seen> {
+pub(super) fn look(peer: &Peer) -> io::Result<ServerProof> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -53,7 +53,7 @@ pub(super) fn look(peer: &Peer) -> io::Result<Seen> {
     while connection.is_handshaking() {
         if let Err(error) = connection.complete_io(&mut socket) {
             return match refusal(&error) {
-                Some(why) => Ok(Seen::Refused(why)),
+                Some(why) => Ok(ServerProof::Refused(why)),
                 None => Err(error),
             };
         }
@@ -65,7 +65,7 @@ pub(super) fn look(peer: &Peer) -> io::Result<Seen> {
     connection.send_close_notify();
     // It has said all that counts, and may be gone.
     let _ = connection.write_tls(&mut socket);
-    Ok(Seen::Signed(signed))
+    Ok(ServerProof::Signed(signed))
 }
 
 /// Why a certificate was refused, where that is what an error says.

@@ -1,6 +1,6 @@
 //! Objects of one kind as a watch tells of them.
 //!
-//! A value fed by [`Change`]s. Invariants:
+//! A value fed by [`WatchChange`]s. Invariants:
 //!
 //! - a list counts only when it is complete, and then replaces everything at once; a watch that fails keeps what was
 //!   there;
@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 /// One event of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change<T> {
+pub enum WatchChange<T> {
     /// A list begins.
     Restart,
     /// The list holds this object.
@@ -69,18 +69,18 @@ impl<T: Versioned> Collection<T> {
     /// Takes in a change, and says whether something `differs` by it, given an object before and after.
     pub(super) fn apply(
         &mut self,
-        change: Change<T>,
+        change: WatchChange<T>,
         differs: impl Fn(Option<&T>, Option<&T>) -> bool,
     ) -> bool
     where
         T: Clone,
     {
         match change {
-            Change::Restart => {
+            WatchChange::Restart => {
                 self.incoming = Some(BTreeMap::new());
                 false
             }
-            Change::Listed(key, value) => {
+            WatchChange::Listed(key, value) => {
                 let incoming = self.incoming.get_or_insert_default();
                 let ours_is_newer = incoming.get(&key).is_some_and(|ours| {
                     is_older(value.resource_version(), ours.resource_version())
@@ -90,7 +90,7 @@ impl<T: Versioned> Collection<T> {
                 }
                 false
             }
-            Change::Complete => {
+            WatchChange::Complete => {
                 let listed = self.incoming.take().unwrap_or_default();
                 let before = std::mem::replace(&mut self.current, listed);
                 self.complete = true;
@@ -102,7 +102,7 @@ impl<T: Versioned> Collection<T> {
                         .iter()
                         .any(|(key, new)| !before.contains_key(key) && differs(None, Some(new)))
             }
-            Change::Applied(key, value) => {
+            WatchChange::Applied(key, value) => {
                 let before = self.current.get(&key);
                 if before.is_some_and(|known| {
                     is_older(value.resource_version(), known.resource_version())
@@ -113,7 +113,7 @@ impl<T: Versioned> Collection<T> {
                 self.current.insert(key, value);
                 differs
             }
-            Change::Deleted {
+            WatchChange::Deleted {
                 key,
                 resource_version,
             } => {
@@ -192,7 +192,7 @@ mod tests {
         before != after
     }
 
-    fn with(changes: impl IntoIterator<Item = Change<String>>) -> Collection<String> {
+    fn with(changes: impl IntoIterator<Item = WatchChange<String>>) -> Collection<String> {
         let mut collection = Collection::default();
         for change in changes {
             collection.apply(change, any);
@@ -200,16 +200,16 @@ mod tests {
         collection
     }
 
-    fn listed(key: &str, version: &str) -> Change<String> {
-        Change::Listed(key.to_owned(), version.to_owned())
+    fn listed(key: &str, version: &str) -> WatchChange<String> {
+        WatchChange::Listed(key.to_owned(), version.to_owned())
     }
 
-    fn applied(key: &str, version: &str) -> Change<String> {
-        Change::Applied(key.to_owned(), version.to_owned())
+    fn applied(key: &str, version: &str) -> WatchChange<String> {
+        WatchChange::Applied(key.to_owned(), version.to_owned())
     }
 
-    fn deleted(key: &str, version: &str) -> Change<String> {
-        Change::Deleted {
+    fn deleted(key: &str, version: &str) -> WatchChange<String> {
+        WatchChange::Deleted {
             key: key.to_owned(),
             resource_version: version.to_owned(),
         }
@@ -226,42 +226,46 @@ mod tests {
 
     #[test]
     fn a_list_counts_only_when_complete() {
-        let mut collection = with([Change::Restart, listed("a", "1")]);
+        let mut collection = with([WatchChange::Restart, listed("a", "1")]);
         assert!(!collection.is_complete());
         assert_eq!(collection.get("a"), None);
-        assert!(collection.apply(Change::Complete, any));
+        assert!(collection.apply(WatchChange::Complete, any));
         assert!(collection.is_complete());
         assert_eq!(collection.get("a"), Some(&"1".to_owned()));
     }
 
     #[test]
-    fn a_second_list_replaces_at_once_and_says_whether_it_differs() {
+    fn a_second_list_replaces_at_once_and_reports_whether_it_differs() {
         let mut collection = with([
-            Change::Restart,
+            WatchChange::Restart,
             listed("a", "1"),
             listed("b", "2"),
-            Change::Complete,
+            WatchChange::Complete,
         ]);
-        collection.apply(Change::Restart, any);
+        collection.apply(WatchChange::Restart, any);
         collection.apply(listed("a", "1"), any);
         assert_eq!(
             collection.get("b"),
             Some(&"2".to_owned()),
             "kept while the list is read"
         );
-        assert!(collection.apply(Change::Complete, any));
+        assert!(collection.apply(WatchChange::Complete, any));
         assert_eq!(collection.get("b"), None);
-        collection.apply(Change::Restart, any);
+        collection.apply(WatchChange::Restart, any);
         collection.apply(listed("a", "1"), any);
         assert!(
-            !collection.apply(Change::Complete, any),
+            !collection.apply(WatchChange::Complete, any),
             "the same list is no difference"
         );
     }
 
     #[test]
     fn an_older_event_is_ignored() {
-        let mut collection = with([Change::Restart, listed("a", "5"), Change::Complete]);
+        let mut collection = with([
+            WatchChange::Restart,
+            listed("a", "5"),
+            WatchChange::Complete,
+        ]);
         collection.absorb("a", &"8".to_owned());
         assert!(!collection.apply(applied("a", "7"), any));
         assert!(!collection.apply(deleted("a", "6"), any));
@@ -273,33 +277,37 @@ mod tests {
     #[test]
     fn a_write_during_a_list_outlives_it() {
         let mut collection = with([
-            Change::Restart,
+            WatchChange::Restart,
             listed("a", "5"),
-            Change::Complete,
-            Change::Restart,
+            WatchChange::Complete,
+            WatchChange::Restart,
         ]);
         collection.absorb("a", &"8".to_owned());
         collection.apply(listed("a", "5"), any);
-        collection.apply(Change::Complete, any);
+        collection.apply(WatchChange::Complete, any);
         assert_eq!(collection.get("a"), Some(&"8".to_owned()));
     }
 
     #[test]
     fn a_list_is_believed_when_versions_went_back() {
         let collection = with([
-            Change::Restart,
+            WatchChange::Restart,
             listed("a", "50"),
-            Change::Complete,
-            Change::Restart,
+            WatchChange::Complete,
+            WatchChange::Restart,
             listed("a", "4"),
-            Change::Complete,
+            WatchChange::Complete,
         ]);
         assert_eq!(collection.get("a"), Some(&"4".to_owned()));
     }
 
     #[test]
     fn a_missing_object_is_dropped_only_as_it_was_seen() {
-        let mut collection = with([Change::Restart, listed("a", "5"), Change::Complete]);
+        let mut collection = with([
+            WatchChange::Restart,
+            listed("a", "5"),
+            WatchChange::Complete,
+        ]);
         collection.absorb_missing("a", "4");
         assert_eq!(collection.get("a"), Some(&"5".to_owned()));
         collection.absorb_missing("a", "5");

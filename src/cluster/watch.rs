@@ -22,7 +22,7 @@ use super::any_mapping::AnyMapping;
 use super::bindings::Interest;
 use super::mapping::SeenMapping;
 use super::slim_binding::SlimBinding;
-use super::state::{Change, Definition, Watched};
+use super::state::{Definition, WatchChange, Watched};
 use super::{Cluster, bounded};
 use crate::backoff::Backoff;
 use crate::error::{Category, Error};
@@ -41,13 +41,13 @@ pub const WATCH_SECONDS: u32 = 30;
 /// A binding takes up to some two megabytes, and a page of them is in memory at once.
 const BINDINGS_PAGE: u32 = 10;
 
-/// Bindings are listed again for new groups at most so often.
+/// The shortest interval between two lists of bindings for new groups.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
-/// What the watches tell.
+/// An event for the loop.
 #[derive(Clone, Debug)]
-pub enum Told {
-    /// Something is otherwise.
+pub enum WatchEvent {
+    /// Something has changed.
     Event(Watched),
     /// A watch fails, or works again.
     Health {
@@ -59,10 +59,10 @@ pub enum Told {
 }
 
 /// All watches.
-pub type Watches = SelectAll<BoxStream<'static, Told>>;
+pub type Watches = SelectAll<BoxStream<'static, WatchEvent>>;
 
 impl Cluster {
-    /// Begins to watch everything that a plan looks at; bindings once it is known what they are searched for.
+    /// Begins to watch everything that a plan reads; bindings once it is known what they are searched for.
     pub fn watch(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
         let mappings = told(
             Api::<AnyMapping>::all(self.client.clone()),
@@ -75,13 +75,13 @@ impl Cluster {
 
     /// The same where no mappings are stored.
     pub fn watch_without_mappings(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
-        let none = [Change::Restart, Change::Complete].map(Watched::Mapping);
-        self.watch_with(stream::iter(none.map(Told::Event)).boxed(), interest)
+        let none = [WatchChange::Restart, WatchChange::Complete].map(Watched::Mapping);
+        self.watch_with(stream::iter(none.map(WatchEvent::Event)).boxed(), interest)
     }
 
     fn watch_with(
         &self,
-        mappings: BoxStream<'static, Told>,
+        mappings: BoxStream<'static, WatchEvent>,
         interest: Receiver<Option<Arc<Interest>>>,
     ) -> Watches {
         let client = || self.client.clone();
@@ -152,11 +152,11 @@ fn told<K: Watchable>(
     config: Config,
     name: &'static str,
     event: impl Fn(Event<K>) -> Watched + Send + 'static,
-) -> BoxStream<'static, Told> {
+) -> BoxStream<'static, WatchEvent> {
     steps(api, config, name)
         .map(move |step| match step {
-            Step::Event(seen) => Told::Event(event(seen)),
-            Step::Health(failure) => Told::Health {
+            WatchStep::Event(seen) => WatchEvent::Event(event(seen)),
+            WatchStep::Health(failure) => WatchEvent::Health {
                 watch: name,
                 failure,
             },
@@ -165,7 +165,7 @@ fn told<K: Watchable>(
 }
 
 /// What one watch does.
-enum Step<K> {
+enum WatchStep<K> {
     Event(Event<K>),
     /// It fails, or works again.
     Health(Option<Error>),
@@ -190,7 +190,7 @@ fn steps<K: Watchable>(
     api: Api<K>,
     config: Config,
     name: &'static str,
-) -> BoxStream<'static, Step<K>> {
+) -> BoxStream<'static, WatchStep<K>> {
     let config = config.timeout(WATCH_SECONDS);
     let attempts = Attempts {
         events: watcher(api.clone(), config.clone()).boxed(),
@@ -211,9 +211,9 @@ fn steps<K: Watchable>(
 
 impl<K: Watchable> Attempts<K> {
     /// `None` never comes: kube's watcher does not end.
-    async fn next(&mut self) -> Option<Step<K>> {
+    async fn next(&mut self) -> Option<WatchStep<K>> {
         if let Some(event) = self.proof.take() {
-            return Some(Step::Event(event));
+            return Some(WatchStep::Event(event));
         }
         if let Some(pause) = self.pause.take() {
             tokio::time::sleep(pause).await;
@@ -221,15 +221,17 @@ impl<K: Watchable> Attempts<K> {
         }
         let error = match self.events.next().await? {
             // A list is tried, or has begun.
-            Ok(event @ (Event::Init | Event::InitApply(_))) => return Some(Step::Event(event)),
+            Ok(event @ (Event::Init | Event::InitApply(_))) => {
+                return Some(WatchStep::Event(event));
+            }
             Ok(event) => {
                 self.failures = 0;
                 if !std::mem::take(&mut self.failing) {
-                    return Some(Step::Event(event));
+                    return Some(WatchStep::Event(event));
                 }
-                info!(watch = self.name, "watching again");
+                info!(watch = self.name, "watch recovered");
                 self.proof = Some(event);
-                return Some(Step::Health(None));
+                return Some(WatchStep::Health(None));
             }
             Err(error) => cause(error),
         };
@@ -237,21 +239,21 @@ impl<K: Watchable> Attempts<K> {
         self.failing = true;
         self.pause = Some(RETRY.pause(self.failures, 0.0));
         self.failures = self.failures.saturating_add(1);
-        Some(Step::Health(Some(error)))
+        Some(WatchStep::Health(Some(error)))
     }
 
-    /// Loud once for each time that it stops working.
+    /// Warns once for each time that it stops working.
     fn log(&self, error: &Error) {
         let watch = self.name;
         if self.failing || error.message.contains("too old resource version") {
-            debug!(watch, error = %error, "the watch still fails");
+            debug!(watch, error = %error, "watch still failing");
         } else if error.category == Category::Missing && watch == "IdentityMappings" {
             warn!(
                 "the CustomResourceDefinition {DEFINITION} is not installed: nothing is written until it is \
                  (identity-mapper crd | kubectl apply --server-side -f -)"
             );
         } else {
-            warn!(watch, error = %error, category = error.category.as_str(), "the watch fails; trying again");
+            warn!(watch, error = %error, category = error.category.as_str(), "watch failed, retrying");
         }
     }
 }
@@ -260,14 +262,14 @@ impl<K: Watchable> Attempts<K> {
 struct Search<K> {
     api: Api<SlimBinding<K>>,
     name: &'static str,
-    event: fn(Change<BindingSubjects>, Arc<Interest>) -> Watched,
+    event: fn(WatchChange<BindingSubjects>, Arc<Interest>) -> Watched,
     interest: Receiver<Option<Arc<Interest>>>,
     running: Option<Searching<K>>,
 }
 
 struct Searching<K> {
     interest: Arc<Interest>,
-    steps: BoxStream<'static, Step<SlimBinding<K>>>,
+    steps: BoxStream<'static, WatchStep<SlimBinding<K>>>,
     /// Once the list is complete: from when on another may begin.
     next: Option<Instant>,
 }
@@ -275,9 +277,9 @@ struct Searching<K> {
 fn search<K>(
     api: Api<SlimBinding<K>>,
     name: &'static str,
-    event: fn(Change<BindingSubjects>, Arc<Interest>) -> Watched,
+    event: fn(WatchChange<BindingSubjects>, Arc<Interest>) -> Watched,
     interest: Receiver<Option<Arc<Interest>>>,
-) -> BoxStream<'static, Told>
+) -> BoxStream<'static, WatchEvent>
 where
     SlimBinding<K>: Watchable,
     K: Send + 'static,
@@ -300,8 +302,8 @@ impl<K> Search<K>
 where
     SlimBinding<K>: Watchable,
 {
-    /// `None` once nobody says any more what is of interest.
-    async fn next(&mut self) -> Option<Told> {
+    /// `None` once the sender of the interest is dropped.
+    async fn next(&mut self) -> Option<WatchEvent> {
         loop {
             let Some(running) = &mut self.running else {
                 let interest = self
@@ -332,19 +334,22 @@ where
                 step = steps.next() => step?,
             };
             let change = match step {
-                Step::Health(failure) => {
-                    return Some(Told::Health {
+                WatchStep::Health(failure) => {
+                    return Some(WatchEvent::Health {
                         watch: self.name,
                         failure,
                     });
                 }
-                Step::Event(event) => change(event, SlimBinding::subjects),
+                WatchStep::Event(event) => change(event, SlimBinding::subjects),
             };
-            if change == Change::Complete {
+            if change == WatchChange::Complete {
                 *next = Some(Instant::now() + SEARCH_PAUSE);
             }
             if let Some(change) = narrow(change, interest) {
-                return Some(Told::Event((self.event)(change, Arc::clone(interest))));
+                return Some(WatchEvent::Event((self.event)(
+                    change,
+                    Arc::clone(interest),
+                )));
             }
         }
     }
@@ -371,17 +376,24 @@ async fn newer(
 }
 
 /// A binding of which nothing is kept is none.
-fn narrow(change: Change<BindingSubjects>, interest: &Interest) -> Option<Change<BindingSubjects>> {
+fn narrow(
+    change: WatchChange<BindingSubjects>,
+    interest: &Interest,
+) -> Option<WatchChange<BindingSubjects>> {
     match change {
-        Change::Listed(key, subjects) => Some(Change::Listed(key, interest.narrow(subjects)?)),
-        Change::Applied(key, subjects) => Some(match interest.narrow(subjects) {
-            Some(kept) => Change::Applied(key, kept),
-            None => Change::Deleted {
+        WatchChange::Listed(key, subjects) => {
+            Some(WatchChange::Listed(key, interest.narrow(subjects)?))
+        }
+        WatchChange::Applied(key, subjects) => Some(match interest.narrow(subjects) {
+            Some(kept) => WatchChange::Applied(key, kept),
+            None => WatchChange::Deleted {
                 key,
                 resource_version: String::new(),
             },
         }),
-        other @ (Change::Restart | Change::Complete | Change::Deleted { .. }) => Some(other),
+        other @ (WatchChange::Restart | WatchChange::Complete | WatchChange::Deleted { .. }) => {
+            Some(other)
+        }
     }
 }
 
@@ -398,17 +410,17 @@ fn cause(error: watcher::Error) -> Error {
     }
 }
 
-fn change<K: ResourceExt, T>(event: Event<K>, reduce: impl Fn(K) -> T) -> Change<T> {
+fn change<K: ResourceExt, T>(event: Event<K>, reduce: impl Fn(K) -> T) -> WatchChange<T> {
     let key = |object: &K| match object.namespace() {
         Some(namespace) => format!("{namespace}/{}", object.name_any()),
         None => object.name_any(),
     };
     match event {
-        Event::Init => Change::Restart,
-        Event::InitApply(object) => Change::Listed(key(&object), reduce(object)),
-        Event::InitDone => Change::Complete,
-        Event::Apply(object) => Change::Applied(key(&object), reduce(object)),
-        Event::Delete(object) => Change::Deleted {
+        Event::Init => WatchChange::Restart,
+        Event::InitApply(object) => WatchChange::Listed(key(&object), reduce(object)),
+        Event::InitDone => WatchChange::Complete,
+        Event::Apply(object) => WatchChange::Applied(key(&object), reduce(object)),
+        Event::Delete(object) => WatchChange::Deleted {
             key: key(&object),
             resource_version: object.resource_version().unwrap_or_default(),
         },
@@ -435,17 +447,20 @@ mod tests {
             groups: [group.to_owned()].into(),
             ..BindingSubjects::default()
         };
-        let listed = |group| Change::Listed("ns/b".to_owned(), subjects(group));
-        let applied = |group| Change::Applied("ns/b".to_owned(), subjects(group));
+        let listed = |group| WatchChange::Listed("ns/b".to_owned(), subjects(group));
+        let applied = |group| WatchChange::Applied("ns/b".to_owned(), subjects(group));
         assert_eq!(narrow(listed("dev"), &interest), Some(listed("dev")));
         assert_eq!(narrow(listed("x"), &interest), None);
         assert_eq!(narrow(applied("dev"), &interest), Some(applied("dev")));
-        let gone = Change::Deleted {
+        let gone = WatchChange::Deleted {
             key: "ns/b".to_owned(),
             resource_version: String::new(),
         };
         assert_eq!(narrow(applied("x"), &interest), Some(gone));
-        assert_eq!(narrow(Change::Complete, &interest), Some(Change::Complete));
+        assert_eq!(
+            narrow(WatchChange::Complete, &interest),
+            Some(WatchChange::Complete)
+        );
     }
 
     #[test]
@@ -454,7 +469,7 @@ mod tests {
         object.metadata.name = Some("aws-auth".to_owned());
         object.metadata.namespace = Some("kube-system".to_owned());
         object.metadata.resource_version = Some("7".to_owned());
-        let deleted = Change::<()>::Deleted {
+        let deleted = WatchChange::<()>::Deleted {
             key: "kube-system/aws-auth".to_owned(),
             resource_version: "7".to_owned(),
         };

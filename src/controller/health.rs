@@ -15,7 +15,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::http::{self, Answer, Routes};
+use super::http::{self, PageAnswer, Routes};
 use super::metrics;
 
 /// The loop turns at least every ten seconds; a pass that waits for a slow API server doesn't stop it.
@@ -103,7 +103,7 @@ impl Health {
         self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn live(&self, now: Instant) -> Answer {
+    fn live(&self, now: Instant) -> PageAnswer {
         let last = self.started + Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
         let silence = now.saturating_duration_since(last);
         let looping = if silence < LONGEST_SILENCE {
@@ -118,16 +118,16 @@ impl Health {
         answer(&reasons)
     }
 
-    fn ready(&self, now: Instant) -> Answer {
+    fn ready(&self, now: Instant) -> PageAnswer {
         answer(&self.vitals().unready(now))
     }
 }
 
-fn answer(reasons: &[String]) -> Answer {
+fn answer(reasons: &[String]) -> PageAnswer {
     if reasons.is_empty() {
-        Answer::text(StatusCode::OK, "ok\n")
+        PageAnswer::text(StatusCode::OK, "ok\n")
     } else {
-        Answer::text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
+        PageAnswer::text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }
 }
 
@@ -219,7 +219,7 @@ impl Vitals {
     }
 }
 
-fn health_route(health: &Health, path: &str) -> Option<Answer> {
+fn health_route(health: &Health, path: &str) -> Option<PageAnswer> {
     match path {
         "/livez" => Some(health.live(Instant::now())),
         "/readyz" => Some(health.ready(Instant::now())),
@@ -227,8 +227,8 @@ fn health_route(health: &Health, path: &str) -> Option<Answer> {
     }
 }
 
-fn metrics_route(registry: &Registry, path: &str) -> Option<Answer> {
-    (path == "/metrics").then(|| Answer {
+fn metrics_route(registry: &Registry, path: &str) -> Option<PageAnswer> {
+    (path == "/metrics").then(|| PageAnswer {
         status: StatusCode::OK,
         content_type: "application/openmetrics-text; version=1.0.0; charset=utf-8",
         body: metrics::text(registry),
@@ -279,7 +279,7 @@ pub async fn serve(
 /// An address can't be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "can't listen on {address}: {source}; choose another with --health-address or --metrics-address"
+    "listening on {address} failed: {source}; set another address with --health-address or --metrics-address"
 )]
 pub struct BindError {
     address: SocketAddr,
@@ -302,7 +302,7 @@ mod tests {
     }
 
     fn unready(health: &Health, now: Instant) -> Option<String> {
-        let Answer { status, body, .. } = health.ready(now);
+        let PageAnswer { status, body, .. } = health.ready(now);
         assert_eq!(status == StatusCode::OK, body == "ok\n", "{body}");
         (body != "ok\n").then_some(body)
     }
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn words_of_others_are_cut() {
+    fn long_error_messages_are_cut() {
         let now = Instant::now();
         let health = Health::default();
         health.watch("RoleBindings", now, Some(&"é".repeat(10_000)));

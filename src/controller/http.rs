@@ -1,6 +1,6 @@
 //! The HTTP server for probes and metrics, which any Pod of the cluster can reach.
 //!
-//! What it can take of memory and of file descriptors is bounded, whoever asks for how much:
+//! What it can take of memory and of file descriptors is bounded, whatever is requested:
 //!
 //! - a connection carries one request and ends within [`CONNECTION_TIME`], however slowly either side speaks;
 //! - at most [`MOST_CONNECTIONS`] are open. A further one takes the place of the oldest of whichever address has the most, so that no
@@ -35,13 +35,13 @@ const MOST_HEADERS: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What a path answers.
-pub(super) struct Answer {
+pub(super) struct PageAnswer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
     pub(super) body: String,
 }
 
-impl Answer {
+impl PageAnswer {
     pub(super) fn text(status: StatusCode, body: impl Into<String>) -> Self {
         Self {
             status,
@@ -52,7 +52,7 @@ impl Answer {
 }
 
 /// The answer to a GET of this path; `None` where nothing is served there.
-pub(super) type Routes = dyn Fn(&str) -> Option<Answer> + Send + Sync;
+pub(super) type Routes = dyn Fn(&str) -> Option<PageAnswer> + Send + Sync;
 
 /// Serves for ever.
 pub(super) async fn serve(listener: TcpListener, routes: Arc<Routes>) -> Infallible {
@@ -68,7 +68,7 @@ pub(super) async fn serve(listener: TcpListener, routes: Arc<Routes>) -> Infalli
                 seats.take(peer.ip(), served.abort_handle());
             }
             Err(error) => {
-                debug!(%error, "a connection can't be accepted");
+                debug!(%error, "accepting a connection failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
@@ -94,9 +94,9 @@ async fn serve_connection(stream: TcpStream, routes: Arc<Routes>) {
 fn respond(method: &Method, path: &str, routes: &Routes) -> Response<Full<Bytes>> {
     let answer = if method == Method::GET || method == Method::HEAD {
         routes(path)
-            .unwrap_or_else(|| Answer::text(StatusCode::NOT_FOUND, "nothing is served here\n"))
+            .unwrap_or_else(|| PageAnswer::text(StatusCode::NOT_FOUND, "nothing is served here\n"))
     } else {
-        Answer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n")
+        PageAnswer::text(StatusCode::METHOD_NOT_ALLOWED, "only GET is served\n")
     };
     let mut response = Response::new(Full::from(answer.body));
     *response.status_mut() = answer.status;
@@ -151,7 +151,8 @@ mod tests {
             .await
             .expect("a free port");
         let address = listener.local_addr().expect("it is bound");
-        let routes = |path: &str| (path == "/livez").then(|| Answer::text(StatusCode::OK, "ok\n"));
+        let routes =
+            |path: &str| (path == "/livez").then(|| PageAnswer::text(StatusCode::OK, "ok\n"));
         tokio::spawn(serve(listener, Arc::new(routes)));
         address
     }
@@ -212,7 +213,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn half_open_connections_keep_nobody_out() {
+    async fn half_open_connections_do_not_block_others() {
         let address = start().await;
         let mut idle = Vec::new();
         for _ in 0..4 * MOST_CONNECTIONS {

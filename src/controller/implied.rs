@@ -1,7 +1,7 @@
-//! Mappings that nobody stored: what stands in the cluster implies them.
+//! Mappings that nobody stored: the entries in the cluster imply them.
 //!
 //! A migration without the operator is the same loop with the same planner. In place of `IdentityMapping` objects it takes what aws-auth
-//! and the access entries say. Their statuses live as long as the process; what they remember follows from what stands, too.
+//! and the access entries say. Their statuses live as long as the process; what they remember follows from the entries, too.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,15 +16,15 @@ use crate::observed::Observed;
 use crate::plan::{Outcome, StatusWrite};
 use crate::time::Timestamp;
 
-/// Says which mappings what stands implies. Pure: the same state gives the same mappings under the same names.
+/// Derives the mappings that the entries imply. Pure: the same state gives the same mappings under the same names.
 pub type Imply = Arc<dyn Fn(&Observed) -> Vec<IdentityMapping> + Send + Sync>;
 
-/// What a pass leaves, for whoever looks on.
+/// The result of a pass, for observers.
 #[derive(Clone, Debug)]
 pub struct Turn {
     /// The mappings, with their statuses.
     pub desired: Desired,
-    /// What stands.
+    /// The current entries.
     pub observed: Observed,
     /// What came of the write of aws-auth.
     pub outcome: Outcome,
@@ -60,7 +60,7 @@ impl Implied {
             object.metadata.uid = Some(format!("implied-{name}"));
             object.status = Some(self.status(&name));
             Mapping {
-                // It is nobody's to delete, so nothing has to be kept from going before its entry.
+                // It can't be deleted, so no finalizer has to keep it until its entry is removed.
                 finalizers: Finalizers::BOTH,
                 ..Mapping::from_object(&object)
             }
@@ -71,7 +71,7 @@ impl Implied {
     }
 
     fn status(&self, name: &str) -> IdentityMappingStatus {
-        // When what stands was written is not known: as late as can be.
+        // When the entries were written is not known: as late as can be.
         let unknown = || IdentityMappingStatus {
             last_synced: Some(self.started.into()),
             ..IdentityMappingStatus::default()

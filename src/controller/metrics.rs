@@ -90,11 +90,11 @@ pub(super) struct EksNumbers {
     pub(super) owned: usize,
     /// Principals whose calls wait.
     pub(super) waiting: usize,
-    /// Principals whose calls are on their way.
+    /// Principals whose calls are in flight.
     pub(super) running: usize,
     /// Whether the queue can be read, where there is one.
     pub(super) queue: Option<bool>,
-    /// Messages of the queue by what was made of them.
+    /// Messages from the SQS queue by outcome.
     pub(super) events: BTreeMap<&'static str, u64>,
 }
 
@@ -103,57 +103,57 @@ impl EksMetrics {
         let metrics = Self::default();
         registry.register(
             "eks_calls",
-            "Calls to EKS by operation and outcome; one that is made again counts again",
+            "Calls to EKS by operation and outcome, retries included",
             calls.calls.clone(),
         );
         registry.register(
             "eks_call_rate",
-            "Calls to EKS a second that are made at most now; lower than what was set while EKS throttles",
+            "Current limit of EKS calls per second; below the configured rate while EKS throttles",
             calls.rate.clone(),
         );
         registry.register(
             "eks_wait_seconds",
-            "How long calls to EKS waited for their turn, all together",
+            "Total seconds that EKS calls waited for the rate limit",
             calls.waited.clone(),
         );
         registry.register(
             "authentication_mode",
-            "1 for the cluster's authentication mode as it was last read; none is 1 while it is not known or the cluster is not proven",
+            "1 for the cluster's authentication mode as last read; 0 for all while it is unknown or the cluster does not match the API server",
             metrics.mode.family.clone(),
         );
         registry.register(
             "authentication_mode_read_timestamp_seconds",
-            "When the authentication mode was last read, in seconds since 1970; 0 before the first time",
+            "Unix time of the last read of the authentication mode, 0 before the first",
             metrics.read.clone(),
         );
         registry.register(
             "eks_reachable",
-            "1 when the cluster could be described the last time that it was tried",
+            "1 if the last DescribeCluster succeeded",
             metrics.reachable.clone(),
         );
         registry.register(
             "access_entries_listed_timestamp_seconds",
-            "When the access entries were last listed whole, in seconds since 1970; 0 before the first time",
+            "Unix time of the last complete listing of access entries, 0 before the first",
             metrics.listed.clone(),
         );
         registry.register(
             "access_entries",
-            "Access entries: known by name at least, described and not doubtful since, owned by an installation of this operator",
+            "Access entries by state: known (listed), described (details current), managed (by an installation of this operator)",
             metrics.entries.family.clone(),
         );
         registry.register(
-            "access_entry_works",
-            "Principals whose calls to EKS wait or are on their way",
+            "access_entry_queue",
+            "Principals with EKS calls by state: waiting or in_flight",
             metrics.works.family.clone(),
         );
         registry.register(
             "queue_readable",
-            "1 when the queue that tells of changes could be read the last time; 0 also where none is configured",
+            "1 if the last read of the SQS queue succeeded; 0 if not or if no queue is configured",
             metrics.queue.clone(),
         );
         registry.register(
             "queue_messages",
-            "Messages of the queue by what was made of them",
+            "Messages from the SQS queue by outcome",
             metrics.events.clone(),
         );
         metrics
@@ -175,11 +175,11 @@ impl EksMetrics {
         self.entries.set([
             ([("state", "known")], numbers.known as u64),
             ([("state", "described")], numbers.described as u64),
-            ([("state", "owned")], numbers.owned as u64),
+            ([("state", "managed")], numbers.owned as u64),
         ]);
         self.works.set([
             ([("state", "waiting")], numbers.waiting as u64),
-            ([("state", "running")], numbers.running as u64),
+            ([("state", "in_flight")], numbers.running as u64),
         ]);
         self.queue.set(i64::from(numbers.queue == Some(true)));
         for (outcome, count) in &numbers.events {
@@ -212,25 +212,29 @@ impl Metrics {
             eks: calls.map(|calls| EksMetrics::register(&mut registry, calls)),
         };
         // The library adds `_total` to counters and the full stop to every help.
-        registry.register("passes", "Passes over all mappings", metrics.passes.clone());
+        registry.register(
+            "passes",
+            "Reconciliations of all mappings",
+            metrics.passes.clone(),
+        );
         registry.register(
             "pass_duration_seconds",
-            "How long a pass took",
+            "Duration of a reconciliation",
             metrics.pass_duration.clone(),
         );
         registry.register(
             "writes",
-            "Writes of aws-auth by what came of them",
+            "Writes of aws-auth by result",
             metrics.writes.clone(),
         );
         registry.register(
             "change_to_written_seconds",
-            "From the watch event of a change to the answer to the write of aws-auth that follows from it",
+            "Seconds from the watch event of a change to the completed write of aws-auth",
             metrics.change_to_written.clone(),
         );
         registry.register(
             "drift_repaired",
-            "Changes of owned entries that were put right, by kind",
+            "Repaired changes of managed entries by kind",
             metrics.drift.clone(),
         );
         registry.register(
@@ -240,37 +244,37 @@ impl Metrics {
         );
         registry.register(
             "aws_auth_parses",
-            "1 for each key that the authenticator can parse, 0 for one that it drops whole",
+            "1 for each key of aws-auth that the authenticator can parse, 0 for one that it ignores",
             metrics.parses.family.clone(),
         );
         registry.register(
             "aws_auth_dropped_entries",
-            "Entries that the authenticator drops, by key",
+            "Entries of aws-auth that the authenticator ignores, by key",
             metrics.dropped.family.clone(),
         );
         registry.register(
             "removals_held",
-            "Removals that wait for a confirmation",
+            "Removals waiting for confirmation",
             metrics.held.clone(),
         );
         registry.register(
-            "owned_keys",
-            "Principals whose entry is owned",
+            "managed_keys",
+            "Principals with a managed entry",
             metrics.owned.clone(),
         );
         registry.register(
             "orphaned_keys",
-            "Owned principals that no mapping names",
+            "Principals with a managed entry but no mapping",
             metrics.orphaned.clone(),
         );
         registry.register(
             "contested",
-            "Entries and texts that someone undoes again and again",
+            "Entries and keys of aws-auth that another writer keeps changing",
             metrics.contested.clone(),
         );
         registry.register(
             "released",
-            "1 when everything was released and nothing is written",
+            "1 after identity-mapper release: no writes",
             metrics.released.clone(),
         );
         for result in [
@@ -311,7 +315,7 @@ impl Metrics {
         }
     }
 
-    /// Shows what stands after a pass.
+    /// Shows the state after a pass.
     pub fn show(&mut self, summary: &Summary) {
         self.mappings
             .set(summary.conditions.iter().map(|((type_, status), count)| {
@@ -461,9 +465,9 @@ mod tests {
             "access_entries_listed_timestamp_seconds 2000",
             "access_entries{state=\"known\"} 7",
             "access_entries{state=\"described\"} 5",
-            "access_entries{state=\"owned\"} 3",
-            "access_entry_works{state=\"waiting\"} 2",
-            "access_entry_works{state=\"running\"} 1",
+            "access_entries{state=\"managed\"} 3",
+            "access_entry_queue{state=\"waiting\"} 2",
+            "access_entry_queue{state=\"in_flight\"} 1",
             "queue_readable 1",
             "queue_messages_total{outcome=\"change\"} 6",
             "queue_messages_total{outcome=\"irrelevant\"} 1",

@@ -1,10 +1,10 @@
 //! The loop: events in, one pass at a time over everything, writes out.
 //!
 //! ```text
-//! watches ─► State ─┬► trigger ─► pass: finalizers → history → aws-auth ─┬► report ─► outbox: statuses, finalizers, events
+//! watches ─► WatchedState ─┬► trigger ─► pass: finalizers → history → aws-auth ─┬► report ─► outbox: statuses, finalizers, events
 //!              ▲    │                 │                                    │
 //!              └────│── answers ──────┘                                    │
-//! EKS, IAM ──► Eks ─┘                                                      │
+//! EKS, IAM ──► EksDriver ─┘                                                      │
 //!              └◄─ calls for access entries ───────────────────────────────┘
 //! ```
 //!
@@ -38,7 +38,7 @@ use tracing::{debug, error, info, warn};
 pub use self::eks::{EksSettings, OtherCluster, Periods, Trust};
 pub use self::implied::{Imply, Turn, Turns};
 
-use self::eks::{Answer, Eks};
+use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
 use self::metrics::Metrics;
@@ -49,17 +49,17 @@ use crate::access_entry::Call;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
-use crate::cluster::state::{State, Watched};
-use crate::cluster::watch::Told;
+use crate::cluster::state::{Watched, WatchedState};
+use crate::cluster::watch::WatchEvent;
 use crate::observed::{AwsState, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
 use crate::safety::{clear_call, may_take};
 
-/// The loop turns at least so often, which `/livez` relies on.
+/// The longest interval between two turns of the loop, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
 
-/// While a time of the wall clock is waited for, it is looked at so often: that clock can be set.
+/// The interval of reading the wall clock while a time of it is waited for: that clock can be set.
 const CLOCK_CHECK: Duration = Duration::from_secs(1);
 
 /// At the end, a pass that runs and statuses that wait may take so long.
@@ -76,9 +76,9 @@ pub struct Controller {
     resync: Duration,
     health: Arc<Health>,
     metrics: Metrics,
-    state: State,
-    eks: Option<Eks>,
-    /// Where no mappings are stored, what gives them, and who looks on.
+    state: WatchedState,
+    eks: Option<EksDriver>,
+    /// Where no mappings are stored, what gives them, and who is notified.
     implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     trigger: Trigger,
     retry: Retry,
@@ -92,13 +92,13 @@ pub struct Controller {
     next_resync: Instant,
     /// Whether the next pass is to read aws-auth itself.
     reread: bool,
-    running: Option<Running>,
+    running: Option<RunningPass>,
     /// What the watches search bindings for.
     interest: watch::Sender<Option<Arc<Interest>>>,
 }
 
 /// A pass that runs.
-struct Running {
+struct RunningPass {
     pass: BoxFuture<'static, Done>,
     interrupt: CancellationToken,
     started: Instant,
@@ -121,8 +121,8 @@ impl Controller {
         metrics: Metrics,
     ) -> Self {
         Self {
-            state: State::new(cluster.config_map().clone()),
-            eks: eks.map(|(aws, settings)| Eks::new(aws, settings)),
+            state: WatchedState::new(cluster.config_map().clone()),
+            eks: eks.map(|(aws, settings)| EksDriver::new(aws, settings)),
             implied: None,
             outbox: Outbox::new(cluster.clone()),
             cluster,
@@ -142,8 +142,8 @@ impl Controller {
         }
     }
 
-    /// The same without stored mappings: `imply` gives them. Nothing is written of them, and no event is published; each pass is told to
-    /// whoever holds the turns.
+    /// The same without stored mappings: `imply` gives them. Nothing is written of them, and no event is published; each pass is reported to
+    /// the holder of the turns.
     #[must_use]
     pub fn implied(mut self, imply: Imply) -> (Self, Turns) {
         let (sender, turns) = watch::channel(None);
@@ -152,8 +152,8 @@ impl Controller {
         (self, turns)
     }
 
-    /// Runs until `shutdown`. A write that is on its way then gets half a second, and access entries that are being made some
-    /// seconds; whether it stood or not, the next start finds out.
+    /// Runs until `shutdown`. A write that is in flight then gets half a second, and access entries that are being made some
+    /// seconds; the next start reads whether it took effect.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let interest = self.interest.subscribe();
         let mut watches = match &self.implied {
@@ -167,7 +167,7 @@ impl Controller {
             let hold = self.running.is_some();
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(told) = watches.next() => self.take_in_told(told),
+                Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
                 answer = answer(&mut self.eks, &self.state, self.planned.as_deref()) => self.take_in_answer(answer),
@@ -184,9 +184,7 @@ impl Controller {
             if let Ok(done) = tokio::time::timeout(LAST_PASS, finished(&mut self.running)).await {
                 self.finish(done);
             } else {
-                warn!(
-                    "a pass was abandoned; its write may or may not stand, and the next start looks"
-                );
+                warn!("abandoned a pass; the next start reads whether its write took effect");
             }
         }
         if let Some(eks) = &mut self.eks {
@@ -205,10 +203,10 @@ impl Controller {
         }
     }
 
-    fn take_in_told(&mut self, told: Told) {
+    fn take_in_watch_event(&mut self, told: WatchEvent) {
         match told {
-            Told::Event(event) => self.take_in(event),
-            Told::Health { watch, failure } => {
+            WatchEvent::Event(event) => self.take_in(event),
+            WatchEvent::Health { watch, failure } => {
                 let words = failure.as_ref().map(|error| error.message.as_str());
                 self.health.watch(watch, Instant::now(), words);
             }
@@ -217,7 +215,8 @@ impl Controller {
 
     fn take_in(&mut self, event: Watched) {
         let of_config_map = matches!(event, Watched::ConfigMap(_));
-        let version = |state: &State| state.config_map().map(|view| view.resource_version.clone());
+        let version =
+            |state: &WatchedState| state.config_map().map(|view| view.resource_version.clone());
         let before = of_config_map.then(|| version(&self.state));
         self.state.apply(event);
         let stirred = self.state.take_stirred();
@@ -243,7 +242,7 @@ impl Controller {
         self.before_first_pass();
     }
 
-    fn take_in_answer(&mut self, answer: Answer) {
+    fn take_in_answer(&mut self, answer: EksAnswer) {
         if let Some(eks) = &mut self.eks {
             eks.take_in(answer, &mut self.metrics);
             self.health
@@ -262,11 +261,11 @@ impl Controller {
     /// What the first pass waits for.
     fn missing(&self) -> Vec<&'static str> {
         let mut missing = self.state.missing();
-        missing.extend(self.eks.as_ref().and_then(Eks::missing));
+        missing.extend(self.eks.as_ref().and_then(EksDriver::missing));
         missing
     }
 
-    /// Until the first pass was made: says what it waits for, and finds out what the mappings want to know of IAM, so that the
+    /// Until the first pass was made: reports what it waits for, and finds out what the mappings want to know of IAM, so that the
     /// first statuses know it already.
     fn before_first_pass(&mut self) {
         if self.health.first_pass_made() {
@@ -298,8 +297,8 @@ impl Controller {
         if self.running.is_some() || !self.missing().is_empty() {
             return;
         }
-        // Its time comes also where nothing is told: what failed may be tried again, and patience ends.
-        if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(Eks::changed) {
+        // It becomes due also without an event: what failed may be tried again, and patience ends.
+        if self.trigger.due().is_none() && self.eks.as_ref().is_some_and(EksDriver::changed) {
             self.trigger.changed(now);
         }
         if self.wake.is_some_and(|wake| wake <= Timestamp::now()) {
@@ -341,7 +340,7 @@ impl Controller {
             reread: std::mem::take(&mut self.reread),
             interrupt: interrupt.clone(),
         };
-        self.running = Some(Running {
+        self.running = Some(RunningPass {
             pass: pass.run().boxed(),
             interrupt,
             started: now,
@@ -357,10 +356,10 @@ impl Controller {
             return until;
         }
         if !self.missing().is_empty() {
-            let patience_ends = self.eks.as_ref().and_then(Eks::patience_ends);
+            let patience_ends = self.eks.as_ref().and_then(EksDriver::patience_ends);
             return patience_ends.map_or(until, |ends| until.min(ends.max(now + CLOCK_CHECK)));
         }
-        let retry = self.eks.as_ref().and_then(Eks::retry);
+        let retry = self.eks.as_ref().and_then(EksDriver::retry);
         for wake in [self.wake, retry].into_iter().flatten() {
             let ahead =
                 Duration::try_from(wake.duration_since(Timestamp::now())).unwrap_or(Duration::ZERO);
@@ -372,7 +371,7 @@ impl Controller {
             .fold(until, Instant::min)
     }
 
-    fn finish(&mut self, (done, running): (Done, Running)) {
+    fn finish(&mut self, (done, running): (Done, RunningPass)) {
         let now = Instant::now();
         let Done {
             mut desired,
@@ -438,7 +437,7 @@ impl Controller {
             Some(_) => self.retry.failed(now, fastrand::f64()),
             None => self.retry.succeeded(),
         }
-        let told = self.eks.as_ref().is_some_and(Eks::changed);
+        let told = self.eks.as_ref().is_some_and(EksDriver::changed);
         if interrupted || told || self.state.changed() {
             self.trigger.changed(running.event.unwrap_or(now));
         }
@@ -446,7 +445,7 @@ impl Controller {
 }
 
 /// Waits for the pass that runs, for ever where none does.
-async fn finished(running: &mut Option<Running>) -> (Done, Running) {
+async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
     let Some(current) = running else {
         return std::future::pending().await;
     };
@@ -458,7 +457,7 @@ async fn finished(running: &mut Option<Running>) -> (Done, Running) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(eks: &mut Option<Eks>, state: &State, planned: Option<&str>) -> Answer {
+async fn answer(eks: &mut Option<EksDriver>, state: &WatchedState, planned: Option<&str>) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
@@ -468,10 +467,10 @@ async fn answer(eks: &mut Option<Eks>, state: &State, planned: Option<&str>) -> 
     }
 }
 
-/// Judges a call of a plan by what the watches have told when it is sent. `planned` is the version of aws-auth that the plan knew: while
+/// Judges a call of a plan by what the watches have read when it is sent. `planned` is the version of aws-auth that the plan knew: while
 /// that is the current one, an entry that is created takes precedence over nothing that the plan did not see.
 fn judge(
-    state: &State,
+    state: &WatchedState,
     planned: Option<&str>,
 ) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
     let current = state
@@ -492,7 +491,7 @@ fn judge(
                 let config_map = state.name().to_string();
                 clear_call(&input.observed, &input.desired, &config_map, call)
             }
-            None => Err("not everything has been read".to_owned()),
+            None => Err("the initial lists are not complete".to_owned()),
         }
     }
 }
@@ -500,7 +499,7 @@ fn judge(
 fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match outcome {
-        Outcome::NothingToWrite => debug!(milliseconds, "a pass found nothing to write"),
+        Outcome::NothingToWrite => debug!(milliseconds, "pass complete, nothing to write"),
         Outcome::Written {
             resource_version, ..
         } => {
@@ -510,14 +509,14 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
             );
         }
         Outcome::Failed(WriteFailure::Unavailable(words)) => {
-            warn!(milliseconds, conflicts, error = %words, "the ConfigMap could not be written; trying again");
+            warn!(milliseconds, conflicts, error = %words, "writing the ConfigMap failed, retrying");
         }
         Outcome::Failed(
             failure @ (WriteFailure::Denied(_)
             | WriteFailure::Forbidden(_)
             | WriteFailure::Invalid(_)),
         ) => {
-            error!(milliseconds, conflicts, error = %pass::words(failure), "the write of the ConfigMap was refused");
+            error!(milliseconds, conflicts, error = %pass::words(failure), "the API server refused the write of the ConfigMap");
         }
     }
     for EventNote {

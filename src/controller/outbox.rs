@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::trigger::RETRY;
 use crate::cluster::mapping::SeenMapping;
-use crate::cluster::state::State;
+use crate::cluster::state::WatchedState;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
@@ -53,7 +53,7 @@ pub(super) struct MappingFinished {
     removal: Option<Result<(), Error>>,
 }
 
-/// What waits to be sent, and what is on its way.
+/// What waits to be sent, and what is in flight.
 pub(super) struct Outbox {
     cluster: Cluster,
     jobs: HashMap<String, Job>,
@@ -93,7 +93,7 @@ impl Outbox {
         statuses: Vec<StatusWrite>,
         changes: Vec<FinalizerChange>,
         events: Vec<EventNote>,
-        state: &mut State,
+        state: &mut WatchedState,
     ) {
         for status in statuses {
             state.assume_status(&status.name, &status.uid, &status.status);
@@ -117,16 +117,13 @@ impl Outbox {
             if self.events.len() < MOST_EVENTS {
                 self.events.push_back((event, uid.clone()));
             } else {
-                warn!(
-                    note = event.note,
-                    "too many events wait: this one is only logged"
-                );
+                warn!(note = event.note, "event queue full, event only logged");
             }
         }
     }
 
     /// While everything is `released`, no status that waits may bring back what the release takes out.
-    pub(super) fn set_released(&mut self, released: bool, state: &mut State) {
+    pub(super) fn set_released(&mut self, released: bool, state: &mut WatchedState) {
         self.released = released;
         if !released {
             return;
@@ -161,7 +158,7 @@ impl Outbox {
         }
     }
 
-    /// Whether nothing waits and nothing is on its way.
+    /// Whether nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.events.is_empty() && self.in_flight.is_empty()
     }
@@ -218,15 +215,15 @@ impl Outbox {
     }
 
     /// Takes in what came of a call.
-    pub(super) fn settle(&mut self, finished: Finished, state: &mut State) {
+    pub(super) fn settle(&mut self, finished: Finished, state: &mut WatchedState) {
         match finished {
             Finished::Mapping(finished) => self.settle_mapping(*finished, state),
             Finished::Event(Ok(())) => {}
-            Finished::Event(Err(error)) => warn!(error = %error, "an event can't be published"),
+            Finished::Event(Err(error)) => warn!(error = %error, "publishing an event failed"),
         }
     }
 
-    fn settle_mapping(&mut self, finished: MappingFinished, state: &mut State) {
+    fn settle_mapping(&mut self, finished: MappingFinished, state: &mut WatchedState) {
         let MappingFinished {
             name,
             job,
@@ -273,9 +270,9 @@ impl Outbox {
         }
         if let Some(error) = failure {
             if std::mem::replace(&mut self.failing, true) {
-                debug!(mapping = name, error = %error, "a status or finalizer can't be written");
+                debug!(mapping = name, error = %error, "writing a status or finalizer failed");
             } else {
-                warn!(mapping = name, error = %error, "a status or finalizer can't be written; trying again");
+                warn!(mapping = name, error = %error, "writing a status or finalizer failed, retrying");
             }
             self.try_again(name, again);
         } else {
@@ -364,14 +361,14 @@ mod tests {
             namespace: "kube-system".to_owned(),
             name: "aws-auth".to_owned(),
         };
-        let mut state = State::new(name.clone());
+        let mut state = WatchedState::new(name.clone());
         let mut outbox = Outbox::new(Cluster::new(client, name, ""));
         outbox.submit(vec![status("a")], Vec::new(), Vec::new(), &mut state);
         outbox.settle(failed("b"), &mut state);
         assert_eq!((outbox.jobs.len(), outbox.delayed.len()), (2, 1));
         outbox.set_released(true, &mut state);
         assert!(outbox.is_idle() && outbox.delayed.is_empty());
-        // What was on its way fails only now.
+        // What was in flight fails only now.
         outbox.settle(failed("c"), &mut state);
         assert!(outbox.is_idle());
         outbox.set_released(false, &mut state);

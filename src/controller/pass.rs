@@ -32,8 +32,8 @@ const MOST_CONFLICTS: u32 = 10;
 /// server is.
 const FINALIZERS_TIME: Duration = Duration::from_secs(30);
 
-/// What a pass says that met more.
-const CONFLICTS: &str = "someone else keeps writing it in between";
+/// The error of a pass that met more.
+const CONFLICTS: &str = "other writers keep changing it in between";
 
 /// A pass that can be run.
 pub(super) struct Pass {
@@ -95,8 +95,8 @@ impl Pass {
             interrupted: false,
         };
         if reread && let Err(error) = work.read_again().await {
-            // The watches' view still stands; a write from it would conflict if it were old.
-            debug!(error = %error, "aws-auth can't be read directly");
+            // The watches' view is used; a write from a stale one would conflict.
+            debug!(error = %error, "reading aws-auth directly failed");
             work.retry = Some(error.message);
         }
         work.look_at_definition().await;
@@ -108,17 +108,17 @@ impl Pass {
                 .plan_and_write(&settings, &memory, finalizers_added)
                 .await
             {
-                Step::AddFinalizers(changes) => {
+                PassStep::AddFinalizers(changes) => {
                     finalizers_added = true;
                     work.add_finalizers(&changes, &interrupt).await;
                 }
-                Step::HistoryFailed(error) => work.after_history_error(error).await,
-                Step::Stale { history } => {
+                PassStep::HistoryFailed(error) => work.after_history_error(error).await,
+                PassStep::Stale { history } => {
                     work.take_over(history, None);
                     // What does not need aws-auth is planned and done all the same.
                     work.given_up = work.after_conflict().await.err();
                 }
-                Step::Over(over) => {
+                PassStep::Over(over) => {
                     let Over {
                         history,
                         config_map,
@@ -150,10 +150,10 @@ impl Pass {
 }
 
 /// How far a plan got.
-enum Step {
+enum PassStep {
     /// Finalizers come first.
     AddFinalizers(Vec<FinalizerChange>),
-    /// The history stands in the way.
+    /// The history can't be written.
     HistoryFailed(HistoryError),
     /// Someone else wrote aws-auth in between.
     Stale { history: Option<HistoryView> },
@@ -196,7 +196,7 @@ struct Work {
 }
 
 impl Work {
-    /// What stands implies the mappings, so they are of the very text that is planned for.
+    /// The current entries imply the mappings, so they are of the very text that is planned for.
     fn imply(&mut self) {
         if let Some(implied) = &self.implied {
             self.snapshot.desired = implied.desired(&self.snapshot.observed);
@@ -221,7 +221,7 @@ impl Work {
     }
 
     /// Deletions may all follow from the one of the definition, which revokes nothing. The two have watches of their own,
-    /// and that of the mappings may tell first.
+    /// and that of the mappings may report first.
     async fn look_at_definition(&mut self) {
         let Snapshot {
             desired, observed, ..
@@ -232,7 +232,7 @@ impl Work {
         match self.cluster.definition_goes().await {
             Ok(goes) => observed.crd_deleting = goes,
             Err(error) => {
-                warn!(error = %error, "whether the CustomResourceDefinition is being deleted is not known: nothing is revoked");
+                warn!(error = %error, "reading whether the CustomResourceDefinition is being deleted failed: nothing is revoked");
                 observed.crd_deleting = true;
                 self.retry = Some(error.message);
             }
@@ -245,7 +245,7 @@ impl Work {
         settings: &Settings,
         memory: &Memory,
         finalizers_added: bool,
-    ) -> Step {
+    ) -> PassStep {
         let mut plan = plan(
             &self.snapshot.desired,
             &self.snapshot.observed,
@@ -253,12 +253,12 @@ impl Work {
             memory,
         );
         if !finalizers_added && !plan.add_finalizers.is_empty() {
-            return Step::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
+            return PassStep::AddFinalizers(std::mem::take(&mut plan.add_finalizers));
         }
         let history = match &plan.history {
             Some(write) => match self.cluster.write_history(write).await {
                 Ok(view) => Some(view),
-                Err(error) => return Step::HistoryFailed(error),
+                Err(error) => return PassStep::HistoryFailed(error),
             },
             None => None,
         };
@@ -277,10 +277,10 @@ impl Work {
                     )
                 }
                 Err(WriteError::Failed(failure)) => (None, Outcome::Failed(failure)),
-                Err(WriteError::Stale) => return Step::Stale { history },
+                Err(WriteError::Stale) => return PassStep::Stale { history },
             },
         };
-        Step::Over(Box::new(Over {
+        PassStep::Over(Box::new(Over {
             history,
             config_map,
             report: plan.report(&outcome),
@@ -289,7 +289,7 @@ impl Work {
         }))
     }
 
-    /// Takes over what writes returned.
+    /// Records what writes returned.
     fn take_over(&mut self, history: Option<HistoryView>, config_map: Option<ConfigMapView>) {
         if let Some(view) = history {
             self.snapshot.observed.history = HistoryState::Present(view);
@@ -308,7 +308,7 @@ impl Work {
         self.read_again().await.map_err(WriteFailure::from)
     }
 
-    /// After a write of the history that does not stand: reads again, or goes on without.
+    /// After a failed write of the history: reads again, or goes on without.
     async fn after_history_error(&mut self, error: HistoryError) {
         let error = match error {
             HistoryError::Failed(error) => error.message,
@@ -317,7 +317,7 @@ impl Work {
                 Err(failure) => words(&failure).to_owned(),
             },
         };
-        warn!(error = %error, "the history ConfigMap can't be written: additions wait");
+        warn!(error = %error, "writing the history ConfigMap failed: additions wait");
         self.snapshot.observed.history = HistoryState::Unwritable {
             view: self.snapshot.observed.history.view().cloned(),
             error: error.clone(),
@@ -326,7 +326,7 @@ impl Work {
         self.unwritable = Some(error);
     }
 
-    /// Adds finalizers side by side. A change of aws-auth ends it early and is then looked at: thousands of new
+    /// Adds finalizers side by side. A change of aws-auth ends it early and is then planned for: thousands of new
     /// mappings must not keep drift waiting.
     async fn add_finalizers(&mut self, changes: &[FinalizerChange], interrupt: &CancellationToken) {
         let seen: Vec<_> = changes
@@ -376,11 +376,11 @@ impl Work {
                     }
                     self.mappings.push((change.name.clone(), fresh));
                 }
-                // Its end is on its way as an event.
+                // Its end is in flight as an event.
                 Ok(None) => {}
                 Err(error) => {
                     if self.retry.is_none() {
-                        warn!(mapping = change.name, error = %error, "a finalizer can't be added: the mapping waits");
+                        warn!(mapping = change.name, error = %error, "adding a finalizer failed: the mapping waits");
                     }
                     self.retry = Some(error.message);
                 }
@@ -389,7 +389,7 @@ impl Work {
         if self.interrupted
             && let Err(error) = self.read_again().await
         {
-            debug!(error = %error, "aws-auth can't be read directly");
+            debug!(error = %error, "reading aws-auth directly failed");
         }
     }
 }

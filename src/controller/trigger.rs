@@ -4,7 +4,7 @@
 //! [`FIRST_PAUSE`] to [`LONGEST_PAUSE`], so that a burst costs few writes; after [`QUIET`] without a change or a pass the
 //! next one is a lone change again. In a burst the pause is never shorter than the pass before it, up to [`LONGEST_REST`]: calls are
 //! answered and statuses written between passes. Failed passes are tried again after a pause of their own that doubles as well; a change
-//! doesn't wait for it. Both are pure: they are told the time.
+//! doesn't wait for it. Both are pure: they get the time as an argument.
 
 use std::time::{Duration, Instant};
 

@@ -18,7 +18,7 @@ use identity_mapper::access_entry::{
     Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope,
 };
 use identity_mapper::api::v1alpha1::EntryType;
-use identity_mapper::aws::{Aws, Priority, Settings, fingerprint};
+use identity_mapper::aws::{Aws, AwsSettings, Priority, fingerprint};
 use identity_mapper::observed::Mode;
 use identity_mapper::principal::AccountId;
 use identity_mapper::time::Timestamp;
@@ -63,7 +63,7 @@ fn operator() -> Credentials {
     Credentials::new(OPERATOR_KEY, "no-real-secret", None, None, "test")
 }
 
-async fn aws_with(eks: &Eks, settings: &Settings) -> Aws {
+async fn aws_with(eks: &Eks, settings: &AwsSettings) -> Aws {
     Aws::new(&config(eks, operator()).await, settings).unwrap()
 }
 
@@ -72,10 +72,10 @@ async fn aws(eks: &Eks) -> Aws {
     aws_with(eks, &fast()).await
 }
 
-fn fast() -> Settings {
-    Settings {
+fn fast() -> AwsSettings {
+    AwsSettings {
         rate: 1000.0,
-        ..Settings::default()
+        ..AwsSettings::default()
     }
 }
 
@@ -200,7 +200,7 @@ async fn the_cluster_with_mode_and_authority() {
         .expect_err("no certificate");
     assert_eq!(failure.kind, FailureKind::Unreadable);
     assert!(
-        failure.message.contains("holds no certificate"),
+        failure.message.contains("contains no certificate"),
         "{failure}"
     );
 

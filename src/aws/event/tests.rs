@@ -37,16 +37,16 @@ fn event(source: &str, operation: &str, parameters: &Value) -> Value {
     })
 }
 
-fn change(event: &Value) -> Result<Change, PassedOver> {
+fn change(event: &Value) -> Result<AwsChange, IgnoredEvent> {
     read(&event.to_string(), &cluster())
 }
 
-fn changed(event: &Value) -> Result<Changed, PassedOver> {
+fn changed(event: &Value) -> Result<ChangedObject, IgnoredEvent> {
     change(event).map(|change| change.what)
 }
 
-fn entry() -> Changed {
-    Changed::Entry {
+fn entry() -> ChangedObject {
+    ChangedObject::Entry {
         principal_arn: ROLE.to_owned(),
     }
 }
@@ -60,8 +60,8 @@ fn calls_on_entries_name_the_principal() {
     );
     assert_eq!(
         change(&created),
-        Ok(Change {
-            what: Changed::Entry {
+        Ok(AwsChange {
+            what: ChangedObject::Entry {
                 principal_arn: ROLE.to_owned()
             },
             operation: "CreateAccessEntry".to_owned(),
@@ -92,7 +92,7 @@ fn tags_name_the_entry() {
         let told = changed(&event("eks", operation, &json!({"resourceArn": encoded})));
         assert_eq!(
             told,
-            Ok(Changed::Tags {
+            Ok(ChangedObject::Tags {
                 entry_arn: arn.to_owned()
             })
         );
@@ -101,13 +101,13 @@ fn tags_name_the_entry() {
             operation,
             &json!({"resourceArn": arn.replace("/prod/", "/prod2/")}),
         ));
-        assert_eq!(told, Err(PassedOver::OtherCluster));
+        assert_eq!(told, Err(IgnoredEvent::OtherCluster));
         let told = changed(&event(
             "eks",
             operation,
             &json!({"resourceArn": cluster().arn}),
         ));
-        assert_eq!(told, Err(PassedOver::Irrelevant));
+        assert_eq!(told, Err(IgnoredEvent::Irrelevant));
     }
 }
 
@@ -123,7 +123,7 @@ fn principals_of_iam() {
     made["detail"]["awsRegion"] = "us-east-1".into();
     made["detail"]["recipientAccountId"] = "444455556666".into();
     let principal = |kind, name: &str, permission_set| {
-        Ok(Changed::Principal {
+        Ok(ChangedObject::Principal {
             account: "444455556666".parse().expect("an account"),
             kind,
             name: name.to_owned(),
@@ -145,7 +145,7 @@ fn principals_of_iam() {
     made["detail"]["requestParameters"] = json!({"userName": "bob"});
     assert_eq!(changed(&made), principal(PrincipalKind::User, "bob", false));
     made["detail"]["eventName"] = "AttachRolePolicy".into();
-    assert_eq!(changed(&made), Err(PassedOver::Irrelevant));
+    assert_eq!(changed(&made), Err(IgnoredEvent::Irrelevant));
 }
 
 #[test]
@@ -155,19 +155,23 @@ fn the_configuration_of_the_cluster() {
         "UpdateClusterConfig",
         &json!({"name": "prod", "accessConfig": {"authenticationMode": "API"}}),
     );
-    assert_eq!(changed(&updated), Ok(Changed::ClusterConfig));
+    assert_eq!(changed(&updated), Ok(ChangedObject::ClusterConfig));
     for operation in [
         "CreateCertificateAuthority",
         "ActivateCertificateAuthority",
         "DeleteCertificateAuthority",
     ] {
         let rotated = event("eks", operation, &json!({"name": "prod"}));
-        assert_eq!(changed(&rotated), Ok(Changed::ClusterConfig), "{operation}");
+        assert_eq!(
+            changed(&rotated),
+            Ok(ChangedObject::ClusterConfig),
+            "{operation}"
+        );
     }
 }
 
 #[test]
-fn china_words_it_otherwise() {
+fn events_in_china_have_another_detail_type() {
     let mut created = event(
         "eks",
         "CreateAccessEntry",
@@ -201,55 +205,59 @@ fn what_is_passed_over() {
         (
             "/detail/requestParameters/name",
             json!("prod2"),
-            PassedOver::OtherCluster,
+            IgnoredEvent::OtherCluster,
         ),
         (
             "/detail/awsRegion",
             json!("eu-west-2"),
-            PassedOver::OtherCluster,
+            IgnoredEvent::OtherCluster,
         ),
         (
             "/detail/recipientAccountId",
             json!("444455556666"),
-            PassedOver::OtherCluster,
+            IgnoredEvent::OtherCluster,
         ),
         (
             "/detail/errorCode",
             json!("AccessDenied"),
-            PassedOver::FailedCall,
+            IgnoredEvent::FailedCall,
         ),
-        ("/detail/errorMessage", json!("no"), PassedOver::FailedCall),
+        (
+            "/detail/errorMessage",
+            json!("no"),
+            IgnoredEvent::FailedCall,
+        ),
         (
             "/detail/eventName",
             json!("CreateNodegroup"),
-            PassedOver::Irrelevant,
+            IgnoredEvent::Irrelevant,
         ),
         (
             "/detail/eventSource",
             json!("s3.amazonaws.com"),
-            PassedOver::Irrelevant,
+            IgnoredEvent::Irrelevant,
         ),
         (
             "/detail/requestParameters/principalArn",
             json!("arn:aws:iam::111122223333:root"),
-            PassedOver::Irrelevant,
+            IgnoredEvent::Irrelevant,
         ),
         (
             "/detail-type",
-            json!("EKS Cluster State Change"),
-            PassedOver::Unknown,
+            json!("EKS Cluster State AwsChange"),
+            IgnoredEvent::Unknown,
         ),
         (
             "/detail/requestParameters",
             Value::Null,
-            PassedOver::Unknown,
+            IgnoredEvent::Unknown,
         ),
         (
             "/detail/requestParameters/principalArn",
             Value::Null,
-            PassedOver::Unknown,
+            IgnoredEvent::Unknown,
         ),
-        ("/detail", json!("text"), PassedOver::Unknown),
+        ("/detail", json!("text"), IgnoredEvent::Unknown),
     ] {
         assert_eq!(with(path, value), Err(why), "{path}");
     }
@@ -263,7 +271,7 @@ fn what_is_passed_over() {
     ] {
         assert_eq!(
             read(message, &cluster()),
-            Err(PassedOver::Unknown),
+            Err(IgnoredEvent::Unknown),
             "{message}"
         );
     }
@@ -314,7 +322,7 @@ proptest! {
     ) {
         let mut event = event("eks", "UpdateAccessEntry", &json!({"name": "prod", "principalArn": ENCODED}));
         *event.pointer_mut(place).expect("it is there") = value;
-        if let Ok(Changed::Entry { principal_arn }) = changed(&event) {
+        if let Ok(ChangedObject::Entry { principal_arn }) = changed(&event) {
             prop_assert_eq!(principal_arn, ROLE);
         }
     }

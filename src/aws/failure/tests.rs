@@ -6,22 +6,22 @@ const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/prod";
 const CALLER: &str = "User: arn:aws:sts::111122223333:assumed-role/identity-mapper/s";
 const ENTRIES: &str = "arn:aws:eks:eu-west-1:111122223333:access-entry/prod/*";
 
-fn asked(operation: &'static str) -> Asked {
+fn asked(operation: &'static str) -> Request {
     let resource = match operation {
         "CreateAccessEntry" | "ListAccessEntries" => Some(CLUSTER),
         "DescribeCluster" => None,
         "ListAccessPolicies" => Some("*"),
         _ => Some(ENTRIES),
     };
-    Asked {
+    Request {
         service: "eks",
         operation,
         resource: resource.map(str::to_owned),
     }
 }
 
-fn answer<'a>(code: &'a str, status: u16, message: &'a str) -> Refusal<'a> {
-    Refusal {
+fn answer<'a>(code: &'a str, status: u16, message: &'a str) -> ErrorAnswer<'a> {
+    ErrorAnswer {
         code: Some(code),
         message: Some(message),
         request_id: Some("3c5e"),
@@ -32,7 +32,7 @@ fn answer<'a>(code: &'a str, status: u16, message: &'a str) -> Refusal<'a> {
 /// What EKS says when it takes a call and the cluster, the entry or the principal is not as the call would have it: the code, its
 /// status, and each text that is known, with the operation that it was seen at. The words reach the user as they are.
 #[test]
-fn what_eks_says() {
+fn refusals_of_eks_by_kind() {
     use FailureKind::*;
     let invalid = ("InvalidParameterException", 400);
     let request = ("InvalidRequestException", 400);
@@ -110,7 +110,7 @@ fn what_eks_says() {
 
 /// Codes that any service answers with.
 #[test]
-fn what_any_service_says() {
+fn refusals_of_any_service_by_kind() {
     use FailureKind::*;
     let cases = [
         (("ThrottlingException", 429), "Rate exceeded", Throttled),
@@ -226,10 +226,10 @@ fn what_eks_refuses_for_good() {
 fn what_needs_support_names_the_request() {
     use FailureKind::*;
     let create = asked("CreateAccessEntry");
-    let bare = |code, status| Refusal {
+    let bare = |code, status| ErrorAnswer {
         code,
         status,
-        ..Refusal::default()
+        ..ErrorAnswer::default()
     };
     let cases = [
         (
@@ -256,17 +256,17 @@ fn what_needs_support_names_the_request() {
         (
             answer("SomethingNew", 400, "oh"),
             Unknown,
-            "EKS answered CreateAccessEntry with SomethingNew: oh (request 3c5e)",
+            "EKS returned SomethingNew for CreateAccessEntry: oh (request 3c5e)",
         ),
         (
             bare(Some("SomethingNew"), 418),
             Unknown,
-            "EKS answered CreateAccessEntry with SomethingNew",
+            "EKS returned SomethingNew for CreateAccessEntry",
         ),
         (
             bare(None, 403),
             Unknown,
-            "CreateAccessEntry was answered with HTTP 403 and no error code of EKS: a proxy may stand between",
+            "CreateAccessEntry returned HTTP 403 without an error code of EKS; there may be a proxy in between",
         ),
     ];
     for (refusal, kind, message) in cases {
@@ -282,7 +282,7 @@ fn what_needs_support_names_the_request() {
 }
 
 /// Action and resource of the statement.
-fn denial(asked: &Asked, code: &str, message: &str) -> (String, String, String) {
+fn denial(asked: &Request, code: &str, message: &str) -> (String, String, String) {
     let failure = classify(answer(code, 403, message), asked);
     let FailureKind::Denied { action, statement } = failure.kind else {
         panic!("{message}: {:?}", failure.kind);
@@ -303,13 +303,13 @@ fn not_authorized(action: &str, resource: &str) -> String {
 
 #[test]
 fn a_denied_action_comes_with_its_statement() {
-    let iam = |operation| Asked {
+    let iam = |operation| Request {
         service: "iam",
         operation,
         resource: Some("*".to_owned()),
     };
     let queue = "arn:aws:sqs:eu-west-1:111122223333:q";
-    let sqs = |operation| Asked {
+    let sqs = |operation| Request {
         service: "sqs",
         operation,
         resource: Some(queue.to_owned()),
@@ -318,7 +318,7 @@ fn a_denied_action_comes_with_its_statement() {
     let reader = "arn:aws:iam::444455556666:role/reader";
     let entry =
         "arn:aws:eks:eu-west-1:111122223333:access-entry/prod/role/111122223333/Dev/50ca5dee";
-    let assume = Asked {
+    let assume = Request {
         service: "sts",
         operation: "AssumeRole",
         resource: None,
@@ -398,9 +398,9 @@ fn a_denied_action_comes_with_its_statement() {
 }
 
 #[test]
-fn words_of_a_denial_that_are_not_as_usual() {
+fn denials_with_unusual_messages() {
     let queue = "arn:aws:sqs:eu-west-1:111122223333:q";
-    let receive = Asked {
+    let receive = Request {
         service: "sqs",
         operation: "ReceiveMessage",
         resource: Some(queue.to_owned()),
@@ -444,7 +444,7 @@ fn a_statement_reads_as_people_write_it() {
 
 #[test]
 fn other_services_prefix_their_codes() {
-    let asked = Asked {
+    let asked = Request {
         service: "sqs",
         operation: "ReceiveMessage",
         resource: None,

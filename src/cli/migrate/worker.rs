@@ -13,7 +13,7 @@ use crate::api::finalizer::Finalizers;
 use crate::aws::Aws;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed};
 use crate::cli::target::Proven;
-use crate::cluster::read::Reading;
+use crate::cluster::read::ClusterSnapshot;
 use crate::controller::health::Health;
 use crate::controller::metrics::Metrics;
 use crate::controller::{Controller, EksSettings, Imply, Periods, Turn, Turns};
@@ -171,7 +171,7 @@ impl Worker {
             .await
     }
 
-    fn of_reading(&self, reading: Reading) -> (Desired, Observed) {
+    fn of_reading(&self, reading: ClusterSnapshot) -> (Desired, Observed) {
         let desired = Desired {
             mappings: reading.mappings,
         };

@@ -101,7 +101,7 @@ fn write_kubeconfig(path: &Path, url: &str, authorities: &[&Authority]) {
 }
 
 async fn follow_kubeconfig(path: &Path) -> ApiServer {
-    let source = Source::Kubeconfig {
+    let source = ConnectionSource::Kubeconfig {
         path: Some(path.to_owned()),
         context: Some("it".to_owned()),
     };
@@ -117,8 +117,9 @@ fn signed(authorities: &[&Authority]) -> Trust {
 async fn only_the_authority_of_the_certificate_in_use_vouches() {
     let (old, new) = (Authority::new(), Authority::new());
     let server = Server::start(old.server("127.0.0.1"));
-    let both = ApiServer::connect(server.config(&[&old, &new]), Source::Pod).expect("a client");
-    let one = ApiServer::connect(server.config(&[&new]), Source::Pod).expect("a client");
+    let both =
+        ApiServer::connect(server.config(&[&old, &new]), ConnectionSource::Pod).expect("a client");
+    let one = ApiServer::connect(server.config(&[&new]), ConnectionSource::Pod).expect("a client");
     assert_eq!(both.trust().await, Ok(signed(&[&old])));
     let Ok(Trust::Unknown(why)) = one.trust().await else {
         panic!("an authority vouches for what it has not signed");
@@ -142,7 +143,7 @@ async fn a_server_that_is_not_there_proves_nothing_either_way() {
     let closed = listener.local_addr().expect("an address");
     drop(listener);
     config.cluster_url = format!("https://{closed}").parse().expect("a URL");
-    let api_server = ApiServer::connect(config, Source::Pod).expect("a client");
+    let api_server = ApiServer::connect(config, ConnectionSource::Pod).expect("a client");
     api_server.trust().await.expect_err("nobody listens");
 }
 
@@ -178,7 +179,8 @@ async fn a_changed_kubeconfig_is_followed_but_not_to_another_server() {
 async fn a_refused_certificate_is_known_as_such() {
     let (old, new) = (Authority::new(), Authority::new());
     let server = Server::start(new.server("127.0.0.1"));
-    let api_server = ApiServer::connect(server.config(&[&old]), Source::Pod).expect("a client");
+    let api_server =
+        ApiServer::connect(server.config(&[&old]), ConnectionSource::Pod).expect("a client");
     let error = api_server
         .client()
         .apiserver_version()
@@ -188,7 +190,7 @@ async fn a_refused_certificate_is_known_as_such() {
 }
 
 #[test]
-fn what_proves_nothing_says_why() {
+fn a_server_without_proof_has_a_reason() {
     let authority = Authority::new();
     let with = |url: &str, change: &dyn Fn(&mut Config)| {
         let mut config = Config::new(url.parse().expect("a URL"));
@@ -197,7 +199,7 @@ fn what_proves_nothing_says_why() {
         peer(&config).expect_err("it proves nothing")
     };
     for (why, words) in [
-        (with("http://it", &|_| ()), "without TLS"),
+        (with("http://it", &|_| ()), "uses no TLS"),
         (
             with("https://it", &|it| it.accept_invalid_certs = true),
             "insecure-skip-tls-verify",

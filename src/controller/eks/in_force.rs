@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// A description of the cluster that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reading {
+pub(super) struct ClusterReading {
     pub(super) cluster: EksCluster,
     pub(super) mode: Mode,
     /// The fingerprints of its certificate authorities.
@@ -59,7 +59,11 @@ pub(super) fn went_back(
 }
 
 /// The mode that an earlier process read of this very cluster, where EKS answers one that it can't have gone back to.
-fn kept_above(trust: &Trust, read: &Reading, kept: Option<&Kept>) -> Option<(Mode, Unreachable)> {
+fn kept_above(
+    trust: &Trust,
+    read: &ClusterReading,
+    kept: Option<&Kept>,
+) -> Option<(Mode, Unreachable)> {
     let kept = kept.filter(|kept| kept.arn == read.cluster.arn)?;
     let trusted = trust.has(&kept.authority);
     let before = kept.mode.parse().ok().filter(|_| trusted)?;
@@ -78,7 +82,7 @@ fn kept_above(trust: &Trust, read: &Reading, kept: Option<&Kept>) -> Option<(Mod
 pub(super) fn in_force(
     name: &str,
     trust: &Trust,
-    read: Option<&Reading>,
+    read: Option<&ClusterReading>,
     kept: Option<&Kept>,
     failure: Option<&Failure>,
 ) -> InForce {
@@ -151,8 +155,8 @@ mod tests {
         fingerprints.iter().map(|&text| text.to_owned()).collect()
     }
 
-    fn reading(authorities: &[&str]) -> Reading {
-        Reading {
+    fn reading(authorities: &[&str]) -> ClusterReading {
+        ClusterReading {
             cluster: EksCluster::parse(ARN).expect("an ARN"),
             mode: Mode::Api,
             authorities: set(authorities),
@@ -281,9 +285,9 @@ mod tests {
     }
 
     #[test]
-    fn a_mode_that_goes_back_is_not_believed() {
+    fn an_earlier_mode_is_rejected() {
         let words = |read: Mode, kept: &Kept| {
-            let read = Reading {
+            let read = ClusterReading {
                 mode: read,
                 ..reading(&["aa"])
             };

@@ -1,27 +1,28 @@
 //! The loop's side of EKS and IAM: what is read when, and the calls of plans.
 //!
 //! ```text
-//! schedule, refresh ─► reads ─► Known ─► the planner's input
+//! schedule, refresh ─► reads ─► AwsCache ─► the planner's input
 //!                                 ▲
-//! plan's works ─► Works ─► calls ─┘
+//! plan's works ─► CallQueue ─► calls ─┘
 //!                     ▲
 //!                   judge, when each is sent
 //! ```
 //!
 //! Nothing of it is part of a pass: reads and calls run beside it, in the one task of the loop, and what they answer is a change or
-//! is none. The modules of this directory are pure and are told the time; this one makes the calls that they ask for. Invariants:
+//! is none. The modules of this directory are pure and get the time as an argument; this one makes the calls that they ask for. Invariants:
 //!
 //! - for one principal there is one call at a time, descriptions included, so that no older answer overtakes a newer one;
 //! - nothing is asked of a cluster that is not proven to be the one whose API server we talk to, but what it is;
 //! - nothing that EKS, IAM or the queue answer ends the loop.
 
+mod answers;
+mod aws_cache;
+mod call_queue;
+mod event_throttle;
 mod in_force;
-mod known;
 mod refresh;
 mod retry;
 mod schedule;
-mod words;
-mod works;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -30,26 +31,24 @@ use crate::time::Timestamp;
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 pub use self::in_force::{OtherCluster, Trust};
 pub use self::schedule::Periods;
 
-use self::in_force::Reading;
-use self::known::{Known, Then};
+use self::aws_cache::AwsCache;
+use self::call_queue::{CallQueue, NextCall};
 use self::refresh::Refresh;
 use self::schedule::{Schedule, Task};
-use self::works::{Next, Works};
 use super::metrics::{EksNumbers, Metrics};
-use super::trigger::RETRY;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
-use crate::aws::event::{Change, Changed, PassedOver};
+use crate::aws::event::IgnoredEvent;
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::cluster::api_server::{ApiServer, Changes};
 use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
 use crate::plan::EntryWork;
-use crate::principal::{Key, PrincipalKind, SSO_PATH};
+use crate::principal::{Key, SSO_PATH};
 
 /// The first pass waits so long for the mode, and then so long for the first listings, so that no status tells for a moment what
 /// is not so. It waits no longer: aws-auth must be kept also when AWS can't be reached.
@@ -75,10 +74,10 @@ pub struct EksSettings {
 }
 
 /// Judges a call of a plan by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
-pub(super) type Judge<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
+pub(super) type CallCheck<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
 
 /// Something that was asked has been answered.
-pub(super) enum Answer {
+pub(super) enum EksAnswer {
     Cluster {
         read: Box<Result<ClusterRead, Failure>>,
         /// What the API server's certificate was signed by just after; an error: it could not be asked.
@@ -119,12 +118,12 @@ struct Polling {
     running: bool,
     failures: u32,
     due: Instant,
-    passed_over: BTreeMap<PassedOver, u64>,
+    passed_over: BTreeMap<IgnoredEvent, u64>,
     changes: u64,
 }
 
 /// EKS and IAM as the loop sees them.
-pub(super) struct Eks {
+pub(super) struct EksDriver {
     aws: Aws,
     name: String,
     api_server: ApiServer,
@@ -133,22 +132,22 @@ pub(super) struct Eks {
     reproving: Option<Timestamp>,
     /// Whether the API server's certificate was ever looked at.
     server_seen: bool,
-    known: Known,
+    cache: AwsCache,
     schedule: Schedule,
     refresh: Refresh,
     /// When to look for an entry to describe.
     look: Instant,
-    works: Works,
+    call_queue: CallQueue,
     queue: Option<Polling>,
-    reads: FuturesUnordered<BoxFuture<'static, Answer>>,
-    calls: FuturesUnordered<BoxFuture<'static, Answer>>,
+    reads: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
+    calls: FuturesUnordered<BoxFuture<'static, EksAnswer>>,
     /// Since when the first pass waits for the mode, or for the listings; `None`: it waits no more.
     waits: Option<Instant>,
     /// Whether it is known what the mappings want to know of IAM.
     iam_asked: bool,
 }
 
-impl Eks {
+impl EksDriver {
     pub(super) fn new(aws: Aws, settings: EksSettings) -> Self {
         let now = Instant::now();
         let EksSettings {
@@ -158,10 +157,10 @@ impl Eks {
             queue,
         } = settings;
         let unasked =
-            Trust::Unknown("not known yet, for the API server has not answered".to_owned());
+            Trust::Unknown("not known yet, because the API server has not answered".to_owned());
         Self {
             aws,
-            known: Known::new(cluster_name.clone(), unasked, Timestamp::now()),
+            cache: AwsCache::new(cluster_name.clone(), unasked, Timestamp::now()),
             name: cluster_name,
             changes: api_server.changes(),
             api_server,
@@ -170,7 +169,7 @@ impl Eks {
             schedule: Schedule::new(periods, now),
             refresh: Refresh::new(periods.refresh, now),
             look: now,
-            works: Works::default(),
+            call_queue: CallQueue::default(),
             queue: queue.map(|url| Polling {
                 url,
                 running: false,
@@ -198,7 +197,7 @@ impl Eks {
         if !self.server_seen {
             return Some("the API server's certificate");
         }
-        self.known.proven()?;
+        self.cache.proven()?;
         if !self.schedule.tried(&Task::Entries) {
             return Some("the access entries");
         }
@@ -210,7 +209,7 @@ impl Eks {
 
     /// Why the cluster is not proven to be the API server's, where it was read.
     pub(super) fn unproven(&self) -> Option<String> {
-        self.known.unproven()
+        self.cache.unproven()
     }
 
     /// When the first pass stops waiting, whatever is missing.
@@ -220,77 +219,81 @@ impl Eks {
 
     /// Whether it is to be found out what the mappings want to know of IAM, before the first pass.
     pub(super) fn asks_for_wants(&self) -> bool {
-        self.waits.is_some() && !self.iam_asked && self.known.proven().is_some()
+        self.waits.is_some() && !self.iam_asked && self.cache.proven().is_some()
     }
 
     /// What plans want to know of IAM, and whether they do which roles EKS uses.
     pub(super) fn want(&mut self, wants: &IamWants, managed: bool) {
         let now = Instant::now();
         self.iam_asked = true;
-        self.known.want_iam(wants);
+        self.cache.want_iam(wants);
         self.schedule.iam(wants, now);
         self.schedule.managed(managed, now);
     }
 
     /// The principals that mappings, marks and tags name now.
     pub(super) fn declare(&mut self, declared: BTreeSet<Key>) {
-        self.known.declare(declared);
+        self.cache.declare(declared);
     }
 
     /// What is declared of these principals has changed: nothing is sent for them that was planned before.
     pub(super) fn stir(&mut self, keys: BTreeSet<Key>) {
         for key in keys {
-            self.known.stir_key(key);
+            self.cache.stir_key(key);
         }
     }
 
     /// Whether something is known of a principal, or was sent for it, that the last input did not hold.
     pub(super) fn is_touched(&self, key: &Key) -> bool {
-        self.known.is_touched(key)
+        self.cache.is_touched(key)
     }
 
     /// Whether a plan would see something that the last one did not.
     pub(super) fn changed(&self) -> bool {
-        self.known.changed(Timestamp::now())
+        self.cache.changed(Timestamp::now())
     }
 
     /// When something that failed may be tried again.
     pub(super) fn retry(&self) -> Option<Timestamp> {
-        self.known.retry()
+        self.cache.retry()
     }
 
     /// The planner's input, without counting changes anew.
     pub(super) fn state(&self, kept: Option<&Kept>) -> AwsState {
-        self.known.state(kept)
+        self.cache.state(kept)
     }
 
     /// The planner's input for a pass. The first of them ends the waiting.
     pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
         self.waits = None;
-        self.known.hand_out(kept, now)
+        self.cache.hand_out(kept, now)
     }
 
     /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before.
     pub(super) fn hand_over(&mut self, works: Vec<EntryWork>) {
-        let known = &self.known;
-        self.works.cut(|key| known.permits(key).is_err());
-        self.works.replace(self.known.accept(works));
+        let cache = &self.cache;
+        self.call_queue.cut(|key| cache.permits(key).is_err());
+        self.call_queue.replace(self.cache.accept(works));
     }
 
     /// Begins what is due, and returns the next answer. Can be dropped and called again at any time. Each call of a plan is judged
-    /// when it is sent; where one is refused, a new plan is due, which [`Answer::Refused`] says.
-    pub(super) async fn answer(&mut self, kept: Option<&Kept>, judge: &mut Judge<'_>) -> Answer {
+    /// when it is sent; where one is refused, a new plan is due, which [`EksAnswer::Refused`] says.
+    pub(super) async fn answer(
+        &mut self,
+        kept: Option<&Kept>,
+        judge: &mut CallCheck<'_>,
+    ) -> EksAnswer {
         loop {
             let now = Instant::now();
             if self.begin(now, kept, judge) {
-                return Answer::Refused;
+                return EksAnswer::Refused;
             }
             let due = [
                 self.schedule.due(),
                 Some(self.look),
                 self.queue
                     .as_ref()
-                    .filter(|queue| !queue.running && self.known.proven().is_some())
+                    .filter(|queue| !queue.running && self.cache.proven().is_some())
                     .map(|queue| queue.due),
             ];
             let due = due.into_iter().flatten().min();
@@ -304,25 +307,25 @@ impl Eks {
             tokio::select! {
                 Some(answer) = self.calls.next() => return answer,
                 Some(answer) = self.reads.next() => return answer,
-                () = self.changes.next() => return Answer::ApiServer,
+                () = self.changes.next() => return EksAnswer::ApiServer,
                 () = sleep => {}
             }
         }
     }
 
     /// Begins what is due. Whether a call was refused.
-    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut Judge<'_>) -> bool {
-        self.known.tick(Timestamp::now());
+    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut CallCheck<'_>) -> bool {
+        self.cache.tick(Timestamp::now());
         while let Some(task) = self.schedule.start(now) {
             let read = self.read(task);
             self.reads.push(read);
         }
-        let Some((cluster, mode)) = self.known.proven() else {
-            return self.works.drop_unsent();
+        let Some((cluster, mode)) = self.cache.proven() else {
+            return self.call_queue.drop_unsent();
         };
         self.begin_polling(&cluster, now);
         if mode == Mode::ConfigMap {
-            return self.works.drop_unsent();
+            return self.call_queue.drop_unsent();
         }
         if self.reproving.is_some() {
             return false;
@@ -337,27 +340,27 @@ impl Eks {
         &mut self,
         cluster: &EksCluster,
         kept: Option<&Kept>,
-        judge: &mut Judge<'_>,
+        judge: &mut CallCheck<'_>,
     ) -> bool {
         let mut refused = false;
         loop {
-            let (refresh, known) = (&self.refresh, &self.known);
+            let (refresh, cache) = (&self.refresh, &self.cache);
             let described = |call: &Call| refresh.describes(call.principal_arn());
             let judge = |key: &Key, call: &Call| {
-                known.permits(key)?;
-                judge(key, call, &known.state(kept))
+                cache.permits(key)?;
+                judge(key, call, &cache.state(kept))
             };
-            match self.works.next(described, judge) {
+            match self.call_queue.next(described, judge) {
                 None => return refused,
-                Some(Next::Send(key, call, priority)) => {
-                    self.known.sent(&key, &call, Timestamp::now());
+                Some(NextCall::Send(key, call, priority)) => {
+                    self.cache.sent(&key, &call, Timestamp::now());
                     let call = make(self.aws.clone(), cluster.clone(), key, call, priority);
                     self.calls.push(call);
                 }
-                Some(Next::Refused(key, call, why)) => {
+                Some(NextCall::Refused(key, call, why)) => {
                     let (operation, principal) = (call.operation(), call.principal_arn());
-                    info!(operation, principal, why, "a call to EKS is planned anew");
-                    self.known.refused(&key);
+                    info!(operation, principal, why, "planning a call to EKS again");
+                    self.cache.refused(&key);
                     refused = true;
                 }
             }
@@ -368,12 +371,12 @@ impl Eks {
         if self.look > now {
             return;
         }
-        let works = &self.works;
+        let queue = &self.call_queue;
         let taken = |principal: &str| {
             Key::parse_arn(principal)
-                .is_some_and(|key| works.is_busy(&key) || works.will_describe(&key))
+                .is_some_and(|key| queue.has_in_flight(&key) || queue.will_describe(&key))
         };
-        let entries = self.known.entries();
+        let entries = self.cache.entries();
         while let Some((principal, priority)) = self.refresh.start(entries, now, taken) {
             let (aws, cluster) = (self.aws.clone(), cluster.clone());
             let read = async move {
@@ -382,7 +385,7 @@ impl Eks {
                 };
                 let asked = Timestamp::now();
                 let answer = Box::new(aws.call(&cluster, &call, priority).await);
-                Answer::Described {
+                EksAnswer::Described {
                     principal,
                     answer,
                     asked,
@@ -408,21 +411,21 @@ impl Eks {
         let aws = self.aws.clone();
         let read = async move {
             let batch = queue.receive().await;
-            let told = batch.as_ref().is_ok_and(|batch| !batch.changes.is_empty());
-            let ours = if told {
+            let news = batch.as_ref().is_ok_and(|batch| !batch.changes.is_empty());
+            let ours = if news {
                 aws.identity().await.ok().map(|us| us.arn.clone())
             } else {
                 None
             };
-            Answer::Queue { ours, batch }
+            EksAnswer::Queue { ours, batch }
         };
         self.reads.push(read.boxed());
     }
 
-    fn read(&self, task: Task) -> BoxFuture<'static, Answer> {
+    fn read(&self, task: Task) -> BoxFuture<'static, EksAnswer> {
         let (aws, name) = (self.aws.clone(), self.name.clone());
         let api_server = self.api_server.clone();
-        let cluster = self.known.proven().map(|(cluster, _)| cluster);
+        let cluster = self.cache.proven().map(|(cluster, _)| cluster);
         async move {
             match (task, cluster) {
                 (Task::Cluster, _) => {
@@ -430,16 +433,16 @@ impl Eks {
                     let read = Box::new(aws.describe_cluster(&name).await);
                     // In this order: EKS names a new authority long before the API server uses it.
                     let trust = api_server.trust().await;
-                    Answer::Cluster { read, trust, began }
+                    EksAnswer::Cluster { read, trust, began }
                 }
                 (Task::Entries, Some(cluster)) => {
                     let started = Timestamp::now();
-                    let policy = Known::admin_policy(&cluster);
+                    let policy = AwsCache::admin_policy(&cluster);
                     let listed = future::try_join(
                         aws.list_entries(&cluster, None),
                         aws.list_entries(&cluster, Some(&policy)),
                     );
-                    Answer::Entries {
+                    EksAnswer::Entries {
                         listed: Box::pin(listed).await,
                         started,
                     }
@@ -447,7 +450,7 @@ impl Eks {
                 (Task::UsedBy(feature), Some(cluster)) => {
                     let asked = Timestamp::now();
                     let users = Box::pin(aws.users_of(&cluster, feature)).await;
-                    Answer::UsedBy {
+                    EksAnswer::UsedBy {
                         feature,
                         users,
                         asked,
@@ -455,242 +458,22 @@ impl Eks {
                 }
                 // It is wanted only where the cluster is proven, which it is no more.
                 (Task::Entries | Task::UsedBy(_), None) => future::pending().await,
-                (Task::Policies, _) => Answer::Policies(aws.list_policies().await),
+                (Task::Policies, _) => EksAnswer::Policies(aws.list_policies().await),
                 (Task::Sso(account), _) => {
                     let listing = aws.roles(&account, SSO_PATH).await;
-                    Answer::Iam(Task::Sso(account), listing)
+                    EksAnswer::Iam(Task::Sso(account), listing)
                 }
                 (Task::Roles(account), _) => {
                     let listing = aws.roles(&account, "/").await;
-                    Answer::Iam(Task::Roles(account), listing)
+                    EksAnswer::Iam(Task::Roles(account), listing)
                 }
                 (Task::Users(account), _) => {
                     let listing = aws.users(&account).await;
-                    Answer::Iam(Task::Users(account), listing)
+                    EksAnswer::Iam(Task::Users(account), listing)
                 }
             }
         }
         .boxed()
-    }
-
-    /// Takes in an answer.
-    pub(super) fn take_in(&mut self, answer: Answer, metrics: &mut Metrics) {
-        let now = Instant::now();
-        match answer {
-            Answer::Cluster { read, trust, began } => {
-                self.take_in_cluster(*read, trust, began, now);
-            }
-            Answer::ApiServer => {
-                self.reproving = Some(Timestamp::now());
-                self.schedule.soon(&Task::Cluster, now);
-            }
-            Answer::Entries { listed, started } => {
-                self.ended(&Task::Entries, listed.as_ref().err(), now);
-                self.known.entries_listed(listed, started, Timestamp::now());
-                self.refresh.retain(self.known.entries());
-            }
-            Answer::Policies(answer) => {
-                self.ended(&Task::Policies, answer.as_ref().err(), now);
-                if let Ok(policies) = answer {
-                    self.known.policies_listed(policies);
-                }
-            }
-            Answer::UsedBy {
-                feature,
-                users,
-                asked,
-            } => {
-                if let Err(failure) = &users {
-                    debug!(?feature, error = %failure, "the roles that EKS uses can't be read");
-                }
-                let task = Task::UsedBy(feature);
-                self.schedule
-                    .ended(&task, users.is_ok(), now, fastrand::f64());
-                self.known
-                    .users_read(feature, users, asked, Timestamp::now());
-            }
-            Answer::Iam(task, answer) => {
-                if let Err(problem) = &answer {
-                    debug!(?task, ?problem, "IAM can't be read");
-                }
-                self.schedule
-                    .ended(&task, answer.is_ok(), now, fastrand::f64());
-                if self.schedule.reads(&task) {
-                    self.known.iam_read(&task, answer);
-                }
-            }
-            Answer::Described {
-                principal,
-                answer,
-                asked,
-            } => {
-                if let Err(failure) = &*answer {
-                    debug!(principal, error = %failure, "an access entry can't be described");
-                }
-                let time = Timestamp::now();
-                let (known, then) = self.known.described(&principal, *answer, asked, time);
-                let certain = self.known.absence_counts_from(&principal);
-                let certain = certain.filter(|from| *from > time);
-                let certain = certain.and_then(|from| from.duration_since(time).try_into().ok());
-                self.refresh
-                    .ended(&principal, known, now, certain, fastrand::f64());
-                self.then(then, now);
-            }
-            Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
-            Answer::Refused => {}
-            Answer::Queue { ours, batch } => self.take_in_batch(ours.as_deref(), batch, now),
-        }
-        self.look = now;
-        metrics.show_eks(&self.numbers());
-    }
-
-    fn ended(&mut self, task: &Task, failure: Option<&Failure>, now: Instant) {
-        if let Some(failure) = failure {
-            warn!(?task, error = %failure, "EKS can't be read; trying again");
-        }
-        self.schedule
-            .ended(task, failure.is_none(), now, fastrand::f64());
-    }
-
-    fn take_in_cluster(
-        &mut self,
-        answer: Result<ClusterRead, Failure>,
-        trust: Result<Trust, String>,
-        began: Timestamp,
-        now: Instant,
-    ) {
-        let before = self.known.proven().map(|(_, mode)| mode);
-        if self.reproving.is_some_and(|since| since <= began) {
-            self.reproving = None;
-        }
-        match trust {
-            Ok(trust) => {
-                self.server_seen = true;
-                self.known.trusts(trust);
-            }
-            // Nothing is known that was not known before.
-            Err(error) => {
-                debug!(error, "the API server's certificate can't be looked at");
-                self.schedule.changing_until(now + AFTER_CHANGE);
-            }
-        }
-        if answer.as_ref().is_ok_and(|read| read.status == "UPDATING") {
-            self.schedule.changing_until(now + AFTER_CHANGE);
-        }
-        self.ended(&Task::Cluster, answer.as_ref().err(), now);
-        let reading = answer.map(|read| Reading {
-            cluster: read.cluster,
-            mode: read.mode,
-            authorities: read.authorities,
-            users: read.users,
-            at: began,
-        });
-        self.known.cluster_read(reading);
-        let after = self.known.proven().map(|(_, mode)| mode);
-        if after != before {
-            if let Some(mode) = after {
-                info!(cluster = self.name, %mode, "the authentication mode was read");
-            } else {
-                // Of a rotation that we are in the middle of, the other side follows soon.
-                self.schedule.changing_until(now + AFTER_CHANGE);
-                let why = self.known.unproven().unwrap_or_default();
-                warn!(cluster = self.name, "nothing is written: {why}");
-            }
-        }
-        self.schedule.mode(after, now);
-        if let Some(since) = &mut self.waits
-            && before.is_none()
-            && after.is_some()
-        {
-            *since = now;
-        }
-    }
-
-    fn take_in_call(
-        &mut self,
-        key: &Key,
-        call: &Call,
-        answer: Result<Output, Failure>,
-        now: Instant,
-    ) {
-        let more = match &answer {
-            Ok(_) => self.works.succeeded(key),
-            Err(failure) => {
-                self.works.failed(key);
-                let (operation, principal) = (call.operation(), call.principal_arn());
-                info!(operation, principal, error = %failure, "a call to EKS failed");
-                false
-            }
-        };
-        let (time, jitter) = (Timestamp::now(), fastrand::f64());
-        let then = self.known.answered(key, call, answer, !more, time, jitter);
-        self.then(then, now);
-    }
-
-    fn then(&mut self, then: Then, now: Instant) {
-        match then {
-            Then::Nothing => {}
-            Then::ReadMode => {
-                self.schedule.changing_until(now + AFTER_CHANGE);
-                self.schedule.soon(&Task::Cluster, now);
-            }
-            Then::ListPolicies => self.schedule.soon(&Task::Policies, now),
-        }
-    }
-
-    fn take_in_batch(&mut self, ours: Option<&str>, batch: Result<Batch, Failure>, now: Instant) {
-        let Some(polling) = &mut self.queue else {
-            return;
-        };
-        polling.running = false;
-        let (changes, failure) = match batch {
-            Ok(batch) => {
-                for (why, count) in batch.passed_over {
-                    *polling.passed_over.entry(why).or_default() += count;
-                }
-                polling.changes += batch.changes.len() as u64;
-                (batch.changes, batch.undeleted)
-            }
-            Err(failure) => (Vec::new(), Some(failure)),
-        };
-        if let Some(failure) = &failure {
-            warn!(queue = %polling.url, error = %failure, "the queue can't be read; changes are found by listing");
-            polling.due = now + RETRY.pause(polling.failures, fastrand::f64());
-            polling.failures = polling.failures.saturating_add(1);
-        } else {
-            polling.due = now;
-            polling.failures = 0;
-        }
-        self.known.queue_read(failure);
-        for change in changes {
-            self.told(&change, ours, now);
-        }
-    }
-
-    fn told(&mut self, change: &Change, ours: Option<&str>, now: Instant) {
-        debug!(?change, "the queue tells of a change");
-        if let Some(principal) = self.known.principal_told(&change.what) {
-            self.known.told(&principal, change, ours, Timestamp::now());
-        }
-        match &change.what {
-            Changed::Entry { .. } | Changed::Tags { .. } => {}
-            Changed::ClusterConfig => self.then(Then::ReadMode, now),
-            Changed::Principal {
-                account,
-                kind,
-                permission_set,
-                ..
-            } => {
-                if *permission_set {
-                    self.schedule.soon(&Task::Sso(account.clone()), now);
-                }
-                let task = match kind {
-                    PrincipalKind::Role => Task::Roles(account.clone()),
-                    PrincipalKind::User => Task::Users(account.clone()),
-                };
-                self.schedule.soon(&task, now);
-            }
-        }
     }
 
     /// At the end: works that have begun get until `deadline` to be made whole, for an entry without its policies is less than was
@@ -700,15 +483,15 @@ impl Eks {
         deadline: tokio::time::Instant,
         metrics: &mut Metrics,
         kept: Option<&Kept>,
-        judge: &mut Judge<'_>,
+        judge: &mut CallCheck<'_>,
     ) {
-        self.works.replace(Vec::new());
+        self.call_queue.replace(Vec::new());
         self.reads = FuturesUnordered::new();
         while !self.calls.is_empty() {
             match tokio::time::timeout_at(deadline, self.calls.next()).await {
                 Ok(Some(answer)) => {
                     self.take_in(answer, metrics);
-                    if let Some((cluster, _)) = self.known.proven() {
+                    if let Some((cluster, _)) = self.cache.proven() {
                         self.begin_calls(&cluster, kept, judge);
                     }
                 }
@@ -716,7 +499,7 @@ impl Eks {
                 Err(_) => {
                     warn!(
                         calls = self.calls.len(),
-                        "calls to EKS were abandoned; they may or may not stand, and the next start looks"
+                        "abandoned EKS calls in flight; the next start reads whether they took effect"
                     );
                     break;
                 }
@@ -725,8 +508,8 @@ impl Eks {
     }
 
     fn numbers(&self) -> EksNumbers {
-        let known = self.known.numbers();
-        let (waiting, running) = self.works.count();
+        let known = self.cache.numbers();
+        let (waiting, running) = self.call_queue.count();
         EksNumbers {
             mode: known.mode,
             read: known.read,
@@ -757,10 +540,10 @@ fn make(
     key: Key,
     call: Call,
     priority: Priority,
-) -> BoxFuture<'static, Answer> {
+) -> BoxFuture<'static, EksAnswer> {
     async move {
         let answer = aws.call(&cluster, &call, priority).await;
-        Answer::Call(key, Box::new(call), Box::new(answer))
+        EksAnswer::Call(key, Box::new(call), Box::new(answer))
     }
     .boxed()
 }

@@ -1,4 +1,4 @@
-//! When to read what of EKS and IAM. Pure: it is told the time.
+//! When to read what of EKS and IAM. Pure: it gets the time as an argument.
 //!
 //! Each reading has a period of its own, is made once at a time, and is made sooner where something asks for it. One that fails is
 //! tried again after a pause that doubles up to its period, shortened by chance so that many installations don't all ask at once.
@@ -11,29 +11,29 @@ use crate::backoff::Backoff;
 use crate::observed::{Feature, IamWants, Mode};
 use crate::principal::AccountId;
 
-/// The authentication mode is read so often.
+/// The interval of reading the authentication mode.
 const MODE_PERIOD: Duration = Duration::from_mins(1);
-/// And so often while it is being changed, or was found to be another.
+/// The same while it is being changed, or after it was found to be different.
 const MODE_WHILE_CHANGING: Duration = Duration::from_secs(5);
 /// EKS offers a new access policy a few times a year.
 const POLICIES_PERIOD: Duration = Duration::from_hours(6);
 /// What is known of the roles that parts of EKS use stays young enough to be relied upon.
 const USED_BY_PERIOD: Duration = Duration::from_mins(4);
-/// What is asked for out of turn is read again after so long at the earliest.
+/// The shortest interval of what is requested out of turn.
 const SOONEST: Duration = Duration::from_secs(10);
 /// The same for the mode.
 const SOONEST_MODE: Duration = Duration::from_secs(2);
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
-/// How often things are read.
+/// Intervals of reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Periods {
-    /// The access entries, roles and users are listed so often.
+    /// The interval of listing access entries, roles and users.
     pub listing: Duration,
-    /// Each owned access entry is described so often.
+    /// The interval of describing each managed access entry.
     pub refresh: Duration,
-    /// The roles of permission sets are listed so often.
+    /// The interval of listing the roles of permission sets.
     pub sso_sweep: Duration,
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use identity_mapper::access_entry::{Call, FailureKind};
-use identity_mapper::aws::{Priority, Settings};
+use identity_mapper::aws::{AwsSettings, Priority};
 use serde_json::json;
 
 use super::{
@@ -45,9 +45,9 @@ async fn throttling_lowers_the_rate_and_success_raises_it() {
     eks.knobs().throttle("DescribeAccessEntry", 10.0, 5.0);
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             rate: 100.0,
-            ..Settings::default()
+            ..AwsSettings::default()
         },
     )
     .await;
@@ -101,9 +101,9 @@ async fn a_change_goes_before_what_waits_in_the_background() {
         .unwrap();
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             rate: 20.0,
-            ..Settings::default()
+            ..AwsSettings::default()
         },
     )
     .await;
@@ -209,9 +209,9 @@ async fn calls_under_faults_do_no_more_than_they_say() {
     }
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             rate: 200.0,
-            ..Settings::default()
+            ..AwsSettings::default()
         },
     )
     .await;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use identity_mapper::aws::{IamRoles, Settings};
+use identity_mapper::aws::{AwsSettings, IamRoles};
 use identity_mapper::observed::IamProblem;
 use identity_mapper::principal::SSO_PATH;
 use identity_mapper::time::Timestamp;
@@ -72,7 +72,7 @@ async fn other_accounts_through_their_roles() {
     iam_roles.external_id = Some("shared".to_owned());
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             iam_roles,
             ..fast()
         },
@@ -118,7 +118,7 @@ async fn other_accounts_through_their_roles() {
     let iam_roles = IamRoles::parse([reader.as_str()], []).unwrap();
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             iam_roles,
             ..fast()
         },
@@ -139,7 +139,7 @@ async fn iam_that_is_unreachable_is_not_iam_that_denies() {
         IamRoles::parse(["arn:aws:iam::{account}:role/reader"], [account(OTHER)]).unwrap();
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             iam_roles,
             ..fast()
         },

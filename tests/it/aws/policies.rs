@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::{Call, Scope};
-use identity_mapper::aws::{ASKED_FEATURES, IamRoles, Settings};
+use identity_mapper::aws::{ASKED_FEATURES, AwsSettings, IamRoles};
 use identity_mapper::aws_auth::Document;
 use identity_mapper::effective::{EffectiveAccess, Reading, Sources};
 use identity_mapper::observed::{AwsState, Bindings, Mode};
@@ -69,7 +69,7 @@ async fn called() -> BTreeSet<String> {
         IamRoles::parse(["arn:aws:iam::{account}:role/reader"], [account(OTHER)]).unwrap();
     let aws = aws_with(
         &eks,
-        &Settings {
+        &AwsSettings {
             iam_roles,
             ..fast()
         },

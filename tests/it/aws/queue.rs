@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{Failure, FailureKind};
-use identity_mapper::aws::event::{Changed, PassedOver};
+use identity_mapper::aws::event::{ChangedObject, IgnoredEvent};
 use identity_mapper::principal::{PrincipalKind, SSO_PATH};
 use serde_json::json;
 
@@ -55,7 +55,7 @@ async fn a_queue_tells_of_changes() {
         changes.extend(batch.changes);
         let config = changes
             .iter()
-            .filter(|change| change.what == Changed::ClusterConfig)
+            .filter(|change| change.what == ChangedObject::ClusterConfig)
             .count();
         if config == 2 {
             Ok(())
@@ -66,14 +66,14 @@ async fn a_queue_tells_of_changes() {
     .await;
     assert_eq!(passed_over, 0);
     let caller = eks.world().person("alice").arn;
-    let entry = Changed::Entry {
+    let entry = ChangedObject::Entry {
         principal_arn: role.clone(),
     };
     for (operation, what) in [
         ("CreateAccessEntry", entry.clone()),
         ("AssociateAccessPolicy", entry),
-        ("TagResource", Changed::Tags { entry_arn: arn }),
-        ("UpdateClusterConfig", Changed::ClusterConfig),
+        ("TagResource", ChangedObject::Tags { entry_arn: arn }),
+        ("UpdateClusterConfig", ChangedObject::ClusterConfig),
     ] {
         let told: Vec<_> = changes
             .iter()
@@ -83,7 +83,7 @@ async fn a_queue_tells_of_changes() {
         assert_eq!(told[0].what, what);
         assert_eq!(told[0].caller.as_ref(), Some(&caller));
     }
-    let deleted = Changed::Principal {
+    let deleted = ChangedObject::Principal {
         account: account(OWN),
         kind: PrincipalKind::Role,
         name: set.to_owned(),
@@ -103,7 +103,7 @@ async fn a_queue_tells_of_changes() {
     assert_eq!(batch.changes, []);
     assert_eq!(
         batch.passed_over,
-        BTreeMap::from([(PassedOver::OtherCluster, 2)])
+        BTreeMap::from([(IgnoredEvent::OtherCluster, 2)])
     );
 }
 

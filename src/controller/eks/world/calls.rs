@@ -9,7 +9,7 @@ use crate::observed::Mode;
 use crate::principal::Key;
 use crate::time::Timestamp;
 
-/// A call on its way.
+/// A call in flight.
 #[derive(Clone, Debug)]
 pub(super) struct Flight {
     pub(super) key: Key,

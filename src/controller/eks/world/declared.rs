@@ -87,7 +87,7 @@ impl Declared {
         self.type_ != EntryType::Standard
     }
 
-    /// Whether this access is what the mapping declares, or on its way there: an access entry gets its policies after it was made.
+    /// Whether this access is what the mapping declares, or in flight there: an access entry gets its policies after it was made.
     pub(super) fn gives(&self, access: &Access) -> bool {
         if self.is_node() {
             return access.is_node_identity();
@@ -163,7 +163,7 @@ impl Declared {
     }
 }
 
-/// What something that is on its way was decided by, and what has changed since then.
+/// What something that is in flight was decided by, and what has changed since then.
 #[derive(Clone, Debug)]
 pub(super) struct Since {
     /// The operator's clock when it was decided.

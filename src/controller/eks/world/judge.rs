@@ -259,7 +259,7 @@ impl Change<'_> {
         self.before.by_principal.keys().chain(after).collect()
     }
 
-    /// What the operator could not know: someone else changed it after it was decided, or in EKS, where nobody has seen it yet.
+    /// What the operator could not know: someone else changed it after it was decided, or in EKS, where no one has seen it yet.
     fn excused(&self, principal: &str) -> bool {
         let mut unseen = self.world.unseen.iter();
         self.since.touched.contains(principal) || unseen.any(|arn| folded(arn) == principal)
@@ -513,7 +513,7 @@ fn gifts(world: &mut World, before: &Before) {
         .retain(|principal| now.contains(principal));
 }
 
-/// Someone else took an administrator's access: what is on its way could not know.
+/// Someone else took an administrator's access: what is in flight could not know.
 fn lost_administrators(world: &mut World, before: &Accesses) {
     let now = Arc::clone(&world.access);
     let lost = before
@@ -592,7 +592,7 @@ impl World {
             }
         }
         if self.mode != Mode::ConfigMap && !self.flights.is_empty() {
-            return Err("rest: calls are on their way for ever".to_owned());
+            return Err("rest: calls are in flight for ever".to_owned());
         }
         Ok(())
     }

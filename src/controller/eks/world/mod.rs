@@ -2,15 +2,15 @@
 //!
 //! Calls to EKS take effect some time after they were sent and are answered some time after that; answers are lost; listings show
 //! what was; the process ends between any two effects and forgets; other people write in between; clocks jump. What the operator
-//! does is its own code, effect by effect: [`plan`], and the pure half of the loop's side of EKS ([`Known`], [`Works`]). The
+//! does is its own code, effect by effect: [`plan`], and the pure half of the loop's side of EKS ([`AwsCache`], [`CallQueue`]). The
 //! [`judge`] looks at what is really there after every step and shares no decision with the code that it judges.
 //!
 //! A run is a list of [`Step`]s, which can be printed, shortened and run again. [`search`] tries all runs that depart from the kind
 //! one at most so often, [`random`] departs at random, [`stories`] are runs that went wrong once.
 //!
 //! [`plan`]: crate::plan::plan
-//! [`Known`]: super::known::Known
-//! [`Works`]: super::works::Works
+//! [`AwsCache`]: super::aws_cache::AwsCache
+//! [`CallQueue`]: super::call_queue::CallQueue
 
 #![allow(clippy::doc_markdown, reason = "names of a test model")]
 
@@ -140,7 +140,7 @@ impl World {
         judge::judge(self, &before, since.as_ref())
     }
 
-    /// The mappings may have changed: whatever is on its way was decided before that.
+    /// The mappings may have changed: whatever is in flight was decided before that.
     fn declare(&mut self) {
         let now = Declared::all(&self.objects);
         if now == *self.declared {
@@ -151,7 +151,7 @@ impl World {
         self.contexts().for_each(|since| since.declared(&declared));
     }
 
-    /// What everything that is on its way was decided by.
+    /// What everything that is in flight was decided by.
     fn contexts(&mut self) -> impl Iterator<Item = &mut Since> {
         let flights = self.flights.iter_mut().map(|flight| &mut flight.since);
         flights.chain(self.operator.contexts())

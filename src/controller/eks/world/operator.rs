@@ -15,9 +15,9 @@ use super::declared::Since;
 use super::pass::{Job, Pass};
 use crate::access_entry::{Call, EksCluster, Failure, Output};
 use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::controller::eks::in_force::{Reading, Trust};
-use crate::controller::eks::known::{Known, Then};
-use crate::controller::eks::works::{Next, Works};
+use crate::controller::eks::aws_cache::{AwsCache, FollowUp};
+use crate::controller::eks::call_queue::{CallQueue, NextCall};
+use crate::controller::eks::in_force::{ClusterReading, Trust};
 use crate::observed::{Feature, Mode, Users};
 use crate::plan::Memory;
 use crate::principal::Key;
@@ -35,8 +35,8 @@ const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     pub(super) started: Timestamp,
-    pub(super) known: Known,
-    pub(super) works: Works,
+    pub(super) known: AwsCache,
+    pub(super) works: CallQueue,
     pub(super) memory: Memory,
     pub(super) pass: Option<Box<Pass>>,
     /// The version of aws-auth that it read or wrote last.
@@ -68,7 +68,7 @@ struct Listing {
     started: Timestamp,
     principals: BTreeSet<String>,
     administrators: BTreeSet<String>,
-    /// Principals whose absence it tells, and that nobody has changed since.
+    /// Principals whose absence it tells, and that no one has changed since.
     current: bool,
 }
 
@@ -88,10 +88,10 @@ impl Operator {
         let trust = Trust::Authorities(["ab".to_owned()].into());
         Self {
             started,
-            known: Known::new("main".to_owned(), trust, started),
+            known: AwsCache::new("main".to_owned(), trust, started),
             begun: BTreeMap::new(),
             pauses: BTreeMap::new(),
-            works: Works::default(),
+            works: CallQueue::default(),
             memory: Memory::default(),
             pass: None,
             text_read: None,
@@ -184,7 +184,7 @@ impl World {
     }
 
     pub(super) fn read_cluster(&mut self) {
-        let reading = Reading {
+        let reading = ClusterReading {
             cluster: EksCluster::parse(CLUSTER).expect("an ARN"),
             mode: self.mode,
             authorities: ["ab".to_owned()].into(),
@@ -264,7 +264,7 @@ impl World {
             .clone()
             .any(|flight| flight.principal() == principal)
             && Key::parse_arn(principal)
-                .is_some_and(|key| !works.is_busy(&key) && !works.will_describe(&key))
+                .is_some_and(|key| !works.has_in_flight(&key) && !works.will_describe(&key))
     }
 
     pub(super) fn describe(&mut self, principal: &str) {
@@ -322,11 +322,11 @@ impl World {
         });
         match next {
             None => {}
-            Some(Next::Refused(key, ..)) => {
+            Some(NextCall::Refused(key, ..)) => {
                 known.refused(&key);
                 begun.remove(&key);
             }
-            Some(Next::Send(key, call, _)) => {
+            Some(NextCall::Send(key, call, _)) => {
                 known.sent(&key, &call, now);
                 let planned = planned.clone();
                 let since = match begun.get(&key) {
@@ -376,7 +376,7 @@ impl World {
             }
             operator.known.answered(key, call, answer, !more, now, 0.0)
         };
-        self.operator.mode_unread |= then == Then::ReadMode;
+        self.operator.mode_unread |= then == FollowUp::ReadMode;
     }
 
     fn entry_is_gone(&self, principal: &str) -> bool {

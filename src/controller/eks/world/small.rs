@@ -16,7 +16,7 @@ const SURVIVORS: [Mutation; 0] = [];
 fn every_run(worlds: &[World], departures: usize) -> Result<(), Broken> {
     worlds.iter().try_for_each(|world| {
         let states = search(world, departures)?;
-        told(&format!("{states} states"));
+        report_line(&format!("{states} states"));
         Ok(())
     })
 }
@@ -98,7 +98,7 @@ fn whatever_is_broken_on_purpose_is_noticed() {
         match mutation.is_noticed() {
             Some(broken) => {
                 assert_ne!(broken.name(), "panic", "{}", broken.tell());
-                told(&format!("{mutation:?} is noticed: {}", broken.tell()));
+                report_line(&format!("{mutation:?} is noticed: {}", broken.tell()));
             }
             None => survivors.push(mutation),
         }
@@ -108,6 +108,6 @@ fn whatever_is_broken_on_purpose_is_noticed() {
 
 /// Shown where tests are run with --nocapture.
 #[allow(clippy::print_stdout, reason = "the output of a test")]
-fn told(words: &str) {
+fn report_line(words: &str) {
     println!("{words}");
 }

@@ -78,7 +78,7 @@ impl Run {
         self
     }
 
-    /// The call that is on its way is slow.
+    /// The call that is in flight is slow.
     fn slow(&mut self) -> &mut Self {
         self.until(|world| !world.flights.is_empty());
         let last = self.world.flights.len() - 1;

@@ -1,9 +1,9 @@
-//! What EKS and IAM have told, as one value. Pure.
+//! What EKS and IAM have answered, as one value. Pure.
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
-//! calls, an entry that is not as it was known, another mode. Reading again what is known already is none. What changed after the
-//! planner's input was handed out is remembered by principal, so that a plan from the older input is not carried out for it: neither
-//! taken over, nor sent where its calls have waited.
+//! calls, an entry that is not as it was known, another mode. ClusterReading again what is known already is none. What changed after the
+//! planner's input was handed out is remembered by principal, so that a plan from the older input is not executed for it: its calls are
+//! neither queued, nor sent where they have waited.
 
 mod calls;
 mod iam;
@@ -11,10 +11,10 @@ mod iam;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::in_force::{InForce, Reading, in_force, went_back};
+use super::event_throttle::EventThrottle;
+use super::in_force::{ClusterReading, InForce, in_force, went_back};
 use super::refresh::is_owned;
 use super::schedule::Task;
-use super::words::Words;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{ADMIN_POLICY, Entries, Failure, InFlight, Persistence, policy_arn};
 use crate::observed::{
@@ -25,17 +25,17 @@ use crate::plan::EntryWork;
 use crate::principal::{Key, Partition};
 use crate::time::Timestamp;
 
-/// Failures of a kind that passes by itself are worth telling from the second in a row on.
-const WORTH_TELLING: u32 = 2;
+/// Brief failures are reported from the second in a row on.
+const WORTH_REPORTING: u32 = 2;
 
 /// Why something could not be read, and how often in a row.
 #[derive(Clone, Debug)]
-struct Failing {
+struct RepeatedFailure {
     failure: Failure,
     count: u32,
 }
 
-impl Failing {
+impl RepeatedFailure {
     /// One more failure. The words of the first of its kind stay: request ids differ, and mean nothing to a plan.
     fn again(before: Option<Self>, failure: Failure) -> Self {
         match before {
@@ -50,14 +50,14 @@ impl Failing {
         }
     }
 
-    fn worth_telling(&self) -> bool {
-        self.failure.kind.persistence() != Persistence::Brief || self.count >= WORTH_TELLING
+    fn worth_reporting(&self) -> bool {
+        self.failure.kind.persistence() != Persistence::Brief || self.count >= WORTH_REPORTING
     }
 }
 
 /// What an answer asks for beyond being remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Then {
+pub(super) enum FollowUp {
     /// Nothing.
     Nothing,
     /// The mode is not what it was taken for.
@@ -68,26 +68,26 @@ pub(super) enum Then {
 
 /// What others changed: nothing that was planned before is sent for it.
 #[derive(Clone, Debug, Default)]
-struct Stirred {
+struct Invalidated {
     principals: BTreeSet<Key>,
     /// Mode, cluster or the first listing, and so everything.
     all: bool,
 }
 
-/// Everything that EKS and IAM have told.
+/// Everything that EKS and IAM have answered.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct AwsCache {
     name: String,
     trust: Trust,
-    reading: Option<Reading>,
-    failing: Option<Failing>,
+    reading: Option<ClusterReading>,
+    failing: Option<RepeatedFailure>,
     entries: Arc<Entries>,
     in_flight: Arc<InFlight>,
-    /// The principals that mappings, marks and tags name: what is told of others is nobody's business.
+    /// The principals that mappings, marks and tags name: events of others are ignored.
     declared: BTreeSet<Key>,
     /// Those of them that the first pass found: of these an earlier process may have sent creations. `None`: before it.
     inherited: Option<BTreeSet<Key>>,
-    words: Words,
+    words: EventThrottle,
     unlisted: Option<Failure>,
     policies: Option<Arc<BTreeSet<String>>>,
     iam: Arc<Iam>,
@@ -100,17 +100,17 @@ pub(super) struct Known {
     /// Principals of which something is known that the last input did not hold.
     touched: BTreeSet<Key>,
     /// What others changed since the last input.
-    stirred: Stirred,
+    stirred: Invalidated,
     /// What others changed before it and after the input of the plan whose calls wait.
-    stirred_before: Stirred,
-    /// The latest time that was told.
+    stirred_before: Invalidated,
+    /// The latest time that was passed in.
     latest: Timestamp,
     /// When the last input was handed out.
     handed_out: Timestamp,
 }
 
-impl Known {
-    /// Nothing known yet of the cluster of this name, by a process that has begun now.
+impl AwsCache {
+    /// Empty, for the cluster of this name, by a process that has begun now.
     pub(super) fn new(name: String, trust: Trust, now: Timestamp) -> Self {
         Self {
             name,
@@ -121,7 +121,7 @@ impl Known {
             in_flight: Arc::new(InFlight::since(now)),
             declared: BTreeSet::new(),
             inherited: None,
-            words: Words::default(),
+            words: EventThrottle::default(),
             unlisted: None,
             policies: None,
             iam: Arc::default(),
@@ -134,8 +134,8 @@ impl Known {
             queue: None,
             changed: false,
             touched: BTreeSet::new(),
-            stirred: Stirred::default(),
-            stirred_before: Stirred::default(),
+            stirred: Invalidated::default(),
+            stirred_before: Invalidated::default(),
             latest: now,
             handed_out: Timestamp::MIN,
         }
@@ -163,7 +163,7 @@ impl Known {
         let failure = self
             .failing
             .as_ref()
-            .filter(|failing| self.reading.is_none() || failing.worth_telling())
+            .filter(|failing| self.reading.is_none() || failing.worth_reporting())
             .map(|failing| &failing.failure);
         in_force(
             &self.name,
@@ -212,7 +212,7 @@ impl Known {
     }
 
     /// The cluster was read, or could not be.
-    pub(super) fn cluster_read(&mut self, answer: Result<Reading, Failure>) {
+    pub(super) fn cluster_read(&mut self, answer: Result<ClusterReading, Failure>) {
         let before = self.in_force(None);
         let answer = answer.and_then(|reading| {
             let known = self.reading.as_ref();
@@ -236,7 +236,7 @@ impl Known {
                 self.reading = Some(reading);
             }
             Err(failure) => {
-                self.failing = Some(Failing::again(self.failing.take(), failure));
+                self.failing = Some(RepeatedFailure::again(self.failing.take(), failure));
             }
         }
         if self.in_force(None) != before {
@@ -352,11 +352,11 @@ impl Known {
     pub(super) fn permits(&self, key: &Key) -> Result<(), String> {
         let stirred = [&self.stirred, &self.stirred_before];
         let refusal = if self.proven().is_none() {
-            "the cluster is not known to be the one whose API server this is"
+            "the EKS cluster is not proven to be the one of this API server"
         } else if stirred.iter().any(|stirred| stirred.all) {
-            "the cluster's authentication mode has changed since it was planned"
+            "the cluster's authentication mode changed after planning"
         } else if stirred.iter().any(|it| it.principals.contains(key)) {
-            "the mapping or the access entry has changed since it was planned"
+            "the mapping or the access entry changed after planning"
         } else {
             return Ok(());
         };
@@ -442,7 +442,7 @@ impl Known {
     /// may, are forgotten.
     pub(super) fn accept(&mut self, works: Vec<EntryWork>) -> Vec<EntryWork> {
         // What waited of the plan before is replaced.
-        self.stirred_before = Stirred::default();
+        self.stirred_before = Invalidated::default();
         if self.stirred.all || self.proven().is_none() {
             return Vec::new();
         }

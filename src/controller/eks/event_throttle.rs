@@ -1,7 +1,7 @@
-//! What the queue says of entries: at most one of them is looked at by its word in a minute. Pure: it is told the time.
+//! Limits what events from the queue can cause: each principal's entry is read at most once a minute. Pure: it gets the time as an argument.
 //!
-//! Whoever may send to the queue says what they like. The first word of a principal is heeded at once, what follows within a minute
-//! is heeded once, at the end of it.
+//! Anyone who may send to the queue can send any event. The first event for a principal counts at once, those that follow within a minute
+//! count once, at the end of it.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ const MINUTE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Of whom the queue spoke within the last minute.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Words(BTreeMap<String, Word>);
+pub(super) struct EventThrottle(BTreeMap<String, Word>);
 
 #[derive(Clone, Debug)]
 struct Word {
@@ -33,7 +33,7 @@ impl Word {
     }
 }
 
-impl Words {
+impl EventThrottle {
     /// Takes in a word. Whether it is to be heeded at once.
     #[allow(clippy::single_match_else, reason = "both arms are of the same weight")]
     pub(super) fn heed(&mut self, principal: &str, by: Option<&str>, now: Timestamp) -> bool {
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn one_look_a_minute_the_first_at_once() {
-        let mut words = Words::default();
+        let mut words = EventThrottle::default();
         let mut looks = Vec::new();
         for second in 0..300 {
             if words.heed("dev", Some("ann"), at(second)) {
@@ -108,8 +108,8 @@ mod tests {
     }
 
     #[test]
-    fn who_did_it_is_kept_though_a_later_word_does_not_say() {
-        let mut words = Words::default();
+    fn the_caller_is_kept_when_a_later_event_has_none() {
+        let mut words = EventThrottle::default();
         assert!(words.heed("dev", None, at(0)));
         assert!(!words.heed("dev", Some("ann"), at(1)) && !words.heed("dev", None, at(2)));
         assert!(words.heed("ops", None, at(3)), "of each its own minute");
@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_delays_nothing() {
-        let mut words = Words::default();
+        let mut words = EventThrottle::default();
         assert!(words.heed("dev", None, at(3600)));
         assert!(words.heed("dev", None, at(5)));
     }

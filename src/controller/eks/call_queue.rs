@@ -1,4 +1,4 @@
-//! The calls that the last plan asks for: which are on their way, and which wait. Pure.
+//! The calls that the last plan asks for: those in flight and those that wait. Pure.
 //!
 //! A plan is about the whole set, so each one replaces what waited of the one before: a mapping that is deleted while its entry
 //! waits to be made in a burst of thousands is never made. For one principal there is one work at a time, and its calls go in order.
@@ -15,7 +15,7 @@ use crate::principal::Key;
 /// A plan that asks for no more new works than these makes a change; one that asks for more, a burst, which lets changes go first.
 const BURST: usize = 20;
 
-/// So many works of a burst are on their way at once, and so many with those of changes. The gate of all calls bounds them again.
+/// So many works of a burst are in flight at once, and so many with those of changes. The gate of all calls bounds them again.
 const OF_BURST: usize = 8;
 const ALL: usize = 24;
 
@@ -25,16 +25,16 @@ struct Waiting {
     priority: Priority,
 }
 
-/// A work that has begun: its first call is on its way, or is the next to be sent.
+/// A work that has begun: its first call is in flight, or is the next to be sent.
 #[derive(Clone, Debug)]
-struct Running {
+struct StartedWork {
     work: Waiting,
     sent: bool,
 }
 
 /// What may be sent next.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum NextCall {
     /// This call, which counts as sent from here.
     Send(Key, Call, Priority),
     /// Nothing of the rest of this work, and why.
@@ -43,16 +43,16 @@ pub(super) enum Next {
 
 /// All works.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Works {
+pub(super) struct CallQueue {
     waiting: BTreeMap<Key, Waiting>,
     /// The order in which they wait, by priority.
     urgent: VecDeque<Key>,
     burst: VecDeque<Key>,
     /// What is left of those that have begun.
-    running: BTreeMap<Key, Running>,
+    running: BTreeMap<Key, StartedWork>,
 }
 
-impl Works {
+impl CallQueue {
     /// Takes the works of a new plan in place of those that wait. One that waited already and asks for the same keeps its place.
     pub(super) fn replace(&mut self, works: Vec<EntryWork>) {
         let mut before = std::mem::take(&mut self.waiting);
@@ -91,7 +91,7 @@ impl Works {
         &mut self,
         taken: impl Fn(&Call) -> bool,
         judge: impl FnOnce(&Key, &Call) -> Result<(), String>,
-    ) -> Option<Next> {
+    ) -> Option<NextCall> {
         let key = match self.to_go_on(&taken) {
             Some(key) => key,
             None => self.begin(&taken)?,
@@ -101,18 +101,18 @@ impl Works {
         match judge(&key, &call) {
             Ok(()) => {
                 running.sent = true;
-                Some(Next::Send(key, call, running.work.priority))
+                Some(NextCall::Send(key, call, running.work.priority))
             }
             Err(why) => {
                 self.running.remove(&key);
-                Some(Next::Refused(key, call, why))
+                Some(NextCall::Refused(key, call, why))
             }
         }
     }
 
     /// A work that has begun and whose next call may be sent.
     fn to_go_on(&self, taken: impl Fn(&Call) -> bool) -> Option<Key> {
-        let goes_on = |running: &Running| {
+        let goes_on = |running: &StartedWork| {
             let next = running.work.calls.front();
             !running.sent && next.is_some_and(|call| !taken(call))
         };
@@ -145,11 +145,11 @@ impl Works {
         }?;
         let work = self.waiting.remove(&key)?;
         self.running
-            .insert(key.clone(), Running { work, sent: false });
+            .insert(key.clone(), StartedWork { work, sent: false });
         Some(key)
     }
 
-    /// The call that was on its way stands. Whether more of its work follows.
+    /// The call in flight succeeded. Whether more of its work follows.
     pub(super) fn succeeded(&mut self, key: &Key) -> bool {
         let Some(running) = self.running.get_mut(key) else {
             return false;
@@ -163,7 +163,7 @@ impl Works {
         more
     }
 
-    /// The call that was on its way failed, which ends its work.
+    /// The call that was in flight failed, which ends its work.
     pub(super) fn failed(&mut self, key: &Key) {
         self.running.remove(key);
     }
@@ -187,8 +187,8 @@ impl Works {
         self.count() != before
     }
 
-    /// Whether calls for this principal are on their way.
-    pub(super) fn is_busy(&self, key: &Key) -> bool {
+    /// Whether calls for this principal are in flight.
+    pub(super) fn has_in_flight(&self, key: &Key) -> bool {
         self.running.contains_key(key)
     }
 
@@ -198,7 +198,7 @@ impl Works {
         matches!(first, Some(Call::Describe { .. }))
     }
 
-    /// How many wait, and how many are on their way.
+    /// How many wait, and how many are in flight.
     pub(super) fn count(&self) -> (usize, usize) {
         (self.waiting.len(), self.running.len())
     }
@@ -242,34 +242,34 @@ mod tests {
             .collect()
     }
 
-    fn started(works: &mut Works) -> Vec<(Key, Priority)> {
+    fn started(works: &mut CallQueue) -> Vec<(Key, Priority)> {
         std::iter::from_fn(|| start(works))
             .map(|(key, _, priority)| (key, priority))
             .collect()
     }
 
     /// The next call, where everything may be sent.
-    fn start(works: &mut Works) -> Option<(Key, Call, Priority)> {
+    fn start(works: &mut CallQueue) -> Option<(Key, Call, Priority)> {
         start_unless(works, |_| false)
     }
 
     fn start_unless(
-        works: &mut Works,
+        works: &mut CallQueue,
         taken: impl Fn(&Call) -> bool,
     ) -> Option<(Key, Call, Priority)> {
         match works.next(taken, |_, _| Ok(()))? {
-            Next::Send(key, call, priority) => Some((key, call, priority)),
-            refused @ Next::Refused(..) => panic!("{refused:?}"),
+            NextCall::Send(key, call, priority) => Some((key, call, priority)),
+            refused @ NextCall::Refused(..) => panic!("{refused:?}"),
         }
     }
 
     #[test]
     fn calls_of_one_principal_go_in_order_and_the_first_failure_ends_them() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(vec![work(1, vec![describe(1), delete(1)])]);
         let first = start(&mut works);
         assert_eq!(first, Some((key(1), describe(1), Priority::Urgent)));
-        assert!(works.is_busy(&key(1)));
+        assert!(works.has_in_flight(&key(1)));
         assert_eq!(start(&mut works), None, "one at a time");
         assert!(works.succeeded(&key(1)));
         assert_eq!(
@@ -288,13 +288,13 @@ mod tests {
 
     #[test]
     fn each_call_is_judged_when_it_is_sent_and_a_refusal_ends_its_work() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(vec![
             work(1, vec![delete(1)]),
             work(2, vec![describe(2), delete(2)]),
         ]);
         let mut asked = Vec::new();
-        let mut next = |works: &mut Works, refused: usize| {
+        let mut next = |works: &mut CallQueue, refused: usize| {
             works.next(
                 |_| false,
                 |_, call| {
@@ -308,21 +308,21 @@ mod tests {
         };
         let why = || "its mapping has changed".to_owned();
         let first = next(&mut works, 1);
-        assert_eq!(first, Some(Next::Refused(key(1), delete(1), why())));
-        assert!(!works.is_busy(&key(1)), "it is not sent later either");
+        assert_eq!(first, Some(NextCall::Refused(key(1), delete(1), why())));
+        assert!(!works.has_in_flight(&key(1)), "it is not sent later either");
         let second = next(&mut works, 1);
-        let sent = Next::Send(key(2), describe(2), Priority::Urgent);
+        let sent = NextCall::Send(key(2), describe(2), Priority::Urgent);
         assert_eq!(second, Some(sent));
         assert!(works.succeeded(&key(2)));
         let third = next(&mut works, 2);
-        assert_eq!(third, Some(Next::Refused(key(2), delete(2), why())));
+        assert_eq!(third, Some(NextCall::Refused(key(2), delete(2), why())));
         assert_eq!(next(&mut works, 0), None);
         assert_eq!(asked, [delete(1), describe(2), delete(2)], "each once");
     }
 
     #[test]
     fn what_has_not_been_sent_can_be_dropped() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(vec![
             work(1, vec![describe(1), delete(1)]),
             work(2, vec![describe(2), delete(2)]),
@@ -331,20 +331,20 @@ mod tests {
         assert!(works.succeeded(&key(1)));
         works.replace(vec![work(3, vec![delete(3)])]);
         assert!(works.drop_unsent());
-        assert_eq!(works.count(), (0, 1), "one is on its way");
+        assert_eq!(works.count(), (0, 1), "one is in flight");
         assert!(!works.succeeded(&key(2)), "and nothing follows it");
         assert!(!works.drop_unsent());
     }
 
     #[test]
     fn a_new_plan_replaces_what_waits_and_leaves_what_has_begun() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(burst(0..100));
         let begun = started(&mut works);
         assert_eq!(begun.len(), OF_BURST);
         works.replace(vec![work(0, vec![describe(0)]), work(50, vec![delete(50)])]);
         assert_eq!(works.count(), (1, OF_BURST), "the other plan's are dropped");
-        assert!(begun.iter().all(|(key, _)| works.is_busy(key)));
+        assert!(begun.iter().all(|(key, _)| works.has_in_flight(key)));
         works.replace(Vec::new());
         assert_eq!(works.count(), (0, OF_BURST));
         for (key, _) in &begun {
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_lone_change_goes_before_a_burst() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(burst(0..100));
         assert!(
             started(&mut works)
@@ -383,7 +383,7 @@ mod tests {
 
     #[test]
     fn a_principal_that_is_taken_waits() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         works.replace(burst(0..2));
         let taken = |call: &Call| call.principal_arn() == arn(0);
         let (first, ..) = start_unless(&mut works, taken).expect("the other");
@@ -396,7 +396,7 @@ mod tests {
 
     #[test]
     fn no_more_than_the_bound_are_on_their_way() {
-        let mut works = Works::default();
+        let mut works = CallQueue::default();
         let mut plan = Vec::new();
         for round in 0..5 {
             plan.extend(burst(round * BURST..(round + 1) * BURST));

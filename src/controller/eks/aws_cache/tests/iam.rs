@@ -23,7 +23,7 @@ fn listing(roles: &[&str], read: i64) -> Listing {
     }
 }
 
-fn seen(known: &mut Known) -> IamAccount {
+fn seen(known: &mut AwsCache) -> IamAccount {
     view(pass(known, 100)).iam.accounts[&account()].clone()
 }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use super::Known;
+use super::AwsCache;
 use crate::controller::eks::schedule::Task;
 use crate::observed::{IamAccount, IamProblem, IamWants, Listing};
 use crate::principal::AccountId;
 
-impl Known {
+impl AwsCache {
     /// A listing of IAM was read, or could not be.
     pub(in crate::controller::eks) fn iam_read(
         &mut self,

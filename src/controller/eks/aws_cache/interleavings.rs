@@ -15,10 +15,10 @@ use crate::api::v1alpha1::EntryType;
 enum Step {
     /// A plan's call is sent, where none is awaited.
     Send(usize),
-    /// One of the calls that are on their way takes effect.
+    /// One of the calls that are in flight takes effect.
     Effect(usize),
     /// The call that is awaited is answered.
-    Answer,
+    EksAnswer,
     /// Its answer is lost.
     Lose,
     /// It is refused for certain, without effect.
@@ -64,7 +64,7 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => (0..calls().len()).prop_map(Step::Send),
         2 => (0..4_usize).prop_map(Step::Effect),
-        3 => Just(Step::Answer),
+        3 => Just(Step::EksAnswer),
         2 => Just(Step::Lose),
         1 => Just(Step::Throttle),
         3 => Just(Step::Describe),
@@ -82,9 +82,9 @@ struct World {
     /// Calls that have not taken effect, the given-up ones with the second of that.
     pending: Vec<(Call, Option<i64>)>,
     awaited: Option<Call>,
-    /// What it met, where it has taken effect and its answer is on its way.
+    /// What it met, where it has taken effect and its answer is in flight.
     met: Option<Result<Output, Failure>>,
-    known: Known,
+    known: AwsCache,
 }
 
 impl World {
@@ -166,7 +166,7 @@ impl World {
                     self.met = Some(met);
                 }
             }
-            Step::Answer => {
+            Step::EksAnswer => {
                 if let Some(call) = self.awaited.take() {
                     self.pending.retain(|(_, given_up)| given_up.is_some());
                     let met = self.met.take();
@@ -263,7 +263,7 @@ proptest! {
             );
         }
         // Once everything is answered or over, a description makes it certain.
-        for step in [Step::Answer, Step::Wait(31), Step::Describe] {
+        for step in [Step::EksAnswer, Step::Wait(31), Step::Describe] {
             world.step(&step);
         }
         let possible = world.possible();

@@ -1,9 +1,10 @@
 mod iam;
+mod queue;
 
 use super::*;
 use crate::access_entry::{Call, Entry, FailureKind, INSTALLATION_TAG, Kind, Output};
 use crate::api::v1alpha1::EntryType;
-use crate::aws::event::{Change, Changed};
+use crate::aws::event::{AwsChange, ChangedObject};
 use crate::observed::{IamAccount, IamWants, Listing};
 use crate::principal::AccountId;
 
@@ -22,8 +23,8 @@ pub(super) fn key(name: &str) -> Key {
     Key::parse_arn(&principal(name)).expect("an ARN")
 }
 
-pub(super) fn reading(mode: Mode, authority: &str, second: i64) -> Reading {
-    Reading {
+pub(super) fn reading(mode: Mode, authority: &str, second: i64) -> ClusterReading {
+    ClusterReading {
         cluster: EksCluster::parse(CLUSTER).expect("an ARN"),
         mode,
         authorities: [authority.to_owned()].into(),
@@ -91,17 +92,17 @@ fn names(names: &[&str]) -> BTreeSet<String> {
     names.iter().map(|name| principal(name)).collect()
 }
 
-pub(super) fn new() -> Known {
+pub(super) fn new() -> AwsCache {
     let trust = Trust::Authorities(["aa".to_owned()].into());
-    Known::new("main".to_owned(), trust, at(-100))
+    AwsCache::new("main".to_owned(), trust, at(-100))
 }
 
-fn pass(known: &mut Known, second: i64) -> AwsState {
+fn pass(known: &mut AwsCache, second: i64) -> AwsState {
     known.hand_out(None, at(second))
 }
 
 /// Read, listed and described: `Dev` stands with group `a`; a pass was made.
-fn settled() -> Known {
+fn settled() -> AwsCache {
     let mut known = new();
     known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 1)));
     known.entries_listed(Ok((names(&["Dev"]), BTreeSet::new())), at(1), at(2));
@@ -118,7 +119,7 @@ fn settled() -> Known {
 }
 
 /// The key, and what it says that something is known of it that the last pass did not see.
-fn accepted(known: &mut Known, name: &str) -> bool {
+fn accepted(known: &mut AwsCache, name: &str) -> bool {
     !known.accept(vec![work(name)]).is_empty()
 }
 
@@ -182,7 +183,7 @@ fn another_cluster_is_never_written_to() {
 }
 
 #[test]
-fn a_failure_that_passes_is_told_from_the_second_on_and_keeps_its_words() {
+fn a_brief_failure_is_reported_from_the_second_on_with_its_first_message() {
     let mut known = settled();
     known.cluster_read(Err(failure(FailureKind::Unavailable)));
     assert!(!known.changed(at(5)), "once is nothing");
@@ -202,7 +203,7 @@ fn a_failure_that_passes_is_told_from_the_second_on_and_keeps_its_words() {
 }
 
 #[test]
-fn a_failure_that_stays_is_told_at_once() {
+fn a_lasting_failure_is_reported_at_once() {
     let mut known = settled();
     known.cluster_read(Err(failure(FailureKind::Unauthenticated)));
     assert!(known.changed(at(5)));
@@ -252,7 +253,7 @@ fn a_listing_that_differs_is_a_change_of_those_that_differ() {
 }
 
 #[test]
-fn a_listing_that_fails_keeps_what_was_known_and_says_so_once() {
+fn a_failed_listing_keeps_the_entries_and_is_reported_once() {
     let mut known = settled();
     known.entries_listed(Err(failure(FailureKind::Throttled)), at(60), at(61));
     assert!(known.changed(at(61)));
@@ -271,7 +272,7 @@ fn the_end_of_a_work_is_a_change_and_its_key_waits_for_the_next_plan() {
     let mut known = settled();
     let made = || Ok(Output::Entry(Box::new(entry("Ops", &[]))));
     known.answered(&key("Ops"), &create("Ops"), made(), false, at(5), 0.0);
-    assert!(!known.changed(at(5)), "more is on its way");
+    assert!(!known.changed(at(5)), "more is in flight");
     assert!(
         !accepted(&mut known, "Ops"),
         "a plan from before would make it again"
@@ -372,13 +373,16 @@ fn a_failure_asks_for_what_would_explain_it() {
         |call: &Call, kind| known.answered(&key("Dev"), call, Err(failure(kind)), true, at(5), 0.0);
     assert_eq!(
         then(&create("Dev"), FailureKind::ModeWithoutEntries),
-        Then::ReadMode
+        FollowUp::ReadMode
     );
     assert_eq!(
         then(&create("Dev"), FailureKind::PolicyMissing),
-        Then::ListPolicies
+        FollowUp::ListPolicies
     );
-    assert_eq!(then(&create("Dev"), FailureKind::Refused), Then::Nothing);
+    assert_eq!(
+        then(&create("Dev"), FailureKind::Refused),
+        FollowUp::Nothing
+    );
 }
 
 #[test]
@@ -399,8 +403,8 @@ fn an_entry_that_is_not_as_it_was_is_a_change() {
 
 #[test]
 fn events_make_doubtful_but_for_those_of_our_own_calls() {
-    let change = |caller: &str, operation: &str, second| Change {
-        what: Changed::Entry {
+    let change = |caller: &str, operation: &str, second| AwsChange {
+        what: ChangedObject::Entry {
             principal_arn: principal("Dev"),
         },
         operation: operation.to_owned(),
@@ -408,12 +412,12 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
         time: at(second),
     };
     let person = "arn:aws:iam::111122223333:user/ann";
-    let doubtful = |known: &Known| {
+    let doubtful = |known: &AwsCache| {
         let state = known.entries().by_principal.get(&principal("Dev"));
         state.map(|state| (state.doubtful, state.changed_by.clone()))
     };
     let mut known = settled();
-    known.told(
+    known.notified(
         &principal("Dev"),
         &change(person, "UpdateAccessEntry", 5),
         Some(OURS),
@@ -424,7 +428,7 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
 
     let mut known = settled();
     let ours = change(OURS, "UpdateAccessEntry", 5);
-    known.told(&principal("Dev"), &ours, Some(OURS), at(5));
+    known.notified(&principal("Dev"), &ours, Some(OURS), at(5));
     assert_eq!(
         doubtful(&known),
         Some((true, None)),
@@ -433,9 +437,9 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
     let mut known = settled();
     let made = || Ok(Output::Entry(Box::new(entry("Dev", &[]))));
     known.answered(&key("Dev"), &create("Dev"), made(), true, at(5), 0.0);
-    known.told(&principal("Dev"), &ours, Some(OURS), at(5));
+    known.notified(&principal("Dev"), &ours, Some(OURS), at(5));
     assert_eq!(doubtful(&known), Some((false, None)), "its answer is known");
-    known.told(&principal("Dev"), &ours, None, at(5));
+    known.notified(&principal("Dev"), &ours, None, at(5));
     assert_eq!(
         doubtful(&known),
         Some((true, Some(OURS.to_owned()))),
@@ -443,7 +447,7 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
     );
     let mut known = settled();
     known.answered(&key("Dev"), &create("Dev"), made(), true, at(5), 0.0);
-    known.told(
+    known.notified(
         &principal("Dev"),
         &change(OURS, "UpdateAccessEntry", 50),
         Some(OURS),
@@ -459,7 +463,7 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
         principal_arn: principal("Dev"),
     };
     known.answered(&key("Dev"), &delete, Ok(Output::Done), true, at(60), 0.0);
-    known.told(
+    known.notified(
         &principal("Dev"),
         &change(OURS, "DeleteAccessEntry", 60),
         Some(OURS),
@@ -468,106 +472,19 @@ fn events_make_doubtful_but_for_those_of_our_own_calls() {
     assert_eq!(doubtful(&known), None, "it is gone, and we know");
 
     let known = settled();
-    let tags = Changed::Tags {
+    let tags = ChangedObject::Tags {
         entry_arn: entry("Dev", &[]).arn,
     };
-    assert_eq!(known.principal_told(&tags), Some(principal("Dev")));
-    assert_eq!(known.principal_told(&Changed::ClusterConfig), None);
-}
-
-fn told_by(caller: &str, operation: &str, second: i64) -> Change {
-    Change {
-        what: Changed::Entry {
-            principal_arn: principal("Dev"),
-        },
-        operation: operation.to_owned(),
-        caller: Some(caller.to_owned()),
-        time: at(second),
-    }
-}
-
-#[test]
-fn who_did_it_is_kept_until_a_plan_has_seen_what() {
-    let person = "arn:aws:iam::111122223333:user/ann";
-    let changed_by = |known: &mut Known| {
-        let entries = view(pass(known, 60)).entries;
-        let state = entries.by_principal.get(&principal("Dev"));
-        let changed = state.and_then(|state| state.changed_by.clone());
-        let absence = entries.absent.get(&principal("Dev"));
-        changed.or_else(|| absence?.deleted_by.clone())
-    };
-    for operation in [
-        "CreateAccessEntry",
-        "UpdateAccessEntry",
-        "AssociateAccessPolicy",
-        "DisassociateAccessPolicy",
-        "TagResource",
-        "UntagResource",
-        "DeleteAccessEntry",
-    ] {
-        let mut known = settled();
-        let word = told_by(person, operation, 50);
-        known.told(&principal("Dev"), &word, Some(OURS), at(51));
-        let found = if operation == "DeleteAccessEntry" {
-            Err(failure(FailureKind::EntryMissing))
-        } else {
-            described(entry("Dev", &["b"]))
-        };
-        known.described(&principal("Dev"), found, at(52), at(52));
-        assert_eq!(
-            changed_by(&mut known).as_deref(),
-            Some(person),
-            "{operation}"
-        );
-        // The next change is not theirs, whether this one was repaired or is none any more.
-        let now_as_before = described(entry("Dev", &["b"]));
-        known.described(&principal("Dev"), now_as_before.clone(), at(70), at(70));
-        known.described(&principal("Dev"), now_as_before, at(71), at(71));
-        assert_eq!(changed_by(&mut known), None, "{operation}");
-    }
-}
-
-#[test]
-fn the_queue_makes_no_state_of_principals_that_nobody_names() {
-    let mut known = settled();
-    for number in 0..1000 {
-        let name = principal(&format!("Nobody{number}"));
-        let word = told_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
-        known.told(&name, &word, Some(OURS), at(5));
-    }
-    assert_eq!(known.entries().by_principal.len(), 1);
-    assert!(!known.changed(at(6)));
-    known.declare([key("Ops")].into());
-    let word = told_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 7);
-    known.told(&principal("Ops"), &word, Some(OURS), at(7));
-    let state = &known.entries().by_principal[&principal("Ops")];
-    assert!(state.doubtful, "someone may have made a declared one");
-}
-
-#[test]
-fn a_stream_of_words_can_not_keep_an_entry_doubtful() {
-    let mut known = settled();
-    let mut looks = 0;
-    for second in 100..280 {
-        let word = told_by(
-            "arn:aws:iam::111122223333:user/ann",
-            "UpdateAccessEntry",
-            second,
-        );
-        known.told(&principal("Dev"), &word, Some(OURS), at(second));
-        known.tick(at(second));
-        if known.entries().by_principal[&principal("Dev")].doubtful {
-            looks += 1;
-            let same = described(entry("Dev", &["a"]));
-            known.described(&principal("Dev"), same, at(second), at(second));
-        }
-    }
-    assert_eq!(looks, 3, "one in a minute");
+    assert_eq!(known.notified_principal(&tags), Some(principal("Dev")));
+    assert_eq!(
+        known.notified_principal(&ChangedObject::ClusterConfig),
+        None
+    );
 }
 
 #[test]
 fn what_was_planned_before_something_changed_is_not_sent() {
-    let permits = |known: &Known| known.permits(&key("Dev"));
+    let permits = |known: &AwsCache| known.permits(&key("Dev"));
     let mut known = settled();
     known.accept(vec![work("Dev")]);
     assert_eq!(permits(&known), Ok(()));
@@ -616,20 +533,7 @@ fn a_clock_that_is_set_back_an_hour_delays_nothing() {
 }
 
 #[test]
-fn a_queue_that_fails_is_a_change_once() {
-    let mut known = settled();
-    known.queue_read(Some(failure(FailureKind::Unavailable)));
-    assert!(known.changed(at(5)));
-    assert!(view(pass(&mut known, 5)).queue.is_some());
-    known.queue_read(Some(failure(FailureKind::Unavailable)));
-    assert!(!known.changed(at(6)));
-    known.queue_read(None);
-    assert!(known.changed(at(7)));
-    assert_eq!(view(pass(&mut known, 7)).queue, None);
-}
-
-#[test]
-fn a_mode_that_goes_back_forgets_nothing() {
+fn an_earlier_mode_clears_nothing() {
     let mut known = settled();
     let entries = known.entries().clone();
     known.cluster_read(Ok(reading(Mode::ConfigMap, "aa", 20)));

@@ -1,12 +1,12 @@
-//! Calls of plans and descriptions, what is told of entries, and what comes of them with time. Pure.
+//! Calls of plans, descriptions and events of entries, and how they change the cache. Pure.
 
 use std::sync::Arc;
 
 use jiff::SignedDuration;
 
-use super::{Known, Then};
+use super::{AwsCache, FollowUp};
 use crate::access_entry::{Call, Entry, Failure, FailureKind, LAG, Output};
-use crate::aws::event::{Change, Changed};
+use crate::aws::event::{AwsChange, ChangedObject};
 use crate::controller::eks::retry;
 use crate::principal::Key;
 use crate::time::{Timestamp, to_the_second};
@@ -16,7 +16,7 @@ const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
 /// What EKS answers of an entry that it does not find, while that is not certain.
 const NOT_YET: &str =
-    "EKS does not find the access entry; an earlier call may still create it until ";
+    "EKS did not find the access entry; an earlier call may still create it until ";
 
 /// What it means that EKS does not find an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ enum Missing {
     Unsaid,
 }
 
-impl Known {
+impl AwsCache {
     /// A call of a plan is sent.
     pub(in crate::controller::eks) fn sent(&mut self, key: &Key, call: &Call, now: Timestamp) {
         self.touched.insert(key.clone());
@@ -49,7 +49,7 @@ impl Known {
         last: bool,
         now: Timestamp,
         jitter: f64,
-    ) -> Then {
+    ) -> FollowUp {
         self.touched.insert(key.clone());
         self.changed |= last || answer.is_err();
         let asked = self.settle_call(call, answer.as_ref().err(), now);
@@ -62,15 +62,15 @@ impl Known {
                 if last && self.attempts.contains_key(key) {
                     Arc::make_mut(&mut self.attempts).remove(key);
                 }
-                return Then::Nothing;
+                return FollowUp::Nothing;
             }
             Err(failure) => failure,
         };
         let principal = call.principal_arn();
         let then = match failure.kind {
-            FailureKind::ModeWithoutEntries => Then::ReadMode,
-            FailureKind::PolicyMissing => Then::ListPolicies,
-            _ => Then::Nothing,
+            FailureKind::ModeWithoutEntries => FollowUp::ReadMode,
+            FailureKind::PolicyMissing => FollowUp::ListPolicies,
+            _ => FollowUp::Nothing,
         };
         let missing = self.missing(call, &failure, asked, now);
         let changed_by_others = matches!(
@@ -81,7 +81,7 @@ impl Known {
             Arc::make_mut(&mut self.entries).doubt(principal, None);
         }
         if missing == Missing::Gone {
-            // It was asked whether the entry stands, and it does not: that is an answer, not a failure.
+            // The question was whether the entry exists, and it does not: that is an answer, not a failure.
             if self.attempts.contains_key(key) {
                 Arc::make_mut(&mut self.attempts).remove(key);
             }
@@ -98,7 +98,7 @@ impl Known {
         let attempts = Arc::make_mut(&mut self.attempts);
         retry::failed(attempts, key, call.clone(), failure, now, jitter);
         if let (Some(from), Some(attempt)) = (from, attempts.get_mut(key)) {
-            // Then it is certain: nobody waits longer than that.
+            // FollowUp it is certain: nobody waits longer than that.
             attempt.retry = attempt.retry.min(from.max(now));
         }
         then
@@ -184,7 +184,7 @@ impl Known {
         answer: Result<Output, Failure>,
         asked: Timestamp,
         now: Timestamp,
-    ) -> (bool, Then) {
+    ) -> (bool, FollowUp) {
         let call = Call::Describe {
             principal_arn: principal.to_owned(),
         };
@@ -196,13 +196,13 @@ impl Known {
         let (known, then) = match answer {
             Ok(output) => {
                 self.take_in(&call, output, now);
-                (true, Then::Nothing)
+                (true, FollowUp::Nothing)
             }
             Err(failure) => {
                 let then = if failure.kind == FailureKind::ModeWithoutEntries {
-                    Then::ReadMode
+                    FollowUp::ReadMode
                 } else {
-                    Then::Nothing
+                    FollowUp::Nothing
                 };
                 (
                     self.missing(&call, &failure, asked, now) == Missing::Gone,
@@ -224,10 +224,10 @@ impl Known {
 
     /// An event tells that the entry of `principal` was changed. Word of a call of our own (`ours`: our ARN), whose answer is known
     /// or awaited, says nothing new.
-    pub(in crate::controller::eks) fn told(
+    pub(in crate::controller::eks) fn notified(
         &mut self,
         principal: &str,
-        change: &Change,
+        change: &AwsChange,
         ours: Option<&str>,
         now: Timestamp,
     ) {
@@ -300,11 +300,14 @@ impl Known {
     }
 
     /// The principal that an event is about, where it is about an entry.
-    pub(in crate::controller::eks) fn principal_told(&self, what: &Changed) -> Option<String> {
+    pub(in crate::controller::eks) fn notified_principal(
+        &self,
+        what: &ChangedObject,
+    ) -> Option<String> {
         match what {
-            Changed::Entry { principal_arn } => Some(principal_arn.clone()),
-            Changed::Tags { entry_arn } => self.principal_of(entry_arn),
-            Changed::ClusterConfig | Changed::Principal { .. } => None,
+            ChangedObject::Entry { principal_arn } => Some(principal_arn.clone()),
+            ChangedObject::Tags { entry_arn } => self.principal_of(entry_arn),
+            ChangedObject::ClusterConfig | ChangedObject::Principal { .. } => None,
         }
     }
 }

@@ -1,0 +1,106 @@
+//! What events from the queue change.
+
+use super::*;
+
+fn event_by(caller: &str, operation: &str, second: i64) -> AwsChange {
+    AwsChange {
+        what: ChangedObject::Entry {
+            principal_arn: principal("Dev"),
+        },
+        operation: operation.to_owned(),
+        caller: Some(caller.to_owned()),
+        time: at(second),
+    }
+}
+
+#[test]
+fn who_did_it_is_kept_until_a_plan_has_seen_what() {
+    let person = "arn:aws:iam::111122223333:user/ann";
+    let changed_by = |known: &mut AwsCache| {
+        let entries = view(pass(known, 60)).entries;
+        let state = entries.by_principal.get(&principal("Dev"));
+        let changed = state.and_then(|state| state.changed_by.clone());
+        let absence = entries.absent.get(&principal("Dev"));
+        changed.or_else(|| absence?.deleted_by.clone())
+    };
+    for operation in [
+        "CreateAccessEntry",
+        "UpdateAccessEntry",
+        "AssociateAccessPolicy",
+        "DisassociateAccessPolicy",
+        "TagResource",
+        "UntagResource",
+        "DeleteAccessEntry",
+    ] {
+        let mut known = settled();
+        let word = event_by(person, operation, 50);
+        known.notified(&principal("Dev"), &word, Some(OURS), at(51));
+        let found = if operation == "DeleteAccessEntry" {
+            Err(failure(FailureKind::EntryMissing))
+        } else {
+            described(entry("Dev", &["b"]))
+        };
+        known.described(&principal("Dev"), found, at(52), at(52));
+        assert_eq!(
+            changed_by(&mut known).as_deref(),
+            Some(person),
+            "{operation}"
+        );
+        // The next change is not theirs, whether this one was repaired or is none any more.
+        let now_as_before = described(entry("Dev", &["b"]));
+        known.described(&principal("Dev"), now_as_before.clone(), at(70), at(70));
+        known.described(&principal("Dev"), now_as_before, at(71), at(71));
+        assert_eq!(changed_by(&mut known), None, "{operation}");
+    }
+}
+
+#[test]
+fn events_of_undeclared_principals_are_ignored() {
+    let mut known = settled();
+    for number in 0..1000 {
+        let name = principal(&format!("Nobody{number}"));
+        let word = event_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
+        known.notified(&name, &word, Some(OURS), at(5));
+    }
+    assert_eq!(known.entries().by_principal.len(), 1);
+    assert!(!known.changed(at(6)));
+    known.declare([key("Ops")].into());
+    let word = event_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 7);
+    known.notified(&principal("Ops"), &word, Some(OURS), at(7));
+    let state = &known.entries().by_principal[&principal("Ops")];
+    assert!(state.doubtful, "someone may have made a declared one");
+}
+
+#[test]
+fn a_stream_of_events_cannot_keep_an_entry_stale() {
+    let mut known = settled();
+    let mut looks = 0;
+    for second in 100..280 {
+        let word = event_by(
+            "arn:aws:iam::111122223333:user/ann",
+            "UpdateAccessEntry",
+            second,
+        );
+        known.notified(&principal("Dev"), &word, Some(OURS), at(second));
+        known.tick(at(second));
+        if known.entries().by_principal[&principal("Dev")].doubtful {
+            looks += 1;
+            let same = described(entry("Dev", &["a"]));
+            known.described(&principal("Dev"), same, at(second), at(second));
+        }
+    }
+    assert_eq!(looks, 3, "one in a minute");
+}
+
+#[test]
+fn a_queue_that_fails_is_a_change_once() {
+    let mut known = settled();
+    known.queue_read(Some(failure(FailureKind::Unavailable)));
+    assert!(known.changed(at(5)));
+    assert!(view(pass(&mut known, 5)).queue.is_some());
+    known.queue_read(Some(failure(FailureKind::Unavailable)));
+    assert!(!known.changed(at(6)));
+    known.queue_read(None);
+    assert!(known.changed(at(7)));
+    assert_eq!(view(pass(&mut known, 7)).queue, None);
+}
