@@ -270,7 +270,7 @@ impl EksArgs {
                     IDENTITY_MAPPER_CLUSTER_NAME) instead; the mode is then read from EKS"
             ),
             (Some(name), Some(mode)) => bail!(
-                "--cluster-name {name} and --authentication-mode {mode} exclude each other; with --cluster-name the mode is read \
+                "--cluster-name {name} and --authentication-mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read \
                     from EKS"
             ),
             (None, None) => bail!(
@@ -311,7 +311,7 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if name {
         Ok(text.to_owned())
     } else {
-        Err("not the name of an EKS cluster: write the name that `aws eks list-clusters` prints, not the ARN".to_owned())
+        Err("not the name of an EKS cluster: write the name that `aws eks list-clusters` prints, not its ARN".to_owned())
     }
 }
 
@@ -405,7 +405,7 @@ mod tests {
             (&["--authentication-mode=API"], "give --cluster-name"),
             (
                 &["--authentication-mode=API_AND_CONFIG_MAP"],
-                "--authentication-mode API_AND_CONFIG_MAP: ",
+                "--authentication-mode API_AND_CONFIG_MAP needs access entries",
             ),
             (
                 &["--authentication-mode=config_map"],
@@ -413,7 +413,7 @@ mod tests {
             ),
             (
                 &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],
-                "give one of the two",
+                "give only one of the two",
             ),
             (
                 &["--cluster-name=arn:aws:eks:eu-west-1:111122223333:cluster/main"],
@@ -457,7 +457,7 @@ mod tests {
             (&["--refresh-period=1s"], "between 10s and a year"),
             (&["--sso-sweep=1s"], "between 5s and a day"),
             (&["--eks-rate=0"], "between 0.1 and 1000"),
-            (&["--eks-rate=fast"], "calls a second such as 10"),
+            (&["--eks-rate=fast"], "calls per second, such as 10"),
         ] {
             let error = start(arguments).expect_err("refused");
             assert!(error.contains(fix), "{arguments:?}: {error}");

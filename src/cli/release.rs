@@ -168,7 +168,7 @@ mod tests {
         let arn = "arn:aws:eks:eu-west-1:111122223333:cluster/main".to_owned();
         let error = refuse_to_forget(&[(arn, 3)].into()).expect_err("refused");
         let error = error.to_string();
-        assert!(error.starts_with("3 mappings have access entries of arn:aws:eks:"));
-        assert!(error.contains("add --cluster-name main "), "{error}");
+        assert!(error.starts_with("3 mappings have managed access entries of arn:aws:eks:"));
+        assert!(error.contains("Add --cluster-name main "), "{error}");
     }
 }

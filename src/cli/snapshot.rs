@@ -407,7 +407,7 @@ impl LiveArgs {
                     --access-entries)"
             ),
             (Some(mode), Some(name)) => bail!(
-                "--cluster-name {name} and --mode {mode} exclude each other; with --cluster-name the mode is read from EKS"
+                "--cluster-name {name} and --mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read from EKS"
             ),
             (None, Some(_)) => {}
             (None, None) => match (token_for, need) {

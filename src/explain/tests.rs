@@ -312,7 +312,7 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &text,
             role("Spaced"),
             CauseKind::Space,
-            "in place of \"arn:aws:iam::111122223333:role/Spaced \"",
+            "instead of \"arn:aws:iam::111122223333:role/Spaced \"",
         ),
         (
             &text,
@@ -342,13 +342,13 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &text,
             session("Nodes", "me"),
             CauseKind::NotAnInstance,
-            "another role than the nodes'",
+            "another role than that of the nodes",
         ),
         (
             &text,
             role("Develpers"),
             CauseKind::Typo,
-            "if it is meant for this one",
+            "if that entry was intended for this principal",
         ),
         (
             &text,
@@ -372,37 +372,37 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &both,
             role("Nowhere"),
             CauseKind::Unnamed,
-            "make an access entry",
+            "create an access entry",
         ),
         (
             &both,
             session("Recreated", "a"),
             CauseKind::Recreated,
-            "delete the entry and make it anew",
+            "delete the entry and create it again",
         ),
         (
             &both,
             session("Moved", "a"),
             CauseKind::Recreated,
-            "delete the entry and make it anew",
+            "delete the entry and create it again",
         ),
         (
             &both,
             session("Gone", "a"),
             CauseKind::Recreated,
-            "make the principal again in IAM",
+            "recreate the principal in IAM",
         ),
         (
             &api,
             session("Developers", "a"),
             CauseKind::Mode,
-            "make an access entry, and give it the same identity",
+            "create an access entry, and give it the same identity",
         ),
         (
             &api,
             "arn:aws:iam::777788889999:role/x".to_owned(),
             CauseKind::Mode,
-            "write the group",
+            "replace GROUP with the group",
         ),
     ];
     for (world, arn, kind, fix) in cases {
@@ -469,12 +469,12 @@ fn a_section_that_is_dropped_names_the_line() {
         (
             "arn:aws:iam::111122223333:user/people/Bob".to_owned(),
             CauseKind::SectionDropped,
-            "names it at line 2, and is dropped whole because of line 11",
+            "contains the caller in line 2, but all of mapUsers is dropped because of line 11",
         ),
         (
             role("LowerCase"),
             CauseKind::KeyCase,
-            "the key maproles names it",
+            "the key maproles contains the caller",
         ),
     ] {
         let explanation = world.explain(&arn);

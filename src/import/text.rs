@@ -293,7 +293,7 @@ fn nameless(found: &Found<'_>) -> String {
         Section::Roles | Section::Accounts => "team:{{SessionName}}",
     };
     format!(
-        "its logins have no username{why}, but a mapping and an access entry always set one; write one into the entry, such as          \
+        "its logins have no username{why}, but a mapping and an access entry always set one; write one into the entry, such as \
             username: {example:?}, and import again. Its groups stay, and audit logs then show who it is"
     )
 }

@@ -455,7 +455,7 @@ fn what_goes_that_people_need_is_named() {
         panic!("ops is not in the copy");
     };
     assert!(
-        now.contains("system:masters") && then.contains("not let in"),
+        now.contains("system:masters") && then.contains("no access"),
         "{now}; {then}"
     );
     assert_eq!(

@@ -71,7 +71,7 @@ fn somebody_who_is_not() {
       let in            no
       why               no entry of aws-auth lets arn:aws:iam::111122223333:role/data-reader in
       likely cause      mapRoles line 17 has "arn:aws:iam::111122223333:role/teams/data/data-reader": a path was left in, and whoever signs in with a role comes without it
-      mend              in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" in place of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
+      fix              in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" in place of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
                           kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
       does not count    mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
       note              whoever created the cluster is an administrator in the mode CONFIG_MAP, and stands nowhere: `identity-mapper access` says how to find out
@@ -372,8 +372,8 @@ async fn what_only_the_api_server_knows() {
         me["caller"],
         "arn:aws:sts::111122223333:assumed-role/identity-mapper/operator"
     );
-    assert_eq!(me["letIn"], false);
-    assert_eq!(me["apiServerSays"]["username"], "admin");
+    assert_eq!(me["hasAccess"], false);
+    assert_eq!(me["apiServer"]["username"], "admin");
     assert_eq!(me["can"][0]["verdict"], "yes");
 
     // Who may not look is told who they are.

@@ -75,7 +75,7 @@ impl Scene {
         let ran = self.run(&[arn, "-o=json"]).await;
         assert_eq!(ran.code, 1, "{}", ran.shown());
         let told = explained(&ran);
-        assert_eq!(told["letIn"], false, "{told:#}");
+        assert_eq!(told["hasAccess"], false, "{told:#}");
         told
     }
 
@@ -85,8 +85,8 @@ impl Scene {
         assert_eq!(ran.code, 0, "{}", ran.shown());
     }
 
-    /// Does what a mend says.
-    async fn follow(&self, mend: &Value) {
+    /// Does what a fix says.
+    async fn follow(&self, fix: &Value) {
         for command in mend["commands"].as_array().into_iter().flatten() {
             self.execute(command.as_str().unwrap()).await;
         }
@@ -96,8 +96,8 @@ impl Scene {
         }
     }
 
-    /// Does the change of a line that a mend gives.
-    async fn follow_edit(&self, mend: &Value) {
+    /// Does the change of a line that a fix gives.
+    async fn follow_edit(&self, fix: &Value) {
         let edit = &mend["edit"];
         let key = edit["key"].as_str().unwrap();
         let number: usize = serde_json::from_value(edit["line"].clone()).unwrap();
@@ -111,18 +111,18 @@ impl Scene {
         });
         let changed: Vec<String> = lines.collect();
         let changed = changed.join("\n") + "\n";
-        assert_ne!(changed, text, "{mend:#}");
+        assert_ne!(changed, text, "{fix:#}");
         self.cluster.write_text("kubectl-edit", key, &changed).await;
     }
 
-    /// Adds the entry that a mend gives to a key.
-    async fn follow_entry(&self, key: &str, mend: &Value) {
+    /// Adds the entry that a fix gives to a key.
+    async fn follow_entry(&self, key: &str, fix: &Value) {
         assert!(
             mend["text"]
                 .as_str()
                 .unwrap()
                 .contains(&format!("add this to {key} ")),
-            "{mend:#}"
+            "{fix:#}"
         );
         let text = self.data().await.remove(key).unwrap();
         let added = text + mend["entry"].as_str().unwrap();
@@ -312,9 +312,9 @@ async fn sso_path(scene: &Scene, judge: &mut Judge) {
     let ann = session("AWSReservedSSO_Dev_0123456789abcdef", "ann");
     keeps_out(judge, &ann).await;
     let told = scene.refused(&ann).await;
-    let mend = &cause(&told, "path")["mend"];
+    let fix = &cause(&told, "path")["fix"];
     assert_eq!(mend["commands"], json!(["identity-mapper lint --fix"]));
-    scene.follow(mend).await;
+    scene.follow(fix).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;
 }
@@ -331,7 +331,7 @@ async fn sso_suffix(scene: &Scene, judge: &mut Judge) {
             .unwrap()
             .contains("had the suffix 0123456789abcdef, and has fedcba9876543210")
     );
-    scene.follow_edit(&cause["mend"]).await;
+    scene.follow_edit(&cause["fix"]).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;
 }
@@ -345,7 +345,7 @@ async fn other_account(scene: &Scene, judge: &mut Judge) {
     let joe = session("Auditor", "joe");
     keeps_out(judge, &joe).await;
     let told = scene.refused(&joe).await;
-    let mend = &cause(&told, "otherAccount")["mend"];
+    let fix = &cause(&told, "otherAccount")["fix"];
     let text = mend["text"].as_str().unwrap();
     assert!(
         text.contains("if account 444455556666 is meant, sign in there"),
@@ -354,7 +354,7 @@ async fn other_account(scene: &Scene, judge: &mut Judge) {
     scene
         .admitted("arn:aws:sts::444455556666:assumed-role/Auditor/joe")
         .await;
-    scene.follow_entry("mapRoles", mend).await;
+    scene.follow_entry("mapRoles", fix).await;
     lets_in(judge, &joe, "auditor").await;
     scene.admitted(&joe).await;
 }
@@ -380,7 +380,7 @@ async fn dropped_section(scene: &Scene, judge: &mut Judge) {
         message.contains("mapUsers names it at line 1, and is dropped whole because of line 5"),
         "{message}"
     );
-    scene.follow(&cause["mend"]).await;
+    scene.follow(&cause["fix"]).await;
     lets_in(judge, maria, "maria").await;
     scene.admitted(maria).await;
 }
@@ -393,7 +393,7 @@ async fn forbidden(scene: &Scene, judge: &mut Judge) {
     let ran = scene.run(&question).await;
     assert_eq!(ran.code, 1, "{}", ran.shown());
     let told = explained(&ran);
-    assert_eq!(told["letIn"], true);
+    assert_eq!(told["hasAccess"], true);
     assert_eq!(
         told["identities"][0]["unboundGroups"],
         json!(["developers"])
@@ -402,7 +402,7 @@ async fn forbidden(scene: &Scene, judge: &mut Judge) {
     let as_maria = scene.cluster.client_as("maria", &["developers"]).await;
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(as_maria, "default");
     assert!(pods.list(&kube::api::ListParams::default()).await.is_err());
-    scene.follow(&told["can"][0]["mend"]).await;
+    scene.follow(&told["can"][0]["fix"]).await;
     eventually("maria may list Pods", SOON, async || {
         pods.list(&kube::api::ListParams::default()).await
     })
@@ -444,7 +444,8 @@ async fn lost_creator(scene: &Scene) {
     let ran = run.run_aside().await;
     assert!(ran.code == 1 && ran.stdout.is_empty(), "{}", ran.shown());
     assert!(
-        ran.stderr.contains("the API server does not let you in"),
+        ran.stderr
+            .contains("the API server does not grant you access"),
         "{}",
         ran.stderr
     );
@@ -458,7 +459,7 @@ async fn lost_creator(scene: &Scene) {
     for command in commands {
         scene.execute(command).await;
     }
-    let identity = scene.login(&ann).await.expect("let in");
+    let identity = scene.login(&ann).await.expect("has access");
     let administrator = identity
         .policies
         .keys()
@@ -490,7 +491,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
     let before = scene
         .login(&Caller::session(&role.arn, &role.id, "ci"))
         .await
-        .expect("let in");
+        .expect("has access");
 
     let again = scene.eks.world().recreate_principal(&role.arn);
     let ci = Caller::session(&again.arn, &again.id, "ci");
@@ -504,7 +505,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
             .contains("was deleted and made again"),
         "{cause:#}"
     );
-    scene.follow(&cause["mend"]).await;
+    scene.follow(&cause["fix"]).await;
     assert_eq!(scene.login(&ci).await, Some(before));
     scene.admitted(&ci.arn).await;
 }
@@ -522,7 +523,7 @@ async fn where_the_operator_runs_a_mapping_lets_in_as_told() {
     let ann = session("Dev", "ann");
     keeps_out(&mut judge, &ann).await;
     let told = scene.refused(&ann).await;
-    scene.follow(&cause(&told, "path")["mend"]).await;
+    scene.follow(&cause(&told, "path")["fix"]).await;
     lets_in(&mut judge, &ann, "dev:{{SessionName}}").await;
     let ran = scene.run(&[&ann]).await;
     assert!(

@@ -252,7 +252,7 @@ fn a_key_that_does_not_parse_is_an_error() {
       |
     2 |   username: {{SessionName}}
       |             ^^^^^^^^^^^^^^^ all of mapRoles is dropped
-    error: mapRoles does not parse; mend it first
+    error: mapRoles does not parse; fix it first
     ");
     assert_snapshot!(run(&["import", "--aws-auth=-"], aws_auth("")), @"
     exit code 1

@@ -67,7 +67,7 @@ rules:
 - {apiGroups: [""], resources: [configmaps], verbs: [create]}
 "#;
 
-/// What EKS makes for itself, as the mend says.
+/// What EKS makes for itself, as the fix says.
 fn node_manager() -> &'static str {
     let page = include_str!("../../../docs/lint.md");
     let (_, under) = page.split_once("### IM062").unwrap();

@@ -218,7 +218,7 @@ fn step_of(line: &str) -> Option<String> {
         "mode:",
         "handover:",
         "bridge:",
-        "EKS has made",
+        "EKS created",
     ];
     let counts = ["ahead", "in the making", "soaking", "there"];
     if words.iter().any(|word| line.starts_with(word)) {
@@ -283,7 +283,11 @@ async fn two_hundred_move_with_the_operator_killed_at_every_step() {
 fn killed_enough(steps: &[String]) {
     let bridge = "bridge: ClusterRoleBinding identity-mapper-bridge";
     let phases: [&[&str]; 5] = [
-        &["mode: CONFIG_MAP", "mode: EKS says", "mode: it is API_AND"],
+        &[
+            "mode: CONFIG_MAP",
+            "mode: EKS answered",
+            "mode: it is API_AND",
+        ],
         &[&format!("{bridge} stands"), "in the making, there"],
         &["changes", "in the making, soaking"],
         &[&format!("{bridge} is gone"), "soaking, there"],

@@ -325,7 +325,7 @@ async fn forth(stage: &Stage) {
         .as_array()
         .unwrap()
         .iter()
-        .map(|principal| &principal["stage"])
+        .map(|principal| &principal["progress"])
         .collect();
     assert_eq!(stages, ["stays", "soaking", "soaking"]);
 

@@ -661,7 +661,7 @@ async fn a_plan_printed_is_the_plan_executed() {
 
     mappings that are not in effect as declared then
     ! d-taken: ForeignEntry: mapRoles line 5 already maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Plan: aws-auth: 1 added, 1 adopted; access entries: 1 × associate, 2 × create. 4 mappings get the finalizer first. Not in effect as declared: 2.
     "#);
@@ -682,7 +682,7 @@ async fn a_plan_printed_is_the_plan_executed() {
     mappings.remove(0);
     let declared = file(folder.path(), "mappings.json", &list(&mappings));
     let kept = stage.document(&["-f", &declared]).await;
-    assert_eq!(kept["lookedAt"]["left"], json!(["a-same"]));
+    assert_eq!(kept["source"]["left"], json!(["a-same"]));
     let pruned = stage.plan(&["-f", &declared, "--prune"]).await;
     assert_snapshot!(pruned.shown().replace(url, "URL"), @r#"
     exit code 2
@@ -722,7 +722,7 @@ async fn a_plan_printed_is_the_plan_executed() {
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/taken
 
     mappings that are not in effect as declared then
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Plan: aws-auth: 2 changed, 1 removed; access entries: 1 × associate, 1 × create, 1 × delete, 1 × disassociate, 1 × update. 1 mapping gets the finalizer first. Not in effect as declared: 1.
     "#);
@@ -745,7 +745,7 @@ async fn a_plan_printed_is_the_plan_executed() {
     what follows, if nothing else changes
 
     mappings that are not in effect as declared then
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
     Nothing to do. Not in effect as declared: 1.
     ");

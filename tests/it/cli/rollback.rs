@@ -143,7 +143,7 @@ async fn copies_are_listed_shown_and_restored() {
     let before = cluster.roles().await;
     let unasked = rollback(&cluster, &["restore", &oldest]).await;
     assert_eq!((unasked.code, cluster.roles().await), (1, before));
-    assert!(unasked.stderr.contains("add --yes"), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("Add --yes"), "{}", unasked.stderr);
 
     // With the operator at work, which takes it as anyone's legal change.
     let restored = rollback(&cluster, &["restore", &oldest, "--yes"]).await;
@@ -182,7 +182,7 @@ async fn copies_are_listed_shown_and_restored() {
     );
     cluster.ready("b").await;
     let again = rollback(&cluster, &["restore", "1", "--yes"]).await;
-    let nothing = "Nothing to restore: aws-auth stands so already.";
+    let nothing = "Nothing to restore: aws-auth is identical to the copy.";
     assert!(again.stdout.contains(nothing), "{}", again.shown());
 
     // Broken and deleted, where nobody is at work.
