@@ -41,6 +41,7 @@ impl<'a> Looked<'a> {
             aws_auth_source: _,
         } = self.observation;
         Scene {
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
             data: observed.config_map.as_ref().map(|view| &view.data),
             document: &self.document,
             aws: &observed.aws,

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use super::plan_diff::Outline;
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::Desired;
-use crate::diff::Outline;
 use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Plan, Regarding, Report, plan};
 use crate::time::Timestamp;

@@ -8,10 +8,11 @@ use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
 use crate::effective::{Life, Standing, Unread};
-use crate::explain::explain::Refused;
+
+use crate::explain::caller::Caller;
+use crate::explain::fix::Fix;
 use crate::explain::fix::{Like, quoted};
-use crate::explain::{Caller, Door, Fix};
-use crate::lint::fix_data;
+use crate::explain::scene::Door;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
 
@@ -338,7 +339,7 @@ impl Door<'_> {
     /// The command by which `lint` fixes what keeps the caller out, where it would.
     fn by_lint(&self, caller: &Caller, data: &BTreeMap<String, String>) -> Vec<String> {
         let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
-        let fixed = Document::parse(&fix_data(data, &is_kept).data);
+        let fixed = Document::parse(&(self.scene.fix_data)(data, &is_kept));
         let lets_in = matches!(
             fixed.lookup(&caller.canonical),
             Lookup::Role(_) | Lookup::User(_)
@@ -437,6 +438,17 @@ fn named_at(text: &str, caller: &Caller, section: Section) -> Option<usize> {
     };
     let found = text.lines().position(|line| whole(&fold_arn(line)));
     found.map(|line| line + 1)
+}
+
+/// What refuses a caller.
+#[derive(Clone, Copy)]
+pub(super) enum Refused {
+    /// Nothing lets it in.
+    Unnamed,
+    /// The entry that it is found by asks for the name of an instance.
+    NotAnInstance,
+    /// The access entry that it is found by has to be described again.
+    Doubtful,
 }
 
 #[cfg(test)]

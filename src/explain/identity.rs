@@ -10,7 +10,7 @@ use crate::aws_auth::{Entry, Section};
 use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
 use crate::explain::caller::Caller;
 use crate::explain::rbac::Bound;
-use crate::explain::{Declared, Door};
+use crate::explain::scene::{Declared, Door};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.

@@ -3,10 +3,11 @@
 use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
+use crate::explain::caller::Caller;
 use crate::explain::cause::{Cause, CauseKind, TOLD};
 use crate::explain::fix::{Fix, Like, quoted};
 use crate::explain::identity::matches;
-use crate::explain::{Caller, Door};
+use crate::explain::scene::Door;
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
 /// So many characters of a name may differ for each so many that it has.

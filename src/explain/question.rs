@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::effective::is_templated;
 use crate::explain::fix::{Fix, quoted};
-use crate::explain::{Held, Identity};
+use crate::explain::identity::{Held, Identity};
 
 /// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

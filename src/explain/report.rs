@@ -9,7 +9,9 @@ use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
 use crate::explain::fix::{quoted, way_in};
 use crate::explain::identity::Source;
-use crate::explain::{Bound, Door, Identity, PassedOver, Place};
+use crate::explain::identity::{Identity, PassedOver, Place};
+use crate::explain::rbac::Bound;
+use crate::explain::scene::Door;
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 

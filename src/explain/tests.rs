@@ -9,7 +9,10 @@ use crate::access_entry::{
     Association, Entries, Entry, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
+use crate::aws_auth::Document;
+use crate::observed::{AwsState, Binding, Bindings, ConfigMapName};
 use crate::observed::{AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
+use crate::principal::Key;
 use crate::principal::Partition;
 use crate::time::Timestamp;
 
@@ -189,6 +192,7 @@ impl World {
 
     fn scene(&self) -> Scene<'_> {
         Scene {
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
             data: Some(&self.data),
             document: &self.document,
             aws: &self.aws,

@@ -13,8 +13,9 @@ use crate::aws_auth::{Entry as TextEntry, Lookup};
 use crate::desired::Spec;
 use crate::effective::MASTERS;
 use crate::effective::{Life, Standing};
+use crate::import::imported::{Origin, Why};
+use crate::import::importer::{Fate, Importer};
 use crate::import::object::{Draft, parsed, spec};
-use crate::import::{Fate, Importer, Origin, Why};
 use crate::observed::AwsView;
 use crate::ownership::aws_managed::{Keeper, keeper};
 use crate::principal::{Key, Principal};
@@ -244,7 +245,7 @@ impl Importer<'_> {
     /// An entry of aws-auth that is ours is kept as declared beside the access entry.
     fn agrees_with_ours(&self, spec: &Spec) -> Result<(), String> {
         let key = spec.principal.key();
-        if crate::import::marked(&self.mark, &key).is_none() {
+        if crate::import::importer::marked(&self.mark, &key).is_none() {
             return Ok(());
         }
         let mut twins = self.document.entries();

@@ -6,7 +6,7 @@ use crate::api::v1alpha1::{
 };
 use crate::api::{IdentityMapping, check};
 use crate::desired::{Mapping, Spec};
-use crate::import::{Imported, Origin};
+use crate::import::imported::{Imported, Origin};
 use crate::principal::Principal;
 
 /// A mapping that has no name yet.

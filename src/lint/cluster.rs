@@ -3,10 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::entries::{Read, names};
+use super::code::Code;
+use super::entries::names;
+use super::finding::{Finding, Report, Text};
+use super::mappings;
 use super::names::WELL_KNOWN;
+use super::read::Read;
 use super::text::{At, almost};
-use super::{Code, Finding, Report, Text, mappings};
 use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;

@@ -3,44 +3,19 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
+use super::code::Code;
+use super::finding::{Edit, Finding};
 use super::names::{Caller, Name, Names};
 use super::partitions::other_partitions;
+use super::read::Read;
+use super::text;
 use super::text::At;
-use super::{Code, Edit, Finding, text};
-use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
+use crate::aws_auth::{Entry, Places, Section};
 use crate::principal::{
     AccountId, Key, NotAPrincipal, Partition, Principal, PrincipalError, PrincipalKind, SsoRole,
 };
 
-/// The `data` of an aws-auth, read once.
-pub(super) struct Read<'d> {
-    pub(super) data: &'d BTreeMap<String, String>,
-
-    pub(super) document: Document,
-    pub(super) places: [SectionPlaces; 3],
-}
-
-impl<'d> Read<'d> {
-    pub(super) fn new(data: &'d BTreeMap<String, String>) -> Self {
-        let (document, places) = Document::parse_placed(data);
-        Self {
-            data,
-            document,
-            places,
-        }
-    }
-
-    pub(super) fn text(&self, section: Section) -> &'d str {
-        self.data.get(section.key()).map_or("", String::as_str)
-    }
-
-    /// The entries that the authenticator keeps, with their places.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, &Places)> {
-        let [roles, users, _] = &self.places;
-        let places = roles.entries.iter().chain(&users.entries);
-        self.document.entries().zip(places)
-    }
-
+impl Read<'_> {
     /// Every finding that the text alone shows. `line` says where an entry stands, `cluster` the cluster's partition, where that is
     /// known.
     pub(super) fn check(
@@ -78,14 +53,6 @@ impl<'d> Read<'d> {
         let sections = [Section::Roles, Section::Users].into_iter();
         let problems = sections.flat_map(|section| &self.document.section(section).problems);
         problems.filter_map(|problem| self.entry_at(problem.section, problem.span.start))
-    }
-
-    /// The entry in which a byte of a section stands.
-    pub(super) fn entry_at(&self, section: Section, at: usize) -> Option<&Entry> {
-        let entries = &self.document.section(section).entries;
-        let next = entries.partition_point(|entry| entry.span.start <= at);
-        let entry = entries.get(next.checked_sub(1)?)?;
-        (at < entry.span.end).then_some(entry)
     }
 
     /// Entries that another one repeats, each with the one that wins.

@@ -5,10 +5,13 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use super::code::Code;
 use super::embedding::Embedding;
-use super::entries::{Read, unread_keys};
+use super::entries::unread_keys;
+use super::finding::{Diagnostic, Edit, Finding, Report, Text};
+use super::mappings;
+use super::read::Read;
 use super::text::{At, GET, almost, is_describe_output};
-use super::{Code, Diagnostic, Edit, Finding, Report, Text, mappings};
 use crate::aws_auth::{Entry, Section};
 use crate::manifest::{Declared, Fault, Manifest, Mappings, Source, read};
 use crate::yaml::Lines;

@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::Edit;
-use super::entries::Read;
 use super::file::{AwsAuth, aws_auths, word_edits};
+use super::finding::Edit;
+use super::read::Read;
 use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
 use crate::effective::can_match;
 use crate::manifest::{Source, read};

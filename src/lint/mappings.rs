@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::code::Code;
+use super::finding::{Edit, Finding};
 use super::names::{Caller, Name, Names};
-use super::{Code, Edit, Finding};
 use crate::api::v1alpha1::{Adoption, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
 use crate::desired::Mapping;

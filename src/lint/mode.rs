@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::cluster::{lets_nodes_in, no_node_entry, not_read};
-use super::entries::Read;
+use super::code::Code;
 use super::file::Checked;
-use super::{Code, Finding};
+use super::finding::Finding;
+use super::read::Read;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;

@@ -1,7 +1,8 @@
 //! Usernames and groups: the same rules for entries of aws-auth and for mappings.
 
+use super::code::Code;
+use super::finding::Finding;
 use super::text::almost;
-use super::{Code, Finding};
 use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 

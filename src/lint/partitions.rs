@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use super::entries::Read;
+use super::code::Code;
+use super::finding::Finding;
+use super::read::Read;
 use super::text::At;
-use super::{Code, Finding};
 use crate::aws_auth::{Entry, Places};
 use crate::effective::is_nodes;
 use crate::principal::{Arn, Partition};

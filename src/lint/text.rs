@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Code, Edit, Finding};
+use super::code::Code;
+use super::finding::{Edit, Finding};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, SectionPlaces};
 
 /// A place in the value of a key of aws-auth.

@@ -5,7 +5,6 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Identity;
 use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
 use crate::effective::MASTERS;
@@ -217,4 +216,13 @@ pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
         found.insert(Difference::UsernameGenerated(then.username.clone()));
     }
     found.into_iter().collect()
+}
+
+/// What an entry of aws-auth gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The username, templates as written.
+    pub username: String,
+    /// The groups.
+    pub groups: Vec<String>,
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dead, Place};
+use super::migration::{Dead, Place};
 use crate::aws_auth::{Document, Entry, Lookup, Rank, Section};
 use crate::effective::{EffectiveAccess, NoEffect, Unmatchable};
 use crate::principal::Principal;

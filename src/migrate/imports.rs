@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Place;
 use super::entries::{Entries, Winner, place};
+use super::migration::Place;
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::BackendChoice;
 use crate::desired::{Desired, Mapping};

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::difference::{Becomes, differences};
+use super::difference::{Becomes, Difference, differences};
 use super::entries::{Entries, Winner, place, what};
 use super::imports::Imports;
+use super::migration::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
 use super::nodes::which_nodes;
 use super::why::{lets_nobody_in, suspended, undocumented, unread};
-use super::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
@@ -414,10 +414,7 @@ impl Judge<'_> {
             Some(standing) => {
                 verdict.becomes = standing.known().map(Becomes::of_entry);
                 self.compare(verdict);
-                let same = !verdict
-                    .differences
-                    .iter()
-                    .any(super::Difference::is_of_meaning);
+                let same = !verdict.differences.iter().any(Difference::is_of_meaning);
                 verdict.outcome = if same {
                     Outcome::Stands
                 } else {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Situation, Step};
+use super::way::{Situation, Step};
 use crate::observed::Observed;
 
 /// So often a step may be taken from the same state: an operator that works beside us can be in between two readings.

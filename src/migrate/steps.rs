@@ -3,7 +3,9 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::{Becomes, Migration, modes_between};
+use super::difference::Becomes;
+use super::migration::Migration;
+use super::mode::modes_between;
 use crate::access_entry::BRIDGE_GROUP;
 use crate::observed::Mode;
 

@@ -5,7 +5,9 @@ use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Becomes, Migration, Outcome, Verdict, Way};
+use super::difference::Becomes;
+use super::implied::Way;
+use super::migration::{Migration, Outcome, Verdict};
 use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;

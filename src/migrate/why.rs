@@ -1,7 +1,8 @@
 //! Verdicts and their reasons in the making.
 
+use super::difference::{Becomes, Identity};
 use super::entries::{Winner, place};
-use super::{Becomes, Identity, Outcome, Verdict, Who, Why};
+use super::migration::{Outcome, Verdict, Who, Why};
 use crate::desired::Mapping;
 use crate::effective::Standing;
 use crate::observed::IamProblem;

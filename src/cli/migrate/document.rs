@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::plan::Gate;
 use crate::api::condition::Reason;
 use crate::migrate::{
     Becomes, Dead, Instruction, Manner, Migration, Place, Recipe, Verdict, instructions, many,
@@ -260,4 +259,15 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
         losers,
         changes: recipes(&migration.cluster, mode),
     })
+}
+
+/// What comes of a change of the mode.
+#[derive(Clone, Copy)]
+pub(super) enum Gate {
+    /// Nobody asked.
+    Unasked,
+    /// The cluster is in that mode.
+    There(Mode),
+    /// What would be lost by being in that mode now, if anything.
+    To(Mode),
 }

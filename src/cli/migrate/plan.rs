@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::document::Document;
+use super::document::{Document, Gate};
 use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
@@ -54,17 +54,6 @@ pub struct PlanArgs {
         reason = "a comment here would replace the help of the command"
     )]
     pub observe: ObserveArgs,
-}
-
-/// What comes of a change of the mode.
-#[derive(Clone, Copy)]
-pub(super) enum Gate {
-    /// Nobody asked.
-    Unasked,
-    /// The cluster is in that mode.
-    There(Mode),
-    /// What would be lost by being in that mode now, if anything.
-    To(Mode),
 }
 
 /// Plans and prints. Nothing is written.

@@ -5,8 +5,11 @@ use serde::Serialize;
 use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::Entry;
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
+use crate::explain::caller::Caller;
+use crate::explain::cause::{Cause, Refused};
 use crate::explain::identity::Source;
-use crate::explain::{Caller, Cause, Door, Identity, PassedOver, Place};
+use crate::explain::identity::{Identity, PassedOver, Place};
+use crate::explain::scene::Door;
 use crate::observed::Mode;
 use crate::principal::{Key, Partition, Principal, PrincipalKind};
 
@@ -41,17 +44,6 @@ pub struct Explanation {
 pub(super) enum Found<'a> {
     In(Vec<Source<'a>>),
     Refused { words: String, by: Refused },
-}
-
-/// What refuses a caller.
-#[derive(Clone, Copy)]
-pub(super) enum Refused {
-    /// Nothing lets it in.
-    Unnamed,
-    /// The entry that it is found by asks for the name of an instance.
-    NotAnInstance,
-    /// The access entry that it is found by has to be described again.
-    Doubtful,
 }
 
 impl<'a> Door<'a> {
