@@ -10,7 +10,7 @@ use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::eks::EksClusterArgs;
 use super::output::Progress;
-use super::target::{Proven, Target, words};
+use super::target::{ClusterTarget, Proven, words};
 use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
@@ -62,7 +62,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         api_server,
         token_for: _,
     } = connection.connect().await?;
-    let mut target = Target {
+    let mut target = ClusterTarget {
         url,
         context,
         config_map: name.clone(),

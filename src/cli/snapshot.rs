@@ -21,7 +21,7 @@ use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, TokenFor
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
 use crate::cli::output::{Progress, complain};
-use crate::cli::target::{Target, words};
+use crate::cli::target::{ClusterTarget, words};
 use crate::cluster::Cluster;
 use crate::cluster::api_server::ApiServer;
 use crate::desired::Desired;
@@ -156,7 +156,7 @@ pub struct Live {
     /// The connection to it.
     pub api_server: ApiServer,
     /// What is said of it before anything is written.
-    pub target: Target,
+    pub target: ClusterTarget,
 }
 
 impl ObserveArgs {
@@ -337,7 +337,7 @@ impl LiveArgs {
         let reading = Box::pin(cluster.read())
             .await
             .with_context(|| format!("cluster {url}"))?;
-        let mut target = Target {
+        let mut target = ClusterTarget {
             url,
             context,
             config_map: config_map.clone(),
@@ -442,7 +442,7 @@ impl LiveArgs {
 /// Reads EKS and IAM into the observation, once the cluster is proven.
 async fn survey(
     observation: &mut Observation,
-    target: &mut Target,
+    target: &mut ClusterTarget,
     aws: &Aws,
     name: &str,
     api_server: &ApiServer,

@@ -12,7 +12,7 @@ use crate::observed::{ConfigMapName, Mode, Users};
 
 /// What is said of the cluster.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub struct ClusterTarget {
     /// The URL of the API server.
     pub url: String,
     /// The context of the kubeconfig file, where one was used.
@@ -40,7 +40,7 @@ pub struct Proven {
     pub users: Users,
 }
 
-impl Target {
+impl ClusterTarget {
     /// Proves that the cluster of this name in EKS is the one whose API server we talk to.
     pub async fn prove(&mut self, aws: &Aws, name: &str, api_server: &ApiServer) -> Result<Proven> {
         let read = aws.describe_cluster(name).await.map_err(|failure| {
@@ -72,7 +72,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ClusterTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cluster:    {}", self.url)?;
         if let Some(context) = &self.context {

@@ -5,5 +5,5 @@ mod plan_diff;
 #[cfg(test)]
 mod tests;
 
-pub use forecast::{Course, Later, ahead};
-pub use plan_diff::{ConfigMapOutline, EntryOutline, Outline, TextChange, TextStep, TextStepKind};
+pub use forecast::{Forecast, LaterDiff, forecast};
+pub use plan_diff::{ConfigMapDiff, EntryDiff, PlanDiff, TextChange, TextStep, TextStepKind};

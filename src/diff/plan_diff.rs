@@ -12,14 +12,14 @@ use crate::principal::Key;
 
 /// What a plan changes in the backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outline {
+pub struct PlanDiff {
     /// The write of aws-auth.
-    pub config_map: Option<ConfigMapOutline>,
+    pub config_map: Option<ConfigMapDiff>,
     /// The calls to EKS that change something, by principal.
-    pub entries: Vec<EntryOutline>,
+    pub entries: Vec<EntryDiff>,
 }
 
-impl Outline {
+impl PlanDiff {
     /// Whether it changes nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -29,7 +29,7 @@ impl Outline {
 
 /// What a write changes in aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigMapOutline {
+pub struct ConfigMapDiff {
     /// It does not exist yet.
     pub create: bool,
     /// The keys of `data` whose text changes.
@@ -109,7 +109,7 @@ impl TextStepKind {
 
 /// The calls to EKS for one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryOutline {
+pub struct EntryDiff {
     /// The principal.
     pub key: Key,
     /// The mapping that holds it, or else one that did.
@@ -123,14 +123,14 @@ pub struct EntryOutline {
 impl Plan<'_> {
     /// What it changes.
     #[must_use]
-    pub fn outline(&self) -> Outline {
-        Outline {
+    pub fn diff(&self) -> PlanDiff {
+        PlanDiff {
             config_map: self.config_map.as_ref().map(|write| self.texts(write)),
             entries: self.calls(),
         }
     }
 
-    fn texts(&self, write: &ConfigMapWrite) -> ConfigMapOutline {
+    fn texts(&self, write: &ConfigMapWrite) -> ConfigMapDiff {
         let create = matches!(write, ConfigMapWrite::Create { .. });
         let standing = self.observed.config_map.as_ref();
         let after = write.applied(standing).data.into_iter();
@@ -141,7 +141,7 @@ impl Plan<'_> {
         let steps = self.claims.iter().filter_map(|claim| self.text_step(claim));
         let mut steps: Vec<TextStep> = steps.collect();
         steps.sort_by(|a, b| (a.kind, a.line, &a.arn).cmp(&(b.kind, b.line, &b.arn)));
-        ConfigMapOutline {
+        ConfigMapDiff {
             create,
             texts: after.filter_map(change).collect(),
             steps,
@@ -186,7 +186,7 @@ impl Plan<'_> {
             .or_else(|| claim.key.as_ref().map(Key::to_string))
     }
 
-    fn calls(&self) -> Vec<EntryOutline> {
+    fn calls(&self) -> Vec<EntryDiff> {
         let standing = self
             .observed
             .aws
@@ -198,7 +198,7 @@ impl Plan<'_> {
                 && claim.entry.pending()
                 && claim.entry.effective() != EntryStep::Describe
         });
-        let outline = |claim: &Claim| {
+        let diff = |claim: &Claim| {
             let changes = |call: &&Call| !matches!(call, Call::Describe { .. });
             let calls: Vec<Call> = claim.entry.calls.iter().filter(changes).cloned().collect();
             let entries = calls.iter().filter_map(|call| {
@@ -206,16 +206,16 @@ impl Plan<'_> {
                 Some((call.principal_arn().to_owned(), entry))
             });
             let before = entries.collect();
-            (!calls.is_empty()).then_some(EntryOutline {
+            (!calls.is_empty()).then_some(EntryDiff {
                 key: claim.key.clone()?,
                 mapping: self.mapping_of(claim),
                 calls,
                 before,
             })
         };
-        let mut outlines: Vec<EntryOutline> = pending.filter_map(outline).collect();
-        outlines.sort_by_key(|outline| outline.key.to_string());
-        outlines
+        let mut diffs: Vec<EntryDiff> = pending.filter_map(diff).collect();
+        diffs.sort_by_key(|diff| diff.key.to_string());
+        diffs
     }
 
     /// The mapping that holds a claim, or else the first of those that name it.

@@ -12,7 +12,7 @@ use crate::effective::{Life, Standing, Unread};
 use crate::explain::caller::Caller;
 use crate::explain::fix::Fix;
 use crate::explain::fix::{Like, quoted};
-use crate::explain::scene::Door;
+use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
 
@@ -22,7 +22,7 @@ pub(super) const TOLD: usize = 3;
 /// A likely cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cause {
+pub struct LikelyCause {
     /// Which.
     pub kind: CauseKind,
     /// What is wrong, where, and with which value.
@@ -78,14 +78,14 @@ pub enum CauseKind {
     Unnamed,
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// The likely causes, the likeliest first.
     pub(super) fn causes(
         &self,
         caller: &Caller,
         standing: &[Standing<'_>],
         by: Refused,
-    ) -> Vec<Cause> {
+    ) -> Vec<LikelyCause> {
         let mut causes = Vec::new();
         match by {
             Refused::NotAnInstance => causes.push(not_an_instance(caller)),
@@ -115,9 +115,9 @@ impl Door<'_> {
         causes
     }
 
-    fn other_partition(&self, caller: &Caller) -> Option<Cause> {
+    fn other_partition(&self, caller: &Caller) -> Option<LikelyCause> {
         let cluster = self.elsewhere(caller)?;
-        Some(Cause {
+        Some(LikelyCause {
             kind: CauseKind::OtherPartition,
             message: format!(
                 "the cluster is in partition {cluster}, the caller in {}: a cluster accepts only callers of its own partition",
@@ -130,10 +130,10 @@ impl Door<'_> {
         })
     }
 
-    fn not_in_effect(&self, caller: &Caller) -> Option<Cause> {
+    fn not_in_effect(&self, caller: &Caller) -> Option<LikelyCause> {
         let declared = self.scene.declared.get(caller.key.as_ref()?)?;
         let why = declared.not_ready.as_deref();
-        Some(Cause {
+        Some(LikelyCause {
             kind: CauseKind::NotInEffect,
             message: format!(
                 "mapping {} declares this principal but is not active: {}",
@@ -155,7 +155,7 @@ impl Door<'_> {
         })
     }
 
-    fn dead_entry(&self, standing: &Standing<'_>) -> Cause {
+    fn dead_entry(&self, standing: &Standing<'_>) -> LikelyCause {
         let message = format!(
             "the access entry of {} grants no access: {}",
             standing.principal_arn, standing.life
@@ -179,7 +179,7 @@ impl Door<'_> {
             (life, Some(entry)) => self.anew(entry, life),
             (_, None) => None,
         };
-        Cause {
+        LikelyCause {
             kind: CauseKind::Recreated,
             message,
             fix,
@@ -212,7 +212,7 @@ impl Door<'_> {
     }
 
     /// aws-auth names it, and is not read.
-    fn not_read(&self, caller: &Caller) -> Option<Cause> {
+    fn not_read(&self, caller: &Caller) -> Option<LikelyCause> {
         let unread = self.effective.unread()?;
         let kind = match unread {
             Unread::Mode => CauseKind::Mode,
@@ -222,7 +222,7 @@ impl Door<'_> {
             Lookup::Role(entry) | Lookup::User(entry) => entry,
             Lookup::AmbiguousUser(entries) => *entries.first()?,
             Lookup::Account => {
-                return Some(Cause {
+                return Some(LikelyCause {
                     kind,
                     message: format!("mapAccounts contains the caller's account, but {unread}"),
                     fix: self.grant(caller, None),
@@ -230,7 +230,7 @@ impl Door<'_> {
             }
             Lookup::None => return None,
         };
-        Some(Cause {
+        Some(LikelyCause {
             kind,
             message: format!(
                 "{} line {} contains the caller, but {unread}",
@@ -241,7 +241,7 @@ impl Door<'_> {
     }
 
     /// A key of aws-auth in other case than the authenticator reads.
-    fn key_case(&self, caller: &Caller) -> Vec<Cause> {
+    fn key_case(&self, caller: &Caller) -> Vec<LikelyCause> {
         let data = self.scene.data.into_iter().flatten();
         let odd = data.filter_map(|(key, text)| {
             let section = Section::ALL
@@ -253,7 +253,7 @@ impl Door<'_> {
             named.then_some((key, section))
         });
         let config_map = self.scene.config_map;
-        odd.map(|(key, section)| Cause {
+        odd.map(|(key, section)| LikelyCause {
             kind: CauseKind::KeyCase,
             message: format!(
                 "the key {key} contains the caller, but the authenticator reads only {section}"
@@ -270,7 +270,7 @@ impl Door<'_> {
     }
 
     /// What the authenticator drops of aws-auth and that names the caller.
-    fn dropped(&self, caller: &Caller) -> Vec<Cause> {
+    fn dropped(&self, caller: &Caller) -> Vec<LikelyCause> {
         if self.effective.unread().is_some() {
             return Vec::new();
         }
@@ -283,7 +283,7 @@ impl Door<'_> {
             };
             let named = named_at(text, caller, section);
             if let (Some(problem), Some(line)) = (&view.broken, named) {
-                causes.push(Cause {
+                causes.push(LikelyCause {
                     kind: CauseKind::SectionDropped,
                     message: format!(
                         "{section} contains the caller in line {line}, but all of {section} is dropped because of line {}, column {} \
@@ -303,7 +303,7 @@ impl Door<'_> {
                         .get(problem.span.clone())
                         .is_some_and(|item| named_at(item, caller, section).is_some())
             });
-            causes.extend(dropped.map(|problem| Cause {
+            causes.extend(dropped.map(|problem| LikelyCause {
                 kind: CauseKind::EntryDropped,
                 message: format!(
                     "{section} contains the caller in line {}, but the entry is dropped: {}",
@@ -373,8 +373,8 @@ impl Door<'_> {
         }
     }
 
-    fn unnamed(&self, caller: &Caller) -> Cause {
-        Cause {
+    fn unnamed(&self, caller: &Caller) -> LikelyCause {
+        LikelyCause {
             kind: CauseKind::Unnamed,
             message: "no similar entry found".to_owned(),
             fix: self.grant(caller, None),
@@ -382,7 +382,7 @@ impl Door<'_> {
     }
 }
 
-fn not_a_principal(caller: &Caller) -> Option<Cause> {
+fn not_a_principal(caller: &Caller) -> Option<LikelyCause> {
     let what = match &caller.parsed.resource {
         Resource::Root => "the root user, which can't have an access entry",
         Resource::FederatedUser { .. } => {
@@ -392,7 +392,7 @@ fn not_a_principal(caller: &Caller) -> Option<Cause> {
             return None;
         }
     };
-    Some(Cause {
+    Some(LikelyCause {
         kind: CauseKind::NotAPrincipal,
         message: format!("{} is {what}", caller.arn),
         fix: Some(Fix {
@@ -402,8 +402,8 @@ fn not_a_principal(caller: &Caller) -> Option<Cause> {
     })
 }
 
-fn not_an_instance(caller: &Caller) -> Cause {
-    Cause {
+fn not_an_instance(caller: &Caller) -> LikelyCause {
+    LikelyCause {
         kind: CauseKind::NotAnInstance,
         message: format!(
             "the entry is for nodes, and session {:?} is not an EC2 instance",

@@ -6,10 +6,10 @@ use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::Entry;
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
 use crate::explain::caller::Caller;
-use crate::explain::cause::{Cause, Refused};
-use crate::explain::identity::Source;
-use crate::explain::identity::{Identity, PassedOver, Place};
-use crate::explain::scene::Door;
+use crate::explain::cause::{LikelyCause, Refused};
+use crate::explain::identity::GrantSource;
+use crate::explain::identity::{EntryPlace, Identity, PassedOver};
+use crate::explain::scene::Explainer;
 use crate::observed::Mode;
 use crate::principal::{Key, Partition, Principal, PrincipalKind};
 
@@ -30,7 +30,7 @@ pub struct Explanation {
     pub refusal: Option<String>,
     /// The likely causes of that, the likeliest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<Cause>,
+    pub causes: Vec<LikelyCause>,
     /// The entries of the same principal that do not count, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[serde(rename = "notUsed")]
@@ -41,12 +41,12 @@ pub struct Explanation {
 }
 
 /// What came of the lookup.
-pub(super) enum Found<'a> {
-    In(Vec<Source<'a>>),
+pub(super) enum LookupResult<'a> {
+    In(Vec<GrantSource<'a>>),
     Refused { words: String, by: Refused },
 }
 
-impl<'a> Door<'a> {
+impl<'a> Explainer<'a> {
     /// Explains a caller. `user_id` is what STS says of it (`AROA…:session`, `AIDA…`), where the caller asks for itself.
     #[must_use]
     pub fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
@@ -62,14 +62,14 @@ impl<'a> Door<'a> {
             notes: Vec::new(),
         };
         match self.find(caller, &standing) {
-            Found::In(sources) => {
+            LookupResult::In(sources) => {
                 let sources = sources.into_iter();
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
                 explanation.has_access = true;
                 note(caller, &standing, &mut explanation);
             }
-            Found::Refused { words, by } => {
+            LookupResult::Refused { words, by } => {
                 explanation.refusal = Some(words);
                 explanation.causes = self.causes(caller, &standing, by);
                 explanation.notes.extend(self.not_in_iam(caller));
@@ -126,12 +126,12 @@ impl<'a> Door<'a> {
         standing
     }
 
-    fn find(&self, caller: &Caller, standing: &[Standing<'a>]) -> Found<'a> {
+    fn find(&self, caller: &Caller, standing: &[Standing<'a>]) -> LookupResult<'a> {
         let entries = match self.effective.granted_among(standing, &caller.canonical) {
             Granted::AccessEntry(wins) => {
                 return match wins.known() {
                     Some(entry) => by_access_entry(caller, entry),
-                    None => Found::Refused {
+                    None => LookupResult::Refused {
                         words: format!(
                             "the access entry of {} may have changed and was not read again yet: run this command again",
                             wins.principal_arn
@@ -142,9 +142,11 @@ impl<'a> Door<'a> {
             }
             Granted::AwsAuth(entry) => vec![entry],
             Granted::AnyOf(variants) => variants,
-            Granted::Account(account) => return Found::In(vec![Source::Account { account }]),
+            Granted::Account(account) => {
+                return LookupResult::In(vec![GrantSource::Account { account }]);
+            }
             Granted::Nothing => {
-                return Found::Refused {
+                return LookupResult::Refused {
                     words: self.refusal(caller),
                     by: Refused::Unnamed,
                 };
@@ -204,7 +206,7 @@ impl<'a> Door<'a> {
     fn passed_over_entry(&self, entry: &Entry) -> Option<PassedOver> {
         Some(PassedOver {
             principal: entry.arn.clone(),
-            place: Place::of(entry),
+            place: EntryPlace::of(entry),
             why: self.effective.no_effect(entry)?.to_string(),
         })
     }
@@ -238,7 +240,7 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
         !standing.life.is_dead()
             && standing.life == Life::Unknown
             && explanation.identities.iter().any(|identity| {
-                matches!(identity.place, Place::AccessEntry(_))
+                matches!(identity.place, EntryPlace::AccessEntry(_))
                     && identity.principal == standing.principal_arn
             })
     });
@@ -276,27 +278,27 @@ fn passed_over_standing<'a>(
     ))
 }
 
-fn by_text<'a>(caller: &Caller, entries: Vec<&'a Entry>) -> Found<'a> {
+fn by_text<'a>(caller: &Caller, entries: Vec<&'a Entry>) -> LookupResult<'a> {
     for entry in &entries {
         let templates = entry.groups.iter().chain([&entry.username]);
         if let Some(words) = no_instance(caller, templates) {
-            return Found::Refused {
+            return LookupResult::Refused {
                 words,
                 by: Refused::NotAnInstance,
             };
         }
     }
-    Found::In(entries.into_iter().map(Source::AwsAuth).collect())
+    LookupResult::In(entries.into_iter().map(GrantSource::AwsAuth).collect())
 }
 
-fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> Found<'a> {
+fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> LookupResult<'a> {
     let templates = entry.groups.iter().chain([&entry.username]);
     match no_instance(caller, templates) {
-        Some(words) => Found::Refused {
+        Some(words) => LookupResult::Refused {
             words,
             by: Refused::NotAnInstance,
         },
-        None => Found::In(vec![Source::AccessEntry(entry)]),
+        None => LookupResult::In(vec![GrantSource::AccessEntry(entry)]),
     }
 }
 

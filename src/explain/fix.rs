@@ -16,7 +16,7 @@ use crate::aws_auth::{Entry, NewEntry, Section};
 use crate::effective::{Unread, in_iam};
 use crate::explain::caller::Caller;
 use crate::explain::identity::Held;
-use crate::explain::scene::Door;
+use crate::explain::scene::Explainer;
 use crate::import::mapping_name;
 use crate::observed::{ConfigMapName, Mode};
 use crate::principal::{Partition, Principal, PrincipalKind};
@@ -32,7 +32,7 @@ pub struct Fix {
     pub text: String,
     /// A change of one line of aws-auth.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub edit: Option<Edit>,
+    pub edit: Option<TextReplacement>,
     /// An entry to add to aws-auth, as YAML.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub entry: Option<String>,
@@ -47,7 +47,7 @@ pub struct Fix {
 /// A change of one line of aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Edit {
+pub struct TextReplacement {
     /// The key of the `ConfigMap`.
     pub key: &'static str,
     /// The line in its value, from 1.
@@ -98,7 +98,7 @@ impl Like {
     }
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// How to let a caller in like this, or with a group that a person has to choose.
     pub(super) fn grant(&self, caller: &Caller, like: Option<Like>) -> Option<Fix> {
         let principal = self.principal(caller)?;
@@ -158,7 +158,7 @@ impl Door<'_> {
                 "in {} line {}, write {to:?} instead of {from:?} (kubectl edit configmap {} -n {})",
                 entry.section, entry.line, config_map.name, config_map.namespace
             ),
-            edit: Some(Edit {
+            edit: Some(TextReplacement {
                 key: entry.section.key(),
                 line: entry.line,
                 from: from.to_owned(),

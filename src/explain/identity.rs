@@ -10,7 +10,7 @@ use crate::aws_auth::{Entry, Section};
 use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
 use crate::explain::caller::Caller;
 use crate::explain::rbac::Bound;
-use crate::explain::scene::{Declared, Door};
+use crate::explain::scene::{DeclaringMapping, Explainer};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.
@@ -18,14 +18,14 @@ const OWN_ARN: &str = "(its own ARN)";
 
 /// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Backend {
+pub enum GrantBackend {
     /// An access entry of EKS.
     AccessEntry,
     /// aws-auth.
     ConfigMap,
 }
 
-impl Backend {
+impl GrantBackend {
     /// The word for it, as in `spec.backend`.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -39,7 +39,7 @@ impl Backend {
 /// The place of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Place {
+pub enum EntryPlace {
     /// In aws-auth.
     AwsAuth {
         /// The key of the `ConfigMap`.
@@ -52,7 +52,7 @@ pub enum Place {
     AccessEntry(String),
 }
 
-impl Place {
+impl EntryPlace {
     pub(super) fn of(entry: &Entry) -> Self {
         Self::AwsAuth {
             key: entry.section.key(),
@@ -62,15 +62,15 @@ impl Place {
 
     /// The backend.
     #[must_use]
-    pub const fn backend(&self) -> Backend {
+    pub const fn backend(&self) -> GrantBackend {
         match self {
-            Self::AwsAuth { .. } => Backend::ConfigMap,
-            Self::AccessEntry(_) => Backend::AccessEntry,
+            Self::AwsAuth { .. } => GrantBackend::ConfigMap,
+            Self::AccessEntry(_) => GrantBackend::AccessEntry,
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EntryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AwsAuth {
@@ -157,7 +157,7 @@ pub struct Identity {
     pub principal: String,
     /// Where the entry stands.
     #[serde(rename = "source")]
-    pub place: Place,
+    pub place: EntryPlace,
     /// The Kubernetes username.
     pub username: String,
     /// The Kubernetes groups as the entry gives them. Everyone is in system:authenticated too.
@@ -180,7 +180,7 @@ pub struct Identity {
     pub node: bool,
     /// The mapping that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub declared: Option<Declared>,
+    pub declared: Option<DeclaringMapping>,
 }
 
 impl Identity {
@@ -212,7 +212,7 @@ pub struct PassedOver {
     pub principal: String,
     /// Where it stands.
     #[serde(rename = "source")]
-    pub place: Place,
+    pub place: EntryPlace,
     /// Why it does not count.
     pub why: String,
 }
@@ -222,7 +222,9 @@ impl PassedOver {
         let entry = state.entry.as_ref();
         Self {
             principal: principal_arn.to_owned(),
-            place: Place::AccessEntry(entry.map(|entry| entry.arn.clone()).unwrap_or_default()),
+            place: EntryPlace::AccessEntry(
+                entry.map(|entry| entry.arn.clone()).unwrap_or_default(),
+            ),
             why,
         }
     }
@@ -230,7 +232,7 @@ impl PassedOver {
 
 /// An entry that lets someone in.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source<'s> {
+pub(super) enum GrantSource<'s> {
     AwsAuth(&'s Entry),
     AccessEntry(&'s AccessEntry),
     /// An account of `mapAccounts`, whose callers get their own ARNs as usernames.
@@ -239,23 +241,23 @@ pub(super) enum Source<'s> {
     },
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// The identity that an entry gives: to this caller, or, without one, as it is written.
-    pub(super) fn identity(&self, source: Source<'_>, caller: Option<&Caller>) -> Identity {
+    pub(super) fn identity(&self, source: GrantSource<'_>, caller: Option<&Caller>) -> Identity {
         let (principal, place, written) = match source {
-            Source::AwsAuth(entry) => (
+            GrantSource::AwsAuth(entry) => (
                 entry.arn.clone(),
-                Place::of(entry),
+                EntryPlace::of(entry),
                 EffectiveEntry::of_aws_auth(entry),
             ),
-            Source::AccessEntry(entry) => (
+            GrantSource::AccessEntry(entry) => (
                 entry.principal_arn.clone(),
-                Place::AccessEntry(entry.arn.clone()),
+                EntryPlace::AccessEntry(entry.arn.clone()),
                 EffectiveEntry::of_access_entry(entry),
             ),
-            Source::Account { account } => (
+            GrantSource::Account { account } => (
                 account.to_owned(),
-                Place::AwsAuth {
+                EntryPlace::AwsAuth {
                     key: Section::Accounts.key(),
                     line: None,
                 },
@@ -267,7 +269,9 @@ impl Door<'_> {
         let effective = caller.map_or_else(|| written.clone(), |caller| caller.filled(&written));
         let administrator = self.effective.administrator(&effective);
         let possible = match (source, caller) {
-            (Source::Account { account }, None) => self.effective.administrator_of_account(account),
+            (GrantSource::Account { account }, None) => {
+                self.effective.administrator_of_account(account)
+            }
             _ => self.effective.possible_administrator(&effective),
         };
         let names = || effective.groups.iter().map(String::as_str);
@@ -293,8 +297,8 @@ impl Door<'_> {
             principal,
             place,
             access_policies: match source {
-                Source::AccessEntry(entry) => held(entry),
-                Source::AwsAuth(_) | Source::Account { .. } => BTreeSet::new(),
+                GrantSource::AccessEntry(entry) => held(entry),
+                GrantSource::AwsAuth(_) | GrantSource::Account { .. } => BTreeSet::new(),
             },
             username: effective.username,
             groups: effective.groups,
@@ -302,7 +306,7 @@ impl Door<'_> {
     }
 
     /// The mapping that holds the principal of an entry.
-    pub(super) fn declared(&self, principal: &str) -> Option<Declared> {
+    pub(super) fn declared(&self, principal: &str) -> Option<DeclaringMapping> {
         if self.scene.declared.is_empty() {
             return None;
         }

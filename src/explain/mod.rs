@@ -18,11 +18,11 @@ mod scene;
 mod tests;
 
 pub use caller::{Caller, CallerError};
-pub use cause::{Cause, CauseKind};
+pub use cause::{CauseKind, LikelyCause};
 pub use explanation::Explanation;
-pub use fix::{Edit, Fix, way_in};
-pub use identity::{Backend, Held, Identity, PassedOver, Place};
-pub use question::{Answer, Object, Question, Verdict};
+pub use fix::{Fix, TextReplacement, way_in};
+pub use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};
+pub use question::{Object, Permission, PermissionAnswer, Question};
 pub use rbac::Bound;
-pub use report::{Creator, Report, Row, RowKind};
-pub use scene::{Declared, Door, FixData, Scene};
+pub use report::{AccessReport, AccessRow, AccessRowKind, Creator};
+pub use scene::{DeclaringMapping, Explainer, FixData, Scene};

@@ -85,14 +85,14 @@ impl fmt::Display for Question {
 /// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
+pub struct PermissionAnswer {
     /// What was asked.
     pub question: Question,
     /// For whom, as the API server was told: a username, where it was for somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub username: Option<String>,
     /// What came of it.
-    pub verdict: Verdict,
+    pub verdict: Permission,
     /// The API server's own words, where it gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub words: Option<String>,
@@ -104,7 +104,7 @@ pub struct Answer {
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verdict {
+pub enum Permission {
     /// It is allowed.
     Yes,
     /// RBAC does not allow it, and these access policies may: EKS does not say so for others.
@@ -115,7 +115,7 @@ pub enum Verdict {
     No,
 }
 
-impl Answer {
+impl PermissionAnswer {
     /// The answer for somebody, by what RBAC says.
     #[must_use]
     pub fn for_other(
@@ -131,9 +131,9 @@ impl Answer {
             .cloned()
             .collect();
         let verdict = match (allowed, may.is_empty()) {
-            (true, _) => Verdict::Yes,
-            (false, false) => Verdict::Maybe(may),
-            (false, true) => Verdict::NotByRbac,
+            (true, _) => Permission::Yes,
+            (false, false) => Permission::Maybe(may),
+            (false, true) => Permission::NotByRbac,
         };
         let fix = (!allowed).then(|| question.grant(identity));
         Self {
@@ -159,7 +159,11 @@ impl Answer {
         Self {
             question,
             username: None,
-            verdict: if allowed { Verdict::Yes } else { Verdict::No },
+            verdict: if allowed {
+                Permission::Yes
+            } else {
+                Permission::No
+            },
             words,
             fix,
         }
@@ -168,19 +172,19 @@ impl Answer {
     /// Whether it is a plain yes.
     #[must_use]
     pub fn is_yes(&self) -> bool {
-        self.verdict == Verdict::Yes
+        self.verdict == Permission::Yes
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for PermissionAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.question)?;
         match (&self.verdict, &self.username) {
-            (Verdict::Yes, Some(_)) => f.write_str("yes, by RBAC"),
-            (Verdict::Yes, None) => f.write_str("yes"),
-            (Verdict::No, _) => f.write_str("no"),
-            (Verdict::NotByRbac, _) => f.write_str("not by RBAC"),
-            (Verdict::Maybe(policies), _) => {
+            (Permission::Yes, Some(_)) => f.write_str("yes, by RBAC"),
+            (Permission::Yes, None) => f.write_str("yes"),
+            (Permission::No, _) => f.write_str("no"),
+            (Permission::NotByRbac, _) => f.write_str("not by RBAC"),
+            (Permission::Maybe(policies), _) => {
                 let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
                 write!(
                     f,

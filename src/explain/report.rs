@@ -8,16 +8,16 @@ use crate::access_entry::EksCluster;
 use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
 use crate::explain::fix::{quoted, way_in};
-use crate::explain::identity::Source;
-use crate::explain::identity::{Identity, PassedOver, Place};
+use crate::explain::identity::GrantSource;
+use crate::explain::identity::{EntryPlace, Identity, PassedOver};
 use crate::explain::rbac::Bound;
-use crate::explain::scene::Door;
+use crate::explain::scene::Explainer;
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum RowKind {
+pub enum AccessRowKind {
     /// An IAM role.
     Role,
     /// An IAM user.
@@ -28,7 +28,7 @@ pub enum RowKind {
     Other,
 }
 
-impl RowKind {
+impl AccessRowKind {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -44,9 +44,9 @@ impl RowKind {
 /// Whoever gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub struct AccessRow {
     /// What the row is about.
-    pub kind: RowKind,
+    pub kind: AccessRowKind,
     /// As what.
     #[serde(flatten)]
     pub identity: Identity,
@@ -58,12 +58,12 @@ pub struct Row {
 /// Everyone who gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub struct AccessReport {
     /// The authentication mode, in EKS's spelling; `None` where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mode: Option<&'static str>,
     /// Whoever gets in: administrators first, then by the number of policies and bindings.
-    pub principals: Vec<Row>,
+    pub principals: Vec<AccessRow>,
     /// What RBAC binds to everyone who gets in, beside that; `None`: it was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub everyone: Option<Vec<Bound>>,
@@ -94,10 +94,10 @@ pub struct Creator {
     pub lost: Vec<String>,
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// Everyone who gets in.
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub fn report(&self) -> AccessReport {
         let mut principals = Vec::new();
         let mut nobody = Vec::new();
         self.report_grants(&mut principals);
@@ -114,7 +114,7 @@ impl Door<'_> {
             )
         });
         nobody.sort();
-        Report {
+        AccessReport {
             mode: self.mode().map(Mode::as_str),
             principals,
             everyone: self.rbac.as_ref().map(|rbac| rbac.of_group(AUTHENTICATED)),
@@ -124,15 +124,15 @@ impl Door<'_> {
         }
     }
 
-    fn report_grants(&self, principals: &mut Vec<Row>) {
+    fn report_grants(&self, principals: &mut Vec<AccessRow>) {
         for grant in self.effective.grants() {
             let (source, at_random) = match grant {
                 Grant::AccessEntry(standing) => match standing.state.entry.as_ref() {
-                    Some(entry) => (Source::AccessEntry(entry), false),
+                    Some(entry) => (GrantSource::AccessEntry(entry), false),
                     None => continue,
                 },
-                Grant::AwsAuth { entry, at_random } => (Source::AwsAuth(entry), at_random),
-                Grant::Account(account) => (Source::Account { account }, false),
+                Grant::AwsAuth { entry, at_random } => (GrantSource::AwsAuth(entry), at_random),
+                Grant::Account(account) => (GrantSource::Account { account }, false),
             };
             principals.push(self.row(source, at_random));
         }
@@ -147,12 +147,12 @@ impl Door<'_> {
                 }
                 Ineffective::AwsAuth(entry) => PassedOver {
                     principal: entry.arn.clone(),
-                    place: Place::of(entry),
+                    place: EntryPlace::of(entry),
                     why,
                 },
                 Ineffective::Account(account) => PassedOver {
                     principal: account.to_owned(),
-                    place: Place::AwsAuth {
+                    place: EntryPlace::AwsAuth {
                         key: Section::Accounts.key(),
                         line: None,
                     },
@@ -165,7 +165,7 @@ impl Door<'_> {
             let dropped = problems.filter(|problem| problem.kind == ProblemKind::EntryDropped);
             nobody.extend(dropped.map(|problem| PassedOver {
                 principal: problem.offending.clone(),
-                place: Place::AwsAuth {
+                place: EntryPlace::AwsAuth {
                     key: section.key(),
                     line: Some(problem.line),
                 },
@@ -174,13 +174,13 @@ impl Door<'_> {
         }
     }
 
-    fn row(&self, source: Source<'_>, at_random: bool) -> Row {
+    fn row(&self, source: GrantSource<'_>, at_random: bool) -> AccessRow {
         let identity = self.identity(source, None);
         let kind = match source {
-            Source::Account { .. } => RowKind::Account,
-            Source::AwsAuth(_) | Source::AccessEntry(_) => kind_of(&identity.principal),
+            GrantSource::Account { .. } => AccessRowKind::Account,
+            GrantSource::AwsAuth(_) | GrantSource::AccessEntry(_) => kind_of(&identity.principal),
         };
-        Row {
+        AccessRow {
             kind,
             identity,
             at_random,
@@ -243,10 +243,10 @@ impl Door<'_> {
     }
 }
 
-fn kind_of(principal: &str) -> RowKind {
+fn kind_of(principal: &str) -> AccessRowKind {
     match Key::parse_arn(principal).map(|key| key.kind()) {
-        Some(PrincipalKind::Role) => RowKind::Role,
-        Some(PrincipalKind::User) => RowKind::User,
-        None => RowKind::Other,
+        Some(PrincipalKind::Role) => AccessRowKind::Role,
+        Some(PrincipalKind::User) => AccessRowKind::User,
+        None => AccessRowKind::Other,
     }
 }

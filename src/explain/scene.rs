@@ -29,7 +29,7 @@ pub struct Scene<'a> {
     /// Every binding by name; `None`: RBAC was not looked at.
     pub rbac: Option<&'a [Binding]>,
     /// The mappings, by the key that each holds.
-    pub declared: &'a BTreeMap<Key, Declared>,
+    pub declared: &'a BTreeMap<Key, DeclaringMapping>,
     /// Whether mappings can be made: our definition is in the cluster.
     pub installed: bool,
     /// The `ConfigMap` that is meant.
@@ -41,7 +41,7 @@ pub struct Scene<'a> {
 /// The mapping that holds a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Declared {
+pub struct DeclaringMapping {
     /// Its name.
     pub mapping: String,
     /// When its entry is removed.
@@ -54,13 +54,13 @@ pub struct Declared {
 
 /// What was looked at, made ready for many questions: one walk over everything, then each answer without another.
 #[derive(Debug)]
-pub struct Door<'a> {
+pub struct Explainer<'a> {
     pub(super) scene: Scene<'a>,
     pub(super) effective: EffectiveAccess<'a>,
     pub(super) rbac: Option<Rbac<'a>>,
 }
 
-impl<'a> Door<'a> {
+impl<'a> Explainer<'a> {
     /// Makes it ready.
     #[must_use]
     pub fn new(scene: Scene<'a>) -> Self {

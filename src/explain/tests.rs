@@ -74,7 +74,7 @@ struct World {
     aws: AwsState,
     bindings: Bindings,
     rbac: Vec<Binding>,
-    declared: BTreeMap<Key, Declared>,
+    declared: BTreeMap<Key, DeclaringMapping>,
     installed: bool,
     config_map: ConfigMapName,
 }
@@ -206,7 +206,7 @@ impl World {
 
     fn explain(&self, arn: &str) -> Explanation {
         let caller = Caller::parse(arn).expect("a caller");
-        Door::new(self.scene()).explain(&caller, None)
+        Explainer::new(self.scene()).explain(&caller, None)
     }
 }
 
@@ -517,7 +517,7 @@ fn where_it_is_installed_the_fix_is_a_mapping() {
 #[test]
 fn a_mapping_that_is_not_in_effect_says_so() {
     let mut world = World::new(Mode::ApiAndConfigMap);
-    let declared = |mapping: &str, words: Option<&str>| Declared {
+    let declared = |mapping: &str, words: Option<&str>| DeclaringMapping {
         mapping: mapping.to_owned(),
         until: None,
         not_ready: words.map(str::to_owned),
@@ -548,7 +548,7 @@ fn a_mapping_that_is_not_in_effect_says_so() {
 #[test]
 fn whoever_asks_for_itself_is_told_by_its_own_id() {
     let world = World::new(Mode::ApiAndConfigMap);
-    let door = Door::new(world.scene());
+    let door = Explainer::new(world.scene());
     let caller = Caller::parse(&session("Viewer", "a")).expect("a caller");
     assert!(door.explain(&caller, Some("AROAViewer:a")).has_access);
     let other = door.explain(&caller, Some("AROANew:a"));
@@ -590,7 +590,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         groups: BTreeSet::from(["developers".to_owned()]),
         users: BTreeSet::new(),
     }];
-    let report = Door::new(world.scene()).report();
+    let report = Explainer::new(world.scene()).report();
     let who: Vec<(String, bool, bool)> = report
         .principals
         .iter()
@@ -661,7 +661,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
     }
     assert!(report.creator.is_none());
     assert!(
-        Door::new(World::new(Mode::ConfigMap).scene())
+        Explainer::new(World::new(Mode::ConfigMap).scene())
             .report()
             .creator
             .is_some()

@@ -13,7 +13,7 @@ pub struct Import {
     /// The mappings, by name.
     pub imported: Vec<Imported>,
     /// What did not become a mapping, in the order in which it was found.
-    pub left: Vec<Left>,
+    pub left: Vec<Skipped>,
     /// What a mapping declares already: where it stands, and the mapping's name.
     pub declared: Vec<(Origin, String)>,
 }
@@ -33,13 +33,13 @@ pub struct Imported {
 
 /// Something that did not become a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Left {
+pub struct Skipped {
     /// The ARN or account, as it stands.
     pub what: String,
     /// Where.
     pub origin: Origin,
     /// Why, in a word.
-    pub why: Why,
+    pub why: SkipReason,
     /// Why, and what can be done about it.
     pub message: String,
 }
@@ -76,7 +76,7 @@ impl fmt::Display for Origin {
 
 /// Why something did not become a mapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
+pub enum SkipReason {
     /// An entry of nodes, which was not asked for.
     Node,
     /// An access entry that AWS made, which was not asked for.
@@ -95,7 +95,7 @@ pub enum Why {
     NotRead,
 }
 
-impl Why {
+impl SkipReason {
     /// The word for machines.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

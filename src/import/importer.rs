@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::imported::{Import, Left, Origin, Why};
+use super::imported::{Import, Origin, SkipReason, Skipped};
 use super::object::Draft;
 use crate::aws_auth::{Document, Entry};
 use crate::desired::Desired;
@@ -22,7 +22,7 @@ pub struct ImportOptions {
 }
 
 /// What to do about the entry of aws-auth of a principal that has an access entry.
-pub(super) enum Fate {
+pub(super) enum CopyDecision {
     /// The access entry wins over it.
     Shadowed,
     /// The access entry lets nobody in, so this is what counts.
@@ -41,8 +41,8 @@ pub(super) struct Importer<'a> {
     pub(super) view: Option<&'a AwsView>,
     pub(super) now: Timestamp,
     pub(super) installation: String,
-    pub(super) declared: Declared,
-    pub(super) fates: BTreeMap<Key, Fate>,
+    pub(super) declared: DeclaredPrincipals,
+    pub(super) fates: BTreeMap<Key, CopyDecision>,
     pub(super) drafts: Vec<Draft>,
     pub(super) result: Import,
 }
@@ -52,10 +52,10 @@ impl Importer<'_> {
         &mut self,
         what: impl Into<String>,
         origin: Origin,
-        why: Why,
+        why: SkipReason,
         message: impl Into<String>,
     ) {
-        self.result.left.push(Left {
+        self.result.left.push(Skipped {
             what: what.into(),
             origin,
             why,
@@ -67,19 +67,19 @@ impl Importer<'_> {
     pub(super) fn keep(&mut self, what: &str, draft: Result<Draft, String>, origin: &Origin) {
         match draft {
             Ok(draft) => self.drafts.push(draft),
-            Err(why) => self.leave(what, origin.clone(), Why::Inexpressible, why),
+            Err(why) => self.leave(what, origin.clone(), SkipReason::Inexpressible, why),
         }
     }
 }
 
 /// Who is declared already.
-pub(super) struct Declared {
+pub(super) struct DeclaredPrincipals {
     pub(super) keys: BTreeMap<Key, String>,
     /// Permission sets by name and account: their roles are theirs whatever their suffix.
     pub(super) sets: BTreeMap<(String, String), String>,
 }
 
-impl Declared {
+impl DeclaredPrincipals {
     pub(super) fn of(desired: &Desired) -> Self {
         let mappings = || desired.mappings.iter();
         let keys = mappings().filter_map(|mapping| Some((mapping.key()?, mapping.name.clone())));

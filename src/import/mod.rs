@@ -19,9 +19,9 @@ mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use imported::{Import, Imported, Left, Origin, Why};
+pub use imported::{Import, Imported, Origin, SkipReason, Skipped};
 pub use importer::ImportOptions;
-use importer::{Declared, Importer, is_node};
+use importer::{DeclaredPrincipals, Importer, is_node};
 pub use name::mapping_name;
 use name::{Home, Names};
 
@@ -67,7 +67,7 @@ pub fn import(
         view,
         now: observed.now,
         installation: settings.config_map.to_string(),
-        declared: Declared::of(desired),
+        declared: DeclaredPrincipals::of(desired),
         fates: BTreeMap::new(),
         drafts: Vec::new(),
         result: Import::default(),
@@ -142,7 +142,7 @@ impl Importer<'_> {
                     .map(|problem| problem.message.clone())
                     .collect();
                 self.text(
-                    &text::Found {
+                    &text::FoundEntry {
                         entry,
                         comments,
                         notes,
@@ -172,7 +172,7 @@ impl Importer<'_> {
                 self.leave(
                     what,
                     origin,
-                    Why::NotRead,
+                    SkipReason::NotRead,
                     "the cluster does not read aws-auth in mode API, so it grants no access",
                 );
             }
@@ -189,7 +189,7 @@ impl Importer<'_> {
                 self.leave(
                     arn,
                     origin,
-                    Why::LetsNobodyIn,
+                    SkipReason::LetsNobodyIn,
                     "it is for neither a role nor a user, and EKS ignores it; delete it",
                 );
             }

@@ -5,11 +5,11 @@ use std::ops::Range;
 
 use super::code::Code;
 use super::entries::names;
-use super::finding::{Finding, Report, Text};
+use super::finding::{LintFinding, LintReport, SourceText};
 use super::mappings;
 use super::names::WELL_KNOWN;
-use super::read::Read;
-use super::text::{At, almost};
+use super::read::PlacedDocument;
+use super::text::{TextSpan, almost};
 use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;
@@ -25,7 +25,7 @@ pub const NODE_MANAGER: &str = "eks:node-manager";
 const PUBLIC_INFO: &str = "system:public-info-viewer";
 
 /// A cluster, as far as it could be looked at.
-pub struct Facts<'a> {
+pub struct ClusterFacts<'a> {
     /// The ConfigMap that is meant.
     pub name: &'a ConfigMapName,
     /// aws-auth; `None` where it does not exist.
@@ -52,8 +52,8 @@ pub struct Facts<'a> {
 
 /// Looks at a cluster.
 #[must_use]
-pub fn check_cluster(facts: &Facts<'_>) -> Report {
-    let mut report = Report::default();
+pub fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
+    let mut report = LintReport::default();
     let empty = BTreeMap::new();
     let data = facts.config_map.map_or(&empty, |view| &view.data);
     if facts.mode == Some(Mode::Api) {
@@ -76,10 +76,10 @@ pub fn check_cluster(facts: &Facts<'_>) -> Report {
     report
 }
 
-impl Report {
+impl LintReport {
     /// A finding about something that has no text of its own.
-    fn say(&mut self, what: &str, finding: Finding<()>) {
-        self.sources.push(Text {
+    fn say(&mut self, what: &str, finding: LintFinding<()>) {
+        self.sources.push(SourceText {
             source: Source {
                 name: "the cluster".to_owned(),
                 text: what.to_owned(),
@@ -90,9 +90,9 @@ impl Report {
     }
 }
 
-impl Facts<'_> {
-    fn aws_auth(&self, report: &mut Report, data: &BTreeMap<String, String>) {
-        let read = Read::new(data);
+impl ClusterFacts<'_> {
+    fn aws_auth(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
+        let read = PlacedDocument::new(data);
         let mut findings = read.check(self.partition, &|entry| {
             format!("line {} of {}", entry.line, entry.section)
         });
@@ -101,14 +101,15 @@ impl Facts<'_> {
             findings.extend(self.entry(entry, places));
         }
         for section in Section::ALL {
-            let (mut mine, rest): (Vec<Finding<At>>, Vec<Finding<At>>) = findings
-                .into_iter()
-                .partition(|found: &Finding<At>| found.at.0 == section);
+            let (mut mine, rest): (Vec<LintFinding<TextSpan>>, Vec<LintFinding<TextSpan>>) =
+                findings
+                    .into_iter()
+                    .partition(|found: &LintFinding<TextSpan>| found.at.0 == section);
             findings = rest;
             if mine.is_empty() {
                 continue;
             }
-            report.sources.push(Text {
+            report.sources.push(SourceText {
                 source: Source {
                     name: format!("{section} of {}", self.name),
                     text: read.text(section).to_owned(),
@@ -126,7 +127,7 @@ impl Facts<'_> {
     }
 
     /// Whether a binding names the username of an entry without groups.
-    fn binds_username(&self, read: &Read<'_>, found: &Finding<At>) -> bool {
+    fn binds_username(&self, read: &PlacedDocument<'_>, found: &LintFinding<TextSpan>) -> bool {
         let (section, span) = &found.at;
         let entry = read.entry_at(*section, span.start);
         entry.is_some_and(|entry| {
@@ -136,9 +137,9 @@ impl Facts<'_> {
         })
     }
 
-    fn entry(&self, entry: &Entry, places: &Places) -> Vec<Finding<At>> {
+    fn entry(&self, entry: &Entry, places: &Places) -> Vec<LintFinding<TextSpan>> {
         let names = names(entry, places);
-        let mut findings: Vec<Finding<At>> = names
+        let mut findings: Vec<LintFinding<TextSpan>> = names
             .groups
             .iter()
             .filter(|group| self.is_unbound(group.text))
@@ -158,7 +159,7 @@ impl Facts<'_> {
     }
 
     /// Whether IAM still has the principal. Only whole listings count.
-    fn principal(&self, entry: &Entry, places: &Places) -> Option<Finding<At>> {
+    fn principal(&self, entry: &Entry, places: &Places) -> Option<LintFinding<TextSpan>> {
         if unmatchable(entry, self.partition).is_some() {
             return None;
         }
@@ -172,7 +173,7 @@ impl Facts<'_> {
             entry.section,
             places.arn.clone().unwrap_or_else(|| entry.span.clone()),
         );
-        let finding = |code, title: String, label: String, fix: String| Finding {
+        let finding = |code, title: String, label: String, fix: String| LintFinding {
             code,
             at: at.clone(),
             title,
@@ -210,8 +211,8 @@ impl Facts<'_> {
     }
 
     /// Whether anything lets nodes in.
-    fn nodes(&self, report: &mut Report, data: &BTreeMap<String, String>) {
-        let in_text = lets_nodes_in(&Read::new(data), self.bound, self.partition);
+    fn nodes(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
+        let in_text = lets_nodes_in(&PlacedDocument::new(data), self.bound, self.partition);
         let is_node_entry = |kind: &Kind| *kind != Kind::Known(EntryType::Standard);
         let in_eks = self.entries.is_some_and(|entries| {
             let described = entries
@@ -236,7 +237,7 @@ impl Facts<'_> {
         }
     }
 
-    fn node_manager(&self, report: &mut Report) {
+    fn node_manager(&self, report: &mut LintReport) {
         let role = self.node_manager == Some(true);
         let binding = self.bindings.iter().any(|binding| {
             binding.namespace.is_none()
@@ -249,7 +250,7 @@ impl Facts<'_> {
             (false, true) => format!("ClusterRole {NODE_MANAGER}"),
             (false, false) => format!("ClusterRole and ClusterRoleBinding {NODE_MANAGER}"),
         };
-        let finding = Finding {
+        let finding = LintFinding {
             code: Code::NodeManager,
             at: (),
             title: format!("missing {missing}"),
@@ -260,7 +261,7 @@ impl Facts<'_> {
         report.say(&missing, finding);
     }
 
-    fn mappings(&self, report: &mut Report) {
+    fn mappings(&self, report: &mut LintReport) {
         let mut sources = Vec::new();
         for object in self.mappings {
             let name = object.metadata.name.clone().unwrap_or_default();
@@ -283,7 +284,8 @@ impl Facts<'_> {
                 found.take(number, manifest);
             }
         }
-        let mut findings: Vec<(usize, Finding<Range<usize>>)> = mappings::check(&found, &sources);
+        let mut findings: Vec<(usize, LintFinding<Range<usize>>)> =
+            mappings::check(&found, &sources);
         for declared in &found.declared {
             let groups = declared.object.spec.groups.iter().enumerate();
             for (number, group) in groups.filter(|(_, group)| self.is_unbound(group)) {
@@ -294,7 +296,7 @@ impl Facts<'_> {
         let with_findings: BTreeSet<usize> = findings.iter().map(|(source, _)| *source).collect();
         let base = report.sources.len();
         let numbers: BTreeMap<usize, usize> = with_findings.into_iter().zip(base..).collect();
-        let texts = numbers.keys().map(|number| Text {
+        let texts = numbers.keys().map(|number| SourceText {
             source: sources[*number].clone(),
             within: None,
         });
@@ -308,8 +310,8 @@ impl Facts<'_> {
     }
 }
 
-fn unbound<P>(group: &str, at: P) -> Finding<P> {
-    Finding {
+fn unbound<P>(group: &str, at: P) -> LintFinding<P> {
+    LintFinding {
         code: Code::UnboundGroup,
         at,
         title: format!("group {group:?} without a binding"),
@@ -323,8 +325,8 @@ fn unbound<P>(group: &str, at: P) -> Finding<P> {
 }
 
 /// aws-auth where it is not read.
-pub(super) fn not_read() -> Finding<()> {
-    Finding {
+pub(super) fn not_read() -> LintFinding<()> {
+    LintFinding {
         code: Code::NotRead,
         at: (),
         title: "aws-auth with entries in a cluster that does not read it".to_owned(),
@@ -337,7 +339,7 @@ pub(super) fn not_read() -> Finding<()> {
 
 /// Whether an entry lets nodes in, as far as can be told: what stands in a key that does not parse is not known.
 pub(super) fn lets_nodes_in(
-    read: &Read<'_>,
+    read: &PlacedDocument<'_>,
     bindings: &Bindings,
     partition: Option<Partition>,
 ) -> bool {
@@ -350,7 +352,7 @@ pub(super) fn lets_nodes_in(
 }
 
 /// What is wrong where nothing lets nodes in.
-pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()> {
+pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> LintFinding<()> {
     let fix = match (mode, has_history) {
         (Some(Mode::Api), _) => {
             "create an access entry of type EC2_LINUX for the role of the nodes: `aws eks describe-nodegroup --cluster-name \
@@ -372,7 +374,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
             )
         }
     };
-    Finding {
+    LintFinding {
         code: Code::NoNodeEntry,
         at: (),
         title: "no entry for nodes".to_owned(),
@@ -383,7 +385,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
 }
 
 /// What callers that did not sign in may do, beside what Kubernetes itself lets them.
-fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
+fn anonymous(binding: &Binding) -> Vec<LintFinding<()>> {
     if binding.namespace.is_none()
         && binding.name == PUBLIC_INFO
         && binding.role.name == PUBLIC_INFO
@@ -401,7 +403,7 @@ fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
             Some(namespace) => ("rolebinding", format!(" -n {namespace}")),
             None => ("clusterrolebinding", String::new()),
         };
-        Finding {
+        LintFinding {
             code: Code::AnonymousBinding,
             at: (),
             title: format!(

@@ -24,7 +24,7 @@ impl fmt::Display for Severity {
 }
 
 /// What is said of a code wherever it is found.
-struct Row {
+struct CodeInfo {
     id: &'static str,
     severity: Severity,
     title: &'static str,
@@ -43,9 +43,9 @@ macro_rules! codes {
             /// All codes, by number.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            const fn row(self) -> Row {
+            const fn row(self) -> CodeInfo {
                 match self {
-                    $(Self::$name => Row {
+                    $(Self::$name => CodeInfo {
                         id: $id,
                         severity: Severity::$severity,
                         title: $title,

@@ -21,7 +21,7 @@ impl Piece {
 
 /// How the value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum Encoding {
     /// `|`, each line indented by so many bytes.
     Literal(usize),
     Quoted,
@@ -31,7 +31,7 @@ enum Form {
 #[derive(Clone, Debug)]
 pub(super) struct Embedding {
     pieces: Vec<Piece>,
-    form: Form,
+    form: Encoding,
     length: usize,
 }
 
@@ -43,7 +43,7 @@ impl Embedding {
                 value: 0..text.len(),
                 file: 0..text.len(),
             }],
-            form: Form::Literal(0),
+            form: Encoding::Literal(0),
             length: text.len(),
         }
     }
@@ -100,8 +100,8 @@ impl Embedding {
         text: &str,
     ) -> (Range<usize>, String) {
         match self.form {
-            Form::Quoted => (self.span(span), escape(text)),
-            Form::Literal(indent) => {
+            Encoding::Quoted => (self.span(span), escape(text)),
+            Encoding::Literal(indent) => {
                 let mut at = self.span(span);
                 let mut text = indented(text, indent);
                 if span.end < self.length {
@@ -164,7 +164,7 @@ fn literal(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     }
     Some(Embedding {
         pieces,
-        form: Form::Literal(indent?),
+        form: Encoding::Literal(indent?),
         length: value.len(),
     })
 }
@@ -197,7 +197,7 @@ fn quoted(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     }
     rest.is_empty().then_some(Embedding {
         pieces,
-        form: Form::Quoted,
+        form: Encoding::Quoted,
         length: value.len(),
     })
 }

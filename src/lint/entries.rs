@@ -4,25 +4,25 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
 use super::code::Code;
-use super::finding::{Edit, Finding};
-use super::names::{Caller, Name, Names};
+use super::finding::{Edit, LintFinding};
+use super::names::{CallerKind, EntryNames, Name};
 use super::partitions::other_partitions;
-use super::read::Read;
+use super::read::PlacedDocument;
 use super::text;
-use super::text::At;
+use super::text::TextSpan;
 use crate::aws_auth::{Entry, Places, Section};
 use crate::principal::{
     AccountId, Key, NotAPrincipal, Partition, Principal, PrincipalError, PrincipalKind, SsoRole,
 };
 
-impl Read<'_> {
+impl PlacedDocument<'_> {
     /// Every finding that the text alone shows. `line` says where an entry stands, `cluster` the cluster's partition, where that is
     /// known.
     pub(super) fn check(
         &self,
         cluster: Option<Partition>,
         line: &dyn Fn(&Entry) -> String,
-    ) -> Vec<Finding<At>> {
+    ) -> Vec<LintFinding<TextSpan>> {
         let mut findings = Vec::new();
         for (section, places) in Section::ALL.into_iter().zip(&self.places) {
             findings.extend(text::lost(
@@ -32,7 +32,7 @@ impl Read<'_> {
                 places,
             ));
         }
-        let told: Told = findings
+        let told: Reported = findings
             .iter()
             .map(|found| (found.at.0, found.at.1.start))
             .collect();
@@ -70,7 +70,7 @@ impl Read<'_> {
         repeated
     }
 
-    fn accounts(&self) -> Vec<Finding<At>> {
+    fn accounts(&self) -> Vec<LintFinding<TextSpan>> {
         let [_, _, places] = &self.places;
         let accounts = &self.document.section(Section::Accounts).accounts;
         let found = |(account, span): (&String, &Range<usize>)| {
@@ -90,7 +90,7 @@ impl Read<'_> {
                     "write the twelve digits in double quotes, including leading zeros".to_owned(),
                 )
             };
-            Finding {
+            LintFinding {
                 code,
                 at: (Section::Accounts, span.clone()),
                 title,
@@ -104,28 +104,28 @@ impl Read<'_> {
 }
 
 /// Where something was found already.
-type Told = HashSet<(Section, usize)>;
+type Reported = HashSet<(Section, usize)>;
 
 /// Who calls by an entry's ARN.
-fn caller(entry: &Entry) -> Caller {
+fn caller(entry: &Entry) -> CallerKind {
     let Some(key) = entry.key() else {
-        return Caller::Unknown;
+        return CallerKind::Unknown;
     };
     match key.kind() {
-        PrincipalKind::User => Caller::User,
+        PrincipalKind::User => CallerKind::User,
         PrincipalKind::Role => {
             let name = entry.arn.trim().rsplit('/').next().unwrap_or_default();
             if SsoRole::parse_name(name).is_some() {
-                Caller::Sso
+                CallerKind::Sso
             } else {
-                Caller::Role
+                CallerKind::Role
             }
         }
     }
 }
 
 /// What an entry gives.
-pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
+pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> EntryNames<'e, TextSpan> {
     let whole = (entry.section, entry.span.clone());
     let at = |span: &Range<usize>| (entry.section, span.clone());
     let username = places.username.as_ref().map_or_else(|| whole.clone(), at);
@@ -134,7 +134,7 @@ pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
         at: username,
     });
     let groups = entry.groups.iter().zip(&places.each_group);
-    Names {
+    EntryNames {
         caller: caller(entry),
         username,
         groups: groups
@@ -145,7 +145,7 @@ pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
 }
 
 /// Entries that give too little.
-fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
+fn given(entry: &Entry, places: &Places, told: &Reported) -> Vec<LintFinding<TextSpan>> {
     if entry.sso {
         return Vec::new();
     }
@@ -162,15 +162,15 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
     let mut findings = Vec::new();
     if entry.username.is_empty() && !entry.groups.is_empty() && !is_told(&places.username) {
         let template = match caller(entry) {
-            Caller::User => entry
+            CallerKind::User => entry
                 .key()
                 .map_or_else(String::new, |key| key.name().to_owned()),
-            Caller::Role | Caller::Sso | Caller::Unknown => {
+            CallerKind::Role | CallerKind::Sso | CallerKind::Unknown => {
                 let name = entry.arn.rsplit('/').next().unwrap_or_default();
                 format!("{name}:{{{{SessionName}}}}")
             }
         };
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::NoUsername,
             at: at(&places.username),
             title: "entry with groups but without a username".to_owned(),
@@ -180,7 +180,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
         });
     }
     if entry.groups.is_empty() && !is_told(&places.groups) && places.unknown.is_empty() {
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::NoGroups,
             at: at(&places.groups),
             title: "entry without groups".to_owned(),
@@ -195,7 +195,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
     }
     for (group, span) in entry.groups.iter().zip(&places.each_group) {
         if group.is_empty() && !is_told(&Some(span.clone())) {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 code: Code::ValueEmptied,
                 at: (entry.section, span.clone()),
                 title: "empty group".to_owned(),
@@ -214,7 +214,7 @@ fn principal(
     places: &Places,
     text: &str,
     winners: &Winners<'_>,
-) -> Vec<Finding<At>> {
+) -> Vec<LintFinding<TextSpan>> {
     let field = if entry.section == Section::Users {
         "userarn"
     } else {
@@ -222,7 +222,7 @@ fn principal(
     };
     let span = places.arn.clone().unwrap_or_else(|| entry.span.clone());
     let one = |code, title: String, fix: String, edits: Vec<Edit>| {
-        vec![Finding {
+        vec![LintFinding {
             code,
             at: (entry.section, span.clone()),
             title,
@@ -313,9 +313,9 @@ fn of_principal(
     principal: &Principal,
     field: &str,
     span: Range<usize>,
-    one: &impl Fn(Code, String, String, Vec<Edit>) -> Vec<Finding<At>>,
+    one: &impl Fn(Code, String, String, Vec<Edit>) -> Vec<LintFinding<TextSpan>>,
     edit: impl Fn(&str) -> Vec<Edit>,
-) -> Vec<Finding<At>> {
+) -> Vec<LintFinding<TextSpan>> {
     let mut findings = Vec::new();
     if principal.kind == PrincipalKind::Role && principal.path != "/" {
         let to = principal.aws_auth_arn();
@@ -332,7 +332,7 @@ fn of_principal(
         } else {
             "userarn"
         };
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::WrongList,
             at: (entry.section, span),
             title: format!("{kind} under {}", entry.section),
@@ -362,14 +362,14 @@ fn canonical_case(arn: &str) -> String {
 
 /// Which entry wins for each ARN.
 struct Winners<'r> {
-    read: &'r Read<'r>,
+    read: &'r PlacedDocument<'r>,
     by_arn: HashMap<String, Vec<&'r Entry>>,
     /// How many entries name a principal, dead ones included.
     by_key: HashMap<Key, usize>,
 }
 
 impl<'r> Winners<'r> {
-    fn new(read: &'r Read<'r>) -> Self {
+    fn new(read: &'r PlacedDocument<'r>) -> Self {
         let mut by_arn: HashMap<String, Vec<&Entry>> = HashMap::new();
         let mut by_key = HashMap::new();
         for entry in read.document.entries().filter(|entry| !entry.sso) {
@@ -390,7 +390,7 @@ impl<'r> Winners<'r> {
         Key::parse_arn(arn).is_some_and(|key| self.by_key.get(&key) == Some(&1))
     }
 
-    fn findings(&self, line: &dyn Fn(&Entry) -> String) -> Vec<Finding<At>> {
+    fn findings(&self, line: &dyn Fn(&Entry) -> String) -> Vec<LintFinding<TextSpan>> {
         let mut findings = Vec::new();
         for entries in self.by_arn.values().filter(|entries| entries.len() > 1) {
             findings.extend(self.of(entries, line));
@@ -398,7 +398,11 @@ impl<'r> Winners<'r> {
         findings
     }
 
-    fn of(&self, entries: &[&'r Entry], line: &dyn Fn(&Entry) -> String) -> Vec<Finding<At>> {
+    fn of(
+        &self,
+        entries: &[&'r Entry],
+        line: &dyn Fn(&Entry) -> String,
+    ) -> Vec<LintFinding<TextSpan>> {
         let Losers { losers, variants } = losers(entries);
         let variants = variants.into_iter().map(|entry| self.case_variant(entry));
         let losers = losers
@@ -407,7 +411,7 @@ impl<'r> Winners<'r> {
         variants.chain(losers).collect()
     }
 
-    fn at(&self, entry: &Entry) -> At {
+    fn at(&self, entry: &Entry) -> TextSpan {
         let section = Section::ALL
             .iter()
             .position(|section| *section == entry.section)
@@ -419,8 +423,8 @@ impl<'r> Winners<'r> {
         (entry.section, arn.unwrap_or_else(|| entry.span.clone()))
     }
 
-    fn case_variant(&self, entry: &Entry) -> Finding<At> {
-        Finding {
+    fn case_variant(&self, entry: &Entry) -> LintFinding<TextSpan> {
+        LintFinding {
             code: Code::CaseVariant,
             at: self.at(entry),
             title: "ARN that differs from another entry's only in case".to_owned(),
@@ -430,7 +434,7 @@ impl<'r> Winners<'r> {
         }
     }
 
-    fn loser(&self, loser: &Entry, winner: &Entry, place: &str) -> Finding<At> {
+    fn loser(&self, loser: &Entry, winner: &Entry, place: &str) -> LintFinding<TextSpan> {
         let same = loser.meaning() == winner.meaning();
         let (code, title, fix) = if same {
             (
@@ -445,7 +449,7 @@ impl<'r> Winners<'r> {
                 format!("keep one entry with the intended groups: this one, or {place}"),
             )
         };
-        Finding {
+        LintFinding {
             code,
             at: self.at(loser),
             title,

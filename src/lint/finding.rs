@@ -10,7 +10,7 @@ use crate::manifest::Source;
 pub struct Diagnostic {
     /// The kind of finding.
     pub code: Code,
-    /// The number of its source among [`Report::sources`].
+    /// The number of its source among [`LintReport::sources`].
     pub source: usize,
     /// The bytes at fault.
     pub span: Range<usize>,
@@ -26,7 +26,7 @@ pub struct Diagnostic {
 
 /// A text that diagnostics point into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct SourceText {
     /// The text, and what to call it.
     pub source: Source,
     /// Where it was taken from, if its places can't be told there: the number of that text and a byte of it.
@@ -35,14 +35,14 @@ pub struct Text {
 
 /// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
+pub struct LintReport {
     /// The texts that were checked.
-    pub sources: Vec<Text>,
+    pub sources: Vec<SourceText>,
     /// The findings, in the order of the texts and of their places.
     pub diagnostics: Vec<Diagnostic>,
 }
 
-impl Report {
+impl LintReport {
     /// Whether a finding is an error.
     #[must_use]
     pub fn has_errors(&self) -> bool {
@@ -65,7 +65,7 @@ impl Report {
 
 /// A finding before it is known where its text stands.
 #[derive(Clone, Debug)]
-pub(super) struct Finding<P> {
+pub(super) struct LintFinding<P> {
     pub(super) code: Code,
     pub(super) at: P,
     pub(super) title: String,

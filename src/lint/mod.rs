@@ -21,8 +21,8 @@ mod read;
 mod tests;
 mod text;
 
-pub use cluster::{Facts, NODE_MANAGER, check_cluster};
+pub use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
 pub use code::{Code, Severity};
-pub use file::{Checked, Found, check};
-pub use finding::{Diagnostic, Report, Text};
+pub use file::{AwsAuthInFile, Checked, check};
+pub use finding::{Diagnostic, LintReport, SourceText};
 pub use fix::{Fixed, FixedData, Gain, fix, fix_data};

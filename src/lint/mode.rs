@@ -6,13 +6,13 @@ use std::ops::Range;
 use super::cluster::{lets_nodes_in, no_node_entry, not_read};
 use super::code::Code;
 use super::file::Checked;
-use super::finding::Finding;
-use super::read::Read;
+use super::finding::LintFinding;
+use super::read::PlacedDocument;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
-use crate::diff::ahead;
+use crate::diff::forecast;
 use crate::effective::is_node;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
@@ -29,7 +29,7 @@ impl Checked {
                 Some(Mode::ConfigMap)
                     if !by_mapping
                         && !lets_nodes_in(
-                            &Read::new(&auth.data),
+                            &PlacedDocument::new(&auth.data),
                             &Bindings::default(),
                             partition,
                         ) =>
@@ -76,7 +76,7 @@ impl Checked {
             crd_deleting: false,
         };
         let statuses: BTreeMap<String, IdentityMappingStatus> =
-            ahead(&desired, &observed, &Settings::default())
+            forecast(&desired, &observed, &Settings::default())
                 .mappings
                 .into_iter()
                 .collect();
@@ -114,7 +114,7 @@ fn not_in_effect(
     name: &str,
     status: &IdentityMappingStatus,
     at: Range<usize>,
-) -> Option<Finding<Range<usize>>> {
+) -> Option<LintFinding<Range<usize>>> {
     let condition = |type_: ConditionType| {
         status
             .conditions
@@ -123,7 +123,7 @@ fn not_in_effect(
     };
     let ready = condition(ConditionType::Ready).filter(|ready| ready.status == "False")?;
     condition(ConditionType::Stalled).filter(|stalled| stalled.status == "True")?;
-    Some(Finding {
+    Some(LintFinding {
         code: Code::NotInEffect,
         at,
         title: format!(

@@ -1,7 +1,7 @@
 //! Usernames and groups: the same rules for entries of aws-auth and for mappings.
 
 use super::code::Code;
-use super::finding::Finding;
+use super::finding::LintFinding;
 use super::text::almost;
 use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
@@ -25,7 +25,7 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 
 /// Whose names they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum CallerKind {
     /// A role, whose sessions the caller names.
     Role,
     /// A role of IAM Identity Center, which names the sessions after its users.
@@ -43,8 +43,8 @@ pub(super) struct Name<'a, P> {
 }
 
 /// What an entry or a mapping gives.
-pub(super) struct Names<'a, P> {
-    pub(super) caller: Caller,
+pub(super) struct EntryNames<'a, P> {
+    pub(super) caller: CallerKind,
     pub(super) username: Option<Name<'a, P>>,
     pub(super) groups: Vec<Name<'a, P>>,
     /// Where the groups stand, or the entry itself.
@@ -55,12 +55,12 @@ pub(super) fn is_node_name(username: &str) -> bool {
     username.starts_with(NODE_USERNAME)
 }
 
-impl<P: Clone> Names<'_, P> {
+impl<P: Clone> EntryNames<'_, P> {
     /// All findings.
-    pub(super) fn check(&self) -> Vec<Finding<P>> {
+    pub(super) fn check(&self) -> Vec<LintFinding<P>> {
         let mut findings = Vec::new();
         let mut find = |code, at: &P, title: String, label: String, fix: String| {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 code,
                 at: at.clone(),
                 title,
@@ -92,7 +92,7 @@ impl<P: Clone> Names<'_, P> {
             .unwrap_or_default();
         self.sessions("username", &placeholders, at, text, find);
         let chosen = ["{{SessionName}}", "{{SessionNameRaw}}"];
-        if self.caller == Caller::Role && chosen.iter().any(|chosen| text.starts_with(chosen)) {
+        if self.caller == CallerKind::Role && chosen.iter().any(|chosen| text.starts_with(chosen)) {
             find(
                 Code::CallerNamesItself,
                 at,
@@ -175,7 +175,7 @@ impl<P: Clone> Names<'_, P> {
                     | Placeholder::Ec2PrivateDnsName
             )
         };
-        if self.caller == Caller::User
+        if self.caller == CallerKind::User
             && let Some(found) = placeholders.iter().find(of_session)
         {
             let (label, fix) = if *found == Placeholder::Ec2PrivateDnsName {

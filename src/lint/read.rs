@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
 
 /// The `data` of an aws-auth, read once.
-pub(super) struct Read<'d> {
+pub(super) struct PlacedDocument<'d> {
     pub(super) data: &'d BTreeMap<String, String>,
 
     pub(super) document: Document,
     pub(super) places: [SectionPlaces; 3],
 }
 
-impl<'d> Read<'d> {
+impl<'d> PlacedDocument<'d> {
     pub(super) fn new(data: &'d BTreeMap<String, String>) -> Self {
         let (document, places) = Document::parse_placed(data);
         Self {

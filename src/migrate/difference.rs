@@ -87,7 +87,7 @@ impl Becomes {
 
 /// One thing in which the two differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Difference {
+pub enum EntryDifference {
     /// The power of system:masters comes from an access policy.
     MastersByPolicy,
     /// Nodes lose system:bootstrappers, which they don't need on EKS.
@@ -114,7 +114,7 @@ pub enum Difference {
     },
 }
 
-impl Difference {
+impl EntryDifference {
     /// A few words, for a table.
     #[must_use]
     pub fn short(&self) -> String {
@@ -145,7 +145,7 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Difference {
+impl fmt::Display for EntryDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MastersByPolicy => write!(
@@ -178,7 +178,7 @@ impl fmt::Display for Difference {
 }
 
 /// In what an access entry differs from what aws-auth gives, the weightiest first.
-pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
+pub(super) fn differences(now: &TextIdentity, then: &Becomes) -> Vec<EntryDifference> {
     let mut found = BTreeSet::new();
     let given: BTreeSet<&str> = then.groups.iter().map(String::as_str).collect();
     let had: BTreeSet<&str> = now.groups.iter().map(String::as_str).collect();
@@ -189,38 +189,38 @@ pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
         .any(|(policy, scope)| (policy.as_str(), scope.as_str()) == administrator);
     for group in had.difference(&given) {
         found.insert(match *group {
-            MASTERS if by_policy => Difference::MastersByPolicy,
-            BOOTSTRAPPERS if then.is_node() => Difference::BootstrappersDropped,
-            group => Difference::GroupLost(group.to_owned()),
+            MASTERS if by_policy => EntryDifference::MastersByPolicy,
+            BOOTSTRAPPERS if then.is_node() => EntryDifference::BootstrappersDropped,
+            group => EntryDifference::GroupLost(group.to_owned()),
         });
     }
     for group in given.difference(&had) {
-        found.insert(Difference::GroupGained((*group).to_owned()));
+        found.insert(EntryDifference::GroupGained((*group).to_owned()));
     }
     for (policy, scope) in &then.policies {
         let of_masters =
             (policy.as_str(), scope.as_str()) == administrator && had.contains(MASTERS);
         if !of_masters {
-            found.insert(Difference::PolicyGained {
+            found.insert(EntryDifference::PolicyGained {
                 policy: policy.clone(),
                 scope: scope.clone(),
             });
         }
     }
     if now.username != then.username {
-        found.insert(Difference::Username {
+        found.insert(EntryDifference::Username {
             now: now.username.clone(),
             then: then.username.clone(),
         });
     } else if then.username_generated {
-        found.insert(Difference::UsernameGenerated(then.username.clone()));
+        found.insert(EntryDifference::UsernameGenerated(then.username.clone()));
     }
     found.into_iter().collect()
 }
 
 /// What an entry of aws-auth gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct TextIdentity {
     /// The username, templates as written.
     pub username: String,
     /// The groups.

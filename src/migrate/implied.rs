@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 
-use super::mapping_from_entry::taken;
+use super::mapping_from_entry::mapping_from_entry;
 use crate::access_entry::{
     ADMIN_POLICY, BRIDGE_GROUP, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, NodeTwin, Scope,
     node_twin, policy_name,
@@ -69,7 +69,7 @@ pub fn implied(
                 if !winner.username.is_empty()
                     && (is_marked(key) || says_the_same(winner, entry)) =>
             {
-                Some(taken(winner, ""))
+                Some(mapping_from_entry(winner, ""))
             }
             (_, Some(entry)) => of_entry(entry),
             // An entry that can't be listed as ours is not made anew either, and in the mode API aws-auth lets nobody in.
@@ -84,7 +84,7 @@ pub fn implied(
                     }
                     Way::Back => is_marked(key) && !winner.username.is_empty(),
                 };
-                wanted.then(|| taken(winner, ""))
+                wanted.then(|| mapping_from_entry(winner, ""))
             }
             (None, None) => None,
         };

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use super::difference::{Becomes, Difference, Identity};
+use super::difference::{Becomes, EntryDifference, TextIdentity};
 use crate::access_entry::{ADMIN_POLICY, EksCluster};
 use crate::api::condition::Reason;
 use crate::aws_auth::Section;
@@ -19,40 +19,40 @@ pub struct Migration {
     /// Its authentication mode now.
     pub from: Mode,
     /// Everyone who is let in by aws-auth or has a mapping; what a person has to clear comes first.
-    pub verdicts: Vec<Verdict>,
+    pub verdicts: Vec<PrincipalPlan>,
     /// What stands in aws-auth and lets nobody in.
-    pub dead: Vec<Dead>,
+    pub dead: Vec<NeverMatches>,
     /// Keys of aws-auth that do not parse, so that the authenticator drops them whole: nobody can tell who is meant to be in there.
-    pub unreadable: Vec<Unreadable>,
+    pub unreadable: Vec<UnreadableSection>,
     /// Access entries of principals that neither aws-auth nor a mapping names, such as the cluster's creator.
-    pub others: Vec<Other>,
+    pub others: Vec<UnmanagedEntry>,
     /// Why the IAM of an account could not be read, by account.
     pub unread: BTreeMap<AccountId, String>,
 }
 
 /// What becomes of one principal.
 #[derive(Clone, Debug)]
-pub struct Verdict {
+pub struct PrincipalPlan {
     /// Whom it is about.
     pub who: Who,
     /// The entry of aws-auth that lets it in now; several where they differ in case only, none where it is not in aws-auth.
-    pub places: Vec<Place>,
+    pub places: Vec<EntryLine>,
     /// Entries of the same principal that the authenticator passes over: a later one, or one in `mapRoles`, wins.
-    pub shadowed: Vec<Place>,
+    pub shadowed: Vec<EntryLine>,
     /// What that entry gives now.
-    pub now: Option<Identity>,
+    pub now: Option<TextIdentity>,
     /// The mapping that declares it.
     pub mapping: Option<String>,
     /// The mapping that an import makes of it, where none declares it.
     pub import: Option<String>,
     /// What comes of it.
-    pub outcome: Outcome,
+    pub outcome: PlannedOutcome,
     /// What it is or becomes as an access entry.
     pub becomes: Option<Becomes>,
     /// In what that differs from what aws-auth gives now.
-    pub differences: Vec<Difference>,
+    pub differences: Vec<EntryDifference>,
     /// Why it does not get there by itself, and what can be done.
-    pub why: Option<Why>,
+    pub why: Option<Hindrance>,
     /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
     pub lost_in_api: bool,
     /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
@@ -63,11 +63,11 @@ pub struct Verdict {
     pub notes: Vec<String>,
 }
 
-impl Verdict {
+impl PrincipalPlan {
     /// Whether it is declared, stands nowhere yet, and gets an access entry.
     #[must_use]
     pub fn is_new(&self) -> bool {
-        self.outcome == Outcome::Moves && self.places.is_empty()
+        self.outcome == PlannedOutcome::Moves && self.places.is_empty()
     }
 
     /// The word for what comes of it.
@@ -119,14 +119,14 @@ impl fmt::Display for Who {
 
 /// A place in aws-auth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct EntryLine {
     /// The key.
     pub section: Section,
     /// 1-based line within the key's value.
     pub line: usize,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EntryLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} line {}", self.section, self.line)
     }
@@ -134,7 +134,7 @@ impl fmt::Display for Place {
 
 /// What comes of a principal. In the order in which people want to read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub enum PlannedOutcome {
     /// Something has to be cleared by a person first.
     Blocked,
     /// No access entry can give what it has: it stays in aws-auth.
@@ -153,7 +153,7 @@ pub enum Outcome {
     Gone,
 }
 
-impl Outcome {
+impl PlannedOutcome {
     /// The word for it.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -172,7 +172,7 @@ impl Outcome {
 
 /// Why a principal does not get to an access entry by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
+pub struct Hindrance {
     /// The reason that its mapping's conditions would give, where a condition says it; troubleshooting has a heading for each.
     pub reason: Option<Reason>,
     /// The sentence, with what can be done.
@@ -183,9 +183,9 @@ pub struct Why {
 
 /// An entry of aws-auth that lets nobody in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
+pub struct NeverMatches {
     /// Where.
-    pub place: Place,
+    pub place: EntryLine,
     /// What stands there: its ARN, or the text at fault.
     pub what: String,
     /// Why it lets nobody in.
@@ -194,23 +194,23 @@ pub struct Dead {
 
 /// A key of aws-auth that does not parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
+pub struct UnreadableSection {
     /// Where.
-    pub place: Place,
+    pub place: EntryLine,
     /// What is wrong.
     pub message: String,
 }
 
 /// An access entry of a principal that neither aws-auth nor a mapping names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Other {
+pub struct UnmanagedEntry {
     /// The principal.
     pub principal_arn: String,
     /// What it gives.
     pub gives: Option<Becomes>,
 }
 
-impl Other {
+impl UnmanagedEntry {
     /// Whether it is an administrator, as the one is that EKS makes for the cluster's creator.
     #[must_use]
     pub fn is_administrator(&self) -> bool {
@@ -224,7 +224,7 @@ impl Other {
 impl Migration {
     /// Who would lose access by being in a mode now: the gate. What is only in aws-auth is lost in the mode `API`; the step to
     /// `API_AND_CONFIG_MAP` takes nothing from anyone.
-    pub fn losers(&self, to: Mode) -> impl Iterator<Item = &Verdict> {
+    pub fn losers(&self, to: Mode) -> impl Iterator<Item = &PrincipalPlan> {
         let leaves_aws_auth = to == Mode::Api && self.from != Mode::Api;
         self.verdicts
             .iter()
@@ -232,27 +232,30 @@ impl Migration {
     }
 
     /// Those that a person has to do something about before the way is free.
-    pub fn blocked(&self) -> impl Iterator<Item = &Verdict> {
-        let blocks = |verdict: &&Verdict| {
-            matches!(verdict.outcome, Outcome::Blocked | Outcome::Stays) && verdict.lost_in_api
+    pub fn blocked(&self) -> impl Iterator<Item = &PrincipalPlan> {
+        let blocks = |verdict: &&PrincipalPlan| {
+            matches!(
+                verdict.outcome,
+                PlannedOutcome::Blocked | PlannedOutcome::Stays
+            ) && verdict.lost_in_api
         };
         self.verdicts.iter().filter(blocks)
     }
 
     /// Those that are handed over from aws-auth.
-    pub fn moving(&self) -> impl Iterator<Item = &Verdict> {
+    pub fn moving(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.verdicts
             .iter()
-            .filter(|verdict| verdict.outcome == Outcome::Moves && !verdict.is_new())
+            .filter(|verdict| verdict.outcome == PlannedOutcome::Moves && !verdict.is_new())
     }
 
     /// Those that are declared, stand nowhere yet, and get an access entry.
-    pub fn newcomers(&self) -> impl Iterator<Item = &Verdict> {
+    pub fn newcomers(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.verdicts.iter().filter(|verdict| verdict.is_new())
     }
 
     /// Those that move and that no mapping declares.
-    pub fn undeclared(&self) -> impl Iterator<Item = &Verdict> {
+    pub fn undeclared(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.moving().filter(|verdict| verdict.mapping.is_none())
     }
 

@@ -4,8 +4,8 @@
 //! mapping declares as if it were imported, plans with the handover asked for in the mode to come, and says what the plan says.
 //! Invariants:
 //!
-//! - every entry of aws-auth that lets someone in belongs to exactly one [`Verdict`], and every other one is listed as letting nobody in;
-//! - [`Verdict::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
+//! - every entry of aws-auth that lets someone in belongs to exactly one [`PrincipalPlan`], and every other one is listed as letting nobody in;
+//! - [`PrincipalPlan::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
 
 mod difference;
 mod entries;
@@ -25,11 +25,14 @@ mod tests;
 mod way;
 mod why;
 
-pub use difference::{Becomes, Difference, Identity};
+pub use difference::{Becomes, EntryDifference, TextIdentity};
 pub use implied::{Way, implied};
 pub use judge::{NotForMigration, verdicts};
-pub use mapping_from_entry::taken;
-pub use migration::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
+pub use mapping_from_entry::mapping_from_entry;
+pub use migration::{
+    EntryLine, Hindrance, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnmanagedEntry,
+    UnreadableSection, Who,
+};
 pub use mode::{
     ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
 };
@@ -38,7 +41,7 @@ pub use rounds::Rounds;
 pub(crate) use steps::many;
 pub use steps::{Instruction, Manner, instructions, tally};
 pub use way::{
-    Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, ends, next,
-    next_back, situation, undeclared,
+    BRIDGE, Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, PrincipalProgress,
+    Situation, Stage, ends, next, next_back, situation, undeclared,
 };
 pub(crate) use why::unread;

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::difference::Becomes;
 use super::implied::Way;
-use super::migration::{Migration, Outcome, Verdict};
+use super::migration::{Migration, PlannedOutcome, PrincipalPlan};
 use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
@@ -79,9 +79,9 @@ pub enum Bridge {
 
 /// A principal and how far it has got.
 #[derive(Clone, Debug)]
-pub struct Traveller<'a> {
+pub struct PrincipalProgress<'a> {
     /// What is known of it.
-    pub verdict: &'a Verdict,
+    pub verdict: &'a PrincipalPlan,
     /// How far it has got.
     pub stage: Stage,
 }
@@ -90,16 +90,16 @@ pub struct Traveller<'a> {
 #[derive(Clone, Debug)]
 pub struct Situation<'a> {
     /// Everyone who is on the way, or could be.
-    pub travellers: Vec<Traveller<'a>>,
+    pub principals: Vec<PrincipalProgress<'a>>,
     /// What decides about the next step.
-    pub standing: Standing,
+    pub standing: MigrationState,
     /// Whether an access entry of ours has the group of the bridge.
     pub on_bridge: bool,
 }
 
 /// What decides about the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct MigrationState {
     /// The authentication mode.
     pub mode: Mode,
     /// The handover setting in the cluster; `None`: none stands there.
@@ -124,7 +124,7 @@ pub struct Standing {
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct MigrationGoal {
     /// The mode to end in.
     pub to: Mode,
     /// Who changes the mode.
@@ -148,7 +148,7 @@ pub enum ModeChange {
 
 /// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NextStep {
     /// What no mapping declares is imported.
     Import,
     /// The mode changes, by us.
@@ -175,63 +175,63 @@ pub enum Step {
 
 /// The next step forth.
 #[must_use]
-pub fn next(standing: &Standing, asked: Asked) -> Step {
+pub fn next(standing: &MigrationState, asked: MigrationGoal) -> NextStep {
     let change = |mode: Mode| match asked.changes {
-        ModeChange::Confirmed => Step::ChangeMode(mode),
-        ModeChange::Awaited => Step::AwaitMode(mode),
-        ModeChange::NotAsked => Step::StopForMode(mode),
+        ModeChange::Confirmed => NextStep::ChangeMode(mode),
+        ModeChange::Awaited => NextStep::AwaitMode(mode),
+        ModeChange::NotAsked => NextStep::StopForMode(mode),
     };
     let left = standing.moving + standing.soaking;
     match standing.mode {
-        _ if asked.imports && standing.undeclared > 0 => Step::Import,
+        _ if asked.imports && standing.undeclared > 0 => NextStep::Import,
         Mode::ConfigMap => change(Mode::ApiAndConfigMap),
         Mode::ApiAndConfigMap | Mode::Api
             if left > 0 && standing.handover != Some(Handover::Auto) =>
         {
-            Step::Set(Handover::Auto)
+            NextStep::Set(Handover::Auto)
         }
         Mode::ApiAndConfigMap
             if standing.needs_bridge && standing.bridge == Bridge::Absent && !standing.bound =>
         {
-            Step::MakeBridge
+            NextStep::MakeBridge
         }
         Mode::ApiAndConfigMap | Mode::Api
             if !standing.needs_bridge && standing.bridge == Bridge::Stands =>
         {
-            Step::RemoveBridge
+            NextStep::RemoveBridge
         }
-        Mode::ApiAndConfigMap | Mode::Api if standing.moving > 0 => Step::Work,
-        Mode::ApiAndConfigMap if standing.soaking > 0 && asked.waits => Step::Soak,
-        Mode::ApiAndConfigMap if standing.soaking > 0 => Step::End,
+        Mode::ApiAndConfigMap | Mode::Api if standing.moving > 0 => NextStep::Work,
+        Mode::ApiAndConfigMap if standing.soaking > 0 && asked.waits => NextStep::Soak,
+        Mode::ApiAndConfigMap if standing.soaking > 0 => NextStep::End,
         Mode::ApiAndConfigMap if asked.to == Mode::Api && standing.losers > 0 => {
-            Step::StopForLosers
+            NextStep::StopForLosers
         }
         Mode::ApiAndConfigMap if asked.to == Mode::Api => change(Mode::Api),
-        Mode::ApiAndConfigMap | Mode::Api => Step::End,
+        Mode::ApiAndConfigMap | Mode::Api => NextStep::End,
     }
 }
 
 /// The next step back. The setting returns to `Manual` once all are back, so that one that is interrupted goes on.
 #[must_use]
-pub fn next_back(standing: &Standing) -> Step {
+pub fn next_back(standing: &MigrationState) -> NextStep {
     if standing.moving > 0 && standing.handover != Some(Handover::Revert) {
-        Step::Set(Handover::Revert)
+        NextStep::Set(Handover::Revert)
     } else if standing.moving > 0 {
-        Step::Work
+        NextStep::Work
     } else if !standing.needs_bridge && standing.bridge == Bridge::Stands {
-        Step::RemoveBridge
+        NextStep::RemoveBridge
     } else if matches!(standing.handover, Some(Handover::Revert | Handover::Auto)) {
-        Step::Set(Handover::Manual)
+        NextStep::Set(Handover::Manual)
     } else {
-        Step::End
+        NextStep::End
     }
 }
 
 /// Whether a step is the last one, although it changes something. Who is not back by then stays; under the setting `Manual` nobody could
 /// tell them from those that have not begun.
 #[must_use]
-pub fn ends(way: Way, step: Step) -> bool {
-    way == Way::Back && step == Step::Set(Handover::Manual)
+pub fn ends(way: Way, step: NextStep) -> bool {
+    way == Way::Back && step == NextStep::Set(Handover::Manual)
 }
 
 /// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
@@ -255,7 +255,7 @@ pub fn situation<'a>(
     let unbridgeable = (way == Way::Forth && !bound)
         .then(|| unbridgeable(observed, installation, bridge))
         .flatten();
-    let travellers: Vec<Traveller<'_>> = migration
+    let principals: Vec<PrincipalProgress<'_>> = migration
         .verdicts
         .iter()
         .map(|verdict| {
@@ -270,45 +270,45 @@ pub fn situation<'a>(
                 (Stage::Ahead, Some(why)) if verdict.bridge => Stage::Blocked(why.clone()),
                 (stage, _) => stage,
             };
-            Traveller { verdict, stage }
+            PrincipalProgress { verdict, stage }
         })
         .collect();
     let count = |of: &dyn Fn(&Stage) -> bool| {
-        travellers
+        principals
             .iter()
-            .filter(|traveller| of(&traveller.stage))
+            .filter(|principal| of(&principal.stage))
             .count()
     };
-    let crosses = |traveller: &Traveller<'_>| {
+    let crosses = |principal: &PrincipalProgress<'_>| {
         way == Way::Forth
-            && traveller.verdict.bridge
-            && matches!(traveller.stage, Stage::Ahead | Stage::Making(_))
+            && principal.verdict.bridge
+            && matches!(principal.stage, Stage::Ahead | Stage::Making(_))
     };
     let on_it = bridge_entries(observed).any(|entry| is_ours(entry, installation));
     let handover = observed.history.view();
     let handover = handover.and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
-    let standing = Standing {
+    let standing = MigrationState {
         mode,
         handover: handover.and_then(|word| word.parse().ok()),
         moving: count(&|stage| matches!(stage, Stage::Ahead | Stage::Making(_))),
         soaking: count(&|stage| matches!(stage, Stage::Soaking { .. })),
         undeclared: undeclared(migration, mode).count(),
         blocked: count(&|stage| matches!(stage, Stage::Blocked(_))),
-        needs_bridge: travellers.iter().any(crosses) || on_it,
+        needs_bridge: principals.iter().any(crosses) || on_it,
         bridge,
         bound,
         losers: migration.losers(Mode::Api).count() + migration.unreadable.len(),
     };
     Situation {
-        travellers,
+        principals,
         standing,
         on_bridge: on_it,
     }
 }
 
 /// Whom no mapping declares and one could. Before EKS has made entries for its own nodes nobody knows which are left to us.
-pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &Verdict> {
-    let is_node = |verdict: &Verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
+pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &PrincipalPlan> {
+    let is_node = |verdict: &PrincipalPlan| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
     migration
         .undeclared()
         .filter(move |verdict| mode != Mode::ConfigMap || !is_node(verdict))
@@ -354,14 +354,14 @@ fn twins(observed: &Observed) -> BTreeSet<Key> {
 }
 
 /// What a mapping's conditions say.
-struct Said<'a> {
+struct ReportedConditions<'a> {
     ready: bool,
     synced: Option<&'a Condition>,
     stalled: Option<&'a Condition>,
     reconciling: Option<&'a Condition>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> ReportedConditions<'a> {
     /// `None`: nothing yet of what the mapping declares now.
     fn of(mapping: &'a Mapping) -> Option<Self> {
         let status = &mapping.status;
@@ -404,7 +404,7 @@ impl<'a> Said<'a> {
 }
 
 /// Why the verdict says that it does not get there.
-fn why(verdict: &Verdict) -> String {
+fn why(verdict: &PrincipalPlan) -> String {
     verdict
         .why
         .as_ref()
@@ -412,12 +412,14 @@ fn why(verdict: &Verdict) -> String {
         .unwrap_or_default()
 }
 
-fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -> Stage {
+fn forth(verdict: &PrincipalPlan, mapping: Option<&Mapping>, twin: bool, mode: Mode) -> Stage {
     match verdict.outcome {
-        Outcome::Blocked => return Stage::Blocked(why(verdict)),
-        Outcome::Stays | Outcome::Leaves | Outcome::Gone => return Stage::Stays(why(verdict)),
-        Outcome::Stands | Outcome::Differs => return Stage::There,
-        Outcome::Moves | Outcome::Moved => {}
+        PlannedOutcome::Blocked => return Stage::Blocked(why(verdict)),
+        PlannedOutcome::Stays | PlannedOutcome::Leaves | PlannedOutcome::Gone => {
+            return Stage::Stays(why(verdict));
+        }
+        PlannedOutcome::Stands | PlannedOutcome::Differs => return Stage::There,
+        PlannedOutcome::Moves | PlannedOutcome::Moved => {}
     }
     let Some(mapping) = mapping else {
         // Nobody declares it, so nobody hands it over.
@@ -429,7 +431,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
             ),
         };
     };
-    let Some(said) = Said::of(mapping) else {
+    let Some(said) = ReportedConditions::of(mapping) else {
         return Stage::Ahead;
     };
     let by_entry = mapping.status.backend == Some(Backend::AccessEntry);
@@ -460,7 +462,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
     }
 }
 
-fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
+fn back(verdict: &PrincipalPlan, mapping: Option<&Mapping>) -> Stage {
     let Some(mapping) = mapping else {
         return Stage::There;
     };
@@ -469,16 +471,20 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
         Err(refusal) => return Stage::Blocked(refusal.message.clone()),
     };
     match verdict.outcome {
-        Outcome::Leaves => return Stage::Stays(why(verdict)),
-        Outcome::Stands | Outcome::Differs => {
+        PlannedOutcome::Leaves => return Stage::Stays(why(verdict)),
+        PlannedOutcome::Stands | PlannedOutcome::Differs => {
             return Stage::Stays("it has access by an unmanaged access entry".to_owned());
         }
-        Outcome::Gone | Outcome::Blocked | Outcome::Stays | Outcome::Moves | Outcome::Moved => {}
+        PlannedOutcome::Gone
+        | PlannedOutcome::Blocked
+        | PlannedOutcome::Stays
+        | PlannedOutcome::Moves
+        | PlannedOutcome::Moved => {}
     }
     if let Err(why) = can_revert(spec) {
         return Stage::Stays(why.to_owned());
     }
-    let Some(said) = Said::of(mapping) else {
+    let Some(said) = ReportedConditions::of(mapping) else {
         return Stage::Ahead;
     };
     let by_entry = mapping.status.backend == Some(Backend::AccessEntry);

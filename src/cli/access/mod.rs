@@ -12,7 +12,7 @@ use serde::Serialize;
 use super::output;
 use crate::cli::query_context::Looked;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
-use crate::explain::{Door, Report};
+use crate::explain::{AccessReport, Explainer};
 use crate::observed::AwsView;
 use crate::time::Timestamp;
 use crate::time::to_the_second;
@@ -47,13 +47,13 @@ enum AccessFormat {
 /// What is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Access {
+struct AccessDocument {
     /// When it was looked at.
     made: Timestamp,
     /// What was looked at.
     cluster: Whereabouts,
     #[serde(flatten)]
-    report: Report,
+    report: AccessReport,
 }
 
 /// What was looked at.
@@ -99,10 +99,10 @@ pub async fn access(args: AccessArgs) -> Result<ExitCode> {
     let AccessArgs { output, observe } = args;
     let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
     let looked = Looked::new(&observation);
-    let access = Access {
+    let access = AccessDocument {
         made: to_the_second(observation.observed.now),
         cluster: Whereabouts::of(&observation),
-        report: Door::new(looked.scene()).report(),
+        report: Explainer::new(looked.scene()).report(),
     };
     let printed = match output {
         AccessFormat::Text => table::text(&access),

@@ -16,7 +16,7 @@ use super::{input, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
-use crate::lint::{Fixed, Report, check, fix};
+use crate::lint::{Fixed, LintReport, check, fix};
 use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};
 use crate::time::Timestamp;
@@ -112,7 +112,7 @@ impl LintArgs {
     }
 
     /// Prints what was fixed and the remaining findings.
-    fn print(&self, fixed: FixOutcome, report: &Report) -> Result<ExitCode> {
+    fn print(&self, fixed: FixOutcome, report: &LintReport) -> Result<ExitCode> {
         let FixOutcome { shown, piped } = fixed;
         let found = text::print(self.output, report)?;
         match piped {

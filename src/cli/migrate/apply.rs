@@ -8,12 +8,12 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::mode::command;
-use super::worker::{Pace, Worker};
+use super::worker::{HandoverPace, Worker};
 use crate::cli::eks::{listing_period, propagation, soak};
-use crate::cli::migrate::runner::{At, Ending, Journey};
+use crate::cli::migrate::runner::{Ending, Journey, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
-use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
+use crate::migrate::{MigrationGoal, ModeChange, Way, check_mode_change};
 use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;
 
@@ -88,9 +88,9 @@ pub struct PaceArgs {
 }
 
 impl PaceArgs {
-    pub(super) fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> HandoverPace {
         let defaults = Settings::default();
-        Pace {
+        HandoverPace {
             soak: self.soak.unwrap_or(defaults.soak),
             propagation: self.propagation.unwrap_or(defaults.propagation),
             listing: self.listing_period.unwrap_or(Duration::from_mins(1)),
@@ -171,7 +171,7 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         "handover:   by this command (no operator is installed)\n"
     })?;
     back_up(&worker).await?;
-    let asked = Asked {
+    let asked = MigrationGoal {
         to,
         changes: match (&confirm, await_mode) {
             (Some(_), _) => ModeChange::Confirmed,
@@ -220,12 +220,12 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         print(&format!("left:\n{left}"))?;
     }
     match at {
-        At::End if *soaking > 0 => {
+        StoppedAt::End if *soaking > 0 => {
             print("The rest is soaking: run the same command again after that.\n")?;
             Ok(code(*open == 0))
         }
-        At::End => Ok(code(*open == 0)),
-        At::Mode(mode) => {
+        StoppedAt::End => Ok(code(*open == 0)),
+        StoppedAt::Mode(mode) => {
             complain(&format!(
                 "the authentication mode has to be {mode} to continue. Either ask whoever manages the cluster to change it and \
                     run this command again (--await-mode waits for the change), for example with\n\n    {}\n\nor add --confirm \
@@ -235,7 +235,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
             ));
             Ok(code(false))
         }
-        At::Losers(losers) => {
+        StoppedAt::Losers(losers) => {
             complain(&format!(
                 "the authentication mode stays {mode}: in mode API the cluster does not read aws-auth, and these principals would \
                     lose access:\n  {}",
@@ -243,7 +243,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
             ));
             Ok(code(false))
         }
-        At::Interrupted => {
+        StoppedAt::Interrupted => {
             complain("stopped; run the same command again to continue");
             Ok(code(false))
         }

@@ -4,8 +4,8 @@ use serde::Serialize;
 
 use crate::api::condition::Reason;
 use crate::migrate::{
-    Becomes, Dead, Instruction, Manner, Migration, Place, Recipe, Verdict, instructions, many,
-    recipes,
+    Becomes, EntryLine, Instruction, Manner, Migration, NeverMatches, PrincipalPlan, Recipe,
+    instructions, many, recipes,
 };
 use crate::observed::Mode;
 use crate::time::Timestamp;
@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// All of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document<'a> {
+pub(super) struct MigrationDocument<'a> {
     /// The cluster's ARN.
     pub(super) cluster: &'a str,
     /// Its mode now.
@@ -25,11 +25,11 @@ pub(super) struct Document<'a> {
     pub(super) too_old: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<GateDocument>,
-    pub(super) principals: Vec<Principal<'a>>,
+    pub(super) principals: Vec<PrincipalDocument<'a>>,
     #[serde(rename = "withoutAccess")]
     pub(super) lets_nobody_in: Vec<Nobody<'a>>,
     pub(super) unreadable: Vec<Nobody<'a>>,
-    pub(super) other_access_entries: Vec<Other<'a>>,
+    pub(super) other_access_entries: Vec<UnmanagedEntryDocument<'a>>,
     pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
     pub(super) steps: Vec<Instruction>,
 }
@@ -51,7 +51,7 @@ pub(super) struct GateDocument {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Principal<'a> {
+pub(super) struct PrincipalDocument<'a> {
     #[serde(rename = "principal")]
     pub(super) who: String,
     pub(super) outcome: &'static str,
@@ -103,7 +103,7 @@ pub(super) struct Nobody<'a> {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Other<'a> {
+pub(super) struct UnmanagedEntryDocument<'a> {
     principal: &'a str,
     administrator: bool,
     #[serde(rename = "type")]
@@ -116,8 +116,8 @@ pub(super) struct UnreadAccount<'a> {
     why: &'a str,
 }
 
-impl From<&Place> for PlaceDocument {
-    fn from(place: &Place) -> Self {
+impl From<&EntryLine> for PlaceDocument {
+    fn from(place: &EntryLine) -> Self {
         Self {
             key: place.section.key(),
             line: place.line,
@@ -125,8 +125,8 @@ impl From<&Place> for PlaceDocument {
     }
 }
 
-impl<'a> From<&'a Verdict> for Principal<'a> {
-    fn from(verdict: &'a Verdict) -> Self {
+impl<'a> From<&'a PrincipalPlan> for PrincipalDocument<'a> {
+    fn from(verdict: &'a PrincipalPlan) -> Self {
         let why = verdict.why.as_ref();
         Self {
             who: verdict.who.to_string(),
@@ -155,8 +155,8 @@ impl<'a> From<&'a Verdict> for Principal<'a> {
     }
 }
 
-impl<'a> From<&'a Dead> for Nobody<'a> {
-    fn from(dead: &'a Dead) -> Self {
+impl<'a> From<&'a NeverMatches> for Nobody<'a> {
+    fn from(dead: &'a NeverMatches) -> Self {
         Self {
             place: (&dead.place).into(),
             what: Some(&dead.what),
@@ -165,7 +165,7 @@ impl<'a> From<&'a Dead> for Nobody<'a> {
     }
 }
 
-impl<'a> Document<'a> {
+impl<'a> MigrationDocument<'a> {
     pub(super) fn new(
         migration: &'a Migration,
         gate: Gate,
@@ -182,7 +182,11 @@ impl<'a> Document<'a> {
             to: to.as_str(),
             gate: gate_document(migration, gate, too_old.as_deref()),
             too_old,
-            principals: migration.verdicts.iter().map(Principal::from).collect(),
+            principals: migration
+                .verdicts
+                .iter()
+                .map(PrincipalDocument::from)
+                .collect(),
             lets_nobody_in: migration.dead.iter().map(Nobody::from).collect(),
             unreadable: migration
                 .unreadable
@@ -196,7 +200,7 @@ impl<'a> Document<'a> {
             other_access_entries: migration
                 .others
                 .iter()
-                .map(|other| Other {
+                .map(|other| UnmanagedEntryDocument {
                     principal: &other.principal_arn,
                     administrator: other.is_administrator(),
                     kind: other.gives.as_ref().map(|gives| gives.kind.as_str()),

@@ -18,7 +18,7 @@ use anyhow::Result;
 use clap::Subcommand;
 
 pub use apply::{ApplyArgs, PaceArgs};
-pub use plan::PlanArgs;
+pub use plan::MigratePlanArgs;
 pub use revert::RevertArgs;
 pub use status::StatusArgs;
 
@@ -29,7 +29,7 @@ pub use status::StatusArgs;
     reason = "a comment here would replace the help of the command"
 )]
 pub enum Migrate {
-    Plan(Box<PlanArgs>),
+    Plan(Box<MigratePlanArgs>),
     Apply(Box<ApplyArgs>),
     Status(Box<StatusArgs>),
     Revert(Box<RevertArgs>),

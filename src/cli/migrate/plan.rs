@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::document::{Document, Gate};
+use super::document::{Gate, MigrationDocument};
 use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
@@ -25,7 +25,7 @@ use crate::observed::{Mode, Settings};
 /// With --to MODE it is a gate for changing the mode: exit code 0 only if no principal would lose access in that mode now; else 1, with
 /// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
-pub struct PlanArgs {
+pub struct MigratePlanArgs {
     /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and CloudFormation
     #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
     pub to: Option<Mode>,
@@ -57,7 +57,7 @@ pub struct PlanArgs {
 }
 
 /// Plans and prints. Nothing is written.
-pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
+pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     if !args.filename.is_empty() && !args.observe.is_offline() {
         bail!(
             "-f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings"
@@ -98,7 +98,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         soak: settings.soak,
         operator: observation.installed,
     };
-    let document = Document::new(&migration, gate, too_old, manner);
+    let document = MigrationDocument::new(&migration, gate, too_old, manner);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,

@@ -28,8 +28,8 @@ impl Counts {
     /// Counts.
     pub(super) fn of(situation: &Situation<'_>, operator: bool) -> Self {
         let mut counts = Self::default();
-        for traveller in &situation.travellers {
-            match &traveller.stage {
+        for principal in &situation.principals {
+            match &principal.stage {
                 Stage::Ahead => counts.ahead += 1,
                 Stage::Making(_) => counts.making += 1,
                 Stage::Soaking { until, .. } => {
@@ -153,9 +153,9 @@ impl Tale {
 /// Who is left, one in a line with the reason.
 pub(super) fn left(situation: &Situation<'_>) -> String {
     let mut text = String::new();
-    for traveller in &situation.travellers {
-        let who = visible(&traveller.verdict.who.to_string());
-        let stage = &traveller.stage;
+    for principal in &situation.principals {
+        let who = visible(&principal.verdict.who.to_string());
+        let stage = &principal.stage;
         let _ = match stage {
             Stage::There | Stage::Soaking { .. } => continue,
             Stage::Ahead => writeln!(text, "  {stage}: {who}"),

@@ -7,10 +7,10 @@ use clap::Args;
 
 use super::apply::{PaceArgs, code};
 use super::worker::Worker;
-use crate::cli::migrate::runner::{At, Journey};
+use crate::cli::migrate::runner::{Journey, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
-use crate::migrate::{Asked, ModeChange, Way};
+use crate::migrate::{MigrationGoal, ModeChange, Way};
 use crate::observed::Mode;
 
 /// Move principals from access entries back to aws-auth, as far as aws-auth can give them the same access, while it is still read
@@ -50,7 +50,7 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     }
     pace.check(worker.installed)?;
     let mut journey = Journey::new(worker, Way::Back).await?;
-    let asked = Asked {
+    let asked = MigrationGoal {
         to: Mode::ApiAndConfigMap,
         changes: ModeChange::NotAsked,
         waits: true,
@@ -61,7 +61,7 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     if !ending.left.is_empty() {
         print(&format!("left:\n{}", ending.left))?;
     }
-    if ending.at == At::Interrupted {
+    if ending.at == StoppedAt::Interrupted {
         complain("stopped; run the same command again to continue");
         return Ok(code(false));
     }

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, fold_arn};
-use crate::cli::migrate::caller::Caller;
+use crate::cli::migrate::caller::CurrentUser;
 use crate::cli::migrate::mode;
 use crate::cli::migrate::progress_printer::{Counts, Tale, foreign, left};
 use crate::cli::migrate::worker::{Look, Worker};
@@ -16,8 +16,8 @@ use crate::cli::run::end_on_signals;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::import::{ImportOptions, import};
 use crate::migrate::{
-    Asked, BRIDGE, Bridge, Migration, Rounds, Situation, Stage, Step, Way, Who, check_platform,
-    ends, next, next_back, situation, undeclared, verdicts,
+    BRIDGE, Bridge, Migration, MigrationGoal, NextStep, Rounds, Situation, Stage, Way, Who,
+    check_platform, ends, next, next_back, situation, undeclared, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::plan::PING_ANNOTATION;
@@ -39,7 +39,7 @@ const WHOLE_LOOKS: u32 = 5;
 /// How a journey ended.
 pub(super) struct Ending {
     /// Why it ended here.
-    pub(super) at: At,
+    pub(super) at: StoppedAt,
     /// The counts, in one line.
     pub(super) counts: String,
     /// Who is not where they are to be, one in a line.
@@ -54,7 +54,7 @@ pub(super) struct Ending {
 
 /// Where a journey ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum StoppedAt {
     /// Nothing more is to be done.
     End,
     /// Somebody has to change the mode first.
@@ -69,7 +69,7 @@ pub(super) enum At {
 pub(super) struct Journey {
     pub(super) worker: Worker,
     way: Way,
-    caller: Caller,
+    caller: CurrentUser,
     stop: CancellationToken,
     tale: Tale,
     quiet: Quiet,
@@ -96,7 +96,7 @@ impl Journey {
         let stop = CancellationToken::new();
         end_on_signals(stop.clone())?;
         Ok(Self {
-            caller: Caller::find(&worker).await?,
+            caller: CurrentUser::find(&worker).await?,
             tale: Tale::new(way, worker.installed),
             worker,
             way,
@@ -110,7 +110,7 @@ impl Journey {
     }
 
     /// Goes as far as was asked for.
-    pub(super) async fn travel(&mut self, asked: Asked) -> Result<Ending> {
+    pub(super) async fn travel(&mut self, asked: MigrationGoal) -> Result<Ending> {
         let stop = self.stop.clone();
         let ended = tokio::select! {
             ended = self.go(asked) => Some(ended),
@@ -142,7 +142,11 @@ impl Journey {
         let situation = self.situation(&migration, &look);
         self.tale.tell(&situation);
         self.leave_bridge(&situation).await?;
-        Ok(ending(At::Interrupted, &situation, self.worker.installed))
+        Ok(ending(
+            StoppedAt::Interrupted,
+            &situation,
+            self.worker.installed,
+        ))
     }
 
     fn situation<'a>(&self, migration: &'a Migration, look: &Look) -> Situation<'a> {
@@ -158,7 +162,7 @@ impl Journey {
         )
     }
 
-    async fn go(&mut self, asked: Asked) -> Result<Ending> {
+    async fn go(&mut self, asked: MigrationGoal) -> Result<Ending> {
         loop {
             let look = self.worker.look().await?;
             let settings = self.worker.settings();
@@ -173,7 +177,7 @@ impl Journey {
             self.unread = false;
             let situation = self.situation(&migration, &look);
             self.tale.tell(&situation);
-            let asked = Asked {
+            let asked = MigrationGoal {
                 imports: asked.imports && !self.imported.contains(&situation.standing.mode),
                 ..asked
             };
@@ -191,7 +195,7 @@ impl Journey {
                 continue;
             }
             match step {
-                Step::Work | Step::Soak => {}
+                NextStep::Work | NextStep::Soak => {}
                 _ => self.whole_looks = 0,
             }
             if !self.rounds.begin(step, &situation, &look.observed) {
@@ -208,44 +212,49 @@ impl Journey {
     }
 
     /// What is decided for good is decided by what was read anew.
-    fn decides(&self, step: Step) -> bool {
+    fn decides(&self, step: NextStep) -> bool {
         match step {
-            Step::ChangeMode(Mode::Api)
-            | Step::AwaitMode(Mode::Api)
-            | Step::StopForMode(Mode::Api)
-            | Step::StopForLosers
-            | Step::End => true,
+            NextStep::ChangeMode(Mode::Api)
+            | NextStep::AwaitMode(Mode::Api)
+            | NextStep::StopForMode(Mode::Api)
+            | NextStep::StopForLosers
+            | NextStep::End => true,
             // Our own loop knows of each entry that it gives the group.
-            Step::RemoveBridge => self.worker.installed,
-            Step::Set(_) => ends(self.way, step),
-            Step::Import
-            | Step::ChangeMode(_)
-            | Step::AwaitMode(_)
-            | Step::StopForMode(_)
-            | Step::MakeBridge
-            | Step::Work
-            | Step::Soak => false,
+            NextStep::RemoveBridge => self.worker.installed,
+            NextStep::Set(_) => ends(self.way, step),
+            NextStep::Import
+            | NextStep::ChangeMode(_)
+            | NextStep::AwaitMode(_)
+            | NextStep::StopForMode(_)
+            | NextStep::MakeBridge
+            | NextStep::Work
+            | NextStep::Soak => false,
         }
     }
 
     /// Does one thing; gives where the journey ends, if it does.
-    async fn take(&mut self, step: Step, look: &Look, migration: &Migration) -> Result<Option<At>> {
+    async fn take(
+        &mut self,
+        step: NextStep,
+        look: &Look,
+        migration: &Migration,
+    ) -> Result<Option<StoppedAt>> {
         match step {
-            Step::Import => self.import(look, migration).await?,
-            Step::ChangeMode(mode) | Step::AwaitMode(mode) => {
+            NextStep::Import => self.import(look, migration).await?,
+            NextStep::ChangeMode(mode) | NextStep::AwaitMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
                     bail!("{why}");
                 }
-                let awaited = matches!(step, Step::AwaitMode(_));
+                let awaited = matches!(step, NextStep::AwaitMode(_));
                 self.change_mode(awaited, mode, look, migration).await?;
             }
-            Step::StopForMode(mode) => {
+            NextStep::StopForMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
                     bail!("{why}");
                 }
-                return Ok(Some(At::Mode(mode)));
+                return Ok(Some(StoppedAt::Mode(mode)));
             }
-            Step::StopForLosers => {
+            NextStep::StopForLosers => {
                 let mut losers: Vec<String> = migration
                     .losers(Mode::Api)
                     .map(|loser| loser.who.to_string())
@@ -257,22 +266,22 @@ impl Journey {
                 if let Some(why) = self.shut_out(Mode::Api, look, migration) {
                     losers.insert(0, why);
                 }
-                return Ok(Some(At::Losers(losers)));
+                return Ok(Some(StoppedAt::Losers(losers)));
             }
-            Step::Set(handover) => {
+            NextStep::Set(handover) => {
                 self.set(handover).await?;
                 if ends(self.way, step) {
-                    return Ok(Some(At::End));
+                    return Ok(Some(StoppedAt::End));
                 }
             }
-            Step::MakeBridge => self.make_bridge(look).await?,
-            Step::RemoveBridge => self.remove_bridge().await?,
-            Step::Work | Step::Soak => {
+            NextStep::MakeBridge => self.make_bridge(look).await?,
+            NextStep::RemoveBridge => self.remove_bridge().await?,
+            NextStep::Work | NextStep::Soak => {
                 self.worker.work()?;
                 self.still_answered(step, look).await?;
                 self.worker.wait().await;
             }
-            Step::End => return Ok(Some(At::End)),
+            NextStep::End => return Ok(Some(StoppedAt::End)),
         }
         Ok(None)
     }
@@ -434,8 +443,8 @@ impl Journey {
         if situation.standing.bridge != Bridge::Stands {
             return Ok(());
         }
-        let crossing = situation.travellers.iter().any(|traveller| {
-            traveller.verdict.bridge && matches!(traveller.stage, Stage::Making(_))
+        let crossing = situation.principals.iter().any(|principal| {
+            principal.verdict.bridge && matches!(principal.stage, Stage::Making(_))
         });
         if self.worker.installed || crossing || situation.on_bridge {
             self.tale.say(&format!(
@@ -494,7 +503,7 @@ impl Journey {
     }
 
     /// An operator that does not answer hands nobody over, and whoever waits for EKS for a quarter of an hour waits for a person.
-    async fn still_answered(&mut self, step: Step, look: &Look) -> Result<()> {
+    async fn still_answered(&mut self, step: NextStep, look: &Look) -> Result<()> {
         let mut seen = String::new();
         for mapping in &look.desired.mappings {
             let status = serde_json::to_string(&mapping.status)?;
@@ -512,14 +521,14 @@ impl Journey {
                     format!("the operator can't be reached through {}", self.history())
                 })
             }
-            Silence::Dead(seconds) => bail!(
+            Silence::NeverMatches(seconds) => bail!(
                 "no operator answers: the CustomResourceDefinition is installed, so the operator has to hand over, but for \
                     {seconds} s it has not removed the annotation {PING_ANNOTATION} from {} ({}). Start the operator or read its \
                     logs, then run the same command again",
                 self.history(),
                 self.tale.last()
             ),
-            Silence::Stuck(seconds) if step == Step::Work => bail!(
+            Silence::Stuck(seconds) if step == NextStep::Work => bail!(
                 "nothing has changed for {seconds} s ({}). `identity-mapper migrate status` shows what each principal waits for; \
                     resolve that, then run the same command again",
                 self.tale.last()
@@ -537,7 +546,7 @@ enum Silence {
     /// The operator is to be asked whether it is there.
     Ask,
     /// It was asked, and has not answered for so many seconds.
-    Dead(u64),
+    NeverMatches(u64),
     /// Whoever hands over is there, and has changed nothing for so many seconds.
     Stuck(u64),
 }
@@ -570,7 +579,7 @@ impl Quiet {
         }
         let since = |time: Instant| now.saturating_duration_since(time);
         match self.asked {
-            Some(asked) if since(asked) > ANSWER => Silence::Dead(since(asked).as_secs()),
+            Some(asked) if since(asked) > ANSWER => Silence::NeverMatches(since(asked).as_secs()),
             None if since(self.since) > PATIENCE => Silence::Stuck(since(self.since).as_secs()),
             None if since(self.heard) > SILENCE => {
                 self.asked = Some(now);
@@ -581,12 +590,12 @@ impl Quiet {
     }
 }
 
-fn ending(at: At, situation: &Situation<'_>, operator: bool) -> Ending {
-    let open = situation.travellers.iter().filter(|traveller| {
+fn ending(at: StoppedAt, situation: &Situation<'_>, operator: bool) -> Ending {
+    let open = situation.principals.iter().filter(|principal| {
         matches!(
-            traveller.stage,
+            principal.stage,
             Stage::Ahead | Stage::Making(_) | Stage::Blocked(_)
-        ) || (matches!(traveller.stage, Stage::Stays(_)) && traveller.verdict.lost_in_api)
+        ) || (matches!(principal.stage, Stage::Stays(_)) && principal.verdict.lost_in_api)
     });
     Ending {
         at,
@@ -614,7 +623,7 @@ mod tests {
         assert_eq!(look("a", true, 16), Silence::Ask);
         assert_eq!(look("a", false, 18), Silence::Fine);
         assert_eq!(look("a", false, 46), Silence::Fine);
-        assert_eq!(look("a", false, 47), Silence::Dead(31));
+        assert_eq!(look("a", false, 47), Silence::NeverMatches(31));
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub struct StatusArgs {
 /// All of it, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct StatusDocument {
     cluster: String,
     mode: String,
     /// Whether an operator is installed, which then hands over.
@@ -53,12 +53,12 @@ struct Told {
     bridge_left: bool,
     /// The youngest copy of aws-auth.
     backup: Option<String>,
-    principals: Vec<Principal>,
+    principals: Vec<PrincipalStatus>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Principal {
+struct PrincipalStatus {
     who: String,
     #[serde(rename = "progress")]
     stage: &'static str,
@@ -97,7 +97,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
         .collect();
     // Names carry the time, behind a word for the first one.
     copies.sort_by_key(|name| name.trim_start_matches("first-").to_owned());
-    let told = Told {
+    let told = StatusDocument {
         cluster: migration.cluster.arn.clone(),
         mode: situation.standing.mode.to_string(),
         operator: worker.installed,
@@ -125,28 +125,28 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn principals(situation: &Situation<'_>, operator: bool) -> Vec<Principal> {
-    let travellers = situation.travellers.iter();
-    let principal = travellers.map(|traveller| {
-        let (until, why) = match &traveller.stage {
+fn principals(situation: &Situation<'_>, operator: bool) -> Vec<PrincipalStatus> {
+    let principals = situation.principals.iter();
+    let principal = principals.map(|principal| {
+        let (until, why) = match &principal.stage {
             Stage::Soaking { said, .. } if operator => (None, Some(said)),
             Stage::Soaking { until, .. } => (*until, None),
             Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => (None, Some(why)),
             Stage::Ahead | Stage::There => (None, None),
         };
-        Principal {
-            who: traveller.verdict.who.to_string(),
-            stage: traveller.stage.as_str(),
-            mapping: traveller.verdict.mapping.clone(),
+        PrincipalStatus {
+            who: principal.verdict.who.to_string(),
+            stage: principal.stage.as_str(),
+            mapping: principal.verdict.mapping.clone(),
             soaks_until: until.map(|until| to_the_second(until).to_string()),
             why: why.cloned(),
-            lost_in_api: traveller.verdict.lost_in_api,
+            lost_in_api: principal.verdict.lost_in_api,
         }
     });
     principal.collect()
 }
 
-fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
+fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> String {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
         ("Absent", _) => "none".to_owned(),

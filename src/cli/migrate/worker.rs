@@ -31,7 +31,7 @@ const LOOKS: Duration = Duration::from_secs(2);
 
 /// How the handover is made where no operator is installed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct HandoverPace {
     pub(super) soak: SignedDuration,
     pub(super) propagation: SignedDuration,
     pub(super) listing: Duration,
@@ -72,7 +72,7 @@ struct Own {
 
 impl Worker {
     /// Looks at the cluster for the first time.
-    pub(super) async fn begin(args: LiveArgs, way: Way, pace: Pace) -> Result<Self> {
+    pub(super) async fn begin(args: LiveArgs, way: Way, pace: HandoverPace) -> Result<Self> {
         let config_map = ConfigMapName::from(args.config_map.clone());
         if config_map != ConfigMapName::default() {
             bail!(

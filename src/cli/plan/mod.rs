@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::document::{Document, LookedAt};
+use self::document::{LookedAt, PlanDocument};
 use self::overlay::Others;
 use super::eks::EntrySettingsArgs;
 use super::input;
 use super::output::{self, Format, complain};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
-use crate::diff::ahead;
+use crate::diff::forecast;
 use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Settings};
 use crate::plan::RELEASED_ANNOTATION;
@@ -92,8 +92,8 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
         config_map: observation.config_map.clone(),
         ..Settings::default()
     });
-    let course = ahead(&observation.desired, &observation.observed, &settings);
-    let document = Document::new(
+    let course = forecast(&observation.desired, &observation.observed, &settings);
+    let document = PlanDocument::new(
         looked_at(&observation, others),
         course,
         observation.observed.now,

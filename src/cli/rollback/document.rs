@@ -41,12 +41,12 @@ pub(super) struct ListedCopy {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) broken: Vec<&'static str>,
     /// What changed from it to the next newer one, or to what stands.
-    pub(super) changed_then: Changed,
+    pub(super) changed_then: ChangeCounts,
 }
 
 /// Changes in numbers of principals.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Changed {
+pub(super) struct ChangeCounts {
     pub(super) added: usize,
     pub(super) removed: usize,
     #[serde(rename = "changed")]
@@ -75,7 +75,7 @@ pub(super) fn list(
             bytes: copy.bytes,
             entries: document.entries().count(),
             broken: broken.map(Section::key).collect(),
-            changed_then: Changed::between(&document, &newer),
+            changed_then: ChangeCounts::between(&document, &newer),
         });
         newer = document;
     }
@@ -85,7 +85,7 @@ pub(super) fn list(
     }
 }
 
-impl Changed {
+impl ChangeCounts {
     fn between(before: &Document, after: &Document) -> Self {
         let (before, after) = (by_arn(before), by_arn(after));
         let arns: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -114,7 +114,7 @@ fn by_arn(document: &Document) -> BTreeMap<String, Vec<(Section, Meaning)>> {
 /// What restoring a copy comes to.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Difference {
+pub(super) struct RestoreDiff {
     /// The copy's short name.
     pub(super) copy: String,
     /// When it was made.
@@ -143,7 +143,7 @@ pub(super) struct KeyText {
     pub(super) after: Option<String>,
 }
 
-impl Difference {
+impl RestoreDiff {
     pub(super) fn new(
         copy: &KeptCopy,
         restoration: &Restoration,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use self::document::Difference;
+use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
@@ -185,7 +185,7 @@ struct Planned {
     live: Live,
     copy: KeptCopy,
     restoration: Restoration,
-    difference: Difference,
+    difference: RestoreDiff,
 }
 
 async fn plan(args: CopyArgs) -> Result<Planned> {
@@ -213,7 +213,7 @@ async fn plan(args: CopyArgs) -> Result<Planned> {
     let empty = BTreeMap::new();
     let standing = observation.observed.config_map.as_ref();
     let standing = standing.map_or(&empty, |view| &view.data);
-    let difference = Difference::new(&copy, &restoration, standing);
+    let difference = RestoreDiff::new(&copy, &restoration, standing);
     Ok(Planned {
         observation,
         live,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Difference, History, ListedCopy};
+use super::document::{History, ListedCopy, RestoreDiff};
 use crate::cli::diff::unified;
 use crate::cli::output::{columns, visible};
 
@@ -55,7 +55,7 @@ pub(super) fn list(history: &History) -> String {
 }
 
 /// What restoring a copy comes to.
-pub(super) fn difference(difference: &Difference) -> String {
+pub(super) fn difference(difference: &RestoreDiff) -> String {
     let (copy, time) = (&difference.copy, difference.time);
     let mut out = String::new();
     for text in &difference.keys {

@@ -10,8 +10,8 @@ use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::migrate::{
-    Asked, Bridge, ModeChange, Rounds, Stage, Standing, Step, Way, ends, implied, next, next_back,
-    situation, verdicts,
+    Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Rounds, Stage, Way, ends, implied,
+    next, next_back, situation, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::ownership::MARK_ANNOTATION;
@@ -28,7 +28,7 @@ struct Run {
     closed: bool,
     /// Whether everything was read anew for the next step.
     whole: bool,
-    steps: Vec<Step>,
+    steps: Vec<NextStep>,
 }
 
 impl Run {
@@ -96,7 +96,7 @@ impl Run {
         self.imply();
     }
 
-    fn standing(&mut self) -> (Standing, Vec<(String, Stage)>) {
+    fn standing(&mut self) -> (MigrationState, Vec<(String, Stage)>) {
         self.imply();
         let (desired, observed) = (self.simulation.desired(), self.simulation.observed());
         let settings = &self.simulation.settings;
@@ -109,20 +109,20 @@ impl Run {
             self.bridge,
             self.way,
         );
-        let stages = found.travellers.iter();
+        let stages = found.principals.iter();
         let stages = stages.map(|it| (it.verdict.who.to_string(), it.stage.clone()));
         (found.standing, stages.collect())
     }
 
     /// Takes the next step; `false`: there is none.
-    fn step(&mut self, asked: Asked) -> bool {
+    fn step(&mut self, asked: MigrationGoal) -> bool {
         let (standing, _) = self.standing();
         let step = match self.way {
             Way::Forth => next(&standing, asked),
             Way::Back => next_back(&standing),
         };
         // What is decided for good is decided by what was read anew.
-        if step == Step::End && !std::mem::replace(&mut self.whole, true) {
+        if step == NextStep::End && !std::mem::replace(&mut self.whole, true) {
             self.work(1);
             return true;
         }
@@ -132,11 +132,11 @@ impl Run {
         }
         let simulation = &mut self.simulation;
         match step {
-            Step::ChangeMode(mode) => {
+            NextStep::ChangeMode(mode) => {
                 simulation.cloud().mode = mode;
                 simulation.look();
             }
-            Step::Set(handover) => {
+            NextStep::Set(handover) => {
                 let last = ends(self.way, step);
                 let history = simulation.history.get_or_insert_default();
                 let word = handover.to_string();
@@ -147,11 +147,11 @@ impl Run {
                     return false;
                 }
             }
-            Step::MakeBridge => {
+            NextStep::MakeBridge => {
                 simulation.bridge();
                 self.bridge = Bridge::Stands;
             }
-            Step::RemoveBridge => {
+            NextStep::RemoveBridge => {
                 self.closed = true;
                 self.work(1);
                 if !self.standing().0.needs_bridge {
@@ -162,19 +162,19 @@ impl Run {
                 }
                 self.closed = false;
             }
-            Step::Work => self.work(11),
-            Step::Soak => self.work(3601),
-            Step::AwaitMode(_)
-            | Step::StopForMode(_)
-            | Step::StopForLosers
-            | Step::Import
-            | Step::End => return false,
+            NextStep::Work => self.work(11),
+            NextStep::Soak => self.work(3601),
+            NextStep::AwaitMode(_)
+            | NextStep::StopForMode(_)
+            | NextStep::StopForLosers
+            | NextStep::Import
+            | NextStep::End => return false,
         }
         true
     }
 
     /// Steps to the end, and dies before those of these numbers, every other time with calls that fail half-way.
-    fn go(&mut self, asked: Asked, deaths: &BTreeSet<usize>) {
+    fn go(&mut self, asked: MigrationGoal, deaths: &BTreeSet<usize>) {
         self.kill();
         for number in 0..400 {
             if deaths.contains(&number) {
@@ -231,8 +231,8 @@ impl Run {
     }
 }
 
-fn asked(to: Mode) -> Asked {
-    Asked {
+fn asked(to: Mode) -> MigrationGoal {
+    MigrationGoal {
         to,
         changes: ModeChange::Confirmed,
         waits: true,
@@ -262,14 +262,14 @@ fn the_steps_in_their_order() {
     assert_eq!(
         run.steps,
         [
-            Step::ChangeMode(Mode::ApiAndConfigMap),
-            Step::Set(Handover::Auto),
-            Step::MakeBridge,
-            Step::Work,
-            Step::RemoveBridge,
-            Step::Soak,
-            Step::ChangeMode(Mode::Api),
-            Step::End,
+            NextStep::ChangeMode(Mode::ApiAndConfigMap),
+            NextStep::Set(Handover::Auto),
+            NextStep::MakeBridge,
+            NextStep::Work,
+            NextStep::RemoveBridge,
+            NextStep::Soak,
+            NextStep::ChangeMode(Mode::Api),
+            NextStep::End,
         ]
     );
     assert!(run.simulation.entries().is_empty(), "all have moved");
@@ -347,8 +347,12 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
     };
     run.simulation.by_hand(&call);
     run.go(asked(Mode::Api), &BTreeSet::new());
-    assert!(!run.steps.contains(&Step::MakeBridge), "{:?}", run.steps);
-    assert_eq!(run.steps.last(), Some(&Step::StopForLosers));
+    assert!(
+        !run.steps.contains(&NextStep::MakeBridge),
+        "{:?}",
+        run.steps
+    );
+    assert_eq!(run.steps.last(), Some(&NextStep::StopForLosers));
     let (_, stages) = run.standing();
     let Some((_, Stage::Blocked(why))) = stages.iter().find(|(who, _)| who.ends_with("root"))
     else {
@@ -363,11 +367,14 @@ fn nobody_is_asked_to_change_the_mode_who_was_not_named() {
     for (changes, step) in [
         (
             ModeChange::NotAsked,
-            Step::StopForMode(Mode::ApiAndConfigMap),
+            NextStep::StopForMode(Mode::ApiAndConfigMap),
         ),
-        (ModeChange::Awaited, Step::AwaitMode(Mode::ApiAndConfigMap)),
+        (
+            ModeChange::Awaited,
+            NextStep::AwaitMode(Mode::ApiAndConfigMap),
+        ),
     ] {
-        let asked = Asked {
+        let asked = MigrationGoal {
             changes,
             ..asked(Mode::ApiAndConfigMap)
         };
@@ -381,14 +388,14 @@ fn what_no_mapping_declares_is_imported_where_that_was_asked_for() {
     let mut run = Run::new(&role("alice", &["team"]));
     let (standing, _) = run.standing();
     assert_eq!(standing.undeclared, 1, "nothing is implied in CONFIG_MAP");
-    let imports = Asked {
+    let imports = MigrationGoal {
         imports: true,
         ..asked(Mode::Api)
     };
-    assert_eq!(next(&standing, imports), Step::Import);
+    assert_eq!(next(&standing, imports), NextStep::Import);
     assert_eq!(
         next(&standing, asked(Mode::Api)),
-        Step::ChangeMode(Mode::ApiAndConfigMap)
+        NextStep::ChangeMode(Mode::ApiAndConfigMap)
     );
 }
 
@@ -519,7 +526,7 @@ fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
     run.steps.clear();
     run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
     run.acquit(&floor);
-    assert!(run.steps.contains(&Step::Soak), "{:?}", run.steps);
+    assert!(run.steps.contains(&NextStep::Soak), "{:?}", run.steps);
     assert!(
         run.simulation.entries().is_empty(),
         "the copies are removed"
@@ -546,8 +553,11 @@ fn the_way_back_ends_where_the_mark_was_lost() {
         run.steps.clear();
         run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
         run.acquit(&floor);
-        assert_eq!(run.steps.last(), Some(&Step::Set(Handover::Manual)));
-        let sets = run.steps.iter().filter(|step| matches!(step, Step::Set(_)));
+        assert_eq!(run.steps.last(), Some(&NextStep::Set(Handover::Manual)));
+        let sets = run
+            .steps
+            .iter()
+            .filter(|step| matches!(step, NextStep::Set(_)));
         assert_eq!(sets.count(), 2, "{:?}", run.steps);
         let left: Vec<&String> = run.simulation.cloud().eks.entries.keys().collect();
         let expected: &[&str] = if edited {
@@ -575,14 +585,17 @@ fn a_round_that_changes_nothing_is_noticed() {
         run.way,
     );
     let mut rounds = Rounds::default();
-    let (there, back) = (Step::Set(Handover::Revert), Step::Set(Handover::Manual));
+    let (there, back) = (
+        NextStep::Set(Handover::Revert),
+        NextStep::Set(Handover::Manual),
+    );
     for step in [there, back, there, back] {
         assert!(rounds.begin(step, &found, &observed), "{step:?}");
     }
     assert!(!rounds.begin(there, &found, &observed));
     for _ in 0..9 {
         assert!(
-            rounds.begin(Step::Work, &found, &observed),
+            rounds.begin(NextStep::Work, &found, &observed),
             "waiting is no round"
         );
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{line, lines, migration};
 use crate::access_entry::{Call, INSTALLATION_TAG, Kind, PRINCIPAL_ID_TAG};
 use crate::api::v1alpha1::EntryType;
-use crate::migrate::{Outcome, Verdict};
+use crate::migrate::{PlannedOutcome, PrincipalPlan};
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
@@ -228,11 +228,11 @@ fn whoever_logs_in_without_a_username_is_not_lost_in_silence() {
         let text = role("ec2admin", "", &["system:masters"]);
         let simulation = Simulation::in_eks(mode, &text);
         let migration = migration(&simulation);
-        let losers: Vec<&Verdict> = migration.losers(Mode::Api).collect();
+        let losers: Vec<&PrincipalPlan> = migration.losers(Mode::Api).collect();
         let [loser] = losers.as_slice() else {
             panic!("{mode}: {losers:?}");
         };
-        assert_eq!(loser.outcome, Outcome::Blocked);
+        assert_eq!(loser.outcome, PlannedOutcome::Blocked);
         let why = loser.why.as_ref().expect("a reason");
         assert!(
             why.message
