@@ -16,7 +16,7 @@ use crate::observed::{AwsState, Bindings};
 
 /// Arguments of `effective`.
 #[derive(Args, Debug)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// aws-auth ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
     file: PathBuf,
     /// Output format

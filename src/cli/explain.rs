@@ -27,7 +27,7 @@ use crate::principal::Principal;
 
 /// Explain whether a principal has access, as which user, and why
 #[derive(Args, Debug)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
     #[arg(value_name = "ARN", required_unless_present = "me")]
     callers: Vec<String>,
@@ -85,7 +85,6 @@ struct ExplainDocument {
     explanations: Vec<Explained>,
 }
 
-/// The callers to explain.
 struct QueriedCaller {
     caller: Caller,
     /// What STS says of it, where it is whoever asks.
@@ -93,7 +92,7 @@ struct QueriedCaller {
 }
 
 /// The exit code is 1 where a principal has no access, or lacks the permission asked for.
-pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
+pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     let ExplainArgs {
         callers,
         me,
@@ -409,7 +408,6 @@ async fn answers(
     Ok(answers)
 }
 
-/// One caller, for people.
 fn text(explained: &Explained) -> Result<String> {
     let Explained {
         explanation,

@@ -28,39 +28,35 @@ use crate::plan::HANDOVER_ANNOTATION;
 /// Applying them changes only the ownership marks. Entries of nodes and entries that AWS created are skipped; skipped entries are listed
 /// on standard error with the reason. Exit code 0, also with skipped entries.
 #[derive(Args, Clone, Debug)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// Existing mappings from a file, a directory, or `-` for standard input; can be repeated. Principals that they or the cluster's
     /// mappings declare are not imported
     #[arg(short, long = "filename", value_name = "FILE")]
-    pub filename: Vec<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
 
     /// Which entries to import besides those of people and workloads
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
-    pub include: Vec<Included>,
+    pub(crate) include: Vec<Included>,
 
     /// Write one file per mapping to this directory
     #[arg(long, value_name = "DIR")]
-    pub output_dir: Option<PathBuf>,
+    pub(crate) output_dir: Option<PathBuf>,
 
     /// With --output-dir: overwrite existing files with other content
     #[arg(long, requires = "output_dir")]
-    pub force: bool,
+    pub(crate) force: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: ManifestFormat,
+    pub(crate) output: ManifestFormat,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub observe: ObserveArgs,
+    pub(crate) observe: ObserveArgs,
 }
 
 /// What `--include` adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Included {
+pub(crate) enum Included {
     /// Entries of nodes
     Nodes,
     /// Access entries that EKS created, by their tags
@@ -71,7 +67,7 @@ pub enum Included {
 
 /// Formats of manifests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ManifestFormat {
+pub(crate) enum ManifestFormat {
     /// One YAML document per manifest, with the comments of the entries
     #[default]
     Yaml,
@@ -141,7 +137,7 @@ impl<'a> ImportedFrom<'a> {
 }
 
 /// Imports and prints or writes the manifests. The cluster and AWS are only read.
-pub async fn run(args: ImportArgs) -> Result<ExitCode> {
+pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode> {
     let declared = match args.filename.as_slice() {
         [] => Vec::new(),
         files => input::declared(files)?.declared,

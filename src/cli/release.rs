@@ -19,35 +19,23 @@ use crate::time::Timestamp;
 
 /// Give up ownership without revoking access (before uninstalling)
 #[derive(Args, Clone, Debug)]
-pub struct ReleaseArgs {
+pub(crate) struct ReleaseArgs {
     /// Skip the confirmation
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub eks: EksClusterArgs,
+    pub(crate) eks: EksClusterArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub config_map: ConfigMapArgs,
+    pub(crate) config_map: ConfigMapArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Releases. What it is about to do and what it did goes to `out`.
-pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
+pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     let ReleaseArgs {
         yes,
         eks,

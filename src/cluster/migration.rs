@@ -30,13 +30,13 @@ pub struct SelfReview {
 
 impl Cluster {
     /// The bridge as it stands.
-    pub async fn bridge(&self) -> Result<Bridge, Error> {
+    pub(crate) async fn bridge(&self) -> Result<Bridge, Error> {
         let found = bounded(self.cluster_role_bindings().get_opt(BRIDGE)).await?;
         Ok(found.map_or(Bridge::Absent, |binding| of_binding(&binding)))
     }
 
     /// Makes the bridge. One that stands already is left.
-    pub async fn make_bridge(&self, _: &Cleared<BridgeBinding>) -> Result<Bridge, Error> {
+    pub(crate) async fn make_bridge(&self, _: &Cleared<BridgeBinding>) -> Result<Bridge, Error> {
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()

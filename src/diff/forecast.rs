@@ -23,33 +23,28 @@ const MOST_PLANS: usize = 60;
 /// Beyond the soak nothing follows of itself but what `validUntil` says.
 const BEYOND: SignedDuration = SignedDuration::from_mins(10);
 
-/// What plans lead to.
 #[derive(Clone, Debug)]
-pub struct Forecast {
+pub(crate) struct Forecast {
     /// The mappings that get our finalizer first.
-    pub finalizers: Vec<String>,
-    /// What changes now.
-    pub first: PlanDiff,
-    /// What follows, and when.
-    pub then: Vec<LaterDiff>,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) first: PlanDiff,
+    pub(crate) then: Vec<LaterDiff>,
     /// What each mapping says once everything that can be done now is done, by name.
-    pub mappings: Vec<(String, IdentityMappingStatus)>,
+    pub(crate) mappings: Vec<(String, IdentityMappingStatus)>,
     /// What there is to say of aws-auth itself now.
-    pub notes: Vec<EventNote>,
+    pub(crate) notes: Vec<EventNote>,
 }
 
-/// What changes later.
 #[derive(Clone, Debug)]
-pub struct LaterDiff {
+pub(crate) struct LaterDiff {
     /// When, at the earliest. The same moment as before: as soon as what comes before it stands.
-    pub at: Timestamp,
-    /// What changes.
-    pub diff: PlanDiff,
+    pub(crate) at: Timestamp,
+    pub(crate) diff: PlanDiff,
 }
 
 /// Looks ahead from what stands.
 #[must_use]
-pub fn forecast(desired: &Desired, observed: &Observed, settings: &Settings) -> Forecast {
+pub(crate) fn forecast(desired: &Desired, observed: &Observed, settings: &Settings) -> Forecast {
     let mut world = Simulation {
         desired: desired.clone(),
         observed: observed.clone(),
@@ -220,7 +215,7 @@ impl Simulation {
 impl Plan<'_> {
     /// aws-auth as it stands after the plan's write; `None` where it has none.
     #[must_use]
-    pub fn written(&self) -> Option<ConfigMapView> {
+    pub(crate) fn written(&self) -> Option<ConfigMapView> {
         let write = self.config_map.as_ref()?;
         Some(write.applied(self.observed.config_map.as_ref()))
     }

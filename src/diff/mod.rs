@@ -5,5 +5,5 @@ mod plan_diff;
 #[cfg(test)]
 mod tests;
 
-pub use forecast::{Forecast, LaterDiff, forecast};
-pub use plan_diff::{ConfigMapDiff, EntryDiff, PlanDiff, TextChange, TextStep, TextStepKind};
+pub(crate) use forecast::{Forecast, forecast};
+pub(crate) use plan_diff::{ConfigMapDiff, EntryDiff, PlanDiff, TextStepKind};

@@ -12,63 +12,56 @@ use crate::principal::Key;
 
 /// What a plan changes in the backends.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PlanDiff {
-    /// The write of aws-auth.
-    pub config_map: Option<ConfigMapDiff>,
+pub(crate) struct PlanDiff {
+    pub(crate) config_map: Option<ConfigMapDiff>,
     /// The calls to EKS that change something, by principal.
-    pub entries: Vec<EntryDiff>,
+    pub(crate) entries: Vec<EntryDiff>,
 }
 
 impl PlanDiff {
-    /// Whether it changes nothing.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.config_map.is_none() && self.entries.is_empty()
     }
 }
 
 /// What a write changes in aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigMapDiff {
+pub(crate) struct ConfigMapDiff {
     /// It does not exist yet.
-    pub create: bool,
+    pub(crate) create: bool,
     /// The keys of `data` whose text changes.
-    pub texts: BTreeMap<String, TextChange>,
+    pub(crate) texts: BTreeMap<String, TextChange>,
     /// What becomes of single entries.
-    pub steps: Vec<TextStep>,
+    pub(crate) steps: Vec<TextStep>,
 }
 
 /// A key's text before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextChange {
+pub(crate) struct TextChange {
     /// As it stands; `None`: the key does not exist.
-    pub before: Option<String>,
-    /// As it is written.
-    pub after: String,
+    pub(crate) before: Option<String>,
+    pub(crate) after: String,
 }
 
 /// What becomes of an entry of aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextStep {
-    /// What becomes of it.
-    pub kind: TextStepKind,
+pub(crate) struct TextStep {
+    pub(crate) kind: TextStepKind,
     /// The mapping that holds its principal, or else one that did.
-    pub mapping: Option<String>,
+    pub(crate) mapping: Option<String>,
     /// The principal's ARN as aws-auth has it, where it is known: of a mark whose entry is gone it may not be.
-    pub arn: Option<String>,
-    /// Where it stands now.
-    pub line: Option<(Section, usize)>,
+    pub(crate) arn: Option<String>,
+    pub(crate) line: Option<(Section, usize)>,
 }
 
 /// What becomes of an entry of aws-auth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum TextStepKind {
+pub(crate) enum TextStepKind {
     /// It is written at the end of its list.
     Added,
-    /// It is written anew.
     Changed,
-    /// It goes.
     Removed,
     /// A foreign entry that says the same becomes ours; its text stays.
     Adopted,
@@ -82,7 +75,7 @@ pub enum TextStepKind {
 
 impl TextStepKind {
     /// All of them, in the order in which they are counted for people.
-    pub const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Added,
         Self::Changed,
         Self::Removed,
@@ -92,9 +85,8 @@ impl TextStepKind {
         Self::Retained,
     ];
 
-    /// The word for it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Added => "added",
             Self::Changed => "changed",
@@ -109,21 +101,19 @@ impl TextStepKind {
 
 /// The calls to EKS for one principal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct EntryDiff {
-    /// The principal.
-    pub key: Key,
+pub(crate) struct EntryDiff {
+    pub(crate) key: Key,
     /// The mapping that holds it, or else one that did.
-    pub mapping: Option<String>,
+    pub(crate) mapping: Option<String>,
     /// The calls that change something, in order.
-    pub calls: Vec<Call>,
+    pub(crate) calls: Vec<Call>,
     /// The entries that the calls are about, as they stand, by principal.
-    pub before: BTreeMap<String, Entry>,
+    pub(crate) before: BTreeMap<String, Entry>,
 }
 
 impl Plan<'_> {
-    /// What it changes.
     #[must_use]
-    pub fn diff(&self) -> PlanDiff {
+    pub(crate) fn diff(&self) -> PlanDiff {
         PlanDiff {
             config_map: self.config_map.as_ref().map(|write| self.texts(write)),
             entries: self.calls(),

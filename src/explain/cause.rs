@@ -19,23 +19,20 @@ use crate::principal::{Key, Principal, Resource};
 /// So many causes are told.
 pub(super) const TOLD: usize = 3;
 
-/// A likely cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct LikelyCause {
-    /// Which.
-    pub kind: CauseKind,
+pub(crate) struct LikelyCause {
+    pub(crate) kind: CauseKind,
     /// What is wrong, where, and with which value.
-    pub message: String,
-    /// How to fix it.
+    pub(crate) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<Fix>,
+    pub(crate) fix: Option<Fix>,
 }
 
 /// The causes that are known, the likeliest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum CauseKind {
+pub(crate) enum CauseKind {
     /// The ARN is of the root user or a federated user, which access entries don't let in.
     NotAPrincipal,
     /// The entry that counts asks for an instance's name.
@@ -74,7 +71,6 @@ pub enum CauseKind {
     OtherKind,
     /// A name that differs in a few characters.
     Typo,
-    /// Nothing near.
     Unnamed,
 }
 
@@ -440,10 +436,8 @@ fn named_at(text: &str, caller: &Caller, section: Section) -> Option<usize> {
     found.map(|line| line + 1)
 }
 
-/// What refuses a caller.
 #[derive(Clone, Copy)]
 pub(super) enum Refused {
-    /// Nothing lets it in.
     Unnamed,
     /// The entry that it is found by asks for the name of an instance.
     NotAnInstance,

@@ -16,28 +16,28 @@ use crate::principal::{Key, Partition, Principal, PrincipalKind};
 /// Whether a caller is let in, as what, and why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The ARN as it was given.
-    pub caller: String,
+    pub(crate) caller: String,
     /// The ARN under which the authenticator looks the caller up.
-    pub resolved_to: String,
+    pub(crate) resolved_to: String,
     /// Whether the caller is let in.
-    pub has_access: bool,
+    pub(crate) has_access: bool,
     /// As what. More than one where the authenticator picks one at random at each login.
-    pub identities: Vec<Identity>,
+    pub(crate) identities: Vec<Identity>,
     /// Why the caller is not let in.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
     /// The likely causes of that, the likeliest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<LikelyCause>,
+    pub(crate) causes: Vec<LikelyCause>,
     /// The entries of the same principal that do not count, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[serde(rename = "notUsed")]
-    pub passed_over: Vec<PassedOver>,
+    pub(crate) passed_over: Vec<PassedOver>,
     /// What else is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What came of the lookup.
@@ -49,7 +49,7 @@ pub(super) enum LookupResult<'a> {
 impl<'a> Explainer<'a> {
     /// Explains a caller. `user_id` is what STS says of it (`AROA…:session`, `AIDA…`), where the caller asks for itself.
     #[must_use]
-    pub fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
+    pub(crate) fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
         let standing = self.standing_as_told(caller, user_id);
         let mut explanation = Explanation {
             caller: caller.arn.clone(),

@@ -24,38 +24,33 @@ use crate::principal::{Partition, Principal, PrincipalKind};
 /// What is written where a person has to choose.
 const CHOOSE: &str = "GROUP";
 
-/// How to fix something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Fix {
-    /// In a sentence.
-    pub text: String,
+pub(crate) struct Fix {
+    pub(crate) text: String,
     /// A change of one line of aws-auth.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub edit: Option<TextReplacement>,
+    pub(crate) edit: Option<TextReplacement>,
     /// An entry to add to aws-auth, as YAML.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub entry: Option<String>,
-    /// Commands, in this order.
+    pub(crate) entry: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<String>,
-    /// A manifest to apply.
+    pub(crate) commands: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<Value>,
+    pub(crate) manifest: Option<Value>,
 }
 
 /// A change of one line of aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TextReplacement {
+pub(crate) struct TextReplacement {
     /// The key of the `ConfigMap`.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// The line in its value, from 1.
-    pub line: usize,
-    /// What stands there.
-    pub from: String,
+    pub(crate) line: usize,
+    pub(crate) from: String,
     /// What to write in its place.
-    pub to: String,
+    pub(crate) to: String,
 }
 
 /// The identity that an entry gives, to be given again.
@@ -252,7 +247,7 @@ pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
 
 /// The commands that make a principal an administrator by the rights of IAM alone: whoever may do that needs no way into the cluster.
 #[must_use]
-pub fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
+pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
     let partition = cluster.partition().unwrap_or(Partition::Aws);
     let region = match cluster.region() {
         "" => String::new(),

@@ -16,19 +16,17 @@ use crate::principal::Key;
 /// The username that `mapAccounts` gives.
 const OWN_ARN: &str = "(its own ARN)";
 
-/// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum GrantBackend {
+pub(crate) enum GrantBackend {
     /// An access entry of EKS.
     AccessEntry,
-    /// aws-auth.
     ConfigMap,
 }
 
 impl GrantBackend {
     /// The word for it, as in `spec.backend`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AccessEntry => "AccessEntry",
             Self::ConfigMap => "ConfigMap",
@@ -39,8 +37,7 @@ impl GrantBackend {
 /// The place of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum EntryPlace {
-    /// In aws-auth.
+pub(crate) enum EntryPlace {
     AwsAuth {
         /// The key of the `ConfigMap`.
         key: &'static str,
@@ -60,9 +57,8 @@ impl EntryPlace {
         }
     }
 
-    /// The backend.
     #[must_use]
-    pub const fn backend(&self) -> GrantBackend {
+    pub(crate) const fn backend(&self) -> GrantBackend {
         match self {
             Self::AwsAuth { .. } => GrantBackend::ConfigMap,
             Self::AccessEntry(_) => GrantBackend::AccessEntry,
@@ -86,18 +82,16 @@ impl fmt::Display for EntryPlace {
 /// An access policy that comes with an identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Held {
-    /// Its name.
-    pub policy: String,
+pub(crate) struct Held {
+    pub(crate) policy: String,
     /// The namespaces in which it holds, with `*` for any text; `None`: the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<BTreeSet<String>>,
+    pub(crate) namespaces: Option<BTreeSet<String>>,
 }
 
 impl Held {
-    /// Where it holds.
     #[must_use]
-    pub fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         match &self.namespaces {
             None => Scope::Cluster,
             Some(namespaces) => Scope::Namespaces(namespaces.clone()),
@@ -106,7 +100,7 @@ impl Held {
 
     /// Whether it holds for something in this namespace; `None`: for something of the cluster itself, or of all namespaces.
     #[must_use]
-    pub fn holds_in(&self, namespace: Option<&str>) -> bool {
+    pub(crate) fn holds_in(&self, namespace: Option<&str>) -> bool {
         match (&self.namespaces, namespace) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -152,69 +146,64 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 /// What an entry makes of whoever it lets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The principal as the entry names it: an ARN, or an account's number.
-    pub principal: String,
-    /// Where the entry stands.
+    pub(crate) principal: String,
     #[serde(rename = "source")]
-    pub place: EntryPlace,
-    /// The Kubernetes username.
-    pub username: String,
+    pub(crate) place: EntryPlace,
+    pub(crate) username: String,
     /// The Kubernetes groups as the entry gives them. Everyone is in system:authenticated too.
-    pub groups: BTreeSet<String>,
-    /// The access policies.
-    pub access_policies: BTreeSet<Held>,
+    pub(crate) groups: BTreeSet<String>,
+    pub(crate) access_policies: BTreeSet<Held>,
     /// What RBAC binds to the username and the groups; `None`: it was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bindings: Option<Vec<Bound>>,
+    pub(crate) bindings: Option<Vec<Bound>>,
     /// Groups that no binding names, so that they give no rights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unbound_groups: Vec<String>,
+    pub(crate) unbound_groups: Vec<String>,
     /// What makes it an administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub administrator: Option<String>,
+    pub(crate) administrator: Option<String>,
     /// What makes it an administrator at some logins: what a placeholder can become.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub possible_administrator: Option<String>,
+    pub(crate) possible_administrator: Option<String>,
     /// Whether it is a node's. An administrator with a node's username is a person.
-    pub node: bool,
+    pub(crate) node: bool,
     /// The mapping that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub declared: Option<DeclaringMapping>,
+    pub(crate) declared: Option<DeclaringMapping>,
 }
 
 impl Identity {
     /// The groups, with the one that everyone is in.
     #[must_use]
-    pub fn all_groups(&self) -> Vec<String> {
+    pub(crate) fn all_groups(&self) -> Vec<String> {
         let groups = self.groups.iter().cloned();
         groups.chain([AUTHENTICATED.to_owned()]).collect()
     }
 
     /// Whether it has no username.
     #[must_use]
-    pub fn is_nameless(&self) -> bool {
+    pub(crate) fn is_nameless(&self) -> bool {
         self.username.is_empty()
     }
 
     /// Whether username or a group still holds a placeholder.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         is_templated(&self.username) || self.groups.iter().any(|group| is_templated(group))
     }
 }
 
-/// An entry without effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PassedOver {
+pub(crate) struct PassedOver {
     /// The principal as the entry names it.
-    pub principal: String,
-    /// Where it stands.
+    pub(crate) principal: String,
     #[serde(rename = "source")]
-    pub place: EntryPlace,
+    pub(crate) place: EntryPlace,
     /// Why it does not count.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl PassedOver {

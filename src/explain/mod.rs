@@ -17,12 +17,12 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
-pub use caller::{Caller, CallerError};
-pub use cause::{CauseKind, LikelyCause};
-pub use explanation::Explanation;
-pub use fix::{Fix, TextReplacement, way_in};
-pub use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};
-pub use question::{Object, Permission, PermissionAnswer, Question};
-pub use rbac::Bound;
-pub use report::{AccessReport, AccessRow, AccessRowKind, Creator};
-pub use scene::{DeclaringMapping, Explainer, FixData, Scene};
+pub(crate) use caller::Caller;
+pub(crate) use cause::CauseKind;
+pub(crate) use explanation::Explanation;
+pub(crate) use fix::{Fix, way_in};
+pub(crate) use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};
+pub(crate) use question::{Object, PermissionAnswer, Question};
+pub(crate) use rbac::Bound;
+pub(crate) use report::{AccessReport, AccessRow, AccessRowKind, Creator};
+pub(crate) use scene::{DeclaringMapping, Explainer, Scene};

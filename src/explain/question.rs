@@ -8,27 +8,22 @@ use crate::effective::is_templated;
 use crate::explain::fix::{Fix, quoted};
 use crate::explain::identity::{Held, Identity};
 
-/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Question {
+pub(crate) struct Question {
     /// The verb, such as `list`.
-    pub verb: String,
+    pub(crate) verb: String,
     /// What it is done to.
     #[serde(flatten)]
-    pub object: Object,
+    pub(crate) object: Object,
 }
 
 /// What something is done to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]
-pub enum Object {
+pub(crate) enum Object {
     /// A path of the API server that is no resource's, such as `/healthz`.
-    Path {
-        /// The path.
-        path: String,
-    },
-    /// A resource.
+    Path { path: String },
     Resource {
         /// The API group; empty for the core.
         group: String,
@@ -82,30 +77,25 @@ impl fmt::Display for Question {
     }
 }
 
-/// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PermissionAnswer {
-    /// What was asked.
-    pub question: Question,
+pub(crate) struct PermissionAnswer {
+    pub(crate) question: Question,
     /// For whom, as the API server was told: a username, where it was for somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// What came of it.
-    pub verdict: Permission,
+    pub(crate) username: Option<String>,
+    pub(crate) verdict: Permission,
     /// The API server's own words, where it gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub words: Option<String>,
-    /// How to allow it.
+    pub(crate) words: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<Fix>,
+    pub(crate) fix: Option<Fix>,
 }
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Permission {
-    /// It is allowed.
+pub(crate) enum Permission {
     Yes,
     /// RBAC does not allow it, and these access policies may: EKS does not say so for others.
     Maybe(Vec<Held>),
@@ -118,7 +108,7 @@ pub enum Permission {
 impl PermissionAnswer {
     /// The answer for somebody, by what RBAC says.
     #[must_use]
-    pub fn for_other(
+    pub(crate) fn for_other(
         question: Question,
         identity: &Identity,
         allowed: bool,
@@ -147,7 +137,7 @@ impl PermissionAnswer {
 
     /// The answer for whoever asks for itself, which is EKS's own.
     #[must_use]
-    pub fn for_self(
+    pub(crate) fn for_self(
         question: Question,
         identity: Option<&Identity>,
         allowed: bool,
@@ -171,7 +161,7 @@ impl PermissionAnswer {
 
     /// Whether it is a plain yes.
     #[must_use]
-    pub fn is_yes(&self) -> bool {
+    pub(crate) fn is_yes(&self) -> bool {
         self.verdict == Permission::Yes
     }
 }

@@ -17,21 +17,17 @@ use crate::principal::{Key, PrincipalKind};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum AccessRowKind {
-    /// An IAM role.
+pub(crate) enum AccessRowKind {
     Role,
-    /// An IAM user.
     User,
-    /// Everyone of an account.
     Account,
     /// The root user or a federated user.
     Other,
 }
 
 impl AccessRowKind {
-    /// The word for it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Role => "role",
             Self::User => "user",
@@ -41,63 +37,58 @@ impl AccessRowKind {
     }
 }
 
-/// Whoever gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AccessRow {
+pub(crate) struct AccessRow {
     /// What the row is about.
-    pub kind: AccessRowKind,
-    /// As what.
+    pub(crate) kind: AccessRowKind,
     #[serde(flatten)]
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Whether the authenticator picks between this and another entry at random.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub at_random: bool,
+    pub(crate) at_random: bool,
 }
 
-/// Everyone who gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct AccessReport {
+pub(crate) struct AccessReport {
     /// The authentication mode, in EKS's spelling; `None` where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<&'static str>,
+    pub(crate) mode: Option<&'static str>,
     /// Whoever gets in: administrators first, then by the number of policies and bindings.
-    pub principals: Vec<AccessRow>,
+    pub(crate) principals: Vec<AccessRow>,
     /// What RBAC binds to everyone who gets in, beside that; `None`: it was not looked at.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub everyone: Option<Vec<Bound>>,
+    pub(crate) everyone: Option<Vec<Bound>>,
     /// Entries that let nobody in.
     #[serde(rename = "withoutAccess")]
-    pub nobody: Vec<PassedOver>,
+    pub(crate) nobody: Vec<PassedOver>,
     /// How to find the cluster's creator, where it is an administrator that stands nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub creator: Option<Creator>,
+    pub(crate) creator: Option<Creator>,
     /// What else is to be known.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// How to find a cluster's creator, who stands nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
 /// Kubernetes APIs*), and how to get in where nobody can be that principal any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Creator {
-    /// In a sentence.
-    pub note: String,
+pub(crate) struct Creator {
+    pub(crate) note: String,
     /// The command that lists who created clusters within the last 90 days, which is what `CloudTrail` keeps.
-    pub cloud_trail: String,
+    pub(crate) cloud_trail: String,
     /// The log group in which the authenticator's logs are, where they are on.
-    pub log_group: String,
+    pub(crate) log_group: String,
     /// The query of `CloudWatch` Logs Insights that finds the creator's logins there: EKS maps it as kubernetes-admin.
-    pub authenticator_log: String,
+    pub(crate) authenticator_log: String,
     /// The commands that make `ARN` an administrator by the rights of IAM alone, where the creator is lost.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
 impl Explainer<'_> {
-    /// Everyone who gets in.
     #[must_use]
-    pub fn report(&self) -> AccessReport {
+    pub(crate) fn report(&self) -> AccessReport {
         let mut principals = Vec::new();
         let mut nobody = Vec::new();
         self.report_grants(&mut principals);

@@ -12,58 +12,53 @@ use crate::principal::Key;
 use crate::time::Timestamp;
 
 /// Fixes the `data` of an aws-auth.
-pub type FixData =
+pub(crate) type FixData =
     fn(&BTreeMap<String, String>, &dyn Fn(&Entry) -> bool) -> BTreeMap<String, String>;
 
-/// What was looked at.
 #[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
+pub(crate) struct Scene<'a> {
     /// The texts of aws-auth; `None`: it does not exist.
-    pub data: Option<&'a BTreeMap<String, String>>,
+    pub(crate) data: Option<&'a BTreeMap<String, String>>,
     /// What the authenticator makes of them.
-    pub document: &'a Document,
-    /// EKS and IAM.
-    pub aws: &'a AwsState,
-    /// What plans decide by.
-    pub bindings: &'a Bindings,
+    pub(crate) document: &'a Document,
+    pub(crate) aws: &'a AwsState,
+    pub(crate) bindings: &'a Bindings,
     /// Every binding by name; `None`: RBAC was not looked at.
-    pub rbac: Option<&'a [Binding]>,
+    pub(crate) rbac: Option<&'a [Binding]>,
     /// The mappings, by the key that each holds.
-    pub declared: &'a BTreeMap<Key, DeclaringMapping>,
+    pub(crate) declared: &'a BTreeMap<Key, DeclaringMapping>,
     /// Whether mappings can be made: our definition is in the cluster.
-    pub installed: bool,
+    pub(crate) installed: bool,
     /// The `ConfigMap` that is meant.
-    pub config_map: &'a ConfigMapName,
+    pub(crate) config_map: &'a ConfigMapName,
     /// What `lint --fix` would make of a text; the function says which entries it leaves alone.
-    pub fix_data: FixData,
+    pub(crate) fix_data: FixData,
 }
 
 /// The mapping that holds a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct DeclaringMapping {
-    /// Its name.
-    pub mapping: String,
+pub(crate) struct DeclaringMapping {
+    pub(crate) mapping: String,
     /// When its entry is removed.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
+    pub(crate) until: Option<Timestamp>,
     /// Why it is not in effect as declared, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_ready: Option<String>,
+    pub(crate) not_ready: Option<String>,
 }
 
 /// What was looked at, made ready for many questions: one walk over everything, then each answer without another.
 #[derive(Debug)]
-pub struct Explainer<'a> {
+pub(crate) struct Explainer<'a> {
     pub(super) scene: Scene<'a>,
     pub(super) effective: EffectiveAccess<'a>,
     pub(super) rbac: Option<Rbac<'a>>,
 }
 
 impl<'a> Explainer<'a> {
-    /// Makes it ready.
     #[must_use]
-    pub fn new(scene: Scene<'a>) -> Self {
+    pub(crate) fn new(scene: Scene<'a>) -> Self {
         Self {
             effective: EffectiveAccess::new(Sources {
                 aws_auth: scene.document,
@@ -78,7 +73,7 @@ impl<'a> Explainer<'a> {
 
     /// The authentication mode; `None` where it is not known, and aws-auth counts as read.
     #[must_use]
-    pub fn mode(&self) -> Option<Mode> {
+    pub(crate) fn mode(&self) -> Option<Mode> {
         self.effective.mode()
     }
 

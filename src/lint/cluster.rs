@@ -20,39 +20,34 @@ use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, List
 use crate::principal::{Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
-pub const NODE_MANAGER: &str = "eks:node-manager";
+pub(crate) const NODE_MANAGER: &str = "eks:node-manager";
 /// Kubernetes' own binding of callers that did not sign in.
 const PUBLIC_INFO: &str = "system:public-info-viewer";
 
 /// A cluster, as far as it could be looked at.
-pub struct ClusterFacts<'a> {
+pub(crate) struct ClusterFacts<'a> {
     /// The ConfigMap that is meant.
-    pub name: &'a ConfigMapName,
+    pub(crate) name: &'a ConfigMapName,
     /// aws-auth; `None` where it does not exist.
-    pub config_map: Option<&'a ConfigMapView>,
+    pub(crate) config_map: Option<&'a ConfigMapView>,
     /// Whether the history holds a copy of it.
-    pub has_history: bool,
+    pub(crate) has_history: bool,
     /// The authentication mode; `None` where it is not known.
-    pub mode: Option<Mode>,
-    /// Every binding by name.
-    pub bindings: &'a [Binding],
-    /// What they name together.
-    pub bound: &'a Bindings,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) bindings: &'a [Binding],
+    pub(crate) bound: &'a Bindings,
     /// The cluster's partition; `None` where it is not known.
-    pub partition: Option<Partition>,
+    pub(crate) partition: Option<Partition>,
     /// The access entries; `None` where EKS was not asked.
-    pub entries: Option<&'a Entries>,
-    /// What IAM says.
-    pub iam: Option<&'a Iam>,
+    pub(crate) entries: Option<&'a Entries>,
+    pub(crate) iam: Option<&'a Iam>,
     /// Whether the ClusterRole `eks:node-manager` is there; `None` where it was not asked for, or the cluster is not EKS's.
-    pub node_manager: Option<bool>,
-    /// The mappings.
-    pub mappings: &'a [IdentityMapping],
+    pub(crate) node_manager: Option<bool>,
+    pub(crate) mappings: &'a [IdentityMapping],
 }
 
-/// Looks at a cluster.
 #[must_use]
-pub fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
+pub(crate) fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
     let mut report = LintReport::default();
     let empty = BTreeMap::new();
     let data = facts.config_map.map_or(&empty, |view| &view.data);

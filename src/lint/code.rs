@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Worth knowing.
+pub(crate) enum Severity {
     Note,
     /// Probably not what is meant.
     Warning,
@@ -35,13 +33,12 @@ macro_rules! codes {
     ($($name:ident = $id:literal, $severity:ident, $title:literal, $why:literal;)*) => {
         /// A kind of finding. Codes are stable: they are never given another meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code {
+        pub(crate) enum Code {
             $(#[doc = $title] $name,)*
         }
 
         impl Code {
-            /// All codes, by number.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             const fn row(self) -> CodeInfo {
                 match self {
@@ -182,25 +179,24 @@ codes! {
 impl Code {
     /// The code, such as `IM020`.
     #[must_use]
-    pub const fn id(self) -> &'static str {
+    pub(crate) const fn id(self) -> &'static str {
         self.row().id
     }
 
     /// How bad a finding of this code is.
     #[must_use]
-    pub const fn severity(self) -> Severity {
+    pub(crate) const fn severity(self) -> Severity {
         self.row().severity
     }
 
     /// What it is, in a few words.
     #[must_use]
-    pub const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         self.row().title
     }
 
-    /// Why it matters.
     #[must_use]
-    pub const fn why(self) -> &'static str {
+    pub(crate) const fn why(self) -> &'static str {
         self.row().why
     }
 }

@@ -124,7 +124,6 @@ fn caller(entry: &Entry) -> CallerKind {
     }
 }
 
-/// What an entry gives.
 pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> EntryNames<'e, TextSpan> {
     let whole = (entry.section, entry.span.clone());
     let at = |span: &Range<usize>| (entry.section, span.clone());

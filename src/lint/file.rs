@@ -18,41 +18,38 @@ use crate::yaml::Lines;
 
 /// What was found, and in what.
 #[derive(Clone, Debug, Default)]
-pub struct Checked {
-    /// The findings.
-    pub report: LintReport,
+pub(crate) struct Checked {
+    pub(crate) report: LintReport,
     /// How many aws-auth there are, readable or not.
-    pub config_maps: usize,
-    /// Each aws-auth.
-    pub aws_auths: Vec<AwsAuthInFile>,
+    pub(crate) config_maps: usize,
+    pub(crate) aws_auths: Vec<AwsAuthInFile>,
     /// The mappings that the API server would take.
-    pub mappings: Vec<Declared>,
+    pub(crate) mappings: Vec<Declared>,
     /// How many manifests are of other kinds, and were passed over.
-    pub others: usize,
+    pub(crate) others: usize,
 }
 
 /// An aws-auth that a file holds.
 #[derive(Clone, Debug)]
-pub struct AwsAuthInFile {
+pub(crate) struct AwsAuthInFile {
     /// The number of its source.
-    pub source: usize,
+    pub(crate) source: usize,
     /// The bytes of its key `mapRoles` there, or where it begins.
-    pub at: Range<usize>,
-    /// Its texts.
-    pub data: BTreeMap<String, String>,
+    pub(crate) at: Range<usize>,
+    pub(crate) data: BTreeMap<String, String>,
 }
 
 impl Checked {
     /// Whether there was nothing to look at.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.config_maps == 0 && self.mappings.is_empty() && self.report.diagnostics.is_empty()
     }
 }
 
 /// Looks at files: each is told by what it holds.
 #[must_use]
-pub fn check(sources: &[Source]) -> Checked {
+pub(crate) fn check(sources: &[Source]) -> Checked {
     let mut checked = Checked::default();
     let texts = sources.iter().map(|source| SourceText {
         source: source.clone(),
@@ -107,7 +104,6 @@ pub(super) struct AwsAuthManifest {
     pub(super) data: BTreeMap<String, String>,
     /// By key: the bytes of the value in the file, and the places within it where they can be told.
     pub(super) places: BTreeMap<String, (Range<usize>, Option<Embedding>)>,
-    /// The keys themselves.
     keys: BTreeMap<String, Range<usize>>,
     /// What is wrong beside the texts.
     wrong: Vec<LintFinding<Range<usize>>>,

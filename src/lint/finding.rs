@@ -5,47 +5,41 @@ use std::ops::Range;
 use super::code::{Code, Severity};
 use crate::manifest::Source;
 
-/// One finding.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The kind of finding.
-    pub code: Code,
+pub(crate) struct Diagnostic {
+    pub(crate) code: Code,
     /// The number of its source among [`LintReport::sources`].
-    pub source: usize,
-    /// The bytes at fault.
-    pub span: Range<usize>,
+    pub(crate) source: usize,
+    pub(crate) span: Range<usize>,
     /// What is wrong, in a sentence.
-    pub title: String,
+    pub(crate) title: String,
     /// What the authenticator, or the API server, then sees.
-    pub label: String,
-    /// How to fix it.
-    pub fix: String,
-    /// Whether `--fix` applies it.
-    pub fixable: bool,
+    pub(crate) label: String,
+    pub(crate) fix: String,
+    pub(crate) fixable: bool,
 }
 
 /// A text that diagnostics point into.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceText {
+pub(crate) struct SourceText {
     /// The text, and what to call it.
-    pub source: Source,
+    pub(crate) source: Source,
     /// Where it was taken from, if its places can't be told there: the number of that text and a byte of it.
-    pub within: Option<(usize, usize)>,
+    pub(crate) within: Option<(usize, usize)>,
 }
 
-/// Everything that was found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LintReport {
+pub(crate) struct LintReport {
     /// The texts that were checked.
-    pub sources: Vec<SourceText>,
+    pub(crate) sources: Vec<SourceText>,
     /// The findings, in the order of the texts and of their places.
-    pub diagnostics: Vec<Diagnostic>,
+    pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
 impl LintReport {
     /// Whether a finding is an error.
     #[must_use]
-    pub fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.diagnostics
             .iter()
             .any(|found| found.code.severity() == Severity::Error)
@@ -71,7 +65,6 @@ pub(super) struct LintFinding<P> {
     pub(super) title: String,
     pub(super) label: String,
     pub(super) fix: String,
-    /// What `--fix` would do.
     pub(super) edits: Vec<Edit>,
 }
 

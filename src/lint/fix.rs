@@ -27,36 +27,34 @@ const TRIES: usize = 50;
 
 /// A principal that gets in otherwise than before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gain {
+pub(crate) struct Gain {
     /// The ARN as it stands in aws-auth.
-    pub arn: String,
+    pub(crate) arn: String,
     /// The username that it then has.
-    pub username: String,
+    pub(crate) username: String,
     /// The groups that it then has.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
-/// A fixed text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fixed {
-    /// The text now.
-    pub text: String,
+pub(crate) struct Fixed {
+    pub(crate) text: String,
     /// Who gets in by it, or otherwise than before.
-    pub gains: Vec<Gain>,
+    pub(crate) gains: Vec<Gain>,
 }
 
 /// The values of an aws-auth that were fixed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FixedData {
+pub(crate) struct FixedData {
     /// All keys, the fixed ones among them.
-    pub data: BTreeMap<String, String>,
+    pub(crate) data: BTreeMap<String, String>,
     /// Who gets in by it, or otherwise than before.
-    pub gains: Vec<Gain>,
+    pub(crate) gains: Vec<Gain>,
 }
 
 /// Fixes a file; `None` where there is nothing to fix.
 #[must_use]
-pub fn fix(source: &Source) -> Option<Fixed> {
+pub(crate) fn fix(source: &Source) -> Option<Fixed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut gains = Vec::new();
     let mut expected = Vec::new();
@@ -83,7 +81,10 @@ pub fn fix(source: &Source) -> Option<Fixed> {
 
 /// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them.
 #[must_use]
-pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> bool) -> FixedData {
+pub(crate) fn fix_data(
+    data: &BTreeMap<String, String>,
+    is_kept: &dyn Fn(&Entry) -> bool,
+) -> FixedData {
     let before = effects(&PlacedDocument::new(data));
     let mut now = data.clone();
     for _ in 0..ROUNDS {

@@ -21,8 +21,8 @@ mod read;
 mod tests;
 mod text;
 
-pub use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
-pub use code::{Code, Severity};
-pub use file::{AwsAuthInFile, Checked, check};
-pub use finding::{Diagnostic, LintReport, SourceText};
-pub use fix::{Fixed, FixedData, Gain, fix, fix_data};
+pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
+pub(crate) use code::{Code, Severity};
+pub(crate) use file::check;
+pub(crate) use finding::{Diagnostic, LintReport, SourceText};
+pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};

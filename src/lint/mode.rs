@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 
 impl Checked {
     /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
-    pub fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
+    pub(crate) fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
         let mode = aws.mode();
         let partition = aws.view().and_then(|view| view.cluster.partition());
         let by_mapping = self.mappings.iter().any(is_for_nodes);

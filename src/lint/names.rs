@@ -23,7 +23,6 @@ const NODE_USERNAME: &str = "system:node:";
 const NODES: &str = "system:nodes";
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
 
-/// Whose names they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallerKind {
     /// A role, whose sessions the caller names.
@@ -32,7 +31,6 @@ pub(super) enum CallerKind {
     Sso,
     /// A user, who has no session.
     User,
-    /// Not known.
     Unknown,
 }
 
@@ -56,7 +54,6 @@ pub(super) fn is_node_name(username: &str) -> bool {
 }
 
 impl<P: Clone> EntryNames<'_, P> {
-    /// All findings.
     pub(super) fn check(&self) -> Vec<LintFinding<P>> {
         let mut findings = Vec::new();
         let mut find = |code, at: &P, title: String, label: String, fix: String| {

@@ -14,20 +14,18 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// What a principal is or becomes as an access entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Becomes {
+pub(crate) struct Becomes {
     /// The full ARN under which the entry stands.
-    pub principal_arn: String,
+    pub(crate) principal_arn: String,
     /// The type, as EKS spells it.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// The username.
-    pub username: String,
+    pub(crate) kind: String,
+    pub(crate) username: String,
     /// Whether EKS gives the username, for none is sent.
-    pub username_generated: bool,
-    /// The groups.
-    pub groups: BTreeSet<String>,
+    pub(crate) username_generated: bool,
+    pub(crate) groups: BTreeSet<String>,
     /// The access policies: name and scope.
-    pub policies: Vec<(String, String)>,
+    pub(crate) policies: Vec<(String, String)>,
 }
 
 impl Becomes {
@@ -58,7 +56,6 @@ impl Becomes {
         }
     }
 
-    /// What stands.
     pub(super) fn of_entry(entry: &Entry) -> Self {
         let policies = entry.policies.iter();
         Self {
@@ -80,14 +77,14 @@ impl Becomes {
 
     /// Whether it is an entry of nodes.
     #[must_use]
-    pub fn is_node(&self) -> bool {
+    pub(crate) fn is_node(&self) -> bool {
         self.kind != Kind::Known(EntryType::Standard).as_str()
     }
 }
 
 /// One thing in which the two differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum EntryDifference {
+pub(crate) enum EntryDifference {
     /// The power of system:masters comes from an access policy.
     MastersByPolicy,
     /// Nodes lose system:bootstrappers, which they don't need on EKS.
@@ -95,29 +92,19 @@ pub enum EntryDifference {
     /// EKS gives the username, and it comes out the same.
     UsernameGenerated(String),
     /// The username is another one.
-    Username {
-        /// In aws-auth.
-        now: String,
-        /// As an access entry.
-        then: String,
-    },
+    Username { now: String, then: String },
     /// A group that only aws-auth gives.
     GroupLost(String),
     /// A group that only the access entry gives.
     GroupGained(String),
     /// An access policy that the access entry gives, and that aws-auth could not.
-    PolicyGained {
-        /// Its name.
-        policy: String,
-        /// Where it holds.
-        scope: String,
-    },
+    PolicyGained { policy: String, scope: String },
 }
 
 impl EntryDifference {
     /// A few words, for a table.
     #[must_use]
-    pub fn short(&self) -> String {
+    pub(crate) fn short(&self) -> String {
         match self {
             Self::MastersByPolicy => format!("{MASTERS} as {ADMIN_POLICY}"),
             Self::BootstrappersDropped => format!("without {BOOTSTRAPPERS}"),
@@ -132,7 +119,7 @@ impl EntryDifference {
     /// Whether the two are not the same entry: what stands for system:masters is the policy, and nodes only start with their
     /// bootstrapping group.
     #[must_use]
-    pub const fn is_of_meaning(&self) -> bool {
+    pub(crate) const fn is_of_meaning(&self) -> bool {
         match self {
             Self::MastersByPolicy | Self::UsernameGenerated(_) | Self::BootstrappersDropped => {
                 false
@@ -220,9 +207,8 @@ pub(super) fn differences(now: &TextIdentity, then: &Becomes) -> Vec<EntryDiffer
 
 /// What an entry of aws-auth gives.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextIdentity {
+pub(crate) struct TextIdentity {
     /// The username, templates as written.
-    pub username: String,
-    /// The groups.
-    pub groups: Vec<String>,
+    pub(crate) username: String,
+    pub(crate) groups: Vec<String>,
 }

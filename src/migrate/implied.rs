@@ -29,17 +29,15 @@ use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// To access entries.
+pub(crate) enum Way {
     Forth,
-    /// Back to aws-auth.
     Back,
 }
 
 /// The mappings that a state implies, by principal. `installation` is what tags call ours. Nobody new sets foot on a bridge that is
 /// `closed`: whoever would have to cross it is left in aws-auth for now.
 #[must_use]
-pub fn implied(
+pub(crate) fn implied(
     observed: &Observed,
     installation: &str,
     way: Way,

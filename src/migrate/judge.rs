@@ -24,7 +24,7 @@ use crate::time::Timestamp;
 
 /// Why nothing can be said of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotForMigration {
+pub(crate) enum NotForMigration {
     /// No cluster of EKS is named, whose partition and account say what an access entry may be.
     #[error("the EKS cluster is not known")]
     NoCluster,
@@ -34,7 +34,7 @@ pub enum NotForMigration {
 }
 
 /// What becomes of everyone. `observed` must hold every access entry, described, and of IAM as much as can be read.
-pub fn verdicts(
+pub(crate) fn verdicts(
     desired: &Desired,
     observed: &Observed,
     settings: &Settings,

@@ -13,66 +13,62 @@ use crate::time::Timestamp;
 
 /// Where a cluster stands on the way, and what becomes of each principal.
 #[derive(Clone, Debug)]
-pub struct Migration {
-    /// The cluster.
-    pub cluster: EksCluster,
-    /// Its authentication mode now.
-    pub from: Mode,
+pub(crate) struct Migration {
+    pub(crate) cluster: EksCluster,
+    pub(crate) from: Mode,
     /// Everyone who is let in by aws-auth or has a mapping; what a person has to clear comes first.
-    pub verdicts: Vec<PrincipalPlan>,
+    pub(crate) verdicts: Vec<PrincipalPlan>,
     /// What stands in aws-auth and lets nobody in.
-    pub dead: Vec<NeverMatches>,
+    pub(crate) dead: Vec<NeverMatches>,
     /// Keys of aws-auth that do not parse, so that the authenticator drops them whole: nobody can tell who is meant to be in there.
-    pub unreadable: Vec<UnreadableSection>,
+    pub(crate) unreadable: Vec<UnreadableSection>,
     /// Access entries of principals that neither aws-auth nor a mapping names, such as the cluster's creator.
-    pub others: Vec<UnmanagedEntry>,
+    pub(crate) others: Vec<UnmanagedEntry>,
     /// Why the IAM of an account could not be read, by account.
-    pub unread: BTreeMap<AccountId, String>,
+    pub(crate) unread: BTreeMap<AccountId, String>,
 }
 
 /// What becomes of one principal.
 #[derive(Clone, Debug)]
-pub struct PrincipalPlan {
-    /// Whom it is about.
-    pub who: Who,
+pub(crate) struct PrincipalPlan {
+    pub(crate) who: Who,
     /// The entry of aws-auth that lets it in now; several where they differ in case only, none where it is not in aws-auth.
-    pub places: Vec<EntryLine>,
+    pub(crate) places: Vec<EntryLine>,
     /// Entries of the same principal that the authenticator passes over: a later one, or one in `mapRoles`, wins.
-    pub shadowed: Vec<EntryLine>,
+    pub(crate) shadowed: Vec<EntryLine>,
     /// What that entry gives now.
-    pub now: Option<TextIdentity>,
+    pub(crate) now: Option<TextIdentity>,
     /// The mapping that declares it.
-    pub mapping: Option<String>,
+    pub(crate) mapping: Option<String>,
     /// The mapping that an import makes of it, where none declares it.
-    pub import: Option<String>,
-    /// What comes of it.
-    pub outcome: PlannedOutcome,
+    pub(crate) import: Option<String>,
+    pub(crate) outcome: PlannedOutcome,
     /// What it is or becomes as an access entry.
-    pub becomes: Option<Becomes>,
+    pub(crate) becomes: Option<Becomes>,
     /// In what that differs from what aws-auth gives now.
-    pub differences: Vec<EntryDifference>,
+    pub(crate) differences: Vec<EntryDifference>,
     /// Why it does not get there by itself, and what can be done.
-    pub why: Option<Hindrance>,
+    pub(crate) why: Option<Hindrance>,
     /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
-    pub lost_in_api: bool,
+    pub(crate) lost_in_api: bool,
     /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
-    pub bridge: bool,
+    pub(crate) bridge: bool,
     /// Until when its entry of aws-auth stays beside the access entry.
-    pub soaks_until: Option<Timestamp>,
+    pub(crate) soaks_until: Option<Timestamp>,
     /// What else there is to know.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 impl PrincipalPlan {
     /// Whether it is declared, stands nowhere yet, and gets an access entry.
     #[must_use]
-    pub fn is_new(&self) -> bool {
+    pub(crate) fn is_new(&self) -> bool {
         self.outcome == PlannedOutcome::Moves && self.places.is_empty()
     }
 
     /// The word for what comes of it.
     #[must_use]
-    pub fn word(&self) -> &'static str {
+    pub(crate) fn word(&self) -> &'static str {
         if self.is_new() {
             "new"
         } else {
@@ -83,10 +79,8 @@ impl PrincipalPlan {
 
 /// Whom a verdict is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// A role or user.
+pub(crate) enum Who {
     Principal {
-        /// Its key.
         key: Key,
         /// Its ARN, with its path as far as that is known.
         arn: String,
@@ -100,7 +94,7 @@ pub enum Who {
 impl Who {
     /// The key of a role or user.
     #[must_use]
-    pub const fn key(&self) -> Option<&Key> {
+    pub(crate) const fn key(&self) -> Option<&Key> {
         match self {
             Self::Principal { key, .. } => Some(key),
             Self::Account(_) | Self::Other(_) => None,
@@ -117,13 +111,11 @@ impl fmt::Display for Who {
     }
 }
 
-/// A place in aws-auth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct EntryLine {
-    /// The key.
-    pub section: Section,
+pub(crate) struct EntryLine {
+    pub(crate) section: Section,
     /// 1-based line within the key's value.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 impl fmt::Display for EntryLine {
@@ -134,7 +126,7 @@ impl fmt::Display for EntryLine {
 
 /// What comes of a principal. In the order in which people want to read them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum PlannedOutcome {
+pub(crate) enum PlannedOutcome {
     /// Something has to be cleared by a person first.
     Blocked,
     /// No access entry can give what it has: it stays in aws-auth.
@@ -154,9 +146,8 @@ pub enum PlannedOutcome {
 }
 
 impl PlannedOutcome {
-    /// The word for it.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Blocked => "blocked",
             Self::Stays => "stays",
@@ -172,48 +163,42 @@ impl PlannedOutcome {
 
 /// Why a principal does not get to an access entry by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hindrance {
+pub(crate) struct Hindrance {
     /// The reason that its mapping's conditions would give, where a condition says it; troubleshooting has a heading for each.
-    pub reason: Option<Reason>,
+    pub(crate) reason: Option<Reason>,
     /// The sentence, with what can be done.
-    pub message: String,
-    /// It passes by itself.
-    pub transient: bool,
+    pub(crate) message: String,
+    pub(crate) transient: bool,
 }
 
 /// An entry of aws-auth that lets nobody in.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NeverMatches {
-    /// Where.
-    pub place: EntryLine,
+pub(crate) struct NeverMatches {
+    pub(crate) place: EntryLine,
     /// What stands there: its ARN, or the text at fault.
-    pub what: String,
+    pub(crate) what: String,
     /// Why it lets nobody in.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 /// A key of aws-auth that does not parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnreadableSection {
-    /// Where.
-    pub place: EntryLine,
-    /// What is wrong.
-    pub message: String,
+pub(crate) struct UnreadableSection {
+    pub(crate) place: EntryLine,
+    pub(crate) message: String,
 }
 
 /// An access entry of a principal that neither aws-auth nor a mapping names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnmanagedEntry {
-    /// The principal.
-    pub principal_arn: String,
-    /// What it gives.
-    pub gives: Option<Becomes>,
+pub(crate) struct UnmanagedEntry {
+    pub(crate) principal_arn: String,
+    pub(crate) gives: Option<Becomes>,
 }
 
 impl UnmanagedEntry {
     /// Whether it is an administrator, as the one is that EKS makes for the cluster's creator.
     #[must_use]
-    pub fn is_administrator(&self) -> bool {
+    pub(crate) fn is_administrator(&self) -> bool {
         let policies = self.gives.iter().flat_map(|gives| &gives.policies);
         policies
             .into_iter()
@@ -224,7 +209,7 @@ impl UnmanagedEntry {
 impl Migration {
     /// Who would lose access by being in a mode now: the gate. What is only in aws-auth is lost in the mode `API`; the step to
     /// `API_AND_CONFIG_MAP` takes nothing from anyone.
-    pub fn losers(&self, to: Mode) -> impl Iterator<Item = &PrincipalPlan> {
+    pub(crate) fn losers(&self, to: Mode) -> impl Iterator<Item = &PrincipalPlan> {
         let leaves_aws_auth = to == Mode::Api && self.from != Mode::Api;
         self.verdicts
             .iter()
@@ -232,7 +217,7 @@ impl Migration {
     }
 
     /// Those that a person has to do something about before the way is free.
-    pub fn blocked(&self) -> impl Iterator<Item = &PrincipalPlan> {
+    pub(crate) fn blocked(&self) -> impl Iterator<Item = &PrincipalPlan> {
         let blocks = |verdict: &&PrincipalPlan| {
             matches!(
                 verdict.outcome,
@@ -243,25 +228,25 @@ impl Migration {
     }
 
     /// Those that are handed over from aws-auth.
-    pub fn moving(&self) -> impl Iterator<Item = &PrincipalPlan> {
+    pub(crate) fn moving(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.verdicts
             .iter()
             .filter(|verdict| verdict.outcome == PlannedOutcome::Moves && !verdict.is_new())
     }
 
     /// Those that are declared, stand nowhere yet, and get an access entry.
-    pub fn newcomers(&self) -> impl Iterator<Item = &PrincipalPlan> {
+    pub(crate) fn newcomers(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.verdicts.iter().filter(|verdict| verdict.is_new())
     }
 
     /// Those that move and that no mapping declares.
-    pub fn undeclared(&self) -> impl Iterator<Item = &PrincipalPlan> {
+    pub(crate) fn undeclared(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.moving().filter(|verdict| verdict.mapping.is_none())
     }
 
     /// Whether the handover needs the bridge.
     #[must_use]
-    pub fn needs_bridge(&self) -> bool {
+    pub(crate) fn needs_bridge(&self) -> bool {
         self.moving().any(|verdict| verdict.bridge)
     }
 }

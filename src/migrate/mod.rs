@@ -25,23 +25,19 @@ mod tests;
 mod way;
 mod why;
 
-pub use difference::{Becomes, EntryDifference, TextIdentity};
-pub use implied::{Way, implied};
-pub use judge::{NotForMigration, verdicts};
-pub use mapping_from_entry::mapping_from_entry;
-pub use migration::{
-    EntryLine, Hindrance, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnmanagedEntry,
-    UnreadableSection, Who,
+pub(crate) use difference::{Becomes, EntryDifference};
+pub(crate) use implied::{Way, implied};
+pub(crate) use judge::{NotForMigration, verdicts};
+pub(crate) use migration::{
+    EntryLine, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, Who,
 };
-pub use mode::{
-    ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
-};
-pub use recipe::{Recipe, recipes};
-pub use rounds::Rounds;
+pub(crate) use mode::{ImpossibleModeChange, check_mode_change, check_platform, modes_between};
+pub(crate) use recipe::{Recipe, recipes};
+pub(crate) use rounds::Rounds;
 pub(crate) use steps::many;
-pub use steps::{Instruction, Manner, instructions, tally};
-pub use way::{
-    BRIDGE, Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, PrincipalProgress,
-    Situation, Stage, ends, next, next_back, situation, undeclared,
+pub(crate) use steps::{Instruction, Manner, instructions, tally};
+pub(crate) use way::{
+    BRIDGE, Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Situation, Stage, ends,
+    next, next_back, situation, undeclared,
 };
 pub(crate) use why::unread;

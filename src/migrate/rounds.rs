@@ -11,12 +11,12 @@ const MOST: u32 = 2;
 /// How often each step was taken from each state. The state decides about the next step, so one that comes again and again from the same
 /// state would come for ever.
 #[derive(Debug, Default)]
-pub struct Rounds(BTreeMap<String, u32>);
+pub(crate) struct Rounds(BTreeMap<String, u32>);
 
 impl Rounds {
     /// Takes note of a step that is about to be taken; `false`: the round that it closes has changed nothing. Waiting changes nothing by
     /// itself and closes no round.
-    pub fn begin(
+    pub(crate) fn begin(
         &mut self,
         step: NextStep,
         situation: &Situation<'_>,

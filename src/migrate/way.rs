@@ -21,12 +21,11 @@ use crate::safety::clear_bridge;
 use crate::time::Timestamp;
 
 /// The name of the binding that is the bridge.
-pub const BRIDGE: &str = "identity-mapper-bridge";
+pub(crate) const BRIDGE: &str = "identity-mapper-bridge";
 
 /// How far a principal has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Nothing has been begun.
+pub(crate) enum Stage {
     Ahead,
     /// It is being worked on, and what is being done.
     Making(String),
@@ -46,9 +45,8 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The word for it.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Ahead => "pending",
             Self::Making(_) => "migrating",
@@ -68,7 +66,7 @@ impl fmt::Display for Stage {
 
 /// The bridge: the binding that lets administrators keep their power while their access entries are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bridge {
+pub(crate) enum Bridge {
     /// No binding has its name.
     Absent,
     /// It stands as it is to be.
@@ -79,65 +77,59 @@ pub enum Bridge {
 
 /// A principal and how far it has got.
 #[derive(Clone, Debug)]
-pub struct PrincipalProgress<'a> {
+pub(crate) struct PrincipalProgress<'a> {
     /// What is known of it.
-    pub verdict: &'a PrincipalPlan,
+    pub(crate) verdict: &'a PrincipalPlan,
     /// How far it has got.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
 }
 
 /// Everyone, and what stands beside them.
 #[derive(Clone, Debug)]
-pub struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     /// Everyone who is on the way, or could be.
-    pub principals: Vec<PrincipalProgress<'a>>,
+    pub(crate) principals: Vec<PrincipalProgress<'a>>,
     /// What decides about the next step.
-    pub standing: MigrationState,
+    pub(crate) standing: MigrationState,
     /// Whether an access entry of ours has the group of the bridge.
-    pub on_bridge: bool,
+    pub(crate) on_bridge: bool,
 }
 
 /// What decides about the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MigrationState {
-    /// The authentication mode.
-    pub mode: Mode,
+pub(crate) struct MigrationState {
+    pub(crate) mode: Mode,
     /// The handover setting in the cluster; `None`: none stands there.
-    pub handover: Option<Handover>,
+    pub(crate) handover: Option<Handover>,
     /// How many are ahead of the handover, or in it.
-    pub moving: usize,
-    /// How many soak.
-    pub soaking: usize,
+    pub(crate) moving: usize,
+    pub(crate) soaking: usize,
     /// How many no mapping declares that could be declared now: where an operator works, it hands over declared ones only.
-    pub undeclared: usize,
+    pub(crate) undeclared: usize,
     /// How many a person has to clear something for.
-    pub blocked: usize,
+    pub(crate) blocked: usize,
     /// Whether somebody has to cross the bridge, or stands on it.
-    pub needs_bridge: bool,
-    /// The bridge.
-    pub bridge: Bridge,
+    pub(crate) needs_bridge: bool,
+    pub(crate) bridge: Bridge,
     /// Whether a binding, of whatever name, gives the group of the bridge what it needs.
-    pub bound: bool,
+    pub(crate) bound: bool,
     /// How many are let in by aws-auth alone, keys that nobody can read included.
-    pub losers: usize,
+    pub(crate) losers: usize,
 }
 
-/// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MigrationGoal {
+pub(crate) struct MigrationGoal {
     /// The mode to end in.
-    pub to: Mode,
-    /// Who changes the mode.
-    pub changes: ModeChange,
+    pub(crate) to: Mode,
+    pub(crate) changes: ModeChange,
     /// Whether soaks are waited for.
-    pub waits: bool,
+    pub(crate) waits: bool,
     /// Whether mappings are made for what none declares.
-    pub imports: bool,
+    pub(crate) imports: bool,
 }
 
-/// Who changes the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModeChange {
+pub(crate) enum ModeChange {
     /// We do: the cluster's name was typed out.
     Confirmed,
     /// Others do, and we wait for them.
@@ -146,9 +138,8 @@ pub enum ModeChange {
     NotAsked,
 }
 
-/// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NextStep {
+pub(crate) enum NextStep {
     /// What no mapping declares is imported.
     Import,
     /// The mode changes, by us.
@@ -161,7 +152,6 @@ pub enum NextStep {
     StopForLosers,
     /// The handover setting is set.
     Set(Handover),
-    /// The bridge is made.
     MakeBridge,
     /// The bridge is taken away.
     RemoveBridge,
@@ -173,9 +163,8 @@ pub enum NextStep {
     End,
 }
 
-/// The next step forth.
 #[must_use]
-pub fn next(standing: &MigrationState, asked: MigrationGoal) -> NextStep {
+pub(crate) fn next(standing: &MigrationState, asked: MigrationGoal) -> NextStep {
     let change = |mode: Mode| match asked.changes {
         ModeChange::Confirmed => NextStep::ChangeMode(mode),
         ModeChange::Awaited => NextStep::AwaitMode(mode),
@@ -213,7 +202,7 @@ pub fn next(standing: &MigrationState, asked: MigrationGoal) -> NextStep {
 
 /// The next step back. The setting returns to `Manual` once all are back, so that one that is interrupted goes on.
 #[must_use]
-pub fn next_back(standing: &MigrationState) -> NextStep {
+pub(crate) fn next_back(standing: &MigrationState) -> NextStep {
     if standing.moving > 0 && standing.handover != Some(Handover::Revert) {
         NextStep::Set(Handover::Revert)
     } else if standing.moving > 0 {
@@ -230,13 +219,13 @@ pub fn next_back(standing: &MigrationState) -> NextStep {
 /// Whether a step is the last one, although it changes something. Who is not back by then stays; under the setting `Manual` nobody could
 /// tell them from those that have not begun.
 #[must_use]
-pub fn ends(way: Way, step: NextStep) -> bool {
+pub(crate) fn ends(way: Way, step: NextStep) -> bool {
     way == Way::Back && step == NextStep::Set(Handover::Manual)
 }
 
 /// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
 #[must_use]
-pub fn situation<'a>(
+pub(crate) fn situation<'a>(
     migration: &'a Migration,
     desired: &Desired,
     observed: &Observed,
@@ -307,7 +296,10 @@ pub fn situation<'a>(
 }
 
 /// Whom no mapping declares and one could. Before EKS has made entries for its own nodes nobody knows which are left to us.
-pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &PrincipalPlan> {
+pub(crate) fn undeclared(
+    migration: &Migration,
+    mode: Mode,
+) -> impl Iterator<Item = &PrincipalPlan> {
     let is_node = |verdict: &PrincipalPlan| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
     migration
         .undeclared()

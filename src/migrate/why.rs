@@ -9,7 +9,6 @@ use crate::observed::IamProblem;
 use crate::plan::Obstacle;
 use crate::principal::{Group, Placeholder, Username};
 
-/// A suspended mapping.
 pub(super) fn suspended(mapping: &Mapping) -> Hindrance {
     Hindrance::lasting(format!(
         "mapping {} is suspended and not changed; write suspend: false",

@@ -23,17 +23,17 @@ use crate::plan::{Memory, Plan, plan};
 
 /// What restoring a copy comes to.
 #[derive(Clone, Debug)]
-pub struct Restoration {
+pub(crate) struct Restoration {
     /// The texts as they will stand.
-    pub data: BTreeMap<String, String>,
+    pub(crate) data: BTreeMap<String, String>,
     /// What to write, what stands now being kept first; `None`: it stands so already.
-    pub rewrite: Option<Rewrite>,
+    pub(crate) rewrite: Option<Rewrite>,
     /// Entries of the copy that were ours then, and that no mapping declares now: they do not come back.
-    pub left_out: Vec<Entry>,
+    pub(crate) left_out: Vec<Entry>,
     /// ARNs of entries that are ours now and differ from the copy's: they stay as they are, or as declared.
-    pub kept: Vec<String>,
+    pub(crate) kept: Vec<String>,
     /// What goes that a person has to agree to.
-    pub losses: Vec<Loss>,
+    pub(crate) losses: Vec<Loss>,
     standing: Document,
     restored: Document,
     /// Whom an access entry admits, by ARN as aws-auth matches it: aws-auth does not count for them.
@@ -42,21 +42,18 @@ pub struct Restoration {
 
 /// What goes that a person has to agree to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// A node entry: without it nodes can't join or stay in the cluster.
     NodeEntry {
-        /// Its ARN.
         arn: String,
-        /// Where it stands now.
         line: (Section, usize),
     },
-    /// The last administrator.
     LastAdministrator,
 }
 
 /// Why a copy can't be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unrestorable {
+pub(crate) enum Unrestorable {
     /// Nobody would be let in or kept out by it.
     #[error("the cluster does not read aws-auth in mode API: restoring it would grant no access")]
     NotRead,
@@ -91,20 +88,17 @@ pub enum Unrestorable {
 
 /// How a caller would be let in after the restoration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WayIn {
-    /// As before.
+pub(crate) enum WayIn {
     Kept,
     /// Not as before: in words, what the caller is now and would be then.
     Lost {
-        /// Now.
         now: String,
-        /// Then.
         then: String,
     },
 }
 
 /// Plans to restore a copy, one of `copies`. Pure.
-pub fn restore(
+pub(crate) fn restore(
     copy: &KeptCopy,
     copies: &[KeptCopy],
     desired: &Desired,
@@ -473,7 +467,7 @@ fn losses(now: &Plan<'_>, restored: &Document, admitted: &BTreeSet<String>) -> V
 impl Restoration {
     /// How the caller of this ARN, in which a session is its role, is let in afterwards.
     #[must_use]
-    pub fn way_in(&self, canonical_arn: &str) -> WayIn {
+    pub(crate) fn way_in(&self, canonical_arn: &str) -> WayIn {
         let folded = fold_arn(canonical_arn);
         if self.admitted.contains(&folded) {
             return WayIn::Kept;
@@ -500,7 +494,7 @@ impl Restoration {
 
     /// The ARNs that aws-auth now lets in as a caller of this username and these groups, where that is all that is known of it.
     #[must_use]
-    pub fn entries_for(&self, username: &str, groups: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn entries_for(&self, username: &str, groups: &BTreeSet<String>) -> Vec<String> {
         let index = Index::new(&self.standing);
         let fits = |entry: &&Entry| {
             can_match(entry)

@@ -17,7 +17,6 @@ use crate::plan::tests::{FOREIGN, cluster, entry, foreign};
 use crate::principal::Key;
 use crate::rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 
-/// The copies, oldest first.
 fn copies(simulation: &Simulation) -> Vec<KeptCopy> {
     let copies = simulation.copies.iter();
     let mut copies: Vec<KeptCopy> = copies
@@ -38,7 +37,6 @@ fn plan_to_restore(simulation: &Simulation, copy: &KeptCopy) -> Result<Restorati
     )
 }
 
-/// Carries it out.
 fn apply(simulation: &mut Simulation, restoration: &Restoration) {
     let Some(rewrite) = restoration.rewrite.clone() else {
         return;

@@ -19,7 +19,7 @@ use crate::time::to_the_second;
 
 /// List all principals with access to the cluster, their identity and permissions, administrators first; also as a page for auditors
 #[derive(Args, Debug)]
-pub struct AccessArgs {
+pub(crate) struct AccessArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: AccessFormat,
@@ -44,19 +44,16 @@ enum AccessFormat {
     Html,
 }
 
-/// What is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AccessDocument {
     /// When it was looked at.
     made: Timestamp,
-    /// What was looked at.
     cluster: Whereabouts,
     #[serde(flatten)]
     report: AccessReport,
 }
 
-/// What was looked at.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whereabouts {
@@ -94,8 +91,7 @@ impl Whereabouts {
     }
 }
 
-/// Lists.
-pub async fn access(args: AccessArgs) -> Result<ExitCode> {
+pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     let AccessArgs { output, observe } = args;
     let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
     let looked = Looked::new(&observation);

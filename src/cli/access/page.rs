@@ -17,7 +17,6 @@ use crate::explain::{
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page.
 pub(super) fn page(access: &AccessDocument) -> String {
     let AccessDocument {
         made,

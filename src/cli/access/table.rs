@@ -11,7 +11,6 @@ use crate::explain::{AccessRow, Bound, Creator, Held, Identity, PassedOver};
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// For people.
 pub(super) fn text(access: &AccessDocument) -> String {
     let AccessDocument {
         made: _,

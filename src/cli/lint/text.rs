@@ -11,7 +11,6 @@ use crate::cli::output;
 use crate::lint::{Diagnostic, Gain, LintReport, Severity, SourceText};
 use crate::yaml::Lines;
 
-/// The findings.
 pub(super) fn print(format: LintFormat, report: &LintReport) -> Result<String> {
     Ok(match format {
         LintFormat::Text => text(report),

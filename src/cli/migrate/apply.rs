@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 use super::mode::command;
 use super::worker::{HandoverPace, Worker};
 use crate::cli::eks::{listing_period, propagation, soak};
-use crate::cli::migrate::runner::{Ending, Journey, StoppedAt};
+use crate::cli::migrate::runner::{Ending, Runner, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
 use crate::migrate::{MigrationGoal, ModeChange, Way, check_mode_change};
@@ -20,7 +20,7 @@ use crate::time::Timestamp;
 /// Move all principals from aws-auth to access entries, verifying each step. Can be interrupted and run again: it continues from the
 /// current state
 #[derive(Args, Clone, Debug)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// Target authentication mode
     #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
     to: Mode,
@@ -42,23 +42,15 @@ pub struct ApplyArgs {
     no_wait: bool,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     pace: PaceArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     live: LiveArgs,
 }
 
 /// How the handover is made where no operator is installed.
 #[derive(Args, Clone, Debug)]
-pub struct PaceArgs {
+pub(crate) struct PaceArgs {
     /// How long an entry in aws-auth stays beside the access entry that replaces it; the operator has its own setting [default: 24h]
     #[arg(
         long,
@@ -131,7 +123,6 @@ pub(super) fn to(text: &str) -> Result<Mode, String> {
     }
 }
 
-/// Runs the command.
 pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
     let ApplyArgs {
         to,
@@ -181,8 +172,8 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         waits: !no_wait,
         imports: import,
     };
-    let mut journey = Journey::new(worker, Way::Forth).await?;
-    let ending = Box::pin(journey.travel(asked)).await?;
+    let mut runner = Runner::new(worker, Way::Forth).await?;
+    let ending = Box::pin(runner.run(asked)).await?;
     tell(&ending, &cluster)
 }
 

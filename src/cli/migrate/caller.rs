@@ -10,7 +10,6 @@ use crate::migrate::{Migration, Who};
 use crate::observed::AwsState;
 use crate::principal::{Key, canonical_caller};
 
-/// Whoever runs it.
 pub(super) struct CurrentUser {
     /// As the authenticator looks them up.
     arn: String,

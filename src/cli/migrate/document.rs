@@ -10,13 +10,10 @@ use crate::migrate::{
 use crate::observed::Mode;
 use crate::time::Timestamp;
 
-/// All of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MigrationDocument<'a> {
-    /// The cluster's ARN.
     pub(super) cluster: &'a str,
-    /// Its mode now.
     pub(super) mode: &'static str,
     /// The mode at the end.
     pub(super) to: &'static str,
@@ -43,7 +40,6 @@ pub(super) struct GateDocument {
     pub(super) open: bool,
     /// Why it is closed, or what there is to say.
     pub(super) message: String,
-    /// Who would lose access.
     pub(super) losers: Vec<String>,
     /// How tools set the mode; empty where it is set.
     pub(super) changes: Vec<Recipe>,
@@ -268,7 +264,6 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
 /// What comes of a change of the mode.
 #[derive(Clone, Copy)]
 pub(super) enum Gate {
-    /// Nobody asked.
     Unasked,
     /// The cluster is in that mode.
     There(Mode),

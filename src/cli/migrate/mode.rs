@@ -109,7 +109,6 @@ pub(super) async fn wait_for(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Res
     }
 }
 
-/// How others change it.
 pub(super) fn command(cluster: &EksCluster, mode: Mode) -> String {
     format!(
         "aws eks update-cluster-config --region {} --name {} --access-config authenticationMode={mode}",

@@ -25,18 +25,18 @@ use crate::observed::{Mode, Settings};
 /// With --to MODE it is a gate for changing the mode: exit code 0 only if no principal would lose access in that mode now; else 1, with
 /// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
-pub struct MigratePlanArgs {
+pub(crate) struct MigratePlanArgs {
     /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and CloudFormation
     #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
-    pub to: Option<Mode>,
+    pub(crate) to: Option<Mode>,
 
     /// With files instead of a cluster: mappings from a file or directory; can be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
-    pub filename: Vec<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
+    pub(crate) output: Format,
 
     /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
@@ -46,14 +46,10 @@ pub struct MigratePlanArgs {
         default_value = "24h",
         value_parser = soak
     )]
-    pub soak: SignedDuration,
+    pub(crate) soak: SignedDuration,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub observe: ObserveArgs,
+    pub(crate) observe: ObserveArgs,
 }
 
 /// Plans and prints. Nothing is written.

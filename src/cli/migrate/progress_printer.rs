@@ -25,7 +25,6 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts.
     pub(super) fn of(situation: &Situation<'_>, operator: bool) -> Self {
         let mut counts = Self::default();
         for principal in &situation.principals {
@@ -91,7 +90,7 @@ impl Counts {
 }
 
 /// Tells what is done, and how far everyone has got: as a bar on a terminal, elsewhere in lines.
-pub(super) struct Tale {
+pub(super) struct ProgressPrinter {
     what: &'static str,
     operator: bool,
     /// Not there while something else is told: a bar and a line would run into each other.
@@ -100,7 +99,7 @@ pub(super) struct Tale {
     told: Instant,
 }
 
-impl Tale {
+impl ProgressPrinter {
     pub(super) fn new(way: Way, operator: bool) -> Self {
         Self {
             what: match way {
@@ -119,7 +118,6 @@ impl Tale {
         self.progress = None;
     }
 
-    /// Tells what was done.
     pub(super) fn say(&mut self, line: &str) {
         self.pause();
         complain(line);
@@ -144,7 +142,6 @@ impl Tale {
         }
     }
 
-    /// What was told last.
     pub(super) fn last(&self) -> String {
         self.last.as_ref().map(Counts::line).unwrap_or_default()
     }

@@ -10,7 +10,7 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, fold_arn};
 use crate::cli::migrate::caller::CurrentUser;
 use crate::cli::migrate::mode;
-use crate::cli::migrate::progress_printer::{Counts, Tale, foreign, left};
+use crate::cli::migrate::progress_printer::{Counts, ProgressPrinter, foreign, left};
 use crate::cli::migrate::worker::{Look, Worker};
 use crate::cli::run::end_on_signals;
 use crate::effective::{EffectiveAccess, Reading, Sources};
@@ -36,9 +36,7 @@ const PATIENCE: Duration = Duration::from_mins(15);
 /// So often in a row everything is read anew without a step in between.
 const WHOLE_LOOKS: u32 = 5;
 
-/// How a journey ended.
 pub(super) struct Ending {
-    /// Why it ended here.
     pub(super) at: StoppedAt,
     /// The counts, in one line.
     pub(super) counts: String,
@@ -46,13 +44,10 @@ pub(super) struct Ending {
     pub(super) left: String,
     /// How many of them a person has to do something about.
     pub(super) open: usize,
-    /// The mode then.
     pub(super) mode: Mode,
-    /// How many soak.
     pub(super) soaking: usize,
 }
 
-/// Where a journey ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum StoppedAt {
     /// Nothing more is to be done.
@@ -61,17 +56,16 @@ pub(super) enum StoppedAt {
     Mode(Mode),
     /// These would be shut out in the mode asked for.
     Losers(Vec<String>),
-    /// A signal.
     Interrupted,
 }
 
 /// A migration on its way.
-pub(super) struct Journey {
+pub(super) struct Runner {
     pub(super) worker: Worker,
     way: Way,
     caller: CurrentUser,
     stop: CancellationToken,
-    tale: Tale,
+    printer: ProgressPrinter,
     quiet: Quiet,
     rounds: Rounds,
     whole_looks: u32,
@@ -91,13 +85,13 @@ struct Quiet {
     seen: Option<String>,
 }
 
-impl Journey {
+impl Runner {
     pub(super) async fn new(worker: Worker, way: Way) -> Result<Self> {
         let stop = CancellationToken::new();
         end_on_signals(stop.clone())?;
         Ok(Self {
             caller: CurrentUser::find(&worker).await?,
-            tale: Tale::new(way, worker.installed),
+            printer: ProgressPrinter::new(way, worker.installed),
             worker,
             way,
             stop,
@@ -110,7 +104,7 @@ impl Journey {
     }
 
     /// Goes as far as was asked for.
-    pub(super) async fn travel(&mut self, asked: MigrationGoal) -> Result<Ending> {
+    pub(super) async fn run(&mut self, asked: MigrationGoal) -> Result<Ending> {
         let stop = self.stop.clone();
         let ended = tokio::select! {
             ended = self.go(asked) => Some(ended),
@@ -121,9 +115,9 @@ impl Journey {
             Some(ended) => ended,
             None => self.interrupted().await,
         };
-        self.tale.pause();
+        self.printer.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
                     deletes it at the end"
             ));
@@ -133,14 +127,14 @@ impl Journey {
 
     /// Says where a signal found it. What had begun is whole by now.
     async fn interrupted(&mut self) -> Result<Ending> {
-        self.tale.say("stopping after the current step");
+        self.printer.say("stopping after the current step");
         let look = match self.worker.last().await? {
             Some(look) => look,
             None => self.worker.look().await?,
         };
         let migration = verdicts(&look.desired, &look.observed, self.worker.settings())?;
         let situation = self.situation(&migration, &look);
-        self.tale.tell(&situation);
+        self.printer.tell(&situation);
         self.leave_bridge(&situation).await?;
         Ok(ending(
             StoppedAt::Interrupted,
@@ -168,7 +162,7 @@ impl Journey {
             let settings = self.worker.settings();
             let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
                 if !std::mem::replace(&mut self.unread, true) {
-                    self.tale
+                    self.printer
                         .say("the authentication mode can't be read from EKS now; waiting");
                 }
                 tokio::time::sleep(mode::POLL).await;
@@ -176,7 +170,7 @@ impl Journey {
             };
             self.unread = false;
             let situation = self.situation(&migration, &look);
-            self.tale.tell(&situation);
+            self.printer.tell(&situation);
             let asked = MigrationGoal {
                 imports: asked.imports && !self.imported.contains(&situation.standing.mode),
                 ..asked
@@ -188,9 +182,12 @@ impl Journey {
             if self.decides(step) && !look.whole {
                 self.whole_looks += 1;
                 if self.whole_looks > WHOLE_LOOKS {
-                    bail!("the cluster's state keeps changing: {}", self.tale.last());
+                    bail!(
+                        "the cluster's state keeps changing: {}",
+                        self.printer.last()
+                    );
                 }
-                self.tale.pause();
+                self.printer.pause();
                 self.worker.refresh().await?;
                 continue;
             }
@@ -202,7 +199,7 @@ impl Journey {
                 bail!(
                     "the same steps repeat without effect ({}); `identity-mapper migrate status` shows what each principal waits \
                         for. Resolve that, then run the same command again",
-                    self.tale.last()
+                    self.printer.last()
                 );
             }
             if let Some(at) = self.take(step, &look, &migration).await? {
@@ -232,7 +229,7 @@ impl Journey {
         }
     }
 
-    /// Does one thing; gives where the journey ends, if it does.
+    /// Does one thing; gives where the run ends, if it does.
     async fn take(
         &mut self,
         step: NextStep,
@@ -309,7 +306,7 @@ impl Journey {
         let (aws, proven) = self.worker.eks()?;
         let cluster = proven.cluster.clone();
         if awaited {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "waiting until the authentication mode is changed to {mode}: {}",
                 mode::command(&cluster, mode)
             ));
@@ -318,15 +315,15 @@ impl Journey {
             let cleared = self
                 .clear_mode(mode, look, migration)
                 .map_err(|why| anyhow!("the authentication mode was not changed: {why}"))?;
-            self.tale.pause();
+            self.printer.pause();
             mode::change(aws, &cluster, cleared).await?;
         }
-        self.tale.say(&format!("mode: now {mode}"));
+        self.printer.say(&format!("mode: now {mode}"));
         self.worker.refresh().await?;
         let look = self.worker.look().await?;
         for entry in foreign(&look.observed, &installation) {
             if !before.contains(&entry) {
-                self.tale
+                self.printer
                     .say(&format!("EKS created the access entry of {entry}"));
             }
         }
@@ -373,7 +370,7 @@ impl Journey {
             )
         })?;
         if set {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "handover: set to {handover} on {}",
                 self.history()
             ));
@@ -396,7 +393,7 @@ impl Journey {
             format!("the temporary ClusterRoleBinding {BRIDGE} can't be created")
         })?;
         if made == Bridge::Stands {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "created the temporary ClusterRoleBinding {BRIDGE}"
             ));
         }
@@ -432,7 +429,7 @@ impl Journey {
                     kubectl delete clusterrolebinding {BRIDGE}"
             )
         })?;
-        self.tale.say(&format!(
+        self.printer.say(&format!(
             "deleted the temporary ClusterRoleBinding {BRIDGE}"
         ));
         Ok(())
@@ -447,7 +444,7 @@ impl Journey {
             principal.verdict.bridge && matches!(principal.stage, Stage::Making(_))
         });
         if self.worker.installed || crossing || situation.on_bridge {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
                     again, which deletes it at the end"
             ));
@@ -490,11 +487,11 @@ impl Journey {
         }
         for left in &found.left {
             if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
-                self.tale
+                self.printer
                     .say(&format!("import: skipped {}: {}", left.what, left.message));
             }
         }
-        self.tale.say(&format!(
+        self.printer.say(&format!(
             "import: created {count} IdentityMappings for principals that had none"
         ));
         self.imported.insert(mode);
@@ -526,12 +523,12 @@ impl Journey {
                     {seconds} s it has not removed the annotation {PING_ANNOTATION} from {} ({}). Start the operator or read its \
                     logs, then run the same command again",
                 self.history(),
-                self.tale.last()
+                self.printer.last()
             ),
             Silence::Stuck(seconds) if step == NextStep::Work => bail!(
                 "nothing has changed for {seconds} s ({}). `identity-mapper migrate status` shows what each principal waits for; \
                     resolve that, then run the same command again",
-                self.tale.last()
+                self.printer.last()
             ),
             Silence::Ask | Silence::Stuck(_) | Silence::Fine => Ok(()),
         }
@@ -541,7 +538,6 @@ impl Journey {
 /// What it means that nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
-    /// Nothing yet.
     Fine,
     /// The operator is to be asked whether it is there.
     Ask,

@@ -17,23 +17,15 @@ use crate::time::to_the_second;
 
 /// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     pace: PaceArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     live: LiveArgs,
 }
 
@@ -47,7 +39,6 @@ struct StatusDocument {
     operator: bool,
     /// The handover setting in the cluster.
     handover: Option<String>,
-    /// `Absent`, `Stands` or `Other`.
     bridge: &'static str,
     /// Whether nobody needs the bridge that stands.
     bridge_left: bool,
@@ -73,7 +64,6 @@ struct PrincipalStatus {
     lost_in_api: bool,
 }
 
-/// Runs the command.
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
     let StatusArgs { output, pace, live } = args;
     let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;

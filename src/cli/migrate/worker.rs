@@ -46,7 +46,6 @@ pub(super) struct Look {
     pub(super) whole: bool,
 }
 
-/// Who hands over.
 pub(super) struct Worker {
     args: LiveArgs,
     way: Way,
@@ -62,7 +61,6 @@ pub(super) struct Worker {
     last: Option<Arc<Turn>>,
 }
 
-/// Our own loop.
 struct Own {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -113,7 +111,6 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The settings of plans.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
@@ -331,7 +328,6 @@ impl Worker {
         }
     }
 
-    /// The reverse.
     pub(super) fn open_bridge(&mut self) {
         if let Some(own) = &self.own {
             own.closed.store(false, Ordering::Relaxed);

@@ -10,16 +10,13 @@ use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
 use crate::observed::Mode;
 use crate::time::Timestamp;
 
-/// A plan.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct PlanDocument {
-    /// What was looked at.
     #[serde(rename = "source")]
     pub(super) looked_at: LookedAt,
     /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
     pub(super) changes: bool,
-    /// What changes now.
     #[serde(flatten)]
     pub(super) now: BackendChanges,
     /// What follows without anyone doing anything.
@@ -32,7 +29,6 @@ pub(super) struct PlanDocument {
     pub(super) notes: Vec<String>,
 }
 
-/// What was looked at.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LookedAt {
@@ -45,7 +41,6 @@ pub(super) struct LookedAt {
     /// The cluster's ARN in EKS, where access entries count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eks_cluster: Option<String>,
-    /// The authentication mode.
     pub(super) mode: String,
     /// The `ConfigMap`, or the file in its place; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -64,13 +59,11 @@ pub(super) struct LookedAt {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BackendChanges {
-    /// The write of aws-auth.
     pub(super) aws_auth: Option<AwsAuthChange>,
     /// The calls to EKS, by principal in order.
     pub(super) access_entries: Vec<Action>,
 }
 
-/// What follows.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LaterChanges {
@@ -85,7 +78,6 @@ pub(super) struct LaterChanges {
 /// What is written to aws-auth.
 #[derive(Serialize)]
 pub(super) struct AwsAuthChange {
-    /// `create` or `update`.
     pub(super) action: &'static str,
     /// The keys of `data` whose text changes.
     pub(super) keys: Vec<KeyText>,
@@ -93,7 +85,6 @@ pub(super) struct AwsAuthChange {
     pub(super) entries: Vec<TextEntry>,
 }
 
-/// A key's text.
 #[derive(Serialize)]
 pub(super) struct KeyText {
     pub(super) key: String,
@@ -102,16 +93,13 @@ pub(super) struct KeyText {
     pub(super) after: String,
 }
 
-/// An entry of aws-auth.
 #[derive(Serialize)]
 pub(super) struct TextEntry {
     /// `added`, `changed`, `removed`, `adopted`, `marked`, `unmarked` or `retained`.
     pub(super) step: TextStepKind,
     /// The ARN as aws-auth has it.
     pub(super) arn: Option<String>,
-    /// The mapping.
     pub(super) mapping: Option<String>,
-    /// Where it stands now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<&'static str>,
     /// The line within the key.
@@ -119,7 +107,6 @@ pub(super) struct TextEntry {
     pub(super) line: Option<usize>,
 }
 
-/// A call to EKS.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Action {
@@ -128,9 +115,7 @@ pub(super) struct Action {
     pub(super) kind: &'static str,
     /// The operation of the EKS API.
     pub(super) operation: &'static str,
-    /// The principal.
     pub(super) principal_arn: String,
-    /// The mapping.
     pub(super) mapping: Option<String>,
     /// Of an entry that is made, changed or deleted: as it stands.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -138,13 +123,11 @@ pub(super) struct Action {
     /// Of an entry that is made or changed: as it will be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<EntryDocument>,
-    /// The access policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) policy_arn: Option<String>,
     /// Where it is to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope: Option<ScopeDocument>,
-    /// Where it holds now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) scope_before: Option<ScopeDocument>,
     /// Tags that are set; with `untag` those that are taken off.
@@ -156,7 +139,6 @@ pub(super) struct Action {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct EntryDocument {
-    /// In EKS's spelling.
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) username: String,
@@ -175,7 +157,6 @@ pub(super) struct ScopeDocument {
     pub(super) namespaces: BTreeSet<String>,
 }
 
-/// What a mapping says.
 #[derive(Serialize)]
 pub(super) struct MappingConditions {
     pub(super) name: String,

@@ -17,7 +17,6 @@ use crate::diff::TextStepKind;
 /// So many names stand in a line at most.
 const MOST_NAMES: usize = 5;
 
-/// All of it.
 pub(super) fn text(plan: &PlanDocument) -> String {
     let mut out = looked_at(plan);
     let now = &plan.now;
@@ -162,7 +161,6 @@ fn line(action: &Action) -> String {
     )
 }
 
-/// What a call changes.
 fn change(action: &Action) -> String {
     let policy = || policy_name(action.policy_arn.as_deref().unwrap_or_default());
     let scope = |scope: &Option<ScopeDocument>| scope.as_ref().map(self::scope).unwrap_or_default();

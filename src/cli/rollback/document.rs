@@ -9,13 +9,11 @@ use crate::observed::KeptCopy;
 use crate::rollback::{Loss, Restoration};
 use crate::time::Timestamp;
 
-/// The history.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct History {
     /// The `ConfigMap` whose history it is.
     pub(super) config_map: String,
-    /// Newest first.
     pub(super) copies: Vec<ListedCopy>,
 }
 
@@ -25,7 +23,6 @@ pub(super) struct History {
 pub(super) struct ListedCopy {
     /// Its number in the list: 1 is the newest.
     pub(super) number: usize,
-    /// Its short name.
     pub(super) copy: String,
     /// Its name in the history.
     pub(super) name: String,
@@ -115,9 +112,7 @@ fn by_arn(document: &Document) -> BTreeMap<String, Vec<(Section, Meaning)>> {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct RestoreDiff {
-    /// The copy's short name.
     pub(super) copy: String,
-    /// When it was made.
     pub(super) time: Timestamp,
     /// Whether anything would be written.
     pub(super) changes: bool,
@@ -133,13 +128,11 @@ pub(super) struct RestoreDiff {
     pub(super) last_administrator: bool,
 }
 
-/// A key's text.
 #[derive(Serialize)]
 pub(super) struct KeyText {
     pub(super) key: String,
     /// `null`: the key does not exist.
     pub(super) before: Option<String>,
-    /// `null`: the key goes.
     pub(super) after: Option<String>,
 }
 
