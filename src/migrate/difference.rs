@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
@@ -132,6 +132,12 @@ impl EntryDifference {
     }
 }
 
+impl Serialize for EntryDifference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
 impl fmt::Display for EntryDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -206,7 +212,7 @@ pub(super) fn differences(now: &TextIdentity, then: &Becomes) -> Vec<EntryDiffer
 }
 
 /// What an entry of aws-auth gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct TextIdentity {
     /// The username, templates as written.
     pub(crate) username: String,

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use serde::{Serialize, Serializer};
+
 use super::difference::{Becomes, EntryDifference, TextIdentity};
 use crate::access_entry::{ADMIN_POLICY, EksCluster};
 use crate::api::condition::Reason;
@@ -29,33 +31,46 @@ pub(crate) struct Migration {
 }
 
 /// What becomes of one principal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(crate) struct PrincipalPlan {
+    #[serde(rename = "principal", serialize_with = "text")]
     pub(crate) who: Who,
     /// The entry of aws-auth that lets it in now; several where they differ in case only, none where it is not in aws-auth.
+    #[serde(rename = "awsAuth")]
     pub(crate) places: Vec<EntryLine>,
     /// Entries of the same principal that the authenticator passes over: a later one, or one in `mapRoles`, wins.
+    #[serde(rename = "notUsed", skip_serializing_if = "Vec::is_empty")]
     pub(crate) shadowed: Vec<EntryLine>,
     /// What that entry gives now.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) now: Option<TextIdentity>,
     /// The mapping that declares it.
     pub(crate) mapping: Option<String>,
     /// The mapping that an import makes of it, where none declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) import: Option<String>,
+    /// Documents print [`PrincipalPlan::word`].
+    #[serde(skip)]
     pub(crate) outcome: PlannedOutcome,
     /// What it is or becomes as an access entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) becomes: Option<Becomes>,
     /// In what that differs from what aws-auth gives now.
     pub(crate) differences: Vec<EntryDifference>,
     /// Why it does not get there by itself, and what can be done.
+    #[serde(flatten)]
     pub(crate) why: Option<Hindrance>,
     /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
+    #[serde(rename = "losesAccessInApi")]
     pub(crate) lost_in_api: bool,
     /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
     pub(crate) bridge: bool,
     /// Until when its entry of aws-auth stays beside the access entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) soaks_until: Option<Timestamp>,
     /// What else there is to know.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<String>,
 }
 
@@ -111,8 +126,9 @@ impl fmt::Display for Who {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct EntryLine {
+    #[serde(rename = "key", serialize_with = "section_key")]
     pub(crate) section: Section,
     /// 1-based line within the key's value.
     pub(crate) line: usize,
@@ -162,18 +178,22 @@ impl PlannedOutcome {
 }
 
 /// Why a principal does not get to an access entry by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Hindrance {
     /// The reason that its mapping's conditions would give, where a condition says it; troubleshooting has a heading for each.
+    #[serde(serialize_with = "reason", skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<Reason>,
     /// The sentence, with what can be done.
+    #[serde(rename = "why")]
     pub(crate) message: String,
+    #[serde(skip)]
     pub(crate) transient: bool,
 }
 
 /// An entry of aws-auth that lets nobody in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NeverMatches {
+    #[serde(flatten)]
     pub(crate) place: EntryLine,
     /// What stands there: its ARN, or the text at fault.
     pub(crate) what: String,
@@ -182,9 +202,11 @@ pub(crate) struct NeverMatches {
 }
 
 /// A key of aws-auth that does not parse.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct UnreadableSection {
+    #[serde(flatten)]
     pub(crate) place: EntryLine,
+    #[serde(rename = "why")]
     pub(crate) message: String,
 }
 
@@ -249,4 +271,16 @@ impl Migration {
     pub(crate) fn needs_bridge(&self) -> bool {
         self.moving().any(|verdict| verdict.bridge)
     }
+}
+
+fn text<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+fn section_key<S: Serializer>(section: &Section, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(section.key())
+}
+
+fn reason<S: Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
+    reason.map(Reason::as_str).serialize(serializer)
 }

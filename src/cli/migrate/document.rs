@@ -2,13 +2,11 @@
 
 use serde::Serialize;
 
-use crate::api::condition::Reason;
 use crate::migrate::{
-    Becomes, EntryLine, Instruction, Manner, Migration, NeverMatches, PrincipalPlan, Recipe,
+    Instruction, Manner, Migration, NeverMatches, PrincipalPlan, Recipe, UnreadableSection,
     instructions, many, recipes,
 };
 use crate::observed::Mode;
-use crate::time::Timestamp;
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,8 +22,8 @@ pub(super) struct MigrationDocument<'a> {
     pub(super) gate: Option<GateDocument>,
     pub(super) principals: Vec<PrincipalDocument<'a>>,
     #[serde(rename = "withoutAccess")]
-    pub(super) lets_nobody_in: Vec<Nobody<'a>>,
-    pub(super) unreadable: Vec<Nobody<'a>>,
+    pub(super) lets_nobody_in: &'a [NeverMatches],
+    pub(super) unreadable: &'a [UnreadableSection],
     pub(super) other_access_entries: Vec<UnmanagedEntryDocument<'a>>,
     pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
     pub(super) steps: Vec<Instruction>,
@@ -45,56 +43,12 @@ pub(super) struct GateDocument {
     pub(super) changes: Vec<Recipe>,
 }
 
+/// What becomes of a principal, and in a word.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct PrincipalDocument<'a> {
-    #[serde(rename = "principal")]
-    pub(super) who: String,
-    pub(super) outcome: &'static str,
-    #[serde(rename = "losesAccessInApi")]
-    pub(super) lost_in_api: bool,
-    pub(super) mapping: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) import: Option<&'a str>,
-    pub(super) aws_auth: Vec<PlaceDocument>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[serde(rename = "notUsed")]
-    pub(super) passed_over: Vec<PlaceDocument>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) now: Option<Now<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) becomes: Option<&'a Becomes>,
-    pub(super) differences: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) why: Option<&'a str>,
-    pub(super) bridge: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) soaks_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub(super) notes: &'a [String],
-}
-
-#[derive(Serialize)]
-pub(super) struct Now<'a> {
-    username: &'a str,
-    groups: &'a [String],
-}
-
-#[derive(Serialize)]
-pub(super) struct PlaceDocument {
-    key: &'static str,
-    line: usize,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Nobody<'a> {
+    outcome: &'static str,
     #[serde(flatten)]
-    place: PlaceDocument,
-    what: Option<&'a str>,
-    why: &'a str,
+    plan: &'a PrincipalPlan,
 }
 
 #[derive(Serialize)]
@@ -110,55 +64,6 @@ pub(super) struct UnmanagedEntryDocument<'a> {
 pub(super) struct UnreadAccount<'a> {
     account: &'a str,
     why: &'a str,
-}
-
-impl From<&EntryLine> for PlaceDocument {
-    fn from(place: &EntryLine) -> Self {
-        Self {
-            key: place.section.key(),
-            line: place.line,
-        }
-    }
-}
-
-impl<'a> From<&'a PrincipalPlan> for PrincipalDocument<'a> {
-    fn from(verdict: &'a PrincipalPlan) -> Self {
-        let why = verdict.why.as_ref();
-        Self {
-            who: verdict.who.to_string(),
-            outcome: verdict.word(),
-            lost_in_api: verdict.lost_in_api,
-            mapping: verdict.mapping.as_deref(),
-            import: verdict.import.as_deref(),
-            aws_auth: verdict.places.iter().map(PlaceDocument::from).collect(),
-            passed_over: verdict.shadowed.iter().map(PlaceDocument::from).collect(),
-            now: verdict.now.as_ref().map(|now| Now {
-                username: &now.username,
-                groups: &now.groups,
-            }),
-            becomes: verdict.becomes.as_ref(),
-            differences: verdict
-                .differences
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            reason: why.and_then(|why| why.reason).map(Reason::as_str),
-            why: why.map(|why| why.message.as_str()),
-            bridge: verdict.bridge,
-            soaks_until: verdict.soaks_until,
-            notes: &verdict.notes,
-        }
-    }
-}
-
-impl<'a> From<&'a NeverMatches> for Nobody<'a> {
-    fn from(dead: &'a NeverMatches) -> Self {
-        Self {
-            place: (&dead.place).into(),
-            what: Some(&dead.what),
-            why: &dead.why,
-        }
-    }
 }
 
 impl<'a> MigrationDocument<'a> {
@@ -181,18 +86,13 @@ impl<'a> MigrationDocument<'a> {
             principals: migration
                 .verdicts
                 .iter()
-                .map(PrincipalDocument::from)
-                .collect(),
-            lets_nobody_in: migration.dead.iter().map(Nobody::from).collect(),
-            unreadable: migration
-                .unreadable
-                .iter()
-                .map(|unreadable| Nobody {
-                    place: (&unreadable.place).into(),
-                    what: None,
-                    why: &unreadable.message,
+                .map(|plan| PrincipalDocument {
+                    outcome: plan.word(),
+                    plan,
                 })
                 .collect(),
+            lets_nobody_in: &migration.dead,
+            unreadable: &migration.unreadable,
             other_access_entries: migration
                 .others
                 .iter()
