@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to fix it.
+//! `identity-mapper explain ARN…`: whether somebody has access, as what, and what that one may do; or why not, and how to fix it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

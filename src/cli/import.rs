@@ -1,4 +1,4 @@
-//! `identity-mapper import`: what stands in aws-auth and in access entries, as mappings ready to commit.
+//! `identity-mapper import`: the entries of aws-auth and access entries, as mappings ready to commit.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -372,12 +372,12 @@ fn summary(found: &Import) -> String {
     text
 }
 
-/// What people are told of something that was not imported.
+/// What people read about something that was not imported.
 fn told(left: &Skipped) -> (&'static str, &str) {
     (heading(left.why), &left.message)
 }
 
-/// What people are told first of something that was not imported.
+/// What people read first about something that was not imported.
 const fn heading(why: SkipReason) -> &'static str {
     match why {
         SkipReason::Node | SkipReason::AwsMade | SkipReason::OtherInstallation => "left out",

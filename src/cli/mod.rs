@@ -55,7 +55,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Lint(Box<lint::LintArgs>),
-    /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
+    /// Print what the authenticator makes of an aws-auth: who has access as which user, and what it drops
     Effective(effective::Effective),
     Explain(Box<explain::ExplainArgs>),
     Access(Box<access::AccessArgs>),

@@ -1,4 +1,4 @@
-//! What a command looks at: the cluster and AWS, or files that hold the same.
+//! What a command reads: the cluster and AWS, or files that hold the same.
 //!
 //! Both give one [`Observation`], so no command knows the difference but by what it says of it.
 
@@ -84,7 +84,7 @@ pub(crate) struct LiveArgs {
     pub(crate) connection: ConnectionArgs,
 }
 
-/// How much of IAM a command looks at.
+/// How much of IAM a command reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IamExtent {
     /// What plans of the mappings want to know.
@@ -104,15 +104,15 @@ pub(crate) enum ModeNeed {
     Optional,
 }
 
-/// What stands, from a cluster or from files.
+/// What exists, from a cluster or from files.
 pub(crate) struct Observation {
-    /// The cluster that was looked at; `None`: files.
+    /// The cluster that was read; `None`: files.
     pub(crate) live: Option<Live>,
     /// The mappings, as a plan takes them.
     pub(crate) desired: Desired,
     /// The mappings that could be decoded, as objects.
     pub(crate) objects: Vec<IdentityMapping>,
-    /// Everything else that a plan looks at.
+    /// Everything else that a plan reads.
     pub(crate) observed: Observed,
     /// Every binding by name; empty with files.
     pub(crate) rbac: Vec<Binding>,
@@ -124,7 +124,7 @@ pub(crate) struct Observation {
     pub(crate) aws_auth_source: Option<manifest::Source>,
 }
 
-/// A cluster that was looked at.
+/// A cluster that was read.
 #[derive(Clone)]
 pub(crate) struct Live {
     /// For what only this command asks.
@@ -138,7 +138,7 @@ pub(crate) struct Live {
 }
 
 impl ObserveArgs {
-    /// Whether files are looked at in place of a cluster.
+    /// Whether files are read in place of a cluster.
     #[must_use]
     pub(crate) fn is_offline(&self) -> bool {
         self.aws_auth.is_some() || self.access_entries.is_some()
@@ -284,7 +284,7 @@ fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
 }
 
 impl LiveArgs {
-    /// Looks at the cluster and at AWS. Nothing is written.
+    /// Reads the cluster and AWS. Nothing is written.
     pub(crate) async fn observe(
         &self,
         declared: Option<Mode>,

@@ -42,7 +42,7 @@ pub(crate) struct LaterDiff {
     pub(crate) diff: PlanDiff,
 }
 
-/// Looks ahead from what stands.
+/// Looks ahead from the current state.
 #[must_use]
 pub(crate) fn forecast(desired: &Desired, observed: &Observed, settings: &Settings) -> Forecast {
     let mut world = Simulation {
@@ -98,7 +98,7 @@ pub(crate) fn forecast(desired: &Desired, observed: &Observed, settings: &Settin
     }
 }
 
-/// Whether it tells of aws-auth itself, as it stands; what befalls mappings their conditions tell.
+/// Whether it tells of aws-auth itself, as it is now; what befalls mappings their conditions tell.
 fn is_state(note: &EventNote) -> bool {
     note.regarding == Regarding::ConfigMap
         && matches!(
@@ -213,7 +213,7 @@ impl Simulation {
 }
 
 impl Plan<'_> {
-    /// aws-auth as it stands after the plan's write; `None` where it has none.
+    /// aws-auth as it is after the plan's write; `None` where it has none.
     #[must_use]
     pub(crate) fn written(&self) -> Option<ConfigMapView> {
         let write = self.config_map.as_ref()?;

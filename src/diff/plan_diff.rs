@@ -63,13 +63,13 @@ pub(crate) enum TextStepKind {
     Added,
     Changed,
     Removed,
-    /// A foreign entry that says the same becomes ours; its text stays.
+    /// An unmanaged entry that says the same becomes managed; its text stays.
     Adopted,
-    /// It is ours, and is marked so again.
+    /// It is managed, and is marked so again.
     Marked,
     /// It is gone already; its mark goes.
     Unmarked,
-    /// It stays, and is no longer ours.
+    /// It stays, and is no longer managed.
     Retained,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct EntryDiff {
     pub(crate) mapping: Option<String>,
     /// The calls that change something, in order.
     pub(crate) calls: Vec<Call>,
-    /// The entries that the calls are about, as they stand, by principal.
+    /// The entries that the calls are about, as they are now, by principal.
     pub(crate) before: BTreeMap<String, Entry>,
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Caller {
     pub(crate) arn: String,
     /// The ARN under which the authenticator looks the caller up.
     pub(crate) canonical: String,
-    /// The principal; `None` for the root user and federated users, whom access entries don't let in.
+    /// The principal; `None` for the root user and federated users, whom access entries do not accept.
     pub(crate) key: Option<Key>,
     /// The session's name: known for the ARN of a session, empty for who has none, `None` for a role without one.
     pub(crate) session: Option<String>,

@@ -16,7 +16,7 @@ use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
 
-/// So many causes are told.
+/// Maximum number of causes in an answer.
 pub(super) const TOLD: usize = 3;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,7 +33,7 @@ pub(crate) struct LikelyCause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum CauseKind {
-    /// The ARN is of the root user or a federated user, which access entries don't let in.
+    /// The ARN is of the root user or a federated user, which access entries do not accept.
     NotAPrincipal,
     /// The entry that counts asks for an instance's name.
     NotAnInstance,
@@ -99,7 +99,7 @@ impl Explainer<'_> {
                 causes.extend(self.dropped(caller));
                 causes.extend(self.nearest(caller));
                 causes.sort_by_key(|cause| cause.kind);
-                // Names that are merely alike are told where there is nothing better.
+                // Names that are merely alike are reported where there is nothing better.
                 let alike = causes.first().map(|cause| cause.kind) == Some(CauseKind::Typo);
                 causes.retain(|cause| alike || cause.kind != CauseKind::Typo);
                 causes.truncate(TOLD);

@@ -1,4 +1,4 @@
-//! Whether a caller is let in, as what, and why other entries of the same principal don't count.
+//! Whether a caller has access, as what, and why other entries of the same principal don't count.
 
 use serde::Serialize;
 
@@ -13,7 +13,7 @@ use crate::explain::scene::Explainer;
 use crate::observed::Mode;
 use crate::principal::{Key, Partition, Principal, PrincipalKind};
 
-/// Whether a caller is let in, as what, and why not.
+/// Whether a caller has access, as what, and why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Explanation {
@@ -21,11 +21,11 @@ pub(crate) struct Explanation {
     pub(crate) caller: String,
     /// The ARN under which the authenticator looks the caller up.
     pub(crate) resolved_to: String,
-    /// Whether the caller is let in.
+    /// Whether the caller has access.
     pub(crate) has_access: bool,
     /// As what. More than one where the authenticator picks one at random at each login.
     pub(crate) identities: Vec<Identity>,
-    /// Why the caller is not let in.
+    /// Why the caller is without access.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) refusal: Option<String>,
     /// The likely causes of that, the likeliest first.
@@ -212,7 +212,7 @@ impl<'a> Explainer<'a> {
     }
 }
 
-/// What is worth knowing of whoever is let in.
+/// What is worth knowing of whoever has access.
 fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanation) {
     let notes = &mut explanation.notes;
     if explanation.identities.len() > 1 {

@@ -155,7 +155,7 @@ pub(crate) struct Identity {
     /// The Kubernetes groups as the entry gives them. Everyone is in system:authenticated too.
     pub(crate) groups: BTreeSet<String>,
     pub(crate) access_policies: BTreeSet<Held>,
-    /// What RBAC binds to the username and the groups; `None`: it was not looked at.
+    /// What RBAC binds to the username and the groups; `None`: it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) bindings: Option<Vec<Bound>>,
     /// Groups that no binding names, so that they give no rights.
@@ -219,7 +219,7 @@ impl PassedOver {
     }
 }
 
-/// An entry that lets someone in.
+/// An entry that grants access.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum GrantSource<'s> {
     AwsAuth(&'s Entry),
@@ -273,7 +273,7 @@ impl Explainer<'_> {
         Identity {
             node: self.effective.is_node(&effective),
             bindings: self.rbac.as_ref().map(|rbac| match caller {
-                // What everyone has is told once, where all are listed.
+                // What everyone has is reported once, where all are listed.
                 None => rbac.of(&effective.username, names()),
                 Some(_) => rbac.of(&effective.username, names().chain([AUTHENTICATED])),
             }),

@@ -1,4 +1,4 @@
-//! The entries that are nearest to a caller whom nothing lets in, and what keeps them from letting it in.
+//! The entries that are nearest to a caller without access, and why they do not match it.
 
 use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
@@ -69,7 +69,7 @@ impl<'a> CandidateEntry<'a> {
 }
 
 impl Explainer<'_> {
-    /// The nearest entries of both backends, as causes. Only those that are told are put into words.
+    /// The nearest entries of both backends, as causes. Only those that are reported are put into words.
     pub(super) fn nearest(&self, caller: &Caller) -> Vec<LikelyCause> {
         let near = Near::of(caller);
         let mut candidates = self.candidates(caller, &near);

@@ -1,4 +1,4 @@
-//! Everyone who gets in, most powerful first, and every entry that lets nobody in.
+//! Everyone with access, most powerful first, and every entry that grants no access.
 
 use std::cmp::Reverse;
 
@@ -55,23 +55,23 @@ pub(crate) struct AccessReport {
     /// The authentication mode, in EKS's spelling; `None` where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) mode: Option<&'static str>,
-    /// Whoever gets in: administrators first, then by the number of policies and bindings.
+    /// Everyone with access: administrators first, then by the number of policies and bindings.
     pub(crate) principals: Vec<AccessRow>,
-    /// What RBAC binds to everyone who gets in, beside that; `None`: it was not looked at.
+    /// What RBAC binds to everyone with access, beside that; `None`: it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) everyone: Option<Vec<Bound>>,
-    /// Entries that let nobody in.
+    /// Entries that grant no access.
     #[serde(rename = "withoutAccess")]
     pub(crate) nobody: Vec<PassedOver>,
-    /// How to find the cluster's creator, where it is an administrator that stands nowhere.
+    /// How to find the cluster's creator, where it is an administrator that is listed nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) creator: Option<Creator>,
     /// What else is to be known.
     pub(crate) notes: Vec<String>,
 }
 
-/// How to find a cluster's creator, who stands nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
-/// Kubernetes APIs*), and how to get in where nobody can be that principal any more.
+/// How to find a cluster's creator, who is listed nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
+/// Kubernetes APIs*), and how to get access where nobody can be that principal any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Creator {
@@ -206,7 +206,7 @@ impl Explainer<'_> {
         notes
     }
 
-    /// How to find the cluster's creator, where it stands nowhere.
+    /// How to find the cluster's creator, where it is listed nowhere.
     fn creator(&self) -> Option<Creator> {
         if self.mode() != Some(Mode::ConfigMap) {
             return None;

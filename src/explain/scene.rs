@@ -23,7 +23,7 @@ pub(crate) struct Scene<'a> {
     pub(crate) document: &'a Document,
     pub(crate) aws: &'a AwsState,
     pub(crate) bindings: &'a Bindings,
-    /// Every binding by name; `None`: RBAC was not looked at.
+    /// Every binding by name; `None`: RBAC was not read.
     pub(crate) rbac: Option<&'a [Binding]>,
     /// The mappings, by the key that each holds.
     pub(crate) declared: &'a BTreeMap<Key, DeclaringMapping>,
@@ -48,7 +48,7 @@ pub(crate) struct DeclaringMapping {
     pub(crate) not_ready: Option<String>,
 }
 
-/// What was looked at, made ready for many questions: one walk over everything, then each answer without another.
+/// What was read, made ready for many questions: one walk over everything, then each answer without another.
 #[derive(Debug)]
 pub(crate) struct Explainer<'a> {
     pub(super) scene: Scene<'a>,

@@ -67,7 +67,7 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).expect("in range")
 }
 
-/// What was looked at, owned.
+/// What was read, owned.
 struct World {
     data: BTreeMap<String, String>,
     document: Document,

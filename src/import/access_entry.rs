@@ -243,7 +243,7 @@ impl Importer<'_> {
         }
     }
 
-    /// An entry of aws-auth that is ours is kept as declared beside the access entry.
+    /// An entry of aws-auth that is managed is kept as declared beside the access entry.
     fn agrees_with_ours(&self, spec: &Spec) -> Result<(), String> {
         let key = spec.principal.key();
         if crate::import::importer::marked(&self.mark, &key).is_none() {
@@ -279,7 +279,7 @@ fn policy((arn, association): (&String, &crate::access_entry::Association)) -> A
     }
 }
 
-/// Whether the spec asks for exactly what stands.
+/// Whether the spec asks for exactly what exists.
 fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
     let declared = Declared {
         principal: &spec.principal,

@@ -14,18 +14,18 @@ pub struct Import {
     pub imported: Vec<Imported>,
     /// What did not become a mapping, in the order in which it was found.
     pub left: Vec<Skipped>,
-    /// What a mapping declares already: where it stands, and the mapping's name.
+    /// What a mapping declares already: where it is, and the mapping's name.
     pub declared: Vec<(Origin, String)>,
 }
 
-/// A mapping for what stands.
+/// A mapping for the current state.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Imported {
     /// The object: a name and a spec.
     pub object: IdentityMapping,
     /// The comments that stand by the entry, one line each.
     pub comments: Vec<String>,
-    /// Where the entry stands.
+    /// Where the entry is.
     pub origin: Origin,
     /// What there is to know of it.
     pub notes: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Imported {
 /// Something that did not become a mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
-    /// The ARN or account, as it stands.
+    /// The ARN or account, as it is now.
     pub what: String,
     /// Where.
     pub origin: Origin,
@@ -44,7 +44,7 @@ pub struct Skipped {
     pub message: String,
 }
 
-/// Where something stands.
+/// Where something is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
     /// In aws-auth.
@@ -85,7 +85,7 @@ pub enum SkipReason {
     OtherInstallation,
     /// Another entry of the same principal wins.
     Shadowed,
-    /// It lets nobody in.
+    /// It grants no access.
     LetsNobodyIn,
     /// What it means depends on chance, or on something that can't be seen.
     Ambiguous,

@@ -25,9 +25,9 @@ pub struct ImportOptions {
 pub(super) enum CopyDecision {
     /// The access entry wins over it.
     Shadowed,
-    /// The access entry lets nobody in, so this is what counts.
+    /// The access entry grants no access, so this is what counts.
     Counts,
-    /// The access entry is ours and lets nobody in: the one must go before the other can be taken over.
+    /// The access entry is managed and grants no access: the one must go before the other can be taken over.
     Blocked(&'static str),
 }
 
@@ -111,7 +111,7 @@ pub(super) fn is_node(effective: &EffectiveAccess<'_>, entry: &Entry) -> bool {
     effective.is_node(&EffectiveEntry::of_aws_auth(entry))
 }
 
-/// What the mark says of an entry of this principal that is ours.
+/// What the mark says of an entry of this principal that is managed.
 pub(super) fn marked<'a>(mark: &'a Mark, key: &Key) -> Option<&'a MeaningHash> {
     if mark.0.is_empty() {
         None

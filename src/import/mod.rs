@@ -1,4 +1,4 @@
-//! What stands in aws-auth and in access entries, as mappings that take it over as it is.
+//! The entries of aws-auth and access entries, as mappings that adopt them unchanged.
 //!
 //! Invariants:
 //!
@@ -32,7 +32,7 @@ use crate::observed::{AwsView, Mode, Observed, Settings};
 use crate::ownership::Mark;
 use crate::principal::Key;
 
-/// Imports what stands. Pure: the same arguments give the same mappings.
+/// Imports what exists. Pure: the same arguments give the same mappings.
 #[must_use]
 pub fn import(
     desired: &Desired,
@@ -99,7 +99,7 @@ fn home(
 }
 
 impl Importer<'_> {
-    /// Names the mappings: those that were ours keep their names, the others are named after their principals in the order of those.
+    /// Names the mappings: those that were managed keep their names, the others are named after their principals in the order of those.
     fn finish(mut self, home: Option<Home>, taken: BTreeSet<String>) -> Import {
         let mut names = Names::new(home, taken);
         self.drafts
@@ -155,7 +155,7 @@ impl Importer<'_> {
         self.accounts(document);
     }
 
-    /// In the mode `API` nobody is let in by aws-auth.
+    /// In the mode `API` nobody has access by aws-auth.
     fn not_read(&mut self, document: &Document) {
         for section in Section::ALL {
             let view = document.section(section);

@@ -1,4 +1,4 @@
-//! Mappings in the making: a spec for what stands, checked to mean exactly that.
+//! Mappings in the making: a spec for the current state, checked to mean exactly that.
 
 use crate::api::v1alpha1::{
     AccessPolicy, AccessScope, Adoption, BackendChoice, Deletion, EntryType, IdentityMappingSpec,

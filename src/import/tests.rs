@@ -1,4 +1,4 @@
-//! Importing what stands, on a simulated cluster: imported, applied and reconciled, nothing changes but the marks of ownership.
+//! Importing what exists, on a simulated cluster: imported, applied and reconciled, nothing changes but the marks of ownership.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -620,7 +620,7 @@ proptest! {
     ) {
         let mut simulation = cluster(mode, &texts, &standing, iam.as_deref());
         if restart {
-            // An operator that was running before has seen the foreign entries.
+            // An operator that was running before has seen the unmanaged entries.
             simulation.settle();
         }
         let before = backends(&simulation);

@@ -14,7 +14,7 @@ use crate::observed::AwsView;
 use crate::ownership::MeaningHash;
 use crate::principal::{Key, Principal, PrincipalKind};
 
-/// An entry with what stands by it.
+/// An entry with its comments and problems.
 pub(super) struct FoundEntry<'a> {
     pub(super) entry: &'a Entry,
     pub(super) comments: Vec<String>,
@@ -88,7 +88,7 @@ impl Importer<'_> {
         self.keep(&entry.arn, draft, &origin);
     }
 
-    /// The principal that an entry lets in, or why it lets in nobody that a mapping can name.
+    /// The principal that an entry grants access to, or why no mapping can name one.
     fn admitted(&self, found: &FoundEntry<'_>) -> Result<Principal, (SkipReason, String)> {
         let entry = found.entry;
         let principal =

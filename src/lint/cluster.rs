@@ -1,4 +1,4 @@
-//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes are let in.
+//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes have access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -24,7 +24,7 @@ pub(crate) const NODE_MANAGER: &str = "eks:node-manager";
 /// Kubernetes' own binding of callers that did not sign in.
 const PUBLIC_INFO: &str = "system:public-info-viewer";
 
-/// A cluster, as far as it could be looked at.
+/// A cluster, as far as it could be read.
 pub(crate) struct ClusterFacts<'a> {
     /// The ConfigMap that is meant.
     pub(crate) name: &'a ConfigMapName,
@@ -205,7 +205,7 @@ impl ClusterFacts<'_> {
         }
     }
 
-    /// Whether anything lets nodes in.
+    /// Whether any entry grants nodes access.
     fn nodes(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
         let in_text = lets_nodes_in(&PlacedDocument::new(data), self.bound, self.partition);
         let is_node_entry = |kind: &Kind| *kind != Kind::Known(EntryType::Standard);
@@ -332,7 +332,7 @@ pub(super) fn not_read() -> LintFinding<()> {
     }
 }
 
-/// Whether an entry lets nodes in, as far as can be told: what stands in a key that does not parse is not known.
+/// Whether an entry grants nodes access, as far as can be determined: entries in a key that does not parse are not known.
 pub(super) fn lets_nodes_in(
     read: &PlacedDocument<'_>,
     bindings: &Bindings,
@@ -346,7 +346,7 @@ pub(super) fn lets_nodes_in(
         })
 }
 
-/// What is wrong where nothing lets nodes in.
+/// What is wrong where no entry grants nodes access.
 pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> LintFinding<()> {
     let fix = match (mode, has_history) {
         (Some(Mode::Api), _) => {

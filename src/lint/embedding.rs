@@ -1,7 +1,7 @@
 //! Where the bytes of a value stand in the file that holds it.
 //!
 //! Known for what `kubectl get -o yaml` and people write: block scalars with `|`, and double quotes, as in JSON. Each guess is
-//! compared with the value, so that a place is never wrong; where it can't be told, there is none.
+//! compared with the value, so that a place is never wrong; where it can't be determined, there is none.
 
 use std::ops::Range;
 
@@ -169,7 +169,7 @@ fn literal(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     })
 }
 
-/// The value is in double quotes: escapes are told apart, and folded lines put together.
+/// The value is in double quotes: escapes are distinguished, and folded lines put together.
 fn quoted(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     let inner = file.get(span.start + 1..span.end.checked_sub(1)?)?;
     let offset = span.start + 1;

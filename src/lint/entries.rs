@@ -16,7 +16,7 @@ use crate::principal::{
 };
 
 impl PlacedDocument<'_> {
-    /// Every finding that the text alone shows. `line` says where an entry stands, `cluster` the cluster's partition, where that is
+    /// Every finding that the text alone shows. `line` says where an entry is, `cluster` the cluster's partition, where that is
     /// known.
     pub(super) fn check(
         &self,
@@ -48,7 +48,7 @@ impl PlacedDocument<'_> {
         findings
     }
 
-    /// Entries whose values the authenticator empties: they are not let in as is written.
+    /// Entries whose values the authenticator empties: they have other access than is written.
     pub(super) fn wrong(&self) -> impl Iterator<Item = &Entry> {
         let sections = [Section::Roles, Section::Users].into_iter();
         let problems = sections.flat_map(|section| &self.document.section(section).problems);

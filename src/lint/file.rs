@@ -1,4 +1,4 @@
-//! Files: what each holds, and where in it a finding stands.
+//! Files: what each holds, and where in it a finding is.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -47,7 +47,7 @@ impl Checked {
     }
 }
 
-/// Looks at files: each is told by what it holds.
+/// Checks files; what each holds decides how.
 #[must_use]
 pub(crate) fn check(sources: &[Source]) -> Checked {
     let mut checked = Checked::default();
@@ -91,7 +91,7 @@ impl LintReport {
 
 /// What a file holds, besides mappings.
 enum ManifestPart {
-    /// An aws-auth: its values, and where they stand.
+    /// An aws-auth: its values, and where they are.
     AwsAuth(AwsAuthManifest),
     Mapping(Manifest),
     Other,
@@ -102,7 +102,7 @@ enum ManifestPart {
 /// The `data` of an aws-auth in a file.
 pub(super) struct AwsAuthManifest {
     pub(super) data: BTreeMap<String, String>,
-    /// By key: the bytes of the value in the file, and the places within it where they can be told.
+    /// By key: the bytes of the value in the file, and the places within it where they can be determined.
     pub(super) places: BTreeMap<String, (Range<usize>, Option<Embedding>)>,
     keys: BTreeMap<String, Range<usize>>,
     /// What is wrong beside the texts.
@@ -161,7 +161,7 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         _ => format!("line {} of {}", entry.line, entry.section),
     };
     let findings = PlacedDocument::new(&auth.data).check(None, &line);
-    // Values whose places can't be told become texts of their own.
+    // Values whose places can't be determined become texts of their own.
     let mut texts: BTreeMap<Section, usize> = BTreeMap::new();
     for mut finding in findings {
         let (section, span): TextSpan = finding.at.clone();

@@ -24,7 +24,7 @@ pub(crate) struct Diagnostic {
 pub(crate) struct SourceText {
     /// The text, and what to call it.
     pub(crate) source: Source,
-    /// Where it was taken from, if its places can't be told there: the number of that text and a byte of it.
+    /// Where it was taken from, if its places can't be determined there: the number of that text and a byte of it.
     pub(crate) within: Option<(usize, usize)>,
 }
 
@@ -57,7 +57,7 @@ impl LintReport {
     }
 }
 
-/// A finding before it is known where its text stands.
+/// A finding before it is known where its text is.
 #[derive(Clone, Debug)]
 pub(super) struct LintFinding<P> {
     pub(super) code: Code,

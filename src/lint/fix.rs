@@ -4,7 +4,7 @@
 //! path or a blank taken off an ARN, an entry taken out that repeats another one. Each change is read back, and not made where
 //!
 //! - a key that could be read could not any more,
-//! - who is let in rightly would be let in otherwise,
+//! - who has correct access would have other access,
 //! - or one principal would have more entries than before.
 //!
 //! So fixing twice is fixing once, and nothing that was right changes its meaning.
@@ -25,10 +25,10 @@ const ROUNDS: usize = 32;
 /// So many changes are tried one by one where they can't be made together.
 const TRIES: usize = 50;
 
-/// A principal that gets in otherwise than before.
+/// A principal that has other access than before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Gain {
-    /// The ARN as it stands in aws-auth.
+    /// The ARN as it is now in aws-auth.
     pub(crate) arn: String,
     /// The username that it then has.
     pub(crate) username: String,
@@ -39,7 +39,7 @@ pub(crate) struct Gain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fixed {
     pub(crate) text: String,
-    /// Who gets in by it, or otherwise than before.
+    /// Who has access by it, or otherwise than before.
     pub(crate) gains: Vec<Gain>,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Fixed {
 pub(crate) struct FixedData {
     /// All keys, the fixed ones among them.
     pub(crate) data: BTreeMap<String, String>,
-    /// Who gets in by it, or otherwise than before.
+    /// Who has access by it, or otherwise than before.
     pub(crate) gains: Vec<Gain>,
 }
 
@@ -211,7 +211,7 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     (edited != text).then_some(edited)
 }
 
-/// Who is let in, and as what, where that is sure.
+/// Who has access, and as what, where that is sure.
 fn effects(read: &PlacedDocument<'_>) -> BTreeMap<String, Gain> {
     let index = Index::new(&read.document);
     let effect = |entry: &Entry| {
@@ -272,7 +272,7 @@ fn is_safe(before: &PlacedDocument<'_>, after: &PlacedDocument<'_>) -> bool {
     readable && same && (broken || !crowded)
 }
 
-/// The changes of the values as changes of the file, and the values that the file then has: a value whose places can't be told stays.
+/// The changes of the values as changes of the file, and the values that the file then has: a value whose places can't be determined stays.
 fn in_file(
     text: &str,
     auth: &AwsAuthManifest,
@@ -351,7 +351,7 @@ fn within(old: &str, new: &str, offset: usize) -> Edit {
     }
 }
 
-/// Whether the documents of two texts differ in nothing but the texts of aws-auth, which are looked at apart, and in words that were quoted.
+/// Whether the documents of two texts differ in nothing but the texts of aws-auth, which are compared separately, and in words that were quoted.
 fn same_but_words(old: &str, new: &str) -> bool {
     let (old, new) = (read(old), read(new));
     old.len() == new.len()

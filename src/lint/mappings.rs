@@ -42,7 +42,7 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<MappingFindi
     found
 }
 
-/// Mappings whose principal an aws-auth lets in as someone else, where `adoption` does not say that this is to change.
+/// Mappings whose principal an has another identity in aws-auth, where `adoption` does not say that this is to change.
 pub(super) fn foreign(
     declared: &[Declared],
     data: &BTreeMap<String, String>,

@@ -19,7 +19,7 @@ use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Obs
 use crate::time::Timestamp;
 
 impl Checked {
-    /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
+    /// Adds what only the mode shows: mappings that would not take effect, and nodes without access.
     pub(crate) fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
         let mode = aws.mode();
         let partition = aws.view().and_then(|view| view.cluster.partition());
@@ -98,7 +98,7 @@ impl Checked {
     }
 }
 
-/// Whether a mapping lets nodes in.
+/// Whether a mapping grants nodes access.
 fn is_for_nodes(declared: &Declared) -> bool {
     let spec = &declared.object.spec;
     let meaning = Meaning {

@@ -34,7 +34,7 @@ pub(super) enum CallerKind {
     Unknown,
 }
 
-/// A name and where it stands; `at` of the whole entry where it is not written.
+/// A name and where it is; `at` of the whole entry where it is not written.
 pub(super) struct Name<'a, P> {
     pub(super) text: &'a str,
     pub(super) at: P,
@@ -212,7 +212,7 @@ impl<P: Clone> EntryNames<'_, P> {
         let has = |wanted: &str| self.groups.iter().any(|group| group.text == wanted);
         let username = self.username.as_ref();
         let named = username.is_some_and(|name| is_node_name(name.text));
-        // A slip of the group is told as such.
+        // A slip of the group is reported as such.
         let slip = |wanted: &str| self.groups.iter().any(|group| almost(group.text, wanted));
         let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
             .into_iter()

@@ -351,7 +351,7 @@ fn indentation(text: &str, at: usize) -> &str {
     &line[..line.len() - line.trim_start().len()]
 }
 
-/// The column in which the line of this place was to begin: that of the fields before it, where it stands deeper than they do although
+/// The column in which the line of this place was to begin: that of the fields before it, where it is deeper than they do although
 /// the one before it has its value, or where it lines up with none.
 fn expected_column(text: &str, at: usize) -> Option<usize> {
     let line = line_of(text, at);

@@ -116,7 +116,7 @@ impl EntryDifference {
         }
     }
 
-    /// Whether the two are not the same entry: what stands for system:masters is the policy, and nodes only start with their
+    /// Whether the two are not the same entry: what exists for system:masters is the policy, and nodes only start with their
     /// bootstrapping group.
     #[must_use]
     pub(crate) const fn is_of_meaning(&self) -> bool {

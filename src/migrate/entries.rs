@@ -1,4 +1,4 @@
-//! What stands in aws-auth, by what the authenticator makes of it.
+//! The entries of aws-auth, by what the authenticator makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use crate::aws_auth::{Document, Entry, Lookup, Rank, Section};
 use crate::effective::{EffectiveAccess, NoEffect, Unmatchable};
 use crate::principal::Principal;
 
-/// What stands in aws-auth, by what the authenticator makes of it.
+/// The entries of aws-auth, by what the authenticator makes of it.
 pub(super) struct TextEntries<'a> {
     /// Each with those that it passes over for it. Entries that differ in case only are one.
     pub(super) winners: Vec<Winner<'a>>,
@@ -33,7 +33,7 @@ pub(super) fn place(entry: &Entry) -> EntryLine {
 }
 
 impl<'a> TextEntries<'a> {
-    /// Access entries are not looked at here: whoever has one as well is still on the way.
+    /// Access entries are not read here: whoever has one as well is still on the way.
     pub(super) fn of(document: &'a Document, effective: &EffectiveAccess<'a>) -> Self {
         let mut standing = Self {
             winners: Vec::new(),

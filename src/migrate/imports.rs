@@ -16,7 +16,7 @@ pub(super) struct Imports {
     pub(super) mappings: BTreeMap<EntryLine, IdentityMapping>,
     /// Why there is no mapping.
     pub(super) left: BTreeMap<EntryLine, String>,
-    /// Mappings that declare it, as far as that can be told without IAM.
+    /// Mappings that declare it, as far as that can be determined without IAM.
     pub(super) declared: BTreeMap<EntryLine, String>,
 }
 

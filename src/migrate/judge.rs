@@ -1,4 +1,4 @@
-//! A verdict for everyone whom aws-auth lets in or a mapping names.
+//! A verdict for everyone with access by aws-auth or a mapping names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -171,7 +171,7 @@ impl Judge<'_> {
         }
     }
 
-    /// A user of this name has another path, so that the entry lets nobody in.
+    /// A user of this name has another path, so that the entry grants no access.
     fn under_another_path(&self, entry: &Entry) -> Option<String> {
         let principal = Principal::parse(&entry.arn).ok()?;
         match self.plan.in_iam(&principal) {

@@ -18,9 +18,9 @@ use crate::time::Timestamp;
 pub(crate) struct Migration {
     pub(crate) cluster: EksCluster,
     pub(crate) from: Mode,
-    /// Everyone who is let in by aws-auth or has a mapping; what a person has to clear comes first.
+    /// Everyone who has access by aws-auth or has a mapping; what a person has to clear comes first.
     pub(crate) verdicts: Vec<PrincipalPlan>,
-    /// What stands in aws-auth and lets nobody in.
+    /// The entries of aws-auth and grants no access.
     pub(crate) dead: Vec<NeverMatches>,
     /// Keys of aws-auth that do not parse, so that the authenticator drops them whole: nobody can tell who is meant to be in there.
     pub(crate) unreadable: Vec<UnreadableSection>,
@@ -75,7 +75,7 @@ pub(crate) struct PrincipalPlan {
 }
 
 impl PrincipalPlan {
-    /// Whether it is declared, stands nowhere yet, and gets an access entry.
+    /// Whether it is declared, is listed nowhere yet, and gets an access entry.
     #[must_use]
     pub(crate) fn is_new(&self) -> bool {
         self.outcome == PlannedOutcome::Moves && self.places.is_empty()
@@ -151,13 +151,13 @@ pub(crate) enum PlannedOutcome {
     Leaves,
     /// It is handed over to an access entry.
     Moves,
-    /// An access entry that is not ours stands, gives something else, and wins already.
+    /// An access entry that is unmanaged stands, gives something else, and wins already.
     Differs,
-    /// An access entry that is not ours stands and gives the same, such as one that AWS made: nothing is to be done.
+    /// An access entry that is unmanaged stands and gives the same, such as one that AWS made: nothing is to be done.
     Stands,
-    /// Its access entry stands as declared.
+    /// Its access entry exists as declared.
     Moved,
-    /// IAM has no such principal: nobody is let in now.
+    /// IAM has no such principal: nobody has access now.
     Gone,
 }
 
@@ -190,14 +190,14 @@ pub(crate) struct Hindrance {
     pub(crate) transient: bool,
 }
 
-/// An entry of aws-auth that lets nobody in.
+/// An entry of aws-auth that grants no access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct NeverMatches {
     #[serde(flatten)]
     pub(crate) place: EntryLine,
-    /// What stands there: its ARN, or the text at fault.
+    /// What exists there: its ARN, or the text at fault.
     pub(crate) what: String,
-    /// Why it lets nobody in.
+    /// Why it grants no access.
     pub(crate) why: String,
 }
 

@@ -1,10 +1,10 @@
-//! The way from aws-auth to access entries: what becomes of each principal, and who would be let in by nothing.
+//! The way from aws-auth to access entries: what becomes of each principal, and who would have access by nothing.
 //!
 //! Nothing here does IO, and nothing is decided here that the planner decides: [`verdicts`] takes every entry of aws-auth that no
 //! mapping declares as if it were imported, plans with the handover asked for in the mode to come, and says what the plan says.
 //! Invariants:
 //!
-//! - every entry of aws-auth that lets someone in belongs to exactly one [`PrincipalPlan`], and every other one is listed as letting nobody in;
+//! - every entry of aws-auth that grants access belongs to exactly one [`PrincipalPlan`], and every other one is listed as granting no access;
 //! - [`PrincipalPlan::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
 
 mod difference;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::way::{NextStep, Situation};
 use crate::observed::Observed;
 
-/// So often a step may be taken from the same state: an operator that works beside us can be in between two readings.
+/// Maximum number of times that a step is taken from the same state: an operator that works beside us can be in between two readings.
 const MOST: u32 = 2;
 
 /// How often each step was taken from each state. The state decides about the next step, so one that comes again and again from the same

@@ -1,4 +1,4 @@
-//! How far a migration has got, and what comes next. Pure: what stands is the only memory.
+//! How far a migration has got, and what comes next. Pure: what exists is the only memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -29,7 +29,7 @@ pub(crate) enum Stage {
     Ahead,
     /// It is being worked on, and what is being done.
     Making(String),
-    /// Its access entry stands, and its twin in aws-auth is the way back for some time.
+    /// Its access entry exists, and its aws-auth copy is the way back for some time.
     Soaking {
         /// Until when, where we hand over ourselves: an operator has a soak of its own.
         until: Option<Timestamp>,
@@ -69,7 +69,7 @@ impl fmt::Display for Stage {
 pub(crate) enum Bridge {
     /// No binding has its name.
     Absent,
-    /// It stands as it is to be.
+    /// It exists and is as required.
     Stands,
     /// A binding of its name binds something else.
     Other,
@@ -84,14 +84,14 @@ pub(crate) struct PrincipalProgress<'a> {
     pub(crate) stage: Stage,
 }
 
-/// Everyone, and what stands beside them.
+/// Everyone, and what exists beside them.
 #[derive(Clone, Debug)]
 pub(crate) struct Situation<'a> {
     /// Everyone who is on the way, or could be.
     pub(crate) principals: Vec<PrincipalProgress<'a>>,
     /// What decides about the next step.
     pub(crate) standing: MigrationState,
-    /// Whether an access entry of ours has the group of the bridge.
+    /// Whether an managed access entry has the group of the bridge.
     pub(crate) on_bridge: bool,
 }
 
@@ -113,7 +113,7 @@ pub(crate) struct MigrationState {
     pub(crate) bridge: Bridge,
     /// Whether a binding, of whatever name, gives the group of the bridge what it needs.
     pub(crate) bound: bool,
-    /// How many are let in by aws-auth alone, keys that nobody can read included.
+    /// How many have access by aws-auth alone, keys that nobody can read included.
     pub(crate) losers: usize,
 }
 
@@ -155,7 +155,7 @@ pub(crate) enum NextStep {
     MakeBridge,
     /// The bridge is taken away.
     RemoveBridge,
-    /// The loop works, and is looked at.
+    /// The loop works, and is read.
     Work,
     /// Only the soaks are waited for.
     Soak,
@@ -334,7 +334,7 @@ fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Opti
     ))
 }
 
-/// The principals whose entries of aws-auth are ours, as far as they stand.
+/// The principals whose entries of aws-auth are managed, as far as they are now.
 fn twins(observed: &Observed) -> BTreeSet<Key> {
     let Some(view) = &observed.config_map else {
         return BTreeSet::new();

@@ -16,7 +16,7 @@ pub(super) fn suspended(mapping: &Mapping) -> Hindrance {
     ))
 }
 
-/// A foreign access entry whose principal is gone or was made again.
+/// An unmanaged access entry whose principal is gone or was made again.
 pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Hindrance {
     Hindrance::lasting(format!(
         "the unmanaged access entry of {} grants no access, because its principal was deleted or recreated: delete the entry (aws \

@@ -135,7 +135,7 @@ fn law(mut simulation: Simulation, copy: &KeptCopy) -> Result<(), TestCaseError>
             "{entry:?} came back"
         );
     }
-    // What stands and is ours stays.
+    // What exists and is managed stays.
     for entry in standing.iter().filter(|entry| is_ours(entry)) {
         prop_assert!(
             !marks_role(simulation.mark(), &entry.0) || after.contains(entry),

@@ -47,7 +47,7 @@ enum AccessFormat {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct AccessDocument {
-    /// When it was looked at.
+    /// When it was read.
     made: Timestamp,
     cluster: Whereabouts,
     #[serde(flatten)]

@@ -132,7 +132,7 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Where the entry stands, and which mapping declares it.
+/// Where the entry is, and which mapping declares it.
 fn place(identity: &Identity) -> String {
     let place = match identity.place.backend() {
         crate::explain::GrantBackend::AccessEntry => "access entry".to_owned(),
@@ -182,7 +182,7 @@ fn administrator(identity: &Identity) -> &'static str {
     }
 }
 
-/// For spreadsheets: whoever gets in, then the entries that let nobody in.
+/// For spreadsheets: everyone with access, then the entries that grant no access.
 pub(super) fn csv(access: &AccessDocument) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([

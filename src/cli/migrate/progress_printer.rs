@@ -9,7 +9,7 @@ use crate::migrate::{Situation, Stage, Way};
 use crate::observed::Observed;
 use crate::time::{Timestamp, to_the_second};
 
-/// Where there is no terminal, numbers alone are told so often.
+/// Interval of progress lines where there is no terminal.
 const TELL: Duration = Duration::from_secs(10);
 
 /// How many are how far.
@@ -164,7 +164,7 @@ pub(super) fn left(situation: &Situation<'_>) -> String {
     text
 }
 
-/// The access entries that are not ours: EKS made them, or somebody did.
+/// The access entries that are not managed: EKS made them, or somebody did.
 pub(super) fn foreign(observed: &Observed, installation: &str) -> Vec<String> {
     let view = observed.aws.view();
     let entries = view

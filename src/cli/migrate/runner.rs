@@ -33,7 +33,7 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// While EKS lets the operator wait, statuses say the same for minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// So often in a row everything is read anew without a step in between.
+/// Maximum number of reads in a row without a step in between.
 const WHOLE_LOOKS: u32 = 5;
 
 pub(super) struct Ending {

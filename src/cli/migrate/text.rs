@@ -205,7 +205,7 @@ fn reasons(migration: &Migration) -> String {
     }
 }
 
-/// The foreign entry that wins already.
+/// The unmanaged entry that wins already.
 fn differs(verdict: &PrincipalPlan) -> Option<String> {
     if verdict.outcome != PlannedOutcome::Differs {
         return None;

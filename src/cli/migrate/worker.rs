@@ -23,10 +23,10 @@ use crate::observed::{AwsState, ConfigMapName, Handover, HistoryState, Observed,
 use crate::plan::{Memory, Outcome, WriteFailure, plan};
 use crate::time::Timestamp;
 
-/// Our own loop plans again at least so often, so that what is asked of it now is planned for soon.
+/// Maximum interval between plans of our own loop, so that what is asked of it now is planned for soon.
 const RESYNC: Duration = Duration::from_secs(5);
 
-/// The operator's statuses are read so often.
+/// Interval at which the operator's statuses are read.
 const LOOKS: Duration = Duration::from_secs(2);
 
 /// How the handover is made where no operator is installed.
@@ -37,7 +37,7 @@ pub(super) struct HandoverPace {
     pub(super) listing: Duration,
 }
 
-/// What was looked at in one moment.
+/// What was read in one moment.
 pub(super) struct Look {
     pub(super) desired: Desired,
     pub(super) observed: Observed,
@@ -69,7 +69,7 @@ struct Own {
 }
 
 impl Worker {
-    /// Looks at the cluster for the first time.
+    /// Reads the cluster for the first time.
     pub(super) async fn begin(args: LiveArgs, way: Way, pace: HandoverPace) -> Result<Self> {
         let config_map = ConfigMapName::from(args.config_map.clone());
         if config_map != ConfigMapName::default() {
@@ -115,7 +115,7 @@ impl Worker {
         &self.settings
     }
 
-    /// What tags of access entries call ours.
+    /// The value of the installation tag.
     pub(super) fn installation(&self) -> String {
         self.settings.config_map.to_string()
     }
@@ -128,7 +128,7 @@ impl Worker {
             .context("a migration needs EKS: give --cluster-name")
     }
 
-    /// Looks: at what was read whole and not looked at yet; by our own loop where it runs; else at the cluster, with what was last read
+    /// Reads what is new: what was read whole and not evaluated yet; by our own loop where it runs; else the cluster, with what was last read
     /// of EKS.
     pub(super) async fn look(&mut self) -> Result<Look> {
         if let Some(look) = self.whole.take() {
@@ -199,7 +199,7 @@ impl Worker {
         })
     }
 
-    /// The bridge as it stands.
+    /// The bridge as it is now.
     pub(super) async fn bridge(&self) -> Result<Bridge> {
         let bridge = self.live.cluster.bridge().await;
         bridge.context("the temporary ClusterRoleBinding can't be read")
@@ -308,7 +308,7 @@ impl Worker {
         }
     }
 
-    /// Waits until our own loop, where it runs, has planned with what stands now.
+    /// Waits until our own loop, where it runs, has planned with what exists now.
     pub(super) async fn catch_up(&mut self) {
         if let Some(own) = &mut self.own {
             let now = Timestamp::now();
@@ -338,7 +338,7 @@ impl Worker {
 const CHANGED: &str = "the operator was installed or uninstalled during the migration, so the handover changed hands; run the \
     same command again";
 
-/// What stands as mappings, with what a plan says of each.
+/// The current state as mappings, with what a plan says of each.
 pub(super) fn implied_by(observed: &Observed, settings: &Settings, way: Way) -> Desired {
     let objects = implied(observed, &settings.config_map.to_string(), way, false);
     let mut desired = Desired {

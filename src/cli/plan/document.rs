@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
+use crate::cli::diff::KeyText;
 use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
 use crate::observed::Mode;
 use crate::time::Timestamp;
@@ -45,7 +46,7 @@ pub(super) struct LookedAt {
     /// The `ConfigMap`, or the file in its place; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) aws_auth: Option<String>,
-    /// How many access entries stand.
+    /// How many access entries exist.
     pub(super) access_entries: usize,
     /// How many mappings there are.
     pub(super) mappings: usize,
@@ -86,14 +87,6 @@ pub(super) struct AwsAuthChange {
 }
 
 #[derive(Serialize)]
-pub(super) struct KeyText {
-    pub(super) key: String,
-    /// `null`: the key does not exist.
-    pub(super) before: Option<String>,
-    pub(super) after: String,
-}
-
-#[derive(Serialize)]
 pub(super) struct TextEntry {
     /// `added`, `changed`, `removed`, `adopted`, `marked`, `unmarked` or `retained`.
     pub(super) step: TextStepKind,
@@ -117,7 +110,7 @@ pub(super) struct Action {
     pub(super) operation: &'static str,
     pub(super) principal_arn: String,
     pub(super) mapping: Option<String>,
-    /// Of an entry that is made, changed or deleted: as it stands.
+    /// Of an entry that is made, changed or deleted: as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) before: Option<EntryDocument>,
     /// Of an entry that is made or changed: as it will be.
@@ -174,7 +167,7 @@ pub(super) struct ConditionDocument {
 }
 
 impl PlanDocument {
-    /// A plan as a document. `bindings`: whether RBAC was looked at.
+    /// A plan as a document. `bindings`: whether RBAC was read.
     pub(super) fn new(
         looked_at: LookedAt,
         course: Forecast,
@@ -272,7 +265,7 @@ impl From<ConfigMapDiff> for AwsAuthChange {
         let keys = diff.texts.into_iter().map(|(key, text)| KeyText {
             key,
             before: text.before,
-            after: text.after,
+            after: Some(text.after),
         });
         let entries = diff.steps.into_iter().map(|step| TextEntry {
             step: step.kind,
@@ -289,7 +282,7 @@ impl From<ConfigMapDiff> for AwsAuthChange {
     }
 }
 
-/// The calls of one principal, each with what stands when it is made.
+/// The calls of one principal, each with what exists when it is made.
 fn actions(diff: EntryDiff, now: Timestamp) -> Vec<Action> {
     let EntryDiff {
         mapping,

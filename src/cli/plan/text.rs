@@ -10,11 +10,10 @@ use super::document::{
     MappingConditions, PlanDocument, ScopeDocument,
 };
 use crate::access_entry::policy_name;
-use crate::cli::diff::unified;
 use crate::cli::output::{Colour, paint, visible};
 use crate::diff::TextStepKind;
 
-/// So many names stand in a line at most.
+/// Maximum number of names in a line.
 const MOST_NAMES: usize = 5;
 
 pub(super) fn text(plan: &PlanDocument) -> String {
@@ -92,18 +91,7 @@ fn looked_at(plan: &PlanDocument) -> String {
 fn texts(aws_auth: &AwsAuthChange) -> String {
     let mut out = String::new();
     for text in &aws_auth.keys {
-        let before = text.before.as_deref().unwrap_or_default();
-        let before_name = if text.before.is_some() {
-            format!("aws-auth {} (current)", text.key)
-        } else {
-            "/dev/null".to_owned()
-        };
-        let after_name = format!("aws-auth {} (planned)", text.key);
-        let _ = write!(
-            out,
-            "\n{}",
-            unified(before, &text.after, &before_name, &after_name)
-        );
+        let _ = write!(out, "\n{}", text.unified("(current)", "(planned)"));
     }
     out
 }

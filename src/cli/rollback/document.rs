@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
+use crate::cli::diff::KeyText;
 use crate::observed::KeptCopy;
 use crate::rollback::{Loss, Restoration};
 use crate::time::Timestamp;
@@ -37,7 +38,7 @@ pub(super) struct ListedCopy {
     /// The keys that the authenticator drops whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) broken: Vec<&'static str>,
-    /// What changed from it to the next newer one, or to what stands.
+    /// What changed from it to the next newer one, or to what exists.
     pub(super) changed_then: ChangeCounts,
 }
 
@@ -118,7 +119,7 @@ pub(super) struct RestoreDiff {
     pub(super) changes: bool,
     /// The keys of `data` whose text would change.
     pub(super) keys: Vec<KeyText>,
-    /// ARNs of entries of the copy that were ours then, and that no mapping keeps in aws-auth now: they stay out.
+    /// ARNs of entries of the copy that were managed then, and that no mapping keeps in aws-auth now: they stay out.
     pub(super) left_out: Vec<String>,
     /// ARNs of our entries that differ from the copy's: they stay as they are.
     pub(super) kept: Vec<String>,
@@ -126,14 +127,6 @@ pub(super) struct RestoreDiff {
     pub(super) node_entries: Vec<String>,
     /// Whether no administrator would be left.
     pub(super) last_administrator: bool,
-}
-
-#[derive(Serialize)]
-pub(super) struct KeyText {
-    pub(super) key: String,
-    /// `null`: the key does not exist.
-    pub(super) before: Option<String>,
-    pub(super) after: Option<String>,
 }
 
 impl RestoreDiff {

@@ -60,7 +60,7 @@ impl Run {
         }
     }
 
-    /// Takes what stands as mappings, as the loop does before each plan.
+    /// Takes what exists as mappings, as the loop does before each plan.
     fn imply(&mut self) {
         let simulation = &mut self.simulation;
         let now = simulation.now;
@@ -192,7 +192,7 @@ impl Run {
         panic!("no end after 400 steps: {:?}", self.steps);
     }
 
-    /// What stands in the end, without times.
+    /// What exists in the end, without times.
     fn end(&mut self) -> (String, Vec<String>, Option<String>) {
         let text = self.simulation.roles();
         let entries = self.simulation.cloud().eks.entries.values();
@@ -414,7 +414,7 @@ fn people() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// What is left in aws-auth but for repeated entries. The one that is not ours is nobody's while a process remembers it beside ours;
+/// What is left in aws-auth but for repeated entries. The one that is unmanaged is nobody's while a process remembers it beside ours;
 /// one that starts later takes it along where it says the same. Either way nobody gets more by it than by the access entry.
 fn without_repeated(text: &str, people: &[String]) -> Vec<String> {
     let repeated = |line: &str| {
