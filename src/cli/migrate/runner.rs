@@ -124,7 +124,7 @@ impl Journey {
         self.tale.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
             self.tale.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
+                "binding: the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
                     deletes it at the end"
             ));
         }
@@ -388,7 +388,7 @@ impl Journey {
         })?;
         if made == Bridge::Stands {
             self.tale.say(&format!(
-                "created the temporary ClusterRoleBinding {BRIDGE}"
+                "binding: created the temporary ClusterRoleBinding {BRIDGE}"
             ));
         }
         self.worker.catch_up().await;
@@ -424,7 +424,7 @@ impl Journey {
             )
         })?;
         self.tale.say(&format!(
-            "deleted the temporary ClusterRoleBinding {BRIDGE}"
+            "binding: deleted the temporary ClusterRoleBinding {BRIDGE}"
         ));
         Ok(())
     }
@@ -439,7 +439,7 @@ impl Journey {
         });
         if self.worker.installed || crossing || situation.on_bridge {
             self.tale.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
+                "binding: the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
                     again, which deletes it at the end"
             ));
             return Ok(());

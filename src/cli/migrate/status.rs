@@ -176,7 +176,7 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         ]
     });
     format!(
-        "handover:   {}, by {}\nbridge:     {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
+        "handover:   {}, by {}\nbinding:    {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
         if told.operator {
             "the operator"
