@@ -188,7 +188,7 @@ impl ClusterFacts<'_> {
                     "anyone who creates a {kind} with this name gets access as {:?}",
                     entry.username
                 ),
-                "remove the entry, or make sure that only you can create this {kind}".to_owned(),
+                "remove the entry, or make sure that only you can create a principal with this name".to_owned(),
             )),
             Some(found)
                 if key.kind() == PrincipalKind::User
@@ -362,10 +362,9 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> LintFindin
                 ""
             };
             format!(
-                "{rollback}add an entry for the role of the nodes to mapRoles: {{rolearn: \"ARN\", username: \
-                    \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}, where ARN \
-                    is what `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` \
-                    prints, without its path"
+                "{rollback}add an entry for the role of the nodes, without its path (`aws eks describe-nodegroup --cluster-name CLUSTER \
+                 --nodegroup-name NAME --query nodegroup.nodeRole` prints its ARN), to mapRoles: {{rolearn: \"ARN\", username: \
+                 \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}"
             )
         }
     };
@@ -405,8 +404,7 @@ fn anonymous(binding: &Binding) -> Vec<LintFinding<()>> {
                 "{subject} bound to {} {}",
                 binding.role.kind, binding.role.name
             ),
-            label: "everyone who can reach the API server has these permissions without signing in"
-                .to_owned(),
+            label: "grants these permissions without authentication".to_owned(),
             fix: format!(
                 "remove the subject, or delete the binding: kubectl delete {kind} {}{namespace}",
                 binding.name

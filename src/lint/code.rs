@@ -171,7 +171,7 @@ codes! {
     SamePrincipal = "IM071", Error, "several mappings for one principal",
         "only the oldest mapping of a principal takes effect; of equally old ones the first by name";
     NotInEffect = "IM072", Error, "mapping that would not become ready",
-        "the object is valid, but the operator would report it as not ready";
+        "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
         "the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one";
 }

@@ -123,8 +123,9 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
     let imports = operator && undeclared > 0;
     if imports {
         step = step.note(format!(
-            "{undeclared} of them {} not declared by a mapping: --import creates mappings for them",
-            if undeclared == 1 { "is" } else { "are" }
+            "{undeclared} of them {} no mapping yet: --import creates {}",
+            if undeclared == 1 { "has" } else { "have" },
+            if undeclared == 1 { "it" } else { "them" }
         ));
     } else if undeclared > 0 {
         step = step.note(

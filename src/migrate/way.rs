@@ -52,7 +52,7 @@ impl Stage {
             Self::Making(_) => "migrating",
             Self::Soaking { .. } => "soaking",
             Self::There => "done",
-            Self::Stays(_) => "stays",
+            Self::Stays(_) => "staying",
             Self::Blocked(_) => "blocked",
         }
     }

@@ -51,7 +51,7 @@ impl Counts {
             (self.making, "migrating"),
             (self.soaking, "soaking"),
             (self.there, "done"),
-            (self.stays, "not moving"),
+            (self.stays, "staying"),
             (self.blocked, "blocked"),
         ] {
             let until = self.until.filter(|_| what == "soaking");

@@ -118,7 +118,7 @@ impl Runner {
         self.printer.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
             self.printer.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
+                "binding: the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
                     deletes it at the end"
             ));
         }
@@ -394,7 +394,7 @@ impl Runner {
         })?;
         if made == Bridge::Stands {
             self.printer.say(&format!(
-                "created the temporary ClusterRoleBinding {BRIDGE}"
+                "binding: created the temporary ClusterRoleBinding {BRIDGE}"
             ));
         }
         self.worker.catch_up().await;
@@ -430,7 +430,7 @@ impl Runner {
             )
         })?;
         self.printer.say(&format!(
-            "deleted the temporary ClusterRoleBinding {BRIDGE}"
+            "binding: deleted the temporary ClusterRoleBinding {BRIDGE}"
         ));
         Ok(())
     }
@@ -445,7 +445,7 @@ impl Runner {
         });
         if self.worker.installed || crossing || situation.on_bridge {
             self.printer.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
+                "binding: the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
                     again, which deletes it at the end"
             ));
             return Ok(());

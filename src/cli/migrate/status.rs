@@ -166,7 +166,7 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
         ]
     });
     format!(
-        "handover:   {}, by {}\nbridge:     {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
+        "handover:   {}, by {}\nbinding:    {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
         if told.operator {
             "the operator"

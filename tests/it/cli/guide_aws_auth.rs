@@ -166,19 +166,19 @@ async fn unquoted_template(scene: &Scene, judge: &mut Judge) {
     assert_eq!(told.code, 1);
     assert!(
         told.stdout
-            .contains("error[IM002]: {{SessionName}} begins with `{` and has no quotes"),
+            .contains("error[IM002]: unquoted template in username"),
         "{}",
         told.shown()
     );
     assert!(
         told.stdout
-            .contains("nobody in it gets in, and no node joins"),
+            .contains("nobody in it has access, and no node can join"),
         "{}",
         told.shown()
     );
     assert!(
         told.stdout
-            .contains("help: write \"{{SessionName}}\" (--fix does it)"),
+            .contains("help: write \"{{SessionName}}\" (fixed by --fix)"),
         "{}",
         told.shown()
     );
@@ -364,15 +364,15 @@ async fn deleted_and_made_again(scene: &Scene, judge: &mut Judge) {
     scene.admits(judge, &[(ADMIN, "{{SessionName}}")]).await;
 
     let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
-    let fix = finding(&told, "IM065")["fix"].as_str().unwrap();
-    let list = scene.own(&command(fix, "identity-mapper ")).await;
+    let help = finding(&told, "IM065")["fix"].as_str().unwrap();
+    let list = scene.own(&command(help, "identity-mapper ")).await;
     // The list is newest first; the copy holds what stood before the fix.
     let newest = list
         .stdout
         .lines()
         .find(|line| line.trim_start().starts_with("1 "));
     assert!(newest.is_some(), "{}", list.shown());
-    let restore = command(fix, "identity-mapper rollback restore ").replace("COPY", "1");
+    let restore = command(help, "identity-mapper rollback restore ").replace("COPY", "1");
     let restored = scene
         .own(&format!("{restore} --mode CONFIG_MAP --yes"))
         .await;

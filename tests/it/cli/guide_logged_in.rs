@@ -87,18 +87,18 @@ impl Scene {
 
     /// Does what a fix says.
     async fn follow(&self, fix: &Value) {
-        for command in mend["commands"].as_array().into_iter().flatten() {
+        for command in fix["commands"].as_array().into_iter().flatten() {
             self.execute(command.as_str().unwrap()).await;
         }
-        if !mend["manifest"].is_null() {
+        if !fix["manifest"].is_null() {
             self.cluster
-                .kubectl_ok(&["create", "-f", "-"], Some(&mend["manifest"].to_string()));
+                .kubectl_ok(&["create", "-f", "-"], Some(&fix["manifest"].to_string()));
         }
     }
 
     /// Does the change of a line that a fix gives.
     async fn follow_edit(&self, fix: &Value) {
-        let edit = &mend["edit"];
+        let edit = &fix["edit"];
         let key = edit["key"].as_str().unwrap();
         let number: usize = serde_json::from_value(edit["line"].clone()).unwrap();
         let text = self.data().await.remove(key).unwrap();
@@ -118,14 +118,14 @@ impl Scene {
     /// Adds the entry that a fix gives to a key.
     async fn follow_entry(&self, key: &str, fix: &Value) {
         assert!(
-            mend["text"]
+            fix["text"]
                 .as_str()
                 .unwrap()
                 .contains(&format!("add this to {key} ")),
             "{fix:#}"
         );
         let text = self.data().await.remove(key).unwrap();
-        let added = text + mend["entry"].as_str().unwrap();
+        let added = text + fix["entry"].as_str().unwrap();
         self.cluster.write_text("kubectl-edit", key, &added).await;
     }
 
@@ -163,7 +163,8 @@ impl Scene {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         // lint may find more than what it mends.
-        let done = output.status.success() || said.contains("Written; what stood before is kept");
+        let done =
+            output.status.success() || said.contains("Written; the previous version is saved");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(done, "{command}: {said}{stderr}");
     }
@@ -313,7 +314,7 @@ async fn sso_path(scene: &Scene, judge: &mut Judge) {
     keeps_out(judge, &ann).await;
     let told = scene.refused(&ann).await;
     let fix = &cause(&told, "path")["fix"];
-    assert_eq!(mend["commands"], json!(["identity-mapper lint --fix"]));
+    assert_eq!(fix["commands"], json!(["identity-mapper lint --fix"]));
     scene.follow(fix).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;
@@ -329,7 +330,7 @@ async fn sso_suffix(scene: &Scene, judge: &mut Judge) {
         cause["message"]
             .as_str()
             .unwrap()
-            .contains("had the suffix 0123456789abcdef, and has fedcba9876543210")
+            .contains("had the suffix 0123456789abcdef; since the permission set was assigned again it has fedcba9876543210")
     );
     scene.follow_edit(&cause["fix"]).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
@@ -346,9 +347,9 @@ async fn other_account(scene: &Scene, judge: &mut Judge) {
     keeps_out(judge, &joe).await;
     let told = scene.refused(&joe).await;
     let fix = &cause(&told, "otherAccount")["fix"];
-    let text = mend["text"].as_str().unwrap();
+    let text = fix["text"].as_str().unwrap();
     assert!(
-        text.contains("if account 444455556666 is meant, sign in there"),
+        text.contains("if account 444455556666 was intended, sign in there"),
         "{text}"
     );
     scene
@@ -377,7 +378,7 @@ async fn dropped_section(scene: &Scene, judge: &mut Judge) {
     let cause = cause(&told, "sectionDropped");
     let message = cause["message"].as_str().unwrap();
     assert!(
-        message.contains("mapUsers names it at line 1, and is dropped whole because of line 5"),
+        message.contains("mapUsers contains the caller in line 1, but all of mapUsers is dropped because of line 5"),
         "{message}"
     );
     scene.follow(&cause["fix"]).await;

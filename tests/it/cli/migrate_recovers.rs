@@ -54,11 +54,7 @@ async fn a_mark_that_is_lost_on_the_way_is_set_again_there_and_back() {
     lose_mark(&stage).await;
     let ran = run(&stage, &["apply"]).await;
     assert_eq!(ran.code, 0, "{}", ran.shown());
-    assert!(
-        ran.stdout.contains("principals: 2 there"),
-        "{}",
-        ran.shown()
-    );
+    assert!(ran.stdout.contains("principals: 2 done"), "{}", ran.shown());
     assert_eq!(stage.in_text().await, [""; 0]);
     assert_eq!(
         stage.entries(),

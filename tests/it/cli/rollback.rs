@@ -258,8 +258,8 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0001 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0001 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0001 of 2026-01-01T00:00:00Z)
     @@ -1,10 +1,3 @@
     -# by hand
     -- rolearn: arn:aws:iam::111122223333:role/nodes
@@ -272,15 +272,15 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
        username: x
      - rolearn: "arn:aws:iam::111122223333:role/a"
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/a
 
-    Node entries that go or change; nodes can't join or stay in the cluster without them:
+    Node entries to be removed or changed; without them nodes can't join or stay in the cluster:
       arn:aws:iam::111122223333:role/nodes
 
     No administrator would be left.
     --- stderr
-    error: nothing was restored, for it takes away what is named above; add --confirm node-entry,last-administrator if it is meant
+    error: nothing was restored, because it would take away the access listed above; to do it anyway, add --confirm node-entry,last-administrator
 
     ["--confirm=node-entry"]: exit code 1
     --- stdout
@@ -289,8 +289,8 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0001 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0001 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0001 of 2026-01-01T00:00:00Z)
     @@ -1,10 +1,3 @@
     -# by hand
     -- rolearn: arn:aws:iam::111122223333:role/nodes
@@ -303,15 +303,15 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
        username: x
      - rolearn: "arn:aws:iam::111122223333:role/a"
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/a
 
-    Node entries that go or change; nodes can't join or stay in the cluster without them:
+    Node entries to be removed or changed; without them nodes can't join or stay in the cluster:
       arn:aws:iam::111122223333:role/nodes
 
     No administrator would be left.
     --- stderr
-    error: nothing was restored, for it takes away what is named above; add --confirm last-administrator if it is meant
+    error: nothing was restored, because it would take away the access listed above; to do it anyway, add --confirm last-administrator
 
     ["--confirm=mass-removal"]: exit code 1
     --- stderr
@@ -332,7 +332,9 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
         "--confirm=node-entry,last-administrator",
     ];
     let ran = rollback(&cluster, &all).await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @r#"error: this would take away your own way in, and nothing was written: aws-auth lets arn:aws:iam::111122223333:role/me in as username "admin" and group system:masters, and by the copy it would be nobody: not let in; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"#);
+    assert_snapshot!(stderr(&cluster, &ran).await, @r#"
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    "#);
 
     // And by AWS's.
     let operators =
@@ -353,8 +355,12 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
         "--region=eu-west-1",
     ];
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @r#"error: this would take away your own way in, and nothing was written: aws-auth lets arn:aws:iam::111122223333:role/identity-mapper in as username "runner" without groups, and by the copy it would be nobody: not let in; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"#);
+    assert_snapshot!(stderr(&cluster, &ran).await, @r#"
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    "#);
     eks.world().cluster.mode = Mode::Api;
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @"error: copy COPY0001 of 2026-01-01T00:00:00Z: in the authentication mode API aws-auth is not read: restoring it would let nobody in");
+    assert_snapshot!(stderr(&cluster, &ran).await, @"
+    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in mode API: restoring it would grant no access
+    ");
 }
