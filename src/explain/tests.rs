@@ -304,7 +304,7 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &text,
             session("AWSReservedSSO_Ops_fedcba9876543210", "a"),
             CauseKind::SuffixChanged,
-            "role/AWSReservedSSO_Ops_fedcba9876543210\" in place",
+            "role/AWSReservedSSO_Ops_fedcba9876543210\" instead",
         ),
         (
             &text,
