@@ -16,6 +16,7 @@ RUN set -eu; \
     target="$(uname -m)-unknown-linux-musl"; \
     test -d "$(rustc --print sysroot)/lib/rustlib/$target" || rustup target add "$target"
 COPY Cargo.toml Cargo.lock ./
+COPY tests/it/Cargo.toml tests/it/
 COPY src src
 RUN set -eu; \
     target="$(uname -m)-unknown-linux-musl"; \

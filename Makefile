@@ -35,6 +35,7 @@ demo: requirements
 # A run that fails says something about the change at hand, not about its luck: the laws try the same cases each time. `make laws`
 # tries others.
 SEED := 1
+TESTS := --lib --bins --test conventions --test it
 
 # The integration tests run last, so that their summary is the last line. They wait half of their time: four at once, as many as there
 # are control planes, keep two cores busy.
@@ -43,9 +44,9 @@ test: requirements
 	$(call beside,etcd kubernetes helm authenticator python,\
 		cargo clippy --locked --all-targets -- -D warnings && \
 		$(DOCS) && \
-		cargo test --locked --lib --bins --test it --no-run)
+		cargo test --locked $(TESTS) --no-run)
 	$(MAKE) chart
-	RUST_TEST_THREADS=4 PROPTEST_RNG_SEED=$(SEED) cargo test --locked --lib --bins --test it
+	RUST_TEST_THREADS=4 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
 
 bench: requirements
 	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)
@@ -82,7 +83,7 @@ crd:
 
 # What the sessions in README and docs print now.
 examples:
-	IDENTITY_MAPPER_WRITE_EXAMPLES=1 cargo test --locked --test it docs::examples
+	IDENTITY_MAPPER_WRITE_EXAMPLES=1 cargo test --locked --test conventions --test it docs::examples
 
 chart:
 	@$(BUILD) helm

@@ -17,6 +17,7 @@ pub mod access_entry;
 pub mod api;
 pub mod aws;
 pub mod aws_auth;
+mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod controller;
@@ -25,9 +26,7 @@ mod diff;
 pub mod effective;
 pub mod error;
 mod explain;
-mod hex;
 pub mod import;
-mod jitter;
 #[cfg(test)]
 mod laws;
 mod lint;

@@ -59,7 +59,7 @@ pub enum AnswersError {
     #[error("{0:?} is not the ARN of an access entry")]
     NotAnEntry(String),
     /// A time that is none.
-    #[error("{0} is no time: ISO 8601 or seconds since 1970")]
+    #[error("{0} is not a time: expected ISO 8601 or seconds since 1970")]
     NotATime(String),
     /// Entries of two clusters.
     #[error("the entries are of two clusters, {0} and {1}: give those of one")]
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_with_the_mend() {
+    fn what_is_missing_is_named_with_a_fix() {
         let other = ENTRY.replace("access-entry/main", "access-entry/other");
         for (text, words) in [
             (

@@ -123,7 +123,7 @@ pub enum Output {
 
 /// A call that failed. As text it is the message, and where a right is missing the statement that gives it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message}{}", kind.mend())]
+#[error("{message}{}", kind.fix())]
 pub struct Failure {
     /// What kind of failure it is.
     pub kind: FailureKind,
@@ -170,9 +170,38 @@ pub enum FailureKind {
     Unknown,
 }
 
+/// Whether a failure ends by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Persistence {
+    /// It ends by itself, mostly before the next try.
+    Brief,
+    /// It ends by itself where its cause was made or changed a moment ago, which AWS does not know everywhere yet; otherwise it lasts.
+    Settling,
+    /// It lasts until a person changes something.
+    Lasting,
+}
+
 impl FailureKind {
+    pub(crate) const fn persistence(&self) -> Persistence {
+        match self {
+            Self::Throttled | Self::Unavailable => Persistence::Brief,
+            Self::InvalidPrincipal
+            | Self::EntryMissing
+            | Self::ModeWithoutEntries
+            | Self::InUse => Persistence::Settling,
+            Self::PolicyMissing
+            | Self::ClusterMissing
+            | Self::QuotaExceeded
+            | Self::Denied { .. }
+            | Self::Refused
+            | Self::Unauthenticated
+            | Self::Unreadable
+            | Self::Unknown => Persistence::Lasting,
+        }
+    }
+
     /// What mends it, where that is known here, to be put behind the message.
-    fn mend(&self) -> String {
+    fn fix(&self) -> String {
         match self {
             Self::Denied { statement, .. } => {
                 format!("; add to the operator's IAM policy: {statement}")

@@ -56,7 +56,7 @@ pub struct Declared<'a> {
     pub policies: &'a [AccessPolicy],
 }
 
-/// Why what a mapping declares can't be an access entry. The sentence names the field, the value and the mend.
+/// Why what a mapping declares can't be an access entry. The sentence names the field, the value and the fix.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inexpressible {
     /// A service-linked role: only its AWS service makes and changes its access entry.
@@ -69,8 +69,7 @@ pub enum Inexpressible {
     },
     /// A principal of another partition than the cluster's: IAM is apart in each.
     #[error(
-        "spec.principal: {arn} is of partition {}, and cluster {cluster} is of partition {partition}, whose IAM does not know it; \
-         write a principal of {partition}",
+        "spec.principal: {arn} is in partition {}, and cluster {cluster} in partition {partition}, whose IAM does not know it; use a principal of {partition}",
         principal.as_str()
     )]
     OtherPartition {
@@ -85,8 +84,7 @@ pub enum Inexpressible {
     },
     /// A group that begins with a prefix that EKS keeps for itself.
     #[error(
-        "spec.groups: {group:?} begins with {prefix:?}, which EKS reserves in access entries; bind its roles to a group of your own \
-         as well, and write that one"
+        "spec.groups: {group:?} begins with {prefix:?}, which EKS reserves in access entries; bind its roles to a group of your own, and write that one"
     )]
     ReservedGroup {
         /// The group.
@@ -96,8 +94,7 @@ pub enum Inexpressible {
     },
     /// A username that begins with a prefix that EKS keeps for itself.
     #[error(
-        "spec.username: {username:?} begins with {prefix:?}, which EKS reserves in access entries; write another one, or leave it \
-         out: EKS then gives {default:?}"
+        "spec.username: {username:?} begins with {prefix:?}, which EKS reserves in access entries; use another one, or leave it out: EKS then gives {default:?}"
     )]
     ReservedUsername {
         /// The username.
@@ -109,8 +106,7 @@ pub enum Inexpressible {
     },
     /// A session's name without a colon before it.
     #[error(
-        "spec.username: {username:?} has no colon before {placeholder}, which EKS demands of access entries; write it as in \
-         {mended:?}"
+        "spec.username: {username:?} has no colon before {placeholder}, which EKS requires in access entries; write it as in {fixed:?}"
     )]
     NoColonBeforeSessionName {
         /// The username.
@@ -118,12 +114,11 @@ pub enum Inexpressible {
         /// The placeholder that no colon stands before.
         placeholder: &'static str,
         /// The username with a colon there.
-        mended: String,
+        fixed: String,
     },
     /// A user with a type for nodes.
     #[error(
-        "spec.type: {type_:?} is for the roles of nodes, and {arn} is a user; a user or another account's principal can only be \
-         Standard"
+        "spec.type: {type_:?} is for node roles, and {arn} is a user; a user or another account's principal can only be Standard"
     )]
     NodeIsUser {
         /// The type.
@@ -133,8 +128,7 @@ pub enum Inexpressible {
     },
     /// A role of another account with a type for nodes.
     #[error(
-        "spec.type: {type_:?} is for roles of the cluster's own account {account}, and {arn} is of another; a user or another \
-         account's principal can only be Standard"
+        "spec.type: {type_:?} is for roles in the cluster's own account {account}, and {arn} is of another; a user or another account's principal can only be Standard"
     )]
     NodeOfOtherAccount {
         /// The type.
@@ -146,8 +140,7 @@ pub enum Inexpressible {
     },
     /// A username or groups with a type for nodes.
     #[error(
-        "spec.type: {type_:?} gets its username and groups from EKS, and spec.{field} is set; remove spec.{field}, or write type \
-         Standard"
+        "spec.type: {type_:?} gets its username and groups from EKS, and spec.{field} is set; remove spec.{field}, or set spec.type: Standard"
     )]
     IdentityOfNode {
         /// The type.
@@ -157,8 +150,7 @@ pub enum Inexpressible {
     },
     /// Access policies with a type that takes none.
     #[error(
-        "spec.accessPolicies: {policy} can't be given to type {type_:?}: of the types for nodes only EC2 takes access policies; \
-         remove spec.accessPolicies"
+        "spec.accessPolicies: {policy} can't be given to type {type_:?}: of the node types only EC2 can have access policies; remove spec.accessPolicies"
     )]
     PoliciesOfNode {
         /// The type.
@@ -168,7 +160,7 @@ pub enum Inexpressible {
     },
     /// A scope of namespaces without any.
     #[error(
-        "spec.accessPolicies: {policy} has scope type Namespace and no namespace; name at least one, or write type Cluster"
+        "spec.accessPolicies: {policy} has scope type Namespace and no namespace; name at least one, or set type Cluster"
     )]
     NoNamespaces {
         /// The policy.
@@ -176,7 +168,7 @@ pub enum Inexpressible {
     },
     /// A scope of the whole cluster with namespaces.
     #[error(
-        "spec.accessPolicies: {policy} has scope type Cluster, and names namespaces; remove them, or write type Namespace"
+        "spec.accessPolicies: {policy} has scope type Cluster, and names namespaces; remove them, or set type Namespace"
     )]
     NamespacesOfCluster {
         /// The policy.
@@ -212,8 +204,7 @@ impl Inexpressible {
     pub const fn in_api_mode(&self) -> Option<&'static str> {
         match self {
             Self::ServiceLinkedRole { .. } => Some(
-                "in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, \
-                 usually when it is enabled for the cluster",
+                "in authentication mode API only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster",
             ),
             _ => None,
         }
@@ -317,14 +308,14 @@ fn check_username(username: &str, default: &str) -> Result<(), Inexpressible> {
         .min();
     match first {
         Some((place, placeholder)) if !username[..place].contains(':') => {
-            let mended = format!("{}:{}", &username[..place], &username[place..]);
+            let fixed = format!("{}:{}", &username[..place], &username[place..]);
             Err(Inexpressible::NoColonBeforeSessionName {
                 username: username.to_owned(),
                 placeholder,
                 // A colon at the very beginning is one before the placeholder too.
-                mended: match reserved(&mended) {
+                fixed: match reserved(&fixed) {
                     Some(_) => format!(":{username}"),
-                    None => mended,
+                    None => fixed,
                 },
             })
         }

@@ -222,10 +222,16 @@ impl InFlight {
                     possible.add(after(call, entry, *since));
                 }
                 possible.absent |= matches!(call, Call::Delete { .. });
-            }
-            if possible.entries.len() > MOST_CONTENTS {
-                possible.entries.clear();
-                possible.unseen = true;
+                // Each further call may double them.
+                if possible.entries.len() > MOST_CONTENTS {
+                    let mut calls = calls;
+                    return Possible {
+                        absent: possible.absent
+                            || calls.any(|sent| matches!(sent.call, Call::Delete { .. })),
+                        entries: Vec::new(),
+                        unseen: true,
+                    };
+                }
             }
             if possible == before {
                 return possible;

@@ -20,6 +20,7 @@ mod node;
 mod possible;
 
 pub use answers::{Answers, AnswersError, read_answers};
+pub(crate) use call::Persistence;
 pub use call::{Call, Failure, FailureKind, Output};
 pub use change::{
     AWS_POLICIES_TAG, CREATED, CREATED_TAG, Change, Difference, INSTALLATION_TAG, MAPPING_TAG,

@@ -21,7 +21,7 @@ use super::{IdentityMapping, crd};
 pub struct Violation {
     /// The field, as in `spec.groups[2]`; empty for the whole object.
     pub field: String,
-    /// What is wrong with it and how to mend it.
+    /// What is wrong with it and how to fix it.
     pub message: String,
 }
 

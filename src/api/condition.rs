@@ -9,19 +9,19 @@ use std::fmt;
 /// The type of a condition of an `IdentityMapping`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ConditionType {
-    /// The spec can be put into effect in this cluster.
+    /// The spec is valid and supported in this cluster.
     Accepted,
-    /// Someone undoes the entry again and again; it is repaired at most once a second meanwhile.
+    /// Another writer keeps reverting the entry. Absent otherwise.
     Contested,
-    /// Some binding names each of the groups. A warning: it never makes `Ready` false.
+    /// A binding names each of the groups. A warning: it never makes `Ready` false.
     GroupsBound,
     /// The authenticator would now give this principal exactly the declared identity.
     Ready,
-    /// The operator works on it or retries.
+    /// The operator is working on it or retries. Absent otherwise, which kstatus reads as False.
     Reconciling,
-    /// Only a person can mend it; the message says how.
+    /// A person has to act. Absent otherwise, which kstatus reads as False.
     Stalled,
-    /// The backend holds what the spec declares, and the entry is marked as ours.
+    /// The backend holds what the spec declares, and the entry is managed.
     Synced,
 }
 
@@ -37,7 +37,7 @@ impl ConditionType {
         Self::Synced,
     ];
 
-    /// The word that stands in `status.conditions[].type`.
+    /// The value of `status.conditions[].type`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ macro_rules! reasons {
             /// All reasons, in alphabetical order.
             pub const ALL: &[Self] = &[$(Self::$name,)*];
 
-            /// The word that stands in `reason`.
+            /// The value of `reason`.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -83,47 +83,45 @@ macro_rules! reasons {
 }
 
 reasons! {
-    /// The spec can be put into effect.
+    /// The spec is valid and supported in this cluster.
     Accepted,
     /// IAM denies the operator a call; the message holds the policy statement to add.
     AccessDenied,
-    /// `accessPolicies` take effect only through access entries; the rest of the mapping is in effect.
+    /// `accessPolicies` take effect only through access entries; the rest of the mapping is active.
     AccessPoliciesIneffective,
     /// EKS offers no access policy of that name.
     AccessPolicyUnknown,
-    /// The backend or type that the spec asks for does not exist in the cluster's authentication mode.
+    /// The backend or type of the spec does not exist in the cluster's authentication mode.
     BackendUnavailable,
     /// Bindings have not been searched yet for a group that no mapping named before.
     BindingsNotRead,
-    /// A binding of the bridge group stands although nothing is being handed over.
-    BridgeLeft,
-    /// The cluster of that name in EKS is not the one whose API server the operator talks to; nothing is written.
-    ClusterUnproven,
+    /// The EKS cluster and the Kubernetes API server are different clusters; nothing is written.
+    ClusterMismatch,
     /// aws-auth was deleted.
     ConfigMapDeleted,
-    /// The new text, or the annotations, would exceed what the API server takes.
+    /// The new text, or the annotations, would exceed what the API server accepts.
     ConfigMapFull,
     /// aws-auth is `immutable: true`.
     ConfigMapImmutable,
-    /// aws-auth was deleted and has been made again.
+    /// aws-auth was deleted and has been created again.
     ConfigMapRestored,
-    /// Someone undoes our writes again and again.
+    /// Another writer keeps reverting our writes.
     Contested,
-    /// An entry of ours was changed or removed by someone else and has been put right.
+    /// A managed entry was changed or removed by someone else and has been repaired.
     DriftRepaired,
     /// An older mapping names the same principal.
     DuplicatePrincipal,
     /// The new text, read back, did not mean what was planned; nothing was written.
     EditUnverified,
-    /// EKS refuses a call, in its own words.
+    /// EKS refused the call, in its own words.
     EksRefused,
-    /// EKS could not be asked, or did not answer; it is tried again.
+    /// EKS can't be reached, or did not answer; the operator retries.
     EksUnavailable,
-    /// The entry can't be changed without touching bytes of a foreign one.
-    EntryEntangled,
-    /// A deleted mapping's entry was not ours any more and still stands.
-    EntryLeft,
-    /// A call to EKS is on its way, or about to be made.
+    /// The entry of a deleted mapping was no longer managed and still exists.
+    EntryKept,
+    /// The entry can't be changed without touching bytes of an unmanaged one.
+    EntryNotEditable,
+    /// A call to EKS is in flight, or about to be made.
     EntryPending,
     /// The cluster holds as many access entries as EKS allows.
     EntryQuotaExceeded,
@@ -131,13 +129,11 @@ reasons! {
     Expired,
     /// The finalizer could not be set yet, so nothing is granted yet.
     FinalizerPending,
-    /// A foreign entry of the same principal says something else.
-    ForeignEntry,
-    /// Some binding names each group.
+    /// A binding names each group.
     GroupsBound,
-    /// The groups can't be looked up, because they are templates.
+    /// The groups are templates, whose values are known only at a login.
     GroupsTemplated,
-    /// No binding names some group.
+    /// No binding names a group.
     GroupsUnbound,
     /// The principal is being moved from one backend to the other.
     HandingOver,
@@ -145,55 +141,57 @@ reasons! {
     HandoverBlocked,
     /// The history of aws-auth can't be written; grants wait.
     HistoryUnwritable,
-    /// The entry is in effect as declared.
+    /// The entry is active as declared.
     InEffect,
     /// A field of the spec is wrong; the message names it.
     InvalidSpec,
+    /// A key of aws-auth does not parse, so the authenticator drops it whole.
+    InvalidYAML,
+    /// A key that did not parse was restored to its last good text.
+    InvalidYAMLRepaired,
     /// The cluster's authentication mode could not be read, and none is remembered; nothing is written.
     ModeUnknown,
-    /// The mapping would make or change a node entry, which needs a node type or a confirmation.
-    NodeEntryUnconfirmed,
-    /// The role is one of nodes, so no access entry of type Standard is made for it.
+    /// The mapping would create or change a node entry, which needs a node type or a confirmation.
+    NodeEntryNeedsConfirmation,
+    /// The role is a node role, so it gets no access entry of type Standard.
     NodeRole,
-    /// The condition does not apply now.
-    NotApplicable,
-    /// An access entry can't express what the spec declares.
+    /// An access entry can't express the spec.
     NotExpressible,
-    /// An identical foreign entry stands and `adoption: Never` leaves it foreign.
-    NotOwned,
+    /// An identical unmanaged entry exists, and the mapping's `adoption` leaves it unmanaged.
+    NotManaged,
     /// `--observe`: nothing is written.
     Observing,
-    /// Entries that are marked as ours and that no mapping names.
+    /// Managed entries that no mapping names.
     OrphanedEntries,
     /// The permission set has no known role.
     PermissionSetUnresolved,
     /// EKS does not know the principal.
     PrincipalInvalid,
-    /// IAM has no such principal any more.
-    PrincipalMissing,
-    /// The principal was deleted and made again, so its access entry lets nobody in.
+    /// IAM no longer has such a principal.
+    PrincipalNotFound,
+    /// The principal was deleted and recreated, so its access entry no longer works.
     PrincipalRecreated,
-    /// The queue that tells of changes in EKS can't be read; changes are found by listing.
+    /// The queue that reports changes in EKS can't be read; changes are found by listing.
     QueueUnreadable,
-    /// Everything was released; the operator writes nothing until it is restarted.
+    /// Ownership was given up; the operator writes nothing until it is restarted.
     Released,
-    /// A guard holds the removal or change until a person confirms it.
-    RemovalHeld,
-    /// Another entry wins over ours.
+    /// A safety rule holds the removal or change until a person confirms it.
+    RemovalNeedsConfirmation,
+    /// Another entry wins over the managed one.
     Shadowed,
+    /// The entry was removed, but something else still grants the principal access.
+    StillGranted,
     /// `suspend: true`.
     Suspended,
-    /// The entry stands as declared and is marked as ours.
+    /// The entry is as declared and is managed.
     Synced,
-    /// A key of aws-auth does not parse, so the authenticator drops it whole.
-    TextBroken,
-    /// A key that did not parse was put back to its last good text.
-    TextRestored,
-    /// The entry is gone, but something else still lets the principal in.
-    Uncovered,
+    /// The temporary `ClusterRoleBinding` exists although nothing is being handed over.
+    TemporaryBindingLeft,
+    /// An unmanaged entry of the same principal grants something else.
+    UnmanagedEntry,
     /// Admission denied the write of aws-auth.
     WriteDenied,
-    /// The write of aws-auth did not get through; it is retried.
+    /// The write of aws-auth did not get through; the operator retries.
     WriteFailed,
     /// RBAC forbids the write of aws-auth.
     WriteForbidden,

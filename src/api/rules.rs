@@ -1,6 +1,6 @@
 //! The rules of an `IdentityMapping` that need no outside look, as CEL for the CRD.
 //!
-//! Invariants: what these rules accept parses ([`crate::principal`]); each says what is wrong and how to mend it; of
+//! Invariants: what these rules accept parses ([`crate::principal`]); each says what is wrong and how to fix it; of
 //! one text only the first thing that is wrong is said. The patterns hold in both dialects that read them, Go's RE2 in
 //! the API server and Rust's `regex` in [`super::check()`]: only explicit ASCII classes, no `\w` or `\s`.
 //! The API server drops a message with a line break in it, so a value is quoted only once it is known to hold none.
@@ -28,7 +28,7 @@ const CONTROL: &str = r"[\u0000-\u001f\u007f-\u009f]";
 /// lists them for usernames; `CreateAccessEntry` refuses them in groups too.
 const EKS_RESERVED: &str = "^(system|eks|aws|amazon|iam):";
 /// The placeholders of [`crate::principal::Placeholder`], for messages.
-const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so";
+const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so";
 
 fn rule(rule: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(rule).message(Message::Message(message.into()))
@@ -53,11 +53,11 @@ pub(super) fn principal() -> Vec<Rule> {
     vec![
         rule(
             "has(self.arn) || has(self.permissionSet)",
-            "names nobody: write arn, the ARN of an IAM role or user, or permissionSet",
+            "has no principal: write arn, the ARN of an IAM role or user, or permissionSet",
         ),
         rule(
             "!has(self.arn) || !has(self.permissionSet)",
-            "names two principals: remove arn or permissionSet, or make a mapping for each",
+            "has two principals: remove arn or permissionSet, or create a mapping for each",
         ),
     ]
 }
@@ -90,7 +90,7 @@ pub(super) fn arn() -> Vec<Rule> {
             (
                 &format!("!({} in ['iam', 'sts'])", part(2)),
                 &format!(
-                    "\"'\" + {} + \"' is not the service of a principal: write the ARN of a role or user of iam\"",
+                    "\"'\" + {} + \"' is not the service of a principal: write the ARN of an IAM role or user\"",
                     part(2)
                 ),
             ),
@@ -118,11 +118,11 @@ pub(super) fn arn() -> Vec<Rule> {
             ),
             (
                 &format!("{} == 'sts'", part(2)),
-                "\"is a session of STS, such as a federated user's: map the role or the IAM user that it comes from\"",
+                "\"is an STS session, such as that of a federated user: map the role or the IAM user that it comes from\"",
             ),
             (
                 &format!("{} == 'root'", part(5)),
-                "'is the root user of the account, which EKS does not let in: map a role or a user'",
+                "'is the root user of the account, which EKS does not accept: map a role or a user'",
             ),
             (
                 &format!("{}.startsWith('group/')", part(5)),
@@ -134,10 +134,10 @@ pub(super) fn arn() -> Vec<Rule> {
             ),
             (
                 &format!("!self.matches('^[^/]*/([!-~]+/)?[^/]*$') || !({short_path})"),
-                "'has a path that IAM does not have: write at most 512 characters between single slashes, as in role/team/NAME'",
+                "'has a path that IAM does not allow: write at most 512 characters between single slashes, as in role/team/NAME'",
             ),
         ],
-        "\"'\" + self.substring(self.lastIndexOf('/') + 1) + \"' is not a name of IAM: write 1 to 64 letters, digits or any of _+=,.@- and no wildcard\"",
+        "\"'\" + self.substring(self.lastIndexOf('/') + 1) + \"' is not an IAM name: write 1 to 64 letters, digits or any of _+=,.@- and no wildcard\"",
     );
     vec![telling(
         format!("self.matches('{shape}') && {short_path}"),
@@ -150,7 +150,7 @@ pub(super) fn permission_set_name() -> Vec<Rule> {
     let message = first_of(
         &[(
             "self.matches('^AWSReservedSSO_.+_[0-9a-f]{16}$')",
-            "\"is the name of the set's role: write the name of the permission set, '\" + self.substring(15, self.size() - 17) + \"'\"",
+            "\"is the name of the role: write the name of the permission set, '\" + self.substring(15, self.size() - 17) + \"'\"",
         )],
         "'is not the name of a permission set: write 1 to 32 letters, digits or any of _+=,.@-'",
     );
@@ -254,7 +254,7 @@ pub(super) fn valid_until() -> Vec<Rule> {
     let message = first_of(
         &[(
             "self.matches('^[0-9]{4}-.*$') && !self.startsWith('2')",
-            "'is not in the years 2000 to 2999: write a time of these years, as in 2026-12-24T18:00:00Z, or remove validUntil for access without an end'",
+            "'is not in the years 2000 to 2999: write a time of these years, as in 2026-12-24T18:00:00Z, or remove validUntil for access that does not end'",
         )],
         "'is not a time: write a date of the calendar, a time and a zone, as in 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00'",
     );
@@ -297,7 +297,7 @@ pub(super) fn namespaces() -> Vec<Rule> {
             "'holds a namespace with a control character, such as a line break or tab: remove the character'",
         )],
         &format!(
-            "\"'\" + self.filter(n, !{label})[0] + \"' can be no namespace: write lower-case letters, digits and hyphens, at most 63, with * for any text\""
+            "\"'\" + self.filter(n, !{label})[0] + \"' is not a namespace: write lower-case letters, digits and hyphens, at most 63, with * for any text\""
         ),
     );
     vec![telling(format!("self.all(n, {label})"), message)]
@@ -331,12 +331,12 @@ fn node_types() -> Vec<Rule> {
         .field_path(".accessPolicies"),
         telling(
             "self.type == 'Standard' || !has(self.principal.arn) || !self.principal.arn.matches('^[^/]*:user/')",
-            "'type ' + self.type + ' is for roles of nodes, and this is a user: write the role, or type Standard'",
+            "'type ' + self.type + ' is for node roles, and this is a user: write a role, or type Standard'",
         )
         .field_path(".principal.arn"),
         telling(
             "self.type == 'Standard' || !has(self.principal.permissionSet)",
-            "'type ' + self.type + ' is for roles of nodes, and a permission set is for people: write arn, or type Standard'",
+            "'type ' + self.type + ' is for node roles, and a permission set is for people: write arn, or type Standard'",
         )
         .field_path(".principal.permissionSet"),
         telling(

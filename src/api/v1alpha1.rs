@@ -42,6 +42,7 @@ pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
     printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.username", "description": "The Kubernetes username, as resolved"}"#,
     printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.groups", "description": "The Kubernetes groups"}"#,
     printcolumn = r#"{"name": "Backend", "type": "string", "jsonPath": ".status.backend", "description": "Where the mapping is put into effect"}"#,
+    printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "The mapping's state in one word"}"#,
     printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the principal now gets exactly this identity"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
     printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.validUntil", "priority": 1, "description": "When the entry is removed"}"#,
@@ -313,6 +314,9 @@ pub struct IdentityMappingStatus {
     /// The `metadata.generation` that the rest of the status speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
+    /// The mapping's state in one word; the conditions have the details.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<MappingState>,
     /// The role or user, as resolved: its full ARN as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
@@ -348,7 +352,24 @@ pub struct IdentityMappingStatus {
     pub conditions: Vec<Condition>,
 }
 
-/// A change of an owned entry that was not the operator's.
+/// The state of a mapping in one word.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MappingState {
+    /// The principal gets exactly the declared identity.
+    Active,
+    /// `validUntil` has passed, and nothing grants the principal access any more.
+    Expired,
+    /// `suspend: true`.
+    Suspended,
+    /// A change or removal waits for a person's confirmation.
+    Held,
+    /// A person has to act; the condition Stalled is True.
+    Failed,
+    /// The operator is working on it or retries.
+    Pending,
+}
+
+/// A change of a managed entry that was not the operator's.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {

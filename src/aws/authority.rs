@@ -1,7 +1,6 @@
 //! Certificate authorities, as what proves that two names mean one API server.
 
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,11 +11,7 @@ use sha2::{Digest as _, Sha256};
 /// The fingerprint of a certificate: the SHA-256 of its DER form, in lower-case hex.
 #[must_use]
 pub fn fingerprint(der: &[u8]) -> String {
-    let mut text = String::with_capacity(64);
-    for byte in Sha256::digest(der) {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    format!("{:x}", Sha256::digest(der))
 }
 
 /// The fingerprints of all certificates of a bundle in PEM form.

@@ -9,9 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::sync::Notify;
 
-use super::pace::{Failed, Line, Pace, Priority, SIDE_BY_SIDE, Ticket, Turn, pause};
+use super::pace::{Line, Pace, Priority, RETRY, SIDE_BY_SIDE, Ticket, Turn, tries};
 use crate::access_entry::{Failure, FailureKind};
-use crate::jitter::jitter;
 
 /// What is counted of the calls to EKS. Clones share their numbers.
 #[derive(Clone, Debug, Default)]
@@ -59,7 +58,7 @@ impl Limiter {
     where
         F: Future<Output = Result<T, Failure>>,
     {
-        let mut tries = 0;
+        let mut made = 0;
         loop {
             let slot = self.slot(priority).await;
             let began = self.now();
@@ -70,16 +69,12 @@ impl Limiter {
                 Ok(output) => return Ok(output),
                 Err(failure) => failure,
             };
-            tries += 1;
-            let failed = match failure.kind {
-                FailureKind::Throttled => Failed::Throttled,
-                FailureKind::Unavailable if read => Failed::UnansweredRead,
-                _ => Failed::ForGood,
-            };
-            let Some(pause) = pause(failed, tries, jitter()) else {
+            made += 1;
+            if made >= tries(&failure.kind, read) {
                 return Err(failure);
-            };
-            tracing::debug!(operation, tries, ?pause, "called again: {failure}");
+            }
+            let pause = RETRY.pause(made - 1, fastrand::f64());
+            tracing::debug!(operation, tries = made, ?pause, "called again: {failure}");
             tokio::time::sleep(pause).await;
         }
     }

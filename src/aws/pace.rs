@@ -6,6 +6,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::access_entry::FailureKind;
+use crate::backoff::Backoff;
+
 /// Calls a second at most, unless set otherwise.
 pub const DEFAULT_RATE: f64 = 10.0;
 /// Calls side by side at most.
@@ -25,10 +28,8 @@ const BACKGROUND_TURN: u32 = 10;
 const THROTTLED_TRIES: u32 = 6;
 /// How often a read is tried that EKS failed to answer.
 const UNAVAILABLE_TRIES: u32 = 3;
-/// The longest pause before the second try; it doubles with each further one.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-/// The longest pause between two tries.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Between tries of a call.
+pub(super) const RETRY: Backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(10));
 
 /// Who goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -191,28 +192,14 @@ impl<W> Line<W> {
     }
 }
 
-/// What a call's failure means to whether it is made again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Failed {
-    /// EKS did nothing, for there were too many calls.
-    Throttled,
-    /// A read was not answered.
-    UnansweredRead,
-    /// Anything else, a write of unknown effect above all: whoever asked must look first.
-    ForGood,
-}
-
-/// The pause before the next try after so many tries; `None`: it is not tried again. `jitter` is from 0 to 1.
-pub(super) fn pause(failed: Failed, tries: u32, jitter: f64) -> Option<Duration> {
-    let most = match failed {
-        Failed::Throttled => THROTTLED_TRIES,
-        Failed::UnansweredRead => UNAVAILABLE_TRIES,
-        Failed::ForGood => return None,
-    };
-    let doubled = FIRST_PAUSE.saturating_mul(1 << tries.saturating_sub(1).min(16));
-    // At least half of it: those that are throttled together must not come back together, nor at once.
-    let share = 1.0 - jitter.clamp(0.0, 1.0) / 2.0;
-    (tries < most).then(|| doubled.min(LONGEST_PAUSE).mul_f64(share))
+/// How often a call that ends like this is made in all, with what comes of it: one that had its effect, or a write of unknown effect,
+/// once; its caller reads first what is there.
+pub(super) fn tries(kind: &FailureKind, read: bool) -> u32 {
+    match kind {
+        FailureKind::Throttled => THROTTLED_TRIES,
+        FailureKind::Unavailable if read => UNAVAILABLE_TRIES,
+        _ => 1,
+    }
 }
 
 #[cfg(test)]
@@ -320,18 +307,22 @@ mod tests {
 
     #[test]
     fn tries_are_bounded_and_pauses_grow() {
-        let pauses = |failed| -> Vec<Duration> {
-            (1..100)
-                .map_while(|tries| pause(failed, tries, 0.0))
+        let pauses = |kind, read| -> Vec<Duration> {
+            let failures = tries(&kind, read) - 1;
+            (0..failures)
+                .map(|earlier| RETRY.pause(earlier, 0.0))
                 .collect()
         };
-        assert_eq!(
-            pauses(Failed::Throttled),
-            [ms(500), ms(1000), ms(2000), ms(4000), ms(8000)]
+        let throttled = [500, 1000, 2000, 4000, 8000].map(ms);
+        assert_eq!(pauses(FailureKind::Throttled, true), throttled);
+        assert_eq!(pauses(FailureKind::Throttled, false), throttled);
+        assert_eq!(pauses(FailureKind::Unavailable, true), [ms(500), ms(1000)]);
+        assert!(
+            pauses(FailureKind::Unavailable, false).is_empty(),
+            "a write of unknown effect"
         );
-        assert_eq!(pauses(Failed::UnansweredRead), [ms(500), ms(1000)]);
-        assert!(pauses(Failed::ForGood).is_empty());
-        assert_eq!(pause(Failed::Throttled, 1, 1.0), Some(ms(250)));
+        assert!(pauses(FailureKind::Refused, true).is_empty());
+        assert_eq!(RETRY.pause(0, 1.0), ms(250));
     }
 
     proptest! {

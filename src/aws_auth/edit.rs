@@ -67,7 +67,7 @@ pub enum EditError {
         what: String,
     },
     /// The result, read back, differs from what was meant.
-    #[error("the edited text does not read back as meant: {detail}")]
+    #[error("the edited text, read back, differs from the plan: {detail}")]
     Unverified {
         /// The first difference.
         detail: String,
@@ -145,7 +145,7 @@ impl<'c> Wish<'c> {
                 }
                 Change::Replace { entry, .. } => {
                     return Err(unverified(format!(
-                        "an entry of {} can't stand in {section}",
+                        "an entry of {} can't be in {section}",
                         entry.section
                     )));
                 }

@@ -92,9 +92,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
     match &item.data {
         Data::Map(pairs) => decoder.object(pairs),
         Data::Null => {
-            dropped = Some(format!(
-                "an empty item: take it out, or give it a `{field}`"
-            ));
+            dropped = Some(format!("an empty item: remove it, or give it a `{field}`"));
         }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
             let found = item.data.describe();
@@ -198,14 +196,14 @@ impl Decoder {
                 None => at(
                     item.node,
                     format!(
-                        "the entry has no `{}`: give it one, or take the entry out",
+                        "the entry has no `{}`: give it one, or remove the entry",
                         self.arn_field()
                     ),
                 ),
             },
             (Some(_), false) => at(
                 sso_node,
-                "an entry may have `rolearn` or `sso`, not both: take one out".to_owned(),
+                "an entry may have `rolearn` or `sso`, not both: remove one".to_owned(),
             ),
             (Some(sso), true) => sso.invalid().and_then(|field| {
                 let cause = self

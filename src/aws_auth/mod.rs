@@ -186,7 +186,7 @@ pub struct Problem {
     pub column: usize,
     /// The text at fault: one line, shortened.
     pub offending: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     pub message: String,
     /// The bytes at fault within the key's value.
     pub span: Range<usize>,

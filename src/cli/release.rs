@@ -151,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_not_forgotten() {
+    fn release_requires_aws_when_entries_are_tagged() {
         assert!(refuse_to_forget(&BTreeMap::new()).is_ok());
         let arn = "arn:aws:eks:eu-west-1:111122223333:cluster/main".to_owned();
         let error = refuse_to_forget(&[(arn, 3)].into()).expect_err("refused");

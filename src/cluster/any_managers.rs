@@ -3,10 +3,6 @@
 //! Clients choose the times there, and the API server takes some that it can be no time, such as the last second of 9999. One such time
 //! must not keep aws-auth from being read.
 
-use std::borrow::Cow;
-
-use kube::Resource;
-use kube::api::ObjectMeta;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -35,34 +31,7 @@ impl<'de, K: DeserializeOwned> Deserialize<'de> for AnyManagers<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for AnyManagers<K> {
-    type DynamicType = ();
-    type Scope = K::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        self.0.meta()
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        self.0.meta_mut()
-    }
-}
+read_as!(AnyManagers<K>, K, any K; object => (object.0.meta(), object.0.meta_mut()));
 
 #[cfg(test)]
 mod tests {

@@ -1,8 +1,5 @@
 //! A mapping that may not be decodable: one object that can't be read must not keep all others from being read.
 
-use std::borrow::Cow;
-
-use kube::Resource;
 use kube::api::ObjectMeta;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
@@ -58,37 +55,13 @@ fn without_status(raw: &Value) -> Option<IdentityMapping> {
     Some(object)
 }
 
-impl Resource for AnyMapping {
-    type DynamicType = ();
-    type Scope = <IdentityMapping as Resource>::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        IdentityMapping::kind(&())
+read_as!(AnyMapping, IdentityMapping; mapping => (
+    match &mapping.0 {
+        Ok(object) => object.meta(),
+        Err(undecoded) => &undecoded.metadata,
+    },
+    match &mut mapping.0 {
+        Ok(object) => object.meta_mut(),
+        Err(undecoded) => &mut undecoded.metadata,
     }
-
-    fn group((): &()) -> Cow<'_, str> {
-        IdentityMapping::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        IdentityMapping::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        IdentityMapping::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        match &self.0 {
-            Ok(object) => object.meta(),
-            Err(undecoded) => &undecoded.metadata,
-        }
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        match &mut self.0 {
-            Ok(object) => object.meta_mut(),
-            Err(undecoded) => &mut undecoded.metadata,
-        }
-    }
-}
+));

@@ -189,7 +189,7 @@ proptest! {
         deleted in prop::collection::btree_set(0..5_usize, 0..3),
         annotations in prop::collection::vec(
             (prop::sample::select(vec![
-                "identity-mapper.dev/owned",
+                "identity-mapper.dev/managed",
                 "identity-mapper.dev/removals",
                 "identity-mapper.dev/confirm",
                 CLUSTER_ANNOTATION,
@@ -241,7 +241,7 @@ proptest! {
             }
         }
         for (key, value) in annotations {
-            let mark = key == "identity-mapper.dev/owned";
+            let mark = key == "identity-mapper.dev/managed";
             let annotated = if mark {
                 simulation.config_map.as_mut().map(|view| &mut view.annotations)
             } else {

@@ -8,6 +8,42 @@
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
+/// Makes a type that is read in place of a kind that kind for kube: all but its metadata is the kind's.
+macro_rules! read_as {
+    ($type:ty, $kind:ty $(, any $parameter:ident)?; $object:ident => ($meta:expr, $meta_mut:expr)) => {
+        impl $(<$parameter: kube::Resource<DynamicType = ()>>)? kube::Resource for $type {
+            type DynamicType = ();
+            type Scope = <$kind as kube::Resource>::Scope;
+
+            fn kind((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::kind(&())
+            }
+
+            fn group((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::group(&())
+            }
+
+            fn version((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::version(&())
+            }
+
+            fn plural((): &()) -> std::borrow::Cow<'_, str> {
+                <$kind as kube::Resource>::plural(&())
+            }
+
+            fn meta(&self) -> &kube::api::ObjectMeta {
+                let $object = self;
+                $meta
+            }
+
+            fn meta_mut(&mut self) -> &mut kube::api::ObjectMeta {
+                let $object = self;
+                $meta_mut
+            }
+        }
+    };
+}
+
 mod any_managers;
 pub mod any_mapping;
 pub mod api_server;

@@ -17,6 +17,7 @@ use super::history::HistoryError;
 use super::{CALL_TIMEOUT, CONCURRENCY, Cluster};
 use crate::api::IdentityMapping;
 use crate::api::finalizer::Finalizers;
+use crate::backoff::Backoff;
 use crate::error::{Category, Error};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, HistoryWrite, RELEASED_ANNOTATION, WriteFailure};
@@ -26,9 +27,9 @@ use crate::time::Timestamp;
 /// Mappings that are read, and let go of, at a time.
 const PAGE: u32 = 100;
 
-/// How often a call is made that may succeed later, and the first pause before the next, which doubles.
+/// How often a call is made that may succeed later.
 const TRIES: u32 = 5;
-const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(8));
 
 /// What a running operator had sent when the history was marked has ended by then, and its watch has shown it the mark.
 const SETTLED: Duration = CALL_TIMEOUT.saturating_mul(2);
@@ -372,19 +373,20 @@ impl Cluster {
     where
         C: Future<Output = Result<T, kube::Error>>,
     {
-        let mut pause = FIRST_PAUSE;
-        let mut left = TRIES;
+        let mut failures = 0;
         loop {
             let error = match self.bounded(call()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };
-            left -= 1;
-            if left == 0 || !matches!(error.category, Category::Transient | Category::Throttled) {
+            let pause = RETRY.pause(failures, 0.0);
+            failures += 1;
+            if failures == TRIES
+                || !matches!(error.category, Category::Transient | Category::Throttled)
+            {
                 return Err(error);
             }
             tokio::time::sleep(pause).await;
-            pause *= 2;
         }
     }
 

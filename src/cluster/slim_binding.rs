@@ -1,6 +1,5 @@
 //! A `RoleBinding` or `ClusterRoleBinding` of which only names are decoded: lists of them can be large.
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 
@@ -96,34 +95,7 @@ impl<'de, K: Resource<DynamicType = ()>> Deserialize<'de> for SlimBinding<K> {
     }
 }
 
-impl<K: Resource<DynamicType = ()>> Resource for SlimBinding<K> {
-    type DynamicType = ();
-    type Scope = K::Scope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        K::kind(&())
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        K::group(&())
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        K::version(&())
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        K::plural(&())
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
+read_as!(SlimBinding<K>, K, any K; binding => (&binding.metadata, &mut binding.metadata));
 
 #[cfg(test)]
 mod tests {

@@ -24,16 +24,15 @@ use super::mapping::SeenMapping;
 use super::slim_binding::SlimBinding;
 use super::state::{Change, Definition, Watched};
 use super::{Cluster, bounded};
+use crate::backoff::Backoff;
 use crate::error::{Category, Error};
 use crate::observed::{BindingSubjects, ConfigMapView, HistoryView};
 
 /// The name of our `CustomResourceDefinition`.
 pub const DEFINITION: &str = "identitymappings.identity-mapper.dev";
 
-const SHORTEST_PAUSE: Duration = Duration::from_millis(200);
-
-/// kube's own default waits up to 30 s, far longer than drift in aws-auth may stand.
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// kube's own default waits up to 30 s, far longer than drift in aws-auth may last.
+const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
 /// A watch ends after this time and is begun again, so a connection that died silently is noticed soon after: it bounds how long drift
 /// can go unseen.
@@ -178,7 +177,8 @@ struct Attempts<K> {
     config: Config,
     name: &'static str,
     events: BoxStream<'static, watcher::Result<Event<K>>>,
-    pauses: Pauses,
+    /// In a row.
+    failures: u32,
     /// Before the next attempt.
     pause: Option<Duration>,
     failing: bool,
@@ -197,7 +197,7 @@ fn steps<K: Watchable>(
         api,
         config,
         name,
-        pauses: Pauses::default(),
+        failures: 0,
         pause: None,
         failing: false,
         proof: None,
@@ -223,7 +223,7 @@ impl<K: Watchable> Attempts<K> {
             // A list is tried, or has begun.
             Ok(event @ (Event::Init | Event::InitApply(_))) => return Some(Step::Event(event)),
             Ok(event) => {
-                self.pauses = Pauses::default();
+                self.failures = 0;
                 if !std::mem::take(&mut self.failing) {
                     return Some(Step::Event(event));
                 }
@@ -235,7 +235,8 @@ impl<K: Watchable> Attempts<K> {
         };
         self.log(&error);
         self.failing = true;
-        self.pause = self.pauses.next();
+        self.pause = Some(RETRY.pause(self.failures, 0.0));
+        self.failures = self.failures.saturating_add(1);
         Some(Step::Health(Some(error)))
     }
 
@@ -384,25 +385,6 @@ fn narrow(change: Change<BindingSubjects>, interest: &Interest) -> Option<Change
     }
 }
 
-/// Pauses between attempts.
-struct Pauses(Duration);
-
-impl Default for Pauses {
-    fn default() -> Self {
-        Self(SHORTEST_PAUSE)
-    }
-}
-
-impl Iterator for Pauses {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LONGEST_PAUSE);
-        Some(pause)
-    }
-}
-
 fn cause(error: watcher::Error) -> Error {
     match error {
         watcher::Error::InitialListFailed(error)
@@ -441,8 +423,8 @@ mod tests {
 
     #[test]
     fn pauses_grow_to_the_longest() {
-        let pauses = Pauses::default().map(|pause| pause.as_millis());
-        let milliseconds: Vec<u128> = pauses.take(7).collect();
+        let milliseconds =
+            [0, 1, 2, 3, 4, 5, 6].map(|earlier| RETRY.pause(earlier, 0.0).as_millis());
         assert_eq!(milliseconds, [200, 400, 800, 1600, 3200, 5000, 5000]);
     }
 

@@ -51,7 +51,6 @@ use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
 use crate::cluster::state::{State, Watched};
 use crate::cluster::watch::Told;
-use crate::jitter::jitter;
 use crate::observed::{AwsState, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
 use crate::principal::Key;
@@ -429,7 +428,7 @@ impl Controller {
             &mut self.state,
         );
         match retry {
-            Some(_) => self.retry.failed(now, jitter()),
+            Some(_) => self.retry.failed(now, fastrand::f64()),
             None => self.retry.succeeded(),
         }
         let told = self.eks.as_ref().is_some_and(Eks::changed);

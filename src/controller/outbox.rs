@@ -17,12 +17,11 @@ use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tracing::{debug, warn};
 
-use super::trigger::pause_after;
+use super::trigger::RETRY;
 use crate::cluster::mapping::SeenMapping;
 use crate::cluster::state::State;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
-use crate::jitter::jitter;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
 use crate::time::Timestamp;
 
@@ -288,7 +287,7 @@ impl Outbox {
     }
 
     fn try_again(&mut self, name: String, again: Job) {
-        let at = Instant::now() + pause_after(again.failures.saturating_sub(1), jitter());
+        let at = Instant::now() + RETRY.pause(again.failures.saturating_sub(1), fastrand::f64());
         if let Some(waiting) = self.jobs.get_mut(&name) {
             // What came meanwhile is newer and has not failed.
             waiting.status = waiting.status.take().or(again.status);

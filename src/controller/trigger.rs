@@ -8,6 +8,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::backoff::Backoff;
+
 /// The pause after the first pass of a burst.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// No pause is longer.
@@ -17,10 +19,8 @@ const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A change after this time without one is a lone change.
 const QUIET: Duration = Duration::from_secs(1);
 
-/// The first pause after a failure.
-const FIRST_RETRY: Duration = Duration::from_secs(1);
-/// No pause after a failure is longer.
-const LONGEST_RETRY: Duration = Duration::from_mins(1);
+/// Between tries of what failed.
+pub(super) const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
 
 /// When changes lead to a pass.
 #[derive(Debug, Default)]
@@ -89,10 +89,9 @@ pub(super) struct Retry {
 }
 
 impl Retry {
-    /// It failed. `jitter`, from 0 to 1, shortens the pause by up to half, so that many installations whose API server
-    /// comes back don't all ask at once.
+    /// It failed. `jitter` keeps many installations whose API server comes back from calling it all at once.
     pub(super) fn failed(&mut self, now: Instant, jitter: f64) {
-        self.at = Some(now + pause_after(self.failures, jitter));
+        self.at = Some(now + RETRY.pause(self.failures, jitter));
         self.failures = self.failures.saturating_add(1);
     }
 
@@ -110,14 +109,6 @@ impl Retry {
     pub(super) fn started(&mut self) {
         self.at = None;
     }
-}
-
-/// The pause after a failure that `earlier` ones came before.
-pub(super) fn pause_after(earlier: u32, jitter: f64) -> Duration {
-    let doubled = FIRST_RETRY.saturating_mul(1_u32.checked_shl(earlier).unwrap_or(u32::MAX));
-    doubled
-        .min(LONGEST_RETRY)
-        .mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
 }
 
 #[cfg(test)]
@@ -228,6 +219,5 @@ mod tests {
             Some(now + ms(500)),
             "jitter shortens by half at most"
         );
-        assert_eq!(pause_after(u32::MAX, 0.0), LONGEST_RETRY);
     }
 }

@@ -125,9 +125,9 @@ pub struct Form {
 pub struct Refusal {
     /// The reason of the condition.
     pub reason: Reason,
-    /// Its message: what is wrong and how to mend it.
+    /// Its message: what is wrong and how to fix it.
     pub message: String,
-    /// It passes by itself; otherwise a person must mend it.
+    /// It passes by itself; otherwise a person has to act.
     pub transient: bool,
 }
 
@@ -372,8 +372,7 @@ fn named(
         }),
         (None, Some(set)) => {
             let message = format!(
-                "permission set {} in account {} needs IAM to find its role, and this operator runs without AWS; write the role's \
-                 ARN in spec.principal.arn (aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/)",
+                "permission set {} in account {} needs IAM to find its role, and this operator runs without AWS; set spec.principal.arn to the role's ARN (aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/)",
                 set.name, set.account_id
             );
             Err((

@@ -40,16 +40,16 @@ fn unasked(aws: &AwsState) -> Option<String> {
     match aws {
         AwsState::Off | AwsState::Known(_) => None,
         AwsState::Unproven { name, .. } => Some(format!(
-            "EKS cluster {name} is not proven to be the one that this operator runs in"
+            "the EKS cluster {name} and the Kubernetes API server are different clusters"
         )),
-        AwsState::Unknown { failure } => Some(format!("EKS can't be asked: {}", failure.message)),
+        AwsState::Unknown { failure } => Some(format!("EKS can't be reached: {}", failure.message)),
     }
 }
 
 /// The role of a set while IAM is not asked: it may be found as soon as it is.
 fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Principal>) -> Mapping {
     let message = format!(
-        "the role of permission set {} in account {} is looked up in IAM once EKS is known: {why}",
+        "the role of permission set {} in account {} is resolved in IAM once EKS is known: {why}",
         set.name, set.account_id
     );
     match last {
@@ -101,7 +101,7 @@ fn of_set(
         .collect();
     let stale = problem.map(|problem| {
         format!(
-            "the role was last looked up at {}, and IAM can't be read now: {}",
+            "the role was last resolved at {}, and IAM can't be read now: {}",
             to_the_second(listing.read),
             words(problem)
         )
@@ -113,7 +113,7 @@ fn of_set(
         ([single], _, _) => mapping.with_principal(single.clone(), stale),
         ([], _, Some(last)) => {
             let note = format!(
-                "account {} has no role of permission set {} any more, so the last one, {}, stays; assign the set again, or delete this mapping",
+                "account {} no longer has a role of permission set {}, so the last one, {}, stays; assign the set again, or delete this mapping",
                 set.account_id,
                 set.name,
                 last.name
@@ -123,13 +123,13 @@ fn of_set(
         ([], _, None) => mapping.without_principal(
             false,
             format!(
-                "account {} has no role of permission set {}: assign the set to someone in that account, or mend spec.principal.permissionSet",
+                "account {} has no role of permission set {}: assign the set to someone in that account, or fix spec.principal.permissionSet",
                 set.account_id, set.name
             ),
         ),
         (several, Some(in_force), _) => {
             let note = format!(
-                "account {} has {} roles of permission set {} ({}); the one in force stays while IAM lists it",
+                "account {} has {} roles of permission set {} ({}); the current one stays while IAM lists it",
                 set.account_id,
                 several.len(),
                 set.name,
@@ -140,7 +140,7 @@ fn of_set(
         (several, None, _) => mapping.without_principal(
             false,
             format!(
-                "account {} has {} roles of permission set {}: {}; none is taken; write the ARN of the right one in spec.principal.arn",
+                "account {} has {} roles of permission set {}: {}; the operator uses none; set spec.principal.arn to the right one",
                 set.account_id,
                 several.len(),
                 set.name,
@@ -169,7 +169,7 @@ fn unread(
     mapping.without_principal(
         passes,
         format!(
-            "the role of permission set {} in account {} can't be looked up: {why}",
+            "the role of permission set {} in account {} can't be resolved: {why}",
             set.name, set.account_id
         ),
     )
@@ -183,7 +183,7 @@ fn names(roles: &[Principal]) -> String {
 /// Why IAM can't be read, for a sentence.
 pub(crate) fn words(problem: &IamProblem) -> String {
     match problem {
-        IamProblem::NoRole => "it is another account than the cluster's, and no role to assume there is configured; start the operator with --iam-role for it, or name it with --iam-account where --iam-role has {account}".to_owned(),
+        IamProblem::NoRole => "the account is not the cluster's, and no role to assume there is configured; start the operator with --iam-role for it, or name it with --iam-account where --iam-role has {account}".to_owned(),
         IamProblem::Denied { message, statement } => {
             format!("{message}; add to the operator's IAM policy: {statement}")
         }

@@ -103,7 +103,7 @@ fn is_state(note: &EventNote) -> bool {
     note.regarding == Regarding::ConfigMap
         && matches!(
             note.reason,
-            Reason::TextBroken | Reason::OrphanedEntries | Reason::BridgeLeft
+            Reason::InvalidYAML | Reason::OrphanedEntries | Reason::TemporaryBindingLeft
         )
 }
 

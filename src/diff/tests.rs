@@ -71,7 +71,7 @@ fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
 }
 
 #[test]
-fn a_handover_is_told_with_its_bridge_its_soak_and_its_end() {
+fn forecast_shows_bridge_soak_and_end_of_a_handover() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, FOREIGN);
     simulation.settings.handover = Handover::Auto;
     simulation.bridge();

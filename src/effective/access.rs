@@ -111,7 +111,7 @@ impl fmt::Display for NoEffect<'_> {
             Self::AccessEntryWins(arn) => write!(f, "the access entry of {arn} wins"),
             Self::MapRolesWins(wins) => write!(
                 f,
-                "{} line {} has the same ARN, and {} is looked up first",
+                "{} line {} has the same ARN, and {} is read first",
                 wins.section, wins.line, wins.section
             ),
             Self::LaterWins(wins) => write!(

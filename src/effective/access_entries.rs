@@ -44,16 +44,16 @@ impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Recreated { before, now } => {
-                f.write_str("its principal was deleted and made again, so that its id changed")?;
+                f.write_str("its principal was deleted and recreated, so its id changed")?;
                 if let Some(before) = before {
                     write!(f, " from {before}")?;
                 }
                 write!(f, " to {now}, and EKS knows principals by their id")
             }
-            Self::Missing { elsewhere: None } => f.write_str("IAM has no such principal any more"),
+            Self::Missing { elsewhere: None } => f.write_str("IAM no longer has such a principal"),
             Self::Missing {
                 elsewhere: Some(arn),
-            } => write!(f, "IAM has the principal as {arn} now"),
+            } => write!(f, "IAM now has the principal as {arn}"),
             Self::Alive | Self::Unknown => f.write_str("its principal exists"),
         }
     }

@@ -34,7 +34,7 @@ impl fmt::Display for Unmatchable {
                 "its ARN has the role's path, and the authenticator sees roles without their path",
             ),
             Self::Session => f.write_str(
-                "its ARN is a session's, and the authenticator looks a session up as its role",
+                "its ARN is that of a session, and the authenticator resolves a session to its role",
             ),
             Self::NotAnIdentity => {
                 f.write_str("its ARN is not that of a role or user, so no caller has it")

@@ -215,7 +215,7 @@ fn session(role: &str, session: &str) -> String {
 }
 
 #[test]
-fn who_is_let_in_as_what() {
+fn granted_access_and_identity() {
     let both = World::new(Mode::ApiAndConfigMap);
     let text = World::new(Mode::ConfigMap);
     let api = World::new(Mode::Api);
@@ -282,7 +282,7 @@ fn who_is_let_in_as_what() {
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
+fn denied_callers_get_cause_and_fix() {
     let both = World::new(Mode::ApiAndConfigMap);
     let text = World::new(Mode::ConfigMap);
     let api = World::new(Mode::Api);
@@ -491,7 +491,7 @@ fn a_section_that_is_dropped_names_the_line() {
 }
 
 #[test]
-fn where_it_is_installed_the_fix_is_a_mapping() {
+fn fix_is_a_mapping_when_the_operator_is_installed() {
     let mut world = World::new(Mode::ConfigMap);
     world.installed = true;
     for (arn, name) in [
@@ -546,7 +546,7 @@ fn a_mapping_that_is_not_in_effect_says_so() {
 }
 
 #[test]
-fn whoever_asks_for_itself_is_told_by_its_own_id() {
+fn explain_me_uses_the_callers_own_id() {
     let world = World::new(Mode::ApiAndConfigMap);
     let door = Explainer::new(world.scene());
     let caller = Caller::parse(&session("Viewer", "a")).expect("a caller");
@@ -578,7 +578,7 @@ fn two_spellings_of_a_user_are_two_identities() {
 }
 
 #[test]
-fn the_report_has_everyone_by_power_and_the_dead_apart() {
+fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
     let mut world = World::new(Mode::ApiAndConfigMap);
     world.rbac = vec![Binding {
         namespace: Some("team".to_owned()),
@@ -644,9 +644,12 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         })
         .collect();
     for (name, why) in [
-        ("Recreated", "deleted and made again"),
-        ("Moved", "new/Moved now"),
-        ("Gone", "no such principal"),
+        ("Recreated", "deleted and recreated"),
+        (
+            "Moved",
+            "now has the principal as arn:aws:iam::111122223333:role/new/Moved",
+        ),
+        ("Gone", "no longer has such a principal"),
         ("ByBoth", "role/ByBoth wins"),
         ("Developers", "the last one wins"),
         ("Admin", "mapRoles is looked up first"),

@@ -545,7 +545,7 @@ fn what_a_mapping_declares_is_not_imported_again() {
 }
 
 #[test]
-fn an_entry_that_was_ours_keeps_its_name() {
+fn previously_managed_entry_keeps_its_mapping_name() {
     let ours = Standing {
         user: false,
         name: 0,

@@ -343,7 +343,7 @@ mod tests {
     proptest! {
         #![proptest_config(crate::laws::cases(256))]
         #[test]
-        fn a_place_is_never_wrong(text in "[\\PC\\n\\t\\\\\"é|>-]{0,40}", head in "[|>\"'][-+2]?\\n?") {
+        fn embedded_positions_match_the_value(text in "[\\PC\\n\\t\\\\\"é|>-]{0,40}", head in "[|>\"'][-+2]?\\n?") {
             let file = format!("data:\n  k: {head}{text}");
             if let Some(Ok(read)) = manifest::read(&file).into_iter().next()
                 && let (Some(value), Some(place)) = (read.text("/data/k"), read.places.get("data.k"))

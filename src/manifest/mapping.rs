@@ -32,7 +32,7 @@ pub struct Complaint {
     pub object: Option<String>,
     /// The field, as in `spec.groups[2]`; empty for the whole document.
     pub field: String,
-    /// What is wrong and how to mend it.
+    /// What is wrong and how to fix it.
     pub message: String,
 }
 
@@ -98,7 +98,7 @@ impl Mappings {
                 object: Some(format!("{} {name}", IdentityMapping::kind(&()))),
                 field: "metadata.name".to_owned(),
                 message: format!(
-                    "the name is given already, in {} line {line}, and only the last would stand: give each mapping a name of its own",
+                    "the name is already used in {} line {line}, and the last one would win: give each mapping a name of its own",
                     source.name
                 ),
             });
@@ -129,14 +129,14 @@ impl Mappings {
         if found != api_version {
             complain(
                 "apiVersion",
-                format!("{found:?} is not known here: write {api_version}"),
+                format!("{found:?} is unknown: write {api_version}"),
             );
             return;
         }
         if kind != IdentityMapping::kind(&()) {
             complain(
                 "kind",
-                format!("{kind:?} is no kind of {group}: write IdentityMapping"),
+                format!("{kind:?} is not a kind of {group}: write IdentityMapping"),
             );
             return;
         }

@@ -317,10 +317,10 @@ impl Judge<'_> {
         let (outcome, why) = match prospect.obstacle {
             Some(obstacle) if obstacle.transient => (PlannedOutcome::Moves, Some(obstacle.into())),
             Some(obstacle) => match (obstacle.reason, foreign) {
-                (Reason::NotOwned, Some(_)) if prospect.as_declared => {
+                (Reason::NotManaged, Some(_)) if prospect.as_declared => {
                     (PlannedOutcome::Stands, None)
                 }
-                (Reason::ForeignEntry, Some(_)) if undeclared => (PlannedOutcome::Differs, None),
+                (Reason::UnmanagedEntry, Some(_)) if undeclared => (PlannedOutcome::Differs, None),
                 _ => (
                     PlannedOutcome::Blocked,
                     Some(self.with_hint(obstacle.into(), prospect)),

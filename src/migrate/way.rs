@@ -437,7 +437,7 @@ fn forth(verdict: &PrincipalPlan, mapping: Option<&Mapping>, twin: bool, mode: M
         (Some(_), _) if blocked_by_bridge => Stage::Ahead,
         (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
         (None, Some(working)) => Stage::Making(working.message.clone()),
-        (None, None) if by_entry && said.ready && said.reason() == Reason::NotOwned.as_str() => {
+        (None, None) if by_entry && said.ready && said.reason() == Reason::NotManaged.as_str() => {
             Stage::There
         }
         (None, None) if by_entry && said.ready && said.is_synced() => {
@@ -487,7 +487,7 @@ fn back(verdict: &PrincipalPlan, mapping: Option<&Mapping>) -> Stage {
         (Some(stalled), _) => Stage::Blocked(stalled.message.clone()),
         (None, Some(working)) => Stage::Making(working.message.clone()),
         (None, None) if !by_entry && said.ready && said.is_synced() => Stage::There,
-        (None, None) if said.reason() == Reason::NotOwned.as_str() => {
+        (None, None) if said.reason() == Reason::NotManaged.as_str() => {
             Stage::Stays("it has access by an unmanaged entry".to_owned())
         }
         (None, None) => Stage::Ahead,

@@ -52,7 +52,7 @@ impl FromStr for Mode {
             .find(|mode| mode.as_str() == text)
             .ok_or_else(|| {
                 format!(
-                    "{text:?} is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API"
+                    "{text:?} is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API"
                 )
             })
     }

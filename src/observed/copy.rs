@@ -14,7 +14,6 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::hex::hex;
 use crate::time::Timestamp;
 
 /// The name of the copy before the first write begins so.
@@ -98,7 +97,7 @@ impl<'a> CopyName<'a> {
         Some(Self {
             time: TimeZone::UTC.to_timestamp(time).ok()?.into(),
             first: stem.starts_with(FIRST),
-            hash: Some(hash).filter(|hash| crate::hex::is_hex(hash, HASH))?,
+            hash: Some(hash).filter(|hash| is_hex(hash, HASH))?,
         })
     }
 }
@@ -190,8 +189,16 @@ impl NewCopy {
     }
 }
 
+/// Whether a text is so many lower-case hexadecimal digits.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn hash_of(json: &[u8]) -> String {
-    hex(&Sha256::digest(json), HASH)
+    format!("{:.HASH$x}", Sha256::digest(json))
 }
 
 #[cfg(test)]

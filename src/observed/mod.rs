@@ -19,8 +19,8 @@ pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
     IamWants, Kept, Listing, Mode, Unreachable,
 };
-pub(crate) use copy::NewCopy;
 pub use copy::{CopyName, KeptCopy, PackedCopy, UnreadableCopy};
+pub(crate) use copy::{NewCopy, is_hex};
 pub use managed::{ANSWER_COUNTS, Answer, Feature, ManagedPrincipals, Reliance, Users};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};

@@ -71,7 +71,7 @@ macro_rules! setting {
                     stringify!($first) => Ok(Self::$first),
                     $(stringify!($other) => Ok(Self::$other),)+
                     unknown => Err(format!(
-                        "{unknown:?} is none of its values; write {}",
+                        "{unknown:?} is not one of its values; expected {}",
                         [stringify!($first), $(stringify!($other)),+].join(" or ")
                     )),
                 }

@@ -18,8 +18,7 @@ pub enum Trust {
 /// A cluster none of whose certificate authorities vouches for the API server's certificate.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "it is not the one whose API server we talk to: its certificate authority has the fingerprint {eks}, and the API server's \
-     certificate is signed by {server}"
+    "its certificate authority is {eks}, and that of the Kubernetes API server is {server}: they are different clusters"
 )]
 pub struct OtherCluster {
     /// The fingerprints of the cluster's.

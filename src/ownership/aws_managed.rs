@@ -15,7 +15,6 @@ use crate::access_entry::{
     AWS_POLICIES_TAG, CREATED, CREATED_TAG, Entry, Failure, INSTALLATION_TAG, Kind, policy_name,
 };
 use crate::api::v1alpha1::EntryType;
-use crate::hex::hex;
 use crate::observed::{Feature, ManagedPrincipals, Reliance};
 use crate::principal::{Key, Principal};
 
@@ -93,11 +92,11 @@ impl fmt::Display for Cause {
             }
             Self::Type(type_) => write!(
                 f,
-                "AWS makes entries of type {type_} and may have made it; what EKS uses can't be read here"
+                "AWS creates entries of type {type_} and may have created this one; the roles that EKS uses can't be read here"
             ),
             Self::Policy(policy) => write!(
                 f,
-                "AWS associates {policy} itself and may have made it; what EKS uses can't be read here"
+                "AWS associates {policy} itself and may have created this entry; the roles that EKS uses can't be read here"
             ),
         }
     }
@@ -264,7 +263,7 @@ pub fn tag_of(policies: &BTreeSet<String>) -> String {
 }
 
 fn digits(policy_arn: &str) -> String {
-    hex(&Sha256::digest(policy_arn), 8)
+    format!("{:.8x}", Sha256::digest(policy_arn))
 }
 
 #[cfg(test)]

@@ -10,12 +10,11 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 
 use crate::aws_auth::Meaning;
-use crate::hex::{hex, is_hex};
-use crate::observed::ConfigMapView;
+use crate::observed::{ConfigMapView, is_hex};
 use crate::principal::Key;
 
 /// The annotation on aws-auth that carries the mark.
-pub const MARK_ANNOTATION: &str = "identity-mapper.dev/owned";
+pub const MARK_ANNOTATION: &str = "identity-mapper.dev/managed";
 
 /// 16 hex digits of a key's SHA-256.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +27,7 @@ pub(crate) struct MeaningHash(String);
 impl KeyHash {
     /// The hash of a key.
     pub(crate) fn of(key: &Key) -> Self {
-        Self(hex(&Sha256::digest(key.to_string()), 16))
+        Self(format!("{:.16x}", Sha256::digest(key.to_string())))
     }
 
     /// The hash that a mark or a record of ours holds.
@@ -54,7 +53,7 @@ impl MeaningHash {
             hash.update(part.len().to_be_bytes());
             hash.update(part);
         }
-        Self(hex(&hash.finalize(), 8))
+        Self(format!("{:.8x}", hash.finalize()))
     }
 }
 

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use sha2::{Digest, Sha256};
 
 use super::KeyHash;
-use crate::hex::hex;
 
 /// The name of a set of keys: 8 digits, the same for the same keys only.
 pub(crate) fn set_name(keys: &BTreeSet<KeyHash>) -> String {
@@ -14,7 +13,7 @@ pub(crate) fn set_name(keys: &BTreeSet<KeyHash>) -> String {
     for key in keys {
         hash.update(key.as_str());
     }
-    hex(&hash.finalize(), 8)
+    format!("{:.8x}", hash.finalize())
 }
 
 #[cfg(test)]

@@ -144,8 +144,7 @@ fn in_config_map_mode(spec: &Spec) -> Placement {
         return Placement::refused(
             Backend::AccessEntry,
             Reason::BackendUnavailable,
-            "backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; write \
-             backend: Auto, which follows the mode"
+            "backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode"
                 .to_owned(),
         );
     }
@@ -168,7 +167,7 @@ fn in_api_mode(eks: &Eks<'_>, site: &Site<'_>) -> Placement {
         return Placement::refused(
             Backend::ConfigMap,
             Reason::BackendUnavailable,
-            "backend ConfigMap has no effect: in the authentication mode API aws-auth isn't read; write backend: Auto"
+            "backend ConfigMap has no effect: aws-auth isn't read in the authentication mode API; set spec.backend: Auto"
                 .to_owned(),
         );
     }
@@ -195,10 +194,10 @@ fn made_by_aws(eks: &Eks<'_>, site: &Site<'_>) -> String {
     }
     match eks.standing.of(&site.claim.hash).first() {
         Some(standing) => format!(
-            "; AWS has made an access entry for {}, which the cluster uses",
+            "; AWS has created an access entry for {}, which the cluster uses",
             standing.principal_arn
         ),
-        None => "; AWS has made none so far".to_owned(),
+        None => "; AWS has created none so far".to_owned(),
     }
 }
 
@@ -216,7 +215,7 @@ fn in_both(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>) -> Placement {
             Reason::NotExpressible,
             if why.in_aws_auth() {
                 format!(
-                    "{why}; with backend: Auto it stands in aws-auth, which is read in this mode"
+                    "{why}; with spec.backend: Auto it stays in aws-auth, which is read in this mode"
                 )
             } else {
                 why.to_string()
@@ -260,7 +259,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
             Backend::AccessEntry,
             Reason::BackendUnavailable,
             format!(
-                "type {:?} exists only as an access entry; write backend: AccessEntry or Auto",
+                "type {:?} exists only as an access entry; set spec.backend: AccessEntry or Auto",
                 site.spec.type_
             ),
         );
@@ -293,7 +292,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         placement.wake = Some(due);
         placement.place.handover = Some(Block::passing(
             Reason::HandingOver,
-            "aws-auth has taken the principal in; the access entry goes once that is in force",
+            "aws-auth has the principal; the access entry is removed once that is in force",
         ));
     }
     placement
@@ -309,7 +308,7 @@ fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target)
         let mut placement = Placement::new(Backend::AccessEntry, Want::Declared, Want::Declared);
         placement.place.handover = Some(Block::passing(
             Reason::HandingOver,
-            "aws-auth holds an identical entry without our mark, which is marked again; it stays for the soak, then it is removed",
+            "aws-auth holds an identical entry that lost its mark, which is marked again; it stays for the soak time, then it is removed",
         ));
         return placement;
     }
@@ -394,7 +393,7 @@ fn absent(
     });
     if (refused || eks.view.entries.by_principal.len() >= ENTRY_QUOTA) && site.spec.form.is_some() {
         return Placement::in_config_map().noting(Some(format!(
-            "the cluster holds {ENTRY_QUOTA} access entries, as many as EKS allows, so it stands in aws-auth"
+            "the cluster holds {ENTRY_QUOTA} access entries, as many as EKS allows, so the mapping uses aws-auth"
         )));
     }
     Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
@@ -416,8 +415,7 @@ fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Plac
             Backend::AccessEntry,
             Reason::HandoverBlocked,
             format!(
-                "{place} gives {}, which is not what an access entry of type {type_:?} gives, so that one would take running nodes out of \
-                 the cluster; give new nodes a role of their own",
+                "{place} gives {}, and an access entry of type {type_:?} gives something else, so it would take running nodes out of the cluster; give new nodes a role of their own",
                 identity(&meaning)
             ),
         );
@@ -425,10 +423,9 @@ fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Plac
     if site.spec.adoption != Adoption::Always {
         return Placement::refused(
             Backend::AccessEntry,
-            Reason::ForeignEntry,
+            Reason::UnmanagedEntry,
             format!(
-                "{place} lets the nodes of this role in, and that entry is not ours; if they are of type {type_:?}, write adoption: Always: \
-                 the access entry gives them the same names, and aws-auth stays as it is"
+                "{place} is an unmanaged entry that grants access to the nodes of this role; if they are of type {type_:?}, set spec.adoption: Always: the access entry gives them the same names, and aws-auth stays as it is"
             ),
         );
     }
@@ -445,13 +442,13 @@ fn handover_block(
     let (Some(form), Some(found)) = (&site.spec.form, &site.claim.found) else {
         return Some(Block::passing(
             Reason::HandingOver,
-            "the entry of aws-auth is put right first",
+            "the entry of aws-auth is repaired first",
         ));
     };
     if found.meaning != form.meaning {
         return Some(Block::passing(
             Reason::HandingOver,
-            "the entry of aws-auth is put right first",
+            "the entry of aws-auth is repaired first",
         ));
     }
     if is_node(&found.meaning, eks.bindings) {
@@ -474,8 +471,7 @@ fn handover_block(
         Block::lasting(
             Reason::HandoverBlocked,
             format!(
-                "an access entry is made without policies and wins at once, so handing over system:masters needs a ClusterRoleBinding of \
-                 group {BRIDGE_GROUP} to cluster-admin as a bridge; it stays in aws-auth until that binding stands"
+                "moving system:masters to an access entry needs a temporary ClusterRoleBinding (group {BRIDGE_GROUP}, role cluster-admin) to avoid an access gap; until it exists, this mapping stays in aws-auth"
             ),
         )
     })

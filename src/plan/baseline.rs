@@ -57,7 +57,7 @@ impl Base {
                 continue;
             };
             match repair {
-                // An immutable ConfigMap can't be mended, whatever we would write.
+                // An immutable ConfigMap can't be repaired by any write.
                 Repair::LastGood if !standing.immutable => {
                     view.data.insert(section.key().to_owned(), good.clone());
                     restored.push(problem.clone());

@@ -102,7 +102,7 @@ pub(crate) enum Step {
 pub(crate) struct Block {
     pub(crate) reason: Reason,
     pub(crate) message: String,
-    /// It passes by itself; otherwise a person must mend it.
+    /// It passes by itself; otherwise a person has to act.
     pub(crate) transient: bool,
     /// The confirmation that lifts it.
     pub(crate) awaiting: Option<Confirmation>,

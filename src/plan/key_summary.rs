@@ -62,7 +62,7 @@ pub enum Next {
     Gone,
 }
 
-/// Why something does not get to where a mapping asks for: as in the mapping's conditions, with the mend.
+/// Why something does not get to where a mapping asks for: as in the mapping's conditions, with the fix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Obstacle<'a> {
     /// The reason, as troubleshooting has it.

@@ -45,7 +45,7 @@ use write::history::KeptCopies;
 use write::render;
 use write::review::{self, Facts};
 
-use crate::access_entry::FailureKind;
+use crate::access_entry::Persistence;
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::api::v1alpha1::Backend;
@@ -209,8 +209,7 @@ fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]) {
             claim.place = None;
             claim.hold_both(&Block::lasting(
                 Reason::BackendUnavailable,
-                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and EKS never \
-                 takes a cluster back; start the operator with --cluster-name in place of --authentication-mode CONFIG_MAP",
+                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and EKS never takes a cluster back; start the operator with --cluster-name instead of --authentication-mode CONFIG_MAP",
             ));
         }
     }
@@ -266,22 +265,20 @@ fn halted(observed: &Observed) -> Option<Block> {
     match &observed.aws {
         AwsState::Off | AwsState::Known(_) => None,
         AwsState::Unproven { name, eks, server } => Some(Block::lasting(
-            Reason::ClusterUnproven,
+            Reason::ClusterMismatch,
             format!(
-                "EKS cluster {name} has the certificate authority {eks}, and the API server that this operator talks to has {server}: \
-                 nothing is written; mend --cluster-name, --region or the kubeconfig, so that both are the same cluster{age}"
+                "the EKS cluster {name} (certificate authority {eks}) and the Kubernetes API server (certificate authority {server}) are different clusters, so nothing is written; fix --cluster-name, --region or the kubeconfig{age}"
             ),
         )),
         AwsState::Unknown { failure } => {
             let message = format!(
-                "the cluster's authentication mode can't be read: nothing is written; {failure}{age}"
+                "the cluster's authentication mode can't be read, so nothing is written: {failure}{age}"
             );
-            Some(match failure.kind {
-                FailureKind::Denied { .. }
-                | FailureKind::Unauthenticated
-                | FailureKind::ClusterMissing
-                | FailureKind::Refused => Block::lasting(Reason::ModeUnknown, message),
-                _ => Block::passing(Reason::ModeUnknown, message),
+            Some(match failure.kind.persistence() {
+                Persistence::Lasting => Block::lasting(Reason::ModeUnknown, message),
+                Persistence::Brief | Persistence::Settling => {
+                    Block::passing(Reason::ModeUnknown, message)
+                }
             })
         }
     }
@@ -305,7 +302,7 @@ fn hold_contested_entries(context: &Context<'_>, claims: &mut [Claim]) {
             claim.entry.wake = Some(next);
             claim.entry.hold(Block::passing(
                 Reason::Contested,
-                "someone changes or deletes the access entry again and again; it is repaired once a minute; make one of the two stop",
+                "another writer keeps changing or deleting the access entry, and the operator repairs it once a minute; stop one of the two",
             ));
         }
     }
@@ -364,7 +361,7 @@ fn hold_for_finalizers(context: &Context<'_>, claims: &mut [Claim]) -> Vec<Final
         });
         let pending = Block::passing(
             Reason::FinalizerPending,
-            "the finalizer is being set; the entry follows",
+            "the finalizer is being set first; the entry follows",
         );
         if in_text && claim.text_grants() {
             claim.hold(pending.clone());
@@ -389,12 +386,12 @@ fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
             let blocked = blocks
                 .into_iter()
                 .flatten()
-                .find(|block| block.transient || (lasting && block.reason != Reason::NotOwned));
+                .find(|block| block.transient || (lasting && block.reason != Reason::NotManaged));
             // The calls are only planned: their effect is seen by a later plan.
             let pending = (claim.entry.pending() && claim.entry_grants()).then(|| {
                 Block::passing(
                     Reason::EntryPending,
-                    "the access entry of the new principal is made first",
+                    "the access entry of the new principal is created first",
                 )
             });
             Some((holder, blocked.cloned().or(pending)?))

@@ -15,7 +15,7 @@ use crate::access_entry::simulation::Eks;
 use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind, InFlight, Output};
 use crate::api::IdentityMapping;
 use crate::api::finalizer::Finalizers;
-use crate::api::v1alpha1::CONFIRM_ANNOTATION;
+use crate::api::v1alpha1::{CONFIRM_ANNOTATION, MappingState};
 use crate::aws_auth::{Document, Index};
 use crate::desired::{Desired, Mapping};
 use crate::observed::Users;
@@ -560,6 +560,10 @@ impl Simulation {
         self.execute(&work);
         self.memory = report.memory.clone();
         for status in &report.statuses {
+            let conditions = &status.status.conditions;
+            let messages: BTreeSet<&str> =
+                conditions.iter().map(|it| it.message.as_str()).collect();
+            assert_eq!(messages.len(), conditions.len(), "{conditions:#?}");
             self.status_writes += 1;
             self.objects.get_mut(&status.name).expect("exists").status =
                 Some(status.status.clone());
@@ -829,15 +833,23 @@ impl Simulation {
             .unwrap_or_default()
     }
 
+    /// The message of a condition, or of the one that it points to.
     pub(crate) fn message(&self, name: &str, type_: &str) -> String {
         let status = self.objects[name].status.clone().unwrap_or_default();
-        let condition = status
-            .conditions
-            .into_iter()
-            .find(|condition| condition.type_ == type_);
-        condition
-            .map(|condition| condition.message)
-            .unwrap_or_default()
+        let find = |type_: &str| {
+            let mut conditions = status.conditions.iter();
+            conditions.find(|condition| condition.type_ == type_)
+        };
+        let message = find(type_).map_or("", |condition| condition.message.as_str());
+        match message.split_once("; see ") {
+            Some((_, place)) => find(place).expect("what is pointed to").message.clone(),
+            None => message.to_owned(),
+        }
+    }
+
+    /// `status.state`.
+    pub(crate) fn state(&self, name: &str) -> Option<MappingState> {
+        self.objects[name].status.as_ref()?.state
     }
 
     pub(crate) fn ready(&self, name: &str) -> String {

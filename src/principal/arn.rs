@@ -112,7 +112,7 @@ pub enum ArnError {
     #[error(transparent)]
     Partition(#[from] UnknownPartition),
     /// The service is neither IAM nor STS.
-    #[error("service {value:?} has no identities: expected iam")]
+    #[error("service {value:?} has no principals: expected iam")]
     Service {
         /// The service part.
         value: String,
@@ -143,7 +143,7 @@ pub enum ArnError {
     },
     /// The service has no such kind of identity.
     #[error(
-        "resource {value:?} is no identity of {service}: expected role/NAME or user/NAME of iam"
+        "resource {value:?} is not a principal of {service}: expected role/NAME or user/NAME of iam"
     )]
     ResourceType {
         /// The service part.
@@ -153,7 +153,7 @@ pub enum ArnError {
     },
     /// The path isn't one that IAM allows.
     #[error(
-        "path {value:?} is not a path of IAM: expected at most 512 visible ASCII characters between slashes"
+        "path {value:?} is not an IAM path: expected at most 512 visible ASCII characters between slashes"
     )]
     Path {
         /// The path, slashes at both ends included.
@@ -161,7 +161,7 @@ pub enum ArnError {
     },
     /// The name isn't one that IAM allows.
     #[error(
-        "name {value:?} is not a name of IAM: expected 1 to 64 letters, digits or any of _+=,.@-"
+        "name {value:?} is not an IAM name: expected 1 to 64 letters, digits or any of _+=,.@-"
     )]
     Name {
         /// The name, without path.

@@ -29,7 +29,7 @@ pub fn clear_bridge(
         });
     if let Some(entry) = unmanaged.next() {
         return Err(format!(
-            "the access entry of {} gives that group and is not ours; take the group off",
+            "the unmanaged access entry of {} gives that group; remove the group from it",
             entry.principal_arn
         ));
     }
@@ -41,7 +41,7 @@ pub fn clear_bridge(
     let named = entries.find(|entry| entry.groups.iter().any(|group| group == BRIDGE_GROUP));
     if let Some(entry) = named {
         return Err(format!(
-            "{} line {} gives that group to {}; take it off",
+            "{} line {} gives that group to {}; remove it there",
             entry.section, entry.line, entry.arn
         ));
     }

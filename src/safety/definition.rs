@@ -27,7 +27,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         })
         .map(|subject| {
             let why = "the CustomResourceDefinition is being deleted, and deleting it revokes nothing; run identity-mapper release to give up ownership";
-            Refusal::lasting(Rule::Definition, subject, Reason::RemovalHeld, why)
+            Refusal::lasting(Rule::Definition, subject, Reason::RemovalNeedsConfirmation, why)
         })
         .collect()
 }

@@ -22,8 +22,13 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         .filter(|subject| !world.confirmed(subject, Confirmation::LastAdministrator))
         .map(|subject| {
             let why = "no administrator would certainly be left";
-            Refusal::lasting(Rule::LastAdministrator, subject, Reason::RemovalHeld, why)
-                .until(Confirmation::LastAdministrator)
+            Refusal::lasting(
+                Rule::LastAdministrator,
+                subject,
+                Reason::RemovalNeedsConfirmation,
+                why,
+            )
+            .until(Confirmation::LastAdministrator)
         })
         .collect()
 }

@@ -109,8 +109,13 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
     }
     let why = "too many principals would lose their entries within ten minutes (more than five and more than a quarter, or all of them), so none of these is removed";
     let refusals = held.into_iter().map(|subject| {
-        Refusal::lasting(Rule::MassRemoval, subject, Reason::RemovalHeld, why)
-            .until(Confirmation::MassRemoval)
+        Refusal::lasting(
+            Rule::MassRemoval,
+            subject,
+            Reason::RemovalNeedsConfirmation,
+            why,
+        )
+        .until(Confirmation::MassRemoval)
     });
     (refusals.collect(), record)
 }

@@ -53,19 +53,19 @@ fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
 fn refusal(subject: &Subject<'_>, violation: &Violation) -> Refusal {
     let (reason, why) = match violation {
         Violation::Removed => (
-            Reason::RemovalHeld,
+            Reason::RemovalNeedsConfirmation,
             "the entry is a node entry: without it nodes can't join or stay in the cluster",
         ),
         Violation::Changed => (
             if subject.calls.is_empty() {
-                Reason::NodeEntryUnconfirmed
+                Reason::NodeEntryNeedsConfirmation
             } else {
-                Reason::RemovalHeld
+                Reason::RemovalNeedsConfirmation
             },
             "the existing entry is a node entry, and changing it can lock nodes out",
         ),
         Violation::Created => (
-            Reason::NodeEntryUnconfirmed,
+            Reason::NodeEntryNeedsConfirmation,
             "username or groups are those of nodes; write the node's spec.type instead",
         ),
     };

@@ -14,7 +14,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         refusals.push(Refusal {
             rule: Rule::Read,
             principal: None,
-            reason: Reason::TextBroken,
+            reason: Reason::InvalidYAML,
             why: format!("{section} does not parse, so nothing is written over it"),
             confirmation: None,
             transient: false,
@@ -31,7 +31,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
             subjects
                 .filter(|subject| subject.calls.iter().any(touches))
                 .map(|subject| {
-                    let why = "the access entries have not been listed, so none is changed";
+                    let why = "the access entries have not been listed yet, so none is changed";
                     Refusal::lasting(Rule::Read, subject, Reason::EntryPending, why).passing()
                 }),
         );

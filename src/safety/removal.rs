@@ -42,14 +42,14 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             Call::Create { .. } => created = true,
             Call::Delete { .. } if !created && world.kept_by_aws(subject).any(|it| it == arn) => {
                 return Some((
-                    Reason::ForeignEntry,
-                    "AWS manages the access entry, so it is never deleted",
+                    Reason::UnmanagedEntry,
+                    "AWS manages the access entry, so identity-mapper never deletes it",
                 ));
             }
             Call::Delete { .. } if view.possible(arn).unseen => {
                 return Some((
                     Reason::EntryPending,
-                    "what the access entry gives now is not known; it is described first",
+                    "the current content of the access entry is not known; the operator describes it first",
                 ));
             }
             Call::Tag { .. } if adoption.is_some_and(|it| it != Adoption::Never) => {}
@@ -63,7 +63,7 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             | Call::Untag { .. } => {
                 if !managed && view.possible(arn).may_exist() {
                     return Some((
-                        Reason::ForeignEntry,
+                        Reason::UnmanagedEntry,
                         "the access entry is unmanaged, so it is left as it is",
                     ));
                 }
@@ -88,14 +88,14 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
         });
     if claims {
         return Some((
-            Reason::RemovalHeld,
+            Reason::RemovalNeedsConfirmation,
             "another mapping claims the same principal, so its entry is not removed",
         ));
     }
     let named = world.naming(&subject.hash).next().is_some();
     let confirmed = world.before.confirmed_orphans.contains(&subject.hash);
     (!named && !confirmed).then_some((
-        Reason::RemovalHeld,
+        Reason::RemovalNeedsConfirmation,
         "no mapping names the managed entry, so only a confirmation on the history ConfigMap removes it",
     ))
 }

@@ -165,7 +165,7 @@ fn wins_over(world: &World<'_>, subject: &Subject<'_>) -> Option<Refusal> {
     }
     let place = format!("{} line {}", winner.section, winner.line);
     let power = if world.is_node(&wins) {
-        "it is a node's"
+        "it is a node entry"
     } else if world.may_be_administrator(&wins) && last_administrator::certain(world).is_empty() {
         "it is the last administrator"
     } else if managed.is_some() {
@@ -177,11 +177,10 @@ fn wins_over(world: &World<'_>, subject: &Subject<'_>) -> Option<Refusal> {
     let reason = if managed.is_some() {
         Reason::Shadowed
     } else {
-        Reason::ForeignEntry
+        Reason::UnmanagedEntry
     };
     let why = format!(
-        "{place} is an unmanaged entry of the same principal, and {power}, so nothing is written that wins over it; remove one of the \
-         two by hand"
+        "{place} is an unmanaged entry of the same principal, and {power}, so the operator writes nothing that wins over it; remove one of the two by hand"
     );
     Some(Refusal::lasting(Rule::Unmanaged, subject, reason, why))
 }

@@ -194,13 +194,13 @@ impl<'t> Parser<'t> {
                     if versioned {
                         return Err(Fault {
                             at,
-                            message: "a second %YAML directive: take it out",
+                            message: "a second %YAML directive: remove it",
                         });
                     }
                     if (*major, *minor) != (1, 1) {
                         return Err(Fault {
                             at,
-                            message: "only YAML 1.1 is understood: take the %YAML directive out",
+                            message: "only YAML 1.1 is understood: remove the %YAML directive",
                         });
                     }
                     versioned = true;
@@ -209,7 +209,7 @@ impl<'t> Parser<'t> {
                     if self.tags.iter().any(|(h, _)| h == handle) {
                         return Err(Fault {
                             at,
-                            message: "a second %TAG directive for this handle: take it out",
+                            message: "a second %TAG directive for this handle: remove it",
                         });
                     }
                     self.tags.push((handle.clone(), prefix.clone()));

@@ -34,7 +34,7 @@ impl Scanner<'_> {
             _ => {
                 return Err(Fault {
                     at: start.byte,
-                    message: "an unknown directive: take this line out",
+                    message: "an unknown directive: remove this line",
                 });
             }
         };
@@ -42,7 +42,7 @@ impl Scanner<'_> {
         self.reader.skip_blanks()?;
         self.reader.skip_comment()?;
         if !self.reader.is_break_or_end() {
-            return Err(self.fault("text behind a directive: take it out"));
+            return Err(self.fault("text after a directive: remove it"));
         }
         self.reader.skip_line_break()?;
         Ok(Token { kind, start, end })

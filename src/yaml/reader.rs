@@ -83,7 +83,7 @@ impl<'t> Reader<'t> {
             None => Ok(text.chars().count().cast_signed()),
             Some((offset, _)) => Err(Fault {
                 at: chunk.start + offset,
-                message: "control characters are not allowed: take this one out",
+                message: "control characters are not allowed: remove this one",
             }),
         }
     }

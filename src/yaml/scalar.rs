@@ -249,7 +249,7 @@ impl Scanner<'_> {
         self.reader.skip_comment()?;
         if !self.reader.is_break_or_end() {
             return Err(
-                self.fault("text behind `|` or `>`: put it on the next line, or quote the value")
+                self.fault("text after `|` or `>`: put it on the next line, or quote the value")
             );
         }
         self.reader.skip_line_break()?;
@@ -325,7 +325,7 @@ impl Scanner<'_> {
     fn scan_block_increment(&mut self) -> Result<isize, Fault> {
         let byte = self.reader.byte(0);
         if byte == b'0' {
-            return Err(self.fault("an indentation of 0 behind `|` or `>`"));
+            return Err(self.fault("an indentation of 0 after `|` or `>`"));
         }
         if !byte.is_ascii_digit() {
             return Ok(0);

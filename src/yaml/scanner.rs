@@ -455,6 +455,6 @@ impl<'t> Scanner<'t> {
 fn missing_colon(mark: Mark) -> Fault {
     Fault {
         at: mark.byte,
-        message: "a line in a mapping without `: `: write `key: value`, or mend the indentation",
+        message: "a line in a mapping without `: `: write `key: value`, or fix the indentation",
     }
 }

@@ -202,7 +202,7 @@ async fn conflict_is_reported(stage: &mut Stage) -> Result<()> {
             "break-glass",
             ConditionType::Ready,
             "False",
-            Reason::ForeignEntry,
+            Reason::UnmanagedEntry,
         )
         .await?;
     ensure!(stage.aws_auth().await? == before, "aws-auth changed");
@@ -280,7 +280,7 @@ async fn broken_text_is_restored(stage: &mut Stage) -> Result<()> {
     stage
         .put_right(&before, "the last good text stands", |data| *data == before)
         .await?;
-    let note = stage.event("aws-auth", Reason::TextRestored).await?;
+    let note = stage.event("aws-auth", Reason::InvalidYAMLRepaired).await?;
     ensure!(
         note.contains("line 16") && note.contains("{SessionName}}"),
         "the event does not name the place: {note}"

@@ -2,7 +2,7 @@
 //! account: EKS, IAM, STS and SQS on loopback ports, until Ctrl-C.
 //!
 //! It prints the environment in which any AWS client finds it. What it is in the tests, and what it leaves out, is in
-//! `docs/testing.md`.
+//! `docs/development/testing.md`.
 
 #[path = "../it/support/eks/mod.rs"]
 mod eks;
@@ -40,7 +40,7 @@ struct Arguments {
     /// The authentication mode at the start
     #[arg(long, default_value = "API_AND_CONFIG_MAP")]
     authentication_mode: Mode,
-    /// The principals that exist, as YAML; see docs/testing.md
+    /// The principals that exist, as YAML; see docs/development/testing.md
     #[arg(long, value_name = "FILE")]
     principals: Option<PathBuf>,
     /// A queue that is told of every change

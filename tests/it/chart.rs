@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::support::chart;
 use crate::support::deployment::documents;
-use crate::support::programs::{operator_binary, program};
+use crate::support::programs::{operator_binary, program, repository};
 use crate::support::rights::{self, Rules};
 use crate::support::{Cluster, Operator};
 
@@ -29,7 +29,7 @@ const EVERY_VALUE: [&str; 5] = [
 ];
 
 fn root(path: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+    repository().join(path)
 }
 
 /// Values that make the chart render every argument that concerns EKS.

@@ -379,7 +379,10 @@ async fn at_the_quota(cluster: &Cluster, eks: &Eks) {
     let late = MAPPINGS + 11;
     fleet::create_all(&cluster.admin(), std::iter::once(mapping(late))).await;
     let message = until_ready_is(cluster, late, "False EntryQuotaExceeded").await;
-    assert!(message.contains("no room"), "{message}");
+    assert!(
+        message.contains("as many access entries as EKS allows"),
+        "{message}"
+    );
     assert_eq!(eks.world().cluster.entries.len(), full);
 }
 

@@ -517,7 +517,7 @@ async fn administrators_wait_for_a_bridge_and_one_left_behind_is_told_of() {
     })
     .await;
     witness.acquit(&eks).await;
-    let note = cluster.note("BridgeLeft", "aws-auth").await;
+    let note = cluster.note("TemporaryBindingLeft", "aws-auth").await;
     assert!(note.contains(BRIDGE_GROUP), "{note}");
     operator.stop().await;
 }

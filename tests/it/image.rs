@@ -1,12 +1,13 @@
 //! What is in the image, and what it is built with, as the Dockerfile says.
 
 use std::fs;
-use std::path::Path;
 
 use regex::Regex;
 
+use crate::support::programs::repository;
+
 fn read(path: &str) -> String {
-    fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
+    fs::read_to_string(repository().join(path)).unwrap()
 }
 
 /// The instructions, continued lines as one, without comments.

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::aws_auth_texts::{Random, awkward, generate, mutate};
 use super::support::judge::Judge;
+use super::support::programs::operator_binary;
 
 type Data = BTreeMap<String, String>;
 
@@ -182,7 +183,7 @@ fn effective_prints_what_the_authenticator_sees() {
 
 /// What `identity-mapper effective - -o json` prints for a manifest.
 fn effective(manifest: &str) -> Value {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
+    let mut child = Command::new(operator_binary())
         .args(["effective", "-", "-o", "json"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -92,13 +92,13 @@ async fn each_rule_is_used_and_nothing_else_is_asked_for() {
         .establish("workers", json!({"type": "EC2Linux", "groups": []}))
         .await;
     cluster.delete("workers").await;
-    cluster.note("RemovalHeld", "workers").await;
+    cluster.note("RemovalNeedsConfirmation", "workers").await;
     // A text that does not parse is an event on aws-auth.
     let broken = format!("{}\n- rolearn: @someone\n", cluster.roles().await);
     cluster
         .write_text("kubectl-edit", "mapRoles", &broken)
         .await;
-    cluster.note("TextRestored", "aws-auth").await;
+    cluster.note("InvalidYAMLRepaired", "aws-auth").await;
 
     // What somebody else writes at the same moment is read again: it takes a few attempts to be as fast.
     let started = Instant::now();

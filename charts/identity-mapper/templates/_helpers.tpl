@@ -1,6 +1,6 @@
 {{/*
 Every object bears the chart's name, whatever the release is called: a cluster has one aws-auth, so a second release has
-to fail, and helm refuses to take over objects of another release.
+to fail, and helm refuses to adopt objects of another release.
 */}}
 {{- define "identity-mapper.selector" -}}
 app.kubernetes.io/name: {{ .Chart.Name }}

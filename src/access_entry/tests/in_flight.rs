@@ -244,3 +244,33 @@ fn many_contents_are_one_that_is_not_known() {
     assert!(possible.unseen && possible.exists(), "{possible:?}");
     assert_eq!(possible.certain(), None);
 }
+
+#[test]
+fn many_lost_calls_end_in_an_answer_within_bounds() {
+    let policies = |number: usize| Call::Associate {
+        principal_arn: ROLE.to_owned(),
+        policy_arn: format!("{VIEW}{number}"),
+        scope: Scope::Cluster,
+    };
+    let kinds: [&dyn Fn(usize) -> Call; 5] = [
+        &|_| create(),
+        &|_| update(),
+        &|_| disassociate(),
+        &|_| associate(),
+        &policies,
+    ];
+    // Up to thirty calls of which no answer arrived, each at another second: contents differ in their times too.
+    for first in 0..kinds.len() {
+        for number in 1..=30 {
+            let mut in_flight = InFlight::since(at(0));
+            for position in 0..number {
+                let call = kinds[(first + position * position) % kinds.len()](position);
+                let second = 100 + i64::try_from(position).expect("it is small");
+                in_flight.sent(call, &Possible::none(), at(second));
+            }
+            let possible = in_flight.possible(ROLE, Possible::none());
+            assert!(possible.entries.len() <= 16, "{possible:?}");
+            assert!(possible.absent, "nothing made it certainly exist");
+        }
+    }
+}

@@ -260,10 +260,10 @@ proptest! {
                 prop_assert!(group.starts_with(prefix) && group != "system:masters");
             }
             Err(Inexpressible::ReservedUsername { prefix, .. }) => prop_assert!(username.starts_with(prefix)),
-            Err(Inexpressible::NoColonBeforeSessionName { mended, .. }) => {
+            Err(Inexpressible::NoColonBeforeSessionName { fixed, .. }) => {
                 prop_assert!(username.contains("{{SessionName"));
-                let mended = asked(ROLE, EntryType::Standard, Some(&mended), &[], &[]);
-                prop_assert!(mended.is_ok(), "{:?}", mended);
+                let fixed = asked(ROLE, EntryType::Standard, Some(&fixed), &[], &[]);
+                prop_assert!(fixed.is_ok(), "{:?}", fixed);
             }
             Err(other) => prop_assert!(false, "{}", other),
         }

@@ -168,7 +168,7 @@ type Case<'a> = (
 /// Every reason, its whole sentence, and whether aws-auth can give it.
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn what_eks_would_refuse_is_refused_with_the_mend() {
+fn what_eks_would_refuse_is_refused_with_a_fix() {
     let linked = "arn:aws:iam::111122223333:role/aws-service-role/batch.amazonaws.com/AWSServiceRoleForBatch";
     let stripped = "arn:aws:iam::111122223333:role/AWSServiceRoleForBatch";
     let view = || vec![in_cluster("AmazonEKSViewPolicy")];
@@ -194,25 +194,22 @@ fn what_eks_would_refuse_is_refused_with_the_mend() {
                 vec![],
             ),
             false,
-            "spec.principal: arn:aws-cn:iam::111122223333:role/R is of partition aws-cn, and cluster main is of partition aws, whose \
-             IAM does not know it; write a principal of aws",
+            "spec.principal: arn:aws-cn:iam::111122223333:role/R is in partition aws-cn, and cluster main in partition aws, whose IAM does not know it; use a principal of aws",
         ),
         (
             (ROLE, Standard, None, &["a", "system:authenticated"], vec![]),
             true,
-            "spec.groups: \"system:authenticated\" begins with \"system:\", which EKS reserves in access entries; bind its roles \
-             to a group of your own as well, and write that one",
+            "spec.groups: \"system:authenticated\" begins with \"system:\", which EKS reserves in access entries; bind its roles to a group of your own, and write that one",
         ),
         (
             (ROLE, Standard, Some("system:kube-scheduler"), &[], vec![]),
             true,
-            "spec.username: \"system:kube-scheduler\" begins with \"system:\", which EKS reserves in access entries; write another \
-             one, or leave it out: EKS then gives \"arn:aws:sts::111122223333:assumed-role/Developers/{{SessionName}}\"",
+            "spec.username: \"system:kube-scheduler\" begins with \"system:\", which EKS reserves in access entries; use another one, or leave it out: EKS then gives \"arn:aws:sts::111122223333:assumed-role/Developers/{{SessionName}}\"",
         ),
         (
             (ROLE, Standard, Some("ci-{{SessionNameRaw}}"), &[], vec![]),
             true,
-            "spec.username: \"ci-{{SessionNameRaw}}\" has no colon before {{SessionNameRaw}}, which EKS demands of access entries; \
+            "spec.username: \"ci-{{SessionNameRaw}}\" has no colon before {{SessionNameRaw}}, which EKS requires in access entries; \
              write it as in \"ci-:{{SessionNameRaw}}\"",
         ),
         (
@@ -224,44 +221,40 @@ fn what_eks_would_refuse_is_refused_with_the_mend() {
                 vec![],
             ),
             true,
-            "spec.username: \"{{SessionName}}:{{SessionNameRaw}}\" has no colon before {{SessionName}}, which EKS demands of access \
-             entries; write it as in \":{{SessionName}}:{{SessionNameRaw}}\"",
+            "spec.username: \"{{SessionName}}:{{SessionNameRaw}}\" has no colon before {{SessionName}}, which EKS requires in access entries; write it as in \":{{SessionName}}:{{SessionNameRaw}}\"",
         ),
         (
             (USER, FargateLinux, None, &[], vec![]),
             false,
-            "spec.type: FargateLinux is for the roles of nodes, and arn:aws:iam::111122223333:user/people/Bob is a user; a user or \
+            "spec.type: FargateLinux is for node roles, and arn:aws:iam::111122223333:user/people/Bob is a user; a user or \
              another account's principal can only be Standard",
         ),
         (
             (ELSEWHERE, EC2Linux, None, &[], vec![]),
             true,
-            "spec.type: EC2Linux is for roles of the cluster's own account 111122223333, and \
+            "spec.type: EC2Linux is for roles in the cluster's own account 111122223333, and \
              arn:aws:iam::444455556666:role/Deployer is of another; a user or another account's principal can only be Standard",
         ),
         (
             (ELSEWHERE, HybridLinux, None, &[], vec![]),
             false,
-            "spec.type: HybridLinux is for roles of the cluster's own account 111122223333, and \
+            "spec.type: HybridLinux is for roles in the cluster's own account 111122223333, and \
              arn:aws:iam::444455556666:role/Deployer is of another; a user or another account's principal can only be Standard",
         ),
         (
             (ROLE, EC2Linux, Some("n"), &["g"], vec![]),
             false,
-            "spec.type: EC2Linux gets its username and groups from EKS, and spec.username is set; remove spec.username, or write \
-             type Standard",
+            "spec.type: EC2Linux gets its username and groups from EKS, and spec.username is set; remove spec.username, or set spec.type: Standard",
         ),
         (
             (ROLE, EC2, None, &["system:masters"], vec![]),
             false,
-            "spec.type: EC2 gets its username and groups from EKS, and spec.groups is set; remove spec.groups, or write type \
-             Standard",
+            "spec.type: EC2 gets its username and groups from EKS, and spec.groups is set; remove spec.groups, or set spec.type: Standard",
         ),
         (
             (ROLE, HyperPodLinux, None, &[], view()),
             false,
-            "spec.accessPolicies: AmazonEKSViewPolicy can't be given to type HyperPodLinux: of the types for nodes only EC2 takes \
-             access policies; remove spec.accessPolicies",
+            "spec.accessPolicies: AmazonEKSViewPolicy can't be given to type HyperPodLinux: of the node types only EC2 can have access policies; remove spec.accessPolicies",
         ),
         (
             (
@@ -272,8 +265,7 @@ fn what_eks_would_refuse_is_refused_with_the_mend() {
                 vec![in_namespaces("AmazonEKSViewPolicy", &[])],
             ),
             false,
-            "spec.accessPolicies: AmazonEKSViewPolicy has scope type Namespace and no namespace; name at least one, or write type \
-             Cluster",
+            "spec.accessPolicies: AmazonEKSViewPolicy has scope type Namespace and no namespace; name at least one, or set type Cluster",
         ),
         (
             (
@@ -290,8 +282,7 @@ fn what_eks_would_refuse_is_refused_with_the_mend() {
                 }],
             ),
             false,
-            "spec.accessPolicies: AmazonEKSViewPolicy has scope type Cluster, and names namespaces; remove them, or write type \
-             Namespace",
+            "spec.accessPolicies: AmazonEKSViewPolicy has scope type Cluster, and names namespaces; remove them, or set type Namespace",
         ),
     ];
     for ((arn, type_, username, groups, policies), in_aws_auth, sentence) in cases {
@@ -308,7 +299,7 @@ fn the_colon_that_is_proposed_makes_no_reserved_prefix() {
     let refused = asked(ROLE, Standard, Some("eks{{SessionName}}"), &[], &[]).unwrap_err();
     assert!(matches!(
         refused,
-        Inexpressible::NoColonBeforeSessionName { mended, .. } if mended == ":eks{{SessionName}}"
+        Inexpressible::NoColonBeforeSessionName { fixed, .. } if fixed == ":eks{{SessionName}}"
     ));
 }
 

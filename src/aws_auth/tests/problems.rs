@@ -53,7 +53,7 @@ fn long_texts_at_fault_are_shortened() {
 }
 
 #[test]
-fn messages_name_the_mend() {
+fn messages_name_the_fix() {
     let cases = [
         (
             "- rolearn: a\n  username: {{SessionName}}\n",
@@ -65,11 +65,11 @@ fn messages_name_the_mend() {
         ),
         (
             "- rolearn: a\n  username\n",
-            "a line in a mapping without `: `: write `key: value`, or mend the indentation",
+            "a line in a mapping without `: `: write `key: value`, or fix the indentation",
         ),
         (
             "- username: x\n",
-            "the entry has no `rolearn`: give it one, or take the entry out",
+            "the entry has no `rolearn`: give it one, or remove the entry",
         ),
         (
             "- rolearn: 5\n",

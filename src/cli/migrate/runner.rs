@@ -608,7 +608,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operator_that_is_silent_is_asked_and_given_up_within_a_minute() {
+    fn silent_operator_is_pinged_and_times_out_within_a_minute() {
         let start = Instant::now();
         let mut quiet = Quiet::new(start);
         let mut look = |seen: &str, answers, seconds| {

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_keeps_its_age_and_what_is_new_is_the_youngest() {
+    fn overlay_keeps_creation_times() {
         let given =
             json!({ "uid": "of another cluster", "creationTimestamp": "2020-01-01T00:00:00Z" });
         let files = [object("a", &given, &["new"]), object("n", &given, &["new"])];

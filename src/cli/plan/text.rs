@@ -329,7 +329,7 @@ fn said(mappings: &[MappingConditions]) -> String {
 /// The first condition that says that a mapping is not in effect as declared.
 pub(super) fn trouble(mapping: &MappingConditions) -> Option<&ConditionDocument> {
     let find = |type_: &str| mapping.conditions.iter().find(|told| told.type_ == type_);
-    let conditions = ["Accepted", "Ready", "Synced"].map(find);
+    let conditions = ["Ready", "Synced", "Accepted"].map(find);
     let mut conditions = conditions.into_iter().flatten();
     conditions.find(|told| told.status != "True")
 }

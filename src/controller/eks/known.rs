@@ -16,7 +16,7 @@ use super::refresh::is_owned;
 use super::schedule::Task;
 use super::words::Words;
 use crate::access_entry::EksCluster;
-use crate::access_entry::{ADMIN_POLICY, Entries, Failure, FailureKind, InFlight, policy_arn};
+use crate::access_entry::{ADMIN_POLICY, Entries, Failure, InFlight, Persistence, policy_arn};
 use crate::observed::{
     Attempt, AwsState, AwsView, Feature, Iam, IamProblem, Kept, ManagedPrincipals, Mode, Reliance,
     Trust, Users,
@@ -51,11 +51,7 @@ impl Failing {
     }
 
     fn worth_telling(&self) -> bool {
-        let passes = matches!(
-            self.failure.kind,
-            FailureKind::Throttled | FailureKind::Unavailable
-        );
-        !passes || self.count >= WORTH_TELLING
+        self.failure.kind.persistence() != Persistence::Brief || self.count >= WORTH_TELLING
     }
 }
 

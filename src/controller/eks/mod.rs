@@ -41,13 +41,12 @@ use self::refresh::Refresh;
 use self::schedule::{Schedule, Task};
 use self::works::{Next, Works};
 use super::metrics::{EksNumbers, Metrics};
-use super::trigger::pause_after;
+use super::trigger::RETRY;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{Call, Failure, Output};
 use crate::aws::event::{Change, Changed, PassedOver};
 use crate::aws::{Aws, Batch, ClusterRead, Priority, QueueUrl};
 use crate::cluster::api_server::{ApiServer, Changes};
-use crate::jitter::jitter;
 use crate::observed::{AwsState, Feature, IamProblem, IamWants, Kept, Listing, Mode, Users};
 use crate::plan::EntryWork;
 use crate::principal::{Key, PrincipalKind, SSO_PATH};
@@ -505,7 +504,8 @@ impl Eks {
                     debug!(?feature, error = %failure, "the roles that EKS uses can't be read");
                 }
                 let task = Task::UsedBy(feature);
-                self.schedule.ended(&task, users.is_ok(), now, jitter());
+                self.schedule
+                    .ended(&task, users.is_ok(), now, fastrand::f64());
                 self.known
                     .users_read(feature, users, asked, Timestamp::now());
             }
@@ -513,7 +513,8 @@ impl Eks {
                 if let Err(problem) = &answer {
                     debug!(?task, ?problem, "IAM can't be read");
                 }
-                self.schedule.ended(&task, answer.is_ok(), now, jitter());
+                self.schedule
+                    .ended(&task, answer.is_ok(), now, fastrand::f64());
                 if self.schedule.reads(&task) {
                     self.known.iam_read(&task, answer);
                 }
@@ -532,7 +533,7 @@ impl Eks {
                 let certain = certain.filter(|from| *from > time);
                 let certain = certain.and_then(|from| from.duration_since(time).try_into().ok());
                 self.refresh
-                    .ended(&principal, known, now, certain, jitter());
+                    .ended(&principal, known, now, certain, fastrand::f64());
                 self.then(then, now);
             }
             Answer::Call(key, call, answer) => self.take_in_call(&key, &call, *answer, now),
@@ -547,7 +548,8 @@ impl Eks {
         if let Some(failure) = failure {
             warn!(?task, error = %failure, "EKS can't be read; trying again");
         }
-        self.schedule.ended(task, failure.is_none(), now, jitter());
+        self.schedule
+            .ended(task, failure.is_none(), now, fastrand::f64());
     }
 
     fn take_in_cluster(
@@ -620,7 +622,7 @@ impl Eks {
                 false
             }
         };
-        let (time, jitter) = (Timestamp::now(), jitter());
+        let (time, jitter) = (Timestamp::now(), fastrand::f64());
         let then = self.known.answered(key, call, answer, !more, time, jitter);
         self.then(then, now);
     }
@@ -653,7 +655,7 @@ impl Eks {
         };
         if let Some(failure) = &failure {
             warn!(queue = %polling.url, error = %failure, "the queue can't be read; changes are found by listing");
-            polling.due = now + pause_after(polling.failures, jitter());
+            polling.due = now + RETRY.pause(polling.failures, fastrand::f64());
             polling.failures = polling.failures.saturating_add(1);
         } else {
             polling.due = now;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::access_entry::{Entries, EntryState, INSTALLATION_TAG};
 use crate::aws::Priority;
-use crate::controller::trigger::pause_after;
+use crate::controller::trigger::RETRY;
 
 /// So many are described side by side; the gate of all calls bounds them again.
 const SIDE_BY_SIDE: usize = 4;
@@ -118,7 +118,7 @@ impl Refresh {
             self.failed.remove(principal);
         } else {
             let before = self.failed.get(principal).map_or(0, |(count, _)| *count);
-            let pause = pause_after(before, jitter);
+            let pause = RETRY.pause(before, jitter);
             let retry = now + certain.map_or(pause, |certain| certain.min(pause));
             self.failed
                 .insert(principal.to_owned(), (before.saturating_add(1), retry));

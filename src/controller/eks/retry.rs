@@ -1,44 +1,42 @@
 //! When a principal's calls are tried again after a failure. Pure.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
 use crate::access_entry::{Call, Failure, FailureKind};
+use crate::backoff::Backoff;
 use crate::observed::Attempt;
 use crate::principal::Key;
 use crate::time::Timestamp;
 
-const FIRST: SignedDuration = SignedDuration::from_secs(1);
-const MINUTE: SignedDuration = SignedDuration::from_mins(1);
-const FIVE_MINUTES: SignedDuration = SignedDuration::from_mins(5);
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_mins(1);
+const FIVE_MINUTES: Duration = Duration::from_mins(5);
 
 /// How long to wait after the `count`th failure in a row of this kind. `jitter`, from 0 to 1, shortens what many wait for at once
 /// by up to half.
 fn pause(kind: &FailureKind, count: u32, jitter: f64) -> SignedDuration {
-    let exponent = count.saturating_sub(1).min(16);
-    let doubled = |longest: SignedDuration| {
-        FIRST
-            .checked_mul(1_i32 << exponent)
-            .map_or(longest, |pause| pause.min(longest))
-    };
-    match kind {
+    let (longest, jitter) = match kind {
+        FailureKind::Denied { .. }
+        | FailureKind::QuotaExceeded
+        | FailureKind::ClusterMissing
+        | FailureKind::PolicyMissing => return SignedDuration::from_mins(1),
+        FailureKind::Refused => return SignedDuration::from_mins(5),
+        FailureKind::Throttled | FailureKind::Unavailable | FailureKind::Unauthenticated => {
+            (MINUTE, jitter)
+        }
         // Each may only be a matter of seconds: what was made or changed a moment ago is not known everywhere yet.
         FailureKind::InvalidPrincipal
         | FailureKind::EntryMissing
         | FailureKind::ModeWithoutEntries
         | FailureKind::InUse
         | FailureKind::Unreadable
-        | FailureKind::Unknown => doubled(FIVE_MINUTES),
-        FailureKind::Denied { .. }
-        | FailureKind::QuotaExceeded
-        | FailureKind::ClusterMissing
-        | FailureKind::PolicyMissing => MINUTE,
-        FailureKind::Refused => FIVE_MINUTES,
-        FailureKind::Throttled | FailureKind::Unavailable | FailureKind::Unauthenticated => {
-            doubled(MINUTE).mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0)
-        }
-    }
+        | FailureKind::Unknown => (FIVE_MINUTES, 0.0),
+    };
+    let pause = Backoff::new(SECOND, longest).pause(count.saturating_sub(1), jitter);
+    SignedDuration::try_from(pause).unwrap_or(SignedDuration::MAX)
 }
 
 /// Keeps a failure beside those of other principals. One of the same call and kind as the last is one more in a row.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::aws::ASKED_FEATURES;
+use crate::backoff::Backoff;
 use crate::observed::{Feature, IamWants, Mode};
 use crate::principal::AccountId;
 
@@ -224,10 +225,8 @@ impl Schedule {
             timer.failures = 0;
             timer.due = now + period;
         } else {
-            let doubled =
-                FIRST_PAUSE.saturating_mul(1_u32.checked_shl(timer.failures).unwrap_or(u32::MAX));
-            let pause = doubled.min(period.max(FIRST_PAUSE));
-            timer.due = now + pause.mul_f64(1.0 - jitter.clamp(0.0, 1.0) / 2.0);
+            let backoff = Backoff::new(FIRST_PAUSE, period.max(FIRST_PAUSE));
+            timer.due = now + backoff.pause(timer.failures, jitter);
             timer.failures = timer.failures.saturating_add(1);
         }
         if std::mem::take(&mut timer.again) {

@@ -135,7 +135,7 @@ fn findings_point_at_what_is_wrong() {
 }
 
 #[test]
-fn what_is_nobodys_business_is_passed_over() {
+fn unrelated_manifests_are_ignored() {
     let checked = check(&[source(
         "kind: Deployment\n---\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n---\n{{ template }}\n",
     )]);

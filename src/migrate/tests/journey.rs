@@ -276,7 +276,7 @@ fn the_steps_in_their_order() {
 }
 
 #[test]
-fn what_was_passed_over_is_never_taken_for_what_was_declared() {
+fn shadowed_entry_is_never_taken_for_the_declared_one() {
     // The later of two wins; the earlier is left, and gives nobody anything.
     let roles = [
         role("alice", &["loser"]),
@@ -295,7 +295,7 @@ fn what_was_passed_over_is_never_taken_for_what_was_declared() {
 }
 
 #[test]
-fn an_entry_that_is_repeated_moves_once_whoever_dies_on_the_way() {
+fn duplicate_entry_migrates_once_despite_crashes() {
     let people = [
         role("r5", &["team", "more"]),
         role("admin0", &["system:masters", "team"]),
@@ -335,7 +335,7 @@ fn what_is_changed_in_aws_auth_on_the_way_counts() {
 }
 
 #[test]
-fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
+fn bridge_is_refused_when_its_group_is_used_elsewhere() {
     let mut run = Run::new(&role("root", &["system:masters"]));
     run.step(asked(Mode::ApiAndConfigMap));
     let call = Call::Create {
@@ -362,7 +362,7 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
 }
 
 #[test]
-fn nobody_is_asked_to_change_the_mode_who_was_not_named() {
+fn mode_change_is_requested_only_from_whom_the_goal_names() {
     let mut run = Run::new(&role("alice", &["team"]));
     for (changes, step) in [
         (
@@ -459,7 +459,7 @@ proptest! {
     }
 
     #[test]
-    fn the_way_back_takes_everyone_along_wherever_either_dies(
+    fn revert_returns_everyone_despite_crashes(
         people in people(),
         turn in 0..30_usize,
         deaths in prop::collection::btree_set(0..30_usize, 0..8),
@@ -519,7 +519,7 @@ fn soaking() -> Run {
 }
 
 #[test]
-fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
+fn lost_mark_is_restored_during_the_soak() {
     let mut run = soaking();
     let floor = run.simulation.powers();
     lose_mark(&mut run);
@@ -539,7 +539,7 @@ fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
 }
 
 #[test]
-fn the_way_back_ends_where_the_mark_was_lost() {
+fn revert_ends_when_the_mark_was_lost() {
     for edited in [false, true] {
         let mut run = soaking();
         let floor = run.simulation.powers();
@@ -571,7 +571,7 @@ fn the_way_back_ends_where_the_mark_was_lost() {
 }
 
 #[test]
-fn a_round_that_changes_nothing_is_noticed() {
+fn repeated_steps_without_change_are_detected() {
     let mut run = soaking();
     let (desired, observed) = (run.simulation.desired(), run.simulation.observed());
     let migration = verdicts(&desired, &observed, &run.simulation.settings).expect("it is known");

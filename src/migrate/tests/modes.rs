@@ -4,7 +4,7 @@ use crate::migrate::{check_mode_change, check_platform, modes_between};
 use crate::observed::Mode::{Api, ApiAndConfigMap, ConfigMap};
 
 #[test]
-fn one_step_at_a_time_and_never_back() {
+fn mode_changes_one_step_and_never_back() {
     for (from, to, words) in [
         (ConfigMap, ApiAndConfigMap, None),
         (ApiAndConfigMap, Api, None),

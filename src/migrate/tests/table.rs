@@ -139,7 +139,7 @@ fn every_kind_of_role() {
     half: the username is a node's but the group system:nodes is missing, which an access entry for nodes always gives: add it if these are nodes, or give them another username and other groups
     more: an access entry of type EC2Linux can't have spies: bind its permissions to group system:nodes, or remove it from the entry if the nodes don't need it
     strange: EKS gives no node the username "system:node:x", so no access entry can give these nodes their names: use a separate role for new nodes, and move the workloads to them
-    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelt exactly so
+    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so
     awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is enabled for the cluster; AWS has made none so far
     colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access entries; write it as in "reader-:{{SessionName}}"
     reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
@@ -223,7 +223,7 @@ fn users_accounts_and_what_lets_nobody_in() {
 }
 
 #[test]
-fn whoever_logs_in_without_a_username_is_not_lost_in_silence() {
+fn logins_without_username_are_reported() {
     for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap] {
         let text = role("ec2admin", "", &["system:masters"]);
         let simulation = Simulation::in_eks(mode, &text);
@@ -368,7 +368,7 @@ fn mappings_decide_what_they_declare() {
 }
 
 #[test]
-fn access_entries_of_principals_that_were_made_again_let_nobody_in() {
+fn entries_of_recreated_principals_grant_no_access() {
     let text = [
         role("again", "again", &["team"]),
         role("ours", "ours", &["g"]),

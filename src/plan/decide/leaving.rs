@@ -120,7 +120,7 @@ fn text_hold(view: &View<'_>, position: usize) -> Option<Block> {
     let pending = || {
         Block::passing(
             Reason::WriteFailed,
-            "the entry is still in aws-auth, or aws-auth can't be read; the operator tries again",
+            "the entry is still in aws-auth, or aws-auth can't be read; the operator retries",
         )
     };
     let block = open.block.clone().or_else(|| view.not_written());
@@ -139,7 +139,7 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
         return Some(block.unwrap_or_else(|| {
             Block::passing(
                 Reason::EntryPending,
-                "EKS has not confirmed yet that the access entry is gone; the operator asks again",
+                "EKS has not confirmed yet that the access entry no longer exists; the operator retries",
             )
         }));
     };
@@ -149,7 +149,7 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
     let why = format!("{why}, so its access entry may still grant access");
     Some(Block::held(
         Confirmation::UnverifiedRemoval,
-        Reason::RemovalHeld,
+        Reason::RemovalNeedsConfirmation,
         &why,
     ))
 }
@@ -167,15 +167,17 @@ pub(crate) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
 
 /// Why EKS can't be asked for entries; `None`: it can.
 fn unaskable(view: &View<'_>) -> Option<String> {
-    let words = |failure: &crate::access_entry::Failure| format!("EKS can't be asked ({failure})");
+    let words =
+        |failure: &crate::access_entry::Failure| format!("EKS can't be reached ({failure})");
     match &view.plan.observed.aws {
         AwsState::Off => Some(
-            "the operator runs with --authentication-mode CONFIG_MAP and asks no EKS".to_owned(),
+            "the operator runs with --authentication-mode CONFIG_MAP and makes no calls to EKS"
+                .to_owned(),
         ),
         AwsState::Unproven { name, .. } => Some(format!("EKS cluster {name} is not this cluster")),
         AwsState::Unknown { failure } => Some(words(failure)),
         AwsState::Known(_) if view.plan.eks.is_none() => {
-            Some("the cluster's mode CONFIG_MAP has no access entries to ask for".to_owned())
+            Some("the authentication mode CONFIG_MAP has no access entries".to_owned())
         }
         AwsState::Known(aws) => match (&aws.unreachable, &aws.unlisted) {
             (Some(unreachable), _) => Some(words(&unreachable.failure)),

@@ -381,13 +381,12 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
         Lookup::AmbiguousUser(entries) => {
             let lines: Vec<String> = entries.iter().map(|entry| entry.line.to_string()).collect();
             let message = format!(
-                "mapUsers holds {} on lines {} in spellings that differ in case, of which the authenticator picks one at random; \
-                 remove all but one by hand",
+                "mapUsers has {} on lines {} in spellings that differ in case, and the authenticator picks one at random; remove all but one by hand",
                 form.entry.arn,
                 lines.join(", ")
             );
             claim.step = Step::Add;
-            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+            claim.hold(Block::lasting(Reason::UnmanagedEntry, message));
             return;
         }
         Lookup::Account | Lookup::None => {
@@ -407,18 +406,17 @@ fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Loo
         (Adoption::IfIdentical | Adoption::Always, true) | (Adoption::Always, false) => {}
         (Adoption::Never, true) => {
             let message = format!(
-                "{place} holds an identical entry that is not ours, and adoption: Never leaves it so; deleting this mapping will leave it too"
+                "{place} is an identical unmanaged entry, and adoption: Never leaves it unmanaged; deleting this mapping leaves it too"
             );
-            claim.hold(Block::lasting(Reason::NotOwned, message));
+            claim.hold(Block::lasting(Reason::NotManaged, message));
         }
         (Adoption::IfIdentical | Adoption::Never, false) => {
             let message = format!(
-                "{place} already maps {} to {}, and that entry is not ours; remove it there, declare the same here, or write \
-                 adoption: Always to take it over",
+                "{place} is an unmanaged entry that maps {} to {}; remove it, declare the same here, or set spec.adoption: Always to adopt it",
                 form.entry.arn,
                 identity(&foreign.meaning())
             );
-            claim.hold(Block::lasting(Reason::ForeignEntry, message));
+            claim.hold(Block::lasting(Reason::UnmanagedEntry, message));
         }
     }
 }
@@ -527,11 +525,10 @@ fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {
     };
     if let (true, Some(problem)) = (concerned, &base.document.section(section).broken) {
         let message = format!(
-            "{section} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}; mend it with kubectl edit, \
-             then this goes on by itself",
+            "{section} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
             problem.line, problem.column, problem.offending, problem.message
         );
         claim.drift = None;
-        claim.hold(Block::lasting(Reason::TextBroken, message));
+        claim.hold(Block::lasting(Reason::InvalidYAML, message));
     }
 }

@@ -1,6 +1,6 @@
 //! How far each mapping has got: accepted, synced, ready, and why not.
 
-use crate::api::condition::Reason;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
 use crate::desired::Spec;
 use crate::desired::State;
@@ -40,11 +40,46 @@ pub(crate) struct Verdict {
     pub(crate) accepted: Finding,
     pub(crate) synced: Finding,
     pub(crate) ready: Finding,
-    /// It passes by itself.
-    pub(crate) working: bool,
+    /// Who acts next, if anyone has to: `Stalled` or `Reconciling`, and why.
+    pub(crate) action: Option<(ConditionType, Reason)>,
 }
 
 impl Verdict {
+    fn new(accepted: Finding, synced: Finding, ready: Finding, transient: bool) -> Self {
+        let mut verdict = Self {
+            accepted,
+            synced,
+            ready,
+            action: None,
+        };
+        verdict.act(transient);
+        verdict
+    }
+
+    /// Finds who acts next: the operator where the problem is transient, else a person.
+    fn act(&mut self, transient: bool) {
+        let all = [&self.accepted, &self.ready, &self.synced];
+        let bad = all.into_iter().find(|finding| finding.status == "False");
+        self.action = bad.and_then(|bad| {
+            // Suspension, observation and adoption: Never are wishes, so nobody has to act.
+            let wished = matches!(
+                bad.reason,
+                Reason::Suspended | Reason::Observing | Reason::NotManaged | Reason::Released
+            );
+            match (transient, wished) {
+                (true, _) => Some((ConditionType::Reconciling, bad.reason)),
+                (false, false) => Some((ConditionType::Stalled, bad.reason)),
+                (false, true) => None,
+            }
+        });
+    }
+
+    /// Nothing of the spec is put into effect.
+    fn refused(reason: Reason, message: impl Into<String>, transient: bool) -> Self {
+        let no = Finding::no(reason, message);
+        Self::new(no.clone(), no.clone(), no, transient)
+    }
+
     /// A verdict in which the entry is as far from declared as `block` says.
     fn blocked(block: &Block, effect: &Effect) -> Self {
         let no = Finding::no(block.reason, block.message.clone());
@@ -56,17 +91,12 @@ impl Verdict {
                 ..no.clone()
             },
         };
-        Self {
-            accepted: accepted(),
-            synced: no,
-            ready,
-            working: block.transient,
-        }
+        Self::new(accepted(), no, ready, block.transient)
     }
 }
 
 fn accepted() -> Finding {
-    Finding::yes(Reason::Accepted, "the spec can be put into effect")
+    Finding::yes(Reason::Accepted, "the spec is valid and supported")
 }
 
 fn in_effect_finding() -> Finding {
@@ -83,13 +113,7 @@ pub(crate) fn verdict(view: &View<'_>, position: usize) -> Verdict {
     match (view.plan.states[position], &mapping.spec) {
         (State::Deleting | State::Expired, _) => leaving(view, position),
         (_, Err(refusal)) => {
-            let no = Finding::no(refusal.reason, refusal.message.clone());
-            Verdict {
-                accepted: no.clone(),
-                synced: no.clone(),
-                ready: no,
-                working: refusal.transient,
-            }
+            Verdict::refused(refusal.reason, refusal.message.clone(), refusal.transient)
         }
         (State::Live | State::Suspended | State::Refused, Ok(spec)) => match claim {
             None => duplicate(view, position, spec),
@@ -124,26 +148,22 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         .and_then(|principal| view.kept_by_aws(principal));
     let ready = match (uncovered, kept) {
         (Some(what), Some(cause)) => Finding::no(
-            Reason::Uncovered,
-            format!("what this mapping added is removed, and {what} stays: {cause}"),
+            Reason::StillGranted,
+            format!("what this mapping added was removed, and {what} stays: {cause}"),
         ),
         (Some(what), None) => Finding::no(
-            Reason::Uncovered,
+            Reason::StillGranted,
             format!(
-                "the entry is removed, but {what} still lets the principal in; remove it by hand"
+                "the entry was removed, but {what} still grants the principal access; remove that by hand"
             ),
         ),
         (None, _) => Finding::yes(
             Reason::Expired,
-            "validUntil has passed and the entry is removed; logins that the API server remembers may work for some minutes more",
+            "the entry was removed; logins that the API server has cached may work for a few minutes more",
         ),
     };
-    Verdict {
-        accepted,
-        synced: Finding::yes(Reason::Synced, "the entry is removed"),
-        ready,
-        working: false,
-    }
+    let synced = Finding::yes(Reason::Synced, "the mapping has no entry any more");
+    Verdict::new(accepted, synced, ready, false)
 }
 
 /// A mapping that does not hold its key.
@@ -153,36 +173,22 @@ fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
     }
     let holder = view.holder_of_key(position);
     let name = holder.map_or("another mapping", |holder| holder.name.as_str());
-    let no = Finding::no(
-        Reason::DuplicatePrincipal,
-        format!(
-            "the older mapping {name} names the same principal {}; delete one of the two",
-            spec.principal.arn()
-        ),
-    );
-    Verdict {
-        accepted: no.clone(),
-        synced: no.clone(),
-        ready: no,
-        working: false,
-    }
+    let arn = spec.principal.arn();
+    let message =
+        format!("the older mapping {name} names the same principal {arn}; delete one of the two");
+    Verdict::refused(Reason::DuplicatePrincipal, message, false)
 }
 
 fn suspended(view: &View<'_>, claim: Option<&Claim>, spec: &Spec) -> Verdict {
     let no = Finding::no(
         Reason::Suspended,
-        "spec.suspend is true: nothing is created, changed or repaired",
+        "spec.suspend is true, so nothing is created, changed or repaired",
     );
     let ready = match claim.map(|claim| view.effect(claim, spec)) {
         Some(Effect::Declared) => in_effect_finding(),
         Some(Effect::Other(..) | Effect::Unknown(_)) | None => no.clone(),
     };
-    Verdict {
-        accepted: accepted(),
-        synced: no,
-        ready,
-        working: false,
-    }
+    Verdict::new(accepted(), no, ready, false)
 }
 
 /// A mapping that holds its key and is to be in effect.
@@ -190,13 +196,7 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     let effect = view.effect(claim, spec);
     let place = claim.place.as_ref();
     if let Some(refusal) = place.and_then(|place| place.refusal.as_ref()) {
-        let no = Finding::no(refusal.reason, refusal.message.clone());
-        return Verdict {
-            accepted: no.clone(),
-            synced: no.clone(),
-            ready: no,
-            working: refusal.transient,
-        };
+        return Verdict::refused(refusal.reason, refusal.message.clone(), refusal.transient);
     }
     let by_entry = place.is_some_and(|place| place.backend == Backend::AccessEntry);
     let mut verdict = match block(view, position, claim, by_entry) {
@@ -204,10 +204,9 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
             Verdict::blocked(&block, &Effect::Other(block.reason, String::new()))
         }
         Some(block) => Verdict::blocked(&block, &effect),
-        None => Verdict {
-            accepted: accepted(),
-            synced: Finding::yes(Reason::Synced, stands(view, claim, spec, by_entry)),
-            ready: match effect {
+        None => {
+            let synced = Finding::yes(Reason::Synced, as_declared(view, claim, spec, by_entry));
+            let ready = match effect {
                 Effect::Declared => in_effect_finding(),
                 Effect::Other(reason, what) => {
                     Finding::no(reason, format!("{what}; remove it by hand"))
@@ -216,9 +215,9 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
                     status: "Unknown",
                     ..Finding::no(Reason::EntryPending, why)
                 },
-            },
-            working: false,
-        },
+            };
+            Verdict::new(accepted(), synced, ready, false)
+        }
     };
     let mapping = &view.plan.mappings[position];
     if !spec.policies.is_empty() && !by_entry {
@@ -239,21 +238,24 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     for note in notes.into_iter().flatten() {
         verdict.accepted.message = format!("{}; {note}", verdict.accepted.message);
     }
-    // The principal that the spec named before may wait for a confirmation to go.
+    let mut transient = matches!(verdict.action, Some((ConditionType::Reconciling, _)));
+    // The removal of the principal that the spec named before may wait for a confirmation.
     if let (true, Some(block)) = (verdict.synced.status == "True", view.unresolved(position)) {
         verdict.synced = Finding::no(
             block.reason,
             format!(
-                "the entry of the principal named before still stands: {}",
+                "the entry of the previous principal still exists: {}",
                 block.message
             ),
         );
-        verdict.working = block.transient;
+        transient = block.transient;
     }
+    // What was found since may need somebody too.
+    verdict.act(transient);
     verdict
 }
 
-/// What keeps a mapping from standing as declared, of the backend that it belongs into first.
+/// What keeps a mapping from being as declared, starting with the backend that it belongs to.
 fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Option<Block> {
     if claim.block.is_none()
         && claim.entry.block.is_none()
@@ -271,7 +273,7 @@ fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Opt
         let unasked = || {
             (side.step != EntryStep::Keep && side.pending()).then(|| {
                 view.not_sent(claim).unwrap_or_else(|| {
-                    Block::passing(Reason::EntryPending, "EKS is asked for it next")
+                    Block::passing(Reason::EntryPending, "the call to EKS is made next")
                 })
             })
         };
@@ -285,27 +287,27 @@ fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Opt
     blocks.or_else(|| claim.place.as_ref()?.handover.clone())
 }
 
-/// What there is to say of a mapping that stands as declared.
-fn stands(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> String {
+/// The message of `Synced` where the entry is as declared.
+fn as_declared(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> String {
     let mut message = if by_entry {
-        "the access entry stands as declared and is tagged as ours".to_owned()
+        "the access entry is as declared and managed".to_owned()
     } else {
-        "the entry stands as declared and is marked as ours".to_owned()
+        "the entry in aws-auth is as declared and managed".to_owned()
     };
     if let Some(until) = claim.place.as_ref().and_then(|place| place.soaks_until) {
         let until = to_the_second(until);
-        message = format!("{message}; its twin in aws-auth stays until {until} as the way back");
+        message = format!("{message}; its aws-auth copy stays until {until} as the way back");
     }
     if let (true, Some(why)) = (by_entry, view.unread_account(spec)) {
         message = format!(
-            "{message}; account {} can't be read, so it would not be noticed if the principal were deleted and made again: {why}",
+            "{message}; IAM in account {} can't be read, so a principal that is deleted and recreated is not detected: {why}",
             spec.principal.account
         );
     }
     if !claim.dead_lines.is_empty() {
         let lines: Vec<String> = claim.dead_lines.iter().map(ToString::to_string).collect();
         message = format!(
-            "{message}; the same name stands on line {} of aws-auth with another path and never matches this principal",
+            "{message}; line {} of aws-auth has the same name with another path and never matches this principal",
             lines.join(", ")
         );
     }
@@ -315,20 +317,20 @@ fn stands(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> String
 fn policies_without_effect(view: &View<'_>, verdict: &mut Verdict) {
     verdict.accepted = Finding::yes(
         Reason::Accepted,
-        "the spec can be put into effect but for accessPolicies, which take effect only through access entries",
+        "the spec is valid, but accessPolicies take effect only through access entries",
     );
     if verdict.ready.status == "True" {
-        let mend = match view.plan.observed.aws.mode() {
+        let fix = match view.plan.observed.aws.mode() {
             Some(Mode::ApiAndConfigMap) => {
-                "but the mapping stands in aws-auth, which knows no accessPolicies; remove them, or hand it over with backend: AccessEntry"
+                "but aws-auth has no access policies; remove spec.accessPolicies, or set spec.backend: AccessEntry"
             }
             Some(Mode::ConfigMap | Mode::Api) | None => {
-                "but accessPolicies can't be in the authentication mode CONFIG_MAP; remove them or change the mode to API_AND_CONFIG_MAP"
+                "but the authentication mode CONFIG_MAP has no access policies; remove spec.accessPolicies, or change the mode to API_AND_CONFIG_MAP"
             }
         };
         verdict.ready = Finding::no(
             Reason::AccessPoliciesIneffective,
-            format!("username and groups are in effect, {mend}"),
+            format!("username and groups are active, {fix}"),
         );
     }
 }

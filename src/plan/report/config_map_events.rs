@@ -7,7 +7,6 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Entry, Problem, Section};
 use crate::effective::is_node;
-use crate::hex::hex;
 use crate::observed::Repair;
 use crate::plan::action::{EventNote, Outcome, Regarding};
 use crate::plan::claim::{Claim, EntryStep, Step};
@@ -74,23 +73,23 @@ fn broken(view: &View<'_>, section: Section) -> Option<State> {
         .as_ref()?
         .data
         .get(section.key())?;
-    let mended = view.written
+    let repaired = view.written
         && base
             .restored
             .iter()
             .any(|restored| restored.section == section);
-    let (reason, what) = if mended {
+    let (reason, what) = if repaired {
         (
-            Reason::TextRestored,
-            "its last good text has been put back, and the broken one is kept in the history",
+            Reason::InvalidYAMLRepaired,
+            "its last good text has been restored, and the broken one is kept in the history",
         )
     } else {
         (
-            Reason::TextBroken,
-            "nothing of it is in effect until it is mended with kubectl edit",
+            Reason::InvalidYAML,
+            "nothing of it is active until it is fixed with kubectl edit",
         )
     };
-    let key = format!("{reason}/{section}/{}", hex(&Sha256::digest(text), 16));
+    let key = format!("{reason}/{section}/{:.16x}", Sha256::digest(text));
     let note = format!(
         "{}, written by {}; {what}",
         describe(problem),
@@ -116,7 +115,7 @@ fn contested(view: &View<'_>, target: &Target) -> Option<State> {
     };
     let manager = view.manager(Section::Roles);
     let note = format!(
-        "{what} is undone again and again, last by {manager}; it is repaired once a second; make one of the two stop"
+        "another writer keeps reverting {what}, last {manager}, and the operator repairs it once a second; stop one of the two"
     );
     Some(state(
         format!("contested/{target:?}"),
@@ -134,17 +133,16 @@ fn deleted(view: &View<'_>) -> Option<State> {
     }
     let (reason, note) = match (base.repair, view.written) {
         (Repair::LastGood, true) => {
-            let note = "the ConfigMap was deleted and has been made again as it last stood, with the mappings applied";
+            let note = "the ConfigMap was deleted and has been restored to its last content, with the mappings applied";
             (Reason::ConfigMapRestored, note.to_owned())
         }
         (Repair::Off, true) => (
             Reason::ConfigMapDeleted,
-            lost(view, "has been made again with our entries only"),
+            lost(view, "has been created again with the managed entries only"),
         ),
-        (Repair::Off | Repair::LastGood, false) => (
-            Reason::ConfigMapDeleted,
-            lost(view, "does not exist any more"),
-        ),
+        (Repair::Off | Repair::LastGood, false) => {
+            (Reason::ConfigMapDeleted, lost(view, "no longer exists"))
+        }
     };
     Some(state(reason.as_str(), reason, "Repair", note))
 }
@@ -168,8 +166,7 @@ fn lost(view: &View<'_>, what: &str) -> String {
         .map(|entry| entry.arn.as_str())
         .collect();
     format!(
-        "the ConfigMap was deleted and {what}: {} foreign entries are gone, node entries among them: {}; bring them back with \
-         `identity-mapper rollback`, from the copies in {}",
+        "the ConfigMap was deleted and {what}: {} unmanaged entries are lost, node entries among them: {}; restore them with `identity-mapper rollback`, from the copies in {}",
         foreign.len(),
         if nodes.is_empty() {
             "none".to_owned()
@@ -224,7 +221,8 @@ fn orphans(view: &View<'_>) -> Option<State> {
 }
 
 fn released(view: &View<'_>) -> Option<State> {
-    let note = "everything was released: the operator writes nothing until it is restarted";
+    let note =
+        "ownership was given up (release): the operator writes nothing until it is restarted";
     view.plan
         .released
         .then(|| state("released", Reason::Released, "Reconcile", note.to_owned()))
@@ -267,16 +265,16 @@ fn bridge_left(view: &View<'_>) -> Option<State> {
         masters && (claim.entry.step != EntryStep::Keep || claim.entry.block.is_some())
     });
     let note = format!(
-        "a ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it where none is to come"
+        "a temporary ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it unless another handover follows"
     );
-    (bound && !hands_over).then(|| state("bridge", Reason::BridgeLeft, "Reconcile", note))
+    (bound && !hands_over).then(|| state("bridge", Reason::TemporaryBindingLeft, "Reconcile", note))
 }
 
 /// The queue is a faster ear; without it the listings still find everything.
 fn queue(view: &View<'_>) -> Option<State> {
     let failure = view.plan.eks.as_ref()?.view.queue.as_ref()?;
     let note = format!(
-        "the queue that tells of changes in EKS can't be read, so that changes are found by the next listing: {failure}"
+        "the queue that reports changes in EKS can't be read, so changes are found by the next listing: {failure}"
     );
     Some(state("queue", Reason::QueueUnreadable, "Observe", note))
 }
@@ -286,8 +284,7 @@ fn unreachable(view: &View<'_>) -> Option<State> {
     let aws = view.plan.observed.aws.view()?;
     let unreachable = aws.unreachable.as_ref()?;
     let note = format!(
-        "EKS can't be asked; the authentication mode {} of {} stays in force: aws-auth is kept where it counts, and no access entry is \
-         changed: {}",
+        "EKS can't be reached; the authentication mode {} of {} stays in force: aws-auth is kept where it is read, and no access entry is changed: {}",
         aws.mode,
         to_the_second(unreachable.read),
         unreachable.failure

@@ -68,13 +68,13 @@ impl<'a> View<'a> {
         if self.plan.released {
             return Some(Block::lasting(
                 Reason::Released,
-                "everything was released; restart the operator to take it up again",
+                "ownership was given up (release); restart the operator to manage access again",
             ));
         }
         if self.plan.settings.observe {
             return Some(Block::lasting(
                 Reason::Observing,
-                "the operator runs with --observe: it would write the entry and does not",
+                "the operator runs with --observe, so it does not write the entry",
             ));
         }
         None
@@ -101,21 +101,25 @@ impl<'a> View<'a> {
             Outcome::Written { .. } | Outcome::NothingToWrite => None,
             Outcome::Failed(WriteFailure::Denied(words)) => Some(Block::passing(
                 Reason::WriteDenied,
-                format!("admission denied the write of aws-auth, which is retried: {words}"),
+                format!(
+                    "admission denied the write of aws-auth, and the operator retries: {words}"
+                ),
             )),
             Outcome::Failed(WriteFailure::Forbidden(words)) => Some(Block::passing(
                 Reason::WriteForbidden,
                 format!(
-                    "the API server forbids the write of aws-auth, which is retried: {words}; check the operator's Role"
+                    "RBAC forbids the write of aws-auth, and the operator retries: {words}; check the operator's Role"
                 ),
             )),
             Outcome::Failed(WriteFailure::Invalid(words)) => Some(Block::passing(
                 Reason::WriteInvalid,
-                format!("the API server refused the write of aws-auth, which is retried: {words}"),
+                format!(
+                    "the API server refused the write of aws-auth, and the operator retries: {words}"
+                ),
             )),
             Outcome::Failed(WriteFailure::Unavailable(words)) => Some(Block::passing(
                 Reason::WriteFailed,
-                format!("the write of aws-auth did not get through and is retried: {words}"),
+                format!("the write of aws-auth failed, and the operator retries: {words}"),
             )),
         }
     }
@@ -132,7 +136,7 @@ impl<'a> View<'a> {
 
     /// Why what the claim asks for does not stand.
     pub(crate) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
-        let pending = || Block::passing(Reason::EntryPending, "EKS is asked for it next");
+        let pending = || Block::passing(Reason::EntryPending, "the call to EKS is made next");
         let unwritten = || self.not_written().filter(|_| !self.text_resolved(claim));
         let unasked =
             || (!entry_resolved(claim)).then(|| self.not_sent(claim).unwrap_or_else(pending));
@@ -178,7 +182,7 @@ impl<'a> View<'a> {
         if undone.contested(&Target::AccessEntry(claim.hash.clone()), now) {
             let who = access_entry::changed_by(self.plan.eks.as_ref(), claim);
             return Some(format!(
-                "{who} changes or deletes the access entry again and again; it is repaired once a minute; make one of the two stop"
+                "{who} keeps changing or deleting the access entry, and the operator repairs it once a minute; stop one of the two"
             ));
         }
         let contested = undone.contested(&Target::Entry(claim.hash.clone()), now);
@@ -198,7 +202,7 @@ impl<'a> View<'a> {
     fn who(&self, known: Option<&str>) -> String {
         let manager = known.map_or_else(|| self.manager(Section::Roles), str::to_owned);
         format!(
-            "{manager} undoes the entry again and again; it is repaired once a second; make one of the two stop"
+            "{manager} keeps reverting the entry, and the operator repairs it once a second; stop one of the two"
         )
     }
 
@@ -330,7 +334,7 @@ impl<'a> View<'a> {
                 [&claim.block, &claim.entry.block]
                     .into_iter()
                     .flatten()
-                    .any(|block| block.reason == Reason::RemovalHeld)
+                    .any(|block| block.reason == Reason::RemovalNeedsConfirmation)
             }),
             owned: count(&|claim| {
                 claim.entry.ours || self.plan.realized.mark.0.contains_key(&claim.hash)
@@ -390,7 +394,7 @@ impl View<'_> {
         let unseen = eks.standing.of(&claim.hash).is_empty();
         if unseen && claim.entry.step == EntryStep::Describe {
             return Effect::Unknown(
-                "no listing shows the access entry, and EKS has not been asked for it".to_owned(),
+                "no listing shows the access entry, and it has not been described yet".to_owned(),
             );
         }
         let wins = match self.granted(claim, spec) {
@@ -398,15 +402,15 @@ impl View<'_> {
             Granted::Nothing if self.effective.unread().is_some() => {
                 return match eks.standing.of(&claim.hash).first() {
                     Some(dead) => Effect::Other(
-                        Reason::PrincipalMissing,
+                        Reason::PrincipalNotFound,
                         format!(
-                            "the access entry of {} lets nobody in, since its principal is gone or was made again",
+                            "the access entry of {} does not work, because its principal was deleted or recreated",
                             dead.principal_arn
                         ),
                     ),
                     None => Effect::Other(
                         Reason::Shadowed,
-                        "no access entry lets the principal in".to_owned(),
+                        "no access entry grants the principal access".to_owned(),
                     ),
                 };
             }
@@ -429,7 +433,7 @@ impl View<'_> {
             None => Effect::Other(
                 Reason::Shadowed,
                 format!(
-                    "the access entry {} stands for the principal, and wins",
+                    "the access entry {} names the principal, and wins",
                     entry.arn
                 ),
             ),
@@ -514,7 +518,7 @@ impl View<'_> {
                 .is_some_and(|form| is_node(&form.meaning, &self.plan.observed.bindings));
         if node && !confirms(Confirmation::NodeEntry) {
             return Some(format!(
-                "at validUntil the removal will be held, because the entry is a node entry; {}",
+                "at validUntil the removal will need a confirmation, because the entry is a node entry; {}",
                 annotate(Confirmation::NodeEntry)
             ));
         }
@@ -522,7 +526,7 @@ impl View<'_> {
         let last = self.administrators.len() == 1 && self.administrators.contains(&arn);
         (last && !confirms(Confirmation::LastAdministrator)).then(|| {
             format!(
-                "at validUntil the removal will be held if no other administrator exists then; {}",
+                "at validUntil the removal will need a confirmation if no other administrator exists then; {}",
                 annotate(Confirmation::LastAdministrator)
             )
         })
@@ -564,10 +568,10 @@ fn shadow(spec: &Spec, granted: &Granted<'_, '_>) -> Option<String> {
             ))
         }
         Granted::Account(_) => {
-            Some("mapAccounts lets the whole account in, without groups".to_owned())
+            Some("mapAccounts grants access to the whole account, without groups".to_owned())
         }
         Granted::AccessEntry(_) | Granted::Nothing => {
-            Some("no entry of aws-auth lets the principal in".to_owned())
+            Some("no entry of aws-auth grants the principal access".to_owned())
         }
     }
 }

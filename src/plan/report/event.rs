@@ -11,7 +11,7 @@ use crate::plan::decide::leaving;
 use crate::plan::memory::Target;
 use crate::plan::report::config_map_events;
 use crate::plan::report::context::View;
-use crate::plan::report::status::claim_section;
+use crate::plan::report::status::{MESSAGES, claim_section};
 use crate::principal::Key;
 
 /// So many events on single mappings a pass publishes at most; of more of one reason, one on aws-auth tells.
@@ -39,7 +39,8 @@ pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
         notes.extend(left_behind(view, position, status));
         notes.extend(unverified(view, position));
     }
-    let uncovers = |note: &&EventNote| matches!(note.reason, Reason::Uncovered | Reason::EntryLeft);
+    let uncovers =
+        |note: &&EventNote| matches!(note.reason, Reason::StillGranted | Reason::EntryKept);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
     let mut notes = bounded(notes);
     let states = config_map_events::states(view);
@@ -66,7 +67,7 @@ fn regarding(view: &View<'_>, position: usize) -> Regarding {
     }
 }
 
-/// The first condition of those that matter which is false, with its reason.
+/// The first condition of those that matter which is false, with its reason and the message that explains it.
 fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
     let types = [
         ConditionType::Accepted,
@@ -74,14 +75,16 @@ fn worst(status: &IdentityMappingStatus) -> Option<(&str, &str)> {
         ConditionType::Synced,
     ];
     let find = |type_: ConditionType| {
-        let condition = status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_.as_str())?;
-        (condition.status == "False")
-            .then_some((condition.reason.as_str(), condition.message.as_str()))
+        let mut conditions = status.conditions.iter();
+        conditions.find(|condition| condition.type_ == type_.as_str())
     };
-    types.into_iter().find_map(find)
+    let bad = types
+        .into_iter()
+        .filter_map(find)
+        .find(|condition| condition.status == "False")?;
+    let mut places = MESSAGES.into_iter().filter_map(find);
+    let message = places.find(|condition| condition.reason == bad.reason)?;
+    Some((bad.reason.as_str(), message.message.as_str()))
 }
 
 /// Before IAM has answered for the first time nobody has to be told that it has not.
@@ -111,7 +114,7 @@ fn transition(view: &View<'_>, position: usize, new: &IdentityMappingStatus) -> 
         reason,
         Reason::Suspended
             | Reason::Observing
-            | Reason::NotOwned
+            | Reason::NotManaged
             | Reason::Released
             | Reason::FinalizerPending
             | Reason::EntryPending
@@ -142,10 +145,7 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         regarding: regarding(view, position),
         reason: Reason::DriftRepaired,
         action: "Repair",
-        note: format!(
-            "{}; it stands as declared again",
-            deed(drift, claim, &manager)
-        ),
+        note: format!("{}; the operator repaired it", deed(drift, claim, &manager)),
     })
 }
 
@@ -167,7 +167,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         reason: Reason::DriftRepaired,
         action: "Repair",
         note: format!(
-            "{}, by {}; it is put right",
+            "{}, by {}; the operator repairs it",
             claim.entry.drift.as_ref()?,
             access_entry::changed_by(view.plan.eks.as_ref(), claim)
         ),
@@ -185,9 +185,11 @@ fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
             format!("{who} gave the entry {}", identity(&found.meaning))
         }
         (Drift::Displaced, _) => {
-            format!("{who} put another entry of the same principal behind ours, where it won")
+            format!(
+                "{who} added another entry of the same principal after the managed one, where it won"
+            )
         }
-        (Drift::Removed | Drift::Changed, _) => format!("{who} took the entry away"),
+        (Drift::Removed | Drift::Changed, _) => format!("{who} removed the entry"),
     }
 }
 
@@ -201,11 +203,10 @@ fn unverified(view: &View<'_>, position: usize) -> Option<EventNote> {
     let arn = mapping.principal.as_ref()?.arn();
     Some(EventNote {
         regarding: regarding(view, position),
-        reason: Reason::EntryLeft,
+        reason: Reason::EntryKept,
         action: "Revoke",
         note: format!(
-            "the finalizer is taken off as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be \
-             asked, check with: aws eks describe-access-entry --cluster-name NAME --principal-arn {arn}"
+            "the finalizer was removed as confirmed, although {why}; an access entry of {arn} may still grant access; once EKS can be reached, check with: aws eks describe-access-entry --cluster-name NAME --principal-arn {arn}"
         ),
     })
 }
@@ -240,19 +241,19 @@ fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     let (reason, note) = match (quiet, unmarked, kept) {
         (true, ..) => return None,
         (false, _, Some(cause)) => (
-            Reason::EntryLeft,
-            format!("what this mapping added is removed, and {what} stays: {cause}"),
+            Reason::EntryKept,
+            format!("what this mapping added was removed, and {what} stays: {cause}"),
         ),
         (false, true, None) => (
-            Reason::EntryLeft,
+            Reason::EntryKept,
             format!(
-                "{subject} differs from what was written and is not marked as ours any more, so it stays; remove it by hand to end the access"
+                "{subject} differs from what was written and is no longer managed, so it stays; remove it by hand to end the access"
             ),
         ),
         (false, false, None) => (
-            Reason::Uncovered,
+            Reason::StillGranted,
             format!(
-                "the entry is removed, but {what} still lets the principal in; remove it by hand to end the access"
+                "the entry was removed, but {what} still grants the principal access; remove that by hand to end the access"
             ),
         ),
     };
@@ -278,10 +279,10 @@ fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) ->
         let place = view.place_of(claim, written)?;
         Some(EventNote {
             regarding: regarding(view, position),
-            reason: Reason::EntryLeft,
+            reason: Reason::EntryKept,
             action: "Revoke",
             note: format!(
-                "the spec no longer names {}, and {place} is not marked as ours any more, so it stays; remove it by hand to end the access",
+                "the spec no longer names {}, and {place} is no longer managed, so it stays; remove it by hand to end the access",
                 written.arn
             ),
         })

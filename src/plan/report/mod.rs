@@ -286,6 +286,7 @@ fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
     // Every field by name, so that a new one is not forgotten here.
     let IdentityMappingStatus {
         observed_generation,
+        state,
         principal_arn,
         username,
         backend,
@@ -302,6 +303,7 @@ fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
         .filter_map(|type_| find(&standing.conditions, type_))
         .collect();
     standing.observed_generation == *observed_generation
+        && standing.state == *state
         && standing.principal_arn == *principal_arn
         && standing.username == *username
         && standing.backend == *backend

@@ -1,12 +1,14 @@
 //! What each mapping's status becomes: the conditions, and what is remembered of the entry.
 
+use std::collections::BTreeMap;
+
 use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition::{ConditionType, Reason};
-use crate::api::v1alpha1::{self, IdentityMappingStatus, WrittenEntry};
+use crate::api::v1alpha1::{self, IdentityMappingStatus, MappingState, WrittenEntry};
 use crate::aws_auth::Section;
-use crate::desired::Mapping;
+use crate::desired::{Mapping, State};
 use crate::effective::MASTERS;
 use crate::ownership::record_of;
 use crate::plan::claim::{Claim, Drift, EntryStep, Step, identity};
@@ -20,19 +22,29 @@ use crate::time::{Timestamp, to_the_second};
 /// How long before it passes a `validUntil` must have been seen.
 const SEEN_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
+/// The conditions that hold a message, first to last; others with the same reason point there.
+pub(crate) const MESSAGES: [ConditionType; 4] = [
+    ConditionType::Ready,
+    ConditionType::Synced,
+    ConditionType::Accepted,
+    ConditionType::Contested,
+];
+
 /// The new status of a mapping.
 pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus {
     let mapping: &Mapping = &view.plan.mappings[position];
     let verdict = verdict(view, position);
     let old = &mapping.status;
     let contested = view.contested(position);
-    let conditions = conditions(view, mapping, &verdict, contested.as_deref());
     let spec = mapping.spec.as_ref().ok();
     let held = view.held(position);
     let target = held.and_then(|claim| claim.entry.target.as_ref());
     let (last_synced, last_drift) = times(view, position, contested.is_some());
+    let awaiting = awaiting(view, position);
+    let phase = view.plan.states[position];
     IdentityMappingStatus {
         observed_generation: Some(mapping.generation),
+        state: Some(state(phase, &verdict, !awaiting.is_empty())),
         principal_arn: target
             .map(|target| target.principal_arn.clone())
             .or_else(|| mapping.principal.as_ref().map(Principal::arn))
@@ -54,59 +66,84 @@ pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
         last_synced,
         last_drift,
         written: written(view, position),
-        awaiting_confirmation: awaiting(view, position),
+        awaiting_confirmation: awaiting,
         seen_valid_until: seen_valid_until(mapping, view.plan.observed.now),
-        conditions,
+        conditions: conditions(view, mapping, verdict, contested),
     }
 }
 
+/// Every condition that applies. A message is in one of them; the others point to it.
 fn conditions(
     view: &View<'_>,
     mapping: &Mapping,
-    verdict: &Verdict,
-    contested: Option<&str>,
+    verdict: Verdict,
+    contested: Option<String>,
 ) -> Vec<Condition> {
-    let bad = [&verdict.accepted, &verdict.ready, &verdict.synced]
-        .into_iter()
-        .find(|finding| finding.status == "False")
-        .cloned();
-    let idle = |what: &str| Finding::no(Reason::NotApplicable, what);
-    // Suspension, observation and adoption: Never are wishes, so nobody has to mend them.
-    let wished = |reason: Reason| {
-        matches!(
-            reason,
-            Reason::Suspended | Reason::Observing | Reason::NotOwned | Reason::Released
-        )
-    };
-    let (stalled, reconciling) = match bad {
-        Some(bad) if verdict.working => (
-            idle("nobody has to act"),
-            Finding::yes(bad.reason, bad.message),
-        ),
-        Some(bad) if !wished(bad.reason) => (
-            Finding::yes(bad.reason, bad.message),
-            idle("nothing is being retried"),
-        ),
-        Some(_) | None => (idle("nobody has to act"), idle("nothing is being retried")),
-    };
-    let contested = match contested {
-        Some(who) => Finding::yes(Reason::Contested, who),
-        None => idle("nobody undoes the entry"),
-    };
     let groups = groups_bound(view, mapping);
-    let finding = |type_: ConditionType| match type_ {
-        ConditionType::Accepted => verdict.accepted.clone(),
-        ConditionType::Contested => contested.clone(),
-        ConditionType::GroupsBound => groups.clone(),
-        ConditionType::Ready => verdict.ready.clone(),
-        ConditionType::Reconciling => reconciling.clone(),
-        ConditionType::Stalled => stalled.clone(),
-        ConditionType::Synced => verdict.synced.clone(),
-    };
-    ConditionType::ALL
-        .into_iter()
-        .map(|type_| condition(mapping, type_, finding(type_), view.plan.observed.now))
-        .collect()
+    let now = view.plan.observed.now;
+    let mut findings = BTreeMap::from([
+        (ConditionType::GroupsBound, groups),
+        (ConditionType::Accepted, verdict.accepted),
+        (ConditionType::Ready, verdict.ready),
+        (ConditionType::Synced, verdict.synced),
+    ]);
+    if let Some(who) = contested {
+        findings.insert(
+            ConditionType::Contested,
+            Finding::yes(Reason::Contested, who),
+        );
+    }
+    if let Some((type_, reason)) = verdict.action {
+        let place = place_of_message(&findings, reason).unwrap_or(type_);
+        let finding = match type_ {
+            ConditionType::Reconciling => format!("the operator retries; see {place}"),
+            _ => format!("a person has to act; see {place}"),
+        };
+        findings.insert(type_, Finding::yes(reason, finding));
+    }
+    for (type_, what) in [
+        (ConditionType::Accepted, "the spec is not put into effect"),
+        (ConditionType::Synced, "the entry is not as declared"),
+        (
+            ConditionType::Contested,
+            "another writer keeps reverting the entry",
+        ),
+    ] {
+        let Some(reason) = findings.get(&type_).map(|finding| finding.reason) else {
+            continue;
+        };
+        let place = place_of_message(&findings, reason).filter(|place| *place != type_);
+        if let (Some(place), Some(finding)) = (place, findings.get_mut(&type_)) {
+            finding.message = format!("{what}; see {place}");
+        }
+    }
+    let written = |(type_, finding)| condition(mapping, type_, finding, now);
+    findings.into_iter().map(written).collect()
+}
+
+/// The condition whose message explains a reason.
+fn place_of_message(
+    findings: &BTreeMap<ConditionType, Finding>,
+    reason: Reason,
+) -> Option<ConditionType> {
+    MESSAGES.into_iter().find(|type_| {
+        findings
+            .get(type_)
+            .is_some_and(|finding| finding.reason == reason)
+    })
+}
+
+/// The state in one word.
+fn state(phase: State, verdict: &Verdict, held: bool) -> MappingState {
+    let ready = verdict.ready.status == "True";
+    match (phase, &verdict.action) {
+        (State::Suspended, _) => MappingState::Suspended,
+        _ if held => MappingState::Held,
+        (_, Some((ConditionType::Stalled, _))) => MappingState::Failed,
+        (State::Expired, _) if ready => MappingState::Expired,
+        _ if ready => MappingState::Active,
+        _ => MappingState::Pending,
+    }
 }
 
 fn condition(
@@ -151,7 +188,7 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
         .partition(|group| view.plan.observed.bindings.unread.contains(*group));
     if !unbound.is_empty() {
         let message = format!(
-            "no RoleBinding or ClusterRoleBinding names {}; the principal gets no rights by it",
+            "no RoleBinding or ClusterRoleBinding names {}, so it gives the principal no permissions",
             unbound.join(", ")
         );
         Finding::no(Reason::GroupsUnbound, message)
@@ -166,11 +203,11 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
             status: "Unknown",
             ..Finding::no(
                 Reason::GroupsTemplated,
-                "a group is a template, whose value only a login tells",
+                "a group is a template, whose value is known only at a login",
             )
         }
     } else {
-        Finding::yes(Reason::GroupsBound, "some binding names each group")
+        Finding::yes(Reason::GroupsBound, "a binding names each group")
     }
 }
 
@@ -266,9 +303,9 @@ fn describe(drift: Drift, claim: &Claim) -> String {
     match (drift, &claim.found) {
         (Drift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
         (Drift::Displaced, _) => {
-            "another entry of the same principal stood behind ours and won".to_owned()
+            "another entry of the same principal came after the managed one and won".to_owned()
         }
-        (Drift::Removed | Drift::Changed, _) => "the entry was gone".to_owned(),
+        (Drift::Removed | Drift::Changed, _) => "the entry was removed".to_owned(),
     }
 }
 

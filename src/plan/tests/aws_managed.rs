@@ -96,7 +96,10 @@ fn adoption_by_default_never_takes_one_over() {
     );
     simulation.settle();
     assert_eq!(simulation.calls(), [""; 0]);
-    assert_eq!(simulation.condition("argo", "Synced"), "False ForeignEntry");
+    assert_eq!(
+        simulation.condition("argo", "Synced"),
+        "False UnmanagedEntry"
+    );
     let message = simulation.message("argo", "Synced");
     assert!(
         message.contains("AWS manages it for EKS capability \"argo\""),
@@ -108,7 +111,7 @@ fn adoption_by_default_never_takes_one_over() {
         "AWS's are no difference: {message}"
     );
     assert_eq!(simulation.ready("same"), "True InEffect");
-    assert_eq!(simulation.condition("same", "Synced"), "False NotOwned");
+    assert_eq!(simulation.condition("same", "Synced"), "False NotManaged");
     let message = simulation.message("same", "Synced");
     assert!(message.contains("node group \"web\""), "{message}");
     for mapping in ["argo", "same"] {
@@ -161,7 +164,7 @@ fn a_mapping_adds_to_it_and_takes_that_back() {
     );
     assert_eq!(tags(&simulation, ARGO), [""; 0]);
     let said = simulation.events.last().expect("an event");
-    assert_eq!(said.reason.as_str(), "EntryLeft");
+    assert_eq!(said.reason.as_str(), "EntryKept");
     assert!(
         said.note.contains("AWS manages it for EKS capability"),
         "{}",
@@ -386,7 +389,7 @@ fn expiry_gives_back_and_says_what_stays() {
             "UntagResource argo"
         ]
     );
-    assert_eq!(simulation.ready("argo"), "False Uncovered");
+    assert_eq!(simulation.ready("argo"), "False StillGranted");
     let message = simulation.message("argo", "Ready");
     assert!(
         message.contains("AWS manages it for EKS capability"),
@@ -426,7 +429,7 @@ fn a_wrong_type_names_the_call_and_what_follows_and_offers_no_adoption() {
         ] {
             assert_eq!(
                 simulation.condition(mapping, "Synced"),
-                "False ForeignEntry"
+                "False UnmanagedEntry"
             );
             let message = simulation.message(mapping, "Synced");
             let call = format!(
@@ -502,5 +505,8 @@ fn it_does_not_make_way_for_aws_auth() {
     simulation.settle();
     assert_eq!(simulation.calls(), [""; 0]);
     let message = simulation.message("argo", "Synced");
-    assert!(message.contains("write backend: AccessEntry"), "{message}");
+    assert!(
+        message.contains("set spec.backend: AccessEntry"),
+        "{message}"
+    );
 }

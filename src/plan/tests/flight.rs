@@ -326,9 +326,6 @@ fn what_was_known_stays_in_the_status_while_eks_is_not() {
             !message.contains("without AWS") && message.contains("EKS"),
             "{message}"
         );
-        assert_eq!(
-            simulation.condition("set", "Stalled"),
-            "False NotApplicable"
-        );
+        assert_eq!(simulation.condition("set", "Stalled"), "");
     }
 }

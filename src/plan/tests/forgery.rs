@@ -210,7 +210,7 @@ fn a_mapping_that_moved_leaves_its_old_entry_where_the_mark_is_lost() {
         simulation.settle();
         let stays = simulation.entries().contains(&entry("role/a", "a", "g"));
         assert_eq!(stays, !marked);
-        assert_eq!(simulation.told("a", Reason::EntryLeft), !marked);
+        assert_eq!(simulation.told("a", Reason::EntryKept), !marked);
         assert_eq!(simulation.ready("a"), "True InEffect");
         let told = simulation.events.len();
         simulation.settle();
@@ -237,7 +237,7 @@ fn a_mapping_that_moved_leaves_its_old_access_entry_where_the_tags_are_lost() {
         simulation.restart();
         simulation.settle();
         assert_eq!(simulation.access_entry("role/a").is_some(), !tagged);
-        assert_eq!(simulation.told("a", Reason::EntryLeft), !tagged);
+        assert_eq!(simulation.told("a", Reason::EntryKept), !tagged);
         assert_eq!(simulation.ready("a"), "True InEffect");
         let told = simulation.events.len();
         simulation.settle();

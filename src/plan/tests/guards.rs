@@ -20,7 +20,7 @@ fn a_node_entry_is_removed_only_when_confirmed() {
     simulation.settle();
     simulation.delete("n");
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("n"), "False RemovalHeld");
+    assert_eq!(simulation.ready("n"), "False RemovalNeedsConfirmation");
     assert_eq!(
         simulation.objects["n"]
             .status
@@ -33,7 +33,7 @@ fn a_node_entry_is_removed_only_when_confirmed() {
         simulation
             .events
             .iter()
-            .filter(|event| event.reason.as_str() == "RemovalHeld")
+            .filter(|event| event.reason.as_str() == "RemovalNeedsConfirmation")
             .count(),
         1
     );
@@ -48,8 +48,8 @@ fn a_node_entry_is_made_or_changed_by_a_standard_mapping_only_when_confirmed() {
     simulation.create("n", "role/n", &json!({"groups": ["system:nodes"]}));
     simulation.create("node", "role/node", &json!({"adoption": "Always"}));
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("n"), "False NodeEntryUnconfirmed");
-    assert_eq!(simulation.ready("node"), "False NodeEntryUnconfirmed");
+    assert_eq!(simulation.ready("n"), "False NodeEntryNeedsConfirmation");
+    assert_eq!(simulation.ready("node"), "False NodeEntryNeedsConfirmation");
     simulation.confirm("n", "node-entry");
     assert_eq!(simulation.settle(), 1);
     assert_eq!(
@@ -77,7 +77,10 @@ fn the_last_administrator_is_removed_or_changed_only_when_confirmed() {
     simulation.settle();
     simulation.edit("root", |object| object.spec.groups = vec!["g".to_owned()]);
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.condition("root", "Synced"), "False RemovalHeld");
+    assert_eq!(
+        simulation.condition("root", "Synced"),
+        "False RemovalNeedsConfirmation"
+    );
     simulation.delete("root");
     assert_eq!(simulation.settle(), 0);
     simulation.confirm("root", "last-administrator, mass-removal");
@@ -106,8 +109,8 @@ fn all_removals_of_administrators_are_held_where_none_would_be_left() {
     simulation.delete("b");
     simulation.delete("c");
     simulation.settle();
-    assert_eq!(simulation.ready("a"), "False RemovalHeld");
-    assert_eq!(simulation.ready("b"), "False RemovalHeld");
+    assert_eq!(simulation.ready("a"), "False RemovalNeedsConfirmation");
+    assert_eq!(simulation.ready("b"), "False RemovalNeedsConfirmation");
     assert!(!simulation.objects.contains_key("c"), "others go on");
     simulation.confirm("b", "last-administrator");
     simulation.settle();
@@ -115,7 +118,7 @@ fn all_removals_of_administrators_are_held_where_none_would_be_left() {
         !simulation.objects.contains_key("b"),
         "a is still an administrator"
     );
-    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+    assert_eq!(simulation.ready("a"), "False RemovalNeedsConfirmation");
 }
 
 #[test]
@@ -129,7 +132,7 @@ fn dead_and_shadowed_administrators_do_not_count() {
     simulation.settle();
     simulation.delete("root");
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("root"), "False RemovalHeld");
+    assert_eq!(simulation.ready("root"), "False RemovalNeedsConfirmation");
 }
 
 #[test]
@@ -164,7 +167,7 @@ fn valid_until_says_in_time_that_the_removal_will_be_held() {
     );
     simulation.later(61);
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("root"), "False RemovalHeld");
+    assert_eq!(simulation.ready("root"), "False RemovalNeedsConfirmation");
     simulation.confirm("root", "last-administrator");
     assert_eq!(simulation.settle(), 1);
     assert_eq!(simulation.ready("root"), "True Expired");
@@ -185,7 +188,7 @@ fn a_mass_removal_is_held_whole_over_time_and_restarts_until_confirmed() {
         simulation.delete(name);
     }
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("m00"), "False RemovalHeld");
+    assert_eq!(simulation.ready("m00"), "False RemovalNeedsConfirmation");
     simulation.restart();
     simulation.later(3600);
     for name in &names[2..8] {
@@ -197,7 +200,7 @@ fn a_mass_removal_is_held_whole_over_time_and_restarts_until_confirmed() {
         2 + 14,
         "the confirmed ones are gone, the two others stay held"
     );
-    assert_eq!(simulation.ready("m01"), "False RemovalHeld");
+    assert_eq!(simulation.ready("m01"), "False RemovalNeedsConfirmation");
     simulation.create("new", "role/new", &json!({}));
     assert_eq!(simulation.settle(), 1, "additions go on");
 }
@@ -221,7 +224,7 @@ fn removals_count_over_passes_and_restarts() {
     );
     assert_eq!(
         simulation.ready("m05"),
-        "False RemovalHeld",
+        "False RemovalNeedsConfirmation",
         "what is held stays held"
     );
 }
@@ -244,7 +247,7 @@ fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
     }
     simulation.settle();
     assert_eq!(simulation.entries().len(), 2 + 12);
-    assert_eq!(simulation.ready("m08"), "False RemovalHeld");
+    assert_eq!(simulation.ready("m08"), "False RemovalNeedsConfirmation");
 }
 
 #[test]
@@ -273,7 +276,7 @@ fn nothing_is_revoked_while_the_crd_goes() {
     simulation.delete("b");
     assert_eq!(simulation.settle(), 0);
     assert_eq!(simulation.entries().len(), 4);
-    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+    assert_eq!(simulation.ready("a"), "False RemovalNeedsConfirmation");
 }
 
 #[test]
@@ -304,7 +307,10 @@ fn drift_is_no_way_around_a_guard() {
     simulation.replace_in_roles("\"root\"", "\"changed\"");
     simulation.edit("root", |object| object.spec.groups = vec!["g".to_owned()]);
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.condition("root", "Synced"), "False RemovalHeld");
+    assert_eq!(
+        simulation.condition("root", "Synced"),
+        "False RemovalNeedsConfirmation"
+    );
 }
 
 #[test]
@@ -322,7 +328,7 @@ fn a_dead_entry_of_the_same_name_hides_no_removal() {
         simulation.delete(name);
     }
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("a"), "False RemovalHeld");
+    assert_eq!(simulation.ready("a"), "False RemovalNeedsConfirmation");
 }
 
 #[test]
@@ -390,7 +396,11 @@ fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
         });
         simulation.delete("alice");
         simulation.settle();
-        assert_eq!(simulation.ready("alice"), "False RemovalHeld", "{deletion}");
+        assert_eq!(
+            simulation.ready("alice"),
+            "False RemovalNeedsConfirmation",
+            "{deletion}"
+        );
         let message = simulation.message("alice", "Ready");
         assert!(
             message.contains("unverified-removal") && message.contains("no route"),
@@ -401,6 +411,6 @@ fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
         simulation.confirm("alice", "unverified-removal");
         simulation.settle();
         assert!(simulation.objects.is_empty());
-        assert!(simulation.told("alice", Reason::EntryLeft));
+        assert!(simulation.told("alice", Reason::EntryKept));
     }
 }

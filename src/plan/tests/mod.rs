@@ -8,12 +8,14 @@ mod flight;
 mod forgery;
 mod grants;
 mod guards;
+mod hostile;
 pub(crate) mod laws;
 mod modes;
 mod ownership;
 mod permission_sets;
 mod scale;
 mod shadows;
+mod states;
 mod text_refused;
 mod texts;
 

@@ -128,7 +128,7 @@ fn a_foreign_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_whe
     let mut simulation = both(FOREIGN);
     simulation.create("ops", "role/ops", &json!({"groups": ["other"]}));
     simulation.settle();
-    assert_eq!(simulation.ready("ops"), "False ForeignEntry");
+    assert_eq!(simulation.ready("ops"), "False UnmanagedEntry");
     assert!(simulation.calls().is_empty());
     simulation.edit("ops", |object| {
         object.spec.groups = vec!["system:masters".to_owned()];
@@ -295,10 +295,7 @@ fn the_whole_handover_can_be_undone_where_aws_auth_can_say_the_same() {
     );
     assert_eq!(simulation.condition("alice", "Synced"), "False HandingOver");
     assert_eq!(simulation.ready("alice"), "True InEffect");
-    assert_eq!(
-        simulation.condition("half", "Stalled"),
-        "False NotApplicable"
-    );
+    assert_eq!(simulation.condition("half", "Stalled"), "");
     two_days(&mut simulation);
     for (name, text, entry) in [
         ("alice", true, false),
@@ -464,7 +461,7 @@ fn nodes_of_a_type_that_aws_auth_does_not_know_get_their_entry_once_a_person_nam
             "system:node:{{SessionName}}",
             "HybridLinux",
             "IfIdentical",
-            "False ForeignEntry",
+            "False UnmanagedEntry",
         ),
         (
             "system:node:{{EC2PrivateDNSName}}",
@@ -542,7 +539,7 @@ fn an_access_entry_shadows_aws_auth() {
         tags: [].into(),
     });
     simulation.settle();
-    assert_eq!(simulation.ready("alice"), "False ForeignEntry");
+    assert_eq!(simulation.ready("alice"), "False UnmanagedEntry");
     assert!(simulation.calls().is_empty());
     simulation.edit("alice", |object| {
         object.spec.backend = BackendChoice::ConfigMap;
@@ -571,7 +568,7 @@ fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
     simulation.later(2 * 3600);
     simulation.settle();
     assert!(simulation.access_entry("role/alice").is_none());
-    assert_eq!(simulation.ready("alice"), "False Uncovered");
+    assert_eq!(simulation.ready("alice"), "False StillGranted");
 }
 
 #[test]
@@ -656,7 +653,7 @@ fn an_unknown_or_unproven_cluster_is_left_alone() {
     simulation.settle();
     assert!(simulation.calls().is_empty());
     assert!(simulation.history.is_none());
-    assert_eq!(simulation.ready("alice"), "Unknown ClusterUnproven");
+    assert_eq!(simulation.ready("alice"), "Unknown ClusterMismatch");
     assert_eq!(simulation.events.len(), 2, "{:?}", simulation.events);
 
     // Where a right is missing, only a person can give it; what passes by itself is waited for.
@@ -670,7 +667,7 @@ fn an_unknown_or_unproven_cluster_is_left_alone() {
             "True ModeUnknown",
             "{\"Action\": \"eks:DescribeCluster\"}",
         ),
-        (FailureKind::Unavailable, "False NotApplicable", "no answer"),
+        (FailureKind::Unavailable, "", "no answer"),
     ] {
         simulation.astray = Some(AwsState::Unknown {
             failure: Failure {

@@ -61,7 +61,7 @@ fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     simulation.replace_in_roles("\"a\"", "\"other\"");
     simulation.restart();
     assert_eq!(simulation.settle(), 0);
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
     simulation.delete("a");
     simulation.settle();
     assert!(!simulation.objects.contains_key("a"));
@@ -69,7 +69,7 @@ fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
     let event = simulation
         .events
         .iter()
-        .find(|event| event.reason.as_str() == "EntryLeft");
+        .find(|event| event.reason.as_str() == "EntryKept");
     let note = &event.expect("told").note;
     assert!(
         note.contains("mapRoles line") && note.contains("stays"),
@@ -97,8 +97,8 @@ fn adoption() {
         (
             "IfIdentical",
             "other",
-            "False ForeignEntry",
-            "False ForeignEntry",
+            "False UnmanagedEntry",
+            "False UnmanagedEntry",
             "other",
             true,
         ),
@@ -111,12 +111,12 @@ fn adoption() {
             "a",
             false,
         ),
-        ("Never", "a", "True InEffect", "False NotOwned", "a", true),
+        ("Never", "a", "True InEffect", "False NotManaged", "a", true),
         (
             "Never",
             "other",
-            "False ForeignEntry",
-            "False ForeignEntry",
+            "False UnmanagedEntry",
+            "False UnmanagedEntry",
             "other",
             true,
         ),

@@ -147,7 +147,11 @@ fn a_set_that_is_gone_keeps_its_last_role_and_says_so() {
         simulation.condition("View", "Accepted"),
         "True PermissionSetUnresolved"
     );
-    assert!(simulation.message("View", "Accepted").contains("any more"));
+    assert!(
+        simulation
+            .message("View", "Accepted")
+            .contains("no longer has")
+    );
 }
 
 #[test]
@@ -285,6 +289,6 @@ fn a_recreated_role_of_a_set_is_renewed() {
     let now = simulation.now;
     simulation.cloud().iam_lists(&[(&arn, "AROATWO")], now);
     simulation.settle();
-    assert_eq!(simulation.calls().len(), 2, "deleted and made");
+    assert_eq!(simulation.calls().len(), 2, "deleted and recreated");
     assert_eq!(simulation.ready("View"), "True InEffect");
 }

@@ -40,8 +40,8 @@ fn is_a_conflict(simulation: &mut Simulation, text: &str) {
     simulation.settle();
     assert_eq!(simulation.roles(), text, "nothing of it is written");
     assert_eq!(simulation.mark(), "", "the mark goes");
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
-    assert_eq!(simulation.condition("a", "Synced"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
+    assert_eq!(simulation.condition("a", "Synced"), "False UnmanagedEntry");
     // Nor does it come back, whatever is forgotten.
     simulation.restart();
     assert_eq!(simulation.settle(), 0);
@@ -96,7 +96,7 @@ fn the_newest_copy_tells_a_new_process_what_was_unmanaged() {
     simulation.restart();
     simulation.settle();
     assert_eq!(simulation.roles(), text);
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
     assert_eq!(simulation.ready("b"), "True InEffect");
     assert_eq!(simulation.mark().split(' ').count(), 1);
 }
@@ -110,7 +110,7 @@ fn an_entry_of_ours_that_becomes_a_nodes_is_a_conflict_unless_a_person_or_the_ty
     simulation.vandalise("mapRoles", &text);
     simulation.settle();
     assert_eq!(simulation.roles(), text);
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
 
     let mut simulation = cluster(&["a"]);
     simulation.confirm("a", "node-entry");
@@ -172,6 +172,6 @@ fn of_several_entries_of_which_none_is_as_we_wrote_it_none_is_ours() {
     simulation.restart();
     simulation.settle();
     assert_eq!(simulation.roles(), text);
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
     assert_eq!(simulation.mark(), "");
 }

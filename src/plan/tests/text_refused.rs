@@ -90,10 +90,7 @@ fn access_entries_are_created_changed_and_deleted_while_aws_auth_is_frozen() {
             format!("True {reason}"),
             "it is retried"
         );
-        assert_eq!(
-            simulation.condition("text", "Stalled"),
-            "False NotApplicable"
-        );
+        assert_eq!(simulation.condition("text", "Stalled"), "");
         assert!(simulation.message("text", "Synced").contains("the words"));
         simulation.write_failure = None;
         simulation.settle();

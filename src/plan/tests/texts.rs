@@ -65,7 +65,7 @@ fn a_foreign_duplicate_known_from_before_is_not_taken_for_ours() {
     );
     simulation.create("a", "role/a", &json!({"adoption": "Never"}));
     simulation.settle();
-    assert_eq!(simulation.ready("a"), "False ForeignEntry");
+    assert_eq!(simulation.ready("a"), "False UnmanagedEntry");
     simulation.vandalise("mapRoles", "[]");
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
@@ -96,7 +96,7 @@ fn a_broken_text_is_put_back_with_the_plan_applied_in_the_same_write() {
     let event = simulation
         .events
         .iter()
-        .find(|event| event.reason.as_str() == "TextRestored")
+        .find(|event| event.reason.as_str() == "InvalidYAMLRepaired")
         .expect("told");
     for part in ["mapRoles", "line 2", "vandal", "{SessionName}"] {
         assert!(event.note.contains(part), "{part} in {}", event.note);
@@ -122,8 +122,8 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
         simulation.create("u", "user/u", &json!({}));
         simulation.settle();
         assert_eq!(simulation.roles(), BROKEN);
-        assert_eq!(simulation.ready("a"), "False TextBroken");
-        assert_eq!(simulation.ready("c"), "False TextBroken");
+        assert_eq!(simulation.ready("a"), "False InvalidYAML");
+        assert_eq!(simulation.ready("c"), "False InvalidYAML");
         assert!(
             simulation.message("c", "Ready").contains("line 2"),
             "{}",
@@ -139,7 +139,7 @@ fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
         assert_eq!(
             simulation.ready("a"),
             "True InEffect",
-            "mended by hand, ours come back"
+            "fixed by hand, the managed entries come back"
         );
         assert_eq!(simulation.ready("c"), "True InEffect");
     }
@@ -153,7 +153,7 @@ fn a_mapping_deleted_while_the_text_is_broken_waits_for_it() {
     simulation.vandalise("mapRoles", BROKEN);
     simulation.delete("a");
     simulation.settle();
-    assert_eq!(simulation.ready("a"), "False TextBroken");
+    assert_eq!(simulation.ready("a"), "False InvalidYAML");
     simulation.vandalise("mapRoles", &text);
     simulation.settle();
     assert!(!simulation.objects.contains_key("a"));

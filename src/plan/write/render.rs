@@ -52,7 +52,7 @@ pub(crate) fn realize(
         };
         if base.view.immutable && data != base.view.data {
             for claim in claims.iter_mut().filter(|claim| claim.changes_text()) {
-                let message = "the ConfigMap is immutable: true, so the API server refuses any change of it; delete it: with --repair LastGood it is made again as it stood, without immutable; otherwise create it anew yourself";
+                let message = "the ConfigMap is immutable: true, so the API server refuses any change; delete it: with --repair LastGood the operator restores it without immutable, otherwise create it again yourself";
                 claim.hold(Block::lasting(Reason::ConfigMapImmutable, message));
             }
             continue;
@@ -115,9 +115,13 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
         }
         Err(EditError::Entangled { change, line, what }) => {
             let owner = owners[change];
-            let message =
-                format!("line {line}: {what}; untangle it by hand, then this goes on by itself");
-            Err((vec![owner], Block::lasting(Reason::EntryEntangled, message)))
+            let message = format!(
+                "line {line}: {what}; write the entry without anchors by hand, then the operator continues"
+            );
+            Err((
+                vec![owner],
+                Block::lasting(Reason::EntryNotEditable, message),
+            ))
         }
         Err(EditError::Broken(problem)) => {
             let of_section =
@@ -128,12 +132,12 @@ fn apply(context: &Context<'_>, claims: &[Claim]) -> Result<BTreeMap<String, Str
             }
             Err((
                 failed,
-                Block::lasting(Reason::TextBroken, problem.to_string()),
+                Block::lasting(Reason::InvalidYAML, problem.to_string()),
             ))
         }
         Err(EditError::Unverified { detail }) => {
             let message = format!(
-                "the new text, read back, would not mean what was planned ({detail}); nothing was written; please report this with the ConfigMap"
+                "the new text, read back, differs from the plan ({detail}), so nothing was written; please report this with the ConfigMap"
             );
             Err((owners, Block::lasting(Reason::EditUnverified, message)))
         }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use insta::assert_snapshot;
 
 use super::run;
+use crate::support::programs::operator_binary;
 
 fn effective(manifest: &str) -> String {
     run(&["effective", "-"], manifest)
@@ -52,7 +53,7 @@ fn prints_a_table_and_what_is_dropped() {
     mapRoles     (sso)                                ""                                                                    no: EKS does not read entries with `sso`
     mapAccounts  (any of account 012345678901)        (its ARN)                                                             yes
 
-    warning: the entry has no `rolearn`: give it one, or take the entry out
+    warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:7:3
       |
     7 | - username: nobody
@@ -123,7 +124,7 @@ fn prints_json() {
           "key": "mapRoles",
           "line": 7,
           "column": 3,
-          "message": "the entry has no `rolearn`: give it one, or take the entry out"
+          "message": "the entry has no `rolearn`: give it one, or remove the entry"
         },
         {
           "key": "mapRoles",
@@ -175,7 +176,7 @@ fn a_dropped_entry_alone_is_no_failure() {
     KEY       ARN  USERNAME  GROUPS  EFFECT
     mapRoles  é    😀                no: its ARN is not that of a role or user, so no caller has it
 
-    warning: the entry has no `rolearn`: give it one, or take the entry out
+    warning: the entry has no `rolearn`: give it one, or remove the entry
      --> mapRoles:1:3
       |
     1 | - username: x
@@ -184,7 +185,7 @@ fn a_dropped_entry_alone_is_no_failure() {
 }
 
 #[test]
-fn nothing_is_said_to_take_effect_where_nothing_does() {
+fn effective_reports_no_entry_when_all_are_dropped() {
     for manifest in [
         "kind: ConfigMap",
         "{\"kind\": \"ConfigMap\", \"data\": null}",
@@ -283,7 +284,7 @@ fn help_is_no_error() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_pipe_is_no_error() {
     let mut manifest = "kind: ConfigMap\ndata:\n  mapRoles: |\n".to_owned();
     for i in 0..20_000 {
         let _ = writeln!(
@@ -291,7 +292,7 @@ fn a_reader_that_goes_away_is_no_error() {
             "    - rolearn: arn:aws:iam::111122223333:role/{i}"
         );
     }
-    let mut child = Command::new(env!("CARGO_BIN_EXE_identity-mapper"))
+    let mut child = Command::new(operator_binary())
         .args(["effective", "-"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

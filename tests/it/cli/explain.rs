@@ -7,7 +7,7 @@ use super::{Ran, Run};
 use crate::support::Cluster;
 use crate::support::eks::{Eks, Mode, World};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs a command on the examples, whose folder is left out of what it prints.
 fn example(arguments: &[&str]) -> String {
@@ -34,7 +34,7 @@ fn explain(files: &[&str], rest: &[&str]) -> String {
 }
 
 #[test]
-fn somebody_who_is_let_in() {
+fn explain_a_caller_with_access() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com"]), @"
     exit code 0
     --- stdout
@@ -62,7 +62,7 @@ fn somebody_who_is_let_in() {
 }
 
 #[test]
-fn somebody_who_is_not() {
+fn explain_a_caller_without_access() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/data-reader/ann"]), @r#"
     exit code 1
     --- stdout
@@ -149,7 +149,7 @@ fn what_can_not_be_asked_is_an_error() {
 }
 
 #[test]
-fn everyone_who_gets_in() {
+fn access_lists_every_principal() {
     assert_snapshot!(example(&[&["access"][..], &BOTH].concat()), @"
     exit code 0
     --- stdout
@@ -198,7 +198,7 @@ fn everyone_who_gets_in() {
 }
 
 #[test]
-fn a_table_in_which_no_spreadsheet_finds_a_formula() {
+fn csv_escapes_spreadsheet_formulas() {
     let roles = json!([
         {"rolearn": "arn:aws:iam::111122223333:role/a", "username": "=cmd|' /C calc'!A0", "groups": ["@SUM(1)", "-2+3"]},
         {"rolearn": "arn:aws:iam::111122223333:role/b", "username": "+1", "groups": ["a\"b", "c,d"]},
@@ -225,7 +225,7 @@ fn explained(ran: &Ran) -> Value {
 
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "one cluster for many questions")]
-async fn what_only_the_api_server_knows() {
+async fn can_i_asks_the_api_server() {
     let cluster = Cluster::start().await;
     cluster
         .seed(json!({"mapRoles": "\

@@ -231,7 +231,7 @@ async fn roles_that_are_not_there(stage: &Stage) {
         .until("absent", "Ready", "False PrincipalInvalid")
         .await;
     assert!(seen.message.contains("invalid principal"), "{seen:?}");
-    while !seen.message.contains("IAM does not list it: make it") {
+    while !seen.message.contains("IAM does not list it: create it") {
         stage.listed().await;
         seen = stage
             .until("absent", "Ready", "False PrincipalInvalid")
@@ -352,7 +352,7 @@ async fn a_service_linked_role_stays_in_aws_auth(stage: &Stage) {
 /// Where aws-auth is not read, nothing but AWS itself can let it in, and the condition says so.
 async fn a_service_linked_role_waits_for_its_service(stage: &Stage) {
     let seen = stage.until("batch", "Ready", "False NotExpressible").await;
-    let who = "the AWS service whose role it is makes its own access entry";
+    let who = "only the AWS service that owns the role can grant it access";
     assert!(seen.message.contains(who), "{seen:?}");
 }
 

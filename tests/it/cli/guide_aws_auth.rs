@@ -140,7 +140,7 @@ const EVERYONE: [(&str, &str); 3] = [
 ];
 
 #[tokio::test]
-async fn every_situation_ends_mended() {
+async fn every_explained_denial_has_a_fix_that_works() {
     let scene = Scene {
         cluster: Cluster::with_operator_rights().await,
         folder: tempfile::tempdir().unwrap(),

@@ -290,7 +290,7 @@ fn session(role: &str, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn whoever_aws_auth_keeps_out_gets_in_as_told() {
+async fn suggested_fix_for_aws_auth_grants_access() {
     let scene = Scene::new(Mode::ConfigMap).await;
     let mut judge = Judge::watch(scene.cluster.admin_kubeconfig());
     sso_path(&scene, &mut judge).await;
@@ -475,7 +475,7 @@ async fn lost_creator(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
+async fn suggested_fix_for_a_stale_access_entry_grants_access() {
     let scene = Scene::new(Mode::ApiAndConfigMap).await;
     scene.stands(json!({ "mapRoles": NODES })).await;
     let role = scene.eks.world().role(ACCOUNT, "/teams/", "Deployer");
@@ -503,7 +503,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
         cause["message"]
             .as_str()
             .unwrap()
-            .contains("was deleted and made again"),
+            .contains("was deleted and recreated"),
         "{cause:#}"
     );
     scene.follow(&cause["fix"]).await;
@@ -512,7 +512,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
 }
 
 #[tokio::test]
-async fn where_the_operator_runs_a_mapping_lets_in_as_told() {
+async fn suggested_mapping_grants_access() {
     let cluster = Cluster::with_operator_rights().await;
     let scene = Scene::on(cluster, Mode::ConfigMap).await;
     let entry = "- rolearn: arn:aws:iam::111122223333:role/teams/Dev\n  username: \"dev:{{SessionName}}\"\n  groups: [developers]\n";

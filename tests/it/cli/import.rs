@@ -10,7 +10,7 @@ use super::{Run, run};
 use crate::support::eks::{Eks, Entry, Mode, World};
 use crate::support::{Cluster, Operator};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs it on the examples, whose folder is left out of what it prints.
 fn example(arguments: &str) -> String {
@@ -502,7 +502,7 @@ async fn round_trip(mode: Mode, format: &str, expected: &[&str]) {
     let aws_auth = cluster.config_maps().get("aws-auth").await.unwrap();
     assert_eq!(json!(aws_auth.data), data);
     let marked = aws_auth.metadata.annotations.unwrap_or_default();
-    let owned = marked.get("identity-mapper.dev/owned");
+    let owned = marked.get("identity-mapper.dev/managed");
     assert_eq!(owned.is_some(), mode != Mode::Api, "{marked:?}");
     assert_eq!(entries(&eks), before);
     let again = import(&[]).await;

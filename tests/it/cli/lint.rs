@@ -31,7 +31,7 @@ fn lint(text: &str) -> String {
 }
 
 #[test]
-fn each_finding_has_its_place_why_it_matters_and_the_mend() {
+fn each_finding_has_place_reason_and_fix() {
     assert_snapshot!(lint(BROKEN), @r#"
     exit code 1
     --- stdout
@@ -126,7 +126,7 @@ fn a_warning_alone_is_no_failure() {
 }
 
 #[test]
-fn standard_input_goes_mended_to_standard_output() {
+fn stdin_is_fixed_to_stdout() {
     assert_snapshot!(run(&["lint", "-", "--fix"], BROKEN), @r#"
     exit code 1
     --- stdout
@@ -177,7 +177,7 @@ fn standard_input_goes_mended_to_standard_output() {
 }
 
 #[test]
-fn files_are_mended_in_place() {
+fn files_are_fixed_in_place() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("aws-auth.yaml", BROKEN);
@@ -286,7 +286,7 @@ data:
 ";
 
 #[test]
-fn a_mode_shows_what_would_not_take_effect() {
+fn lint_with_a_mode_reports_inactive_mappings() {
     assert_snapshot!(lint(AUTO_NODES), @r#"
     exit code 0
     --- stdout
@@ -317,10 +317,10 @@ fn a_mode_shows_what_would_not_take_effect() {
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
-       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason ForeignEntry
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason UnmanagedEntry
        |
        = note: the object is valid, but the operator would report it as not ready
-       = help: see ForeignEntry in docs/troubleshooting.md
+       = help: see UnmanagedEntry in docs/troubleshooting.md
 
     error[IM065]: no entry for nodes
       --> standard input:19:3

@@ -105,7 +105,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_cluster_shows_what_files_do_not() {
+async fn live_cluster_findings_that_files_cannot_have() {
     let cluster = Cluster::with_operator_rights().await;
     cluster
         .seed(json!({ "mapRoles": ROLES, "mapUsers": USERS }))

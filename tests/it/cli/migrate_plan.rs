@@ -12,7 +12,7 @@ use super::{Run, run};
 use crate::support::eks::{Eks, Mark, Mode, NodeKind, World};
 use crate::support::{Cluster, eventually};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
 const ROLE: &str = "arn:aws:iam::111122223333:role";
 const NODE: &str = "system:node:{{EC2PrivateDNSName}}";

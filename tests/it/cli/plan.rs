@@ -15,7 +15,7 @@ use crate::support::eks::{Eks, Mark, Mode, World};
 use crate::support::mappings::FOREIGN;
 use crate::support::{Cluster, Operator, eventually, fleet};
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/examples");
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
 
 /// Runs it on the examples, whose folder is left out of what it prints.
 fn example(arguments: &[&str]) -> String {
@@ -229,7 +229,7 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
 
     mappings that are not active as declared
     ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
-    ! retyped: ForeignEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS makes entries of type HYBRID_LINUX and may have made it; what EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role lose access then; give people a role of their own instead
+    ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS makes entries of type HYBRID_LINUX and may have made it; what EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role lose access then; give people a role of their own instead
     ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be looked up: IAM did not answer: IAM is not read with files; plan with the cluster, or write spec.principal.arn
 
     Plan: access entries 3 to associate, 1 to create, 1 to disassociate, 1 to update. Not active as declared: 3 mappings.
@@ -262,7 +262,7 @@ fn nothing_to_do_is_one_line_more_and_no_change() {
     Source: files (mode CONFIG_MAP, aws-auth from standard input, 1 mapping).
 
     mappings that are not active as declared
-    ! a: ForeignEntry: mapRoles line 1 already maps arn:aws:iam::111122223333:role/a to username "a" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    ! a: UnmanagedEntry: mapRoles line 1 already maps arn:aws:iam::111122223333:role/a to username "a" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
 
     No changes. Not active as declared: 1 mapping.
     "#);
@@ -321,27 +321,15 @@ fn as_a_document() {
       - type: Accepted
         status: "True"
         reason: Accepted
-        message: the spec can be put into effect
-      - type: Contested
-        status: "False"
-        reason: NotApplicable
-        message: nobody undoes the entry
+        message: the spec is valid and supported
       - type: Ready
         status: "True"
         reason: InEffect
         message: the principal gets exactly the declared identity
-      - type: Reconciling
-        status: "False"
-        reason: NotApplicable
-        message: nothing is being retried
-      - type: Stalled
-        status: "False"
-        reason: NotApplicable
-        message: nobody has to act
       - type: Synced
         status: "True"
         reason: Synced
-        message: the entry stands as declared and is marked as ours
+        message: the entry in aws-auth is as declared and managed
     notes: []
     "#);
 }
@@ -660,7 +648,7 @@ async fn a_plan_printed_is_the_plan_executed() {
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/same
 
     mappings that are not active as declared
-    ! d-taken: ForeignEntry: mapRoles line 5 already maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    ! d-taken: UnmanagedEntry: mapRoles line 5 already maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
     ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
 
     Plan: aws-auth 1 to add, 1 to adopt; access entries 1 to associate, 2 to create. Not active as declared: 2 mappings.

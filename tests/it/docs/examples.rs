@@ -6,10 +6,9 @@
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 
-use crate::support::programs::operator_binary;
+use crate::support::programs::{operator_binary, repository};
 
 /// Where this is set, the pages are written anew.
 const WRITE: &str = "IDENTITY_MAPPER_WRITE_EXAMPLES";
@@ -66,7 +65,7 @@ fn replay(session: &str) -> String {
         }
         let mut shell = Command::new("sh");
         shell
-            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")))
+            .current_dir(repository())
             .env_clear()
             .env("PATH", &path)
             .env("HOME", "/nowhere")

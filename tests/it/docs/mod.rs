@@ -4,24 +4,27 @@ mod examples;
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use identity_mapper::api::condition::{ConditionType, Reason};
 use mlua::{Function, Lua, LuaSerdeExt as _};
 use serde_json::{Value, json};
 
-use crate::support::programs::operator_binary;
+use crate::support::programs::{operator_binary, repository};
 use crate::support::{Cluster, Operator};
 
 const TROUBLESHOOTING: &str = include_str!("../../../docs/troubleshooting.md");
 
-/// The pages for people: the README and everything in docs/.
+/// The pages for people: those beside the README and everything in docs/.
 fn pages() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let docs = fs::read_dir(root.join("docs")).unwrap();
-    let mut paths: Vec<PathBuf> = docs.map(|entry| entry.unwrap().path()).collect();
-    paths.push(root.join("README.md"));
+    let root = repository();
+    let mut paths: Vec<PathBuf> = ["", "docs", "docs/development"]
+        .into_iter()
+        .flat_map(|folder| fs::read_dir(root.join(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "md"))
+        .collect();
     paths.sort();
     paths
         .into_iter()
@@ -49,8 +52,8 @@ fn every_reason_has_a_heading_and_every_heading_is_a_reason() {
     let reasons: Vec<&str> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
     assert_eq!(headings, reasons);
     for part in section.split("\n### ").skip(1) {
-        let says_how = part.contains("*Mend:*") || part.contains("Nothing to mend.");
-        assert!(says_how, "no mend under {part}");
+        let says_how = part.contains("*Fix:*") || part.contains("No action needed.");
+        assert!(says_how, "no fix under {part}");
     }
 }
 
@@ -121,14 +124,15 @@ fn is_test(name: &str) -> bool {
     let (module, function) = name.rsplit_once("::").expect("a module and a name");
     // Unit tests stand in a module `tests` of their file, or in a file of that name.
     let modules = [Some(module), module.strip_suffix("::tests")];
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let files = modules.into_iter().flatten().flat_map(|module| {
         let path = module.replace("::", "/");
-        ["src", "tests/it"].into_iter().flat_map(move |folder| {
+        ["src", "tests/it"].map(|folder| {
             let path = root.join(folder).join(&path);
             [path.with_extension("rs"), path.join("mod.rs")]
         })
     });
+    let files = files.flatten();
     files
         .filter_map(|file| fs::read_to_string(file).ok())
         .any(|text| {
@@ -153,13 +157,16 @@ fn named(rows: &str) -> Vec<&str> {
 
 #[test]
 fn tests_that_are_named_exist() {
-    let (_, eks) = include_str!("../../../docs/testing.md")
-        .split_once("\n## How EKS behaves")
+    let (_, eks) = include_str!("../../../docs/development/testing.md")
+        .split_once("\n## How EKS behaves, and the tests for it")
         .unwrap();
     let (_, eksctl) = include_str!("../../../docs/migration.md")
         .split_once("\n## Compared with eksctl")
         .unwrap();
-    for (page, rows, least) in [("testing.md", eks, 40), ("migration.md", eksctl, 12)] {
+    for (page, rows, least) in [
+        ("development/testing.md", eks, 40),
+        ("migration.md", eksctl, 12),
+    ] {
         let names = named(rows);
         assert!(
             names.len() >= least,
@@ -346,7 +353,11 @@ fn argo_cd_health() {
     let condition = |type_: ConditionType, status: &str, reason: Reason| json!({"type": type_.as_str(), "status": status, "reason": reason.as_str(), "message": reason.as_str()});
     let ready = condition(ConditionType::Ready, "True", Reason::InEffect);
     let unready = condition(ConditionType::Ready, "False", Reason::WriteFailed);
-    let stalled = condition(ConditionType::Stalled, "True", Reason::RemovalHeld);
+    let stalled = condition(
+        ConditionType::Stalled,
+        "True",
+        Reason::RemovalNeedsConfirmation,
+    );
     let cases = [
         (
             json!({}),
@@ -391,7 +402,7 @@ fn argo_cd_health() {
             json!({}),
             1,
             json!({"observedGeneration": 1, "conditions": [ready, stalled]}),
-            ["Degraded", "RemovalHeld"],
+            ["Degraded", "RemovalNeedsConfirmation"],
         ),
         (
             json!({"suspend": true}),

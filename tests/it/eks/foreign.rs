@@ -6,10 +6,11 @@ use tokio::process::Command;
 
 use super::{CLUSTER, OTHER, OWN};
 use crate::support::eks::{CapabilityKind, Eks, Mark, Mode, NodeKind, Service, World};
+use crate::support::programs::repository;
 
 /// The interpreter that `tests/testbed/build.sh python` made.
 fn python() -> PathBuf {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let python = root.join("target/testbed/venv/bin/python");
     assert!(
         python.exists(),
@@ -20,7 +21,7 @@ fn python() -> PathBuf {
 }
 
 async fn run(eks: &Eks, script: &str, args: &[&str]) {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let root = repository();
     let mut command = Command::new(python());
     command.arg(root.join(script)).args(args).env_clear();
     command.envs(eks.env()).kill_on_drop(true);

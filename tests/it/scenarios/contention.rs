@@ -120,7 +120,7 @@ async fn an_idle_operator_writes_nothing() {
         )
         .await;
     cluster
-        .until("foreign", "Ready", "False ForeignEntry")
+        .until("foreign", "Ready", "False UnmanagedEntry")
         .await;
     cluster.declare("set", json!({ "principal": { "permissionSet": { "name": "View", "accountId": "111122223333" } } })).await;
     cluster
@@ -142,7 +142,9 @@ async fn an_idle_operator_writes_nothing() {
         .establish("workers", json!({ "type": "FargateLinux", "groups": [] }))
         .await;
     cluster.delete("workers").await;
-    cluster.until("workers", "Ready", "False RemovalHeld").await;
+    cluster
+        .until("workers", "Ready", "False RemovalNeedsConfirmation")
+        .await;
     cluster.establish("last", json!({})).await;
 
     let passes = async || {

@@ -22,13 +22,15 @@ async fn nodes_and_the_last_administrator_are_kept() {
         .await;
     let text = cluster.roles().await;
     cluster.delete("workers").await;
-    let seen = cluster.until("workers", "Ready", "False RemovalHeld").await;
+    let seen = cluster
+        .until("workers", "Ready", "False RemovalNeedsConfirmation")
+        .await;
     assert!(
         seen.message
             .contains("identity-mapper.dev/confirm: node-entry"),
         "{seen:?}"
     );
-    let note = cluster.note("RemovalHeld", "workers").await;
+    let note = cluster.note("RemovalNeedsConfirmation", "workers").await;
     assert!(note.contains("node"), "{note}");
     assert_eq!(
         (cluster.roles().await, held(&operator).await),
@@ -42,7 +44,7 @@ async fn nodes_and_the_last_administrator_are_kept() {
         .declare("slip", json!({ "groups": ["system:nodes"] }))
         .await;
     cluster
-        .until("slip", "Ready", "False NodeEntryUnconfirmed")
+        .until("slip", "Ready", "False NodeEntryNeedsConfirmation")
         .await;
     cluster.has_entry("slip", false).await;
     cluster.kubectl_ok(&["delete", "idmap", "slip"], None);
@@ -51,13 +53,15 @@ async fn nodes_and_the_last_administrator_are_kept() {
         .establish("root", json!({ "groups": ["system:masters"] }))
         .await;
     cluster.delete("root").await;
-    let seen = cluster.until("root", "Ready", "False RemovalHeld").await;
+    let seen = cluster
+        .until("root", "Ready", "False RemovalNeedsConfirmation")
+        .await;
     assert!(
         seen.message
             .contains("identity-mapper.dev/confirm: last-administrator"),
         "{seen:?}"
     );
-    cluster.note("RemovalHeld", "root").await;
+    cluster.note("RemovalNeedsConfirmation", "root").await;
     cluster.has_entry("root", true).await;
     // Any other way in for an administrator lets it go: here by a binding to cluster-admin.
     cluster
@@ -78,7 +82,9 @@ async fn nodes_and_the_last_administrator_are_kept() {
     cluster
         .change("admins", json!({ "spec": { "groups": ["team"] } }))
         .await;
-    cluster.until("admins", "Synced", "False RemovalHeld").await;
+    cluster
+        .until("admins", "Synced", "False RemovalNeedsConfirmation")
+        .await;
     assert!(cluster.roles().await.contains("platform-admins"));
     assert_eq!(held(&operator).await, Some(1.0));
     cluster.confirm("admins", "last-administrator").await;
@@ -109,13 +115,15 @@ async fn a_mass_removal_waits_for_a_word_over_passes_and_restarts() {
     }
     let operator = Operator::start(&cluster, &NO_TIMER).await;
     for name in &names[3..6] {
-        let seen = cluster.until(name, "Ready", "False RemovalHeld").await;
+        let seen = cluster
+            .until(name, "Ready", "False RemovalNeedsConfirmation")
+            .await;
         assert!(
             seen.message
                 .contains("identity-mapper.dev/confirm: mass-removal"),
             "{seen:?}"
         );
-        cluster.note("RemovalHeld", name).await;
+        cluster.note("RemovalNeedsConfirmation", name).await;
         cluster.has_entry(name, true).await;
     }
     assert_eq!(held(&operator).await, Some(3.0));
@@ -137,7 +145,7 @@ async fn a_mass_removal_waits_for_a_word_over_passes_and_restarts() {
     cluster.has_entry("m05", true).await;
     for name in ["m03", "m05"] {
         assert_eq!(
-            cluster.notes("RemovalHeld", name).await.len(),
+            cluster.notes("RemovalNeedsConfirmation", name).await.len(),
             1,
             "one event for each"
         );
@@ -176,12 +184,14 @@ async fn deleting_the_definition_revokes_nothing() {
     let definition = "identitymappings.identity-mapper.dev";
     cluster.kubectl_ok(&["delete", "crd", definition, "--wait=false"], None);
     for name in ["a", "b"] {
-        let seen = cluster.until(name, "Ready", "False RemovalHeld").await;
+        let seen = cluster
+            .until(name, "Ready", "False RemovalNeedsConfirmation")
+            .await;
         assert!(
             seen.message.contains("CustomResourceDefinition") && seen.message.contains("release"),
             "{seen:?}"
         );
-        cluster.note("RemovalHeld", name).await;
+        cluster.note("RemovalNeedsConfirmation", name).await;
     }
     assert_eq!(cluster.roles().await, text);
     // Entries are kept as they were: with the entries of others there, all goes on.

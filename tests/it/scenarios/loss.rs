@@ -6,7 +6,7 @@ use super::NO_TIMER;
 use crate::support::mappings::FOREIGN;
 use crate::support::{Audit, Cluster, Operator};
 
-const MARK: &str = "identity-mapper.dev/owned";
+const MARK: &str = "identity-mapper.dev/managed";
 
 /// Whether the history holds this text of `mapRoles`.
 async fn keeps(cluster: &Cluster, text: &str) -> bool {
@@ -37,7 +37,7 @@ async fn what_was_lost_is_put_back_as_it_last_stood() {
         .await;
     cluster.text_until("mapRoles", |text| text == good).await;
     assert_eq!(cluster.writes_since(mark).await, 1);
-    let note = cluster.note("TextRestored", "aws-auth").await;
+    let note = cluster.note("InvalidYAMLRepaired", "aws-auth").await;
     let line = broken.lines().count();
     for part in [
         "mapRoles",
@@ -113,13 +113,13 @@ async fn with_repair_off_a_person_decides() {
     cluster
         .write_text("kubectl-edit", "mapRoles", &broken)
         .await;
-    let seen = cluster.until("a", "Ready", "False TextBroken").await;
+    let seen = cluster.until("a", "Ready", "False InvalidYAML").await;
     assert!(
         seen.message.contains("mapRoles") && seen.message.contains("line"),
         "{seen:?}"
     );
-    cluster.until("a", "Stalled", "True TextBroken").await;
-    let note = cluster.note("TextBroken", "aws-auth").await;
+    cluster.until("a", "Stalled", "True InvalidYAML").await;
+    let note = cluster.note("InvalidYAML", "aws-auth").await;
     assert!(
         note.contains("kubectl-edit") && note.contains("mended"),
         "{note}"
@@ -140,7 +140,7 @@ async fn with_repair_off_a_person_decides() {
     assert!(operator.stop().await.0.success());
     let operator = Operator::start(&cluster, &NO_TIMER).await;
     cluster.declare("c", json!({})).await;
-    cluster.until("c", "Ready", "False TextBroken").await;
+    cluster.until("c", "Ready", "False InvalidYAML").await;
     assert_eq!(cluster.roles().await, broken);
     cluster.write_text("kubectl-edit", "mapRoles", &good).await;
     cluster.ready("a").await;

@@ -6,7 +6,7 @@ use super::NO_TIMER;
 use crate::support::mappings::{FOREIGN, role};
 use crate::support::{Audit, Cluster, Operator};
 
-const MARK: &str = "identity-mapper.dev/owned";
+const MARK: &str = "identity-mapper.dev/managed";
 
 /// `kubectl replace` with a manifest of data alone, as from a Git repository that knows of no annotation.
 fn replace_without_annotations(cluster: &Cluster, roles: &str) {
@@ -81,7 +81,7 @@ async fn a_lost_mark_is_no_lost_ownership() {
     cluster.delete("c").await;
     let _operator = Operator::start(&cluster, &NO_TIMER).await;
     cluster.gone("c").await;
-    let note = cluster.note("EntryLeft", "c").await;
+    let note = cluster.note("EntryKept", "c").await;
     assert!(
         note.contains("stays") && note.contains("mapRoles line"),
         "{note}"
@@ -115,7 +115,7 @@ async fn retained_and_adopted(cluster: &Cluster) {
     cluster
         .declare("kept", json!({ "adoption": "Never" }))
         .await;
-    cluster.until("kept", "Synced", "False NotOwned").await;
+    cluster.until("kept", "Synced", "False NotManaged").await;
     cluster.until("kept", "Ready", "True InEffect").await;
     delete();
     assert_eq!(
@@ -141,12 +141,14 @@ async fn foreign_ones_are_left_or_taken(cluster: &Cluster) {
     };
     cluster.write_text("eksctl", "mapRoles", &with("ops")).await;
     cluster.declare("theirs", json!({ "username": "x" })).await;
-    let seen = cluster.until("theirs", "Ready", "False ForeignEntry").await;
+    let seen = cluster
+        .until("theirs", "Ready", "False UnmanagedEntry")
+        .await;
     assert!(
         seen.message.contains("mapRoles line 5") && seen.message.contains("ops"),
         "{seen:?}"
     );
-    cluster.note("ForeignEntry", "theirs").await;
+    cluster.note("UnmanagedEntry", "theirs").await;
     assert_eq!(cluster.roles().await, with("ops"));
     // Theirs becomes what is declared: adopted as it is written.
     cluster

@@ -22,7 +22,9 @@ async fn observing_writes_statuses_alone() {
     let operator = Operator::start(&cluster, &["--resync=24h", "--observe"]).await;
     let seen = cluster.until("a", "Ready", "False Observing").await;
     assert!(seen.message.contains("--observe"), "{seen:?}");
-    cluster.until("nodes", "Ready", "False ForeignEntry").await;
+    cluster
+        .until("nodes", "Ready", "False UnmanagedEntry")
+        .await;
     let metrics = operator.metrics().await;
     let waiting = [("condition", "Ready"), ("status", "False")];
     assert_eq!(
@@ -31,7 +33,7 @@ async fn observing_writes_statuses_alone() {
     );
     // A text that breaks is told, and left.
     cluster.write_text("kubectl-edit", "mapRoles", "- {").await;
-    cluster.note("TextBroken", "aws-auth").await;
+    cluster.note("InvalidYAML", "aws-auth").await;
     cluster
         .write_text("kubectl-edit", "mapRoles", FOREIGN)
         .await;

@@ -48,7 +48,7 @@ async fn an_entry_ends_on_time() {
     })
     .await;
     let seen = cluster.until("guest", "Ready", "True Expired").await;
-    assert!(seen.message.contains("entry is removed"), "{seen:?}");
+    assert!(seen.message.contains("entry was removed"), "{seen:?}");
 
     // A later time brings it back; so does another mapping of the principal, which the expired one does not hold.
     cluster

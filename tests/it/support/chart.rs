@@ -1,6 +1,5 @@
 //! What helm makes of the chart.
 
-use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
@@ -8,14 +7,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::deployment::documents;
-use super::programs::{self, program};
+use super::programs::{self, program, repository};
 use super::rights;
 
 /// `helm template` with these values, those that begin as a list or string of JSON taken as JSON.
 pub(crate) fn template(values: &[&str]) -> Output {
     Command::new(program("helm"))
         .args(["template", "--namespace", rights::NAMESPACE, "some-release"])
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/identity-mapper"))
+        .arg(repository().join("charts/identity-mapper"))
         .args(values.iter().flat_map(|value| {
             let json = value.contains("=[") || value.contains("=\"");
             [if json { "--set-json" } else { "--set" }, value]

@@ -70,16 +70,19 @@ impl fmt::Display for Seen {
     }
 }
 
-/// The condition of this type.
+/// The condition of this type, with its message or that of the condition that it points to.
 pub(crate) fn condition(mapping: &IdentityMapping, type_: &str) -> Option<Seen> {
     let conditions = &mapping.status.as_ref()?.conditions;
-    let found = conditions
-        .iter()
-        .find(|condition| condition.type_ == type_)?;
+    let find = |type_: &str| conditions.iter().find(|condition| condition.type_ == type_);
+    let found = find(type_)?;
+    let place = found.message.split_once("; see ").map(|(_, place)| place);
     Some(Seen {
         status: found.status.clone(),
         reason: found.reason.clone(),
-        message: found.message.clone(),
+        message: place
+            .map_or(found, |place| find(place).expect("is there"))
+            .message
+            .clone(),
     })
 }
 
@@ -211,7 +214,7 @@ impl Cluster {
         .await;
     }
 
-    /// Waits until a condition has this status and reason (`"False TextBroken"`) for the present generation.
+    /// Waits until a condition has this status and reason (`"False InvalidYAML"`) for the present generation.
     pub(crate) async fn until(&self, name: &str, type_: &str, expected: &str) -> Seen {
         let what = format!("{type_} of {name} is {expected}");
         eventually(&what, SOON, async || {

@@ -1,7 +1,8 @@
 //! Where the programs of the test bed are.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::{env, fs};
 
 /// The programs for which the convention of envtest holds: a folder named by `KUBEBUILDER_ASSETS` wins over a build of
 /// our own.
@@ -29,22 +30,61 @@ fn place(name: &str) -> PathBuf {
     let assets = env::var_os("KUBEBUILDER_ASSETS").filter(|folder| !folder.is_empty());
     let folder = match assets {
         Some(folder) if ASSETS.contains(&name) => PathBuf::from(folder),
-        Some(_) | None => Path::new(env!("CARGO_MANIFEST_DIR")).join("target/testbed"),
+        Some(_) | None => repository().join("target/testbed"),
     };
     folder.join(name)
 }
 
-/// The operator's own binary: the one that cargo built for this target, or the one beside this executable (cargo names
-/// the binary to tests and benchmarks, not to examples).
+/// The folder of the repository: the tests are a package inside of it, the demo and the benchmark belong to its own.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .find(|folder| folder.join("Cargo.lock").is_file())
+        .expect("Cargo.lock is in the folder of the repository")
+        .to_owned()
+}
+
+/// The operator's own program: the one that cargo built beside this executable. Cargo names it only to the tests and benchmarks of
+/// its own package.
+///
+/// Panics where it is missing or older than its sources, so that no test judges yesterday's program.
 pub(crate) fn operator_binary() -> PathBuf {
     if let Some(path) = option_env!("CARGO_BIN_EXE_identity-mapper") {
         return PathBuf::from(path);
     }
-    let executable = env::current_exe().expect("the path of this executable");
-    executable
-        .ancestors()
-        .skip(1)
-        .map(|folder| folder.join("identity-mapper"))
-        .find(|path| path.is_file())
-        .expect("identity-mapper stands beside this executable: `cargo build --bins` builds it")
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
+    PATH.get_or_init(|| {
+        let executable = env::current_exe().expect("the path of this executable");
+        let path = executable
+            .ancestors()
+            .skip(1)
+            .map(|folder| folder.join("identity-mapper"))
+            .find(|path| path.is_file());
+        let path = path.unwrap_or_else(|| panic!("identity-mapper is not built: {BUILD}"));
+        let changed = changed_since(&path);
+        assert!(
+            changed.is_none(),
+            "{} is newer than {}: {BUILD}",
+            changed.unwrap_or_default().display(),
+            path.display()
+        );
+        path
+    })
+    .clone()
+}
+
+/// What builds the operator's program with the tests.
+const BUILD: &str =
+    "run `cargo test --test conventions --test it`, or `cargo build --bins` for an example";
+
+/// A source that changed after the program was built from it. Cargo lists the sources beside the program, in the form of make.
+fn changed_since(program: &Path) -> Option<PathBuf> {
+    let modified = |path: &Path| path.metadata().and_then(|file| file.modified()).ok();
+    let built = modified(program)?;
+    let sources = fs::read_to_string(program.with_extension("d")).ok()?;
+    let (_, sources) = sources.split_once(": ")?;
+    sources
+        .split_whitespace()
+        .map(PathBuf::from)
+        .find(|source| modified(source).is_some_and(|changed| changed > built))
 }

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
 use k8s_openapi::api::admissionregistration::v1::{
@@ -23,6 +22,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::programs::repository;
 use super::wait::eventually;
 
 /// The namespace that the operator runs in.
@@ -50,8 +50,7 @@ pub(crate) struct Rules {
 impl Rules {
     /// The rules where aws-auth has this name.
     pub(crate) fn read(config_map: &str) -> Self {
-        let path =
-            Path::new(env!("CARGO_MANIFEST_DIR")).join("charts/identity-mapper/files/rules.yaml");
+        let path = repository().join("charts/identity-mapper/files/rules.yaml");
         let text = fs::read_to_string(&path).expect("the chart's rules are readable");
         let text = text.replace("{{ .Values.configMap.name }}", config_map);
         serde_saphyr::from_str(&text).expect("the chart's rules parse")
@@ -85,7 +84,7 @@ pub(crate) async fn install_definitions(admin: &Client) {
 
 /// The definitions that stand in `crds/`.
 pub(crate) fn generated_definitions() -> Vec<CustomResourceDefinition> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
+    let folder = repository().join("crds");
     let files = fs::read_dir(&folder).expect("crds/ is there: `make crd` generates it");
     let mut paths: Vec<_> = files
         .map(|file| file.expect("crds/ is readable").path())

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::tests::{at, create, failure, key, new, principal, reading, view};
 use super::*;
 use crate::access_entry::simulation::Eks;
-use crate::access_entry::{Association, Call, Entry, Kind, Output, Possible, Scope};
+use crate::access_entry::{Association, Call, Entry, FailureKind, Kind, Output, Possible, Scope};
 use crate::api::v1alpha1::EntryType;
 
 /// What may happen next to the entry of `Dev`.

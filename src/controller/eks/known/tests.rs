@@ -1,7 +1,7 @@
 mod iam;
 
 use super::*;
-use crate::access_entry::{Call, Entry, INSTALLATION_TAG, Kind, Output};
+use crate::access_entry::{Call, Entry, FailureKind, INSTALLATION_TAG, Kind, Output};
 use crate::api::v1alpha1::EntryType;
 use crate::aws::event::{Change, Changed};
 use crate::observed::{IamAccount, IamWants, Listing};

@@ -10,7 +10,7 @@ use crate::safety::switch::without;
 /// The environment variable that says how many departures are tried.
 const DEPARTURES: &str = "IDENTITY_MAPPER_DEPARTURES";
 
-/// What no run of this module notices: each with its reason in docs/testing.md.
+/// What no run of this module notices: each with its reason in docs/development/testing.md.
 const SURVIVORS: [Mutation; 0] = [];
 
 fn every_run(worlds: &[World], departures: usize) -> Result<(), Broken> {

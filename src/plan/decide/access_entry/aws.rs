@@ -141,11 +141,13 @@ pub(crate) fn asking(failure: Option<&Failure>) -> Block {
     match failure {
         None => Block::passing(
             Reason::EntryPending,
-            "EKS is being asked whether AWS manages this access entry",
+            "the operator is checking in EKS whether AWS manages this access entry",
         ),
         Some(failure) => Block::passing(
             Reason::EksUnavailable,
-            format!("EKS can't tell whether AWS manages this access entry: {failure}"),
+            format!(
+                "the operator can't check in EKS whether AWS manages this access entry: {failure}"
+            ),
         ),
     }
 }
@@ -159,7 +161,7 @@ pub(crate) fn by_hand(eks: &Eks<'_>, entry: &Entry, declared: Option<EntryType>)
     let node = entry.kind.is_node();
     let follows = match declared {
         Some(EntryType::Standard) if node => {
-            "nodes that use this role lose access then; give people a role of their own instead"
+            "nodes that use this role then lose access; give people a role of their own instead"
                 .to_owned()
         }
         Some(type_) if node => format!(
@@ -212,20 +214,19 @@ pub(crate) fn adopt(
         },
         (Adoption::IfIdentical | Adoption::Never, true) => {
             let why = match spec.adoption {
-                Adoption::Never => "adoption: Never leaves it so",
-                _ => "only adoption: Always adopts it",
+                Adoption::Never => "spec.adoption: Never leaves it unmanaged",
+                _ => "only spec.adoption: Always adopts it",
             };
             side.as_declared = true;
             side.hold(Block::lasting(
-                Reason::NotOwned,
-                format!("{place} is not ours: {cause}, and {why}; deleting this mapping will leave it"),
+                Reason::NotManaged,
+                format!("{place} is unmanaged: {cause}, and {why}; deleting this mapping leaves it"),
             ));
         }
         (Adoption::IfIdentical | Adoption::Never, false) => side.hold(Block::lasting(
-            Reason::ForeignEntry,
+            Reason::UnmanagedEntry,
             format!(
-                "{place} is not ours: {cause}; it has {}; declare the same here, or write adoption: Always to add what is declared \
-                 (what AWS associated stays)",
+                "{place} is unmanaged: {cause}; it has {}; declare the same here, or set spec.adoption: Always to add what is declared (what AWS associated stays)",
                 list(differences)
             ),
         )),
@@ -247,7 +248,7 @@ pub(crate) fn unchangeable(
         Change::Recreate(why) => {
             let same = match &entry.kind {
                 Kind::Known(type_) if *type_ != EntryType::Standard && spec.is_node() => {
-                    format!("write spec.type: {type_:?} if that is what these nodes are, or ")
+                    format!("set spec.type: {type_:?} if that is what these nodes are, or ")
                 }
                 Kind::Known(_) | Kind::Unknown(_) => String::new(),
             };
@@ -255,7 +256,7 @@ pub(crate) fn unchangeable(
         }
     };
     Some(Block::lasting(
-        Reason::ForeignEntry,
-        format!("the access entry {} is not ours{whose}; {why}", entry.arn),
+        Reason::UnmanagedEntry,
+        format!("the access entry {} is unmanaged{whose}; {why}", entry.arn),
     ))
 }

@@ -2,7 +2,7 @@
 
 use jiff::SignedDuration;
 
-use crate::access_entry::{Failure, FailureKind, Sent};
+use crate::access_entry::{Failure, FailureKind, Persistence, Sent};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
@@ -66,7 +66,7 @@ pub(crate) fn unreachable(unreachable: &Unreachable) -> Block {
     Block::passing(
         Reason::EksUnavailable,
         format!(
-            "EKS can't be asked, last at {}, so no access entry is changed: {}",
+            "EKS can't be reached (last try at {}), so no access entry is changed: {}",
             to_the_second(unreachable.read),
             unreachable.failure
         ),
@@ -79,10 +79,11 @@ pub(crate) fn unlisted(failure: &Failure) -> Block {
         FailureKind::Denied { action, statement } => denied(action, &failure.message, statement),
         kind => {
             let message = format!("the access entries can't be listed: {}", failure.message);
-            if matches!(kind, FailureKind::Unauthenticated) {
-                Block::lasting(Reason::EksUnavailable, message)
-            } else {
-                Block::passing(Reason::EksUnavailable, message)
+            match kind.persistence() {
+                Persistence::Lasting => Block::lasting(Reason::EksUnavailable, message),
+                Persistence::Brief | Persistence::Settling => {
+                    Block::passing(Reason::EksUnavailable, message)
+                }
             }
         }
     }
@@ -100,7 +101,7 @@ pub(crate) fn awaited(sent: &Sent) -> Block {
     Block::passing(
         Reason::EntryPending,
         format!(
-            "EKS has not answered {} for {} yet, called at {}",
+            "{} for {} is in flight since {}, without an answer of EKS",
             sent.call.operation(),
             sent.call.principal_arn(),
             to_the_second(sent.since)
@@ -121,9 +122,13 @@ pub(crate) fn failing<'a>(
 /// A failed call as a condition.
 fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
     let words = &attempt.failure.message;
-    let young = attempt.since.plus(CONSISTENT_WITHIN) > context.now;
-    let lasting_after = |reason: Reason, message: String| {
-        if young {
+    let passes = match attempt.failure.kind.persistence() {
+        Persistence::Brief => true,
+        Persistence::Settling => attempt.since.plus(CONSISTENT_WITHIN) > context.now,
+        Persistence::Lasting => false,
+    };
+    let block = |reason: Reason, message: String| {
+        if passes {
             Block::passing(reason, message)
         } else {
             Block::lasting(reason, message)
@@ -132,46 +137,44 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
     let operation = attempt.call.operation();
     match &attempt.failure.kind {
         FailureKind::InvalidPrincipal => {
-            lasting_after(Reason::PrincipalInvalid, invalid_principal(eks, attempt))
+            block(Reason::PrincipalInvalid, invalid_principal(eks, attempt))
         }
-        FailureKind::ModeWithoutEntries => lasting_after(
+        FailureKind::ModeWithoutEntries => block(
             Reason::BackendUnavailable,
             format!(
-                "EKS says that the cluster's authentication mode has no access entries: {words}"
+                "EKS reports that the cluster's authentication mode has no access entries: {words}"
             ),
         ),
         FailureKind::EntryMissing | FailureKind::InUse => {
-            lasting_after(Reason::EntryPending, format!("{operation}: {words}"))
+            block(Reason::EntryPending, format!("{operation}: {words}"))
         }
-        FailureKind::PolicyMissing => Block::lasting(
+        FailureKind::PolicyMissing => block(
             Reason::AccessPolicyUnknown,
-            format!("{words}; mend spec.accessPolicies"),
+            format!("{words}; fix spec.accessPolicies"),
         ),
-        FailureKind::QuotaExceeded => Block::lasting(
+        FailureKind::QuotaExceeded => block(
             Reason::EntryQuotaExceeded,
             format!(
-                "the cluster holds as many access entries as EKS allows, so there is no room for this one; delete entries that nobody needs: {words}"
+                "the cluster holds as many access entries as EKS allows; delete entries that are no longer needed: {words}"
             ),
         ),
         FailureKind::Denied { action, statement } => denied(action, words, statement),
-        FailureKind::Refused => Block::lasting(
+        FailureKind::Refused => block(
             Reason::EksRefused,
-            format!("EKS refuses {operation}: {words}"),
+            format!("EKS refused {operation}: {words}"),
         ),
-        FailureKind::Unauthenticated => Block::lasting(
+        FailureKind::Unauthenticated => block(
             Reason::EksUnavailable,
             format!("the operator has no valid AWS credentials: {words}"),
         ),
-        FailureKind::ClusterMissing | FailureKind::Throttled | FailureKind::Unavailable => {
-            Block::passing(
-                Reason::EksUnavailable,
-                format!("{operation} did not get through and is retried: {words}"),
-            )
-        }
-        FailureKind::Unreadable | FailureKind::Unknown => Block::lasting(
+        FailureKind::ClusterMissing | FailureKind::Throttled | FailureKind::Unavailable => block(
+            Reason::EksUnavailable,
+            format!("{operation} failed, and the operator retries: {words}"),
+        ),
+        FailureKind::Unreadable | FailureKind::Unknown => block(
             Reason::EksRefused,
             format!(
-                "{operation} met an error that this version does not know; it is retried: {words}"
+                "{operation} failed with an error that this version does not know, and the operator retries: {words}"
             ),
         ),
     }
@@ -182,7 +185,7 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
     let arn = attempt.call.principal_arn();
     let words = &attempt.failure.message;
     let Ok(principal) = Principal::parse(arn) else {
-        return format!("EKS does not take {arn}: {words}");
+        return format!("EKS does not accept {arn}: {words}");
     };
     let account = eks.view.iam.accounts.get(&principal.account);
     let listed = account.is_some_and(|account| match principal.kind {
@@ -191,9 +194,9 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
     });
     let why = match in_iam(&principal, &eks.view.iam) {
         Some(found) if found.arn == arn => {
-            "IAM has it; EKS may take half a minute to know a new one".to_owned()
+            "IAM has it; EKS may need half a minute to know a new one".to_owned()
         }
-        Some(found) => format!("IAM has {} instead: write that in spec.principal.arn", found.arn),
+        Some(found) => format!("IAM has {} instead: set spec.principal.arn to that", found.arn),
         None => match account.and_then(|account| account.problem.as_ref()) {
             Some(problem) => format!(
                 "either it does not exist, or it has a path, such as a role of IAM Identity Center, which an access entry needs; account {} \
@@ -201,8 +204,8 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
                 principal.account,
                 resolve::words(problem)
             ),
-            None if !listed => "IAM is being asked what it has under this name".to_owned(),
-            None => "IAM does not list it: make it, or mend spec.principal.arn (its path belongs to it, and case counts)".to_owned(),
+            None if !listed => "the operator is reading IAM for a principal of this name".to_owned(),
+            None => "IAM does not list it: create it, or fix spec.principal.arn (its path belongs to it, and case counts)".to_owned(),
         },
     };
     format!("EKS does not know {arn}: {words}; {why}")

@@ -59,14 +59,14 @@ pub(crate) fn keep(
             return recreated(subject, entry, before.as_deref(), now, side);
         }
         Life::Missing { elsewhere } => {
-            let mend = match elsewhere {
-                Some(arn) => format!("IAM has {arn}: write that in spec.principal.arn"),
-                None => "make it again, or delete this mapping".to_owned(),
+            let fix = match elsewhere {
+                Some(arn) => format!("IAM has {arn}: set spec.principal.arn to that"),
+                None => "create it again, or delete this mapping".to_owned(),
             };
             side.hold(Block::lasting(
-                Reason::PrincipalMissing,
+                Reason::PrincipalNotFound,
                 format!(
-                    "IAM has no {}{}; {mend}",
+                    "IAM has no {}{}; {fix}",
                     standing.principal_arn,
                     covered(context, claim)
                 ),
@@ -88,7 +88,7 @@ pub(crate) fn keep(
                     since.map(|association| association.modified.plus(eks.settings.propagation));
                 side.hold(Block::passing(
                     Reason::HandingOver,
-                    "AmazonEKSClusterAdminPolicy is associated and comes into force; the bridge stays until then",
+                    "AmazonEKSClusterAdminPolicy is associated but not in force yet; the bridge group stays until then",
                 ));
             }
         }
@@ -105,7 +105,7 @@ pub(crate) fn keep(
             recreate(subject, entry, &why, side);
         }
         Change::UnknownType(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
     }
 }
@@ -141,9 +141,9 @@ fn extras(
 /// Whether aws-auth lets the principal in all the same, for a sentence.
 fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
     if admitted(context, claim) {
-        ", so its access entry lets nobody in (aws-auth still does)"
+        ", so its access entry no longer works (aws-auth still grants access)"
     } else {
-        ", so its access entry lets nobody in"
+        ", so its access entry no longer works"
     }
 }
 
@@ -168,12 +168,9 @@ fn recreated(
         .is_some_and(|principal| principal.sso().is_some() && principal.path != "/");
     let confirmed = mapping.confirms(Confirmation::RecreatedPrincipal);
     let what = format!(
-        "{} was deleted and made again: the access entry is for {}, and the id is {now} now{}",
+        "{} was deleted and recreated ({}, now {now}){}",
         target.principal_arn,
-        before.map_or_else(
-            || "an older one".to_owned(),
-            |before| format!("id {before}")
-        ),
+        before.map_or_else(|| "id unknown".to_owned(), |before| format!("id {before}")),
         covered(context, claim)
     );
     let administrator = is_target_administrator(target, eks.view, eks.bindings);
@@ -184,7 +181,7 @@ fn recreated(
         side.hold(Block::held(
             Confirmation::RecreatedPrincipal,
             Reason::PrincipalRecreated,
-            &format!("{what}; where it is meant to get the same access, the entry is made anew once you say so"),
+            &format!("{what}; to restore access, confirm that the entry is recreated"),
         ));
         return;
     }
@@ -220,8 +217,7 @@ fn make_anew(
         side.hold(Block::lasting(
             Reason::HandoverBlocked,
             format!(
-                "the access entry must be deleted and made again, and is made without policies; that needs a ClusterRoleBinding of group \
-                 {BRIDGE_GROUP} to cluster-admin as a bridge"
+                "the access entry must be recreated, and new entries have no policies; that needs a temporary ClusterRoleBinding (group {BRIDGE_GROUP}, role cluster-admin) to avoid an access gap"
             ),
         ));
     }
@@ -248,7 +244,7 @@ fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySid
         spec,
         ..
     } = *subject;
-    make_anew(subject, entry, Reason::ForeignEntry, why, side);
+    make_anew(subject, entry, Reason::UnmanagedEntry, why, side);
     if context.mode != Some(Mode::ApiAndConfigMap) {
         return;
     }
@@ -269,7 +265,7 @@ fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySid
         side.wake = Some(due);
         side.hold(Block::passing(
             Reason::HandingOver,
-            format!("{why}, so the access entry is deleted and made again; aws-auth takes the principal in first"),
+            format!("{why}, so the access entry is recreated; aws-auth gets the principal first"),
         ));
     }
 }

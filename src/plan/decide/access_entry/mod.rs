@@ -117,7 +117,7 @@ fn gone(
                 side.hold(Block::lasting(
                     Reason::HandoverBlocked,
                     format!(
-                        "the access entry can't make way for aws-auth: {cause}; write backend: AccessEntry"
+                        "the access entry can't be replaced by aws-auth: {cause}; set spec.backend: AccessEntry"
                     ),
                 ));
             }
@@ -233,7 +233,7 @@ fn declared(
                 of_aws: &BTreeSet::new(),
             });
             if written.is_some() {
-                side.drift = Some("the access entry was gone".to_owned());
+                side.drift = Some("the access entry was deleted".to_owned());
                 side.restores = as_written;
             }
             let nodes = text
@@ -243,8 +243,7 @@ fn declared(
                 side.hold(Block::lasting(
                     Reason::NodeRole,
                     format!(
-                        "{} line {} makes this role a node's, and an access entry of type Standard would win over that and take its nodes \
-                         out of the cluster; use a role of its own, or write the node's spec.type",
+                        "{} line {} makes this a node role, and an access entry of type Standard would win over that and take its nodes out of the cluster; use another role, or set spec.type to that of the nodes",
                         node.section, node.line
                     ),
                 ));
@@ -253,8 +252,7 @@ fn declared(
                 side.hold(Block::lasting(
                     Reason::HandoverBlocked,
                     format!(
-                        "the principal is let in by aws-auth, and an access entry is made without policies and wins at once; it needs a \
-                         ClusterRoleBinding of group {BRIDGE_GROUP} to cluster-admin as a bridge"
+                        "aws-auth grants the principal access, and a new access entry wins over it before it has policies; that needs a temporary ClusterRoleBinding (group {BRIDGE_GROUP}, role cluster-admin) to avoid an access gap"
                     ),
                 ));
             }
@@ -336,14 +334,14 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
         (Adoption::IfIdentical, true) if !node => take(change, side),
         (Adoption::IfIdentical | Adoption::Never, true) => {
             let why = if node {
-                "is a node's, which only adoption: Always takes over"
+                "is a node entry, which only spec.adoption: Always adopts"
             } else {
-                "gives the same identity, and adoption: Never leaves it so"
+                "gives the same identity, and spec.adoption: Never leaves it unmanaged"
             };
             side.as_declared = true;
             side.hold(Block::lasting(
-                Reason::NotOwned,
-                format!("{place} is not ours and {why}; deleting this mapping will leave it"),
+                Reason::NotManaged,
+                format!("{place} is unmanaged and {why}; deleting this mapping leaves it"),
             ));
         }
         (Adoption::Always, _) => take(change, side),
@@ -353,13 +351,12 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
                 .get(INSTALLATION_TAG)
                 .filter(|installation| **installation != eks.installation)
                 .map_or_else(String::new, |installation| {
-                    format!(" but of the installation that keeps {installation}")
+                    format!(" (it belongs to the installation that manages {installation})")
                 });
             side.hold(Block::lasting(
-                Reason::ForeignEntry,
+                Reason::UnmanagedEntry,
                 format!(
-                    "{place} stands for {} and is not ours{whose}: it has {}; delete it there, declare the same here, or write adoption: Always \
-                     to take it over",
+                    "{place} for {} is unmanaged{whose}: it has {}; delete it, declare the same here, or set spec.adoption: Always to adopt it",
                     standing.principal_arn,
                     list(differences)
                 ),
@@ -385,10 +382,10 @@ fn take(change: &Change, side: &mut EntrySide) {
             };
         }
         Change::Recreate(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
         Change::UnknownType(why) => {
-            side.hold(Block::lasting(Reason::ForeignEntry, why.to_string()));
+            side.hold(Block::lasting(Reason::UnmanagedEntry, why.to_string()));
         }
     }
 }
@@ -417,7 +414,7 @@ fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
         side.hold(Block::lasting(
             Reason::AccessPolicyUnknown,
             format!(
-                "EKS offers no access policy {} here; `aws eks list-access-policies` names those that it offers; mend spec.accessPolicies",
+                "EKS offers no access policy {} here; fix spec.accessPolicies (`aws eks list-access-policies` lists the names)",
                 unknown.join(", ")
             ),
         ));

@@ -63,14 +63,14 @@ async fn entries_of_node_groups_fargate_profiles_and_capabilities() {
         ("web", "node group \"web\""),
         ("batch", "Fargate profile \"batch\""),
     ] {
-        let seen = stage.until(name, "Synced", "False NotOwned").await;
+        let seen = stage.until(name, "Synced", "False NotManaged").await;
         assert!(
             seen.message.contains(&format!("AWS manages it for {user}")),
             "{seen:?}"
         );
         stage.until(name, "Ready", "True InEffect").await;
     }
-    let seen = stage.until("argo", "Synced", "False ForeignEntry").await;
+    let seen = stage.until("argo", "Synced", "False UnmanagedEntry").await;
     assert!(
         seen.message
             .contains("AWS manages it for EKS capability \"argo\""),
@@ -113,7 +113,7 @@ async fn entries_of_node_groups_fargate_profiles_and_capabilities() {
         );
     }
     assert_eq!(stage.entry(&role("argo")).unwrap().groups, NONE);
-    let note = stage.cluster.note("EntryLeft", "argo").await;
+    let note = stage.cluster.note("EntryKept", "argo").await;
     assert!(note.contains("EKS capability \"argo\""), "{note}");
 }
 
@@ -179,7 +179,7 @@ async fn without_the_rights_to_ask() {
     stage.establish("person", json!({ "groups": ["g"] })).await;
     stage.until("person", "Synced", "True Synced").await;
     for name in ["web", "argo"] {
-        let seen = stage.until(name, "Synced", "False NotOwned").await;
+        let seen = stage.until(name, "Synced", "False NotManaged").await;
         assert!(seen.message.contains("can't be read here"), "{seen:?}");
         stage.until(name, "Ready", "True InEffect").await;
     }

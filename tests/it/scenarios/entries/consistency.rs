@@ -85,7 +85,7 @@ async fn an_entry_that_somebody_made_in_between(stage: &Stage) {
     stage.until("between-same", "Ready", "True InEffect").await;
     stage.cluster.ready("between-same").await;
     let seen = stage
-        .until("between-other", "Ready", "False ForeignEntry")
+        .until("between-other", "Ready", "False UnmanagedEntry")
         .await;
     assert!(seen.message.contains("other"), "{seen:?}");
     assert_eq!(

@@ -37,9 +37,9 @@ async fn a_deleted_entry_is_made_again(stage: &Stage) {
     stage.until("deleted", "Ready", "True InEffect").await;
     assert_eq!(stage.writes_about(&arn, mark), ["CreateAccessEntry"]);
     let note = stage.cluster.note("DriftRepaired", "deleted").await;
-    assert!(note.contains("was gone"), "{note}");
+    assert!(note.contains("was deleted"), "{note}");
     let drift = stage.cluster.drift("deleted").await;
-    assert!(drift.what.contains("was gone"), "{drift:?}");
+    assert!(drift.what.contains("was deleted"), "{drift:?}");
     // Nothing but an event of CloudTrail tells who it was.
     assert_eq!(drift.manager, "unknown");
 }
@@ -148,7 +148,7 @@ async fn who_deleted_an_entry_is_named(stage: &Stage) {
         .await;
     stage.until("removed", "Ready", "True InEffect").await;
     let drift = stage.cluster.drift("removed").await;
-    assert!(drift.what.contains("was gone"), "{drift:?}");
+    assert!(drift.what.contains("was deleted"), "{drift:?}");
     assert!(
         drift.manager.contains("assumed-role/Console/alice"),
         "{drift:?}"

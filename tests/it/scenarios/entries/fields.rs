@@ -210,7 +210,9 @@ async fn a_node_s_type_is_changed_only_when_confirmed(stage: &Stage) {
         .cluster
         .change("nodes", json!({ "spec": { "type": "Standard" } }))
         .await;
-    let seen = stage.until("nodes", "Synced", "False RemovalHeld").await;
+    let seen = stage
+        .until("nodes", "Synced", "False RemovalNeedsConfirmation")
+        .await;
     assert!(seen.message.contains("node-entry"), "{seen:?}");
     assert_eq!(stage.writes_about(&arn, mark), NONE);
     stage.cluster.confirm("nodes", "node-entry").await;

@@ -161,7 +161,7 @@ async fn retained_with_eks_out_of_reach_or_the_untagging_on_its_way() {
         }
     })
     .await;
-    assert_eq!(seen.to_string(), "False RemovalHeld");
+    assert_eq!(seen.to_string(), "False RemovalNeedsConfirmation");
     assert_eq!(finalizers(&stage, "away").await, [ENTRY]);
     assert!(is_tagged(&stage, &away));
     stage.eks.knobs().unreachable.clear();

@@ -31,7 +31,7 @@ async fn another_cluster_s_name() {
     eks.world().role("111122223333", "/", "a");
     cluster.declare("a", json!({})).await;
     let operator = Operator::spawn_in(&cluster, &eks, &NO_TIMER).await;
-    let seen = cluster.until("a", "Ready", "Unknown ClusterUnproven").await;
+    let seen = cluster.until("a", "Ready", "Unknown ClusterMismatch").await;
     let (status, body) = operator.answer("/readyz").await;
     assert!(
         status == 503 && body.contains("update-kubeconfig --name test"),
@@ -87,7 +87,10 @@ async fn the_mode_is_kept_while_eks_can_not_be_reached() {
         .declare("new", json!({ "backend": "AccessEntry" }))
         .await;
     let seen = stage.until("new", "Ready", "Unknown EksUnavailable").await;
-    assert!(seen.message.contains("can't be asked, last at"), "{seen:?}");
+    assert!(
+        seen.message.contains("can't be reached (last try at"),
+        "{seen:?}"
+    );
     assert_eq!(stage.writes(mark), NONE);
     assert!(stage.entry(&entry).is_some());
 }

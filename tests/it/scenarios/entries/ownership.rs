@@ -60,8 +60,8 @@ const ADOPTION: [Adopted; 6] = [
     (
         "IfIdentical",
         "x",
-        "False ForeignEntry",
-        "False ForeignEntry",
+        "False UnmanagedEntry",
+        "False UnmanagedEntry",
         &[],
         true,
     ),
@@ -85,15 +85,15 @@ const ADOPTION: [Adopted; 6] = [
         "Never",
         "team",
         "True InEffect",
-        "False NotOwned",
+        "False NotManaged",
         &[],
         true,
     ),
     (
         "Never",
         "x",
-        "False ForeignEntry",
-        "False ForeignEntry",
+        "False UnmanagedEntry",
+        "False UnmanagedEntry",
         &[],
         true,
     ),
@@ -147,7 +147,7 @@ async fn foreign_entries_are_adopted_as_declared() {
         assert_eq!(ours, !calls.is_empty(), "{case}: {:?}", entry.tags);
     }
     let seen = stage
-        .until("elsewhere", "Ready", "False ForeignEntry")
+        .until("elsewhere", "Ready", "False UnmanagedEntry")
         .await;
     assert!(
         seen.message.contains(
@@ -186,7 +186,7 @@ async fn entries_that_aws_made_for_nodes() {
     let person = stage
         .declare("person", json!({ "adoption": "Always" }))
         .await;
-    let seen = stage.until("identical", "Synced", "False NotOwned").await;
+    let seen = stage.until("identical", "Synced", "False NotManaged").await;
     assert!(seen.message.contains("adoption: Always"), "{seen:?}");
     stage
         .cluster
@@ -194,7 +194,7 @@ async fn entries_that_aws_made_for_nodes() {
         .await;
     stage.cluster.ready("always").await;
     for name in ["other-kind", "person"] {
-        let seen = stage.until(name, "Ready", "False ForeignEntry").await;
+        let seen = stage.until(name, "Ready", "False UnmanagedEntry").await;
         assert!(seen.message.contains("EC2_LINUX"), "{seen:?}");
     }
     stage.fence("after-nodes").await;
@@ -313,11 +313,13 @@ async fn lost_tags_are_not_lost_ownership(stage: &mut Stage) {
     .await;
     stage.cluster.ready("same").await;
     // What differs from what was written is somebody's, whoever's.
-    let seen = stage.until("changed", "Ready", "False ForeignEntry").await;
+    let seen = stage
+        .until("changed", "Ready", "False UnmanagedEntry")
+        .await;
     assert!(seen.message.contains("mallory"), "{seen:?}");
     stage.delete(&["changed"]);
     assert_eq!(stage.entry(&changed).unwrap().username, "mallory");
-    let note = stage.cluster.note("EntryLeft", "changed").await;
+    let note = stage.cluster.note("EntryKept", "changed").await;
     assert!(note.contains(&changed), "{note}");
     assert_eq!(stage.writes_about(&changed, mark), NONE);
 }
@@ -371,7 +373,7 @@ async fn a_foreign_entry_of_aws_auth_is_adopted_or_a_conflict(stage: &Stage) {
     let different = stage.declare("different", json!({ "username": "x" })).await;
     let seen = stage
         .cluster
-        .until("different", "Ready", "False ForeignEntry")
+        .until("different", "Ready", "False UnmanagedEntry")
         .await;
     assert!(seen.message.contains("mapRoles line"), "{seen:?}");
     stage.fence("after-foreign").await;
@@ -424,6 +426,6 @@ async fn a_removal_tells_what_aws_auth_still_says(stage: &Stage) {
     stage.cluster.ready("covered").await;
     stage.delete(&["covered"]);
     assert!(stage.entry(&arn).is_none());
-    let note = stage.cluster.note("Uncovered", "covered").await;
-    assert!(note.contains("still lets the principal in"), "{note}");
+    let note = stage.cluster.note("StillGranted", "covered").await;
+    assert!(note.contains("still grants the principal access"), "{note}");
 }

@@ -129,7 +129,7 @@ async fn a_set_that_is_gone_keeps_its_last_role(stage: &Stage) {
     stage
         .until("gone", "Accepted", "True PermissionSetUnresolved")
         .await;
-    accepted_says(stage, "gone", "any more").await;
+    accepted_says(stage, "gone", "no longer has").await;
     assert_eq!(resolved(stage, "gone").await.as_ref(), Some(&arn));
     assert_eq!(stage.writes_about(&arn, mark), NONE);
     assert!(stage.entry(&arn).is_some());
@@ -159,7 +159,7 @@ async fn of_two_roles_the_one_in_force_stays(stage: &Stage) {
     stage.until("two", "Ready", "True InEffect").await;
     let mark = stage.mark();
     provisioned(stage, ACCOUNT, "eu-west-1/", "Two", NEW);
-    accepted_says(stage, "two", "the one in force stays").await;
+    accepted_says(stage, "two", "the current one stays").await;
     stage.until("two", "Ready", "True InEffect").await;
     assert_eq!(resolved(stage, "two").await, Some(first));
     assert_eq!(stage.writes(mark), NONE);

@@ -71,9 +71,11 @@ async fn a_deleted_role_is_said(stage: &Stage) {
     stage.listed().await;
     stage.eks.world().delete_principal(&arn);
     let mark = stage.mark();
-    let seen = stage.until("gone", "Ready", "False PrincipalMissing").await;
+    let seen = stage
+        .until("gone", "Ready", "False PrincipalNotFound")
+        .await;
     assert!(seen.message.contains(&arn), "{seen:?}");
-    assert!(seen.message.contains("lets nobody in"), "{seen:?}");
+    assert!(seen.message.contains("no longer works"), "{seen:?}");
     assert_eq!(stage.writes_about(&arn, mark), NONE);
     assert!(stage.entry(&arn).is_some());
 }
@@ -118,5 +120,8 @@ async fn a_recreated_role_that_aws_auth_names_is_let_in() {
     let seen = stage
         .until("both", "Ready", "False PrincipalRecreated")
         .await;
-    assert!(seen.message.contains("aws-auth still does"), "{seen:?}");
+    assert!(
+        seen.message.contains("aws-auth still grants access"),
+        "{seen:?}"
+    );
 }

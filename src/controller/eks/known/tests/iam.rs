@@ -1,6 +1,7 @@
 //! What IAM has told.
 
 use super::*;
+use crate::access_entry::FailureKind;
 use crate::observed::IamPrincipal;
 
 fn account() -> AccountId {

@@ -1,0 +1,285 @@
+//! What holds for all sources and pages, whoever writes them: who may import whom, one name for one type, words that readers do not
+//! understand, and how long a file may be. CONTRIBUTING.md has the reasons.
+
+#![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
+
+mod source;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use regex::Regex;
+
+use source::{Source, files, line_of, read, references, sources};
+
+/// The modules of `src`, lowest first: each may use those before it.
+const LAYERS: [&str; 24] = [
+    // Values, without IO.
+    "error",
+    "backoff",
+    "time",
+    "principal",
+    "yaml",
+    "api",
+    "manifest",
+    "aws_auth",
+    "access_entry",
+    "observed",
+    "ownership",
+    "effective",
+    "desired",
+    "safety",
+    "plan",
+    "diff",
+    "import",
+    "rollback",
+    "migrate",
+    "explain",
+    "lint",
+    // IO, and what joins both.
+    "aws",
+    "cluster",
+    "controller",
+];
+
+/// Modules whose files do not even import each other in a circle.
+const WITHOUT_CIRCLES: [&str; 5] = ["plan", "migrate", "explain", "lint", "cli"];
+
+/// Type names that are used more than once, each with the reason.
+const SAME_NAME: [(&str, &str); 1] = [(
+    "Error",
+    "clap's convention and the crate's: each is the only error of its module",
+)];
+
+const LONGEST_FILE: usize = 600;
+
+/// Fails with every violation at once, one a line.
+fn assert_none(violations: &[String], rule: &str) {
+    assert!(
+        violations.is_empty(),
+        "{rule}\n{}\n({} in all)",
+        violations.join("\n"),
+        violations.len()
+    );
+}
+
+fn layer(module: &str) -> usize {
+    // The command line is above all others.
+    LAYERS
+        .iter()
+        .position(|layer| *layer == module)
+        .unwrap_or(LAYERS.len())
+}
+
+#[test]
+fn imports_run_downwards_only() {
+    let mut violations = Vec::new();
+    for source in sources() {
+        let Some(own) = source.module.first().filter(|name| *name != "main") else {
+            continue;
+        };
+        for (line, used) in references(&source) {
+            let Some(other) = used.first() else { continue };
+            let known = LAYERS.contains(&other.as_str()) || other == "cli";
+            if known && layer(other) > layer(own) {
+                violations.push(format!(
+                    "{}:{line}: {own} uses {}",
+                    source.path,
+                    used.join("::")
+                ));
+            }
+        }
+    }
+    assert_none(
+        &violations,
+        "A module uses only those before it in LAYERS (tests/conventions/main.rs):",
+    );
+}
+
+#[test]
+fn every_module_has_its_layer() {
+    let modules: BTreeSet<String> = sources()
+        .into_iter()
+        .filter_map(|source| source.module.into_iter().next())
+        .collect();
+    let named: BTreeSet<String> = LAYERS
+        .iter()
+        .chain(&["cli", "main"])
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(modules, named, "LAYERS names the modules of src");
+}
+
+/// The files that a file imports, each with the line.
+fn imports(source: &Source, all: &BTreeMap<Vec<String>, &Source>) -> Vec<(usize, Vec<String>)> {
+    references(source)
+        .into_iter()
+        .filter_map(|(line, used)| {
+            let file = (1..=used.len())
+                .rev()
+                .find_map(|length| all.get_key_value(&used[..length]));
+            file.map(|(module, _)| (line, module.clone()))
+        })
+        .filter(|(_, module)| *module != source.module)
+        .collect()
+}
+
+#[test]
+fn files_of_a_module_import_each_other_in_no_circle() {
+    let sources = sources();
+    let all: BTreeMap<Vec<String>, &Source> = sources
+        .iter()
+        .map(|source| (source.module.clone(), source))
+        .collect();
+    let graph: BTreeMap<&[String], Vec<(usize, Vec<String>)>> = all
+        .iter()
+        .map(|(module, source)| (module.as_slice(), imports(source, &all)))
+        .collect();
+    let reaches = |from: &[String], to: &[String]| {
+        let (mut open, mut seen) = (vec![from.to_vec()], BTreeSet::new());
+        while let Some(module) = open.pop() {
+            if module == to {
+                return true;
+            }
+            if seen.insert(module.clone()) {
+                let next = graph.get(module.as_slice()).into_iter().flatten();
+                open.extend(
+                    next.filter(|(_, it)| it[0] == to[0])
+                        .map(|(_, it)| it.clone()),
+                );
+            }
+        }
+        false
+    };
+    let mut violations = BTreeSet::new();
+    for (module, used) in &graph {
+        let Some(top) = module
+            .first()
+            .filter(|top| WITHOUT_CIRCLES.contains(&top.as_str()))
+        else {
+            continue;
+        };
+        for (line, other) in used
+            .iter()
+            .filter(|(_, other)| other[0] == *top && reaches(other, module))
+        {
+            violations.insert(format!(
+                "{}:{line}: {} is imported, which imports this in turn",
+                all[*module].path,
+                other.join("::")
+            ));
+        }
+    }
+    assert_none(&Vec::from_iter(violations), "Circles between files:");
+}
+
+#[test]
+fn no_type_name_is_used_twice() {
+    let declared =
+        Regex::new(r"(?m)^(?:pub(?:\([^)]*\))? )?(?:struct|enum|trait|type) (\w+)").unwrap();
+    let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for source in sources() {
+        for found in declared.captures_iter(&source.code) {
+            let at = line_of(&source.code, found.get(1).unwrap().start());
+            places
+                .entry(found[1].to_owned())
+                .or_default()
+                .push(format!("{}:{at}", source.path));
+        }
+    }
+    let twice = |name: &str| places.get(name).is_some_and(|places| places.len() > 1);
+    let mut violations: Vec<String> = places
+        .iter()
+        .filter(|(name, places)| {
+            places.len() > 1 && !SAME_NAME.iter().any(|(same, _)| same == name)
+        })
+        .map(|(name, places)| format!("{name}: {}", places.join(" ")))
+        .collect();
+    violations.extend(
+        SAME_NAME
+            .iter()
+            .filter(|(name, _)| !twice(name))
+            .map(|(name, _)| format!("{name}: no longer, take it out of SAME_NAME")),
+    );
+    assert_none(
+        &violations,
+        "One name, one type; the higher module renames, or SAME_NAME has the reason:",
+    );
+}
+
+/// The phrases of `tests/words.txt`, each with what is written instead.
+fn unwanted() -> Vec<(Regex, String)> {
+    let lines = read("tests/words.txt");
+    let lines = lines
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let (phrase, instead) = line.split_once(" -> ").unwrap_or((line, "another word"));
+            let pattern = format!(r"(?i)\b{}\b", regex::escape(phrase).replace(' ', r"\s+"));
+            (
+                Regex::new(&pattern).unwrap(),
+                format!("`{phrase}`: {instead}"),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn words_that_readers_do_not_understand_are_not_used() {
+    let unwanted = unwanted();
+    let mut violations = Vec::new();
+    let mut check = |path: &str, first: usize, text: &str| {
+        for (phrase, instead) in &unwanted {
+            for found in phrase.find_iter(text) {
+                violations.push(format!(
+                    "{path}:{}: {instead}",
+                    first + line_of(text, found.start()) - 1
+                ));
+            }
+        }
+    };
+    for source in sources() {
+        for (line, text) in &source.texts {
+            check(&source.path, *line, text);
+        }
+    }
+    for below in [
+        "README.md",
+        "CONTRIBUTING.md",
+        "CHANGELOG.md",
+        "docs",
+        "charts",
+        "crds",
+    ] {
+        let pages = files(below, "")
+            .into_iter()
+            .filter(|path| !path.contains("/authenticator-cases"));
+        for page in pages.filter(|path| {
+            [".md", ".yaml", ".yml", ".json", ".txt", ".tpl"]
+                .iter()
+                .any(|it| path.ends_with(it))
+        }) {
+            check(&page, 1, &read(&page));
+        }
+    }
+    assert_none(
+        &violations,
+        "Words of tests/words.txt, and what to write instead:",
+    );
+}
+
+#[test]
+fn files_are_short_enough_to_hold_one_thing() {
+    let paths = ["src", "tests"]
+        .into_iter()
+        .flat_map(|below| files(below, ".rs"));
+    let long: Vec<String> = paths
+        .map(|path| (read(&path).lines().count(), path))
+        .filter(|(lines, _)| *lines > LONGEST_FILE)
+        .map(|(lines, path)| format!("{path}: {lines} lines"))
+        .collect();
+    assert_none(
+        &long,
+        &format!("A file of more than {LONGEST_FILE} lines holds two things:"),
+    );
+}
