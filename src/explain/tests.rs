@@ -310,7 +310,7 @@ fn denied_callers_get_cause_and_fix() {
             &text,
             role("Auditor"),
             CauseKind::OtherAccount,
-            "if account 444455556666 is meant, sign in there",
+            "if account 444455556666 was intended, sign in there",
         ),
         (
             &text,
@@ -652,7 +652,7 @@ fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
         ("Gone", "no longer has such a principal"),
         ("ByBoth", "role/ByBoth wins"),
         ("Developers", "the last one wins"),
-        ("Admin", "mapRoles is looked up first"),
+        ("Admin", "mapRoles is read first"),
         ("Pathed", "the role's path"),
         ("Wild*", "not that of a role or user"),
     ] {

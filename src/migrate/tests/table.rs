@@ -140,11 +140,11 @@ fn every_kind_of_role() {
     more: an access entry of type EC2Linux can't have spies: bind its permissions to group system:nodes, or remove it from the entry if the nodes don't need it
     strange: EKS gives no node the username "system:node:x", so no access entry can give these nodes their names: use a separate role for new nodes, and move the workloads to them
     template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so
-    awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is enabled for the cluster; AWS has made none so far
-    colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access entries; write it as in "reader-:{{SessionName}}"
-    reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own as well, and write that one
-    username: spec.username: "aws:reader" begins with "aws:", which EKS reserves in access entries; write another one, or leave it out: EKS then gives "arn:aws:sts::111122223333:assumed-role/username/{{SessionName}}"
-    partner-nodes: spec.type: EC2Linux is for roles of the cluster's own account 111122223333, and arn:aws:iam::444455556666:role/partner-nodes is of another; a user or another account's principal can only be Standard
+    awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster; AWS has created none so far
+    colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS requires in access entries; write it as in "reader-:{{SessionName}}"
+    reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own, and write that one
+    username: spec.username: "aws:reader" begins with "aws:", which EKS reserves in access entries; use another one, or leave it out: EKS then gives "arn:aws:sts::111122223333:assumed-role/username/{{SessionName}}"
+    partner-nodes: spec.type: EC2Linux is for roles in the cluster's own account 111122223333, and arn:aws:iam::444455556666:role/partner-nodes is of another; a user or another account's principal can only be Standard
     "#);
 }
 
@@ -207,7 +207,7 @@ fn users_accounts_and_what_lets_nobody_in() {
     mapRoles line 3: arn:aws:iam::111122223333:role/with/path: its ARN has the role's path, and the authenticator sees roles without their path: it would have to be arn:aws:iam::111122223333:role/path
     mapRoles line 4: (sso): EKS does not read entries with `sso`: write the role's ARN without its path
     mapRoles line 6: arn:aws:sts::111122223333:assumed-role/a/session: "arn:aws:sts::111122223333:assumed-role/a/session" is a session of a role: write the role, "arn:aws:iam::111122223333:role/a"
-    mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or take the entry out
+    mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or remove the entry
     mapAccounts line 1: 44445555666: an account has exactly 12 digits, so it never matches
     "#);
     let last = migration
@@ -362,7 +362,7 @@ fn mappings_decide_what_they_declare() {
         })
         .collect();
     assert_snapshot!(why.join("\n"), @r#"
-    conflict: mapRoles line 3 already maps arn:aws:iam::111122223333:role/conflict to username "somebody" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
+    conflict: mapRoles line 3 is an unmanaged entry that maps arn:aws:iam::111122223333:role/conflict to username "somebody" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
     text: mapping text declares backend: ConfigMap; write backend: Auto
     "#);
 }
@@ -408,7 +408,7 @@ fn entries_of_recreated_principals_grant_no_access() {
         .collect();
     assert_snapshot!(told.join("\n"), @"
     blocked! role/again -> STANDARD | again | team | : the unmanaged access entry of arn:aws:iam::111122223333:role/again grants no access, because its principal was deleted or recreated: delete the entry (aws eks delete-access-entry), and the migration creates a new one
-    blocked! role/ours -> STANDARD | ours | g | : arn:aws:iam::111122223333:role/ours was deleted and made again: the access entry is for id AROAOLD, and the id is AROANEW now, so its access entry lets nobody in (aws-auth still does); where it is meant to get the same access, the entry is made anew once you say so; annotate the mapping with identity-mapper.dev/confirm: recreated-principal to confirm
+    blocked! role/ours -> STANDARD | ours | g | : arn:aws:iam::111122223333:role/ours was deleted and recreated (id AROAOLD, now AROANEW), so its access entry no longer works (aws-auth still grants access); to restore access, confirm that the entry is recreated; annotate the mapping with identity-mapper.dev/confirm: recreated-principal to confirm
     ");
     assert_eq!(
         migration.losers(Mode::Api).count(),
