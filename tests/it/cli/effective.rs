@@ -192,7 +192,7 @@ fn nothing_is_said_to_take_effect_where_nothing_does() {
     ] {
         assert_eq!(
             effective(manifest),
-            "exit code 0\n--- stdout\nNo entries take effect.\n",
+            "exit code 0\n--- stdout\nNo entry takes effect.\n",
             "{manifest}"
         );
     }
