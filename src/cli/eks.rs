@@ -399,7 +399,7 @@ mod tests {
             ),
             (
                 &["--authentication-mode=config_map"],
-                "write CONFIG_MAP, API_AND_CONFIG_MAP or API",
+                "expected CONFIG_MAP, API_AND_CONFIG_MAP or API",
             ),
             (
                 &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],

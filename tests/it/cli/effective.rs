@@ -193,7 +193,7 @@ fn effective_reports_no_entry_when_all_are_dropped() {
     ] {
         assert_eq!(
             effective(manifest),
-            "exit code 0\n--- stdout\nNo entries take effect.\n",
+            "exit code 0\n--- stdout\nNo entry takes effect.\n",
             "{manifest}"
         );
     }

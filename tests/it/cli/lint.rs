@@ -310,7 +310,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
     5 |   principal: {arn: arn:aws:iam::111122223333:role/auto}
       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason BackendUnavailable
       |
-      = note: the object is valid, but the operator would report it as not ready
+      = note: the object is valid, but it would not take effect in this cluster
       = help: see BackendUnavailable in docs/troubleshooting.md
 
     error[IM072]: mapping team that would not become ready: mapRoles line 1 already maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team, and that entry is not ours; remove it there, declare the same here, or write adoption: Always to take it over
@@ -319,7 +319,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
        |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason UnmanagedEntry
        |
-       = note: the object is valid, but the operator would report it as not ready
+       = note: the object is valid, but it would not take effect in this cluster
        = help: see UnmanagedEntry in docs/troubleshooting.md
 
     error[IM065]: no entry for nodes

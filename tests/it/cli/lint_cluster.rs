@@ -162,7 +162,7 @@ async fn everything_is_told(stage: &Stage) {
       |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ anyone who creates a role with this name gets access as "gone"
       |
       = note: aws-auth matches by name: anyone who creates a role or user with this name gets these groups
-      = help: remove the entry, or make sure that only you can create this {kind}
+      = help: remove the entry, or make sure that only you can create a principal with this name
 
     warning[IM060]: group "unbound" without a binding
      --> mapRoles of kube-system/aws-auth:6:19
@@ -204,7 +204,7 @@ async fn everything_is_told(stage: &Stage) {
      --> the cluster:1:1
       |
     1 | ClusterRoleBinding open to ClusterRole view
-      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ everyone who can reach the API server has these permissions without signing in
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ grants these permissions without authentication
       |
       = note: everyone who can reach the API server has these permissions without signing in; by default Kubernetes binds only system:public-info-viewer this way
       = help: remove the subject, or delete the binding: kubectl delete clusterrolebinding open

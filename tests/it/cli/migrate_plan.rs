@@ -310,7 +310,7 @@ fn many_principals_of_every_kind() {
       2. Move 14 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
-         - 14 of them are not declared by a mapping: --import creates mappings for them
+         - 14 of them have no mapping yet: --import creates them
          - 2 principals have administrator rights by system:masters, and a new access entry has no policies yet
            but already wins. To avoid an access gap, a temporary ClusterRoleBinding binds group
            identity-mapper:bridge to cluster-admin and is deleted at the end
@@ -362,7 +362,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
       2. Move 1 principal to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
-         - 1 of them is not declared by a mapping: --import creates mappings for them
+         - 1 of them has no mapping yet: --import creates it
          - 1 principal has administrator rights by system:masters, and a new access entry has no policies yet but
            already wins. To avoid an access gap, a temporary ClusterRoleBinding binds group identity-mapper:bridge
            to cluster-admin and is deleted at the end
@@ -575,7 +575,7 @@ fn as_a_document() {
     - title: Move 1 principal to access entries
       notes:
       - "backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the entry in aws-auth"
-      - "1 of them is not declared by a mapping: --import creates mappings for them"
+      - "1 of them has no mapping yet: --import creates it"
       - >-
         1 principal has administrator rights by system:masters, and a new access entry
         has no policies yet but already wins. To avoid an access gap, a temporary

@@ -60,7 +60,7 @@ async fn copies_are_listed_shown_and_restored() {
     let none = rollback(&cluster, &[]).await;
     assert_eq!(
         none.stdout,
-        "No copies of kube-system/aws-auth: nothing has been written to it.\n"
+        "No copies of kube-system/aws-auth: identity-mapper has not written to it yet.\n"
     );
     cluster.seed(json!({ "mapRoles": FOREIGN })).await;
     let operator = Operator::start(&cluster, &[]).await;
