@@ -1,4 +1,4 @@
-//! Keeps the IAM identities that may enter an EKS cluster exactly as `IdentityMapping` objects declare them.
+//! Manages who can access an EKS cluster, declared as `IdentityMapping` resources.
 //!
 //! ```text
 //! watches, listings ────► observed state ─┐
