@@ -55,7 +55,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Lint(Box<lint::LintArgs>),
-    /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
+    /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
     Effective(effective::Effective),
     Explain(Box<explain::ExplainArgs>),
     Access(Box<access::AccessArgs>),
@@ -67,7 +67,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
     Completions(completions::CompletionsArgs),
-    /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
+    /// Print the `CustomResourceDefinition`
     Crd,
     /// Print the version
     Version,

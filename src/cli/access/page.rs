@@ -40,7 +40,7 @@ pub(super) fn page(access: &Access) -> String {
                     (meta(cluster, report, &made.to_string()))
                     (sums(report))
                     (notes(report))
-                    h2 id="whoever" { "Principals with access" }
+                    h2 id="principals" { "Principals with access" }
                     (tools(report))
                     (who(report))
                     (everyone(report))
@@ -185,7 +185,7 @@ fn tools(report: &Report) -> Markup {
 
 fn who(report: &Report) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="whoever" {
+        div.scroll tabindex="0" role="region" aria-labelledby="principals" {
             table #who {
                 thead {
                     tr {
@@ -307,8 +307,8 @@ fn everyone(report: &Report) -> Markup {
 fn nobody(report: &Report) -> Markup {
     html! {
         @if !report.nobody.is_empty() {
-            h2 id="nobody" { "Entries without access" }
-            div.scroll tabindex="0" role="region" aria-labelledby="nobody" {
+            h2 id="without-access" { "Entries without access" }
+            div.scroll tabindex="0" role="region" aria-labelledby="without-access" {
                 table {
                     thead { tr { th scope="col" { "Source" } th scope="col" { "Stands in" } th scope="col" { "Why" } } }
                     tbody {
