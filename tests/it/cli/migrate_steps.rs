@@ -327,7 +327,7 @@ async fn forth(stage: &Stage) {
         .iter()
         .map(|principal| &principal["progress"])
         .collect();
-    assert_eq!(stages, ["stays", "soaking", "soaking"]);
+    assert_eq!(stages, ["staying", "soaking", "soaking"]);
 
     // A bridge that was left behind is told of, and goes with the next run.
     stage.cluster.kubectl_ok(
@@ -393,7 +393,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut process = stage.start(&args);
     until(
         &process,
-        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+        "binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge",
     )
     .await;
     process.signal("INT");
