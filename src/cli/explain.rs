@@ -227,7 +227,7 @@ async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
             if let Some(commands) = by_iam(observe, connection.token_for, &me.caller).await {
                 let _ = write!(
                     words,
-                    "\nif nobody can, anyone with these IAM permissions can make you an administrator (the change of mode can't \
+                    "\nwithout one, anyone with these IAM permissions can make you an administrator (the change of mode can't \
                         be undone):\n  {}\n",
                     commands.join("\n  ")
                 );

@@ -41,7 +41,7 @@ pub(super) fn page(access: &AccessDocument) -> String {
                     (meta(cluster, report, &made.to_string()))
                     (sums(report))
                     (notes(report))
-                    h2 id="whoever" { "Principals with access" }
+                    h2 id="principals" { "Principals with access" }
                     (tools(report))
                     (who(report))
                     (everyone(report))
@@ -187,7 +187,7 @@ fn tools(report: &AccessReport) -> Markup {
 
 fn who(report: &AccessReport) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="whoever" {
+        div.scroll tabindex="0" role="region" aria-labelledby="principals" {
             table #who {
                 thead {
                     tr {
@@ -309,8 +309,8 @@ fn everyone(report: &AccessReport) -> Markup {
 fn nobody(report: &AccessReport) -> Markup {
     html! {
         @if !report.nobody.is_empty() {
-            h2 id="nobody" { "Entries without access" }
-            div.scroll tabindex="0" role="region" aria-labelledby="nobody" {
+            h2 id="without-access" { "Entries without access" }
+            div.scroll tabindex="0" role="region" aria-labelledby="without-access" {
                 table {
                     thead { tr { th scope="col" { "Source" } th scope="col" { "Stands in" } th scope="col" { "Why" } } }
                     tbody {

@@ -214,9 +214,9 @@ async fn refusals(stage: &Stage) {
     backup:     COPY of kube-system/aws-auth-history
 
     mode:       CONFIG_MAP
-    principals: 2 pending, 1 not moving
+    principals: 2 pending, 1 staying
     left:
-      stays: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+      staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
       pending: arn:aws:iam::111122223333:role/teams/Alice
       pending: arn:aws:iam::111122223333:role/teams/Root
     --- stderr
@@ -234,12 +234,12 @@ async fn refusals(stage: &Stage) {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
     handover:   not set, by this command (no operator is installed)
-    bridge:     none
+    binding:    none
     backup:     COPY of kube-system/aws-auth-history
-    principals: 2 pending, 1 not moving
+    principals: 2 pending, 1 staying
 
     PRINCIPAL                                   PROGRESS  ACCESS BY  DETAIL
-    (any of account 777788889999)               stays     aws-auth   an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+    (any of account 777788889999)               staying   aws-auth   an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
     arn:aws:iam::111122223333:role/teams/Alice  pending   aws-auth   -
     arn:aws:iam::111122223333:role/teams/Root   pending   aws-auth   -
     ");
@@ -292,17 +292,17 @@ async fn forth(stage: &Stage) {
     backup:     COPY of kube-system/aws-auth-history
 
     mode:       API_AND_CONFIG_MAP
-    principals: 2 soaking until TIME, 1 not moving
+    principals: 2 soaking until TIME, 1 staying
     left:
-      stays: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+      staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
     The rest is soaking: run the same command again after that.
     --- stderr
     mode: requested the change from CONFIG_MAP to API_AND_CONFIG_MAP (update ID); EKS takes some minutes
     mode: now API_AND_CONFIG_MAP
     EKS created the access entry of arn:aws:iam::111122223333:role/Creator (STANDARD, AmazonEKSClusterAdminPolicy in cluster)
     handover: set to Auto on kube-system/aws-auth-history
-    created the temporary ClusterRoleBinding identity-mapper-bridge
-    deleted the temporary ClusterRoleBinding identity-mapper-bridge
+    binding: created the temporary ClusterRoleBinding identity-mapper-bridge
+    binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge
     ");
     assert_eq!(stage.handover().await.as_deref(), Some("Auto"));
     assert_eq!(
@@ -327,7 +327,7 @@ async fn forth(stage: &Stage) {
         .iter()
         .map(|principal| &principal["progress"])
         .collect();
-    assert_eq!(stages, ["stays", "soaking", "soaking"]);
+    assert_eq!(stages, ["staying", "soaking", "soaking"]);
 
     // A bridge that was left behind is told of, and goes with the next run.
     stage.cluster.kubectl_ok(
@@ -393,7 +393,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut process = stage.start(&args);
     until(
         &process,
-        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+        "binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge",
     )
     .await;
     process.signal("INT");

@@ -728,13 +728,13 @@ async fn a_plan_printed_is_the_plan_executed() {
     assert_snapshot!(rest.join("\n"), @"
     exit code 0
     --- stdout
-    Looked at cluster URL (context testbed): arn:aws:eks:eu-west-1:111122223333:cluster/test in the mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 5 mappings.
+    Source: cluster URL (context testbed) (arn:aws:eks:eu-west-1:111122223333:cluster/test, mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 5 mappings).
 
-    what follows, if nothing else changes
+    later, without further changes
 
-    mappings that are not in effect as declared then
-    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
+    mappings that are not active as declared
+    ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or mend spec.principal.permissionSet
 
-    Nothing to do. Not in effect as declared: 1.
+    No changes. Not active as declared: 1 mapping.
     ");
 }

@@ -81,15 +81,15 @@ async fn copies_are_listed_shown_and_restored() {
     #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   NOTE
     1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B
     2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B
-    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before our first write
+    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before the first write
     ");
     let oldest = copies(&cluster).await.len().to_string();
     let diff = rollback(&cluster, &["diff", &oldest]).await;
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
     exit code 0
     --- stdout
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0003 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0003 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -102,7 +102,7 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
     "#);
     // The copy from before b, in which a stands.
@@ -110,8 +110,8 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
     exit code 0
     --- stdout
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0002 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0002 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -124,10 +124,10 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Left out, for they were ours and are not in aws-auth by any mapping now; to bring one back, declare it by a mapping:
+    Not restored, because no mapping declares them any more (they were managed); to restore one, declare it in a mapping:
       arn:aws:iam::111122223333:role/a
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
     "#);
 
@@ -135,7 +135,7 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &refused).await, @r#"
     exit code 1
     --- stderr
-    error: there is no copy "nonsense" in the history of kube-system/aws-auth; there are:
+    error: no copy "nonsense" in the history of kube-system/aws-auth; available copies:
       1 COPY0001 of 2026-01-01T00:00:00Z
       2 COPY0002 of 2026-01-01T00:00:00Z
       3 COPY0003 of 2026-01-01T00:00:00Z
@@ -155,8 +155,8 @@ async fn copies_are_listed_shown_and_restored() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0004 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0004 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0004 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -169,10 +169,10 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
 
-    Restored; what stood before is kept as copy COPY0001.
+    Restored; the previous version is saved as copy COPY0001.
     "#);
     cluster.establish("c", json!({})).await;
     let text = cluster.roles().await;
