@@ -36,6 +36,17 @@ pub(crate) struct Migration {
 pub(crate) struct PrincipalPlan {
     #[serde(rename = "principal", serialize_with = "text")]
     pub(crate) who: Who,
+    /// Documents print [`PrincipalPlan::word`].
+    #[serde(skip)]
+    pub(crate) outcome: PlannedOutcome,
+    /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
+    #[serde(rename = "losesAccessInApi")]
+    pub(crate) lost_in_api: bool,
+    /// The mapping that declares it.
+    pub(crate) mapping: Option<String>,
+    /// The mapping that an import makes of it, where none declares it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) import: Option<String>,
     /// The entry of aws-auth that lets it in now; several where they differ in case only, none where it is not in aws-auth.
     #[serde(rename = "awsAuth")]
     pub(crate) places: Vec<EntryLine>,
@@ -45,14 +56,6 @@ pub(crate) struct PrincipalPlan {
     /// What that entry gives now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) now: Option<TextIdentity>,
-    /// The mapping that declares it.
-    pub(crate) mapping: Option<String>,
-    /// The mapping that an import makes of it, where none declares it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) import: Option<String>,
-    /// Documents print [`PrincipalPlan::word`].
-    #[serde(skip)]
-    pub(crate) outcome: PlannedOutcome,
     /// What it is or becomes as an access entry.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) becomes: Option<Becomes>,
@@ -61,9 +64,6 @@ pub(crate) struct PrincipalPlan {
     /// Why it does not get there by itself, and what can be done.
     #[serde(flatten)]
     pub(crate) why: Option<Hindrance>,
-    /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
-    #[serde(rename = "losesAccessInApi")]
-    pub(crate) lost_in_api: bool,
     /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
     pub(crate) bridge: bool,
     /// Until when its entry of aws-auth stays beside the access entry.

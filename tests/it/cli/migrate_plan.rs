@@ -528,8 +528,8 @@ fn as_a_document() {
     mode: CONFIG_MAP
     to: API
     principals:
-    - principal: arn:aws:iam::111122223333:role/ops
-      outcome: moves
+    - outcome: moves
+      principal: arn:aws:iam::111122223333:role/ops
       losesAccessInApi: true
       mapping: null
       import: ops
