@@ -7,7 +7,7 @@ use super::PLUGIN;
 
 /// Print a shell completion script
 #[derive(Args, Debug)]
-pub struct CompletionsArgs {
+pub(crate) struct CompletionsArgs {
     /// Shell
     shell: Shell,
 

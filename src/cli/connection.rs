@@ -12,19 +12,19 @@ use crate::observed::ConfigMapName;
 
 /// Which cluster.
 #[derive(Args, Clone, Debug, Default)]
-pub struct ConnectionArgs {
+pub(crate) struct ConnectionArgs {
     /// Kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the Pod's service account]
     #[arg(long, value_name = "FILE", env = "IDENTITY_MAPPER_KUBECONFIG")]
-    pub kubeconfig: Option<PathBuf>,
+    pub(crate) kubeconfig: Option<PathBuf>,
 
     /// Context in the kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME", env = "IDENTITY_MAPPER_CONTEXT")]
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
 }
 
 /// Which `ConfigMap`.
 #[derive(Args, Clone, Debug)]
-pub struct ConfigMapArgs {
+pub(crate) struct ConfigMapArgs {
     /// Namespace of the managed ConfigMap
     #[arg(
         long,
@@ -32,7 +32,7 @@ pub struct ConfigMapArgs {
         env = "IDENTITY_MAPPER_CONFIG_MAP_NAMESPACE",
         default_value = "kube-system"
     )]
-    pub config_map_namespace: String,
+    pub(crate) config_map_namespace: String,
 
     /// Name of the managed ConfigMap: another name than aws-auth for a trial on a copy
     #[arg(
@@ -41,7 +41,7 @@ pub struct ConfigMapArgs {
         env = "IDENTITY_MAPPER_CONFIG_MAP_NAME",
         default_value = "aws-auth"
     )]
-    pub config_map_name: String,
+    pub(crate) config_map_name: String,
 }
 
 impl From<ConfigMapArgs> for ConfigMapName {
@@ -56,26 +56,24 @@ impl From<ConfigMapArgs> for ConfigMapName {
 }
 
 /// A cluster that can be talked to.
-pub struct Connection {
-    /// The client.
-    pub client: Client,
+pub(crate) struct Connection {
+    pub(crate) client: Client,
     /// The URL of the API server.
-    pub url: String,
+    pub(crate) url: String,
     /// The context of the kubeconfig file, where one was used.
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// The connection, which says what the API server's certificate is signed by.
-    pub api_server: ApiServer,
+    pub(crate) api_server: ApiServer,
     /// The cluster in EKS that the kubeconfig gets its tokens for. Only a hint until that cluster is proven.
-    pub token_for: Option<TokenFor>,
+    pub(crate) token_for: Option<TokenFor>,
 }
 
 /// The cluster in EKS that a kubeconfig gets its tokens for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TokenFor {
-    /// Its name.
-    pub cluster_name: String,
+pub(crate) struct TokenFor {
+    pub(crate) cluster_name: String,
     /// Its region, where the kubeconfig says it.
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
 }
 
 impl TokenFor {
@@ -106,7 +104,7 @@ impl TokenFor {
 
 impl ConnectionArgs {
     /// Resolves them, without a call to the cluster.
-    pub async fn connect(self) -> Result<Connection> {
+    pub(crate) async fn connect(self) -> Result<Connection> {
         let Self {
             kubeconfig,
             context,

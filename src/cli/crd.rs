@@ -1,4 +1,4 @@
-//! `identity-mapper crd`: the `CustomResourceDefinition` as YAML, as it stands in `crds/`.
+//! `identity-mapper crd`: the `CustomResourceDefinition` as YAML, as in `crds/`.
 
 use crate::api::crd;
 

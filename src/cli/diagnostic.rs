@@ -16,9 +16,7 @@ pub(crate) struct Shown<'a> {
     pub(crate) title: &'a str,
     /// Where the text comes from: a path, or a key of aws-auth.
     pub(crate) origin: &'a str,
-    /// The text.
     pub(crate) source: &'a str,
-    /// The bytes at fault.
     pub(crate) span: Range<usize>,
     /// What follows from it, beside the carets.
     pub(crate) label: &'a str,
@@ -29,9 +27,7 @@ pub(crate) struct Shown<'a> {
 /// What a line below the source is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Below {
-    /// Why it matters.
     Note,
-    /// How to fix it.
     Help,
 }
 

@@ -1,11 +1,37 @@
 //! Unified diffs for people.
 
+use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
 use super::output::{Colour, is_hidden, paint};
 
 /// The lines around a change that are shown with it, as `diff -u` does.
 const CONTEXT: usize = 3;
+
+/// The text of a key of aws-auth before and after; `null`: the key does not exist.
+#[derive(Serialize)]
+pub(crate) struct KeyText {
+    pub(crate) key: String,
+    pub(crate) before: Option<String>,
+    pub(crate) after: Option<String>,
+}
+
+impl KeyText {
+    /// The difference, with `/dev/null` for a key that does not exist, as `diff -u` names it.
+    pub(crate) fn unified(&self, before: &str, after: &str) -> String {
+        let name = |text: &Option<String>, state: &str| match text {
+            Some(_) => format!("aws-auth {} {state}", self.key),
+            None => "/dev/null".to_owned(),
+        };
+        let text = |text: &Option<String>| text.clone().unwrap_or_default();
+        unified(
+            &text(&self.before),
+            &text(&self.after),
+            &name(&self.before, before),
+            &name(&self.after, after),
+        )
+    }
+}
 
 /// What leads from one text to the other, with the line numbers of both; empty where they are the same.
 pub(crate) fn unified(before: &str, after: &str, before_name: &str, after_name: &str) -> String {

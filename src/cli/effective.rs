@@ -16,7 +16,7 @@ use crate::observed::{AwsState, Bindings};
 
 /// Arguments of `effective`.
 #[derive(Args, Debug)]
-pub struct Effective {
+pub(crate) struct Effective {
     /// aws-auth ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
     file: PathBuf,
     /// Output format
@@ -26,14 +26,14 @@ pub struct Effective {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Report<'d> {
+struct EffectiveDocument<'d> {
     roles: Vec<Role<'d>>,
     users: Vec<User<'d>>,
     accounts: &'d [String],
     /// Items of mapAccounts that are no account, and never match.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_accounts: Vec<&'d str>,
-    errors: Vec<Error<'d>>,
+    errors: Vec<SectionError<'d>>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +59,7 @@ struct User<'d> {
 }
 
 #[derive(Serialize)]
-struct Error<'d> {
+struct SectionError<'d> {
     key: &'static str,
     line: usize,
     column: usize,
@@ -118,10 +118,10 @@ fn no_effect(effective: &EffectiveAccess<'_>, entry: &Entry) -> Option<String> {
     effective.no_effect(entry).map(|why| why.to_string())
 }
 
-fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Report<'d> {
+fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> EffectiveDocument<'d> {
     let accounts = &document.section(Section::Accounts).accounts;
     let matches = |account: &str| effective.no_effect_of_account(account).is_none();
-    Report {
+    EffectiveDocument {
         roles: document
             .section(Section::Roles)
             .entries
@@ -151,7 +151,7 @@ fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Report
             .filter(|it| !matches(it))
             .collect(),
         errors: problems(document)
-            .map(|p| Error {
+            .map(|p| SectionError {
                 key: p.section.key(),
                 line: p.line,
                 column: p.column,

@@ -14,7 +14,7 @@ use crate::principal::AccountId;
 
 /// Which cluster of EKS, if any, and how it is asked.
 #[derive(Args, Clone, Debug)]
-pub struct EksClusterArgs {
+pub(crate) struct EksClusterArgs {
     /// Name of the EKS cluster; its authentication mode and access entries are read from EKS
     #[arg(
         long,
@@ -23,7 +23,7 @@ pub struct EksClusterArgs {
         value_parser = cluster_name,
         help_heading = "EKS"
     )]
-    pub cluster_name: Option<String>,
+    pub(crate) cluster_name: Option<String>,
 
     /// Region of the cluster [default: `$AWS_REGION`, or the region of the AWS profile]
     #[arg(
@@ -32,7 +32,7 @@ pub struct EksClusterArgs {
         env = "IDENTITY_MAPPER_REGION",
         help_heading = "EKS"
     )]
-    pub region: Option<String>,
+    pub(crate) region: Option<String>,
 
     /// Maximum number of EKS calls per second
     #[arg(
@@ -43,12 +43,12 @@ pub struct EksClusterArgs {
         value_parser = rate,
         help_heading = "EKS"
     )]
-    pub eks_rate: f64,
+    pub(crate) eks_rate: f64,
 }
 
 impl EksClusterArgs {
     /// Checks what is not a matter of one flag alone.
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match (&self.region, &self.cluster_name) {
             (Some(region), None) => {
                 bail!("--region {region} needs the name of the cluster: add --cluster-name")
@@ -58,7 +58,7 @@ impl EksClusterArgs {
     }
 
     /// The clients and the cluster's name; `None` where AWS is not asked. Nothing is called yet.
-    pub async fn connect(&self, iam_roles: IamRoles) -> Result<Option<(Aws, String)>> {
+    pub(crate) async fn connect(&self, iam_roles: IamRoles) -> Result<Option<(Aws, String)>> {
         self.check()?;
         let Some(cluster_name) = self.cluster_name.clone() else {
             return Ok(None);
@@ -75,13 +75,9 @@ impl EksClusterArgs {
 
 /// Whether and how AWS is used.
 #[derive(Args, Clone, Debug)]
-pub struct EksArgs {
+pub(crate) struct EksArgs {
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub cluster: EksClusterArgs,
+    pub(crate) cluster: EksClusterArgs,
 
     /// Authentication mode without AWS API calls; only `CONFIG_MAP`, which has no access entries
     #[arg(
@@ -90,14 +86,10 @@ pub struct EksArgs {
         env = "IDENTITY_MAPPER_AUTHENTICATION_MODE",
         help_heading = "EKS"
     )]
-    pub authentication_mode: Option<Mode>,
+    pub(crate) authentication_mode: Option<Mode>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub settings: EntrySettingsArgs,
+    pub(crate) settings: EntrySettingsArgs,
 
     /// Interval for listing access entries, roles and users
     #[arg(
@@ -108,7 +100,7 @@ pub struct EksArgs {
         value_parser = listing_period,
         help_heading = "EKS"
     )]
-    pub listing_period: Duration,
+    pub(crate) listing_period: Duration,
 
     /// Interval for describing each managed access entry
     #[arg(
@@ -119,7 +111,7 @@ pub struct EksArgs {
         value_parser = refresh_period,
         help_heading = "EKS"
     )]
-    pub refresh_period: Duration,
+    pub(crate) refresh_period: Duration,
 
     /// Interval for listing the roles of permission sets
     #[arg(
@@ -130,7 +122,7 @@ pub struct EksArgs {
         value_parser = sso_sweep,
         help_heading = "EKS"
     )]
-    pub sso_sweep: Duration,
+    pub(crate) sso_sweep: Duration,
 
     /// SQS queue with change events, so that changes are seen before the next listing
     #[arg(
@@ -140,19 +132,15 @@ pub struct EksArgs {
         requires = "cluster_name",
         help_heading = "EKS"
     )]
-    pub queue_url: Option<QueueUrl>,
+    pub(crate) queue_url: Option<QueueUrl>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub iam: IamArgs,
+    pub(crate) iam: IamArgs,
 }
 
 /// What plans that concern access entries depend on.
 #[derive(Args, Clone, Debug)]
-pub struct EntrySettingsArgs {
+pub(crate) struct EntrySettingsArgs {
     /// Whether mappings in aws-auth move to access entries automatically; a setting stored in the cluster takes precedence
     #[arg(
         long,
@@ -161,7 +149,7 @@ pub struct EntrySettingsArgs {
         default_value = "Manual",
         help_heading = "EKS"
     )]
-    pub handover: Handover,
+    pub(crate) handover: Handover,
 
     /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
@@ -172,7 +160,7 @@ pub struct EntrySettingsArgs {
         value_parser = soak,
         help_heading = "EKS"
     )]
-    pub soak: SignedDuration,
+    pub(crate) soak: SignedDuration,
 
     /// How long a change in EKS can take to become effective
     #[arg(
@@ -183,7 +171,7 @@ pub struct EntrySettingsArgs {
         value_parser = propagation,
         help_heading = "EKS"
     )]
-    pub propagation: SignedDuration,
+    pub(crate) propagation: SignedDuration,
 
     /// What to do when the principal of an access entry was deleted and recreated, so that the entry grants no access
     #[arg(
@@ -193,13 +181,13 @@ pub struct EntrySettingsArgs {
         default_value = "Report",
         help_heading = "EKS"
     )]
-    pub recreated_principals: RecreatedPrincipals,
+    pub(crate) recreated_principals: RecreatedPrincipals,
 }
 
 impl EntrySettingsArgs {
     /// The settings of plans, put into the others.
     #[must_use]
-    pub fn settings(&self, settings: Settings) -> Settings {
+    pub(crate) fn settings(&self, settings: Settings) -> Settings {
         Settings {
             handover: self.handover,
             soak: self.soak,
@@ -212,7 +200,7 @@ impl EntrySettingsArgs {
 
 /// How the IAM of other accounts is read.
 #[derive(Args, Clone, Debug)]
-pub struct IamArgs {
+pub(crate) struct IamArgs {
     /// Role to assume for reading IAM of another account; with `{account}` for the number of each `--iam-account`
     #[arg(
         long = "iam-role",
@@ -221,7 +209,7 @@ pub struct IamArgs {
         value_delimiter = ',',
         help_heading = "EKS"
     )]
-    pub iam_roles: Vec<String>,
+    pub(crate) iam_roles: Vec<String>,
 
     /// Account to insert for `{account}` in `--iam-role`; can be repeated
     #[arg(
@@ -231,7 +219,7 @@ pub struct IamArgs {
         value_delimiter = ',',
         help_heading = "EKS"
     )]
-    pub iam_accounts: Vec<AccountId>,
+    pub(crate) iam_accounts: Vec<AccountId>,
 
     /// External ID for the trust policies of these roles
     #[arg(
@@ -241,12 +229,11 @@ pub struct IamArgs {
         requires = "iam_roles",
         help_heading = "EKS"
     )]
-    pub iam_external_id: Option<String>,
+    pub(crate) iam_external_id: Option<String>,
 }
 
 impl IamArgs {
-    /// The roles to assume.
-    pub fn roles(&self) -> Result<IamRoles, InvalidIamRole> {
+    pub(crate) fn roles(&self) -> Result<IamRoles, InvalidIamRole> {
         let names = self.iam_roles.iter().map(String::as_str);
         let mut roles = IamRoles::parse(names, self.iam_accounts.iter().cloned())?;
         roles.external_id.clone_from(&self.iam_external_id);
@@ -256,7 +243,7 @@ impl IamArgs {
 
 impl EksArgs {
     /// Checks what is not a matter of one flag alone. `true`: AWS is asked.
-    pub fn check(&self) -> Result<bool> {
+    pub(crate) fn check(&self) -> Result<bool> {
         self.cluster.check()?;
         let roles = self.iam.roles()?;
         if roles != IamRoles::default() && self.cluster.cluster_name.is_none() {
@@ -270,7 +257,7 @@ impl EksArgs {
                     IDENTITY_MAPPER_CLUSTER_NAME) instead; the mode is then read from EKS"
             ),
             (Some(name), Some(mode)) => bail!(
-                "--cluster-name {name} and --authentication-mode {mode} exclude each other; with --cluster-name the mode is read \
+                "--cluster-name {name} and --authentication-mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read \
                     from EKS"
             ),
             (None, None) => bail!(
@@ -283,7 +270,10 @@ impl EksArgs {
     }
 
     /// The clients and what is to be known of the cluster; `None` where AWS is not asked. Nothing is called yet.
-    pub async fn connect(&self, api_server: ApiServer) -> Result<Option<(Aws, EksSettings)>> {
+    pub(crate) async fn connect(
+        &self,
+        api_server: ApiServer,
+    ) -> Result<Option<(Aws, EksSettings)>> {
         let Some((aws, cluster_name)) = self.cluster.connect(self.iam.roles()?).await? else {
             return Ok(None);
         };
@@ -311,7 +301,7 @@ fn cluster_name(text: &str) -> Result<String, String> {
     if name {
         Ok(text.to_owned())
     } else {
-        Err("not the name of an EKS cluster: write the name that `aws eks list-clusters` prints, not the ARN".to_owned())
+        Err("not the name of an EKS cluster: write the name that `aws eks list-clusters` prints, not its ARN".to_owned())
     }
 }
 
@@ -405,15 +395,15 @@ mod tests {
             (&["--authentication-mode=API"], "give --cluster-name"),
             (
                 &["--authentication-mode=API_AND_CONFIG_MAP"],
-                "--authentication-mode API_AND_CONFIG_MAP: ",
+                "--authentication-mode API_AND_CONFIG_MAP needs access entries",
             ),
             (
                 &["--authentication-mode=config_map"],
-                "write CONFIG_MAP, API_AND_CONFIG_MAP or API",
+                "expected CONFIG_MAP, API_AND_CONFIG_MAP or API",
             ),
             (
                 &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],
-                "give one of the two",
+                "give only one of the two",
             ),
             (
                 &["--cluster-name=arn:aws:eks:eu-west-1:111122223333:cluster/main"],
@@ -457,7 +447,7 @@ mod tests {
             (&["--refresh-period=1s"], "between 10s and a year"),
             (&["--sso-sweep=1s"], "between 5s and a day"),
             (&["--eks-rate=0"], "between 0.1 and 1000"),
-            (&["--eks-rate=fast"], "calls a second such as 10"),
+            (&["--eks-rate=fast"], "calls per second, such as 10"),
         ] {
             let error = start(arguments).expect_err("refused");
             assert!(error.contains(fix), "{arguments:?}: {error}");

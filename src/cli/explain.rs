@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody is let in, as what, and what that one may do; or why not, and how to fix it.
+//! `identity-mapper explain ARN…`: whether somebody has access, as what, and what that one may do; or why not, and how to fix it.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,15 +19,15 @@ use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
 use crate::explain::{
-    Answer, Bound, Caller, Door, Explanation, Fix, Identity, Object, PassedOver, Place, Question,
-    way_in,
+    Bound, Caller, EntryPlace, Explainer, Explanation, Fix, Identity, Object, PassedOver,
+    PermissionAnswer, Question, way_in,
 };
 use crate::observed::{IamWants, Mode};
 use crate::principal::Principal;
 
 /// Explain whether a principal has access, as which user, and why
 #[derive(Args, Debug)]
-pub struct ExplainArgs {
+pub(crate) struct ExplainArgs {
     /// ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
     #[arg(value_name = "ARN", required_unless_present = "me")]
     callers: Vec<String>,
@@ -65,35 +65,34 @@ struct Explained {
     explanation: Explanation,
     /// The API server's own answer, for `--me`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    api_server: Option<Said>,
+    api_server: Option<ApiServerIdentity>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    can: Vec<Answer>,
+    can: Vec<PermissionAnswer>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Said {
+struct ApiServerIdentity {
     username: String,
     groups: Vec<String>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Output {
+struct ExplainDocument {
     #[serde(skip_serializing_if = "Option::is_none")]
     mode: Option<&'static str>,
     explanations: Vec<Explained>,
 }
 
-/// The callers to explain.
-struct Asked {
+struct QueriedCaller {
     caller: Caller,
     /// What STS says of it, where it is whoever asks.
     user_id: Option<String>,
 }
 
 /// The exit code is 1 where a principal has no access, or lacks the permission asked for.
-pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
+pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     let ExplainArgs {
         callers,
         me,
@@ -105,7 +104,7 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     } = args;
     let mut asked = Vec::new();
     for arn in &callers {
-        asked.push(Asked {
+        asked.push(QueriedCaller {
             caller: Caller::parse(arn)?,
             user_id: None,
         });
@@ -135,9 +134,9 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         _ => None,
     };
     let looked = Looked::new(&observation);
-    let door = Door::new(looked.scene());
+    let door = Explainer::new(looked.scene());
     let mut explained = Vec::new();
-    for Asked { caller, user_id } in &asked {
+    for QueriedCaller { caller, user_id } in &asked {
         let explanation = door.explain(caller, user_id.as_deref());
         explained.push(
             ask(
@@ -150,7 +149,7 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         );
     }
     let fine = explained.iter().all(|explained| {
-        explained.explanation.has_access && explained.can.iter().all(Answer::is_yes)
+        explained.explanation.has_access && explained.can.iter().all(PermissionAnswer::is_yes)
     });
     let printed = match output {
         Format::Json => output::json(&shown(&door, explained))?,
@@ -168,15 +167,15 @@ pub async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     })
 }
 
-fn shown(door: &Door<'_>, explanations: Vec<Explained>) -> Output {
-    Output {
+fn shown(door: &Explainer<'_>, explanations: Vec<Explained>) -> ExplainDocument {
+    ExplainDocument {
         mode: door.mode().map(Mode::as_str),
         explanations,
     }
 }
 
 /// The identity of the current AWS credentials.
-async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<Asked> {
+async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<QueriedCaller> {
     let aws = match aws {
         Some(aws) => aws,
         None => {
@@ -192,7 +191,7 @@ async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<Asked> {
         .identity()
         .await
         .map_err(|failure| anyhow!("--me: STS did not return the caller: {}", words(&failure)))?;
-    Ok(Asked {
+    Ok(QueriedCaller {
         caller: Caller::parse(&identity.arn)?,
         user_id: Some(identity.user_id.clone()),
     })
@@ -228,7 +227,7 @@ async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
             if let Some(commands) = by_iam(observe, connection.token_for, &me.caller).await {
                 let _ = write!(
                     words,
-                    "\nif nobody can, anyone with these IAM permissions can make you an administrator (the change of mode can't \
+                    "\nwithout one, anyone with these IAM permissions can make you an administrator (the change of mode can't \
                         be undone):\n  {}\n",
                     commands.join("\n  ")
                 );
@@ -345,7 +344,7 @@ async fn ask(
             let user = who_am_i(&live.client)
                 .await
                 .context("the API server did not return the caller's identity")?;
-            let user = Said {
+            let user = ApiServerIdentity {
                 username: user.username.unwrap_or_default(),
                 groups: user.groups.unwrap_or_default(),
             };
@@ -381,12 +380,12 @@ async fn answers(
     explanation: &Explanation,
     me: bool,
     question: &Question,
-) -> Result<Vec<Answer>> {
+) -> Result<Vec<PermissionAnswer>> {
     let cannot = || format!("the API server did not answer who can {question}");
     if me {
         let review = may_i(&live.client, question).await.with_context(cannot)?;
         let identity = explanation.identities.first();
-        return Ok(vec![Answer::for_self(
+        return Ok(vec![PermissionAnswer::for_self(
             question.clone(),
             identity,
             review.allowed,
@@ -399,7 +398,7 @@ async fn answers(
         let review = may(&live.client, &identity.username, groups, question)
             .await
             .with_context(cannot)?;
-        answers.push(Answer::for_other(
+        answers.push(PermissionAnswer::for_other(
             question.clone(),
             identity,
             review.allowed,
@@ -409,14 +408,13 @@ async fn answers(
     Ok(answers)
 }
 
-/// One caller, for people.
 fn text(explained: &Explained) -> Result<String> {
     let Explained {
         explanation,
         api_server,
         can,
     } = explained;
-    let mut lines = Lines::default();
+    let mut lines = FieldLines::default();
     lines.title(&explanation.caller);
     if explanation.resolved_to != explanation.caller {
         lines.field("resolved to", &explanation.resolved_to);
@@ -474,14 +472,14 @@ fn text(explained: &Explained) -> Result<String> {
 }
 
 /// An entry, for people: they know an access entry by its principal, not by its own ARN.
-fn at(place: &Place, principal: &str) -> String {
+fn at(place: &EntryPlace, principal: &str) -> String {
     match place {
-        Place::AwsAuth { .. } => format!("{place}: {}", visible(principal)),
-        Place::AccessEntry(_) => format!("access entry of {}", visible(principal)),
+        EntryPlace::AwsAuth { .. } => format!("{place}: {}", visible(principal)),
+        EntryPlace::AccessEntry(_) => format!("access entry of {}", visible(principal)),
     }
 }
 
-fn identity_lines(lines: &mut Lines, identity: &Identity) {
+fn identity_lines(lines: &mut FieldLines, identity: &Identity) {
     lines.field("username", &visible(&identity.username));
     let groups: Vec<String> = identity
         .all_groups()
@@ -530,7 +528,7 @@ fn bound_line(bound: &Bound) -> String {
     visible(&bound.to_string())
 }
 
-fn fix_lines(lines: &mut Lines, fix: &Fix) -> Result<()> {
+fn fix_lines(lines: &mut FieldLines, fix: &Fix) -> Result<()> {
     lines.field("fix", &fix.text);
     for command in &fix.commands {
         lines.more(&format!("  {command}"));
@@ -546,9 +544,9 @@ fn fix_lines(lines: &mut Lines, fix: &Fix) -> Result<()> {
 
 /// Lines of a field and its value, in two columns.
 #[derive(Default)]
-struct Lines(String);
+struct FieldLines(String);
 
-impl Lines {
+impl FieldLines {
     const WIDTH: usize = 16;
 
     fn title(&mut self, title: &str) {

@@ -1,4 +1,4 @@
-//! `identity-mapper import`: what stands in aws-auth and in access entries, as mappings ready to commit.
+//! `identity-mapper import`: the entries of aws-auth and access entries, as mappings ready to commit.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -18,7 +18,7 @@ use super::output::{self, complain, visible};
 use crate::aws_auth::Problem;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::desired::Mapping;
-use crate::import::{Import, ImportOptions, Imported, Left, Origin, Why, import};
+use crate::import::{Import, ImportOptions, Imported, Origin, SkipReason, Skipped, import};
 use crate::manifest;
 use crate::observed::{Handover, Mode, Settings};
 use crate::plan::HANDOVER_ANNOTATION;
@@ -28,39 +28,35 @@ use crate::plan::HANDOVER_ANNOTATION;
 /// Applying them changes only the ownership marks. Entries of nodes and entries that AWS created are skipped; skipped entries are listed
 /// on standard error with the reason. Exit code 0, also with skipped entries.
 #[derive(Args, Clone, Debug)]
-pub struct ImportArgs {
+pub(crate) struct ImportArgs {
     /// Existing mappings from a file, a directory, or `-` for standard input; can be repeated. Principals that they or the cluster's
     /// mappings declare are not imported
     #[arg(short, long = "filename", value_name = "FILE")]
-    pub filename: Vec<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
 
     /// Which entries to import besides those of people and workloads
     #[arg(long, value_enum, value_delimiter = ',', value_name = "WHAT")]
-    pub include: Vec<Included>,
+    pub(crate) include: Vec<Included>,
 
     /// Write one file per mapping to this directory
     #[arg(long, value_name = "DIR")]
-    pub output_dir: Option<PathBuf>,
+    pub(crate) output_dir: Option<PathBuf>,
 
     /// With --output-dir: overwrite existing files with other content
     #[arg(long, requires = "output_dir")]
-    pub force: bool,
+    pub(crate) force: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: ManifestFormat,
+    pub(crate) output: ManifestFormat,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub observe: ObserveArgs,
+    pub(crate) observe: ObserveArgs,
 }
 
 /// What `--include` adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Included {
+pub(crate) enum Included {
     /// Entries of nodes
     Nodes,
     /// Access entries that EKS created, by their tags
@@ -71,7 +67,7 @@ pub enum Included {
 
 /// Formats of manifests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ManifestFormat {
+pub(crate) enum ManifestFormat {
     /// One YAML document per manifest, with the comments of the entries
     #[default]
     Yaml,
@@ -81,40 +77,40 @@ pub enum ManifestFormat {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a> {
+struct ImportList<'a> {
     api_version: &'static str,
     kind: &'static str,
     items: Vec<Value>,
-    imported: Vec<Taken<'a>>,
-    not_imported: Vec<Rest<'a>>,
-    declared: Vec<Declared<'a>>,
+    imported: Vec<ImportedMapping<'a>>,
+    not_imported: Vec<SkippedEntry<'a>>,
+    declared: Vec<DeclaredEntry<'a>>,
 }
 
 #[derive(Serialize)]
-struct Taken<'a> {
+struct ImportedMapping<'a> {
     name: &'a str,
-    from: Place<'a>,
+    from: ImportedFrom<'a>,
     comments: &'a [String],
     notes: &'a [String],
 }
 
 #[derive(Serialize)]
-struct Rest<'a> {
+struct SkippedEntry<'a> {
     what: &'a str,
-    from: Place<'a>,
+    from: ImportedFrom<'a>,
     reason: &'static str,
     message: &'a str,
 }
 
 #[derive(Serialize)]
-struct Declared<'a> {
+struct DeclaredEntry<'a> {
     mapping: &'a str,
-    from: Place<'a>,
+    from: ImportedFrom<'a>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Place<'a> {
+struct ImportedFrom<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -123,7 +119,7 @@ struct Place<'a> {
     access_entry: Option<&'a str>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ImportedFrom<'a> {
     fn of(origin: &'a Origin) -> Self {
         match origin {
             Origin::Text { section, line } => Self {
@@ -141,7 +137,7 @@ impl<'a> Place<'a> {
 }
 
 /// Imports and prints or writes the manifests. The cluster and AWS are only read.
-pub async fn run(args: ImportArgs) -> Result<ExitCode> {
+pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode> {
     let declared = match args.filename.as_slice() {
         [] => Vec::new(),
         files => input::declared(files)?.declared,
@@ -304,27 +300,27 @@ fn name(imported: &Imported) -> &str {
     imported.object.metadata.name.as_deref().unwrap_or_default()
 }
 
-fn list(found: &Import) -> Result<List<'_>> {
+fn list(found: &Import) -> Result<ImportList<'_>> {
     let items = found.imported.iter();
     let items = items.map(|it| manifest::to_value(&it.object));
-    let imported = found.imported.iter().map(|it| Taken {
+    let imported = found.imported.iter().map(|it| ImportedMapping {
         name: name(it),
-        from: Place::of(&it.origin),
+        from: ImportedFrom::of(&it.origin),
         comments: &it.comments,
         notes: &it.notes,
     });
-    let rest = found.left.iter().map(|left| Rest {
+    let rest = found.left.iter().map(|left| SkippedEntry {
         what: &left.what,
-        from: Place::of(&left.origin),
+        from: ImportedFrom::of(&left.origin),
         reason: left.why.as_str(),
         message: &left.message,
     });
     let declared = found.declared.iter();
-    let declared = declared.map(|(origin, mapping)| Declared {
+    let declared = declared.map(|(origin, mapping)| DeclaredEntry {
         mapping,
-        from: Place::of(origin),
+        from: ImportedFrom::of(origin),
     });
-    Ok(List {
+    Ok(ImportList {
         api_version: "v1",
         kind: "List",
         items: items.collect::<Result<_, _>>()?,
@@ -364,7 +360,7 @@ fn summary(found: &Import) -> String {
     for (number, left) in found.left.iter().enumerate() {
         first.entry(told(left)).or_insert(number);
     }
-    let mut rest: Vec<&Left> = found.left.iter().collect();
+    let mut rest: Vec<&Skipped> = found.left.iter().collect();
     rest.sort_by_key(|left| (heading(left.why), first[&told(left)]));
     for same in rest.chunk_by(|one, other| told(one) == told(other)) {
         let (title, message) = told(same[0]);
@@ -376,18 +372,18 @@ fn summary(found: &Import) -> String {
     text
 }
 
-/// What people are told of something that was not imported.
-fn told(left: &Left) -> (&'static str, &str) {
+/// What people read about something that was not imported.
+fn told(left: &Skipped) -> (&'static str, &str) {
     (heading(left.why), &left.message)
 }
 
-/// What people are told first of something that was not imported.
-const fn heading(why: Why) -> &'static str {
+/// What people read first about something that was not imported.
+const fn heading(why: SkipReason) -> &'static str {
     match why {
-        Why::Node | Why::AwsMade | Why::OtherInstallation => "left out",
-        Why::Shadowed | Why::NotRead => "without effect",
-        Why::LetsNobodyIn => "no access",
-        Why::Ambiguous | Why::Inexpressible => "not importable",
+        SkipReason::Node | SkipReason::AwsMade | SkipReason::OtherInstallation => "left out",
+        SkipReason::Shadowed | SkipReason::NotRead => "without effect",
+        SkipReason::LetsNobodyIn => "no access",
+        SkipReason::Ambiguous | SkipReason::Inexpressible => "not importable",
     }
 }
 

@@ -9,28 +9,28 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
-pub mod access;
-pub mod completions;
+mod access;
+mod completions;
 mod confirm;
-pub mod connection;
+mod connection;
 pub mod crd;
 mod diagnostic;
 mod diff;
-pub mod effective;
-pub mod eks;
-pub mod explain;
-pub mod import;
+mod effective;
+mod eks;
+mod explain;
+mod import;
 mod input;
-pub mod lint;
-pub mod migrate;
-pub mod output;
-pub mod plan;
+mod lint;
+mod migrate;
+mod output;
+mod plan;
 mod query_context;
-pub mod release;
-pub mod rollback;
-pub mod run;
-pub mod snapshot;
-pub mod target;
+mod release;
+mod rollback;
+mod run;
+mod snapshot;
+mod target;
 mod write;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
@@ -55,7 +55,7 @@ struct Cli {
 #[derive(Subcommand, Debug)]
 enum Command {
     Lint(Box<lint::LintArgs>),
-    /// Print what the authenticator makes of an aws-auth: who gets in as what, and what it drops
+    /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
     Effective(effective::Effective),
     Explain(Box<explain::ExplainArgs>),
     Access(Box<access::AccessArgs>),
@@ -67,7 +67,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
     Completions(completions::CompletionsArgs),
-    /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
+    /// Print the `CustomResourceDefinition`
     Crd,
     /// Print the version
     Version,

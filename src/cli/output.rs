@@ -16,7 +16,7 @@ const TELL: Duration = Duration::from_secs(3);
 
 /// How a command prints its result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// Human-readable
     #[default]
     #[value(alias = "table")]
@@ -27,7 +27,6 @@ pub enum Format {
     Yaml,
 }
 
-/// Writes to standard output.
 pub(crate) fn print(text: &str) -> Result<()> {
     write(anstream::stdout().lock(), text).context("cannot write to standard output")
 }
@@ -91,7 +90,6 @@ pub(crate) enum Colour {
     Yellow,
     /// Where in a text one is.
     Cyan,
-    /// A heading.
     Bold,
 }
 

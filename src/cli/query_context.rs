@@ -6,7 +6,7 @@ use crate::api::IdentityMapping;
 use crate::api::condition::ConditionType;
 use crate::aws_auth::Document;
 use crate::cli::snapshot::Observation;
-use crate::explain::{Declared, Scene};
+use crate::explain::{DeclaringMapping, Scene};
 use crate::observed::Settings;
 use crate::plan::{Memory, plan};
 use crate::principal::Key;
@@ -15,7 +15,7 @@ use crate::principal::Key;
 pub(super) struct Looked<'a> {
     observation: &'a Observation,
     document: Document,
-    declared: BTreeMap<Key, Declared>,
+    declared: BTreeMap<Key, DeclaringMapping>,
 }
 
 impl<'a> Looked<'a> {
@@ -41,6 +41,7 @@ impl<'a> Looked<'a> {
             aws_auth_source: _,
         } = self.observation;
         Scene {
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
             data: observed.config_map.as_ref().map(|view| &view.data),
             document: &self.document,
             aws: &observed.aws,
@@ -55,7 +56,7 @@ impl<'a> Looked<'a> {
 }
 
 /// Which mapping holds each key, by the planner.
-fn declared(observation: &Observation) -> BTreeMap<Key, Declared> {
+fn declared(observation: &Observation) -> BTreeMap<Key, DeclaringMapping> {
     if observation.desired.mappings.is_empty() {
         return BTreeMap::new();
     }
@@ -78,7 +79,7 @@ fn declared(observation: &Observation) -> BTreeMap<Key, Declared> {
     plan.holders()
         .map(|(key, mapping)| {
             let object = objects.get(mapping.name.as_str());
-            let declared = Declared {
+            let declared = DeclaringMapping {
                 mapping: mapping.name.clone(),
                 until: mapping.valid_until,
                 not_ready: object.and_then(|object| not_ready(object)),

@@ -10,7 +10,7 @@ use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::eks::EksClusterArgs;
 use super::output::Progress;
-use super::target::{Proven, Target, words};
+use super::target::{ClusterTarget, Proven, words};
 use crate::aws::{Aws, IamRoles, Untagged};
 use crate::cluster::Cluster;
 use crate::cluster::release::LetGo;
@@ -19,35 +19,23 @@ use crate::time::Timestamp;
 
 /// Give up ownership without revoking access (before uninstalling)
 #[derive(Args, Clone, Debug)]
-pub struct ReleaseArgs {
+pub(crate) struct ReleaseArgs {
     /// Skip the confirmation
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub eks: EksClusterArgs,
+    pub(crate) eks: EksClusterArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub config_map: ConfigMapArgs,
+    pub(crate) config_map: ConfigMapArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Releases. What it is about to do and what it did goes to `out`.
-pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
+pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     let ReleaseArgs {
         yes,
         eks,
@@ -62,7 +50,7 @@ pub async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
         api_server,
         token_for: _,
     } = connection.connect().await?;
-    let mut target = Target {
+    let mut target = ClusterTarget {
         url,
         context,
         config_map: name.clone(),
@@ -163,12 +151,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_are_not_forgotten() {
+    fn release_requires_aws_when_entries_are_tagged() {
         assert!(refuse_to_forget(&BTreeMap::new()).is_ok());
         let arn = "arn:aws:eks:eu-west-1:111122223333:cluster/main".to_owned();
         let error = refuse_to_forget(&[(arn, 3)].into()).expect_err("refused");
         let error = error.to_string();
-        assert!(error.starts_with("3 mappings have access entries of arn:aws:eks:"));
-        assert!(error.contains("add --cluster-name main "), "{error}");
+        assert!(error.starts_with("3 mappings have managed access entries of arn:aws:eks:"));
+        assert!(error.contains("Add --cluster-name main "), "{error}");
     }
 }

@@ -23,33 +23,25 @@ use crate::observed::{ConfigMapName, Repair, Settings};
 
 /// Run the operator
 #[derive(Args, Clone, Debug)]
-pub struct RunArgs {
+pub(crate) struct RunArgs {
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub eks: EksArgs,
+    pub(crate) eks: EksArgs,
 
     /// Write no entries and no finalizers; statuses and metrics show what would be done
     #[arg(long, env = "IDENTITY_MAPPER_OBSERVE")]
-    pub observe: bool,
+    pub(crate) observe: bool,
 
     /// What to do when aws-auth is invalid YAML or missing: `LastGood` restores the last valid text, `Off` does not [default: `LastGood`
     /// in mode `CONFIG_MAP`, else `Off`]
     #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
-    pub repair: Option<Repair>,
+    pub(crate) repair: Option<Repair>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub config_map: ConfigMapArgs,
+    pub(crate) config_map: ConfigMapArgs,
 
     /// Maximum interval between reconciliations, such as 10m or 1h
     #[arg(long, value_name = "DURATION", env = "IDENTITY_MAPPER_RESYNC", default_value = "10m", value_parser = resync)]
-    pub resync: Duration,
+    pub(crate) resync: Duration,
 
     /// Log format: auto is text on a terminal, else JSON
     #[arg(
@@ -58,11 +50,11 @@ pub struct RunArgs {
         env = "IDENTITY_MAPPER_LOG_FORMAT",
         default_value = "auto"
     )]
-    pub log_format: LogFormat,
+    pub(crate) log_format: LogFormat,
 
     /// Log filter, such as `info` or `identity_mapper=debug`
     #[arg(long, value_name = "FILTER", env = "RUST_LOG", default_value = "info")]
-    pub log_level: String,
+    pub(crate) log_level: String,
 
     /// Address for /livez and /readyz
     #[arg(
@@ -71,7 +63,7 @@ pub struct RunArgs {
         env = "IDENTITY_MAPPER_HEALTH_ADDRESS",
         default_value = "0.0.0.0:8081"
     )]
-    pub health_address: SocketAddr,
+    pub(crate) health_address: SocketAddr,
 
     /// Address for /metrics; can be the same
     #[arg(
@@ -80,19 +72,15 @@ pub struct RunArgs {
         env = "IDENTITY_MAPPER_METRICS_ADDRESS",
         default_value = "0.0.0.0:8080"
     )]
-    pub metrics_address: SocketAddr,
+    pub(crate) metrics_address: SocketAddr,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// The format of logs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     /// Text on a terminal, else JSON
     #[default]
     Auto,
@@ -104,7 +92,7 @@ pub enum LogFormat {
 
 /// Runs the controller until SIGTERM or SIGINT. An error is one of the start: later ones are logged and tried again.
 /// `verbose` counts above the level of the logs.
-pub async fn run(args: RunArgs, verbose: u8) -> Result<()> {
+pub(crate) async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     let RunArgs {
         eks,
         observe,

@@ -1,4 +1,4 @@
-//! What a command looks at: the cluster and AWS, or files that hold the same.
+//! What a command reads: the cluster and AWS, or files that hold the same.
 //!
 //! Both give one [`Observation`], so no command knows the difference but by what it says of it.
 
@@ -21,7 +21,7 @@ use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, TokenFor
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
 use crate::cli::output::{Progress, complain};
-use crate::cli::target::{Target, words};
+use crate::cli::target::{ClusterTarget, words};
 use crate::cluster::Cluster;
 use crate::cluster::api_server::ApiServer;
 use crate::desired::Desired;
@@ -41,19 +41,19 @@ const PAUSE: Duration = Duration::from_secs(2);
 
 /// Where to look: a cluster, or files.
 #[derive(Args, Clone, Debug)]
-pub struct ObserveArgs {
+pub(crate) struct ObserveArgs {
     /// aws-auth ConfigMap from a file instead of the cluster, as `kubectl get -o yaml` prints it; `-` for standard input
     #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
-    pub aws_auth: Option<PathBuf>,
+    pub(crate) aws_auth: Option<PathBuf>,
 
     /// Access entries from a file instead of EKS: the output of `aws eks describe-access-entry` and `aws eks
     /// list-associated-access-policies`, one after the other
     #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
-    pub access_entries: Option<PathBuf>,
+    pub(crate) access_entries: Option<PathBuf>,
 
     /// Authentication mode. With files: the mode to plan for. With a cluster: only `CONFIG_MAP`, which makes no AWS API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files of which no access entry names it
     #[arg(
@@ -62,51 +62,31 @@ pub struct ObserveArgs {
         value_parser = cluster_arn,
         help_heading = "Files instead of a cluster"
     )]
-    pub cluster_arn: Option<EksCluster>,
+    pub(crate) cluster_arn: Option<EksCluster>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub live: LiveArgs,
+    pub(crate) live: LiveArgs,
 }
 
 /// Which cluster, and how AWS is asked about it.
 #[derive(Args, Clone, Debug)]
-pub struct LiveArgs {
+pub(crate) struct LiveArgs {
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub eks: EksClusterArgs,
+    pub(crate) eks: EksClusterArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub iam: IamArgs,
+    pub(crate) iam: IamArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub config_map: ConfigMapArgs,
+    pub(crate) config_map: ConfigMapArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 }
 
-/// How much of IAM a command looks at.
+/// How much of IAM a command reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum IamExtent {
+pub(crate) enum IamExtent {
     /// What plans of the mappings want to know.
     Wanted,
     /// Also the principals of everything that stands in aws-auth and in access entries.
@@ -117,62 +97,59 @@ pub enum IamExtent {
 
 /// What a command may do where the authentication mode can't be known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModeNeed {
+pub(crate) enum ModeNeed {
     /// Nothing: an error that offers the ways to say it.
     Required,
     /// Look at aws-auth alone, and say so.
     Optional,
 }
 
-/// What stands, from a cluster or from files.
-pub struct Observation {
-    /// The cluster that was looked at; `None`: files.
-    pub live: Option<Live>,
+/// What exists, from a cluster or from files.
+pub(crate) struct Observation {
+    /// The cluster that was read; `None`: files.
+    pub(crate) live: Option<Live>,
     /// The mappings, as a plan takes them.
-    pub desired: Desired,
+    pub(crate) desired: Desired,
     /// The mappings that could be decoded, as objects.
-    pub objects: Vec<IdentityMapping>,
-    /// Everything else that a plan looks at.
-    pub observed: Observed,
+    pub(crate) objects: Vec<IdentityMapping>,
+    /// Everything else that a plan reads.
+    pub(crate) observed: Observed,
     /// Every binding by name; empty with files.
-    pub rbac: Vec<Binding>,
+    pub(crate) rbac: Vec<Binding>,
     /// Whether our definition is in the cluster.
-    pub installed: bool,
+    pub(crate) installed: bool,
     /// The `ConfigMap` that is meant.
-    pub config_map: ConfigMapName,
+    pub(crate) config_map: ConfigMapName,
     /// The text of the file that aws-auth came from, where it did.
-    pub aws_auth_source: Option<manifest::Source>,
+    pub(crate) aws_auth_source: Option<manifest::Source>,
 }
 
-/// A cluster that was looked at.
+/// A cluster that was read.
 #[derive(Clone)]
-pub struct Live {
+pub(crate) struct Live {
     /// For what only this command asks.
-    pub client: Client,
-    /// The cluster.
-    pub cluster: Cluster,
+    pub(crate) client: Client,
+    pub(crate) cluster: Cluster,
     /// AWS, where it is asked.
-    pub aws: Option<Aws>,
-    /// The connection to it.
-    pub api_server: ApiServer,
+    pub(crate) aws: Option<Aws>,
+    pub(crate) api_server: ApiServer,
     /// What is said of it before anything is written.
-    pub target: Target,
+    pub(crate) target: ClusterTarget,
 }
 
 impl ObserveArgs {
-    /// Whether files are looked at in place of a cluster.
+    /// Whether files are read in place of a cluster.
     #[must_use]
-    pub fn is_offline(&self) -> bool {
+    pub(crate) fn is_offline(&self) -> bool {
         self.aws_auth.is_some() || self.access_entries.is_some()
     }
 
-    /// Looks.
-    pub async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
+    pub(crate) async fn observe(&self, extent: IamExtent, need: ModeNeed) -> Result<Observation> {
         Box::pin(self.observe_with(extent, need, |_| ())).await
     }
 
     /// Looks, with something done to what is declared before IAM is asked about it.
-    pub async fn observe_with(
+    pub(crate) async fn observe_with(
         &self,
         extent: IamExtent,
         need: ModeNeed,
@@ -307,8 +284,8 @@ fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
 }
 
 impl LiveArgs {
-    /// Looks at the cluster and at AWS. Nothing is written.
-    pub async fn observe(
+    /// Reads the cluster and AWS. Nothing is written.
+    pub(crate) async fn observe(
         &self,
         declared: Option<Mode>,
         extent: IamExtent,
@@ -337,7 +314,7 @@ impl LiveArgs {
         let reading = Box::pin(cluster.read())
             .await
             .with_context(|| format!("cluster {url}"))?;
-        let mut target = Target {
+        let mut target = ClusterTarget {
             url,
             context,
             config_map: config_map.clone(),
@@ -407,7 +384,7 @@ impl LiveArgs {
                     --access-entries)"
             ),
             (Some(mode), Some(name)) => bail!(
-                "--cluster-name {name} and --mode {mode} exclude each other; with --cluster-name the mode is read from EKS"
+                "--cluster-name {name} and --mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read from EKS"
             ),
             (None, Some(_)) => {}
             (None, None) => match (token_for, need) {
@@ -442,7 +419,7 @@ impl LiveArgs {
 /// Reads EKS and IAM into the observation, once the cluster is proven.
 async fn survey(
     observation: &mut Observation,
-    target: &mut Target,
+    target: &mut ClusterTarget,
     aws: &Aws,
     name: &str,
     api_server: &ApiServer,

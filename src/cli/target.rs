@@ -12,37 +12,40 @@ use crate::observed::{ConfigMapName, Mode, Users};
 
 /// What is said of the cluster.
 #[derive(Clone, Debug)]
-pub struct Target {
+pub(crate) struct ClusterTarget {
     /// The URL of the API server.
-    pub url: String,
+    pub(crate) url: String,
     /// The context of the kubeconfig file, where one was used.
-    pub context: Option<String>,
+    pub(crate) context: Option<String>,
     /// The `ConfigMap` that is kept.
-    pub config_map: ConfigMapName,
+    pub(crate) config_map: ConfigMapName,
     /// The cluster in EKS, proven to be the same, where AWS is asked.
-    pub eks: Option<Proven>,
+    pub(crate) eks: Option<Proven>,
 }
 
 /// A cluster in EKS that is the one whose API server we talk to.
 #[derive(Clone, Debug)]
-pub struct Proven {
-    /// The cluster.
-    pub cluster: EksCluster,
-    /// Its authentication mode.
-    pub mode: Mode,
+pub(crate) struct Proven {
+    pub(crate) cluster: EksCluster,
+    pub(crate) mode: Mode,
     /// Its Kubernetes version, such as `1.33`.
-    pub version: String,
+    pub(crate) version: String,
     /// Its platform version, such as `eks.12`.
-    pub platform_version: String,
+    pub(crate) platform_version: String,
     /// The fingerprint of the certificate authority that both have.
-    pub authority: String,
+    pub(crate) authority: String,
     /// The roles that it uses itself.
-    pub users: Users,
+    pub(crate) users: Users,
 }
 
-impl Target {
+impl ClusterTarget {
     /// Proves that the cluster of this name in EKS is the one whose API server we talk to.
-    pub async fn prove(&mut self, aws: &Aws, name: &str, api_server: &ApiServer) -> Result<Proven> {
+    pub(crate) async fn prove(
+        &mut self,
+        aws: &Aws,
+        name: &str,
+        api_server: &ApiServer,
+    ) -> Result<Proven> {
         let read = aws.describe_cluster(name).await.map_err(|failure| {
             anyhow!(
                 "EKS cluster {name} in {} can't be described: {}",
@@ -72,7 +75,7 @@ impl Target {
     }
 }
 
-impl fmt::Display for Target {
+impl fmt::Display for ClusterTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "cluster:    {}", self.url)?;
         if let Some(context) = &self.context {

@@ -1,4 +1,4 @@
-//! Writing aws-auth for a person: what stands is kept first, and whoever wrote in between is not overwritten.
+//! Writing aws-auth for a person: what exists is kept first, and whoever wrote in between is not overwritten.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::cluster::history::HistoryError;
 use crate::observed::{ConfigMapName, ConfigMapView, Observed};
 use crate::plan::{Rewrite, WriteFailure};
 
-/// Carries it out, and gives aws-auth as it then stands.
+/// Carries it out, and gives aws-auth as it is then.
 pub(crate) async fn write(
     live: &Live,
     name: &ConfigMapName,

@@ -30,13 +30,13 @@ pub struct SelfReview {
 
 impl Cluster {
     /// The current bridge.
-    pub async fn bridge(&self) -> Result<Bridge, Error> {
+    pub(crate) async fn bridge(&self) -> Result<Bridge, Error> {
         let found = bounded(self.cluster_role_bindings().get_opt(BRIDGE)).await?;
         Ok(found.map_or(Bridge::Absent, |binding| of_binding(&binding)))
     }
 
     /// Creates the bridge. An existing one is left unchanged.
-    pub async fn make_bridge(&self, _: &Cleared<BridgeBinding>) -> Result<Bridge, Error> {
+    pub(crate) async fn make_bridge(&self, _: &Cleared<BridgeBinding>) -> Result<Bridge, Error> {
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()

@@ -115,7 +115,7 @@ pub async fn who_am_i(client: &Client) -> Result<UserInfo, Error> {
 }
 
 /// Whether somebody of this username and these groups may do something, by RBAC. Access policies of EKS are not asked.
-pub async fn may(
+pub(crate) async fn may(
     client: &Client,
     username: &str,
     groups: Vec<String>,
@@ -138,7 +138,7 @@ pub async fn may(
 }
 
 /// Whether we may do something ourselves, by all that counts.
-pub async fn may_i(client: &Client, question: &Question) -> Result<AccessReview, Error> {
+pub(crate) async fn may_i(client: &Client, question: &Question) -> Result<AccessReview, Error> {
     let (resource_attributes, non_resource_attributes) = attributes(question);
     let review = SelfSubjectAccessReview {
         spec: SelfSubjectAccessReviewSpec {

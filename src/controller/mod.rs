@@ -457,7 +457,11 @@ async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(eks: &mut Option<EksDriver>, state: &WatchedState, planned: Option<&str>) -> EksAnswer {
+async fn answer(
+    eks: &mut Option<EksDriver>,
+    state: &WatchedState,
+    planned: Option<&str>,
+) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();

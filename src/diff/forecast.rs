@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use jiff::SignedDuration;
 
+use super::plan_diff::PlanDiff;
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::Desired;
-use crate::diff::Outline;
 use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Plan, Regarding, Report, plan};
 use crate::time::Timestamp;
@@ -23,34 +23,29 @@ const MOST_PLANS: usize = 60;
 /// Beyond the soak nothing follows of itself but what `validUntil` says.
 const BEYOND: SignedDuration = SignedDuration::from_mins(10);
 
-/// What plans lead to.
 #[derive(Clone, Debug)]
-pub struct Course {
+pub(crate) struct Forecast {
     /// The mappings that get our finalizer first.
-    pub finalizers: Vec<String>,
-    /// What changes now.
-    pub first: Outline,
-    /// What follows, and when.
-    pub then: Vec<Later>,
+    pub(crate) finalizers: Vec<String>,
+    pub(crate) first: PlanDiff,
+    pub(crate) then: Vec<LaterDiff>,
     /// What each mapping says once everything that can be done now is done, by name.
-    pub mappings: Vec<(String, IdentityMappingStatus)>,
+    pub(crate) mappings: Vec<(String, IdentityMappingStatus)>,
     /// What there is to say of aws-auth itself now.
-    pub notes: Vec<EventNote>,
+    pub(crate) notes: Vec<EventNote>,
 }
 
-/// What changes later.
 #[derive(Clone, Debug)]
-pub struct Later {
+pub(crate) struct LaterDiff {
     /// When, at the earliest. The same moment as before: as soon as what comes before it stands.
-    pub at: Timestamp,
-    /// What changes.
-    pub outline: Outline,
+    pub(crate) at: Timestamp,
+    pub(crate) diff: PlanDiff,
 }
 
-/// Looks ahead from what stands.
+/// Looks ahead from the current state.
 #[must_use]
-pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Course {
-    let mut world = World {
+pub(crate) fn forecast(desired: &Desired, observed: &Observed, settings: &Settings) -> Forecast {
+    let mut world = Simulation {
         desired: desired.clone(),
         observed: observed.clone(),
         memory: Memory::default(),
@@ -60,11 +55,11 @@ pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Cou
     let horizon = start
         .plus(settings.soak.max(settings.propagation))
         .plus(BEYOND);
-    let mut outlines: Vec<Later> = Vec::new();
+    let mut diffs: Vec<LaterDiff> = Vec::new();
     let mut mappings = None;
     let mut notes = Vec::new();
     for number in 0..MOST_PLANS {
-        let (outline, report, moved) = world.pass(settings);
+        let (diff, report, moved) = world.pass(settings);
         if number == 0 {
             notes = report
                 .events
@@ -73,10 +68,10 @@ pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Cou
                 .cloned()
                 .collect();
         }
-        if number == 0 || !outline.is_empty() {
-            outlines.push(Later {
+        if number == 0 || !diff.is_empty() {
+            diffs.push(LaterDiff {
                 at: world.observed.now,
-                outline,
+                diff,
             });
         }
         if moved {
@@ -93,20 +88,17 @@ pub fn ahead(desired: &Desired, observed: &Observed, settings: &Settings) -> Cou
             Some(_) | None => break,
         }
     }
-    let mut outlines = outlines.into_iter();
-    Course {
+    let mut diffs = diffs.into_iter();
+    Forecast {
         finalizers,
-        first: outlines
-            .next()
-            .map(|first| first.outline)
-            .unwrap_or_default(),
-        then: outlines.collect(),
+        first: diffs.next().map(|first| first.diff).unwrap_or_default(),
+        then: diffs.collect(),
         mappings: mappings.unwrap_or_else(|| world.statuses()),
         notes,
     }
 }
 
-/// Whether it tells of aws-auth itself, as it stands; what befalls mappings their conditions tell.
+/// Whether it tells of aws-auth itself, as it is now; what befalls mappings their conditions tell.
 fn is_state(note: &EventNote) -> bool {
     note.regarding == Regarding::ConfigMap
         && matches!(
@@ -116,13 +108,13 @@ fn is_state(note: &EventNote) -> bool {
 }
 
 /// A world in which everything goes as it is meant.
-struct World {
+struct Simulation {
     desired: Desired,
     observed: Observed,
     memory: Memory,
 }
 
-impl World {
+impl Simulation {
     /// Finalizers are set before anything is granted, in the same pass.
     fn add_finalizers(&mut self, settings: &Settings) -> Vec<String> {
         let wanted = plan(&self.desired, &self.observed, settings, &self.memory).add_finalizers;
@@ -139,11 +131,11 @@ impl World {
     }
 
     /// Plans and carries it out. Whether it did anything that the next plan sees.
-    fn pass(&mut self, settings: &Settings) -> (Outline, Report, bool) {
+    fn pass(&mut self, settings: &Settings) -> (PlanDiff, Report, bool) {
         // A handover needs the finalizer of the other backend.
         self.add_finalizers(settings);
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
-        let outline = plan.outline();
+        let diff = plan.diff();
         let config_map = plan.written();
         let calls: Vec<Call> = plan
             .entries
@@ -188,7 +180,7 @@ impl World {
             }
         }
         self.memory = report.memory.clone();
-        (outline, report, moved)
+        (diff, report, moved)
     }
 
     fn statuses(&self) -> Vec<(String, IdentityMappingStatus)> {
@@ -221,9 +213,9 @@ impl World {
 }
 
 impl Plan<'_> {
-    /// aws-auth as it stands after the plan's write; `None` where it has none.
+    /// aws-auth as it is after the plan's write; `None` where it has none.
     #[must_use]
-    pub fn written(&self) -> Option<ConfigMapView> {
+    pub(crate) fn written(&self) -> Option<ConfigMapView> {
         let write = self.config_map.as_ref()?;
         Some(write.applied(self.observed.config_map.as_ref()))
     }

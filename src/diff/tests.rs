@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use crate::api::finalizer::Finalizers;
-use crate::diff::{Outline, TextStepKind, ahead};
+use crate::diff::{PlanDiff, TextStepKind, forecast};
 use crate::observed::{Handover, Mode};
 use crate::plan::plan;
 use crate::plan::simulation::Simulation;
@@ -15,22 +15,22 @@ use crate::time::Timestamp;
 /// A change in short: when, what becomes of which entries of aws-auth, and which calls are made about whom.
 type Step = (Timestamp, Vec<(TextStepKind, String)>, Vec<String>);
 
-fn in_short(at: Timestamp, outline: &Outline) -> Step {
-    let steps = outline.config_map.iter().flat_map(|text| &text.steps);
+fn in_short(at: Timestamp, diff: &PlanDiff) -> Step {
+    let steps = diff.config_map.iter().flat_map(|text| &text.steps);
     let steps = steps.map(|step| (step.kind, step.arn.clone().unwrap_or_default()));
-    let calls = outline.entries.iter().flat_map(|entry| &entry.calls);
+    let calls = diff.entries.iter().flat_map(|entry| &entry.calls);
     let calls = calls.map(|call| format!("{} {}", call.operation(), call.principal_arn()));
     (at, steps.collect(), calls.collect())
 }
 
 fn told(simulation: &Simulation) -> Vec<Step> {
     let (desired, observed) = (simulation.desired(), simulation.observed());
-    let course = ahead(&desired, &observed, &simulation.settings);
+    let course = forecast(&desired, &observed, &simulation.settings);
     let first = in_short(observed.now, &course.first);
     let then = course
         .then
         .iter()
-        .map(|later| in_short(later.at, &later.outline));
+        .map(|later| in_short(later.at, &later.diff));
     std::iter::once(first).chain(then).collect()
 }
 
@@ -43,20 +43,20 @@ fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
         for mapping in &mut desired.mappings {
             mapping.finalizers = Finalizers::BOTH;
         }
-        let outline = plan(
+        let diff = plan(
             &desired,
             &observed,
             &simulation.settings,
             &simulation.memory,
         )
-        .outline();
+        .diff();
         let report = simulation.pass();
-        if number == 0 || !outline.is_empty() {
-            steps.push(in_short(observed.now, &outline));
+        if number == 0 || !diff.is_empty() {
+            steps.push(in_short(observed.now, &diff));
         }
         let due = report.wake.filter(|wake| *wake <= horizon);
         match due {
-            _ if !outline.is_empty() => {}
+            _ if !diff.is_empty() => {}
             Some(wake) => {
                 simulation.now =
                     wake.max(simulation.now.plus(jiff::SignedDuration::from_millis(1)));
@@ -71,7 +71,7 @@ fn played(simulation: &mut Simulation, horizon: Timestamp) -> Vec<Step> {
 }
 
 #[test]
-fn a_handover_is_told_with_its_bridge_its_soak_and_its_end() {
+fn forecast_shows_bridge_soak_and_end_of_a_handover() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, FOREIGN);
     simulation.settings.handover = Handover::Auto;
     simulation.bridge();

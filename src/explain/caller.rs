@@ -11,34 +11,31 @@ const SESSION_RAW: &str = "{{SessionNameRaw}}";
 const ACCOUNT: &str = "{{AccountID}}";
 const DNS_NAME: &str = "{{EC2PrivateDNSName}}";
 
-/// Whoever calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     /// The ARN as it was given.
-    pub arn: String,
+    pub(crate) arn: String,
     /// The ARN under which the authenticator looks the caller up.
-    pub canonical: String,
-    /// The principal; `None` for the root user and federated users, whom access entries don't let in.
-    pub key: Option<Key>,
+    pub(crate) canonical: String,
+    /// The principal; `None` for the root user and federated users, whom access entries do not accept.
+    pub(crate) key: Option<Key>,
     /// The session's name: known for the ARN of a session, empty for who has none, `None` for a role without one.
-    pub session: Option<String>,
-    /// What the ARN names.
-    pub parsed: Arn,
+    pub(crate) session: Option<String>,
+    pub(crate) parsed: Arn,
 }
 
 /// Why an ARN is no caller's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{arn}: {error}")]
-pub struct CallerError {
+pub(crate) struct CallerError {
     /// The ARN as it was given.
-    pub arn: String,
-    /// What is wrong.
-    pub error: ArnError,
+    pub(crate) arn: String,
+    pub(crate) error: ArnError,
 }
 
 impl Caller {
     /// Reads an ARN: of a role (with or without its path), of a user, of a session, of a federated user or the root user.
-    pub fn parse(arn: &str) -> Result<Self, CallerError> {
+    pub(crate) fn parse(arn: &str) -> Result<Self, CallerError> {
         let wrong = |error| CallerError {
             arn: arn.to_owned(),
             error,
@@ -70,7 +67,7 @@ impl Caller {
 
     /// The name of the role or user, spelt as it was given.
     #[must_use]
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         match &self.parsed.resource {
             Resource::Role { name, .. }
             | Resource::User { name, .. }
@@ -83,7 +80,7 @@ impl Caller {
     /// A username or group as the authenticator fills it in (`pkg/server/server.go`, `renderTemplate`). What is not known stays as it
     /// is written: a session's name where only the role is known, the access key, the name of an instance.
     #[must_use]
-    pub fn render(&self, template: &str) -> String {
+    pub(crate) fn render(&self, template: &str) -> String {
         let mut text = template.replace(ACCOUNT, self.parsed.account.as_str());
         if let Some(session) = &self.session {
             text = text
@@ -95,7 +92,7 @@ impl Caller {
 
     /// An effective entry with its placeholders filled in, as far as they are known.
     #[must_use]
-    pub fn filled(&self, entry: &EffectiveEntry) -> EffectiveEntry {
+    pub(crate) fn filled(&self, entry: &EffectiveEntry) -> EffectiveEntry {
         EffectiveEntry {
             username: self.render(&entry.username),
             groups: entry
@@ -109,7 +106,7 @@ impl Caller {
 
     /// Whether a login fails because the template asks for an instance's name, and the session is none of an instance.
     #[must_use]
-    pub fn lacks_instance(&self, template: &str) -> bool {
+    pub(crate) fn lacks_instance(&self, template: &str) -> bool {
         template.contains(DNS_NAME) && self.session.as_deref().is_some_and(|it| !is_instance(it))
     }
 }

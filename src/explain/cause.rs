@@ -8,34 +8,32 @@ use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
 use crate::effective::{Life, Standing, Unread};
-use crate::explain::explain::Refused;
+
+use crate::explain::caller::Caller;
+use crate::explain::fix::Fix;
 use crate::explain::fix::{Like, quoted};
-use crate::explain::{Caller, Door, Fix};
-use crate::lint::fix_data;
+use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
 use crate::principal::{Key, Principal, Resource};
 
-/// So many causes are told.
+/// Maximum number of causes in an answer.
 pub(super) const TOLD: usize = 3;
 
-/// A likely cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Cause {
-    /// Which.
-    pub kind: CauseKind,
+pub(crate) struct LikelyCause {
+    pub(crate) kind: CauseKind,
     /// What is wrong, where, and with which value.
-    pub message: String,
-    /// How to fix it.
+    pub(crate) message: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<Fix>,
+    pub(crate) fix: Option<Fix>,
 }
 
 /// The causes that are known, the likeliest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum CauseKind {
-    /// The ARN is of the root user or a federated user, which access entries don't let in.
+pub(crate) enum CauseKind {
+    /// The ARN is of the root user or a federated user, which access entries do not accept.
     NotAPrincipal,
     /// The entry that counts asks for an instance's name.
     NotAnInstance,
@@ -73,18 +71,17 @@ pub enum CauseKind {
     OtherKind,
     /// A name that differs in a few characters.
     Typo,
-    /// Nothing near.
     Unnamed,
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// The likely causes, the likeliest first.
     pub(super) fn causes(
         &self,
         caller: &Caller,
         standing: &[Standing<'_>],
         by: Refused,
-    ) -> Vec<Cause> {
+    ) -> Vec<LikelyCause> {
         let mut causes = Vec::new();
         match by {
             Refused::NotAnInstance => causes.push(not_an_instance(caller)),
@@ -102,7 +99,7 @@ impl Door<'_> {
                 causes.extend(self.dropped(caller));
                 causes.extend(self.nearest(caller));
                 causes.sort_by_key(|cause| cause.kind);
-                // Names that are merely alike are told where there is nothing better.
+                // Names that are merely alike are reported where there is nothing better.
                 let alike = causes.first().map(|cause| cause.kind) == Some(CauseKind::Typo);
                 causes.retain(|cause| alike || cause.kind != CauseKind::Typo);
                 causes.truncate(TOLD);
@@ -114,9 +111,9 @@ impl Door<'_> {
         causes
     }
 
-    fn other_partition(&self, caller: &Caller) -> Option<Cause> {
+    fn other_partition(&self, caller: &Caller) -> Option<LikelyCause> {
         let cluster = self.elsewhere(caller)?;
-        Some(Cause {
+        Some(LikelyCause {
             kind: CauseKind::OtherPartition,
             message: format!(
                 "the cluster is in partition {cluster}, the caller in {}: a cluster accepts only callers of its own partition",
@@ -129,10 +126,10 @@ impl Door<'_> {
         })
     }
 
-    fn not_in_effect(&self, caller: &Caller) -> Option<Cause> {
+    fn not_in_effect(&self, caller: &Caller) -> Option<LikelyCause> {
         let declared = self.scene.declared.get(caller.key.as_ref()?)?;
         let why = declared.not_ready.as_deref();
-        Some(Cause {
+        Some(LikelyCause {
             kind: CauseKind::NotInEffect,
             message: format!(
                 "mapping {} declares this principal but is not active: {}",
@@ -154,7 +151,7 @@ impl Door<'_> {
         })
     }
 
-    fn dead_entry(&self, standing: &Standing<'_>) -> Cause {
+    fn dead_entry(&self, standing: &Standing<'_>) -> LikelyCause {
         let message = format!(
             "the access entry of {} grants no access: {}",
             standing.principal_arn, standing.life
@@ -178,7 +175,7 @@ impl Door<'_> {
             (life, Some(entry)) => self.anew(entry, life),
             (_, None) => None,
         };
-        Cause {
+        LikelyCause {
             kind: CauseKind::Recreated,
             message,
             fix,
@@ -211,7 +208,7 @@ impl Door<'_> {
     }
 
     /// aws-auth names it, and is not read.
-    fn not_read(&self, caller: &Caller) -> Option<Cause> {
+    fn not_read(&self, caller: &Caller) -> Option<LikelyCause> {
         let unread = self.effective.unread()?;
         let kind = match unread {
             Unread::Mode => CauseKind::Mode,
@@ -221,7 +218,7 @@ impl Door<'_> {
             Lookup::Role(entry) | Lookup::User(entry) => entry,
             Lookup::AmbiguousUser(entries) => *entries.first()?,
             Lookup::Account => {
-                return Some(Cause {
+                return Some(LikelyCause {
                     kind,
                     message: format!("mapAccounts contains the caller's account, but {unread}"),
                     fix: self.grant(caller, None),
@@ -229,7 +226,7 @@ impl Door<'_> {
             }
             Lookup::None => return None,
         };
-        Some(Cause {
+        Some(LikelyCause {
             kind,
             message: format!(
                 "{} line {} contains the caller, but {unread}",
@@ -240,7 +237,7 @@ impl Door<'_> {
     }
 
     /// A key of aws-auth in other case than the authenticator reads.
-    fn key_case(&self, caller: &Caller) -> Vec<Cause> {
+    fn key_case(&self, caller: &Caller) -> Vec<LikelyCause> {
         let data = self.scene.data.into_iter().flatten();
         let odd = data.filter_map(|(key, text)| {
             let section = Section::ALL
@@ -252,7 +249,7 @@ impl Door<'_> {
             named.then_some((key, section))
         });
         let config_map = self.scene.config_map;
-        odd.map(|(key, section)| Cause {
+        odd.map(|(key, section)| LikelyCause {
             kind: CauseKind::KeyCase,
             message: format!(
                 "the key {key} contains the caller, but the authenticator reads only {section}"
@@ -269,7 +266,7 @@ impl Door<'_> {
     }
 
     /// What the authenticator drops of aws-auth and that names the caller.
-    fn dropped(&self, caller: &Caller) -> Vec<Cause> {
+    fn dropped(&self, caller: &Caller) -> Vec<LikelyCause> {
         if self.effective.unread().is_some() {
             return Vec::new();
         }
@@ -282,7 +279,7 @@ impl Door<'_> {
             };
             let named = named_at(text, caller, section);
             if let (Some(problem), Some(line)) = (&view.broken, named) {
-                causes.push(Cause {
+                causes.push(LikelyCause {
                     kind: CauseKind::SectionDropped,
                     message: format!(
                         "{section} contains the caller in line {line}, but all of {section} is dropped because of line {}, column {} \
@@ -302,7 +299,7 @@ impl Door<'_> {
                         .get(problem.span.clone())
                         .is_some_and(|item| named_at(item, caller, section).is_some())
             });
-            causes.extend(dropped.map(|problem| Cause {
+            causes.extend(dropped.map(|problem| LikelyCause {
                 kind: CauseKind::EntryDropped,
                 message: format!(
                     "{section} contains the caller in line {}, but the entry is dropped: {}",
@@ -338,7 +335,7 @@ impl Door<'_> {
     /// The command by which `lint` fixes what keeps the caller out, where it would.
     fn by_lint(&self, caller: &Caller, data: &BTreeMap<String, String>) -> Vec<String> {
         let is_kept = |entry: &Entry| self.declared(&entry.arn).is_some();
-        let fixed = Document::parse(&fix_data(data, &is_kept).data);
+        let fixed = Document::parse(&(self.scene.fix_data)(data, &is_kept));
         let lets_in = matches!(
             fixed.lookup(&caller.canonical),
             Lookup::Role(_) | Lookup::User(_)
@@ -372,8 +369,8 @@ impl Door<'_> {
         }
     }
 
-    fn unnamed(&self, caller: &Caller) -> Cause {
-        Cause {
+    fn unnamed(&self, caller: &Caller) -> LikelyCause {
+        LikelyCause {
             kind: CauseKind::Unnamed,
             message: "no similar entry found".to_owned(),
             fix: self.grant(caller, None),
@@ -381,7 +378,7 @@ impl Door<'_> {
     }
 }
 
-fn not_a_principal(caller: &Caller) -> Option<Cause> {
+fn not_a_principal(caller: &Caller) -> Option<LikelyCause> {
     let what = match &caller.parsed.resource {
         Resource::Root => "the root user, which can't have an access entry",
         Resource::FederatedUser { .. } => {
@@ -391,7 +388,7 @@ fn not_a_principal(caller: &Caller) -> Option<Cause> {
             return None;
         }
     };
-    Some(Cause {
+    Some(LikelyCause {
         kind: CauseKind::NotAPrincipal,
         message: format!("{} is {what}", caller.arn),
         fix: Some(Fix {
@@ -401,8 +398,8 @@ fn not_a_principal(caller: &Caller) -> Option<Cause> {
     })
 }
 
-fn not_an_instance(caller: &Caller) -> Cause {
-    Cause {
+fn not_an_instance(caller: &Caller) -> LikelyCause {
+    LikelyCause {
         kind: CauseKind::NotAnInstance,
         message: format!(
             "the entry is for nodes, and session {:?} is not an EC2 instance",
@@ -437,6 +434,15 @@ fn named_at(text: &str, caller: &Caller, section: Section) -> Option<usize> {
     };
     let found = text.lines().position(|line| whole(&fold_arn(line)));
     found.map(|line| line + 1)
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum Refused {
+    Unnamed,
+    /// The entry that it is found by asks for the name of an instance.
+    NotAnInstance,
+    /// The access entry that it is found by has to be described again.
+    Doubtful,
 }
 
 #[cfg(test)]

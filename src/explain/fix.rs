@@ -14,7 +14,9 @@ use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
 use crate::effective::{Unread, in_iam};
-use crate::explain::{Caller, Door, Held};
+use crate::explain::caller::Caller;
+use crate::explain::identity::Held;
+use crate::explain::scene::Explainer;
 use crate::import::mapping_name;
 use crate::observed::{ConfigMapName, Mode};
 use crate::principal::{Partition, Principal, PrincipalKind};
@@ -22,38 +24,33 @@ use crate::principal::{Partition, Principal, PrincipalKind};
 /// What is written where a person has to choose.
 const CHOOSE: &str = "GROUP";
 
-/// How to fix something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Fix {
-    /// In a sentence.
-    pub text: String,
+pub(crate) struct Fix {
+    pub(crate) text: String,
     /// A change of one line of aws-auth.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub edit: Option<Edit>,
+    pub(crate) edit: Option<TextReplacement>,
     /// An entry to add to aws-auth, as YAML.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub entry: Option<String>,
-    /// Commands, in this order.
+    pub(crate) entry: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub commands: Vec<String>,
-    /// A manifest to apply.
+    pub(crate) commands: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub manifest: Option<Value>,
+    pub(crate) manifest: Option<Value>,
 }
 
 /// A change of one line of aws-auth.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Edit {
+pub(crate) struct TextReplacement {
     /// The key of the `ConfigMap`.
-    pub key: &'static str,
+    pub(crate) key: &'static str,
     /// The line in its value, from 1.
-    pub line: usize,
-    /// What stands there.
-    pub from: String,
+    pub(crate) line: usize,
+    pub(crate) from: String,
     /// What to write in its place.
-    pub to: String,
+    pub(crate) to: String,
 }
 
 /// The identity that an entry gives, to be given again.
@@ -96,7 +93,7 @@ impl Like {
     }
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// How to let a caller in like this, or with a group that a person has to choose.
     pub(super) fn grant(&self, caller: &Caller, like: Option<Like>) -> Option<Fix> {
         let principal = self.principal(caller)?;
@@ -156,7 +153,7 @@ impl Door<'_> {
                 "in {} line {}, write {to:?} instead of {from:?} (kubectl edit configmap {} -n {})",
                 entry.section, entry.line, config_map.name, config_map.namespace
             ),
-            edit: Some(Edit {
+            edit: Some(TextReplacement {
                 key: entry.section.key(),
                 line: entry.line,
                 from: from.to_owned(),
@@ -250,7 +247,7 @@ pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
 
 /// The commands that make a principal an administrator by the rights of IAM alone: whoever may do that needs no way into the cluster.
 #[must_use]
-pub fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
+pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
     let partition = cluster.partition().unwrap_or(Partition::Aws);
     let region = match cluster.region() {
         "" => String::new(),

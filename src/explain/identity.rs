@@ -10,25 +10,23 @@ use crate::aws_auth::{Entry, Section};
 use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
 use crate::explain::caller::Caller;
 use crate::explain::rbac::Bound;
-use crate::explain::{Declared, Door};
+use crate::explain::scene::{DeclaringMapping, Explainer};
 use crate::principal::Key;
 
 /// The username that `mapAccounts` gives.
 const OWN_ARN: &str = "(its own ARN)";
 
-/// Where an entry stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum Backend {
+pub(crate) enum GrantBackend {
     /// An access entry of EKS.
     AccessEntry,
-    /// aws-auth.
     ConfigMap,
 }
 
-impl Backend {
+impl GrantBackend {
     /// The word for it, as in `spec.backend`.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::AccessEntry => "AccessEntry",
             Self::ConfigMap => "ConfigMap",
@@ -39,8 +37,7 @@ impl Backend {
 /// The place of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Place {
-    /// In aws-auth.
+pub(crate) enum EntryPlace {
     AwsAuth {
         /// The key of the `ConfigMap`.
         key: &'static str,
@@ -52,7 +49,7 @@ pub enum Place {
     AccessEntry(String),
 }
 
-impl Place {
+impl EntryPlace {
     pub(super) fn of(entry: &Entry) -> Self {
         Self::AwsAuth {
             key: entry.section.key(),
@@ -60,17 +57,16 @@ impl Place {
         }
     }
 
-    /// The backend.
     #[must_use]
-    pub const fn backend(&self) -> Backend {
+    pub(crate) const fn backend(&self) -> GrantBackend {
         match self {
-            Self::AwsAuth { .. } => Backend::ConfigMap,
-            Self::AccessEntry(_) => Backend::AccessEntry,
+            Self::AwsAuth { .. } => GrantBackend::ConfigMap,
+            Self::AccessEntry(_) => GrantBackend::AccessEntry,
         }
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for EntryPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::AwsAuth {
@@ -86,18 +82,16 @@ impl fmt::Display for Place {
 /// An access policy that comes with an identity.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Held {
-    /// Its name.
-    pub policy: String,
+pub(crate) struct Held {
+    pub(crate) policy: String,
     /// The namespaces in which it holds, with `*` for any text; `None`: the whole cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespaces: Option<BTreeSet<String>>,
+    pub(crate) namespaces: Option<BTreeSet<String>>,
 }
 
 impl Held {
-    /// Where it holds.
     #[must_use]
-    pub fn scope(&self) -> Scope {
+    pub(crate) fn scope(&self) -> Scope {
         match &self.namespaces {
             None => Scope::Cluster,
             Some(namespaces) => Scope::Namespaces(namespaces.clone()),
@@ -106,7 +100,7 @@ impl Held {
 
     /// Whether it holds for something in this namespace; `None`: for something of the cluster itself, or of all namespaces.
     #[must_use]
-    pub fn holds_in(&self, namespace: Option<&str>) -> bool {
+    pub(crate) fn holds_in(&self, namespace: Option<&str>) -> bool {
         match (&self.namespaces, namespace) {
             (None, _) => true,
             (Some(_), None) => false,
@@ -152,69 +146,64 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
 /// What an entry makes of whoever it lets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The principal as the entry names it: an ARN, or an account's number.
-    pub principal: String,
-    /// Where the entry stands.
+    pub(crate) principal: String,
     #[serde(rename = "source")]
-    pub place: Place,
-    /// The Kubernetes username.
-    pub username: String,
+    pub(crate) place: EntryPlace,
+    pub(crate) username: String,
     /// The Kubernetes groups as the entry gives them. Everyone is in system:authenticated too.
-    pub groups: BTreeSet<String>,
-    /// The access policies.
-    pub access_policies: BTreeSet<Held>,
-    /// What RBAC binds to the username and the groups; `None`: it was not looked at.
+    pub(crate) groups: BTreeSet<String>,
+    pub(crate) access_policies: BTreeSet<Held>,
+    /// What RBAC binds to the username and the groups; `None`: it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub bindings: Option<Vec<Bound>>,
+    pub(crate) bindings: Option<Vec<Bound>>,
     /// Groups that no binding names, so that they give no rights.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub unbound_groups: Vec<String>,
+    pub(crate) unbound_groups: Vec<String>,
     /// What makes it an administrator.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub administrator: Option<String>,
+    pub(crate) administrator: Option<String>,
     /// What makes it an administrator at some logins: what a placeholder can become.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub possible_administrator: Option<String>,
+    pub(crate) possible_administrator: Option<String>,
     /// Whether it is a node's. An administrator with a node's username is a person.
-    pub node: bool,
+    pub(crate) node: bool,
     /// The mapping that declares it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub declared: Option<Declared>,
+    pub(crate) declared: Option<DeclaringMapping>,
 }
 
 impl Identity {
     /// The groups, with the one that everyone is in.
     #[must_use]
-    pub fn all_groups(&self) -> Vec<String> {
+    pub(crate) fn all_groups(&self) -> Vec<String> {
         let groups = self.groups.iter().cloned();
         groups.chain([AUTHENTICATED.to_owned()]).collect()
     }
 
     /// Whether it has no username.
     #[must_use]
-    pub fn is_nameless(&self) -> bool {
+    pub(crate) fn is_nameless(&self) -> bool {
         self.username.is_empty()
     }
 
     /// Whether username or a group still holds a placeholder.
     #[must_use]
-    pub fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         is_templated(&self.username) || self.groups.iter().any(|group| is_templated(group))
     }
 }
 
-/// An entry without effect.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct PassedOver {
+pub(crate) struct PassedOver {
     /// The principal as the entry names it.
-    pub principal: String,
-    /// Where it stands.
+    pub(crate) principal: String,
     #[serde(rename = "source")]
-    pub place: Place,
+    pub(crate) place: EntryPlace,
     /// Why it does not count.
-    pub why: String,
+    pub(crate) why: String,
 }
 
 impl PassedOver {
@@ -222,15 +211,17 @@ impl PassedOver {
         let entry = state.entry.as_ref();
         Self {
             principal: principal_arn.to_owned(),
-            place: Place::AccessEntry(entry.map(|entry| entry.arn.clone()).unwrap_or_default()),
+            place: EntryPlace::AccessEntry(
+                entry.map(|entry| entry.arn.clone()).unwrap_or_default(),
+            ),
             why,
         }
     }
 }
 
-/// An entry that lets someone in.
+/// An entry that grants access.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Source<'s> {
+pub(super) enum GrantSource<'s> {
     AwsAuth(&'s Entry),
     AccessEntry(&'s AccessEntry),
     /// An account of `mapAccounts`, whose callers get their own ARNs as usernames.
@@ -239,23 +230,23 @@ pub(super) enum Source<'s> {
     },
 }
 
-impl Door<'_> {
+impl Explainer<'_> {
     /// The identity that an entry gives: to this caller, or, without one, as it is written.
-    pub(super) fn identity(&self, source: Source<'_>, caller: Option<&Caller>) -> Identity {
+    pub(super) fn identity(&self, source: GrantSource<'_>, caller: Option<&Caller>) -> Identity {
         let (principal, place, written) = match source {
-            Source::AwsAuth(entry) => (
+            GrantSource::AwsAuth(entry) => (
                 entry.arn.clone(),
-                Place::of(entry),
+                EntryPlace::of(entry),
                 EffectiveEntry::of_aws_auth(entry),
             ),
-            Source::AccessEntry(entry) => (
+            GrantSource::AccessEntry(entry) => (
                 entry.principal_arn.clone(),
-                Place::AccessEntry(entry.arn.clone()),
+                EntryPlace::AccessEntry(entry.arn.clone()),
                 EffectiveEntry::of_access_entry(entry),
             ),
-            Source::Account { account } => (
+            GrantSource::Account { account } => (
                 account.to_owned(),
-                Place::AwsAuth {
+                EntryPlace::AwsAuth {
                     key: Section::Accounts.key(),
                     line: None,
                 },
@@ -267,7 +258,9 @@ impl Door<'_> {
         let effective = caller.map_or_else(|| written.clone(), |caller| caller.filled(&written));
         let administrator = self.effective.administrator(&effective);
         let possible = match (source, caller) {
-            (Source::Account { account }, None) => self.effective.administrator_of_account(account),
+            (GrantSource::Account { account }, None) => {
+                self.effective.administrator_of_account(account)
+            }
             _ => self.effective.possible_administrator(&effective),
         };
         let names = || effective.groups.iter().map(String::as_str);
@@ -280,7 +273,7 @@ impl Door<'_> {
         Identity {
             node: self.effective.is_node(&effective),
             bindings: self.rbac.as_ref().map(|rbac| match caller {
-                // What everyone has is told once, where all are listed.
+                // What everyone has is reported once, where all are listed.
                 None => rbac.of(&effective.username, names()),
                 Some(_) => rbac.of(&effective.username, names().chain([AUTHENTICATED])),
             }),
@@ -293,8 +286,8 @@ impl Door<'_> {
             principal,
             place,
             access_policies: match source {
-                Source::AccessEntry(entry) => held(entry),
-                Source::AwsAuth(_) | Source::Account { .. } => BTreeSet::new(),
+                GrantSource::AccessEntry(entry) => held(entry),
+                GrantSource::AwsAuth(_) | GrantSource::Account { .. } => BTreeSet::new(),
             },
             username: effective.username,
             groups: effective.groups,
@@ -302,7 +295,7 @@ impl Door<'_> {
     }
 
     /// The mapping that holds the principal of an entry.
-    pub(super) fn declared(&self, principal: &str) -> Option<Declared> {
+    pub(super) fn declared(&self, principal: &str) -> Option<DeclaringMapping> {
         if self.scene.declared.is_empty() {
             return None;
         }

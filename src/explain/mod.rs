@@ -1,112 +1,28 @@
-//! Who gets into the cluster, as what, by what, and why someone does not.
+//! Who has access to the cluster, as what, by what, and why someone does not.
 //!
 //! Pure, and never a second opinion: which entry grants a principal access, which have no effect and what makes an administrator is
 //! asked of [`crate::effective`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders
-//! filled in, what RBAC binds to it, and for whoever is not let in the nearest entries with the likely cause and the fix.
+//! filled in, what RBAC binds to it, and for whoever is without access the nearest entries with the likely cause and the fix.
 
 mod caller;
 mod cause;
-mod explain;
+mod explanation;
 mod fix;
 mod identity;
 mod nearest;
 mod question;
 mod rbac;
 mod report;
+mod scene;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
-use crate::time::Timestamp;
-use serde::Serialize;
-
-pub use caller::{Caller, CallerError};
-pub use cause::{Cause, CauseKind};
-pub use explain::Explanation;
-pub use fix::{Edit, Fix, way_in};
-pub use identity::{Backend, Held, Identity, PassedOver, Place};
-pub use question::{Answer, Object, Question, Verdict};
-pub use rbac::Bound;
-pub use report::{Creator, Report, Row, RowKind};
-
-use rbac::Rbac;
-
-use crate::aws_auth::Document;
-use crate::effective::{EffectiveAccess, Reading, Sources};
-use crate::observed::{AwsState, Binding, Bindings, ConfigMapName, Mode};
-use crate::principal::Key;
-
-/// What was looked at.
-#[derive(Clone, Copy, Debug)]
-pub struct Scene<'a> {
-    /// The texts of aws-auth; `None`: it does not exist.
-    pub data: Option<&'a BTreeMap<String, String>>,
-    /// What the authenticator makes of them.
-    pub document: &'a Document,
-    /// EKS and IAM.
-    pub aws: &'a AwsState,
-    /// What plans decide by.
-    pub bindings: &'a Bindings,
-    /// Every binding by name; `None`: RBAC was not looked at.
-    pub rbac: Option<&'a [Binding]>,
-    /// The mappings, by the key that each holds.
-    pub declared: &'a BTreeMap<Key, Declared>,
-    /// Whether mappings can be made: our definition is in the cluster.
-    pub installed: bool,
-    /// The `ConfigMap` that is meant.
-    pub config_map: &'a ConfigMapName,
-}
-
-/// The mapping that holds a key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Declared {
-    /// Its name.
-    pub mapping: String,
-    /// When its entry is removed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub until: Option<Timestamp>,
-    /// Why it is not in effect as declared, in the operator's words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub not_ready: Option<String>,
-}
-
-/// What was looked at, made ready for many questions: one walk over everything, then each answer without another.
-#[derive(Debug)]
-pub struct Door<'a> {
-    scene: Scene<'a>,
-    effective: EffectiveAccess<'a>,
-    rbac: Option<Rbac<'a>>,
-}
-
-impl<'a> Door<'a> {
-    /// Makes it ready.
-    #[must_use]
-    pub fn new(scene: Scene<'a>) -> Self {
-        Self {
-            effective: EffectiveAccess::new(Sources {
-                aws_auth: scene.document,
-                reading: Reading::of(scene.config_map),
-                aws: scene.aws,
-                bindings: scene.bindings,
-            }),
-            rbac: scene.rbac.map(Rbac::new),
-            scene,
-        }
-    }
-
-    /// The authentication mode; `None` where it is not known, and aws-auth counts as read.
-    #[must_use]
-    pub fn mode(&self) -> Option<Mode> {
-        self.effective.mode()
-    }
-
-    /// The cluster's name in EKS, for a command.
-    fn cluster_name(&self) -> &str {
-        self.scene
-            .aws
-            .view()
-            .map_or("CLUSTER", |view| view.cluster.name.as_str())
-    }
-}
+pub(crate) use caller::Caller;
+pub(crate) use cause::CauseKind;
+pub(crate) use explanation::Explanation;
+pub(crate) use fix::{Fix, way_in};
+pub(crate) use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};
+pub(crate) use question::{Object, PermissionAnswer, Question};
+pub(crate) use rbac::Bound;
+pub(crate) use report::{AccessReport, AccessRow, AccessRowKind, Creator};
+pub(crate) use scene::{DeclaringMapping, Explainer, Scene};

@@ -1,12 +1,13 @@
-//! The entries that are nearest to a caller whom nothing lets in, and what keeps them from letting it in.
+//! The entries that are nearest to a caller without access, and why they do not match it.
 
 use crate::access_entry::Entry as AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
-use crate::explain::cause::{Cause, CauseKind, TOLD};
+use crate::explain::caller::Caller;
+use crate::explain::cause::{CauseKind, LikelyCause, TOLD};
 use crate::explain::fix::{Fix, Like, quoted};
 use crate::explain::identity::matches;
-use crate::explain::{Caller, Door};
+use crate::explain::scene::Explainer;
 use crate::principal::{Key, PrincipalKind, SsoRole};
 
 /// So many characters of a name may differ for each so many that it has.
@@ -49,16 +50,16 @@ impl Nearness {
 /// An entry that is near.
 struct Candidate<'a> {
     nearness: Nearness,
-    at: At<'a>,
+    at: CandidateEntry<'a>,
 }
 
 #[derive(Clone, Copy)]
-enum At<'a> {
+enum CandidateEntry<'a> {
     AwsAuth(&'a Entry),
     AccessEntry(&'a AccessEntry),
 }
 
-impl<'a> At<'a> {
+impl<'a> CandidateEntry<'a> {
     fn arn(self) -> &'a str {
         match self {
             Self::AwsAuth(entry) => &entry.arn,
@@ -67,9 +68,9 @@ impl<'a> At<'a> {
     }
 }
 
-impl Door<'_> {
-    /// The nearest entries of both backends, as causes. Only those that are told are put into words.
-    pub(super) fn nearest(&self, caller: &Caller) -> Vec<Cause> {
+impl Explainer<'_> {
+    /// The nearest entries of both backends, as causes. Only those that are reported are put into words.
+    pub(super) fn nearest(&self, caller: &Caller) -> Vec<LikelyCause> {
         let near = Near::of(caller);
         let mut candidates = self.candidates(caller, &near);
         candidates.sort_by_key(|candidate| candidate.nearness);
@@ -93,7 +94,7 @@ impl Door<'_> {
             if let Some(nearness) = found
                 && (nearness < Nearness::Suffix || self.is_winner(entry))
             {
-                let at = At::AwsAuth(entry);
+                let at = CandidateEntry::AwsAuth(entry);
                 candidates.push(Candidate { nearness, at });
             }
         }
@@ -106,7 +107,7 @@ impl Door<'_> {
         });
         for entry in people {
             if let Some(nearness) = near.of_entry(&entry.principal_arn) {
-                let at = At::AccessEntry(entry);
+                let at = CandidateEntry::AccessEntry(entry);
                 candidates.push(Candidate { nearness, at });
             }
         }
@@ -128,18 +129,18 @@ impl Door<'_> {
         set.zip(item).is_some_and(|(set, item)| item.contains(set))
     }
 
-    fn near_cause(&self, caller: &Caller, near: &Near, candidate: &Candidate<'_>) -> Cause {
+    fn near_cause(&self, caller: &Caller, near: &Near, candidate: &Candidate<'_>) -> LikelyCause {
         let Candidate { nearness, at } = *candidate;
         let words = near.words(caller, nearness, at.arn());
         let (message, like) = match at {
-            At::AwsAuth(entry) => (
+            CandidateEntry::AwsAuth(entry) => (
                 format!(
                     "{} line {} has {:?}: {words}",
                     entry.section, entry.line, entry.arn
                 ),
                 Like::from(entry),
             ),
-            At::AccessEntry(entry) => (
+            CandidateEntry::AccessEntry(entry) => (
                 format!(
                     "there is an access entry for {}: {words}",
                     entry.principal_arn
@@ -151,7 +152,7 @@ impl Door<'_> {
         let owner = self.declared(at.arn()).filter(|_| !of_caller);
         let fix = match (owner, at) {
             (Some(owner), _) => Some(self.patch(caller, &owner.mapping)),
-            (None, At::AwsAuth(entry)) if self.is_edited(nearness) => Some(Fix {
+            (None, CandidateEntry::AwsAuth(entry)) if self.is_edited(nearness) => Some(Fix {
                 commands: if takes_nothing(nearness) {
                     self.by_lint_of_own(caller)
                 } else {
@@ -159,7 +160,9 @@ impl Door<'_> {
                 },
                 ..self.edit(entry, &entry.arn, &caller.canonical)
             }),
-            (None, At::AwsAuth(_) | At::AccessEntry(_)) => self.grant(caller, Some(like)),
+            (None, CandidateEntry::AwsAuth(_) | CandidateEntry::AccessEntry(_)) => {
+                self.grant(caller, Some(like))
+            }
         };
         let text = |fix: Fix| match nearness {
             Nearness::Account => sign_in(caller, at.arn(), fix),
@@ -178,7 +181,7 @@ impl Door<'_> {
             | Nearness::Suffix
             | Nearness::Kind => fix,
         };
-        Cause {
+        LikelyCause {
             kind: nearness.cause(),
             message,
             fix: fix.map(text),

@@ -6,29 +6,24 @@ use serde::Serialize;
 
 use crate::effective::is_templated;
 use crate::explain::fix::{Fix, quoted};
-use crate::explain::{Held, Identity};
+use crate::explain::identity::{Held, Identity};
 
-/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Question {
+pub(crate) struct Question {
     /// The verb, such as `list`.
-    pub verb: String,
+    pub(crate) verb: String,
     /// What it is done to.
     #[serde(flatten)]
-    pub object: Object,
+    pub(crate) object: Object,
 }
 
 /// What something is done to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase", untagged)]
-pub enum Object {
+pub(crate) enum Object {
     /// A path of the API server that is no resource's, such as `/healthz`.
-    Path {
-        /// The path.
-        path: String,
-    },
-    /// A resource.
+    Path { path: String },
     Resource {
         /// The API group; empty for the core.
         group: String,
@@ -82,30 +77,25 @@ impl fmt::Display for Question {
     }
 }
 
-/// The answer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Answer {
-    /// What was asked.
-    pub question: Question,
+pub(crate) struct PermissionAnswer {
+    pub(crate) question: Question,
     /// For whom, as the API server was told: a username, where it was for somebody else.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub username: Option<String>,
-    /// What came of it.
-    pub verdict: Verdict,
+    pub(crate) username: Option<String>,
+    pub(crate) verdict: Permission,
     /// The API server's own words, where it gave any.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub words: Option<String>,
-    /// How to allow it.
+    pub(crate) words: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<Fix>,
+    pub(crate) fix: Option<Fix>,
 }
 
 /// What came of a question.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verdict {
-    /// It is allowed.
+pub(crate) enum Permission {
     Yes,
     /// RBAC does not allow it, and these access policies may: EKS does not say so for others.
     Maybe(Vec<Held>),
@@ -115,10 +105,10 @@ pub enum Verdict {
     No,
 }
 
-impl Answer {
+impl PermissionAnswer {
     /// The answer for somebody, by what RBAC says.
     #[must_use]
-    pub fn for_other(
+    pub(crate) fn for_other(
         question: Question,
         identity: &Identity,
         allowed: bool,
@@ -131,9 +121,9 @@ impl Answer {
             .cloned()
             .collect();
         let verdict = match (allowed, may.is_empty()) {
-            (true, _) => Verdict::Yes,
-            (false, false) => Verdict::Maybe(may),
-            (false, true) => Verdict::NotByRbac,
+            (true, _) => Permission::Yes,
+            (false, false) => Permission::Maybe(may),
+            (false, true) => Permission::NotByRbac,
         };
         let fix = (!allowed).then(|| question.grant(identity));
         Self {
@@ -147,7 +137,7 @@ impl Answer {
 
     /// The answer for whoever asks for itself, which is EKS's own.
     #[must_use]
-    pub fn for_self(
+    pub(crate) fn for_self(
         question: Question,
         identity: Option<&Identity>,
         allowed: bool,
@@ -159,7 +149,11 @@ impl Answer {
         Self {
             question,
             username: None,
-            verdict: if allowed { Verdict::Yes } else { Verdict::No },
+            verdict: if allowed {
+                Permission::Yes
+            } else {
+                Permission::No
+            },
             words,
             fix,
         }
@@ -167,20 +161,20 @@ impl Answer {
 
     /// Whether it is a plain yes.
     #[must_use]
-    pub fn is_yes(&self) -> bool {
-        self.verdict == Verdict::Yes
+    pub(crate) fn is_yes(&self) -> bool {
+        self.verdict == Permission::Yes
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for PermissionAnswer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", self.question)?;
         match (&self.verdict, &self.username) {
-            (Verdict::Yes, Some(_)) => f.write_str("yes, by RBAC"),
-            (Verdict::Yes, None) => f.write_str("yes"),
-            (Verdict::No, _) => f.write_str("no"),
-            (Verdict::NotByRbac, _) => f.write_str("not by RBAC"),
-            (Verdict::Maybe(policies), _) => {
+            (Permission::Yes, Some(_)) => f.write_str("yes, by RBAC"),
+            (Permission::Yes, None) => f.write_str("yes"),
+            (Permission::No, _) => f.write_str("no"),
+            (Permission::NotByRbac, _) => f.write_str("not by RBAC"),
+            (Permission::Maybe(policies), _) => {
                 let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
                 write!(
                     f,

@@ -10,16 +10,15 @@ use crate::observed::{Binding, BoundRole};
 /// A binding that an identity has, and by what.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Bound {
+pub(crate) struct Bound {
     /// The binding's namespace; `None` for a `ClusterRoleBinding`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace: Option<String>,
-    /// The binding's name.
-    pub name: String,
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
     /// The role that it binds.
-    pub role: BoundRole,
+    pub(crate) role: BoundRole,
     /// What of the identity it names, as in `group developers`.
-    pub through: String,
+    pub(crate) through: String,
 }
 
 impl Bound {
@@ -89,7 +88,6 @@ impl<'a> Rbac<'a> {
         bound
     }
 
-    /// What a group has.
     pub(super) fn of_group(&self, group: &str) -> Vec<Bound> {
         let bindings = self.groups.get(group).into_iter().flatten();
         bindings

@@ -1,4 +1,4 @@
-//! Everyone who gets in, most powerful first, and every entry that lets nobody in.
+//! Everyone with access, most powerful first, and every entry that grants no access.
 
 use std::cmp::Reverse;
 
@@ -8,28 +8,26 @@ use crate::access_entry::EksCluster;
 use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
 use crate::explain::fix::{quoted, way_in};
-use crate::explain::identity::Source;
-use crate::explain::{Bound, Door, Identity, PassedOver, Place};
+use crate::explain::identity::GrantSource;
+use crate::explain::identity::{EntryPlace, Identity, PassedOver};
+use crate::explain::rbac::Bound;
+use crate::explain::scene::Explainer;
 use crate::observed::Mode;
 use crate::principal::{Key, PrincipalKind};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub enum RowKind {
-    /// An IAM role.
+pub(crate) enum AccessRowKind {
     Role,
-    /// An IAM user.
     User,
-    /// Everyone of an account.
     Account,
     /// The root user or a federated user.
     Other,
 }
 
-impl RowKind {
-    /// The word for it.
+impl AccessRowKind {
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Role => "role",
             Self::User => "user",
@@ -39,63 +37,58 @@ impl RowKind {
     }
 }
 
-/// Whoever gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub(crate) struct AccessRow {
     /// What the row is about.
-    pub kind: RowKind,
-    /// As what.
+    pub(crate) kind: AccessRowKind,
     #[serde(flatten)]
-    pub identity: Identity,
+    pub(crate) identity: Identity,
     /// Whether the authenticator picks between this and another entry at random.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub at_random: bool,
+    pub(crate) at_random: bool,
 }
 
-/// Everyone who gets in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub(crate) struct AccessReport {
     /// The authentication mode, in EKS's spelling; `None` where it is not known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub mode: Option<&'static str>,
-    /// Whoever gets in: administrators first, then by the number of policies and bindings.
-    pub principals: Vec<Row>,
-    /// What RBAC binds to everyone who gets in, beside that; `None`: it was not looked at.
+    pub(crate) mode: Option<&'static str>,
+    /// Everyone with access: administrators first, then by the number of policies and bindings.
+    pub(crate) principals: Vec<AccessRow>,
+    /// What RBAC binds to everyone with access, beside that; `None`: it was not read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub everyone: Option<Vec<Bound>>,
-    /// Entries that let nobody in.
+    pub(crate) everyone: Option<Vec<Bound>>,
+    /// Entries that grant no access.
     #[serde(rename = "withoutAccess")]
-    pub nobody: Vec<PassedOver>,
-    /// How to find the cluster's creator, where it is an administrator that stands nowhere.
+    pub(crate) nobody: Vec<PassedOver>,
+    /// How to find the cluster's creator, where it is an administrator that is listed nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub creator: Option<Creator>,
+    pub(crate) creator: Option<Creator>,
     /// What else is to be known.
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
-/// How to find a cluster's creator, who stands nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
-/// Kubernetes APIs*), and how to get in where nobody can be that principal any more.
+/// How to find a cluster's creator, who is listed nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
+/// Kubernetes APIs*), and how to get access where nobody can be that principal any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Creator {
-    /// In a sentence.
-    pub note: String,
+pub(crate) struct Creator {
+    pub(crate) note: String,
     /// The command that lists who created clusters within the last 90 days, which is what `CloudTrail` keeps.
-    pub cloud_trail: String,
+    pub(crate) cloud_trail: String,
     /// The log group in which the authenticator's logs are, where they are on.
-    pub log_group: String,
+    pub(crate) log_group: String,
     /// The query of `CloudWatch` Logs Insights that finds the creator's logins there: EKS maps it as kubernetes-admin.
-    pub authenticator_log: String,
+    pub(crate) authenticator_log: String,
     /// The commands that make `ARN` an administrator by the rights of IAM alone, where the creator is lost.
-    pub lost: Vec<String>,
+    pub(crate) lost: Vec<String>,
 }
 
-impl Door<'_> {
-    /// Everyone who gets in.
+impl Explainer<'_> {
     #[must_use]
-    pub fn report(&self) -> Report {
+    pub(crate) fn report(&self) -> AccessReport {
         let mut principals = Vec::new();
         let mut nobody = Vec::new();
         self.report_grants(&mut principals);
@@ -112,7 +105,7 @@ impl Door<'_> {
             )
         });
         nobody.sort();
-        Report {
+        AccessReport {
             mode: self.mode().map(Mode::as_str),
             principals,
             everyone: self.rbac.as_ref().map(|rbac| rbac.of_group(AUTHENTICATED)),
@@ -122,15 +115,15 @@ impl Door<'_> {
         }
     }
 
-    fn report_grants(&self, principals: &mut Vec<Row>) {
+    fn report_grants(&self, principals: &mut Vec<AccessRow>) {
         for grant in self.effective.grants() {
             let (source, at_random) = match grant {
                 Grant::AccessEntry(standing) => match standing.state.entry.as_ref() {
-                    Some(entry) => (Source::AccessEntry(entry), false),
+                    Some(entry) => (GrantSource::AccessEntry(entry), false),
                     None => continue,
                 },
-                Grant::AwsAuth { entry, at_random } => (Source::AwsAuth(entry), at_random),
-                Grant::Account(account) => (Source::Account { account }, false),
+                Grant::AwsAuth { entry, at_random } => (GrantSource::AwsAuth(entry), at_random),
+                Grant::Account(account) => (GrantSource::Account { account }, false),
             };
             principals.push(self.row(source, at_random));
         }
@@ -145,12 +138,12 @@ impl Door<'_> {
                 }
                 Ineffective::AwsAuth(entry) => PassedOver {
                     principal: entry.arn.clone(),
-                    place: Place::of(entry),
+                    place: EntryPlace::of(entry),
                     why,
                 },
                 Ineffective::Account(account) => PassedOver {
                     principal: account.to_owned(),
-                    place: Place::AwsAuth {
+                    place: EntryPlace::AwsAuth {
                         key: Section::Accounts.key(),
                         line: None,
                     },
@@ -163,7 +156,7 @@ impl Door<'_> {
             let dropped = problems.filter(|problem| problem.kind == ProblemKind::EntryDropped);
             nobody.extend(dropped.map(|problem| PassedOver {
                 principal: problem.offending.clone(),
-                place: Place::AwsAuth {
+                place: EntryPlace::AwsAuth {
                     key: section.key(),
                     line: Some(problem.line),
                 },
@@ -172,13 +165,13 @@ impl Door<'_> {
         }
     }
 
-    fn row(&self, source: Source<'_>, at_random: bool) -> Row {
+    fn row(&self, source: GrantSource<'_>, at_random: bool) -> AccessRow {
         let identity = self.identity(source, None);
         let kind = match source {
-            Source::Account { .. } => RowKind::Account,
-            Source::AwsAuth(_) | Source::AccessEntry(_) => kind_of(&identity.principal),
+            GrantSource::Account { .. } => AccessRowKind::Account,
+            GrantSource::AwsAuth(_) | GrantSource::AccessEntry(_) => kind_of(&identity.principal),
         };
-        Row {
+        AccessRow {
             kind,
             identity,
             at_random,
@@ -213,7 +206,7 @@ impl Door<'_> {
         notes
     }
 
-    /// How to find the cluster's creator, where it stands nowhere.
+    /// How to find the cluster's creator, where it is listed nowhere.
     fn creator(&self) -> Option<Creator> {
         if self.mode() != Some(Mode::ConfigMap) {
             return None;
@@ -241,10 +234,10 @@ impl Door<'_> {
     }
 }
 
-fn kind_of(principal: &str) -> RowKind {
+fn kind_of(principal: &str) -> AccessRowKind {
     match Key::parse_arn(principal).map(|key| key.kind()) {
-        Some(PrincipalKind::Role) => RowKind::Role,
-        Some(PrincipalKind::User) => RowKind::User,
-        None => RowKind::Other,
+        Some(PrincipalKind::Role) => AccessRowKind::Role,
+        Some(PrincipalKind::User) => AccessRowKind::User,
+        None => AccessRowKind::Other,
     }
 }

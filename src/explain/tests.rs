@@ -9,7 +9,10 @@ use crate::access_entry::{
     Association, Entries, Entry, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
+use crate::aws_auth::Document;
+use crate::observed::{AwsState, Binding, Bindings, ConfigMapName};
 use crate::observed::{AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
+use crate::principal::Key;
 use crate::principal::Partition;
 use crate::time::Timestamp;
 
@@ -64,14 +67,14 @@ fn at(seconds: i64) -> Timestamp {
     Timestamp::from_second(seconds).expect("in range")
 }
 
-/// What was looked at, owned.
+/// What was read, owned.
 struct World {
     data: BTreeMap<String, String>,
     document: Document,
     aws: AwsState,
     bindings: Bindings,
     rbac: Vec<Binding>,
-    declared: BTreeMap<Key, Declared>,
+    declared: BTreeMap<Key, DeclaringMapping>,
     installed: bool,
     config_map: ConfigMapName,
 }
@@ -189,6 +192,7 @@ impl World {
 
     fn scene(&self) -> Scene<'_> {
         Scene {
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
             data: Some(&self.data),
             document: &self.document,
             aws: &self.aws,
@@ -202,7 +206,7 @@ impl World {
 
     fn explain(&self, arn: &str) -> Explanation {
         let caller = Caller::parse(arn).expect("a caller");
-        Door::new(self.scene()).explain(&caller, None)
+        Explainer::new(self.scene()).explain(&caller, None)
     }
 }
 
@@ -211,7 +215,7 @@ fn session(role: &str, session: &str) -> String {
 }
 
 #[test]
-fn who_is_let_in_as_what() {
+fn granted_access_and_identity() {
     let both = World::new(Mode::ApiAndConfigMap);
     let text = World::new(Mode::ConfigMap);
     let api = World::new(Mode::Api);
@@ -278,7 +282,7 @@ fn who_is_let_in_as_what() {
 
 #[test]
 #[allow(clippy::too_many_lines, reason = "a table")]
-fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
+fn denied_callers_get_cause_and_fix() {
     let both = World::new(Mode::ApiAndConfigMap);
     let text = World::new(Mode::ConfigMap);
     let api = World::new(Mode::Api);
@@ -300,19 +304,19 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &text,
             session("AWSReservedSSO_Ops_fedcba9876543210", "a"),
             CauseKind::SuffixChanged,
-            "role/AWSReservedSSO_Ops_fedcba9876543210\" in place",
+            "role/AWSReservedSSO_Ops_fedcba9876543210\" instead",
         ),
         (
             &text,
             role("Auditor"),
             CauseKind::OtherAccount,
-            "if account 444455556666 is meant, sign in there",
+            "if account 444455556666 was intended, sign in there",
         ),
         (
             &text,
             role("Spaced"),
             CauseKind::Space,
-            "in place of \"arn:aws:iam::111122223333:role/Spaced \"",
+            "instead of \"arn:aws:iam::111122223333:role/Spaced \"",
         ),
         (
             &text,
@@ -342,13 +346,13 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &text,
             session("Nodes", "me"),
             CauseKind::NotAnInstance,
-            "another role than the nodes'",
+            "another role than that of the nodes",
         ),
         (
             &text,
             role("Develpers"),
             CauseKind::Typo,
-            "if it is meant for this one",
+            "if that entry was intended for this principal",
         ),
         (
             &text,
@@ -372,37 +376,37 @@ fn whoever_is_not_let_in_is_told_why_and_what_to_write() {
             &both,
             role("Nowhere"),
             CauseKind::Unnamed,
-            "make an access entry",
+            "create an access entry",
         ),
         (
             &both,
             session("Recreated", "a"),
             CauseKind::Recreated,
-            "delete the entry and make it anew",
+            "delete the entry and create it again",
         ),
         (
             &both,
             session("Moved", "a"),
             CauseKind::Recreated,
-            "delete the entry and make it anew",
+            "delete the entry and create it again",
         ),
         (
             &both,
             session("Gone", "a"),
             CauseKind::Recreated,
-            "make the principal again in IAM",
+            "recreate the principal in IAM",
         ),
         (
             &api,
             session("Developers", "a"),
             CauseKind::Mode,
-            "make an access entry, and give it the same identity",
+            "create an access entry, and give it the same identity",
         ),
         (
             &api,
             "arn:aws:iam::777788889999:role/x".to_owned(),
             CauseKind::Mode,
-            "write the group",
+            "replace GROUP with the group",
         ),
     ];
     for (world, arn, kind, fix) in cases {
@@ -469,12 +473,12 @@ fn a_section_that_is_dropped_names_the_line() {
         (
             "arn:aws:iam::111122223333:user/people/Bob".to_owned(),
             CauseKind::SectionDropped,
-            "names it at line 2, and is dropped whole because of line 11",
+            "contains the caller in line 2, but all of mapUsers is dropped because of line 11",
         ),
         (
             role("LowerCase"),
             CauseKind::KeyCase,
-            "the key maproles names it",
+            "the key maproles contains the caller",
         ),
     ] {
         let explanation = world.explain(&arn);
@@ -487,7 +491,7 @@ fn a_section_that_is_dropped_names_the_line() {
 }
 
 #[test]
-fn where_it_is_installed_the_fix_is_a_mapping() {
+fn fix_is_a_mapping_when_the_operator_is_installed() {
     let mut world = World::new(Mode::ConfigMap);
     world.installed = true;
     for (arn, name) in [
@@ -513,7 +517,7 @@ fn where_it_is_installed_the_fix_is_a_mapping() {
 #[test]
 fn a_mapping_that_is_not_in_effect_says_so() {
     let mut world = World::new(Mode::ApiAndConfigMap);
-    let declared = |mapping: &str, words: Option<&str>| Declared {
+    let declared = |mapping: &str, words: Option<&str>| DeclaringMapping {
         mapping: mapping.to_owned(),
         until: None,
         not_ready: words.map(str::to_owned),
@@ -542,9 +546,9 @@ fn a_mapping_that_is_not_in_effect_says_so() {
 }
 
 #[test]
-fn whoever_asks_for_itself_is_told_by_its_own_id() {
+fn explain_me_uses_the_callers_own_id() {
     let world = World::new(Mode::ApiAndConfigMap);
-    let door = Door::new(world.scene());
+    let door = Explainer::new(world.scene());
     let caller = Caller::parse(&session("Viewer", "a")).expect("a caller");
     assert!(door.explain(&caller, Some("AROAViewer:a")).has_access);
     let other = door.explain(&caller, Some("AROANew:a"));
@@ -574,7 +578,7 @@ fn two_spellings_of_a_user_are_two_identities() {
 }
 
 #[test]
-fn the_report_has_everyone_by_power_and_the_dead_apart() {
+fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
     let mut world = World::new(Mode::ApiAndConfigMap);
     world.rbac = vec![Binding {
         namespace: Some("team".to_owned()),
@@ -586,7 +590,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
         groups: BTreeSet::from(["developers".to_owned()]),
         users: BTreeSet::new(),
     }];
-    let report = Door::new(world.scene()).report();
+    let report = Explainer::new(world.scene()).report();
     let who: Vec<(String, bool, bool)> = report
         .principals
         .iter()
@@ -660,7 +664,7 @@ fn the_report_has_everyone_by_power_and_the_dead_apart() {
     }
     assert!(report.creator.is_none());
     assert!(
-        Door::new(World::new(Mode::ConfigMap).scene())
+        Explainer::new(World::new(Mode::ConfigMap).scene())
             .report()
             .creator
             .is_some()

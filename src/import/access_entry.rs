@@ -13,8 +13,9 @@ use crate::aws_auth::{Entry as TextEntry, Lookup};
 use crate::desired::Spec;
 use crate::effective::MASTERS;
 use crate::effective::{Life, Standing};
+use crate::import::imported::{Origin, SkipReason};
+use crate::import::importer::{CopyDecision, Importer};
 use crate::import::object::{Draft, parsed, spec};
-use crate::import::{Fate, Importer, Origin, Why};
 use crate::observed::AwsView;
 use crate::ownership::aws_managed::{Keeper, keeper};
 use crate::principal::{Key, Principal};
@@ -38,7 +39,7 @@ impl Importer<'_> {
             self.leave(
                 arn,
                 Origin::AccessEntry(arn.to_owned()),
-                Why::LetsNobodyIn,
+                SkipReason::LetsNobodyIn,
                 dead_words(view, standing),
             );
         }
@@ -48,16 +49,17 @@ impl Importer<'_> {
             for standing in alive {
                 let arn = standing.principal_arn;
                 let origin = Origin::AccessEntry(arn.to_owned());
-                self.leave(arn, origin, Why::Inexpressible, message);
+                self.leave(arn, origin, SkipReason::Inexpressible, message);
             }
-            self.fates.insert(key.clone(), Fate::Blocked(message));
+            self.fates
+                .insert(key.clone(), CopyDecision::Blocked(message));
             return;
         }
         let fate = match alive.as_slice() {
-            [] => Fate::Counts,
+            [] => CopyDecision::Counts,
             [standing] => {
                 self.access_entry(view, standing);
-                Fate::Shadowed
+                CopyDecision::Shadowed
             }
             several => {
                 for standing in several {
@@ -65,12 +67,12 @@ impl Importer<'_> {
                     self.leave(
                         arn,
                         Origin::AccessEntry(arn.to_owned()),
-                        Why::Ambiguous,
+                        SkipReason::Ambiguous,
                         "there are access entries with this name and different paths, but IAM has at most one principal of a \
                             name; delete the others",
                     );
                 }
-                Fate::Shadowed
+                CopyDecision::Shadowed
             }
         };
         self.fates.insert(key.clone(), fate);
@@ -87,7 +89,7 @@ impl Importer<'_> {
         let principal = match Principal::parse(arn) {
             Ok(principal) => principal,
             Err(error) => {
-                return self.leave(arn, origin, Why::Inexpressible, error.to_string());
+                return self.leave(arn, origin, SkipReason::Inexpressible, error.to_string());
             }
         };
         if let Some(name) = self.declared.by(&principal, &principal.key()) {
@@ -95,7 +97,7 @@ impl Importer<'_> {
         }
         let Some(entry) = standing.known() else {
             let message = "it could not be read; try again";
-            return self.leave(arn, origin, Why::Inexpressible, message);
+            return self.leave(arn, origin, SkipReason::Inexpressible, message);
         };
         let keeper = keeper(entry, &view.managed, self.now);
         if let Some((why, message)) = self.set_aside(entry, &principal, &keeper) {
@@ -111,10 +113,10 @@ impl Importer<'_> {
         entry: &Entry,
         principal: &Principal,
         keeper: &Keeper<'_>,
-    ) -> Option<(Why, String)> {
+    ) -> Option<(SkipReason, String)> {
         if principal.is_service_linked() {
             return Some((
-                Why::AwsMade,
+                SkipReason::AwsMade,
                 "it belongs to a service-linked role: only its AWS service can create and change it"
                     .to_owned(),
             ));
@@ -122,7 +124,7 @@ impl Importer<'_> {
         let installation = entry.tags.get(INSTALLATION_TAG);
         if let Some(other) = installation.filter(|it| **it != self.installation) {
             return Some((
-                Why::OtherInstallation,
+                SkipReason::OtherInstallation,
                 format!(
                     "another installation of identity-mapper ({other}) manages it; import it there"
                 ),
@@ -134,7 +136,7 @@ impl Importer<'_> {
         );
         match keeper {
             _ if node && !self.options.nodes => Some((
-                Why::Node,
+                SkipReason::Node,
                 format!(
                     "it has type {}: EKS creates those of node groups and Fargate profiles itself; --include nodes imports it",
                     entry.kind
@@ -142,14 +144,14 @@ impl Importer<'_> {
             )),
             Keeper::Aws(cause) if installation.is_none() && !node && !self.options.aws_made => {
                 Some((
-                    Why::AwsMade,
+                    SkipReason::AwsMade,
                     format!("{cause}; --include aws-made imports it"),
                 ))
             }
             Keeper::Unknown(failure) if installation.is_none() => {
                 let why = failure.map_or_else(|| "not read yet".to_owned(), ToString::to_string);
                 Some((
-                    Why::Inexpressible,
+                    SkipReason::Inexpressible,
                     format!("it is unknown whether AWS manages it ({why}); try again"),
                 ))
             }
@@ -241,10 +243,10 @@ impl Importer<'_> {
         }
     }
 
-    /// An entry of aws-auth that is ours is kept as declared beside the access entry.
+    /// An entry of aws-auth that is managed is kept as declared beside the access entry.
     fn agrees_with_ours(&self, spec: &Spec) -> Result<(), String> {
         let key = spec.principal.key();
-        if crate::import::marked(&self.mark, &key).is_none() {
+        if crate::import::importer::marked(&self.mark, &key).is_none() {
             return Ok(());
         }
         let mut twins = self.document.entries();
@@ -277,7 +279,7 @@ fn policy((arn, association): (&String, &crate::access_entry::Association)) -> A
     }
 }
 
-/// Whether the spec asks for exactly what stands.
+/// Whether the spec asks for exactly what exists.
 fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
     let declared = Declared {
         principal: &spec.principal,

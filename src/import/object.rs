@@ -1,4 +1,4 @@
-//! Mappings in the making: a spec for what stands, checked to mean exactly that.
+//! Mappings in the making: a spec for the current state, checked to mean exactly that.
 
 use crate::api::v1alpha1::{
     AccessPolicy, AccessScope, Adoption, BackendChoice, Deletion, EntryType, IdentityMappingSpec,
@@ -6,7 +6,7 @@ use crate::api::v1alpha1::{
 };
 use crate::api::{IdentityMapping, check};
 use crate::desired::{Mapping, Spec};
-use crate::import::{Imported, Origin};
+use crate::import::imported::{Imported, Origin};
 use crate::principal::Principal;
 
 /// A mapping that has no name yet.

@@ -1,4 +1,4 @@
-//! Importing what stands, on a simulated cluster: imported, applied and reconciled, nothing changes but the marks of ownership.
+//! Importing what exists, on a simulated cluster: imported, applied and reconciled, nothing changes but the marks of ownership.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -545,7 +545,7 @@ fn what_a_mapping_declares_is_not_imported_again() {
 }
 
 #[test]
-fn an_entry_that_was_ours_keeps_its_name() {
+fn previously_managed_entry_keeps_its_mapping_name() {
     let ours = Standing {
         user: false,
         name: 0,
@@ -620,7 +620,7 @@ proptest! {
     ) {
         let mut simulation = cluster(mode, &texts, &standing, iam.as_deref());
         if restart {
-            // An operator that was running before has seen the foreign entries.
+            // An operator that was running before has seen the unmanaged entries.
             simulation.settle();
         }
         let before = backends(&simulation);

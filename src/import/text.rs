@@ -7,14 +7,15 @@ use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::aws_auth::{Document, Entry, Lookup, ProblemKind, Section, fold_arn};
 use crate::desired::node_identity;
 use crate::effective::{NoEffect, Unmatchable, in_iam};
+use crate::import::imported::{Origin, SkipReason};
+use crate::import::importer::{CopyDecision, Importer, is_node, marked};
 use crate::import::object::{Draft, parsed, spec};
-use crate::import::{Fate, Importer, Origin, Why, is_node, marked};
 use crate::observed::AwsView;
 use crate::ownership::MeaningHash;
 use crate::principal::{Key, Principal, PrincipalKind};
 
-/// An entry with what stands by it.
-pub(super) struct Found<'a> {
+/// An entry with its comments and problems.
+pub(super) struct FoundEntry<'a> {
     pub(super) entry: &'a Entry,
     pub(super) comments: Vec<String>,
     /// What the authenticator drops of it.
@@ -42,7 +43,7 @@ fn origin(entry: &Entry) -> Origin {
 
 impl Importer<'_> {
     /// One entry that the authenticator keeps.
-    pub(super) fn text(&mut self, found: &Found<'_>, contested: &BTreeSet<Key>) {
+    pub(super) fn text(&mut self, found: &FoundEntry<'_>, contested: &BTreeSet<Key>) {
         let entry = found.entry;
         let origin = origin(entry);
         let principal = match self.admitted(found) {
@@ -63,19 +64,19 @@ impl Importer<'_> {
         if node && !self.options.nodes {
             let message = "nodes sign in with it, and EKS maintains those of node groups and Fargate profiles; --include nodes \
                 imports it";
-            return self.leave(&entry.arn, origin, Why::Node, message);
+            return self.leave(&entry.arn, origin, SkipReason::Node, message);
         }
         let backend = match self.fates.get(&key) {
             None => BackendChoice::Auto,
-            Some(Fate::Counts) => BackendChoice::ConfigMap,
-            Some(Fate::Shadowed) => {
+            Some(CopyDecision::Counts) => BackendChoice::ConfigMap,
+            Some(CopyDecision::Shadowed) => {
                 let message = "an access entry of the same principal wins over it. It has no effect while that one exists and \
                     grants access again when that one is removed; remove it when you no longer need it as a fallback";
-                return self.leave(&entry.arn, origin, Why::Shadowed, message);
+                return self.leave(&entry.arn, origin, SkipReason::Shadowed, message);
             }
-            Some(Fate::Blocked(message)) => {
+            Some(CopyDecision::Blocked(message)) => {
                 let message = *message;
-                return self.leave(&entry.arn, origin, Why::Inexpressible, message);
+                return self.leave(&entry.arn, origin, SkipReason::Inexpressible, message);
             }
         };
         let type_ = match node.then(|| node_type(entry)) {
@@ -87,8 +88,8 @@ impl Importer<'_> {
         self.keep(&entry.arn, draft, &origin);
     }
 
-    /// The principal that an entry lets in, or why it lets in nobody that a mapping can name.
-    fn admitted(&self, found: &Found<'_>) -> Result<Principal, (Why, String)> {
+    /// The principal that an entry grants access to, or why no mapping can name one.
+    fn admitted(&self, found: &FoundEntry<'_>) -> Result<Principal, (SkipReason, String)> {
         let entry = found.entry;
         let principal =
             Principal::parse(&entry.arn).or_else(|_| Principal::parse(&regular(&entry.arn)));
@@ -109,11 +110,11 @@ impl Importer<'_> {
                     "no caller has this ARN; write the ARN of a role or user".to_owned()
                 }
             };
-            return Err((Why::LetsNobodyIn, message));
+            return Err((SkipReason::LetsNobodyIn, message));
         }
         let principal = principal.map_err(|error| {
             let message = format!("{error}; until then the entry stays in aws-auth unchanged");
-            (Why::Inexpressible, message)
+            (SkipReason::Inexpressible, message)
         })?;
         Ok(self.completed(principal))
     }
@@ -136,7 +137,7 @@ impl Importer<'_> {
         entry: &Entry,
         principal: &Principal,
         contested: &BTreeSet<Key>,
-    ) -> Option<(Why, String)> {
+    ) -> Option<(SkipReason, String)> {
         let key = principal.key();
         match self.effective.index().lookup(&fold_arn(&entry.arn)) {
             Lookup::Role(winner) | Lookup::User(winner) if !std::ptr::eq(winner, entry) => {
@@ -146,7 +147,7 @@ impl Importer<'_> {
                     "differs"
                 };
                 return Some((
-                    Why::Shadowed,
+                    SkipReason::Shadowed,
                     format!(
                         "{} line {} wins over it and {same}. It has no effect while that one exists and grants access again when \
                             that one is removed; remove it by hand",
@@ -157,7 +158,7 @@ impl Importer<'_> {
             Lookup::AmbiguousUser(variants) => {
                 let lines: Vec<String> = variants.iter().map(|it| it.line.to_string()).collect();
                 return Some((
-                    Why::Ambiguous,
+                    SkipReason::Ambiguous,
                     format!(
                         "mapUsers has this ARN in lines {} in spellings that differ in case, of which the authenticator uses one \
                             at random at each login; remove all but one by hand",
@@ -169,7 +170,7 @@ impl Importer<'_> {
         }
         if contested.contains(&key) {
             return Some((
-                Why::Ambiguous,
+                SkipReason::Ambiguous,
                 format!(
                     "aws-auth has user {} with more than one path, but IAM has at most one user of that name; remove the other \
                         entries by hand",
@@ -186,7 +187,7 @@ impl Importer<'_> {
             .filter(|other| other.key().as_ref() == Some(&key));
         (!is_ours(entry) && same_key.any(is_ours)).then(|| {
             (
-                Why::Ambiguous,
+                SkipReason::Ambiguous,
                 "identity-mapper created another entry for this principal, but this one wins over it; remove one of them by hand"
                     .to_owned(),
             )
@@ -195,7 +196,7 @@ impl Importer<'_> {
 
     fn draft(
         &self,
-        found: &Found<'_>,
+        found: &FoundEntry<'_>,
         principal: &Principal,
         type_: EntryType,
         backend: BackendChoice,
@@ -251,7 +252,7 @@ impl Importer<'_> {
                     self.leave(
                         &problem.offending,
                         origin,
-                        Why::LetsNobodyIn,
+                        SkipReason::LetsNobodyIn,
                         &problem.message,
                     );
                 }
@@ -268,13 +269,13 @@ impl Importer<'_> {
             };
             if let Some(why @ NoEffect::NotAnAccount) = self.effective.no_effect_of_account(account)
             {
-                self.leave(account, origin, Why::LetsNobodyIn, why.to_string());
+                self.leave(account, origin, SkipReason::LetsNobodyIn, why.to_string());
                 continue;
             }
             self.leave(
                 account,
                 origin,
-                Why::Inexpressible,
+                SkipReason::Inexpressible,
                 "it grants access to every role and user of the account, as its ARN and without groups, but a mapping declares \
                     one principal; map those that need access and remove the account, or leave it unchanged",
             );
@@ -283,7 +284,7 @@ impl Importer<'_> {
 }
 
 /// Why an entry without a username is no mapping, and what changes by giving it one.
-fn nameless(found: &Found<'_>) -> String {
+fn nameless(found: &FoundEntry<'_>) -> String {
     let why = found
         .notes
         .first()
@@ -293,7 +294,7 @@ fn nameless(found: &Found<'_>) -> String {
         Section::Roles | Section::Accounts => "team:{{SessionName}}",
     };
     format!(
-        "its logins have no username{why}, but a mapping and an access entry always set one; write one into the entry, such as          \
+        "its logins have no username{why}, but a mapping and an access entry always set one; write one into the entry, such as \
             username: {example:?}, and import again. Its groups stay, and audit logs then show who it is"
     )
 }
@@ -318,7 +319,7 @@ fn regular(arn: &str) -> String {
 }
 
 /// The type of an entry of nodes that says exactly what EKS writes for it.
-fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
+fn node_type(entry: &Entry) -> Result<EntryType, (SkipReason, String)> {
     let meaning = entry.meaning();
     let stays = "; or leave it in aws-auth, where no mapping changes it";
     match node_twin(&meaning.username, &meaning.groups) {
@@ -333,7 +334,7 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
                 return Ok(type_);
             }
             Err((
-                Why::Inexpressible,
+                SkipReason::Inexpressible,
                 format!(
                     "in aws-auth, type {type_:?} needs {}, which this entry lacks; add it there and import again{stays}",
                     missing.join(" and ")
@@ -343,7 +344,7 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
         NodeTwin::MoreGroups(type_, more) => {
             let more: Vec<&str> = more.iter().map(String::as_str).collect();
             Err((
-                Why::Inexpressible,
+                SkipReason::Inexpressible,
                 format!(
                     "it looks like type {type_:?}, whose groups EKS sets, but also has {}; remove that and import again{stays}",
                     more.join(" and ")
@@ -351,14 +352,14 @@ fn node_type(entry: &Entry) -> Result<EntryType, (Why, String)> {
             ))
         }
         NodeTwin::Ambiguous => Err((
-            Why::Ambiguous,
+            SkipReason::Ambiguous,
             format!(
                 "several types of nodes have this username; write a mapping with the right spec.type (FargateLinux needs the \
                     group system:node-proxier; HybridLinux, EC2 and HyperPodLinux exist only as access entries){stays}"
             ),
         )),
         NodeTwin::None => Err((
-            Why::Inexpressible,
+            SkipReason::Inexpressible,
             format!(
                 "no type of nodes in EKS has the username {:?}, and a mapping gives node groups only by type; write \
                     system:node:{{{{EC2PrivateDNSName}}}} if the nodes are EC2 instances{stays}",

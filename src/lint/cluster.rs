@@ -1,12 +1,15 @@
-//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes are let in.
+//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes have access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::entries::{Read, names};
+use super::code::Code;
+use super::entries::names;
+use super::finding::{LintFinding, LintReport, SourceText};
+use super::mappings;
 use super::names::WELL_KNOWN;
-use super::text::{At, almost};
-use super::{Code, Finding, Report, Text, mappings};
+use super::read::PlacedDocument;
+use super::text::{TextSpan, almost};
 use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::EntryType;
@@ -17,40 +20,35 @@ use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, List
 use crate::principal::{Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
-pub const NODE_MANAGER: &str = "eks:node-manager";
+pub(crate) const NODE_MANAGER: &str = "eks:node-manager";
 /// Kubernetes' own binding of callers that did not sign in.
 const PUBLIC_INFO: &str = "system:public-info-viewer";
 
-/// A cluster, as far as it could be looked at.
-pub struct Facts<'a> {
+/// A cluster, as far as it could be read.
+pub(crate) struct ClusterFacts<'a> {
     /// The ConfigMap that is meant.
-    pub name: &'a ConfigMapName,
+    pub(crate) name: &'a ConfigMapName,
     /// aws-auth; `None` where it does not exist.
-    pub config_map: Option<&'a ConfigMapView>,
+    pub(crate) config_map: Option<&'a ConfigMapView>,
     /// Whether the history holds a copy of it.
-    pub has_history: bool,
+    pub(crate) has_history: bool,
     /// The authentication mode; `None` where it is not known.
-    pub mode: Option<Mode>,
-    /// Every binding by name.
-    pub bindings: &'a [Binding],
-    /// What they name together.
-    pub bound: &'a Bindings,
+    pub(crate) mode: Option<Mode>,
+    pub(crate) bindings: &'a [Binding],
+    pub(crate) bound: &'a Bindings,
     /// The cluster's partition; `None` where it is not known.
-    pub partition: Option<Partition>,
+    pub(crate) partition: Option<Partition>,
     /// The access entries; `None` where EKS was not asked.
-    pub entries: Option<&'a Entries>,
-    /// What IAM says.
-    pub iam: Option<&'a Iam>,
+    pub(crate) entries: Option<&'a Entries>,
+    pub(crate) iam: Option<&'a Iam>,
     /// Whether the ClusterRole `eks:node-manager` is there; `None` where it was not asked for, or the cluster is not EKS's.
-    pub node_manager: Option<bool>,
-    /// The mappings.
-    pub mappings: &'a [IdentityMapping],
+    pub(crate) node_manager: Option<bool>,
+    pub(crate) mappings: &'a [IdentityMapping],
 }
 
-/// Looks at a cluster.
 #[must_use]
-pub fn check_cluster(facts: &Facts<'_>) -> Report {
-    let mut report = Report::default();
+pub(crate) fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
+    let mut report = LintReport::default();
     let empty = BTreeMap::new();
     let data = facts.config_map.map_or(&empty, |view| &view.data);
     if facts.mode == Some(Mode::Api) {
@@ -73,10 +71,10 @@ pub fn check_cluster(facts: &Facts<'_>) -> Report {
     report
 }
 
-impl Report {
+impl LintReport {
     /// A finding about something that has no text of its own.
-    fn say(&mut self, what: &str, finding: Finding<()>) {
-        self.sources.push(Text {
+    fn say(&mut self, what: &str, finding: LintFinding<()>) {
+        self.sources.push(SourceText {
             source: Source {
                 name: "the cluster".to_owned(),
                 text: what.to_owned(),
@@ -87,9 +85,9 @@ impl Report {
     }
 }
 
-impl Facts<'_> {
-    fn aws_auth(&self, report: &mut Report, data: &BTreeMap<String, String>) {
-        let read = Read::new(data);
+impl ClusterFacts<'_> {
+    fn aws_auth(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
+        let read = PlacedDocument::new(data);
         let mut findings = read.check(self.partition, &|entry| {
             format!("line {} of {}", entry.line, entry.section)
         });
@@ -98,14 +96,15 @@ impl Facts<'_> {
             findings.extend(self.entry(entry, places));
         }
         for section in Section::ALL {
-            let (mut mine, rest): (Vec<Finding<At>>, Vec<Finding<At>>) = findings
-                .into_iter()
-                .partition(|found: &Finding<At>| found.at.0 == section);
+            let (mut mine, rest): (Vec<LintFinding<TextSpan>>, Vec<LintFinding<TextSpan>>) =
+                findings
+                    .into_iter()
+                    .partition(|found: &LintFinding<TextSpan>| found.at.0 == section);
             findings = rest;
             if mine.is_empty() {
                 continue;
             }
-            report.sources.push(Text {
+            report.sources.push(SourceText {
                 source: Source {
                     name: format!("{section} of {}", self.name),
                     text: read.text(section).to_owned(),
@@ -123,7 +122,7 @@ impl Facts<'_> {
     }
 
     /// Whether a binding names the username of an entry without groups.
-    fn binds_username(&self, read: &Read<'_>, found: &Finding<At>) -> bool {
+    fn binds_username(&self, read: &PlacedDocument<'_>, found: &LintFinding<TextSpan>) -> bool {
         let (section, span) = &found.at;
         let entry = read.entry_at(*section, span.start);
         entry.is_some_and(|entry| {
@@ -133,9 +132,9 @@ impl Facts<'_> {
         })
     }
 
-    fn entry(&self, entry: &Entry, places: &Places) -> Vec<Finding<At>> {
+    fn entry(&self, entry: &Entry, places: &Places) -> Vec<LintFinding<TextSpan>> {
         let names = names(entry, places);
-        let mut findings: Vec<Finding<At>> = names
+        let mut findings: Vec<LintFinding<TextSpan>> = names
             .groups
             .iter()
             .filter(|group| self.is_unbound(group.text))
@@ -155,7 +154,7 @@ impl Facts<'_> {
     }
 
     /// Whether IAM still has the principal. Only whole listings count.
-    fn principal(&self, entry: &Entry, places: &Places) -> Option<Finding<At>> {
+    fn principal(&self, entry: &Entry, places: &Places) -> Option<LintFinding<TextSpan>> {
         if unmatchable(entry, self.partition).is_some() {
             return None;
         }
@@ -169,7 +168,7 @@ impl Facts<'_> {
             entry.section,
             places.arn.clone().unwrap_or_else(|| entry.span.clone()),
         );
-        let finding = |code, title: String, label: String, fix: String| Finding {
+        let finding = |code, title: String, label: String, fix: String| LintFinding {
             code,
             at: at.clone(),
             title,
@@ -189,7 +188,7 @@ impl Facts<'_> {
                     "anyone who creates a {kind} with this name gets access as {:?}",
                     entry.username
                 ),
-                "remove the entry, or make sure that only you can create this {kind}".to_owned(),
+                "remove the entry, or make sure that only you can create a principal with this name".to_owned(),
             )),
             Some(found)
                 if key.kind() == PrincipalKind::User
@@ -206,9 +205,9 @@ impl Facts<'_> {
         }
     }
 
-    /// Whether anything lets nodes in.
-    fn nodes(&self, report: &mut Report, data: &BTreeMap<String, String>) {
-        let in_text = lets_nodes_in(&Read::new(data), self.bound, self.partition);
+    /// Whether any entry grants nodes access.
+    fn nodes(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
+        let in_text = lets_nodes_in(&PlacedDocument::new(data), self.bound, self.partition);
         let is_node_entry = |kind: &Kind| *kind != Kind::Known(EntryType::Standard);
         let in_eks = self.entries.is_some_and(|entries| {
             let described = entries
@@ -233,7 +232,7 @@ impl Facts<'_> {
         }
     }
 
-    fn node_manager(&self, report: &mut Report) {
+    fn node_manager(&self, report: &mut LintReport) {
         let role = self.node_manager == Some(true);
         let binding = self.bindings.iter().any(|binding| {
             binding.namespace.is_none()
@@ -246,7 +245,7 @@ impl Facts<'_> {
             (false, true) => format!("ClusterRole {NODE_MANAGER}"),
             (false, false) => format!("ClusterRole and ClusterRoleBinding {NODE_MANAGER}"),
         };
-        let finding = Finding {
+        let finding = LintFinding {
             code: Code::NodeManager,
             at: (),
             title: format!("missing {missing}"),
@@ -257,7 +256,7 @@ impl Facts<'_> {
         report.say(&missing, finding);
     }
 
-    fn mappings(&self, report: &mut Report) {
+    fn mappings(&self, report: &mut LintReport) {
         let mut sources = Vec::new();
         for object in self.mappings {
             let name = object.metadata.name.clone().unwrap_or_default();
@@ -280,7 +279,8 @@ impl Facts<'_> {
                 found.take(number, manifest);
             }
         }
-        let mut findings: Vec<(usize, Finding<Range<usize>>)> = mappings::check(&found, &sources);
+        let mut findings: Vec<(usize, LintFinding<Range<usize>>)> =
+            mappings::check(&found, &sources);
         for declared in &found.declared {
             let groups = declared.object.spec.groups.iter().enumerate();
             for (number, group) in groups.filter(|(_, group)| self.is_unbound(group)) {
@@ -291,7 +291,7 @@ impl Facts<'_> {
         let with_findings: BTreeSet<usize> = findings.iter().map(|(source, _)| *source).collect();
         let base = report.sources.len();
         let numbers: BTreeMap<usize, usize> = with_findings.into_iter().zip(base..).collect();
-        let texts = numbers.keys().map(|number| Text {
+        let texts = numbers.keys().map(|number| SourceText {
             source: sources[*number].clone(),
             within: None,
         });
@@ -305,8 +305,8 @@ impl Facts<'_> {
     }
 }
 
-fn unbound<P>(group: &str, at: P) -> Finding<P> {
-    Finding {
+fn unbound<P>(group: &str, at: P) -> LintFinding<P> {
+    LintFinding {
         code: Code::UnboundGroup,
         at,
         title: format!("group {group:?} without a binding"),
@@ -320,8 +320,8 @@ fn unbound<P>(group: &str, at: P) -> Finding<P> {
 }
 
 /// aws-auth where it is not read.
-pub(super) fn not_read() -> Finding<()> {
-    Finding {
+pub(super) fn not_read() -> LintFinding<()> {
+    LintFinding {
         code: Code::NotRead,
         at: (),
         title: "aws-auth with entries in a cluster that does not read it".to_owned(),
@@ -332,9 +332,9 @@ pub(super) fn not_read() -> Finding<()> {
     }
 }
 
-/// Whether an entry lets nodes in, as far as can be told: what stands in a key that does not parse is not known.
+/// Whether an entry grants nodes access, as far as can be determined: entries in a key that does not parse are not known.
 pub(super) fn lets_nodes_in(
-    read: &Read<'_>,
+    read: &PlacedDocument<'_>,
     bindings: &Bindings,
     partition: Option<Partition>,
 ) -> bool {
@@ -346,8 +346,8 @@ pub(super) fn lets_nodes_in(
         })
 }
 
-/// What is wrong where nothing lets nodes in.
-pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()> {
+/// What is wrong where no entry grants nodes access.
+pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> LintFinding<()> {
     let fix = match (mode, has_history) {
         (Some(Mode::Api), _) => {
             "create an access entry of type EC2_LINUX for the role of the nodes: `aws eks describe-nodegroup --cluster-name \
@@ -362,14 +362,13 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
                 ""
             };
             format!(
-                "{rollback}add an entry for the role of the nodes to mapRoles: {{rolearn: \"ARN\", username: \
-                    \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}, where ARN \
-                    is what `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` \
-                    prints, without its path"
+                "{rollback}add an entry for the role of the nodes, without its path (`aws eks describe-nodegroup --cluster-name CLUSTER \
+                 --nodegroup-name NAME --query nodegroup.nodeRole` prints its ARN), to mapRoles: {{rolearn: \"ARN\", username: \
+                 \"system:node:{{{{EC2PrivateDNSName}}}}\", groups: [\"system:bootstrappers\", \"system:nodes\"]}}"
             )
         }
     };
-    Finding {
+    LintFinding {
         code: Code::NoNodeEntry,
         at: (),
         title: "no entry for nodes".to_owned(),
@@ -380,7 +379,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> Finding<()
 }
 
 /// What callers that did not sign in may do, beside what Kubernetes itself lets them.
-fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
+fn anonymous(binding: &Binding) -> Vec<LintFinding<()>> {
     if binding.namespace.is_none()
         && binding.name == PUBLIC_INFO
         && binding.role.name == PUBLIC_INFO
@@ -398,15 +397,14 @@ fn anonymous(binding: &Binding) -> Vec<Finding<()>> {
             Some(namespace) => ("rolebinding", format!(" -n {namespace}")),
             None => ("clusterrolebinding", String::new()),
         };
-        Finding {
+        LintFinding {
             code: Code::AnonymousBinding,
             at: (),
             title: format!(
                 "{subject} bound to {} {}",
                 binding.role.kind, binding.role.name
             ),
-            label: "everyone who can reach the API server has these permissions without signing in"
-                .to_owned(),
+            label: "grants these permissions without authentication".to_owned(),
             fix: format!(
                 "remove the subject, or delete the binding: kubectl delete {kind} {}{namespace}",
                 binding.name

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-/// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// Worth knowing.
+pub(crate) enum Severity {
     Note,
     /// Probably not what is meant.
     Warning,
@@ -24,7 +22,7 @@ impl fmt::Display for Severity {
 }
 
 /// What is said of a code wherever it is found.
-struct Row {
+struct CodeInfo {
     id: &'static str,
     severity: Severity,
     title: &'static str,
@@ -35,17 +33,16 @@ macro_rules! codes {
     ($($name:ident = $id:literal, $severity:ident, $title:literal, $why:literal;)*) => {
         /// A kind of finding. Codes are stable: they are never given another meaning.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Code {
+        pub(crate) enum Code {
             $(#[doc = $title] $name,)*
         }
 
         impl Code {
-            /// All codes, by number.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            const fn row(self) -> Row {
+            const fn row(self) -> CodeInfo {
                 match self {
-                    $(Self::$name => Row {
+                    $(Self::$name => CodeInfo {
                         id: $id,
                         severity: Severity::$severity,
                         title: $title,
@@ -174,7 +171,7 @@ codes! {
     SamePrincipal = "IM071", Error, "several mappings for one principal",
         "only the oldest mapping of a principal takes effect; of equally old ones the first by name";
     NotInEffect = "IM072", Error, "mapping that would not become ready",
-        "the object is valid, but the operator would report it as not ready";
+        "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
         "the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one";
 }
@@ -182,25 +179,24 @@ codes! {
 impl Code {
     /// The code, such as `IM020`.
     #[must_use]
-    pub const fn id(self) -> &'static str {
+    pub(crate) const fn id(self) -> &'static str {
         self.row().id
     }
 
     /// How bad a finding of this code is.
     #[must_use]
-    pub const fn severity(self) -> Severity {
+    pub(crate) const fn severity(self) -> Severity {
         self.row().severity
     }
 
     /// What it is, in a few words.
     #[must_use]
-    pub const fn title(self) -> &'static str {
+    pub(crate) const fn title(self) -> &'static str {
         self.row().title
     }
 
-    /// Why it matters.
     #[must_use]
-    pub const fn why(self) -> &'static str {
+    pub(crate) const fn why(self) -> &'static str {
         self.row().why
     }
 }

@@ -1,7 +1,7 @@
 //! Where the bytes of a value stand in the file that holds it.
 //!
 //! Known for what `kubectl get -o yaml` and people write: block scalars with `|`, and double quotes, as in JSON. Each guess is
-//! compared with the value, so that a place is never wrong; where it can't be told, there is none.
+//! compared with the value, so that a place is never wrong; where it can't be determined, there is none.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ impl Piece {
 
 /// How the value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum Encoding {
     /// `|`, each line indented by so many bytes.
     Literal(usize),
     Quoted,
@@ -31,7 +31,7 @@ enum Form {
 #[derive(Clone, Debug)]
 pub(super) struct Embedding {
     pieces: Vec<Piece>,
-    form: Form,
+    form: Encoding,
     length: usize,
 }
 
@@ -43,7 +43,7 @@ impl Embedding {
                 value: 0..text.len(),
                 file: 0..text.len(),
             }],
-            form: Form::Literal(0),
+            form: Encoding::Literal(0),
             length: text.len(),
         }
     }
@@ -100,8 +100,8 @@ impl Embedding {
         text: &str,
     ) -> (Range<usize>, String) {
         match self.form {
-            Form::Quoted => (self.span(span), escape(text)),
-            Form::Literal(indent) => {
+            Encoding::Quoted => (self.span(span), escape(text)),
+            Encoding::Literal(indent) => {
                 let mut at = self.span(span);
                 let mut text = indented(text, indent);
                 if span.end < self.length {
@@ -164,12 +164,12 @@ fn literal(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     }
     Some(Embedding {
         pieces,
-        form: Form::Literal(indent?),
+        form: Encoding::Literal(indent?),
         length: value.len(),
     })
 }
 
-/// The value is in double quotes: escapes are told apart, and folded lines put together.
+/// The value is in double quotes: escapes are distinguished, and folded lines put together.
 fn quoted(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     let inner = file.get(span.start + 1..span.end.checked_sub(1)?)?;
     let offset = span.start + 1;
@@ -197,7 +197,7 @@ fn quoted(file: &str, span: &Range<usize>, value: &str) -> Option<Embedding> {
     }
     rest.is_empty().then_some(Embedding {
         pieces,
-        form: Form::Quoted,
+        form: Encoding::Quoted,
         length: value.len(),
     })
 }
@@ -343,7 +343,7 @@ mod tests {
     proptest! {
         #![proptest_config(crate::laws::cases(256))]
         #[test]
-        fn a_place_is_never_wrong(text in "[\\PC\\n\\t\\\\\"é|>-]{0,40}", head in "[|>\"'][-+2]?\\n?") {
+        fn embedded_positions_match_the_value(text in "[\\PC\\n\\t\\\\\"é|>-]{0,40}", head in "[|>\"'][-+2]?\\n?") {
             let file = format!("data:\n  k: {head}{text}");
             if let Some(Ok(read)) = manifest::read(&file).into_iter().next()
                 && let (Some(value), Some(place)) = (read.text("/data/k"), read.places.get("data.k"))

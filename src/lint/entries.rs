@@ -3,51 +3,26 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Range;
 
-use super::names::{Caller, Name, Names};
+use super::code::Code;
+use super::finding::{Edit, LintFinding};
+use super::names::{CallerKind, EntryNames, Name};
 use super::partitions::other_partitions;
-use super::text::At;
-use super::{Code, Edit, Finding, text};
-use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
+use super::read::PlacedDocument;
+use super::text;
+use super::text::TextSpan;
+use crate::aws_auth::{Entry, Places, Section};
 use crate::principal::{
     AccountId, Key, NotAPrincipal, Partition, Principal, PrincipalError, PrincipalKind, SsoRole,
 };
 
-/// The `data` of an aws-auth, read once.
-pub(super) struct Read<'d> {
-    pub(super) data: &'d BTreeMap<String, String>,
-
-    pub(super) document: Document,
-    pub(super) places: [SectionPlaces; 3],
-}
-
-impl<'d> Read<'d> {
-    pub(super) fn new(data: &'d BTreeMap<String, String>) -> Self {
-        let (document, places) = Document::parse_placed(data);
-        Self {
-            data,
-            document,
-            places,
-        }
-    }
-
-    pub(super) fn text(&self, section: Section) -> &'d str {
-        self.data.get(section.key()).map_or("", String::as_str)
-    }
-
-    /// The entries that the authenticator keeps, with their places.
-    pub(super) fn entries(&self) -> impl Iterator<Item = (&Entry, &Places)> {
-        let [roles, users, _] = &self.places;
-        let places = roles.entries.iter().chain(&users.entries);
-        self.document.entries().zip(places)
-    }
-
-    /// Every finding that the text alone shows. `line` says where an entry stands, `cluster` the cluster's partition, where that is
+impl PlacedDocument<'_> {
+    /// Every finding that the text alone shows. `line` says where an entry is, `cluster` the cluster's partition, where that is
     /// known.
     pub(super) fn check(
         &self,
         cluster: Option<Partition>,
         line: &dyn Fn(&Entry) -> String,
-    ) -> Vec<Finding<At>> {
+    ) -> Vec<LintFinding<TextSpan>> {
         let mut findings = Vec::new();
         for (section, places) in Section::ALL.into_iter().zip(&self.places) {
             findings.extend(text::lost(
@@ -57,7 +32,7 @@ impl<'d> Read<'d> {
                 places,
             ));
         }
-        let told: Told = findings
+        let told: Reported = findings
             .iter()
             .map(|found| (found.at.0, found.at.1.start))
             .collect();
@@ -73,19 +48,11 @@ impl<'d> Read<'d> {
         findings
     }
 
-    /// Entries whose values the authenticator empties: they are not let in as is written.
+    /// Entries whose values the authenticator empties: they have other access than is written.
     pub(super) fn wrong(&self) -> impl Iterator<Item = &Entry> {
         let sections = [Section::Roles, Section::Users].into_iter();
         let problems = sections.flat_map(|section| &self.document.section(section).problems);
         problems.filter_map(|problem| self.entry_at(problem.section, problem.span.start))
-    }
-
-    /// The entry in which a byte of a section stands.
-    pub(super) fn entry_at(&self, section: Section, at: usize) -> Option<&Entry> {
-        let entries = &self.document.section(section).entries;
-        let next = entries.partition_point(|entry| entry.span.start <= at);
-        let entry = entries.get(next.checked_sub(1)?)?;
-        (at < entry.span.end).then_some(entry)
     }
 
     /// Entries that another one repeats, each with the one that wins.
@@ -103,7 +70,7 @@ impl<'d> Read<'d> {
         repeated
     }
 
-    fn accounts(&self) -> Vec<Finding<At>> {
+    fn accounts(&self) -> Vec<LintFinding<TextSpan>> {
         let [_, _, places] = &self.places;
         let accounts = &self.document.section(Section::Accounts).accounts;
         let found = |(account, span): (&String, &Range<usize>)| {
@@ -123,7 +90,7 @@ impl<'d> Read<'d> {
                     "write the twelve digits in double quotes, including leading zeros".to_owned(),
                 )
             };
-            Finding {
+            LintFinding {
                 code,
                 at: (Section::Accounts, span.clone()),
                 title,
@@ -137,28 +104,27 @@ impl<'d> Read<'d> {
 }
 
 /// Where something was found already.
-type Told = HashSet<(Section, usize)>;
+type Reported = HashSet<(Section, usize)>;
 
 /// Who calls by an entry's ARN.
-fn caller(entry: &Entry) -> Caller {
+fn caller(entry: &Entry) -> CallerKind {
     let Some(key) = entry.key() else {
-        return Caller::Unknown;
+        return CallerKind::Unknown;
     };
     match key.kind() {
-        PrincipalKind::User => Caller::User,
+        PrincipalKind::User => CallerKind::User,
         PrincipalKind::Role => {
             let name = entry.arn.trim().rsplit('/').next().unwrap_or_default();
             if SsoRole::parse_name(name).is_some() {
-                Caller::Sso
+                CallerKind::Sso
             } else {
-                Caller::Role
+                CallerKind::Role
             }
         }
     }
 }
 
-/// What an entry gives.
-pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
+pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> EntryNames<'e, TextSpan> {
     let whole = (entry.section, entry.span.clone());
     let at = |span: &Range<usize>| (entry.section, span.clone());
     let username = places.username.as_ref().map_or_else(|| whole.clone(), at);
@@ -167,7 +133,7 @@ pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
         at: username,
     });
     let groups = entry.groups.iter().zip(&places.each_group);
-    Names {
+    EntryNames {
         caller: caller(entry),
         username,
         groups: groups
@@ -178,7 +144,7 @@ pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> Names<'e, At> {
 }
 
 /// Entries that give too little.
-fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
+fn given(entry: &Entry, places: &Places, told: &Reported) -> Vec<LintFinding<TextSpan>> {
     if entry.sso {
         return Vec::new();
     }
@@ -195,15 +161,15 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
     let mut findings = Vec::new();
     if entry.username.is_empty() && !entry.groups.is_empty() && !is_told(&places.username) {
         let template = match caller(entry) {
-            Caller::User => entry
+            CallerKind::User => entry
                 .key()
                 .map_or_else(String::new, |key| key.name().to_owned()),
-            Caller::Role | Caller::Sso | Caller::Unknown => {
+            CallerKind::Role | CallerKind::Sso | CallerKind::Unknown => {
                 let name = entry.arn.rsplit('/').next().unwrap_or_default();
                 format!("{name}:{{{{SessionName}}}}")
             }
         };
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::NoUsername,
             at: at(&places.username),
             title: "entry with groups but without a username".to_owned(),
@@ -213,7 +179,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
         });
     }
     if entry.groups.is_empty() && !is_told(&places.groups) && places.unknown.is_empty() {
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::NoGroups,
             at: at(&places.groups),
             title: "entry without groups".to_owned(),
@@ -228,7 +194,7 @@ fn given(entry: &Entry, places: &Places, told: &Told) -> Vec<Finding<At>> {
     }
     for (group, span) in entry.groups.iter().zip(&places.each_group) {
         if group.is_empty() && !is_told(&Some(span.clone())) {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 code: Code::ValueEmptied,
                 at: (entry.section, span.clone()),
                 title: "empty group".to_owned(),
@@ -247,7 +213,7 @@ fn principal(
     places: &Places,
     text: &str,
     winners: &Winners<'_>,
-) -> Vec<Finding<At>> {
+) -> Vec<LintFinding<TextSpan>> {
     let field = if entry.section == Section::Users {
         "userarn"
     } else {
@@ -255,7 +221,7 @@ fn principal(
     };
     let span = places.arn.clone().unwrap_or_else(|| entry.span.clone());
     let one = |code, title: String, fix: String, edits: Vec<Edit>| {
-        vec![Finding {
+        vec![LintFinding {
             code,
             at: (entry.section, span.clone()),
             title,
@@ -346,9 +312,9 @@ fn of_principal(
     principal: &Principal,
     field: &str,
     span: Range<usize>,
-    one: &impl Fn(Code, String, String, Vec<Edit>) -> Vec<Finding<At>>,
+    one: &impl Fn(Code, String, String, Vec<Edit>) -> Vec<LintFinding<TextSpan>>,
     edit: impl Fn(&str) -> Vec<Edit>,
-) -> Vec<Finding<At>> {
+) -> Vec<LintFinding<TextSpan>> {
     let mut findings = Vec::new();
     if principal.kind == PrincipalKind::Role && principal.path != "/" {
         let to = principal.aws_auth_arn();
@@ -365,7 +331,7 @@ fn of_principal(
         } else {
             "userarn"
         };
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::WrongList,
             at: (entry.section, span),
             title: format!("{kind} under {}", entry.section),
@@ -395,14 +361,14 @@ fn canonical_case(arn: &str) -> String {
 
 /// Which entry wins for each ARN.
 struct Winners<'r> {
-    read: &'r Read<'r>,
+    read: &'r PlacedDocument<'r>,
     by_arn: HashMap<String, Vec<&'r Entry>>,
     /// How many entries name a principal, dead ones included.
     by_key: HashMap<Key, usize>,
 }
 
 impl<'r> Winners<'r> {
-    fn new(read: &'r Read<'r>) -> Self {
+    fn new(read: &'r PlacedDocument<'r>) -> Self {
         let mut by_arn: HashMap<String, Vec<&Entry>> = HashMap::new();
         let mut by_key = HashMap::new();
         for entry in read.document.entries().filter(|entry| !entry.sso) {
@@ -423,7 +389,7 @@ impl<'r> Winners<'r> {
         Key::parse_arn(arn).is_some_and(|key| self.by_key.get(&key) == Some(&1))
     }
 
-    fn findings(&self, line: &dyn Fn(&Entry) -> String) -> Vec<Finding<At>> {
+    fn findings(&self, line: &dyn Fn(&Entry) -> String) -> Vec<LintFinding<TextSpan>> {
         let mut findings = Vec::new();
         for entries in self.by_arn.values().filter(|entries| entries.len() > 1) {
             findings.extend(self.of(entries, line));
@@ -431,7 +397,11 @@ impl<'r> Winners<'r> {
         findings
     }
 
-    fn of(&self, entries: &[&'r Entry], line: &dyn Fn(&Entry) -> String) -> Vec<Finding<At>> {
+    fn of(
+        &self,
+        entries: &[&'r Entry],
+        line: &dyn Fn(&Entry) -> String,
+    ) -> Vec<LintFinding<TextSpan>> {
         let Losers { losers, variants } = losers(entries);
         let variants = variants.into_iter().map(|entry| self.case_variant(entry));
         let losers = losers
@@ -440,7 +410,7 @@ impl<'r> Winners<'r> {
         variants.chain(losers).collect()
     }
 
-    fn at(&self, entry: &Entry) -> At {
+    fn at(&self, entry: &Entry) -> TextSpan {
         let section = Section::ALL
             .iter()
             .position(|section| *section == entry.section)
@@ -452,8 +422,8 @@ impl<'r> Winners<'r> {
         (entry.section, arn.unwrap_or_else(|| entry.span.clone()))
     }
 
-    fn case_variant(&self, entry: &Entry) -> Finding<At> {
-        Finding {
+    fn case_variant(&self, entry: &Entry) -> LintFinding<TextSpan> {
+        LintFinding {
             code: Code::CaseVariant,
             at: self.at(entry),
             title: "ARN that differs from another entry's only in case".to_owned(),
@@ -463,7 +433,7 @@ impl<'r> Winners<'r> {
         }
     }
 
-    fn loser(&self, loser: &Entry, winner: &Entry, place: &str) -> Finding<At> {
+    fn loser(&self, loser: &Entry, winner: &Entry, place: &str) -> LintFinding<TextSpan> {
         let same = loser.meaning() == winner.meaning();
         let (code, title, fix) = if same {
             (
@@ -478,7 +448,7 @@ impl<'r> Winners<'r> {
                 format!("keep one entry with the intended groups: this one, or {place}"),
             )
         };
-        Finding {
+        LintFinding {
             code,
             at: self.at(loser),
             title,

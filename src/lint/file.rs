@@ -1,57 +1,57 @@
-//! Files: what each holds, and where in it a finding stands.
+//! Files: what each holds, and where in it a finding is.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::Value;
 
+use super::code::Code;
 use super::embedding::Embedding;
-use super::entries::{Read, unread_keys};
-use super::text::{At, GET, almost, is_describe_output};
-use super::{Code, Diagnostic, Edit, Finding, Report, Text, mappings};
+use super::entries::unread_keys;
+use super::finding::{Diagnostic, Edit, LintFinding, LintReport, SourceText};
+use super::mappings;
+use super::read::PlacedDocument;
+use super::text::{GET, TextSpan, almost, is_describe_output};
 use crate::aws_auth::{Entry, Section};
 use crate::manifest::{Declared, Fault, Manifest, Mappings, Source, read};
 use crate::yaml::Lines;
 
 /// What was found, and in what.
 #[derive(Clone, Debug, Default)]
-pub struct Checked {
-    /// The findings.
-    pub report: Report,
+pub(crate) struct Checked {
+    pub(crate) report: LintReport,
     /// How many aws-auth there are, readable or not.
-    pub config_maps: usize,
-    /// Each aws-auth.
-    pub aws_auths: Vec<Found>,
+    pub(crate) config_maps: usize,
+    pub(crate) aws_auths: Vec<AwsAuthInFile>,
     /// The mappings that the API server would take.
-    pub mappings: Vec<Declared>,
+    pub(crate) mappings: Vec<Declared>,
     /// How many manifests are of other kinds, and were passed over.
-    pub others: usize,
+    pub(crate) others: usize,
 }
 
 /// An aws-auth that a file holds.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub(crate) struct AwsAuthInFile {
     /// The number of its source.
-    pub source: usize,
+    pub(crate) source: usize,
     /// The bytes of its key `mapRoles` there, or where it begins.
-    pub at: Range<usize>,
-    /// Its texts.
-    pub data: BTreeMap<String, String>,
+    pub(crate) at: Range<usize>,
+    pub(crate) data: BTreeMap<String, String>,
 }
 
 impl Checked {
     /// Whether there was nothing to look at.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.config_maps == 0 && self.mappings.is_empty() && self.report.diagnostics.is_empty()
     }
 }
 
-/// Looks at files: each is told by what it holds.
+/// Checks files; what each holds decides how.
 #[must_use]
-pub fn check(sources: &[Source]) -> Checked {
+pub(crate) fn check(sources: &[Source]) -> Checked {
     let mut checked = Checked::default();
-    let texts = sources.iter().map(|source| Text {
+    let texts = sources.iter().map(|source| SourceText {
         source: source.clone(),
         within: None,
     });
@@ -75,8 +75,8 @@ pub fn check(sources: &[Source]) -> Checked {
     checked
 }
 
-impl Report {
-    pub(super) fn take<P>(&mut self, source: usize, span: Range<usize>, finding: Finding<P>) {
+impl LintReport {
+    pub(super) fn take<P>(&mut self, source: usize, span: Range<usize>, finding: LintFinding<P>) {
         self.diagnostics.push(Diagnostic {
             code: finding.code,
             source,
@@ -90,31 +90,30 @@ impl Report {
 }
 
 /// What a file holds, besides mappings.
-enum Piece {
-    /// An aws-auth: its values, and where they stand.
-    AwsAuth(AwsAuth),
+enum ManifestPart {
+    /// An aws-auth: its values, and where they are.
+    AwsAuth(AwsAuthManifest),
     Mapping(Manifest),
     Other,
     /// Something that is wrong with the file itself.
-    Wrong(Finding<Range<usize>>),
+    Wrong(LintFinding<Range<usize>>),
 }
 
 /// The `data` of an aws-auth in a file.
-pub(super) struct AwsAuth {
+pub(super) struct AwsAuthManifest {
     pub(super) data: BTreeMap<String, String>,
-    /// By key: the bytes of the value in the file, and the places within it where they can be told.
+    /// By key: the bytes of the value in the file, and the places within it where they can be determined.
     pub(super) places: BTreeMap<String, (Range<usize>, Option<Embedding>)>,
-    /// The keys themselves.
     keys: BTreeMap<String, Range<usize>>,
     /// What is wrong beside the texts.
-    wrong: Vec<Finding<Range<usize>>>,
+    wrong: Vec<LintFinding<Range<usize>>>,
 }
 
 /// All aws-auth in a file.
-pub(super) fn aws_auths(text: &str) -> Vec<AwsAuth> {
+pub(super) fn aws_auths(text: &str) -> Vec<AwsAuthManifest> {
     let auths = pieces(text).into_iter().filter_map(|piece| match piece {
-        Piece::AwsAuth(auth) => Some(auth),
-        Piece::Mapping(_) | Piece::Other | Piece::Wrong(_) => None,
+        ManifestPart::AwsAuth(auth) => Some(auth),
+        ManifestPart::Mapping(_) | ManifestPart::Other | ManifestPart::Wrong(_) => None,
     });
     auths.collect()
 }
@@ -123,7 +122,7 @@ pub(super) fn aws_auths(text: &str) -> Vec<AwsAuth> {
 pub(super) fn word_edits(source: &Source) -> Vec<Edit> {
     let mut found = Mappings::default();
     for piece in pieces(&source.text) {
-        if let Piece::Mapping(manifest) = piece {
+        if let ManifestPart::Mapping(manifest) = piece {
             found.take(0, manifest);
         }
     }
@@ -137,13 +136,13 @@ pub(super) fn word_edits(source: &Source) -> Vec<Edit> {
 fn file(checked: &mut Checked, found: &mut Mappings, number: usize, source: &Source) {
     for piece in pieces(&source.text) {
         match piece {
-            Piece::Other => checked.others += 1,
-            Piece::Mapping(manifest) => found.take(number, manifest),
-            Piece::Wrong(finding) => {
+            ManifestPart::Other => checked.others += 1,
+            ManifestPart::Mapping(manifest) => found.take(number, manifest),
+            ManifestPart::Wrong(finding) => {
                 checked.config_maps += 1;
                 checked.report.take(number, finding.at.clone(), finding);
             }
-            Piece::AwsAuth(auth) => {
+            ManifestPart::AwsAuth(auth) => {
                 checked.config_maps += 1;
                 aws_auth(checked, number, source, auth);
             }
@@ -151,7 +150,7 @@ fn file(checked: &mut Checked, found: &mut Mappings, number: usize, source: &Sou
     }
 }
 
-fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth) {
+fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuthManifest) {
     let Source { name, text } = source;
     let lines = Lines::new(text);
     let line = |entry: &Entry| match auth.places.get(entry.section.key()) {
@@ -161,18 +160,18 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         }
         _ => format!("line {} of {}", entry.line, entry.section),
     };
-    let findings = Read::new(&auth.data).check(None, &line);
-    // Values whose places can't be told become texts of their own.
+    let findings = PlacedDocument::new(&auth.data).check(None, &line);
+    // Values whose places can't be determined become texts of their own.
     let mut texts: BTreeMap<Section, usize> = BTreeMap::new();
     for mut finding in findings {
-        let (section, span): At = finding.at.clone();
+        let (section, span): TextSpan = finding.at.clone();
         let (source, span) = match auth.places.get(section.key()) {
             Some((_, Some(embedding))) => (number, embedding.span(&span)),
             place => {
                 finding.edits.clear();
                 let at = place.map_or(0, |(span, _)| span.start);
                 let source = *texts.entry(section).or_insert_with(|| {
-                    checked.report.sources.push(Text {
+                    checked.report.sources.push(SourceText {
                         source: Source {
                             name: format!("{section} in {name}"),
                             text: auth.data.get(section.key()).cloned().unwrap_or_default(),
@@ -194,15 +193,15 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
         checked.report.take(number, finding.at.clone(), finding);
     }
     let at = auth.keys.get(Section::Roles.key()).cloned();
-    checked.aws_auths.push(Found {
+    checked.aws_auths.push(AwsAuthInFile {
         source: number,
         at: at.unwrap_or_default(),
         data: auth.data,
     });
 }
 
-fn unread(key: &str, section: Section) -> Finding<()> {
-    Finding {
+fn unread(key: &str, section: Section) -> LintFinding<()> {
+    LintFinding {
         code: Code::UnreadKey,
         at: (),
         title: format!("unknown key `{key}`"),
@@ -212,7 +211,7 @@ fn unread(key: &str, section: Section) -> Finding<()> {
     }
 }
 
-fn pieces(text: &str) -> Vec<Piece> {
+fn pieces(text: &str) -> Vec<ManifestPart> {
     if let Some(whole) = no_manifest(text) {
         return vec![whole];
     }
@@ -224,7 +223,7 @@ fn pieces(text: &str) -> Vec<Piece> {
 }
 
 /// Texts that people take for manifests: what `kubectl describe` prints, and the value of one key alone.
-fn no_manifest(text: &str) -> Option<Piece> {
+fn no_manifest(text: &str) -> Option<ManifestPart> {
     let begins = |start: &str| text.lines().find(|line| line.starts_with(start));
     let is_manifest =
         begins("apiVersion:").or(begins("kind:")).is_some() || text.trim_start().starts_with('{');
@@ -237,7 +236,7 @@ fn no_manifest(text: &str) -> Option<Piece> {
             .find(|line| is_describe_output(line))
             .unwrap_or_default();
         let at = text.find(ruler).unwrap_or_default();
-        return Some(Piece::Wrong(Finding {
+        return Some(ManifestPart::Wrong(LintFinding {
             code: Code::DescribeOutput,
             at: at..at + ruler.len(),
             title: "output of `kubectl describe`".to_owned(),
@@ -247,7 +246,7 @@ fn no_manifest(text: &str) -> Option<Piece> {
         }));
     }
     let section = bare_section(text)?;
-    Some(Piece::AwsAuth(AwsAuth {
+    Some(ManifestPart::AwsAuth(AwsAuthManifest {
         data: [(section.key().to_owned(), text.to_owned())].into(),
         places: [(
             section.key().to_owned(),
@@ -274,11 +273,11 @@ fn bare_section(text: &str) -> Option<Section> {
     }
 }
 
-fn of_fault(text: &str, fault: &Fault) -> Piece {
+fn of_fault(text: &str, fault: &Fault) -> ManifestPart {
     // A folder may hold templates and the like, which are nobody's business here.
     let ours = ["aws-auth", "mapRoles", "mapUsers", "IdentityMapping"];
     if !ours.iter().any(|word| text.contains(word)) {
-        return Piece::Other;
+        return ManifestPart::Other;
     }
     let line = text[fault.at.min(text.len())..]
         .lines()
@@ -294,7 +293,7 @@ fn of_fault(text: &str, fault: &Fault) -> Piece {
     } else {
         Code::NoManifest
     };
-    Piece::Wrong(Finding {
+    ManifestPart::Wrong(LintFinding {
         code,
         at: fault.at..fault.at + line.len(),
         title: format!("invalid YAML: {}", fault.message),
@@ -306,7 +305,7 @@ fn of_fault(text: &str, fault: &Fault) -> Piece {
     })
 }
 
-fn of_manifest(text: &str, manifest: Manifest) -> Piece {
+fn of_manifest(text: &str, manifest: Manifest) -> ManifestPart {
     let kind = manifest.text("/kind").unwrap_or_default();
     let keys: Vec<&String> = match manifest.value.pointer("/data") {
         Some(Value::Object(data)) => data.keys().collect(),
@@ -320,9 +319,9 @@ fn of_manifest(text: &str, manifest: Manifest) -> Piece {
     let named = manifest.text("/metadata/name") == Some("aws-auth");
     match kind {
         "ConfigMap" if named || keys.iter().any(|key| is_section(key)) => {
-            Piece::AwsAuth(config_map(text, &manifest))
+            ManifestPart::AwsAuth(config_map(text, &manifest))
         }
-        "" if is_mapping_of_sections(&manifest.value) => Piece::Wrong(Finding {
+        "" if is_mapping_of_sections(&manifest.value) => ManifestPart::Wrong(LintFinding {
             code: Code::NoManifest,
             at: manifest.span.clone(),
             title: "keys of aws-auth without a manifest around them".to_owned(),
@@ -330,14 +329,14 @@ fn of_manifest(text: &str, manifest: Manifest) -> Piece {
             fix: format!("put them under `data:` of a ConfigMap, as `{GET}` prints it"),
             edits: Vec::new(),
         }),
-        "IdentityMapping" => Piece::Mapping(manifest),
+        "IdentityMapping" => ManifestPart::Mapping(manifest),
         _ if manifest
             .text("/apiVersion")
             .is_some_and(|version| version.starts_with("identity-mapper.dev/")) =>
         {
-            Piece::Mapping(manifest)
+            ManifestPart::Mapping(manifest)
         }
-        _ => Piece::Other,
+        _ => ManifestPart::Other,
     }
 }
 
@@ -348,14 +347,14 @@ fn is_mapping_of_sections(value: &Value) -> bool {
         .is_some_and(|fields| fields.keys().any(is_section))
 }
 
-fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
-    let mut auth = AwsAuth {
+fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
+    let mut auth = AwsAuthManifest {
         data: BTreeMap::new(),
         places: BTreeMap::new(),
         keys: BTreeMap::new(),
         wrong: Vec::new(),
     };
-    let wrong = |at: Range<usize>, title: String, fix: String| Finding {
+    let wrong = |at: Range<usize>, title: String, fix: String| LintFinding {
         code: Code::NoManifest,
         at,
         title,
@@ -400,7 +399,7 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuth {
         }
     }
     for (path, span) in &manifest.repeated {
-        auth.wrong.push(Finding {
+        auth.wrong.push(LintFinding {
             code: Code::RepeatedField,
             at: span.clone(),
             title: format!("duplicate `{path}`"),

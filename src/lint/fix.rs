@@ -4,7 +4,7 @@
 //! path or a blank taken off an ARN, an entry taken out that repeats another one. Each change is read back, and not made where
 //!
 //! - a key that could be read could not any more,
-//! - who is let in rightly would be let in otherwise,
+//! - who has correct access would have other access,
 //! - or one principal would have more entries than before.
 //!
 //! So fixing twice is fixing once, and nothing that was right changes its meaning.
@@ -13,9 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::Edit;
-use super::entries::Read;
-use super::file::{AwsAuth, aws_auths, word_edits};
+use super::file::{AwsAuthManifest, aws_auths, word_edits};
+use super::finding::Edit;
+use super::read::PlacedDocument;
 use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
 use crate::effective::can_match;
 use crate::manifest::{Source, read};
@@ -25,38 +25,36 @@ const ROUNDS: usize = 32;
 /// So many changes are tried one by one where they can't be made together.
 const TRIES: usize = 50;
 
-/// A principal that gets in otherwise than before.
+/// A principal that has other access than before.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Gain {
-    /// The ARN as it stands in aws-auth.
-    pub arn: String,
+pub(crate) struct Gain {
+    /// The ARN as it is now in aws-auth.
+    pub(crate) arn: String,
     /// The username that it then has.
-    pub username: String,
+    pub(crate) username: String,
     /// The groups that it then has.
-    pub groups: Vec<String>,
+    pub(crate) groups: Vec<String>,
 }
 
-/// A fixed text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Fixed {
-    /// The text now.
-    pub text: String,
-    /// Who gets in by it, or otherwise than before.
-    pub gains: Vec<Gain>,
+pub(crate) struct Fixed {
+    pub(crate) text: String,
+    /// Who has access by it, or otherwise than before.
+    pub(crate) gains: Vec<Gain>,
 }
 
 /// The values of an aws-auth that were fixed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct FixedData {
+pub(crate) struct FixedData {
     /// All keys, the fixed ones among them.
-    pub data: BTreeMap<String, String>,
-    /// Who gets in by it, or otherwise than before.
-    pub gains: Vec<Gain>,
+    pub(crate) data: BTreeMap<String, String>,
+    /// Who has access by it, or otherwise than before.
+    pub(crate) gains: Vec<Gain>,
 }
 
 /// Fixes a file; `None` where there is nothing to fix.
 #[must_use]
-pub fn fix(source: &Source) -> Option<Fixed> {
+pub(crate) fn fix(source: &Source) -> Option<Fixed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut gains = Vec::new();
     let mut expected = Vec::new();
@@ -83,12 +81,15 @@ pub fn fix(source: &Source) -> Option<Fixed> {
 
 /// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them.
 #[must_use]
-pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> bool) -> FixedData {
-    let before = effects(&Read::new(data));
+pub(crate) fn fix_data(
+    data: &BTreeMap<String, String>,
+    is_kept: &dyn Fn(&Entry) -> bool,
+) -> FixedData {
+    let before = effects(&PlacedDocument::new(data));
     let mut now = data.clone();
     for _ in 0..ROUNDS {
         let next = {
-            let read = Read::new(&now);
+            let read = PlacedDocument::new(&now);
             edited(&read, is_kept).or_else(|| without_repeated(&read, is_kept))
         };
         match next {
@@ -96,7 +97,7 @@ pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> boo
             None => break,
         }
     }
-    let after = effects(&Read::new(&now));
+    let after = effects(&PlacedDocument::new(&now));
     let gains = after
         .into_iter()
         .filter(|(arn, gain)| before.get(arn) != Some(gain));
@@ -106,7 +107,10 @@ pub fn fix_data(data: &BTreeMap<String, String>, is_kept: &dyn Fn(&Entry) -> boo
 }
 
 /// All changes together, or else as many as can be made one after the other.
-fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<String, String>> {
+fn edited(
+    read: &PlacedDocument<'_>,
+    is_kept: &dyn Fn(&Entry) -> bool,
+) -> Option<BTreeMap<String, String>> {
     let mut edits: Vec<(Section, Edit)> = Vec::new();
     for finding in read.check(None, &|_| String::new()) {
         let section = finding.at.0;
@@ -118,13 +122,13 @@ fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<
             .is_some_and(is_kept)
     });
     let together = with(read.data, &edits)?;
-    if is_safe(read, &Read::new(&together)) {
+    if is_safe(read, &PlacedDocument::new(&together)) {
         return Some(together);
     }
     let mut found = None;
     for edit in edits.iter().take(TRIES) {
         let alone = with(read.data, std::slice::from_ref(edit));
-        found = alone.filter(|data| is_safe(read, &Read::new(data)));
+        found = alone.filter(|data| is_safe(read, &PlacedDocument::new(data)));
         if found.is_some() {
             break;
         }
@@ -134,7 +138,7 @@ fn edited(read: &Read<'_>, is_kept: &dyn Fn(&Entry) -> bool) -> Option<BTreeMap<
 
 /// Entries that say what a later one says are taken out, where no comment goes with them.
 fn without_repeated(
-    read: &Read<'_>,
+    read: &PlacedDocument<'_>,
     is_kept: &dyn Fn(&Entry) -> bool,
 ) -> Option<BTreeMap<String, String>> {
     let changes: Vec<Change> = read
@@ -150,7 +154,7 @@ fn without_repeated(
         let texts = edit(read.data, changes).ok()?;
         let mut data = read.data.clone();
         data.extend(texts);
-        let after = Read::new(&data);
+        let after = PlacedDocument::new(&data);
         (is_safe(read, &after) && comments_of(&after) == comments_of(read)).then_some(data)
     };
     if changes.is_empty() {
@@ -163,7 +167,7 @@ fn without_repeated(
 }
 
 /// How many comments stand by entries.
-fn comments_of(read: &Read<'_>) -> usize {
+fn comments_of(read: &PlacedDocument<'_>) -> usize {
     let of = |section: Section| {
         let text = read.data.get(section.key()).map_or("", String::as_str);
         comments(text, read.document.section(section))
@@ -207,8 +211,8 @@ fn apply(text: &str, mut edits: Vec<Edit>) -> Option<String> {
     (edited != text).then_some(edited)
 }
 
-/// Who is let in, and as what, where that is sure.
-fn effects(read: &Read<'_>) -> BTreeMap<String, Gain> {
+/// Who has access, and as what, where that is sure.
+fn effects(read: &PlacedDocument<'_>) -> BTreeMap<String, Gain> {
     let index = Index::new(&read.document);
     let effect = |entry: &Entry| {
         let gain = Gain {
@@ -223,7 +227,7 @@ fn effects(read: &Read<'_>) -> BTreeMap<String, Gain> {
 }
 
 /// Whether nothing that was right changes, and nothing gets worse.
-fn is_safe(before: &Read<'_>, after: &Read<'_>) -> bool {
+fn is_safe(before: &PlacedDocument<'_>, after: &PlacedDocument<'_>) -> bool {
     let readable = Section::ALL.into_iter().all(|section| {
         let was = before.document.section(section);
         let is = after.document.section(section);
@@ -251,7 +255,7 @@ fn is_safe(before: &Read<'_>, after: &Read<'_>) -> bool {
             now.is_some_and(|now| now.username == effect.username && now.groups == effect.groups);
         kept || wrong.contains(arn)
     });
-    let counts = |read: &Read<'_>| {
+    let counts = |read: &PlacedDocument<'_>| {
         let mut counts: HashMap<String, usize> = HashMap::new();
         for entry in read.document.entries() {
             *counts.entry(entry.matched_arn()).or_default() += 1;
@@ -268,10 +272,10 @@ fn is_safe(before: &Read<'_>, after: &Read<'_>) -> bool {
     readable && same && (broken || !crowded)
 }
 
-/// The changes of the values as changes of the file, and the values that the file then has: a value whose places can't be told stays.
+/// The changes of the values as changes of the file, and the values that the file then has: a value whose places can't be determined stays.
 fn in_file(
     text: &str,
-    auth: &AwsAuth,
+    auth: &AwsAuthManifest,
     fixed: &BTreeMap<String, String>,
 ) -> (Vec<Edit>, BTreeMap<String, String>) {
     let mut edits = Vec::new();
@@ -347,7 +351,7 @@ fn within(old: &str, new: &str, offset: usize) -> Edit {
     }
 }
 
-/// Whether the documents of two texts differ in nothing but the texts of aws-auth, which are looked at apart, and in words that were quoted.
+/// Whether the documents of two texts differ in nothing but the texts of aws-auth, which are compared separately, and in words that were quoted.
 fn same_but_words(old: &str, new: &str) -> bool {
     let (old, new) = (read(old), read(new));
     old.len() == new.len()

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::names::{Caller, Name, Names};
-use super::{Code, Edit, Finding};
+use super::code::Code;
+use super::finding::{Edit, LintFinding};
+use super::names::{CallerKind, EntryNames, Name};
 use crate::api::v1alpha1::{Adoption, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
 use crate::desired::Mapping;
 use crate::manifest::{Complaint, Declared, Mappings, Source};
 use crate::principal::{Key, Principal, PrincipalKind};
 
-type Found = (usize, Finding<Range<usize>>);
+type MappingFinding = (usize, LintFinding<Range<usize>>);
 
 /// Everything that the manifests show by themselves, each with the number of its source.
-pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
+pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<MappingFinding> {
     let text = |source: usize| {
         sources
             .get(source)
@@ -24,7 +25,7 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
         .complaints
         .iter()
         .map(|complaint| refused(complaint, text(complaint.source)));
-    let mut found: Vec<Found> = refused.collect();
+    let mut found: Vec<MappingFinding> = refused.collect();
     for declared in &mappings.declared {
         let names = names(declared);
         found.extend(
@@ -41,8 +42,11 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<Found> {
     found
 }
 
-/// Mappings whose principal an aws-auth lets in as someone else, where `adoption` does not say that this is to change.
-pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) -> Vec<Found> {
+/// Mappings whose principal an has another identity in aws-auth, where `adoption` does not say that this is to change.
+pub(super) fn foreign(
+    declared: &[Declared],
+    data: &BTreeMap<String, String>,
+) -> Vec<MappingFinding> {
     if declared.is_empty() {
         return Vec::new();
     }
@@ -57,7 +61,7 @@ pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) ->
         };
         let differs = entry.meaning() != form.meaning;
         differs.then(|| {
-            let finding = Finding {
+            let finding = LintFinding {
                 code: Code::ForeignEntry,
                 at: declared.manifest.span_of("spec.principal"),
                 title: format!("identity that differs from aws-auth (line {} of {})", entry.line, entry.section),
@@ -71,7 +75,7 @@ pub(super) fn foreign(declared: &[Declared], data: &BTreeMap<String, String>) ->
     declared.iter().filter_map(found).collect()
 }
 
-fn refused(complaint: &Complaint, text: &str) -> Found {
+fn refused(complaint: &Complaint, text: &str) -> MappingFinding {
     let written = text.get(complaint.span.clone()).unwrap_or_default();
     let plain = !written.is_empty()
         && written
@@ -90,7 +94,7 @@ fn refused(complaint: &Complaint, text: &str) -> Found {
             .to_owned();
         (Code::Refused, fix, Vec::new())
     };
-    let finding = Finding {
+    let finding = LintFinding {
         code,
         at: complaint.span.clone(),
         title: complaint.to_string(),
@@ -101,8 +105,8 @@ fn refused(complaint: &Complaint, text: &str) -> Found {
     (complaint.source, finding)
 }
 
-fn repeated(path: &str, span: &Range<usize>) -> Finding<Range<usize>> {
-    Finding {
+fn repeated(path: &str, span: &Range<usize>) -> LintFinding<Range<usize>> {
+    LintFinding {
         code: Code::RepeatedField,
         at: span.clone(),
         title: format!("duplicate `{path}`"),
@@ -112,7 +116,7 @@ fn repeated(path: &str, span: &Range<usize>) -> Finding<Range<usize>> {
     }
 }
 
-fn names(declared: &Declared) -> Names<'_, Range<usize>> {
+fn names(declared: &Declared) -> EntryNames<'_, Range<usize>> {
     let spec = &declared.object.spec;
     let at = |path: &str| declared.manifest.span_of(path);
     let groups = spec.groups.iter().enumerate().map(|(number, group)| Name {
@@ -123,7 +127,7 @@ fn names(declared: &Declared) -> Names<'_, Range<usize>> {
         text,
         at: at("spec.username"),
     });
-    Names {
+    EntryNames {
         caller: caller(&spec.principal),
         username,
         groups: groups.collect(),
@@ -131,34 +135,34 @@ fn names(declared: &Declared) -> Names<'_, Range<usize>> {
     }
 }
 
-fn caller(spec: &PrincipalSpec) -> Caller {
+fn caller(spec: &PrincipalSpec) -> CallerKind {
     let Some(arn) = &spec.arn else {
-        return Caller::Sso;
+        return CallerKind::Sso;
     };
     match Principal::parse(arn) {
-        Ok(principal) if principal.kind == PrincipalKind::User => Caller::User,
-        Ok(principal) if principal.sso().is_some() => Caller::Sso,
-        Ok(_) => Caller::Role,
-        Err(_) => Caller::Unknown,
+        Ok(principal) if principal.kind == PrincipalKind::User => CallerKind::User,
+        Ok(principal) if principal.sso().is_some() => CallerKind::Sso,
+        Ok(_) => CallerKind::Role,
+        Err(_) => CallerKind::Unknown,
     }
 }
 
 /// What makes two mappings the same principal, as far as their texts show it.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
-enum Named {
+enum PrincipalName {
     Principal(Key),
     PermissionSet(String, String),
 }
 
-fn same_principal(declared: &[Declared]) -> Vec<Found> {
-    let mut by_principal: BTreeMap<Named, Vec<&Declared>> = BTreeMap::new();
+fn same_principal(declared: &[Declared]) -> Vec<MappingFinding> {
+    let mut by_principal: BTreeMap<PrincipalName, Vec<&Declared>> = BTreeMap::new();
     for declared in declared {
         let principal = &declared.object.spec.principal;
         let named = match (&principal.arn, &principal.permission_set) {
             (Some(arn), _) => Principal::parse(arn)
                 .ok()
-                .map(|principal| Named::Principal(principal.key())),
-            (None, Some(set)) => Some(Named::PermissionSet(
+                .map(|principal| PrincipalName::Principal(principal.key())),
+            (None, Some(set)) => Some(PrincipalName::PermissionSet(
                 set.account_id.clone(),
                 set.name.clone(),
             )),
@@ -180,7 +184,7 @@ fn same_principal(declared: &[Declared]) -> Vec<Found> {
             );
             found.push((
                 other.source,
-                Finding {
+                LintFinding {
                     code: Code::SamePrincipal,
                     at: other.manifest.span_of("spec.principal"),
                     title,

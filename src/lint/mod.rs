@@ -10,97 +10,19 @@ mod code;
 mod embedding;
 mod entries;
 mod file;
+mod finding;
 mod fix;
 mod mappings;
 mod mode;
 mod names;
 mod partitions;
+mod read;
 #[cfg(test)]
 mod tests;
 mod text;
 
-use std::ops::Range;
-
-pub use cluster::{Facts, NODE_MANAGER, check_cluster};
-pub use code::{Code, Severity};
-pub use file::{Checked, Found, check};
-pub use fix::{Fixed, FixedData, Gain, fix, fix_data};
-
-use crate::manifest::Source;
-
-/// One finding.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Diagnostic {
-    /// The kind of finding.
-    pub code: Code,
-    /// The number of its source among [`Report::sources`].
-    pub source: usize,
-    /// The bytes at fault.
-    pub span: Range<usize>,
-    /// What is wrong, in a sentence.
-    pub title: String,
-    /// What the authenticator, or the API server, then sees.
-    pub label: String,
-    /// How to fix it.
-    pub fix: String,
-    /// Whether `--fix` applies it.
-    pub fixable: bool,
-}
-
-/// A text that diagnostics point into.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
-    /// The text, and what to call it.
-    pub source: Source,
-    /// Where it was taken from, if its places can't be told there: the number of that text and a byte of it.
-    pub within: Option<(usize, usize)>,
-}
-
-/// Everything that was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Report {
-    /// The texts that were checked.
-    pub sources: Vec<Text>,
-    /// The findings, in the order of the texts and of their places.
-    pub diagnostics: Vec<Diagnostic>,
-}
-
-impl Report {
-    /// Whether a finding is an error.
-    #[must_use]
-    pub fn has_errors(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .any(|found| found.code.severity() == Severity::Error)
-    }
-
-    fn sort(&mut self) {
-        self.diagnostics.sort_by(|a, b| {
-            (a.source, a.span.start, a.code, &a.title).cmp(&(
-                b.source,
-                b.span.start,
-                b.code,
-                &b.title,
-            ))
-        });
-    }
-}
-
-/// A finding before it is known where its text stands.
-#[derive(Clone, Debug)]
-struct Finding<P> {
-    code: Code,
-    at: P,
-    title: String,
-    label: String,
-    fix: String,
-    /// What `--fix` would do.
-    edits: Vec<Edit>,
-}
-
-/// A change of some bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Edit {
-    span: Range<usize>,
-    text: String,
-}
+pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
+pub(crate) use code::{Code, Severity};
+pub(crate) use file::check;
+pub(crate) use finding::{Diagnostic, LintReport, SourceText};
+pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};

@@ -4,22 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use super::cluster::{lets_nodes_in, no_node_entry, not_read};
-use super::entries::Read;
+use super::code::Code;
 use super::file::Checked;
-use super::{Code, Finding};
+use super::finding::LintFinding;
+use super::read::PlacedDocument;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
-use crate::diff::ahead;
+use crate::diff::forecast;
 use crate::effective::is_node;
 use crate::manifest::Declared;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
 use crate::time::Timestamp;
 
 impl Checked {
-    /// Adds what only the mode shows: mappings that would not take effect, and nodes that nothing lets in.
-    pub fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
+    /// Adds what only the mode shows: mappings that would not take effect, and nodes without access.
+    pub(crate) fn in_mode(&mut self, aws: AwsState, now: Timestamp) {
         let mode = aws.mode();
         let partition = aws.view().and_then(|view| view.cluster.partition());
         let by_mapping = self.mappings.iter().any(is_for_nodes);
@@ -28,7 +29,7 @@ impl Checked {
                 Some(Mode::ConfigMap)
                     if !by_mapping
                         && !lets_nodes_in(
-                            &Read::new(&auth.data),
+                            &PlacedDocument::new(&auth.data),
                             &Bindings::default(),
                             partition,
                         ) =>
@@ -75,7 +76,7 @@ impl Checked {
             crd_deleting: false,
         };
         let statuses: BTreeMap<String, IdentityMappingStatus> =
-            ahead(&desired, &observed, &Settings::default())
+            forecast(&desired, &observed, &Settings::default())
                 .mappings
                 .into_iter()
                 .collect();
@@ -97,7 +98,7 @@ impl Checked {
     }
 }
 
-/// Whether a mapping lets nodes in.
+/// Whether a mapping grants nodes access.
 fn is_for_nodes(declared: &Declared) -> bool {
     let spec = &declared.object.spec;
     let meaning = Meaning {
@@ -113,7 +114,7 @@ fn not_in_effect(
     name: &str,
     status: &IdentityMappingStatus,
     at: Range<usize>,
-) -> Option<Finding<Range<usize>>> {
+) -> Option<LintFinding<Range<usize>>> {
     let condition = |type_: ConditionType| {
         status
             .conditions
@@ -122,7 +123,7 @@ fn not_in_effect(
     };
     let ready = condition(ConditionType::Ready).filter(|ready| ready.status == "False")?;
     condition(ConditionType::Stalled).filter(|stalled| stalled.status == "True")?;
-    Some(Finding {
+    Some(LintFinding {
         code: Code::NotInEffect,
         at,
         title: format!(

@@ -1,7 +1,8 @@
 //! Usernames and groups: the same rules for entries of aws-auth and for mappings.
 
+use super::code::Code;
+use super::finding::LintFinding;
 use super::text::almost;
-use super::{Code, Finding};
 use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 
@@ -22,28 +23,26 @@ const NODE_USERNAME: &str = "system:node:";
 const NODES: &str = "system:nodes";
 const BOOTSTRAPPERS: &str = "system:bootstrappers";
 
-/// Whose names they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Caller {
+pub(super) enum CallerKind {
     /// A role, whose sessions the caller names.
     Role,
     /// A role of IAM Identity Center, which names the sessions after its users.
     Sso,
     /// A user, who has no session.
     User,
-    /// Not known.
     Unknown,
 }
 
-/// A name and where it stands; `at` of the whole entry where it is not written.
+/// A name and where it is; `at` of the whole entry where it is not written.
 pub(super) struct Name<'a, P> {
     pub(super) text: &'a str,
     pub(super) at: P,
 }
 
 /// What an entry or a mapping gives.
-pub(super) struct Names<'a, P> {
-    pub(super) caller: Caller,
+pub(super) struct EntryNames<'a, P> {
+    pub(super) caller: CallerKind,
     pub(super) username: Option<Name<'a, P>>,
     pub(super) groups: Vec<Name<'a, P>>,
     /// Where the groups stand, or the entry itself.
@@ -54,12 +53,11 @@ pub(super) fn is_node_name(username: &str) -> bool {
     username.starts_with(NODE_USERNAME)
 }
 
-impl<P: Clone> Names<'_, P> {
-    /// All findings.
-    pub(super) fn check(&self) -> Vec<Finding<P>> {
+impl<P: Clone> EntryNames<'_, P> {
+    pub(super) fn check(&self) -> Vec<LintFinding<P>> {
         let mut findings = Vec::new();
         let mut find = |code, at: &P, title: String, label: String, fix: String| {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 code,
                 at: at.clone(),
                 title,
@@ -91,7 +89,7 @@ impl<P: Clone> Names<'_, P> {
             .unwrap_or_default();
         self.sessions("username", &placeholders, at, text, find);
         let chosen = ["{{SessionName}}", "{{SessionNameRaw}}"];
-        if self.caller == Caller::Role && chosen.iter().any(|chosen| text.starts_with(chosen)) {
+        if self.caller == CallerKind::Role && chosen.iter().any(|chosen| text.starts_with(chosen)) {
             find(
                 Code::CallerNamesItself,
                 at,
@@ -174,7 +172,7 @@ impl<P: Clone> Names<'_, P> {
                     | Placeholder::Ec2PrivateDnsName
             )
         };
-        if self.caller == Caller::User
+        if self.caller == CallerKind::User
             && let Some(found) = placeholders.iter().find(of_session)
         {
             let (label, fix) = if *found == Placeholder::Ec2PrivateDnsName {
@@ -214,7 +212,7 @@ impl<P: Clone> Names<'_, P> {
         let has = |wanted: &str| self.groups.iter().any(|group| group.text == wanted);
         let username = self.username.as_ref();
         let named = username.is_some_and(|name| is_node_name(name.text));
-        // A slip of the group is told as such.
+        // A slip of the group is reported as such.
         let slip = |wanted: &str| self.groups.iter().any(|group| almost(group.text, wanted));
         let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
             .into_iter()

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 use std::str::FromStr as _;
 
-use super::entries::Read;
-use super::text::At;
-use super::{Code, Finding};
+use super::code::Code;
+use super::finding::LintFinding;
+use super::read::PlacedDocument;
+use super::text::TextSpan;
 use crate::aws_auth::{Entry, Places};
 use crate::effective::is_nodes;
 use crate::principal::{Arn, Partition};
 
 /// Entries that no caller can match, since a cluster accepts callers of its own partition only. Where the cluster's is not known, it
 /// is taken for the one of its nodes, or of most entries: some entry is wrong, and the fewer are the likelier.
-pub(super) fn other_partitions(read: &Read<'_>, cluster: Option<Partition>) -> Vec<Finding<At>> {
+pub(super) fn other_partitions(
+    read: &PlacedDocument<'_>,
+    cluster: Option<Partition>,
+) -> Vec<LintFinding<TextSpan>> {
     let found: Vec<(&Entry, &Places, Partition)> = read
         .entries()
         .filter_map(|(entry, places)| Some((entry, places, partition(entry)?)))
@@ -22,7 +26,7 @@ pub(super) fn other_partitions(read: &Read<'_>, cluster: Option<Partition>) -> V
     };
     let others = found.iter().filter(|(_, _, partition)| *partition != home);
     others
-        .map(|(entry, places, partition)| Finding {
+        .map(|(entry, places, partition)| LintFinding {
             code: Code::OtherPartition,
             at: (
                 entry.section,

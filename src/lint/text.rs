@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
-use super::{Code, Edit, Finding};
+use super::code::Code;
+use super::finding::{Edit, LintFinding};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, SectionPlaces};
 
 /// A place in the value of a key of aws-auth.
-pub(super) type At = (Section, Range<usize>);
+pub(super) type TextSpan = (Section, Range<usize>);
 
 /// The command that prints aws-auth as YAML.
 pub(super) const GET: &str = "kubectl get configmap -n kube-system aws-auth -o yaml";
@@ -17,7 +18,7 @@ pub(super) fn lost(
     text: &str,
     document: &Document,
     places: &SectionPlaces,
-) -> Vec<Finding<At>> {
+) -> Vec<LintFinding<TextSpan>> {
     let view = document.section(section);
     let mut findings = Vec::new();
     for problem in &view.problems {
@@ -35,7 +36,7 @@ pub(super) fn lost(
         findings.extend(others.map(|edit| unquoted(section, text, edit, label.clone())));
     }
     if let Some(ignored) = &places.ignored {
-        findings.push(Finding {
+        findings.push(LintFinding {
             code: Code::SecondDocument,
             at: (section, ignored.clone()),
             title: format!("text after the first YAML document in {section}"),
@@ -47,7 +48,7 @@ pub(super) fn lost(
     }
     for (entry, places) in view.entries.iter().zip(&places.entries) {
         for span in &places.repeated {
-            findings.push(Finding {
+            findings.push(LintFinding {
                 code: Code::RepeatedField,
                 at: (section, span.clone()),
                 title: format!("duplicate field `{}` in an entry", &text[span.clone()]),
@@ -89,7 +90,7 @@ fn nobody(section: Section, text: &str) -> String {
     format!("all of {section} is dropped: nobody in it has access{nodes}")
 }
 
-fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
+fn dropped_section(problem: &Problem, text: &str) -> LintFinding<TextSpan> {
     let section = problem.section;
     let (what, fix) = parts(&problem.message);
     let (code, title, fix) = if is_describe_output(text) {
@@ -137,7 +138,7 @@ fn dropped_section(problem: &Problem, text: &str) -> Finding<At> {
             ),
         )
     };
-    Finding {
+    LintFinding {
         code,
         at: (section, problem.span.clone()),
         title,
@@ -181,8 +182,8 @@ fn or(fix: &str, otherwise: &str) -> String {
     if fix.is_empty() { otherwise } else { fix }.to_owned()
 }
 
-fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> Finding<At> {
-    Finding {
+fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> LintFinding<TextSpan> {
+    LintFinding {
         code: Code::UnquotedTemplate,
         at: (section, edit.span.clone()),
         title: match field_of(text, edit.span.start) {
@@ -205,9 +206,9 @@ fn field_of(text: &str, at: usize) -> Option<&str> {
     (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(name)
 }
 
-fn dropped_entry(problem: &Problem) -> Finding<At> {
+fn dropped_entry(problem: &Problem) -> LintFinding<TextSpan> {
     let (what, fix) = parts(&problem.message);
-    Finding {
+    LintFinding {
         code: Code::EntryDropped,
         at: (problem.section, problem.span.clone()),
         title: what.to_owned(),
@@ -217,7 +218,7 @@ fn dropped_entry(problem: &Problem) -> Finding<At> {
     }
 }
 
-fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
+fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<TextSpan> {
     let (what, fix) = parts(&problem.message);
     let is_word = what.contains("a truth value") || what.contains("a number");
     let written = &text[problem.span.clone()];
@@ -244,7 +245,7 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> Finding<At> {
     };
     let next = entries.partition_point(|entry| entry.span.start <= problem.span.start);
     let entry = next.checked_sub(1).map(|before| &entries[before]);
-    Finding {
+    LintFinding {
         code: if is_word {
             Code::Yaml11Word
         } else {
@@ -275,7 +276,12 @@ fn seen(entry: &Entry) -> String {
     )
 }
 
-fn unknown_field(section: Section, entry: &Entry, name: &str, span: &Range<usize>) -> Finding<At> {
+fn unknown_field(
+    section: Section,
+    entry: &Entry,
+    name: &str,
+    span: &Range<usize>,
+) -> LintFinding<TextSpan> {
     let known: &[&str] = if section == Section::Users {
         &["userarn", "username", "groups"]
     } else {
@@ -286,7 +292,7 @@ fn unknown_field(section: Section, entry: &Entry, name: &str, span: &Range<usize
         Some(meant) => format!("write `{meant}`"),
         None => "remove it; notes belong in comments".to_owned(),
     };
-    Finding {
+    LintFinding {
         code: Code::UnknownField,
         at: (section, span.clone()),
         title: format!("unknown field `{name}`"),
@@ -345,7 +351,7 @@ fn indentation(text: &str, at: usize) -> &str {
     &line[..line.len() - line.trim_start().len()]
 }
 
-/// The column in which the line of this place was to begin: that of the fields before it, where it stands deeper than they do although
+/// The column in which the line of this place was to begin: that of the fields before it, where it is deeper than they do although
 /// the one before it has its value, or where it lines up with none.
 fn expected_column(text: &str, at: usize) -> Option<usize> {
     let line = line_of(text, at);

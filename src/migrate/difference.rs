@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
-use super::Identity;
 use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
 use crate::effective::MASTERS;
@@ -15,20 +14,18 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 /// What a principal is or becomes as an access entry.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Becomes {
+pub(crate) struct Becomes {
     /// The full ARN under which the entry stands.
-    pub principal_arn: String,
+    pub(crate) principal_arn: String,
     /// The type, as EKS spells it.
     #[serde(rename = "type")]
-    pub kind: String,
-    /// The username.
-    pub username: String,
+    pub(crate) kind: String,
+    pub(crate) username: String,
     /// Whether EKS gives the username, for none is sent.
-    pub username_generated: bool,
-    /// The groups.
-    pub groups: BTreeSet<String>,
+    pub(crate) username_generated: bool,
+    pub(crate) groups: BTreeSet<String>,
     /// The access policies: name and scope.
-    pub policies: Vec<(String, String)>,
+    pub(crate) policies: Vec<(String, String)>,
 }
 
 impl Becomes {
@@ -59,7 +56,6 @@ impl Becomes {
         }
     }
 
-    /// What stands.
     pub(super) fn of_entry(entry: &Entry) -> Self {
         let policies = entry.policies.iter();
         Self {
@@ -81,14 +77,14 @@ impl Becomes {
 
     /// Whether it is an entry of nodes.
     #[must_use]
-    pub fn is_node(&self) -> bool {
+    pub(crate) fn is_node(&self) -> bool {
         self.kind != Kind::Known(EntryType::Standard).as_str()
     }
 }
 
 /// One thing in which the two differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Difference {
+pub(crate) enum EntryDifference {
     /// The power of system:masters comes from an access policy.
     MastersByPolicy,
     /// Nodes lose system:bootstrappers, which they don't need on EKS.
@@ -96,29 +92,19 @@ pub enum Difference {
     /// EKS gives the username, and it comes out the same.
     UsernameGenerated(String),
     /// The username is another one.
-    Username {
-        /// In aws-auth.
-        now: String,
-        /// As an access entry.
-        then: String,
-    },
+    Username { now: String, then: String },
     /// A group that only aws-auth gives.
     GroupLost(String),
     /// A group that only the access entry gives.
     GroupGained(String),
     /// An access policy that the access entry gives, and that aws-auth could not.
-    PolicyGained {
-        /// Its name.
-        policy: String,
-        /// Where it holds.
-        scope: String,
-    },
+    PolicyGained { policy: String, scope: String },
 }
 
-impl Difference {
+impl EntryDifference {
     /// A few words, for a table.
     #[must_use]
-    pub fn short(&self) -> String {
+    pub(crate) fn short(&self) -> String {
         match self {
             Self::MastersByPolicy => format!("{MASTERS} as {ADMIN_POLICY}"),
             Self::BootstrappersDropped => format!("without {BOOTSTRAPPERS}"),
@@ -130,10 +116,10 @@ impl Difference {
         }
     }
 
-    /// Whether the two are not the same entry: what stands for system:masters is the policy, and nodes only start with their
+    /// Whether the two are not the same entry: what exists for system:masters is the policy, and nodes only start with their
     /// bootstrapping group.
     #[must_use]
-    pub const fn is_of_meaning(&self) -> bool {
+    pub(crate) const fn is_of_meaning(&self) -> bool {
         match self {
             Self::MastersByPolicy | Self::UsernameGenerated(_) | Self::BootstrappersDropped => {
                 false
@@ -146,7 +132,13 @@ impl Difference {
     }
 }
 
-impl fmt::Display for Difference {
+impl Serialize for EntryDifference {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl fmt::Display for EntryDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::MastersByPolicy => write!(
@@ -179,7 +171,7 @@ impl fmt::Display for Difference {
 }
 
 /// In what an access entry differs from what aws-auth gives, the weightiest first.
-pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
+pub(super) fn differences(now: &TextIdentity, then: &Becomes) -> Vec<EntryDifference> {
     let mut found = BTreeSet::new();
     let given: BTreeSet<&str> = then.groups.iter().map(String::as_str).collect();
     let had: BTreeSet<&str> = now.groups.iter().map(String::as_str).collect();
@@ -190,31 +182,39 @@ pub(super) fn differences(now: &Identity, then: &Becomes) -> Vec<Difference> {
         .any(|(policy, scope)| (policy.as_str(), scope.as_str()) == administrator);
     for group in had.difference(&given) {
         found.insert(match *group {
-            MASTERS if by_policy => Difference::MastersByPolicy,
-            BOOTSTRAPPERS if then.is_node() => Difference::BootstrappersDropped,
-            group => Difference::GroupLost(group.to_owned()),
+            MASTERS if by_policy => EntryDifference::MastersByPolicy,
+            BOOTSTRAPPERS if then.is_node() => EntryDifference::BootstrappersDropped,
+            group => EntryDifference::GroupLost(group.to_owned()),
         });
     }
     for group in given.difference(&had) {
-        found.insert(Difference::GroupGained((*group).to_owned()));
+        found.insert(EntryDifference::GroupGained((*group).to_owned()));
     }
     for (policy, scope) in &then.policies {
         let of_masters =
             (policy.as_str(), scope.as_str()) == administrator && had.contains(MASTERS);
         if !of_masters {
-            found.insert(Difference::PolicyGained {
+            found.insert(EntryDifference::PolicyGained {
                 policy: policy.clone(),
                 scope: scope.clone(),
             });
         }
     }
     if now.username != then.username {
-        found.insert(Difference::Username {
+        found.insert(EntryDifference::Username {
             now: now.username.clone(),
             then: then.username.clone(),
         });
     } else if then.username_generated {
-        found.insert(Difference::UsernameGenerated(then.username.clone()));
+        found.insert(EntryDifference::UsernameGenerated(then.username.clone()));
     }
     found.into_iter().collect()
+}
+
+/// What an entry of aws-auth gives.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct TextIdentity {
+    /// The username, templates as written.
+    pub(crate) username: String,
+    pub(crate) groups: Vec<String>,
 }

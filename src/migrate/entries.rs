@@ -1,22 +1,22 @@
-//! What stands in aws-auth, by what the authenticator makes of it.
+//! The entries of aws-auth, by what the authenticator makes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dead, Place};
+use super::migration::{EntryLine, NeverMatches};
 use crate::aws_auth::{Document, Entry, Lookup, Rank, Section};
 use crate::effective::{EffectiveAccess, NoEffect, Unmatchable};
 use crate::principal::Principal;
 
-/// What stands in aws-auth, by what the authenticator makes of it.
-pub(super) struct Entries<'a> {
+/// The entries of aws-auth, by what the authenticator makes of it.
+pub(super) struct TextEntries<'a> {
     /// Each with those that it passes over for it. Entries that differ in case only are one.
     pub(super) winners: Vec<Winner<'a>>,
-    pub(super) dead: Vec<Dead>,
+    pub(super) dead: Vec<NeverMatches>,
 }
 
 pub(super) struct Winner<'a> {
     pub(super) entries: Vec<&'a Entry>,
-    pub(super) shadowed: Vec<Place>,
+    pub(super) shadowed: Vec<EntryLine>,
 }
 
 impl<'a> Winner<'a> {
@@ -25,27 +25,27 @@ impl<'a> Winner<'a> {
     }
 }
 
-pub(super) fn place(entry: &Entry) -> Place {
-    Place {
+pub(super) fn place(entry: &Entry) -> EntryLine {
+    EntryLine {
         section: entry.section,
         line: entry.line,
     }
 }
 
-impl<'a> Entries<'a> {
-    /// Access entries are not looked at here: whoever has one as well is still on the way.
+impl<'a> TextEntries<'a> {
+    /// Access entries are not read here: whoever has one as well is still on the way.
     pub(super) fn of(document: &'a Document, effective: &EffectiveAccess<'a>) -> Self {
         let mut standing = Self {
             winners: Vec::new(),
             dead: Vec::new(),
         };
-        let mut shadowed: BTreeMap<(Section, usize), Vec<Place>> = BTreeMap::new();
+        let mut shadowed: BTreeMap<(Section, usize), Vec<EntryLine>> = BTreeMap::new();
         let mut at_random: BTreeSet<String> = BTreeSet::new();
         for entry in document.entries() {
             let never = effective.never_matches(entry).map(NoEffect::NeverMatches);
             let unread = effective.unread().map(NoEffect::Unread);
             if let Some(why) = never.or(unread) {
-                standing.dead.push(Dead {
+                standing.dead.push(NeverMatches {
                     place: place(entry),
                     what: what(entry),
                     why: why_dead(entry, &why),

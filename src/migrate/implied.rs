@@ -1,16 +1,16 @@
-//! What stands implies the mappings of a migration without the operator: each principal's entry, taken as if it were imported.
+//! What exists implies the mappings of a migration without the operator: each principal's entry, taken as if it were imported.
 //!
 //! Nothing is remembered between two runs, so the same has to follow from every state on the way. Invariants:
 //!
-//! - a principal is implied once, by its entry of aws-auth or by its access entry of ours, never by both;
-//! - while both stand, aws-auth says what is declared: the access entry is made from it, and may be half made;
+//! - a principal is implied once, by its entry of aws-auth or by its managed access entry, never by both;
+//! - while both exist, aws-auth says what is declared: the access entry is made from it, and may be half made;
 //! - what the authenticator passed over before is never taken for what is declared once the entry that won has gone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use kube::api::ObjectMeta;
 
-use super::mapping_from_entry::taken;
+use super::mapping_from_entry::mapping_from_entry;
 use crate::access_entry::{
     ADMIN_POLICY, BRIDGE_GROUP, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, NodeTwin, Scope,
     node_twin, policy_name,
@@ -29,17 +29,15 @@ use crate::principal::{Key, Principal, PrincipalKind};
 
 /// Which way the migration goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
-    /// To access entries.
+pub(crate) enum Way {
     Forth,
-    /// Back to aws-auth.
     Back,
 }
 
-/// The mappings that a state implies, by principal. `installation` is what tags call ours. Nobody new sets foot on a bridge that is
+/// The mappings that a state implies, by principal. `installation` is the value of the installation tag. Nobody new sets foot on a bridge that is
 /// `closed`: whoever would have to cross it is left in aws-auth for now.
 #[must_use]
-pub fn implied(
+pub(crate) fn implied(
     observed: &Observed,
     installation: &str,
     way: Way,
@@ -69,10 +67,10 @@ pub fn implied(
                 if !winner.username.is_empty()
                     && (is_marked(key) || says_the_same(winner, entry)) =>
             {
-                Some(taken(winner, ""))
+                Some(mapping_from_entry(winner, ""))
             }
             (_, Some(entry)) => of_entry(entry),
-            // An entry that can't be listed as ours is not made anew either, and in the mode API aws-auth lets nobody in.
+            // An entry that can't be listed as ours is not made anew either, and in the mode API aws-auth grants no access.
             (Some(winner), None) => {
                 let waits = closed && winner.groups.iter().any(|group| group == MASTERS);
                 let wanted = match way {
@@ -84,7 +82,7 @@ pub fn implied(
                     }
                     Way::Back => is_marked(key) && !winner.username.is_empty(),
                 };
-                wanted.then(|| taken(winner, ""))
+                wanted.then(|| mapping_from_entry(winner, ""))
             }
             (None, None) => None,
         };
@@ -126,7 +124,7 @@ fn in_text<'a>(document: &'a Document, view: &AwsView) -> BTreeMap<Key, &'a Text
 fn ours<'a>(view: &'a AwsView, installation: &str) -> BTreeMap<Key, &'a Entry> {
     let mut found: BTreeMap<Key, &Entry> = BTreeMap::new();
     for entry in view.entries.by_principal.values() {
-        // A doubtful one is ours as well: it is described again before anything is decided by it.
+        // A stale one is managed as well: it is described again before anything is decided by it.
         let Some(entry) = &entry.entry else {
             continue;
         };
@@ -192,7 +190,7 @@ fn is_administrator(entry: &Entry) -> bool {
         })
 }
 
-/// The mapping that declares what an access entry of ours gives. The administrator's policy is system:masters, as aws-auth can say it.
+/// The mapping that declares what an managed access entry gives. The administrator's policy is system:masters, as aws-auth can say it.
 /// `None`: it is of a type that this version does not know.
 fn of_entry(entry: &Entry) -> Option<IdentityMapping> {
     let Kind::Known(type_) = entry.kind else {

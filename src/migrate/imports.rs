@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::Place;
-use super::entries::{Entries, Winner, place};
+use super::entries::{TextEntries, Winner, place};
+use super::migration::EntryLine;
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::BackendChoice;
 use crate::desired::{Desired, Mapping};
@@ -13,11 +13,11 @@ use crate::principal::Key;
 
 /// What an import makes of the entries of aws-auth, by their places.
 pub(super) struct Imports {
-    pub(super) mappings: BTreeMap<Place, IdentityMapping>,
+    pub(super) mappings: BTreeMap<EntryLine, IdentityMapping>,
     /// Why there is no mapping.
-    pub(super) left: BTreeMap<Place, String>,
-    /// Mappings that declare it, as far as that can be told without IAM.
-    pub(super) declared: BTreeMap<Place, String>,
+    pub(super) left: BTreeMap<EntryLine, String>,
+    /// Mappings that declare it, as far as that can be determined without IAM.
+    pub(super) declared: BTreeMap<EntryLine, String>,
 }
 
 impl Imports {
@@ -46,7 +46,7 @@ impl Imports {
     /// What no mapping declares, as if it had been imported and asked to be handed over.
     pub(super) fn undeclared(
         &self,
-        entries: &Entries<'_>,
+        entries: &TextEntries<'_>,
         declared: &BTreeSet<Key>,
     ) -> Vec<Mapping> {
         let winners = entries.winners.iter().map(Winner::entry);
@@ -62,12 +62,12 @@ impl Imports {
     }
 }
 
-pub(super) fn place_of(origin: &Origin) -> Option<Place> {
+pub(super) fn place_of(origin: &Origin) -> Option<EntryLine> {
     match origin {
         Origin::Text {
             section,
             line: Some(line),
-        } => Some(Place {
+        } => Some(EntryLine {
             section: *section,
             line: *line,
         }),

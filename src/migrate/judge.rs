@@ -1,13 +1,16 @@
-//! A verdict for everyone whom aws-auth lets in or a mapping names.
+//! A verdict for everyone with access by aws-auth or a mapping names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::difference::{Becomes, differences};
-use super::entries::{Entries, Winner, place, what};
+use super::difference::{Becomes, EntryDifference, differences};
+use super::entries::{TextEntries, Winner, place, what};
 use super::imports::Imports;
+use super::migration::{
+    EntryLine, Hindrance, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnmanagedEntry,
+    UnreadableSection, Who,
+};
 use super::nodes::which_nodes;
 use super::why::{lets_nobody_in, suspended, undocumented, unread};
-use super::{Dead, Migration, Other, Outcome, Place, Unreadable, Verdict, Who, Why};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
@@ -21,7 +24,7 @@ use crate::time::Timestamp;
 
 /// Why nothing can be said of a migration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NotForMigration {
+pub(crate) enum NotForMigration {
     /// No cluster of EKS is named, whose partition and account say what an access entry may be.
     #[error("the EKS cluster is not known")]
     NoCluster,
@@ -31,7 +34,7 @@ pub enum NotForMigration {
 }
 
 /// What becomes of everyone. `observed` must hold every access entry, described, and of IAM as much as can be read.
-pub fn verdicts(
+pub(crate) fn verdicts(
     desired: &Desired,
     observed: &Observed,
     settings: &Settings,
@@ -51,7 +54,7 @@ pub fn verdicts(
         aws: &observed.aws,
         bindings: &observed.bindings,
     });
-    let standing = Entries::of(&document, &effective);
+    let standing = TextEntries::of(&document, &effective);
     let ahead = |desired: &Desired, mode| Ahead::new(desired, observed, view, settings, mode);
     let to = match view.mode {
         Mode::ConfigMap | Mode::ApiAndConfigMap => Mode::ApiAndConfigMap,
@@ -106,7 +109,7 @@ struct Judge<'a> {
 }
 
 impl Judge<'_> {
-    fn migration(&self, document: &Document, standing: Entries<'_>) -> Migration {
+    fn migration(&self, document: &Document, standing: TextEntries<'_>) -> Migration {
         let mut dead = standing.dead;
         let mut verdicts = Vec::new();
         let mut seen: BTreeMap<Key, String> = BTreeMap::new();
@@ -117,7 +120,7 @@ impl Judge<'_> {
                 continue;
             };
             if let Some(arn) = self.under_another_path(entry) {
-                dead.push(Dead {
+                dead.push(NeverMatches {
                     place: place(entry),
                     what: what(entry),
                     why: format!("IAM has {arn} under this name"),
@@ -138,16 +141,16 @@ impl Judge<'_> {
             .flat_map(|section| &document.section(section).problems);
         let mut unreadable = Vec::new();
         for problem in problems {
-            let place = Place {
+            let place = EntryLine {
                 section: problem.section,
                 line: problem.line,
             };
             match problem.kind {
-                ProblemKind::SectionDropped => unreadable.push(Unreadable {
+                ProblemKind::SectionDropped => unreadable.push(UnreadableSection {
                     place,
                     message: problem.message.clone(),
                 }),
-                ProblemKind::EntryDropped => dead.push(Dead {
+                ProblemKind::EntryDropped => dead.push(NeverMatches {
                     place,
                     what: problem.offending.clone(),
                     why: problem.message.clone(),
@@ -168,7 +171,7 @@ impl Judge<'_> {
         }
     }
 
-    /// A user of this name has another path, so that the entry lets nobody in.
+    /// A user of this name has another path, so that the entry grants no access.
     fn under_another_path(&self, entry: &Entry) -> Option<String> {
         let principal = Principal::parse(&entry.arn).ok()?;
         match self.plan.in_iam(&principal) {
@@ -190,21 +193,21 @@ impl Judge<'_> {
         )
     }
 
-    fn without_key(&self, winner: &Winner<'_>) -> Verdict {
+    fn without_key(&self, winner: &Winner<'_>) -> PrincipalPlan {
         let entry = winner.entry();
         let why = match Principal::parse(&entry.arn) {
             Err(error) => format!("an access entry is only for roles and users: {error}"),
             Ok(_) => "the cluster's partition is not known".to_owned(),
         };
-        Verdict {
-            outcome: Outcome::Stays,
-            why: Some(Why::lasting(why)),
+        PrincipalPlan {
+            outcome: PlannedOutcome::Stays,
+            why: Some(Hindrance::lasting(why)),
             lost_in_api: self.lost(&entry.arn),
-            ..Verdict::of(Who::Other(entry.arn.clone()), winner)
+            ..PrincipalPlan::of(Who::Other(entry.arn.clone()), winner)
         }
     }
 
-    fn of_winner(&self, winner: &Winner<'_>, key: &Key, other: Option<String>) -> Verdict {
+    fn of_winner(&self, winner: &Winner<'_>, key: &Key, other: Option<String>) -> PrincipalPlan {
         let entry = winner.entry();
         let principal = Principal::parse(&entry.arn).ok();
         let prospect = self.by_key.get(key);
@@ -212,7 +215,7 @@ impl Judge<'_> {
             .and_then(|prospect| Some(prospect.target?.principal_arn.clone()))
             .unwrap_or_else(|| entry.arn.clone());
         let standing = self.plan.standing_entry(key);
-        let mut verdict = Verdict::of(
+        let mut verdict = PrincipalPlan::of(
             Who::Principal {
                 key: key.clone(),
                 arn,
@@ -224,16 +227,16 @@ impl Judge<'_> {
             .as_ref()
             .is_some_and(|principal| self.plan.in_iam(principal) == InIam::Absent);
         if absent {
-            verdict.outcome = Outcome::Gone;
+            verdict.outcome = PlannedOutcome::Gone;
             verdict.lost_in_api = false;
-            verdict.why = Some(Why::lasting(
+            verdict.why = Some(Hindrance::lasting(
                 "IAM has no such principal, so the entry grants no access now. Anyone who creates a principal with this name gets \
                     it: remove the entry, or recreate the principal before the handover",
             ));
             return verdict;
         }
         if let Some(other) = other {
-            verdict.why = Some(Why::lasting(format!(
+            verdict.why = Some(Hindrance::lasting(format!(
                 "{other} is also in aws-auth, but IAM has only one principal of this name: remove the entry of the one that does \
                     not exist"
             )));
@@ -255,12 +258,17 @@ impl Judge<'_> {
     }
 
     /// No mapping is made of it: it may be covered already, or something has to be cleared first.
-    fn unclaimed(&self, verdict: &mut Verdict, place: Place, standing: Option<&Standing<'_>>) {
+    fn unclaimed(
+        &self,
+        verdict: &mut PrincipalPlan,
+        place: EntryLine,
+        standing: Option<&Standing<'_>>,
+    ) {
         if let Some(name) = self.imports.declared.get(&place) {
             let mapping = self.desired.mappings.iter().find(|it| it.name == *name);
             let refusal = mapping.and_then(|mapping| mapping.spec.as_ref().err());
             verdict.mapping = Some(name.clone());
-            verdict.why = refusal.map(|refusal| Why {
+            verdict.why = refusal.map(|refusal| Hindrance {
                 reason: Some(refusal.reason),
                 message: refusal.message.clone(),
                 transient: refusal.transient,
@@ -270,7 +278,7 @@ impl Judge<'_> {
         self.standing_or(verdict, standing, self.imports.left.get(&place).cloned());
     }
 
-    fn of_mapping(&self, key: &Key, prospect: &Prospect<'_>) -> Verdict {
+    fn of_mapping(&self, key: &Key, prospect: &Prospect<'_>) -> PrincipalPlan {
         let arn = prospect
             .target
             .map(|target| target.principal_arn.clone())
@@ -280,12 +288,12 @@ impl Judge<'_> {
             key: key.clone(),
             arn,
         };
-        let mut verdict = Verdict::new(who);
+        let mut verdict = PrincipalPlan::new(who);
         self.by_prospect(&mut verdict, prospect);
         verdict
     }
 
-    fn by_prospect(&self, verdict: &mut Verdict, prospect: &Prospect<'_>) {
+    fn by_prospect(&self, verdict: &mut PrincipalPlan, prospect: &Prospect<'_>) {
         let undeclared = !self.declared.contains(prospect.key);
         let mapping = prospect.mapping;
         verdict.mapping = mapping
@@ -307,12 +315,14 @@ impl Judge<'_> {
             .standing
             .filter(|standing| !prospect.ours && !standing.life.is_dead());
         let (outcome, why) = match &prospect.obstacle {
-            Some(obstacle) if obstacle.transient => (Outcome::Moves, Some(obstacle.into())),
+            Some(obstacle) if obstacle.transient => (PlannedOutcome::Moves, Some(obstacle.into())),
             Some(obstacle) => match (obstacle.reason, foreign) {
-                (Reason::NotManaged, Some(_)) if prospect.as_declared => (Outcome::Stands, None),
-                (Reason::UnmanagedEntry, Some(_)) if undeclared => (Outcome::Differs, None),
+                (Reason::NotManaged, Some(_)) if prospect.as_declared => {
+                    (PlannedOutcome::Stands, None)
+                }
+                (Reason::UnmanagedEntry, Some(_)) if undeclared => (PlannedOutcome::Differs, None),
                 _ => (
-                    Outcome::Blocked,
+                    PlannedOutcome::Blocked,
                     Some(self.with_hint(obstacle.into(), prospect)),
                 ),
             },
@@ -323,11 +333,15 @@ impl Judge<'_> {
             .filter(|standing| !prospect.ours && standing.life.is_dead());
         (verdict.outcome, verdict.why) = match (outcome, foreign, dead) {
             // A mapping that stands in the way of nothing needs no import.
-            (Outcome::Moved, Some(_), _) if undeclared => (Outcome::Stands, why),
-            (Outcome::Moved, None, Some(dead)) => (Outcome::Blocked, Some(lets_nobody_in(dead))),
+            (PlannedOutcome::Moved, Some(_), _) if undeclared => (PlannedOutcome::Stands, why),
+            (PlannedOutcome::Moved, None, Some(dead)) => {
+                (PlannedOutcome::Blocked, Some(lets_nobody_in(dead)))
+            }
             _ => (outcome, why),
         };
-        if let (Outcome::Stands | Outcome::Differs, Some(standing)) = (verdict.outcome, foreign) {
+        if let (PlannedOutcome::Stands | PlannedOutcome::Differs, Some(standing)) =
+            (verdict.outcome, foreign)
+        {
             verdict.becomes = standing.known().map(Becomes::of_entry);
         }
         self.compare(verdict);
@@ -335,18 +349,18 @@ impl Judge<'_> {
     }
 
     /// Mappings name the principal, and none of them holds it.
-    fn without_holder(&self, prospect: &Prospect<'_>) -> (Outcome, Option<Why>) {
+    fn without_holder(&self, prospect: &Prospect<'_>) -> (PlannedOutcome, Option<Hindrance>) {
         let stays = |mapping: &&&Mapping| !mapping.deleting && !mapping.expired(self.now);
         let why = match prospect.others.iter().find(stays) {
             Some(Mapping {
                 spec: Err(refusal), ..
-            }) => Why {
+            }) => Hindrance {
                 reason: Some(refusal.reason),
                 message: refusal.message.clone(),
                 transient: refusal.transient,
             },
             Some(mapping) if mapping.suspend => suspended(mapping),
-            Some(mapping) => Why::lasting(format!(
+            Some(mapping) => Hindrance::lasting(format!(
                 "mapping {} no longer declares this principal",
                 mapping.name
             )),
@@ -356,20 +370,24 @@ impl Judge<'_> {
                     "mapping {} is being deleted or has expired, and its entry will be removed",
                     others.join(", ")
                 );
-                return (Outcome::Leaves, Some(Why::lasting(why)));
+                return (PlannedOutcome::Leaves, Some(Hindrance::lasting(why)));
             }
         };
-        (Outcome::Blocked, Some(why))
+        (PlannedOutcome::Blocked, Some(why))
     }
 
-    fn outcome(&self, mapping: &Mapping, prospect: &Prospect<'_>) -> (Outcome, Option<Why>) {
-        let blocked = |why: String| (Outcome::Blocked, Some(Why::lasting(why)));
+    fn outcome(
+        &self,
+        mapping: &Mapping,
+        prospect: &Prospect<'_>,
+    ) -> (PlannedOutcome, Option<Hindrance>) {
+        let blocked = |why: String| (PlannedOutcome::Blocked, Some(Hindrance::lasting(why)));
         if let Some(note) = prospect.stays {
-            let why = self.with_hint(Why::lasting(note), prospect);
-            return (Outcome::Stays, Some(why));
+            let why = self.with_hint(Hindrance::lasting(note), prospect);
+            return (PlannedOutcome::Stays, Some(why));
         }
         if mapping.suspend {
-            return (Outcome::Blocked, Some(suspended(mapping)));
+            return (PlannedOutcome::Blocked, Some(suspended(mapping)));
         }
         let in_text = mapping
             .spec
@@ -382,8 +400,10 @@ impl Judge<'_> {
             ));
         }
         match prospect.next {
-            Next::Made | Next::Changed | Next::Remade | Next::Described => (Outcome::Moves, None),
-            Next::Kept => (Outcome::Moved, None),
+            Next::Made | Next::Changed | Next::Remade | Next::Described => {
+                (PlannedOutcome::Moves, None)
+            }
+            Next::Kept => (PlannedOutcome::Moved, None),
             Next::Nothing | Next::Gone => blocked(format!(
                 "mapping {} does not request an access entry for this principal",
                 mapping.name
@@ -392,11 +412,11 @@ impl Judge<'_> {
     }
 
     /// What can be done in the mode `API`, where the planner knows more of it.
-    fn with_hint(&self, why: Why, prospect: &Prospect<'_>) -> Why {
+    fn with_hint(&self, why: Hindrance, prospect: &Prospect<'_>) -> Hindrance {
         let in_api = self.in_api.get(prospect.key);
         let refused = in_api.and_then(|it| it.obstacle.as_ref());
         match refused {
-            Some(refused) if refused.reason == Reason::NotExpressible => Why::from(refused),
+            Some(refused) if refused.reason == Reason::NotExpressible => Hindrance::from(refused),
             Some(_) | None => why,
         }
     }
@@ -404,7 +424,7 @@ impl Judge<'_> {
     /// Where an access entry stands already, nothing is open.
     fn standing_or(
         &self,
-        verdict: &mut Verdict,
+        verdict: &mut PrincipalPlan,
         standing: Option<&Standing<'_>>,
         question: Option<String>,
     ) {
@@ -417,25 +437,25 @@ impl Judge<'_> {
                 let same = !verdict
                     .differences
                     .iter()
-                    .any(super::Difference::is_of_meaning);
+                    .any(EntryDifference::is_of_meaning);
                 verdict.outcome = if same {
-                    Outcome::Stands
+                    PlannedOutcome::Stands
                 } else {
-                    Outcome::Differs
+                    PlannedOutcome::Differs
                 };
             }
-            None => verdict.why = question.map(Why::lasting),
+            None => verdict.why = question.map(Hindrance::lasting),
         }
     }
 
-    fn compare(&self, verdict: &mut Verdict) {
+    fn compare(&self, verdict: &mut PrincipalPlan) {
         let Some(then) = &verdict.becomes else {
             return;
         };
         if let Some(now) = &verdict.now {
             verdict.differences = differences(now, then);
         }
-        if verdict.outcome != Outcome::Moves {
+        if verdict.outcome != PlannedOutcome::Moves {
             return;
         }
         if self.view.mode == Mode::ConfigMap && then.is_node() {
@@ -449,14 +469,14 @@ impl Judge<'_> {
     }
 
     /// An access entry needs the path that aws-auth leaves out.
-    fn look_at_path(&self, verdict: &mut Verdict) {
+    fn look_at_path(&self, verdict: &mut PrincipalPlan) {
         let Some(becomes) = &verdict.becomes else {
             return;
         };
         let Ok(principal) = Principal::parse(&becomes.principal_arn) else {
             return;
         };
-        let open = verdict.outcome == Outcome::Moves
+        let open = verdict.outcome == PlannedOutcome::Moves
             && principal.kind == PrincipalKind::Role
             && principal.path == "/";
         if !open {
@@ -465,8 +485,8 @@ impl Judge<'_> {
         let problem = match self.plan.in_iam(&principal) {
             InIam::Unread(problem) => problem,
             InIam::Found(arn) if arn != becomes.principal_arn => {
-                verdict.outcome = Outcome::Blocked;
-                verdict.why = Some(Why::lasting(format!(
+                verdict.outcome = PlannedOutcome::Blocked;
+                verdict.why = Some(Hindrance::lasting(format!(
                     "IAM spells it {arn}, and access entries are case-sensitive: declare it with this spelling"
                 )));
                 return;
@@ -475,8 +495,8 @@ impl Judge<'_> {
         };
         let why = problem.map_or_else(String::new, |problem| format!(": {}", unread(problem)));
         if principal.sso().is_some() {
-            verdict.outcome = Outcome::Blocked;
-            verdict.why = Some(Why::lasting(format!(
+            verdict.outcome = PlannedOutcome::Blocked;
+            verdict.why = Some(Hindrance::lasting(format!(
                 "a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not \
                     read{why}; declare its permission set or its full ARN, or allow reading IAM"
             )));
@@ -493,46 +513,51 @@ impl Judge<'_> {
         (own.as_ref() != Some(&principal.account)).then(|| principal.account.clone())
     }
 
-    fn accounts(&self, document: &Document, verdicts: &mut Vec<Verdict>, dead: &mut Vec<Dead>) {
+    fn accounts(
+        &self,
+        document: &Document,
+        verdicts: &mut Vec<PrincipalPlan>,
+        dead: &mut Vec<NeverMatches>,
+    ) {
         let accounts = &document.section(Section::Accounts).accounts;
         let mut said = BTreeSet::new();
         for account in accounts
             .iter()
             .filter(|account| said.insert(account.as_str()))
         {
-            let place = Place {
+            let place = EntryLine {
                 section: Section::Accounts,
                 line: 1,
             };
             if let Some(why) = self.effective.no_effect_of_account(account) {
-                dead.push(Dead {
+                dead.push(NeverMatches {
                     place,
                     what: account.clone(),
                     why: why.to_string(),
                 });
                 continue;
             }
-            verdicts.push(Verdict {
-                outcome: Outcome::Stays,
+            verdicts.push(PrincipalPlan {
+                outcome: PlannedOutcome::Stays,
                 places: vec![place],
-                why: Some(Why::lasting(
+                why: Some(Hindrance::lasting(
                     "an access entry is for one principal, so a whole account can't have one: declare the principals that need \
                         access, then remove the account from mapAccounts",
                 )),
                 lost_in_api: true,
-                ..Verdict::new(Who::Account(account.clone()))
+                ..PrincipalPlan::new(Who::Account(account.clone()))
             });
         }
     }
 
-    fn others(&self, seen: &BTreeMap<Key, String>) -> Vec<Other> {
+    fn others(&self, seen: &BTreeMap<Key, String>) -> Vec<UnmanagedEntry> {
         let entries = &self.view.entries.by_principal;
         let unnamed = entries.iter().filter(|(principal_arn, _)| {
             let key = Key::parse_arn(principal_arn);
             key.is_none_or(|key| !self.by_key.contains_key(&key) && !seen.contains_key(&key))
         });
         unnamed
-            .map(|(principal_arn, state)| Other {
+            .map(|(principal_arn, state)| UnmanagedEntry {
                 principal_arn: principal_arn.clone(),
                 gives: state.known().map(Becomes::of_entry),
             })

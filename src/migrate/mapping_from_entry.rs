@@ -11,7 +11,7 @@ use crate::aws_auth::Entry;
 
 /// The mapping that declares exactly what an entry gives its principal.
 #[must_use]
-pub fn taken(entry: &Entry, name: &str) -> IdentityMapping {
+pub(crate) fn mapping_from_entry(entry: &Entry, name: &str) -> IdentityMapping {
     let meaning = entry.meaning();
     let (type_, username, groups) = match node_twin(&meaning.username, &meaning.groups) {
         NodeTwin::Type(type_) => (type_, None, Vec::new()),

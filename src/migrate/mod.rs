@@ -1,11 +1,11 @@
-//! The way from aws-auth to access entries: what becomes of each principal, and who would be let in by nothing.
+//! The way from aws-auth to access entries: what becomes of each principal, and who would have access by nothing.
 //!
 //! Nothing here does IO, and nothing is decided here that the planner decides: [`verdicts`] takes every entry of aws-auth that no
 //! mapping declares as if it were imported, plans with the handover asked for in the mode to come, and says what the plan says.
 //! Invariants:
 //!
-//! - every entry of aws-auth that lets someone in belongs to exactly one [`Verdict`], and every other one is listed as letting nobody in;
-//! - [`Verdict::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
+//! - every entry of aws-auth that grants access belongs to exactly one [`PrincipalPlan`], and every other one is listed as granting no access;
+//! - [`PrincipalPlan::lost_in_api`] is true exactly where aws-auth alone lets the principal in now.
 
 mod difference;
 mod entries;
@@ -14,6 +14,7 @@ mod implied;
 mod imports;
 mod judge;
 mod mapping_from_entry;
+mod migration;
 mod mode;
 mod nodes;
 mod recipe;
@@ -24,292 +25,19 @@ mod tests;
 mod way;
 mod why;
 
-use std::collections::BTreeMap;
-use std::fmt;
-
-use crate::time::Timestamp;
-
-pub use difference::{Becomes, Difference};
-pub use implied::{Way, implied};
-pub use judge::{NotForMigration, verdicts};
-pub use mapping_from_entry::taken;
-pub use mode::{
-    ImpossibleModeChange, PlatformTooOld, check_mode_change, check_platform, modes_between,
+pub(crate) use difference::{Becomes, EntryDifference};
+pub(crate) use implied::{Way, implied};
+pub(crate) use judge::{NotForMigration, verdicts};
+pub(crate) use migration::{
+    Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnreadableSection, Who,
 };
-pub use recipe::{Recipe, recipes};
-pub use rounds::Rounds;
+pub(crate) use mode::{ImpossibleModeChange, check_mode_change, check_platform, modes_between};
+pub(crate) use recipe::{Recipe, recipes};
+pub(crate) use rounds::Rounds;
 pub(crate) use steps::many;
-pub use steps::{Instruction, Manner, instructions, tally};
-pub use way::{
-    Asked, BRIDGE, Bridge, ModeChange, Situation, Stage, Standing, Step, Traveller, ends, next,
-    next_back, situation, undeclared,
+pub(crate) use steps::{Instruction, Manner, instructions, tally};
+pub(crate) use way::{
+    BRIDGE, Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Situation, Stage, ends,
+    next, next_back, situation, undeclared,
 };
 pub(crate) use why::unread;
-
-use crate::access_entry::ADMIN_POLICY;
-use crate::access_entry::EksCluster;
-use crate::api::condition::Reason;
-use crate::aws_auth::Section;
-use crate::observed::Mode;
-use crate::principal::{AccountId, Key};
-
-/// Where a cluster stands on the way, and what becomes of each principal.
-#[derive(Clone, Debug)]
-pub struct Migration {
-    /// The cluster.
-    pub cluster: EksCluster,
-    /// Its authentication mode now.
-    pub from: Mode,
-    /// Everyone who is let in by aws-auth or has a mapping; what a person has to clear comes first.
-    pub verdicts: Vec<Verdict>,
-    /// What stands in aws-auth and lets nobody in.
-    pub dead: Vec<Dead>,
-    /// Keys of aws-auth that do not parse, so that the authenticator drops them whole: nobody can tell who is meant to be in there.
-    pub unreadable: Vec<Unreadable>,
-    /// Access entries of principals that neither aws-auth nor a mapping names, such as the cluster's creator.
-    pub others: Vec<Other>,
-    /// Why the IAM of an account could not be read, by account.
-    pub unread: BTreeMap<AccountId, String>,
-}
-
-/// What becomes of one principal.
-#[derive(Clone, Debug)]
-pub struct Verdict {
-    /// Whom it is about.
-    pub who: Who,
-    /// The entry of aws-auth that lets it in now; several where they differ in case only, none where it is not in aws-auth.
-    pub places: Vec<Place>,
-    /// Entries of the same principal that the authenticator passes over: a later one, or one in `mapRoles`, wins.
-    pub shadowed: Vec<Place>,
-    /// What that entry gives now.
-    pub now: Option<Identity>,
-    /// The mapping that declares it.
-    pub mapping: Option<String>,
-    /// The mapping that an import makes of it, where none declares it.
-    pub import: Option<String>,
-    /// What comes of it.
-    pub outcome: Outcome,
-    /// What it is or becomes as an access entry.
-    pub becomes: Option<Becomes>,
-    /// In what that differs from what aws-auth gives now.
-    pub differences: Vec<Difference>,
-    /// Why it does not get there by itself, and what can be done.
-    pub why: Option<Why>,
-    /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
-    pub lost_in_api: bool,
-    /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
-    pub bridge: bool,
-    /// Until when its entry of aws-auth stays beside the access entry.
-    pub soaks_until: Option<Timestamp>,
-    /// What else there is to know.
-    pub notes: Vec<String>,
-}
-
-impl Verdict {
-    /// Whether it is declared, stands nowhere yet, and gets an access entry.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.outcome == Outcome::Moves && self.places.is_empty()
-    }
-
-    /// The word for what comes of it.
-    #[must_use]
-    pub fn word(&self) -> &'static str {
-        if self.is_new() {
-            "new"
-        } else {
-            self.outcome.as_str()
-        }
-    }
-}
-
-/// Whom a verdict is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// A role or user.
-    Principal {
-        /// Its key.
-        key: Key,
-        /// Its ARN, with its path as far as that is known.
-        arn: String,
-    },
-    /// Everyone of an account that no other entry names: `mapAccounts`.
-    Account(String),
-    /// An identity that can't have an access entry: a root user or a federated user.
-    Other(String),
-}
-
-impl Who {
-    /// The key of a role or user.
-    #[must_use]
-    pub const fn key(&self) -> Option<&Key> {
-        match self {
-            Self::Principal { key, .. } => Some(key),
-            Self::Account(_) | Self::Other(_) => None,
-        }
-    }
-}
-
-impl fmt::Display for Who {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Principal { arn, .. } | Self::Other(arn) => f.write_str(arn),
-            Self::Account(account) => write!(f, "(any of account {account})"),
-        }
-    }
-}
-
-/// A place in aws-auth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The key.
-    pub section: Section,
-    /// 1-based line within the key's value.
-    pub line: usize,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} line {}", self.section, self.line)
-    }
-}
-
-/// What an entry of aws-auth gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Identity {
-    /// The username, templates as written.
-    pub username: String,
-    /// The groups.
-    pub groups: Vec<String>,
-}
-
-/// What comes of a principal. In the order in which people want to read them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
-    /// Something has to be cleared by a person first.
-    Blocked,
-    /// No access entry can give what it has: it stays in aws-auth.
-    Stays,
-    /// Its mapping is deleted or has expired, so its entry goes.
-    Leaves,
-    /// It is handed over to an access entry.
-    Moves,
-    /// An access entry that is not ours stands, gives something else, and wins already.
-    Differs,
-    /// An access entry that is not ours stands and gives the same, such as one that AWS made: nothing is to be done.
-    Stands,
-    /// Its access entry stands as declared.
-    Moved,
-    /// IAM has no such principal: nobody is let in now.
-    Gone,
-}
-
-impl Outcome {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Blocked => "blocked",
-            Self::Stays => "stays",
-            Self::Leaves => "leaves",
-            Self::Moves => "moves",
-            Self::Differs => "differs",
-            Self::Stands => "done",
-            Self::Moved => "moved",
-            Self::Gone => "missing",
-        }
-    }
-}
-
-/// Why a principal does not get to an access entry by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Why {
-    /// The reason that its mapping's conditions would give, where a condition says it; troubleshooting has a heading for each.
-    pub reason: Option<Reason>,
-    /// The sentence, with what can be done.
-    pub message: String,
-    /// It passes by itself.
-    pub transient: bool,
-}
-
-/// An entry of aws-auth that lets nobody in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Dead {
-    /// Where.
-    pub place: Place,
-    /// What stands there: its ARN, or the text at fault.
-    pub what: String,
-    /// Why it lets nobody in.
-    pub why: String,
-}
-
-/// A key of aws-auth that does not parse.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Where.
-    pub place: Place,
-    /// What is wrong.
-    pub message: String,
-}
-
-/// An access entry of a principal that neither aws-auth nor a mapping names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Other {
-    /// The principal.
-    pub principal_arn: String,
-    /// What it gives.
-    pub gives: Option<Becomes>,
-}
-
-impl Other {
-    /// Whether it is an administrator, as the one is that EKS makes for the cluster's creator.
-    #[must_use]
-    pub fn is_administrator(&self) -> bool {
-        let policies = self.gives.iter().flat_map(|gives| &gives.policies);
-        policies
-            .into_iter()
-            .any(|(policy, scope)| policy == ADMIN_POLICY && scope == "cluster")
-    }
-}
-
-impl Migration {
-    /// Who would lose access by being in a mode now: the gate. What is only in aws-auth is lost in the mode `API`; the step to
-    /// `API_AND_CONFIG_MAP` takes nothing from anyone.
-    pub fn losers(&self, to: Mode) -> impl Iterator<Item = &Verdict> {
-        let leaves_aws_auth = to == Mode::Api && self.from != Mode::Api;
-        self.verdicts
-            .iter()
-            .filter(move |verdict| leaves_aws_auth && verdict.lost_in_api)
-    }
-
-    /// Those that a person has to do something about before the way is free.
-    pub fn blocked(&self) -> impl Iterator<Item = &Verdict> {
-        let blocks = |verdict: &&Verdict| {
-            matches!(verdict.outcome, Outcome::Blocked | Outcome::Stays) && verdict.lost_in_api
-        };
-        self.verdicts.iter().filter(blocks)
-    }
-
-    /// Those that are handed over from aws-auth.
-    pub fn moving(&self) -> impl Iterator<Item = &Verdict> {
-        self.verdicts
-            .iter()
-            .filter(|verdict| verdict.outcome == Outcome::Moves && !verdict.is_new())
-    }
-
-    /// Those that are declared, stand nowhere yet, and get an access entry.
-    pub fn newcomers(&self) -> impl Iterator<Item = &Verdict> {
-        self.verdicts.iter().filter(|verdict| verdict.is_new())
-    }
-
-    /// Those that move and that no mapping declares.
-    pub fn undeclared(&self) -> impl Iterator<Item = &Verdict> {
-        self.moving().filter(|verdict| verdict.mapping.is_none())
-    }
-
-    /// Whether the handover needs the bridge.
-    #[must_use]
-    pub fn needs_bridge(&self) -> bool {
-        self.moving().any(|verdict| verdict.bridge)
-    }
-}

@@ -5,22 +5,15 @@ use crate::observed::Mode;
 /// A change of the mode that EKS refuses, in words that name what is possible
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/setting-up-access-entries.html>: one step at a time, and never back).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ImpossibleModeChange {
+pub(crate) enum ImpossibleModeChange {
     /// It is in that mode already, which EKS refuses too.
     #[error("the cluster is already in authentication mode {0}: nothing to change{next}", next = next(*.0))]
     Same(Mode),
-    /// Back.
     #[error(
         "EKS can't change a cluster from authentication mode {from} back to {to}{next}",
         next = next(*from)
     )]
-    Back {
-        /// The mode now.
-        from: Mode,
-        /// The one asked for.
-        to: Mode,
-    },
-    /// Two steps in one.
+    Back { from: Mode, to: Mode },
     #[error(
         "EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, \
             then change to API"
@@ -37,7 +30,7 @@ fn next(from: Mode) -> &'static str {
 }
 
 /// Whether EKS makes this change.
-pub fn check_mode_change(from: Mode, to: Mode) -> Result<(), ImpossibleModeChange> {
+pub(crate) fn check_mode_change(from: Mode, to: Mode) -> Result<(), ImpossibleModeChange> {
     match (from, to) {
         (Mode::ConfigMap, Mode::ApiAndConfigMap) | (Mode::ApiAndConfigMap, Mode::Api) => Ok(()),
         (Mode::ConfigMap, Mode::Api) => Err(ImpossibleModeChange::TwoSteps),
@@ -48,7 +41,7 @@ pub fn check_mode_change(from: Mode, to: Mode) -> Result<(), ImpossibleModeChang
 
 /// The modes that follow on the way from one to another, the last included.
 #[must_use]
-pub fn modes_between(from: Mode, to: Mode) -> Vec<Mode> {
+pub(crate) fn modes_between(from: Mode, to: Mode) -> Vec<Mode> {
     [Mode::ApiAndConfigMap, Mode::Api]
         .into_iter()
         .filter(|mode| from < *mode && *mode <= to)
@@ -75,7 +68,7 @@ const FIRST_PLATFORM: [(u32, u32); 8] = [
         platform versions itself, and an upgrade of Kubernetes does it at once (aws eks update-cluster-version); until then the \
         cluster stays in CONFIG_MAP"
 )]
-pub struct PlatformTooOld {
+pub(crate) struct PlatformTooOld {
     version: String,
     platform: String,
     needs: String,
@@ -83,7 +76,7 @@ pub struct PlatformTooOld {
 
 /// Whether a cluster of this Kubernetes version (`1.29`) and platform version (`eks.12`) has access entries. What can't be read as such
 /// is not judged: EKS will.
-pub fn check_platform(version: &str, platform: &str) -> Result<(), PlatformTooOld> {
+pub(crate) fn check_platform(version: &str, platform: &str) -> Result<(), PlatformTooOld> {
     let too_old = |needs: &str| PlatformTooOld {
         version: version.to_owned(),
         platform: platform.to_owned(),

@@ -7,13 +7,12 @@ use crate::observed::Mode;
 
 /// How one tool sets the mode.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Recipe {
-    /// The tool.
-    pub tool: &'static str,
+pub(crate) struct Recipe {
+    pub(crate) tool: &'static str,
     /// What to write or run.
-    pub change: String,
+    pub(crate) change: String,
     /// What to look out for.
-    pub warnings: Vec<&'static str>,
+    pub(crate) warnings: Vec<&'static str>,
 }
 
 /// How each tool sets a mode of a cluster.
@@ -22,7 +21,7 @@ pub struct Recipe {
 /// with default true; its issue 35824), docs/UPGRADE-20.0.md and docs/UPGRADE-21.0.md of terraform-aws-modules/eks, the eksctl
 /// schema, and the `CloudFormation` reference of `AWS::EKS::Cluster AccessConfig`.
 #[must_use]
-pub fn recipes(cluster: &EksCluster, to: Mode) -> Vec<Recipe> {
+pub(crate) fn recipes(cluster: &EksCluster, to: Mode) -> Vec<Recipe> {
     let EksCluster { name, .. } = cluster;
     let region = cluster.region();
     vec![

@@ -2,31 +2,40 @@
 
 use std::collections::BTreeMap;
 
-use super::{Situation, Step};
+use super::way::{NextStep, Situation};
 use crate::observed::Observed;
 
-/// So often a step may be taken from the same state: an operator that works beside us can be in between two readings.
+/// Maximum number of times that a step is taken from the same state: an operator that works beside us can be in between two readings.
 const MOST: u32 = 2;
 
 /// How often each step was taken from each state. The state decides about the next step, so one that comes again and again from the same
 /// state would come for ever.
 #[derive(Debug, Default)]
-pub struct Rounds(BTreeMap<String, u32>);
+pub(crate) struct Rounds(BTreeMap<String, u32>);
 
 impl Rounds {
     /// Takes note of a step that is about to be taken; `false`: the round that it closes has changed nothing. Waiting changes nothing by
     /// itself and closes no round.
-    pub fn begin(&mut self, step: Step, situation: &Situation<'_>, observed: &Observed) -> bool {
+    pub(crate) fn begin(
+        &mut self,
+        step: NextStep,
+        situation: &Situation<'_>,
+        observed: &Observed,
+    ) -> bool {
         match step {
-            Step::Work | Step::Soak | Step::End | Step::StopForMode(_) | Step::StopForLosers => {
+            NextStep::Work
+            | NextStep::Soak
+            | NextStep::End
+            | NextStep::StopForMode(_)
+            | NextStep::StopForLosers => {
                 return true;
             }
-            Step::Import
-            | Step::ChangeMode(_)
-            | Step::AwaitMode(_)
-            | Step::Set(_)
-            | Step::MakeBridge
-            | Step::RemoveBridge => {}
+            NextStep::Import
+            | NextStep::ChangeMode(_)
+            | NextStep::AwaitMode(_)
+            | NextStep::Set(_)
+            | NextStep::MakeBridge
+            | NextStep::RemoveBridge => {}
         }
         let taken = format!("{step:?} {}", state(situation, observed));
         let times = self.0.entry(taken).or_default();
@@ -50,9 +59,9 @@ fn state(situation: &Situation<'_>, observed: &Observed) -> String {
         });
         (view.mode, seen.collect::<Vec<_>>())
     });
-    let travellers = situation.travellers.iter();
-    let waiting: Vec<String> = travellers
-        .map(|traveller| format!("{} {}", traveller.verdict.who, traveller.stage))
+    let principals = situation.principals.iter();
+    let waiting: Vec<String> = principals
+        .map(|principal| format!("{} {}", principal.verdict.who, principal.stage))
         .collect();
     format!("{text} {entries:?} {waiting:?}")
 }

@@ -3,19 +3,19 @@
 use jiff::SignedDuration;
 use serde::Serialize;
 
-use super::{Becomes, Migration, modes_between};
+use super::difference::Becomes;
+use super::migration::Migration;
+use super::mode::modes_between;
 use crate::access_entry::BRIDGE_GROUP;
 use crate::observed::Mode;
 
 /// One step of the way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Instruction {
-    /// What is done.
-    pub title: String,
+pub(crate) struct Instruction {
+    pub(crate) title: String,
     /// What there is to know of it.
-    pub notes: Vec<String>,
-    /// Commands that do it.
-    pub commands: Vec<String>,
+    pub(crate) notes: Vec<String>,
+    pub(crate) commands: Vec<String>,
 }
 
 impl Instruction {
@@ -40,16 +40,16 @@ impl Instruction {
 
 /// How the steps are made.
 #[derive(Clone, Copy, Debug)]
-pub struct Manner {
+pub(crate) struct Manner {
     /// How long an entry of aws-auth stays beside the access entry.
-    pub soak: SignedDuration,
+    pub(crate) soak: SignedDuration,
     /// Whether an operator is there, which hands over what mappings declare; else each entry of aws-auth is handed over as it is.
-    pub operator: bool,
+    pub(crate) operator: bool,
 }
 
 /// The steps from where the cluster stands to a mode.
 #[must_use]
-pub fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Instruction> {
+pub(crate) fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Instruction> {
     let mut steps = Vec::new();
     if !migration.unreadable.is_empty() && migration.from != Mode::Api {
         steps.push(
@@ -123,8 +123,9 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
     let imports = operator && undeclared > 0;
     if imports {
         step = step.note(format!(
-            "{undeclared} of them {} not declared by a mapping: --import creates mappings for them",
-            if undeclared == 1 { "is" } else { "are" }
+            "{undeclared} of them {} no mapping yet: --import creates {}",
+            if undeclared == 1 { "has" } else { "have" },
+            if undeclared == 1 { "it" } else { "them" }
         ));
     } else if undeclared > 0 {
         step = step.note(
@@ -178,7 +179,7 @@ pub(crate) fn many(count: usize, what: &str) -> String {
 
 /// How many principals come to what, in the order in which they are listed.
 #[must_use]
-pub fn tally(migration: &Migration) -> Vec<(&'static str, usize)> {
+pub(crate) fn tally(migration: &Migration) -> Vec<(&'static str, usize)> {
     let mut counted: Vec<(&'static str, usize)> = Vec::new();
     for verdict in &migration.verdicts {
         let word = verdict.word();

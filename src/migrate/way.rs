@@ -1,11 +1,13 @@
-//! How far a migration has got, and what comes next. Pure: what stands is the only memory.
+//! How far a migration has got, and what comes next. Pure: what exists is the only memory.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Becomes, Migration, Outcome, Verdict, Way};
+use super::difference::Becomes;
+use super::implied::Way;
+use super::migration::{Migration, PlannedOutcome, PrincipalPlan};
 use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
@@ -19,16 +21,15 @@ use crate::safety::clear_bridge;
 use crate::time::Timestamp;
 
 /// The name of the binding that is the bridge.
-pub const BRIDGE: &str = "identity-mapper-bridge";
+pub(crate) const BRIDGE: &str = "identity-mapper-bridge";
 
 /// How far a principal has got.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Nothing has been begun.
+pub(crate) enum Stage {
     Ahead,
     /// It is being worked on, and what is being done.
     Making(String),
-    /// Its access entry stands, and its twin in aws-auth is the way back for some time.
+    /// Its access entry exists, and its aws-auth copy is the way back for some time.
     Soaking {
         /// Until when, where we hand over ourselves: an operator has a soak of its own.
         until: Option<Timestamp>,
@@ -44,15 +45,14 @@ pub enum Stage {
 }
 
 impl Stage {
-    /// The word for it.
     #[must_use]
-    pub const fn as_str(&self) -> &'static str {
+    pub(crate) const fn as_str(&self) -> &'static str {
         match self {
             Self::Ahead => "pending",
             Self::Making(_) => "migrating",
             Self::Soaking { .. } => "soaking",
             Self::There => "done",
-            Self::Stays(_) => "stays",
+            Self::Stays(_) => "staying",
             Self::Blocked(_) => "blocked",
         }
     }
@@ -66,10 +66,10 @@ impl fmt::Display for Stage {
 
 /// The bridge: the binding that lets administrators keep their power while their access entries are made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Bridge {
+pub(crate) enum Bridge {
     /// No binding has its name.
     Absent,
-    /// It stands as it is to be.
+    /// It exists and is as required.
     Stands,
     /// A binding of its name binds something else.
     Other,
@@ -77,65 +77,59 @@ pub enum Bridge {
 
 /// A principal and how far it has got.
 #[derive(Clone, Debug)]
-pub struct Traveller<'a> {
+pub(crate) struct PrincipalProgress<'a> {
     /// What is known of it.
-    pub verdict: &'a Verdict,
+    pub(crate) verdict: &'a PrincipalPlan,
     /// How far it has got.
-    pub stage: Stage,
+    pub(crate) stage: Stage,
 }
 
-/// Everyone, and what stands beside them.
+/// Everyone, and what exists beside them.
 #[derive(Clone, Debug)]
-pub struct Situation<'a> {
+pub(crate) struct Situation<'a> {
     /// Everyone who is on the way, or could be.
-    pub travellers: Vec<Traveller<'a>>,
+    pub(crate) principals: Vec<PrincipalProgress<'a>>,
     /// What decides about the next step.
-    pub standing: Standing,
-    /// Whether an access entry of ours has the group of the bridge.
-    pub on_bridge: bool,
+    pub(crate) standing: MigrationState,
+    /// Whether an managed access entry has the group of the bridge.
+    pub(crate) on_bridge: bool,
 }
 
 /// What decides about the next step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// The authentication mode.
-    pub mode: Mode,
+pub(crate) struct MigrationState {
+    pub(crate) mode: Mode,
     /// The handover setting in the cluster; `None`: none stands there.
-    pub handover: Option<Handover>,
+    pub(crate) handover: Option<Handover>,
     /// How many are ahead of the handover, or in it.
-    pub moving: usize,
-    /// How many soak.
-    pub soaking: usize,
+    pub(crate) moving: usize,
+    pub(crate) soaking: usize,
     /// How many no mapping declares that could be declared now: where an operator works, it hands over declared ones only.
-    pub undeclared: usize,
+    pub(crate) undeclared: usize,
     /// How many a person has to clear something for.
-    pub blocked: usize,
+    pub(crate) blocked: usize,
     /// Whether somebody has to cross the bridge, or stands on it.
-    pub needs_bridge: bool,
-    /// The bridge.
-    pub bridge: Bridge,
+    pub(crate) needs_bridge: bool,
+    pub(crate) bridge: Bridge,
     /// Whether a binding, of whatever name, gives the group of the bridge what it needs.
-    pub bound: bool,
-    /// How many are let in by aws-auth alone, keys that nobody can read included.
-    pub losers: usize,
+    pub(crate) bound: bool,
+    /// How many have access by aws-auth alone, keys that nobody can read included.
+    pub(crate) losers: usize,
 }
 
-/// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub(crate) struct MigrationGoal {
     /// The mode to end in.
-    pub to: Mode,
-    /// Who changes the mode.
-    pub changes: ModeChange,
+    pub(crate) to: Mode,
+    pub(crate) changes: ModeChange,
     /// Whether soaks are waited for.
-    pub waits: bool,
+    pub(crate) waits: bool,
     /// Whether mappings are made for what none declares.
-    pub imports: bool,
+    pub(crate) imports: bool,
 }
 
-/// Who changes the mode.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ModeChange {
+pub(crate) enum ModeChange {
     /// We do: the cluster's name was typed out.
     Confirmed,
     /// Others do, and we wait for them.
@@ -144,9 +138,8 @@ pub enum ModeChange {
     NotAsked,
 }
 
-/// What comes next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub(crate) enum NextStep {
     /// What no mapping declares is imported.
     Import,
     /// The mode changes, by us.
@@ -159,11 +152,10 @@ pub enum Step {
     StopForLosers,
     /// The handover setting is set.
     Set(Handover),
-    /// The bridge is made.
     MakeBridge,
     /// The bridge is taken away.
     RemoveBridge,
-    /// The loop works, and is looked at.
+    /// The loop works, and is read.
     Work,
     /// Only the soaks are waited for.
     Soak,
@@ -171,70 +163,69 @@ pub enum Step {
     End,
 }
 
-/// The next step forth.
 #[must_use]
-pub fn next(standing: &Standing, asked: Asked) -> Step {
+pub(crate) fn next(standing: &MigrationState, asked: MigrationGoal) -> NextStep {
     let change = |mode: Mode| match asked.changes {
-        ModeChange::Confirmed => Step::ChangeMode(mode),
-        ModeChange::Awaited => Step::AwaitMode(mode),
-        ModeChange::NotAsked => Step::StopForMode(mode),
+        ModeChange::Confirmed => NextStep::ChangeMode(mode),
+        ModeChange::Awaited => NextStep::AwaitMode(mode),
+        ModeChange::NotAsked => NextStep::StopForMode(mode),
     };
     let left = standing.moving + standing.soaking;
     match standing.mode {
-        _ if asked.imports && standing.undeclared > 0 => Step::Import,
+        _ if asked.imports && standing.undeclared > 0 => NextStep::Import,
         Mode::ConfigMap => change(Mode::ApiAndConfigMap),
         Mode::ApiAndConfigMap | Mode::Api
             if left > 0 && standing.handover != Some(Handover::Auto) =>
         {
-            Step::Set(Handover::Auto)
+            NextStep::Set(Handover::Auto)
         }
         Mode::ApiAndConfigMap
             if standing.needs_bridge && standing.bridge == Bridge::Absent && !standing.bound =>
         {
-            Step::MakeBridge
+            NextStep::MakeBridge
         }
         Mode::ApiAndConfigMap | Mode::Api
             if !standing.needs_bridge && standing.bridge == Bridge::Stands =>
         {
-            Step::RemoveBridge
+            NextStep::RemoveBridge
         }
-        Mode::ApiAndConfigMap | Mode::Api if standing.moving > 0 => Step::Work,
-        Mode::ApiAndConfigMap if standing.soaking > 0 && asked.waits => Step::Soak,
-        Mode::ApiAndConfigMap if standing.soaking > 0 => Step::End,
+        Mode::ApiAndConfigMap | Mode::Api if standing.moving > 0 => NextStep::Work,
+        Mode::ApiAndConfigMap if standing.soaking > 0 && asked.waits => NextStep::Soak,
+        Mode::ApiAndConfigMap if standing.soaking > 0 => NextStep::End,
         Mode::ApiAndConfigMap if asked.to == Mode::Api && standing.losers > 0 => {
-            Step::StopForLosers
+            NextStep::StopForLosers
         }
         Mode::ApiAndConfigMap if asked.to == Mode::Api => change(Mode::Api),
-        Mode::ApiAndConfigMap | Mode::Api => Step::End,
+        Mode::ApiAndConfigMap | Mode::Api => NextStep::End,
     }
 }
 
 /// The next step back. The setting returns to `Manual` once all are back, so that one that is interrupted goes on.
 #[must_use]
-pub fn next_back(standing: &Standing) -> Step {
+pub(crate) fn next_back(standing: &MigrationState) -> NextStep {
     if standing.moving > 0 && standing.handover != Some(Handover::Revert) {
-        Step::Set(Handover::Revert)
+        NextStep::Set(Handover::Revert)
     } else if standing.moving > 0 {
-        Step::Work
+        NextStep::Work
     } else if !standing.needs_bridge && standing.bridge == Bridge::Stands {
-        Step::RemoveBridge
+        NextStep::RemoveBridge
     } else if matches!(standing.handover, Some(Handover::Revert | Handover::Auto)) {
-        Step::Set(Handover::Manual)
+        NextStep::Set(Handover::Manual)
     } else {
-        Step::End
+        NextStep::End
     }
 }
 
 /// Whether a step is the last one, although it changes something. Who is not back by then stays; under the setting `Manual` nobody could
 /// tell them from those that have not begun.
 #[must_use]
-pub fn ends(way: Way, step: Step) -> bool {
-    way == Way::Back && step == Step::Set(Handover::Manual)
+pub(crate) fn ends(way: Way, step: NextStep) -> bool {
+    way == Way::Back && step == NextStep::Set(Handover::Manual)
 }
 
 /// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
 #[must_use]
-pub fn situation<'a>(
+pub(crate) fn situation<'a>(
     migration: &'a Migration,
     desired: &Desired,
     observed: &Observed,
@@ -253,7 +244,7 @@ pub fn situation<'a>(
     let unbridgeable = (way == Way::Forth && !bound)
         .then(|| unbridgeable(observed, installation, bridge))
         .flatten();
-    let travellers: Vec<Traveller<'_>> = migration
+    let principals: Vec<PrincipalProgress<'_>> = migration
         .verdicts
         .iter()
         .map(|verdict| {
@@ -268,45 +259,48 @@ pub fn situation<'a>(
                 (Stage::Ahead, Some(why)) if verdict.bridge => Stage::Blocked(why.clone()),
                 (stage, _) => stage,
             };
-            Traveller { verdict, stage }
+            PrincipalProgress { verdict, stage }
         })
         .collect();
     let count = |of: &dyn Fn(&Stage) -> bool| {
-        travellers
+        principals
             .iter()
-            .filter(|traveller| of(&traveller.stage))
+            .filter(|principal| of(&principal.stage))
             .count()
     };
-    let crosses = |traveller: &Traveller<'_>| {
+    let crosses = |principal: &PrincipalProgress<'_>| {
         way == Way::Forth
-            && traveller.verdict.bridge
-            && matches!(traveller.stage, Stage::Ahead | Stage::Making(_))
+            && principal.verdict.bridge
+            && matches!(principal.stage, Stage::Ahead | Stage::Making(_))
     };
     let on_it = bridge_entries(observed).any(|entry| is_ours(entry, installation));
     let handover = observed.history.view();
     let handover = handover.and_then(|view| view.annotations.get(HANDOVER_ANNOTATION));
-    let standing = Standing {
+    let standing = MigrationState {
         mode,
         handover: handover.and_then(|word| word.parse().ok()),
         moving: count(&|stage| matches!(stage, Stage::Ahead | Stage::Making(_))),
         soaking: count(&|stage| matches!(stage, Stage::Soaking { .. })),
         undeclared: undeclared(migration, mode).count(),
         blocked: count(&|stage| matches!(stage, Stage::Blocked(_))),
-        needs_bridge: travellers.iter().any(crosses) || on_it,
+        needs_bridge: principals.iter().any(crosses) || on_it,
         bridge,
         bound,
         losers: migration.losers(Mode::Api).count() + migration.unreadable.len(),
     };
     Situation {
-        travellers,
+        principals,
         standing,
         on_bridge: on_it,
     }
 }
 
 /// Whom no mapping declares and one could. Before EKS has made entries for its own nodes nobody knows which are left to us.
-pub fn undeclared(migration: &Migration, mode: Mode) -> impl Iterator<Item = &Verdict> {
-    let is_node = |verdict: &Verdict| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
+pub(crate) fn undeclared(
+    migration: &Migration,
+    mode: Mode,
+) -> impl Iterator<Item = &PrincipalPlan> {
+    let is_node = |verdict: &PrincipalPlan| verdict.becomes.as_ref().is_some_and(Becomes::is_node);
     migration
         .undeclared()
         .filter(move |verdict| mode != Mode::ConfigMap || !is_node(verdict))
@@ -340,7 +334,7 @@ fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Opti
     ))
 }
 
-/// The principals whose entries of aws-auth are ours, as far as they stand.
+/// The principals whose entries of aws-auth are managed, as far as they are now.
 fn twins(observed: &Observed) -> BTreeSet<Key> {
     let Some(view) = &observed.config_map else {
         return BTreeSet::new();
@@ -352,14 +346,14 @@ fn twins(observed: &Observed) -> BTreeSet<Key> {
 }
 
 /// What a mapping's conditions say.
-struct Said<'a> {
+struct ReportedConditions<'a> {
     ready: bool,
     synced: Option<&'a Condition>,
     stalled: Option<&'a Condition>,
     reconciling: Option<&'a Condition>,
 }
 
-impl<'a> Said<'a> {
+impl<'a> ReportedConditions<'a> {
     /// `None`: nothing yet of what the mapping declares now.
     fn of(mapping: &'a Mapping) -> Option<Self> {
         let status = &mapping.status;
@@ -402,7 +396,7 @@ impl<'a> Said<'a> {
 }
 
 /// Why the verdict says that it does not get there.
-fn why(verdict: &Verdict) -> String {
+fn why(verdict: &PrincipalPlan) -> String {
     verdict
         .why
         .as_ref()
@@ -410,12 +404,14 @@ fn why(verdict: &Verdict) -> String {
         .unwrap_or_default()
 }
 
-fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -> Stage {
+fn forth(verdict: &PrincipalPlan, mapping: Option<&Mapping>, twin: bool, mode: Mode) -> Stage {
     match verdict.outcome {
-        Outcome::Blocked => return Stage::Blocked(why(verdict)),
-        Outcome::Stays | Outcome::Leaves | Outcome::Gone => return Stage::Stays(why(verdict)),
-        Outcome::Stands | Outcome::Differs => return Stage::There,
-        Outcome::Moves | Outcome::Moved => {}
+        PlannedOutcome::Blocked => return Stage::Blocked(why(verdict)),
+        PlannedOutcome::Stays | PlannedOutcome::Leaves | PlannedOutcome::Gone => {
+            return Stage::Stays(why(verdict));
+        }
+        PlannedOutcome::Stands | PlannedOutcome::Differs => return Stage::There,
+        PlannedOutcome::Moves | PlannedOutcome::Moved => {}
     }
     let Some(mapping) = mapping else {
         // Nobody declares it, so nobody hands it over.
@@ -427,7 +423,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
             ),
         };
     };
-    let Some(said) = Said::of(mapping) else {
+    let Some(said) = ReportedConditions::of(mapping) else {
         return Stage::Ahead;
     };
     let by_entry = mapping.status.backend == Some(Backend::AccessEntry);
@@ -458,7 +454,7 @@ fn forth(verdict: &Verdict, mapping: Option<&Mapping>, twin: bool, mode: Mode) -
     }
 }
 
-fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
+fn back(verdict: &PrincipalPlan, mapping: Option<&Mapping>) -> Stage {
     let Some(mapping) = mapping else {
         return Stage::There;
     };
@@ -467,16 +463,20 @@ fn back(verdict: &Verdict, mapping: Option<&Mapping>) -> Stage {
         Err(refusal) => return Stage::Blocked(refusal.message.clone()),
     };
     match verdict.outcome {
-        Outcome::Leaves => return Stage::Stays(why(verdict)),
-        Outcome::Stands | Outcome::Differs => {
+        PlannedOutcome::Leaves => return Stage::Stays(why(verdict)),
+        PlannedOutcome::Stands | PlannedOutcome::Differs => {
             return Stage::Stays("it has access by an unmanaged access entry".to_owned());
         }
-        Outcome::Gone | Outcome::Blocked | Outcome::Stays | Outcome::Moves | Outcome::Moved => {}
+        PlannedOutcome::Gone
+        | PlannedOutcome::Blocked
+        | PlannedOutcome::Stays
+        | PlannedOutcome::Moves
+        | PlannedOutcome::Moved => {}
     }
     if let Err(why) = can_revert(spec) {
         return Stage::Stays(why.to_owned());
     }
-    let Some(said) = Said::of(mapping) else {
+    let Some(said) = ReportedConditions::of(mapping) else {
         return Stage::Ahead;
     };
     let by_entry = mapping.status.backend == Some(Backend::AccessEntry);

@@ -1,24 +1,24 @@
 //! Verdicts and their reasons in the making.
 
+use super::difference::{Becomes, TextIdentity};
 use super::entries::{Winner, place};
-use super::{Becomes, Identity, Outcome, Verdict, Who, Why};
+use super::migration::{Hindrance, PlannedOutcome, PrincipalPlan, Who};
 use crate::desired::Mapping;
 use crate::effective::Standing;
 use crate::observed::IamProblem;
 use crate::plan::Obstacle;
 use crate::principal::{Group, Placeholder, Username};
 
-/// A suspended mapping.
-pub(super) fn suspended(mapping: &Mapping) -> Why {
-    Why::lasting(format!(
+pub(super) fn suspended(mapping: &Mapping) -> Hindrance {
+    Hindrance::lasting(format!(
         "mapping {} is suspended and not changed; write suspend: false",
         mapping.name
     ))
 }
 
-/// A foreign access entry whose principal is gone or was made again.
-pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Why {
-    Why::lasting(format!(
+/// An unmanaged access entry whose principal is gone or was made again.
+pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Hindrance {
+    Hindrance::lasting(format!(
         "the unmanaged access entry of {} grants no access, because its principal was deleted or recreated: delete the entry (aws \
             eks delete-access-entry), and the migration creates a new one",
         standing.principal_arn
@@ -67,7 +67,7 @@ pub(crate) fn unread(problem: &IamProblem) -> String {
     }
 }
 
-impl Why {
+impl Hindrance {
     pub(super) fn lasting(message: impl Into<String>) -> Self {
         Self {
             reason: None,
@@ -77,7 +77,7 @@ impl Why {
     }
 }
 
-impl From<&Obstacle<'_>> for Why {
+impl From<&Obstacle<'_>> for Hindrance {
     fn from(obstacle: &Obstacle<'_>) -> Self {
         Self {
             reason: Some(obstacle.reason),
@@ -87,7 +87,7 @@ impl From<&Obstacle<'_>> for Why {
     }
 }
 
-impl Verdict {
+impl PrincipalPlan {
     pub(super) fn new(who: Who) -> Self {
         Self {
             who,
@@ -96,7 +96,7 @@ impl Verdict {
             now: None,
             mapping: None,
             import: None,
-            outcome: Outcome::Blocked,
+            outcome: PlannedOutcome::Blocked,
             becomes: None,
             differences: Vec::new(),
             why: None,
@@ -112,7 +112,7 @@ impl Verdict {
         Self {
             places: winner.entries.iter().copied().map(place).collect(),
             shadowed: winner.shadowed.clone(),
-            now: Some(Identity {
+            now: Some(TextIdentity {
                 username: meaning.username,
                 groups: meaning.groups.into_iter().collect(),
             }),

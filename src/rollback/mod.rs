@@ -1,7 +1,7 @@
-//! Back to a copy from the history: foreign text and layout as they were, owned entries as they are now.
+//! Back to a copy from the history: unmanaged text and layout as they were, managed entries as they are now.
 //!
-//! What restoring never does: it brings no entry back that was ours and that no mapping declares now, it changes no entry that
-//! stands and is ours, and it mends or takes away nothing foreign that the copy has. The plan of the moment is applied in the same
+//! What restoring never does: it brings no entry back that was managed and that no mapping declares now, it changes no entry that
+//! stands and is managed, and it fixes or takes away nothing unmanaged that the copy has. The plan of the moment is applied in the same
 //! write, so that nothing revoked or expired comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,17 +23,17 @@ use crate::plan::{Memory, Plan, plan};
 
 /// What restoring a copy comes to.
 #[derive(Clone, Debug)]
-pub struct Restoration {
+pub(crate) struct Restoration {
     /// The texts as they will stand.
-    pub data: BTreeMap<String, String>,
-    /// What to write, what stands now being kept first; `None`: it stands so already.
-    pub rewrite: Option<Rewrite>,
-    /// Entries of the copy that were ours then, and that no mapping declares now: they do not come back.
-    pub left_out: Vec<Entry>,
-    /// ARNs of entries that are ours now and differ from the copy's: they stay as they are, or as declared.
-    pub kept: Vec<String>,
+    pub(crate) data: BTreeMap<String, String>,
+    /// What to write, what exists now being kept first; `None`: it stands so already.
+    pub(crate) rewrite: Option<Rewrite>,
+    /// Entries of the copy that were managed then, and that no mapping declares now: they do not come back.
+    pub(crate) left_out: Vec<Entry>,
+    /// ARNs of entries that are managed now and differ from the copy's: they stay as they are, or as declared.
+    pub(crate) kept: Vec<String>,
     /// What goes that a person has to agree to.
-    pub losses: Vec<Loss>,
+    pub(crate) losses: Vec<Loss>,
     standing: Document,
     restored: Document,
     /// Whom an access entry admits, by ARN as aws-auth matches it: aws-auth does not count for them.
@@ -42,22 +42,19 @@ pub struct Restoration {
 
 /// What goes that a person has to agree to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub(crate) enum Loss {
     /// A node entry: without it nodes can't join or stay in the cluster.
     NodeEntry {
-        /// Its ARN.
         arn: String,
-        /// Where it stands now.
         line: (Section, usize),
     },
-    /// The last administrator.
     LastAdministrator,
 }
 
 /// Why a copy can't be restored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unrestorable {
-    /// Nobody would be let in or kept out by it.
+pub(crate) enum Unrestorable {
+    /// Nobody would have access or kept out by it.
     #[error("the cluster does not read aws-auth in mode API: restoring it would grant no access")]
     NotRead,
     /// The cluster is not known well enough to write to it.
@@ -73,10 +70,10 @@ pub enum Unrestorable {
         "the ConfigMap is immutable: true, so the API server refuses changes; delete it, then run the same command again"
     )]
     Immutable,
-    /// An entry of the copy can't be taken out or put right without touching a foreign byte.
+    /// An entry of the copy can't be taken out or put right without touching an unmanaged byte.
     #[error("the copy can't be restored with the current mappings: {0}")]
     Edit(EditError),
-    /// What stands now could not be kept first.
+    /// What exists now could not be kept first.
     #[error(
         "the current ConfigMap can't be saved in the history first, so nothing was written: {0}"
     )]
@@ -89,22 +86,19 @@ pub enum Unrestorable {
     Unverified(String),
 }
 
-/// How a caller would be let in after the restoration.
+/// How a caller would have access after the restoration.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WayIn {
-    /// As before.
+pub(crate) enum WayIn {
     Kept,
     /// Not as before: in words, what the caller is now and would be then.
     Lost {
-        /// Now.
         now: String,
-        /// Then.
         then: String,
     },
 }
 
 /// Plans to restore a copy, one of `copies`. Pure.
-pub fn restore(
+pub(crate) fn restore(
     copy: &KeptCopy,
     copies: &[KeptCopy],
     desired: &Desired,
@@ -191,8 +185,8 @@ fn hash_of(entry: &Entry) -> Option<KeyHash> {
     entry.key().as_ref().map(KeyHash::of)
 }
 
-/// What was ours in the copy, by its mark or by that of any other: what one of them marks just so, and what does not stand just so any
-/// more, was ours once and has been revoked since. So neither a lost mark, nor an adoption after the copy, nor a foreign entry of the same
+/// What was managed in the copy, by its mark or by that of any other: what one of them marks just so, and what does not stand just so any
+/// more, was managed once and has been revoked since. So neither a lost mark, nor an adoption after the copy, nor an unmanaged entry of the same
 /// principal brings it back.
 fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &Document) -> Mark {
     let marked = |entry: &Entry| Some((hash_of(entry)?, MeaningHash::of(&entry.meaning())));
@@ -210,12 +204,12 @@ fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &D
     mark
 }
 
-/// The owned entries of now, put into the text of then.
+/// The managed entries of now, put into the text of then.
 struct Transplant<'a> {
     now: &'a Plan<'a>,
     /// The copy's entries by key.
     by_key: BTreeMap<KeyHash, Vec<&'a Entry>>,
-    /// Those of them that were ours.
+    /// Those of them that were managed.
     ours_then: BTreeMap<KeyHash, &'a Entry>,
     mark_then: Mark,
     /// The mark of now, and what is known again of then.
@@ -270,7 +264,7 @@ impl<'a> Transplant<'a> {
             self.keep_as_it_stands(&claim.hash, standing);
             return;
         }
-        // A mark that no mapping asks for and no entry bears would make ours what is foreign in the copy.
+        // A mark that no mapping asks for and no entry bears would make ours what is unmanaged in the copy.
         if claim.orphan() && claim.found.is_none() {
             self.mark.0.remove(&claim.hash);
         }
@@ -278,7 +272,7 @@ impl<'a> Transplant<'a> {
             return;
         };
         if self.is_declared_here(claim) {
-            // The plan puts it right, where it stands in the copy.
+            // The plan puts it right, where it is in the copy.
             if let Some(meaning) = self.mark_then.0.get(&claim.hash) {
                 self.mark
                     .0
@@ -290,7 +284,7 @@ impl<'a> Transplant<'a> {
         }
     }
 
-    /// The entry that stands and is ours.
+    /// The entry that stands and is managed.
     fn standing(&self, claim: &Claim) -> Option<&'a Entry> {
         let found = claim.found.as_ref().filter(|_| claim.ours)?;
         let entries = &self.now.base.document.section(found.section).entries;
@@ -407,7 +401,7 @@ impl<'a> Transplant<'a> {
     }
 }
 
-/// Reads the new text back: everything foreign of the copy stands as it stood there, and nothing else that is foreign.
+/// Reads the new text back: everything unmanaged of the copy stands as it stood there, and nothing else that is unmanaged.
 fn verify(
     then: &Document,
     ours_then: &BTreeMap<KeyHash, &Entry>,
@@ -471,9 +465,9 @@ fn losses(now: &Plan<'_>, restored: &Document, admitted: &BTreeSet<String>) -> V
 }
 
 impl Restoration {
-    /// How the caller of this ARN, in which a session is its role, is let in afterwards.
+    /// How the caller of this ARN, in which a session is its role, has access afterwards.
     #[must_use]
-    pub fn way_in(&self, canonical_arn: &str) -> WayIn {
+    pub(crate) fn way_in(&self, canonical_arn: &str) -> WayIn {
         let folded = fold_arn(canonical_arn);
         if self.admitted.contains(&folded) {
             return WayIn::Kept;
@@ -498,9 +492,9 @@ impl Restoration {
         }
     }
 
-    /// The ARNs that aws-auth now lets in as a caller of this username and these groups, where that is all that is known of it.
+    /// The ARNs to which aws-auth now grants access as a caller of this username and these groups, where that is all that is known of it.
     #[must_use]
-    pub fn entries_for(&self, username: &str, groups: &BTreeSet<String>) -> Vec<String> {
+    pub(crate) fn entries_for(&self, username: &str, groups: &BTreeSet<String>) -> Vec<String> {
         let index = Index::new(&self.standing);
         let fits = |entry: &&Entry| {
             can_match(entry)

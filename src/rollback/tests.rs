@@ -17,7 +17,6 @@ use crate::plan::tests::{FOREIGN, cluster, entry, foreign};
 use crate::principal::Key;
 use crate::rollback::{Loss, Restoration, Unrestorable, WayIn, restore};
 
-/// The copies, oldest first.
 fn copies(simulation: &Simulation) -> Vec<KeptCopy> {
     let copies = simulation.copies.iter();
     let mut copies: Vec<KeptCopy> = copies
@@ -38,7 +37,6 @@ fn plan_to_restore(simulation: &Simulation, copy: &KeptCopy) -> Result<Restorati
     )
 }
 
-/// Carries it out.
 fn apply(simulation: &mut Simulation, restoration: &Restoration) {
     let Some(rewrite) = restoration.rewrite.clone() else {
         return;
@@ -137,7 +135,7 @@ fn law(mut simulation: Simulation, copy: &KeptCopy) -> Result<(), TestCaseError>
             "{entry:?} came back"
         );
     }
-    // What stands and is ours stays.
+    // What exists and is managed stays.
     for entry in standing.iter().filter(|entry| is_ours(entry)) {
         prop_assert!(
             !marks_role(simulation.mark(), &entry.0) || after.contains(entry),
@@ -176,7 +174,7 @@ proptest! {
     #![proptest_config(crate::laws::cases(128))]
 
     #[test]
-    fn whatever_happened(happenings in prop::collection::vec(happening(), 1..20), pick in any::<prop::sample::Index>()) {
+    fn history_of_any_kind_can_be_read(happenings in prop::collection::vec(happening(), 1..20), pick in any::<prop::sample::Index>()) {
         let simulation = after(&happenings);
         let copies = copies(&simulation);
         prop_assume!(!copies.is_empty());
@@ -186,7 +184,7 @@ proptest! {
 
 /// What the law did not hold for once.
 #[test]
-fn what_happened_before() {
+fn rollback_lists_the_history() {
     let create = |name, role, adoption| Happening::Create {
         name,
         role,
@@ -276,7 +274,7 @@ fn with_first_copy() -> (Simulation, KeptCopy) {
 }
 
 #[test]
-fn what_is_appended_keeps_its_order_so_that_a_second_time_is_nothing() {
+fn restoring_twice_changes_nothing() {
     let (mut simulation, first) = with_first_copy();
     // What stood in its way goes with the restoration, so `b` comes behind `c`, though it is the earlier mapping.
     let text = format!(
@@ -304,7 +302,7 @@ fn what_is_appended_keeps_its_order_so_that_a_second_time_is_nothing() {
 }
 
 #[test]
-fn foreign_text_and_layout_come_back_and_mapped_entries_stay() {
+fn rollback_restores_unmanaged_text_and_keeps_managed_entries() {
     let (mut simulation, first) = with_first_copy();
     simulation.vandalise(
         "mapRoles",
@@ -337,7 +335,7 @@ fn foreign_text_and_layout_come_back_and_mapped_entries_stay() {
 }
 
 #[test]
-fn what_was_revoked_since_stays_out_and_is_named() {
+fn rollback_reports_and_skips_revoked_entries() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.later(1);
     simulation.create("c", "role/c", &json!({}));
@@ -423,7 +421,7 @@ fn a_deleted_and_a_broken_aws_auth_come_back() {
 }
 
 #[test]
-fn what_goes_that_people_need_is_named() {
+fn losses_are_reported_before_restoring() {
     let (mut simulation, first) = with_first_copy();
     let node = "- {rolearn: \"arn:aws:iam::111122223333:role/new-node\", username: \"system:node:{{EC2PrivateDNSName}}\", groups: [system:nodes]}\n";
     simulation.vandalise("mapRoles", &format!("{}{node}", simulation.roles()));
@@ -455,7 +453,7 @@ fn what_goes_that_people_need_is_named() {
         panic!("ops is not in the copy");
     };
     assert!(
-        now.contains("system:masters") && then.contains("not let in"),
+        now.contains("system:masters") && then.contains("no access"),
         "{now}; {then}"
     );
     assert_eq!(

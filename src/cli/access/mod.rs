@@ -12,14 +12,14 @@ use serde::Serialize;
 use super::output;
 use crate::cli::query_context::Looked;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
-use crate::explain::{Door, Report};
+use crate::explain::{AccessReport, Explainer};
 use crate::observed::AwsView;
 use crate::time::Timestamp;
 use crate::time::to_the_second;
 
 /// List all principals with access to the cluster, their identity and permissions, administrators first; also as a page for auditors
 #[derive(Args, Debug)]
-pub struct AccessArgs {
+pub(crate) struct AccessArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: AccessFormat,
@@ -44,19 +44,16 @@ enum AccessFormat {
     Html,
 }
 
-/// What is printed.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Access {
-    /// When it was looked at.
+struct AccessDocument {
+    /// When it was read.
     made: Timestamp,
-    /// What was looked at.
     cluster: Whereabouts,
     #[serde(flatten)]
-    report: Report,
+    report: AccessReport,
 }
 
-/// What was looked at.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whereabouts {
@@ -94,15 +91,14 @@ impl Whereabouts {
     }
 }
 
-/// Lists.
-pub async fn access(args: AccessArgs) -> Result<ExitCode> {
+pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     let AccessArgs { output, observe } = args;
     let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
     let looked = Looked::new(&observation);
-    let access = Access {
+    let access = AccessDocument {
         made: to_the_second(observation.observed.now),
         cluster: Whereabouts::of(&observation),
-        report: Door::new(looked.scene()).report(),
+        report: Explainer::new(looked.scene()).report(),
     };
     let printed = match output {
         AccessFormat::Text => table::text(&access),

@@ -8,16 +8,17 @@ use base64::prelude::BASE64_STANDARD;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest as _, Sha256};
 
-use super::{Access, Whereabouts};
+use super::{AccessDocument, Whereabouts};
 use crate::cli::output::visible;
-use crate::explain::{Backend, Creator, Identity, PassedOver, Place, Report, Row, RowKind};
+use crate::explain::{
+    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Identity, PassedOver,
+};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// The page.
-pub(super) fn page(access: &Access) -> String {
-    let Access {
+pub(super) fn page(access: &AccessDocument) -> String {
+    let AccessDocument {
         made,
         cluster,
         report,
@@ -40,7 +41,7 @@ pub(super) fn page(access: &Access) -> String {
                     (meta(cluster, report, &made.to_string()))
                     (sums(report))
                     (notes(report))
-                    h2 id="whoever" { "Principals with access" }
+                    h2 id="principals" { "Principals with access" }
                     (tools(report))
                     (who(report))
                     (everyone(report))
@@ -70,7 +71,7 @@ fn policy() -> String {
     )
 }
 
-fn meta(cluster: &Whereabouts, report: &Report, made: &str) -> Markup {
+fn meta(cluster: &Whereabouts, report: &AccessReport, made: &str) -> Markup {
     let Whereabouts {
         url,
         context,
@@ -96,9 +97,10 @@ fn meta(cluster: &Whereabouts, report: &Report, made: &str) -> Markup {
     }
 }
 
-fn sums(report: &Report) -> Markup {
-    let count =
-        |wanted: &dyn Fn(&Row) -> bool| report.principals.iter().filter(|row| wanted(row)).count();
+fn sums(report: &AccessReport) -> Markup {
+    let count = |wanted: &dyn Fn(&AccessRow) -> bool| {
+        report.principals.iter().filter(|row| wanted(row)).count()
+    };
     let sums = [
         ("with access", count(&|_| true), None),
         (
@@ -109,12 +111,12 @@ fn sums(report: &Report) -> Markup {
         ("of them nodes", count(&|row| row.identity.node), None),
         (
             "by access entries",
-            count(&|row| row.identity.place.backend() == Backend::AccessEntry),
+            count(&|row| row.identity.place.backend() == GrantBackend::AccessEntry),
             None,
         ),
         (
             "by aws-auth",
-            count(&|row| row.identity.place.backend() == Backend::ConfigMap),
+            count(&|row| row.identity.place.backend() == GrantBackend::ConfigMap),
             None,
         ),
         ("entries without access", report.nobody.len(), None),
@@ -128,7 +130,7 @@ fn sums(report: &Report) -> Markup {
     }
 }
 
-fn notes(report: &Report) -> Markup {
+fn notes(report: &AccessReport) -> Markup {
     html! {
         @if let Some(Creator { note, cloud_trail, log_group, authenticator_log, lost }) = &report.creator {
             section.note aria-label="The cluster's creator" {
@@ -148,14 +150,14 @@ fn notes(report: &Report) -> Markup {
     }
 }
 
-fn tools(report: &Report) -> Markup {
+fn tools(report: &AccessReport) -> Markup {
     let kinds = [
-        RowKind::Role,
-        RowKind::User,
-        RowKind::Account,
-        RowKind::Other,
+        AccessRowKind::Role,
+        AccessRowKind::User,
+        AccessRowKind::Account,
+        AccessRowKind::Other,
     ];
-    let there = |kind: RowKind| report.principals.iter().any(|row| row.kind == kind);
+    let there = |kind: AccessRowKind| report.principals.iter().any(|row| row.kind == kind);
     html! {
         div.tools #tools hidden role="search" {
             label { "Search (press / to begin)" input #search type="search" autocomplete="off" spellcheck="false"; }
@@ -163,8 +165,8 @@ fn tools(report: &Report) -> Markup {
                 "Backend"
                 select #backend {
                     option value="" { "any" }
-                    option value=(Backend::AccessEntry.as_str()) { "access entry" }
-                    option value=(Backend::ConfigMap.as_str()) { "aws-auth" }
+                    option value=(GrantBackend::AccessEntry.as_str()) { "access entry" }
+                    option value=(GrantBackend::ConfigMap.as_str()) { "aws-auth" }
                 }
             }
             label {
@@ -183,9 +185,9 @@ fn tools(report: &Report) -> Markup {
     }
 }
 
-fn who(report: &Report) -> Markup {
+fn who(report: &AccessReport) -> Markup {
     html! {
-        div.scroll tabindex="0" role="region" aria-labelledby="whoever" {
+        div.scroll tabindex="0" role="region" aria-labelledby="principals" {
             table #who {
                 thead {
                     tr {
@@ -204,8 +206,8 @@ fn who(report: &Report) -> Markup {
     }
 }
 
-fn who_row(row: &Row) -> Markup {
-    let Row {
+fn who_row(row: &AccessRow) -> Markup {
+    let AccessRow {
         kind,
         identity,
         at_random,
@@ -276,11 +278,11 @@ fn broken(value: &str) -> Markup {
     }
 }
 
-fn stands_in(place: &Place) -> Markup {
+fn stands_in(place: &EntryPlace) -> Markup {
     html! {
         @match place {
-            Place::AwsAuth { .. } => { "aws-auth, " (place) },
-            Place::AccessEntry(arn) => span title=(visible(arn)) { "access entry" },
+            EntryPlace::AwsAuth { .. } => { "aws-auth, " (place) },
+            EntryPlace::AccessEntry(arn) => span title=(visible(arn)) { "access entry" },
         }
     }
 }
@@ -295,7 +297,7 @@ fn list(items: impl ExactSizeIterator<Item = String>) -> Markup {
     }
 }
 
-fn everyone(report: &Report) -> Markup {
+fn everyone(report: &AccessReport) -> Markup {
     html! {
         @if let Some(everyone) = report.everyone.as_ref().filter(|everyone| !everyone.is_empty()) {
             h2 { "Permissions of everyone with access" }
@@ -304,11 +306,11 @@ fn everyone(report: &Report) -> Markup {
     }
 }
 
-fn nobody(report: &Report) -> Markup {
+fn nobody(report: &AccessReport) -> Markup {
     html! {
         @if !report.nobody.is_empty() {
-            h2 id="nobody" { "Entries without access" }
-            div.scroll tabindex="0" role="region" aria-labelledby="nobody" {
+            h2 id="without-access" { "Entries without access" }
+            div.scroll tabindex="0" role="region" aria-labelledby="without-access" {
                 table {
                     thead { tr { th scope="col" { "Source" } th scope="col" { "Stands in" } th scope="col" { "Why" } } }
                     tbody {

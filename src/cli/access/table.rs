@@ -4,16 +4,15 @@ use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
 
-use super::{Access, Whereabouts};
+use super::{AccessDocument, Whereabouts};
 use crate::cli::output::{columns, visible};
-use crate::explain::{Bound, Creator, Held, Identity, PassedOver, Row};
+use crate::explain::{AccessRow, Bound, Creator, Held, Identity, PassedOver};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-/// For people.
-pub(super) fn text(access: &Access) -> String {
-    let Access {
+pub(super) fn text(access: &AccessDocument) -> String {
+    let AccessDocument {
         made: _,
         cluster,
         report,
@@ -90,8 +89,8 @@ fn creator_text(creator: &Creator) -> String {
     )
 }
 
-fn row(row: &Row) -> [String; 9] {
-    let Row {
+fn row(row: &AccessRow) -> [String; 9] {
+    let AccessRow {
         kind,
         identity,
         at_random,
@@ -133,11 +132,11 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(",")
 }
 
-/// Where the entry stands, and which mapping declares it.
+/// Where the entry is, and which mapping declares it.
 fn place(identity: &Identity) -> String {
     let place = match identity.place.backend() {
-        crate::explain::Backend::AccessEntry => "access entry".to_owned(),
-        crate::explain::Backend::ConfigMap => identity.place.to_string(),
+        crate::explain::GrantBackend::AccessEntry => "access entry".to_owned(),
+        crate::explain::GrantBackend::ConfigMap => identity.place.to_string(),
     };
     match &identity.declared {
         Some(declared) => format!("{place}, mapping {}", declared.mapping),
@@ -183,8 +182,8 @@ fn administrator(identity: &Identity) -> &'static str {
     }
 }
 
-/// For spreadsheets: whoever gets in, then the entries that let nobody in.
-pub(super) fn csv(access: &Access) -> Result<String> {
+/// For spreadsheets: everyone with access, then the entries that grant no access.
+pub(super) fn csv(access: &AccessDocument) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     writer.write_record([
         "has access",

@@ -14,7 +14,7 @@ use crate::cli::output::{self, complain};
 use crate::cli::snapshot::{IamExtent, Live, ModeNeed, Observation};
 use crate::cli::write::write;
 use crate::error::Category;
-use crate::lint::{Facts, FixedData, NODE_MANAGER, Report, check_cluster, fix_data};
+use crate::lint::{ClusterFacts, FixedData, LintReport, NODE_MANAGER, check_cluster, fix_data};
 use crate::migrate::unread;
 use crate::observed::{AwsState, Mode};
 use crate::ownership::Marked;
@@ -133,7 +133,11 @@ fn report_unread(observation: &Observation) {
     }
 }
 
-fn check(observation: &Observation, node_manager: Option<bool>, declared: Option<Mode>) -> Report {
+fn check(
+    observation: &Observation,
+    node_manager: Option<bool>,
+    declared: Option<Mode>,
+) -> LintReport {
     let observed = &observation.observed;
     let view = observed.aws.view();
     // Without EKS the mode is known only where it was said.
@@ -143,7 +147,7 @@ fn check(observation: &Observation, node_manager: Option<bool>, declared: Option
         AwsState::Unproven { .. } | AwsState::Unknown { .. } => None,
     };
     let history = observed.history.view();
-    check_cluster(&Facts {
+    check_cluster(&ClusterFacts {
         name: &observation.config_map,
         config_map: observed.config_map.as_ref(),
         has_history: history.is_some_and(|history| !history.copies.is_empty()),

@@ -16,7 +16,7 @@ use super::{input, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
-use crate::lint::{Fixed, Report, check, fix};
+use crate::lint::{Fixed, LintReport, check, fix};
 use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};
 use crate::time::Timestamp;
@@ -25,43 +25,39 @@ use crate::time::Timestamp;
 ///
 /// Exit code 0: no errors found; 1: at least one error.
 #[derive(Args, Clone, Debug)]
-pub struct LintArgs {
+pub(crate) struct LintArgs {
     /// Files or directories with an aws-auth ConfigMap, mappings, or both; `-` for standard input [default: the cluster]
     #[arg(value_name = "FILE|DIR")]
-    pub files: Vec<PathBuf>,
+    pub(crate) files: Vec<PathBuf>,
 
     /// Apply the safe fixes and show the diff: files in place, standard input to standard output, a cluster's aws-auth after confirmation
     #[arg(long)]
-    pub fix: bool,
+    pub(crate) fix: bool,
 
     /// With --fix and a cluster: skip the confirmation
     #[arg(long, requires = "fix")]
-    pub yes: bool,
+    pub(crate) yes: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: LintFormat,
+    pub(crate) output: LintFormat,
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
     /// API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`
     #[arg(long, value_name = "ARN", value_parser = cluster_arn, requires = "files")]
-    pub cluster_arn: Option<EksCluster>,
+    pub(crate) cluster_arn: Option<EksCluster>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub live: LiveArgs,
+    pub(crate) live: LiveArgs,
 }
 
 /// How findings are printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LintFormat {
+pub(crate) enum LintFormat {
     /// Human-readable
     #[default]
     Text,
@@ -112,7 +108,7 @@ impl LintArgs {
     }
 
     /// Prints what was fixed and the remaining findings.
-    fn print(&self, fixed: FixOutcome, report: &Report) -> Result<ExitCode> {
+    fn print(&self, fixed: FixOutcome, report: &LintReport) -> Result<ExitCode> {
         let FixOutcome { shown, piped } = fixed;
         let found = text::print(self.output, report)?;
         match piped {

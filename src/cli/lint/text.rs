@@ -8,11 +8,10 @@ use serde::Serialize;
 use super::LintFormat;
 use crate::cli::diagnostic::{Below, Shown, render_with};
 use crate::cli::output;
-use crate::lint::{Diagnostic, Gain, Report, Severity, Text};
+use crate::lint::{Diagnostic, Gain, LintReport, Severity, SourceText};
 use crate::yaml::Lines;
 
-/// The findings.
-pub(super) fn print(format: LintFormat, report: &Report) -> Result<String> {
+pub(super) fn print(format: LintFormat, report: &LintReport) -> Result<String> {
     Ok(match format {
         LintFormat::Text => text(report),
         LintFormat::Json => output::json(&places(report))?,
@@ -20,7 +19,7 @@ pub(super) fn print(format: LintFormat, report: &Report) -> Result<String> {
     })
 }
 
-fn text(report: &Report) -> String {
+fn text(report: &LintReport) -> String {
     let lines = lines(report);
     let mut shown = String::new();
     for diagnostic in &report.diagnostics {
@@ -31,7 +30,7 @@ fn text(report: &Report) -> String {
     shown + &summary(report)
 }
 
-fn diagnostic_text(diagnostic: &Diagnostic, text: &Text, lines: &Lines<'_>) -> String {
+fn diagnostic_text(diagnostic: &Diagnostic, text: &SourceText, lines: &Lines<'_>) -> String {
     let Diagnostic {
         code,
         source: _,
@@ -58,7 +57,7 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &Text, lines: &Lines<'_>) -> S
     render_with(&shown, lines)
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &LintReport) -> String {
     let count = |severity| {
         let found = report.diagnostics.iter();
         found
@@ -118,7 +117,7 @@ struct Findings<'a> {
     findings: Vec<Printed<'a>>,
 }
 
-fn places(report: &Report) -> Findings<'_> {
+fn places(report: &LintReport) -> Findings<'_> {
     let lines = lines(report);
     let mut findings = Vec::new();
     for Diagnostic {
@@ -151,13 +150,13 @@ fn places(report: &Report) -> Findings<'_> {
     Findings { findings }
 }
 
-fn lines(report: &Report) -> Vec<Lines<'_>> {
+fn lines(report: &LintReport) -> Vec<Lines<'_>> {
     let texts = report.sources.iter();
     texts.map(|text| Lines::new(&text.source.text)).collect()
 }
 
 /// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
-fn github(report: &Report) -> String {
+fn github(report: &LintReport) -> String {
     let lines = lines(report);
     let mut shown = String::new();
     for Diagnostic {

@@ -8,19 +8,19 @@ use clap::Args;
 use jiff::SignedDuration;
 
 use super::mode::command;
-use super::worker::{Pace, Worker};
+use super::worker::{HandoverPace, Worker};
 use crate::cli::eks::{listing_period, propagation, soak};
-use crate::cli::migrate::runner::{At, Ending, Journey};
+use crate::cli::migrate::runner::{Ending, Runner, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
-use crate::migrate::{Asked, ModeChange, Way, check_mode_change};
+use crate::migrate::{MigrationGoal, ModeChange, Way, check_mode_change};
 use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;
 
 /// Move all principals from aws-auth to access entries, verifying each step. Can be interrupted and run again: it continues from the
 /// current state
 #[derive(Args, Clone, Debug)]
-pub struct ApplyArgs {
+pub(crate) struct ApplyArgs {
     /// Target authentication mode
     #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = to)]
     to: Mode,
@@ -42,23 +42,15 @@ pub struct ApplyArgs {
     no_wait: bool,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     pace: PaceArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     live: LiveArgs,
 }
 
 /// How the handover is made where no operator is installed.
 #[derive(Args, Clone, Debug)]
-pub struct PaceArgs {
+pub(crate) struct PaceArgs {
     /// How long an entry in aws-auth stays beside the access entry that replaces it; the operator has its own setting [default: 24h]
     #[arg(
         long,
@@ -88,9 +80,9 @@ pub struct PaceArgs {
 }
 
 impl PaceArgs {
-    pub(super) fn pace(&self) -> Pace {
+    pub(super) fn pace(&self) -> HandoverPace {
         let defaults = Settings::default();
-        Pace {
+        HandoverPace {
             soak: self.soak.unwrap_or(defaults.soak),
             propagation: self.propagation.unwrap_or(defaults.propagation),
             listing: self.listing_period.unwrap_or(Duration::from_mins(1)),
@@ -131,7 +123,6 @@ pub(super) fn to(text: &str) -> Result<Mode, String> {
     }
 }
 
-/// Runs the command.
 pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
     let ApplyArgs {
         to,
@@ -171,7 +162,7 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         "handover:   by this command (no operator is installed)\n"
     })?;
     back_up(&worker).await?;
-    let asked = Asked {
+    let asked = MigrationGoal {
         to,
         changes: match (&confirm, await_mode) {
             (Some(_), _) => ModeChange::Confirmed,
@@ -181,8 +172,8 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         waits: !no_wait,
         imports: import,
     };
-    let mut journey = Journey::new(worker, Way::Forth).await?;
-    let ending = Box::pin(journey.travel(asked)).await?;
+    let mut runner = Runner::new(worker, Way::Forth).await?;
+    let ending = Box::pin(runner.run(asked)).await?;
     tell(&ending, &cluster)
 }
 
@@ -220,12 +211,12 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         print(&format!("left:\n{left}"))?;
     }
     match at {
-        At::End if *soaking > 0 => {
+        StoppedAt::End if *soaking > 0 => {
             print("The rest is soaking: run the same command again after that.\n")?;
             Ok(code(*open == 0))
         }
-        At::End => Ok(code(*open == 0)),
-        At::Mode(mode) => {
+        StoppedAt::End => Ok(code(*open == 0)),
+        StoppedAt::Mode(mode) => {
             complain(&format!(
                 "the authentication mode has to be {mode} to continue. Either ask whoever manages the cluster to change it and \
                     run this command again (--await-mode waits for the change), for example with\n\n    {}\n\nor add --confirm \
@@ -235,7 +226,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
             ));
             Ok(code(false))
         }
-        At::Losers(losers) => {
+        StoppedAt::Losers(losers) => {
             complain(&format!(
                 "the authentication mode stays {mode}: in mode API the cluster does not read aws-auth, and these principals would \
                     lose access:\n  {}",
@@ -243,7 +234,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
             ));
             Ok(code(false))
         }
-        At::Interrupted => {
+        StoppedAt::Interrupted => {
             complain("stopped; run the same command again to continue");
             Ok(code(false))
         }

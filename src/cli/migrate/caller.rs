@@ -10,8 +10,7 @@ use crate::migrate::{Migration, Who};
 use crate::observed::AwsState;
 use crate::principal::{Key, canonical_caller};
 
-/// Whoever runs it.
-pub(super) struct Caller {
+pub(super) struct CurrentUser {
     /// As the authenticator looks them up.
     arn: String,
     key: Option<Key>,
@@ -19,7 +18,7 @@ pub(super) struct Caller {
     proven: bool,
 }
 
-impl Caller {
+impl CurrentUser {
     /// Who the API server says that it is; where it does not know by EKS, who AWS says that it is.
     pub(super) async fn find(worker: &Worker) -> Result<Self> {
         let review = match worker.live.cluster.review_self().await {

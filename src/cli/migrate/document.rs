@@ -2,22 +2,16 @@
 
 use serde::Serialize;
 
-use super::plan::Gate;
-use crate::api::condition::Reason;
 use crate::migrate::{
-    Becomes, Dead, Instruction, Manner, Migration, Place, Recipe, Verdict, instructions, many,
-    recipes,
+    Instruction, Manner, Migration, NeverMatches, PrincipalPlan, Recipe, UnreadableSection,
+    instructions, many, recipes,
 };
 use crate::observed::Mode;
-use crate::time::Timestamp;
 
-/// All of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document<'a> {
-    /// The cluster's ARN.
+pub(super) struct MigrationDocument<'a> {
     pub(super) cluster: &'a str,
-    /// Its mode now.
     pub(super) mode: &'static str,
     /// The mode at the end.
     pub(super) to: &'static str,
@@ -26,11 +20,11 @@ pub(super) struct Document<'a> {
     pub(super) too_old: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) gate: Option<GateDocument>,
-    pub(super) principals: Vec<Principal<'a>>,
+    pub(super) principals: Vec<PrincipalDocument<'a>>,
     #[serde(rename = "withoutAccess")]
-    pub(super) lets_nobody_in: Vec<Nobody<'a>>,
-    pub(super) unreadable: Vec<Nobody<'a>>,
-    pub(super) other_access_entries: Vec<Other<'a>>,
+    pub(super) lets_nobody_in: &'a [NeverMatches],
+    pub(super) unreadable: &'a [UnreadableSection],
+    pub(super) other_access_entries: Vec<UnmanagedEntryDocument<'a>>,
     pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
     pub(super) steps: Vec<Instruction>,
 }
@@ -44,67 +38,22 @@ pub(super) struct GateDocument {
     pub(super) open: bool,
     /// Why it is closed, or what there is to say.
     pub(super) message: String,
-    /// Who would lose access.
     pub(super) losers: Vec<String>,
     /// How tools set the mode; empty where it is set.
     pub(super) changes: Vec<Recipe>,
 }
 
+/// What becomes of a principal, and in a word.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Principal<'a> {
-    #[serde(rename = "principal")]
-    pub(super) who: String,
-    pub(super) outcome: &'static str,
-    #[serde(rename = "losesAccessInApi")]
-    pub(super) lost_in_api: bool,
-    pub(super) mapping: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) import: Option<&'a str>,
-    pub(super) aws_auth: Vec<PlaceDocument>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[serde(rename = "notUsed")]
-    pub(super) passed_over: Vec<PlaceDocument>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) now: Option<Now<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) becomes: Option<&'a Becomes>,
-    pub(super) differences: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) why: Option<&'a str>,
-    pub(super) bridge: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) soaks_until: Option<Timestamp>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    pub(super) notes: &'a [String],
-}
-
-#[derive(Serialize)]
-pub(super) struct Now<'a> {
-    username: &'a str,
-    groups: &'a [String],
-}
-
-#[derive(Serialize)]
-pub(super) struct PlaceDocument {
-    key: &'static str,
-    line: usize,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Nobody<'a> {
+pub(super) struct PrincipalDocument<'a> {
+    outcome: &'static str,
     #[serde(flatten)]
-    place: PlaceDocument,
-    what: Option<&'a str>,
-    why: &'a str,
+    plan: &'a PrincipalPlan,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Other<'a> {
+pub(super) struct UnmanagedEntryDocument<'a> {
     principal: &'a str,
     administrator: bool,
     #[serde(rename = "type")]
@@ -117,56 +66,7 @@ pub(super) struct UnreadAccount<'a> {
     why: &'a str,
 }
 
-impl From<&Place> for PlaceDocument {
-    fn from(place: &Place) -> Self {
-        Self {
-            key: place.section.key(),
-            line: place.line,
-        }
-    }
-}
-
-impl<'a> From<&'a Verdict> for Principal<'a> {
-    fn from(verdict: &'a Verdict) -> Self {
-        let why = verdict.why.as_ref();
-        Self {
-            who: verdict.who.to_string(),
-            outcome: verdict.word(),
-            lost_in_api: verdict.lost_in_api,
-            mapping: verdict.mapping.as_deref(),
-            import: verdict.import.as_deref(),
-            aws_auth: verdict.places.iter().map(PlaceDocument::from).collect(),
-            passed_over: verdict.shadowed.iter().map(PlaceDocument::from).collect(),
-            now: verdict.now.as_ref().map(|now| Now {
-                username: &now.username,
-                groups: &now.groups,
-            }),
-            becomes: verdict.becomes.as_ref(),
-            differences: verdict
-                .differences
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
-            reason: why.and_then(|why| why.reason).map(Reason::as_str),
-            why: why.map(|why| why.message.as_str()),
-            bridge: verdict.bridge,
-            soaks_until: verdict.soaks_until,
-            notes: &verdict.notes,
-        }
-    }
-}
-
-impl<'a> From<&'a Dead> for Nobody<'a> {
-    fn from(dead: &'a Dead) -> Self {
-        Self {
-            place: (&dead.place).into(),
-            what: Some(&dead.what),
-            why: &dead.why,
-        }
-    }
-}
-
-impl<'a> Document<'a> {
+impl<'a> MigrationDocument<'a> {
     pub(super) fn new(
         migration: &'a Migration,
         gate: Gate,
@@ -183,21 +83,20 @@ impl<'a> Document<'a> {
             to: to.as_str(),
             gate: gate_document(migration, gate, too_old.as_deref()),
             too_old,
-            principals: migration.verdicts.iter().map(Principal::from).collect(),
-            lets_nobody_in: migration.dead.iter().map(Nobody::from).collect(),
-            unreadable: migration
-                .unreadable
+            principals: migration
+                .verdicts
                 .iter()
-                .map(|unreadable| Nobody {
-                    place: (&unreadable.place).into(),
-                    what: None,
-                    why: &unreadable.message,
+                .map(|plan| PrincipalDocument {
+                    outcome: plan.word(),
+                    plan,
                 })
                 .collect(),
+            lets_nobody_in: &migration.dead,
+            unreadable: &migration.unreadable,
             other_access_entries: migration
                 .others
                 .iter()
-                .map(|other| Other {
+                .map(|other| UnmanagedEntryDocument {
                     principal: &other.principal_arn,
                     administrator: other.is_administrator(),
                     kind: other.gives.as_ref().map(|gives| gives.kind.as_str()),
@@ -260,4 +159,14 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
         losers,
         changes: recipes(&migration.cluster, mode),
     })
+}
+
+/// What comes of a change of the mode.
+#[derive(Clone, Copy)]
+pub(super) enum Gate {
+    Unasked,
+    /// The cluster is in that mode.
+    There(Mode),
+    /// What would be lost by being in that mode now, if anything.
+    To(Mode),
 }

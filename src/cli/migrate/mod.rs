@@ -17,27 +17,22 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub use apply::{ApplyArgs, PaceArgs};
-pub use plan::PlanArgs;
-pub use revert::RevertArgs;
-pub use status::StatusArgs;
+pub(crate) use apply::ApplyArgs;
+pub(crate) use plan::MigratePlanArgs;
+pub(crate) use revert::RevertArgs;
+pub(crate) use status::StatusArgs;
 
 /// Migrate from aws-auth to access entries, step by step
 #[derive(Subcommand, Clone, Debug)]
-#[allow(
-    missing_docs,
-    reason = "a comment here would replace the help of the command"
-)]
-pub enum Migrate {
-    Plan(Box<PlanArgs>),
+pub(crate) enum Migrate {
+    Plan(Box<MigratePlanArgs>),
     Apply(Box<ApplyArgs>),
     Status(Box<StatusArgs>),
     Revert(Box<RevertArgs>),
 }
 
 impl Migrate {
-    /// Runs the command.
-    pub async fn run(self) -> Result<ExitCode> {
+    pub(crate) async fn run(self) -> Result<ExitCode> {
         match self {
             Self::Plan(args) => Box::pin(plan::plan(*args)).await,
             Self::Apply(args) => Box::pin(apply::apply(*args)).await,

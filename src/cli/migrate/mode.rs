@@ -13,7 +13,7 @@ use crate::migrate::check_mode_change;
 use crate::observed::Mode;
 use crate::safety::Cleared;
 
-/// EKS is asked so often how far it has got; an update takes minutes.
+/// Interval at which an update of the mode is polled: one takes minutes.
 pub(super) const POLL: Duration = Duration::from_secs(3);
 
 /// So many answers in a row that say nothing end it: EKS is given half an hour.
@@ -109,7 +109,6 @@ pub(super) async fn wait_for(aws: &Aws, cluster: &EksCluster, mode: Mode) -> Res
     }
 }
 
-/// How others change it.
 pub(super) fn command(cluster: &EksCluster, mode: Mode) -> String {
     format!(
         "aws eks update-cluster-config --region {} --name {} --access-config authenticationMode={mode}",

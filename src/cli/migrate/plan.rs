@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use super::document::Document;
+use super::document::{Gate, MigrationDocument};
 use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
@@ -25,18 +25,18 @@ use crate::observed::{Mode, Settings};
 /// With --to MODE it is a gate for changing the mode: exit code 0 only if no principal would lose access in that mode now; else 1, with
 /// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
-pub struct PlanArgs {
+pub(crate) struct MigratePlanArgs {
     /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and CloudFormation
     #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
-    pub to: Option<Mode>,
+    pub(crate) to: Option<Mode>,
 
     /// With files instead of a cluster: mappings from a file or directory; can be repeated
     #[arg(short, long = "filename", value_name = "FILE")]
-    pub filename: Vec<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
+    pub(crate) output: Format,
 
     /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
@@ -46,29 +46,14 @@ pub struct PlanArgs {
         default_value = "24h",
         value_parser = soak
     )]
-    pub soak: SignedDuration,
+    pub(crate) soak: SignedDuration,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub observe: ObserveArgs,
-}
-
-/// What comes of a change of the mode.
-#[derive(Clone, Copy)]
-pub(super) enum Gate {
-    /// Nobody asked.
-    Unasked,
-    /// The cluster is in that mode.
-    There(Mode),
-    /// What would be lost by being in that mode now, if anything.
-    To(Mode),
+    pub(crate) observe: ObserveArgs,
 }
 
 /// Plans and prints. Nothing is written.
-pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
+pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     if !args.filename.is_empty() && !args.observe.is_offline() {
         bail!(
             "-f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings"
@@ -109,7 +94,7 @@ pub(super) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         soak: settings.soak,
         operator: observation.installed,
     };
-    let document = Document::new(&migration, gate, too_old, manner);
+    let document = MigrationDocument::new(&migration, gate, too_old, manner);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,

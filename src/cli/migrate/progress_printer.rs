@@ -9,7 +9,7 @@ use crate::migrate::{Situation, Stage, Way};
 use crate::observed::Observed;
 use crate::time::{Timestamp, to_the_second};
 
-/// Where there is no terminal, numbers alone are told so often.
+/// Interval of progress lines where there is no terminal.
 const TELL: Duration = Duration::from_secs(10);
 
 /// How many are how far.
@@ -25,11 +25,10 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    /// Counts.
     pub(super) fn of(situation: &Situation<'_>, operator: bool) -> Self {
         let mut counts = Self::default();
-        for traveller in &situation.travellers {
-            match &traveller.stage {
+        for principal in &situation.principals {
+            match &principal.stage {
                 Stage::Ahead => counts.ahead += 1,
                 Stage::Making(_) => counts.making += 1,
                 Stage::Soaking { until, .. } => {
@@ -52,7 +51,7 @@ impl Counts {
             (self.making, "migrating"),
             (self.soaking, "soaking"),
             (self.there, "done"),
-            (self.stays, "not moving"),
+            (self.stays, "staying"),
             (self.blocked, "blocked"),
         ] {
             let until = self.until.filter(|_| what == "soaking");
@@ -91,7 +90,7 @@ impl Counts {
 }
 
 /// Tells what is done, and how far everyone has got: as a bar on a terminal, elsewhere in lines.
-pub(super) struct Tale {
+pub(super) struct ProgressPrinter {
     what: &'static str,
     operator: bool,
     /// Not there while something else is told: a bar and a line would run into each other.
@@ -100,7 +99,7 @@ pub(super) struct Tale {
     told: Instant,
 }
 
-impl Tale {
+impl ProgressPrinter {
     pub(super) fn new(way: Way, operator: bool) -> Self {
         Self {
             what: match way {
@@ -119,7 +118,6 @@ impl Tale {
         self.progress = None;
     }
 
-    /// Tells what was done.
     pub(super) fn say(&mut self, line: &str) {
         self.pause();
         complain(line);
@@ -144,7 +142,6 @@ impl Tale {
         }
     }
 
-    /// What was told last.
     pub(super) fn last(&self) -> String {
         self.last.as_ref().map(Counts::line).unwrap_or_default()
     }
@@ -153,9 +150,9 @@ impl Tale {
 /// Who is left, one in a line with the reason.
 pub(super) fn left(situation: &Situation<'_>) -> String {
     let mut text = String::new();
-    for traveller in &situation.travellers {
-        let who = visible(&traveller.verdict.who.to_string());
-        let stage = &traveller.stage;
+    for principal in &situation.principals {
+        let who = visible(&principal.verdict.who.to_string());
+        let stage = &principal.stage;
         let _ = match stage {
             Stage::There | Stage::Soaking { .. } => continue,
             Stage::Ahead => writeln!(text, "  {stage}: {who}"),
@@ -167,7 +164,7 @@ pub(super) fn left(situation: &Situation<'_>) -> String {
     text
 }
 
-/// The access entries that are not ours: EKS made them, or somebody did.
+/// The access entries that are not managed: EKS made them, or somebody did.
 pub(super) fn foreign(observed: &Observed, installation: &str) -> Vec<String> {
     let view = observed.aws.view();
     let entries = view

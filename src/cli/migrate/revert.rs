@@ -7,31 +7,22 @@ use clap::Args;
 
 use super::apply::{PaceArgs, code};
 use super::worker::Worker;
-use crate::cli::migrate::runner::{At, Journey};
+use crate::cli::migrate::runner::{Runner, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
-use crate::migrate::{Asked, ModeChange, Way};
+use crate::migrate::{MigrationGoal, ModeChange, Way};
 use crate::observed::Mode;
 
 /// Move principals from access entries back to aws-auth, as far as aws-auth can give them the same access, while it is still read
 #[derive(Args, Clone, Debug)]
-pub struct RevertArgs {
+pub(crate) struct RevertArgs {
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     pace: PaceArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     live: LiveArgs,
 }
 
-/// Runs the command.
 pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     let RevertArgs { pace, live } = args;
     let worker = Box::pin(Worker::begin(live, Way::Back, pace.pace())).await?;
@@ -49,19 +40,19 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
         Mode::ApiAndConfigMap => {}
     }
     pace.check(worker.installed)?;
-    let mut journey = Journey::new(worker, Way::Back).await?;
-    let asked = Asked {
+    let mut runner = Runner::new(worker, Way::Back).await?;
+    let asked = MigrationGoal {
         to: Mode::ApiAndConfigMap,
         changes: ModeChange::NotAsked,
         waits: true,
         imports: false,
     };
-    let ending = Box::pin(journey.travel(asked)).await?;
+    let ending = Box::pin(runner.run(asked)).await?;
     print(&format!("\nprincipals: {}\n", ending.counts))?;
     if !ending.left.is_empty() {
         print(&format!("left:\n{}", ending.left))?;
     }
-    if ending.at == At::Interrupted {
+    if ending.at == StoppedAt::Interrupted {
         complain("stopped; run the same command again to continue");
         return Ok(code(false));
     }

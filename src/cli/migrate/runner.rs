@@ -8,16 +8,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, fold_arn};
-use crate::cli::migrate::caller::Caller;
+use crate::cli::migrate::caller::CurrentUser;
 use crate::cli::migrate::mode;
-use crate::cli::migrate::progress_printer::{Counts, Tale, foreign, left};
+use crate::cli::migrate::progress_printer::{Counts, ProgressPrinter, foreign, left};
 use crate::cli::migrate::worker::{Look, Worker};
 use crate::cli::run::end_on_signals;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::import::{ImportOptions, import};
 use crate::migrate::{
-    Asked, BRIDGE, Bridge, Migration, Rounds, Situation, Stage, Step, Way, Who, check_platform,
-    ends, next, next_back, situation, undeclared, verdicts,
+    BRIDGE, Bridge, Migration, MigrationGoal, NextStep, Rounds, Situation, Stage, Way, Who,
+    check_platform, ends, next, next_back, situation, undeclared, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::plan::PING_ANNOTATION;
@@ -33,45 +33,39 @@ const ANSWER: Duration = Duration::from_secs(30);
 /// While EKS lets the operator wait, statuses say the same for minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
 
-/// So often in a row everything is read anew without a step in between.
+/// Maximum number of reads in a row without a step in between.
 const WHOLE_LOOKS: u32 = 5;
 
-/// How a journey ended.
 pub(super) struct Ending {
-    /// Why it ended here.
-    pub(super) at: At,
+    pub(super) at: StoppedAt,
     /// The counts, in one line.
     pub(super) counts: String,
     /// Who is not where they are to be, one in a line.
     pub(super) left: String,
     /// How many of them a person has to do something about.
     pub(super) open: usize,
-    /// The mode then.
     pub(super) mode: Mode,
-    /// How many soak.
     pub(super) soaking: usize,
 }
 
-/// Where a journey ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum At {
+pub(super) enum StoppedAt {
     /// Nothing more is to be done.
     End,
     /// Somebody has to change the mode first.
     Mode(Mode),
     /// These would be shut out in the mode asked for.
     Losers(Vec<String>),
-    /// A signal.
     Interrupted,
 }
 
 /// A migration on its way.
-pub(super) struct Journey {
+pub(super) struct Runner {
     pub(super) worker: Worker,
     way: Way,
-    caller: Caller,
+    caller: CurrentUser,
     stop: CancellationToken,
-    tale: Tale,
+    printer: ProgressPrinter,
     quiet: Quiet,
     rounds: Rounds,
     whole_looks: u32,
@@ -91,13 +85,13 @@ struct Quiet {
     seen: Option<String>,
 }
 
-impl Journey {
+impl Runner {
     pub(super) async fn new(worker: Worker, way: Way) -> Result<Self> {
         let stop = CancellationToken::new();
         end_on_signals(stop.clone())?;
         Ok(Self {
-            caller: Caller::find(&worker).await?,
-            tale: Tale::new(way, worker.installed),
+            caller: CurrentUser::find(&worker).await?,
+            printer: ProgressPrinter::new(way, worker.installed),
             worker,
             way,
             stop,
@@ -110,7 +104,7 @@ impl Journey {
     }
 
     /// Goes as far as was asked for.
-    pub(super) async fn travel(&mut self, asked: Asked) -> Result<Ending> {
+    pub(super) async fn run(&mut self, asked: MigrationGoal) -> Result<Ending> {
         let stop = self.stop.clone();
         let ended = tokio::select! {
             ended = self.go(asked) => Some(ended),
@@ -121,10 +115,10 @@ impl Journey {
             Some(ended) => ended,
             None => self.interrupted().await,
         };
-        self.tale.pause();
+        self.printer.pause();
         if ended.is_err() && self.worker.bridge().await.ok() == Some(Bridge::Stands) {
-            self.tale.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
+            self.printer.say(&format!(
+                "binding: the temporary ClusterRoleBinding {BRIDGE} still exists; fix the problem and run the same command again, which \
                     deletes it at the end"
             ));
         }
@@ -133,16 +127,20 @@ impl Journey {
 
     /// Says where a signal found it. What had begun is whole by now.
     async fn interrupted(&mut self) -> Result<Ending> {
-        self.tale.say("stopping after the current step");
+        self.printer.say("stopping after the current step");
         let look = match self.worker.last().await? {
             Some(look) => look,
             None => self.worker.look().await?,
         };
         let migration = verdicts(&look.desired, &look.observed, self.worker.settings())?;
         let situation = self.situation(&migration, &look);
-        self.tale.tell(&situation);
+        self.printer.tell(&situation);
         self.leave_bridge(&situation).await?;
-        Ok(ending(At::Interrupted, &situation, self.worker.installed))
+        Ok(ending(
+            StoppedAt::Interrupted,
+            &situation,
+            self.worker.installed,
+        ))
     }
 
     fn situation<'a>(&self, migration: &'a Migration, look: &Look) -> Situation<'a> {
@@ -158,13 +156,13 @@ impl Journey {
         )
     }
 
-    async fn go(&mut self, asked: Asked) -> Result<Ending> {
+    async fn go(&mut self, asked: MigrationGoal) -> Result<Ending> {
         loop {
             let look = self.worker.look().await?;
             let settings = self.worker.settings();
             let Ok(migration) = verdicts(&look.desired, &look.observed, settings) else {
                 if !std::mem::replace(&mut self.unread, true) {
-                    self.tale
+                    self.printer
                         .say("the authentication mode can't be read from EKS now; waiting");
                 }
                 tokio::time::sleep(mode::POLL).await;
@@ -172,8 +170,8 @@ impl Journey {
             };
             self.unread = false;
             let situation = self.situation(&migration, &look);
-            self.tale.tell(&situation);
-            let asked = Asked {
+            self.printer.tell(&situation);
+            let asked = MigrationGoal {
                 imports: asked.imports && !self.imported.contains(&situation.standing.mode),
                 ..asked
             };
@@ -184,21 +182,24 @@ impl Journey {
             if self.decides(step) && !look.whole {
                 self.whole_looks += 1;
                 if self.whole_looks > WHOLE_LOOKS {
-                    bail!("the cluster's state keeps changing: {}", self.tale.last());
+                    bail!(
+                        "the cluster's state keeps changing: {}",
+                        self.printer.last()
+                    );
                 }
-                self.tale.pause();
+                self.printer.pause();
                 self.worker.refresh().await?;
                 continue;
             }
             match step {
-                Step::Work | Step::Soak => {}
+                NextStep::Work | NextStep::Soak => {}
                 _ => self.whole_looks = 0,
             }
             if !self.rounds.begin(step, &situation, &look.observed) {
                 bail!(
                     "the same steps repeat without effect ({}); `identity-mapper migrate status` shows what each principal waits \
                         for. Resolve that, then run the same command again",
-                    self.tale.last()
+                    self.printer.last()
                 );
             }
             if let Some(at) = self.take(step, &look, &migration).await? {
@@ -208,44 +209,49 @@ impl Journey {
     }
 
     /// What is decided for good is decided by what was read anew.
-    fn decides(&self, step: Step) -> bool {
+    fn decides(&self, step: NextStep) -> bool {
         match step {
-            Step::ChangeMode(Mode::Api)
-            | Step::AwaitMode(Mode::Api)
-            | Step::StopForMode(Mode::Api)
-            | Step::StopForLosers
-            | Step::End => true,
+            NextStep::ChangeMode(Mode::Api)
+            | NextStep::AwaitMode(Mode::Api)
+            | NextStep::StopForMode(Mode::Api)
+            | NextStep::StopForLosers
+            | NextStep::End => true,
             // Our own loop knows of each entry that it gives the group.
-            Step::RemoveBridge => self.worker.installed,
-            Step::Set(_) => ends(self.way, step),
-            Step::Import
-            | Step::ChangeMode(_)
-            | Step::AwaitMode(_)
-            | Step::StopForMode(_)
-            | Step::MakeBridge
-            | Step::Work
-            | Step::Soak => false,
+            NextStep::RemoveBridge => self.worker.installed,
+            NextStep::Set(_) => ends(self.way, step),
+            NextStep::Import
+            | NextStep::ChangeMode(_)
+            | NextStep::AwaitMode(_)
+            | NextStep::StopForMode(_)
+            | NextStep::MakeBridge
+            | NextStep::Work
+            | NextStep::Soak => false,
         }
     }
 
-    /// Does one thing; gives where the journey ends, if it does.
-    async fn take(&mut self, step: Step, look: &Look, migration: &Migration) -> Result<Option<At>> {
+    /// Does one thing; gives where the run ends, if it does.
+    async fn take(
+        &mut self,
+        step: NextStep,
+        look: &Look,
+        migration: &Migration,
+    ) -> Result<Option<StoppedAt>> {
         match step {
-            Step::Import => self.import(look, migration).await?,
-            Step::ChangeMode(mode) | Step::AwaitMode(mode) => {
+            NextStep::Import => self.import(look, migration).await?,
+            NextStep::ChangeMode(mode) | NextStep::AwaitMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
                     bail!("{why}");
                 }
-                let awaited = matches!(step, Step::AwaitMode(_));
+                let awaited = matches!(step, NextStep::AwaitMode(_));
                 self.change_mode(awaited, mode, look, migration).await?;
             }
-            Step::StopForMode(mode) => {
+            NextStep::StopForMode(mode) => {
                 if let Some(why) = self.shut_out(mode, look, migration) {
                     bail!("{why}");
                 }
-                return Ok(Some(At::Mode(mode)));
+                return Ok(Some(StoppedAt::Mode(mode)));
             }
-            Step::StopForLosers => {
+            NextStep::StopForLosers => {
                 let mut losers: Vec<String> = migration
                     .losers(Mode::Api)
                     .map(|loser| loser.who.to_string())
@@ -257,22 +263,22 @@ impl Journey {
                 if let Some(why) = self.shut_out(Mode::Api, look, migration) {
                     losers.insert(0, why);
                 }
-                return Ok(Some(At::Losers(losers)));
+                return Ok(Some(StoppedAt::Losers(losers)));
             }
-            Step::Set(handover) => {
+            NextStep::Set(handover) => {
                 self.set(handover).await?;
                 if ends(self.way, step) {
-                    return Ok(Some(At::End));
+                    return Ok(Some(StoppedAt::End));
                 }
             }
-            Step::MakeBridge => self.make_bridge(look).await?,
-            Step::RemoveBridge => self.remove_bridge().await?,
-            Step::Work | Step::Soak => {
+            NextStep::MakeBridge => self.make_bridge(look).await?,
+            NextStep::RemoveBridge => self.remove_bridge().await?,
+            NextStep::Work | NextStep::Soak => {
                 self.worker.work()?;
                 self.still_answered(step, look).await?;
                 self.worker.wait().await;
             }
-            Step::End => return Ok(Some(At::End)),
+            NextStep::End => return Ok(Some(StoppedAt::End)),
         }
         Ok(None)
     }
@@ -300,7 +306,7 @@ impl Journey {
         let (aws, proven) = self.worker.eks()?;
         let cluster = proven.cluster.clone();
         if awaited {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "waiting until the authentication mode is changed to {mode}: {}",
                 mode::command(&cluster, mode)
             ));
@@ -309,15 +315,15 @@ impl Journey {
             let cleared = self
                 .clear_mode(mode, look, migration)
                 .map_err(|why| anyhow!("the authentication mode was not changed: {why}"))?;
-            self.tale.pause();
+            self.printer.pause();
             mode::change(aws, &cluster, cleared).await?;
         }
-        self.tale.say(&format!("mode: now {mode}"));
+        self.printer.say(&format!("mode: now {mode}"));
         self.worker.refresh().await?;
         let look = self.worker.look().await?;
         for entry in foreign(&look.observed, &installation) {
             if !before.contains(&entry) {
-                self.tale
+                self.printer
                     .say(&format!("EKS created the access entry of {entry}"));
             }
         }
@@ -364,7 +370,7 @@ impl Journey {
             )
         })?;
         if set {
-            self.tale.say(&format!(
+            self.printer.say(&format!(
                 "handover: set to {handover} on {}",
                 self.history()
             ));
@@ -387,8 +393,8 @@ impl Journey {
             format!("the temporary ClusterRoleBinding {BRIDGE} can't be created")
         })?;
         if made == Bridge::Stands {
-            self.tale.say(&format!(
-                "created the temporary ClusterRoleBinding {BRIDGE}"
+            self.printer.say(&format!(
+                "binding: created the temporary ClusterRoleBinding {BRIDGE}"
             ));
         }
         self.worker.catch_up().await;
@@ -423,8 +429,8 @@ impl Journey {
                     kubectl delete clusterrolebinding {BRIDGE}"
             )
         })?;
-        self.tale.say(&format!(
-            "deleted the temporary ClusterRoleBinding {BRIDGE}"
+        self.printer.say(&format!(
+            "binding: deleted the temporary ClusterRoleBinding {BRIDGE}"
         ));
         Ok(())
     }
@@ -434,12 +440,12 @@ impl Journey {
         if situation.standing.bridge != Bridge::Stands {
             return Ok(());
         }
-        let crossing = situation.travellers.iter().any(|traveller| {
-            traveller.verdict.bridge && matches!(traveller.stage, Stage::Making(_))
+        let crossing = situation.principals.iter().any(|principal| {
+            principal.verdict.bridge && matches!(principal.stage, Stage::Making(_))
         });
         if self.worker.installed || crossing || situation.on_bridge {
-            self.tale.say(&format!(
-                "the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
+            self.printer.say(&format!(
+                "binding: the temporary ClusterRoleBinding {BRIDGE} stays, because administrators depend on it; run the same command \
                     again, which deletes it at the end"
             ));
             return Ok(());
@@ -481,11 +487,11 @@ impl Journey {
         }
         for left in &found.left {
             if Key::parse_arn(&left.what).is_some_and(|key| wanted.contains(&key)) {
-                self.tale
+                self.printer
                     .say(&format!("import: skipped {}: {}", left.what, left.message));
             }
         }
-        self.tale.say(&format!(
+        self.printer.say(&format!(
             "import: created {count} IdentityMappings for principals that had none"
         ));
         self.imported.insert(mode);
@@ -494,7 +500,7 @@ impl Journey {
     }
 
     /// An operator that does not answer hands nobody over, and whoever waits for EKS for a quarter of an hour waits for a person.
-    async fn still_answered(&mut self, step: Step, look: &Look) -> Result<()> {
+    async fn still_answered(&mut self, step: NextStep, look: &Look) -> Result<()> {
         let mut seen = String::new();
         for mapping in &look.desired.mappings {
             let status = serde_json::to_string(&mapping.status)?;
@@ -512,17 +518,17 @@ impl Journey {
                     format!("the operator can't be reached through {}", self.history())
                 })
             }
-            Silence::Dead(seconds) => bail!(
+            Silence::NeverMatches(seconds) => bail!(
                 "no operator answers: the CustomResourceDefinition is installed, so the operator has to hand over, but for \
                     {seconds} s it has not removed the annotation {PING_ANNOTATION} from {} ({}). Start the operator or read its \
                     logs, then run the same command again",
                 self.history(),
-                self.tale.last()
+                self.printer.last()
             ),
-            Silence::Stuck(seconds) if step == Step::Work => bail!(
+            Silence::Stuck(seconds) if step == NextStep::Work => bail!(
                 "nothing has changed for {seconds} s ({}). `identity-mapper migrate status` shows what each principal waits for; \
                     resolve that, then run the same command again",
-                self.tale.last()
+                self.printer.last()
             ),
             Silence::Ask | Silence::Stuck(_) | Silence::Fine => Ok(()),
         }
@@ -532,12 +538,11 @@ impl Journey {
 /// What it means that nothing changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
-    /// Nothing yet.
     Fine,
     /// The operator is to be asked whether it is there.
     Ask,
     /// It was asked, and has not answered for so many seconds.
-    Dead(u64),
+    NeverMatches(u64),
     /// Whoever hands over is there, and has changed nothing for so many seconds.
     Stuck(u64),
 }
@@ -570,7 +575,7 @@ impl Quiet {
         }
         let since = |time: Instant| now.saturating_duration_since(time);
         match self.asked {
-            Some(asked) if since(asked) > ANSWER => Silence::Dead(since(asked).as_secs()),
+            Some(asked) if since(asked) > ANSWER => Silence::NeverMatches(since(asked).as_secs()),
             None if since(self.since) > PATIENCE => Silence::Stuck(since(self.since).as_secs()),
             None if since(self.heard) > SILENCE => {
                 self.asked = Some(now);
@@ -581,12 +586,12 @@ impl Quiet {
     }
 }
 
-fn ending(at: At, situation: &Situation<'_>, operator: bool) -> Ending {
-    let open = situation.travellers.iter().filter(|traveller| {
+fn ending(at: StoppedAt, situation: &Situation<'_>, operator: bool) -> Ending {
+    let open = situation.principals.iter().filter(|principal| {
         matches!(
-            traveller.stage,
+            principal.stage,
             Stage::Ahead | Stage::Making(_) | Stage::Blocked(_)
-        ) || (matches!(traveller.stage, Stage::Stays(_)) && traveller.verdict.lost_in_api)
+        ) || (matches!(principal.stage, Stage::Stays(_)) && principal.verdict.lost_in_api)
     });
     Ending {
         at,
@@ -603,7 +608,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_operator_that_is_silent_is_asked_and_given_up_within_a_minute() {
+    fn silent_operator_is_pinged_and_times_out_within_a_minute() {
         let start = Instant::now();
         let mut quiet = Quiet::new(start);
         let mut look = |seen: &str, answers, seconds| {
@@ -614,7 +619,7 @@ mod tests {
         assert_eq!(look("a", true, 16), Silence::Ask);
         assert_eq!(look("a", false, 18), Silence::Fine);
         assert_eq!(look("a", false, 46), Silence::Fine);
-        assert_eq!(look("a", false, 47), Silence::Dead(31));
+        assert_eq!(look("a", false, 47), Silence::NeverMatches(31));
     }
 
     #[test]

@@ -17,48 +17,39 @@ use crate::time::to_the_second;
 
 /// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
-pub struct StatusArgs {
+pub(crate) struct StatusArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
     output: Format,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     pace: PaceArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
     live: LiveArgs,
 }
 
 /// All of it, for programs.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct StatusDocument {
     cluster: String,
     mode: String,
     /// Whether an operator is installed, which then hands over.
     operator: bool,
     /// The handover setting in the cluster.
     handover: Option<String>,
-    /// `Absent`, `Stands` or `Other`.
     bridge: &'static str,
     /// Whether nobody needs the bridge that stands.
     bridge_left: bool,
     /// The youngest copy of aws-auth.
     backup: Option<String>,
-    principals: Vec<Principal>,
+    principals: Vec<PrincipalStatus>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Principal {
+struct PrincipalStatus {
     who: String,
     #[serde(rename = "progress")]
     stage: &'static str,
@@ -73,7 +64,6 @@ struct Principal {
     lost_in_api: bool,
 }
 
-/// Runs the command.
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
     let StatusArgs { output, pace, live } = args;
     let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
@@ -97,7 +87,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
         .collect();
     // Names carry the time, behind a word for the first one.
     copies.sort_by_key(|name| name.trim_start_matches("first-").to_owned());
-    let told = Told {
+    let told = StatusDocument {
         cluster: migration.cluster.arn.clone(),
         mode: situation.standing.mode.to_string(),
         operator: worker.installed,
@@ -125,28 +115,28 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn principals(situation: &Situation<'_>, operator: bool) -> Vec<Principal> {
-    let travellers = situation.travellers.iter();
-    let principal = travellers.map(|traveller| {
-        let (until, why) = match &traveller.stage {
+fn principals(situation: &Situation<'_>, operator: bool) -> Vec<PrincipalStatus> {
+    let principals = situation.principals.iter();
+    let principal = principals.map(|principal| {
+        let (until, why) = match &principal.stage {
             Stage::Soaking { said, .. } if operator => (None, Some(said)),
             Stage::Soaking { until, .. } => (*until, None),
             Stage::Making(why) | Stage::Stays(why) | Stage::Blocked(why) => (None, Some(why)),
             Stage::Ahead | Stage::There => (None, None),
         };
-        Principal {
-            who: traveller.verdict.who.to_string(),
-            stage: traveller.stage.as_str(),
-            mapping: traveller.verdict.mapping.clone(),
+        PrincipalStatus {
+            who: principal.verdict.who.to_string(),
+            stage: principal.stage.as_str(),
+            mapping: principal.verdict.mapping.clone(),
             soaks_until: until.map(|until| to_the_second(until).to_string()),
             why: why.cloned(),
-            lost_in_api: traveller.verdict.lost_in_api,
+            lost_in_api: principal.verdict.lost_in_api,
         }
     });
     principal.collect()
 }
 
-fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
+fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> String {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
         ("Absent", _) => "none".to_owned(),
@@ -176,7 +166,7 @@ fn text(told: &Told, situation: &Situation<'_>, worker: &Worker) -> String {
         ]
     });
     format!(
-        "handover:   {}, by {}\nbridge:     {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
+        "handover:   {}, by {}\nbinding:    {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
         if told.operator {
             "the operator"

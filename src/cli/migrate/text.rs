@@ -3,16 +3,18 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use super::document::Document;
+use super::document::MigrationDocument;
 use crate::access_entry::EksCluster;
 use crate::cli::output::{columns, visible};
-use crate::migrate::{Difference, Migration, Outcome, Verdict, Who, many, modes_between, tally};
+use crate::migrate::{
+    EntryDifference, Migration, PlannedOutcome, PrincipalPlan, Who, many, modes_between, tally,
+};
 use crate::observed::Mode;
 
 /// Text is wrapped at so many characters, as on a terminal of usual width.
 const WIDTH: usize = 110;
 
-pub(super) fn text(migration: &Migration, document: &Document<'_>) -> String {
+pub(super) fn text(migration: &Migration, document: &MigrationDocument<'_>) -> String {
     let mut text = head(migration, document);
     if !migration.verdicts.is_empty() {
         text.push('\n');
@@ -27,7 +29,7 @@ pub(super) fn text(migration: &Migration, document: &Document<'_>) -> String {
     text
 }
 
-fn head(migration: &Migration, document: &Document<'_>) -> String {
+fn head(migration: &Migration, document: &MigrationDocument<'_>) -> String {
     let mut way = vec![migration.from.to_string()];
     let to: Mode = document.to.parse().unwrap_or(Mode::Api);
     way.extend(
@@ -92,7 +94,7 @@ fn short(who: &Who, cluster: &EksCluster) -> String {
 }
 
 fn table(migration: &Migration) -> String {
-    let row = |verdict: &Verdict| {
+    let row = |verdict: &PrincipalPlan| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
         let mapping = match (&verdict.mapping, &verdict.import) {
             (Some(mapping), _) => mapping.clone(),
@@ -130,7 +132,7 @@ fn table(migration: &Migration) -> String {
 }
 
 /// What it is as an access entry, in a few words.
-fn becomes(verdict: &Verdict) -> String {
+fn becomes(verdict: &PrincipalPlan) -> String {
     let Some(becomes) = &verdict.becomes else {
         return "-".to_owned();
     };
@@ -203,16 +205,16 @@ fn reasons(migration: &Migration) -> String {
     }
 }
 
-/// The foreign entry that wins already.
-fn differs(verdict: &Verdict) -> Option<String> {
-    if verdict.outcome != Outcome::Differs {
+/// The unmanaged entry that wins already.
+fn differs(verdict: &PrincipalPlan) -> Option<String> {
+    if verdict.outcome != PlannedOutcome::Differs {
         return None;
     }
     let found: Vec<String> = verdict
         .differences
         .iter()
         .filter(|difference| difference.is_of_meaning())
-        .map(Difference::short)
+        .map(EntryDifference::short)
         .collect();
     Some(format!(
         "an unmanaged access entry exists and already wins over aws-auth: {}; the migration takes no access away, and the entry \
@@ -221,7 +223,7 @@ fn differs(verdict: &Verdict) -> Option<String> {
     ))
 }
 
-fn passed_over(verdict: &Verdict) -> Option<String> {
+fn passed_over(verdict: &PrincipalPlan) -> Option<String> {
     let places: Vec<String> = verdict.shadowed.iter().map(ToString::to_string).collect();
     (!places.is_empty()).then(|| {
         format!(
@@ -235,12 +237,15 @@ fn passed_over(verdict: &Verdict) -> Option<String> {
 /// What differs, each kind once, with whom it concerns.
 fn differences(migration: &Migration) -> String {
     let moving = || {
-        migration
-            .verdicts
-            .iter()
-            .filter(|verdict| matches!(verdict.outcome, Outcome::Moves | Outcome::Moved))
+        migration.verdicts.iter().filter(|verdict| {
+            matches!(
+                verdict.outcome,
+                PlannedOutcome::Moves | PlannedOutcome::Moved
+            )
+        })
     };
-    let kinds: BTreeSet<&Difference> = moving().flat_map(|verdict| &verdict.differences).collect();
+    let kinds: BTreeSet<&EntryDifference> =
+        moving().flat_map(|verdict| &verdict.differences).collect();
     let mut text = String::new();
     let mut usernames = 0;
     for kind in kinds {
@@ -248,7 +253,7 @@ fn differences(migration: &Migration) -> String {
             .filter(|verdict| verdict.differences.contains(kind))
             .map(|verdict| short(&verdict.who, &migration.cluster))
             .collect();
-        if matches!(kind, Difference::UsernameGenerated(_)) {
+        if matches!(kind, EntryDifference::UsernameGenerated(_)) {
             usernames += concerned.len();
             continue;
         }
@@ -315,7 +320,7 @@ fn others(migration: &Migration) -> String {
     }
 }
 
-fn steps(document: &Document<'_>) -> String {
+fn steps(document: &MigrationDocument<'_>) -> String {
     let mut text = String::new();
     for (number, step) in document.steps.iter().enumerate() {
         let number = number + 1;
@@ -334,7 +339,7 @@ fn steps(document: &Document<'_>) -> String {
     }
 }
 
-fn gate(document: &Document<'_>) -> String {
+fn gate(document: &MigrationDocument<'_>) -> String {
     let Some(gate) = &document.gate else {
         return String::new();
     };

@@ -23,21 +23,21 @@ use crate::observed::{AwsState, ConfigMapName, Handover, HistoryState, Observed,
 use crate::plan::{Memory, Outcome, WriteFailure, plan};
 use crate::time::Timestamp;
 
-/// Our own loop plans again at least so often, so that what is asked of it now is planned for soon.
+/// Maximum interval between plans of our own loop, so that what is asked of it now is planned for soon.
 const RESYNC: Duration = Duration::from_secs(5);
 
-/// The operator's statuses are read so often.
+/// Interval at which the operator's statuses are read.
 const LOOKS: Duration = Duration::from_secs(2);
 
 /// How the handover is made where no operator is installed.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Pace {
+pub(super) struct HandoverPace {
     pub(super) soak: SignedDuration,
     pub(super) propagation: SignedDuration,
     pub(super) listing: Duration,
 }
 
-/// What was looked at in one moment.
+/// What was read in one moment.
 pub(super) struct Look {
     pub(super) desired: Desired,
     pub(super) observed: Observed,
@@ -46,7 +46,6 @@ pub(super) struct Look {
     pub(super) whole: bool,
 }
 
-/// Who hands over.
 pub(super) struct Worker {
     args: LiveArgs,
     way: Way,
@@ -62,7 +61,6 @@ pub(super) struct Worker {
     last: Option<Arc<Turn>>,
 }
 
-/// Our own loop.
 struct Own {
     shutdown: CancellationToken,
     task: JoinHandle<()>,
@@ -71,8 +69,8 @@ struct Own {
 }
 
 impl Worker {
-    /// Looks at the cluster for the first time.
-    pub(super) async fn begin(args: LiveArgs, way: Way, pace: Pace) -> Result<Self> {
+    /// Reads the cluster for the first time.
+    pub(super) async fn begin(args: LiveArgs, way: Way, pace: HandoverPace) -> Result<Self> {
         let config_map = ConfigMapName::from(args.config_map.clone());
         if config_map != ConfigMapName::default() {
             bail!(
@@ -113,12 +111,11 @@ impl Worker {
         Ok(worker)
     }
 
-    /// The settings of plans.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// What tags of access entries call ours.
+    /// The value of the installation tag.
     pub(super) fn installation(&self) -> String {
         self.settings.config_map.to_string()
     }
@@ -131,7 +128,7 @@ impl Worker {
             .context("a migration needs EKS: give --cluster-name")
     }
 
-    /// Looks: at what was read whole and not looked at yet; by our own loop where it runs; else at the cluster, with what was last read
+    /// Reads what is new: what was read whole and not evaluated yet; by our own loop where it runs; else the cluster, with what was last read
     /// of EKS.
     pub(super) async fn look(&mut self) -> Result<Look> {
         if let Some(look) = self.whole.take() {
@@ -202,7 +199,7 @@ impl Worker {
         })
     }
 
-    /// The bridge as it stands.
+    /// The bridge as it is now.
     pub(super) async fn bridge(&self) -> Result<Bridge> {
         let bridge = self.live.cluster.bridge().await;
         bridge.context("the temporary ClusterRoleBinding can't be read")
@@ -311,7 +308,7 @@ impl Worker {
         }
     }
 
-    /// Waits until our own loop, where it runs, has planned with what stands now.
+    /// Waits until our own loop, where it runs, has planned with what exists now.
     pub(super) async fn catch_up(&mut self) {
         if let Some(own) = &mut self.own {
             let now = Timestamp::now();
@@ -331,7 +328,6 @@ impl Worker {
         }
     }
 
-    /// The reverse.
     pub(super) fn open_bridge(&mut self) {
         if let Some(own) = &self.own {
             own.closed.store(false, Ordering::Relaxed);
@@ -342,7 +338,7 @@ impl Worker {
 const CHANGED: &str = "the operator was installed or uninstalled during the migration, so the handover changed hands; run the \
     same command again";
 
-/// What stands as mappings, with what a plan says of each.
+/// The current state as mappings, with what a plan says of each.
 pub(super) fn implied_by(observed: &Observed, settings: &Settings, way: Way) -> Desired {
     let objects = implied(observed, &settings.config_map.to_string(), way, false);
     let mut desired = Desired {

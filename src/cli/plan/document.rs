@@ -6,33 +6,30 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
-use crate::diff::{ConfigMapOutline, Course, EntryOutline, Outline, TextStepKind};
+use crate::cli::diff::KeyText;
+use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
 use crate::observed::Mode;
 use crate::time::Timestamp;
 
-/// A plan.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Document {
-    /// What was looked at.
+pub(super) struct PlanDocument {
     #[serde(rename = "source")]
     pub(super) looked_at: LookedAt,
     /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
     pub(super) changes: bool,
-    /// What changes now.
     #[serde(flatten)]
-    pub(super) now: Changes,
+    pub(super) now: BackendChanges,
     /// What follows without anyone doing anything.
-    pub(super) then: Vec<Then>,
+    pub(super) then: Vec<LaterChanges>,
     /// Mappings that get the finalizer first. No change by itself.
     pub(super) finalizers: Vec<String>,
     /// What the mappings say once everything that can be done now is done.
-    pub(super) mappings: Vec<Said>,
+    pub(super) mappings: Vec<MappingConditions>,
     /// What there is to say of aws-auth itself.
     pub(super) notes: Vec<String>,
 }
 
-/// What was looked at.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LookedAt {
@@ -45,12 +42,11 @@ pub(super) struct LookedAt {
     /// The cluster's ARN in EKS, where access entries count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) eks_cluster: Option<String>,
-    /// The authentication mode.
     pub(super) mode: String,
     /// The `ConfigMap`, or the file in its place; `None`: there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) aws_auth: Option<String>,
-    /// How many access entries stand.
+    /// How many access entries exist.
     pub(super) access_entries: usize,
     /// How many mappings there are.
     pub(super) mappings: usize,
@@ -63,29 +59,26 @@ pub(super) struct LookedAt {
 /// What changes in the backends.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Changes {
-    /// The write of aws-auth.
-    pub(super) aws_auth: Option<AwsAuth>,
+pub(super) struct BackendChanges {
+    pub(super) aws_auth: Option<AwsAuthChange>,
     /// The calls to EKS, by principal in order.
     pub(super) access_entries: Vec<Action>,
 }
 
-/// What follows.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Then {
+pub(super) struct LaterChanges {
     /// So long after now, at the earliest; `0s`: as soon as what comes before it stands.
     pub(super) after: String,
     #[serde(skip)]
     pub(super) seconds: i64,
     #[serde(flatten)]
-    pub(super) changes: Changes,
+    pub(super) changes: BackendChanges,
 }
 
 /// What is written to aws-auth.
 #[derive(Serialize)]
-pub(super) struct AwsAuth {
-    /// `create` or `update`.
+pub(super) struct AwsAuthChange {
     pub(super) action: &'static str,
     /// The keys of `data` whose text changes.
     pub(super) keys: Vec<KeyText>,
@@ -93,25 +86,13 @@ pub(super) struct AwsAuth {
     pub(super) entries: Vec<TextEntry>,
 }
 
-/// A key's text.
-#[derive(Serialize)]
-pub(super) struct KeyText {
-    pub(super) key: String,
-    /// `null`: the key does not exist.
-    pub(super) before: Option<String>,
-    pub(super) after: String,
-}
-
-/// An entry of aws-auth.
 #[derive(Serialize)]
 pub(super) struct TextEntry {
     /// `added`, `changed`, `removed`, `adopted`, `marked`, `unmarked` or `retained`.
     pub(super) step: TextStepKind,
     /// The ARN as aws-auth has it.
     pub(super) arn: Option<String>,
-    /// The mapping.
     pub(super) mapping: Option<String>,
-    /// Where it stands now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) key: Option<&'static str>,
     /// The line within the key.
@@ -119,7 +100,6 @@ pub(super) struct TextEntry {
     pub(super) line: Option<usize>,
 }
 
-/// A call to EKS.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Action {
@@ -128,25 +108,21 @@ pub(super) struct Action {
     pub(super) kind: &'static str,
     /// The operation of the EKS API.
     pub(super) operation: &'static str,
-    /// The principal.
     pub(super) principal_arn: String,
-    /// The mapping.
     pub(super) mapping: Option<String>,
-    /// Of an entry that is made, changed or deleted: as it stands.
+    /// Of an entry that is made, changed or deleted: as it is now.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) before: Option<Identity>,
+    pub(super) before: Option<EntryDocument>,
     /// Of an entry that is made or changed: as it will be.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) after: Option<Identity>,
-    /// The access policy.
+    pub(super) after: Option<EntryDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) policy_arn: Option<String>,
     /// Where it is to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope: Option<AccessScope>,
-    /// Where it holds now.
+    pub(super) scope: Option<ScopeDocument>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) scope_before: Option<AccessScope>,
+    pub(super) scope_before: Option<ScopeDocument>,
     /// Tags that are set; with `untag` those that are taken off.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) tags: BTreeMap<String, String>,
@@ -155,8 +131,7 @@ pub(super) struct Action {
 /// What an access entry gives, its policies apart.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Identity {
-    /// In EKS's spelling.
+pub(super) struct EntryDocument {
     #[serde(rename = "type")]
     pub(super) kind: String,
     pub(super) username: String,
@@ -168,23 +143,22 @@ pub(super) struct Identity {
 
 /// As the EKS API writes it.
 #[derive(Serialize)]
-pub(super) struct AccessScope {
+pub(super) struct ScopeDocument {
     #[serde(rename = "type")]
     pub(super) kind: &'static str,
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub(super) namespaces: BTreeSet<String>,
 }
 
-/// What a mapping says.
 #[derive(Serialize)]
-pub(super) struct Said {
+pub(super) struct MappingConditions {
     pub(super) name: String,
-    pub(super) conditions: Vec<Told>,
+    pub(super) conditions: Vec<ConditionDocument>,
 }
 
 /// A condition, without its times.
 #[derive(Serialize)]
-pub(super) struct Told {
+pub(super) struct ConditionDocument {
     #[serde(rename = "type")]
     pub(super) type_: String,
     pub(super) status: String,
@@ -192,10 +166,15 @@ pub(super) struct Told {
     pub(super) message: String,
 }
 
-impl Document {
-    /// A plan as a document. `bindings`: whether RBAC was looked at.
-    pub(super) fn new(looked_at: LookedAt, course: Course, now: Timestamp, bindings: bool) -> Self {
-        let Course {
+impl PlanDocument {
+    /// A plan as a document. `bindings`: whether RBAC was read.
+    pub(super) fn new(
+        looked_at: LookedAt,
+        course: Forecast,
+        now: Timestamp,
+        bindings: bool,
+    ) -> Self {
+        let Forecast {
             finalizers,
             first,
             then,
@@ -204,28 +183,28 @@ impl Document {
         } = course;
         let then = then.into_iter().map(|later| {
             let after = later.at.duration_since(now);
-            Then {
+            LaterChanges {
                 after: format!("{:#}", jiff::SignedDuration::from_secs(after.as_secs())),
                 seconds: after.as_secs(),
-                changes: Changes::new(later.outline, later.at),
+                changes: BackendChanges::new(later.diff, later.at),
             }
         });
         let gaps = gaps(&looked_at.mode, &first);
         Self {
             looked_at,
             changes: !first.is_empty(),
-            now: Changes::new(first, now),
+            now: BackendChanges::new(first, now),
             then: then.collect(),
             finalizers,
             mappings: mappings
                 .into_iter()
-                .map(|(name, status)| Said {
+                .map(|(name, status)| MappingConditions {
                     name,
                     conditions: status
                         .conditions
                         .into_iter()
                         .filter(|condition| bindings || condition.type_ != "GroupsBound")
-                        .map(Told::from)
+                        .map(ConditionDocument::from)
                         .collect(),
                 })
                 .collect(),
@@ -238,8 +217,8 @@ impl Document {
 }
 
 /// Where an access entry is deleted and created again and nothing else grants access meanwhile.
-fn gaps(mode: &str, outline: &Outline) -> Vec<String> {
-    let gap = |entry: &EntryOutline| {
+fn gaps(mode: &str, diff: &PlanDiff) -> Vec<String> {
+    let gap = |entry: &EntryDiff| {
         let deletes = |call: &&Call| matches!(call, Call::Delete { .. });
         let arn = entry.calls.iter().find(deletes)?.principal_arn();
         let creates = |call: &Call| matches!(call, Call::Create { principal_arn, .. } if principal_arn == arn);
@@ -251,13 +230,13 @@ fn gaps(mode: &str, outline: &Outline) -> Vec<String> {
         })
     };
     if mode == Mode::Api.as_str() {
-        outline.entries.iter().filter_map(gap).collect()
+        diff.entries.iter().filter_map(gap).collect()
     } else {
         Vec::new()
     }
 }
 
-impl From<Condition> for Told {
+impl From<Condition> for ConditionDocument {
     fn from(condition: Condition) -> Self {
         Self {
             type_: condition.type_,
@@ -268,11 +247,11 @@ impl From<Condition> for Told {
     }
 }
 
-impl Changes {
-    fn new(outline: Outline, now: Timestamp) -> Self {
+impl BackendChanges {
+    fn new(diff: PlanDiff, now: Timestamp) -> Self {
         Self {
-            aws_auth: outline.config_map.map(AwsAuth::from),
-            access_entries: outline
+            aws_auth: diff.config_map.map(AwsAuthChange::from),
+            access_entries: diff
                 .entries
                 .into_iter()
                 .flat_map(|entry| actions(entry, now))
@@ -281,14 +260,14 @@ impl Changes {
     }
 }
 
-impl From<ConfigMapOutline> for AwsAuth {
-    fn from(outline: ConfigMapOutline) -> Self {
-        let keys = outline.texts.into_iter().map(|(key, text)| KeyText {
+impl From<ConfigMapDiff> for AwsAuthChange {
+    fn from(diff: ConfigMapDiff) -> Self {
+        let keys = diff.texts.into_iter().map(|(key, text)| KeyText {
             key,
             before: text.before,
-            after: text.after,
+            after: Some(text.after),
         });
-        let entries = outline.steps.into_iter().map(|step| TextEntry {
+        let entries = diff.steps.into_iter().map(|step| TextEntry {
             step: step.kind,
             arn: step.arn,
             mapping: step.mapping,
@@ -296,21 +275,21 @@ impl From<ConfigMapOutline> for AwsAuth {
             line: step.line.map(|(_, line)| line),
         });
         Self {
-            action: if outline.create { "create" } else { "update" },
+            action: if diff.create { "create" } else { "update" },
             keys: keys.collect(),
             entries: entries.collect(),
         }
     }
 }
 
-/// The calls of one principal, each with what stands when it is made.
-fn actions(outline: EntryOutline, now: Timestamp) -> Vec<Action> {
-    let EntryOutline {
+/// The calls of one principal, each with what exists when it is made.
+fn actions(diff: EntryDiff, now: Timestamp) -> Vec<Action> {
+    let EntryDiff {
         mapping,
         calls,
         before,
         ..
-    } = outline;
+    } = diff;
     let states = before.into_iter().map(|(arn, entry)| {
         let state = EntryState {
             entry: Some(entry),
@@ -360,19 +339,19 @@ impl Action {
         };
         let scope_of = |policy: &String| {
             let association = standing.as_ref()?.policies.get(policy)?;
-            Some(AccessScope::from(association.scope.clone()))
+            Some(ScopeDocument::from(association.scope.clone()))
         };
         match call {
             Call::Describe { .. } => action.kind = "describe",
             Call::Create { tags, .. } => {
                 action.kind = "create";
-                action.after = after.map(Identity::from);
+                action.after = after.map(EntryDocument::from);
                 action.tags = tags;
             }
             Call::Update { .. } => {
                 action.kind = "update";
-                action.before = standing.map(Identity::from);
-                action.after = after.map(Identity::from);
+                action.before = standing.map(EntryDocument::from);
+                action.after = after.map(EntryDocument::from);
             }
             Call::Delete { .. } => {
                 action.kind = "delete";
@@ -381,9 +360,9 @@ impl Action {
                     let names =
                         names.map(|policy| crate::access_entry::policy_name(policy).to_owned());
                     let policies = names.collect();
-                    Identity {
+                    EntryDocument {
                         policies,
-                        ..Identity::from(entry)
+                        ..EntryDocument::from(entry)
                     }
                 });
             }
@@ -417,7 +396,7 @@ impl Action {
     }
 }
 
-impl From<Entry> for Identity {
+impl From<Entry> for EntryDocument {
     fn from(entry: Entry) -> Self {
         Self {
             kind: Kind::as_str(&entry.kind).to_owned(),
@@ -428,7 +407,7 @@ impl From<Entry> for Identity {
     }
 }
 
-impl From<Scope> for AccessScope {
+impl From<Scope> for ScopeDocument {
     fn from(scope: Scope) -> Self {
         let (kind, namespaces) = match scope {
             Scope::Cluster => ("cluster", BTreeSet::new()),

@@ -10,13 +10,13 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::document::{Document, LookedAt};
+use self::document::{LookedAt, PlanDocument};
 use self::overlay::Others;
 use super::eks::EntrySettingsArgs;
 use super::input;
 use super::output::{self, Format, complain};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
-use crate::diff::ahead;
+use crate::diff::forecast;
 use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Settings};
 use crate::plan::RELEASED_ANNOTATION;
@@ -28,37 +28,29 @@ const CHANGES: u8 = 2;
 ///
 /// Exit code 0: no changes; 2: changes; 1: an error.
 #[derive(Args, Clone, Debug)]
-pub struct PlanArgs {
+pub(crate) struct PlanArgs {
     /// Mappings from a file, a directory, or `-` for standard input; can be repeated. With a cluster they replace its mappings of the
     /// same names
     #[arg(short, long = "filename", value_name = "FILE")]
-    pub filename: Vec<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
 
     /// With -f and a cluster: treat mappings that are in no file as deleted. Without it they stay, as with `kubectl apply`
     #[arg(long, requires = "filename")]
-    pub prune: bool,
+    pub(crate) prune: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
+    pub(crate) output: Format,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub settings: EntrySettingsArgs,
+    pub(crate) settings: EntrySettingsArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub observe: ObserveArgs,
+    pub(crate) observe: ObserveArgs,
 }
 
 /// Plans and prints the plan. Nothing is written.
-pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
+pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     args.check()?;
     let declared = if args.filename.is_empty() {
         None
@@ -92,8 +84,8 @@ pub async fn plan(args: PlanArgs) -> Result<ExitCode> {
         config_map: observation.config_map.clone(),
         ..Settings::default()
     });
-    let course = ahead(&observation.desired, &observation.observed, &settings);
-    let document = Document::new(
+    let course = forecast(&observation.desired, &observation.observed, &settings);
+    let document = PlanDocument::new(
         looked_at(&observation, others),
         course,
         observation.observed.now,

@@ -1,4 +1,4 @@
-//! Mappings from files in the place of those that stand.
+//! Mappings from files in the place of existing ones.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(super) struct Others {
     pub(super) pruned: Vec<String>,
 }
 
-/// Puts the mappings from files over those that stand in a cluster, as `kubectl apply` would: an object that exists keeps its uid, its
+/// Puts the mappings from files over those in a cluster, as `kubectl apply` would: an object that exists keeps its uid, its
 /// age, its status and its finalizers, and a new one is the youngest. With `prune` those that no file has are taken as deleted.
 pub(super) fn lay_over(
     desired: &mut Desired,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_keeps_its_age_and_what_is_new_is_the_youngest() {
+    fn overlay_keeps_creation_times() {
         let given =
             json!({ "uid": "of another cluster", "creationTimestamp": "2020-01-01T00:00:00Z" });
         let files = [object("a", &given, &["new"]), object("n", &given, &["new"])];

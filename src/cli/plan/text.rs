@@ -6,18 +6,17 @@ use std::fmt::Write as _;
 use jiff::SignedDuration;
 
 use super::document::{
-    AccessScope, Action, AwsAuth, Changes, Document, Identity, Said, Then, Told,
+    Action, AwsAuthChange, BackendChanges, ConditionDocument, EntryDocument, LaterChanges,
+    MappingConditions, PlanDocument, ScopeDocument,
 };
 use crate::access_entry::policy_name;
-use crate::cli::diff::unified;
 use crate::cli::output::{Colour, paint, visible};
 use crate::diff::TextStepKind;
 
-/// So many names stand in a line at most.
+/// Maximum number of names in a line.
 const MOST_NAMES: usize = 5;
 
-/// All of it.
-pub(super) fn text(plan: &Document) -> String {
+pub(super) fn text(plan: &PlanDocument) -> String {
     let mut out = looked_at(plan);
     let now = &plan.now;
     if let Some(aws_auth) = &now.aws_auth {
@@ -39,7 +38,7 @@ pub(super) fn text(plan: &Document) -> String {
     out
 }
 
-fn looked_at(plan: &Document) -> String {
+fn looked_at(plan: &PlanDocument) -> String {
     let seen = &plan.looked_at;
     let source = match (&seen.cluster, &seen.context) {
         (Some(url), Some(context)) => format!("cluster {url} (context {context})"),
@@ -89,27 +88,16 @@ fn looked_at(plan: &Document) -> String {
     out
 }
 
-fn texts(aws_auth: &AwsAuth) -> String {
+fn texts(aws_auth: &AwsAuthChange) -> String {
     let mut out = String::new();
     for text in &aws_auth.keys {
-        let before = text.before.as_deref().unwrap_or_default();
-        let before_name = if text.before.is_some() {
-            format!("aws-auth {} (current)", text.key)
-        } else {
-            "/dev/null".to_owned()
-        };
-        let after_name = format!("aws-auth {} (planned)", text.key);
-        let _ = write!(
-            out,
-            "\n{}",
-            unified(before, &text.after, &before_name, &after_name)
-        );
+        let _ = write!(out, "\n{}", text.unified("(current)", "(planned)"));
     }
     out
 }
 
 /// What changes in whose the entries are, and not in the text.
-fn marks(aws_auth: &AwsAuth) -> String {
+fn marks(aws_auth: &AwsAuthChange) -> String {
     let mut out = String::new();
     for entry in &aws_auth.entries {
         let what = match entry.step {
@@ -161,10 +149,9 @@ fn line(action: &Action) -> String {
     )
 }
 
-/// What a call changes.
 fn change(action: &Action) -> String {
     let policy = || policy_name(action.policy_arn.as_deref().unwrap_or_default());
-    let scope = |scope: &Option<AccessScope>| scope.as_ref().map(self::scope).unwrap_or_default();
+    let scope = |scope: &Option<ScopeDocument>| scope.as_ref().map(self::scope).unwrap_or_default();
     match (action.kind, &action.before, &action.after) {
         ("update", Some(before), Some(after)) => differences(before, after),
         ("associate", ..) => match &action.scope_before {
@@ -187,7 +174,7 @@ fn change(action: &Action) -> String {
     }
 }
 
-fn scope(scope: &AccessScope) -> String {
+fn scope(scope: &ScopeDocument) -> String {
     if scope.kind == "cluster" {
         return "in all namespaces".to_owned();
     }
@@ -195,7 +182,7 @@ fn scope(scope: &AccessScope) -> String {
     format!("in namespaces {}", names.join(", "))
 }
 
-fn whole(identity: &Identity) -> String {
+fn whole(identity: &EntryDocument) -> String {
     let mut parts = vec![
         format!("type {}", identity.kind),
         format!("username {:?}", identity.username),
@@ -216,7 +203,7 @@ fn whole(identity: &Identity) -> String {
     parts.join(", ")
 }
 
-fn differences(before: &Identity, after: &Identity) -> String {
+fn differences(before: &EntryDocument, after: &EntryDocument) -> String {
     let mut parts = Vec::new();
     if before.username != after.username {
         parts.push(format!(
@@ -241,7 +228,7 @@ fn differences(before: &Identity, after: &Identity) -> String {
 }
 
 /// What follows: a line for each moment, kind of change and backend.
-fn then(then: &[Then]) -> String {
+fn then(then: &[LaterChanges]) -> String {
     if then.is_empty() {
         return String::new();
     }
@@ -277,7 +264,7 @@ fn rounded(seconds: i64) -> String {
 }
 
 /// The changes by what they are, with the principals that they are about.
-fn kinds(changes: &Changes) -> BTreeMap<String, Vec<String>> {
+fn kinds(changes: &BackendChanges) -> BTreeMap<String, Vec<String>> {
     let mut kinds: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for entry in changes.aws_auth.iter().flat_map(|text| &text.entries) {
         kinds
@@ -317,7 +304,7 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
 }
 
 /// What mappings say that are not in effect then, or not as declared.
-fn said(mappings: &[Said]) -> String {
+fn said(mappings: &[MappingConditions]) -> String {
     let mut out = String::new();
     for mapping in mappings {
         let Some(told) = trouble(mapping) else {
@@ -340,7 +327,7 @@ fn said(mappings: &[Said]) -> String {
 }
 
 /// The first condition that says that a mapping is not in effect as declared.
-pub(super) fn trouble(mapping: &Said) -> Option<&Told> {
+pub(super) fn trouble(mapping: &MappingConditions) -> Option<&ConditionDocument> {
     let find = |type_: &str| mapping.conditions.iter().find(|told| told.type_ == type_);
     let conditions = ["Ready", "Synced", "Accepted"].map(find);
     let mut conditions = conditions.into_iter().flatten();
@@ -364,7 +351,7 @@ const fn verb(step: TextStepKind) -> &'static str {
     }
 }
 
-fn summary(plan: &Document) -> String {
+fn summary(plan: &PlanDocument) -> String {
     let mut parts = Vec::new();
     if let Some(aws_auth) = &plan.now.aws_auth {
         let mut counts = Vec::new();

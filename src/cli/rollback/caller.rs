@@ -15,7 +15,7 @@ use crate::rollback::{Restoration, WayIn};
 /// looked up, and the one that STS gave.
 const EXTRA: [&str; 2] = ["canonicalArn", "arn"];
 
-/// Refuses where the caller would not be let in afterwards as it is now. Both are asked: the API server, and AWS where it is.
+/// Refuses where the caller would not have the same access afterwards. Both are asked: the API server, and AWS where it is.
 pub(super) async fn keep_way_in(live: &Live, restoration: &Restoration) -> Result<()> {
     let user = who_am_i(&live.client).await.map_err(|error| {
         anyhow!(
@@ -53,7 +53,7 @@ fn by_api_server(restoration: &Restoration, user: &UserInfo) -> Vec<String> {
     restoration.entries_for(&username, &groups)
 }
 
-/// Refuses where none of the ARNs is let in as before. Where there are none, aws-auth is not how the caller comes in.
+/// Refuses where none of the ARNs has access as before. Where there are none, the caller has access by other means.
 fn refuse(restoration: &Restoration, arns: &[String]) -> Result<()> {
     let mut lost = None;
     for arn in arns {

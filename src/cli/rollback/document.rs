@@ -5,17 +5,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
+use crate::cli::diff::KeyText;
 use crate::observed::KeptCopy;
 use crate::rollback::{Loss, Restoration};
 use crate::time::Timestamp;
 
-/// The history.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct History {
     /// The `ConfigMap` whose history it is.
     pub(super) config_map: String,
-    /// Newest first.
     pub(super) copies: Vec<ListedCopy>,
 }
 
@@ -25,7 +24,6 @@ pub(super) struct History {
 pub(super) struct ListedCopy {
     /// Its number in the list: 1 is the newest.
     pub(super) number: usize,
-    /// Its short name.
     pub(super) copy: String,
     /// Its name in the history.
     pub(super) name: String,
@@ -40,13 +38,13 @@ pub(super) struct ListedCopy {
     /// The keys that the authenticator drops whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) broken: Vec<&'static str>,
-    /// What changed from it to the next newer one, or to what stands.
-    pub(super) changed_then: Changed,
+    /// What changed from it to the next newer one, or to what exists.
+    pub(super) changed_then: ChangeCounts,
 }
 
 /// Changes in numbers of principals.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub(super) struct Changed {
+pub(super) struct ChangeCounts {
     pub(super) added: usize,
     pub(super) removed: usize,
     #[serde(rename = "changed")]
@@ -75,7 +73,7 @@ pub(super) fn list(
             bytes: copy.bytes,
             entries: document.entries().count(),
             broken: broken.map(Section::key).collect(),
-            changed_then: Changed::between(&document, &newer),
+            changed_then: ChangeCounts::between(&document, &newer),
         });
         newer = document;
     }
@@ -85,7 +83,7 @@ pub(super) fn list(
     }
 }
 
-impl Changed {
+impl ChangeCounts {
     fn between(before: &Document, after: &Document) -> Self {
         let (before, after) = (by_arn(before), by_arn(after));
         let arns: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
@@ -114,16 +112,14 @@ fn by_arn(document: &Document) -> BTreeMap<String, Vec<(Section, Meaning)>> {
 /// What restoring a copy comes to.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Difference {
-    /// The copy's short name.
+pub(super) struct RestoreDiff {
     pub(super) copy: String,
-    /// When it was made.
     pub(super) time: Timestamp,
     /// Whether anything would be written.
     pub(super) changes: bool,
     /// The keys of `data` whose text would change.
     pub(super) keys: Vec<KeyText>,
-    /// ARNs of entries of the copy that were ours then, and that no mapping keeps in aws-auth now: they stay out.
+    /// ARNs of entries of the copy that were managed then, and that no mapping keeps in aws-auth now: they stay out.
     pub(super) left_out: Vec<String>,
     /// ARNs of our entries that differ from the copy's: they stay as they are.
     pub(super) kept: Vec<String>,
@@ -133,17 +129,7 @@ pub(super) struct Difference {
     pub(super) last_administrator: bool,
 }
 
-/// A key's text.
-#[derive(Serialize)]
-pub(super) struct KeyText {
-    pub(super) key: String,
-    /// `null`: the key does not exist.
-    pub(super) before: Option<String>,
-    /// `null`: the key goes.
-    pub(super) after: Option<String>,
-}
-
-impl Difference {
+impl RestoreDiff {
     pub(super) fn new(
         copy: &KeptCopy,
         restoration: &Restoration,

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
 
-use self::document::Difference;
+use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
@@ -23,25 +23,17 @@ use crate::rollback::{Loss, Restoration, restore};
 /// List the history of aws-auth, show what restoring a copy would change, or restore a copy
 #[derive(Args, Clone, Debug)]
 #[command(args_conflicts_with_subcommands = true)]
-pub struct RollbackArgs {
+pub(crate) struct RollbackArgs {
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub list: ListArgs,
+    pub(crate) list: ListArgs,
 
     #[command(subcommand)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub command: Option<RollbackCommand>,
+    pub(crate) command: Option<RollbackCommand>,
 }
 
 /// What to do about the history.
 #[derive(Subcommand, Clone, Debug)]
-pub enum RollbackCommand {
+pub(crate) enum RollbackCommand {
     /// List the copies, newest first
     List(ListArgs),
     /// Show what restoring a copy would change
@@ -52,76 +44,56 @@ pub enum RollbackCommand {
 
 /// Whose history.
 #[derive(Args, Clone, Debug)]
-pub struct ListArgs {
+pub(crate) struct ListArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
+    pub(crate) output: Format,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub config_map: ConfigMapArgs,
+    pub(crate) config_map: ConfigMapArgs,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub connection: ConnectionArgs,
+    pub(crate) connection: ConnectionArgs,
 }
 
 /// Which copy, and of which cluster.
 #[derive(Args, Clone, Debug)]
-pub struct CopyArgs {
+pub(crate) struct CopyArgs {
     /// The copy: its name, or its number in the list
-    pub copy: String,
+    pub(crate) copy: String,
 
     /// Authentication mode; only `CONFIG_MAP`, which makes no AWS API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
-    pub mode: Option<Mode>,
+    pub(crate) mode: Option<Mode>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub live: LiveArgs,
+    pub(crate) live: LiveArgs,
 }
 
 /// Arguments of `rollback diff`.
 #[derive(Args, Clone, Debug)]
-pub struct DiffArgs {
+pub(crate) struct DiffArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub output: Format,
+    pub(crate) output: Format,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub copy: CopyArgs,
+    pub(crate) copy: CopyArgs,
 }
 
 /// Arguments of `rollback restore`.
 #[derive(Args, Clone, Debug)]
-pub struct RestoreArgs {
+pub(crate) struct RestoreArgs {
     /// Skip the confirmation
     #[arg(long)]
-    pub yes: bool,
+    pub(crate) yes: bool,
 
     /// Confirm a loss: `node-entry` or `last-administrator`; can be repeated
     #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
-    pub confirmations: Vec<Confirmation>,
+    pub(crate) confirmations: Vec<Confirmation>,
 
     #[command(flatten)]
-    #[allow(
-        missing_docs,
-        reason = "a comment here would replace the help of the command"
-    )]
-    pub copy: CopyArgs,
+    pub(crate) copy: CopyArgs,
 }
 
 fn word(text: &str) -> Result<Confirmation, String> {
@@ -131,8 +103,7 @@ fn word(text: &str) -> Result<Confirmation, String> {
         .ok_or_else(|| "write node-entry or last-administrator".to_owned())
 }
 
-/// Lists, shows or restores.
-pub async fn rollback(args: RollbackArgs) -> Result<()> {
+pub(crate) async fn rollback(args: RollbackArgs) -> Result<()> {
     match args.command {
         None => list(args.list).await,
         Some(RollbackCommand::List(args)) => list(args).await,
@@ -185,7 +156,7 @@ struct Planned {
     live: Live,
     copy: KeptCopy,
     restoration: Restoration,
-    difference: Difference,
+    difference: RestoreDiff,
 }
 
 async fn plan(args: CopyArgs) -> Result<Planned> {
@@ -213,7 +184,7 @@ async fn plan(args: CopyArgs) -> Result<Planned> {
     let empty = BTreeMap::new();
     let standing = observation.observed.config_map.as_ref();
     let standing = standing.map_or(&empty, |view| &view.data);
-    let difference = Difference::new(&copy, &restoration, standing);
+    let difference = RestoreDiff::new(&copy, &restoration, standing);
     Ok(Planned {
         observation,
         live,

@@ -2,8 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::document::{Difference, History, ListedCopy};
-use crate::cli::diff::unified;
+use super::document::{History, ListedCopy, RestoreDiff};
 use crate::cli::output::{columns, visible};
 
 /// The history as a table.
@@ -55,25 +54,11 @@ pub(super) fn list(history: &History) -> String {
 }
 
 /// What restoring a copy comes to.
-pub(super) fn difference(difference: &Difference) -> String {
+pub(super) fn difference(difference: &RestoreDiff) -> String {
     let (copy, time) = (&difference.copy, difference.time);
     let mut out = String::new();
     for text in &difference.keys {
-        let name = |there: bool, what: &str| {
-            if there {
-                format!("aws-auth {} {what}", text.key)
-            } else {
-                "/dev/null".to_owned()
-            }
-        };
-        let before = name(text.before.is_some(), "(current)");
-        let after = name(text.after.is_some(), &format!("(copy {copy} of {time:.0})"));
-        let diff = unified(
-            text.before.as_deref().unwrap_or_default(),
-            text.after.as_deref().unwrap_or_default(),
-            &before,
-            &after,
-        );
+        let diff = text.unified("(current)", &format!("(copy {copy} of {time:.0})"));
         if !out.is_empty() {
             out.push('\n');
         }

@@ -71,7 +71,7 @@ fn quoted(text: &str) -> String {
 }
 
 #[test]
-fn fixing_says_who_gets_in() {
+fn fix_reports_access_changes() {
     let data = BTreeMap::from([(
         "mapRoles".to_owned(),
         "- rolearn: arn:aws:iam::111122223333:role/x/a\n  username: a\n  groups: [g]\n- rolearn: arn:aws:iam::111122223333:role/b\n  username: b\n".to_owned(),
@@ -126,7 +126,7 @@ fn value() -> impl Strategy<Value = String> {
 }
 
 #[test]
-fn what_the_law_did_not_hold_for_once() {
+fn regressions_found_by_property_tests() {
     let entry = |section: &str, arn: &str, username: &str, groups: &str| {
         format!(
             "- {section}: arn:aws:iam::111122223333:role/{arn}\n  username: {username}\n  groups: {groups}\n"

@@ -123,7 +123,7 @@ fn findings_point_at_what_is_wrong() {
     ];
     let expected = expected.map(|(code, place)| (code, place.to_owned()));
     assert_eq!(places(&text), expected);
-    // Where the place can't be told in the file, the value is a text of its own.
+    // Where the place can't be determined in the file, the value is a text of its own.
     let folded = text
         .replace("mapRoles: |", "mapRoles: >-")
         .replace("    #", "\n    #");
@@ -135,7 +135,7 @@ fn findings_point_at_what_is_wrong() {
 }
 
 #[test]
-fn what_is_nobodys_business_is_passed_over() {
+fn unrelated_manifests_are_ignored() {
     let checked = check(&[source(
         "kind: Deployment\n---\nkind: ConfigMap\nmetadata: {name: x}\ndata: {a: b}\n---\n{{ template }}\n",
     )]);

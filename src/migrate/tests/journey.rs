@@ -10,8 +10,8 @@ use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::migrate::{
-    Asked, Bridge, ModeChange, Rounds, Stage, Standing, Step, Way, ends, implied, next, next_back,
-    situation, verdicts,
+    Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Rounds, Stage, Way, ends, implied,
+    next, next_back, situation, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::ownership::MARK_ANNOTATION;
@@ -28,7 +28,7 @@ struct Run {
     closed: bool,
     /// Whether everything was read anew for the next step.
     whole: bool,
-    steps: Vec<Step>,
+    steps: Vec<NextStep>,
 }
 
 impl Run {
@@ -60,7 +60,7 @@ impl Run {
         }
     }
 
-    /// Takes what stands as mappings, as the loop does before each plan.
+    /// Takes what exists as mappings, as the loop does before each plan.
     fn imply(&mut self) {
         let simulation = &mut self.simulation;
         let now = simulation.now;
@@ -96,7 +96,7 @@ impl Run {
         self.imply();
     }
 
-    fn standing(&mut self) -> (Standing, Vec<(String, Stage)>) {
+    fn standing(&mut self) -> (MigrationState, Vec<(String, Stage)>) {
         self.imply();
         let (desired, observed) = (self.simulation.desired(), self.simulation.observed());
         let settings = &self.simulation.settings;
@@ -109,20 +109,20 @@ impl Run {
             self.bridge,
             self.way,
         );
-        let stages = found.travellers.iter();
+        let stages = found.principals.iter();
         let stages = stages.map(|it| (it.verdict.who.to_string(), it.stage.clone()));
         (found.standing, stages.collect())
     }
 
     /// Takes the next step; `false`: there is none.
-    fn step(&mut self, asked: Asked) -> bool {
+    fn step(&mut self, asked: MigrationGoal) -> bool {
         let (standing, _) = self.standing();
         let step = match self.way {
             Way::Forth => next(&standing, asked),
             Way::Back => next_back(&standing),
         };
         // What is decided for good is decided by what was read anew.
-        if step == Step::End && !std::mem::replace(&mut self.whole, true) {
+        if step == NextStep::End && !std::mem::replace(&mut self.whole, true) {
             self.work(1);
             return true;
         }
@@ -132,11 +132,11 @@ impl Run {
         }
         let simulation = &mut self.simulation;
         match step {
-            Step::ChangeMode(mode) => {
+            NextStep::ChangeMode(mode) => {
                 simulation.cloud().mode = mode;
                 simulation.look();
             }
-            Step::Set(handover) => {
+            NextStep::Set(handover) => {
                 let last = ends(self.way, step);
                 let history = simulation.history.get_or_insert_default();
                 let word = handover.to_string();
@@ -147,11 +147,11 @@ impl Run {
                     return false;
                 }
             }
-            Step::MakeBridge => {
+            NextStep::MakeBridge => {
                 simulation.bridge();
                 self.bridge = Bridge::Stands;
             }
-            Step::RemoveBridge => {
+            NextStep::RemoveBridge => {
                 self.closed = true;
                 self.work(1);
                 if !self.standing().0.needs_bridge {
@@ -162,19 +162,19 @@ impl Run {
                 }
                 self.closed = false;
             }
-            Step::Work => self.work(11),
-            Step::Soak => self.work(3601),
-            Step::AwaitMode(_)
-            | Step::StopForMode(_)
-            | Step::StopForLosers
-            | Step::Import
-            | Step::End => return false,
+            NextStep::Work => self.work(11),
+            NextStep::Soak => self.work(3601),
+            NextStep::AwaitMode(_)
+            | NextStep::StopForMode(_)
+            | NextStep::StopForLosers
+            | NextStep::Import
+            | NextStep::End => return false,
         }
         true
     }
 
     /// Steps to the end, and dies before those of these numbers, every other time with calls that fail half-way.
-    fn go(&mut self, asked: Asked, deaths: &BTreeSet<usize>) {
+    fn go(&mut self, asked: MigrationGoal, deaths: &BTreeSet<usize>) {
         self.kill();
         for number in 0..400 {
             if deaths.contains(&number) {
@@ -192,7 +192,7 @@ impl Run {
         panic!("no end after 400 steps: {:?}", self.steps);
     }
 
-    /// What stands in the end, without times.
+    /// What exists in the end, without times.
     fn end(&mut self) -> (String, Vec<String>, Option<String>) {
         let text = self.simulation.roles();
         let entries = self.simulation.cloud().eks.entries.values();
@@ -231,8 +231,8 @@ impl Run {
     }
 }
 
-fn asked(to: Mode) -> Asked {
-    Asked {
+fn asked(to: Mode) -> MigrationGoal {
+    MigrationGoal {
         to,
         changes: ModeChange::Confirmed,
         waits: true,
@@ -262,21 +262,21 @@ fn the_steps_in_their_order() {
     assert_eq!(
         run.steps,
         [
-            Step::ChangeMode(Mode::ApiAndConfigMap),
-            Step::Set(Handover::Auto),
-            Step::MakeBridge,
-            Step::Work,
-            Step::RemoveBridge,
-            Step::Soak,
-            Step::ChangeMode(Mode::Api),
-            Step::End,
+            NextStep::ChangeMode(Mode::ApiAndConfigMap),
+            NextStep::Set(Handover::Auto),
+            NextStep::MakeBridge,
+            NextStep::Work,
+            NextStep::RemoveBridge,
+            NextStep::Soak,
+            NextStep::ChangeMode(Mode::Api),
+            NextStep::End,
         ]
     );
     assert!(run.simulation.entries().is_empty(), "all have moved");
 }
 
 #[test]
-fn what_was_passed_over_is_never_taken_for_what_was_declared() {
+fn shadowed_entry_is_never_taken_for_the_declared_one() {
     // The later of two wins; the earlier is left, and gives nobody anything.
     let roles = [
         role("alice", &["loser"]),
@@ -295,7 +295,7 @@ fn what_was_passed_over_is_never_taken_for_what_was_declared() {
 }
 
 #[test]
-fn an_entry_that_is_repeated_moves_once_whoever_dies_on_the_way() {
+fn duplicate_entry_migrates_once_despite_crashes() {
     let people = [
         role("r5", &["team", "more"]),
         role("admin0", &["system:masters", "team"]),
@@ -335,7 +335,7 @@ fn what_is_changed_in_aws_auth_on_the_way_counts() {
 }
 
 #[test]
-fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
+fn bridge_is_refused_when_its_group_is_used_elsewhere() {
     let mut run = Run::new(&role("root", &["system:masters"]));
     run.step(asked(Mode::ApiAndConfigMap));
     let call = Call::Create {
@@ -347,8 +347,12 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
     };
     run.simulation.by_hand(&call);
     run.go(asked(Mode::Api), &BTreeSet::new());
-    assert!(!run.steps.contains(&Step::MakeBridge), "{:?}", run.steps);
-    assert_eq!(run.steps.last(), Some(&Step::StopForLosers));
+    assert!(
+        !run.steps.contains(&NextStep::MakeBridge),
+        "{:?}",
+        run.steps
+    );
+    assert_eq!(run.steps.last(), Some(&NextStep::StopForLosers));
     let (_, stages) = run.standing();
     let Some((_, Stage::Blocked(why))) = stages.iter().find(|(who, _)| who.ends_with("root"))
     else {
@@ -358,16 +362,19 @@ fn a_group_of_the_bridge_that_somebody_else_gives_keeps_it_from_being_made() {
 }
 
 #[test]
-fn nobody_is_asked_to_change_the_mode_who_was_not_named() {
+fn mode_change_is_requested_only_from_whom_the_goal_names() {
     let mut run = Run::new(&role("alice", &["team"]));
     for (changes, step) in [
         (
             ModeChange::NotAsked,
-            Step::StopForMode(Mode::ApiAndConfigMap),
+            NextStep::StopForMode(Mode::ApiAndConfigMap),
         ),
-        (ModeChange::Awaited, Step::AwaitMode(Mode::ApiAndConfigMap)),
+        (
+            ModeChange::Awaited,
+            NextStep::AwaitMode(Mode::ApiAndConfigMap),
+        ),
     ] {
-        let asked = Asked {
+        let asked = MigrationGoal {
             changes,
             ..asked(Mode::ApiAndConfigMap)
         };
@@ -381,14 +388,14 @@ fn what_no_mapping_declares_is_imported_where_that_was_asked_for() {
     let mut run = Run::new(&role("alice", &["team"]));
     let (standing, _) = run.standing();
     assert_eq!(standing.undeclared, 1, "nothing is implied in CONFIG_MAP");
-    let imports = Asked {
+    let imports = MigrationGoal {
         imports: true,
         ..asked(Mode::Api)
     };
-    assert_eq!(next(&standing, imports), Step::Import);
+    assert_eq!(next(&standing, imports), NextStep::Import);
     assert_eq!(
         next(&standing, asked(Mode::Api)),
-        Step::ChangeMode(Mode::ApiAndConfigMap)
+        NextStep::ChangeMode(Mode::ApiAndConfigMap)
     );
 }
 
@@ -407,7 +414,7 @@ fn people() -> impl Strategy<Value = Vec<String>> {
     })
 }
 
-/// What is left in aws-auth but for repeated entries. The one that is not ours is nobody's while a process remembers it beside ours;
+/// What is left in aws-auth but for repeated entries. The one that is unmanaged is nobody's while a process remembers it beside ours;
 /// one that starts later takes it along where it says the same. Either way nobody gets more by it than by the access entry.
 fn without_repeated(text: &str, people: &[String]) -> Vec<String> {
     let repeated = |line: &str| {
@@ -452,7 +459,7 @@ proptest! {
     }
 
     #[test]
-    fn the_way_back_takes_everyone_along_wherever_either_dies(
+    fn revert_returns_everyone_despite_crashes(
         people in people(),
         turn in 0..30_usize,
         deaths in prop::collection::btree_set(0..30_usize, 0..8),
@@ -512,14 +519,14 @@ fn soaking() -> Run {
 }
 
 #[test]
-fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
+fn lost_mark_is_restored_during_the_soak() {
     let mut run = soaking();
     let floor = run.simulation.powers();
     lose_mark(&mut run);
     run.steps.clear();
     run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
     run.acquit(&floor);
-    assert!(run.steps.contains(&Step::Soak), "{:?}", run.steps);
+    assert!(run.steps.contains(&NextStep::Soak), "{:?}", run.steps);
     assert!(
         run.simulation.entries().is_empty(),
         "the copies are removed"
@@ -532,7 +539,7 @@ fn a_mark_that_is_lost_in_the_soak_is_set_again_and_the_soak_goes_on() {
 }
 
 #[test]
-fn the_way_back_ends_where_the_mark_was_lost() {
+fn revert_ends_when_the_mark_was_lost() {
     for edited in [false, true] {
         let mut run = soaking();
         let floor = run.simulation.powers();
@@ -546,8 +553,11 @@ fn the_way_back_ends_where_the_mark_was_lost() {
         run.steps.clear();
         run.go(asked(Mode::ApiAndConfigMap), &BTreeSet::new());
         run.acquit(&floor);
-        assert_eq!(run.steps.last(), Some(&Step::Set(Handover::Manual)));
-        let sets = run.steps.iter().filter(|step| matches!(step, Step::Set(_)));
+        assert_eq!(run.steps.last(), Some(&NextStep::Set(Handover::Manual)));
+        let sets = run
+            .steps
+            .iter()
+            .filter(|step| matches!(step, NextStep::Set(_)));
         assert_eq!(sets.count(), 2, "{:?}", run.steps);
         let left: Vec<&String> = run.simulation.cloud().eks.entries.keys().collect();
         let expected: &[&str] = if edited {
@@ -561,7 +571,7 @@ fn the_way_back_ends_where_the_mark_was_lost() {
 }
 
 #[test]
-fn a_round_that_changes_nothing_is_noticed() {
+fn repeated_steps_without_change_are_detected() {
     let mut run = soaking();
     let (desired, observed) = (run.simulation.desired(), run.simulation.observed());
     let migration = verdicts(&desired, &observed, &run.simulation.settings).expect("it is known");
@@ -575,14 +585,17 @@ fn a_round_that_changes_nothing_is_noticed() {
         run.way,
     );
     let mut rounds = Rounds::default();
-    let (there, back) = (Step::Set(Handover::Revert), Step::Set(Handover::Manual));
+    let (there, back) = (
+        NextStep::Set(Handover::Revert),
+        NextStep::Set(Handover::Manual),
+    );
     for step in [there, back, there, back] {
         assert!(rounds.begin(step, &found, &observed), "{step:?}");
     }
     assert!(!rounds.begin(there, &found, &observed));
     for _ in 0..9 {
         assert!(
-            rounds.begin(Step::Work, &found, &observed),
+            rounds.begin(NextStep::Work, &found, &observed),
             "waiting is no round"
         );
     }

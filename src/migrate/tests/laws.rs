@@ -10,7 +10,7 @@ use crate::access_entry::{Call, Kind};
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::fold_arn;
 use crate::import::{ImportOptions, import};
-use crate::migrate::{Migration, Outcome, Verdict, Who};
+use crate::migrate::{Migration, PlannedOutcome, PrincipalPlan, Who};
 use crate::observed::Mode;
 use crate::plan::HANDOVER_ANNOTATION;
 use crate::plan::simulation::{Power, Simulation};
@@ -160,7 +160,7 @@ fn hand_over(simulation: &mut Simulation) {
     }
 }
 
-fn matched(verdict: &Verdict) -> Option<String> {
+fn matched(verdict: &PrincipalPlan) -> Option<String> {
     match &verdict.who {
         Who::Principal { arn, .. } => Some(fold_arn(&Principal::parse(arn).ok()?.aws_auth_arn())),
         Who::Account(_) | Who::Other(_) => None,
@@ -232,7 +232,7 @@ proptest! {
         hand_over(&mut simulation);
         for verdict in &first.verdicts {
             let entries = &simulation.cloud.as_ref().expect("EKS is there").eks.entries;
-            if let (Outcome::Moves | Outcome::Moved, Some(becomes)) = (verdict.outcome, &verdict.becomes) {
+            if let (PlannedOutcome::Moves | PlannedOutcome::Moved, Some(becomes)) = (verdict.outcome, &verdict.becomes) {
                 let stands = entries.get(&becomes.principal_arn);
                 prop_assert!(stands.is_some(), "{verdict:?}\n{entries:?}");
                 let stands = super::Becomes::of_entry(stands.expect("just seen"));

@@ -5,7 +5,7 @@ mod laws;
 mod modes;
 mod table;
 
-use super::{Becomes, Migration, Verdict, verdicts};
+use super::{Becomes, Migration, PrincipalPlan, verdicts};
 use crate::plan::simulation::Simulation;
 
 /// The verdicts on a simulated cluster.
@@ -19,7 +19,7 @@ fn migration(simulation: &Simulation) -> Migration {
 }
 
 /// A verdict in one line: outcome, name, type, username, groups, policies; `!` where it is lost in the mode `API`.
-fn line(verdict: &Verdict) -> String {
+fn line(verdict: &PrincipalPlan) -> String {
     let who = verdict.who.to_string();
     let name = who.rsplit(':').next().unwrap_or_default();
     let lost = if verdict.lost_in_api { "!" } else { "" };

@@ -4,29 +4,29 @@ use crate::migrate::{check_mode_change, check_platform, modes_between};
 use crate::observed::Mode::{Api, ApiAndConfigMap, ConfigMap};
 
 #[test]
-fn one_step_at_a_time_and_never_back() {
+fn mode_changes_one_step_and_never_back() {
     for (from, to, words) in [
         (ConfigMap, ApiAndConfigMap, None),
         (ApiAndConfigMap, Api, None),
-        (ConfigMap, Api, Some("go to API_AND_CONFIG_MAP first")),
+        (ConfigMap, Api, Some("change to API_AND_CONFIG_MAP first")),
         (
             ConfigMap,
             ConfigMap,
-            Some("it can go to API_AND_CONFIG_MAP"),
+            Some("it can change to API_AND_CONFIG_MAP"),
         ),
         (
             ApiAndConfigMap,
             ApiAndConfigMap,
-            Some("it can go to API, for good"),
+            Some("it can change to API, which can't be undone"),
         ),
-        (Api, Api, Some("it can go nowhere")),
+        (Api, Api, Some("no further change is possible")),
         (
             ApiAndConfigMap,
             ConfigMap,
-            Some("never takes a cluster back from the authentication mode API_AND_CONFIG_MAP"),
+            Some("can't change a cluster from authentication mode API_AND_CONFIG_MAP back"),
         ),
-        (Api, ApiAndConfigMap, Some("it can go nowhere")),
-        (Api, ConfigMap, Some("it can go nowhere")),
+        (Api, ApiAndConfigMap, Some("no further change is possible")),
+        (Api, ConfigMap, Some("no further change is possible")),
     ] {
         let refused = check_mode_change(from, to)
             .err()
@@ -62,7 +62,7 @@ fn clusters_that_are_older_than_access_entries_say_what_they_need() {
             (None, None) => {}
             (Some(needs), Some(refused)) => {
                 assert!(
-                    refused.contains(&format!("from platform version {needs} on")),
+                    refused.contains(&format!("from platform version {needs}, and")),
                     "{refused}"
                 );
             }

@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{line, lines, migration};
 use crate::access_entry::{Call, INSTALLATION_TAG, Kind, PRINCIPAL_ID_TAG};
 use crate::api::v1alpha1::EntryType;
-use crate::migrate::{Outcome, Verdict};
+use crate::migrate::{PlannedOutcome, PrincipalPlan};
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
@@ -134,11 +134,11 @@ fn every_kind_of_role() {
         })
         .collect();
     assert_snapshot!(why.join("\n"), @r#"
-    awsreservedsso_admin_0123456789abcdef: a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was not read; declare it by its permission set or by its full ARN, or let IAM be read
-    ambiguous: nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not tell which these are: declare the role with its type and adoption: Always. HybridLinux, FargateLinux, HyperPodLinux, or EC2 for nodes of EKS Auto Mode and nodes that are named after their instance; a type that names nodes otherwise, as EC2Linux does, would throw them out
-    half: it is an identity of nodes without group system:nodes, which an access entry of nodes always gives: put it among the groups if these are nodes, or else give them another username and other groups
-    more: an access entry of type EC2Linux can't have spies: bind what it gives to group system:nodes or take it out of the entry, if the nodes can do without
-    strange: EKS gives no node the username "system:node:x", so no access entry lets these nodes in under their names: give new nodes a role of their own, and move the workloads there
+    awsreservedsso_admin_0123456789abcdef: a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not read; declare its permission set or its full ARN, or allow reading IAM
+    ambiguous: nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not show the type: declare the role with its type and adoption: Always. The types are HybridLinux, FargateLinux, HyperPodLinux, or EC2 for EKS Auto Mode and nodes named after their instance. A type that names nodes differently, such as EC2Linux, would lock them out
+    half: the username is a node's but the group system:nodes is missing, which an access entry for nodes always gives: add it if these are nodes, or give them another username and other groups
+    more: an access entry of type EC2Linux can't have spies: bind its permissions to group system:nodes, or remove it from the entry if the nodes don't need it
+    strange: EKS gives no node the username "system:node:x", so no access entry can give these nodes their names: use a separate role for new nodes, and move the workloads to them
     template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so
     awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster; AWS has created none so far
     colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS requires in access entries; write it as in "reader-:{{SessionName}}"
@@ -223,20 +223,20 @@ fn users_accounts_and_what_lets_nobody_in() {
 }
 
 #[test]
-fn whoever_logs_in_without_a_username_is_not_lost_in_silence() {
+fn logins_without_username_are_reported() {
     for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap] {
         let text = role("ec2admin", "", &["system:masters"]);
         let simulation = Simulation::in_eks(mode, &text);
         let migration = migration(&simulation);
-        let losers: Vec<&Verdict> = migration.losers(Mode::Api).collect();
+        let losers: Vec<&PrincipalPlan> = migration.losers(Mode::Api).collect();
         let [loser] = losers.as_slice() else {
             panic!("{mode}: {losers:?}");
         };
-        assert_eq!(loser.outcome, Outcome::Blocked);
+        assert_eq!(loser.outcome, PlannedOutcome::Blocked);
         let why = loser.why.as_ref().expect("a reason");
         assert!(
             why.message
-                .contains("an access entry always give one; write one into the entry"),
+                .contains("an access entry always set one; write one into the entry"),
             "{why:?}"
         );
         assert_eq!(migration.losers(Mode::ApiAndConfigMap).count(), 0);
@@ -279,12 +279,12 @@ fn what_stands_in_eks_counts() {
         &["team"],
     ));
     simulation.by_hand(&create("creator", EntryType::Standard, None, &[]));
-    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    assert_snapshot!(lines(&simulation).join("\n"), @"
     moves! role/self-managed -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
     differs role/other -> STANDARD | somebody | team | 
-    stands role/ambiguous -> HYBRID_LINUX | system:node:{{SessionName}} | system:nodes | 
-    stands role/node -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
-    stands role/same -> STANDARD | same | team |
+    done role/ambiguous -> HYBRID_LINUX | system:node:{{SessionName}} | system:nodes | 
+    done role/node -> EC2_LINUX | system:node:{{EC2PrivateDNSName}} | system:nodes | 
+    done role/same -> STANDARD | same | team |
     ");
     let others = migration(&simulation).others;
     assert_eq!(others.len(), 1);
@@ -311,10 +311,10 @@ fn iam_completes_paths_and_tells_who_is_gone() {
         ],
         now,
     );
-    assert_snapshot!(lines(&simulation).join("\n"), @r"
+    assert_snapshot!(lines(&simulation).join("\n"), @"
     moves! role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef -> STANDARD | sso:{{SessionName}} |  | AmazonEKSClusterAdminPolicy@cluster
     moves! role/ci/deployer -> STANDARD | deployer | deployers | 
-    gone role/gone
+    missing role/gone
     ");
     assert!(migration(&simulation).needs_bridge());
 }
@@ -368,7 +368,7 @@ fn mappings_decide_what_they_declare() {
 }
 
 #[test]
-fn access_entries_of_principals_that_were_made_again_let_nobody_in() {
+fn entries_of_recreated_principals_grant_no_access() {
     let text = [
         role("again", "again", &["team"]),
         role("ours", "ours", &["g"]),
@@ -406,8 +406,8 @@ fn access_entries_of_principals_that_were_made_again_let_nobody_in() {
             format!("{}: {}", line(verdict), why.unwrap_or_default())
         })
         .collect();
-    assert_snapshot!(told.join("\n"), @r"
-    blocked! role/again -> STANDARD | again | team | : the access entry of arn:aws:iam::111122223333:role/again is not ours and lets nobody in, for its principal is gone or was made again: delete it (aws eks delete-access-entry), and the handover makes a new one
+    assert_snapshot!(told.join("\n"), @"
+    blocked! role/again -> STANDARD | again | team | : the unmanaged access entry of arn:aws:iam::111122223333:role/again grants no access, because its principal was deleted or recreated: delete the entry (aws eks delete-access-entry), and the migration creates a new one
     blocked! role/ours -> STANDARD | ours | g | : arn:aws:iam::111122223333:role/ours was deleted and recreated (id AROAOLD, now AROANEW), so its access entry no longer works (aws-auth still grants access); to restore access, confirm that the entry is recreated; to confirm: `kubectl annotate identitymapping ours identity-mapper.dev/confirm=recreated-principal`
     ");
     assert_eq!(
@@ -444,7 +444,7 @@ fn placeholders_of_which_aws_says_nothing_are_named() {
         match named {
             None => assert_eq!(notes, "", "{username} {group}"),
             Some(named) => assert!(
-                notes.contains(&format!("the placeholder in {named}:")),
+                notes.contains(&format!("the placeholder in {named}.")),
                 "{notes}"
             ),
         }

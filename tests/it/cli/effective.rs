@@ -63,13 +63,13 @@ fn prints_a_table_and_what_is_dropped() {
      --> mapRoles:9:13
       |
     9 |   username: yes
-      |             ^^^ this value is dropped, the rest of the entry stands
+      |             ^^^ this value is dropped; the rest of the entry is kept
 
     warning: `groups` is a truth value and so is ignored: write text in double quotes
       --> mapRoles:10:12
        |
     10 |   groups: [on, "é"]
-       |            ^^ this value is dropped, the rest of the entry stands
+       |            ^^ this value is dropped; the rest of the entry is kept
 
     error: a second `: ` in one line: put the value in double quotes
      --> mapUsers:2:16
@@ -185,7 +185,7 @@ fn a_dropped_entry_alone_is_no_failure() {
 }
 
 #[test]
-fn nothing_is_said_to_take_effect_where_nothing_does() {
+fn effective_reports_no_entry_when_all_are_dropped() {
     for manifest in [
         "kind: ConfigMap",
         "{\"kind\": \"ConfigMap\", \"data\": null}",
@@ -193,7 +193,7 @@ fn nothing_is_said_to_take_effect_where_nothing_does() {
     ] {
         assert_eq!(
             effective(manifest),
-            "exit code 0\n--- stdout\nNo entries take effect.\n",
+            "exit code 0\n--- stdout\nNo entry takes effect.\n",
             "{manifest}"
         );
     }
@@ -215,7 +215,7 @@ fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     for (name, manifest) in cases {
         let _ = write!(shown, "{name}: {}", run(&["effective", "-"], manifest));
     }
-    assert_snapshot!(shown, @r#"
+    assert_snapshot!(shown, @"
     a list: exit code 1
     --- stderr
     error: standard input: this is a list, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
@@ -239,8 +239,8 @@ fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     error: standard input: this is empty, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
     no text: exit code 1
     --- stderr
-    error: standard input is not text in UTF-8: invalid utf-8 sequence of 1 bytes from index 0
-    "#);
+    error: standard input is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
+    ");
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn help_is_no_error() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn closed_pipe_is_no_error() {
     let mut manifest = "kind: ConfigMap\ndata:\n  mapRoles: |\n".to_owned();
     for i in 0..20_000 {
         let _ = writeln!(

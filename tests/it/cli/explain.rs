@@ -34,47 +34,47 @@ fn explain(files: &[&str], rest: &[&str]) -> String {
 }
 
 #[test]
-fn somebody_who_is_let_in() {
+fn explain_a_caller_with_access() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com"]), @"
     exit code 0
     --- stdout
     arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com
-      looked up as      arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
-      let in by         mapRoles line 8: arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
+      resolved to       arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
+      access by         mapRoles line 8: arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
       username          platform:ann-example.com
       groups            system:masters, system:authenticated
       administrator     yes: group system:masters, which may do everything
-      RBAC              not looked at
+      RBAC              not read
     ");
     assert_snapshot!(explain(&BOTH, &["arn:aws:iam::444455556666:role/observability"]), @"
     exit code 0
     --- stdout
     arn:aws:iam::444455556666:role/observability
-      let in by         access entry of arn:aws:iam::444455556666:role/observability
+      access by         access entry of arn:aws:iam::444455556666:role/observability
       username          observability:{{SessionName}}
       groups            metrics-readers, system:authenticated
       access policies   AmazonEKSViewPolicy in namespaces monitoring, team-*
       administrator     no
-      RBAC              not looked at
-      note              the placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` prints it, to see them filled in
-                        an access entry is for the principal as it was when the entry was made: IAM was not read, so that one that was deleted and made again since is not noticed
+      RBAC              not read
+      note              placeholders are filled in at each login; give the ARN of a session, as `aws sts get-caller-identity` prints it, to see their values
+                        an access entry is only for the principal that existed when it was created. IAM was not read, so a deletion and recreation of the principal would not be noticed
     ");
 }
 
 #[test]
-fn somebody_who_is_not() {
+fn explain_a_caller_without_access() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/data-reader/ann"]), @r#"
     exit code 1
     --- stdout
     arn:aws:sts::111122223333:assumed-role/data-reader/ann
-      looked up as      arn:aws:iam::111122223333:role/data-reader
-      let in            no
-      why               no entry of aws-auth lets arn:aws:iam::111122223333:role/data-reader in
-      likely cause      mapRoles line 17 has "arn:aws:iam::111122223333:role/teams/data/data-reader": a path was left in, and whoever signs in with a role comes without it
-      mend              in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" in place of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
+      resolved to       arn:aws:iam::111122223333:role/data-reader
+      has access        no
+      why               no entry of aws-auth grants arn:aws:iam::111122223333:role/data-reader access
+      likely cause      mapRoles line 17 has "arn:aws:iam::111122223333:role/teams/data/data-reader": its ARN contains a path, and aws-iam-authenticator sees roles without their path
+      fix               in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" instead of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
                           kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
-      does not count    mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
-      note              whoever created the cluster is an administrator in the mode CONFIG_MAP, and stands nowhere: `identity-mapper access` says how to find out
+      not used          mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
+      note              the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: `identity-mapper access` shows how to find out who it is
     "#);
     assert_snapshot!(explain(&BOTH, &["-o=json", "arn:aws:iam::111122223333:user/people/marai"]), @r#"
     exit code 1
@@ -84,16 +84,16 @@ fn somebody_who_is_not() {
       "explanations": [
         {
           "caller": "arn:aws:iam::111122223333:user/people/marai",
-          "lookedUpAs": "arn:aws:iam::111122223333:user/people/marai",
-          "letIn": false,
+          "resolvedTo": "arn:aws:iam::111122223333:user/people/marai",
+          "hasAccess": false,
           "identities": [],
-          "refusal": "no access entry and no entry of aws-auth lets arn:aws:iam::111122223333:user/people/marai in",
+          "refusal": "neither an access entry nor an entry of aws-auth grants arn:aws:iam::111122223333:user/people/marai access",
           "causes": [
             {
               "kind": "typo",
-              "message": "mapUsers line 1 has \"arn:aws:iam::111122223333:user/people/maria\": its name differs in 1 character",
-              "mend": {
-                "text": "if it is meant for this one, in mapUsers line 1, write \"arn:aws:iam::111122223333:user/people/marai\" in place of \"arn:aws:iam::111122223333:user/people/maria\" (kubectl edit configmap aws-auth -n kube-system)",
+              "message": "mapUsers line 1 has \"arn:aws:iam::111122223333:user/people/maria\": the name differs in 1 character",
+              "fix": {
+                "text": "if that entry was intended for this principal, in mapUsers line 1, write \"arn:aws:iam::111122223333:user/people/marai\" instead of \"arn:aws:iam::111122223333:user/people/maria\" (kubectl edit configmap aws-auth -n kube-system)",
                 "edit": {
                   "key": "mapUsers",
                   "line": 1,
@@ -124,7 +124,7 @@ fn what_can_not_be_asked_is_an_error() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:role/x", "--can", "list", "pods"]), @"
     exit code 1
     --- stderr
-    error: --can asks the API server, and files have none: leave --aws-auth and --access-entries out
+    error: --can asks the API server, which is not available with files: remove --aws-auth and --access-entries
     ");
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:role/x", "-n", "a"]), @"
     exit code 1
@@ -149,13 +149,13 @@ fn what_can_not_be_asked_is_an_error() {
 }
 
 #[test]
-fn everyone_who_gets_in() {
+fn access_lists_every_principal() {
     assert_snapshot!(example(&[&["access"][..], &BOTH].concat()), @"
     exit code 0
     --- stdout
-    Who gets in: arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, kube-system/aws-auth
+    Principals with access: arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, kube-system/aws-auth
 
-    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  BY
+    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                                                          GROUPS           ACCESS POLICIES                         RBAC  UNTIL  SOURCE
     yes    role        arn:aws:iam::111122223333:role/terraform                                      arn:aws:sts::111122223333:assumed-role/terraform/{{SessionName}}  -                AmazonEKSClusterAdminPolicy             -     -      access entry
     yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}                                          system:masters   -                                       -     -      mapRoles line 8
     -      role        arn:aws:iam::444455556666:role/observability                                  observability:{{SessionName}}                                     metrics-readers  AmazonEKSViewPolicy(monitoring,team-*)  -     -      access entry
@@ -163,34 +163,34 @@ fn everyone_who_gets_in() {
     -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}                                 system:nodes     -                                       -     -      access entry
     -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                                                             developers       -                                       -     -      mapUsers line 1
 
-    Entries that let nobody in:
+    Entries without access:
       arn:aws:iam::111122223333:role/main-nodes (mapRoles line 2): the access entry of arn:aws:iam::111122223333:role/main-nodes wins
       arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and the authenticator sees roles without their path
 
-    note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
+    note: RBAC was not read: of the administrators only those by system:masters and by access policies are known
     ");
     assert_snapshot!(example(&[&["access"][..], &AWS_AUTH].concat()), @"
     exit code 0
     --- stdout
-    Who gets in: files, mode CONFIG_MAP, kube-system/aws-auth
+    Principals with access: files, mode CONFIG_MAP, kube-system/aws-auth
 
-    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                           GROUPS                             ACCESS POLICIES  RBAC  UNTIL  BY
+    ADMIN  KIND        PRINCIPAL                                                                     USERNAME                           GROUPS                             ACCESS POLICIES  RBAC  UNTIL  SOURCE
     yes    role        arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  platform:{{SessionName}}           system:masters                     -                -     -      mapRoles line 8
     -      role        arn:aws:iam::111122223333:role/ci-deployer                                    ci-deployer                        deployers                          -                -     -      mapRoles line 13
     -      role, node  arn:aws:iam::111122223333:role/main-nodes                                     system:node:{{EC2PrivateDNSName}}  system:bootstrappers,system:nodes  -                -     -      mapRoles line 2
     -      user        arn:aws:iam::111122223333:user/people/maria                                   maria                              developers                         -                -     -      mapUsers line 1
 
-    Entries that let nobody in:
+    Entries without access:
       arn:aws:iam::111122223333:role/teams/data/data-reader (mapRoles line 17): its ARN has the role's path, and the authenticator sees roles without their path
 
-    note: RBAC was not looked at: of administrators only those of system:masters and of access policies are known
+    note: RBAC was not read: of the administrators only those by system:masters and by access policies are known
 
-    note: whoever created the cluster is an administrator too, and stands nowhere in the mode CONFIG_MAP
-      who it was, where that is not 90 days ago (CloudTrail):
+    note: The cluster creator is also an administrator in CONFIG_MAP mode and is not listed anywhere
+      who created the cluster, within the last 90 days (CloudTrail):
         aws cloudtrail lookup-events --lookup-attributes AttributeKey=EventName,AttributeValue=CreateCluster
-      as whom it signs in, where authenticator logs are on (CloudWatch Logs Insights on /aws/eks/CLUSTER/cluster):
+      who signs in as the creator, where authenticator logs are enabled (CloudWatch Logs Insights on /aws/eks/CLUSTER/cluster):
         fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like /username=kubernetes-admin/ | sort @timestamp desc | limit 50
-      where nobody can be that one any more, by the rights of IAM alone (the mode can't be changed back):
+      if nobody can sign in as the creator any more, IAM permissions alone restore access (the change of mode can't be undone):
         aws eks update-cluster-config --name CLUSTER --access-config authenticationMode=API_AND_CONFIG_MAP
         aws eks create-access-entry --cluster-name CLUSTER --principal-arn ARN
         aws eks associate-access-policy --cluster-name CLUSTER --principal-arn ARN --policy-arn arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy --access-scope type=cluster
@@ -198,7 +198,7 @@ fn everyone_who_gets_in() {
 }
 
 #[test]
-fn a_table_in_which_no_spreadsheet_finds_a_formula() {
+fn csv_escapes_spreadsheet_formulas() {
     let roles = json!([
         {"rolearn": "arn:aws:iam::111122223333:role/a", "username": "=cmd|' /C calc'!A0", "groups": ["@SUM(1)", "-2+3"]},
         {"rolearn": "arn:aws:iam::111122223333:role/b", "username": "+1", "groups": ["a\"b", "c,d"]},
@@ -210,9 +210,9 @@ fn a_table_in_which_no_spreadsheet_finds_a_formula() {
     assert_snapshot!(ran.shown(), @r#"
     exit code 0
     --- stdout
-    lets in,administrator,administrator by,kind,node,principal,username,groups,access policies,rbac,backend,place,mapping,until,why not
-    yes,no,,role,no,arn:aws:iam::111122223333:role/a,'=cmd|' /C calc'!A0,'-2+3; @SUM(1),,not looked at,ConfigMap,mapRoles line 1,,,
-    yes,no,,role,no,arn:aws:iam::111122223333:role/b,'+1,"a""b; c,d",,not looked at,ConfigMap,mapRoles line 1,,,
+    has access,administrator,administrator by,kind,node,principal,username,groups,access policies,rbac,backend,source,mapping,until,reason
+    yes,no,,role,no,arn:aws:iam::111122223333:role/a,'=cmd|' /C calc'!A0,'-2+3; @SUM(1),,not read,ConfigMap,mapRoles line 1,,,
+    yes,no,,role,no,arn:aws:iam::111122223333:role/b,'+1,"a""b; c,d",,not read,ConfigMap,mapRoles line 1,,,
     "#);
 }
 
@@ -225,7 +225,7 @@ fn explained(ran: &Ran) -> Value {
 
 #[tokio::test]
 #[allow(clippy::too_many_lines, reason = "one cluster for many questions")]
-async fn what_only_the_api_server_knows() {
+async fn can_i_asks_the_api_server() {
     let cluster = Cluster::start().await;
     cluster
         .seed(json!({"mapRoles": "\
@@ -270,16 +270,16 @@ async fn what_only_the_api_server_knows() {
     exit code 0
     --- stdout
     arn:aws:sts::111122223333:assumed-role/Dev/ann
-      looked up as      arn:aws:iam::111122223333:role/Dev
-      let in by         mapRoles line 1: arn:aws:iam::111122223333:role/Dev
+      resolved to       arn:aws:iam::111122223333:role/Dev
+      access by         mapRoles line 1: arn:aws:iam::111122223333:role/Dev
       username          dev:ann
       groups            developers, unbound, system:authenticated
       administrator     no
-      RBAC              ClusterRole healthy in the whole cluster, by ClusterRoleBinding healthy (group unbound)
-                        ClusterRole readers in the whole cluster, by ClusterRoleBinding readers (group developers)
-                        ClusterRole system:basic-user in the whole cluster, by ClusterRoleBinding system:basic-user (group system:authenticated)
-                        ClusterRole system:discovery in the whole cluster, by ClusterRoleBinding system:discovery (group system:authenticated)
-                        ClusterRole system:public-info-viewer in the whole cluster, by ClusterRoleBinding system:public-info-viewer (group system:authenticated)
+      RBAC              ClusterRole healthy in all namespaces, by ClusterRoleBinding healthy (group unbound)
+                        ClusterRole readers in all namespaces, by ClusterRoleBinding readers (group developers)
+                        ClusterRole system:basic-user in all namespaces, by ClusterRoleBinding system:basic-user (group system:authenticated)
+                        ClusterRole system:discovery in all namespaces, by ClusterRoleBinding system:discovery (group system:authenticated)
+                        ClusterRole system:public-info-viewer in all namespaces, by ClusterRoleBinding system:public-info-viewer (group system:authenticated)
                         Role deployer in namespace default, by RoleBinding deployer (username dev:ann)
     ");
 
@@ -332,9 +332,9 @@ async fn what_only_the_api_server_knows() {
         ),
         (
             &["get", "nodes", "-n=a"],
-            "nodes are in no namespace: leave -n a out",
+            "nodes are not namespaced: remove -n a",
         ),
-        (&["get", "/healthz", "-n=a"], "/healthz is in no namespace"),
+        (&["get", "/healthz", "-n=a"], "/healthz is not namespaced"),
         (
             &["get", "pods", "--subresource=scale"],
             "pods have no subresource \"scale\"",
@@ -351,7 +351,7 @@ async fn what_only_the_api_server_knows() {
     // Where access policies hold, EKS alone knows.
     let viewer = viewer.arn.as_str();
     let ran = run(&[viewer, "--can", "list", "pods", "-n=dev-a"]).await;
-    let maybe = "not by RBAC; may be allowed by AmazonEKSViewPolicy in namespaces dev-*: EKS does not answer this for others";
+    let maybe = "not by RBAC; may be allowed by AmazonEKSViewPolicy in namespaces dev-*: EKS does not report this for others";
     assert!(
         ran.code == 1 && ran.stdout.contains(maybe),
         "{}",
@@ -372,8 +372,8 @@ async fn what_only_the_api_server_knows() {
         me["caller"],
         "arn:aws:sts::111122223333:assumed-role/identity-mapper/operator"
     );
-    assert_eq!(me["letIn"], false);
-    assert_eq!(me["apiServerSays"]["username"], "admin");
+    assert_eq!(me["hasAccess"], false);
+    assert_eq!(me["apiServer"]["username"], "admin");
     assert_eq!(me["can"][0]["verdict"], "yes");
 
     // Who may not look is told who they are.
@@ -386,8 +386,8 @@ async fn what_only_the_api_server_knows() {
         plain.to_str().unwrap(),
     ];
     let ran = Run::new(all).with(&eks).run_aside().await;
-    let told = "the API server lets you in as \"mallory\" in groups nobodies, system:authenticated, but you may not look at what lets you in; \
-                ask somebody who may to run: identity-mapper explain arn:aws:sts::111122223333:assumed-role/identity-mapper/operator";
+    let told = "the API server grants you access as \"mallory\" in groups nobodies, system:authenticated, but you may not read why; \
+                ask a cluster administrator to run: identity-mapper explain arn:aws:sts::111122223333:assumed-role/identity-mapper/operator";
     assert!(
         ran.code == 1 && ran.stdout.is_empty() && ran.stderr.contains(told),
         "{}",

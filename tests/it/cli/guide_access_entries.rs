@@ -69,7 +69,7 @@ async fn modes_that_can_not_be_reached(stage: &Stage) {
         "{}",
         refused.shown()
     );
-    let possible = after(&refused.stderr, "go to ", &[' ']);
+    let possible = after(&refused.stderr, "change to ", &[' ']);
 
     let gate = cli(stage, &["migrate", "plan", "--to", possible]).await;
     assert_eq!(gate.code, 0, "{}", gate.shown());
@@ -81,7 +81,7 @@ async fn modes_that_can_not_be_reached(stage: &Stage) {
         "EKS refuses the same again"
     );
     let same = cli(stage, &["migrate", "plan", "--to", mode]).await;
-    let words = format!("in {mode} already: there is nothing to change");
+    let words = format!("already in mode {mode}: nothing to change");
     assert!(same.stdout.contains(&words), "{}", same.shown());
     assert!(change_mode(stage, "CONFIG_MAP").is_err());
     let back = cli(stage, &["migrate", "plan", "--to=CONFIG_MAP"]).await;
@@ -91,7 +91,7 @@ async fn modes_that_can_not_be_reached(stage: &Stage) {
         "{}",
         back.shown()
     );
-    let words = "never takes a cluster back";
+    let words = "can't change a cluster back";
     assert!(back.stderr.contains(words), "{}", back.shown());
 }
 
@@ -391,10 +391,10 @@ async fn names_that_eks_reserves(stage: &Stage) {
         stage.role(name);
         apply(stage, name, spec).expect("only the mode forbids it");
     }
-    for (name, _, mend) in &cases {
+    for (name, _, fix) in &cases {
         let seen = stage.until(name, "Accepted", "False NotExpressible").await;
-        let told = after(&seen.message, mend, &['\n']);
-        let patch = match *mend {
+        let told = after(&seen.message, fix, &['\n']);
+        let patch = match *fix {
             "write that one" => json!({ "groups": ["auditors"] }),
             "leave it out" => json!({ "username": null }),
             _ => json!({ "username": told.trim().trim_matches('"') }),

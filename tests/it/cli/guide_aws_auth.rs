@@ -140,7 +140,7 @@ const EVERYONE: [(&str, &str); 3] = [
 ];
 
 #[tokio::test]
-async fn every_situation_ends_mended() {
+async fn every_explained_denial_has_a_fix_that_works() {
     let scene = Scene {
         cluster: Cluster::with_operator_rights().await,
         folder: tempfile::tempdir().unwrap(),
@@ -166,19 +166,19 @@ async fn unquoted_template(scene: &Scene, judge: &mut Judge) {
     assert_eq!(told.code, 1);
     assert!(
         told.stdout
-            .contains("error[IM002]: {{SessionName}} begins with `{` and has no quotes"),
+            .contains("error[IM002]: unquoted template in username"),
         "{}",
         told.shown()
     );
     assert!(
         told.stdout
-            .contains("nobody in it gets in, and no node joins"),
+            .contains("nobody in it has access, and no node can join"),
         "{}",
         told.shown()
     );
     assert!(
         told.stdout
-            .contains("help: write \"{{SessionName}}\" (--fix does it)"),
+            .contains("help: write \"{{SessionName}}\" (fixed by --fix)"),
         "{}",
         told.shown()
     );
@@ -188,7 +188,7 @@ async fn unquoted_template(scene: &Scene, judge: &mut Judge) {
     assert!(
         asked
             .stderr
-            .contains("not confirmed, and nothing was done; add --yes"),
+            .contains("not confirmed; nothing was changed. Add --yes to confirm"),
         "{}",
         asked.shown()
     );
@@ -258,14 +258,14 @@ async fn tabs(scene: &Scene, judge: &mut Judge) {
 
     let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
     let tab = finding(&told, "IM003");
-    let mend = tab["mend"].as_str().unwrap();
+    let fix = tab["fix"].as_str().unwrap();
     let number: usize = serde_json::from_value(tab["line"].clone()).unwrap();
     // "… so that the line begins below `username`, the field before it"
-    let field = command(mend, "");
+    let field = command(fix, "");
     let mut lines: Vec<String> = broken.lines().map(str::to_owned).collect();
     let column = lines[number - 2]
         .find(&field)
-        .unwrap_or_else(|| panic!("{mend}"));
+        .unwrap_or_else(|| panic!("{fix}"));
     let content = lines[number - 1].trim_start().to_owned();
     lines[number - 1] = format!("{}{content}", " ".repeat(column));
     scene
@@ -283,7 +283,7 @@ async fn describe_output(scene: &Scene, judge: &mut Judge) {
     scene.file(&printed);
     let told = findings(&scene.lint(&["aws-auth.yaml", "-o=json"]).await);
     let found = finding(&told, "IM004");
-    let get = command(found["mend"].as_str().unwrap(), "kubectl ");
+    let get = command(found["fix"].as_str().unwrap(), "kubectl ");
     let get: Vec<&str> = get.split(' ').skip(1).collect();
     scene.file(&scene.cluster.kubectl_ok(&get, None));
     assert_eq!(scene.lint(&["aws-auth.yaml"]).await.code, 0);
@@ -296,12 +296,10 @@ async fn describe_output(scene: &Scene, judge: &mut Judge) {
         .await;
     scene.admits(judge, &[(DEVELOPER, "maria")]).await;
     let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
-    let mend = finding(&told, "IM004")["mend"].as_str().unwrap();
+    let fix = finding(&told, "IM004")["fix"].as_str().unwrap();
     assert!(
-        mend.starts_with(
-            "keep the lines of the list alone, from the first `- ` to the next heading"
-        ),
-        "{mend}"
+        fix.starts_with("keep only the lines of the list, from the first `- ` to the next heading"),
+        "{fix}"
     );
     let lines = pasted.lines().skip_while(|line| !line.starts_with("- "));
     let list: Vec<&str> = lines
@@ -327,13 +325,13 @@ async fn missing_node_entry(scene: &Scene, judge: &mut Judge) {
     assert_eq!(scene.lint(&["--mode=CONFIG_MAP"]).await.code, 0);
 }
 
-/// Adds the entry that the mend spells out.
+/// Adds the entry that the fix spells out.
 async fn add_nodes_as_told(scene: &Scene) {
     let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
-    let mend = finding(&told, "IM065")["mend"].as_str().unwrap().to_owned();
+    let fix = finding(&told, "IM065")["fix"].as_str().unwrap().to_owned();
     // What the command that it names prints is the role's ARN, which here has no path.
-    assert!(command(&mend, "aws eks describe-nodegroup").contains("nodegroup.nodeRole"));
-    let (_, entry) = mend.split_once("to mapRoles: ").unwrap();
+    assert!(command(&fix, "aws eks describe-nodegroup").contains("nodegroup.nodeRole"));
+    let (_, entry) = fix.split_once("to mapRoles: ").unwrap();
     let entry = entry.replace("ARN", "arn:aws:iam::111122223333:role/nodes");
     let roles = scene.cluster.roles().await;
     scene
@@ -366,15 +364,15 @@ async fn deleted_and_made_again(scene: &Scene, judge: &mut Judge) {
     scene.admits(judge, &[(ADMIN, "{{SessionName}}")]).await;
 
     let told = findings(&scene.lint(&["--mode=CONFIG_MAP", "-o=json"]).await);
-    let mend = finding(&told, "IM065")["mend"].as_str().unwrap();
-    let list = scene.own(&command(mend, "identity-mapper ")).await;
+    let help = finding(&told, "IM065")["fix"].as_str().unwrap();
+    let list = scene.own(&command(help, "identity-mapper ")).await;
     // The list is newest first; the copy holds what stood before the fix.
     let newest = list
         .stdout
         .lines()
         .find(|line| line.trim_start().starts_with("1 "));
     assert!(newest.is_some(), "{}", list.shown());
-    let restore = command(mend, "identity-mapper rollback restore ").replace("COPY", "1");
+    let restore = command(help, "identity-mapper rollback restore ").replace("COPY", "1");
     let restored = scene
         .own(&format!("{restore} --mode CONFIG_MAP --yes"))
         .await;

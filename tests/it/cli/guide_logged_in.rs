@@ -75,7 +75,7 @@ impl Scene {
         let ran = self.run(&[arn, "-o=json"]).await;
         assert_eq!(ran.code, 1, "{}", ran.shown());
         let told = explained(&ran);
-        assert_eq!(told["letIn"], false, "{told:#}");
+        assert_eq!(told["hasAccess"], false, "{told:#}");
         told
     }
 
@@ -85,20 +85,20 @@ impl Scene {
         assert_eq!(ran.code, 0, "{}", ran.shown());
     }
 
-    /// Does what a mend says.
-    async fn follow(&self, mend: &Value) {
-        for command in mend["commands"].as_array().into_iter().flatten() {
+    /// Does what a fix says.
+    async fn follow(&self, fix: &Value) {
+        for command in fix["commands"].as_array().into_iter().flatten() {
             self.execute(command.as_str().unwrap()).await;
         }
-        if !mend["manifest"].is_null() {
+        if !fix["manifest"].is_null() {
             self.cluster
-                .kubectl_ok(&["create", "-f", "-"], Some(&mend["manifest"].to_string()));
+                .kubectl_ok(&["create", "-f", "-"], Some(&fix["manifest"].to_string()));
         }
     }
 
-    /// Does the change of a line that a mend gives.
-    async fn follow_edit(&self, mend: &Value) {
-        let edit = &mend["edit"];
+    /// Does the change of a line that a fix gives.
+    async fn follow_edit(&self, fix: &Value) {
+        let edit = &fix["edit"];
         let key = edit["key"].as_str().unwrap();
         let number: usize = serde_json::from_value(edit["line"].clone()).unwrap();
         let text = self.data().await.remove(key).unwrap();
@@ -111,21 +111,21 @@ impl Scene {
         });
         let changed: Vec<String> = lines.collect();
         let changed = changed.join("\n") + "\n";
-        assert_ne!(changed, text, "{mend:#}");
+        assert_ne!(changed, text, "{fix:#}");
         self.cluster.write_text("kubectl-edit", key, &changed).await;
     }
 
-    /// Adds the entry that a mend gives to a key.
-    async fn follow_entry(&self, key: &str, mend: &Value) {
+    /// Adds the entry that a fix gives to a key.
+    async fn follow_entry(&self, key: &str, fix: &Value) {
         assert!(
-            mend["text"]
+            fix["text"]
                 .as_str()
                 .unwrap()
                 .contains(&format!("add this to {key} ")),
-            "{mend:#}"
+            "{fix:#}"
         );
         let text = self.data().await.remove(key).unwrap();
-        let added = text + mend["entry"].as_str().unwrap();
+        let added = text + fix["entry"].as_str().unwrap();
         self.cluster.write_text("kubectl-edit", key, &added).await;
     }
 
@@ -163,7 +163,8 @@ impl Scene {
             .unwrap();
         let said = String::from_utf8_lossy(&output.stdout);
         // lint may find more than what it mends.
-        let done = output.status.success() || said.contains("Written; what stood before is kept");
+        let done =
+            output.status.success() || said.contains("Written; the previous version is saved");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(done, "{command}: {said}{stderr}");
     }
@@ -289,7 +290,7 @@ fn session(role: &str, name: &str) -> String {
 }
 
 #[tokio::test]
-async fn whoever_aws_auth_keeps_out_gets_in_as_told() {
+async fn suggested_fix_for_aws_auth_grants_access() {
     let scene = Scene::new(Mode::ConfigMap).await;
     let mut judge = Judge::watch(scene.cluster.admin_kubeconfig());
     sso_path(&scene, &mut judge).await;
@@ -312,9 +313,9 @@ async fn sso_path(scene: &Scene, judge: &mut Judge) {
     let ann = session("AWSReservedSSO_Dev_0123456789abcdef", "ann");
     keeps_out(judge, &ann).await;
     let told = scene.refused(&ann).await;
-    let mend = &cause(&told, "path")["mend"];
-    assert_eq!(mend["commands"], json!(["identity-mapper lint --fix"]));
-    scene.follow(mend).await;
+    let fix = &cause(&told, "path")["fix"];
+    assert_eq!(fix["commands"], json!(["identity-mapper lint --fix"]));
+    scene.follow(fix).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;
 }
@@ -329,9 +330,9 @@ async fn sso_suffix(scene: &Scene, judge: &mut Judge) {
         cause["message"]
             .as_str()
             .unwrap()
-            .contains("had the suffix 0123456789abcdef, and has fedcba9876543210")
+            .contains("had the suffix 0123456789abcdef; since the permission set was assigned again it has fedcba9876543210")
     );
-    scene.follow_edit(&cause["mend"]).await;
+    scene.follow_edit(&cause["fix"]).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;
 }
@@ -345,16 +346,16 @@ async fn other_account(scene: &Scene, judge: &mut Judge) {
     let joe = session("Auditor", "joe");
     keeps_out(judge, &joe).await;
     let told = scene.refused(&joe).await;
-    let mend = &cause(&told, "otherAccount")["mend"];
-    let text = mend["text"].as_str().unwrap();
+    let fix = &cause(&told, "otherAccount")["fix"];
+    let text = fix["text"].as_str().unwrap();
     assert!(
-        text.contains("if account 444455556666 is meant, sign in there"),
+        text.contains("if account 444455556666 was intended, sign in there"),
         "{text}"
     );
     scene
         .admitted("arn:aws:sts::444455556666:assumed-role/Auditor/joe")
         .await;
-    scene.follow_entry("mapRoles", mend).await;
+    scene.follow_entry("mapRoles", fix).await;
     lets_in(judge, &joe, "auditor").await;
     scene.admitted(&joe).await;
 }
@@ -377,10 +378,10 @@ async fn dropped_section(scene: &Scene, judge: &mut Judge) {
     let cause = cause(&told, "sectionDropped");
     let message = cause["message"].as_str().unwrap();
     assert!(
-        message.contains("mapUsers names it at line 1, and is dropped whole because of line 5"),
+        message.contains("mapUsers contains the caller in line 1, but all of mapUsers is dropped because of line 5"),
         "{message}"
     );
-    scene.follow(&cause["mend"]).await;
+    scene.follow(&cause["fix"]).await;
     lets_in(judge, maria, "maria").await;
     scene.admitted(maria).await;
 }
@@ -393,7 +394,7 @@ async fn forbidden(scene: &Scene, judge: &mut Judge) {
     let ran = scene.run(&question).await;
     assert_eq!(ran.code, 1, "{}", ran.shown());
     let told = explained(&ran);
-    assert_eq!(told["letIn"], true);
+    assert_eq!(told["hasAccess"], true);
     assert_eq!(
         told["identities"][0]["unboundGroups"],
         json!(["developers"])
@@ -402,7 +403,7 @@ async fn forbidden(scene: &Scene, judge: &mut Judge) {
     let as_maria = scene.cluster.client_as("maria", &["developers"]).await;
     let pods = Api::<k8s_openapi::api::core::v1::Pod>::namespaced(as_maria, "default");
     assert!(pods.list(&kube::api::ListParams::default()).await.is_err());
-    scene.follow(&told["can"][0]["mend"]).await;
+    scene.follow(&told["can"][0]["fix"]).await;
     eventually("maria may list Pods", SOON, async || {
         pods.list(&kube::api::ListParams::default()).await
     })
@@ -444,7 +445,8 @@ async fn lost_creator(scene: &Scene) {
     let ran = run.run_aside().await;
     assert!(ran.code == 1 && ran.stdout.is_empty(), "{}", ran.shown());
     assert!(
-        ran.stderr.contains("the API server does not let you in"),
+        ran.stderr
+            .contains("the API server does not grant you access"),
         "{}",
         ran.stderr
     );
@@ -458,7 +460,7 @@ async fn lost_creator(scene: &Scene) {
     for command in commands {
         scene.execute(command).await;
     }
-    let identity = scene.login(&ann).await.expect("let in");
+    let identity = scene.login(&ann).await.expect("has access");
     let administrator = identity
         .policies
         .keys()
@@ -473,7 +475,7 @@ async fn lost_creator(scene: &Scene) {
 }
 
 #[tokio::test]
-async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
+async fn suggested_fix_for_a_stale_access_entry_grants_access() {
     let scene = Scene::new(Mode::ApiAndConfigMap).await;
     scene.stands(json!({ "mapRoles": NODES })).await;
     let role = scene.eks.world().role(ACCOUNT, "/teams/", "Deployer");
@@ -490,7 +492,7 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
     let before = scene
         .login(&Caller::session(&role.arn, &role.id, "ci"))
         .await
-        .expect("let in");
+        .expect("has access");
 
     let again = scene.eks.world().recreate_principal(&role.arn);
     let ci = Caller::session(&again.arn, &again.id, "ci");
@@ -504,13 +506,13 @@ async fn whoever_a_dead_access_entry_keeps_out_gets_in_as_told() {
             .contains("was deleted and recreated"),
         "{cause:#}"
     );
-    scene.follow(&cause["mend"]).await;
+    scene.follow(&cause["fix"]).await;
     assert_eq!(scene.login(&ci).await, Some(before));
     scene.admitted(&ci.arn).await;
 }
 
 #[tokio::test]
-async fn where_the_operator_runs_a_mapping_lets_in_as_told() {
+async fn suggested_mapping_grants_access() {
     let cluster = Cluster::with_operator_rights().await;
     let scene = Scene::on(cluster, Mode::ConfigMap).await;
     let entry = "- rolearn: arn:aws:iam::111122223333:role/teams/Dev\n  username: \"dev:{{SessionName}}\"\n  groups: [developers]\n";
@@ -522,7 +524,7 @@ async fn where_the_operator_runs_a_mapping_lets_in_as_told() {
     let ann = session("Dev", "ann");
     keeps_out(&mut judge, &ann).await;
     let told = scene.refused(&ann).await;
-    scene.follow(&cause(&told, "path")["mend"]).await;
+    scene.follow(&cause(&told, "path")["fix"]).await;
     lets_in(&mut judge, &ann, "dev:{{SessionName}}").await;
     let ran = scene.run(&[&ann]).await;
     assert!(

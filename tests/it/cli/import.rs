@@ -100,11 +100,11 @@ fn manifests_of_both_backends() {
       - policy: AmazonEKSClusterAdminPolicy
     --- stderr
     5 mappings imported
-    left out: it is of type EC2_LINUX, and EKS makes those of node groups and of Fargate itself; --include nodes imports it
+    left out: it has type EC2_LINUX: EKS creates those of node groups and Fargate profiles itself; --include nodes imports it
       access entry: arn:aws:iam::111122223333:role/main-nodes
-    left out: nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it
+    left out: nodes sign in with it, and EKS maintains those of node groups and Fargate profiles; --include nodes imports it
       mapRoles line 2: arn:aws:iam::111122223333:role/main-nodes
-    lets nobody in: the path keeps it from matching, for STS names roles without; write "arn:aws:iam::111122223333:role/data-reader"
+    no access: it never matches, because aws-iam-authenticator sees roles without their path; write "arn:aws:iam::111122223333:role/data-reader"
       mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader
     "#);
 }
@@ -128,17 +128,17 @@ fn what_is_declared_already_is_only_counted() {
       groups:
       - system:masters
     --- stderr
-    1 mapping imported; 2 entries are declared already
-    left out: nodes sign in by it, and EKS keeps those of node groups and of Fargate itself; --include nodes imports it
+    1 mapping imported; 2 entries are already declared
+    left out: nodes sign in with it, and EKS maintains those of node groups and Fargate profiles; --include nodes imports it
       mapRoles line 2: arn:aws:iam::111122223333:role/main-nodes
-    lets nobody in: the path keeps it from matching, for STS names roles without; write "arn:aws:iam::111122223333:role/data-reader"
+    no access: it never matches, because aws-iam-authenticator sees roles without their path; write "arn:aws:iam::111122223333:role/data-reader"
       mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader
     "#);
     assert_snapshot!(example("--aws-auth EXAMPLES/aws-auth.yaml --mode API --cluster-arn arn:aws:eks:eu-west-1:111122223333:cluster/main"), @"
     exit code 0
     --- stderr
     0 mappings imported
-    without effect: in the authentication mode API aws-auth isn't read, so nobody is let in by it
+    without effect: the cluster does not read aws-auth in mode API, so it grants no access
       mapRoles: 4 entries
       mapUsers: 1 entry
     ");
@@ -215,7 +215,7 @@ fn a_list_as_json() {
             "line": 17
           },
           "reason": "LetsNobodyIn",
-          "message": "the path keeps it from matching, for STS names roles without; write \"arn:aws:iam::111122223333:role/data-reader\""
+          "message": "it never matches, because aws-iam-authenticator sees roles without their path; write \"arn:aws:iam::111122223333:role/data-reader\""
         }
       ],
       "declared": [
@@ -252,7 +252,7 @@ fn a_key_that_does_not_parse_is_an_error() {
       |
     2 |   username: {{SessionName}}
       |             ^^^^^^^^^^^^^^^ all of mapRoles is dropped
-    error: mapRoles does not parse; mend it first
+    error: mapRoles is invalid YAML; fix it first (`identity-mapper lint`)
     ");
     assert_snapshot!(run(&["import", "--aws-auth=-"], aws_auth("")), @"
     exit code 1
@@ -304,7 +304,7 @@ fn a_file_for_each_mapping() {
     assert_snapshot!(write(&other, &[]), @"
     exit code 1
     --- stderr
-    error: nothing was written, for FOLDER/new/mappings/b.111122223333.yaml is there already and says something else; give --force to overwrite, or another --output-dir
+    error: nothing was written: FOLDER/new/mappings/b.111122223333.yaml exists already with other content; add --force to overwrite, or choose another --output-dir
     ");
     assert!(read("b").contains("username: b"));
     assert!(write(&other, &["--force"]).starts_with("exit code 0"));

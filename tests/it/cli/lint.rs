@@ -31,29 +31,29 @@ fn lint(text: &str) -> String {
 }
 
 #[test]
-fn each_finding_has_its_place_why_it_matters_and_the_mend() {
+fn each_finding_has_place_reason_and_fix() {
     assert_snapshot!(lint(BROKEN), @r#"
     exit code 1
     --- stdout
-    error[IM020]: `rolearn` has the path /team/
+    error[IM020]: role path in `rolearn`
       --> standard input:11:16
        |
     11 |     - rolearn: arn:aws:iam::111122223333:role/team/dev  # developers
-       |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the entry never matches: who it is for is not let in
+       |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ never matches: the principal has no access
        |
-       = note: STS tells the authenticator a role's name without its path, and the two are compared as they stand: the entry never matches
-       = help: write arn:aws:iam::111122223333:role/dev (--fix does it)
+       = note: aws-iam-authenticator sees roles without their path, so an entry with a path never matches
+       = help: write arn:aws:iam::111122223333:role/dev (fixed by --fix)
 
-    error[IM041]: "system:master" is not "system:masters"
+    error[IM041]: misspelled group "system:master"
       --> standard input:17:16
        |
     17 |       groups: [system:master]
-       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which means nothing
+       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which grants nothing
        |
-       = note: groups are compared character by character: this one is bound to nothing
-       = help: write "system:masters", if that is meant
+       = note: groups are compared character by character: no binding names this one
+       = help: write "system:masters", if that is the intended group
 
-    2 errors; --fix mends 1 of them
+    2 errors; 1 fixable with --fix
     "#);
 }
 
@@ -72,10 +72,10 @@ fn other_forms() {
           "column": 16,
           "endLine": 11,
           "endColumn": 55,
-          "title": "`rolearn` has the path /team/",
-          "effect": "the entry never matches: who it is for is not let in",
-          "why": "STS tells the authenticator a role's name without its path, and the two are compared as they stand: the entry never matches",
-          "mend": "write arn:aws:iam::111122223333:role/dev",
+          "title": "role path in `rolearn`",
+          "effect": "never matches: the principal has no access",
+          "why": "aws-iam-authenticator sees roles without their path, so an entry with a path never matches",
+          "fix": "write arn:aws:iam::111122223333:role/dev",
           "fixable": true
         },
         {
@@ -86,10 +86,10 @@ fn other_forms() {
           "column": 16,
           "endLine": 17,
           "endColumn": 29,
-          "title": "\"system:master\" is not \"system:masters\"",
-          "effect": "the authenticator sees the group \"system:master\", which means nothing",
-          "why": "groups are compared character by character: this one is bound to nothing",
-          "mend": "write \"system:masters\", if that is meant",
+          "title": "misspelled group \"system:master\"",
+          "effect": "the authenticator sees the group \"system:master\", which grants nothing",
+          "why": "groups are compared character by character: no binding names this one",
+          "fix": "write \"system:masters\", if that is the intended group",
           "fixable": false
         }
       ]
@@ -98,8 +98,8 @@ fn other_forms() {
     assert_snapshot!(run(&["lint", "-", "-o", "github"], BROKEN), @r#"
     exit code 1
     --- stdout
-    ::error file=standard input,line=11,col=16,title=IM020%3A `rolearn` has the path /team/::the entry never matches: who it is for is not let in%0ASTS tells the authenticator a role's name without its path, and the two are compared as they stand: the entry never matches%0Amend: write arn:aws:iam::111122223333:role/dev
-    ::error file=standard input,line=17,col=16,title=IM041%3A "system%3Amaster" is not "system%3Amasters"::the authenticator sees the group "system:master", which means nothing%0Agroups are compared character by character: this one is bound to nothing%0Amend: write "system:masters", if that is meant
+    ::error file=standard input,line=11,col=16,title=IM020%3A role path in `rolearn`::never matches: the principal has no access%0Aaws-iam-authenticator sees roles without their path, so an entry with a path never matches%0Afix: write arn:aws:iam::111122223333:role/dev
+    ::error file=standard input,line=17,col=16,title=IM041%3A misspelled group "system%3Amaster"::the authenticator sees the group "system:master", which grants nothing%0Agroups are compared character by character: no binding names this one%0Afix: write "system:masters", if that is the intended group
     "#);
 }
 
@@ -111,7 +111,7 @@ fn what_is_right_is_no_failure() {
     assert_snapshot!(lint(&text), @"
     exit code 0
     --- stdout
-    Nothing is wrong.
+    No problems found.
     ");
 }
 
@@ -126,7 +126,7 @@ fn a_warning_alone_is_no_failure() {
 }
 
 #[test]
-fn standard_input_goes_mended_to_standard_output() {
+fn stdin_is_fixed_to_stdout() {
     assert_snapshot!(run(&["lint", "-", "--fix"], BROKEN), @r#"
     exit code 1
     --- stdout
@@ -160,24 +160,24 @@ fn standard_input_goes_mended_to_standard_output() {
            groups: [developers]
        mapUsers: |
 
-    By this gets in, or gets in otherwise than before:
-      arn:aws:iam::111122223333:role/dev as dev:{{SessionName}} in developers
+    Access changes:
+      arn:aws:iam::111122223333:role/dev as dev:{{SessionName}} in groups developers
 
-    error[IM041]: "system:master" is not "system:masters"
+    error[IM041]: misspelled group "system:master"
       --> standard input:17:16
        |
     17 |       groups: [system:master]
-       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which means nothing
+       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which grants nothing
        |
-       = note: groups are compared character by character: this one is bound to nothing
-       = help: write "system:masters", if that is meant
+       = note: groups are compared character by character: no binding names this one
+       = help: write "system:masters", if that is the intended group
 
     1 error
     "#);
 }
 
 #[test]
-fn files_are_mended_in_place() {
+fn files_are_fixed_in_place() {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     write("aws-auth.yaml", BROKEN);
@@ -202,8 +202,8 @@ fn files_are_mended_in_place() {
            groups: [developers]
        mapUsers: |
 
-    By this gets in, or gets in otherwise than before:
-      arn:aws:iam::111122223333:role/dev as dev:{{SessionName}} in developers
+    Access changes:
+      arn:aws:iam::111122223333:role/dev as dev:{{SessionName}} in groups developers
 
     --- ./team.yaml
     +++ ./team.yaml
@@ -214,14 +214,14 @@ fn files_are_mended_in_place() {
     -  groups: [on] # kept
     +  groups: ["on"] # kept
 
-    error[IM041]: "system:master" is not "system:masters"
+    error[IM041]: misspelled group "system:master"
       --> ./aws-auth.yaml:17:16
        |
     17 |       groups: [system:master]
-       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which means nothing
+       |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which grants nothing
        |
-       = note: groups are compared character by character: this one is bound to nothing
-       = help: write "system:masters", if that is meant
+       = note: groups are compared character by character: no binding names this one
+       = help: write "system:masters", if that is the intended group
 
     1 error
     "#);
@@ -243,7 +243,7 @@ fn what_is_neither_is_refused_and_nothing_is_printed() {
     assert_snapshot!(lint("kind: Deployment\n"), @"
     exit code 1
     --- stderr
-    error: there is neither an aws-auth ConfigMap nor an IdentityMapping in what was given
+    error: the input contains neither an aws-auth ConfigMap nor an IdentityMapping
     ");
     assert_snapshot!(run(&["lint", "/nowhere/aws-auth.yaml"], ""), @"
     exit code 1
@@ -286,70 +286,70 @@ data:
 ";
 
 #[test]
-fn a_mode_shows_what_would_not_take_effect() {
+fn lint_with_a_mode_reports_inactive_mappings() {
     assert_snapshot!(lint(AUTO_NODES), @r#"
     exit code 0
     --- stdout
-    warning[IM073]: aws-auth has another identity for this principal, in line 1 of mapRoles
+    warning[IM073]: identity that differs from aws-auth (line 1 of mapRoles)
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
-       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ it is let in as "by-hand" with groups ["team"]
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ aws-auth grants access as "by-hand" with groups ["team"]
        |
-       = note: an entry that the operator did not write is taken over only as `adoption` says: by default where it gives the same identity
-       = help: make both say the same, or write spec.adoption: Always, so that the mapping takes the entry over
+       = note: the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one
+       = help: make both the same, or write spec.adoption: Always, so that the mapping adopts the entry
 
     1 warning
     "#);
     assert_snapshot!(run(&["lint", "-", "--mode=CONFIG_MAP"], AUTO_NODES), @r#"
     exit code 1
     --- stdout
-    error[IM072]: mapping viewers would not take effect: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode
+    error[IM072]: mapping viewers that would not become ready: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode
      --> standard input:5:14
       |
     5 |   principal: {arn: arn:aws:iam::111122223333:role/auto}
-      |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason BackendUnavailable
+      |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason BackendUnavailable
       |
-      = note: the operator would report it as not ready
-      = help: as the sentence says; docs/troubleshooting.md has more under BackendUnavailable
+      = note: the object is valid, but it would not take effect in this cluster
+      = help: see BackendUnavailable in docs/troubleshooting.md
 
-    error[IM072]: mapping team would not take effect: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
+    error[IM072]: mapping team that would not become ready: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}
-       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ its condition Ready would be False, with the reason UnmanagedEntry
+       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason UnmanagedEntry
        |
-       = note: the operator would report it as not ready
-       = help: as the sentence says; docs/troubleshooting.md has more under UnmanagedEntry
+       = note: the object is valid, but it would not take effect in this cluster
+       = help: see UnmanagedEntry in docs/troubleshooting.md
 
-    error[IM065]: no entry lets nodes in
+    error[IM065]: no entry for nodes
       --> standard input:19:3
        |
     19 |   mapRoles: |
        |   ^^^^^^^^ no node can join
        |
-       = note: a node signs in with its role: without an entry for it none can join, and those that run are lost one by one
-       = help: add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
+       = note: a node signs in with its role: without an entry no node can join, and running nodes are lost one by one
+       = help: add an entry for the role of the nodes, without its path (`aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints its ARN), to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
 
     3 errors
     "#);
     assert_snapshot!(run(&["lint", "-", "--mode=API"], AUTO_NODES), @"
     exit code 1
     --- stderr
-    error: in the mode API the cluster counts, for its partition and account: give --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     ");
     let cluster = "--cluster-arn=arn:aws:eks:eu-west-1:111122223333:cluster/main";
     assert_snapshot!(run(&["lint", "-", "--mode=API", cluster], AUTO_NODES), @"
     exit code 0
     --- stdout
-    note[IM066]: aws-auth has entries, and the cluster does not read it
+    note[IM066]: aws-auth with entries in a cluster that does not read it
       --> standard input:19:3
        |
     19 |   mapRoles: |
-       |   ^^^^^^^^ nothing of it takes effect
+       |   ^^^^^^^^ none of these entries has an effect
        |
        = note: in the mode API only access entries count
-       = help: delete it once nobody needs it for reference; who gets in by access entries `identity-mapper access` tells
+       = help: delete it when you no longer need it for reference; `identity-mapper access` lists who has access by access entries
 
     1 note
     ");

@@ -67,7 +67,7 @@ rules:
 - {apiGroups: [""], resources: [configmaps], verbs: [create]}
 "#;
 
-/// What EKS makes for itself, as the mend says.
+/// What EKS makes for itself, as the fix says.
 fn node_manager() -> &'static str {
     let page = include_str!("../../../docs/lint.md");
     let (_, under) = page.split_once("### IM062").unwrap();
@@ -105,7 +105,7 @@ impl Stage {
 }
 
 #[tokio::test]
-async fn a_cluster_shows_what_files_do_not() {
+async fn live_cluster_findings_that_files_cannot_have() {
     let cluster = Cluster::with_operator_rights().await;
     cluster
         .seed(json!({ "mapRoles": ROLES, "mapUsers": USERS }))
@@ -155,16 +155,16 @@ async fn everything_is_told(stage: &Stage) {
     assert_snapshot!(stage.lint(&[]).await.shown(), @r#"
     exit code 1
     --- stdout
-    warning[IM063]: IAM has no role gone in account 111122223333
+    warning[IM063]: role gone that does not exist in IAM of account 111122223333
      --> mapRoles of kube-system/aws-auth:1:12
       |
     1 | - rolearn: arn:aws:iam::111122223333:role/gone
-      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ whoever makes a role of this name gets in as "gone"
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ anyone who creates a role with this name gets access as "gone"
       |
-      = note: aws-auth matches by name: whoever makes a role or user of this name gets in with these groups
-      = help: take the entry out, or make sure that nobody but you can make it again
+      = note: aws-auth matches by name: anyone who creates a role or user with this name gets these groups
+      = help: remove the entry, or make sure that only you can create a principal with this name
 
-    warning[IM060]: no binding names the group "unbound"
+    warning[IM060]: group "unbound" without a binding
      --> mapRoles of kube-system/aws-auth:6:19
       |
     6 |   groups: [bound, unbound, "team-{{AccountID}}"]
@@ -173,61 +173,61 @@ async fn everything_is_told(stage: &Stage) {
       = note: a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it
       = help: bind it, for example: kubectl create clusterrolebinding unbound --clusterrole=view --group=unbound
 
-    note[IM040]: an entry without groups
+    note[IM040]: entry without groups
      --> mapUsers of kube-system/aws-auth:1:3
       |
     1 | - userarn: arn:aws:iam::111122223333:user/maria
       |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the authenticator sees username "maria" and no groups
       |
-      = note: the caller is let in and may do nothing, unless a binding names the username itself
-      = help: add the groups that are meant, or see that a binding names the username
+      = note: the principal can sign in but has no permissions, unless a binding names its username
+      = help: add the intended groups, or make sure that a binding names the username
 
-    error[IM064]: IAM has this user as arn:aws:iam::111122223333:user/people/maria
+    error[IM064]: user path that differs from IAM: arn:aws:iam::111122223333:user/people/maria
      --> mapUsers of kube-system/aws-auth:1:12
       |
     1 | - userarn: arn:aws:iam::111122223333:user/maria
-      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ the entry never matches: who it is for is not let in
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ never matches: the user has no access
       |
-      = note: STS names users with their path: the entry never matches
+      = note: STS returns users with their path: the entry never matches
       = help: write arn:aws:iam::111122223333:user/people/maria
 
-    error[IM065]: no entry lets nodes in
+    error[IM065]: no entry for nodes
      --> the cluster:1:1
       |
     1 | kube-system/aws-auth
       | ^^^^^^^^^^^^^^^^^^^^ no node can join
       |
-      = note: a node signs in with its role: without an entry for it none can join, and those that run are lost one by one
-      = help: add an entry for the role of the nodes, which `aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints, without its path, to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
+      = note: a node signs in with its role: without an entry no node can join, and running nodes are lost one by one
+      = help: add an entry for the role of the nodes, without its path (`aws eks describe-nodegroup --cluster-name CLUSTER --nodegroup-name NAME --query nodegroup.nodeRole` prints its ARN), to mapRoles: {rolearn: "ARN", username: "system:node:{{EC2PrivateDNSName}}", groups: ["system:bootstrappers", "system:nodes"]}
 
-    error[IM061]: system:anonymous is bound to ClusterRole view
+    error[IM061]: system:anonymous bound to ClusterRole view
      --> the cluster:1:1
       |
     1 | ClusterRoleBinding open to ClusterRole view
-      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ anyone who reaches the API server may do it
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ grants these permissions without authentication
       |
-      = note: whoever reaches the API server may do this, without any identity; Kubernetes itself binds only system:public-info-viewer so
-      = help: take the subject out, or delete the binding: kubectl delete clusterrolebinding open
+      = note: everyone who can reach the API server has these permissions without signing in; by default Kubernetes binds only system:public-info-viewer this way
+      = help: remove the subject, or delete the binding: kubectl delete clusterrolebinding open
 
-    error[IM062]: ClusterRole and ClusterRoleBinding eks:node-manager: not there
+    error[IM062]: missing ClusterRole and ClusterRoleBinding eks:node-manager
      --> the cluster:1:1
       |
     1 | ClusterRole and ClusterRoleBinding eks:node-manager
-      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ EKS can't work with nodes
+      | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ EKS can't manage nodes
       |
-      = note: EKS works with managed nodes through this ClusterRole and its binding: without it node groups fail with AccessDenied
-      = help: apply the manifest that docs/lint.md has under IM062
+      = note: EKS manages nodes through this ClusterRole and its binding: without it managed node groups fail with AccessDenied
+      = help: apply the manifest in docs/lint.md under IM062
 
-    error[IM041]: "system:master" is not "system:masters"
+    error[IM041]: misspelled group "system:master"
       --> IdentityMapping odd:10:5
        |
     10 |   - system:master
-       |     ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which means nothing
+       |     ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which grants nothing
        |
-       = note: groups are compared character by character: this one is bound to nothing
-       = help: write "system:masters", if that is meant
+       = note: groups are compared character by character: no binding names this one
+       = help: write "system:masters", if that is the intended group
 
-    warning[IM060]: no binding names the group "nobody"
+    warning[IM060]: group "nobody" without a binding
       --> IdentityMapping odd:11:5
        |
     11 |   - nobody
@@ -238,7 +238,7 @@ async fn everything_is_told(stage: &Stage) {
 
     5 errors, 3 warnings, 1 note
     --- stderr
-    note: IAM of account 444455556666 is not looked at: no role to assume there is given; give --iam-role
+    note: skipped IAM of account 444455556666: no role to assume is configured for it; add --iam-role
     "#);
     stage.cluster.delete("odd").await;
 }
@@ -293,7 +293,7 @@ async fn a_fix_keeps_what_stood_and_leaves_owned_entries(stage: &Stage) {
     assert!(
         denied
             .stderr
-            .contains("can't be kept in kube-system/aws-auth-history first, so nothing is written"),
+            .contains("can't be saved in kube-system/aws-auth-history first"),
         "{}",
         denied.shown()
     );
@@ -301,10 +301,7 @@ async fn a_fix_keeps_what_stood_and_leaves_owned_entries(stage: &Stage) {
 
     cluster.kubectl_ok(&["apply", "-f", "-"], Some(RIGHTS_TO_FIX));
     let fixed = stage.lint(&["--fix", "--yes"]).await;
-    let (target, _) = fixed
-        .stdout
-        .split_once("--- mapRoles as it stands")
-        .unwrap();
+    let (target, _) = fixed.stdout.split_once("--- mapRoles (current)").unwrap();
     let target: Vec<&str> = target
         .lines()
         .filter_map(|line| line.split(':').next())
@@ -318,7 +315,7 @@ async fn a_fix_keeps_what_stood_and_leaves_owned_entries(stage: &Stage) {
     assert!(
         fixed
             .stdout
-            .contains("arn:aws:iam::111122223333:role/team-c as c in bound"),
+            .contains("arn:aws:iam::111122223333:role/team-c as c in groups bound"),
         "{}",
         fixed.shown()
     );
@@ -338,7 +335,7 @@ async fn a_fix_keeps_what_stood_and_leaves_owned_entries(stage: &Stage) {
     assert!(
         again
             .stderr
-            .contains("nothing in kube-system/aws-auth is safe to fix"),
+            .contains("no safe fixes for kube-system/aws-auth"),
         "{}",
         again.shown()
     );

@@ -217,15 +217,15 @@ fn step_of(line: &str) -> Option<String> {
         "import:",
         "mode:",
         "handover:",
-        "bridge:",
-        "EKS has made",
+        "binding:",
+        "EKS created",
     ];
-    let counts = ["ahead", "in the making", "soaking", "there"];
+    let counts = ["pending", "migrating", "soaking", "done"];
     if words.iter().any(|word| line.starts_with(word)) {
         let text = line.split(" (").next().unwrap_or(line);
         return Some(text.split(" of arn").next().unwrap_or(text).to_owned());
     }
-    // `12 ahead, 3 in the making`: which there are at all.
+    // `12 pending, 3 migrating`: which there are at all.
     let kinds: Vec<&str> = counts
         .into_iter()
         .filter(|kind| line.contains(&format!(" {kind}")))
@@ -275,19 +275,26 @@ async fn two_hundred_move_with_the_operator_killed_at_every_step() {
     .await;
     let told = process.log();
     assert!(status.success(), "{told}");
-    assert!(told.contains("\nprincipals: 203 there\n"), "{told}");
+    assert!(told.contains("\nprincipals: 203 done\n"), "{told}");
     operator.stop().await;
 }
 
 /// Each step was met by a kill, or one beside it where the machine was slow to kill.
 fn killed_enough(steps: &[String]) {
-    let bridge = "bridge: ClusterRoleBinding identity-mapper-bridge";
+    let binding = "binding:";
     let phases: [&[&str]; 5] = [
-        &["mode: CONFIG_MAP", "mode: EKS says", "mode: it is API_AND"],
-        &[&format!("{bridge} stands"), "in the making, there"],
-        &["changes", "in the making, soaking"],
-        &[&format!("{bridge} is gone"), "soaking, there"],
-        &["mode: API_AND_CONFIG_MAP to", "mode:       API"],
+        &[
+            "mode: requested the change from CONFIG_MAP",
+            "mode: EKS answered",
+            "mode: now API_AND",
+        ],
+        &[&format!("{binding} created"), "migrating, done"],
+        &["changes", "migrating, soaking"],
+        &[&format!("{binding} deleted"), "soaking, done"],
+        &[
+            "mode: requested the change from API_AND_CONFIG_MAP to",
+            "mode:       API",
+        ],
     ];
     for phase in phases {
         let met = |start: &&str| steps.iter().any(|step| step.starts_with(*start));

@@ -96,53 +96,53 @@ fn the_examples() {
     --- stdout
     cluster:  arn:aws:eks:eu-west-1:111122223333:cluster/main
     mode:     API_AND_CONFIG_MAP -> API
-    in all:   1 blocked, 2 move, 2 new, 1 stands already, 1 entry of aws-auth lets nobody in
+    summary:  1 blocked, 2 move, 2 new, 1 already done, 1 entry of aws-auth grants no access
 
-    VERDICT  PRINCIPAL                                           MAPPING                     ACCESS ENTRY                                           IN API NOW
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)  platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    moves    role/ci-deployer                                    ci-deployer                 ci-deployer: deployers                                 lost
+    OUTCOME  PRINCIPAL                                           MAPPING                     ACCESS ENTRY                                           LOSES ACCESS IN API
+    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)  platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    moves    role/ci-deployer                                    ci-deployer                 ci-deployer: deployers                                 yes
     new      role/teams/data/data-reader                         data-reader                 data-reader: data-readers                              -
-    moves    user/people/maria                                   maria                       maria: developers, on-call                             lost
+    moves    user/people/maria                                   maria                       maria: developers, on-call                             yes
     new      arn:aws:iam::444455556666:role/developers           developers                  developer:{{SessionName}}: developers                  -
-    stands   role/main-nodes                                     -                           EC2_LINUX                                              -
-    Principals without an account are of 111122223333.
-    Mappings in brackets are what an import makes.
+    done     role/main-nodes                                     -                           EC2_LINUX                                              -
+    Principals without an account are in 111122223333.
+    Mappings in parentheses are what --import creates.
 
-    One by one:
+    Details:
       blocked role/AWSReservedSSO_PlatformAdmin_0123456789abcdef (mapRoles line 8)
-        a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was
-        not read; declare it by its permission set or by its full ARN, or let IAM be read
+        a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not
+        read; declare its permission set or its full ARN, or allow reading IAM
       new     arn:aws:iam::444455556666:role/developers
-        its ARN is used as written, for the IAM of account 444455556666 was not read; should the role have a path,
-        EKS says 'invalid principal'
+        the ARN is used as written, because IAM of account 444455556666 was not read; if the role has a path, EKS
+        reports 'invalid principal'
 
-    What differs in an access entry:
-      group "on-call" is given too
+    Differences in access entries:
+      with additional group "on-call"
         for user/people/maria
 
-    Lets nobody in, so there is nothing to hand over:
+    Entries without access (nothing to migrate):
       mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and
         the authenticator sees roles without their path: it would have to be
         arn:aws:iam::111122223333:role/data-reader
 
-    Beside it:
-      arn:aws:iam::111122223333:role/terraform (STANDARD, an administrator, as the cluster's creator is by EKS's
-        own doing)
+    Also:
+      arn:aws:iam::111122223333:role/terraform (STANDARD, an administrator, like the access entry that EKS creates
+        for the cluster's creator)
       arn:aws:iam::444455556666:role/observability (STANDARD)
 
-    Step by step:
-      1. Hand over 2 principals
-         - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
-           goes
-         - 2 more are declared and in no backend yet: nothing has to be handed over for an access entry of theirs
-         - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
-           goes back until then
+    Steps:
+      1. Move 2 principals to access entries
+         - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
+           entry in aws-auth
+         - 2 more are declared but in no backend yet, and will get an access entry: theirs
+         - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
+           `migrate revert` can move principals back
            identity-mapper migrate apply
            identity-mapper migrate status
-      2. Clear what keeps 1 principal in aws-auth
-         - each is named above with what can be done; `migrate plan --to API` says when nobody is left
-      3. Change the mode to API, for good
-         - aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back
+      2. Resolve what keeps 1 principal in aws-auth
+         - each is listed above with a fix; `migrate plan --to API` shows when none is left
+      3. Change the mode to API, which can't be undone
+         - the cluster then no longer reads aws-auth: principals that are only there lose access
            identity-mapper migrate plan --to API
            identity-mapper migrate apply --to API --confirm main
     "#);
@@ -216,50 +216,50 @@ fn many_principals_of_every_kind() {
     --- stdout
     cluster:  arn:aws:eks:eu-west-1:111122223333:cluster/main
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
-    in all:   4 blocked, 4 stay, 14 move, 1 entry of aws-auth lets nobody in
+    summary:  4 blocked, 4 stay, 14 move, 1 entry of aws-auth grants no access
 
-    VERDICT  PRINCIPAL                                           MAPPING                                 ACCESS ENTRY                                           IN API NOW
-    blocked  role/AWSReservedSSO_Developer_fedcba9876543210      (developer.sso-fedcba)                  dev:{{SessionName}}: developers                        lost
-    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)              platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    blocked  role/hybrid                                         -                                       -                                                      lost
-    blocked  user/bob                                            -                                       -                                                      lost
-    stays    (any of account 777788889999)                       -                                       -                                                      lost
-    stays    role/AWSServiceRoleForAmazonEMRContainers           (awsserviceroleforamazonemrcontainers)  -                                                      lost
-    stays    role/legacy-viewer                                  (legacy-viewer)                         -                                                      lost
-    stays    role/no-colon                                       (no-colon)                              -                                                      lost
-    moves    role/break-glass                                    (break-glass)                           break-glass: on-call, AmazonEKSClusterAdminPolicy      lost
-    moves    role/ci-deployer                                    (ci-deployer)                           ci: auditors, deployers                                lost
-    moves    role/fargate                                        (fargate)                               FARGATE_LINUX                                          lost
-    moves    role/main-nodes                                     (main-nodes)                            EC2_LINUX                                              lost
-    moves    role/team-1                                         (team-1)                                team-1:{{SessionName}}: team-1                         lost
-    moves    role/team-2                                         (team-2)                                team-2:{{SessionName}}: team-2                         lost
-    moves    role/team-3                                         (team-3)                                team-3:{{SessionName}}: team-3                         lost
-    moves    role/team-4                                         (team-4)                                team-4:{{SessionName}}: team-4                         lost
-    moves    role/team-5                                         (team-5)                                team-5:{{SessionName}}: team-5                         lost
-    moves    role/team-6                                         (team-6)                                team-6:{{SessionName}}: team-6                         lost
-    moves    role/terraform                                      (terraform)                             EKS's username: AmazonEKSClusterAdminPolicy            lost
-    moves    role/windows                                        (windows)                               EC2_WINDOWS                                            lost
-    moves    user/people/maria                                   (maria.user)                            maria: developers                                      lost
-    moves    arn:aws:iam::444455556666:role/observability        (observability.444455556666)            observability: metrics-readers                         lost
-    Principals without an account are of 111122223333.
-    Mappings in brackets are what an import makes.
+    OUTCOME  PRINCIPAL                                           MAPPING                                 ACCESS ENTRY                                           LOSES ACCESS IN API
+    blocked  role/AWSReservedSSO_Developer_fedcba9876543210      (developer.sso-fedcba)                  dev:{{SessionName}}: developers                        yes
+    blocked  role/AWSReservedSSO_PlatformAdmin_0123456789abcdef  (platformadmin.sso-012345)              platform:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    blocked  role/hybrid                                         -                                       -                                                      yes
+    blocked  user/bob                                            -                                       -                                                      yes
+    stays    (any of account 777788889999)                       -                                       -                                                      yes
+    stays    role/AWSServiceRoleForAmazonEMRContainers           (awsserviceroleforamazonemrcontainers)  -                                                      yes
+    stays    role/legacy-viewer                                  (legacy-viewer)                         -                                                      yes
+    stays    role/no-colon                                       (no-colon)                              -                                                      yes
+    moves    role/break-glass                                    (break-glass)                           break-glass: on-call, AmazonEKSClusterAdminPolicy      yes
+    moves    role/ci-deployer                                    (ci-deployer)                           ci: auditors, deployers                                yes
+    moves    role/fargate                                        (fargate)                               FARGATE_LINUX                                          yes
+    moves    role/main-nodes                                     (main-nodes)                            EC2_LINUX                                              yes
+    moves    role/team-1                                         (team-1)                                team-1:{{SessionName}}: team-1                         yes
+    moves    role/team-2                                         (team-2)                                team-2:{{SessionName}}: team-2                         yes
+    moves    role/team-3                                         (team-3)                                team-3:{{SessionName}}: team-3                         yes
+    moves    role/team-4                                         (team-4)                                team-4:{{SessionName}}: team-4                         yes
+    moves    role/team-5                                         (team-5)                                team-5:{{SessionName}}: team-5                         yes
+    moves    role/team-6                                         (team-6)                                team-6:{{SessionName}}: team-6                         yes
+    moves    role/terraform                                      (terraform)                             EKS's default username: AmazonEKSClusterAdminPolicy    yes
+    moves    role/windows                                        (windows)                               EC2_WINDOWS                                            yes
+    moves    user/people/maria                                   (maria.user)                            maria: developers                                      yes
+    moves    arn:aws:iam::444455556666:role/observability        (observability.444455556666)            observability: metrics-readers                         yes
+    Principals without an account are in 111122223333.
+    Mappings in parentheses are what --import creates.
 
-    One by one:
+    Details:
       blocked role/AWSReservedSSO_Developer_fedcba9876543210 (mapRoles line 6)
               role/AWSReservedSSO_PlatformAdmin_0123456789abcdef (mapRoles line 5)
-        a role of IAM Identity Center has a path, which aws-auth leaves out and an access entry needs, and IAM was
-        not read; declare it by its permission set or by its full ARN, or let IAM be read
+        a role of IAM Identity Center has a path, which aws-auth omits and an access entry needs, but IAM was not
+        read; declare its permission set or its full ARN, or allow reading IAM
       blocked role/hybrid (mapRoles line 4)
-        nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not tell which these
-        are: declare the role with its type and adoption: Always. HybridLinux, FargateLinux, HyperPodLinux, or EC2
-        for nodes of EKS Auto Mode and nodes that are named after their instance; a type that names nodes
-        otherwise, as EC2Linux does, would throw them out
+        nodes of several types sign in as "system:node:{{SessionName}}", and aws-auth does not show the type:
+        declare the role with its type and adoption: Always. The types are HybridLinux, FargateLinux,
+        HyperPodLinux, or EC2 for EKS Auto Mode and nodes named after their instance. A type that names nodes
+        differently, such as EC2Linux, would lock them out
       blocked user/bob (mapUsers line 2, mapUsers line 3)
-        mapUsers holds this ARN on lines 2, 3 in spellings that differ in case, of which the authenticator picks
-        one at random at each login; remove all but one by hand
+        mapUsers has this ARN in lines 2, 3 in spellings that differ in case, of which the authenticator uses one
+        at random at each login; remove all but one by hand
       stays   (any of account 777788889999) (mapAccounts line 1)
-        an access entry is one principal's, so a whole account can't have one: declare those who need to get in,
-        then take the account out of mapAccounts
+        an access entry is for one principal, so a whole account can't have one: declare the principals that need
+        access, then remove the account from mapAccounts
       stays   role/AWSServiceRoleForAmazonEMRContainers (mapRoles line 11)
         spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked
         role, for which EKS accepts access entries from its own AWS service only; in authentication mode API
@@ -272,57 +272,57 @@ fn many_principals_of_every_kind() {
         spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access
         entries; write it as in "reader-:{{SessionName}}"
       moves   role/ci-deployer (mapRoles line 8)
-        mapRoles line 7 names it too and is passed over: the authenticator takes the last of a list, and mapRoles
-        before mapUsers
+        mapRoles line 7 has the same principal but no effect: the authenticator uses the last entry of a list, and
+        mapRoles before mapUsers
       moves   role/fargate (mapRoles line 3)
               role/main-nodes (mapRoles line 1)
               role/windows (mapRoles line 2)
-        EKS makes this entry itself when the mode changes, where the role is a managed node group's or a Fargate
-        profile's
+        EKS creates this entry itself when the mode changes, if the role belongs to a managed node group or a
+        Fargate profile
       moves   arn:aws:iam::444455556666:role/observability (mapRoles line 15)
-        its ARN is used as written, for the IAM of account 444455556666 was not read; should the role have a path,
-        EKS says 'invalid principal'
+        the ARN is used as written, because IAM of account 444455556666 was not read; if the role has a path, EKS
+        reports 'invalid principal'
 
-    What differs in an access entry:
-      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization
-        altogether; the policy is a decision of EKS's authorizer: it can be taken away at any time, and is dropped
-        where the caller impersonates someone else (kubectl --as)
+    Differences in access entries:
+      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization;
+        the policy is evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the
+        caller impersonates someone else (kubectl --as)
         for role/break-glass, role/terraform
-      group system:bootstrappers is dropped: nodes on EKS sign in as nodes from the first moment, and EKS leaves
-        it out of its own access entries too
+      group system:bootstrappers is dropped: nodes on EKS sign in as nodes from the start, and EKS omits it from
+        its own access entries too
         for role/fargate, role/main-nodes, role/windows
-      the username of 4 principals is left to EKS, which gives the same as aws-auth does now
+      the username of 4 principals is EKS's default, which equals the current one in aws-auth
 
-    Lets nobody in, so there is nothing to hand over:
+    Entries without access (nothing to migrate):
       mapRoles line 10: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and
         the authenticator sees roles without their path: it would have to be
         arn:aws:iam::111122223333:role/data-reader
 
-    Step by step:
+    Steps:
       1. Change the mode to API_AND_CONFIG_MAP
-         - takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first
-         - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
-           role of its managed node groups and Fargate profiles; self-managed nodes get none
-         - there is no way back to CONFIG_MAP
-         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
-           `migrate apply --await-mode` then waits for them
+         - takes some minutes and removes no access: aws-auth is read as before, access entries take precedence
+         - EKS creates an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for
+           each role of its managed node groups and Fargate profiles; none for self-managed nodes
+         - the change back to CONFIG_MAP is not possible
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
+           CloudFormation; `migrate apply --await-mode` then waits for the change
            identity-mapper migrate apply --confirm main
-      2. Hand over 14 principals
-         - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
-           goes
-         - 14 of them are declared by no mapping: --import makes mappings of them
-         - 2 have their power from system:masters: an access entry is made without policies and wins at once, so
-           group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
-           end
-         - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
-           goes back until then
-         - entries of nodes stay in aws-auth for good: running nodes must never lose both
+      2. Move 14 principals to access entries
+         - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
+           entry in aws-auth
+         - 14 of them have no mapping yet: --import creates them
+         - 2 principals have administrator rights by system:masters, and a new access entry has no policies yet
+           but already wins. To avoid an access gap, a temporary ClusterRoleBinding binds group
+           identity-mapper:bridge to cluster-admin and is deleted at the end
+         - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
+           `migrate revert` can move principals back
+         - entries of nodes stay in aws-auth permanently: running nodes must never lose both
            identity-mapper migrate apply --import
            identity-mapper migrate status
-      3. Clear what keeps 8 principals in aws-auth
-         - each is named above with what can be done; `migrate plan --to API` says when nobody is left
-      4. Change the mode to API, for good
-         - aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back
+      3. Resolve what keeps 8 principals in aws-auth
+         - each is listed above with a fix; `migrate plan --to API` shows when none is left
+      4. Change the mode to API, which can't be undone
+         - the cluster then no longer reads aws-auth: principals that are only there lose access
            identity-mapper migrate plan --to API
            identity-mapper migrate apply --to API --confirm main
     "#);
@@ -337,60 +337,59 @@ fn the_step_to_both_takes_nothing_from_anyone() {
     --- stdout
     cluster:  arn:aws:eks:eu-west-1:111122223333:cluster/main
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP
-    in all:   1 moves
+    summary:  1 moves
 
-    VERDICT  PRINCIPAL  MAPPING  ACCESS ENTRY                      IN API NOW
-    moves    role/ops   (ops)    ops: AmazonEKSClusterAdminPolicy  lost
-    Principals without an account are of 111122223333.
-    Mappings in brackets are what an import makes.
+    OUTCOME  PRINCIPAL  MAPPING  ACCESS ENTRY                      LOSES ACCESS IN API
+    moves    role/ops   (ops)    ops: AmazonEKSClusterAdminPolicy  yes
+    Principals without an account are in 111122223333.
+    Mappings in parentheses are what --import creates.
 
-    What differs in an access entry:
-      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization
-        altogether; the policy is a decision of EKS's authorizer: it can be taken away at any time, and is dropped
-        where the caller impersonates someone else (kubectl --as)
+    Differences in access entries:
+      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization;
+        the policy is evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the
+        caller impersonates someone else (kubectl --as)
         for role/ops
 
-    Step by step:
+    Steps:
       1. Change the mode to API_AND_CONFIG_MAP
-         - takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first
-         - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
-           role of its managed node groups and Fargate profiles; self-managed nodes get none
-         - there is no way back to CONFIG_MAP
-         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
-           `migrate apply --await-mode` then waits for them
+         - takes some minutes and removes no access: aws-auth is read as before, access entries take precedence
+         - EKS creates an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for
+           each role of its managed node groups and Fargate profiles; none for self-managed nodes
+         - the change back to CONFIG_MAP is not possible
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
+           CloudFormation; `migrate apply --await-mode` then waits for the change
            identity-mapper migrate apply --confirm main
-      2. Hand over 1 principal
-         - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
-           goes
-         - 1 of them is declared by no mapping: --import makes mappings of them
-         - one has its power from system:masters: an access entry is made without policies and wins at once, so
-           group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
-           end
-         - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
-           goes back until then
+      2. Move 1 principal to access entries
+         - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
+           entry in aws-auth
+         - 1 of them has no mapping yet: --import creates it
+         - 1 principal has administrator rights by system:masters, and a new access entry has no policies yet but
+           already wins. To avoid an access gap, a temporary ClusterRoleBinding binds group identity-mapper:bridge
+           to cluster-admin and is deleted at the end
+         - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
+           `migrate revert` can move principals back
            identity-mapper migrate apply --import
            identity-mapper migrate status
 
-    How the mode is set:
+    How to change the mode:
       Terraform, aws_eks_cluster
           access_config {
             authentication_mode                         = "API_AND_CONFIG_MAP"
             bootstrap_cluster_creator_admin_permissions = true # exactly what the state says
           }
-        ! a change of bootstrap_cluster_creator_admin_permissions REPLACES THE CLUSTER. It counts as true where it
-          is left out, and the state of a cluster that was made without access_config by an older provider says
-          false: look at `terraform state show`, write what stands there, and apply only a plan without "forces
-          replacement"; or add lifecycle { ignore_changes =
-          [access_config[0].bootstrap_cluster_creator_admin_permissions] }
+        ! changing bootstrap_cluster_creator_admin_permissions REPLACES THE CLUSTER. Unset counts as true, but the
+          state of a cluster that an older provider created without access_config contains false: read `terraform
+          state show`, write the value that it shows, and apply only a plan without "forces replacement"; or add
+          lifecycle { ignore_changes = [access_config[0].bootstrap_cluster_creator_admin_permissions] }
       Terraform, terraform-aws-modules/eks
           authentication_mode = "API_AND_CONFIG_MAP"
-        ! versions 20 and 21 set API_AND_CONFIG_MAP where nothing is written, so an upgrade from 19 changes the
-          mode by itself; version 21 has no aws-auth submodule any more: let go of its ConfigMap first (removed or
-          state rm), or it is deleted with everyone in it
-        ! the module pins bootstrap_cluster_creator_admin_permissions to false and ignores changes of it from
-          20.13.1 on; an older one REPLACES THE CLUSTER where the state says true
-        ! enable_cluster_creator_admin_permissions = true makes an access entry of whoever runs Terraform: it
-          fails where EKS made that entry on the change of the mode; import it then
+        ! versions 20 and 21 set API_AND_CONFIG_MAP by default, so an upgrade from 19 changes the mode; version 21
+          has no aws-auth submodule: remove its ConfigMap from the state first (removed block or state rm), or it
+          is deleted with everyone in it
+        ! the module sets bootstrap_cluster_creator_admin_permissions to false and ignores its changes from
+          20.13.1 on; an older version REPLACES THE CLUSTER if the state contains true
+        ! enable_cluster_creator_admin_permissions = true creates an access entry for whoever runs Terraform: it
+          fails if EKS created that entry when the mode changed; import the entry then
       eksctl
           eksctl utils update-authentication-mode --cluster main --region eu-west-1 --authentication-mode API_AND_CONFIG_MAP
           # in the ClusterConfig:
@@ -399,12 +398,12 @@ fn the_step_to_both_takes_nothing_from_anyone() {
       CloudFormation, AWS::EKS::Cluster
           AccessConfig:
             AuthenticationMode: API_AND_CONFIG_MAP
-        ! a change of BootstrapClusterCreatorAdminPermissions REPLACES THE CLUSTER: leave it as the template has
-          it, also where it has none
+        ! changing BootstrapClusterCreatorAdminPermissions REPLACES THE CLUSTER: keep it as it is in the template,
+          also if it is not there
       AWS CLI
           aws eks update-cluster-config --name main --region eu-west-1 --access-config authenticationMode=API_AND_CONFIG_MAP
 
-    Nobody would lose access by being in API_AND_CONFIG_MAP now.
+    No principal would lose access in API_AND_CONFIG_MAP now.
     "#);
 }
 
@@ -428,15 +427,15 @@ fn the_step_to_api_is_closed_while_aws_auth_alone_lets_someone_in() {
     assert!(closed.starts_with("exit code 1\n"), "{closed}");
     assert!(
         closed.ends_with(
-            "\nWould lose access by being in API now:\n  arn:aws:iam::111122223333:role/ops\n--- stderr\nerror: 1 principal would lose access by \
-             being in API now\n"
+            "\nWould lose access in API now:\n  arn:aws:iam::111122223333:role/ops\n--- stderr\nerror: 1 principal would lose access \
+             in API now\n"
         ),
         "{closed}"
     );
     let open = to_api(&all);
     assert!(open.starts_with("exit code 0\n"), "{open}");
     assert!(
-        open.ends_with("\nNobody would lose access by being in API now.\n"),
+        open.ends_with("\nNo principal would lose access in API now.\n"),
         "{open}"
     );
     assert!(open.contains("authenticationMode=API\n"), "{open}");
@@ -444,7 +443,7 @@ fn the_step_to_api_is_closed_while_aws_auth_alone_lets_someone_in() {
     let there = plan(&text, "API", &["--access-entries", &all, "--to", "API"]);
     assert!(there.starts_with("exit code 0\n"), "{there}");
     assert!(
-        there.ends_with("\nThe cluster is in API already: there is nothing to change.\n"),
+        there.ends_with("\nThe cluster is already in mode API: nothing to change.\n"),
         "{there}"
     );
     // What can't be read may let someone in.
@@ -453,8 +452,9 @@ fn the_step_to_api_is_closed_while_aws_auth_alone_lets_someone_in() {
     let broken = plan(&broken, "API_AND_CONFIG_MAP", &more);
     assert!(broken.starts_with("exit code 1\n"), "{broken}");
     assert!(
-        broken
-            .contains("nobody can tell who would lose access in API, for mapRoles does not parse"),
+        broken.contains(
+            "it is unknown who would lose access in API, because mapRoles is invalid YAML"
+        ),
         "{broken}"
     );
 }
@@ -487,13 +487,13 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     let ran = Run::new(["migrate", "plan", "-f", EXAMPLES]).run();
     let _ = write!(shown, "-f: {}", ran.stderr);
     assert_snapshot!(shown, @r#"
-    CONFIG_MAP --to=API: error: EKS takes a cluster from CONFIG_MAP to API in two steps only: go to API_AND_CONFIG_MAP first, hand everyone over, then go to API
-    API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
-    API --to=API_AND_CONFIG_MAP: error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
-    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
-    CONFIG_MAP : error: what an access entry may be depends on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
-    API : error: in the mode API the cluster counts, for its partition and account: give --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
-    -f: error: -f is for files in place of a cluster: give --aws-auth too; a live cluster has its mappings in it
+    CONFIG_MAP --to=API: error: EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, then change to API
+    API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
+    API --to=API_AND_CONFIG_MAP: error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
+    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API
+    CONFIG_MAP : error: access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    API : error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    -f: error: -f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings
     "#);
 }
 
@@ -528,9 +528,9 @@ fn as_a_document() {
     mode: CONFIG_MAP
     to: API
     principals:
-    - principal: arn:aws:iam::111122223333:role/ops
-      outcome: moves
-      lostInApi: true
+    - outcome: moves
+      principal: arn:aws:iam::111122223333:role/ops
+      losesAccessInApi: true
       mapping: null
       import: ops
       awsAuth:
@@ -550,9 +550,9 @@ fn as_a_document() {
         - - AmazonEKSClusterAdminPolicy
           - cluster
       differences:
-      - "system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization altogether; the policy is a decision of EKS's authorizer: it can be taken away at any time, and is dropped where the caller impersonates someone else (kubectl --as)"
+      - "system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization; the policy is evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the caller impersonates someone else (kubectl --as)"
       bridge: true
-    letsNobodyIn:
+    withoutAccess:
     - key: mapRoles
       line: 2
       what: arn:aws:iam::111122223333:role/teams/old
@@ -563,31 +563,33 @@ fn as_a_document() {
     steps:
     - title: Change the mode to API_AND_CONFIG_MAP
       notes:
-      - "takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first"
+      - "takes some minutes and removes no access: aws-auth is read as before, access entries take precedence"
       - >-
-        EKS makes an access entry for the cluster's creator, with
+        EKS creates an access entry for the cluster's creator, with
         AmazonEKSClusterAdminPolicy, and one for each role of its managed node groups and Fargate profiles;
-        self-managed nodes get none
-      - there is no way back to CONFIG_MAP
-      - "`migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it; `migrate apply --await-mode` then waits for them"
+        none for self-managed nodes
+      - the change back to CONFIG_MAP is not possible
+      - "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate apply --await-mode` then waits for the change"
       commands:
       - identity-mapper migrate apply --confirm main
-    - title: Hand over 1 principal
+    - title: Move 1 principal to access entries
       notes:
+      - "backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the entry in aws-auth"
+      - "1 of them has no mapping yet: --import creates it"
       - >-
-        aws-auth is backed up first; each access entry is made, verified, and only then
-        its entry of aws-auth goes
-      - "1 of them is declared by no mapping: --import makes mappings of them"
-      - "one has its power from system:masters: an access entry is made without policies and wins at once, so group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the end"
+        1 principal has administrator rights by system:masters, and a new access entry
+        has no policies yet but already wins. To avoid an access gap, a temporary
+        ClusterRoleBinding binds group identity-mapper:bridge to cluster-admin and is deleted at
+        the end
       - >-
-        entries of aws-auth stay beside their access entries for 24h as the way back
-        (--soak); `migrate revert` goes back until then
+        entries of aws-auth stay beside their access entries for 24h as a fallback
+        (--soak); until then `migrate revert` can move principals back
       commands:
       - identity-mapper migrate apply --import
       - identity-mapper migrate status
-    - title: Change the mode to API, for good
+    - title: Change the mode to API, which can't be undone
       notes:
-      - "aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back"
+      - "the cluster then no longer reads aws-auth: principals that are only there lose access"
       commands:
       - identity-mapper migrate plan --to API
       - identity-mapper migrate apply --to API --confirm main
@@ -642,64 +644,63 @@ async fn live_with_what_iam_and_eks_know() {
     };
     let reader = "--iam-role=arn:aws:iam::444455556666:role/reader";
     let ran = run(&[reader]).await;
-    assert_snapshot!(ran.shown(), @r"
+    assert_snapshot!(ran.shown(), @"
     exit code 0
     --- stdout
     cluster:  arn:aws:eks:eu-west-1:111122223333:cluster/test
     mode:     CONFIG_MAP -> API_AND_CONFIG_MAP -> API
-    in all:   4 move, 1 gone from IAM
+    summary:  4 move, 1 not in IAM
 
-    VERDICT  PRINCIPAL                                                                            MAPPING                 ACCESS ENTRY                                        IN API NOW
-    moves    role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef  (admin.sso-012345)      admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  lost
-    moves    role/ci/deployer                                                                     (deployer)              deployer: deployers                                 lost
-    moves    role/main-nodes                                                                      (main-nodes)            EC2_LINUX                                           lost
-    moves    arn:aws:iam::444455556666:role/teams/partner                                         (partner.444455556666)  partner: partners                                   lost
-    gone     role/gone                                                                            -                       -                                                   -
-    Principals without an account are of 111122223333.
-    Mappings in brackets are what an import makes.
+    OUTCOME  PRINCIPAL                                                                            MAPPING                 ACCESS ENTRY                                        LOSES ACCESS IN API
+    moves    role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef  (admin.sso-012345)      admin:{{SessionName}}: AmazonEKSClusterAdminPolicy  yes
+    moves    role/ci/deployer                                                                     (deployer)              deployer: deployers                                 yes
+    moves    role/main-nodes                                                                      (main-nodes)            EC2_LINUX                                           yes
+    moves    arn:aws:iam::444455556666:role/teams/partner                                         (partner.444455556666)  partner: partners                                   yes
+    missing  role/gone                                                                            -                       -                                                   -
+    Principals without an account are in 111122223333.
+    Mappings in parentheses are what --import creates.
 
-    One by one:
+    Details:
       moves   role/main-nodes (mapRoles line 1)
-        EKS makes this entry itself when the mode changes, where the role is a managed node group's or a Fargate
-        profile's
-      gone    role/gone (mapRoles line 4)
-        IAM has no such principal, so nobody gets in by it now; while it stands in aws-auth, whoever makes one of
-        this name does: take it out, or make the principal again before the handover
+        EKS creates this entry itself when the mode changes, if the role belongs to a managed node group or a
+        Fargate profile
+      missing role/gone (mapRoles line 4)
+        IAM has no such principal, so the entry grants no access now. Anyone who creates a principal with this
+        name gets it: remove the entry, or recreate the principal before the handover
 
-    What differs in an access entry:
-      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization
-        altogether; the policy is a decision of EKS's authorizer: it can be taken away at any time, and is dropped
-        where the caller impersonates someone else (kubectl --as)
+    Differences in access entries:
+      system:masters becomes AmazonEKSClusterAdminPolicy for the whole cluster. The group bypasses authorization;
+        the policy is evaluated by EKS's authorizer: it can be removed at any time, and does not apply while the
+        caller impersonates someone else (kubectl --as)
         for role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef
-      group system:bootstrappers is dropped: nodes on EKS sign in as nodes from the first moment, and EKS leaves
-        it out of its own access entries too
+      group system:bootstrappers is dropped: nodes on EKS sign in as nodes from the start, and EKS omits it from
+        its own access entries too
         for role/main-nodes
-      the username of 1 principal is left to EKS, which gives the same as aws-auth does now
+      the username of 1 principal is EKS's default, which equals the current one in aws-auth
 
-    Step by step:
+    Steps:
       1. Change the mode to API_AND_CONFIG_MAP
-         - takes some minutes, and nothing from anyone: aws-auth is read as before, access entries come first
-         - EKS makes an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for each
-           role of its managed node groups and Fargate profiles; self-managed nodes get none
-         - there is no way back to CONFIG_MAP
-         - `migrate plan --to API_AND_CONFIG_MAP` shows how Terraform, eksctl and CloudFormation change it;
-           `migrate apply --await-mode` then waits for them
+         - takes some minutes and removes no access: aws-auth is read as before, access entries take precedence
+         - EKS creates an access entry for the cluster's creator, with AmazonEKSClusterAdminPolicy, and one for
+           each role of its managed node groups and Fargate profiles; none for self-managed nodes
+         - the change back to CONFIG_MAP is not possible
+         - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
+           CloudFormation; `migrate apply --await-mode` then waits for the change
            identity-mapper migrate apply --confirm test
-      2. Hand over 4 principals
-         - aws-auth is backed up first; each access entry is made, verified, and only then its entry of aws-auth
-           goes
-         - no operator is installed, so the command hands over by itself, and takes each entry of aws-auth as it
-           stands
-         - one has its power from system:masters: an access entry is made without policies and wins at once, so
-           group identity-mapper:bridge is bound to cluster-admin meanwhile, and the binding is taken away at the
-           end
-         - entries of aws-auth stay beside their access entries for 24h as the way back (--soak); `migrate revert`
-           goes back until then
-         - entries of nodes stay in aws-auth for good: running nodes must never lose both
+      2. Move 4 principals to access entries
+         - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
+           entry in aws-auth
+         - no operator is installed, so the command moves them itself, with the entries of aws-auth as they are
+         - 1 principal has administrator rights by system:masters, and a new access entry has no policies yet but
+           already wins. To avoid an access gap, a temporary ClusterRoleBinding binds group identity-mapper:bridge
+           to cluster-admin and is deleted at the end
+         - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
+           `migrate revert` can move principals back
+         - entries of nodes stay in aws-auth permanently: running nodes must never lose both
            identity-mapper migrate apply
            identity-mapper migrate status
-      3. Change the mode to API, for good
-         - aws-auth is not read any more: whoever stands there alone is out, and EKS never goes back
+      3. Change the mode to API, which can't be undone
+         - the cluster then no longer reads aws-auth: principals that are only there lose access
            identity-mapper migrate plan --to API
            identity-mapper migrate apply --to API --confirm test
     ");
@@ -707,8 +708,8 @@ async fn live_with_what_iam_and_eks_know() {
     // Without a role to assume there the ARN is used as it is written, and that is said.
     let ran = run(&[]).await;
     for words in [
-        "its ARN is used as written, for the IAM of account 444455556666 was not read",
-        "the IAM of account 444455556666 was not read: no role to assume there is given; give --iam-role",
+        "the ARN is used as written, because IAM of account 444455556666 was not read",
+        "IAM of account 444455556666 was not read: no role to assume is configured for it; add --iam-role",
     ] {
         let flowing: Vec<&str> = ran.stdout.split_whitespace().collect();
         assert!(flowing.join(" ").contains(words), "{}", ran.stdout);
@@ -728,7 +729,7 @@ async fn live_with_what_iam_and_eks_know() {
     let ran = run(&[]).await;
     assert!(
         ran.stdout.contains(
-            "\nfirst:    Kubernetes 1.27 has access entries from platform version eks.10 on"
+            "\nfirst:    Kubernetes 1.27 supports access entries from platform version eks.10,"
         ),
         "{}",
         ran.stdout
@@ -737,7 +738,7 @@ async fn live_with_what_iam_and_eks_know() {
     assert_eq!(ran.code, 1);
     assert!(
         ran.stderr
-            .contains("Kubernetes 1.27 has access entries from platform version eks.10 on"),
+            .contains("Kubernetes 1.27 supports access entries from platform version eks.10,"),
         "{}",
         ran.stderr
     );
@@ -766,12 +767,13 @@ async fn live_with_what_iam_and_eks_know() {
         .find(|line| line.contains("role/main-nodes"))
         .unwrap();
     assert!(
-        stands.starts_with("stands") && stands.contains("EC2_LINUX"),
+        stands.starts_with("done") && stands.contains("EC2_LINUX"),
         "{stands}"
     );
     assert!(
-        ran.stdout
-            .contains("role/terraform (STANDARD, an administrator, as the cluster's creator is"),
+        ran.stdout.contains(
+            "role/terraform (STANDARD, an administrator, like the access entry that EKS creates"
+        ),
         "{}",
         ran.stdout
     );

@@ -176,14 +176,14 @@ async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
 
 /// Nothing is done before the mode has been asked about.
 async fn refusals(stage: &Stage) {
-    assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await, @r#"
+    assert_snapshot!(stage.told(&["apply", "--to=CONFIG_MAP"]).await, @"
     exit code 1
     --- stderr
-    error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS never takes a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API; `migrate revert` takes principals back to aws-auth
+    error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
 
     For more information, try '--help'.
-    "#);
-    assert_snapshot!(stage.told(&["apply", "--confirm=tset"]).await, @r#"
+    ");
+    assert_snapshot!(stage.told(&["apply", "--confirm=tset"]).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
@@ -191,9 +191,9 @@ async fn refusals(stage: &Stage) {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
     --- stderr
-    error: --confirm tset: the cluster is test; nothing was done; type that name out to change its authentication mode
-    "#);
-    assert_snapshot!(stage.told(&["apply", "--import"]).await, @r#"
+    error: --confirm tset does not match the cluster test; nothing was changed. To change its authentication mode, write --confirm with that name
+    ");
+    assert_snapshot!(stage.told(&["apply", "--import"]).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
@@ -201,57 +201,57 @@ async fn refusals(stage: &Stage) {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
     --- stderr
-    error: --import makes IdentityMappings, and their definition is not in this cluster; without it nothing has to be imported: what stands in aws-auth is taken as it is
-    "#);
-    assert_snapshot!(stage.told(&["apply"]).await, @r#"
+    error: --import creates IdentityMappings, but their CustomResourceDefinition is not installed; remove --import: the entries of aws-auth are then used directly
+    ");
+    assert_snapshot!(stage.told(&["apply"]).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    handover:   by this command, for no operator is installed
+    handover:   by this command (no operator is installed)
     backup:     COPY of kube-system/aws-auth-history
 
     mode:       CONFIG_MAP
-    principals: 2 ahead, 1 staying where they are
+    principals: 2 pending, 1 staying
     left:
-      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
-      ahead: arn:aws:iam::111122223333:role/teams/Alice
-      ahead: arn:aws:iam::111122223333:role/teams/Root
+      staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+      pending: arn:aws:iam::111122223333:role/teams/Alice
+      pending: arn:aws:iam::111122223333:role/teams/Root
     --- stderr
-    the authentication mode has to be API_AND_CONFIG_MAP to go on; either have it changed by whoever manages the cluster and run this again (--await-mode waits for that), for example by
+    the authentication mode has to be API_AND_CONFIG_MAP to continue. Either ask whoever manages the cluster to change it and run this command again (--await-mode waits for the change), for example with
 
         aws eks update-cluster-config --region eu-west-1 --name test --access-config authenticationMode=API_AND_CONFIG_MAP
 
-    or add --confirm test, and it is changed here; it can't be changed back
-    "#);
-    assert_snapshot!(stage.told(&["status"]).await, @r#"
+    or add --confirm test to change it from here. The change can't be undone
+    ");
+    assert_snapshot!(stage.told(&["status"]).await, @"
     exit code 0
     --- stdout
     cluster:    https://SERVER
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    handover:   not set, by this command: no operator is installed
-    bridge:     none
+    handover:   not set, by this command (no operator is installed)
+    binding:    none
     backup:     COPY of kube-system/aws-auth-history
-    principals: 2 ahead, 1 staying where they are
+    principals: 2 pending, 1 staying
 
-    PRINCIPAL                                   STAGE  LET IN BY  DETAIL
-    (any of account 777788889999)               stays  aws-auth   an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
-    arn:aws:iam::111122223333:role/teams/Alice  ahead  aws-auth   -
-    arn:aws:iam::111122223333:role/teams/Root   ahead  aws-auth   -
-    "#);
-    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    PRINCIPAL                                   PROGRESS  ACCESS BY  DETAIL
+    (any of account 777788889999)               staying   aws-auth   an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+    arn:aws:iam::111122223333:role/teams/Alice  pending   aws-auth   -
+    arn:aws:iam::111122223333:role/teams/Root   pending   aws-auth   -
+    ");
+    assert_snapshot!(stage.told(&["revert"]).await, @"
     exit code 0
     --- stdout
     cluster:    https://SERVER
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    Nothing to take back: in the authentication mode CONFIG_MAP everyone is let in by aws-auth.
-    "#);
+    Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.
+    ");
     assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
     assert_eq!(stage.handover().await, None);
 }
@@ -281,29 +281,29 @@ async fn forth(stage: &Stage) {
     // To both, and no further than the soak.
     let mut args = vec!["apply", "--confirm=test", "--no-wait"];
     args.extend(PACE);
-    assert_snapshot!(stage.told(&args).await, @r#"
+    assert_snapshot!(stage.told(&args).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    handover:   by this command, for no operator is installed
+    handover:   by this command (no operator is installed)
     backup:     COPY of kube-system/aws-auth-history
 
     mode:       API_AND_CONFIG_MAP
-    principals: 2 soaking until TIME, 1 staying where they are
+    principals: 2 soaking until TIME, 1 staying
     left:
-      stays: (any of account 777788889999): an access entry is one principal's, so a whole account can't have one: declare those who need to get in, then take the account out of mapAccounts
-    The rest soaks: run it again then, and it goes on.
+      staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
+    The rest is soaking: run the same command again after that.
     --- stderr
-    mode: CONFIG_MAP to API_AND_CONFIG_MAP was asked for (update ID); EKS takes some minutes
-    mode: it is API_AND_CONFIG_MAP
-    EKS has made the access entry of arn:aws:iam::111122223333:role/Creator (STANDARD, AmazonEKSClusterAdminPolicy in cluster)
-    handover: Auto is set on kube-system/aws-auth-history
-    bridge: ClusterRoleBinding identity-mapper-bridge stands
-    bridge: ClusterRoleBinding identity-mapper-bridge is gone
-    "#);
+    mode: requested the change from CONFIG_MAP to API_AND_CONFIG_MAP (update ID); EKS takes some minutes
+    mode: now API_AND_CONFIG_MAP
+    EKS created the access entry of arn:aws:iam::111122223333:role/Creator (STANDARD, AmazonEKSClusterAdminPolicy in cluster)
+    handover: set to Auto on kube-system/aws-auth-history
+    binding: created the temporary ClusterRoleBinding identity-mapper-bridge
+    binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge
+    ");
     assert_eq!(stage.handover().await.as_deref(), Some("Auto"));
     assert_eq!(
         stage.entries(),
@@ -325,9 +325,9 @@ async fn forth(stage: &Stage) {
         .as_array()
         .unwrap()
         .iter()
-        .map(|principal| &principal["stage"])
+        .map(|principal| &principal["progress"])
         .collect();
-    assert_eq!(stages, ["stays", "soaking", "soaking"]);
+    assert_eq!(stages, ["staying", "soaking", "soaking"]);
 
     // A bridge that was left behind is told of, and goes with the next run.
     stage.cluster.kubectl_ok(
@@ -348,7 +348,7 @@ async fn forth(stage: &Stage) {
 async fn back(stage: &Stage) {
     let mut args = vec!["revert"];
     args.extend(PACE);
-    assert_snapshot!(stage.told(&args).await, @r#"
+    assert_snapshot!(stage.told(&args).await, @"
     exit code 0
     --- stdout
     cluster:    https://SERVER
@@ -356,12 +356,12 @@ async fn back(stage: &Stage) {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
 
-    principals: 3 there
+    principals: 3 done
     --- stderr
-    handover: Revert is set on kube-system/aws-auth-history
-    bridge: ClusterRoleBinding identity-mapper-bridge is gone
-    handover: Manual is set on kube-system/aws-auth-history
-    "#);
+    handover: set to Revert on kube-system/aws-auth-history
+    deleted the temporary ClusterRoleBinding identity-mapper-bridge
+    handover: set to Manual on kube-system/aws-auth-history
+    ");
     assert_eq!(stage.handover().await.as_deref(), Some("Manual"));
     assert_eq!(stage.entries(), [""; 0]);
     assert_eq!(stage.in_text().await, ["Alice", "Root"]);
@@ -371,7 +371,7 @@ async fn back(stage: &Stage) {
     );
     assert!(!bridge.status.success());
     // Once more, there is nothing to do.
-    assert_snapshot!(stage.told(&args).await, @r#"
+    assert_snapshot!(stage.told(&args).await, @"
     exit code 0
     --- stdout
     cluster:    https://SERVER
@@ -379,9 +379,9 @@ async fn back(stage: &Stage) {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API_AND_CONFIG_MAP)
 
-    principals: 3 there
+    principals: 3 done
     --- stderr
-    "#);
+    ");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -393,7 +393,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut process = stage.start(&args);
     until(
         &process,
-        "bridge: ClusterRoleBinding identity-mapper-bridge is gone",
+        "binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge",
     )
     .await;
     process.signal("INT");

@@ -42,10 +42,10 @@ fn a_diff_of_aws_auth() {
     assert_snapshot!(example(&arguments), @r#"
     exit code 2
     --- stdout
-    Looked at files: the mode CONFIG_MAP, aws-auth from EXAMPLES/aws-auth.yaml, 4 mappings.
+    Source: files (mode CONFIG_MAP, aws-auth from EXAMPLES/aws-auth.yaml, 4 mappings).
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as planned
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (planned)
     @@ -18,3 +18,11 @@
        username: data-reader
        groups:
@@ -59,8 +59,8 @@ fn a_diff_of_aws_auth() {
     +  groups:
     +  - "developers"
 
-    --- aws-auth mapUsers as it stands
-    +++ aws-auth mapUsers as planned
+    --- aws-auth mapUsers (current)
+    +++ aws-auth mapUsers (planned)
     @@ -1,4 +1,5 @@
     -- userarn: arn:aws:iam::111122223333:user/people/maria
     -  username: maria
@@ -72,9 +72,9 @@ fn a_diff_of_aws_auth() {
     +  - "on-call"
 
     ownership in aws-auth
-    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: becomes ours, its text stays (mapping ci-deployer)
+    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: adopted, text unchanged (mapping ci-deployer)
 
-    Plan: aws-auth: 2 added, 1 changed, 1 adopted. 4 mappings get the finalizer first.
+    Plan: aws-auth 2 to add, 1 to change, 1 to adopt.
     "#);
 }
 
@@ -86,10 +86,10 @@ fn access_entries_and_what_follows() {
     assert_snapshot!(example(&arguments), @r#"
     exit code 2
     --- stdout
-    Looked at files: arn:aws:eks:eu-west-1:111122223333:cluster/main in the mode API_AND_CONFIG_MAP, aws-auth from EXAMPLES/aws-auth.yaml, 3 access entries, 4 mappings.
+    Source: files (arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API_AND_CONFIG_MAP, aws-auth from EXAMPLES/aws-auth.yaml, 3 access entries, 4 mappings).
 
-    --- aws-auth mapUsers as it stands
-    +++ aws-auth mapUsers as planned
+    --- aws-auth mapUsers (current)
+    +++ aws-auth mapUsers (planned)
     @@ -1,4 +1,5 @@
     -- userarn: arn:aws:iam::111122223333:user/people/maria
     -  username: maria
@@ -101,17 +101,17 @@ fn access_entries_and_what_follows() {
     +  - "on-call"
 
     ownership in aws-auth
-    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: becomes ours, its text stays (mapping ci-deployer)
+    ~ mapRoles line 13, arn:aws:iam::111122223333:role/ci-deployer: adopted, text unchanged (mapping ci-deployer)
 
     access entries
     + create       arn:aws:iam::111122223333:role/teams/data/data-reader: type STANDARD, username "data-reader", group data-readers (mapping data-reader)
     + create       arn:aws:iam::444455556666:role/developers: type STANDARD, username "developer:{{SessionName}}", group developers (mapping developers)
 
-    what follows, if nothing else changes
-      as soon as that stands: access entries, create: arn:aws:iam::111122223333:role/ci-deployer, arn:aws:iam::111122223333:user/people/maria
+    later, without further changes
+      right after that: access entries, create: arn:aws:iam::111122223333:role/ci-deployer, arn:aws:iam::111122223333:user/people/maria
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/ci-deployer, arn:aws:iam::111122223333:user/people/maria
 
-    Plan: aws-auth: 1 changed, 1 adopted; access entries: 2 × create. 4 mappings get the finalizer first.
+    Plan: aws-auth 1 to change, 1 to adopt; access entries 2 to create.
     "#);
 }
 
@@ -217,22 +217,22 @@ fn every_kind_of_change_of_an_access_entry_has_its_line() {
     assert_snapshot!(ran.shown(), @r#"
     exit code 2
     --- stdout
-    Looked at files: arn:aws:eks:eu-west-1:111122223333:cluster/main in the mode API, 3 access entries, 6 mappings.
+    Source: files (arn:aws:eks:eu-west-1:111122223333:cluster/main, mode API, 3 access entries, 6 mappings).
 
     access entries
-    + associate    arn:aws:iam::111122223333:role/changed: AmazonEKSEditPolicy in the whole cluster (mapping changed)
+    + associate    arn:aws:iam::111122223333:role/changed: AmazonEKSEditPolicy in all namespaces (mapping changed)
     + associate    arn:aws:iam::111122223333:role/changed: AmazonEKSViewPolicy in namespaces a → in namespaces a, b-* (mapping changed)
     ~ update       arn:aws:iam::111122223333:role/changed: username "old" → "new", groups +c -a (mapping changed)
     - disassociate arn:aws:iam::111122223333:role/fewer: AmazonEKSViewPolicy in namespaces a (mapping fewer)
     + create       arn:aws:iam::111122223333:role/masters: type STANDARD, username "root", no groups (mapping masters)
-    + associate    arn:aws:iam::111122223333:role/masters: AmazonEKSClusterAdminPolicy in the whole cluster (mapping masters)
+    + associate    arn:aws:iam::111122223333:role/masters: AmazonEKSClusterAdminPolicy in all namespaces (mapping masters)
 
-    mappings that are not in effect as declared then
+    mappings that are not active as declared
     ! reserved: NotExpressible: spec.groups: "system:auditors" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own, and write that one
     ! retyped: UnmanagedEntry: the access entry has type HYBRID_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it must be deleted and created; AWS creates entries of type HYBRID_LINUX and may have created this one; the roles that EKS uses can't be read here, so identity-mapper does not delete it; delete it with `aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/retyped`; nodes that use this role then lose access; give people a role of their own instead
     ! set: PermissionSetUnresolved: the role of permission set Admin in account 111122223333 can't be resolved: IAM did not answer: with files in place of a cluster it is not asked; plan with the cluster, or write spec.principal.arn
 
-    Plan: access entries: 3 × associate, 1 × create, 1 × disassociate, 1 × update. 3 mappings get the finalizer first. Not in effect as declared: 3.
+    Plan: access entries 3 to associate, 1 to create, 1 to disassociate, 1 to update. Not active as declared: 3 mappings.
     "#);
 }
 
@@ -259,12 +259,12 @@ fn nothing_to_do_is_one_line_more_and_no_change() {
     assert_snapshot!(run(&arguments, foreign), @r#"
     exit code 0
     --- stdout
-    Looked at files: the mode CONFIG_MAP, aws-auth from standard input, 1 mapping.
+    Source: files (mode CONFIG_MAP, aws-auth from standard input, 1 mapping).
 
-    mappings that are not in effect as declared then
+    mappings that are not active as declared
     ! a: UnmanagedEntry: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/a to username "a" without groups; remove it, declare the same here, or set spec.adoption: Always to adopt it
 
-    Nothing to do. Not in effect as declared: 1.
+    No changes. Not active as declared: 1 mapping.
     "#);
 }
 
@@ -289,7 +289,7 @@ fn as_a_document() {
     assert_snapshot!(run(&arguments, "kind: ConfigMap\n"), @r#"
     exit code 2
     --- stdout
-    lookedAt:
+    source:
       mode: CONFIG_MAP
       awsAuth: standard input
       accessEntries: 0
@@ -371,10 +371,10 @@ spec:
     assert_snapshot!(shown.replace(folder, "FOLDER"), @r#"
     no mappings: exit code 1
     --- stderr
-    error: with files in place of a cluster the mappings are files too: give them with -f
+    error: with files instead of a cluster the mappings come from files too: add -f
     standard input twice: exit code 1
     --- stderr
-    error: `-` is standard input, which can be read once only: give a file for the others
+    error: `-` (standard input) can be read only once: use files for the others
     a name twice: exit code 1
     --- stderr
     error: IdentityMapping a: metadata.name: the name is already used in FOLDER/twice.yaml line 4, and the last one would win: give each mapping a name of its own
@@ -382,13 +382,13 @@ spec:
        |
     12 |   name: a
        |         ^
-    error: a manifest is not as the API server takes it
+    error: a manifest is invalid: the API server would refuse it
     a missing file: exit code 1
     --- stderr
     error: cannot read /nowhere/mapping.yaml: No such file or directory (os error 2)
     pruning offline: exit code 1
     --- stderr
-    error: --prune goes with a cluster: with files alone there are no other mappings
+    error: --prune needs a cluster: with files alone there are no other mappings
     a bad setting: exit code 1
     --- stderr
     error: invalid value 'soon' for '--soak <DURATION>': failed to parse input in the "friendly" duration format: expected duration to start with a unit value (a decimal integer) after an optional sign, but no integer was found; write a duration such as 24h
@@ -396,7 +396,7 @@ spec:
     For more information, try '--help'.
     no cluster: exit code 1
     --- stderr
-    error: no cluster: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account was found: failed to infer config: in-cluster: (failed to read an incluster environment variable: environment variable not found), kubeconfig: (failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2)): failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2): No such file or directory (os error 2)
+    error: no cluster found: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account: failed to infer config: in-cluster: (failed to read an incluster environment variable: environment variable not found), kubeconfig: (failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2)): failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2): No such file or directory (os error 2)
     "#);
 }
 
@@ -622,10 +622,10 @@ async fn a_plan_printed_is_the_plan_executed() {
     assert_snapshot!(from_files.shown().replace(url, "URL"), @r#"
     exit code 2
     --- stdout
-    Looked at cluster URL (context testbed): arn:aws:eks:eu-west-1:111122223333:cluster/test in the mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 0 access entries, 6 mappings.
+    Source: cluster URL (context testbed) (arn:aws:eks:eu-west-1:111122223333:cluster/test, mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 0 access entries, 6 mappings).
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as planned
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (planned)
     @@ -5,3 +5,7 @@
      - rolearn: arn:aws:iam::111122223333:role/taken
        username: by-hand
@@ -636,22 +636,22 @@ async fn a_plan_printed_is_the_plan_executed() {
     +  - "team"
 
     ownership in aws-auth
-    ~ mapRoles line 7, arn:aws:iam::111122223333:role/same: becomes ours, its text stays (mapping a-same)
+    ~ mapRoles line 7, arn:aws:iam::111122223333:role/same: adopted, text unchanged (mapping a-same)
 
     access entries
     + create       arn:aws:iam::111122223333:role/both: type STANDARD, username "arn:aws:sts::111122223333:assumed-role/both/{{SessionName}}", group team (mapping f-moved)
     + create       arn:aws:iam::111122223333:role/entry: type STANDARD, username "arn:aws:sts::111122223333:assumed-role/entry/{{SessionName}}", group team (mapping b-entry)
     + associate    arn:aws:iam::111122223333:role/entry: AmazonEKSViewPolicy in namespaces a (mapping b-entry)
 
-    what follows, if nothing else changes
-      as soon as that stands: access entries, create: arn:aws:iam::111122223333:role/same
+    later, without further changes
+      right after that: access entries, create: arn:aws:iam::111122223333:role/same
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/same
 
-    mappings that are not in effect as declared then
+    mappings that are not active as declared
     ! d-taken: UnmanagedEntry: mapRoles line 5 is an unmanaged entry that maps arn:aws:iam::111122223333:role/taken to username "by-hand" without groups; remove it, declare the same here, or set spec.adoption: Always to adopt it
     ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
-    Plan: aws-auth: 1 added, 1 adopted; access entries: 1 × associate, 2 × create. 4 mappings get the finalizer first. Not in effect as declared: 2.
+    Plan: aws-auth 1 to add, 1 to adopt; access entries 1 to associate, 2 to create. Not active as declared: 2 mappings.
     "#);
     let printed = stage.document(&["-f", &declared]).await;
     stage.cluster.kubectl_ok(&["apply", "-f", &declared], None);
@@ -670,16 +670,16 @@ async fn a_plan_printed_is_the_plan_executed() {
     mappings.remove(0);
     let declared = file(folder.path(), "mappings.json", &list(&mappings));
     let kept = stage.document(&["-f", &declared]).await;
-    assert_eq!(kept["lookedAt"]["left"], json!(["a-same"]));
+    assert_eq!(kept["source"]["left"], json!(["a-same"]));
     let pruned = stage.plan(&["-f", &declared, "--prune"]).await;
     assert_snapshot!(pruned.shown().replace(url, "URL"), @r#"
     exit code 2
     --- stdout
-    Looked at cluster URL (context testbed): arn:aws:eks:eu-west-1:111122223333:cluster/test in the mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 6 mappings.
-    1 mapping of the cluster in none of the files, taken as deleted: a-same.
+    Source: cluster URL (context testbed) (arn:aws:eks:eu-west-1:111122223333:cluster/test, mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 6 mappings).
+    1 mapping in the cluster but in none of the files, treated as deleted: a-same.
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as planned
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (planned)
     @@ -2,10 +2,11 @@
      - rolearn: arn:aws:iam::111122223333:role/nodes
        username: system:node:{{EC2PrivateDNSName}}
@@ -698,21 +698,21 @@ async fn a_plan_printed_is_the_plan_executed() {
        - "team"
 
     access entries
-    + associate    arn:aws:iam::111122223333:role/entry: AmazonEKSEditPolicy in the whole cluster (mapping b-entry)
+    + associate    arn:aws:iam::111122223333:role/entry: AmazonEKSEditPolicy in all namespaces (mapping b-entry)
     ~ update       arn:aws:iam::111122223333:role/entry: groups +other -team (mapping b-entry)
     - disassociate arn:aws:iam::111122223333:role/entry: AmazonEKSViewPolicy in namespaces a (mapping b-entry)
     + create       arn:aws:iam::111122223333:role/moved: type STANDARD, username "arn:aws:sts::111122223333:assumed-role/moved/{{SessionName}}", group team (mapping f-moved)
     - delete       arn:aws:iam::111122223333:role/same: type STANDARD, username "same", group team (mapping a-same)
 
-    what follows, if nothing else changes
-      as soon as that stands: access entries, create: arn:aws:iam::111122223333:role/taken
-      as soon as that stands: access entries, delete: arn:aws:iam::111122223333:role/both
+    later, without further changes
+      right after that: access entries, create: arn:aws:iam::111122223333:role/taken
+      right after that: access entries, delete: arn:aws:iam::111122223333:role/both
       after 24h: aws-auth, removed: arn:aws:iam::111122223333:role/taken
 
-    mappings that are not in effect as declared then
+    mappings that are not active as declared
     ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
-    Plan: aws-auth: 2 changed, 1 removed; access entries: 1 × associate, 1 × create, 1 × delete, 1 × disassociate, 1 × update. 1 mapping gets the finalizer first. Not in effect as declared: 1.
+    Plan: aws-auth 2 to change, 1 to remove; access entries 1 to associate, 1 to create, 1 to delete, 1 to disassociate, 1 to update. Not active as declared: 1 mapping.
     "#);
     let printed = stage.document(&["-f", &declared, "--prune"]).await;
     stage.cluster.kubectl_ok(&["apply", "-f", &declared], None);
@@ -728,13 +728,13 @@ async fn a_plan_printed_is_the_plan_executed() {
     assert_snapshot!(rest.join("\n"), @"
     exit code 0
     --- stdout
-    Looked at cluster URL (context testbed): arn:aws:eks:eu-west-1:111122223333:cluster/test in the mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 5 mappings.
+    Source: cluster URL (context testbed) (arn:aws:eks:eu-west-1:111122223333:cluster/test, mode API_AND_CONFIG_MAP, aws-auth from kube-system/aws-auth, 3 access entries, 5 mappings).
 
-    what follows, if nothing else changes
+    later, without further changes
 
-    mappings that are not in effect as declared then
+    mappings that are not active as declared
     ! e-missing: PermissionSetUnresolved: account 111122223333 has no role of permission set Admin: assign the set to someone in that account, or fix spec.principal.permissionSet
 
-    Nothing to do. Not in effect as declared: 1.
+    No changes. Not active as declared: 1 mapping.
     ");
 }

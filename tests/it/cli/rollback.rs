@@ -60,7 +60,7 @@ async fn copies_are_listed_shown_and_restored() {
     let none = rollback(&cluster, &[]).await;
     assert_eq!(
         none.stdout,
-        "No copies of kube-system/aws-auth: nothing has been written to it.\n"
+        "No copies of kube-system/aws-auth: identity-mapper has not written to it yet.\n"
     );
     cluster.seed(json!({ "mapRoles": FOREIGN })).await;
     let operator = Operator::start(&cluster, &[]).await;
@@ -81,15 +81,15 @@ async fn copies_are_listed_shown_and_restored() {
     #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   NOTE
     1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B
     2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B
-    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before our first write
+    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before the first write
     ");
     let oldest = copies(&cluster).await.len().to_string();
     let diff = rollback(&cluster, &["diff", &oldest]).await;
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
     exit code 0
     --- stdout
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0003 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0003 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -102,7 +102,7 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
     "#);
     // The copy from before b, in which a stands.
@@ -110,8 +110,8 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
     exit code 0
     --- stdout
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0002 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0002 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -124,10 +124,10 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Left out, for they were ours and are not in aws-auth by any mapping now; to bring one back, declare it by a mapping:
+    Not restored, because no mapping declares them any more (they were managed); to restore one, declare it in a mapping:
       arn:aws:iam::111122223333:role/a
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
     "#);
 
@@ -135,7 +135,7 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &refused).await, @r#"
     exit code 1
     --- stderr
-    error: there is no copy "nonsense" in the history of kube-system/aws-auth; there are:
+    error: no copy "nonsense" in the history of kube-system/aws-auth; available copies:
       1 COPY0001 of 2026-01-01T00:00:00Z
       2 COPY0002 of 2026-01-01T00:00:00Z
       3 COPY0003 of 2026-01-01T00:00:00Z
@@ -143,7 +143,7 @@ async fn copies_are_listed_shown_and_restored() {
     let before = cluster.roles().await;
     let unasked = rollback(&cluster, &["restore", &oldest]).await;
     assert_eq!((unasked.code, cluster.roles().await), (1, before));
-    assert!(unasked.stderr.contains("add --yes"), "{}", unasked.stderr);
+    assert!(unasked.stderr.contains("Add --yes"), "{}", unasked.stderr);
 
     // With the operator at work, which takes it as anyone's legal change.
     let restored = rollback(&cluster, &["restore", &oldest, "--yes"]).await;
@@ -155,8 +155,8 @@ async fn copies_are_listed_shown_and_restored() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0004 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0004 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0004 of 2026-01-01T00:00:00Z)
     @@ -1,3 +1,4 @@
     +# by hand
      - rolearn: arn:aws:iam::111122223333:role/nodes
@@ -169,10 +169,10 @@ async fn copies_are_listed_shown_and_restored() {
     -- rolearn: arn:aws:iam::111122223333:role/Console
     -  username: console
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/b
 
-    Restored; what stood before is kept as copy COPY0001.
+    Restored; the previous version is saved as copy COPY0001.
     "#);
     cluster.establish("c", json!({})).await;
     let text = cluster.roles().await;
@@ -182,7 +182,7 @@ async fn copies_are_listed_shown_and_restored() {
     );
     cluster.ready("b").await;
     let again = rollback(&cluster, &["restore", "1", "--yes"]).await;
-    let nothing = "Nothing to restore: aws-auth stands so already.";
+    let nothing = "Nothing to restore: aws-auth is identical to the copy.";
     assert!(again.stdout.contains(nothing), "{}", again.shown());
 
     // Broken and deleted, where nobody is at work.
@@ -258,8 +258,8 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0001 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0001 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0001 of 2026-01-01T00:00:00Z)
     @@ -1,10 +1,3 @@
     -# by hand
     -- rolearn: arn:aws:iam::111122223333:role/nodes
@@ -272,15 +272,15 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
        username: x
      - rolearn: "arn:aws:iam::111122223333:role/a"
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/a
 
-    Node entries that go or change; nodes can't join or stay in the cluster without them:
+    Node entries to be removed or changed; without them nodes can't join or stay in the cluster:
       arn:aws:iam::111122223333:role/nodes
 
     No administrator would be left.
     --- stderr
-    error: nothing was restored, for it takes away what is named above; add --confirm node-entry,last-administrator if it is meant
+    error: nothing was restored, because it would take away the access listed above; to do it anyway, add --confirm node-entry,last-administrator
 
     ["--confirm=node-entry"]: exit code 1
     --- stdout
@@ -289,8 +289,8 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ConfigMap:  kube-system/aws-auth
     copy:       COPY0001 of 2026-01-01T00:00:00Z
 
-    --- aws-auth mapRoles as it stands
-    +++ aws-auth mapRoles as restored from copy COPY0001 of 2026-01-01T00:00:00Z
+    --- aws-auth mapRoles (current)
+    +++ aws-auth mapRoles (copy COPY0001 of 2026-01-01T00:00:00Z)
     @@ -1,10 +1,3 @@
     -# by hand
     -- rolearn: arn:aws:iam::111122223333:role/nodes
@@ -303,15 +303,15 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
        username: x
      - rolearn: "arn:aws:iam::111122223333:role/a"
 
-    Ours, and not as in the copy: they stay as they are; to change one, change its mapping:
+    Managed and different from the copy: not changed; to change one, change its mapping:
       arn:aws:iam::111122223333:role/a
 
-    Node entries that go or change; nodes can't join or stay in the cluster without them:
+    Node entries to be removed or changed; without them nodes can't join or stay in the cluster:
       arn:aws:iam::111122223333:role/nodes
 
     No administrator would be left.
     --- stderr
-    error: nothing was restored, for it takes away what is named above; add --confirm last-administrator if it is meant
+    error: nothing was restored, because it would take away the access listed above; to do it anyway, add --confirm last-administrator
 
     ["--confirm=mass-removal"]: exit code 1
     --- stderr
@@ -332,7 +332,9 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
         "--confirm=node-entry,last-administrator",
     ];
     let ran = rollback(&cluster, &all).await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @r#"error: this would take away your own way in, and nothing was written: aws-auth lets arn:aws:iam::111122223333:role/me in as username "admin" and group system:masters, and by the copy it would be nobody: not let in; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"#);
+    assert_snapshot!(stderr(&cluster, &ran).await, @r#"
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    "#);
 
     // And by AWS's.
     let operators =
@@ -353,8 +355,12 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
         "--region=eu-west-1",
     ];
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @r#"error: this would take away your own way in, and nothing was written: aws-auth lets arn:aws:iam::111122223333:role/identity-mapper in as username "runner" without groups, and by the copy it would be nobody: not let in; declare yourself by a mapping, choose another copy, or let someone run it who comes in otherwise"#);
+    assert_snapshot!(stderr(&cluster, &ran).await, @r#"
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    "#);
     eks.world().cluster.mode = Mode::Api;
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
-    assert_snapshot!(stderr(&cluster, &ran).await, @"error: copy COPY0001 of 2026-01-01T00:00:00Z: in the authentication mode API aws-auth is not read: restoring it would let nobody in");
+    assert_snapshot!(stderr(&cluster, &ran).await, @"
+    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in mode API: restoring it would grant no access
+    ");
 }

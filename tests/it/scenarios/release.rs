@@ -107,7 +107,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     drop(other);
     let said = error(&release(&cluster, &elsewhere, &["--cluster-name=main"]));
     assert!(
-        said.contains("nothing was done") && said.contains("certificate authority"),
+        said.contains("nothing was changed") && said.contains("certificate authority"),
         "{said}"
     );
     untouched(&cluster, &eks, &before).await;
@@ -116,7 +116,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     eks.knobs().deny("eks:UntagResource");
     let said = error(&release(&cluster, &eks, &["--cluster-name=main"]));
     assert!(
-        said.contains("run it again") && said.contains("\"eks:UntagResource\""),
+        said.contains("run the same command again") && said.contains("\"eks:UntagResource\""),
         "{said}"
     );
     assert!(operator.stop().await.0.success());

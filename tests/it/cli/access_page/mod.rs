@@ -130,9 +130,8 @@ const ALL: [&str; 10] = [
 ];
 
 #[tokio::test]
-async fn the_page_shows_what_is_asked_for_and_runs_nothing_of_what_it_shows() {
-    const NAME: &str =
-        "cli::access_page::the_page_shows_what_is_asked_for_and_runs_nothing_of_what_it_shows";
+async fn page_filters_work_and_content_is_never_executed() {
+    const NAME: &str = "cli::access_page::page_filters_work_and_content_is_never_executed";
     let Some(browser) = Browser::start().await else {
         return skipped(NAME);
     };
@@ -190,8 +189,8 @@ async fn the_page_shows_what_is_asked_for_and_runs_nothing_of_what_it_shows() {
 }
 
 #[tokio::test]
-async fn the_page_stands_without_scripts_in_the_dark_and_on_paper() {
-    const NAME: &str = "cli::access_page::the_page_stands_without_scripts_in_the_dark_and_on_paper";
+async fn page_works_without_scripts_in_dark_mode_and_in_print() {
+    const NAME: &str = "cli::access_page::page_works_without_scripts_in_dark_mode_and_in_print";
     let Some(browser) = Browser::start().await else {
         return skipped(NAME);
     };

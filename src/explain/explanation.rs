@@ -1,63 +1,55 @@
-//! Whether a caller is let in, as what, and why other entries of the same principal don't count.
+//! Whether a caller has access, as what, and why other entries of the same principal don't count.
 
 use serde::Serialize;
 
 use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::Entry;
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
-use crate::explain::identity::Source;
-use crate::explain::{Caller, Cause, Door, Identity, PassedOver, Place};
+use crate::explain::caller::Caller;
+use crate::explain::cause::{LikelyCause, Refused};
+use crate::explain::identity::GrantSource;
+use crate::explain::identity::{EntryPlace, Identity, PassedOver};
+use crate::explain::scene::Explainer;
 use crate::observed::Mode;
 use crate::principal::{Key, Partition, Principal, PrincipalKind};
 
-/// Whether a caller is let in, as what, and why not.
+/// Whether a caller has access, as what, and why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Explanation {
+pub(crate) struct Explanation {
     /// The ARN as it was given.
-    pub caller: String,
+    pub(crate) caller: String,
     /// The ARN under which the authenticator looks the caller up.
-    pub resolved_to: String,
-    /// Whether the caller is let in.
-    pub has_access: bool,
+    pub(crate) resolved_to: String,
+    /// Whether the caller has access.
+    pub(crate) has_access: bool,
     /// As what. More than one where the authenticator picks one at random at each login.
-    pub identities: Vec<Identity>,
-    /// Why the caller is not let in.
+    pub(crate) identities: Vec<Identity>,
+    /// Why the caller is without access.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
+    pub(crate) refusal: Option<String>,
     /// The likely causes of that, the likeliest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub causes: Vec<Cause>,
+    pub(crate) causes: Vec<LikelyCause>,
     /// The entries of the same principal that do not count, and why.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[serde(rename = "notUsed")]
-    pub passed_over: Vec<PassedOver>,
+    pub(crate) passed_over: Vec<PassedOver>,
     /// What else is worth knowing.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
 }
 
 /// What came of the lookup.
-pub(super) enum Found<'a> {
-    In(Vec<Source<'a>>),
+pub(super) enum LookupResult<'a> {
+    In(Vec<GrantSource<'a>>),
     Refused { words: String, by: Refused },
 }
 
-/// What refuses a caller.
-#[derive(Clone, Copy)]
-pub(super) enum Refused {
-    /// Nothing lets it in.
-    Unnamed,
-    /// The entry that it is found by asks for the name of an instance.
-    NotAnInstance,
-    /// The access entry that it is found by has to be described again.
-    Doubtful,
-}
-
-impl<'a> Door<'a> {
+impl<'a> Explainer<'a> {
     /// Explains a caller. `user_id` is what STS says of it (`AROA…:session`, `AIDA…`), where the caller asks for itself.
     #[must_use]
-    pub fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
+    pub(crate) fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
         let standing = self.standing_as_told(caller, user_id);
         let mut explanation = Explanation {
             caller: caller.arn.clone(),
@@ -70,14 +62,14 @@ impl<'a> Door<'a> {
             notes: Vec::new(),
         };
         match self.find(caller, &standing) {
-            Found::In(sources) => {
+            LookupResult::In(sources) => {
                 let sources = sources.into_iter();
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
                 explanation.has_access = true;
                 note(caller, &standing, &mut explanation);
             }
-            Found::Refused { words, by } => {
+            LookupResult::Refused { words, by } => {
                 explanation.refusal = Some(words);
                 explanation.causes = self.causes(caller, &standing, by);
                 explanation.notes.extend(self.not_in_iam(caller));
@@ -134,12 +126,12 @@ impl<'a> Door<'a> {
         standing
     }
 
-    fn find(&self, caller: &Caller, standing: &[Standing<'a>]) -> Found<'a> {
+    fn find(&self, caller: &Caller, standing: &[Standing<'a>]) -> LookupResult<'a> {
         let entries = match self.effective.granted_among(standing, &caller.canonical) {
             Granted::AccessEntry(wins) => {
                 return match wins.known() {
                     Some(entry) => by_access_entry(caller, entry),
-                    None => Found::Refused {
+                    None => LookupResult::Refused {
                         words: format!(
                             "the access entry of {} may have changed and was not read again yet: run this command again",
                             wins.principal_arn
@@ -150,9 +142,11 @@ impl<'a> Door<'a> {
             }
             Granted::AwsAuth(entry) => vec![entry],
             Granted::AnyOf(variants) => variants,
-            Granted::Account(account) => return Found::In(vec![Source::Account { account }]),
+            Granted::Account(account) => {
+                return LookupResult::In(vec![GrantSource::Account { account }]);
+            }
             Granted::Nothing => {
-                return Found::Refused {
+                return LookupResult::Refused {
                     words: self.refusal(caller),
                     by: Refused::Unnamed,
                 };
@@ -212,13 +206,13 @@ impl<'a> Door<'a> {
     fn passed_over_entry(&self, entry: &Entry) -> Option<PassedOver> {
         Some(PassedOver {
             principal: entry.arn.clone(),
-            place: Place::of(entry),
+            place: EntryPlace::of(entry),
             why: self.effective.no_effect(entry)?.to_string(),
         })
     }
 }
 
-/// What is worth knowing of whoever is let in.
+/// What is worth knowing of whoever has access.
 fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanation) {
     let notes = &mut explanation.notes;
     if explanation.identities.len() > 1 {
@@ -246,7 +240,7 @@ fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanatio
         !standing.life.is_dead()
             && standing.life == Life::Unknown
             && explanation.identities.iter().any(|identity| {
-                matches!(identity.place, Place::AccessEntry(_))
+                matches!(identity.place, EntryPlace::AccessEntry(_))
                     && identity.principal == standing.principal_arn
             })
     });
@@ -284,27 +278,27 @@ fn passed_over_standing<'a>(
     ))
 }
 
-fn by_text<'a>(caller: &Caller, entries: Vec<&'a Entry>) -> Found<'a> {
+fn by_text<'a>(caller: &Caller, entries: Vec<&'a Entry>) -> LookupResult<'a> {
     for entry in &entries {
         let templates = entry.groups.iter().chain([&entry.username]);
         if let Some(words) = no_instance(caller, templates) {
-            return Found::Refused {
+            return LookupResult::Refused {
                 words,
                 by: Refused::NotAnInstance,
             };
         }
     }
-    Found::In(entries.into_iter().map(Source::AwsAuth).collect())
+    LookupResult::In(entries.into_iter().map(GrantSource::AwsAuth).collect())
 }
 
-fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> Found<'a> {
+fn by_access_entry<'a>(caller: &Caller, entry: &'a AccessEntry) -> LookupResult<'a> {
     let templates = entry.groups.iter().chain([&entry.username]);
     match no_instance(caller, templates) {
-        Some(words) => Found::Refused {
+        Some(words) => LookupResult::Refused {
             words,
             by: Refused::NotAnInstance,
         },
-        None => Found::In(vec![Source::AccessEntry(entry)]),
+        None => LookupResult::In(vec![GrantSource::AccessEntry(entry)]),
     }
 }
 

@@ -1,0 +1,87 @@
+//! What was read from the cluster, prepared for many questions.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::aws_auth::{Document, Entry};
+use crate::effective::{EffectiveAccess, Reading, Sources};
+use crate::explain::rbac::Rbac;
+use crate::observed::{AwsState, Binding, Bindings, ConfigMapName, Mode};
+use crate::principal::Key;
+use crate::time::Timestamp;
+
+/// Fixes the `data` of an aws-auth.
+pub(crate) type FixData =
+    fn(&BTreeMap<String, String>, &dyn Fn(&Entry) -> bool) -> BTreeMap<String, String>;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    /// The texts of aws-auth; `None`: it does not exist.
+    pub(crate) data: Option<&'a BTreeMap<String, String>>,
+    /// What the authenticator makes of them.
+    pub(crate) document: &'a Document,
+    pub(crate) aws: &'a AwsState,
+    pub(crate) bindings: &'a Bindings,
+    /// Every binding by name; `None`: RBAC was not read.
+    pub(crate) rbac: Option<&'a [Binding]>,
+    /// The mappings, by the key that each holds.
+    pub(crate) declared: &'a BTreeMap<Key, DeclaringMapping>,
+    /// Whether mappings can be made: our definition is in the cluster.
+    pub(crate) installed: bool,
+    /// The `ConfigMap` that is meant.
+    pub(crate) config_map: &'a ConfigMapName,
+    /// What `lint --fix` would make of a text; the function says which entries it leaves alone.
+    pub(crate) fix_data: FixData,
+}
+
+/// The mapping that holds a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DeclaringMapping {
+    pub(crate) mapping: String,
+    /// When its entry is removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) until: Option<Timestamp>,
+    /// Why it is not in effect as declared, in the operator's words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) not_ready: Option<String>,
+}
+
+/// What was read, made ready for many questions: one walk over everything, then each answer without another.
+#[derive(Debug)]
+pub(crate) struct Explainer<'a> {
+    pub(super) scene: Scene<'a>,
+    pub(super) effective: EffectiveAccess<'a>,
+    pub(super) rbac: Option<Rbac<'a>>,
+}
+
+impl<'a> Explainer<'a> {
+    #[must_use]
+    pub(crate) fn new(scene: Scene<'a>) -> Self {
+        Self {
+            effective: EffectiveAccess::new(Sources {
+                aws_auth: scene.document,
+                reading: Reading::of(scene.config_map),
+                aws: scene.aws,
+                bindings: scene.bindings,
+            }),
+            rbac: scene.rbac.map(Rbac::new),
+            scene,
+        }
+    }
+
+    /// The authentication mode; `None` where it is not known, and aws-auth counts as read.
+    #[must_use]
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        self.effective.mode()
+    }
+
+    /// The cluster's name in EKS, for a command.
+    pub(super) fn cluster_name(&self) -> &str {
+        self.scene
+            .aws
+            .view()
+            .map_or("CLUSTER", |view| view.cluster.name.as_str())
+    }
+}
