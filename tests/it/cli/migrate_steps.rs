@@ -429,7 +429,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut process = stage.start(&awaiting);
     until(
         &process,
-        "waiting until somebody changes the authentication mode to API",
+        "waiting until the authentication mode is changed to API",
     )
     .await;
     let config = json!({"accessConfig": {"authenticationMode": "API"}});
