@@ -359,7 +359,7 @@ async fn back(stage: &Stage) {
     principals: 3 done
     --- stderr
     handover: set to Revert on kube-system/aws-auth-history
-    deleted the temporary ClusterRoleBinding identity-mapper-bridge
+    binding: deleted the temporary ClusterRoleBinding identity-mapper-bridge
     handover: set to Manual on kube-system/aws-auth-history
     ");
     assert_eq!(stage.handover().await.as_deref(), Some("Manual"));
@@ -419,8 +419,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
         .run_aside()
         .await;
     assert_eq!(ran.code, 1);
-    let words =
-        "you come in as arn:aws:iam::111122223333:role/Nobody, and no access entry lets you in";
+    let words = "you have access as arn:aws:iam::111122223333:role/Nobody, but by no access entry";
     assert!(ran.stderr.contains(words), "{}", ran.shown());
     assert_eq!(stage.eks.world().cluster.mode, Mode::ApiAndConfigMap);
 
@@ -430,7 +429,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     let mut process = stage.start(&awaiting);
     until(
         &process,
-        "waiting until somebody changes the authentication mode to API",
+        "waiting until the authentication mode is changed to API",
     )
     .await;
     let config = json!({"accessConfig": {"authenticationMode": "API"}});
