@@ -489,6 +489,6 @@ mod tests {
         );
         assert_eq!(roles(&[one]).external_id.as_deref(), Some("x"));
         let error = start(&["--cluster-name=main", one, one]).expect_err("twice");
-        assert!(error.contains("give one"), "{error}");
+        assert!(error.contains("specify one"), "{error}");
     }
 }

@@ -175,7 +175,7 @@ fn errors_name_part_value_and_what_was_expected() {
         ),
         (
             "arn:aws:iam::111122223333:policy/x",
-            vec!["\"policy/x\" is no identity of iam"],
+            vec!["\"policy/x\" is not a principal of iam"],
         ),
         ("arn:aws:iam::111122223333:rootless", vec!["\"rootless\""]),
         ("arn:aws:iam::111122223333:root/x", vec!["\"root/x\""]),

@@ -216,12 +216,11 @@ impl Plan<'_> {
         let entry_goes =
             |claim: &Claim| claim.entry.pending() && claim.entry.effective() == EntryStep::Delete;
         let text_goes = |claim: &Claim| write && claim.effective() == Step::Remove;
-        if self.removals != *stored
-            && self
-                .claims
-                .iter()
-                .any(|claim| text_goes(claim) || entry_goes(claim))
-        {
+        let orders = || {
+            let mut claims = self.claims.iter();
+            claims.any(|claim| text_goes(claim) || entry_goes(claim))
+        };
+        if self.removals != *stored && (self.removals.held() != stored.held() || orders()) {
             history
                 .annotations
                 .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
