@@ -181,11 +181,11 @@ fn errors_name_part_value_and_what_was_expected() {
         ("arn:aws:iam::111122223333:root/x", vec!["\"root/x\""]),
         (
             "arn:aws:iam::111122223333:assumed-role/Admin/me",
-            vec!["no identity of iam"],
+            vec!["not a principal of iam"],
         ),
         (
             "arn:aws:sts::111122223333:role/Admin",
-            vec!["no identity of sts"],
+            vec!["not a principal of sts"],
         ),
         ("arn:aws:iam::111122223333:role", vec!["name \"\""]),
         (
