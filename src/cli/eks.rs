@@ -203,40 +203,43 @@ impl EntrySettingsArgs {
 pub(crate) struct IamArgs {
     /// Role to assume for reading IAM of another account; with `{account}` for the number of each `--iam-account`
     #[arg(
+        id = "iam_roles",
         long = "iam-role",
         value_name = "ARN",
         env = "IDENTITY_MAPPER_IAM_ROLES",
         value_delimiter = ',',
         help_heading = "EKS"
     )]
-    pub(crate) iam_roles: Vec<String>,
+    pub(crate) roles: Vec<String>,
 
     /// Account to insert for `{account}` in `--iam-role`; can be repeated
     #[arg(
+        id = "iam_accounts",
         long = "iam-account",
         value_name = "ACCOUNT",
         env = "IDENTITY_MAPPER_IAM_ACCOUNTS",
         value_delimiter = ',',
         help_heading = "EKS"
     )]
-    pub(crate) iam_accounts: Vec<AccountId>,
+    pub(crate) accounts: Vec<AccountId>,
 
     /// External ID for the trust policies of these roles
     #[arg(
-        long,
+        id = "iam_external_id",
+        long = "iam-external-id",
         value_name = "ID",
         env = "IDENTITY_MAPPER_IAM_EXTERNAL_ID",
         requires = "iam_roles",
         help_heading = "EKS"
     )]
-    pub(crate) iam_external_id: Option<String>,
+    pub(crate) external_id: Option<String>,
 }
 
 impl IamArgs {
     pub(crate) fn roles(&self) -> Result<IamRoles, InvalidIamRole> {
-        let names = self.iam_roles.iter().map(String::as_str);
-        let mut roles = IamRoles::parse(names, self.iam_accounts.iter().cloned())?;
-        roles.external_id.clone_from(&self.iam_external_id);
+        let names = self.roles.iter().map(String::as_str);
+        let mut roles = IamRoles::parse(names, self.accounts.iter().cloned())?;
+        roles.external_id.clone_from(&self.external_id);
         Ok(roles)
     }
 }

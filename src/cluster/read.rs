@@ -1,4 +1,4 @@
-//! ClusterSnapshot everything that a plan looks at once, for commands: what the watches tell the operator in time.
+//! Reads everything that a plan needs once, for commands; the operator has it from its watches.
 
 use std::fmt::Debug;
 

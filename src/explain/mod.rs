@@ -18,7 +18,6 @@ mod scene;
 mod tests;
 
 pub(crate) use caller::Caller;
-pub(crate) use cause::CauseKind;
 pub(crate) use explanation::Explanation;
 pub(crate) use fix::{Fix, way_in};
 pub(crate) use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};

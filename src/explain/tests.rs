@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::cause::CauseKind;
 use super::*;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{

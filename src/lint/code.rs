@@ -25,6 +25,7 @@ impl fmt::Display for Severity {
 struct CodeInfo {
     id: &'static str,
     severity: Severity,
+    #[cfg(test)]
     title: &'static str,
     why: &'static str,
 }
@@ -38,6 +39,7 @@ macro_rules! codes {
         }
 
         impl Code {
+            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             const fn row(self) -> CodeInfo {
@@ -45,6 +47,7 @@ macro_rules! codes {
                     $(Self::$name => CodeInfo {
                         id: $id,
                         severity: Severity::$severity,
+                        #[cfg(test)]
                         title: $title,
                         why: $why,
                     },)*
@@ -189,8 +192,8 @@ impl Code {
         self.row().severity
     }
 
-    /// What it is, in a few words.
-    #[must_use]
+    /// The heading of its page, which findings give with their values.
+    #[cfg(test)]
     pub(crate) const fn title(self) -> &'static str {
         self.row().title
     }

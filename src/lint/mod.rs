@@ -22,7 +22,7 @@ mod tests;
 mod text;
 
 pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
-pub(crate) use code::{Code, Severity};
+pub(crate) use code::Severity;
 pub(crate) use file::check;
 pub(crate) use finding::{Diagnostic, LintReport, SourceText};
 pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};

@@ -25,7 +25,7 @@ mod tests;
 mod way;
 mod why;
 
-pub(crate) use difference::{Becomes, EntryDifference};
+pub(crate) use difference::EntryDifference;
 pub(crate) use implied::{Way, implied};
 pub(crate) use judge::{NotForMigration, verdicts};
 pub(crate) use migration::{
@@ -37,7 +37,7 @@ pub(crate) use rounds::Rounds;
 pub(crate) use steps::many;
 pub(crate) use steps::{Instruction, Manner, instructions, tally};
 pub(crate) use way::{
-    BRIDGE, Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Situation, Stage, ends,
-    next, next_back, situation, undeclared,
+    BRIDGE, Bridge, MigrationGoal, ModeChange, NextStep, Situation, Stage, ends, next, next_back,
+    situation, undeclared,
 };
 pub(crate) use why::unread;

@@ -26,7 +26,7 @@ use crate::observed::{Mode, Settings};
 /// principals and reasons. Nothing is written.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MigratePlanArgs {
-    /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and CloudFormation
+    /// The mode to change to, `API_AND_CONFIG_MAP` or `API`; also prints how to set it with Terraform, eksctl and other tools
     #[arg(long, value_name = "MODE", value_parser = super::apply::to)]
     pub(crate) to: Option<Mode>,
 

@@ -1,7 +1,7 @@
 //! What EKS and IAM have answered, as one value. Pure.
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
-//! calls, an entry that is not as it was known, another mode. ClusterReading again what is known already is none. What changed after the
+//! calls, an entry that is not as it was known, another mode. Reading again what is known already is none. What changed after the
 //! planner's input was handed out is remembered by principal, so that a plan from the older input is not executed for it: its calls are
 //! neither queued, nor sent where they have waited.
 

@@ -1,6 +1,6 @@
 //! Texts and the codes that they end in.
 
-use super::super::Code::{self, *};
+use super::super::code::Code::{self, *};
 use super::{codes, config_map, places, roles};
 
 const ROLE: &str = "- rolearn: arn:aws:iam::111122223333:role/a\n";

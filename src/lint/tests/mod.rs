@@ -5,7 +5,8 @@ mod fixes;
 
 use std::fmt::Write as _;
 
-use super::{Code, check};
+use super::check;
+use super::code::Code;
 use crate::manifest::Source;
 
 fn source(text: &str) -> Source {

@@ -9,9 +9,10 @@ use serde_json::json;
 use crate::access_entry::{BRIDGE_GROUP, Call, FailureKind, Kind};
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
+use crate::migrate::way::MigrationState;
 use crate::migrate::{
-    Bridge, MigrationGoal, MigrationState, ModeChange, NextStep, Rounds, Stage, Way, ends, implied,
-    next, next_back, situation, verdicts,
+    Bridge, MigrationGoal, ModeChange, NextStep, Rounds, Stage, Way, ends, implied, next,
+    next_back, situation, verdicts,
 };
 use crate::observed::{Handover, Mode};
 use crate::ownership::MARK_ANNOTATION;

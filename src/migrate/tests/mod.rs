@@ -5,7 +5,8 @@ mod laws;
 mod modes;
 mod table;
 
-use super::{Becomes, Migration, PrincipalPlan, verdicts};
+use super::difference::Becomes;
+use super::{Migration, PrincipalPlan, verdicts};
 use crate::plan::simulation::Simulation;
 
 /// The verdicts on a simulated cluster.

@@ -61,8 +61,7 @@ pub(crate) fn hold_for_history(
     kept: Result<(), &String>,
 ) {
     let error = match (history, kept) {
-        (HistoryState::Unwritable { error, .. }, _) => error,
-        (_, Err(error)) => error,
+        (HistoryState::Unwritable { error, .. }, _) | (_, Err(error)) => error,
         (HistoryState::Missing | HistoryState::Present(_), Ok(())) => return,
     };
     for claim in claims.iter_mut().filter(|claim| claim.text_grants()) {

@@ -53,19 +53,7 @@ impl Plan<'_> {
                 .map(|eks| eks.standing.clone())
                 .unwrap_or_default(),
         );
-        let mut held = HashMap::new();
-        let mut named: HashMap<usize, Vec<usize>> = HashMap::new();
-        for (number, claim) in self.claims.iter().enumerate() {
-            held.extend(
-                claim
-                    .holder
-                    .or(claim.waiting)
-                    .map(|holder| (holder, number)),
-            );
-            for position in claim.holder.iter().chain(&claim.others) {
-                named.entry(*position).or_default().push(number);
-            }
-        }
+        let (held, named) = self.claims_by_mapping();
         let view = View {
             plan: self,
             outcome,
@@ -138,6 +126,20 @@ impl Plan<'_> {
             managed: self.claims.iter().any(|claim| claim.entry.asks),
             wake,
         }
+    }
+
+    /// The claims that each mapping holds, and those that name it.
+    fn claims_by_mapping(&self) -> (HashMap<usize, usize>, HashMap<usize, Vec<usize>>) {
+        let mut held = HashMap::new();
+        let mut named: HashMap<usize, Vec<usize>> = HashMap::new();
+        for (number, claim) in self.claims.iter().enumerate() {
+            let holder = claim.holder.or(claim.waiting);
+            held.extend(holder.map(|holder| (holder, number)));
+            for position in claim.holder.iter().chain(&claim.others) {
+                named.entry(*position).or_default().push(number);
+            }
+        }
+        (held, named)
     }
 
     fn in_aws_auth_since(&self) -> BTreeMap<KeyHash, Timestamp> {

@@ -120,14 +120,10 @@ fn h03_in_the_mode_api() {
 
 #[test]
 fn h04_what_aws_auth_still_says_in_the_mode_api_lifts_no_limit() {
-    let text: String = (0..8)
-        .map(|n| {
-            format!(
-                "- rolearn: {}\n  username: old{n}\n  groups: [g]\n",
-                arn(&format!("r{n}"))
-            )
-        })
-        .collect();
+    let text = (0..8).fold(String::new(), |text, n| {
+        let arn = arn(&format!("r{n}"));
+        text + &format!("- rolearn: {arn}\n  username: old{n}\n  groups: [g]\n")
+    });
     for text in ["", &text] {
         let mut simulation = Simulation::in_eks(Mode::Api, text);
         for n in 0..8 {
@@ -475,7 +471,7 @@ fn h18_the_same_beside_one_that_expired() {
         object.spec.suspend = false;
     });
     simulation.edit("d", |object| {
-        object.metadata.deletion_timestamp = Some(simulation_time())
+        object.metadata.deletion_timestamp = Some(simulation_time());
     });
     simulation.later(3600);
     simulation.settle();
@@ -548,14 +544,10 @@ fn h20_forged_tags_lift_no_limit() {
 #[test]
 fn h21_a_forged_mark_lifts_no_limit() {
     use crate::ownership::{KeyHash, MARK_ANNOTATION, Mark, MeaningHash};
-    let text: String = (0..40)
-        .map(|n| {
-            format!(
-                "- rolearn: {}\n  username: s{n}\n  groups: [g]\n",
-                arn(&format!("s{n}"))
-            )
-        })
-        .collect();
+    let text = (0..40).fold(String::new(), |text, n| {
+        let arn = arn(&format!("s{n}"));
+        text + &format!("- rolearn: {arn}\n  username: s{n}\n  groups: [g]\n")
+    });
     for forged in [false, true] {
         let mut simulation = Simulation::with_roles(&text);
         for n in 0..8 {

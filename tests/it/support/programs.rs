@@ -49,10 +49,10 @@ pub(crate) fn repository() -> PathBuf {
 ///
 /// Panics where it is missing or older than its sources, so that no test judges yesterday's program.
 pub(crate) fn operator_binary() -> PathBuf {
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
     if let Some(path) = option_env!("CARGO_BIN_EXE_identity-mapper") {
         return PathBuf::from(path);
     }
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| {
         let executable = env::current_exe().expect("the path of this executable");
         let path = executable
