@@ -378,12 +378,15 @@ impl<'a> World<'a> {
             };
             let pairs = self.transitions(&arn, &arns, calls);
             let mut ways: Vec<Access> = pairs.into_iter().map(|pair| pair.after).collect();
-            ways.extend(key.filter(|key| self.is_gone(key)).map(|_| Access::None));
+            // Of an access entry EKS says whether its principal exists.
+            let gone = key.filter(|key| arns.is_empty() && self.is_gone(key));
+            ways.extend(gone.map(|_| Access::None));
             (arn, ways)
         })
     }
 
-    /// Whether IAM, read successfully, has no such principal: nobody can sign in as one that does not exist.
+    /// Whether IAM, read successfully, has no such principal: nobody can sign in as one that does not exist. One that a mapping has
+    /// declared since may be as new as the mapping.
     fn is_gone(&self, key: &Key) -> bool {
         let account = self
             .before
@@ -393,7 +396,14 @@ impl<'a> World<'a> {
             PrincipalKind::Role => account.roles.as_ref(),
             PrincipalKind::User => account.users.as_ref(),
         });
-        listing.is_some_and(|listing| !listing.principals.contains_key(key.name()))
+        let newer = |read: Timestamp| {
+            let hash = KeyHash::of(key);
+            let mut declaring = self.declaring(&hash);
+            declaring.any(|(mapping, _)| mapping.created.is_some_and(|created| created >= read))
+        };
+        listing.is_some_and(|listing| {
+            !listing.principals.contains_key(key.name()) && !newer(listing.read)
+        })
     }
 
     /// Whether all that changes brings back what mark or status say that we wrote last.

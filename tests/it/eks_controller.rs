@@ -97,7 +97,7 @@ async fn metrics_tell_of_eks() {
             let name = "identity_mapper_access_entries";
             Operator::metric(&text, name, &[("state", state)])
         };
-        let numbers = [number("known"), number("described"), number("owned")];
+        let numbers = [number("known"), number("described"), number("managed")];
         if numbers == [Some(described), Some(described), Some(1.0)] {
             Ok(())
         } else {

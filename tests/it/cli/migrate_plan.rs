@@ -262,14 +262,14 @@ fn many_principals_of_every_kind() {
         access, then remove the account from mapAccounts
       stays   role/AWSServiceRoleForAmazonEMRContainers (mapRoles line 11)
         spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked
-        role, for which EKS accepts access entries from its own AWS service only; in authentication mode API
-        nothing here can grant it: the AWS service whose role it is makes its own access entry, usually when it is
-        enabled for the cluster; AWS has made none so far
+        role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only
+        the AWS service that owns the role can grant it access: it creates its own access entry, usually when it
+        is enabled for the cluster; AWS has created none so far
       stays   role/legacy-viewer (mapRoles line 12)
         spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles
-        to a group of your own as well, and write that one
+        to a group of your own, and write that one
       stays   role/no-colon (mapRoles line 13)
-        spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS demands of access
+        spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS requires in access
         entries; write it as in "reader-:{{SessionName}}"
       moves   role/ci-deployer (mapRoles line 8)
         mapRoles line 7 has the same principal but no effect: the authenticator uses the last entry of a list, and
@@ -490,7 +490,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     CONFIG_MAP --to=API: error: EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, then change to API
     API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
-    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is no authentication mode of EKS; write CONFIG_MAP, API_AND_CONFIG_MAP or API
+    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
     CONFIG_MAP : error: access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     API : error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     -f: error: -f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings

@@ -440,7 +440,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
         stage.entries(),
         ["Alice team ", "Root  AmazonEKSClusterAdminPolicy"]
     );
-    assert_snapshot!(stage.told(&["revert"]).await, @r#"
+    assert_snapshot!(stage.told(&["revert"]).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
@@ -448,9 +448,9 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
     --- stderr
-    error: the cluster is in the authentication mode API, in which aws-auth is not read, and EKS never takes a cluster back: everyone stays at their access entries
-    "#);
-    assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @r#"
+    error: the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay with their access entries
+    ");
+    assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @"
     exit code 1
     --- stdout
     cluster:    https://SERVER
@@ -458,8 +458,8 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
     --- stderr
-    error: EKS never takes a cluster back from the authentication mode API to API_AND_CONFIG_MAP; from here it can go nowhere
-    "#);
+    error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
+    ");
     let again = stage.run(&args).await;
     assert_eq!(again.code, 0, "{}", again.shown());
 }

@@ -121,7 +121,7 @@ async fn with_repair_off_a_person_decides() {
     cluster.until("a", "Stalled", "True InvalidYAML").await;
     let note = cluster.note("InvalidYAML", "aws-auth").await;
     assert!(
-        note.contains("kubectl-edit") && note.contains("mended"),
+        note.contains("kubectl-edit") && note.contains("fix"),
         "{note}"
     );
     assert_eq!(cluster.writes_since(mark).await, 0);

@@ -96,7 +96,8 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     // Tags would be forgotten.
     let said = error(&release(&cluster, &eks, &[]));
     assert!(
-        said.contains("2 mappings have access entries") && said.contains("--cluster-name main"),
+        said.contains("2 mappings have managed access entries")
+            && said.contains("--cluster-name main"),
         "{said}"
     );
     untouched(&cluster, &eks, &before).await;

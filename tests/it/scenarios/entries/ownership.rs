@@ -151,7 +151,7 @@ async fn foreign_entries_are_adopted_as_declared() {
         .await;
     assert!(
         seen.message.contains(
-            "of the installation that keeps arn:aws:eks:eu-west-1:111122223333:cluster/other"
+            "the installation that manages arn:aws:eks:eu-west-1:111122223333:cluster/other"
         ),
         "{seen:?}"
     );
