@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use jiff::SignedDuration;
+
 use super::{Before, Proposal};
 use crate::access_entry::{Call, Entry, Output};
 use crate::api::v1alpha1::Confirmation;
@@ -13,6 +15,9 @@ use crate::ownership::aws_managed::keeper;
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
 use crate::principal::{Key, Partition, PrincipalKind};
 use crate::time::Timestamp;
+
+/// A minute: a listing of IAM may lack what was created so long before.
+const IAM_LAG: SignedDuration = SignedDuration::from_mins(1);
 
 /// What a login of a principal may become.
 #[derive(Clone, Debug, PartialEq)]
@@ -399,7 +404,11 @@ impl<'a> World<'a> {
         let newer = |read: Timestamp| {
             let hash = KeyHash::of(key);
             let mut declaring = self.declaring(&hash);
-            declaring.any(|(mapping, _)| mapping.created.is_some_and(|created| created >= read))
+            declaring.any(|(mapping, _)| {
+                mapping
+                    .created
+                    .is_some_and(|created| created.plus(IAM_LAG) >= read)
+            })
         };
         listing.is_some_and(|listing| {
             !listing.principals.contains_key(key.name()) && !newer(listing.read)

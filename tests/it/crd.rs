@@ -99,7 +99,7 @@ fn columns_and_docs(cluster: &Cluster) {
     );
     kubectl(&["apply", "-f", "-"], Some(&role));
     let status = r#"{"status": {
-        "principalArn": "arn:aws:iam::111122223333:role/Admin", "username": "admin", "backend": "ConfigMap",
+        "principalArn": "arn:aws:iam::111122223333:role/Admin", "username": "admin", "backend": "ConfigMap", "state": "Active",
         "conditions": [{"type": "Ready", "status": "True", "reason": "InEffect", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
     }}"#;
     kubectl(
@@ -127,6 +127,7 @@ fn columns_and_docs(cluster: &Cluster) {
         "USERNAME",
         "GROUPS",
         "BACKEND",
+        "STATE",
         "READY",
         "REASON",
         "UNTIL",
@@ -136,6 +137,7 @@ fn columns_and_docs(cluster: &Cluster) {
         "admin",
         r#"["a","b"]"#,
         "ConfigMap",
+        "Active",
         "True",
         "InEffect",
         "2026-12-24T18:00:00Z",
@@ -143,13 +145,14 @@ fn columns_and_docs(cluster: &Cluster) {
     assert_eq!(wide[..expected.len()], expected);
     let narrow = words(&kubectl(&["get", "idmap"], None));
     assert_eq!(
-        narrow[..7],
+        narrow[..8],
         [
             "NAME",
             "PRINCIPAL",
             "USERNAME",
             "GROUPS",
             "BACKEND",
+            "STATE",
             "READY",
             "AGE"
         ]

@@ -149,7 +149,7 @@ fn principals() -> Vec<Case> {
             "a federated user",
             arn("arn:aws:sts::111122223333:federated-user/bob"),
             ARN,
-            "is an STS session, such as that of a federated user",
+            "is an sts session, such as that of a federated user",
         ),
         bad("the root user", arn("arn:aws:iam::111122223333:root"), ARN, "is the root user of the account"),
         bad(
@@ -165,24 +165,24 @@ fn principals() -> Vec<Case> {
             "is neither a role nor a user",
         ),
         bad("a role without a name", arn("arn:aws:iam::111122223333:role"), ARN, "is neither a role nor a user"),
-        bad("an empty name", arn("arn:aws:iam::111122223333:role/team/"), ARN, "'' is not an IAM name"),
+        bad("an empty name", arn("arn:aws:iam::111122223333:role/team/"), ARN, "'' is not an iam name"),
         bad(
             "a wildcard",
             arn("arn:aws:iam::111122223333:role/*"),
             ARN,
-            "'*' is not an IAM name: write 1 to 64 letters",
+            "'*' is not an iam name: write 1 to 64 letters",
         ),
         bad(
             "a name of 65",
             arn(&format!("arn:aws:iam::111122223333:role/{}", "n".repeat(65))),
             ARN,
-            "is not an IAM name",
+            "is not an iam name",
         ),
         bad(
             "two slashes",
             arn("arn:aws:iam::111122223333:role//Admin"),
             ARN,
-            "has a path that IAM does not allow",
+            "has a path that iam does not allow",
         ),
         bad(
             "a path of 513",

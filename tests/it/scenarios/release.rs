@@ -129,7 +129,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     let said = String::from_utf8(output.stdout).unwrap();
     for part in [
         "arn:aws:eks:eu-west-1:111122223333:cluster/main (API_AND_CONFIG_MAP)",
-        "our tags were taken off 2 of 3",
+        "tags removed from 2 of 3",
         "3 statuses cleared, 3 finalizers removed",
     ] {
         assert!(said.contains(part), "{part}: {said}");
@@ -147,7 +147,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     assert_eq!(cluster.roles().await, text);
     let again = release(&cluster, &eks, &["--cluster-name=main"]);
     let said = String::from_utf8(again.stdout).unwrap();
-    assert!(said.contains("taken off 0 of 3"), "{said}");
+    assert!(said.contains("removed from 0 of 3"), "{said}");
 
     // Nobody's: a deleted mapping leaves its entry, and a restart adopts what stands as declared.
     cluster.kubectl_ok(&["delete", "idmap", "a"], None);
