@@ -20,7 +20,7 @@ use crate::safety::{Cleared, Removals, administrators};
 pub struct Plan<'a> {
     /// Finalizers to set before anything is granted. Set them, observe and plan again.
     pub add_finalizers: Vec<FinalizerChange>,
-    /// To be written before [`Plan::config_map`]. If it can't be, observe [`HistoryState::Unwritable`] and plan again.
+    /// To be written before [`Plan::config_map`]. If it can't be, observe [`crate::observed::HistoryState::Unwritable`] and plan again.
     pub history: Option<HistoryWrite>,
     /// The write of aws-auth.
     pub config_map: Option<Cleared<ConfigMapWrite>>,
