@@ -41,7 +41,7 @@ use baseline::Base;
 use claim::{Block, Claim, Context, Eks};
 use decide::holds::{
     hold_contested_entries, hold_for_declared_mode, hold_for_finalizers, hold_for_history,
-    hold_removals_for_grants,
+    hold_for_trial, hold_removals_for_grants,
 };
 use decide::text_first;
 use orphans::Orphans;
@@ -191,6 +191,7 @@ fn held_claims(
         }
     }
     hold_for_declared_mode(context, &mut claims);
+    hold_for_trial(context, &mut claims);
     hold_contested_entries(context, &mut claims);
     hold_removals_for_grants(context, &mut claims);
     claims

@@ -119,7 +119,7 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         .filter(|hash| world.declaring(hash).next().is_some())
         .map(KeyHash::as_str)
         .chain(record.ordered())
-        .chain(vanishing.keys().map(|hash| hash.as_str()))
+        .chain(fresh.iter().map(|subject| subject.hash.as_str()))
         .collect();
     let gone = record.ordered().count() + fresh.len();
     let most = if before.recordable {
@@ -162,9 +162,10 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
         };
         // Until it is removed, or declared again.
         if *ordered == HELD {
-            let declared = world
-                .declaring(&hash)
-                .any(|(mapping, state)| state == State::Live && mapping.spec.is_ok());
+            let declared = world.declaring(&hash).any(|(mapping, state)| {
+                let key = mapping.key();
+                key.is_some_and(|key| world.holds(mapping, state, &key))
+            });
             return standing.contains(&hash) && !declared;
         }
         if *ordered > now {

@@ -30,7 +30,7 @@ fn foreign_call(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'s
             .spec
             .as_ref()
             .ok()
-            .filter(|_| state == State::Live)?;
+            .filter(|_| state == State::Live && !mapping.remembered)?;
         Some(spec.adoption)
     });
     let mut created = false;
@@ -81,11 +81,7 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
     let claims = world
         .declaring(&subject.hash)
         .any(|(mapping, state)| match state {
-            // One that no backend can hold takes nothing over from those that wrote it.
-            State::Live => mapping.spec.as_ref().is_ok_and(|spec| {
-                spec.has_a_backend(world.before.mode, world.before.cluster())
-                    || world.wrote(mapping, &subject.key)
-            }),
+            State::Live => world.holds(mapping, state, &subject.key),
             // It holds its key only while an entry that it wrote exists.
             State::Suspended | State::Refused => world.wrote(mapping, &subject.key),
             State::Deleting | State::Expired => false,

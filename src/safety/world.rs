@@ -457,11 +457,21 @@ impl<'a> World<'a> {
 }
 
 impl World<'_> {
+    /// Whether a live mapping holds a principal that its spec names. One that no backend can hold takes nothing over from those that
+    /// wrote it.
+    pub(super) fn holds(&self, mapping: &Mapping, state: State, key: &Key) -> bool {
+        state == State::Live
+            && mapping.spec.as_ref().is_ok_and(|spec| {
+                spec.has_a_backend(self.before.mode, self.before.cluster())
+                    || self.wrote(mapping, key)
+            })
+    }
+
     /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the
     /// one that wrote its entry, else the oldest. Others of the same principal have no say.
     pub(super) fn responsible(&self, subject: &Subject<'_>) -> Option<(&Mapping, State)> {
         let holds =
-            |(mapping, state): &(&Mapping, State)| *state == State::Live && mapping.spec.is_ok();
+            |(mapping, state): &(&Mapping, State)| self.holds(mapping, *state, &subject.key);
         let wrote = |(mapping, _): &(&Mapping, State)| self.wrote(mapping, &subject.key);
         let declaring = || self.declaring(&subject.hash);
         declaring()

@@ -2,15 +2,34 @@
 
 use std::collections::BTreeMap;
 
+use crate::access_entry::Call;
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::api::v1alpha1::Backend;
 use crate::desired::State;
-use crate::observed::{AwsState, HistoryState};
+use crate::observed::{AwsState, ConfigMapName, HistoryState};
 use crate::plan::action::FinalizerChange;
 use crate::plan::claim::{Block, Claim, Context, EntryStep, Step};
 use crate::plan::decide::leaves::concerned;
 use crate::plan::memory::Target;
+
+/// A trial on a copy of aws-auth makes no calls: an access entry would take precedence over the text that EKS really reads.
+pub(crate) fn hold_for_trial(context: &Context<'_>, claims: &mut [Claim]) {
+    if context.config_map == ConfigMapName::default().to_string() {
+        return;
+    }
+    for claim in claims.iter_mut().filter(|claim| claim.entry.pending()) {
+        let mut calls = claim.entry.calls.iter();
+        if let Some(call) = calls.find(|call| !matches!(call, Call::Describe { .. })) {
+            let message = format!(
+                "the operator runs on {}, which EKS does not read, so it would call {} and does not",
+                context.config_map,
+                call.operation()
+            );
+            claim.entry.hold(Block::lasting(Reason::Observing, message));
+        }
+    }
+}
 
 /// Where a status names an access entry, the cluster can't be in the mode that was declared: nothing of that mapping is changed.
 pub(crate) fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]) {

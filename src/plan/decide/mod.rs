@@ -386,12 +386,13 @@ fn keep_only(claim: &mut Claim) {
     }
     let block = Block::passing(
         Reason::PermissionSetUnresolved,
-        "IAM has not confirmed the permission set's role, so no entry is created for it yet; the operator retries",
+        "IAM has not confirmed the permission set's role, so no entry is created or adopted for it yet; the operator retries",
     );
     if claim.text_grants() {
         claim.hold(block.clone());
     }
-    if claim.entry.step == EntryStep::Create {
+    let describes = claim.entry.step == EntryStep::Describe;
+    if claim.entry.pending() && !claim.entry.ours && !describes {
         claim.entry.hold(block);
     }
 }
