@@ -49,6 +49,8 @@ fn line(role: &str, username: &str, group: &str) -> String {
 struct Scene {
     mode: Mode,
     text: String,
+    /// The text of `mapUsers`.
+    users: String,
     /// Roles whose last entry in the text is managed.
     managed: Vec<String>,
     entries: Entries,
@@ -70,6 +72,7 @@ impl Scene {
         Self {
             mode,
             text: String::new(),
+            users: String::new(),
             managed: Vec::new(),
             entries: Entries {
                 listed: Some(now()),
@@ -179,7 +182,11 @@ impl Scene {
     }
 
     fn review(&self) -> Review {
-        let data = |text: &str| BTreeMap::from([("mapRoles".to_owned(), text.to_owned())]);
+        let data = |text: &str| {
+            let texts = [("mapRoles", text), ("mapUsers", self.users.as_str())];
+            let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
+            BTreeMap::from_iter(given.map(|(key, text)| (key.to_owned(), text.to_owned())))
+        };
         let text = Document::parse(&data(&self.text));
         let managed = managed(&text, &self.managed);
         let cluster = EksCluster::parse("arn:aws:eks:eu-west-1:111122223333:cluster/main");
@@ -481,6 +488,15 @@ fn unmanaged_entries_stay_as_they_are() {
         .mapping("o", &json!({}), &json!({}))
         .mapping("u", &json!({"adoption": "Always"}), &json!({}));
     adopting.then(&ours, &["o", "u"]).cleared();
+
+    // What mapUsers says of a role has no effect where mapRoles names it: the other one wins, and is not to lose.
+    let mut scene = Scene::new(Mode::ApiAndConfigMap)
+        .text(&lines[..1], &[])
+        .mapping("u", &json!({}), &json!({}))
+        .call("u", |arn| create(arn, &["g"]));
+    scene.refused_by(Rule::Unmanaged);
+    scene.users = format!("- userarn: {}\n  username: z\n", arn("u"));
+    scene.refused_by(Rule::Unmanaged);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::Adoption;
 use crate::aws_auth::{Document, Entry, Meaning, Section};
 use crate::desired::State;
-use crate::effective::{EffectiveEntry, can_match};
+use crate::effective::EffectiveEntry;
 use crate::ownership::{KeyHash, MeaningHash};
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
@@ -136,12 +136,13 @@ fn without(mut entries: Vec<Meaning>, released: &[&Meaning]) -> Vec<Meaning> {
 
 /// Whether the subject's unmanaged entry of aws-auth, which wins now, would lose to ours without leave.
 fn wins_over(world: &World<'_>, subject: &Subject<'_>) -> Option<Refusal> {
+    let mut winners = world.winners_now(subject).into_iter();
+    winners.find_map(|winner| loses(world, subject, winner))
+}
+
+/// The same for one that wins now.
+fn loses(world: &World<'_>, subject: &Subject<'_>, winner: &Entry) -> Option<Refusal> {
     let managed = world.before.managed.get(&subject.hash);
-    let winner = world
-        .now(&subject.hash)
-        .iter()
-        .rev()
-        .find(|entry| can_match(entry))?;
     let meaning = winner.meaning();
     if managed == Some(&meaning) {
         return None;

@@ -337,6 +337,17 @@ impl<'a> World<'a> {
             .is_some_and(|view| view.entries.listed.is_none())
     }
 
+    /// The entries of aws-auth that win for the subject now: under each of its ARNs one, or several where that is chance.
+    pub(super) fn winners_now(&self, subject: &Subject<'_>) -> Vec<&'a TextEntry> {
+        let arns = self.text_arns(&subject.hash, &subject.key).into_iter();
+        let winners = arns.flat_map(|arn| match self.now.lookup(&arn) {
+            Lookup::Role(entry) | Lookup::User(entry) => vec![entry],
+            Lookup::AmbiguousUser(entries) => entries,
+            Lookup::Account | Lookup::None => Vec::new(),
+        });
+        winners.filter(|entry| can_match(entry)).collect()
+    }
+
     fn by_text(&self, index: &Index<'_>, arn: &str) -> Vec<Access> {
         if self.before.mode == Some(Mode::Api) {
             return vec![Access::None];
