@@ -182,10 +182,12 @@ impl Scene {
     }
 
     fn review(&self) -> Review {
-        let data = |text: &str| {
+        let data = |text: &str| -> BTreeMap<String, String> {
             let texts = [("mapRoles", text), ("mapUsers", self.users.as_str())];
             let given = texts.into_iter().filter(|(_, text)| !text.is_empty());
-            BTreeMap::from_iter(given.map(|(key, text)| (key.to_owned(), text.to_owned())))
+            given
+                .map(|(key, text)| (key.to_owned(), text.to_owned()))
+                .collect()
         };
         let text = Document::parse(&data(&self.text));
         let managed = managed(&text, &self.managed);
