@@ -180,7 +180,7 @@ async fn page_filters_work_and_content_is_never_executed() {
     }
     assert_eq!(
         browser.run("return document.title").await,
-        "Who gets into main"
+        "Principals with access to main"
     );
     let foreign = "return document.querySelectorAll('img, iframe, [onerror], [onmouseover], [style], link').length";
     assert_eq!(browser.run(foreign).await, 0);
@@ -239,7 +239,7 @@ async fn page_works_without_scripts_in_dark_mode_and_in_print() {
     // The page's own policy stops what would get past the escaping.
     let inject = "const script = document.createElement('script'); script.textContent = \"document.title = 'owned'\";
         document.body.append(script); return document.title";
-    assert_eq!(browser.run(inject).await, "Who gets into main");
+    assert_eq!(browser.run(inject).await, "Principals with access to main");
     let console = browser.console().await;
     assert!(
         console
