@@ -190,17 +190,16 @@ fn identity(username: &str, groups: &[&str]) -> Identity {
     (username.to_owned(), groups)
 }
 
-/// Waits until exactly those for whom `expected` says so get in, as declared: the judge sees a change of aws-auth a moment later.
+/// Waits until exactly those for whom `expected` says so get in, as declared.
 async fn judged(judge: &mut Judge, expected: impl Fn(&Case) -> Option<Identity>) {
     eventually("those who are declared get in", SOON, async || {
         let nodes = identity(NODE, &["system:bootstrappers", "system:nodes"]);
-        let foreign = [
+        let unmanaged = [
             (NODES, Some(nodes)),
             (BY_HAND, Some(identity("hand", &["ops"]))),
         ];
         let declared = CASES.iter().map(|case| (case.caller, expected(case)));
-        let strangers = STRANGERS.map(|stranger| (stranger, None));
-        for (caller, expected) in declared.chain(foreign).chain(strangers) {
+        for (caller, expected) in declared.chain(unmanaged) {
             let found = admitted(judge, caller);
             if found != expected {
                 return Err((caller, found, expected));
@@ -209,6 +208,9 @@ async fn judged(judge: &mut Judge, expected: impl Fn(&Case) -> Option<Identity>)
         Ok(())
     })
     .await;
+    for stranger in STRANGERS {
+        assert_eq!(admitted(judge, stranger), None, "{stranger}");
+    }
 }
 
 fn declared(case: &Case) -> Identity {
@@ -267,6 +269,11 @@ async fn exactly_those_who_are_declared_get_in() {
     cluster
         .write_text("kubectl-edit", "mapRoles", &without(&text, "role/Admin2\""))
         .await;
+    // The judge sees the removal a moment later, and everyone else has access before and after.
+    eventually("Admin2 is out", SOON, async || {
+        admitted(&mut judge, admin2).is_none()
+    })
+    .await;
     judged(&mut judge, robert).await;
 
     // Those who go, by deletion and by time, get in no more; all others as before.
