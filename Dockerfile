@@ -1,4 +1,4 @@
-# A static binary and nothing else. BUILDER is any image with cargo, rustup and a C compiler; one that has the target and
+# A static binary and the public certificate authorities, which the calls to AWS need; nothing else. BUILDER is any image with cargo, rustup and a C compiler; one that has the target and
 # musl-tools already is taken as it is, without network access beyond the crates.
 #
 # The digest pins the toolchain of a release. For another version:
@@ -8,9 +8,9 @@ ARG BUILDER=docker.io/library/rust:1.95.0-slim-bookworm@sha256:d7482085ff5b415f8
 FROM ${BUILDER} AS build
 WORKDIR /src
 RUN set -eu; \
-    if ! command -v musl-gcc; then \
+    if ! command -v musl-gcc || ! test -s /etc/ssl/certs/ca-certificates.crt; then \
       apt-get update; \
-      apt-get install --yes --no-install-recommends musl-tools; \
+      apt-get install --yes --no-install-recommends ca-certificates musl-tools; \
       rm -rf /var/lib/apt/lists/*; \
     fi; \
     target="$(uname -m)-unknown-linux-musl"; \
@@ -24,6 +24,7 @@ RUN set -eu; \
     mv "target/$target/release/identity-mapper" /identity-mapper
 
 FROM scratch
+COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=build /identity-mapper /identity-mapper
 USER 65532:65532
 ENTRYPOINT ["/identity-mapper"]

@@ -13,18 +13,40 @@ use super::{Cluster, bounded};
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::error::{Category, Error};
 use crate::plan::{FIELD_MANAGER, FinalizerChange};
+use crate::safety::Cleared;
 
 /// How often the list is read again before it is left to the next pass.
 const ATTEMPTS: usize = 4;
 
 impl Cluster {
+    /// Adds finalizers, and returns the resulting mapping, as [`Cluster::change_finalizers`] does.
+    pub async fn add_finalizers(
+        &self,
+        change: &FinalizerChange,
+        seen: &[String],
+    ) -> Result<Option<AnyMapping>, Error> {
+        let additions = FinalizerChange {
+            remove: Finalizers::default(),
+            ..change.clone()
+        };
+        self.write_finalizers(&additions, seen).await
+    }
+
     /// Makes the change, and returns the resulting mapping; `None` where that very object is no more, or is deleted and can't be
     /// given a finalizer. `seen` are its finalizers as they were last read.
+    pub async fn change_finalizers(
+        &self,
+        change: &Cleared<FinalizerChange>,
+        seen: &[String],
+    ) -> Result<Option<AnyMapping>, Error> {
+        self.write_finalizers(change, seen).await
+    }
+
     #[allow(
         clippy::missing_panics_doc,
         reason = "the operations are our own, and always those of RFC 6902"
     )]
-    pub async fn change_finalizers(
+    async fn write_finalizers(
         &self,
         change: &FinalizerChange,
         seen: &[String],

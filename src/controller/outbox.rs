@@ -23,6 +23,7 @@ use crate::cluster::state::WatchedState;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::error::Error;
 use crate::plan::{EventNote, FinalizerChange, StatusWrite};
+use crate::safety::Cleared;
 use crate::time::Timestamp;
 
 /// More events than this are not kept waiting.
@@ -32,7 +33,7 @@ const MOST_EVENTS: usize = 1000;
 #[derive(Clone, Debug, Default)]
 struct Job {
     status: Option<StatusWrite>,
-    removal: Option<(FinalizerChange, Vec<String>)>,
+    removal: Option<(Cleared<FinalizerChange>, Vec<String>)>,
     failures: u32,
 }
 
@@ -91,7 +92,7 @@ impl Outbox {
     pub(super) fn submit(
         &mut self,
         statuses: Vec<StatusWrite>,
-        changes: Vec<FinalizerChange>,
+        changes: Vec<Cleared<FinalizerChange>>,
         events: Vec<EventNote>,
         state: &mut WatchedState,
     ) {

@@ -346,7 +346,7 @@ impl Work {
         let calls = stream::iter(seen).map(move |(change, seen)| {
             let cluster = cluster.clone();
             async move {
-                let answer = cluster.change_finalizers(&change, &seen).await;
+                let answer = cluster.add_finalizers(&change, &seen).await;
                 (change, answer)
             }
         });

@@ -4,20 +4,53 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use crate::api::v1alpha1::PermissionSet;
-use crate::desired::Mapping;
+use crate::aws_auth::Document;
 use crate::desired::remembered;
-use crate::effective::in_iam;
+use crate::desired::{Desired, Mapping};
+use crate::effective::{StandingEntries, in_iam};
 use crate::observed::{AwsState, AwsView, IamProblem, IamWants, Mode};
+use crate::ownership::{KeyHash, Mark, is_tagged};
 use crate::principal::{AccountId, Principal, PrincipalKind, SSO_PATH, SsoRole};
 use crate::time::to_the_second;
 
+/// All mappings with their principals resolved, oldest first.
+pub(crate) fn resolve_all<'a>(
+    desired: &'a Desired,
+    aws: &AwsState,
+    managed: &[Principal],
+) -> Vec<Cow<'a, Mapping>> {
+    let mappings = desired.mappings.iter();
+    let mut mappings: Vec<Cow<'a, Mapping>> = mappings
+        .map(|mapping| resolve(mapping, aws, managed))
+        .collect();
+    mappings.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    mappings
+}
+
+/// The roles of permission sets that have a managed entry, in aws-auth or as an access entry of this installation.
+pub(crate) fn managed_sso_roles(
+    text: &Document,
+    mark: &Mark,
+    entries: &StandingEntries<'_>,
+    installation: &str,
+) -> Vec<Principal> {
+    let in_text = text.entries().filter(|entry| {
+        let key = entry.key();
+        key.is_some_and(|key| mark.0.contains_key(&KeyHash::of(&key)))
+    });
+    let in_eks = entries
+        .all()
+        .filter(|standing| is_tagged(standing.state, installation))
+        .map(|standing| standing.principal_arn);
+    let arns = in_text.map(|entry| entry.arn.as_str()).chain(in_eks);
+    arns.filter(|arn| arn.contains("AWSReservedSSO_"))
+        .filter_map(|arn| Principal::parse(arn).ok())
+        .collect()
+}
+
 /// The mapping with its principal resolved, as far as IAM and what stands tell. `owned` are the principals of all entries
 /// that are ours: the last resort where neither IAM nor the status knows.
-pub(crate) fn resolve<'a>(
-    mapping: &'a Mapping,
-    aws: &AwsState,
-    owned: &[Principal],
-) -> Cow<'a, Mapping> {
+fn resolve<'a>(mapping: &'a Mapping, aws: &AwsState, owned: &[Principal]) -> Cow<'a, Mapping> {
     let Some(set) = mapping.permission_set() else {
         return aws
             .view()

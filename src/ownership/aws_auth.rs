@@ -151,8 +151,11 @@ impl Marked {
     /// Reads text and mark.
     #[must_use]
     pub fn of(view: &ConfigMapView) -> Self {
-        let mark = Mark::of(view);
-        let document = Document::parse(&view.data);
+        Self::in_text(&Document::parse(&view.data), &Mark::of(view))
+    }
+
+    /// Those of a text that was read already.
+    pub(crate) fn in_text(document: &Document, mark: &Mark) -> Self {
         let mut by_key: BTreeMap<KeyHash, Vec<&Entry>> = BTreeMap::new();
         for entry in document.entries() {
             if let Some((hash, _)) = hashes(entry) {
@@ -172,6 +175,11 @@ impl Marked {
             Some((hash.clone(), entry.meaning()))
         });
         Self(managed.collect())
+    }
+
+    /// What the managed entry of each key means.
+    pub(crate) fn into_meanings(self) -> BTreeMap<KeyHash, Meaning> {
+        self.0
     }
 
     /// Whether an entry of this principal is managed.

@@ -11,6 +11,7 @@ use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::observed::IamWants;
 use crate::principal::Key;
+use crate::safety::Cleared;
 use crate::time::Timestamp;
 
 /// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
@@ -230,7 +231,7 @@ pub struct Report {
     /// Statuses that change.
     pub statuses: Vec<StatusWrite>,
     /// Finalizers to take off or to exchange, after the statuses.
-    pub change_finalizers: Vec<FinalizerChange>,
+    pub change_finalizers: Vec<Cleared<FinalizerChange>>,
     /// Events.
     pub events: Vec<EventNote>,
     /// Numbers.

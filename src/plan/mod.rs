@@ -21,7 +21,6 @@ mod planned;
 mod report;
 pub(crate) mod write;
 
-use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 pub use action::{
@@ -46,7 +45,7 @@ use decide::holds::{
 use decide::text_first;
 use orphans::Orphans;
 use write::render;
-use write::review::{self, Facts};
+use write::review::Facts;
 
 use crate::access_entry::Persistence;
 use crate::api::condition::Reason;
@@ -54,8 +53,9 @@ use crate::aws_auth::Index;
 use crate::desired::{Desired, Mapping, resolve};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsState, CLUSTER_ANNOTATION, Handover, Kept, Mode, Observed, Settings};
-use crate::ownership::{KeyHash, KnownUnmanaged, Mark, is_tagged};
-use crate::principal::{Key, Principal};
+use crate::ownership::{KnownUnmanaged, Mark};
+use crate::principal::Key;
+use crate::safety::Removals;
 use crate::time::to_the_second;
 
 /// Plans. Pure: the same arguments give the same plan.
@@ -69,13 +69,14 @@ pub fn plan<'a>(
     let base = Base::build(observed, settings, memory);
     let mark = Mark::of(&base.view);
     let eks = eks(observed, settings);
-    let owned = owned_principals(&base, &mark, eks.as_ref());
-    let mut mappings: Vec<Cow<'a, Mapping>> = desired
-        .mappings
-        .iter()
-        .map(|mapping| resolve::resolve(mapping, &observed.aws, &owned))
-        .collect();
-    mappings.sort_by(|a, b| (a.created, &a.name).cmp(&(b.created, &b.name)));
+    let no_entries = StandingEntries::default();
+    let managed = resolve::managed_sso_roles(
+        &base.document,
+        &mark,
+        eks.as_ref().map_or(&no_entries, |eks| &eks.standing),
+        &settings.config_map.to_string(),
+    );
+    let mappings = resolve::resolve_all(desired, &observed.aws, &managed);
     let states: Vec<State> = mappings
         .iter()
         .map(|mapping| State::of(mapping, observed.now))
@@ -146,7 +147,7 @@ pub fn plan<'a>(
     if plan.released {
         plan.add_finalizers.clear();
     } else if !settings.observe && plan.halted.is_none() {
-        plan.decide_writes(kept.unwrap_or_default(), &review::stored(observed));
+        plan.decide_writes(kept.unwrap_or_default(), &Removals::recorded(observed));
     }
     plan
 }
@@ -214,24 +215,6 @@ fn knows_all(eks: &Eks<'_>) -> bool {
             .standing
             .iter()
             .all(|(_, standing)| standing.state.entry.is_some())
-}
-
-/// The principals of all entries that are ours.
-fn owned_principals(base: &Base, mark: &Mark, eks: Option<&Eks<'_>>) -> Vec<Principal> {
-    let in_text = base.document.entries().filter(|entry| {
-        Key::parse_arn(&entry.arn).is_some_and(|key| mark.0.contains_key(&KeyHash::of(&key)))
-    });
-    let in_eks = eks.into_iter().flat_map(|eks| {
-        eks.standing
-            .iter()
-            .filter(|(_, standing)| is_tagged(standing.state, &eks.installation))
-            .map(|(_, standing)| standing.principal_arn)
-    });
-    let arns = in_text.map(|entry| entry.arn.as_str()).chain(in_eks);
-    // Only roles of permission sets are looked up in it.
-    arns.filter(|arn| arn.contains("AWSReservedSSO_"))
-        .filter_map(|arn| Principal::parse(arn).ok())
-        .collect()
 }
 
 /// Why nothing may be written at all, and how old what the statuses say is.

@@ -4,7 +4,8 @@
 //! written there. An access entry counts as left while it may exist and may be ours: a listing that lacks it proves nothing, nor
 //! does a 404 while a Create may still take effect. What may be is [`Possible`], where calls in flight and answers are weighed.
 
-use crate::access_entry::{Entry, Possible};
+use super::Clearance;
+use crate::access_entry::{Entry, INSTALLATION_TAG, Possible};
 
 /// A principal that a mapping names, in aws-auth as it was read, or as it was just written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,16 +18,42 @@ pub(crate) struct InText {
     pub(crate) readable: bool,
 }
 
-impl InText {
-    /// Whether nothing of ours is left.
-    pub(crate) const fn is_clear(self) -> bool {
-        !self.managed && (self.readable || !self.written)
+/// What may be left of a mapping in the backend of one of its finalizers, for one principal that it names.
+#[derive(Clone, Debug)]
+pub(crate) enum Remainder {
+    /// Nothing: another mapping answers for the entry, with a finalizer of its own.
+    Taken,
+    /// What was planned has not happened yet.
+    Pending,
+    /// In aws-auth.
+    Text(InText),
+    /// As access entries of this installation.
+    Entries(Vec<Possible>, String),
+    /// EKS can't be asked, and a person confirmed that it need not be.
+    Unverified,
+}
+
+impl Remainder {
+    /// Whether nothing that is managed is left, whichever of what is possible is the case.
+    pub(crate) fn is_clear(&self) -> bool {
+        match self {
+            Self::Taken | Self::Unverified => true,
+            Self::Pending => false,
+            Self::Text(text) => !text.managed && (text.readable || !text.written),
+            Self::Entries(possible, installation) => {
+                let managed =
+                    |entry: &Entry| entry.tags.get(INSTALLATION_TAG) == Some(installation);
+                let clear =
+                    |possible: &Possible| !possible.unseen && !possible.entries.iter().any(managed);
+                possible.iter().all(clear)
+            }
+        }
     }
 }
 
-/// Whether no access entry of ours is left, whichever of what is possible is the case.
-pub(crate) fn entry_is_clear(possible: &Possible, managed: impl Fn(&Entry) -> bool) -> bool {
-    !possible.unseen && !possible.entries.iter().any(managed)
+/// Clears finalizers that come off, by what may be left in their backends.
+pub(crate) fn clear_removal(left: &[Remainder]) -> Option<Clearance> {
+    left.iter().all(Remainder::is_clear).then(Clearance::new)
 }
 
 #[cfg(test)]
@@ -37,7 +64,7 @@ mod tests {
     use crate::time::Timestamp;
 
     fn entry(tagged: bool) -> Entry {
-        let tag = ("ours".to_owned(), "yes".to_owned());
+        let tag = (INSTALLATION_TAG.to_owned(), "ours".to_owned());
         Entry {
             arn: "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/A/1"
                 .to_owned(),
@@ -74,8 +101,11 @@ mod tests {
                 entries: entries.into_iter().cloned().collect(),
                 unseen,
             };
-            let managed = |entry: &Entry| entry.tags.contains_key("ours");
-            assert_eq!(entry_is_clear(&possible, managed), clear, "{possible:?}");
+            let left = [
+                Remainder::Taken,
+                Remainder::Entries(vec![possible], "ours".to_owned()),
+            ];
+            assert_eq!(clear_removal(&left).is_some(), clear, "{left:?}");
         }
     }
 
@@ -94,7 +124,8 @@ mod tests {
                 written,
                 readable,
             };
-            assert_eq!(in_text.is_clear(), clear, "{in_text:?}");
+            let left = Remainder::Text(in_text);
+            assert_eq!(left.is_clear(), clear, "{left:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::desired::{Mapping, State, resolve};
+use crate::observed::Observed;
 use crate::ownership::KeyHash;
 use crate::principal::Key;
 use crate::time::Timestamp;
@@ -39,6 +40,14 @@ impl Removals {
     #[must_use]
     pub(crate) fn parse(value: &str) -> Self {
         serde_json::from_str(value).unwrap_or_default()
+    }
+
+    /// What the history holds.
+    #[must_use]
+    pub(crate) fn recorded(observed: &Observed) -> Self {
+        let view = observed.history.view();
+        let value = view.and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
+        value.map(|value| Self::parse(value)).unwrap_or_default()
     }
 
     /// The annotation's value.

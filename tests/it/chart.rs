@@ -227,6 +227,7 @@ fn values_that_mean_nothing_are_refused() {
         "configMap.nam=aws-auth",
         "resync=often",
         "bindAddress=localhost:8080",
+        "certificateAuthorities=/etc/ssl/ca.pem",
         "image.pullPolicy=Sometimes",
     ] {
         let output = helm_template(&[value]);
@@ -305,6 +306,40 @@ fn further_environment_reaches_the_container() {
     assert_eq!(
         container["env"],
         json!([{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}])
+    );
+}
+
+/// The variables of the TLS library replace each other's default, so both are set: the image's bundle, and the folder beside it.
+#[test]
+fn private_authorities_are_trusted_beside_the_public_ones() {
+    let pem = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----";
+    let documents = documents(&render(&[&format!("certificateAuthorities={pem}")]));
+    let config_map = named(
+        &documents,
+        "ConfigMap",
+        "identity-mapper-certificate-authorities",
+    );
+    let data = config_map[0]["data"].as_object().unwrap();
+    assert_eq!(
+        data.values().collect::<Vec<_>>(),
+        [&json!(format!("{pem}\n"))]
+    );
+    let spec = &find(&documents, "Deployment")["spec"]["template"]["spec"];
+    let container = &spec["containers"][0];
+    let folder = &container["volumeMounts"][0]["mountPath"];
+    assert_eq!(
+        container["env"],
+        json!([
+            {"name": "SSL_CERT_FILE", "value": "/etc/ssl/certs/ca-certificates.crt"},
+            {"name": "SSL_CERT_DIR", "value": folder},
+        ])
+    );
+    assert_eq!(
+        spec["volumes"],
+        json!([{
+            "name": container["volumeMounts"][0]["name"],
+            "configMap": {"name": config_map[0]["metadata"]["name"]},
+        }])
     );
 }
 

@@ -1,10 +1,13 @@
 //! What is in the image, and what it is built with, as the Dockerfile says.
 
 use std::fs;
+use std::process::Command;
 
+use rcgen::{CertificateParams, KeyPair};
 use regex::Regex;
 
-use crate::support::programs::repository;
+use crate::support::Cluster;
+use crate::support::programs::{operator_binary, repository};
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap()
@@ -22,7 +25,7 @@ fn instructions() -> Vec<String> {
 }
 
 #[test]
-fn the_image_holds_the_binary_and_nothing_else() {
+fn the_image_holds_the_binary_and_the_public_authorities_and_nothing_else() {
     let instructions = instructions();
     let last = instructions
         .iter()
@@ -32,6 +35,7 @@ fn the_image_holds_the_binary_and_nothing_else() {
         instructions[last..],
         [
             "FROM scratch",
+            "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",
             "COPY --from=build /identity-mapper /identity-mapper",
             "USER 65532:65532",
             r#"ENTRYPOINT ["/identity-mapper"]"#,
@@ -70,4 +74,46 @@ fn what_it_is_built_from_is_pinned() {
         .find(|line| line.contains("cargo build"))
         .unwrap();
     assert!(build.contains("--locked"), "{build}");
+}
+
+/// The clients of AWS trust what the variables that the chart sets name, both of them. The API server stands for a private endpoint.
+#[tokio::test]
+async fn an_endpoint_is_reached_by_either_of_the_two_sets_of_authorities() {
+    let cluster = Cluster::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (private, public) = (folder.path().join("private"), folder.path().join("public"));
+    let (empty, other) = (folder.path().join("empty"), folder.path().join("other.pem"));
+    for made in [&private, &public, &empty] {
+        fs::create_dir(made).unwrap();
+    }
+    let key = KeyPair::generate().unwrap();
+    let unrelated = CertificateParams::new(vec!["example.com".to_owned()]).unwrap();
+    fs::write(&other, unrelated.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(private.join("authorities.pem"), cluster.authority()).unwrap();
+    let bundle = public.join("ca-certificates.crt");
+    fs::write(&bundle, cluster.authority()).unwrap();
+    for (file, directory, trusted) in [
+        (&other, &empty, false),
+        (&other, &private, true),
+        (&bundle, &empty, true),
+    ] {
+        let output = Command::new(operator_binary())
+            .args(["access", "--cluster-name", "main", "--region", "eu-west-1"])
+            .arg("--kubeconfig")
+            .arg(cluster.admin_kubeconfig())
+            .env("AWS_ENDPOINT_URL", cluster.url())
+            .env("AWS_ACCESS_KEY_ID", "example")
+            .env("AWS_SECRET_ACCESS_KEY", "example")
+            .env("SSL_CERT_FILE", file)
+            .env("SSL_CERT_DIR", directory)
+            .output()
+            .unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success(), "{message}");
+        assert_eq!(
+            !message.contains("certificate"),
+            trusted,
+            "{file:?} {directory:?}: {message}"
+        );
+    }
 }

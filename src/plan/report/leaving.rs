@@ -5,7 +5,6 @@
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{Entry, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::api::v1alpha1::{Backend, Confirmation};
@@ -16,7 +15,11 @@ use crate::plan::action::FinalizerChange;
 use crate::plan::claim::{Block, Claim, Step};
 use crate::plan::report::context::{View, entry_resolved};
 use crate::principal::{Key, Principal, PrincipalKind};
-use crate::safety::finalizer::{InText, entry_is_clear};
+use crate::safety::Cleared;
+use crate::safety::finalizer::{InText, Remainder, clear_removal};
+
+/// What may be left of a mapping in one backend, and by which claim; `None` where EKS is not read.
+type Left<'a> = (Option<&'a Claim>, Remainder);
 
 /// Whether the mapping is deleted and nothing of ours keeps it any more.
 pub(crate) fn leaves(view: &View<'_>, position: usize) -> bool {
@@ -24,7 +27,7 @@ pub(crate) fn leaves(view: &View<'_>, position: usize) -> bool {
 }
 
 /// What becomes of the mapping's finalizers after this pass; `None`: they stay as they are.
-pub(crate) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange> {
+pub(crate) fn change(view: &View<'_>, position: usize) -> Option<Cleared<FinalizerChange>> {
     let plan = view.plan;
     let mapping = &plan.mappings[position];
     let now = mapping.finalizers;
@@ -36,13 +39,11 @@ pub(crate) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange
     {
         return None;
     }
-    let needed = |backend: Backend| {
-        let hold = match backend {
-            Backend::ConfigMap => text_hold(view, position),
-            Backend::AccessEntry => entry_hold(view, position),
-        };
-        hold.is_some()
+    let left = |backend: Backend| match backend {
+        Backend::ConfigMap => left_in_text(view, position),
+        Backend::AccessEntry => left_in_eks(view, position),
     };
+    let needed = |backend: Backend| left(backend).iter().any(|(_, left)| !left.is_clear());
     let (add, remove) = if plan.states[position] == State::Deleting {
         let text = now.keeps(Backend::ConfigMap) && needed(Backend::ConfigMap);
         let entry = now.keeps(Backend::AccessEntry) && needed(Backend::AccessEntry);
@@ -56,18 +57,30 @@ pub(crate) fn change(view: &View<'_>, position: usize) -> Option<FinalizerChange
     } else {
         (exchange(view, position)?, Finalizer::Earlier.into())
     };
-    (!remove.is_empty()).then(|| FinalizerChange {
+    if remove.is_empty() {
+        return None;
+    }
+    let after = now.without(remove).with(add);
+    let dropped = [Backend::ConfigMap, Backend::AccessEntry]
+        .into_iter()
+        .filter(|backend| now.keeps(*backend) && !after.keeps(*backend));
+    let left: Vec<Remainder> = dropped
+        .flat_map(left)
+        .map(|(_, remainder)| remainder)
+        .collect();
+    let change = FinalizerChange {
         name: mapping.name.clone(),
         uid: mapping.uid.clone(),
         add,
         remove,
         lets_go: plan.states[position] == State::Deleting && now.without(remove).is_empty(),
-        relies_on: if now.without(remove).with(add).keeps(Backend::AccessEntry) {
+        relies_on: if after.keeps(Backend::AccessEntry) {
             BTreeSet::new()
         } else {
             keys(view, position)
         },
-    })
+    };
+    Some(clear_removal(&left)?.clear(change))
 }
 
 /// What takes the place of the earlier finalizer on a mapping that lives; `None` while that is not known.
@@ -108,32 +121,23 @@ pub(crate) fn hold(view: &View<'_>, position: usize) -> Option<Block> {
 
 /// Why the finalizer for aws-auth stays.
 fn text_hold(view: &View<'_>, position: usize) -> Option<Block> {
-    let open = view
-        .named(position)
-        .filter(|claim| claim.holder != Some(position))
-        .find(|claim| match claim.holder {
-            None if is_kept(view, position, claim, Backend::ConfigMap) => false,
-            None => !in_text(view, position, claim).is_clear(),
-            // Whoever holds the key now takes the entry over, and has a finalizer of its own.
-            Some(_) => view.wrote(position, claim) && !view.text_resolved(claim),
-        })?;
+    let mut left = left_in_text(view, position).into_iter();
+    let (open, _) = left.find(|(_, left)| !left.is_clear())?;
     let pending = || {
         Block::passing(
             Reason::WriteFailed,
             "the entry is still in aws-auth, or aws-auth can't be read; the operator retries",
         )
     };
-    let block = open.block.clone().or_else(|| view.not_written());
+    let block = open.and_then(|claim| claim.block.clone());
+    let block = block.or_else(|| view.not_written());
     Some(block.unwrap_or_else(pending))
 }
 
 /// Why the finalizer for access entries stays.
 fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
-    let mapping = &view.plan.mappings[position];
-    let open = match &view.plan.eks {
-        Some(_) => open_entry(view, position),
-        None => may_have_entry(view, mapping).then_some(None),
-    }?;
+    let mut left = left_in_eks(view, position).into_iter();
+    let (open, _) = left.find(|(_, left)| !left.is_clear())?;
     let Some(why) = unaskable(view) else {
         let block = open.and_then(|claim| claim.entry.block.clone());
         return Some(block.unwrap_or_else(|| {
@@ -143,9 +147,6 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
             )
         }));
     };
-    if mapping.confirms(Confirmation::UnverifiedRemoval) {
-        return None;
-    }
     let why = format!("{why}, so its access entry may still grant access");
     Some(Block::held(
         Confirmation::UnverifiedRemoval,
@@ -154,15 +155,64 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
     ))
 }
 
+/// What may be left of a mapping in aws-auth, by claim.
+fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
+    let live = view.plan.states[position] != State::Deleting;
+    view.named(position)
+        .filter(|claim| live || claim.holder != Some(position))
+        .map(|claim| {
+            let left = match claim.holder {
+                None if is_kept(view, position, claim, Backend::ConfigMap) => Remainder::Taken,
+                // Whoever holds the key now takes the entry over, and has a finalizer of its own.
+                Some(_) if !live && view.wrote(position, claim) && !view.text_resolved(claim) => {
+                    Remainder::Pending
+                }
+                Some(_) if !live => Remainder::Taken,
+                None | Some(_) => Remainder::Text(in_text(view, position, claim)),
+            };
+            (Some(claim), left)
+        })
+        .collect()
+}
+
+/// What may be left of a mapping as access entries, by claim; without a claim where EKS is not read.
+fn left_in_eks<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
+    let plan = view.plan;
+    let mapping = &plan.mappings[position];
+    let all = if plan.states[position] != State::Deleting {
+        let open = any_entry(view, position);
+        vec![(
+            None,
+            if open {
+                Remainder::Pending
+            } else {
+                Remainder::Taken
+            },
+        )]
+    } else if plan.eks.is_some() {
+        entries_left(view, position)
+    } else if may_have_entry(view, mapping) {
+        vec![(None, Remainder::Pending)]
+    } else {
+        Vec::new()
+    };
+    let unverified = mapping.confirms(Confirmation::UnverifiedRemoval) && unaskable(view).is_some();
+    let confirmed = |(claim, left): Left<'a>| {
+        let left = if unverified && !left.is_clear() {
+            Remainder::Unverified
+        } else {
+            left
+        };
+        (claim, left)
+    };
+    all.into_iter().map(confirmed).collect()
+}
+
 /// Why EKS could not be asked, where a person's word stands in for its answer.
 pub(crate) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
-    let mapping = &view.plan.mappings[position];
-    let open = match &view.plan.eks {
-        Some(_) => open_entry(view, position).is_some(),
-        None => may_have_entry(view, mapping),
-    };
-    let confirmed = mapping.confirms(Confirmation::UnverifiedRemoval);
-    unaskable(view).filter(|_| open && confirmed)
+    let unverified = |(_, left): &Left<'_>| matches!(left, Remainder::Unverified);
+    let deleting = view.plan.states[position] == State::Deleting;
+    unaskable(view).filter(|_| deleting && left_in_eks(view, position).iter().any(unverified))
 }
 
 /// Why EKS can't be asked for entries; `None`: it can.
@@ -187,37 +237,43 @@ fn unaskable(view: &View<'_>) -> Option<String> {
     }
 }
 
-/// The first claim of which an access entry of ours may be left. `Some(None)`: of no claim's.
-#[allow(clippy::option_option, reason = "something is open, and whose it is")]
-fn open_entry<'a>(view: &View<'a>, position: usize) -> Option<Option<&'a Claim>> {
-    let eks = view.plan.eks.as_ref()?;
-    let mapping = &view.plan.mappings[position];
-    let tagged = |entry: &Entry| entry.tags.get(INSTALLATION_TAG) == Some(&eks.installation);
-    let protected = |claim: &Claim| match claim.holder {
-        Some(holder) => view.plan.mappings[holder]
-            .finalizers
-            .keeps(Backend::AccessEntry),
+/// What may be left of a deleted mapping in EKS, by claim.
+fn entries_left<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
+    let plan = view.plan;
+    let Some(eks) = &plan.eks else {
+        return Vec::new();
+    };
+    let mapping = &plan.mappings[position];
+    let taken = |claim: &Claim| match claim.holder {
+        Some(holder) => plan.mappings[holder].finalizers.keeps(Backend::AccessEntry),
         None => is_kept(view, position, claim, Backend::AccessEntry),
     };
     view.named(position)
-        .filter(|claim| claim.holder != Some(position) && !protected(claim))
-        .find(|claim| {
-            let standing = eks.standing.of(&claim.hash).iter();
-            let written = mapping.written_entries(&eks.view.cluster.arn);
-            let written = claim.key.as_ref().and_then(|key| written.get(key).copied());
-            let declared = mapping
-                .principal
-                .as_ref()
-                .filter(|principal| Some(principal.key()) == claim.key);
-            let mut arns: BTreeSet<String> = standing
-                .map(|standing| standing.principal_arn.to_owned())
-                .collect();
-            arns.extend(written.map(|written| written.arn.clone()));
-            arns.extend(declared.map(Principal::arn));
-            let clear = |arn: &String| entry_is_clear(&eks.view.possible_where_named(arn), tagged);
-            !entry_resolved(claim) || !arns.iter().all(clear)
+        .filter(|claim| claim.holder != Some(position))
+        .map(|claim| {
+            let left = if taken(claim) {
+                Remainder::Taken
+            } else if !entry_resolved(claim) {
+                Remainder::Pending
+            } else {
+                let standing = eks.standing.of(&claim.hash).iter();
+                let written = mapping.written_entries(&eks.view.cluster.arn);
+                let written = claim.key.as_ref().and_then(|key| written.get(key).copied());
+                let declared = mapping
+                    .principal
+                    .as_ref()
+                    .filter(|principal| Some(principal.key()) == claim.key);
+                let mut arns: BTreeSet<String> = standing
+                    .map(|standing| standing.principal_arn.to_owned())
+                    .collect();
+                arns.extend(written.map(|written| written.arn.clone()));
+                arns.extend(declared.map(Principal::arn));
+                let possible = arns.iter().map(|arn| eks.view.possible_where_named(arn));
+                Remainder::Entries(possible.collect(), eks.installation.clone())
+            };
+            (Some(claim), left)
         })
-        .map(Some)
+        .collect()
 }
 
 /// Whether an access entry may exist although the mode in force has none.
@@ -229,7 +285,7 @@ fn may_have_entry(view: &View<'_>, mapping: &Mapping) -> bool {
 
 /// Whether anything of the mapping's is or may be in aws-auth.
 fn any_text(view: &View<'_>, position: usize) -> bool {
-    let left = |claim: &Claim| !in_text(view, position, claim).is_clear();
+    let left = |claim: &Claim| !Remainder::Text(in_text(view, position, claim)).is_clear();
     view.named(position).any(left)
 }
 

@@ -26,6 +26,7 @@ use crate::plan::planned::Plan;
 use crate::plan::report::context::View;
 use crate::plan::report::event::Events;
 use crate::principal::Key;
+use crate::safety::Cleared;
 use crate::time::Timestamp;
 
 impl Plan<'_> {
@@ -86,7 +87,7 @@ impl Plan<'_> {
             uncovered,
             ..view.summary(&new)
         };
-        let change_finalizers: Vec<FinalizerChange> = (0..self.mappings.len())
+        let change_finalizers: Vec<Cleared<FinalizerChange>> = (0..self.mappings.len())
             .filter_map(|position| leaving::change(&view, position))
             .collect();
         let wake = view.wake();

@@ -11,9 +11,7 @@ use crate::observed::{HistoryState, Observed};
 use crate::ownership::{KeyHash, Mark};
 use crate::plan::claim::{Block, Claim, Context, Eks};
 use crate::plan::decide::access_entry;
-use crate::safety::{
-    Authority, Before, Clearance, Proposal, REMOVALS_ANNOTATION, Refusal, Removals, Text, review,
-};
+use crate::safety::{Authority, Before, Clearance, Proposal, Refusal, Removals, Text, review};
 
 /// What safety is told beside what was observed.
 #[derive(Debug, Default)]
@@ -55,7 +53,7 @@ impl Facts {
             managed: managed.collect(),
             managed_entries: entries.collect(),
             last_good: context.base.last_good(memory),
-            removals: stored(observed).merge(&memory.removals),
+            removals: Removals::recorded(observed).merge(&memory.removals),
             recordable: !matches!(observed.history, HistoryState::Unwritable { .. }),
             orphans: context.orphans.words(),
             confirmed_orphans: context.orphans.confirmed_keys(),
@@ -94,15 +92,6 @@ impl Facts {
             definition_deleting: observed.crd_deleting,
         }
     }
-}
-
-/// The record of removals in the history.
-pub(crate) fn stored(observed: &Observed) -> Removals {
-    let view = observed.history.view();
-    let value = view.and_then(|view| view.annotations.get(REMOVALS_ANNOTATION));
-    value
-        .map(|value| Removals::parse(value))
-        .unwrap_or_default()
 }
 
 /// What came of a review.

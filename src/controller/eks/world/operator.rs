@@ -18,9 +18,10 @@ use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::controller::eks::aws_cache::{AwsCache, FollowUp};
 use crate::controller::eks::call_queue::{CallQueue, NextCall};
 use crate::controller::eks::in_force::{ClusterReading, Trust};
-use crate::observed::{Feature, Mode, Users};
+use crate::observed::{AwsState, Feature, Mode, Users};
 use crate::plan::Memory;
 use crate::principal::Key;
+use crate::safety::{clear_call, may_take};
 use crate::time::Timestamp;
 
 /// The first pass waits so long for the first listing.
@@ -305,6 +306,9 @@ impl World {
             .map(|it| Key::parse_arn(&it.principal))
             .collect();
         let definition_goes = self.definition_deleting;
+        let (desired, kept) = (self.desired(), self.kept());
+        let mut observed = self.observed(now, AwsState::Off);
+        let config_map = self.settings.config_map.to_string();
         let Operator {
             works,
             known,
@@ -318,7 +322,12 @@ impl World {
             if deletes && definition_goes && !live.contains(&Some(key.clone())) {
                 return Err("the definition goes".to_owned());
             }
-            known.permits(key)
+            known.permits(key)?;
+            observed.aws = known.state(kept.as_ref());
+            if may_take(&observed.aws, &observed.bindings, call) {
+                clear_call(&observed, &desired, &config_map, call)?;
+            }
+            Ok(())
         });
         match next {
             None => {}

@@ -12,12 +12,14 @@ use crate::api::IdentityMapping;
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::desired::{Desired, Mapping};
 use crate::observed::{
-    CLUSTER_ANNOTATION, ConfigMapView, HistoryState, HistoryView, Kept, Manager, Observed,
+    AwsState, CLUSTER_ANNOTATION, ConfigMapView, HistoryState, HistoryView, Kept, Manager, Observed,
 };
 use crate::plan::{
     ConfigMapWrite, EntryWork, FIELD_MANAGER, FinalizerChange, HistoryWrite, Outcome, Report,
     StatusWrite, WriteFailure, plan,
 };
+use crate::safety::Cleared;
+use crate::time::Timestamp;
 
 /// A pass that has begun.
 #[derive(Clone, Debug)]
@@ -41,7 +43,7 @@ enum Todo {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Job {
     status: Option<StatusWrite>,
-    removal: Option<FinalizerChange>,
+    removal: Option<Cleared<FinalizerChange>>,
 }
 
 impl World {
@@ -49,18 +51,10 @@ impl World {
     pub(super) fn begin_pass(&mut self) {
         let now = self.clock();
         let since = self.since();
-        let history = self.history_view();
-        let kept = history.as_ref().and_then(kept);
+        let kept = self.kept();
         self.read_users();
         let aws = self.operator.known.hand_out(kept.as_ref(), now);
-        let observed = Observed {
-            now,
-            config_map: self.config_map.clone(),
-            history: history.map_or(HistoryState::Missing, HistoryState::Present),
-            bindings: self.bindings.iter().collect(),
-            aws,
-            crd_deleting: self.definition_deleting,
-        };
+        let observed = self.observed(now, aws);
         self.text_read();
         self.operator.dirty = false;
         if self.operator.wake.is_some_and(|wake| wake <= now) {
@@ -76,6 +70,24 @@ impl World {
         self.go_on(pass);
     }
 
+    /// What the watches know, with what is known of EKS.
+    pub(super) fn observed(&self, now: Timestamp, aws: AwsState) -> Observed {
+        let history = self.history_view();
+        Observed {
+            now,
+            config_map: self.config_map.clone(),
+            history: history.map_or(HistoryState::Missing, HistoryState::Present),
+            bindings: self.bindings.iter().collect(),
+            aws,
+            crd_deleting: self.definition_deleting,
+        }
+    }
+
+    /// What the history keeps of the cluster.
+    pub(super) fn kept(&self) -> Option<Kept> {
+        self.history_view().as_ref().and_then(kept)
+    }
+
     fn text_read(&mut self) {
         let version = |view: &ConfigMapView| view.resource_version.clone();
         self.operator.text_read = self.config_map.as_ref().map(version);
@@ -86,7 +98,7 @@ impl World {
     }
 
     /// The mappings, with statuses that are about to be written.
-    fn desired(&self) -> Desired {
+    pub(super) fn desired(&self) -> Desired {
         let mapping = |(name, object): (&String, &IdentityMapping)| {
             let mut mapping = Mapping::from_object(object);
             if let Some((uid, status)) = self.operator.assumed.get(name)

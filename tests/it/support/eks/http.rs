@@ -81,10 +81,10 @@ async fn handle(
         headers: head.headers,
         body,
     };
-    let latency = shared.knobs().latency;
-    if !latency.is_zero() {
+    let (before, after) = shared.knobs().waits(service);
+    if !before.is_zero() {
         let _delayed = Delayed::of(shared, service, &received);
-        tokio::time::sleep(latency).await;
+        tokio::time::sleep(before).await;
     }
     let deadline = Instant::now() + wait_of(service, &received);
     let mut first = true;
@@ -92,7 +92,10 @@ async fn handle(
         let woken = shared.woken.notified();
         let last = Instant::now() >= deadline;
         match once(shared, service, &received, first, last)? {
-            Step::Answer(response) => return Ok(response),
+            Step::Answer(response) => {
+                tokio::time::sleep(after).await;
+                return Ok(response);
+            }
             Step::Silence => std::future::pending().await,
             Step::Wait => {
                 // Whichever comes first: either way the loop looks again.

@@ -22,6 +22,8 @@ pub(crate) struct Knobs {
     pub(crate) dropped: f64,
     /// How long each answer takes.
     pub(crate) latency: Duration,
+    /// How long each answer of those services takes in addition, at least and at most. The effect comes at any time of it.
+    pub(crate) slow: Option<(Duration, Duration)>,
     /// Services that can't be reached: connections are dropped at once.
     pub(crate) unreachable: BTreeSet<Service>,
     /// Actions that the operator is denied, such as `eks:CreateAccessEntry`. A person is denied nothing.
@@ -105,6 +107,7 @@ impl Default for Knobs {
             timeouts: 0.0,
             dropped: 0.0,
             latency: Duration::ZERO,
+            slow: None,
             unreachable: BTreeSet::new(),
             denied: BTreeSet::new(),
             invalid_principal: 0,
@@ -295,6 +298,16 @@ impl Knobs {
     }
 
     /// A number from 0 up to 1: `SplitMix64`, which is enough to draw lots.
+    /// How long a call waits for its effect, and then for its answer.
+    pub(super) fn waits(&mut self, service: Service) -> (Duration, Duration) {
+        let Some((least, most)) = self.slow.filter(|_| self.unreliable.contains(&service)) else {
+            return (self.latency, Duration::ZERO);
+        };
+        let whole = least + (most - least).mul_f64(self.draw());
+        let before = whole.mul_f64(self.draw());
+        (self.latency + before, whole - before)
+    }
+
     pub(super) fn draw(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
