@@ -77,7 +77,7 @@ pub struct Answers {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Document {
+struct EntryAnswer {
     access_entry: Option<Described>,
     associated_access_policies: Option<Vec<Associated>>,
     principal_arn: Option<String>,
@@ -105,7 +105,7 @@ struct Described {
 #[serde(rename_all = "camelCase")]
 struct Associated {
     policy_arn: String,
-    access_scope: AccessScope,
+    access_scope: ScopeAnswer,
     #[serde(rename = "associatedAt")]
     made: Time,
     #[serde(rename = "modifiedAt")]
@@ -113,7 +113,7 @@ struct Associated {
 }
 
 #[derive(Deserialize)]
-struct AccessScope {
+struct ScopeAnswer {
     #[serde(rename = "type")]
     type_: String,
     #[serde(default)]
@@ -148,7 +148,7 @@ impl Time {
 pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
     let mut answers = Answers::default();
     let mut policies: BTreeMap<String, (String, BTreeMap<String, Association>)> = BTreeMap::new();
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<Document>();
+    let documents = serde_json::Deserializer::from_str(text).into_iter::<EntryAnswer>();
     for (number, document) in documents.enumerate() {
         let document = document.map_err(|error| {
             let message = error.to_string();

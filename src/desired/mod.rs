@@ -55,7 +55,7 @@ pub struct Mapping {
     /// The principal that the spec names, also where the rest of it is refused.
     pub principal: Option<Principal>,
     /// What to put into effect, or why that can't be done.
-    pub spec: Result<Spec, Refusal>,
+    pub spec: Result<Spec, SpecRefusal>,
     /// The spec that names a permission set: its role is known only by a look at IAM.
     pub(crate) unresolved: Option<Arc<IdentityMappingSpec>>,
     /// What there is to say of how the principal was resolved.
@@ -152,7 +152,7 @@ pub struct Form {
 
 /// Why a spec can't be put into effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct SpecRefusal {
     /// The reason of the condition.
     pub reason: Reason,
     /// Its message: what is wrong and how to fix it.
@@ -161,7 +161,7 @@ pub struct Refusal {
     pub transient: bool,
 }
 
-impl Refusal {
+impl SpecRefusal {
     fn invalid(message: impl Into<String>) -> Self {
         Self {
             reason: Reason::InvalidSpec,
@@ -172,7 +172,7 @@ impl Refusal {
 }
 
 impl Mapping {
-    /// Reads an object. Never fails: what is wrong with it becomes its [`Refusal`].
+    /// Reads an object. Never fails: what is wrong with it becomes its [`SpecRefusal`].
     #[must_use]
     pub fn from_object(object: &IdentityMapping) -> Self {
         let spec = &object.spec;
@@ -189,7 +189,7 @@ impl Mapping {
         let parsed = if unknown.is_empty() {
             parsed
         } else {
-            parsed.and_then(|_| Err(Refusal::invalid(unknown_confirmations(&unknown))))
+            parsed.and_then(|_| Err(SpecRefusal::invalid(unknown_confirmations(&unknown))))
         };
         Self {
             generation: object.metadata.generation.unwrap_or_default(),
@@ -230,7 +230,7 @@ impl Mapping {
             ),
         };
         Self {
-            spec: Err(Refusal::invalid(message)),
+            spec: Err(SpecRefusal::invalid(message)),
             principal,
             deletion,
             status,
@@ -254,7 +254,7 @@ impl Mapping {
                 .unwrap_or_default(),
             confirmations: confirmations(metadata).0,
             principal: None,
-            spec: Err(Refusal::invalid("the object has not been read")),
+            spec: Err(SpecRefusal::invalid("the object has not been read")),
             unresolved: None,
             note: None,
             valid_until: None,
@@ -350,7 +350,7 @@ impl Mapping {
     /// The mapping with the reason why its permission set has no role.
     pub(crate) fn without_principal(&self, transient: bool, message: String) -> Self {
         Self {
-            spec: Err(Refusal {
+            spec: Err(SpecRefusal {
                 reason: Reason::PermissionSetUnresolved,
                 message,
                 transient,
@@ -413,12 +413,12 @@ fn unknown_confirmations(unknown: &[String]) -> String {
 fn named(
     spec: &IdentityMappingSpec,
     status: &IdentityMappingStatus,
-) -> Result<Principal, (Option<Principal>, Refusal)> {
+) -> Result<Principal, (Option<Principal>, SpecRefusal)> {
     match (&spec.principal.arn, &spec.principal.permission_set) {
         (Some(arn), None) => Principal::parse(arn).map_err(|error| {
             (
                 None,
-                Refusal::invalid(format!("spec.principal.arn: {error}")),
+                SpecRefusal::invalid(format!("spec.principal.arn: {error}")),
             )
         }),
         (None, Some(set)) => {
@@ -428,7 +428,7 @@ fn named(
             );
             Err((
                 remembered(set, status),
-                Refusal {
+                SpecRefusal {
                     reason: Reason::PermissionSetUnresolved,
                     message,
                     transient: false,
@@ -437,7 +437,7 @@ fn named(
         }
         (None, None) | (Some(_), Some(_)) => Err((
             None,
-            Refusal::invalid("spec.principal: set exactly one of arn and permissionSet"),
+            SpecRefusal::invalid("spec.principal: set exactly one of arn and permissionSet"),
         )),
     }
 }
@@ -450,7 +450,7 @@ pub(crate) fn remembered(set: &PermissionSet, status: &IdentityMappingStatus) ->
         .then_some(principal)
 }
 
-fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refusal> {
+fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, SpecRefusal> {
     let (username, groups) = match spec.type_ {
         EntryType::Standard => {
             let (username, groups) = identity(spec, principal)?;
@@ -458,12 +458,12 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
         }
         node => {
             if spec.username.is_some() || !spec.groups.is_empty() {
-                return Err(Refusal::invalid(format!(
+                return Err(SpecRefusal::invalid(format!(
                     "type {node:?}: EKS sets username and groups of nodes; remove spec.username and spec.groups"
                 )));
             }
             if principal.kind != PrincipalKind::Role {
-                return Err(Refusal::invalid(format!(
+                return Err(SpecRefusal::invalid(format!(
                     "type {node:?}: nodes are IAM roles; {} is a user",
                     principal.arn()
                 )));
@@ -513,17 +513,17 @@ fn parse(spec: &IdentityMappingSpec, principal: &Principal) -> Result<Spec, Refu
 fn identity(
     spec: &IdentityMappingSpec,
     principal: &Principal,
-) -> Result<(String, BTreeSet<String>), Refusal> {
+) -> Result<(String, BTreeSet<String>), SpecRefusal> {
     let username = match &spec.username {
         Some(username) => Username::parse(username)
-            .map_err(|error| Refusal::invalid(format!("spec.username: {error}")))?
+            .map_err(|error| SpecRefusal::invalid(format!("spec.username: {error}")))?
             .as_str()
             .to_owned(),
         None => principal.default_username(),
     };
     let groups = spec.groups.iter().map(|group| {
         let group = Group::parse(group)
-            .map_err(|error| Refusal::invalid(format!("spec.groups: {error}")))?;
+            .map_err(|error| SpecRefusal::invalid(format!("spec.groups: {error}")))?;
         Ok(group.as_str().to_owned())
     });
     Ok((username, groups.collect::<Result<_, _>>()?))

@@ -7,7 +7,7 @@ use crate::api::v1alpha1::{EntryType, WrittenEntry, WrittenPolicy};
 
 /// What makes an access entry a managed one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Authority {
+pub(crate) enum ManagedBy {
     /// It carries this installation's tag.
     Tag,
     /// It has no such tag, and is exactly what the status of a mapping of this principal remembers.
@@ -30,15 +30,15 @@ pub(crate) fn managed_by<'a>(
     cluster: &str,
     written: impl IntoIterator<Item = &'a WrittenEntry>,
     of_aws: impl Fn(&Entry) -> bool,
-) -> Option<Authority> {
+) -> Option<ManagedBy> {
     if is_tagged(state, installation) {
-        return Some(Authority::Tag);
+        return Some(ManagedBy::Tag);
     }
     let entry = state.known()?;
     let mut written = written.into_iter();
     written
         .any(|written| is_recorded(cluster, entry, written, of_aws(entry)))
-        .then_some(Authority::Status)
+        .then_some(ManagedBy::Status)
 }
 
 /// Whether an entry is exactly what a status remembers. What AWS associated with an entry that it manages, beside what we wrote, is no

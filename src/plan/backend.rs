@@ -11,7 +11,7 @@ use crate::access_entry::{
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
 use crate::aws_auth::Lookup;
-use crate::desired::{Refusal, Spec};
+use crate::desired::{Spec, SpecRefusal};
 use crate::effective::is_node;
 use crate::effective::{Life, Standing};
 use crate::observed::Handover;
@@ -44,7 +44,7 @@ pub(crate) enum Outlook<'a> {
     /// No entry of this key stands.
     Absent,
     /// A call is in flight that may change it, make it or delete it.
-    InFlight(InFlight<'a>),
+    InFlight(EntryInFlight<'a>),
     /// A status names one that no listing shows, and EKS has not been asked for it.
     Unconfirmed,
     /// One stands and is not known.
@@ -56,7 +56,7 @@ pub(crate) enum Outlook<'a> {
 }
 
 /// An entry of which several states are possible until EKS answers.
-pub(crate) struct InFlight<'a> {
+pub(crate) struct EntryInFlight<'a> {
     /// The first of the calls.
     pub(crate) sent: &'a Sent,
     pub(crate) possible: Possible,
@@ -121,7 +121,7 @@ impl Placement {
 
     fn refused(backend: Backend, reason: Reason, message: String) -> Self {
         let mut placement = Self::new(backend, Want::Untouched, Want::Untouched);
-        placement.place.refusal = Some(Refusal {
+        placement.place.refusal = Some(SpecRefusal {
             reason,
             message,
             transient: false,

@@ -8,7 +8,7 @@ use crate::access_entry::{Call, Sent, Target};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Backend, CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Entry, Index, Lookup, Meaning, Section};
-use crate::desired::{Mapping, Refusal, State};
+use crate::desired::{Mapping, SpecRefusal, State};
 use crate::effective::{StandingEntries, can_match};
 use crate::observed::{AwsView, Bindings, Handover, Mode, Observed, Settings};
 use crate::ownership::{KeyHash, KnownUnmanaged, MeaningHash};
@@ -277,7 +277,7 @@ pub(crate) struct Place {
     /// What there is to say of it in `Accepted`.
     pub(crate) note: Option<String>,
     /// It can't be put into effect at all in this mode.
-    pub(crate) refusal: Option<Refusal>,
+    pub(crate) refusal: Option<SpecRefusal>,
     /// A handover that is asked for and can't be made, or is under way.
     pub(crate) handover: Option<Block>,
     /// Until when the twin in aws-auth stays as the way back.

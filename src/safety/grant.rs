@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::world::{Access, Subject, World};
+use super::possibility::Access;
+use super::world::{Subject, World};
 use super::{Refusal, Rule};
 use crate::access_entry::{BRIDGE_GROUP, Scope, target};
 use crate::api::condition::Reason;

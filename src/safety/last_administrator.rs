@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::world::{Access, Subject, World};
+use super::possibility::Access;
+use super::world::{Subject, World};
 use super::{Refusal, Rule};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;

@@ -19,6 +19,7 @@ mod last_administrator;
 mod mass_removal;
 mod mode_change;
 mod nodes;
+mod possibility;
 mod read;
 mod removal;
 #[cfg(test)]

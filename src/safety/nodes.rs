@@ -1,6 +1,7 @@
 //! Who is or may be a node keeps exactly that identity.
 
-use super::world::{Access, Subject, World};
+use super::possibility::Access;
+use super::world::{Subject, World};
 use super::{Authority, Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
@@ -16,13 +17,13 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         .collect()
 }
 
-enum Violation {
+enum NodeChange {
     Removed,
     Changed,
     Created,
 }
 
-fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
+fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<NodeChange> {
     // A type is enough to make or change a node entry, never to remove one.
     let typed = world.declaring(&subject.hash).any(|(mapping, state)| {
         state == State::Live && mapping.spec.as_ref().is_ok_and(Spec::is_node)
@@ -38,25 +39,25 @@ fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<Violation> {
         match (world.is_node(before), world.is_node(after)) {
             _ if before == after => None,
             (true, _) if *after == Access::None => {
-                (!(typed && recreates)).then_some(Violation::Removed)
+                (!(typed && recreates)).then_some(NodeChange::Removed)
             }
-            (true, _) => (!typed).then_some(Violation::Changed),
+            (true, _) => (!typed).then_some(NodeChange::Changed),
             (false, true) => {
                 let created = !typed && !subject.had_by_text.contains(after);
-                (created && mapped).then_some(Violation::Created)
+                (created && mapped).then_some(NodeChange::Created)
             }
             (false, false) => None,
         }
     })
 }
 
-fn refusal(subject: &Subject<'_>, violation: &Violation) -> Refusal {
+fn refusal(subject: &Subject<'_>, violation: &NodeChange) -> Refusal {
     let (reason, why) = match violation {
-        Violation::Removed => (
+        NodeChange::Removed => (
             Reason::RemovalNeedsConfirmation,
             "the entry is a node entry: without it nodes can't join or stay in the cluster",
         ),
-        Violation::Changed => (
+        NodeChange::Changed => (
             if subject.calls.is_empty() {
                 Reason::NodeEntryNeedsConfirmation
             } else {
@@ -64,7 +65,7 @@ fn refusal(subject: &Subject<'_>, violation: &Violation) -> Refusal {
             },
             "the existing entry is a node entry, and changing it can lock nodes out",
         ),
-        Violation::Created => (
+        NodeChange::Created => (
             Reason::NodeEntryNeedsConfirmation,
             "username or groups are those of nodes; write the node's spec.type instead",
         ),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::last_administrator;
-use super::world::{Access, Subject, World};
+use super::possibility::Access;
+use super::world::{Subject, World};
 use super::{Refusal, Rule, Text};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Adoption;

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 
+use super::possibility::{Access, Possibility, Transition, accesses, after, exists};
 use super::{Before, Proposal};
-use crate::access_entry::{Call, Entry, Output};
+use crate::access_entry::Call;
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
 use crate::desired::{Mapping, State};
@@ -18,33 +19,6 @@ use crate::time::Timestamp;
 
 /// A minute: a listing of IAM may lack what was created so long before.
 const IAM_LAG: SignedDuration = SignedDuration::from_mins(1);
-
-/// What a login of a principal may become.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Access {
-    /// It is refused.
-    None,
-    /// By an access entry whose content is not known.
-    Unseen,
-    /// This.
-    Is(EffectiveEntry),
-}
-
-/// One thing that a proposal may turn into another.
-#[derive(Clone, Debug)]
-pub(super) struct Transition {
-    pub(super) before: Access,
-    pub(super) after: Access,
-}
-
-/// What an access entry may be, and whether it admits anyone.
-#[derive(Clone, Debug)]
-enum Possibility {
-    /// There is none, or its principal was deleted and created again: aws-auth decides.
-    Powerless(Option<Entry>),
-    Unseen,
-    Entry(Entry),
-}
 
 /// A principal that a proposal touches.
 #[derive(Debug)]
@@ -575,74 +549,6 @@ impl Subject<'_> {
     pub(super) fn vanishes(&self) -> bool {
         self.managed && !self.remains
     }
-}
-
-fn exists(possibility: &Possibility) -> bool {
-    !matches!(possibility, Possibility::Powerless(None))
-}
-
-fn accesses(possibility: &Possibility, by_text: &[Access]) -> Vec<Access> {
-    match possibility {
-        Possibility::Powerless(_) => by_text.to_vec(),
-        Possibility::Unseen => vec![Access::Unseen],
-        Possibility::Entry(entry) => vec![Access::Is(EffectiveEntry::of_access_entry(entry))],
-    }
-}
-
-/// What calls make of the entry of this ARN. A call that EKS would refuse changes nothing.
-fn after(before: Possibility, arn: &str, calls: &[Call]) -> Possibility {
-    let calls = calls.iter().filter(|call| call.principal_arn() == arn);
-    calls.fold(before, |now, call| {
-        let entry = match &now {
-            Possibility::Powerless(entry) => entry.as_ref(),
-            Possibility::Unseen => {
-                return if matches!(call, Call::Delete { .. }) {
-                    Possibility::Powerless(None)
-                } else {
-                    Possibility::Unseen
-                };
-            }
-            Possibility::Entry(entry) => Some(entry),
-        };
-        // A new entry is for the principal as it is now.
-        let dead = matches!(now, Possibility::Powerless(Some(_)));
-        let Some(output) = call.expected(entry, Timestamp::default()) else {
-            return now;
-        };
-        let mut then = match (call, output) {
-            (Call::Delete { .. }, _) => return Possibility::Powerless(None),
-            (Call::Update { .. }, Output::Entry(changed)) => Entry {
-                policies: entry
-                    .map(|entry| entry.policies.clone())
-                    .unwrap_or_default(),
-                ..*changed
-            },
-            (_, Output::Entry(entry)) => *entry,
-            (_, Output::Described(_) | Output::Associated(_) | Output::Done) => match entry {
-                Some(entry) => entry.clone(),
-                None => return now,
-            },
-        };
-        match call {
-            Call::Associate {
-                policy_arn, scope, ..
-            } => then.associate(policy_arn, scope.clone()),
-            Call::Disassociate { policy_arn, .. } => {
-                then.policies.remove(policy_arn);
-            }
-            Call::Describe { .. }
-            | Call::Create { .. }
-            | Call::Update { .. }
-            | Call::Delete { .. }
-            | Call::Tag { .. }
-            | Call::Untag { .. } => {}
-        }
-        if dead {
-            Possibility::Powerless(Some(then))
-        } else {
-            Possibility::Entry(then)
-        }
-    })
 }
 
 /// The entries of a text by key, in the order in which they are read.

@@ -47,7 +47,7 @@ const WITHOUT_CIRCLES: [&str; 5] = ["plan", "migrate", "explain", "lint", "cli"]
 /// Type names that are used more than once, each with the reason.
 const SAME_NAME: [(&str, &str); 1] = [(
     "Error",
-    "clap's convention and the crate's: each is the only error of its module",
+    "beside the crate's, the associated type of std's TryFrom and of tower's Service",
 )];
 
 const LONGEST_FILE: usize = 600;

@@ -8,7 +8,7 @@ use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
 use crate::plan::claim::{Block, Claim, Context, Step};
 use crate::plan::decide::holds::hold_removals_for_grants;
-use crate::plan::write::review::{self, Facts, Verdict};
+use crate::plan::write::review::{self, Facts, ReviewOutcome};
 use crate::safety::{Clearance, Removals, Text};
 
 /// What the API server takes as the values of one `ConfigMap`, in bytes (`MaxSecretSize` in k8s.io/kubernetes/pkg/apis/core).
@@ -74,7 +74,7 @@ pub(crate) fn realize(
             mark: &mark,
         });
         match review::ask(context, facts, claims, text) {
-            Verdict::Cleared(clearance, removals) => {
+            ReviewOutcome::Cleared(clearance, removals) => {
                 let realized = Realized {
                     data,
                     mark,
@@ -83,8 +83,8 @@ pub(crate) fn realize(
                 };
                 return (realized, removals.merge(&held));
             }
-            Verdict::Held(removals) => held = held.merge(&removals),
-            Verdict::Refused(block) => {
+            ReviewOutcome::Held(removals) => held = held.merge(&removals),
+            ReviewOutcome::Refused(block) => {
                 for claim in claims.iter_mut() {
                     claim.hold_both(&block);
                 }

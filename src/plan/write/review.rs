@@ -95,7 +95,7 @@ impl Facts {
 }
 
 /// What came of a review.
-pub(crate) enum Verdict {
+pub(crate) enum ReviewOutcome {
     /// All of it may happen, once this record of removals is written.
     Cleared(Clearance, Removals),
     /// Claims were held: what is left is to be reviewed anew. The removals among them stay held.
@@ -110,7 +110,7 @@ pub(crate) fn ask(
     facts: &Facts,
     claims: &mut [Claim],
     text: Option<Text<'_>>,
-) -> Verdict {
+) -> ReviewOutcome {
     let reviewed = {
         let calls = claims.iter().filter(|claim| claim.entry.pending());
         let proposal = Proposal {
@@ -135,9 +135,9 @@ pub(crate) fn ask(
         held |= hold(claims, refusal);
     }
     match (reviewed.clearance, reviewed.refusals.first()) {
-        (Some(clearance), _) => Verdict::Cleared(clearance, reviewed.removals),
-        (None, Some(refusal)) if !held => Verdict::Refused(Block::of_refusal(refusal)),
-        (None, _) => Verdict::Held(reviewed.removals.held()),
+        (Some(clearance), _) => ReviewOutcome::Cleared(clearance, reviewed.removals),
+        (None, Some(refusal)) if !held => ReviewOutcome::Refused(Block::of_refusal(refusal)),
+        (None, _) => ReviewOutcome::Held(reviewed.removals.held()),
     }
 }
 

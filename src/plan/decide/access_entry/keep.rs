@@ -19,7 +19,7 @@ use crate::plan::decide::access_entry::outlook::{keeps_bridge, ownership};
 use crate::plan::decide::access_entry::owner::is_ours;
 
 /// A mapping that holds its key, and what it asks for as an access entry.
-pub(crate) struct Subject<'a> {
+pub(crate) struct ManagedEntry<'a> {
     pub(crate) context: &'a Context<'a>,
     pub(crate) eks: &'a Eks<'a>,
     pub(crate) claim: &'a Claim,
@@ -30,12 +30,12 @@ pub(crate) struct Subject<'a> {
 
 /// An entry that is ours.
 pub(crate) fn keep(
-    subject: &Subject<'_>,
+    subject: &ManagedEntry<'_>,
     seen: &Seen<'_>,
     placement: &Placement,
     side: &mut EntrySide,
 ) {
-    let Subject {
+    let ManagedEntry {
         context,
         eks,
         claim,
@@ -148,13 +148,13 @@ fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
 }
 
 fn recreated(
-    subject: &Subject<'_>,
+    subject: &ManagedEntry<'_>,
     entry: &Entry,
     before: Option<&str>,
     now: &str,
     side: &mut EntrySide,
 ) {
-    let Subject {
+    let ManagedEntry {
         context,
         eks,
         claim,
@@ -190,13 +190,13 @@ fn recreated(
 
 /// Deletes the entry and makes it again, which only a person may do to one that AWS keeps.
 fn make_anew(
-    subject: &Subject<'_>,
+    subject: &ManagedEntry<'_>,
     entry: &Entry,
     reason: Reason,
     why: &str,
     side: &mut EntrySide,
 ) {
-    let Subject {
+    let ManagedEntry {
         context,
         eks,
         claim,
@@ -235,8 +235,8 @@ fn make_anew(
 }
 
 /// What AWS does not change in place. Where aws-auth is read, the identity goes there first.
-fn recreate(subject: &Subject<'_>, entry: &Entry, why: &str, side: &mut EntrySide) {
-    let Subject {
+fn recreate(subject: &ManagedEntry<'_>, entry: &Entry, why: &str, side: &mut EntrySide) {
+    let ManagedEntry {
         context,
         eks,
         claim,

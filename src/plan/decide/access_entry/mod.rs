@@ -14,7 +14,7 @@ pub(crate) use removal::let_go;
 
 use calls::{describe, describe_principal, list, take};
 use failure::{not_listed, settle};
-use keep::{Subject, keep};
+use keep::{ManagedEntry, keep};
 use outlook::ownership;
 use owner::{remembers, unproven};
 
@@ -256,7 +256,7 @@ fn declared(
         }
         Outlook::Foreign(seen) => adopt(eks, spec, seen, side),
         Outlook::Ours(seen) => {
-            let subject = Subject {
+            let subject = ManagedEntry {
                 context,
                 eks,
                 claim,

@@ -9,7 +9,7 @@ use crate::access_entry::{
 use crate::desired::{Mapping, Spec};
 use crate::effective::{Standing, in_iam};
 use crate::ownership::aws_managed::tag_of;
-use crate::plan::backend::{InFlight, Outlook, PartOfAws, Seen};
+use crate::plan::backend::{EntryInFlight, Outlook, PartOfAws, Seen};
 use crate::plan::claim::{Claim, Context, Eks};
 use crate::plan::decide::access_entry::aws::part_of_aws;
 use crate::plan::decide::access_entry::calls::list;
@@ -120,10 +120,10 @@ fn in_flight<'a>(
     claim: &Claim,
     principal_arn: &str,
     standing: Option<&Standing<'a>>,
-) -> Option<InFlight<'a>> {
+) -> Option<EntryInFlight<'a>> {
     let sent = eks.view.in_flight.of(principal_arn);
     let ours = standing.filter(|standing| is_ours(eks, context, claim, standing));
-    Some(InFlight {
+    Some(EntryInFlight {
         sent: sent.iter().find(|sent| alters(sent))?,
         possible: eks.view.possible(principal_arn),
         ours: ours.and_then(Standing::known),
