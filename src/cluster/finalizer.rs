@@ -8,7 +8,7 @@ use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-use super::any_mapping::AnyMapping;
+use super::mapping::AnyMapping;
 use super::{Cluster, bounded};
 use crate::api::finalizer::{Finalizer, Finalizers};
 use crate::error::{Category, Error};

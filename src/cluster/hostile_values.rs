@@ -3,8 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::any_mapping::AnyMapping;
-use super::mapping::SeenMapping;
+use super::mapping::{AnyMapping, SeenMapping};
 use crate::access_entry::{Failure, FailureKind};
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::desired::Desired;

@@ -45,7 +45,6 @@ macro_rules! read_as {
 }
 
 mod any_managers;
-pub mod any_mapping;
 pub mod api_server;
 pub mod bindings;
 pub mod config_map;
@@ -142,7 +141,7 @@ impl Cluster {
     }
 
     /// Also those that can't be decoded.
-    fn any_mappings(&self) -> Api<any_mapping::AnyMapping> {
+    fn any_mappings(&self) -> Api<mapping::AnyMapping> {
         Api::all(self.client.clone())
     }
 

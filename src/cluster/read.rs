@@ -7,8 +7,7 @@ use kube::api::ListParams;
 use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 
-use super::any_mapping::AnyMapping;
-use super::mapping::SeenMapping;
+use super::mapping::{AnyMapping, SeenMapping};
 use super::watch::DEFINITION;
 use super::{Cluster, bounded};
 use crate::api::IdentityMapping;

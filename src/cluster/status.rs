@@ -7,7 +7,7 @@
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 
-use super::any_mapping::AnyMapping;
+use super::mapping::AnyMapping;
 use super::{Cluster, bounded};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::error::{Category, Error};

@@ -18,9 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch::Receiver;
 use tracing::{debug, info, warn};
 
-use super::any_mapping::AnyMapping;
 use super::bindings::Interest;
-use super::mapping::SeenMapping;
+use super::mapping::{AnyMapping, SeenMapping};
 use super::slim_binding::SlimBinding;
 use super::state::{Definition, WatchChange, Watched};
 use super::{Cluster, bounded};

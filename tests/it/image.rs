@@ -53,10 +53,14 @@ fn what_it_is_built_from_is_pinned() {
         .find_map(|line| line.strip_prefix("ARG BUILDER="))
         .unwrap();
     let manifest = read("Cargo.toml");
-    let version = Regex::new(r#"(?m)^rust-version = "([0-9.]+)"$"#).unwrap();
-    let version = &version.captures(&manifest).unwrap()[1];
+    let oldest = Regex::new(r#"(?m)^rust-version = "([0-9.]+)"$"#).unwrap();
+    let oldest = &oldest.captures(&manifest).unwrap()[1];
+    let toolchain = read("rust-toolchain.toml");
+    let version = Regex::new(r#"(?m)^channel = "([0-9.]+)"$"#).unwrap();
+    let version = &version.captures(&toolchain).unwrap()[1];
+    assert!(version.starts_with(oldest), "{version} is not {oldest}");
     let pinned = format!(
-        r"^docker\.io/library/rust:{}\.[0-9]+-slim-bookworm@sha256:[0-9a-f]{{64}}$",
+        r"^docker\.io/library/rust:{}-slim-bookworm@sha256:[0-9a-f]{{64}}$",
         regex::escape(version)
     );
     assert!(Regex::new(&pinned).unwrap().is_match(builder), "{builder}");
