@@ -29,7 +29,7 @@ help:
 
 # `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
 demo: requirements
-	$(call beside,etcd kubernetes,cargo build --locked --bin identity-mapper --example demo)
+	$(call beside,etcd kubernetes authenticator,cargo build --locked --bin identity-mapper --example demo)
 	@cargo run --locked --quiet --example demo
 
 # A run that fails says something about the change at hand, not about its luck: the laws try the same cases each time. `make laws`
@@ -116,7 +116,7 @@ requirements:
 	need cc "a C compiler, for the TLS library (Debian: apt-get install gcc libc6-dev, macOS: xcode-select --install)"; \
 	[ -z "$(filter test testbed,$(MAKECMDGOALS))" ] || \
 		need python3 "Python 3.9 or newer with venv (Debian: apt-get install python3-venv), for the AWS client that is not ours"; \
-	go=1; [ -z "$$KUBEBUILDER_ASSETS" ] || [ -n "$(filter test testbed,$(MAKECMDGOALS))" ] || go=; \
+	go=1; [ -z "$$KUBEBUILDER_ASSETS" ] || [ -n "$(filter demo test testbed,$(MAKECMDGOALS))" ] || go=; \
 	[ -z "$$go" ] || need go "Go 1.26, from https://go.dev/dl, builds the API server that tests and demo talk to"; \
 	[ -z "$$missing" ] || exit 1; \
 	rust=$$(cargo --version | cut -d' ' -f2); \

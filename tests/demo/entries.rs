@@ -60,6 +60,11 @@ pub(crate) const STEPS: &[Step] = &[
         act: |stage| recreated_role_is_reported(stage).boxed_local(),
     },
     Step {
+        title: "A mapping with an access entry is deleted",
+        what: "The platform admins again: alice logs in by the access entry now. The entry goes, and so does its twin in aws-auth.",
+        act: |stage| mapping_with_an_entry_is_deleted(stage).boxed_local(),
+    },
+    Step {
         title: "In the end",
         what: "What stands, and what it took.",
         act: |stage| in_the_end(stage).boxed_local(),
@@ -85,14 +90,13 @@ fn data_team() -> String {
 async fn operator_meets_aws(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
     let mark = stage.audit.mark().await;
-    stage.meet_aws().await;
     stage.restart_with_eks().await?;
     stage.mode_is("CONFIG_MAP").await?;
     ensure!(
         stage.writes().since(mark).count().await == 0 && stage.aws_auth().await? == before,
         "the operator wrote aws-auth"
     );
-    let changed = stage.changes(Mark::START)?;
+    let changed = stage.changes(Mark::START);
     ensure!(changed.is_empty(), "the operator made {}", words(&changed));
     screen::done("ready: mode and cluster read and proven, nothing written anywhere");
     Ok(())
@@ -135,8 +139,8 @@ async fn foreign_entry_is_adopted(stage: &mut Stage) -> Result<()> {
 
 async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
     let text = stage.aws_auth().await?;
-    let before = stage.entries()?;
-    let mark = stage.calls()?;
+    let before = stage.entries();
+    let mark = stage.calls();
     stage.aws(
         "update-cluster-config --name demo --access-config authenticationMode=API_AND_CONFIG_MAP",
         "UpdateClusterConfig",
@@ -157,9 +161,9 @@ async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
         stage.keep(name, &role, "someone").await?;
     }
     stage.kubectl(&["wait", "identitymappings", "--all", "--for=condition=Ready"])?;
-    let changed = stage.changes(mark)?;
+    let changed = stage.changes(mark);
     ensure!(
-        changed.is_empty() && stage.entries()? == entries && stage.aws_auth().await? == text,
+        changed.is_empty() && stage.entries() == entries && stage.aws_auth().await? == text,
         "the operator made {}",
         words(&changed)
     );
@@ -168,8 +172,8 @@ async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
 }
 
 async fn new_role_is_an_entry(stage: &mut Stage) -> Result<()> {
-    let (text, before) = (stage.aws_auth().await?, stage.entries()?);
-    let mark = stage.calls()?;
+    let (text, before) = (stage.aws_auth().await?, stage.entries());
+    let mark = stage.calls();
     stage.apply("auditor")?;
     stage
         .entries_become(&before, "the auditor has both policies", |entries| {
@@ -182,7 +186,7 @@ async fn new_role_is_an_entry(stage: &mut Stage) -> Result<()> {
         .condition("auditor", ConditionType::Ready, "True", Reason::InEffect)
         .await?;
     ensure!(stage.aws_auth().await? == text, "aws-auth changed");
-    let made = words(&stage.changes(mark)?);
+    let made = words(&stage.changes(mark));
     ensure!(
         made == "CreateAccessEntry, AssociateAccessPolicy, AssociateAccessPolicy",
         "the calls were {made}"
@@ -192,7 +196,7 @@ async fn new_role_is_an_entry(stage: &mut Stage) -> Result<()> {
 }
 
 async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
-    let (text, before) = (stage.aws_auth().await?, stage.entries()?);
+    let (text, before) = (stage.aws_auth().await?, stage.entries());
     let handed = [platform_admins(), data_team()];
     stage.kubectl(&[
         "annotate",
@@ -240,8 +244,8 @@ async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
 }
 
 async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
-    let before = stage.entries()?;
-    let mark = stage.calls()?;
+    let before = stage.entries();
+    let mark = stage.calls();
     stage.apply("bridge")?;
     let bridged = stage
         .entries_become(&before, "the administrator has the policy", |entries| {
@@ -270,7 +274,7 @@ async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
             Reason::InEffect,
         )
         .await?;
-    let made = words(&stage.changes(mark)?);
+    let made = words(&stage.changes(mark));
     ensure!(
         made == "CreateAccessEntry, AssociateAccessPolicy, UpdateAccessEntry",
         "the calls were {made}"
@@ -284,8 +288,8 @@ async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
 }
 
 async fn console_edit_is_put_right(stage: &mut Stage) -> Result<()> {
-    let before = stage.entries()?;
-    let mark = stage.calls()?;
+    let before = stage.entries();
+    let mark = stage.calls();
     let arn = platform_admins();
     let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
     stage.aws(
@@ -295,7 +299,7 @@ async fn console_edit_is_put_right(stage: &mut Stage) -> Result<()> {
     )?;
     let right = |entries: &Entries| entries.get(&arn) == before.get(&arn);
     let what = "the entry stands as declared";
-    let edited = stage.entries()?;
+    let edited = stage.entries();
     stage.entries_become(&edited, what, right).await?;
     let note = stage
         .event("platform-admins", Reason::DriftRepaired)
@@ -313,7 +317,7 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
     let old = stage.principal(AUDITOR)?;
     screen::command("aws iam delete-role --role-name Auditor");
     screen::command("aws iam create-role --role-name Auditor --path /compliance/ …");
-    stage.recreate(AUDITOR)?;
+    stage.recreate(AUDITOR);
     let new = stage.principal(AUDITOR)?;
     let message = stage
         .condition(
@@ -327,7 +331,7 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
         message.contains(&old) && message.contains(&new),
         "the message does not name both ids, {old} and {new}: {message}"
     );
-    let before = stage.entries()?;
+    let before = stage.entries();
     stage.kubectl(&[
         "annotate",
         "identitymapping",
@@ -337,7 +341,7 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
     stage
         .condition("auditor", ConditionType::Ready, "True", Reason::InEffect)
         .await?;
-    let entry = stage.entries()?.remove(AUDITOR);
+    let entry = stage.entries().remove(AUDITOR);
     let entry = entry.context("the entry stands")?;
     ensure!(
         entry.principal_id.as_deref() == Some(new.as_str())
@@ -345,6 +349,24 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
         "the entry is not the new role's: {entry:#?}"
     );
     screen::done("made anew for the new role, with the same policies");
+    Ok(())
+}
+
+async fn mapping_with_an_entry_is_deleted(stage: &mut Stage) -> Result<()> {
+    let before = stage.entries();
+    let alice = stage.amazon.alice();
+    stage.gets_in("alice", &alice, "admin:alice").await?;
+    stage.amazon.allow_loss("platform-admins");
+    stage.kubectl(&["delete", "identitymapping", "platform-admins"])?;
+    stage.gone("platform-admins").await?;
+    let arn = platform_admins();
+    let gone = |entries: &Entries| !entries.contains_key(&arn);
+    let what = "the access entry is gone";
+    stage.entries_become(&before, what, gone).await?;
+    let text = stage.aws_auth().await?;
+    ensure!(!holds(&text, ROLES, "PlatformAdmins"), "{}", text[ROLES]);
+    stage.is_kept_out("alice", &alice).await?;
+    screen::done("a new login is refused, and nothing is left that would let her in");
     Ok(())
 }
 
@@ -361,7 +383,7 @@ async fn in_the_end(stage: &mut Stage) -> Result<()> {
     screen::done(&format!(
         "every mapping is in effect, and in {looks} looks nobody was ever without the power that they had"
     ));
-    let counts = stage.counts()?;
+    let counts = stage.counts();
     screen::done(&format!("what the operator asked of EKS in all: {counts}"));
     Ok(())
 }

@@ -29,7 +29,7 @@ pub(crate) type Data = BTreeMap<String, String>;
 pub(crate) struct Stage {
     operator: Option<Operator>,
     pub(crate) audit: Audit,
-    pub(crate) amazon: Option<Amazon>,
+    pub(crate) amazon: Amazon,
     pub(crate) config_maps: Api<ConfigMap>,
     mappings: Api<IdentityMapping>,
     events: Api<Event>,
@@ -41,7 +41,7 @@ impl Stage {
     /// A new cluster with the definition and the operator's rights.
     pub(crate) async fn set() -> Self {
         let started = Instant::now();
-        let cluster = Cluster::with_operator_rights().await;
+        let cluster = Cluster::with_logins().await;
         screen::text(&format!(
             "It was ready after {}, with the CustomResourceDefinition, and with the operator's ServiceAccount and RBAC rules.",
             spoken(started.elapsed())
@@ -49,7 +49,7 @@ impl Stage {
         let admin = cluster.admin();
         Self {
             operator: None,
-            amazon: None,
+            amazon: Amazon::start(&cluster).await,
             audit: cluster.audit(),
             config_maps: Api::namespaced(admin.clone(), "kube-system"),
             mappings: Api::all(admin.clone()),
@@ -70,7 +70,7 @@ impl Stage {
             let (status, _) = operator.stop().await;
             ensure!(status.success(), "the operator ended with {status}");
         }
-        let eks = &self.amazon()?.eks;
+        let eks = &self.amazon.eks;
         let queue = format!("--queue-url={}", eks.queue_url());
         let args = [
             "--soak=60s",
@@ -355,6 +355,12 @@ impl Stage {
             "export KUBECONFIG={kubeconfig}\nalias kubectl={}\nkubectl get identitymappings\ntail -f {}",
             program("kubectl").display(),
             folder.path().join("operator-*.log").display()
+        ));
+        let alice = self.person_kubeconfig(&self.amazon.alice());
+        screen::text("And as a person who logs in:");
+        screen::output(&format!(
+            "kubectl --kubeconfig={} auth whoami",
+            alice.display()
         ));
         self.invite_to_aws();
     }

@@ -34,7 +34,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "A role is declared",
-        what: "An SSO role with the path and region that IAM shows. The authenticator never sees a role's path, so aws-auth gets it without.",
+        what: "An SSO role with the path and region that IAM shows. The authenticator never sees a role's path, so aws-auth gets it without. Then alice logs in by it.",
         act: |stage| role_is_declared(stage).boxed_local(),
     },
     Step {
@@ -59,7 +59,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "A mapping is deleted",
-        what: "kubectl returns when the entry is gone.",
+        what: "kubectl returns when the entry is gone. A new login is refused; the other one is not.",
         act: |stage| mapping_is_deleted(stage).boxed_local(),
     },
     Step {
@@ -150,6 +150,9 @@ async fn role_is_declared(stage: &mut Stage) -> Result<()> {
         "written {} after kubectl's request, and every foreign byte is as it was",
         spoken(took)
     ));
+    let alice = stage.amazon.alice();
+    stage.gets_in("alice", &alice, "admin:alice").await?;
+    screen::done("let in by the real aws-iam-authenticator, with a token of STS");
     Ok(())
 }
 
@@ -179,7 +182,8 @@ async fn user_is_declared(stage: &mut Stage) -> Result<()> {
     );
     let took = stage.reaction(mark, mapping(stage, "deployer")).await?;
     screen::done(&format!("written {} after kubectl's request", spoken(took)));
-    Ok(())
+    let deployer = stage.amazon.deployer()?;
+    stage.gets_in("deployer", &deployer, &deployer.arn).await
 }
 
 fn mistake_is_refused(stage: &Stage) -> Result<()> {
@@ -263,6 +267,9 @@ async fn mapping_is_deleted(stage: &mut Stage) -> Result<()> {
         .reaction(mark, mapping(stage, "deployer").verbs(&["delete"]))
         .await?;
     screen::done(&format!("removed {} after kubectl's request", spoken(took)));
+    let (alice, deployer) = (stage.amazon.alice(), stage.amazon.deployer()?);
+    stage.is_kept_out("deployer", &deployer).await?;
+    stage.gets_in("alice", &alice, "admin:alice").await?;
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 //! had, also where the operator is killed again and again on the way.
 
 pub(crate) mod cast;
+mod visitors;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use self::cast::{Cast, Course, Part, cast, in_effect};
+use self::visitors::Visitors;
 use crate::support::eks::{Change, Eks, Mode, World};
 use crate::support::mappings::{FOREIGN, condition};
 use crate::support::power::Witness;
@@ -47,20 +49,22 @@ struct Stage {
     eks: Eks,
     cast: Cast,
     witness: Witness,
+    visitors: Option<Visitors>,
     args: Vec<String>,
 }
 
 impl Stage {
-    async fn set() -> Self {
-        Self::with_every(1).await
-    }
-
-    /// With only every `nth` of the mappings.
-    async fn with_every(nth: usize) -> Self {
-        let cluster = Cluster::with_operator_rights().await;
+    /// With only every `nth` of the mappings; where it is `visited`, some of those people log in all the time.
+    async fn set(nth: usize, visited: bool) -> Self {
+        let cluster = if visited {
+            Cluster::with_logins().await
+        } else {
+            Cluster::with_operator_rights().await
+        };
         let mut world = aws(&cluster, Mode::ConfigMap);
         let mut cast = cast(&mut world);
         cast.parts = cast.parts.into_iter().step_by(nth).collect();
+        world.instances.clone_from(&cast.instances);
         world.attach_queue("changes");
         let eks = Eks::start(world).await;
         {
@@ -85,6 +89,11 @@ impl Stage {
         });
         fleet::create_all(&cluster.admin(), mappings).await;
         let witness = Witness::start(&cluster, &eks, cast.instances.clone()).await;
+        let visitors = if visited {
+            Some(Visitors::of(&cast, &cluster, &eks).await)
+        } else {
+            None
+        };
         let args = [
             SOAK.to_owned(),
             PROPAGATION.to_owned(),
@@ -98,6 +107,7 @@ impl Stage {
             eks,
             cast,
             witness,
+            visitors,
             args: args.into(),
         }
     }
@@ -145,6 +155,14 @@ impl Stage {
     }
 
     async fn switch(&self, mode: Mode) {
+        let switch = self.switch_alone(mode);
+        match &self.visitors {
+            Some(visitors) => visitors.while_closed(&self.eks, mode, switch).await,
+            None => switch.await,
+        }
+    }
+
+    async fn switch_alone(&self, mode: Mode) {
         let config = json!({"accessConfig": {"authenticationMode": mode.as_str()}});
         self.eks.by_hand("UpdateClusterConfig", config).unwrap();
         eventually("the mode is switched", LONG, async || {
@@ -207,6 +225,9 @@ impl Stage {
                 part.masters || is_platform(part),
                 "{part:?}"
             );
+            if let Some(visitors) = &self.visitors {
+                visitors.expect(&part.name, &power);
+            }
         }
         for (name, caller, _) in &self.cast.foreign {
             self.witness.keep(name, caller.clone()).await;
@@ -414,12 +435,18 @@ impl Random {
     }
 }
 
-/// The whole way from `CONFIG_MAP` to `API`, with two hundred mappings: nobody is ever without the power that they had.
+/// The whole way from `CONFIG_MAP` to `API`, with two hundred mappings: nobody is ever without the power that they had, and nobody is
+/// refused of those who log in all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_loses_power_on_the_way_from_aws_auth_to_access_entries() {
-    let stage = Stage::set().await;
+    let stage = Stage::set(1, true).await;
     let operator = stage.operator().await;
-    stage.cross().await;
+    let visitors = stage.visitors.as_ref().unwrap();
+    tokio::select! {
+        () = stage.cross() => {}
+        () = visitors.come(&stage.eks) => {}
+    }
+    visitors.acquit();
     stage.judge().await;
     let (status, _) = operator.stop().await;
     assert!(status.success());
@@ -428,7 +455,7 @@ async fn nobody_loses_power_on_the_way_from_aws_auth_to_access_entries() {
 /// The same where EKS takes half a second to three for each answer, and makes the change at any time of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_while_eks_is_slow() {
-    let stage = Stage::with_every(7).await;
+    let stage = Stage::set(7, false).await;
     stage.eks.knobs().slow = Some((Duration::from_millis(500), Duration::from_secs(3)));
     let operator = stage.operator().await;
     stage.cross().await;
@@ -441,7 +468,7 @@ async fn nor_while_eks_is_slow() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_where_the_operator_is_killed_at_any_point_of_it() {
     const SEED: u64 = 20_261_125;
-    let stage = Stage::set().await;
+    let stage = Stage::set(1, false).await;
     let mut random = Random(SEED);
     let mut kills = 0_u32;
     let crashing = async {

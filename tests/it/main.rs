@@ -18,6 +18,7 @@ mod entries_scale;
 mod handover;
 mod harness;
 mod image;
+mod logins;
 mod parser_agreement;
 mod power;
 mod rights;

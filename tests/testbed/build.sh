@@ -40,7 +40,7 @@ compile() {
   shift 2
   mkdir -p "$staging"
   mkfifo "$staging/output"
-  (cd "$here/$module" && GOBIN=$staging exec go install -v -trimpath "$@" "$packages") >"$staging/output" 2>&1 &
+  (cd "$here/$module" && GOBIN=$staging exec go install -v -trimpath "$@" $packages) >"$staging/output" 2>&1 &
   compiling=$!
   awk -v module="$module" '
     function progress(what) { print "  " module ": " what; fflush() }
@@ -113,7 +113,7 @@ for wanted; do
       ;;
     helm) build helm helm "the tests install what the chart renders" "2 minutes" tool "-ldflags=-s -w" ;;
     authenticator)
-      build authenticator authenticator "the real aws-iam-authenticator judges who gets in" "1 to 2 minutes" . \
+      build authenticator "authenticator aws-iam-authenticator" "the real one judges who gets in" "4 to 5 minutes" ". tool" \
         "-ldflags=-s -w"
       ;;
     python) build_python ;;

@@ -4,8 +4,8 @@ use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, QueueAttributeName};
 use jiff::{SignedDuration, Timestamp};
 
 use super::CLUSTER;
-use super::clients::{Answer, Clients, refusal, segment, send};
-use crate::support::eks::{Eks, OPERATOR_KEY, Service, World};
+use super::clients::{Answer, Clients, refusal, send};
+use crate::support::eks::{Eks, OPERATOR_KEY, Service, World, caller_identity_url};
 
 async fn started() -> (Eks, Clients) {
     let mut world = World::new(CLUSTER);
@@ -120,49 +120,49 @@ async fn clocks_that_are_off_are_told_which_way() {
     }
 }
 
-/// The URL in a token of `aws eks get-token`.
-fn url(time: Timestamp, signed: &str) -> String {
-    let (sent, day) = (time.strftime("%Y%m%dT%H%M%SZ"), time.strftime("%Y%m%d"));
-    let credential = format!("{OPERATOR_KEY}/{day}/eu-west-1/sts/aws4_request");
-    format!(
-        "/?Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}&X-Amz-Date={sent}\
-         &X-Amz-Expires=60&X-Amz-SignedHeaders={}&X-Amz-Signature={}",
-        segment(&credential),
-        segment(signed),
-        "0".repeat(64)
-    )
+/// The path and query of the URL in a token of `aws eks get-token` for this cluster.
+fn target(eks: &Eks, cluster: &str, key: &str, time: Timestamp) -> String {
+    let host = eks.address(Service::Sts).to_string();
+    let url = caller_identity_url(&host, "eu-west-1", cluster, (key, None), time);
+    url.replace(&format!("https://{host}"), "")
 }
 
 #[tokio::test]
 async fn tokens_of_get_token_are_redeemed() {
+    const MISMATCH: &str = "<Code>SignatureDoesNotMatch</Code>";
     let (eks, _) = started().await;
     let now = Timestamp::now();
     let header = [("x-k8s-aws-id".to_owned(), "test".to_owned())];
-    let both = "host;x-k8s-aws-id";
     let caller = "<Arn>arn:aws:sts::111122223333:assumed-role/identity-mapper/operator</Arn>";
-    let unsigned = url(now, both).replace("X-Amz-Signature", "X-Amz-Nothing");
-    let nobody = url(now, both).replace(OPERATOR_KEY, "AKIDEXAMPLE999999999");
+    let made = |time| target(&eks, "test", OPERATOR_KEY, time);
+    let unsigned = made(now).replace("X-Amz-Signature", "X-Amz-Nothing");
+    let any_host = made(now).replace("host%3B", "");
+    let forged = made(now).replace("X-Amz-Expires=60", "X-Amz-Expires=61");
+    let nobody = target(&eks, "test", "AKIDEXAMPLE999999999", now);
     // STS takes one for 15 minutes, whatever X-Amz-Expires says.
-    let late = url(now - SignedDuration::from_mins(14), both);
-    let old = url(now - SignedDuration::from_mins(16), both);
+    let late = made(now - SignedDuration::from_mins(14));
+    let old = made(now - SignedDuration::from_mins(16));
+    let of_another = target(&eks, "other", OPERATOR_KEY, now);
     for (what, target, headers, status, text) in [
-        ("as it is", url(now, both), &header[..], 200, caller),
+        ("as it is", made(now), &header[..], 200, caller),
         ("after 14 minutes", late, &header, 200, caller),
         ("after 16 minutes", old, &header, 403, "Signature expired: "),
         (
             "without the header that was signed",
-            url(now, both),
+            made(now),
             &[],
             403,
-            "<Code>SignatureDoesNotMatch</Code>",
+            MISMATCH,
         ),
         (
-            "for any host",
-            url(now, "x-k8s-aws-id"),
+            "of another cluster's name",
+            of_another,
             &header,
             403,
-            "<Code>SignatureDoesNotMatch</Code>",
+            MISMATCH,
         ),
+        ("changed on the way", forged, &header, 403, MISMATCH),
+        ("for any host", any_host, &header, 403, MISMATCH),
         (
             "without a signature",
             unsigned,

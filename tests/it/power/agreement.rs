@@ -115,7 +115,8 @@ fn requests() -> Vec<Request> {
     requests
 }
 
-async fn all<K>(client: &Client) -> Vec<K>
+/// All objects of a kind.
+pub(crate) async fn all<K>(client: &Client) -> Vec<K>
 where
     K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug,
 {

@@ -161,49 +161,89 @@ fn a_node_is_itself_alone() {
 }
 
 #[test]
-fn roles_that_others_are_aggregated_to() {
-    let mut objects = Objects::default();
-    let role = |name: &str, label: Option<&str>, selects: Option<&str>, verb: &str| {
-        let mut role = json!({"metadata": {"name": name, "labels": {}}});
-        if let Some(label) = label {
-            role["metadata"]["labels"] = json!({ label: "true" });
-        }
-        match selects {
-            Some(selects) => {
-                let selector = json!([{"matchLabels": { selects: "true" }}]);
-                role["aggregationRule"] = json!({ "clusterRoleSelectors": selector });
-            }
-            None => role["rules"] = json!([rule(&[verb], "", &["pods"], &[])]),
-        }
-        object::<ClusterRole>(role)
-    };
-    objects.cluster_roles = vec![
-        role("view", Some("to-edit"), Some("to-view"), ""),
-        role("edit", None, Some("to-edit"), ""),
-        role("reading", Some("to-view"), None, "get"),
-        role("writing", Some("to-edit"), None, "update"),
-    ];
-    let edit = power(
-        &objects,
-        "u",
-        &[],
-        &[("AmazonEKSEditPolicy", namespaces(&["a"]))],
-    );
-    for (verb, namespace, allowed) in [
-        ("get", "a", true),
-        ("update", "a", true),
-        ("delete", "a", false),
-        ("get", "b", false),
+fn policies_allow_what_is_published_in_their_scope() {
+    let scope = |names: Option<&[&str]>| names.map_or(Scope::Cluster, namespaces);
+    for (policy, scoped, group, resource, verb, namespace, allowed) in [
+        ("View", Some(&["a"][..]), "", "pods", "get", Some("a"), true),
+        ("View", Some(&["a"]), "", "pods", "get", Some("b"), false),
+        ("View", Some(&["a"]), "", "pods", "delete", Some("a"), false),
+        ("View", Some(&["a"]), "", "secrets", "get", Some("a"), false),
+        (
+            "Edit",
+            Some(&["dev-*"]),
+            "apps",
+            "deployments/scale",
+            "patch",
+            Some("dev-x"),
+            true,
+        ),
+        (
+            "Edit",
+            Some(&["dev-*"]),
+            "apps",
+            "deployments/scale",
+            "patch",
+            Some("dev"),
+            false,
+        ),
+        ("Edit", None, "", "secrets", "get", Some("b"), true),
+        (
+            "Edit",
+            None,
+            "example.com",
+            "things",
+            "get",
+            Some("b"),
+            false,
+        ),
+        ("Edit", None, "", "nodes", "get", None, false),
+        ("AdminView", None, "", "secrets", "list", None, true),
+        ("AdminView", None, "", "secrets", "delete", None, false),
+        ("SecretReader", None, "", "secrets", "get", Some("a"), false),
     ] {
+        let name = format!("AmazonEKS{policy}Policy");
+        let power = power(&Objects::default(), "u", &[], &[(&name, scope(scoped))]);
         let request = Request {
             verb,
-            group: "",
-            resource: "pods",
-            namespace: Some(namespace),
+            group,
+            resource,
+            namespace,
             name: None,
         };
-        assert_eq!(edit.allows(&request), allowed, "{request:?}");
+        assert_eq!(power.allows(&request), allowed, "{policy}: {request:?}");
     }
+}
+
+#[test]
+fn those_who_are_named_as_unknown_are_not_everyone() {
+    let mut objects = Objects::default();
+    bound(
+        &mut objects,
+        "system:authenticated",
+        None,
+        &rule(&["get"], "", &["pods"], &[]),
+    );
+    bound(
+        &mut objects,
+        "system:unauthenticated",
+        None,
+        &rule(&["get"], "", &["nodes"], &[]),
+    );
+    let allows = |username, groups: &[&str], resource| {
+        let request = Request {
+            verb: "get",
+            group: "",
+            resource,
+            namespace: None,
+            name: None,
+        };
+        power(&objects, username, groups, &[]).allows(&request)
+    };
+    let unknown: &[&str] = &["system:unauthenticated"];
+    assert!(allows("u", &[], "pods") && !allows("u", &[], "nodes"));
+    assert!(!allows("u", unknown, "pods") && allows("u", unknown, "nodes"));
+    let anonymous = power(&objects, "system:anonymous", &[], &[]);
+    assert_eq!(anonymous, Power::default());
 }
 
 const VERBS: [&str; 3] = ["*", "get", "list"];

@@ -1,6 +1,6 @@
 //! The answer to 'who may do what now?' is the real cluster's answer, and whoever watches by it sees every gap.
 
-mod agreement;
+pub(crate) mod agreement;
 mod grants;
 mod login;
 mod witness;

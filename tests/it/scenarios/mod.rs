@@ -9,7 +9,6 @@ mod drift;
 pub(crate) mod entries;
 mod guards;
 mod health;
-mod judge;
 mod legal_forms;
 mod loss;
 mod ownership;
@@ -21,4 +20,4 @@ mod time;
 mod undecodable;
 
 /// Arguments that leave the operator no timer to work by: what it does, it does because something happened.
-const NO_TIMER: [&str; 1] = ["--resync=24h"];
+pub(crate) const NO_TIMER: [&str; 1] = ["--resync=24h"];

@@ -47,6 +47,8 @@ pub(crate) struct Record {
 
 #[derive(Clone, Debug, Deserialize)]
 struct User {
+    /// Empty for a login that was refused, and for one without a name.
+    #[serde(default)]
     username: String,
 }
 

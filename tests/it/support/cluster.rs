@@ -25,6 +25,7 @@ use super::audit::Audit;
 use super::certs::{self, Certificates};
 use super::chart;
 use super::http::free_addresses;
+use super::logins::Webhooks;
 use super::programs::program;
 use super::rights;
 use super::supervise::{Scratch, Supervised};
@@ -54,6 +55,7 @@ pub(crate) struct Cluster {
     admin_kubeconfig: PathBuf,
     files: AtomicUsize,
     servers: Servers,
+    webhooks: Option<Webhooks>,
     scratch: Arc<Scratch>,
     _slot: SemaphorePermit<'static>,
 }
@@ -69,6 +71,10 @@ struct Servers {
 impl Cluster {
     /// A new control plane with nothing in it. Waits while too many others run in this process.
     pub(crate) async fn start() -> Self {
+        Self::launch(false).await
+    }
+
+    async fn launch(asks: bool) -> Self {
         // Whoever came first: the demo may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let slot = SLOTS
@@ -78,8 +84,8 @@ impl Cluster {
         let mut failures = Vec::new();
         while failures.len() < ATTEMPTS {
             let scratch = Arc::new(Scratch::new());
-            let mut servers = match Servers::start(scratch.path()).await {
-                Ok(servers) => servers,
+            let (mut servers, webhooks) = match Servers::start(scratch.path(), asks).await {
+                Ok(started) => started,
                 Err(log) => {
                     failures.push(log);
                     continue;
@@ -96,6 +102,7 @@ impl Cluster {
                         admin_kubeconfig,
                         files: AtomicUsize::new(0),
                         servers,
+                        webhooks,
                         scratch,
                         _slot: slot,
                     };
@@ -113,10 +120,21 @@ impl Cluster {
     /// ServiceAccount under the chart's rules for `kube-system/aws-auth`.
     pub(crate) async fn with_operator_rights() -> Self {
         let cluster = Self::start().await;
-        rights::install_definitions(&cluster.admin).await;
-        rights::install_policies(&cluster.admin, chart::default_policies()).await;
-        rights::grant(&cluster.admin, "kube-system", "aws-auth").await;
+        cluster.install().await;
         cluster
+    }
+
+    /// The same where people log in, once there is an authenticator: see [`super::Logins`].
+    pub(crate) async fn with_logins() -> Self {
+        let cluster = Self::launch(true).await;
+        cluster.install().await;
+        cluster
+    }
+
+    async fn install(&self) {
+        rights::install_definitions(&self.admin).await;
+        rights::install_policies(&self.admin, chart::default_policies()).await;
+        rights::grant(&self.admin, "kube-system", "aws-auth").await;
     }
 
     /// A client that may do anything.
@@ -190,6 +208,23 @@ impl Cluster {
         person["as"] = json!(user);
         person["as-groups"] = json!(groups);
         client(&self.servers.kubeconfig(&person)).await
+    }
+
+    /// A client for whoever brings a token.
+    pub(crate) async fn anyone(&self) -> Client {
+        client(&self.servers.kubeconfig(&json!({}))).await
+    }
+
+    /// What the API server asks about people who log in.
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        self.webhooks.as_ref().expect("started by `with_logins`")
+    }
+
+    /// The certificate for the loopback address and its private key, in PEM.
+    pub(crate) fn serving_certificate(&self) -> (Vec<u8>, Vec<u8>) {
+        let read =
+            |name| fs::read(self.scratch.path().join(name)).expect("it was written at the start");
+        (read("server.crt"), read("server.key"))
     }
 
     /// The address of the API server.
@@ -279,8 +314,9 @@ impl Cluster {
 }
 
 impl Servers {
-    /// Starts both; the error is the output of the one that ended.
-    async fn start(folder: &Path) -> Result<Self, String> {
+    /// Starts both, and what the API server asks about people who log in, where it is to; the error is the output of the one that
+    /// ended.
+    async fn start(folder: &Path, asks: bool) -> Result<(Self, Option<Webhooks>), String> {
         let [client_address, peer_address, secure] = free_addresses();
         let (client_url, peer_url) = (
             format!("http://{client_address}"),
@@ -312,6 +348,18 @@ impl Servers {
         starting.answering().await?;
         let Starting { etcd, .. } = starting;
 
+        let (webhooks, flags) = if asks {
+            let Certificates {
+                authority,
+                server,
+                server_key,
+                ..
+            } = &certificates;
+            let (webhooks, flags) = Webhooks::open(folder, authority, server, server_key).await;
+            (Some(webhooks), flags)
+        } else {
+            (None, vec!["--authorization-mode=Node,RBAC".to_owned()])
+        };
         let policy = folder.join("audit-policy.json");
         fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
         let file = |path: &Path| path.display().to_string();
@@ -336,21 +384,23 @@ impl Servers {
                 ),
                 "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
                 "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-                "--authorization-mode=Node,RBAC".to_owned(),
                 "--allow-privileged".to_owned(),
                 format!("--audit-policy-file={}", file(&policy)),
                 format!("--audit-log-path={}", file(&folder.join("audit.log"))),
-            ],
+            ]
+            .into_iter()
+            .chain(flags),
             environment(folder),
             &folder.join("kube-apiserver.log"),
         );
-        Ok(Self {
+        let this = Self {
             api_server,
             etcd,
             url: format!("https://{secure}"),
             authority: certificates.authority,
             admin_user: json!({ "client-certificate": certificates.admin, "client-key": certificates.admin_key }),
-        })
+        };
+        Ok((this, webhooks))
     }
 
     /// Waits until the API server is ready and its own start-up hooks have made the namespaces that everything needs.

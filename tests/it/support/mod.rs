@@ -4,6 +4,7 @@
 //!   audit log, and there is no controller-manager (nothing collects garbage, namespaces do not finish deleting).
 //! - An [`Operator`] is the real binary, running as its own ServiceAccount under the chart's RBAC rules.
 //! - A [`Judge`] is the real aws-iam-authenticator's ConfigMap backend.
+//! - [`Logins`] is its whole server, which the API server asks about everyone who comes with a token.
 //!
 //! Everything that is started here stops with the value that stands for it, and with this process however it ends: see
 //! [`supervise`]. Nothing waits for luck: [`eventually`] waits for a condition with a deadline.
@@ -13,6 +14,7 @@
     reason = "shared by the tests, the demo and the benchmark, none of which uses all of it"
 )]
 
+pub(crate) mod access_policies;
 pub(crate) mod audit;
 mod certs;
 pub(crate) mod chart;
@@ -23,6 +25,7 @@ pub(crate) mod fleet;
 mod http;
 pub(crate) mod judge;
 pub(crate) mod link;
+pub(crate) mod logins;
 pub(crate) mod mappings;
 pub(crate) mod operator;
 pub(crate) mod power;
@@ -34,5 +37,6 @@ pub(crate) mod wait;
 pub(crate) use audit::{Audit, Mark, Record};
 pub(crate) use cluster::Cluster;
 pub(crate) use judge::Judge;
+pub(crate) use logins::Logins;
 pub(crate) use operator::Operator;
 pub(crate) use wait::eventually;

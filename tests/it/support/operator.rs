@@ -272,6 +272,11 @@ impl Operator {
         self.process.exited()
     }
 
+    /// Sends it a signal by its name without `SIG`.
+    pub(crate) fn signal(&mut self, name: &str) {
+        self.process.signal(name);
+    }
+
     /// Asks the operator to end, as a kubelet does; how it ended, and how long that took.
     pub(crate) async fn stop(mut self) -> (ExitStatus, Duration) {
         let asked = Instant::now();

@@ -13,6 +13,7 @@ use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -31,7 +32,7 @@ const LOOK: Duration = Duration::from_millis(200);
 /// The connection ends without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("dropped on purpose")]
-struct Dropped;
+pub(super) struct Dropped;
 
 /// A request, read.
 struct Received {
@@ -50,18 +51,23 @@ pub(super) async fn serve(shared: Arc<Shared>, service: Service, listener: TcpLi
             continue;
         };
         while connections.try_join_next().is_some() {}
-        let shared = shared.clone();
-        connections.spawn(async move {
-            let handler = service_fn(move |request: Request<Incoming>| {
-                let shared = shared.clone();
-                async move { handle(&shared, service, request).await }
-            });
-            // An error is a client that went away, or one that was dropped on purpose.
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(stream), handler)
-                .await;
-        });
+        connections.spawn(talk(shared.clone(), service, stream));
     }
+}
+
+/// Serves one service on a connection until it ends.
+pub(super) async fn talk<S>(shared: Arc<Shared>, service: Service, stream: S)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let handler = service_fn(move |request: Request<Incoming>| {
+        let shared = shared.clone();
+        async move { handle(&shared, service, request).await }
+    });
+    // An error is a client that went away, or one that was dropped on purpose.
+    let _ = http1::Builder::new()
+        .serve_connection(TokioIo::new(stream), handler)
+        .await;
 }
 
 async fn handle(
@@ -159,14 +165,24 @@ fn once(
     let mut world = shared.world();
     let mut knobs = shared.knobs();
     let request_id = world.uuid();
+    let as_json = received
+        .headers
+        .get("accept")
+        .is_some_and(|accept| accept == "application/json");
     let reply = |result: Result<(&Operation, &Value), &Refusal>| {
-        Step::Answer(response(service, result, &request_id))
+        Step::Answer(response(service, result, &request_id, as_json))
     };
 
     let read = read(service, received);
     let signed = rest_json::pairs(&received.query);
     let clock = Timestamp::now();
-    let caller = sigv4::caller(&world, service, &received.headers, &signed, clock);
+    let signed = sigv4::Signed {
+        method: &received.method,
+        path: &received.path,
+        query: &signed,
+        headers: &received.headers,
+    };
+    let caller = sigv4::caller(&world, service, &signed, clock);
     let (caller, (operation, input)) = match (caller, read) {
         (Ok(caller), Ok(read)) => (caller, read),
         (caller, read) => {
@@ -289,6 +305,7 @@ fn response(
     service: Service,
     result: Result<(&Operation, &Value), &Refusal>,
     request_id: &str,
+    as_json: bool,
 ) -> Response<Full<Bytes>> {
     let model = service.model();
     let status = result
@@ -300,6 +317,12 @@ fn response(
         (Service::Eks, Err(refusal)) => {
             builder = builder.header("x-amzn-errortype", &refusal.code);
             rest_json::error_body(refusal)
+        }
+        (Service::Sts, Ok((operation, answer))) if as_json => {
+            query::json_answer(operation, answer, request_id).to_string()
+        }
+        (Service::Sts, Err(refusal)) if as_json => {
+            query::json_error(refusal, request_id).to_string()
         }
         (Service::Iam | Service::Sts, Ok((operation, answer))) => {
             query::answer(model, operation, answer, request_id)
@@ -321,6 +344,7 @@ fn response(
     };
     let content = match service {
         Service::Eks => "application/json",
+        Service::Sts if as_json => "application/json",
         Service::Iam | Service::Sts => "text/xml",
         Service::Sqs => "application/x-amz-json-1.0",
     };

@@ -9,6 +9,7 @@ use super::Service;
 
 /// The knobs of the stand-in. As made, nothing goes wrong and everything holds at once.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a knob of its own")]
 pub(crate) struct Knobs {
     /// The services that the shares below hold for; EKS alone, unless it is changed.
     pub(crate) unreliable: BTreeSet<Service>,
@@ -26,6 +27,8 @@ pub(crate) struct Knobs {
     pub(crate) slow: Option<(Duration, Duration)>,
     /// Services that can't be reached: connections are dropped at once.
     pub(crate) unreachable: BTreeSet<Service>,
+    /// Whether EC2 can't be reached: connections to it are dropped at once.
+    pub(crate) no_instances: bool,
     /// Actions that the operator is denied, such as `eks:CreateAccessEntry`. A person is denied nothing.
     pub(crate) denied: BTreeSet<String>,
     /// The first so many creations are refused with 'invalid principal', whoever it is.
@@ -109,6 +112,7 @@ impl Default for Knobs {
             latency: Duration::ZERO,
             slow: None,
             unreachable: BTreeSet::new(),
+            no_instances: false,
             denied: BTreeSet::new(),
             invalid_principal: 0,
             invalid_principal_each: 0,

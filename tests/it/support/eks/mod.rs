@@ -19,9 +19,11 @@
 mod authorities;
 mod cloud_trail;
 mod cluster;
+mod ec2;
 mod eks_api;
 mod execute;
 mod features;
+mod front;
 mod http;
 mod iam;
 mod knobs;
@@ -32,6 +34,7 @@ mod query;
 mod refusal;
 mod rest_json;
 mod shared;
+mod signing;
 mod sigv4;
 mod sqs;
 mod sts;
@@ -42,6 +45,9 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
@@ -51,6 +57,7 @@ pub(crate) use authorities::CertificateAuthority;
 pub(crate) use cluster::{Association, Cluster, Entry, Mode, NodeKind};
 pub(crate) use eks_api::POLICIES;
 pub(crate) use features::{Capability, CapabilityKind};
+pub(crate) use front::{Front, acceptor};
 pub(crate) use knobs::{Fault, Knobs};
 pub(crate) use log::{Call, Log, Mark, Outcome};
 pub(crate) use model::{EKS, Fault as Misfit, IAM, Model, SQS, STS};
@@ -58,6 +65,7 @@ pub(crate) use page::{Page, page};
 pub(crate) use refusal::Refusal;
 pub(crate) use rest_json::route;
 pub(crate) use shared::WorldGuard;
+pub(crate) use signing::caller_identity_url;
 pub(crate) use world::{Account, Caller, Change, Force, OPERATOR_KEY, Principal, World};
 
 use shared::Shared;
@@ -150,6 +158,48 @@ impl Eks {
         Ok(this)
     }
 
+    /// Opens STS and EC2 under their real names.
+    pub(crate) async fn front(&self) -> io::Result<Front> {
+        let region = self.world().cluster.region.clone();
+        let (authority, tls) = front::any_host().map_err(io::Error::other)?;
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        // Bound there, since a listener belongs to the runtime that it was made in.
+        let bound = runtime.spawn(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        let listener = bound.await.map_err(io::Error::other)??;
+        let address = listener.local_addr()?;
+        runtime.spawn(front::serve(self.shared.clone(), listener, tls));
+        Ok(Front {
+            address,
+            region,
+            authority,
+        })
+    }
+
+    /// A new token by which this caller logs in to the cluster, as `aws eks get-token` makes it: no two are equal.
+    pub(crate) fn token(&self, caller: &Caller) -> String {
+        let (cluster, host) = {
+            let cluster = &self.world().cluster;
+            let suffix = if cluster.partition == "aws-cn" {
+                ".cn"
+            } else {
+                ""
+            };
+            let host = format!("sts.{}.amazonaws.com{suffix}", cluster.region);
+            (cluster.name.clone(), host)
+        };
+        self.token_by(caller, &cluster, &host)
+    }
+
+    /// The same for a cluster of another name, or signed for another host of STS.
+    pub(crate) fn token_by(&self, caller: &Caller, cluster: &str, host: &str) -> String {
+        let mut world = self.world();
+        let key = world.key_of(caller.clone());
+        let region = world.cluster.region.clone();
+        let by = (key.as_str(), caller.token.as_deref());
+        let url = caller_identity_url(host, &region, cluster, by, Timestamp::now());
+        format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(url))
+    }
+
     /// The environment in which any AWS client finds the stand-in and nothing else, as the operator's role.
     pub(crate) fn env(&self) -> Vec<(String, String)> {
         self.env_as(OPERATOR_KEY)
@@ -170,7 +220,7 @@ impl Eks {
             ("AWS_REGION", region.as_str()),
             ("AWS_DEFAULT_REGION", region.as_str()),
             ("AWS_ACCESS_KEY_ID", key),
-            ("AWS_SECRET_ACCESS_KEY", "no-real-secret"),
+            ("AWS_SECRET_ACCESS_KEY", signing::SECRET),
             ("AWS_EC2_METADATA_DISABLED", "true"),
             ("AWS_CONFIG_FILE", "/dev/null"),
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null"),

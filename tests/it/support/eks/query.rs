@@ -1,11 +1,11 @@
-//! The protocol of IAM and STS: a form in, XML out.
+//! The protocol of IAM and STS: a form in, XML out; by STS also JSON.
 //!
 //! <https://smithy.io/2.0/aws/protocols/aws-query-protocol.html>
 
 use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::model::{Kind, Member, Model, Operation, Shape};
 use super::refusal::Refusal;
@@ -119,6 +119,31 @@ pub(crate) fn answer(model: &Model, operation: &Operation, value: &Value, reques
     xml
 }
 
+/// An answer as JSON, which STS gives whoever asks for it.
+pub(crate) fn json_answer(operation: &Operation, value: &Value, request: &str) -> Value {
+    let name = &operation.name;
+    json!({(format!("{name}Response")): {
+        (format!("{name}Result")): value,
+        "ResponseMetadata": {"RequestId": request},
+    }})
+}
+
+/// An error as JSON.
+pub(crate) fn json_error(refusal: &Refusal, request: &str) -> Value {
+    json!({
+        "Error": {"Code": refusal.code, "Message": refusal.message, "Type": sender(refusal)},
+        "RequestId": request,
+    })
+}
+
+fn sender(refusal: &Refusal) -> &'static str {
+    if refusal.status < 500 {
+        "Sender"
+    } else {
+        "Receiver"
+    }
+}
+
 fn content(model: &Model, shape: &Shape, value: &Value, xml: &mut String) {
     match (shape.kind, value) {
         (Kind::Structure, Value::Object(members)) => {
@@ -189,12 +214,7 @@ fn escape(text: &str, xml: &mut String) {
 pub(crate) fn error_body(model: &Model, refusal: &Refusal, request: &str) -> String {
     let mut xml = format!("<ErrorResponse xmlns=\"{}\">", model.xml_namespace());
     element(&mut xml, "Error", |xml| {
-        let kind = if refusal.status < 500 {
-            "Sender"
-        } else {
-            "Receiver"
-        };
-        element(xml, "Type", |xml| xml.push_str(kind));
+        element(xml, "Type", |xml| xml.push_str(sender(refusal)));
         element(xml, "Code", |xml| escape(&refusal.code, xml));
         element(xml, "Message", |xml| escape(&refusal.message, xml));
     });

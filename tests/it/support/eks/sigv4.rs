@@ -1,4 +1,5 @@
-//! Who signed a request, and for which service and region. The signature itself is not computed: no secret is known here.
+//! Who signed a request, and for which service and region. The signature itself is computed of presigned URLs alone: their signed
+//! headers say which cluster a token is for. Whoever signs a request by its headers may have any secret.
 //!
 //! <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html>
 
@@ -9,10 +10,23 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Service;
 use super::refusal::Refusal;
+use super::signing::{Presigned, Scope};
 use super::world::{Caller, World};
 
 /// How far a request's date may be from the clock.
 const SKEW: SignedDuration = SignedDuration::from_mins(15);
+
+/// What of a request is signed.
+pub(crate) struct Signed<'a> {
+    /// `GET` and the like.
+    pub(crate) method: &'a str,
+    /// The path.
+    pub(crate) path: &'a str,
+    /// The query, decoded.
+    pub(crate) query: &'a [(String, String)],
+    /// The headers.
+    pub(crate) headers: &'a HeaderMap,
+}
 
 /// What a request says of its signer.
 struct Signature<'a> {
@@ -29,11 +43,10 @@ struct Signature<'a> {
 pub(crate) fn caller(
     world: &World,
     service: Service,
-    headers: &HeaderMap,
-    query: &[(String, String)],
+    request: &Signed<'_>,
     clock: Timestamp,
 ) -> Result<Caller, Refusal> {
-    let signature = read(headers, query).map_err(|problem| problem.refusal(service))?;
+    let signature = read(request).map_err(|problem| problem.refusal(service))?;
     check(world, service, &signature, clock).map_err(|problem| problem.refusal(service))?;
     let unknown = || Problem::Unknown.refusal(service);
     let caller = world.caller(signature.key).ok_or_else(unknown)?;
@@ -94,17 +107,15 @@ const fn is_query(service: Service) -> bool {
 }
 
 /// Whether everything that a signature needs is there: in the headers, or in the query of a presigned URL.
-fn read<'a>(
-    headers: &'a HeaderMap,
-    query: &'a [(String, String)],
-) -> Result<Signature<'a>, Problem> {
+fn read<'a>(request: &Signed<'a>) -> Result<Signature<'a>, Problem> {
+    let Signed { query, headers, .. } = *request;
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let parameter = |name: &str| {
         let found = query.iter().find(|(key, _)| key == name);
         found.map(|(_, value)| value.as_str())
     };
     if header("authorization").is_none() && parameter("X-Amz-Algorithm").is_some() {
-        return presigned(headers, parameter);
+        return presigned(request, parameter);
     }
     let authorization = header("authorization").ok_or(Problem::Missing)?;
     let fields = authorization
@@ -141,7 +152,7 @@ fn read<'a>(
 /// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html#create-signed-request-steps>). STS takes
 /// one for as long as any other, whatever `X-Amz-Expires` says.
 fn presigned<'a>(
-    headers: &'a HeaderMap,
+    request: &Signed<'a>,
     parameter: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<Signature<'a>, Problem> {
     let needed = |name: &str| {
@@ -155,19 +166,34 @@ fn presigned<'a>(
         return Err(Problem::Missing);
     }
     let [key, date, region, service] = scope(needed("X-Amz-Credential")?)?;
-    let mut signed = needed("X-Amz-SignedHeaders")?.split(';');
-    // What was signed and is not sent makes another signature.
-    if signed.clone().any(|name| !headers.contains_key(name)) {
-        return Err(Problem::Mismatch(
-            "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.".to_owned(),
-        ));
+    let signed = needed("X-Amz-SignedHeaders")?.split(';');
+    let mut headers = Vec::new();
+    for name in signed {
+        // What was signed and is not sent makes another signature.
+        let sent = request.headers.get(name).and_then(|it| it.to_str().ok());
+        headers.push((name, sent.ok_or_else(mismatch)?));
     }
-    if !signed.any(|name| name == "host") {
+    if !headers.iter().any(|(name, _)| *name == "host") {
         return Err(Problem::Mismatch(
             "'host' must be a signed header".to_owned(),
         ));
     }
-    hexadecimal(needed("X-Amz-Signature")?)?;
+    let signature = needed("X-Amz-Signature")?;
+    hexadecimal(signature)?;
+    let computed = Presigned {
+        method: request.method,
+        path: request.path,
+        query: request.query,
+        headers: &headers,
+    };
+    let scope = Scope {
+        date,
+        region,
+        service,
+    };
+    if computed.signature(&scope, needed("X-Amz-Date")?) != signature {
+        return Err(mismatch());
+    }
     Ok(Signature {
         key,
         date,
@@ -176,6 +202,12 @@ fn presigned<'a>(
         sent: needed("X-Amz-Date")?,
         token: parameter("X-Amz-Security-Token"),
     })
+}
+
+fn mismatch() -> Problem {
+    Problem::Mismatch(
+        "The request signature we calculated does not match the signature you provided. Check your AWS Secret Access Key and signing method. Consult the service documentation for details.".to_owned(),
+    )
 }
 
 /// Key, date, region and service of a credential's scope.

@@ -5,6 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::cluster::epoch;
 use super::refusal::Refusal;
+use super::signing::SECRET;
 use super::world::{Caller, World};
 
 /// Executes an operation of the model.
@@ -67,7 +68,7 @@ fn assume(
     Ok(json!({
         "Credentials": {
             "AccessKeyId": key,
-            "SecretAccessKey": "no-real-secret",
+            "SecretAccessKey": SECRET,
             "SessionToken": token,
             "Expiration": epoch(expires),
         },

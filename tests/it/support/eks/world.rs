@@ -12,8 +12,7 @@ use super::cluster::{Association, Cluster, Entry, Mode, NodeKind, UpdateKind};
 use super::page::hex;
 use super::sqs::Queue;
 
-/// The access key id of the operator, in the environment that the stand-in gives. No secret belongs to it: signatures are
-/// looked at, not computed.
+/// The access key id of the operator, in the environment that the stand-in gives.
 pub(crate) const OPERATOR_KEY: &str = "AKIDEXAMPLE000000000";
 
 /// Everything.
@@ -25,6 +24,8 @@ pub(crate) struct World {
     pub(crate) cluster: Cluster,
     /// What counts when somebody comes to the cluster's door; it follows [`World::cluster`] with the delays of the knobs.
     pub(crate) force: Force,
+    /// Private DNS names of the instances of EC2, by their id.
+    pub(crate) instances: BTreeMap<String, String>,
     accounts: BTreeMap<String, Account>,
     callers: BTreeMap<String, Caller>,
     pub(super) queues: BTreeMap<String, Queue>,
@@ -146,6 +147,7 @@ impl World {
                 ..Force::default()
             },
             cluster,
+            instances: BTreeMap::new(),
             accounts: BTreeMap::new(),
             callers: BTreeMap::new(),
             queues: BTreeMap::new(),

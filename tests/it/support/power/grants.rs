@@ -5,7 +5,8 @@ use std::fmt;
 
 use identity_mapper::access_entry::Scope;
 
-use super::rbac::Rbac;
+use super::rbac::grants;
+use crate::support::access_policies::published;
 
 /// What an identity may do. Nothing at all: not even what everyone may who is let in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -74,11 +75,11 @@ pub(crate) struct Request {
 }
 
 /// Access policies of which each allows what the next ones do
-/// (<https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html>), and the roles that they are like.
-const LADDER: [(&str, &str); 3] = [
-    ("AmazonEKSAdminPolicy", "admin"),
-    ("AmazonEKSEditPolicy", "edit"),
-    ("AmazonEKSViewPolicy", "view"),
+/// (<https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html>).
+const LADDER: [&str; 3] = [
+    "AmazonEKSAdminPolicy",
+    "AmazonEKSEditPolicy",
+    "AmazonEKSViewPolicy",
 ];
 const ADMIN_POLICY: &str = "AmazonEKSClusterAdminPolicy";
 
@@ -113,7 +114,7 @@ impl Power {
     }
 
     /// The same, with an access policy.
-    pub(super) fn associate(&mut self, policy_arn: &str, scope: &Scope, rbac: &Rbac) {
+    pub(super) fn associate(&mut self, policy_arn: &str, scope: &Scope) {
         let name = policy_arn.rsplit('/').next().unwrap_or(policy_arn);
         let places = match scope {
             Scope::Cluster => vec![Place::Cluster],
@@ -124,9 +125,7 @@ impl Power {
                 self.add_all(place);
                 continue;
             }
-            if let Some((_, role)) = LADDER.iter().find(|(policy, _)| *policy == name) {
-                self.grants.extend(rbac.like_role(role, &place));
-            }
+            self.grants.extend(grants(published(name), &place));
             self.add(Grant::Policy {
                 place,
                 name: name.to_owned(),
@@ -290,7 +289,7 @@ fn path_covers(have: &str, want: &str) -> bool {
 }
 
 fn policy_covers(have: &str, want: &str) -> bool {
-    let step = |name: &str| LADDER.iter().position(|(policy, _)| *policy == name);
+    let step = |name: &str| LADDER.iter().position(|policy| *policy == name);
     have == want || matches!((step(have), step(want)), (Some(have), Some(want)) if have <= want)
 }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use identity_mapper::access_entry::Scope;
-use identity_mapper::aws_auth::{Entry, Index, Lookup, fold_arn};
+use identity_mapper::aws_auth::{Entry, Index, Lookup};
 use identity_mapper::observed::Mode;
 use identity_mapper::principal::{Principal, canonical_caller};
 
@@ -155,9 +155,7 @@ impl Scene {
     ) -> Result<Vec<Identity>, Refused> {
         let canonical =
             canonical_caller(&caller.arn).map_err(|error| Refused(error.to_string()))?;
-        if self.door.mode != Mode::ConfigMap
-            && let Some(identity) = self.by_access_entry(caller, &canonical)
-        {
+        if let Some(identity) = self.by_access_entry(caller, &canonical) {
             return Ok(vec![identity?]);
         }
         if self.door.mode == Mode::Api {
@@ -199,10 +197,7 @@ impl Scene {
         canonical: &str,
     ) -> Option<Result<Identity, Refused>> {
         let id = caller.user_id.split(':').next().unwrap_or_default();
-        let entry = self.door.entries.get(id).filter(|entry| {
-            Principal::parse(&entry.principal_arn)
-                .is_ok_and(|it| fold_arn(&it.aws_auth_arn()) == fold_arn(canonical))
-        })?;
+        let entry = self.door.entry_of(id, canonical)?;
         let groups = entry.groups.iter();
         let groups = groups.map(|group| caller.render(group, &self.instances));
         let rendered = groups.collect::<Result<_, _>>().and_then(|groups| {

@@ -16,8 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use identity_mapper::access_entry::Scope;
-use identity_mapper::aws_auth::Document;
+use identity_mapper::aws_auth::{Document, fold_arn};
 use identity_mapper::observed::Mode;
+use identity_mapper::principal::Principal;
 use jiff::Timestamp;
 
 use super::eks::{self, Association, World};
@@ -95,6 +96,26 @@ impl Door {
         Self::new(world.now, mode, entries)
     }
 
+    /// The mode.
+    pub(crate) const fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// The entries in force that can match somebody.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = &InForce> {
+        self.entries.values()
+    }
+
+    /// The entry that counts for the principal of this id, where its ARN is the caller's canonical one too.
+    pub(crate) fn entry_of(&self, id: &str, canonical: &str) -> Option<&InForce> {
+        let entry = self
+            .entries
+            .get(id)
+            .filter(|_| self.mode != Mode::ConfigMap)?;
+        let principal = Principal::parse(&entry.principal_arn).ok()?;
+        (fold_arn(&principal.aws_auth_arn()) == fold_arn(canonical)).then_some(entry)
+    }
+
     /// Whether the same counts, at whatever time.
     pub(crate) fn same_as(&self, other: &Self) -> bool {
         (self.mode, &self.entries) == (other.mode, &other.entries)
@@ -132,7 +153,7 @@ impl Scene {
     pub(crate) fn power_of(&self, identity: &Identity) -> Power {
         let mut power = self.rbac.power(&identity.username, &identity.groups);
         for (arn, scope) in &identity.policies {
-            power.associate(arn, scope, &self.rbac);
+            power.associate(arn, scope);
         }
         power
     }

@@ -12,6 +12,8 @@ use super::grants::{Grant, Place, Power};
 
 const MASTERS: &str = "system:masters";
 const AUTHENTICATED: &str = "system:authenticated";
+const UNAUTHENTICATED: &str = "system:unauthenticated";
+const ANONYMOUS: &str = "system:anonymous";
 const NODES: &str = "system:nodes";
 const NODE: &str = "system:node:";
 
@@ -32,7 +34,6 @@ pub(crate) struct Objects {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rbac {
     bindings: Vec<Binding>,
-    cluster_roles: BTreeMap<String, ClusterRole>,
 }
 
 #[derive(Clone, Debug)]
@@ -45,14 +46,13 @@ struct Binding {
 impl Rbac {
     /// Joins roles and bindings.
     pub(crate) fn new(objects: &Objects) -> Self {
-        let cluster_roles: BTreeMap<String, ClusterRole> = objects
+        let shared: BTreeMap<String, Arc<Vec<PolicyRule>>> = objects
             .cluster_roles
             .iter()
-            .map(|role| (text(role.metadata.name.as_ref()), role.clone()))
-            .collect();
-        let shared: BTreeMap<&str, Arc<Vec<PolicyRule>>> = cluster_roles
-            .iter()
-            .map(|(name, role)| (name.as_str(), Arc::new(rules(role.rules.as_ref()))))
+            .map(|role| {
+                let name = text(role.metadata.name.as_ref());
+                (name, Arc::new(rules(role.rules.as_ref())))
+            })
             .collect();
         let roles: BTreeMap<(String, String), Arc<Vec<PolicyRule>>> = objects
             .roles
@@ -88,14 +88,16 @@ impl Rbac {
         });
         Self {
             bindings: in_cluster.chain(in_namespaces).collect(),
-            cluster_roles,
         }
     }
 
     /// What somebody of this name in these groups may do, once let in.
     pub(super) fn power(&self, username: &str, groups: &BTreeSet<String>) -> Power {
         let mut power = Power::default();
-        power.add(Grant::LoggedIn);
+        let authenticated = username != ANONYMOUS && !groups.contains(UNAUTHENTICATED);
+        if authenticated {
+            power.add(Grant::LoggedIn);
+        }
         if groups.contains(MASTERS) {
             power.add_all(Place::Cluster);
         }
@@ -105,7 +107,10 @@ impl Rbac {
             power.add(Grant::Node(node.to_owned()));
         }
         for binding in &self.bindings {
-            let named = |subject: &Subject| is_named(subject, &binding.place, username, groups);
+            let named = |subject: &Subject| {
+                (authenticated && is_everyone(subject))
+                    || is_named(subject, &binding.place, username, groups)
+            };
             if binding.subjects.iter().any(named) {
                 for grant in grants(&binding.rules, &binding.place) {
                     power.add(grant);
@@ -113,39 +118,6 @@ impl Rbac {
             }
         }
         power
-    }
-
-    /// What this `ClusterRole` would allow in that place, with all that is aggregated to it: the API server's controllers do
-    /// that, and need not run.
-    pub(super) fn like_role(&self, name: &str, place: &Place) -> BTreeSet<Grant> {
-        let mut seen = BTreeSet::new();
-        let mut all = Vec::new();
-        self.aggregate(name, &mut seen, &mut all);
-        grants(&all, place).collect()
-    }
-
-    fn aggregate(&self, name: &str, seen: &mut BTreeSet<String>, all: &mut Vec<PolicyRule>) {
-        let Some(role) = self
-            .cluster_roles
-            .get(name)
-            .filter(|_| seen.insert(name.to_owned()))
-        else {
-            return;
-        };
-        all.extend(rules(role.rules.as_ref()));
-        let aggregation = role.aggregation_rule.iter();
-        let selectors = aggregation.flat_map(|rule| rule.cluster_role_selectors.iter().flatten());
-        for wanted in selectors.filter_map(|selector| selector.match_labels.as_ref()) {
-            for (other, role) in &self.cluster_roles {
-                let labels = role.metadata.labels.clone().unwrap_or_default();
-                if wanted
-                    .iter()
-                    .all(|(key, value)| labels.get(key) == Some(value))
-                {
-                    self.aggregate(other, seen, all);
-                }
-            }
-        }
     }
 }
 
@@ -157,10 +129,16 @@ fn rules(rules: Option<&Vec<PolicyRule>>) -> Vec<PolicyRule> {
     rules.cloned().unwrap_or_default()
 }
 
+/// Whether the subject is the group that the API server adds to those whom it knows
+/// (`k8s.io/apiserver/pkg/authentication/group`).
+fn is_everyone(subject: &Subject) -> bool {
+    subject.kind == "Group" && subject.name == AUTHENTICATED
+}
+
 fn is_named(subject: &Subject, place: &Place, username: &str, groups: &BTreeSet<String>) -> bool {
     match subject.kind.as_str() {
         "User" => subject.name == username,
-        "Group" => subject.name == AUTHENTICATED || groups.contains(&subject.name),
+        "Group" => groups.contains(&subject.name),
         "ServiceAccount" => {
             let namespace = match (&subject.namespace, place) {
                 (Some(namespace), _) | (None, Place::Namespaces(namespace)) => namespace,
@@ -173,7 +151,10 @@ fn is_named(subject: &Subject, place: &Place, username: &str, groups: &BTreeSet<
 }
 
 /// One grant for each verb, group, resource and name of each rule. Paths count only in the whole cluster.
-fn grants<'a>(rules: &'a [PolicyRule], place: &'a Place) -> impl Iterator<Item = Grant> + 'a {
+pub(super) fn grants<'a>(
+    rules: &'a [PolicyRule],
+    place: &'a Place,
+) -> impl Iterator<Item = Grant> + 'a {
     rules.iter().flat_map(move |rule| {
         let mut grants = Vec::new();
         let names = rule.resource_names.clone().unwrap_or_default();

@@ -1,11 +1,12 @@
-//! The real authenticator watches aws-auth while the operator works: who gets in, and as whom?
+//! People log in while the operator works: who gets in, and as whom?
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::NO_TIMER;
-use crate::support::mappings::{FOREIGN, SOON};
-use crate::support::{Cluster, Judge, Operator, eventually};
+use super::*;
+use crate::scenarios::NO_TIMER;
+use crate::support::Operator;
+use crate::support::mappings::FOREIGN;
 
 /// A principal, how its caller appears, and as whom it is to get in.
 struct Case {
@@ -17,7 +18,8 @@ struct Case {
     groups: &'static [&'static str],
 }
 
-const NODE: &str = "system:node:{{EC2PrivateDNSName}}";
+const NODE: &str = "system:node:ip-10-0-0-1.eu-west-1.compute.internal";
+const INSTANCE: &str = "i-0123456789abcdef0";
 
 fn plain() -> Value {
     json!({ "username": "person", "groups": ["team", "a:b/c d"] })
@@ -42,7 +44,7 @@ const CASES: [Case; 15] = [
         arn: "arn:aws:iam::111122223333:role/Plain",
         caller: "arn:aws:sts::111122223333:assumed-role/Plain/alice",
         spec: by_default,
-        username: "arn:aws:sts::111122223333:assumed-role/Plain/{{SessionName}}",
+        username: "arn:aws:sts::111122223333:assumed-role/Plain/alice",
         groups: &[],
     },
     Case {
@@ -58,7 +60,7 @@ const CASES: [Case; 15] = [
         arn: "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0123456789abcdef",
         caller: "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/alice@example.com",
         spec: || json!({ "username": "{{SessionName}}", "groups": ["team"] }),
-        username: "{{SessionName}}",
+        username: "alice-example.com",
         groups: &["team"],
     },
     Case {
@@ -66,8 +68,8 @@ const CASES: [Case; 15] = [
         arn: "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_View_0123456789abcdef",
         caller: "arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_View_0123456789abcdef/bob",
         spec: || json!({ "username": "view:{{SessionNameRaw}}", "groups": ["view-{{AccountID}}"] }),
-        username: "view:{{SessionNameRaw}}",
-        groups: &["view-{{AccountID}}"],
+        username: "view:bob",
+        groups: &["view-111122223333"],
     },
     Case {
         name: "user",
@@ -90,7 +92,7 @@ const CASES: [Case; 15] = [
         arn: "arn:aws-us-gov:iam::111122223333:role/Gov",
         caller: "arn:aws-us-gov:sts::111122223333:assumed-role/Gov/alice",
         spec: by_default,
-        username: "arn:aws-us-gov:sts::111122223333:assumed-role/Gov/{{SessionName}}",
+        username: "arn:aws-us-gov:sts::111122223333:assumed-role/Gov/alice",
         groups: &[],
     },
     Case {
@@ -126,7 +128,7 @@ const CASES: [Case; 15] = [
         arn: "arn:aws:iam::111122223333:role/fargate",
         caller: "arn:aws:sts::111122223333:assumed-role/fargate/session",
         spec: || json!({ "type": "FargateLinux", "groups": [] }),
-        username: "system:node:{{SessionName}}",
+        username: "system:node:session",
         groups: &[
             "system:bootstrappers",
             "system:node-proxier",
@@ -173,60 +175,76 @@ const STRANGERS: [&str; 7] = [
 const NODES: &str = "arn:aws:sts::111122223333:assumed-role/nodes/i-0123456789abcdef0";
 const BY_HAND: &str = "arn:aws:iam::444455556666:user/by/hand";
 
-/// A username and its groups, sorted.
-type Identity = (String, Vec<String>);
-
-/// As whom a caller gets in.
-fn admitted(judge: &mut Judge, caller: &str) -> Option<Identity> {
-    let answer = judge.map(caller);
-    let mut groups: Vec<String> = serde_json::from_value(answer["groups"].clone()).unwrap();
-    groups.sort();
-    (answer["mapped"] == true).then(|| (answer["username"].as_str().unwrap().to_owned(), groups))
-}
-
-fn identity(username: &str, groups: &[&str]) -> Identity {
+fn expected(username: &str, groups: &[&str]) -> Identity {
     let mut groups: Vec<String> = groups.iter().map(|&group| group.to_owned()).collect();
     groups.sort();
     (username.to_owned(), groups)
 }
 
-/// Waits until exactly those for whom `expected` says so get in, as declared.
-async fn judged(judge: &mut Judge, expected: impl Fn(&Case) -> Option<Identity>) {
-    eventually("those who are declared get in", SOON, async || {
-        let nodes = identity(NODE, &["system:bootstrappers", "system:nodes"]);
-        let unmanaged = [
-            (NODES, Some(nodes)),
-            (BY_HAND, Some(identity("hand", &["ops"]))),
-        ];
-        let declared = CASES.iter().map(|case| (case.caller, expected(case)));
-        for (caller, expected) in declared.chain(unmanaged) {
-            let found = admitted(judge, caller);
-            if found != expected {
-                return Err((caller, found, expected));
-            }
+/// Those who come, and the door that they come to.
+struct Door {
+    eks: Eks,
+    logins: Logins,
+}
+
+impl Door {
+    /// As whom the caller of this ARN gets in.
+    async fn admits(&self, arn: &str) -> Option<Identity> {
+        let session = arn.rsplit('/').next().unwrap_or_default();
+        let id = if arn.contains(":assumed-role/") {
+            format!("AROAEXAMPLE:{session}")
+        } else {
+            "AIDAEXAMPLE".to_owned()
+        };
+        enters(&self.logins, &self.eks, &caller(arn, &id)).await
+    }
+
+    /// Waits until exactly those for whom `wanted` says so get in, as declared, and besides them those of entries made by hand.
+    async fn judge(&self, wanted: impl Fn(&Case) -> Option<Identity>) {
+        let nodes = expected(NODE, &["system:bootstrappers", "system:nodes"]);
+        self.until(Some(&nodes), wanted).await;
+        for stranger in STRANGERS {
+            assert_eq!(self.admits(stranger).await, None, "{stranger}");
         }
-        Ok(())
-    })
-    .await;
-    for stranger in STRANGERS {
-        assert_eq!(admitted(judge, stranger), None, "{stranger}");
+    }
+
+    /// Waits until those for whom `wanted` says so get in, and the nodes of mapRoles as this.
+    async fn until(&self, nodes: Option<&Identity>, wanted: impl Fn(&Case) -> Option<Identity>) {
+        eventually("those who are declared get in", SOON, async || {
+            let by_hand = expected("hand", &["ops"]);
+            let unmanaged = [(NODES, nodes.cloned()), (BY_HAND, Some(by_hand))];
+            let declared = CASES.iter().map(|case| (case.caller, wanted(case)));
+            for (caller, wanted) in declared.chain(unmanaged) {
+                let found = self.admits(caller).await;
+                if found != wanted {
+                    return Err((caller, found, wanted));
+                }
+            }
+            Ok(())
+        })
+        .await;
     }
 }
 
 fn declared(case: &Case) -> Identity {
-    identity(case.username, case.groups)
+    expected(case.username, case.groups)
 }
 
 #[tokio::test]
 async fn exactly_those_who_are_declared_get_in() {
-    let cluster = Cluster::with_operator_rights().await;
+    let cluster = Cluster::with_logins().await;
     let users = format!("- userarn: {BY_HAND}\n  username: hand\n  groups: [ops]\n");
     cluster
         .seed(json!({ "mapRoles": FOREIGN, "mapUsers": users }))
         .await;
-    let operator = Operator::start(&cluster, &NO_TIMER).await;
-    let mut judge = Judge::watch(cluster.admin_kubeconfig());
-    judged(&mut judge, |_| None).await;
+    let mut operator = Operator::start(&cluster, &NO_TIMER).await;
+    let mut world = World::new(ARN).mode(Mode::ConfigMap);
+    let name = NODE.replace("system:node:", "");
+    world.instances.insert(INSTANCE.to_owned(), name);
+    let eks = Eks::start(world).await;
+    let logins = Logins::start(&cluster, &eks).await;
+    let door = Door { eks, logins };
+    door.judge(|_| None).await;
 
     for case in &CASES {
         let mut spec = (case.spec)();
@@ -236,7 +254,7 @@ async fn exactly_those_who_are_declared_get_in() {
     for case in &CASES {
         cluster.ready(case.name).await;
     }
-    judged(&mut judge, |case| Some(declared(case))).await;
+    door.judge(|case| Some(declared(case))).await;
 
     // A change of identity, and drift that would have let others in.
     cluster
@@ -246,10 +264,10 @@ async fn exactly_those_who_are_declared_get_in() {
         )
         .await;
     let robert = |case: &Case| match case.name {
-        "user" => Some(identity("robert", &["new"])),
+        "user" => Some(expected("robert", &["new"])),
         _ => Some(declared(case)),
     };
-    judged(&mut judge, robert).await;
+    door.judge(robert).await;
     let vandalised = cluster
         .roles()
         .await
@@ -260,21 +278,21 @@ async fn exactly_those_who_are_declared_get_in() {
     let admin2 = "arn:aws:sts::111122223333:assumed-role/Admin2/alice";
     cluster.ready("role").await;
     eventually("Admin is back", SOON, async || {
-        admitted(&mut judge, CASES[0].caller).is_some()
+        door.admits(CASES[0].caller).await.is_some()
     })
     .await;
     // An entry under another name is nobody's, so nobody takes it away: as with any entry made by hand.
-    assert!(admitted(&mut judge, admin2).is_some());
+    assert!(door.admits(admin2).await.is_some());
     let text = cluster.roles().await;
     cluster
         .write_text("kubectl-edit", "mapRoles", &without(&text, "role/Admin2\""))
         .await;
-    // The judge sees the removal a moment later, and everyone else has access before and after.
+    // The authenticator sees the removal a moment later, and everyone else has access before and after.
     eventually("Admin2 is out", SOON, async || {
-        admitted(&mut judge, admin2).is_none()
+        door.admits(admin2).await.is_none()
     })
     .await;
-    judged(&mut judge, robert).await;
+    door.judge(robert).await;
 
     // Those who go, by deletion and by time, get in no more; all others as before.
     for name in ["role-with-path", "sso-with-region", "china"] {
@@ -286,24 +304,28 @@ async fn exactly_those_who_are_declared_get_in() {
         "role-with-path" | "sso-with-region" | "china" | "signs" => None,
         _ => robert(case),
     };
-    judged(&mut judge, left).await;
+    door.judge(left).await;
     cluster.until("signs", "Ready", "True Expired").await;
 
-    // A lock-out, lived through.
+    // A lock-out: all of mapRoles is dropped, nodes too, until the operator is back.
     let text = cluster.roles().await;
+    operator.signal("STOP");
     cluster
         .write_text("kubectl-edit", "mapRoles", &format!("{text}\t\n- {{{{"))
         .await;
+    let users = |case: &Case| left(case).filter(|_| case.arn.contains(":user/"));
+    door.until(None, users).await;
+    operator.signal("CONT");
     cluster.text_until("mapRoles", |found| found == text).await;
-    judged(&mut judge, left).await;
+    door.judge(left).await;
     cluster.kubectl_ok(
         &["-n", "kube-system", "delete", "configmap", "aws-auth"],
         None,
     );
     cluster.text_until("mapRoles", |found| found == text).await;
-    judged(&mut judge, left).await;
+    door.judge(left).await;
     assert!(operator.stop().await.0.success());
-    judged(&mut judge, left).await;
+    door.judge(left).await;
 }
 
 /// The text without the entry whose first line holds this.

@@ -1,0 +1,133 @@
+//! STS and EC2 under their real names, for programs that accept no other: a proxy (`HTTPS_PROXY`) that answers itself, over TLS.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert};
+use rustls::sign::CertifiedKey;
+use rustls::{ConfigBuilder, ServerConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+
+use super::shared::Shared;
+use super::{Service, ec2, http};
+
+/// The longest request for a connection that a client makes.
+const LONGEST: usize = 4096;
+
+/// Where the proxy is, and what vouches for the hosts behind it.
+#[derive(Clone, Debug)]
+pub(crate) struct Front {
+    /// Where it listens.
+    pub(crate) address: SocketAddr,
+    /// The region of the hosts.
+    pub(crate) region: String,
+    /// The certificate authority, in PEM.
+    pub(crate) authority: String,
+}
+
+/// What accepts TLS connections with this certificate and key.
+pub(crate) fn acceptor(
+    certificate: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+) -> TlsAcceptor {
+    let config = config().with_single_cert(vec![certificate], key);
+    TlsAcceptor::from(Arc::new(config.expect("the key is the certificate's")))
+}
+
+fn config() -> ConfigBuilder<ServerConfig, WantsServerCert> {
+    ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has them")
+        .with_no_client_auth()
+}
+
+/// A certificate for whatever host a client asks for.
+struct AnyHost {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    key: KeyPair,
+}
+
+impl fmt::Debug for AnyHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AnyHost")
+    }
+}
+
+impl ResolvesServerCert for AnyHost {
+    fn resolve(&self, client: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let mut params = CertificateParams::new([client.server_name()?.to_owned()]).ok()?;
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(&self.key, &self.issuer).ok()?;
+        let key = PrivateKeyDer::try_from(self.key.serialize_der()).ok()?;
+        let key = aws_lc_rs::sign::any_ecdsa_type(&key).ok()?;
+        let chain = vec![certificate.der().clone()];
+        Some(Arc::new(CertifiedKey::new(chain, key)))
+    }
+}
+
+/// An authority, in PEM, and what accepts connections to any host in its name.
+pub(super) fn any_host() -> Result<(String, TlsAcceptor), rcgen::Error> {
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate()?)?;
+    let authority = issuer.pem();
+    let key = KeyPair::generate()?;
+    let config = config().with_cert_resolver(Arc::new(AnyHost { issuer, key }));
+    Ok((authority, TlsAcceptor::from(Arc::new(config))))
+}
+
+/// Serves until the runtime ends.
+pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: TlsAcceptor) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let (shared, tls) = (shared.clone(), tls.clone());
+        connections.spawn(async move {
+            // An error is a client that went away, or one that asked for something else.
+            let _ = connect(shared, stream, &tls).await;
+        });
+    }
+}
+
+async fn connect(shared: Arc<Shared>, mut stream: TcpStream, tls: &TlsAcceptor) -> io::Result<()> {
+    let host = host(&mut stream).await?;
+    stream
+        .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        .await?;
+    let stream = tls.accept(stream).await?;
+    match host.split(['.', '-']).next() {
+        Some("sts") => http::talk(shared, Service::Sts, stream).await,
+        Some("ec2") => ec2::talk(shared, stream).await,
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The host that a client wants to be connected to. It sends nothing more before it is.
+async fn host(stream: &mut TcpStream) -> io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST {
+        head.push(stream.read_u8().await?);
+    }
+    let head = String::from_utf8_lossy(&head);
+    let host = head
+        .strip_prefix("CONNECT ")
+        .and_then(|rest| rest.split(':').next());
+    host.map(str::to_owned)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, head.into_owned()))
+}
