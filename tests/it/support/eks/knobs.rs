@@ -301,17 +301,17 @@ impl Knobs {
         }
     }
 
-    /// A number from 0 up to 1: `SplitMix64`, which is enough to draw lots.
     /// How long a call waits for its effect, and then for its answer.
     pub(super) fn waits(&mut self, service: Service) -> (Duration, Duration) {
         let Some((least, most)) = self.slow.filter(|_| self.unreliable.contains(&service)) else {
             return (self.latency, Duration::ZERO);
         };
-        let whole = least + (most - least).mul_f64(self.draw());
+        let whole = least + most.saturating_sub(least).mul_f64(self.draw());
         let before = whole.mul_f64(self.draw());
-        (self.latency + before, whole - before)
+        (self.latency + before, whole.saturating_sub(before))
     }
 
+    /// A number from 0 up to 1: `SplitMix64`, which is enough to draw lots.
     pub(super) fn draw(&mut self) -> f64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mut mixed = self.random;
