@@ -1,9 +1,8 @@
 //! Access entries and the authentication mode as the authenticator reads them: two files that it watches.
 
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use identity_mapper::observed::Mode;
@@ -24,17 +23,20 @@ pub(super) struct Files {
 }
 
 /// A file that is changed in place, by one write: the authenticator reads it whenever it is written to, and loses a second over one
-/// that is replaced.
-struct Watched {
-    path: PathBuf,
-    written: Mutex<(Value, usize)>,
+/// that is replaced. It stays open, so that a change after its folder is gone harms nobody.
+struct Watched(Mutex<Written>);
+
+struct Written {
+    file: File,
+    content: Value,
+    length: usize,
 }
 
 impl Files {
     pub(super) fn new(folder: &Path) -> Self {
         Self {
-            entries: Watched::new(folder.join(ENTRIES)),
-            mode: Watched::new(folder.join(MODE)),
+            entries: Watched::new(&folder.join(ENTRIES)),
+            mode: Watched::new(&folder.join(MODE)),
         }
     }
 
@@ -69,33 +71,27 @@ fn told(key: &str, entry: &InForce) -> Value {
 }
 
 impl Watched {
-    fn new(path: PathBuf) -> Self {
-        Self {
-            path,
-            written: Mutex::new((Value::Null, 0)),
-        }
+    fn new(path: &Path) -> Self {
+        Self(Mutex::new(Written {
+            file: File::create_new(path).expect("the folder is writable"),
+            content: Value::Null,
+            length: 0,
+        }))
     }
 
     fn write(&self, content: Value) {
-        let mut written = self.written.lock().expect("nobody panics with it");
-        if written.0 == content {
+        let mut written = self.0.lock().expect("nobody panics with it");
+        if written.content == content {
             return;
         }
         let mut whole = content.clone();
         whole["LastUpdatedDateTime"] = json!(Timestamp::now().as_second().to_string());
         whole["Version"] = json!("1");
         // Blanks over what was longer before: a file that is cut first would be read empty.
-        let text = format!("{:width$}", whole.to_string(), width = written.1);
-        if written.1 == 0 {
-            let mut file = File::create_new(&self.path).expect("the folder is writable");
-            file.write_all(text.as_bytes())
-                .expect("the file is writable");
-        } else {
-            let file = OpenOptions::new().write(true).open(&self.path);
-            let file = file.expect("nobody removes it");
-            file.write_all_at(text.as_bytes(), 0)
-                .expect("the file is writable");
-        }
-        *written = (content, text.len());
+        let text = format!("{:width$}", whole.to_string(), width = written.length);
+        let done = written.file.write_all_at(text.as_bytes(), 0);
+        done.expect("the file is writable");
+        written.content = content;
+        written.length = text.len();
     }
 }

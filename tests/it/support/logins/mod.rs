@@ -25,7 +25,6 @@ use kube::Client;
 use kube::core::Status;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 
 use super::cluster::Cluster;
 use super::eks::{Caller, Eks, Front};
@@ -116,11 +115,17 @@ impl Logins {
                 environment(&folder, &front),
                 &folder.join("log"),
             );
+            // What connects there may be another process, which took the port first.
             let answers = eventually("the authenticator listens", START_DEADLINE, async || {
+                let log = authenticator.log();
                 if authenticator.exited().is_some() {
-                    return Ok(Err(authenticator.log()));
+                    return Ok(Err(log));
                 }
-                TcpStream::connect(address).await.map(|_| Ok(()))
+                if log.contains("listening on") {
+                    Ok(Ok(()))
+                } else {
+                    Err(log)
+                }
             })
             .await;
             match answers {
