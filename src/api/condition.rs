@@ -85,12 +85,20 @@ macro_rules! reasons {
 reasons! {
     /// The spec is valid and supported in this cluster.
     Accepted,
+    /// The identity that a principal gets was changed.
+    AccessChanged,
     /// IAM denies the operator a call; the message holds the policy statement to add.
     AccessDenied,
+    /// A principal got access.
+    AccessGranted,
+    /// A principal has its access by the other backend.
+    AccessMoved,
     /// `accessPolicies` take effect only through access entries; the rest of the mapping is active.
     AccessPoliciesIneffective,
     /// EKS offers no access policy of that name.
     AccessPolicyUnknown,
+    /// A principal's entry was removed.
+    AccessRevoked,
     /// The backend or type of the spec does not exist in the cluster's authentication mode.
     BackendUnavailable,
     /// Bindings have not been searched yet for a group that no mapping named before.
@@ -117,6 +125,8 @@ reasons! {
     EksRefused,
     /// EKS can't be reached, or did not answer; the operator retries.
     EksUnavailable,
+    /// An entry that was there is managed now.
+    EntryAdopted,
     /// The entry of a deleted mapping was no longer managed and still exists.
     EntryKept,
     /// The entry can't be changed without touching bytes of an unmanaged one.
@@ -197,6 +207,22 @@ reasons! {
     WriteForbidden,
     /// The API server refused the write of aws-auth as invalid.
     WriteInvalid,
+}
+
+impl Reason {
+    /// Whether an event with it only reports what was done: nobody has to act.
+    #[must_use]
+    pub fn is_done(self) -> bool {
+        matches!(
+            self,
+            Self::AccessChanged
+                | Self::AccessGranted
+                | Self::AccessMoved
+                | Self::AccessRevoked
+                | Self::DriftRepaired
+                | Self::EntryAdopted
+        )
+    }
 }
 
 impl fmt::Display for Reason {

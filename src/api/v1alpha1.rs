@@ -33,19 +33,22 @@ pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
     kind = "IdentityMapping",
     plural = "identitymappings",
     shortname = "idmap",
+    shortname = "idmaps",
     category = "aws",
     category = "eks",
     status = "IdentityMappingStatus",
     derive = "PartialEq",
     doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies of the principal in this cluster. Write access to mappings is write access to everything in the cluster.",
-    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.principalArn", "description": "The role or user, as resolved"}"#,
-    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.username", "description": "The Kubernetes username, as resolved"}"#,
-    printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".spec.groups", "description": "The Kubernetes groups"}"#,
+    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.summary.principal", "description": "The role or user, with its account where that is not the cluster's; sso/ is a permission set"}"#,
+    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.summary.username", "description": "The Kubernetes username; (default): the one that EKS gives"}"#,
+    printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".status.summary.groups", "description": "The Kubernetes groups"}"#,
+    printcolumn = r#"{"name": "Policies", "type": "string", "jsonPath": ".status.summary.accessPolicies", "description": "The EKS access policies, without AmazonEKS and Policy; (ns): in some namespaces only"}"#,
     printcolumn = r#"{"name": "Backend", "type": "string", "jsonPath": ".status.backend", "description": "Where the mapping is put into effect"}"#,
     printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "The mapping's state in one word"}"#,
-    printcolumn = r#"{"name": "Ready", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].status", "description": "Whether the principal now gets exactly this identity"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
     printcolumn = r#"{"name": "Until", "type": "string", "jsonPath": ".spec.validUntil", "priority": 1, "description": "When the entry is removed"}"#,
+    printcolumn = r#"{"name": "ARN", "type": "string", "jsonPath": ".status.principalArn", "priority": 1, "description": "The role or user, as resolved"}"#,
+    printcolumn = r#"{"name": "Full username", "type": "string", "jsonPath": ".status.username", "priority": 1, "description": "The Kubernetes username, as resolved"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[serde(rename_all = "camelCase")]
@@ -208,12 +211,25 @@ pub enum BackendChoice {
 }
 
 /// Where a mapping is put into effect, as resolved.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(
+    JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord,
+)]
 pub enum Backend {
     /// In the aws-auth `ConfigMap`.
     ConfigMap,
     /// In an EKS access entry.
     AccessEntry,
+}
+
+impl Backend {
+    /// The word in statuses, logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigMap => "ConfigMap",
+            Self::AccessEntry => "AccessEntry",
+        }
+    }
 }
 
 /// What to do with an unmanaged entry of the same principal.
@@ -317,6 +333,10 @@ pub struct IdentityMappingStatus {
     /// The mapping's state in one word; the conditions have the details.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<MappingState>,
+    /// What `kubectl get` shows, shortened for its columns.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "MappingSummary")]
+    pub summary: Option<MappingSummary>,
     /// The role or user, as resolved: its full ARN as far as it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub principal_arn: Option<String>,
@@ -345,11 +365,28 @@ pub struct IdentityMappingStatus {
     /// The `validUntil` that was read well before it passed: a removal at that time needs no confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_valid_until: Option<Time>,
-    /// Ready (the principal now gets exactly this identity), Accepted, Synced and `GroupsBound`; Stalled, Reconciling and
-    /// Contested only while they are True. A message is in one condition, and others point to it.
+    /// Ready (the principal now gets exactly this identity), Accepted and Synced; `GroupsBound` where there are groups; Stalled,
+    /// Reconciling and Contested only while they are True. A message is in one condition, and others point to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
+}
+
+/// A mapping in the short forms of the columns of `kubectl get`.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct MappingSummary {
+    /// The role or user, with its account where that is not the cluster's.
+    pub principal: String,
+    /// The Kubernetes username; `(default)`: the one that EKS gives.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub username: String,
+    /// The Kubernetes groups, or some and how many more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub groups: String,
+    /// The access policies, or some and how many more.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub access_policies: String,
 }
 
 /// The state of a mapping in one word.

@@ -7,20 +7,37 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::Notify;
 
 use super::pace::{Admission, Pace, Position, Priority, PriorityQueue, RETRY, SIDE_BY_SIDE, tries};
 use crate::access_entry::{Failure, FailureKind};
 
 /// What is counted of the calls to EKS. Clones share their numbers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Calls {
+    /// Seconds that calls took, by `operation`.
+    pub duration: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
     /// Calls by `operation` and `outcome`: `ok`, or [`FailureKind::as_str`]. A call that is made again counts again.
     pub calls: Family<[(&'static str, &'static str); 2], Counter>,
     /// Seconds that calls waited for their turn, all together.
     pub waited: Counter<f64, AtomicU64>,
     /// Calls a second that are made at most now: lower than what was set while EKS throttles.
     pub rate: Gauge<f64, AtomicU64>,
+}
+
+impl Default for Calls {
+    fn default() -> Self {
+        Self {
+            // From 10 ms to some 10 s; a call has five seconds, and one more for credentials.
+            duration: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.01, 2.0, 11))
+            }),
+            calls: Family::default(),
+            waited: Counter::default(),
+            rate: Gauge::default(),
+        }
+    }
 }
 
 /// The gate.
@@ -84,6 +101,11 @@ impl Limiter {
         let outcome = failure.map_or("ok", |failure| failure.kind.as_str());
         let labels = [("operation", operation), ("outcome", outcome)];
         self.calls.calls.get_or_create(&labels).inc();
+        let duration = self
+            .calls
+            .duration
+            .get_or_create(&[("operation", operation)]);
+        duration.observe(now.saturating_sub(began).as_secs_f64());
         let mut line = self.line();
         match failure.map(|failure| &failure.kind) {
             Some(FailureKind::Throttled) => line.pace.throttled(began, now),

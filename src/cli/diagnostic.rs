@@ -1,8 +1,10 @@
 //! A diagnostic with its source line and a caret, as rustc shows them.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+use annotate_snippets::{AnnotationKind, Level, Origin, Renderer, Snippet};
+use anstream::adapter::strip_str;
 
 pub(crate) use crate::lint::Severity;
 use crate::yaml::Lines;
@@ -31,6 +33,12 @@ pub(crate) enum Below {
     Help,
 }
 
+/// Lines of more bytes are shown in part. Rendering takes time by the length of the line, and a list on one line has many diagnostics.
+const LONGEST: usize = 400;
+
+/// Of a line that is shown in part: the bytes before what is meant, and at most so many of it and after it.
+const AROUND: usize = 100;
+
 /// Renders it, with colours, which the writer takes out where there is no terminal.
 pub(crate) fn render(shown: &Shown<'_>) -> String {
     render_with(shown, &Lines::new(shown.source))
@@ -44,23 +52,36 @@ pub(crate) fn render_with(shown: &Shown<'_>, lines: &Lines<'_>) -> String {
         Severity::Error => Level::ERROR,
     };
     let (line, span, number) = first_line(shown.source, &shown.span, lines);
+    let (line, span, is_cut) = window(line, span);
     let snippet = Snippet::source(line)
         .line_start(number)
-        .path(shown.origin)
         .annotation(AnnotationKind::Primary.span(span).label(shown.label));
     let title = level.primary_title(shown.title);
     let title = match shown.code {
         "" => title,
         code => title.id(code),
     };
-    let mut group = title.element(snippet);
+    let mut group = if is_cut {
+        let (_, column) = lines.position(shown.span.start.min(shown.source.len()));
+        let origin = Origin::path(shown.origin).line(number).char_column(column);
+        title.element(origin).element(snippet)
+    } else {
+        title.element(snippet.path(shown.origin))
+    };
     for (below, line) in &shown.below {
         group = group.element(match below {
             Below::Note => Level::NOTE.message(line.as_str()),
             Below::Help => Level::HELP.message(line.as_str()),
         });
     }
-    format!("{}\n", Renderer::styled().render(&[group]))
+    let text = Renderer::styled().render(&[group]);
+    if !is_cut {
+        return format!("{text}\n");
+    }
+    // A snippet without a path of its own gets an empty line for it.
+    let lines = text.lines();
+    let lines = lines.filter(|line| strip_str(line).to_string().trim() != ":::");
+    lines.fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// The line on which a span begins, the part of the span in it, and its number. One line is enough to find the place; a span over an
@@ -80,4 +101,69 @@ fn first_line<'s>(
         at - start..at - start + found.trim_end().len(),
         lines.position(at).0,
     )
+}
+
+/// The part of a long line that is shown, the span in it, and whether it is only a part.
+fn window(line: &str, span: Range<usize>) -> (Cow<'_, str>, Range<usize>, bool) {
+    const CUT: &str = "…";
+    if line.len() <= LONGEST {
+        return (Cow::Borrowed(line), span, false);
+    }
+    let start = line.floor_char_boundary(span.start.saturating_sub(AROUND));
+    let last = line.floor_char_boundary(span.end.min(span.start + AROUND));
+    let end = line.ceil_char_boundary((last + AROUND).min(line.len()));
+    let before = if start == 0 { "" } else { CUT };
+    let after = if end == line.len() { "" } else { CUT };
+    let shift = |at: usize| at - start + before.len();
+    let shown = shift(span.start)..shift(last.max(span.start));
+    (
+        Cow::Owned(format!("{before}{}{after}", &line[start..end])),
+        shown,
+        true,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use insta::assert_snapshot;
+
+    use super::*;
+
+    fn plain(source: &str, span: Range<usize>) -> String {
+        let shown = render(&Shown {
+            severity: Severity::Error,
+            code: "",
+            title: "bad item",
+            origin: "file",
+            source,
+            span,
+            label: "here",
+            below: vec![(Below::Help, "write another".to_owned())],
+        });
+        strip_str(&shown).to_string()
+    }
+
+    #[test]
+    fn a_long_line_is_shown_in_part_with_the_place_in_the_whole() {
+        let line = format!("first: 1\n{}bad{}", "ä".repeat(1000), "ö".repeat(1000));
+        let at = line.find("bad").expect("there");
+        assert_snapshot!(plain(&line, at..at + 3), @"
+        error: bad item
+         --> file:2:1001
+          |
+        2 | …ääääääääääääääääääääääääääääääääääääääääääääääääääbadöööööööööööööööööööööööööööööööööööööööööööööööööö…
+          |                                                    ^^^ here
+          |
+          = help: write another
+        ");
+        assert_snapshot!(plain(&line, at..line.len()), @"
+        error: bad item
+         --> file:2:1001
+          |
+        2 | …ääääääääääääääääääääääääääääääääääääääääääääääääääbadööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööööö...
+          |                                                    ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ here
+          |
+          = help: write another
+        ");
+    }
 }

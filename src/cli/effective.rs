@@ -7,12 +7,13 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use serde::Serialize;
 
-use super::diagnostic::{Severity, Shown, render};
+use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
 use super::output::{self, Format, visible};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_manifest};
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings};
+use crate::yaml::Lines;
 
 /// Arguments of `effective`.
 #[derive(Args, Debug)]
@@ -197,12 +198,18 @@ fn table(document: &Document, effective: &EffectiveAccess<'_>) -> String {
 }
 
 fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> String {
-    problems(document).fold(String::new(), |shown, problem| {
-        shown + "\n" + &diagnostic(problem, source(problem.section))
-    })
+    let mut shown = String::new();
+    for section in Section::ALL {
+        let lines = Lines::new(source(section));
+        for problem in &document.section(section).problems {
+            shown.push('\n');
+            shown += &diagnostic(problem, source(section), &lines);
+        }
+    }
+    shown
 }
 
-fn diagnostic(problem: &Problem, source: &str) -> String {
+fn diagnostic(problem: &Problem, source: &str, lines: &Lines<'_>) -> String {
     let (severity, effect) = match problem.kind {
         ProblemKind::SectionDropped => (
             Severity::Error,
@@ -214,7 +221,7 @@ fn diagnostic(problem: &Problem, source: &str) -> String {
             "this value is dropped; the rest of the entry is kept".to_owned(),
         ),
     };
-    render(&Shown {
+    let shown = Shown {
         severity,
         code: "",
         title: &problem.message,
@@ -223,5 +230,6 @@ fn diagnostic(problem: &Problem, source: &str) -> String {
         span: problem.span.clone(),
         label: &effect,
         below: Vec::new(),
-    })
+    };
+    render_with(&shown, lines)
 }

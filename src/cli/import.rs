@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -13,8 +12,8 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::diagnostic::{Severity, Shown, render};
-use super::input;
 use super::output::{self, complain, visible};
+use super::{files, input};
 use crate::aws_auth::Problem;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::desired::Mapping;
@@ -164,7 +163,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode> {
     let texts = found
         .imported
         .iter()
-        .map(|it| Ok(manifest::write(&it.object, &it.comments)?))
+        .map(manifest_text)
         .collect::<Result<Vec<String>>>()?;
     let written = match &args.output_dir {
         Some(folder) => Some(write_files(folder, &found.imported, &texts, args.force)?),
@@ -255,6 +254,19 @@ fn refuse_broken(broken: &[Problem], observation: &Observation) -> Result<()> {
     }
 }
 
+/// A mapping as YAML. One with hidden characters is written as JSON, which is YAML too and has escapes for them.
+fn manifest_text(imported: &Imported) -> Result<String> {
+    let Imported {
+        object, comments, ..
+    } = imported;
+    let text = manifest::write(object, comments)?;
+    if !output::hides(&text) {
+        return Ok(text);
+    }
+    let comments = comments.iter().map(|it| format!("# {}\n", visible(it)));
+    Ok(comments.collect::<String>() + &output::json(&manifest::to_value(object)?)?)
+}
+
 /// Writes a file for each mapping, and gives their paths. Nothing is written where a file that says something else is in the way.
 fn write_files(
     folder: &Path,
@@ -262,19 +274,17 @@ fn write_files(
     texts: &[String],
     force: bool,
 ) -> Result<String> {
-    let files: Vec<(PathBuf, &String)> = imported
-        .iter()
-        .zip(texts)
-        .map(|(it, text)| (folder.join(format!("{}.yaml", name(it))), text))
+    let named = imported.iter().zip(texts);
+    let written: Vec<(PathBuf, &str)> = named
+        .map(|(it, text)| (folder.join(format!("{}.yaml", name(it))), text.as_str()))
         .collect();
     let mut others = Vec::new();
-    for (path, text) in &files {
-        match fs::read(path) {
-            Ok(bytes) if bytes == text.as_bytes() => {}
-            Ok(_) => others.push(path.display().to_string()),
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+    for (path, text) in &written {
+        if files::regular(path)?.is_some() {
+            let bytes = fs::read(path);
+            let bytes = bytes.with_context(|| format!("cannot read {}", files::shown(path)))?;
+            if bytes != text.as_bytes() {
+                others.push(files::shown(path));
             }
         }
     }
@@ -283,17 +293,20 @@ fn write_files(
             "nothing was written: {} already with other content; add --force to overwrite, or choose another --output-dir",
             match others.as_slice() {
                 [one] => format!("{one} exists"),
-                _ => format!("these files exist:{},", others.join(", ")),
+                _ => format!("these files exist: {},", others.join(", ")),
             }
         );
     }
-    fs::create_dir_all(folder).with_context(|| format!("cannot create {}", folder.display()))?;
-    let mut paths = String::new();
-    for (path, text) in files {
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
-        let _ = writeln!(paths, "{}", path.display());
-    }
-    Ok(paths)
+    fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", files::shown(folder)))?;
+    let written: Vec<(&Path, &str)> = written
+        .iter()
+        .map(|(path, text)| (path.as_path(), *text))
+        .collect();
+    files::write_all(&written)?;
+    Ok(written.iter().fold(String::new(), |paths, (path, _)| {
+        paths + &files::shown(path) + "\n"
+    }))
 }
 
 fn name(imported: &Imported) -> &str {

@@ -1,5 +1,6 @@
 //! Files, folders and standard input, read whole and as text.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::diagnostic::{Severity, Shown, render};
-use super::output;
+use super::{files, output};
 use crate::manifest::{Complaint, Mappings, Source, mappings};
 
 /// What standard input is called.
@@ -16,13 +17,30 @@ pub(crate) const STDIN: &str = "standard input";
 /// What kubectl takes for manifests in a folder.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
+/// What was read.
+pub(crate) struct InputTexts {
+    /// Each text.
+    pub(crate) texts: Vec<Source>,
+    /// The file of each text; `None`: standard input.
+    pub(crate) paths: Vec<Option<PathBuf>>,
+}
+
+/// What becomes of the Helm templates in a folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Templates {
+    /// Passed over, with a note that says so.
+    PassOver,
+    /// Read like other files.
+    Read,
+}
+
 /// Reads a file, or standard input for `-`.
 pub(crate) fn source(path: &Path) -> Result<Source> {
-    let stdin = path.as_os_str() == "-";
+    let stdin = is_stdin(path);
     let name = if stdin {
         STDIN.to_owned()
     } else {
-        path.display().to_string()
+        files::shown(path)
     };
     let mut bytes = Vec::new();
     let read = if stdin {
@@ -35,44 +53,101 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
     Ok(Source { name, text })
 }
 
-/// Reads files, and of folders all manifests in them and in the folders within, by name.
-pub(crate) fn sources(paths: &[PathBuf]) -> Result<Vec<Source>> {
-    let mut all = Vec::new();
-    for path in paths {
-        if path.is_dir() {
-            let before = all.len();
-            folder(path, &mut all)?;
-            if all.len() == before {
-                bail!("{} contains no .yaml, .yml or .json file", path.display());
-            }
-        } else {
-            all.push(source(path)?);
-        }
-    }
-    Ok(all)
+fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
-fn folder(path: &Path, all: &mut Vec<Source>) -> Result<()> {
-    let cannot = || format!("cannot read {}", path.display());
-    let entries = fs::read_dir(path).with_context(cannot)?;
-    let entries = entries.map(|entry| entry.map(|entry| entry.path()));
-    let mut paths: Vec<PathBuf> = entries.collect::<Result<_, _>>().with_context(cannot)?;
-    paths.sort();
+/// Reads files, and of folders all manifests in them and in the folders within, by name.
+pub(crate) fn sources(paths: &[PathBuf], templates: Templates) -> Result<InputTexts> {
+    let mut read = InputTexts {
+        texts: Vec::new(),
+        paths: Vec::new(),
+    };
     for path in paths {
-        let extension = path.extension().and_then(|extension| extension.to_str());
+        let mut found = FolderWalk::new(templates);
         if path.is_dir() {
-            folder(&path, all)?;
-        } else if extension.is_some_and(|extension| MANIFESTS.contains(&extension)) {
-            all.push(source(&path)?);
+            found.folder(path)?;
+            if found.files.is_empty() && found.charts.is_empty() {
+                bail!(
+                    "{} contains no .yaml, .yml or .json file",
+                    files::shown(path)
+                );
+            }
+        } else {
+            found.files.push(path.clone());
+        }
+        for chart in &found.charts {
+            let chart = files::shown(chart);
+            output::complain(&format!(
+                "note: the Helm templates of {chart} are not checked; check what Helm makes of them: helm template {chart} | \
+                    identity-mapper lint -"
+            ));
+        }
+        for file in found.files {
+            read.texts.push(source(&file)?);
+            read.paths.push(Some(file).filter(|file| !is_stdin(file)));
         }
     }
-    Ok(())
+    Ok(read)
+}
+
+/// A walk through a folder. Links are followed, each folder and file is read once.
+struct FolderWalk {
+    templates: Templates,
+    files: Vec<PathBuf>,
+    /// Charts whose templates were passed over.
+    charts: Vec<PathBuf>,
+    /// Folders and files without links, as they were met.
+    seen: HashSet<PathBuf>,
+}
+
+impl FolderWalk {
+    fn new(templates: Templates) -> Self {
+        Self {
+            templates,
+            files: Vec::new(),
+            charts: Vec::new(),
+            seen: HashSet::new(),
+        }
+    }
+
+    fn folder(&mut self, path: &Path) -> Result<()> {
+        let cannot = || format!("cannot read {}", files::shown(path));
+        if !self.seen.insert(path.canonicalize().with_context(cannot)?) {
+            return Ok(());
+        }
+        let entries = fs::read_dir(path).with_context(cannot)?;
+        let entries = entries.map(|entry| entry.map(|entry| entry.path()));
+        let mut paths: Vec<PathBuf> = entries.collect::<Result<_, _>>().with_context(cannot)?;
+        paths.sort();
+        // In Helm's charts, and only there, this folder holds what is not YAML before Helm has rendered it.
+        let is_chart = self.templates == Templates::PassOver && path.join("Chart.yaml").is_file();
+        for path in paths {
+            let extension = path.extension().and_then(|extension| extension.to_str());
+            if path.is_dir() {
+                if is_chart && path.file_name() == Some("templates".as_ref()) {
+                    self.charts.extend(path.parent().map(Path::to_path_buf));
+                } else {
+                    self.folder(&path)?;
+                }
+            } else if extension.is_some_and(|extension| MANIFESTS.contains(&extension)) {
+                // A link that leads nowhere is reported when it is read.
+                if self
+                    .seen
+                    .insert(path.canonicalize().unwrap_or_else(|_| path.clone()))
+                {
+                    self.files.push(path);
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// The mappings in files and folders. What the API server would refuse is shown on standard error, and is an error: a plan without it
 /// would promise something else than what happens.
 pub(crate) fn declared(paths: &[PathBuf]) -> Result<Mappings> {
-    let sources = sources(paths)?;
+    let sources = sources(paths, Templates::Read)?.texts;
     let found = mappings(&sources);
     for complaint in &found.complaints {
         output::complain(&shown(complaint, &sources[complaint.source]));

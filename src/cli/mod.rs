@@ -19,6 +19,7 @@ mod diff;
 mod effective;
 mod eks;
 mod explain;
+mod files;
 mod import;
 mod input;
 mod lint;

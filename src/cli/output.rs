@@ -3,6 +3,8 @@
 //! Colours are kept on a terminal and taken out elsewhere, also where `NO_COLOR` is set (<https://no-color.org>). A reader that has gone
 //! away (`| head`) is no error: the rest of what we had to say is not wanted.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, ErrorKind, IsTerminal as _, Write};
 use std::time::{Duration, Instant};
 
@@ -28,12 +30,18 @@ pub(crate) enum Format {
 }
 
 pub(crate) fn print(text: &str) -> Result<()> {
+    print_exactly(&harmless(text))
+}
+
+/// Prints a text that belongs to the caller, byte by byte: what came in by standard input and goes out again.
+pub(crate) fn print_exactly(text: &str) -> Result<()> {
     write(anstream::stdout().lock(), text).context("cannot write to standard output")
 }
 
 /// Writes a line to standard error. There is nowhere to report that this went wrong.
 pub(crate) fn complain(line: &str) {
-    let _ = write(anstream::stderr().lock(), &format!("{}\n", line.trim_end()));
+    let line = format!("{}\n", harmless(line.trim_end()));
+    let _ = write(anstream::stderr().lock(), &line);
 }
 
 fn write(mut to: impl Write, text: &str) -> io::Result<()> {
@@ -43,23 +51,90 @@ fn write(mut to: impl Write, text: &str) -> io::Result<()> {
     }
 }
 
+/// A text in which nothing is hidden but line ends, tabs and colours: texts of others are in most of what we print, in words of the API
+/// server and of AWS too.
+fn harmless(text: &str) -> Cow<'_, str> {
+    if !hides(text) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let length = match c {
+            '\x1b' => colour_length(rest),
+            _ => 0,
+        };
+        if length > 0 {
+            shown += &rest[..length];
+            rest = &rest[length..];
+            continue;
+        }
+        if is_hidden(c) && !matches!(c, '\n' | '\t') {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+        rest = &rest[c.len_utf8()..];
+    }
+    Cow::Owned(shown)
+}
+
+/// The bytes of the colour that a text begins with: `ESC [ 1;31 m` (ECMA-48, *Select Graphic Rendition*); 0 for anything else.
+fn colour_length(text: &str) -> usize {
+    let Some(parameters) = text.strip_prefix("\x1b[") else {
+        return 0;
+    };
+    let digits = parameters.find(|c: char| !c.is_ascii_digit() && c != ';');
+    match digits {
+        Some(end) if parameters[end..].starts_with('m') => "\x1b[".len() + end + 1,
+        _ => 0,
+    }
+}
+
 /// A value as one JSON document.
 pub(crate) fn json(value: &impl Serialize) -> Result<String> {
-    Ok(serde_json::to_string_pretty(value)? + "\n")
+    let text = serde_json::to_string_pretty(value)? + "\n";
+    if !hides(&text) {
+        return Ok(text);
+    }
+    // Outside of strings a document has no such character, and in strings JSON has escapes of UTF-16.
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_hidden(c) && c != '\n' {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(shown, "\\u{unit:04x}");
+            }
+        } else {
+            shown.push(c);
+        }
+    }
+    Ok(shown)
 }
 
 /// A value as one YAML document, in which every text that YAML 1.1 would take for something else is quoted.
 pub(crate) fn yaml(value: &impl Serialize) -> Result<String> {
-    Ok(serde_saphyr::to_string(value)?)
+    let text = serde_saphyr::to_string(value)?;
+    if hides(&text) {
+        // JSON is YAML in which every string can have escapes.
+        return json(value);
+    }
+    Ok(text)
 }
 
-/// Whether a character moves the cursor, or what is shown after it to another place: nobody would see what is written.
+/// Whether a character is not seen, moves the cursor, or moves what follows to another place: controls, and all of Unicode's format
+/// characters (general category Cf) that text in ARNs, names and groups does not need.
 pub(crate) fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(
             c,
-            '\u{200e}' | '\u{200f}' | '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+                | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}'
         )
+}
+
+/// Whether a text of lines has hidden characters.
+pub(crate) fn hides(text: &str) -> bool {
+    text.contains(|c| is_hidden(c) && c != '\n')
 }
 
 /// A value on one line: what would move the cursor is shown as an escape, an empty value as such.
@@ -188,11 +263,45 @@ pub(crate) struct Stdout;
 
 impl Write for Stdout {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write(anstream::stdout().lock(), &String::from_utf8_lossy(bytes))?;
+        write(
+            anstream::stdout().lock(),
+            &harmless(&String::from_utf8_lossy(bytes)),
+        )?;
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One of each kind, among them a C1 control that some terminals obey, and a tag character beyond the first plane.
+    const HIDDEN: &str = "a\u{7}b\u{7f}c\u{9b}d\u{202e}e\u{200b}f\u{2066}g\u{e0041}h\rj";
+
+    #[test]
+    fn hidden_characters_are_visible_in_every_form() {
+        assert_eq!(
+            harmless(&format!("{}\t{}\n", paint(Colour::Red, "x"), HIDDEN)),
+            "\x1b[31mx\x1b[0m\ta\\u{7}b\\u{7f}c\\u{9b}d\\u{202e}e\\u{200b}f\\u{2066}g\\u{e0041}h\\rj\n"
+        );
+        for not_a_colour in ["\x1b[2J", "\x1b]0;title\x07", "\x1b[31", "\x1b", "\x1bm"] {
+            assert!(!harmless(not_a_colour).contains('\x1b'), "{not_a_colour:?}");
+        }
+        for text in [HIDDEN, "plain", "line\nline"] {
+            for written in [json(&[text]), yaml(&[text])] {
+                let written = written.expect("written");
+                assert!(!hides(&written), "{written:?}");
+                let read: Vec<String> = serde_saphyr::from_str(&written).expect("YAML");
+                assert_eq!(read, [text]);
+            }
+            let read: Vec<String> =
+                serde_json::from_str(&json(&[text]).expect("written")).expect("JSON");
+            assert_eq!(read, [text]);
+        }
+        assert!(!visible(HIDDEN).contains(is_hidden));
     }
 }

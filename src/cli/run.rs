@@ -137,7 +137,10 @@ pub(crate) async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     let shutdown = CancellationToken::new();
     end_on_signals(shutdown.clone())?;
     let health = Arc::new(Health::default());
-    let (metrics, registry) = Metrics::new(aws.as_ref().map(|(aws, _)| aws.calls()));
+    let (metrics, registry) = Metrics::new(
+        aws.as_ref().map(|(aws, _)| aws.calls()),
+        connection.api_server.requests(),
+    );
     health::serve(
         health_address,
         metrics_address,

@@ -11,12 +11,15 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::{Request, Response};
 use kube::client::{Body, ClientBuilder};
 use kube::config::{Config, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Error};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use rustls::pki_types::ServerName;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
@@ -73,6 +76,50 @@ impl ConnectionSource {
     }
 }
 
+/// What is counted of the requests to the API server. Clones share their numbers.
+#[derive(Clone, Debug)]
+pub struct ApiRequests {
+    /// By `verb` and `code`, the HTTP status; `error` where there was no answer.
+    pub requests: Family<[(&'static str, String); 2], Counter>,
+    /// Seconds until the answer began, by `verb`.
+    pub duration: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+}
+
+impl Default for ApiRequests {
+    fn default() -> Self {
+        Self {
+            requests: Family::default(),
+            // From a millisecond to some 8 s; calls have five.
+            duration: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.001, 2.0, 14))
+            }),
+        }
+    }
+}
+
+impl ApiRequests {
+    fn count(&self, verb: &'static str, code: String, duration: Duration) {
+        let labels = [("verb", verb.to_owned()), ("code", code)];
+        self.requests.get_or_create(&labels).inc();
+        let histogram = self.duration.get_or_create(&[("verb", verb)]);
+        histogram.observe(duration.as_secs_f64());
+    }
+}
+
+/// What a request does, in Kubernetes' words.
+fn verb(request: &Request<Body>) -> &'static str {
+    let query = request.uri().query().unwrap_or_default();
+    match request.method().as_str() {
+        "GET" if query.split('&').any(|it| it == "watch=true") => "watch",
+        "GET" => "get",
+        "POST" => "create",
+        "PUT" => "update",
+        "PATCH" => "patch",
+        "DELETE" => "delete",
+        _ => "other",
+    }
+}
+
 /// A connection to the API server. Clones are the same one.
 #[derive(Clone)]
 pub struct ApiServer(Arc<Inner>);
@@ -84,6 +131,7 @@ struct Inner {
     refused: Notify,
     /// Why the files can't be followed now.
     complaint: Mutex<Option<String>>,
+    requests: ApiRequests,
 }
 
 #[derive(Clone)]
@@ -121,6 +169,7 @@ impl ApiServer {
             current: watch::Sender::new(Current::new(config)?),
             refused: Notify::new(),
             complaint: Mutex::new(None),
+            requests: ApiRequests::default(),
         });
         tokio::spawn(follow(Arc::downgrade(&inner)));
         Ok(Self(inner))
@@ -131,6 +180,12 @@ impl ApiServer {
     pub fn client(&self) -> Client {
         let namespace = self.0.current.borrow().config.default_namespace.clone();
         Client::new(Following(Arc::clone(&self.0)), namespace)
+    }
+
+    /// What is counted of the requests.
+    #[must_use]
+    pub fn requests(&self) -> &ApiRequests {
+        &self.0.requests
     }
 
     /// Reports when what the API server's certificate is verified with may have changed.
@@ -310,8 +365,14 @@ impl tower_service::Service<Request<Body>> for Following {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let inner = Arc::clone(&self.0);
         let client = inner.current.borrow().client.clone();
+        let (verb, began) = (verb(&request), Instant::now());
         Box::pin(async move {
             let answer = client.send(request).await;
+            let code = answer.as_ref().map_or_else(
+                |_| "error".to_owned(),
+                |answer| answer.status().as_str().to_owned(),
+            );
+            inner.requests.count(verb, code, began.elapsed());
             if answer.as_ref().is_err_and(of_certificate) {
                 inner.refused.notify_one();
             }

@@ -1,17 +1,19 @@
 //! Publishing events.
 //!
-//! Each event is an object of its own, never a count on an earlier one: notes vary, and a series would repeat the first
-//! note (kube's `Recorder` aggregates by reason). An event that can't be published is logged and forgotten.
+//! The same event again, to the letter, is counted on the one before (its series). Events of one reason with different notes stay apart: a
+//! series keeps the first note only. An event that can't be published is logged and forgotten.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Api;
-use kube::api::{ObjectMeta, PostParams};
+use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use serde_json::json;
 
 use super::{Cluster, bounded};
-use crate::error::Error;
+use crate::error::{Category, Error};
 use crate::plan::{EventNote, FIELD_MANAGER, Regarding};
 use crate::time::Timestamp;
 
@@ -24,14 +26,57 @@ const NOTE_LIMIT: usize = 1024;
 /// Tells apart events of one nanosecond.
 static SEQUENCE: AtomicU64 = AtomicU64::new(0);
 
+/// An event that was published, to count repetitions on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublishedEvent {
+    namespace: String,
+    name: String,
+    /// How often it happened.
+    pub count: i32,
+}
+
 impl Cluster {
-    /// Publishes one event. `config_map_uid` is the uid of aws-auth where it is known.
+    /// The name for a new event.
+    #[must_use]
+    pub fn new_event(&self, note: &EventNote, now: Timestamp) -> PublishedEvent {
+        let (namespace, object) = match &note.regarding {
+            Regarding::Mapping { name, .. } => (CLUSTER_SCOPED, name),
+            Regarding::ConfigMap => {
+                let config_map = self.config_map();
+                (config_map.namespace.as_str(), &config_map.name)
+            }
+        };
+        PublishedEvent {
+            namespace: namespace.to_owned(),
+            name: event_name(object, now),
+            count: 1,
+        }
+    }
+
+    /// Publishes an event, or counts it once more where it was published before. `config_map_uid` is the uid of aws-auth where it is known.
     pub async fn publish_event(
         &self,
         note: &EventNote,
+        published: &PublishedEvent,
         config_map_uid: Option<&str>,
         now: Timestamp,
     ) -> Result<(), Error> {
+        let PublishedEvent {
+            namespace,
+            name,
+            count,
+        } = published;
+        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        if *count > 1 {
+            let series =
+                json!({"series": {"count": count, "lastObservedTime": MicroTime::from(now)}});
+            let params = PatchParams::apply(FIELD_MANAGER);
+            match bounded(api.patch(name, &params, &Patch::Merge(series))).await {
+                // The API server keeps events for an hour, by default.
+                Err(error) if error.category == Category::Missing => {}
+                answer => return answer.map(drop),
+            }
+        }
         let regarding = match &note.regarding {
             Regarding::Mapping { name, uid } => ObjectReference {
                 api_version: Some("identity-mapper.dev/v1alpha1".to_owned()),
@@ -49,13 +94,7 @@ impl Cluster {
                 ..ObjectReference::default()
             },
         };
-        let event = event(note, regarding, &self.instance, now);
-        let namespace = event
-            .metadata
-            .namespace
-            .as_deref()
-            .unwrap_or(CLUSTER_SCOPED);
-        let api: Api<Event> = Api::namespaced(self.client.clone(), namespace);
+        let event = event(note, regarding, &self.instance, published, now);
         let params = PostParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PostParams::default()
@@ -64,18 +103,17 @@ impl Cluster {
     }
 }
 
-fn event(note: &EventNote, regarding: ObjectReference, instance: &str, now: Timestamp) -> Event {
-    let namespace = regarding
-        .namespace
-        .clone()
-        .unwrap_or_else(|| CLUSTER_SCOPED.to_owned());
+fn event(
+    note: &EventNote,
+    regarding: ObjectReference,
+    instance: &str,
+    published: &PublishedEvent,
+    now: Timestamp,
+) -> Event {
     Event {
         metadata: ObjectMeta {
-            name: Some(event_name(
-                regarding.name.as_deref().unwrap_or_default(),
-                now,
-            )),
-            namespace: Some(namespace),
+            name: Some(published.name.clone()),
+            namespace: Some(published.namespace.clone()),
             ..ObjectMeta::default()
         },
         action: Some(note.action.to_owned()),
@@ -85,8 +123,14 @@ fn event(note: &EventNote, regarding: ObjectReference, instance: &str, now: Time
         regarding: Some(regarding),
         reporting_controller: Some(FIELD_MANAGER.to_owned()),
         reporting_instance: Some(instance.to_owned()),
-        // Plain success publishes nothing, so every event is one that a person should look at.
-        type_: Some("Warning".to_owned()),
+        type_: Some(
+            if note.reason.is_done() {
+                "Normal"
+            } else {
+                "Warning"
+            }
+            .to_owned(),
+        ),
         ..Event::default()
     }
 }

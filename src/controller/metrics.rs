@@ -10,9 +10,11 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::api::v1alpha1::Backend;
 use crate::aws::Calls;
+use crate::cluster::api_server::ApiRequests;
 use crate::observed::Mode;
-use crate::plan::{Outcome, Summary, WriteFailure};
+use crate::plan::{AccessAction, AccessChange, Outcome, Summary, WriteFailure};
 use crate::time::Timestamp;
 
 type Labels<const N: usize> = [(&'static str, &'static str); N];
@@ -47,6 +49,8 @@ pub struct Metrics {
     writes: Family<Labels<1>, Counter>,
     change_to_written: Histogram,
     drift: Family<Labels<1>, Counter>,
+    changes: Family<Labels<2>, Counter>,
+    administrators: Gauges<2>,
     mappings: Gauges<2>,
     parses: Gauges<1>,
     dropped: Gauges<1>,
@@ -105,6 +109,11 @@ impl EksMetrics {
             "eks_calls",
             "Calls to EKS by operation and outcome, retries included",
             calls.calls.clone(),
+        );
+        registry.register(
+            "eks_call_duration_seconds",
+            "Duration of EKS calls by operation, without the wait for the rate limit",
+            calls.duration.clone(),
         );
         registry.register(
             "eks_call_rate",
@@ -192,7 +201,7 @@ impl EksMetrics {
 impl Metrics {
     /// All metrics at zero, and the registry that shows them; those of EKS only where it is called.
     #[must_use]
-    pub fn new(calls: Option<&Calls>) -> (Self, Registry) {
+    pub fn new(calls: Option<&Calls>, requests: &ApiRequests) -> (Self, Registry) {
         let mut registry = Registry::with_prefix("identity_mapper");
         let metrics = Self {
             passes: Counter::default(),
@@ -201,6 +210,8 @@ impl Metrics {
             writes: Family::default(),
             change_to_written: Histogram::new(exponential_buckets(0.001, 2.0, 17)),
             drift: Family::default(),
+            changes: Family::default(),
+            administrators: Gauges::default(),
             mappings: Gauges::default(),
             parses: Gauges::default(),
             dropped: Gauges::default(),
@@ -211,6 +222,16 @@ impl Metrics {
             released: Gauge::default(),
             eks: calls.map(|calls| EksMetrics::register(&mut registry, calls)),
         };
+        registry.register(
+            "api_server_requests",
+            "Requests to the API server by verb and HTTP status; error: without an answer",
+            requests.requests.clone(),
+        );
+        registry.register(
+            "api_server_request_duration_seconds",
+            "Time until the API server began to answer, by verb",
+            requests.duration.clone(),
+        );
         // The library adds `_total` to counters and the full stop to every help.
         registry.register(
             "passes",
@@ -236,6 +257,16 @@ impl Metrics {
             "drift_repaired",
             "Repaired changes of managed entries by kind",
             metrics.drift.clone(),
+        );
+        registry.register(
+            "access_changes",
+            "Changes of principals' access by action and backend",
+            metrics.changes.clone(),
+        );
+        registry.register(
+            "administrators",
+            "Principals that are administrators by backend and by what makes them one",
+            metrics.administrators.family.clone(),
         );
         registry.register(
             "mappings",
@@ -277,6 +308,17 @@ impl Metrics {
             "1 after identity-mapper release: no writes",
             metrics.released.clone(),
         );
+        let build = Family::<Labels<1>, Gauge>::default();
+        build
+            .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
+            .set(1);
+        registry.register("build_info", "1, with the version of the operator", build);
+        for action in AccessAction::ALL {
+            for backend in [Backend::ConfigMap, Backend::AccessEntry] {
+                let labels = [("action", action.as_str()), ("backend", backend.as_str())];
+                drop(metrics.changes.get_or_create(&labels));
+            }
+        }
         for result in [
             "written",
             "conflict",
@@ -315,11 +357,27 @@ impl Metrics {
         }
     }
 
+    /// Counts changes of access.
+    pub fn changed(&self, changes: &[AccessChange]) {
+        for change in changes {
+            let labels = [
+                ("action", change.action.as_str()),
+                ("backend", change.backend.as_str()),
+            ];
+            self.changes.get_or_create(&labels).inc();
+        }
+    }
+
     /// Shows the state after a pass.
     pub fn show(&mut self, summary: &Summary) {
         self.mappings
             .set(summary.conditions.iter().map(|((type_, status), count)| {
                 ([("condition", type_.as_str()), ("status", *status)], *count)
+            }));
+        let administrators = summary.administrators.iter();
+        self.administrators
+            .set(administrators.map(|((backend, source), count)| {
+                ([("backend", backend.as_str()), ("source", *source)], *count)
             }));
         self.parses.set(
             summary
@@ -369,130 +427,4 @@ fn clamp(value: u64) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::api::condition::ConditionType;
-    use crate::aws_auth::Section;
-
-    #[test]
-    fn a_pass_is_counted() {
-        let (mut metrics, registry) = Metrics::new(None);
-        let written = Outcome::Written {
-            resource_version: "1".to_owned(),
-            uid: "u".to_owned(),
-        };
-        metrics.pass(Duration::from_millis(3), 2, &written);
-        metrics.pass(Duration::from_millis(3), 0, &Outcome::NothingToWrite);
-        metrics.pass(
-            Duration::from_millis(3),
-            0,
-            &Outcome::Failed(WriteFailure::Denied("no".to_owned())),
-        );
-        metrics.written_after(Duration::from_millis(5));
-        let summary = Summary {
-            conditions: [
-                ((ConditionType::Ready, "True"), 4),
-                ((ConditionType::Ready, "False"), 1),
-            ]
-            .into(),
-            parses: [(Section::Roles, true), (Section::Users, false)].into(),
-            dropped: [(Section::Roles, 2)].into(),
-            held: 3,
-            drift: [("changed", 1)].into(),
-            released: true,
-            ..Summary::default()
-        };
-        metrics.show(&summary);
-        metrics.show(&summary);
-        let text = text(&registry);
-        let ready = ConditionType::Ready.as_str();
-        for line in [
-            "identity_mapper_passes_total 3".to_owned(),
-            "identity_mapper_pass_duration_seconds_count 3".to_owned(),
-            "identity_mapper_writes_total{result=\"written\"} 1".to_owned(),
-            "identity_mapper_writes_total{result=\"conflict\"} 2".to_owned(),
-            "identity_mapper_writes_total{result=\"denied\"} 1".to_owned(),
-            "identity_mapper_writes_total{result=\"forbidden\"} 0".to_owned(),
-            "identity_mapper_change_to_written_seconds_count 1".to_owned(),
-            format!("identity_mapper_mappings{{condition=\"{ready}\",status=\"True\"}} 4"),
-            "identity_mapper_aws_auth_parses{key=\"mapRoles\"} 1".to_owned(),
-            "identity_mapper_aws_auth_parses{key=\"mapUsers\"} 0".to_owned(),
-            "identity_mapper_aws_auth_dropped_entries{key=\"mapRoles\"} 2".to_owned(),
-            "identity_mapper_removals_held 3".to_owned(),
-            "identity_mapper_drift_repaired_total{kind=\"changed\"} 2".to_owned(),
-            "identity_mapper_released 1".to_owned(),
-        ] {
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line} is missing in\n{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn eks_is_shown_where_it_is_asked() {
-        let (_, registry) = Metrics::new(None);
-        assert!(!text(&registry).contains("_eks_"));
-        let calls = Calls::default();
-        let (mut metrics, registry) = Metrics::new(Some(&calls));
-        let labels = [("operation", "CreateAccessEntry"), ("outcome", "throttled")];
-        calls.calls.get_or_create(&labels).inc();
-        calls.rate.set(2.5);
-        let mut numbers = EksNumbers {
-            mode: Some(Mode::ApiAndConfigMap),
-            read: Timestamp::from_second(1000).ok(),
-            reachable: true,
-            listed: Timestamp::from_second(2000).ok(),
-            known: 7,
-            described: 5,
-            owned: 3,
-            waiting: 2,
-            running: 1,
-            queue: Some(true),
-            events: [("change", 4), ("irrelevant", 1)].into(),
-        };
-        metrics.show_eks(&numbers);
-        numbers.events.insert("change", 6);
-        metrics.show_eks(&numbers);
-        let text = text(&registry);
-        for line in [
-            "eks_calls_total{operation=\"CreateAccessEntry\",outcome=\"throttled\"} 1",
-            "eks_call_rate 2.5",
-            "authentication_mode{mode=\"CONFIG_MAP\"} 0",
-            "authentication_mode{mode=\"API_AND_CONFIG_MAP\"} 1",
-            "authentication_mode_read_timestamp_seconds 1000",
-            "eks_reachable 1",
-            "access_entries_listed_timestamp_seconds 2000",
-            "access_entries{state=\"known\"} 7",
-            "access_entries{state=\"described\"} 5",
-            "access_entries{state=\"managed\"} 3",
-            "access_entry_queue{state=\"waiting\"} 2",
-            "access_entry_queue{state=\"in_flight\"} 1",
-            "queue_readable 1",
-            "queue_messages_total{outcome=\"change\"} 6",
-            "queue_messages_total{outcome=\"irrelevant\"} 1",
-        ] {
-            let line = format!("identity_mapper_{line}");
-            assert!(
-                text.lines().any(|found| found == line),
-                "{line} is missing in\n{text}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_condition_that_went_shows_zero() {
-        let (mut metrics, registry) = Metrics::new(None);
-        let with = |conditions| Summary {
-            conditions,
-            ..Summary::default()
-        };
-        metrics.show(&with([((ConditionType::Stalled, "True"), 2)].into()));
-        metrics.show(&with([].into()));
-        let line = format!(
-            "identity_mapper_mappings{{condition=\"{}\",status=\"True\"}} 0",
-            ConditionType::Stalled.as_str()
-        );
-        assert!(text(&registry).lines().any(|found| found == line));
-    }
-}
+mod tests;

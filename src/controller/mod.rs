@@ -52,7 +52,9 @@ use crate::cluster::bindings::Interest;
 use crate::cluster::state::{Watched, WatchedState};
 use crate::cluster::watch::WatchEvent;
 use crate::observed::{AwsState, Settings};
-use crate::plan::{EventNote, Memory, Outcome, Regarding, WriteFailure, plan};
+use crate::plan::{
+    AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
+};
 use crate::principal::Key;
 use crate::safety::{clear_call, may_take};
 
@@ -390,10 +392,11 @@ impl Controller {
         self.metrics
             .pass(now - running.started, conflicts, &outcome);
         self.metrics.show(&report.summary);
+        self.metrics.changed(&report.changes);
         if matches!(outcome, Outcome::Written { .. }) {
             self.metrics.written_after(now - running.since);
         }
-        log(&outcome, conflicts, now - running.started, &report.events);
+        log(&outcome, conflicts, now - running.started, &report);
 
         for (name, mapping) in mappings {
             self.state.absorb_mapping(&name, mapping);
@@ -500,7 +503,7 @@ fn judge(
     }
 }
 
-fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNote]) {
+fn log(outcome: &Outcome, conflicts: u32, duration: Duration, report: &Report) {
     let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     match outcome {
         Outcome::NothingToWrite => debug!(milliseconds, "pass complete, nothing to write"),
@@ -523,18 +526,59 @@ fn log(outcome: &Outcome, conflicts: u32, duration: Duration, events: &[EventNot
             error!(milliseconds, conflicts, error = %pass::words(failure), "the API server refused the write of the ConfigMap");
         }
     }
+    for change in &report.changes {
+        log_change(change);
+    }
+    let open = report.events.iter().filter(|it| !it.reason.is_done());
     for EventNote {
         regarding,
         reason,
         note,
         ..
-    } in events
+    } in open
     {
         let reason = reason.as_str();
-        let regarding = match regarding {
-            Regarding::Mapping { name, .. } => name,
-            Regarding::ConfigMap => "the ConfigMap",
-        };
-        warn!(reason, regarding, "{note}");
+        match regarding {
+            Regarding::Mapping { name, .. } => warn!(reason, mapping = name, "{note}"),
+            Regarding::ConfigMap => warn!(reason, "{note}"),
+        }
     }
+}
+
+/// The audit trail: one line for each change of someone's access. docs/logging.md describes its fields.
+fn log_change(change: &AccessChange) {
+    let AccessChange {
+        action,
+        backend,
+        principal,
+        now,
+        before,
+        regarding,
+        generation,
+        cause,
+        detail,
+    } = change;
+    let mapping = match regarding {
+        Regarding::Mapping { name, .. } => Some(name),
+        Regarding::ConfigMap => None,
+    };
+    let (action, backend) = (action.as_str(), backend.as_str());
+    let groups = now.as_ref().map(|it| it.groups.join(", "));
+    let policies = now.as_ref().map(|it| it.policies.join(", "));
+    let username = now.as_ref().map(|it| &it.username);
+    let before = before.as_ref().map(ToString::to_string);
+    info!(
+        audit = action,
+        principal,
+        username,
+        groups,
+        policies,
+        before,
+        backend,
+        mapping,
+        generation,
+        cause = %cause,
+        detail,
+        "access {action}"
+    );
 }

@@ -9,8 +9,8 @@
 //! - a finalizer is taken off after the status that goes with it was tried;
 //! - what fails is tried again, each mapping at its own pace; only events are forgotten.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::{Duration, Instant};
 
 use futures::future::{self, BoxFuture};
 use futures::stream::FuturesUnordered;
@@ -18,6 +18,7 @@ use futures::{FutureExt, StreamExt};
 use tracing::{debug, warn};
 
 use super::trigger::RETRY;
+use crate::cluster::event::PublishedEvent;
 use crate::cluster::mapping::SeenMapping;
 use crate::cluster::state::WatchedState;
 use crate::cluster::{CONCURRENCY, Cluster};
@@ -28,6 +29,9 @@ use crate::time::Timestamp;
 
 /// More events than this are not kept waiting.
 const MOST_EVENTS: usize = 1000;
+
+/// The same event within this time is counted on the one before. client-go keeps a series as long (`tools/events`, `finishTime`).
+const SERIES: Duration = Duration::from_mins(6);
 
 /// What is to be done for one mapping.
 #[derive(Clone, Debug, Default)]
@@ -62,6 +66,8 @@ pub(super) struct Outbox {
     /// Failed ones, by when they are tried again.
     delayed: BTreeSet<(Instant, String)>,
     events: VecDeque<(EventNote, Option<String>)>,
+    /// What was published lately, by what it says.
+    published: BTreeMap<EventNote, (PublishedEvent, Instant)>,
     running: BTreeSet<String>,
     /// Uids whose finalizers wait to be changed, or are being changed.
     removing: BTreeSet<String>,
@@ -80,6 +86,7 @@ impl Outbox {
             order: VecDeque::new(),
             delayed: BTreeSet::new(),
             events: VecDeque::new(),
+            published: BTreeMap::new(),
             running: BTreeSet::new(),
             removing: BTreeSet::new(),
             in_flight: FuturesUnordered::new(),
@@ -201,18 +208,31 @@ impl Outbox {
                 }
             } else if let Some((event, uid)) = self.events.pop_front() {
                 let cluster = self.cluster.clone();
+                let published = self.series(&event, now);
                 let call = async move {
-                    Finished::Event(
-                        cluster
-                            .publish_event(&event, uid.as_deref(), Timestamp::now())
-                            .await,
-                    )
+                    let time = Timestamp::now();
+                    let uid = uid.as_deref();
+                    Finished::Event(cluster.publish_event(&event, &published, uid, time).await)
                 };
                 self.in_flight.push(call.boxed());
             } else {
                 break;
             }
         }
+    }
+
+    /// The event that was published with the same words, counted once more; or a new one.
+    fn series(&mut self, event: &EventNote, now: Instant) -> PublishedEvent {
+        self.published
+            .retain(|_, (_, last)| now.duration_since(*last) < SERIES);
+        if let Some((published, last)) = self.published.get_mut(event) {
+            published.count = published.count.saturating_add(1);
+            *last = now;
+            return published.clone();
+        }
+        let new = self.cluster.new_event(event, Timestamp::now());
+        self.published.insert(event.clone(), (new.clone(), now));
+        new
     }
 
     /// Takes in what came of a call.
@@ -351,6 +371,35 @@ mod tests {
             status: Some(Err(error)),
             removal: None,
         }))
+    }
+
+    #[tokio::test]
+    async fn the_same_event_again_is_counted_on_the_first() {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let nowhere = "http://127.0.0.1:1".parse().expect("a URL");
+        let client = Client::try_from(Config::new(nowhere)).expect("a client");
+        let mut outbox = Outbox::new(Cluster::new(client, ConfigMapName::default(), ""));
+        let note = |note: &str| EventNote {
+            regarding: crate::plan::Regarding::ConfigMap,
+            reason: crate::api::condition::Reason::WriteDenied,
+            action: "Write",
+            note: note.to_owned(),
+        };
+        let begin = Instant::now();
+        let first = outbox.series(&note("no"), begin);
+        let other = outbox.series(&note("never"), begin);
+        let again = outbox.series(&note("no"), begin + SERIES / 2);
+        assert_eq!((first.count, other.count, again.count), (1, 1, 2));
+        let third = outbox.series(&note("no"), begin + SERIES);
+        let mut expected = first;
+        expected.count = 2;
+        assert_eq!(again, expected);
+        expected.count = 3;
+        assert_eq!(third, expected);
+        let much_later = outbox.series(&note("no"), begin + SERIES * 3);
+        assert_eq!(much_later.count, 1);
+        assert_ne!(much_later, other);
+        assert_eq!(outbox.published.len(), 1, "what is old is forgotten");
     }
 
     #[tokio::test]

@@ -1,13 +1,15 @@
 //! What a plan asks for, what came of it, and what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
+use super::cause::ChangeCause;
 use super::memory::Memory;
 use crate::access_entry::Call;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::finalizer::Finalizers;
-use crate::api::v1alpha1::IdentityMappingStatus;
-use crate::aws_auth::Section;
+use crate::api::v1alpha1::{Backend, IdentityMappingStatus, WrittenEntry, WrittenPolicy};
+use crate::aws_auth::{Meaning, Section};
 use crate::observed::ConfigMapView;
 use crate::observed::IamWants;
 use crate::principal::Key;
@@ -198,6 +200,126 @@ pub struct EventNote {
     pub note: String,
 }
 
+/// What became of a principal's access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum AccessAction {
+    /// There was none by this operator.
+    Granted,
+    /// Another identity.
+    Changed,
+    /// The same identity by the other backend; without an identity, the former entry was removed.
+    Moved,
+    /// Someone else's change was undone.
+    Repaired,
+    /// An entry that was there is managed now.
+    Adopted,
+    /// The entry was removed.
+    Revoked,
+    /// The entry stays and is no longer managed.
+    Released,
+}
+
+impl AccessAction {
+    /// All of them.
+    pub const ALL: [Self; 7] = [
+        Self::Granted,
+        Self::Changed,
+        Self::Moved,
+        Self::Repaired,
+        Self::Adopted,
+        Self::Revoked,
+        Self::Released,
+    ];
+
+    /// The word in logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::Changed => "changed",
+            Self::Moved => "moved",
+            Self::Repaired => "repaired",
+            Self::Adopted => "adopted",
+            Self::Revoked => "revoked",
+            Self::Released => "released",
+        }
+    }
+}
+
+/// What a principal becomes by an entry, for the audit trail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessIdentity {
+    /// The username, placeholders included.
+    pub username: String,
+    /// The groups, sorted.
+    pub groups: Vec<String>,
+    /// The access policies by name, with the namespaces where they hold.
+    pub policies: Vec<String>,
+}
+
+impl From<&WrittenEntry> for AccessIdentity {
+    fn from(entry: &WrittenEntry) -> Self {
+        let policy = |written: &WrittenPolicy| {
+            let name = written.policy.rsplit('/').next().unwrap_or_default();
+            match written.namespaces.as_slice() {
+                [] => name.to_owned(),
+                namespaces => format!("{name} in {}", namespaces.join(" ")),
+            }
+        };
+        Self {
+            username: entry.username.clone(),
+            groups: entry.groups.clone(),
+            policies: entry.access_policies.iter().map(policy).collect(),
+        }
+    }
+}
+
+impl From<&Meaning> for AccessIdentity {
+    fn from(meaning: &Meaning) -> Self {
+        Self {
+            username: meaning.username.clone(),
+            groups: meaning.groups.iter().cloned().collect(),
+            policies: Vec::new(),
+        }
+    }
+}
+
+impl fmt::Display for AccessIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "username {:?}", self.username)?;
+        if !self.groups.is_empty() {
+            write!(f, ", groups {}", self.groups.join(", "))?;
+        }
+        if !self.policies.is_empty() {
+            write!(f, ", access policies {}", self.policies.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+/// One change of one principal's access: a line of the log, a count, and where it is worth one an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessChange {
+    /// What happened.
+    pub action: AccessAction,
+    /// In which backend.
+    pub backend: Backend,
+    /// The principal's ARN.
+    pub principal: String,
+    /// What it is now; `None`: nothing by this entry.
+    pub now: Option<AccessIdentity>,
+    /// What it was.
+    pub before: Option<AccessIdentity>,
+    /// Whose entry it is.
+    pub regarding: Regarding,
+    /// The mapping's generation.
+    pub generation: Option<i64>,
+    /// Why.
+    pub cause: ChangeCause,
+    /// Who changed what before a repair.
+    pub detail: Option<String>,
+}
+
 /// Numbers for metrics. Gauges are the state after the pass; counters what this pass adds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
@@ -219,6 +341,8 @@ pub struct Summary {
     pub drift: BTreeMap<&'static str, u64>,
     /// Mappings that are gone or expired whose principals something else still lets in, as this pass found: a counter.
     pub uncovered: u64,
+    /// Principals that certainly are administrators, by backend and source (`policy`, `group`, `username`): a gauge.
+    pub administrators: BTreeMap<(Backend, &'static str), u64>,
     /// Whether a binding gives cluster-admin to the bridge group: a gauge.
     pub bridge: bool,
     /// Whether the history `ConfigMap` says that everything was released: a gauge.
@@ -232,6 +356,8 @@ pub struct Report {
     pub statuses: Vec<StatusWrite>,
     /// Finalizers to take off or to exchange, after the statuses.
     pub change_finalizers: Vec<Cleared<FinalizerChange>>,
+    /// Who got access, whose changed and who lost it.
+    pub changes: Vec<AccessChange>,
     /// Events.
     pub events: Vec<EventNote>,
     /// Numbers.

@@ -10,6 +10,7 @@ use jiff::SignedDuration;
 use crate::aws_auth::Section;
 use crate::observed::ConfigMapView;
 use crate::ownership::{KeyHash, Unmanaged};
+use crate::plan::cause::ChangeCause;
 use crate::plan::orphans::OrphanSet;
 use crate::safety::Removals;
 use crate::time::Timestamp;
@@ -50,6 +51,10 @@ pub struct Memory {
     pub(crate) in_aws_auth_since: BTreeMap<KeyHash, Timestamp>,
     /// Usernames that EKS gave where none was sent, by principal, where they are not the expected ones.
     pub(crate) defaults: BTreeMap<String, String>,
+    /// What changed of a mapping, by its uid, where its access has not changed yet.
+    pub(crate) causes: BTreeMap<String, ChangeCause>,
+    /// Since when the temporary binding is present although no handover uses it.
+    pub(crate) bridge_idle: Option<Timestamp>,
     /// States of aws-auth that an event has already told of.
     pub(crate) said: BTreeSet<String>,
 }

@@ -12,6 +12,7 @@
 mod action;
 mod backend;
 mod baseline;
+mod cause;
 pub(crate) mod claim;
 pub(crate) mod decide;
 mod key_summary;
@@ -24,11 +25,12 @@ pub(crate) mod write;
 use std::collections::BTreeSet;
 
 pub use action::{
-    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, FinalizerChange, HANDOVER_ANNOTATION,
-    HistoryWrite, Outcome, PING_ANNOTATION, RELEASED_ANNOTATION, Regarding, Report, StatusWrite,
-    Summary, WriteFailure,
+    AccessAction, AccessChange, AccessIdentity, ConfigMapWrite, EntryWork, EventNote,
+    FIELD_MANAGER, FinalizerChange, HANDOVER_ANNOTATION, HistoryWrite, Outcome, PING_ANNOTATION,
+    RELEASED_ANNOTATION, Regarding, Report, StatusWrite, Summary, WriteFailure,
 };
 pub use backend::can_revert;
+pub use cause::ChangeCause;
 pub use key_summary::{InIam, Next, Obstacle, Prospect};
 pub use memory::Memory;
 pub use planned::Plan;

@@ -7,8 +7,8 @@ use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::{
-    ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, FinalizerChange, HistoryWrite, Memory,
-    Outcome, Report, WriteFailure, plan,
+    AccessChange, ConfigMapWrite, EntryWork, EventNote, FIELD_MANAGER, FinalizerChange,
+    HistoryWrite, Memory, Outcome, Report, WriteFailure, plan,
 };
 use crate::access_entry::EksCluster;
 use crate::access_entry::simulation::Eks;
@@ -47,6 +47,7 @@ pub(crate) struct Simulation {
     pub(crate) writes: usize,
     pub(crate) status_writes: usize,
     pub(crate) events: Vec<EventNote>,
+    pub(crate) changes: Vec<AccessChange>,
     /// EKS and IAM; `None`: the mode was declared.
     pub(crate) cloud: Option<Cloud>,
     /// What is known of the cluster in place of what [`Self::cloud`] says, where it can't be read or is another one.
@@ -383,6 +384,7 @@ impl Simulation {
             writes: 0,
             status_writes: 0,
             events: Vec::new(),
+            changes: Vec::new(),
             cloud: None,
             astray: None,
             watched: None,
@@ -571,7 +573,12 @@ impl Simulation {
         for change in &report.change_finalizers {
             self.change_finalizers(change);
         }
-        self.events.extend(report.events.iter().cloned());
+        self.changes.extend(report.changes.iter().cloned());
+        // Of what only happened there is an event for each change; tests of events are about the others.
+        let told = report.events.iter().filter(|it| {
+            !it.reason.is_done() || it.reason == crate::api::condition::Reason::DriftRepaired
+        });
+        self.events.extend(told.cloned());
         if let Some(cloud) = self.cloud.as_mut().filter(|_| report.managed) {
             cloud.tell_uses(self.now);
         }

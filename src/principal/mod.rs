@@ -13,6 +13,7 @@ mod caller;
 mod identity;
 mod key;
 mod partition;
+mod short;
 mod sso;
 
 pub use arn::{
@@ -22,6 +23,7 @@ pub use caller::canonical_caller;
 pub use identity::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 pub use key::Key;
 pub use partition::{Partition, UnknownPartition};
+pub use short::{middle, short_principal, some_of};
 #[cfg(test)]
 mod tests;
 

@@ -99,7 +99,8 @@ fn columns_and_docs(cluster: &Cluster) {
     );
     kubectl(&["apply", "-f", "-"], Some(&role));
     let status = r#"{"status": {
-        "principalArn": "arn:aws:iam::111122223333:role/Admin", "username": "admin", "backend": "ConfigMap", "state": "Active",
+        "summary": {"principal": "role/dat…ers (444455556666)", "username": "{{…}}@…le.com", "groups": "viewers, dev… +2", "accessPolicies": "ClusterAdmi… +1"},
+        "principalArn": "arn:aws:iam::111122223333:role/Admin", "username": "admin", "backend": "AccessEntry", "state": "Suspended",
         "conditions": [{"type": "Ready", "status": "True", "reason": "InEffect", "message": "", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
     }}"#;
     kubectl(
@@ -114,48 +115,56 @@ fn columns_and_docs(cluster: &Cluster) {
         ],
         None,
     );
-    let words = |table: &str| {
-        table
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect::<Vec<_>>()
+    let columns = |table: &str| -> Vec<String> {
+        let lines = table.lines().map(|line| line.split("   ").map(str::trim));
+        let words = lines.flat_map(|line| line.filter(|word| !word.is_empty()).map(str::to_owned));
+        words.collect()
     };
-    let wide = words(&kubectl(&["get", "aws", "-o", "wide"], None));
+    let wide = columns(&kubectl(&["get", "aws", "-o", "wide"], None));
     let expected = [
         "NAME",
         "PRINCIPAL",
         "USERNAME",
         "GROUPS",
+        "POLICIES",
         "BACKEND",
         "STATE",
-        "READY",
         "REASON",
         "UNTIL",
+        "ARN",
+        "FULL USERNAME",
         "AGE",
         "admin",
-        "arn:aws:iam::111122223333:role/Admin",
-        "admin",
-        r#"["a","b"]"#,
-        "ConfigMap",
-        "Active",
-        "True",
+        "role/dat…ers (444455556666)",
+        "{{…}}@…le.com",
+        "viewers, dev… +2",
+        "ClusterAdmi… +1",
+        "AccessEntry",
+        "Suspended",
         "InEffect",
         "2026-12-24T18:00:00Z",
+        "arn:aws:iam::111122223333:role/Admin",
+        "admin",
     ];
     assert_eq!(wide[..expected.len()], expected);
-    let narrow = words(&kubectl(&["get", "idmap"], None));
+    let narrow = kubectl(&["get", "idmaps"], None);
     assert_eq!(
-        narrow[..8],
+        columns(&narrow)[..8],
         [
             "NAME",
             "PRINCIPAL",
             "USERNAME",
             "GROUPS",
+            "POLICIES",
             "BACKEND",
             "STATE",
-            "READY",
             "AGE"
         ]
+    );
+    // As wide as each value may be.
+    assert!(
+        narrow.lines().all(|line| line.chars().count() <= 120),
+        "{narrow}"
     );
 
     let other = mapping(

@@ -19,6 +19,7 @@ mod handover;
 mod harness;
 mod image;
 mod logins;
+mod monitoring;
 mod parser_agreement;
 mod power;
 mod rights;

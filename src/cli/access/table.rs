@@ -264,11 +264,15 @@ pub(super) fn csv(access: &AccessDocument) -> Result<String> {
     Ok(String::from_utf8(bytes)?)
 }
 
-/// A value that no spreadsheet takes for a formula: with an apostrophe before it where one would.
+/// A value in which nothing is hidden, and that no spreadsheet takes for a formula: with an apostrophe before it where one would.
 fn harmless(value: String) -> String {
+    if value.is_empty() {
+        return value;
+    }
+    let shown = visible(&value);
     if value.starts_with(FORMULA) {
-        format!("'{value}")
+        format!("'{shown}")
     } else {
-        value
+        shown
     }
 }

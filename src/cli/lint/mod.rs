@@ -3,21 +3,20 @@
 mod live;
 mod text;
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::text::gained;
 use super::diff::unified;
-use super::{input, output, quietly};
+use super::input::{self, InputTexts, Templates};
+use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
 use crate::lint::{Fixed, LintReport, check, fix};
-use crate::manifest::Source;
 use crate::observed::{AwsState, AwsView, Iam, Mode};
 use crate::time::Timestamp;
 
@@ -74,13 +73,13 @@ impl LintArgs {
             return quietly(verbose, Box::pin(self.cluster()));
         }
         let aws = self.aws()?;
-        let mut sources = input::sources(&self.files)?;
+        let mut read = input::sources(&self.files, Templates::PassOver)?;
         let fixed = if self.fix {
-            fix_files(&mut sources)?
+            fix_files(&mut read)?
         } else {
             FixOutcome::default()
         };
-        let mut checked = check(&sources);
+        let mut checked = check(&read.texts);
         if checked.is_empty() {
             bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
         }
@@ -114,7 +113,7 @@ impl LintArgs {
         match piped {
             Some(text) => {
                 output::complain(&(shown + &found));
-                output::print(&text)?;
+                output::print_exactly(&text)?;
             }
             None if self.output == LintFormat::Text => output::print(&(shown + &found))?,
             None => {
@@ -140,23 +139,23 @@ struct FixOutcome {
     piped: Option<String>,
 }
 
-fn fix_files(sources: &mut [Source]) -> Result<FixOutcome> {
-    let mut fixed = FixOutcome::default();
-    for source in sources {
-        let is_piped = source.name == input::STDIN;
-        if let Some(Fixed { text, gains }) = fix(source) {
+fn fix_files(read: &mut InputTexts) -> Result<FixOutcome> {
+    let mut outcome = FixOutcome::default();
+    let mut written: Vec<(&Path, &str)> = Vec::new();
+    for (source, path) in read.texts.iter_mut().zip(&read.paths) {
+        let fixed = fix(source);
+        if let Some(Fixed { text, gains }) = fixed {
             let name = &source.name;
-            fixed.shown += &unified(&source.text, &text, name, name);
-            fixed.shown += &gained(&gains);
-            fixed.shown.push('\n');
-            if !is_piped {
-                fs::write(name, &text).with_context(|| format!("cannot write {name}"))?;
-            }
+            outcome.shown += &unified(&source.text, &text, name, name);
+            outcome.shown += &gained(&gains);
+            outcome.shown.push('\n');
             source.text = text;
+            written.extend(path.as_deref().map(|path| (path, source.text.as_str())));
         }
-        if is_piped {
-            fixed.piped = Some(source.text.clone());
+        if path.is_none() {
+            outcome.piped = Some(source.text.clone());
         }
     }
-    Ok(fixed)
+    files::write_all(&written)?;
+    Ok(outcome)
 }

@@ -259,7 +259,7 @@ impl Worker {
             queue: None,
         };
         let closed = Arc::new(AtomicBool::new(false));
-        let (metrics, _) = Metrics::new(Some(aws.calls()));
+        let (metrics, _) = Metrics::new(Some(aws.calls()), self.live.api_server.requests());
         let controller = Controller::new(
             self.live.cluster.clone(),
             Some((aws.clone(), eks)),

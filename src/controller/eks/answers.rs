@@ -163,11 +163,14 @@ impl EksDriver {
         answer: Result<Output, Failure>,
         now: Instant,
     ) {
+        let (operation, principal) = (call.operation(), call.principal_arn());
         let more = match &answer {
-            Ok(_) => self.call_queue.succeeded(key),
+            Ok(_) => {
+                info!(operation, principal, "EKS call succeeded");
+                self.call_queue.succeeded(key)
+            }
             Err(failure) => {
                 self.call_queue.failed(key);
-                let (operation, principal) = (call.operation(), call.principal_arn());
                 info!(operation, principal, error = %failure, "EKS call failed");
                 false
             }

@@ -12,6 +12,7 @@ use crate::plan::action::{EventNote, Outcome, Regarding};
 use crate::plan::claim::{Claim, EntryStep, Step};
 use crate::plan::decide::access_entry;
 use crate::plan::memory::Target;
+use crate::plan::report::bridge;
 use crate::plan::report::context::View;
 use crate::principal::Key;
 use crate::time::to_the_second;
@@ -254,20 +255,11 @@ fn halted(view: &View<'_>) -> Option<State> {
 
 /// The bridge binding makes administrators of whoever has its group, so it must not outlive a handover.
 fn bridge_left(view: &View<'_>) -> Option<State> {
-    let eks = view.plan.eks.as_ref()?;
-    let bound = eks.bindings.admin_groups.contains(BRIDGE_GROUP);
-    let hands_over = view.plan.claims.iter().any(|claim| {
-        let masters = claim
-            .entry
-            .target
-            .as_ref()
-            .is_some_and(|target| target.masters);
-        masters && (claim.entry.step != EntryStep::Keep || claim.entry.block.is_some())
-    });
+    let due = bridge::reported(view.plan, view.memory)? <= view.plan.observed.now;
     let note = format!(
         "a temporary ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it unless another handover follows"
     );
-    (bound && !hands_over).then(|| state("bridge", Reason::TemporaryBindingLeft, "Reconcile", note))
+    due.then(|| state("bridge", Reason::TemporaryBindingLeft, "Reconcile", note))
 }
 
 /// The queue is a faster ear; without it the listings still find everything.

@@ -15,6 +15,8 @@ use crate::plan::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use crate::plan::decide::access_entry;
 use crate::plan::memory::{Memory, Target};
 use crate::plan::planned::Plan;
+use crate::plan::report::administrators::administrators;
+use crate::plan::report::bridge;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -241,8 +243,10 @@ impl<'a> View<'a> {
         let orphan_gone = |claim: &Claim| claim.orphan() && self.pending(claim);
         let again = self.plan.eks.is_some() || self.plan.claims.iter().any(orphan_gone);
         let next = (self.written && again).then_some(now);
+        let bridge = bridge::reported(self.plan, self.memory).filter(|due| *due > now);
         [
             expiries,
+            bridge,
             repair,
             self.memory.undone.next_rest(now),
             entries,
@@ -310,6 +314,7 @@ impl<'a> View<'a> {
             drift.insert("access_entry", entry_drift);
         }
         Summary {
+            administrators: administrators(&self.effective),
             conditions,
             parses: Section::ALL
                 .into_iter()

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Backend, IdentityMappingStatus};
-use crate::plan::action::{EventNote, Regarding};
+use crate::plan::action::{AccessAction, AccessChange, AccessIdentity, EventNote, Regarding};
 use crate::plan::claim::{Claim, Drift, Step, identity};
 use crate::plan::decide::access_entry;
 use crate::plan::memory::Target;
@@ -29,7 +29,11 @@ pub(crate) struct Events {
 }
 
 /// The events of this pass.
-pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
+pub(crate) fn events(
+    view: &View<'_>,
+    new: &[IdentityMappingStatus],
+    changes: &[AccessChange],
+) -> Events {
     let mut notes: Vec<EventNote> = Vec::new();
     for (position, status) in new.iter().enumerate() {
         notes.extend(transition(view, position, status));
@@ -42,7 +46,11 @@ pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
     let uncovers =
         |note: &&EventNote| matches!(note.reason, Reason::StillGranted | Reason::EntryKept);
     let uncovered = notes.iter().filter(uncovers).count() as u64;
-    let mut notes = bounded(notes);
+    // What needs somebody is not counted together with what only happened.
+    notes.extend(changes.iter().filter_map(access_event));
+    let (done, open): (Vec<_>, Vec<_>) = notes.into_iter().partition(|it| it.reason.is_done());
+    let mut notes = bounded(open);
+    notes.extend(bounded(done));
     let states = config_map_events::states(view);
     let said = states.iter().map(|(key, _)| key.clone()).collect();
     let fresh = states
@@ -59,7 +67,7 @@ pub(crate) fn events(view: &View<'_>, new: &[IdentityMappingStatus]) -> Events {
     }
 }
 
-fn regarding(view: &View<'_>, position: usize) -> Regarding {
+pub(crate) fn regarding(view: &View<'_>, position: usize) -> Regarding {
     let mapping = &view.plan.mappings[position];
     Regarding::Mapping {
         name: mapping.name.clone(),
@@ -175,7 +183,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
 }
 
 /// Who did what.
-fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
+pub(crate) fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
     let who = match manager {
         "unknown" => "someone",
         known => known,
@@ -288,6 +296,76 @@ fn left_behind(view: &View<'_>, position: usize, new: &IdentityMappingStatus) ->
         })
     });
     left.collect()
+}
+
+/// The event that tells of a change; repairs and entries that are left have events of their own, which say what to do.
+fn access_event(change: &AccessChange) -> Option<EventNote> {
+    let (reason, action) = match change.action {
+        AccessAction::Granted => (Reason::AccessGranted, "Grant"),
+        AccessAction::Changed => (Reason::AccessChanged, "Change"),
+        AccessAction::Moved => (Reason::AccessMoved, "Move"),
+        AccessAction::Adopted => (Reason::EntryAdopted, "Adopt"),
+        AccessAction::Revoked => (Reason::AccessRevoked, "Revoke"),
+        AccessAction::Repaired | AccessAction::Released => return None,
+    };
+    Some(EventNote {
+        regarding: change.regarding.clone(),
+        reason,
+        action,
+        note: access_sentence(change),
+    })
+}
+
+fn access_sentence(change: &AccessChange) -> String {
+    let AccessChange {
+        action,
+        backend,
+        principal,
+        now,
+        before,
+        cause,
+        ..
+    } = change;
+    let place = match backend {
+        Backend::ConfigMap => "aws-auth",
+        Backend::AccessEntry => "an access entry",
+    };
+    let identity = |identity: &Option<AccessIdentity>| {
+        identity
+            .as_ref()
+            .map_or_else(|| "nothing".to_owned(), AccessIdentity::to_string)
+    };
+    let what = match (action, now) {
+        (AccessAction::Granted, _) => format!(
+            "{principal} can access the cluster by {place}, with {}",
+            identity(now)
+        ),
+        (AccessAction::Changed | AccessAction::Repaired, _) => format!(
+            "the access of {principal} by {place} changed from {} to {}",
+            identity(before),
+            identity(now)
+        ),
+        (AccessAction::Moved, Some(_)) => format!("{principal} has its access by {place} now"),
+        (AccessAction::Moved, None) => {
+            format!("the former entry of {principal} in {place} was removed")
+        }
+        (AccessAction::Adopted, _) => match before {
+            Some(_) => format!(
+                "the entry of {principal} in {place} is managed now, and changed from {} to {}",
+                identity(before),
+                identity(now)
+            ),
+            None => format!(
+                "the entry of {principal} in {place} is managed now, with {}",
+                identity(now)
+            ),
+        },
+        (AccessAction::Revoked | AccessAction::Released, _) => format!(
+            "the access of {principal} by {place} was removed: {}",
+            identity(before)
+        ),
+    };
+    format!("{what} ({cause})")
 }
 
 /// At most ten events on single mappings. What befalls many at once is one event on aws-auth.

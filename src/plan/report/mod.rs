@@ -1,11 +1,15 @@
 //! What follows from a plan and what came of it: statuses, finalizers, events, numbers, memory.
 
+mod administrators;
+mod audit;
+mod bridge;
 mod conditions;
 mod config_map_events;
 pub(crate) mod context;
 pub(crate) mod event;
 mod leaving;
 mod status;
+mod summary;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -78,11 +82,12 @@ impl Plan<'_> {
         let new: Vec<IdentityMappingStatus> = (0..self.mappings.len())
             .map(|position| status::status(&view, position))
             .collect();
+        let changes = audit::changes(&view, &new);
         let Events {
             notes: events,
             said,
             uncovered,
-        } = event::events(&view, &new);
+        } = event::events(&view, &new, &changes);
         let summary = Summary {
             uncovered,
             ..view.summary(&new)
@@ -111,10 +116,16 @@ impl Plan<'_> {
                 status,
             })
             .collect();
-        let memory = Memory { said, ..memory };
+        let causes = audit::open_causes(&view, &changes);
+        let memory = Memory {
+            said,
+            causes,
+            ..memory
+        };
         Report {
             statuses,
             change_finalizers,
+            changes,
             events,
             summary,
             memory,
@@ -212,6 +223,11 @@ impl Plan<'_> {
             .filter(|claim| self.repairs_entry(claim))
             .map(|claim| Target::AccessEntry(claim.hash.clone()));
         memory.undone.repaired(entries, now);
+        memory.bridge_idle = if bridge::is_idle(self) {
+            memory.bridge_idle.or(Some(now))
+        } else {
+            None
+        };
         self.learn_defaults(&mut memory);
         memory
     }
@@ -311,6 +327,7 @@ fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
     let IdentityMappingStatus {
         observed_generation,
         state,
+        summary,
         principal_arn,
         username,
         backend,
@@ -328,6 +345,7 @@ fn same(standing: &IdentityMappingStatus, new: &IdentityMappingStatus) -> bool {
         .collect();
     standing.observed_generation == *observed_generation
         && standing.state == *state
+        && standing.summary == *summary
         && standing.principal_arn == *principal_arn
         && standing.username == *username
         && standing.backend == *backend

@@ -16,6 +16,7 @@ use crate::plan::decide::access_entry;
 use crate::plan::report::conditions::{Finding, Verdict, verdict};
 use crate::plan::report::context::{View, entry_resolved};
 use crate::plan::report::leaving;
+use crate::plan::report::summary::summary;
 use crate::principal::Principal;
 use crate::time::{Timestamp, to_the_second};
 
@@ -42,7 +43,7 @@ pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
     let (last_synced, last_drift) = times(view, position, contested.is_some());
     let awaiting = awaiting(view, position);
     let phase = view.plan.states[position];
-    IdentityMappingStatus {
+    let mut status = IdentityMappingStatus {
         observed_generation: Some(mapping.generation),
         state: Some(state(phase, &verdict, !awaiting.is_empty())),
         principal_arn: target
@@ -69,7 +70,10 @@ pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
         awaiting_confirmation: awaiting,
         seen_valid_until: seen_valid_until(mapping, view.plan.observed.now),
         conditions: conditions(view, mapping, verdict, contested),
-    }
+        summary: None,
+    };
+    status.summary = summary(view, position, &status);
+    status
 }
 
 /// Every condition that applies. A message is in one of them; the others point to it.
@@ -79,14 +83,16 @@ fn conditions(
     verdict: Verdict,
     contested: Option<String>,
 ) -> Vec<Condition> {
-    let groups = groups_bound(view, mapping);
     let now = view.plan.observed.now;
     let mut findings = BTreeMap::from([
-        (ConditionType::GroupsBound, groups),
         (ConditionType::Accepted, verdict.accepted),
         (ConditionType::Ready, verdict.ready),
         (ConditionType::Synced, verdict.synced),
     ]);
+    // Without groups there is nothing that a binding could name.
+    if !mapping.groups.is_empty() {
+        findings.insert(ConditionType::GroupsBound, groups_bound(view, mapping));
+    }
     if let Some(who) = contested {
         findings.insert(
             ConditionType::Contested,

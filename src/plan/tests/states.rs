@@ -36,6 +36,61 @@ fn a_condition_that_no_longer_applies_is_removed_from_the_status() {
 }
 
 #[test]
+fn kubectl_gets_short_values() {
+    let mut simulation = cluster(&["a"]);
+    let summary = |simulation: &crate::plan::simulation::Simulation, name: &str| {
+        let status = simulation.objects[name].status.clone();
+        status.and_then(|it| it.summary).expect("written")
+    };
+    let short = summary(&simulation, "a");
+    assert_eq!(
+        (
+            short.principal.as_str(),
+            short.username.as_str(),
+            short.groups.as_str()
+        ),
+        ("role/a (111122223333)", "a", "g")
+    );
+    let policy = |name: &str, scope: &serde_json::Value| json!({"policy": name, "scope": scope});
+    let cluster = json!({"type": "Cluster"});
+    let namespace = json!({"type": "Namespace", "namespaces": ["a"]});
+    simulation.create(
+        "b",
+        "role/with-a-name-that-is-very-long-indeed",
+        &json!({
+            "username": "someone:{{SessionName}}:somewhere:{{AccountID}}",
+            "groups": ["first-group", "second-group", "third-group"],
+            "accessPolicies": [policy("AmazonEKSViewPolicy", &namespace), policy("AmazonEKSClusterAdminPolicy", &cluster)],
+        }),
+    );
+    simulation.create("c", "role/c", &json!({"username": null}));
+    simulation.settle();
+    let short = summary(&simulation, "b");
+    assert_eq!(
+        [
+            &short.principal,
+            &short.username,
+            &short.groups,
+            &short.access_policies
+        ],
+        [
+            "role/w…ndeed (111122223333)",
+            "someone…:{{…}}",
+            "first-group +2",
+            "View (ns) +1"
+        ]
+    );
+    assert_eq!(summary(&simulation, "c").username, "(default)");
+    assert_eq!(
+        simulation.condition("c", "GroupsBound"),
+        "False GroupsUnbound"
+    );
+    simulation.edit("c", |object| object.spec.groups.clear());
+    simulation.settle();
+    assert_eq!(simulation.condition("c", "GroupsBound"), "", "it has none");
+}
+
+#[test]
 fn the_state_is_one_word() {
     let mut simulation = cluster(&["active", "paused"]);
     simulation.edit("paused", |object| object.spec.suspend = true);

@@ -1,6 +1,7 @@
 //! What README and docs say is so: reasons, links, commands and examples.
 
 mod examples;
+mod logs;
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -64,7 +64,7 @@ async fn a_fight_costs_one_repair_a_second_and_few_events() {
         let seen = cluster.until(name, "Contested", "True Contested").await;
         assert!(seen.message.contains("terraform"), "{seen:?}");
     }
-    let events = cluster.events().await;
+    let events = cluster.events_on_faults().await;
     assert!(!events.is_empty() && events.len() <= 6, "{events:#?}");
     let metrics = operator.metrics().await;
     assert!(

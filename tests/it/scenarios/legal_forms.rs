@@ -164,8 +164,8 @@ async fn mappings_come_change_and_go_in_every_legal_form() {
         ("- '444455556666'", "stays")
     );
     assert!(
-        cluster.events().await.is_empty(),
+        cluster.events_on_faults().await.is_empty(),
         "{:#?}",
-        cluster.events().await
+        cluster.events_on_faults().await
     );
 }

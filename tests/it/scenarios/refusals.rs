@@ -45,7 +45,7 @@ async fn a_write_that_cannot_be_made_is_explained_and_made_later() {
     full(&cluster).await;
     immutable(&cluster).await;
 
-    let events = cluster.events().await;
+    let events = cluster.events_on_faults().await;
     let known = [
         "WriteDenied",
         "WriteForbidden",

@@ -1,5 +1,6 @@
 //! What statuses and events say, and how seldom.
 
+use k8s_openapi::api::events::v1::Event;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 
@@ -24,10 +25,33 @@ async fn statuses_and_events_speak_of_transitions() {
         }
     }
     assert!(
-        cluster.events().await.is_empty(),
-        "none for plain success: {:#?}",
-        cluster.events().await
+        cluster.events_on_faults().await.is_empty(),
+        "no fault: {:#?}",
+        cluster.events_on_faults().await
     );
+
+    // Each grant is in an event that nobody has to act upon.
+    eventually("every grant is reported", SOON, async || {
+        let mut events = cluster.events().await;
+        events.retain(|it| it.reason.as_deref() == Some("AccessGranted"));
+        assert!(
+            events
+                .iter()
+                .all(|it| it.type_.as_deref() == Some("Normal"))
+        );
+        let about = |event: &Event, name: &str| {
+            let own = event.regarding.as_ref().and_then(|it| it.name.as_deref()) == Some(name);
+            own || event
+                .note
+                .as_deref()
+                .is_some_and(|note| note.contains("mappings: m"))
+        };
+        let missing = names
+            .iter()
+            .find(|name| !events.iter().any(|it| about(it, name)));
+        missing.map_or(Ok(()), |name| Err(format!("{name}: {events:#?}")))
+    })
+    .await;
 
     // What befalls many at once is one event.
     cluster.write_text("terraform", "mapRoles", FOREIGN).await;
@@ -39,7 +63,7 @@ async fn statuses_and_events_speak_of_transitions() {
             && note.contains("terraform"),
         "{note}"
     );
-    assert_eq!(cluster.events().await.len(), 1);
+    assert_eq!(cluster.events_on_faults().await.len(), 1);
 
     bindings(&cluster).await;
     spec_and_status(&cluster).await;

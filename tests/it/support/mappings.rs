@@ -247,6 +247,17 @@ impl Cluster {
         events
     }
 
+    /// The same without those that only report a change of access.
+    pub(crate) async fn events_on_faults(&self) -> Vec<Event> {
+        let of_access = |event: &Event| {
+            let reason = event.reason.as_deref().unwrap_or_default();
+            reason.starts_with("Access") || reason == "EntryAdopted"
+        };
+        let mut events = self.events().await;
+        events.retain(|event| !of_access(event));
+        events
+    }
+
     /// The notes of all events with this reason about the object of this name.
     pub(crate) async fn notes(&self, reason: &str, about: &str) -> Vec<String> {
         let events = self.events().await;

@@ -1,0 +1,123 @@
+//! Names for columns: as much of an ARN or username as tells one from another.
+
+use super::{AccountId, Principal};
+
+/// In place of the part that was left out.
+const CUT: char = '…';
+
+/// A principal without what all of a cluster's principals share: `role/Dev`, `sso/Admin` for a permission set's role, and the account
+/// where it is not `own`; in `width` characters.
+#[must_use]
+pub fn short_principal(principal: &Principal, own: Option<&AccountId>, width: usize) -> String {
+    let name = match principal.sso() {
+        Some(role) => format!("sso/{}", role.permission_set),
+        None => format!("{}/{}", principal.kind, principal.name),
+    };
+    if own == Some(&principal.account) {
+        return middle(&name, width);
+    }
+    let account = format!(" ({})", principal.account);
+    middle(&name, width.saturating_sub(account.len())) + &account
+}
+
+/// A text of at most `width` characters: one that is longer loses its middle, because names differ at both ends.
+#[must_use]
+pub fn middle(text: &str, width: usize) -> String {
+    let count = text.chars().count();
+    if count <= width {
+        return text.to_owned();
+    }
+    let kept = width.saturating_sub(1);
+    let head = kept.div_ceil(2);
+    let start = text.chars().take(head);
+    let end = text.chars().skip(count - (kept - head));
+    start.chain([CUT]).chain(end).collect()
+}
+
+/// As many words as fit into `width` characters, and how many more there are: `dev, ops +3`. At least the first is there.
+#[must_use]
+pub fn some_of(words: &[String], width: usize) -> String {
+    let Some((first, _)) = words.split_first() else {
+        return String::new();
+    };
+    let all = words.join(", ");
+    if all.chars().count() <= width {
+        return all;
+    }
+    let shown = |count: usize| match words.len() - count {
+        0 => words[..count].join(", "),
+        more => format!("{} +{more}", words[..count].join(", ")),
+    };
+    let fits = |count: &usize| shown(*count).chars().count() <= width;
+    match (1..words.len()).rev().find(fits) {
+        Some(count) => shown(count),
+        None => {
+            let more = match words.len() - 1 {
+                0 => String::new(),
+                more => format!(" +{more}"),
+            };
+            middle(first, width.saturating_sub(more.len())) + &more
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn principals_are_named_by_what_differs() {
+        let own: AccountId = "111122223333".parse().expect("an account");
+        for (arn, expected) in [
+            ("arn:aws:iam::111122223333:role/Dev", "role/Dev"),
+            ("arn:aws:iam::111122223333:role/team/a/Dev", "role/Dev"),
+            ("arn:aws-cn:iam::111122223333:user/people/ann", "user/ann"),
+            (
+                "arn:aws:iam::444455556666:role/Dev",
+                "role/Dev (444455556666)",
+            ),
+            (
+                "arn:aws:iam::444455556666:role/data-platform-readers",
+                "role/d…aders (444455556666)",
+            ),
+            (
+                "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
+                "sso/Admin",
+            ),
+            (
+                "arn:aws:iam::111122223333:role/data-platform-production-readers",
+                "role/data-pla…tion-readers",
+            ),
+        ] {
+            let principal = Principal::parse(arn).expect("a principal");
+            assert_eq!(short_principal(&principal, Some(&own), 27), expected);
+        }
+    }
+
+    #[test]
+    fn words_that_do_not_fit_are_counted() {
+        let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
+        for (text, expected) in [
+            ("dev", "dev"),
+            ("dev ops", "dev, ops"),
+            ("dev ops readers auditors", "dev, ops +2"),
+            ("system:masters dev", "syst…ers +1"),
+            ("system:authenticated", "syste…cated"),
+        ] {
+            assert_eq!(some_of(&words(text), 11), expected, "{text}");
+        }
+        assert_eq!(some_of(&[], 11), "");
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_is_wider_than_it_may_be(words in prop::collection::vec("\\PC{1,30}", 0..8), width in 8_usize..40) {
+            prop_assert!(some_of(&words, width).chars().count() <= width);
+            for word in words {
+                prop_assert!(middle(&word, width).chars().count() <= width);
+            }
+        }
+    }
+}
