@@ -88,7 +88,7 @@ mod tests {
             ),
             (
                 "arn:aws:iam::111122223333:role/data-platform-production-readers",
-                "role/data-pla…tion-readers",
+                "role/data-pla…ction-readers",
             ),
         ] {
             let principal = Principal::parse(arn).expect("a principal");

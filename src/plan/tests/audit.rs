@@ -119,10 +119,10 @@ fn what_was_there_is_adopted_and_what_is_retained_is_released() {
     let retain = json!({"adoption": "Always", "deletion": "Retain"});
     simulation.create("b", "role/b", &retain);
     simulation.settle();
-    assert_snapshot!(simulation.trail(), @"");
+    assert_snapshot!(simulation.trail(), @r#"adopted role/b by b@1 in ConfigMap: username "b", groups viewers => username "b", groups g (MappingCreated)"#);
     simulation.delete("b");
     simulation.settle();
-    assert_snapshot!(simulation.trail(), @"");
+    assert_snapshot!(simulation.trail(), @r#"released role/b by b@1 in ConfigMap: username "b", groups g => - (MappingDeleted)"#);
 }
 
 #[test]
