@@ -13,11 +13,14 @@ use tokio::sync::Notify;
 use super::pace::{Admission, Pace, Position, Priority, PriorityQueue, RETRY, SIDE_BY_SIDE, tries};
 use crate::access_entry::{Failure, FailureKind};
 
+/// Histograms of seconds, by one label.
+pub type DurationFamily = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
+
 /// What is counted of the calls to EKS. Clones share their numbers.
 #[derive(Clone, Debug)]
 pub struct Calls {
     /// Seconds that calls took, by `operation`.
-    pub duration: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    pub duration: DurationFamily,
     /// Calls by `operation` and `outcome`: `ok`, or [`FailureKind::as_str`]. A call that is made again counts again.
     pub calls: Family<[(&'static str, &'static str); 2], Counter>,
     /// Seconds that calls waited for their turn, all together.

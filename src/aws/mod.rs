@@ -42,7 +42,7 @@ use tokio::sync::OnceCell;
 
 pub use self::authority::{fingerprint, fingerprints};
 pub use self::eks::ClusterRead;
-pub use self::limiter::Calls;
+pub use self::limiter::{Calls, DurationFamily};
 pub use self::managed::ASKED as ASKED_FEATURES;
 pub use self::mode::UpdateState;
 pub use self::pace::{DEFAULT_RATE, Priority};

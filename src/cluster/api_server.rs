@@ -26,6 +26,7 @@ use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
 use super::tls::{self, Peer, ServerProof};
+use crate::aws::DurationFamily;
 use crate::observed::Trust;
 
 /// The interval of reading the files. The kubelet takes a minute or more to exchange a projected one.
@@ -82,7 +83,7 @@ pub struct ApiRequests {
     /// By `verb` and `code`, the HTTP status; `error` where there was no answer.
     pub requests: Family<[(&'static str, String); 2], Counter>,
     /// Seconds until the answer began, by `verb`.
-    pub duration: Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>,
+    pub duration: DurationFamily,
 }
 
 impl Default for ApiRequests {

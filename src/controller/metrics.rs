@@ -222,101 +222,97 @@ impl Metrics {
             released: Gauge::default(),
             eks: calls.map(|calls| EksMetrics::register(&mut registry, calls)),
         };
-        registry.register(
-            "api_server_requests",
-            "Requests to the API server by verb and HTTP status; error: without an answer",
-            requests.requests.clone(),
-        );
-        registry.register(
-            "api_server_request_duration_seconds",
-            "Time until the API server began to answer, by verb",
-            requests.duration.clone(),
-        );
+        metrics.register(&mut registry);
+        register_process(&mut registry, requests);
+        metrics.begin();
+        (metrics, registry)
+    }
+
+    fn register(&self, registry: &mut Registry) {
         // The library adds `_total` to counters and the full stop to every help.
         registry.register(
             "passes",
             "Reconciliations of all mappings",
-            metrics.passes.clone(),
+            self.passes.clone(),
         );
         registry.register(
             "pass_duration_seconds",
             "Duration of a reconciliation",
-            metrics.pass_duration.clone(),
+            self.pass_duration.clone(),
         );
         registry.register(
             "writes",
             "Writes of aws-auth by result",
-            metrics.writes.clone(),
+            self.writes.clone(),
         );
         registry.register(
             "change_to_written_seconds",
             "Seconds from the watch event of a change to the completed write of aws-auth",
-            metrics.change_to_written.clone(),
+            self.change_to_written.clone(),
         );
         registry.register(
             "drift_repaired",
             "Repaired changes of managed entries by kind",
-            metrics.drift.clone(),
+            self.drift.clone(),
         );
         registry.register(
             "access_changes",
             "Changes of principals' access by action and backend",
-            metrics.changes.clone(),
+            self.changes.clone(),
         );
         registry.register(
             "administrators",
             "Principals that are administrators by backend and by what makes them one",
-            metrics.administrators.family.clone(),
+            self.administrators.family.clone(),
         );
         registry.register(
             "mappings",
             "Mappings by condition",
-            metrics.mappings.family.clone(),
+            self.mappings.family.clone(),
         );
         registry.register(
             "aws_auth_parses",
             "1 for each key of aws-auth that the authenticator can parse, 0 for one that it ignores",
-            metrics.parses.family.clone(),
+            self.parses.family.clone(),
         );
         registry.register(
             "aws_auth_dropped_entries",
             "Entries of aws-auth that the authenticator ignores, by key",
-            metrics.dropped.family.clone(),
+            self.dropped.family.clone(),
         );
         registry.register(
             "removals_held",
             "Removals waiting for confirmation",
-            metrics.held.clone(),
+            self.held.clone(),
         );
         registry.register(
             "managed_keys",
             "Principals with a managed entry",
-            metrics.owned.clone(),
+            self.owned.clone(),
         );
         registry.register(
             "orphaned_keys",
             "Principals with a managed entry but no mapping",
-            metrics.orphaned.clone(),
+            self.orphaned.clone(),
         );
         registry.register(
             "contested",
             "Entries and keys of aws-auth that another writer keeps changing",
-            metrics.contested.clone(),
+            self.contested.clone(),
         );
         registry.register(
             "released",
             "1 after identity-mapper release: no writes",
-            metrics.released.clone(),
+            self.released.clone(),
         );
-        let build = Family::<Labels<1>, Gauge>::default();
-        build
-            .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
-            .set(1);
-        registry.register("build_info", "1, with the version of the operator", build);
+    }
+
+    /// Counters at zero: a rate needs the value before the first.
+    fn begin(&self) {
         for action in AccessAction::ALL {
             for backend in [Backend::ConfigMap, Backend::AccessEntry] {
                 let labels = [("action", action.as_str()), ("backend", backend.as_str())];
-                drop(metrics.changes.get_or_create(&labels));
+                drop(self.changes.get_or_create(&labels));
             }
         }
         for result in [
@@ -327,10 +323,8 @@ impl Metrics {
             "invalid",
             "unavailable",
         ] {
-            // A rate needs the zero before the first.
-            drop(metrics.writes.get_or_create(&[("result", result)]));
+            drop(self.writes.get_or_create(&[("result", result)]));
         }
-        (metrics, registry)
     }
 
     /// Counts a pass, the conflicts that it met and what came of its write.
@@ -400,6 +394,25 @@ impl Metrics {
             self.drift.get_or_create(&[("kind", *kind)]).inc_by(*count);
         }
     }
+}
+
+/// What the process itself is and does.
+fn register_process(registry: &mut Registry, requests: &ApiRequests) {
+    registry.register(
+        "api_server_requests",
+        "Requests to the API server by verb and HTTP status; error: without an answer",
+        requests.requests.clone(),
+    );
+    registry.register(
+        "api_server_request_duration_seconds",
+        "Time until the API server began to answer, by verb",
+        requests.duration.clone(),
+    );
+    let build = Family::<Labels<1>, Gauge>::default();
+    build
+        .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
+        .set(1);
+    registry.register("build_info", "1, with the version of the operator", build);
 }
 
 /// The text that Prometheus reads (`application/openmetrics-text; version=1.0.0`).
