@@ -49,16 +49,14 @@ pub fn some_of(words: &[String], width: usize) -> String {
         more => format!("{} +{more}", words[..count].join(", ")),
     };
     let fits = |count: &usize| shown(*count).chars().count() <= width;
-    match (1..words.len()).rev().find(fits) {
-        Some(count) => shown(count),
-        None => {
-            let more = match words.len() - 1 {
-                0 => String::new(),
-                more => format!(" +{more}"),
-            };
-            middle(first, width.saturating_sub(more.len())) + &more
-        }
+    if let Some(count) = (1..words.len()).rev().find(fits) {
+        return shown(count);
     }
+    let more = match words.len() - 1 {
+        0 => String::new(),
+        more => format!(" +{more}"),
+    };
+    middle(first, width.saturating_sub(more.len())) + &more
 }
 
 #[cfg(test)]

@@ -127,7 +127,7 @@ fn a_condition_that_went_shows_zero() {
 }
 
 /// Every metric with a value, as `name type labels`.
-fn shown(text: &str) -> BTreeSet<String> {
+fn values_of(text: &str) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();
     for line in text.lines() {
         let Some((name, type_)) = line
@@ -187,17 +187,17 @@ fn every_metric_is_documented_as_it_is() {
     let rows = rows.filter_map(|row| row.strip_prefix("| `identity_mapper_"));
     let documented: BTreeSet<String> = rows
         .map(|row| {
-            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
-            let labels = cells[2].replace(['`', ','], "");
+            let columns: Vec<&str> = row.split('|').map(str::trim).collect();
+            let labels = columns[2].replace(['`', ','], "");
             format!(
                 "identity_mapper_{} {} {labels}",
-                cells[0].trim_end_matches('`'),
-                cells[1]
+                columns[0].trim_end_matches('`'),
+                columns[1]
             )
         })
         .collect();
     let text = text(&registry);
-    assert_eq!(shown(&text), documented);
+    assert_eq!(values_of(&text), documented);
     // What OpenMetrics asks of a text besides: one end, and a help for each (https://prometheus.io/docs/specs/om/open_metrics_spec/).
     assert!(text.ends_with("# EOF\n") && text.matches("# EOF").count() == 1);
     let count = |what: &str| text.lines().filter(|line| line.starts_with(what)).count();

@@ -46,12 +46,11 @@ pub(crate) fn changes(view: &View<'_>, new: &[IdentityMappingStatus]) -> Vec<Acc
         };
         for entry in after {
             let Some(of) = slot(entry) else { continue };
-            match find(before, &of) {
-                Some(known) => changes.extend(changed(view, position, &before[known], entry)),
-                None => {
-                    let moved = find(before, &other_side(&of)).is_some();
-                    changes.extend(appeared(view, position, &of, entry, moved));
-                }
+            if let Some(known) = find(before, &of) {
+                changes.extend(changed(view, position, &before[known], entry));
+            } else {
+                let moved = find(before, &other_side(&of)).is_some();
+                changes.extend(appeared(view, position, &of, entry, moved));
             }
         }
         for entry in before {

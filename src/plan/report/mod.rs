@@ -118,8 +118,8 @@ impl Plan<'_> {
             .collect();
         let causes = audit::open_causes(&view, &changes);
         let memory = Memory {
-            said,
             causes,
+            said,
             ..memory
         };
         Report {
