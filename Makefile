@@ -103,10 +103,10 @@ deny:
 advisories:
 	cargo deny --locked check advisories
 
-# What the binary of a release is made of, as CycloneDX. Needs cargo-cyclonedx: cargo install --locked cargo-cyclonedx
+# What the binary of a release is made of, as CycloneDX. The tool writes one document for each package of the workspace. Needs cargo-cyclonedx: cargo install --locked cargo-cyclonedx
 sbom:
 	cargo cyclonedx --format json --spec-version 1.5 --target x86_64-unknown-linux-musl --override-filename sbom.cdx
-	@mkdir -p target && mv sbom.cdx.json target/ && echo target/sbom.cdx.json
+	@rm -f tests/it/sbom.cdx.json; mkdir -p target && mv sbom.cdx.json target/ && echo target/sbom.cdx.json
 
 # Go builds nothing where KUBEBUILDER_ASSETS brings all that the goal needs.
 requirements:
