@@ -64,12 +64,13 @@ const USERNAMES: [&str; 11] = [
 ];
 
 /// Groups as YAML; empty: none.
-const GROUPS: [&str; 9] = [
+const GROUPS: [&str; 10] = [
     "",
     "[]",
     "team",
     "[team]",
     "[on, team]",
+    "[team, 'b c', null]",
     "[system:masters]",
     "[system:unauthenticated, team]",
     "['of:{{SessionName}}', readers]",

@@ -1,24 +1,19 @@
-//! The evaluator against the real things: the API server's authorizer, and the authenticator's mapper.
+//! The evaluator against the API server's own authorizer. Against people who log in it is held by `logins::model`.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use identity_mapper::effective::{EffectiveAccess, Granted, Reading, Sources};
-use identity_mapper::observed::{AwsState, Bindings};
-use identity_mapper::principal::canonical_caller;
 use k8s_openapi::api::authorization::v1::{
     NonResourceAttributes, ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
 };
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
-use kube::api::{ListParams, ObjectMeta, PostParams};
+use kube::api::{ListParams, PostParams};
 use kube::{Api, Client};
 use serde::de::DeserializeOwned;
-use serde_json::json;
 
 use super::*;
-use crate::support::power::{Caller, Identity, Request, Via};
-use crate::support::{Cluster, Judge, eventually};
+use crate::support::power::{Identity, Request, Via};
+use crate::support::{Cluster, eventually};
 
 const RBAC: &str = r#"
 {"apiVersion": "v1", "kind": "List", "items": [
@@ -240,133 +235,4 @@ async fn the_api_server_allows_exactly_what_the_evaluator_does() {
         yes > 50 && no > 50,
         "{yes} allowed, {no} refused: both kinds are asked for"
     );
-}
-
-const MAP_ROLES: [&str; 3] = [
-    r#"
-- rolearn: arn:aws:iam::111122223333:role/Developers
-  username: "first"
-- rolearn: arn:aws:iam::111122223333:role/developers
-  username: "dev:{{SessionName}}/{{SessionNameRaw}}"
-  groups: ["acct-{{AccountID}}", "key-{{AccessKeyID}}"]
-- rolearn: arn:aws:iam::111122223333:role/team/Pathed
-  username: "dead"
-- rolearn: arn:aws:iam::111122223333:role/Nameless
-  groups: [system:masters]
-- rolearn: arn:aws:iam::111122223333:role/NamelessToo
-  username: 12345
-- rolearn: arn:aws:iam::111122223333:user/people/Listed
-  username: in-the-other-list
-- rolearn: arn:aws:iam::111122223333:role/Nodes
-  username: system:node:{{EC2PrivateDNSName}}
-  groups: [system:bootstrappers, system:nodes]
-"#,
-    "- rolearn: arn:aws:iam::111122223333:role/Developers\n  username: {{SessionName}}\n",
-    "[{rolearn: arn:aws:iam::111122223333:role/Pathed, username: p, groups: [a, 'b c', null]}]",
-];
-const MAP_USERS: &str = r"
-- userarn: arn:aws:iam::111122223333:user/people/Bob
-  username: bob
-  groups: [a]
-- userarn: arn:aws:iam::111122223333:user/Dan
-  username: dan
-";
-
-#[tokio::test]
-async fn the_authenticator_lets_in_exactly_whom_the_evaluator_does() {
-    let cluster = Cluster::start().await;
-    let maps = Api::<ConfigMap>::namespaced(cluster.admin(), "kube-system");
-    let mut judge = Judge::watch(cluster.admin_kubeconfig());
-    let role = |name: &str| format!("arn:aws:iam::111122223333:role/{name}");
-    let callers = [
-        Caller::session(&role("Developers"), "AROA1", "alice@example.com"),
-        Caller::session(&role("team/Pathed"), "AROA2", "p"),
-        Caller::session(&role("Nodes"), "AROA3", "i-0123456789abcdef0"),
-        Caller::session(&role("Unknown"), "AROA4", "x"),
-        Caller::session(&role("Nameless"), "AROA6", "x"),
-        Caller::session(&role("NamelessToo"), "AROA7", "x"),
-        Caller::user("arn:aws:iam::111122223333:user/people/listed", "AIDA4"),
-        Caller::session("arn:aws:iam::444455556666:role/Whole", "AROA5", "x"),
-        Caller::user("arn:aws:iam::111122223333:user/people/Bob", "AIDA1"),
-        Caller::user("arn:aws:iam::111122223333:user/people/dan", "AIDA2"),
-        Caller::user("arn:aws:iam::111122223333:user/DAN", "AIDA3"),
-    ];
-    for (round, map_roles) in MAP_ROLES.into_iter().enumerate() {
-        // Tells the rounds apart: when this caller is let in as this one, the judge has seen the text.
-        let marker = format!("round-{round}");
-        let map_users = format!(
-            "{MAP_USERS}- userarn: arn:aws:iam::111122223333:user/Marker\n  username: {marker}\n"
-        );
-        let data = json!({"mapRoles": map_roles, "mapUsers": map_users, "mapAccounts": "- \"444455556666\"\n"});
-        let map = ConfigMap {
-            metadata: ObjectMeta {
-                name: Some("aws-auth".to_owned()),
-                ..Default::default()
-            },
-            data: serde_json::from_value(data).unwrap(),
-            ..Default::default()
-        };
-        let _ = maps
-            .delete("aws-auth", &kube::api::DeleteParams::default())
-            .await;
-        maps.create(&PostParams::default(), &map).await.unwrap();
-        eventually(
-            "the judge has seen it",
-            Duration::from_secs(30),
-            async || {
-                judge.map("arn:aws:iam::111122223333:user/Marker")["username"] == marker.as_str()
-            },
-        )
-        .await;
-        let scene = Scene {
-            aws_auth: Arc::new(Document::parse(map.data.as_ref().unwrap())),
-            ..scene(Mode::ConfigMap, vec![], "", "")
-        };
-        let (aws, bindings) = (AwsState::Off, Bindings::default());
-        let effective = EffectiveAccess::new(Sources {
-            aws_auth: &scene.aws_auth,
-            reading: Reading::AsAwsAuth,
-            aws: &aws,
-            bindings: &bindings,
-        });
-        let mut known = 0;
-        for caller in &callers {
-            let real = judge.map(&caller.arn);
-            let ours = scene.login(caller);
-            assert_eq!(
-                real["mapped"],
-                ours.is_ok(),
-                "round {round}: {caller:?}: {real} and {ours:?}"
-            );
-            let canonical = canonical_caller(&caller.arn).unwrap();
-            let granted = effective.granted(&canonical);
-            assert_eq!(
-                real["mapped"],
-                !matches!(granted, Granted::Nothing),
-                "round {round}: {caller:?}: {real} and {granted:?}"
-            );
-            let Ok(identities) = ours else { continue };
-            let [identity] = identities.as_slice() else {
-                panic!("nothing here is left to chance: {identities:?}");
-            };
-            let render = |template: &serde_json::Value| {
-                caller
-                    .render(template.as_str().unwrap(), &scene.instances)
-                    .unwrap()
-            };
-            let groups = real["groups"].as_array().unwrap().iter().map(render);
-            assert_eq!(
-                identity.username,
-                render(&real["username"]),
-                "round {round}: {caller:?}"
-            );
-            assert_eq!(
-                identity.groups,
-                groups.collect(),
-                "round {round}: {caller:?}"
-            );
-            known += 1;
-        }
-        assert!(known >= 3, "round {round}: only {known} are let in");
-    }
 }

@@ -5,7 +5,7 @@
 //! - [`grants`]: what an identity may do, as a value that can be compared.
 //! - [`witness`]: watches a cluster and tells if anyone is ever without the power that they had.
 //!
-//! All but the last is pure. That it agrees with the real authenticator and the real API server is tested in `power.rs`.
+//! All but the last is pure. That it agrees with the real API server is tested in `power`, that it agrees with logins in `logins::model`.
 
 pub(crate) mod grants;
 pub(crate) mod login;
