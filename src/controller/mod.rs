@@ -479,12 +479,15 @@ async fn answer(
 fn judge(
     state: &WatchedState,
     planned: Option<&str>,
-) -> impl FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send {
+) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
     let current = state
         .config_map()
         .map(|view| view.resource_version.as_str());
     let same_text = current == planned;
-    move |key, call, aws| {
+    move |key, calls, aws| {
+        let Some(call) = calls.first() else {
+            return Ok(());
+        };
         let deletes = matches!(call, Call::Delete { .. });
         if deletes && state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
@@ -496,7 +499,7 @@ fn judge(
         match state.input(Timestamp::now(), aws.clone()) {
             Some(input) => {
                 let config_map = state.name().to_string();
-                clear_call(&input.observed, &input.desired, &config_map, call)
+                clear_call(&input.observed, &input.desired, &config_map, calls)
             }
             None => Err("the initial lists are not complete".to_owned()),
         }

@@ -26,6 +26,7 @@ use crate::observed::{
 };
 use crate::ownership::MARK_ANNOTATION;
 use crate::principal::{Key, Principal};
+use crate::safety::{clear_call, may_take};
 use crate::time::Timestamp;
 
 /// What stands in the cluster and in the operator's memory.
@@ -604,9 +605,25 @@ impl Simulation {
         }
     }
 
+    /// Nothing has changed since the plan, so what safety let the plan pass has to pass as it is sent: else the operator would plan it
+    /// for ever.
+    fn assert_cleared(&self, calls: &[Call]) {
+        let observed = self.observed();
+        // Dear, and no other answer, in a large fleet.
+        if self.objects.len() > 50 || !may_take(&observed.aws, &observed.bindings, &calls[0]) {
+            return;
+        }
+        let config_map = self.settings.config_map.to_string();
+        let cleared = clear_call(&observed, &self.desired(), &config_map, calls);
+        assert_eq!(cleared, Ok(()), "{calls:#?}");
+    }
+
     /// Makes the calls as the controller does, each to its end before the next pass.
     fn execute(&mut self, work: &[EntryWork]) {
         let (now, mode) = (self.now, self.cloud.as_ref().map(|cloud| cloud.mode));
+        for EntryWork { calls, .. } in work {
+            self.assert_cleared(calls);
+        }
         if let Some(cloud) = self.cloud.as_mut().filter(|cloud| cloud.slow) {
             for EntryWork { key, calls, .. } in work {
                 let call = calls.first().expect("a work has calls");
@@ -618,7 +635,8 @@ impl Simulation {
             return;
         }
         for EntryWork { key, calls, .. } in work {
-            for call in calls {
+            for (made, call) in calls.iter().enumerate() {
+                self.assert_cleared(&calls[made..]);
                 let cloud = self.cloud.as_mut().expect("EKS is there to be called");
                 assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");
                 cloud.calls.push(call.clone());

@@ -43,7 +43,8 @@ pub fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool {
     }
 }
 
-/// Judges a call by what is known as it is sent.
+/// Judges the first of the calls that are left for a principal by what is known as it is sent. The others count, since what is deleted
+/// may be created anew by them.
 ///
 /// # Errors
 ///
@@ -52,9 +53,12 @@ pub fn clear_call(
     observed: &Observed,
     desired: &Desired,
     config_map: &str,
-    call: &Call,
+    calls: &[Call],
 ) -> Result<(), String> {
-    let Some(key) = Key::parse_arn(call.principal_arn()) else {
+    let Some(key) = calls
+        .first()
+        .and_then(|call| Key::parse_arn(call.principal_arn()))
+    else {
         return Ok(());
     };
     let hash = KeyHash::of(&key);
@@ -106,7 +110,7 @@ pub fn clear_call(
     };
     let proposal = Proposal {
         text: None,
-        calls: BTreeMap::from([(&hash, std::slice::from_ref(call))]),
+        calls: BTreeMap::from([(&hash, calls)]),
         authority: Authority::Mappings,
     };
     match review(&before, &proposal).refusals.first() {

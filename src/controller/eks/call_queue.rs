@@ -85,20 +85,21 @@ impl CallQueue {
         }
     }
 
-    /// The next call that may be sent, or that may not any more, as `judge` has it now; principals that are `taken` wait. `None`:
-    /// all that may begin has.
+    /// The next call that may be sent, or that may not any more, as `judge` has it now by the call and those of its work that follow it;
+    /// principals that are `taken` wait. `None`: all that may begin has.
     pub(super) fn next(
         &mut self,
         taken: impl Fn(&Call) -> bool,
-        judge: impl FnOnce(&Key, &Call) -> Result<(), String>,
+        judge: impl FnOnce(&Key, &[Call]) -> Result<(), String>,
     ) -> Option<NextCall> {
         let key = match self.to_go_on(&taken) {
             Some(key) => key,
             None => self.begin(&taken)?,
         };
         let running = self.running.get_mut(&key)?;
-        let call = running.work.calls.front()?.clone();
-        match judge(&key, &call) {
+        let calls = &*running.work.calls.make_contiguous();
+        let call = calls.first()?.clone();
+        match judge(&key, calls) {
             Ok(()) => {
                 running.sent = true;
                 Some(NextCall::Send(key, call, running.work.priority))
@@ -297,7 +298,8 @@ mod tests {
         let mut next = |works: &mut CallQueue, refused: usize| {
             works.next(
                 |_| false,
-                |_, call| {
+                |_, calls| {
+                    let call = &calls[0];
                     asked.push(call.clone());
                     if *call == delete(refused) {
                         return Err("its mapping has changed".to_owned());

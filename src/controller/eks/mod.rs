@@ -73,8 +73,9 @@ pub struct EksSettings {
     pub queue: Option<QueueUrl>,
 }
 
-/// Judges a call of a plan by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
-pub(super) type CallCheck<'a> = dyn FnMut(&Key, &Call, &AwsState) -> Result<(), String> + Send + 'a;
+/// Judges the first of a principal's calls by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
+pub(super) type CallCheck<'a> =
+    dyn FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send + 'a;
 
 /// Something that was asked has been answered.
 pub(super) enum EksAnswer {
@@ -346,9 +347,9 @@ impl EksDriver {
         loop {
             let (refresh, cache) = (&self.refresh, &self.cache);
             let described = |call: &Call| refresh.describes(call.principal_arn());
-            let judge = |key: &Key, call: &Call| {
+            let judge = |key: &Key, calls: &[Call]| {
                 cache.permits(key)?;
-                judge(key, call, &cache.state(kept))
+                judge(key, calls, &cache.state(kept))
             };
             match self.call_queue.next(described, judge) {
                 None => return refused,

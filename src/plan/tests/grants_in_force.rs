@@ -175,7 +175,7 @@ fn a_creation_is_judged_when_it_is_sent_too() {
     };
     let (desired, observed) = (simulation.desired(), simulation.observed());
     assert!(
-        clear_call(&observed, &desired, CONFIG_MAP, &call).is_err(),
+        clear_call(&observed, &desired, CONFIG_MAP, std::slice::from_ref(&call)).is_err(),
         "safety knows"
     );
     assert!(

@@ -180,7 +180,10 @@ fn what_is_confirmed_for_orphans_is_so_when_the_call_is_sent() {
         .into_iter()
         .find(|call| matches!(call, Call::Delete { .. }));
     let call = call.expect("the plan deletes it");
-    assert_eq!(clear_call(&observed, &desired, CONFIG_MAP, call), Ok(()));
+    assert_eq!(
+        clear_call(&observed, &desired, CONFIG_MAP, std::slice::from_ref(call)),
+        Ok(())
+    );
 }
 
 #[test]

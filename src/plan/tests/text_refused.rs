@@ -199,7 +199,12 @@ fn an_administrator_that_could_not_be_written_does_not_count_when_a_call_is_sent
     };
     let send = |simulation: &Simulation| {
         let (observed, desired) = (simulation.observed(), simulation.desired());
-        clear_call(&observed, &desired, "kube-system/aws-auth", &call)
+        clear_call(
+            &observed,
+            &desired,
+            "kube-system/aws-auth",
+            std::slice::from_ref(&call),
+        )
     };
     assert!(send(&simulation).is_err());
     assert!(simulation.access_entry("role/old").is_some());

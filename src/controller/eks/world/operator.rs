@@ -317,7 +317,10 @@ impl World {
             ..
         } = &mut self.operator;
         let taken = |call: &Call| described.contains(call.principal_arn());
-        let next = works.next(taken, |key, call| {
+        let next = works.next(taken, |key, calls| {
+            let Some(call) = calls.first() else {
+                return Ok(());
+            };
             let deletes = matches!(call, Call::Delete { .. });
             if deletes && definition_goes && !live.contains(&Some(key.clone())) {
                 return Err("the definition goes".to_owned());
@@ -325,7 +328,7 @@ impl World {
             known.permits(key)?;
             observed.aws = known.state(kept.as_ref());
             if may_take(&observed.aws, &observed.bindings, call) {
-                clear_call(&observed, &desired, &config_map, call)?;
+                clear_call(&observed, &desired, &config_map, calls)?;
             }
             Ok(())
         });
