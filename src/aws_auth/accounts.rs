@@ -1,5 +1,6 @@
 //! `mapAccounts`, which go-yaml decodes straight into a list of strings, so that numbers and words stay as written.
 
+use super::ProblemCause;
 use super::decode::{Decoder, text};
 use crate::yaml::{Fault, NodeId, NodeKind, Tree};
 use crate::yaml::{Scalar, resolve};
@@ -8,7 +9,7 @@ use crate::yaml::{Scalar, resolve};
 pub(super) struct Accounts {
     pub(super) ids: Vec<String>,
     /// Nodes that are no string, and why.
-    pub(super) refused: Vec<(NodeId, &'static str)>,
+    pub(super) refused: Vec<(NodeId, ProblemCause)>,
     /// Where the rest was given up, and why.
     pub(super) fault: Option<Fault>,
 }
@@ -32,19 +33,13 @@ pub(super) fn decode(tree: &Tree) -> Accounts {
         } => {
             match resolve(value, tag, *implicit, node.span.start) {
                 Ok(Scalar::Null) => {}
-                Ok(_) => out.refused.push((
-                    root,
-                    "a list is expected: write each account as `- \"111122223333\"`",
-                )),
+                Ok(_) => out.refused.push((root, ProblemCause::NoList)),
                 Err(fault) => out.fault = Some(fault),
             }
             return out;
         }
         NodeKind::Mapping { .. } | NodeKind::Alias { .. } => {
-            out.refused.push((
-                root,
-                "a list is expected: write each account as `- \"111122223333\"`",
-            ));
+            out.refused.push((root, ProblemCause::NoList));
             return out;
         }
     };
@@ -58,10 +53,7 @@ pub(super) fn decode(tree: &Tree) -> Accounts {
     for &item in items {
         match account(&mut decoder, item) {
             Ok(Some(id)) => out.ids.push(id),
-            Ok(None) => out.refused.push((
-                item,
-                "an account id is expected: write `- \"111122223333\"`",
-            )),
+            Ok(None) => out.refused.push((item, ProblemCause::NotAnAccount)),
             Err(fault) => {
                 // go-yaml gives up with a list that was made for all items.
                 out.ids.resize(items.len(), String::new());

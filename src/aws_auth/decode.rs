@@ -7,7 +7,8 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::yaml::{Fault, Node, NodeId, NodeKind, Tree};
+use super::ValueType;
+use crate::yaml::{Fault, FaultKind, Node, NodeId, NodeKind, Tree};
 use crate::yaml::{Scalar, resolve};
 
 /// A value and the node that it came from.
@@ -16,7 +17,7 @@ pub(super) struct Value {
     pub(super) node: NodeId,
     pub(super) data: Data,
     /// What JSON cannot say, somewhere in it.
-    refused: Option<(NodeId, &'static str)>,
+    refused: Option<(NodeId, FaultKind)>,
     /// Nesting of lists and mappings; 0 for a scalar.
     height: usize,
 }
@@ -45,15 +46,14 @@ pub(super) enum Data {
 }
 
 impl Data {
-    /// What it is, in words that follow `is`.
-    pub(super) fn describe(&self) -> &'static str {
+    pub(super) fn value_type(&self) -> ValueType {
         match self {
-            Data::Null => "empty",
-            Data::Bool => "a truth value",
-            Data::Number => "a number",
-            Data::Str(_) => "text",
-            Data::Seq(_) => "a list",
-            Data::Map(_) => "a mapping",
+            Data::Null => ValueType::Null,
+            Data::Bool => ValueType::Bool,
+            Data::Number => ValueType::Number,
+            Data::Str(_) => ValueType::Text,
+            Data::Seq(_) => ValueType::List,
+            Data::Map(_) => ValueType::Mapping,
         }
     }
 }
@@ -82,20 +82,17 @@ pub(super) fn decode(tree: &Tree) -> Result<Option<Value>, Fault> {
     // go-yaml counts the document itself as a node.
     decoder.count(root)?;
     let value = decoder.run(root)?;
-    let fault = |node: NodeId, message| {
+    let fault = |node: NodeId, kind| {
         Err(Fault {
             at: tree.node(node).span.start,
-            message,
+            kind,
         })
     };
-    if let Some((node, message)) = value.refused {
-        return fault(node, message);
+    if let Some((node, kind)) = value.refused {
+        return fault(node, kind);
     }
     if value.height > MAX_HEIGHT {
-        return fault(
-            value.node,
-            "lists and mappings are nested more than 10,000 deep",
-        );
+        return fault(value.node, FaultKind::TooDeep);
     }
     Ok(Some(value))
 }
@@ -169,10 +166,10 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    fn fault<T>(&self, node: NodeId, message: &'static str) -> Result<T, Fault> {
+    fn fault<T>(&self, node: NodeId, kind: FaultKind) -> Result<T, Fault> {
         Err(Fault {
             at: self.tree.node(node).span.start,
-            message,
+            kind,
         })
     }
 
@@ -187,7 +184,7 @@ impl<'t> Decoder<'t> {
             && f64::from(self.from_aliases) / f64::from(self.decoded)
                 > allowed_alias_ratio(self.decoded);
         if excessive {
-            return self.fault(node, "aliases expand to too much: write the values out");
+            return self.fault(node, FaultKind::AliasBomb);
         }
         Ok(())
     }
@@ -209,7 +206,7 @@ impl<'t> Decoder<'t> {
             match &node.kind {
                 NodeKind::Alias { target: aliased } => {
                     if !self.expanding.insert(id) {
-                        return self.fault(id, "an anchor's value contains itself");
+                        return self.fault(id, FaultKind::AnchorInItself);
                     }
                     self.alias_depth += 1;
                     self.frames.push(Frame::Alias { node: id });
@@ -283,7 +280,7 @@ impl<'t> Decoder<'t> {
                 };
                 let child = items[left];
                 if !self.is_mapping(child) {
-                    return self.fault(child, "`<<` merges mappings only");
+                    return self.fault(child, FaultKind::MergeOfNoMapping);
                 }
                 self.frames.push(Frame::Merges { node, left, target });
                 self.enter(child, Some(target))
@@ -363,7 +360,7 @@ impl<'t> Decoder<'t> {
                 return Ok(());
             }
             if !self.is_mapping(merged) {
-                return self.fault(merged, "`<<` merges mappings only");
+                return self.fault(merged, FaultKind::MergeOfNoMapping);
             }
             return self.enter(merged, Some(target));
         }
@@ -403,9 +400,7 @@ impl<'t> Decoder<'t> {
 
     fn key(&mut self, place: NodeId, value: Value) -> Result<Key, Fault> {
         match value.data {
-            Data::Seq(_) | Data::Map(_) => {
-                self.fault(place, "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes")
-            }
+            Data::Seq(_) | Data::Map(_) => self.fault(place, FaultKind::CollectionAsKey),
             Data::Str(bytes) => Ok(Key::Str(bytes)),
             Data::Null => Ok(Key::Null),
             Data::Bool | Data::Number => self.typed_key(value.node),
@@ -470,11 +465,8 @@ impl<'t> Decoder<'t> {
 
     fn complete_map(&self, node: NodeId, map: Map) -> Value {
         let refused = map.pairs.iter().find_map(|(key, id, value)| match key {
-            Key::Null => Some((
-                *id,
-                "an empty key can't be expressed in JSON: give it a name",
-            )),
-            Key::Uint(_) => Some((*id, "this number can't be a key: put it in double quotes")),
+            Key::Null => Some((*id, FaultKind::EmptyKey)),
+            Key::Uint(_) => Some((*id, FaultKind::NumberAsKey)),
             Key::Bool(_) | Key::Int(_) | Key::Float(_) | Key::NotANumber(_) | Key::Str(_) => {
                 value.refused
             }
@@ -531,10 +523,7 @@ fn scalar(node: NodeId, scalar: Scalar) -> Value {
         Scalar::Int(_) | Scalar::Uint(_) => Data::Number,
         Scalar::Float(f) => {
             if !f.is_finite() {
-                refused = Some((
-                    node,
-                    "infinity and NaN can't be expressed in JSON: put the value in double quotes",
-                ));
+                refused = Some((node, FaultKind::NoJsonNumber));
             }
             Data::Number
         }

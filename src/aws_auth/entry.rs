@@ -4,8 +4,8 @@
 //! order is decoded over the earlier, into the same memory. A value of the wrong type leaves the field as it is and is
 //! an error, but decoding goes on. `null` leaves a string as it is and clears a list.
 
-use super::Section;
 use super::decode::{Data, Value, text};
+use super::{ProblemCause, Section};
 use crate::yaml::NodeId;
 
 /// What became of one list item.
@@ -36,17 +36,34 @@ pub(super) struct Fields {
 /// A value that its field refuses.
 pub(super) struct Mistyped {
     pub(super) node: NodeId,
-    pub(super) message: String,
-    /// Whether it is the entry's ARN.
-    pub(super) is_arn: bool,
+    pub(super) field: &'static str,
+    pub(super) cause: ProblemCause,
 }
 
 /// Why an item takes no effect.
 pub(super) struct Dropped {
     /// The node at fault.
     pub(super) node: NodeId,
-    pub(super) message: String,
+    pub(super) cause: ProblemCause,
 }
+
+/// What people write for the field with the ARN: the field of the other list, and those of other tools.
+const OTHER_ARN_FIELDS: [&str; 14] = [
+    "rolearn",
+    "userarn",
+    "role_arn",
+    "role-arn",
+    "rolearns",
+    "role",
+    "user_arn",
+    "user-arn",
+    "arn",
+    "grouparn",
+    "principalarn",
+    "permissionset",
+    "permission_set",
+    "permissionsetname",
+];
 
 #[derive(Default)]
 struct Sso {
@@ -70,6 +87,8 @@ struct Decoder {
     groups: Slice,
     sso: Option<Sso>,
     sso_node: Option<NodeId>,
+    /// The ARN field of the other list.
+    other_arn: Option<&'static str>,
     mistyped: Vec<Mistyped>,
     fields: Fields,
 }
@@ -84,6 +103,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
         groups: Slice::default(),
         sso: None,
         sso_node: None,
+        other_arn: None,
         mistyped: Vec::new(),
         fields: Fields::default(),
     };
@@ -92,19 +112,17 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
     match &item.data {
         Data::Map(pairs) => decoder.object(pairs),
         Data::Null => {
-            dropped = Some(format!("an empty item: remove it, or give it a `{field}`"));
+            dropped = Some(ProblemCause::EmptyItem { field });
         }
         Data::Bool | Data::Number | Data::Str(_) | Data::Seq(_) => {
-            let found = item.data.describe();
-            dropped = Some(format!(
-                "an entry is expected but this is {found}: write `{field}:`, `username:` and `groups:`"
-            ));
+            let found = item.data.value_type();
+            dropped = Some(ProblemCause::NotAnEntry { field, found });
         }
     }
     let dropped = dropped
-        .map(|message| Dropped {
+        .map(|cause| Dropped {
             node: item.node,
-            message,
+            cause,
         })
         .or_else(|| decoder.validate(item));
     decoder.mistyped.sort_by_key(|m| m.node);
@@ -145,13 +163,13 @@ impl Decoder {
                 "sso" if self.section == Section::Roles => self.sso(value),
                 name if name == arn_field => {
                     self.fields.arn = Some(value.node);
-                    let known = self.mistyped.len();
                     string(&mut self.arn, arn_field, value, &mut self.mistyped);
-                    if let Some(mistyped) = self.mistyped.get_mut(known) {
-                        mistyped.is_arn = true;
-                    }
                 }
-                _ => self.fields.unknown.push(*key),
+                name => {
+                    let other = OTHER_ARN_FIELDS.into_iter().find(|other| *other == name);
+                    self.other_arn = self.other_arn.or(other);
+                    self.fields.unknown.push(*key);
+                }
             }
         }
     }
@@ -165,7 +183,7 @@ impl Decoder {
         }
         let sso = self.sso.get_or_insert_default();
         let Data::Map(pairs) = &value.data else {
-            mistyped(&mut self.mistyped, value, "sso", "a mapping");
+            mistyped(&mut self.mistyped, value, "sso", false);
             return;
         };
         for (name, _, value) in pairs {
@@ -187,36 +205,23 @@ impl Decoder {
 
     /// The authenticator's `Validate` of a role or user mapping.
     fn validate(&self, item: &Value) -> Option<Dropped> {
-        let at = |node: NodeId, message: String| Some(Dropped { node, message });
+        let at = |node: NodeId, cause: ProblemCause| Some(Dropped { node, cause });
+        let cause_of = |field: &str| self.mistyped.iter().find(|m| m.field == field);
         let sso_node = self.sso_node.unwrap_or(item.node);
         match (&self.sso, self.arn.is_empty()) {
             (None, false) => None,
-            (None, true) => match self.mistyped.iter().find(|m| m.is_arn) {
-                Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
-                None => at(
-                    item.node,
-                    format!(
-                        "the entry has no `{}`: give it one, or remove the entry",
-                        self.arn_field()
-                    ),
-                ),
-            },
-            (Some(_), false) => at(
-                sso_node,
-                "an entry may have `rolearn` or `sso`, not both: remove one".to_owned(),
-            ),
-            (Some(sso), true) => sso.invalid().and_then(|field| {
-                let cause = self
-                    .mistyped
-                    .iter()
-                    .find(|m| m.message.starts_with(&format!("`{field}`")));
-                match cause {
-                    Some(mistyped) => at(mistyped.node, mistyped.message.clone()),
-                    None => at(
-                        sso_node,
-                        format!("`{field}` of `sso` is missing or not valid"),
-                    ),
+            (None, true) => match cause_of(self.arn_field()) {
+                Some(mistyped) => at(mistyped.node, mistyped.cause.clone()),
+                None => {
+                    let field = self.arn_field();
+                    let other = self.other_arn;
+                    at(item.node, ProblemCause::NoArn { field, other })
                 }
+            },
+            (Some(_), false) => at(sso_node, ProblemCause::RolearnAndSso),
+            (Some(sso), true) => sso.invalid().and_then(|field| match cause_of(field) {
+                Some(mistyped) => at(mistyped.node, mistyped.cause.clone()),
+                None => at(sso_node, ProblemCause::InvalidSsoField { field }),
             }),
         }
     }
@@ -260,12 +265,7 @@ impl Slice {
                 return;
             }
             Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
-                mistyped(
-                    errors,
-                    value,
-                    "groups",
-                    "a list, each item as `- \"group\"`",
-                );
+                mistyped(errors, value, "groups", false);
                 return;
             }
         };
@@ -287,23 +287,26 @@ impl Slice {
     }
 }
 
-fn string(field: &mut String, name: &str, value: &Value, errors: &mut Vec<Mistyped>) {
+fn string(field: &mut String, name: &'static str, value: &Value, errors: &mut Vec<Mistyped>) {
     match &value.data {
         Data::Str(bytes) => *field = text(bytes),
         Data::Null => {}
         Data::Bool | Data::Number | Data::Seq(_) | Data::Map(_) => {
-            mistyped(errors, value, name, "text in double quotes");
+            mistyped(errors, value, name, name == "groups");
         }
     }
 }
 
-fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, name: &str, expected: &str) {
-    let found = value.data.describe();
-    let message = format!("`{name}` is {found} and so is ignored: write {expected}");
+fn mistyped(errors: &mut Vec<Mistyped>, value: &Value, field: &'static str, is_item: bool) {
+    let found = value.data.value_type();
     errors.push(Mistyped {
         node: value.node,
-        message,
-        is_arn: false,
+        field,
+        cause: ProblemCause::Mistyped {
+            field,
+            found,
+            is_item,
+        },
     });
 }
 

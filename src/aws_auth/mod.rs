@@ -15,11 +15,13 @@ use crate::principal::Key;
 mod accounts;
 mod comments;
 mod decode;
+pub(crate) mod diagnosis;
 mod edit;
 mod entry;
 mod index;
 mod lookup;
 mod manifest;
+mod problem;
 mod read;
 mod render;
 mod splice;
@@ -27,10 +29,14 @@ mod splice;
 mod tests;
 
 pub use comments::comments;
+use diagnosis::DefectKind;
 pub use edit::{Change, EditError, NewEntry, edit};
 pub use index::{Index, Rank};
 pub use lookup::{Lookup, fold_arn};
-pub use manifest::{ManifestError, read_manifest};
+pub(crate) use manifest::beside;
+pub use manifest::{ManifestError, read_aws_auth, read_manifest};
+pub use problem::{Problem, ProblemKind};
+pub(crate) use problem::{ProblemCause, ValueType};
 
 /// One of the three keys of `aws-auth` that the authenticator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -160,46 +166,6 @@ pub struct SectionView {
     pub accounts: Vec<String>,
     /// Everything that it drops or empties, in document order; includes `broken`.
     pub problems: Vec<Problem>,
-}
-
-/// What the authenticator does because of a [`Problem`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum ProblemKind {
-    /// Nothing of the section takes effect.
-    SectionDropped,
-    /// The entry takes no effect; the others do.
-    EntryDropped,
-    /// The entry takes effect without this field's value.
-    FieldEmptied,
-}
-
-/// A place in the text where the authenticator does not see what stands there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The section.
-    pub section: Section,
-    /// What the authenticator does.
-    pub kind: ProblemKind,
-    /// 1-based line within the key's value. Lines end with LF, CRLF or CR.
-    pub line: usize,
-    /// 1-based column in characters.
-    pub column: usize,
-    /// The text at fault: one line, shortened.
-    pub offending: String,
-    /// What is wrong and how to fix it.
-    pub message: String,
-    /// The bytes at fault within the key's value.
-    pub span: Range<usize>,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} line {}, column {}: {}",
-            self.section, self.line, self.column, self.message
-        )
-    }
 }
 
 /// An entry that the authenticator keeps, with the values that it sees.

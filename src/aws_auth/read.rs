@@ -5,7 +5,8 @@ use std::ops::Range;
 use super::decode::{self, Data, Value};
 use super::entry::Fields;
 use super::{
-    Entry, Places, Problem, ProblemKind, Section, SectionPlaces, SectionView, accounts, entry,
+    Entry, Places, Problem, ProblemCause, ProblemKind, Section, SectionPlaces, SectionView,
+    accounts, diagnosis, entry,
 };
 use crate::yaml::{self, Fault, Lines, NodeId, NodeKind, Tree};
 
@@ -19,12 +20,7 @@ struct Reading<'t> {
 }
 
 impl Reading<'_> {
-    fn problem(
-        &self,
-        kind: ProblemKind,
-        span: Range<usize>,
-        message: impl Into<String>,
-    ) -> Problem {
+    fn problem(&self, kind: ProblemKind, span: Range<usize>, cause: ProblemCause) -> Problem {
         // A byte is named, not a place between two; at the end of the text there is none.
         let (line, column) = self.lines.position(span.start);
         let found = if span.is_empty() {
@@ -47,7 +43,10 @@ impl Reading<'_> {
             line,
             column,
             offending,
-            message: message.into(),
+            message: format!("{}: {}", cause.what(), cause.fix(self.section)),
+            cause,
+            lines: line - 1..line,
+            repaired: Vec::new(),
             span,
         }
     }
@@ -58,7 +57,7 @@ impl Reading<'_> {
         self.problem(
             ProblemKind::SectionDropped,
             at..at + rest.len(),
-            fault.message,
+            ProblemCause::Yaml(fault.kind),
         )
     }
 
@@ -67,11 +66,11 @@ impl Reading<'_> {
         kind: ProblemKind,
         tree: &Tree,
         node: NodeId,
-        message: impl Into<String>,
+        cause: ProblemCause,
     ) -> Problem {
         let span = &tree.node(node).span;
         let clamp = |at: usize| at.min(self.text.len());
-        self.problem(kind, clamp(span.start)..clamp(span.end), message)
+        self.problem(kind, clamp(span.start)..clamp(span.end), cause)
     }
 }
 
@@ -88,8 +87,77 @@ pub(super) fn with_tree(section: Section, text: &str) -> (SectionView, Option<Tr
     (view, tree)
 }
 
+/// Reads a section without asking for the causes of its faults.
+pub(super) fn raw(section: Section, text: &str) -> SectionView {
+    read(section, text).0
+}
+
 /// The same, with the fields of each entry that is kept; of accounts their nodes.
 fn with_fields(section: Section, text: &str) -> (SectionView, Option<Tree>, Vec<Fields>) {
+    let (mut view, tree, fields) = read(section, text);
+    explain(section, text, &mut view);
+    (view, tree, fields)
+}
+
+/// Puts the causes of faults in place of what the reading ran into.
+fn explain(section: Section, text: &str, view: &mut SectionView) {
+    let Some(diagnosis) = diagnosis::diagnose(section, text, view) else {
+        return;
+    };
+    let reading = Reading {
+        section,
+        text,
+        lines: Lines::new(text),
+    };
+    let was = std::mem::take(&mut view.problems);
+    let covers = |defect: &diagnosis::Defect, problem: &Problem| {
+        (defect.line + 1..=defect.through + 1).contains(&problem.line)
+    };
+    for defect in &diagnosis.defects {
+        let kinds = was.iter().filter(|problem| covers(defect, problem));
+        let kind = if view.broken.is_some() {
+            ProblemKind::SectionDropped
+        } else {
+            kinds
+                .map(|problem| problem.kind)
+                .min()
+                .unwrap_or(ProblemKind::Misread)
+        };
+        let span = diagnosis::in_line(text, &reading.lines, defect.line, &defect.at);
+        let mut problem = reading.problem(kind, span, ProblemCause::Defect(defect.kind.clone()));
+        let mut defect = defect.clone();
+        if defect.kind == diagnosis::DefectKind::MissingGroups {
+            // With the line that the list was taken for a part of.
+            defect.line = defect.line.saturating_sub(1);
+        }
+        let repaired = diagnosis.repaired.iter();
+        let repaired = repaired.flat_map(|repaired| repaired.lines(&defect));
+        problem.repaired = repaired.map(str::to_owned).collect();
+        problem.lines = defect.line..defect.through + 1;
+        view.problems.push(problem);
+    }
+    if view.broken.is_some() {
+        // A fault that shows once the others are fixed, where it comes from.
+        let rest = diagnosis.repaired.as_ref().and_then(|repaired| {
+            let broken = raw(section, &repaired.text).broken?;
+            let span = repaired.original(&broken.span, text, &reading.lines);
+            Some(reading.problem(ProblemKind::SectionDropped, span, broken.cause))
+        });
+        view.problems.extend(rest);
+        view.broken = view.problems.first().cloned();
+    } else {
+        let rest = was.into_iter().filter(|problem| {
+            !diagnosis
+                .defects
+                .iter()
+                .any(|defect| covers(defect, problem))
+        });
+        view.problems.extend(rest);
+        view.problems.sort_by_key(|problem| problem.span.start);
+    }
+}
+
+fn read(section: Section, text: &str) -> (SectionView, Option<Tree>, Vec<Fields>) {
     let mut fields = Vec::new();
     let mut view = SectionView {
         present: true,
@@ -186,10 +254,9 @@ fn read_entries(
     if is_json(reading.text) {
         let start = reading.text.len() - reading.text.trim_start().len();
         let span = start..start + reading.lines.rest(start).trim_end().len();
-        let message = "text that starts with `{` is read as JSON, and only a list is understood: write `- ` or `[` before it";
         drop_section(
             view,
-            reading.problem(ProblemKind::SectionDropped, span, message),
+            reading.problem(ProblemKind::SectionDropped, span, ProblemCause::Json),
         );
         return None;
     }
@@ -207,10 +274,14 @@ fn read_entries(
         Data::Seq(items) => items,
         Data::Null => return Some(tree),
         Data::Bool | Data::Number | Data::Str(_) | Data::Map(_) => {
-            let message = "a list of entries is expected: start each with `- `";
             drop_section(
                 view,
-                reading.at_node(ProblemKind::SectionDropped, &tree, value.node, message),
+                reading.at_node(
+                    ProblemKind::SectionDropped,
+                    &tree,
+                    value.node,
+                    ProblemCause::NoList,
+                ),
             );
             return None;
         }
@@ -240,12 +311,7 @@ fn read_item(
 ) -> Option<Fields> {
     let decoded = entry::decode(reading.section, item);
     if let Some(dropped) = decoded.dropped {
-        let problem = reading.at_node(
-            ProblemKind::EntryDropped,
-            tree,
-            dropped.node,
-            dropped.message,
-        );
+        let problem = reading.at_node(ProblemKind::EntryDropped, tree, dropped.node, dropped.cause);
         view.problems.push(problem);
         return None;
     }
@@ -254,7 +320,7 @@ fn read_item(
             ProblemKind::FieldEmptied,
             tree,
             mistyped.node,
-            mistyped.message,
+            mistyped.cause,
         ));
     }
     let span = tree.node(node).span.clone();
@@ -283,14 +349,14 @@ fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> 
     };
     let found = accounts::decode(&tree);
     view.accounts = found.ids;
-    for (node, message) in found.refused {
+    for (node, cause) in found.refused {
         let whole = Some(node) == tree.root;
         let kind = if whole {
             ProblemKind::SectionDropped
         } else {
             ProblemKind::EntryDropped
         };
-        let problem = reading.at_node(kind, &tree, node, message);
+        let problem = reading.at_node(kind, &tree, node, cause);
         if whole {
             view.broken = Some(problem.clone());
         }

@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
 use super::output::{self, Format, visible};
-use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_manifest};
+use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings};
 use crate::yaml::Lines;
@@ -71,7 +71,8 @@ impl Effective {
     /// Prints what takes effect. The exit code is 1 where a section is dropped whole.
     pub(super) fn run(&self) -> Result<ExitCode> {
         let source = input::source(&self.file)?;
-        let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
+        let data = read_aws_auth(&source.text, ("kube-system", "aws-auth"))
+            .with_context(|| source.name.clone())?;
         let document = Document::parse(&data);
         // The text alone: nothing is known of the cluster.
         let (aws, bindings) = (AwsState::Off, Bindings::default());
@@ -219,6 +220,10 @@ fn diagnostic(problem: &Problem, source: &str, lines: &Lines<'_>) -> String {
         ProblemKind::FieldEmptied => (
             Severity::Warning,
             "this value is dropped; the rest of the entry is kept".to_owned(),
+        ),
+        ProblemKind::Misread => (
+            Severity::Error,
+            "the authenticator reads these lines differently".to_owned(),
         ),
     };
     let shown = Shown {

@@ -16,7 +16,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
-use crate::aws_auth::{Document, Entry, read_manifest};
+use crate::aws_auth::{Document, Entry, read_aws_auth};
 use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, TokenFor};
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
@@ -171,7 +171,10 @@ impl ObserveArgs {
 
     fn read_files(&self, need: ModeNeed) -> Result<Observation> {
         let source = self.aws_auth.as_deref().map(input::source).transpose()?;
-        let config_map = source.as_ref().map(config_map).transpose()?;
+        let config_map = source
+            .as_ref()
+            .map(|source| config_map(source, &ConfigMapName::from(self.live.config_map.clone())))
+            .transpose()?;
         let answers = match &self.access_entries {
             None => None,
             Some(path) => {
@@ -267,16 +270,16 @@ pub(super) fn cluster_arn(text: &str) -> Result<EksCluster, String> {
 }
 
 /// aws-auth from a file, with the annotations that stand there.
-fn config_map(source: &manifest::Source) -> Result<ConfigMapView> {
+fn config_map(source: &manifest::Source, meant: &ConfigMapName) -> Result<ConfigMapView> {
+    // Before anything else, so that what kubectl or EKS would not take is never read as an empty aws-auth.
+    let meant = (meant.namespace.as_str(), meant.name.as_str());
+    let data = read_aws_auth(&source.text, meant).with_context(|| source.name.clone())?;
     let document = manifest::read(&source.text).into_iter().next();
     if let Some(Ok(document)) = document
-        && document.text("/kind") == Some("ConfigMap")
         && let Ok(object) = serde_json::from_value::<ConfigMap>(document.value)
     {
         return Ok(ConfigMapView::from_object(&object));
     }
-    // What is wrong with it, in words; or no more than that a key has no value.
-    let data = read_manifest(&source.text).with_context(|| source.name.clone())?;
     Ok(ConfigMapView {
         data,
         ..ConfigMapView::default()

@@ -289,7 +289,7 @@ impl Explainer<'_> {
                         problem.offending.trim(),
                         problem.message
                     ),
-                    fix: Some(self.text_fix(caller, section, problem.line, &problem.message)),
+                    fix: Some(self.text_fix(caller, section, problem.line, &problem.fix())),
                 });
                 continue;
             }
@@ -305,7 +305,7 @@ impl Explainer<'_> {
                     "{section} contains the caller in line {}, but the entry is dropped: {}",
                     problem.line, problem.message
                 ),
-                fix: Some(self.text_fix(caller, section, problem.line, &problem.message)),
+                fix: Some(self.text_fix(caller, section, problem.line, &problem.fix())),
             }));
         }
         causes
@@ -352,9 +352,8 @@ impl Explainer<'_> {
         lets_in.then_some(command).into_iter().collect()
     }
 
-    fn text_fix(&self, caller: &Caller, section: Section, line: usize, message: &str) -> Fix {
+    fn text_fix(&self, caller: &Caller, section: Section, line: usize, fix: &str) -> Fix {
         let config_map = self.scene.config_map;
-        let fix = message.rsplit_once(": ").map_or(message, |(_, fix)| fix);
         Fix {
             text: format!(
                 "in {section} line {line}, {fix} (kubectl edit configmap {} -n {})",

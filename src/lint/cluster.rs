@@ -91,7 +91,12 @@ impl ClusterFacts<'_> {
         let mut findings = read.check(self.partition, &|entry| {
             format!("line {} of {}", entry.line, entry.section)
         });
-        findings.retain(|found| found.code != Code::NoGroups || !self.binds_username(&read, found));
+        findings.retain(|found| match found.code {
+            Code::NoGroups => !self.binds_username(&read, found),
+            // Whether a binding names a group is known here, and reported.
+            Code::UnknownSystemGroup => false,
+            _ => true,
+        });
         for (entry, places) in read.entries() {
             findings.extend(self.entry(entry, places));
         }
@@ -175,6 +180,7 @@ impl ClusterFacts<'_> {
             label,
             fix,
             edits: Vec::new(),
+            proposed: Vec::new(),
         };
         match listing?.principals.get(key.name()) {
             None => Some(finding(
@@ -252,6 +258,7 @@ impl ClusterFacts<'_> {
             label: "EKS can't manage nodes".to_owned(),
             fix: "apply the manifest in docs/lint.md under IM062".to_owned(),
             edits: Vec::new(),
+            proposed: Vec::new(),
         };
         report.say(&missing, finding);
     }
@@ -316,6 +323,7 @@ fn unbound<P>(group: &str, at: P) -> LintFinding<P> {
             group.replace(':', "-")
         ),
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
@@ -329,6 +337,7 @@ pub(super) fn not_read() -> LintFinding<()> {
         fix: "delete it when you no longer need it for reference; `identity-mapper access` lists who has access by access \
             entries".to_owned(),
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
@@ -375,6 +384,7 @@ pub(super) fn no_node_entry(mode: Option<Mode>, has_history: bool) -> LintFindin
         label: "no node can join".to_owned(),
         fix,
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
@@ -410,6 +420,7 @@ fn anonymous(binding: &Binding) -> Vec<LintFinding<()>> {
                 binding.name
             ),
             edits: Vec::new(),
+            proposed: Vec::new(),
         }
     };
     groups.chain(users).map(finding).collect()

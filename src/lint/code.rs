@@ -88,6 +88,17 @@ codes! {
     NoManifest = "IM014", Error, "invalid manifest",
         "the API server refuses what it can't read: nothing in it takes effect";
 
+    MissingGroups = "IM015", Error, "list without `groups:` before it",
+        "YAML takes the list for a part of the value above it: the groups are lost, and often the whole key";
+    ListDash = "IM016", Error, "missing or surplus `- `",
+        "`- ` begins an entry or a group: with one missing or too many, fields belong to another entry than intended";
+    NotClosed = "IM017", Error, "unclosed quote or bracket",
+        "YAML reads on to the next quote or bracket, so the whole key is invalid or the value has characters too many";
+    FieldColon = "IM018", Error, "field without `: ` and a value of its own",
+        "a field is its name, a colon, a space and one value: YAML reads anything else as part of another value";
+    Lookalike = "IM019", Error, "character that looks like another",
+        "YAML knows only plain spaces, quotes, dashes and colons: any other one becomes part of a name, or makes the key invalid";
+
     RolePath = "IM020", Error, "role path in an ARN",
         "aws-iam-authenticator sees roles without their path, so an entry with a path never matches";
     BlankInArn = "IM021", Error, "whitespace in an ARN",
@@ -122,6 +133,19 @@ codes! {
     OtherPartition = "IM033", Error, "entry of another partition",
         "a cluster accepts only callers of its own partition: entries of another one never match";
 
+    NotRendered = "IM034", Error, "template that was not rendered",
+        "EKS reads the text as it is: nothing replaces expressions in it but the authenticator its own five placeholders";
+    NotFilledIn = "IM035", Error, "variable or placeholder that was not filled in",
+        "EKS compares names literally: an entry with a variable in its ARN never matches";
+    CopiedAlong = "IM036", Error, "text that was copied along",
+        "line numbers, marks of a quotation and `\\n` are no part of YAML: they become part of names, or make the key invalid";
+    Folded = "IM037", Error, "folded block",
+        "`>` joins lines with spaces: the list becomes one line of text";
+    NestedKey = "IM038", Error, "key inside the value of another key",
+        "what is indented below a key belongs to its value: the key is not read, and makes the other one invalid";
+    OtherConfigMap = "IM039", Error, "ConfigMap that EKS does not read",
+        "EKS reads only the ConfigMap aws-auth in the namespace kube-system";
+
     NoGroups = "IM040", Note, "entry without groups",
         "the principal can sign in but has no permissions, unless a binding names its username";
     AlmostWellKnown = "IM041", Error, "misspelled well-known group",
@@ -129,7 +153,7 @@ codes! {
     NodeGroups = "IM042", Error, "node entry without a required group",
         "without system:nodes the kubelet can neither register nor read its Pods; without system:bootstrappers it gets no \
             certificate, and logs and exec fail";
-    NodeUsername = "IM043", Error, "groups of nodes without the username of a node",
+    NodeUsername = "IM043", Error, "node entry with a username that no kubelet has",
         "the API server accepts a kubelet only under `system:node:` and the name of its own Node: these nodes can't join";
     SessionOfUser = "IM044", Error, "session placeholder for an IAM user",
         "an IAM user has no session: `{{SessionName}}` is empty, and `{{EC2PrivateDNSName}}` makes the login fail";
@@ -152,6 +176,15 @@ codes! {
 
     PersonAsNode = "IM052", Error, "administrator with the username of a node",
         "with {{EC2PrivateDNSName}} only EC2 instances can log in, and audit logs show the caller as a node";
+
+    SsoSuffix = "IM053", Warning, "role of IAM Identity Center without its suffix",
+        "IAM Identity Center ends the names of its roles in an underscore and 16 hexadecimal digits: no such role exists";
+    AngleBrackets = "IM054", Error, "angle brackets around a value",
+        "brackets of a manual or an example are part of the name for EKS: no binding and no kubelet has it";
+    UnknownSystemGroup = "IM055", Warning, "`system:` group that Kubernetes does not have",
+        "a group grants nothing by itself, and Kubernetes binds no group of this name";
+    DuplicateKey = "IM056", Error, "duplicate key in a manifest",
+        "kubectl keeps the last one and drops everything under the earlier ones";
 
     UnboundGroup = "IM060", Warning, "group without a binding",
         "a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it";

@@ -36,15 +36,16 @@ pub(super) struct Embedding {
 }
 
 impl Embedding {
-    /// A text that is its own file.
-    pub(super) fn whole(text: &str) -> Self {
+    /// A part of a file, as it is.
+    pub(super) fn part(span: Range<usize>) -> Self {
+        let length = span.len();
         Self {
             pieces: vec![Piece {
-                value: 0..text.len(),
-                file: 0..text.len(),
+                value: 0..length,
+                file: span,
             }],
             form: Encoding::Literal(0),
-            length: text.len(),
+            length,
         }
     }
 

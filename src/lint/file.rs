@@ -10,9 +10,12 @@ use super::embedding::Embedding;
 use super::entries::unread_keys;
 use super::finding::{Diagnostic, Edit, LintFinding, LintReport, SourceText};
 use super::mappings;
+use super::part::{AwsAuthManifest, ManifestPart};
+use super::pasted;
 use super::read::PlacedDocument;
-use super::text::{GET, TextSpan, almost, is_describe_output};
-use crate::aws_auth::{Entry, Section};
+use super::text::{GET, TextSpan, almost, defect_code};
+use crate::aws_auth::diagnosis::DefectKind;
+use crate::aws_auth::{Document, Entry, Section, beside};
 use crate::manifest::{Declared, Fault, Manifest, Mappings, Source, read};
 use crate::yaml::Lines;
 
@@ -89,31 +92,14 @@ impl LintReport {
     }
 }
 
-/// What a file holds, besides mappings.
-enum ManifestPart {
-    /// An aws-auth: its values, and where they are.
-    AwsAuth(AwsAuthManifest),
-    Mapping(Manifest),
-    Other,
-    /// Something that is wrong with the file itself.
-    Wrong(LintFinding<Range<usize>>),
-}
-
-/// The `data` of an aws-auth in a file.
-pub(super) struct AwsAuthManifest {
-    pub(super) data: BTreeMap<String, String>,
-    /// By key: the bytes of the value in the file, and the places within it where they can be determined.
-    pub(super) places: BTreeMap<String, (Range<usize>, Option<Embedding>)>,
-    keys: BTreeMap<String, Range<usize>>,
-    /// What is wrong beside the texts.
-    wrong: Vec<LintFinding<Range<usize>>>,
-}
-
 /// All aws-auth in a file.
 pub(super) fn aws_auths(text: &str) -> Vec<AwsAuthManifest> {
     let auths = pieces(text).into_iter().filter_map(|piece| match piece {
-        ManifestPart::AwsAuth(auth) => Some(auth),
-        ManifestPart::Mapping(_) | ManifestPart::Other | ManifestPart::Wrong(_) => None,
+        ManifestPart::AwsAuth(auth) if !auth.is_pasted => Some(auth),
+        ManifestPart::AwsAuth(_)
+        | ManifestPart::Mapping(_)
+        | ManifestPart::Other
+        | ManifestPart::Wrong(_) => None,
     });
     auths.collect()
 }
@@ -164,6 +150,9 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
     // Values whose places can't be determined become texts of their own.
     let mut texts: BTreeMap<Section, usize> = BTreeMap::new();
     for mut finding in findings {
+        if auth.is_pasted {
+            finding.edits.clear();
+        }
         let (section, span): TextSpan = finding.at.clone();
         let (source, span) = match auth.places.get(section.key()) {
             Some((_, Some(embedding))) => (number, embedding.span(&span)),
@@ -200,112 +189,50 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
     });
 }
 
-fn unread(key: &str, section: Section) -> LintFinding<()> {
+fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
+    let fix = match meant {
+        Some(section) => format!("write `{section}`"),
+        None if almost(key, "mapGroups") => {
+            "IAM groups can't be mapped, because nobody signs in as a group: map a role that the members of the group assume, \
+             or each user"
+                .to_owned()
+        }
+        None => "remove it; entries belong into mapRoles and mapUsers".to_owned(),
+    };
     LintFinding {
         code: Code::UnreadKey,
         at: (),
         title: format!("unknown key `{key}`"),
         label: "the authenticator ignores it".to_owned(),
-        fix: format!("write `{section}`"),
+        fix,
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
 fn pieces(text: &str) -> Vec<ManifestPart> {
-    if let Some(whole) = no_manifest(text) {
-        return vec![whole];
+    if let Some(parts) = pasted::parts(text) {
+        return parts;
     }
     let piece = |document| match document {
         Ok(manifest) => of_manifest(text, manifest),
         Err(fault) => of_fault(text, &fault),
     };
-    read(text).into_iter().map(piece).collect()
+    read(text).into_iter().flat_map(piece).collect()
 }
 
-/// Texts that people take for manifests: what `kubectl describe` prints, and the value of one key alone.
-fn no_manifest(text: &str) -> Option<ManifestPart> {
-    let begins = |start: &str| text.lines().find(|line| line.starts_with(start));
-    let is_manifest =
-        begins("apiVersion:").or(begins("kind:")).is_some() || text.trim_start().starts_with('{');
-    if is_manifest {
-        return None;
-    }
-    if is_describe_output(text) && begins("Name:").or(begins("Data")).is_some() {
-        let ruler = text
-            .lines()
-            .find(|line| is_describe_output(line))
-            .unwrap_or_default();
-        let at = text.find(ruler).unwrap_or_default();
-        return Some(ManifestPart::Wrong(LintFinding {
-            code: Code::DescribeOutput,
-            at: at..at + ruler.len(),
-            title: "output of `kubectl describe`".to_owned(),
-            label: "the API server can't read it".to_owned(),
-            fix: format!("use the output of `{GET}`"),
-            edits: Vec::new(),
-        }));
-    }
-    let section = bare_section(text)?;
-    Some(ManifestPart::AwsAuth(AwsAuthManifest {
-        data: [(section.key().to_owned(), text.to_owned())].into(),
-        places: [(
-            section.key().to_owned(),
-            (0..text.len(), Some(Embedding::whole(text))),
-        )]
-        .into(),
-        keys: BTreeMap::new(),
-        wrong: Vec::new(),
-    }))
-}
-
-/// The section that a text is the value of, where it is a list of entries without a manifest around it.
-fn bare_section(text: &str) -> Option<Section> {
-    let mut lines = text.lines().map(str::trim_start);
-    let first = lines.find(|line| !line.is_empty() && !line.starts_with('#') && *line != "---")?;
-    let has = |field: &str| text.to_ascii_lowercase().contains(field);
-    let is_list = first.starts_with("- ") || first.starts_with('[');
-    if is_list && has("rolearn") {
-        Some(Section::Roles)
-    } else if is_list && has("userarn") {
-        Some(Section::Users)
-    } else {
-        None
-    }
-}
-
-fn of_fault(text: &str, fault: &Fault) -> ManifestPart {
-    // A folder may hold templates and the like, which are nobody's business here.
+/// Texts that can't be read, each with its causes.
+fn of_fault(text: &str, fault: &Fault) -> Vec<ManifestPart> {
+    // A folder may hold templates and the like, which have nothing to do with us.
     let ours = ["aws-auth", "mapRoles", "mapUsers", "IdentityMapping"];
     if !ours.iter().any(|word| text.contains(word)) {
-        return ManifestPart::Other;
+        return vec![ManifestPart::Other];
     }
-    let line = text[fault.at.min(text.len())..]
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end();
-    let is_tab = line.starts_with('\t');
-    let template = line.starts_with("{{") || line.starts_with("{ {");
-    let code = if is_tab {
-        Code::Tab
-    } else if template {
-        Code::UnquotedTemplate
-    } else {
-        Code::NoManifest
-    };
-    ManifestPart::Wrong(LintFinding {
-        code,
-        at: fault.at..fault.at + line.len(),
-        title: format!("invalid YAML: {}", fault.message),
-        label: "kubectl can't read the manifest".to_owned(),
-        fix:
-            "correct it here; `kubectl apply --dry-run=server -f FILE` shows whether it can be read"
-                .to_owned(),
-        edits: Vec::new(),
-    })
+    let causes = pasted::causes(text, fault);
+    causes.into_iter().map(ManifestPart::Wrong).collect()
 }
 
-fn of_manifest(text: &str, manifest: Manifest) -> ManifestPart {
+fn of_manifest(text: &str, manifest: Manifest) -> Vec<ManifestPart> {
     let kind = manifest.text("/kind").unwrap_or_default();
     let keys: Vec<&String> = match manifest.value.pointer("/data") {
         Some(Value::Object(data)) => data.keys().collect(),
@@ -316,8 +243,12 @@ fn of_manifest(text: &str, manifest: Manifest) -> ManifestPart {
             .iter()
             .any(|section| almost(key, section.key()))
     };
-    let named = manifest.text("/metadata/name") == Some("aws-auth");
-    match kind {
+    let named = manifest.text("/metadata/name") == Some("aws-auth")
+        || manifest.text("/name") == Some("aws-auth");
+    vec![match kind {
+        "ConfigMap" if is_mapping_of_sections(&manifest.value) => {
+            ManifestPart::AwsAuth(not_nested(text, &manifest))
+        }
         "ConfigMap" if named || keys.iter().any(|key| is_section(key)) => {
             ManifestPart::AwsAuth(config_map(text, &manifest))
         }
@@ -328,6 +259,7 @@ fn of_manifest(text: &str, manifest: Manifest) -> ManifestPart {
             label: "kubectl can't apply it".to_owned(),
             fix: format!("put them under `data:` of a ConfigMap, as `{GET}` prints it"),
             edits: Vec::new(),
+            proposed: Vec::new(),
         }),
         "IdentityMapping" => ManifestPart::Mapping(manifest),
         _ if manifest
@@ -337,7 +269,43 @@ fn of_manifest(text: &str, manifest: Manifest) -> ManifestPart {
             ManifestPart::Mapping(manifest)
         }
         _ => ManifestPart::Other,
+    }]
+}
+
+/// A ConfigMap whose keys stand beside `data:`, because their indentation was lost.
+fn not_nested(text: &str, manifest: &Manifest) -> AwsAuthManifest {
+    let mut auth = AwsAuthManifest::default();
+    let Some(fields) = manifest.value.as_object() else {
+        return auth;
+    };
+    let mut first: Option<Range<usize>> = None;
+    for section in Section::ALL {
+        let key = section.key();
+        let Some(value) = fields.get(key).and_then(Value::as_str) else {
+            continue;
+        };
+        let span = manifest.span_of(key);
+        let embedding = Embedding::find(text, &span, value);
+        let key_span = manifest.places.get(key).and_then(|place| place.key.clone());
+        first = first.or_else(|| key_span.clone());
+        auth.places.insert(key.to_owned(), (span, embedding));
+        auth.data.insert(key.to_owned(), value.to_owned());
+        auth.keys
+            .extend(key_span.map(|span| (key.to_owned(), span)));
     }
+    let keys = beside(&manifest.value);
+    let kind = DefectKind::KeysNotIndented { keys };
+    auth.wrong.push(LintFinding {
+        code: defect_code(&kind),
+        at: first.unwrap_or_else(|| manifest.span.clone()),
+        title: kind.what(),
+        label: "`kubectl apply` refuses it: nothing in it takes effect".to_owned(),
+        fix: kind.fix(Section::Roles),
+        edits: Vec::new(),
+        proposed: Vec::new(),
+    });
+    auth.is_pasted = true;
+    auth
 }
 
 fn is_mapping_of_sections(value: &Value) -> bool {
@@ -348,12 +316,22 @@ fn is_mapping_of_sections(value: &Value) -> bool {
 }
 
 fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
-    let mut auth = AwsAuthManifest {
-        data: BTreeMap::new(),
-        places: BTreeMap::new(),
-        keys: BTreeMap::new(),
-        wrong: Vec::new(),
-    };
+    let mut auth = AwsAuthManifest::default();
+    auth.wrong.extend(other_config_map(manifest));
+    for (path, span) in &manifest.repeated {
+        auth.wrong.push(LintFinding {
+            code: Code::DuplicateKey,
+            at: span.clone(),
+            title: format!("duplicate `{path}`"),
+            label: "kubectl keeps the last one and drops everything under this one".to_owned(),
+            fix: format!(
+                "put everything under one `{}:`",
+                path.rsplit('.').next().unwrap_or(path)
+            ),
+            edits: Vec::new(),
+            proposed: Vec::new(),
+        });
+    }
     let wrong = |at: Range<usize>, title: String, fix: String| LintFinding {
         code: Code::NoManifest,
         at,
@@ -361,6 +339,7 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
         label: "the API server refuses it".to_owned(),
         fix,
         edits: Vec::new(),
+        proposed: Vec::new(),
     };
     let data = match manifest.value.pointer("/data") {
         None | Some(Value::Null) => return auth,
@@ -384,6 +363,11 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
         }
         match value {
             Value::String(value) => {
+                if let Some(finding) = folded(text, manifest, key, value) {
+                    auth.wrong.push(finding);
+                    auth.data.insert(key.clone(), String::new());
+                    continue;
+                }
                 let embedding = Embedding::find(text, &span, value);
                 auth.places.insert(key.clone(), (span, embedding));
                 auth.data.insert(key.clone(), value.clone());
@@ -398,15 +382,74 @@ fn config_map(text: &str, manifest: &Manifest) -> AwsAuthManifest {
             }
         }
     }
-    for (path, span) in &manifest.repeated {
-        auth.wrong.push(LintFinding {
-            code: Code::RepeatedField,
-            at: span.clone(),
-            title: format!("duplicate `{path}`"),
-            label: "this one has no effect".to_owned(),
-            fix: "put everything under one key".to_owned(),
-            edits: Vec::new(),
-        });
-    }
     auth
+}
+
+/// A ConfigMap with the content of aws-auth in another place than where EKS reads it.
+fn other_config_map(manifest: &Manifest) -> Option<LintFinding<Range<usize>>> {
+    let name = manifest.text("/metadata/name")?;
+    let namespace = manifest
+        .text("/metadata/namespace")
+        .unwrap_or("kube-system");
+    if (namespace, name) == ("kube-system", "aws-auth") {
+        return None;
+    }
+    let (path, fix) = if name == "aws-auth" {
+        ("metadata.namespace", "write `namespace: kube-system`")
+    } else if name.starts_with("aws-auth-") {
+        (
+            "metadata.name",
+            "write `name: aws-auth`; in kustomization.yaml, set `generatorOptions: {disableNameSuffixHash: true}`",
+        )
+    } else {
+        ("metadata.name", "write `name: aws-auth`")
+    };
+    Some(LintFinding {
+        code: Code::OtherConfigMap,
+        at: manifest.span_of(path),
+        title: format!("ConfigMap {namespace}/{name} with the keys of aws-auth"),
+        label: "EKS does not read it: nothing in it takes effect".to_owned(),
+        fix: fix.to_owned(),
+        edits: Vec::new(),
+        proposed: Vec::new(),
+    })
+}
+
+/// A value behind `>`, which reads differently than behind `|`.
+fn folded(
+    text: &str,
+    manifest: &Manifest,
+    key: &str,
+    value: &str,
+) -> Option<LintFinding<Range<usize>>> {
+    let section = Section::ALL
+        .into_iter()
+        .find(|section| section.key() == key)?;
+    let at = manifest.span_of(&format!("data.{key}")).start;
+    if text.as_bytes().get(at) != Some(&b'>') {
+        return None;
+    }
+    let mut literal = text[manifest.span.clone()].to_owned();
+    let within = at.checked_sub(manifest.span.start)?;
+    literal.replace_range(within..=within, "|");
+    let literal = read(&literal).into_iter().next()?.ok()?;
+    let literal = literal.text(&format!("/data/{key}"))?.to_owned();
+    let entries = |value: &str| {
+        let data = BTreeMap::from([(key.to_owned(), value.to_owned())]);
+        let view = Document::parse(&data).section(section).clone();
+        let entries: Vec<_> = view.entries.iter().map(Entry::meaning).collect();
+        (view.broken.is_some(), entries, view.accounts)
+    };
+    (entries(value) != entries(&literal)).then(|| LintFinding {
+        code: Code::Folded,
+        at: at..at + 1,
+        title: format!("`>` in place of `|` behind {key}"),
+        label: format!("the lines of {key} become one: nobody in it has access"),
+        fix: format!("write `{key}: |`"),
+        edits: Vec::new(),
+        proposed: vec![Edit {
+            span: at..at + 1,
+            text: "|".to_owned(),
+        }],
+    })
 }

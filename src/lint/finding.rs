@@ -65,7 +65,10 @@ pub(super) struct LintFinding<P> {
     pub(super) title: String,
     pub(super) label: String,
     pub(super) fix: String,
+    /// What `--fix` writes.
     pub(super) edits: Vec<Edit>,
+    /// What the fix says, where it is a change of some bytes that only a person can decide.
+    pub(super) proposed: Vec<Edit>,
 }
 
 /// A change of some bytes.

@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
-use super::file::{AwsAuthManifest, aws_auths, word_edits};
+use super::file::{aws_auths, word_edits};
 use super::finding::Edit;
+use super::part::AwsAuthManifest;
 use super::read::PlacedDocument;
 use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
 use crate::effective::can_match;

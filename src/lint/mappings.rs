@@ -68,6 +68,7 @@ pub(super) fn foreign(
                 label: format!("aws-auth grants access as {:?} with groups {:?}", entry.username, entry.groups),
                 fix: "make both the same, or write spec.adoption: Always, so that the mapping adopts the entry".to_owned(),
                 edits: Vec::new(),
+                proposed: Vec::new(),
             };
             (declared.source, finding)
         })
@@ -101,6 +102,7 @@ fn refused(complaint: &Complaint, text: &str) -> MappingFinding {
         label: "the API server refuses it".to_owned(),
         fix,
         edits,
+        proposed: Vec::new(),
     };
     (complaint.source, finding)
 }
@@ -113,6 +115,7 @@ fn repeated(path: &str, span: &Range<usize>) -> LintFinding<Range<usize>> {
         label: "this one has no effect".to_owned(),
         fix: "keep the intended one".to_owned(),
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
@@ -192,6 +195,7 @@ fn same_principal(declared: &[Declared]) -> Vec<MappingFinding> {
                         cluster)"),
                     fix: "keep one of the two, with all intended groups".to_owned(),
                     edits: Vec::new(),
+                    proposed: Vec::new(),
                 },
             ));
         }

@@ -5,6 +5,7 @@
 //! - Everything is linear in the text, however much is wrong with it.
 //! - Pure: what is known of a cluster comes as values.
 
+mod arn;
 mod cluster;
 mod code;
 mod embedding;
@@ -15,11 +16,15 @@ mod fix;
 mod mappings;
 mod mode;
 mod names;
+mod part;
 mod partitions;
+mod pasted;
+mod principal;
 mod read;
 #[cfg(test)]
 mod tests;
 mod text;
+mod winners;
 
 pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
 pub(crate) use code::Severity;

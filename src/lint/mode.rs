@@ -133,5 +133,6 @@ fn not_in_effect(
         label: format!("Ready would be False with reason {}", ready.reason),
         fix: format!("see {} in docs/troubleshooting.md", ready.reason),
         edits: Vec::new(),
+        proposed: Vec::new(),
     })
 }

@@ -3,16 +3,19 @@
 use super::code::Code;
 use super::finding::LintFinding;
 use super::text::almost;
+use crate::aws_auth::diagnosis::{PLACEHOLDERS, unfilled};
 use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
 
 /// Groups that Kubernetes and EKS know by themselves. They need no binding that anyone makes.
-pub(super) const WELL_KNOWN: [&str; 6] = [
+pub(super) const WELL_KNOWN: [&str; 8] = [
     "system:masters",
     "system:nodes",
     "system:bootstrappers",
     "system:node-proxier",
     "system:authenticated",
+    "system:unauthenticated",
+    "system:monitoring",
     "eks:kube-proxy-windows",
 ];
 
@@ -49,8 +52,46 @@ pub(super) struct EntryNames<'a, P> {
     pub(super) at: P,
 }
 
+/// What usernames of nodes are made from. The first is for EC2, the second for Fargate and hybrid nodes.
+const NODE_TEMPLATES: [&str; 2] = [
+    "system:node:{{EC2PrivateDNSName}}",
+    "system:node:{{SessionName}}",
+];
+
 pub(super) fn is_node_name(username: &str) -> bool {
     username.starts_with(NODE_USERNAME)
+}
+
+/// Whether a kubelet can have a username: `system:node:` and the name of its Node, from a template or written out.
+fn is_kubelet(username: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_byte = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        !label.is_empty()
+            && label.len() <= 63
+            && label.bytes().all(is_byte)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    NODE_TEMPLATES.contains(&username)
+        || username
+            .strip_prefix(NODE_USERNAME)
+            .is_some_and(|name| name.len() <= 253 && name.split('.').all(is_label))
+}
+
+/// Whether a username is meant to be a node's, however it is spelled.
+fn is_meant_for_nodes(username: &str) -> bool {
+    let plain = username.to_ascii_lowercase();
+    let plain: String = plain
+        .chars()
+        .filter(|c| !c.is_whitespace() && *c != '<')
+        .collect();
+    plain.starts_with("system:node") || plain.contains("ec2privatedns")
+}
+
+/// What is within angle brackets, where they are around all of it.
+fn in_angle_brackets(text: &str) -> Option<&str> {
+    let inner = text.trim().strip_prefix('<')?.strip_suffix('>')?;
+    (!inner.contains(['<', '>'])).then_some(inner.trim())
 }
 
 impl<P: Clone> EntryNames<'_, P> {
@@ -64,6 +105,7 @@ impl<P: Clone> EntryNames<'_, P> {
                 label,
                 fix,
                 edits: Vec::new(),
+                proposed: Vec::new(),
             });
         };
         if let Some(username) = &self.username {
@@ -82,6 +124,9 @@ impl<P: Clone> EntryNames<'_, P> {
         find: &mut impl FnMut(Code, &P, String, String, String),
     ) {
         let Name { text, at } = name;
+        if not_filled_in("username", text, at, find) || self.is_wrong_node(text) {
+            return;
+        }
         blanks("username", text, at, find);
         placeholders("username", text, at, find);
         let placeholders = Username::parse(text)
@@ -101,7 +146,7 @@ impl<P: Clone> EntryNames<'_, P> {
                 ),
             );
         }
-        let node = is_node_name(text);
+        let node = is_node_name(text) || is_meant_for_nodes(text);
         if text.starts_with(RESERVED_PREFIX)
             || (!node && RESERVED.iter().any(|prefix| text.starts_with(prefix)))
         {
@@ -115,6 +160,9 @@ impl<P: Clone> EntryNames<'_, P> {
             return;
         }
         if WELL_KNOWN.contains(text) {
+            return;
+        }
+        if not_filled_in("group", text, at, find) {
             return;
         }
         if text.contains(" - ") {
@@ -147,12 +195,37 @@ impl<P: Clone> EntryNames<'_, P> {
             .map(|name| name.placeholders())
             .unwrap_or_default();
         self.sessions("group", &placeholders, at, text, find);
+        if text.starts_with("system:")
+            && !text.starts_with("system:serviceaccounts")
+            && !text.starts_with("system:bootstrappers:")
+        {
+            find(
+                Code::UnknownSystemGroup,
+                at,
+                format!("group {text:?}, which Kubernetes does not have"),
+                "grants nothing, unless a binding names it; an access entry can't have it"
+                    .to_owned(),
+                format!(
+                    "bind a group of your own: `kubectl create clusterrolebinding NAME --clusterrole=view --group={}`, and write that \
+                        group here",
+                    text.trim_start_matches("system:")
+                ),
+            );
+            return;
+        }
         let prefixes = RESERVED.iter().chain([&RESERVED_PREFIX]);
         if prefixes.into_iter().any(|prefix| text.starts_with(prefix))
             && !text.starts_with("system:serviceaccounts")
         {
             reserved("group", text, at, find);
         }
+    }
+
+    /// Whether the entry is for nodes, and its username for none: that is reported whole.
+    fn is_wrong_node(&self, username: &str) -> bool {
+        let has = |wanted: &str| self.groups.iter().any(|group| group.text == wanted);
+        let is_for_nodes = is_meant_for_nodes(username) || has(NODES);
+        is_for_nodes && !is_kubelet(username) && !has(MASTERS) && self.caller != CallerKind::User
     }
 
     /// Placeholders that are filled by the session, or by its keys.
@@ -211,7 +284,11 @@ impl<P: Clone> EntryNames<'_, P> {
     fn nodes(&self, find: &mut impl FnMut(Code, &P, String, String, String)) {
         let has = |wanted: &str| self.groups.iter().any(|group| group.text == wanted);
         let username = self.username.as_ref();
-        let named = username.is_some_and(|name| is_node_name(name.text));
+        let named = self.caller != CallerKind::User
+            && username.is_some_and(|name| is_meant_for_nodes(name.text));
+        if username.is_some_and(|name| in_angle_brackets(name.text).is_some()) {
+            return;
+        }
         // A slip of the group is reported as such.
         let slip = |wanted: &str| self.groups.iter().any(|group| almost(group.text, wanted));
         let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
@@ -247,22 +324,71 @@ impl<P: Clone> EntryNames<'_, P> {
                 format!("add {} to its groups", missing.join(" and ")),
             );
         }
-        if !named && has(NODES) {
-            let (at, found) = match username {
-                Some(name) => (&name.at, format!("{:?}", name.text)),
-                None => (&self.at, "\"\"".to_owned()),
+        let is_right = username.is_some_and(|name| is_kubelet(name.text));
+        if (named || has(NODES)) && !is_right && self.caller != CallerKind::User {
+            let at = username.map_or(&self.at, |name| &name.at);
+            let title = match username.map(|name| name.text) {
+                None => "nodes without a username".to_owned(),
+                Some(NODE_USERNAME) => {
+                    format!(
+                        "username {NODE_USERNAME:?} without its placeholder {{{{EC2PrivateDNSName}}}}"
+                    )
+                }
+                Some(text) => format!("username {text:?}, which no kubelet has"),
+            };
+            let or = if named {
+                ""
+            } else {
+                ", or remove system:nodes if these are no nodes"
             };
             find(
                 Code::NodeUsername,
                 at,
-                format!("groups of nodes with the username {found}"),
+                title,
                 "the API server accepts no kubelet under this name".to_owned(),
-                "write username: \"system:node:{{EC2PrivateDNSName}}\" (for Fargate \"system:node:{{SessionName}}\"), or remove \
-                    system:nodes"
-                    .to_owned(),
+                format!(
+                    "write username: {:?}, for Fargate and hybrid nodes {:?}{or}",
+                    NODE_TEMPLATES[0], NODE_TEMPLATES[1]
+                ),
             );
         }
     }
+}
+
+/// Reports brackets around a name, and variables in it that nothing replaces.
+fn not_filled_in<P>(
+    what: &str,
+    text: &str,
+    at: &P,
+    find: &mut impl FnMut(Code, &P, String, String, String),
+) -> bool {
+    let seen = format!("the authenticator sees the {what} {text:?}");
+    if let Some(inner) = in_angle_brackets(text) {
+        let is_name = !inner.is_empty() && !inner.contains(' ');
+        let fix = if is_name {
+            format!("write {inner:?}")
+        } else {
+            format!("write the {what} itself")
+        };
+        let title = format!("angle brackets around the {what} {text:?}");
+        find(Code::AngleBrackets, at, title, seen, fix);
+        return true;
+    }
+    let without = PLACEHOLDERS.iter().fold((*text).to_owned(), |rest, known| {
+        rest.replace(&format!("{{{{{known}}}}}"), "")
+    });
+    let Some(variable) = unfilled(&without).filter(|found| text.contains(found)) else {
+        return false;
+    };
+    let title = format!("placeholder `{variable}` in the {what} {text:?}, which was not filled in");
+    find(
+        Code::NotFilledIn,
+        at,
+        title,
+        seen,
+        format!("write the {what} itself"),
+    );
+    true
 }
 
 fn blanks<P>(

@@ -42,6 +42,7 @@ pub(super) fn other_partitions(
                 "remove the entry, or write the ARN of a principal in {home} (arn:{home}:iam::ACCOUNT:…)"
             ),
             edits: Vec::new(),
+            proposed: Vec::new(),
         })
         .collect()
 }

@@ -1,8 +1,11 @@
 //! The `data` of an aws-auth with the places of its entries.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
+use crate::aws_auth::diagnosis::{RepairedText, diagnose};
 use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
+use crate::yaml::Lines;
 
 /// The `data` of an aws-auth, read once.
 pub(super) struct PlacedDocument<'d> {
@@ -39,5 +42,60 @@ impl<'d> PlacedDocument<'d> {
         let next = entries.partition_point(|entry| entry.span.start <= at);
         let entry = entries.get(next.checked_sub(1)?)?;
         (at < entry.span.end).then_some(entry)
+    }
+
+    /// The same without the faults in the structure of its texts; `None` where there are none.
+    pub(super) fn repaired(&self) -> Option<RepairedData> {
+        let mut repaired = RepairedData {
+            data: self.data.clone(),
+            texts: BTreeMap::new(),
+        };
+        let mut changed = false;
+        for section in Section::ALL {
+            let text = self.text(section);
+            let view = self.document.section(section);
+            let Some(diagnosis) = diagnose(section, text, view) else {
+                continue;
+            };
+            changed = true;
+            let text = diagnosis
+                .repaired
+                .as_ref()
+                .map_or("", |it| it.text.as_str());
+            repaired
+                .data
+                .insert(section.key().to_owned(), text.to_owned());
+            repaired
+                .texts
+                .extend(diagnosis.repaired.map(|it| (section, it)));
+        }
+        changed.then_some(repaired)
+    }
+}
+
+/// The `data` of an aws-auth as it was meant, and where it comes from.
+pub(super) struct RepairedData {
+    pub(super) data: BTreeMap<String, String>,
+    texts: BTreeMap<Section, RepairedText>,
+}
+
+impl RepairedData {
+    /// Whether a section differs from its original.
+    pub(super) fn is_repaired(&self, section: Section) -> bool {
+        self.texts.contains_key(&section)
+    }
+
+    /// The bytes of the original that bytes of a section come from.
+    pub(super) fn original(
+        &self,
+        section: Section,
+        span: &Range<usize>,
+        text: &str,
+        lines: &Lines<'_>,
+    ) -> Range<usize> {
+        match self.texts.get(&section) {
+            Some(repaired) => repaired.original(span, text, lines),
+            None => span.clone(),
+        }
     }
 }

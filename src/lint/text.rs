@@ -1,18 +1,54 @@
-//! What the authenticator drops or empties, and why: each of its problems gets the code of its cause.
+//! What the authenticator drops, empties or reads differently, and why: each problem gets the code of its cause.
 
 use std::ops::Range;
 
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
-use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, SectionPlaces};
+use crate::aws_auth::diagnosis::{DefectKind, PLACEHOLDERS};
+pub(super) use crate::aws_auth::diagnosis::{GET, almost};
+use crate::aws_auth::{
+    Document, Entry, Problem, ProblemCause, ProblemKind, Section, SectionPlaces, ValueType,
+};
+use crate::yaml::{FaultKind, Lines};
 
 /// A place in the value of a key of aws-auth.
 pub(super) type TextSpan = (Section, Range<usize>);
 
-/// The command that prints aws-auth as YAML.
-pub(super) const GET: &str = "kubectl get configmap -n kube-system aws-auth -o yaml";
+/// So many lines of a repaired text are shown.
+const SHOWN: usize = 14;
 
-/// Findings for everything that one section loses.
+/// Whether a problem is one of the text's structure, and not of a value in it.
+fn is_structural(problem: &Problem) -> bool {
+    matches!(problem.cause, ProblemCause::Defect(_)) || problem.kind == ProblemKind::SectionDropped
+}
+
+/// Findings for faults in the structure of a section, each with its cause.
+pub(super) fn structure(
+    section: Section,
+    text: &str,
+    document: &Document,
+) -> Vec<LintFinding<TextSpan>> {
+    let view = document.section(section);
+    let lines = Lines::new(text);
+    let problems = view.problems.iter().filter(|it| is_structural(it));
+    problems
+        .map(|problem| {
+            let label = match problem.kind {
+                ProblemKind::SectionDropped => nobody(section, text),
+                ProblemKind::EntryDropped => "the authenticator drops this entry".to_owned(),
+                ProblemKind::FieldEmptied | ProblemKind::Misread => {
+                    entry_at(&view.entries, problem.span.start).map_or_else(
+                        || "the authenticator reads these lines differently".to_owned(),
+                        seen,
+                    )
+                }
+            };
+            structural(problem, text, &lines, label)
+        })
+        .collect()
+}
+
+/// Findings for values that one section loses.
 pub(super) fn lost(
     section: Section,
     text: &str,
@@ -21,19 +57,13 @@ pub(super) fn lost(
 ) -> Vec<LintFinding<TextSpan>> {
     let view = document.section(section);
     let mut findings = Vec::new();
-    for problem in &view.problems {
+    for problem in view.problems.iter().filter(|it| !is_structural(it)) {
         findings.push(match problem.kind {
-            ProblemKind::SectionDropped => dropped_section(problem, text),
             ProblemKind::EntryDropped => dropped_entry(problem),
-            ProblemKind::FieldEmptied => emptied(problem, &view.entries, text),
+            ProblemKind::SectionDropped | ProblemKind::FieldEmptied | ProblemKind::Misread => {
+                emptied(problem, &view.entries, text)
+            }
         });
-    }
-    if view.broken.is_some() && !is_describe_output(text) {
-        let label = nobody(section, text);
-        let known: Vec<Range<usize>> = findings.iter().map(|found| found.at.1.clone()).collect();
-        let lines = template_lines(text);
-        let others = lines.filter(|edit| !known.iter().any(|span| touches(span, &edit.span)));
-        findings.extend(others.map(|edit| unquoted(section, text, edit, label.clone())));
     }
     if let Some(ignored) = &places.ignored {
         findings.push(LintFinding {
@@ -44,6 +74,7 @@ pub(super) fn lost(
             fix: "remove the line with `---` or `...` before it, so that there is one list"
                 .to_owned(),
             edits: Vec::new(),
+            proposed: Vec::new(),
         });
     }
     for (entry, places) in view.entries.iter().zip(&places.entries) {
@@ -55,6 +86,7 @@ pub(super) fn lost(
                 label: "the authenticator uses the last one".to_owned(),
                 fix: "keep the intended one".to_owned(),
                 edits: Vec::new(),
+                proposed: Vec::new(),
             });
         }
         for span in &places.unknown {
@@ -64,23 +96,9 @@ pub(super) fn lost(
     findings
 }
 
-fn touches(a: &Range<usize>, b: &Range<usize>) -> bool {
-    a.start < b.end.max(b.start + 1) && b.start < a.end.max(a.start + 1)
-}
-
-/// The message in two: what is wrong, and how to fix it.
-fn parts(message: &str) -> (&str, &str) {
-    let mut in_code = false;
-    for (at, c) in message.char_indices() {
-        match c {
-            '`' => in_code = !in_code,
-            ':' if !in_code && message[at + 1..].starts_with(' ') => {
-                return (&message[..at], &message[at + 2..]);
-            }
-            _ => {}
-        }
-    }
-    (message, "")
+fn entry_at(entries: &[Entry], at: usize) -> Option<&Entry> {
+    let next = entries.partition_point(|entry| entry.span.start <= at);
+    next.checked_sub(1).map(|before| &entries[before])
 }
 
 /// What the loss of a key means to those who stand in it.
@@ -90,161 +108,233 @@ fn nobody(section: Section, text: &str) -> String {
     format!("all of {section} is dropped: nobody in it has access{nodes}")
 }
 
-fn dropped_section(problem: &Problem, text: &str) -> LintFinding<TextSpan> {
-    let section = problem.section;
-    let (what, fix) = parts(&problem.message);
-    let (code, title, fix) = if is_describe_output(text) {
-        (
-            Code::DescribeOutput,
-            format!("output of `kubectl describe` in {section}"),
-            format!(
-                "keep only the lines of the list, from the first `- ` to the next heading; describe added the rest. `{GET}` \
-                    prints YAML"
-            ),
-        )
-    } else if let Some(edit) = template_at(text, problem.span.start) {
-        return unquoted(section, text, edit, nobody(section, text));
-    } else if indentation(text, problem.span.start).contains('\t') {
-        (
-            Code::Tab,
-            format!("tab in the indentation of {section}"),
-            tab_fix(text, problem.span.start),
-        )
-    } else if what.contains("list is")
-        || what.contains("list of entries is")
-        || what.contains("only a list")
-    {
-        (
-            Code::NoList,
-            format!("{section} without a list of entries"),
-            list_fix(section, text, fix),
-        )
-    } else if let Some(column) = expected_column(text, problem.span.start) {
-        (
-            Code::Indentation,
-            format!("inconsistent indentation in {section}"),
-            format!(
-                "start this line in column {} of the value, like the field before it",
-                column + 1
-            ),
-        )
-    } else {
-        (
-            Code::BrokenText,
-            format!("invalid YAML in {section}: {what}"),
-            or(
-                fix,
-                "correct the YAML here; lint shows only the first error of each key",
-            ),
-        )
-    };
-    LintFinding {
-        code,
-        at: (section, problem.span.clone()),
-        title,
-        label: nobody(section, text),
-        fix,
-        edits: Vec::new(),
+/// The code of a defect, wherever it is found.
+pub(super) fn defect_code(kind: &DefectKind) -> Code {
+    match kind {
+        DefectKind::MissingGroups | DefectKind::ListInLine => Code::MissingGroups,
+        DefectKind::MissingDash { .. } | DefectKind::ExtraDash | DefectKind::DashWithoutSpace => {
+            Code::ListDash
+        }
+        DefectKind::Indentation { .. }
+        | DefectKind::IndentationLost
+        | DefectKind::ListNotIndented
+        | DefectKind::KeysNotIndented { .. } => Code::Indentation,
+        DefectKind::TextBehindBar => Code::NoManifest,
+        DefectKind::Tab => Code::Tab,
+        DefectKind::NestedKey { .. } => Code::NestedKey,
+        DefectKind::OwnKey { .. } => Code::NoList,
+        DefectKind::QuoteNotClosed { .. }
+        | DefectKind::QuoteNotOpened { .. }
+        | DefectKind::BracketNotClosed { .. } => Code::NotClosed,
+        DefectKind::MissingColon { .. }
+        | DefectKind::MissingSpace { .. }
+        | DefectKind::FieldTwice { .. }
+        | DefectKind::JoinedFields { .. } => Code::FieldColon,
+        DefectKind::Lookalike { .. } => Code::Lookalike,
+        DefectKind::LiteralNewline { .. }
+        | DefectKind::LinePrefix { .. }
+        | DefectKind::CodeFence => Code::CopiedAlong,
+        DefectKind::DescribeOutput => Code::DescribeOutput,
+        DefectKind::UnquotedTemplate { .. } => Code::UnquotedTemplate,
+        DefectKind::LostPlaceholder { .. } => Code::NodeUsername,
+        DefectKind::UnquotedValue { .. } => Code::BrokenText,
+        DefectKind::Template { .. } => Code::NotRendered,
     }
 }
 
-fn tab_fix(text: &str, at: usize) -> String {
-    let before = &text[..line_of(text, at).start];
-    let mut fields = before
-        .lines()
-        .rev()
-        .filter(|line| content_column(line).is_some());
-    let field = fields.next().and_then(|line| {
-        let (name, _) = line[field_column(line)?..].split_once(':')?;
-        Some(format!("`{name}`, the field before it"))
-    });
-    let field = field.unwrap_or_else(|| "the line before it".to_owned());
-    format!("replace the tab with spaces, so that the line starts below {field}")
+fn structural(
+    problem: &Problem,
+    text: &str,
+    lines: &Lines<'_>,
+    label: String,
+) -> LintFinding<TextSpan> {
+    let section = problem.section;
+    let what = problem.what();
+    let mut finding = LintFinding {
+        code: Code::BrokenText,
+        at: (section, problem.span.clone()),
+        title: format!("invalid YAML in {section}: {what}"),
+        label,
+        fix: problem.fix(),
+        edits: Vec::new(),
+        proposed: Vec::new(),
+    };
+    match &problem.cause {
+        ProblemCause::Defect(kind) => {
+            finding.code = defect_code(kind);
+            finding.title = what;
+            of_defect(&mut finding, kind, problem, text, lines);
+        }
+        ProblemCause::Yaml(FaultKind::Tab) => {
+            finding.code = Code::Tab;
+            finding.title = format!("tab in the indentation of {section}");
+        }
+        ProblemCause::Json | ProblemCause::NoList | ProblemCause::NotAnAccount => {
+            finding.code = Code::NoList;
+            finding.title = format!("{section} without a list of entries");
+            finding.fix = list_fix(section, text, finding.fix);
+        }
+        ProblemCause::Yaml(_)
+        | ProblemCause::EmptyItem { .. }
+        | ProblemCause::NotAnEntry { .. }
+        | ProblemCause::NoArn { .. }
+        | ProblemCause::RolearnAndSso
+        | ProblemCause::InvalidSsoField { .. }
+        | ProblemCause::Mistyped { .. } => {}
+    }
+    finding
 }
 
-fn list_fix(section: Section, text: &str, fix: &str) -> String {
+/// The edits of a defect, and the lines as they have to be.
+fn of_defect(
+    finding: &mut LintFinding<TextSpan>,
+    kind: &DefectKind,
+    problem: &Problem,
+    text: &str,
+    lines: &Lines<'_>,
+) {
+    match kind {
+        DefectKind::UnquotedTemplate { quoted, .. } => {
+            let edit = Edit {
+                span: problem.span.clone(),
+                text: quoted.clone(),
+            };
+            let written = &text[problem.span.clone()];
+            let is_exact = format!("\"{written}\"") == *quoted && has_only_placeholders(written);
+            if is_exact {
+                finding.edits = vec![edit];
+            } else {
+                finding.proposed = vec![edit];
+            }
+        }
+        DefectKind::UnquotedValue { quoted, .. } | DefectKind::LostPlaceholder { quoted } => {
+            finding.proposed = vec![Edit {
+                span: problem.span.clone(),
+                text: quoted.clone(),
+            }];
+        }
+        DefectKind::Template { .. } | DefectKind::NestedKey { .. } | DefectKind::DescribeOutput => {
+        }
+        _ => {
+            let first = lines.line(problem.lines.start).start;
+            let last = lines.line(problem.lines.end - 1).end;
+            let whole = first..last;
+            let mut repaired = problem.repaired.join("\n");
+            let mut whole_lines = whole.clone();
+            if problem.repaired.is_empty() {
+                whole_lines.end = text.len().min(whole.end + 1);
+            } else if text[whole.clone()].trim().is_empty() {
+                repaired.push('\n');
+            }
+            if text[whole] != repaired {
+                finding.proposed = vec![Edit {
+                    span: whole_lines,
+                    text: repaired,
+                }];
+            }
+            let is_shown = !matches!(
+                kind,
+                DefectKind::OwnKey { .. } | DefectKind::LinePrefix { .. } | DefectKind::CodeFence
+            );
+            if is_shown && !problem.repaired.is_empty() {
+                finding.fix += ":\n";
+                finding.fix += &shown(&problem.repaired);
+            }
+        }
+    }
+}
+
+/// Lines for people to copy, no further indented than they need.
+fn shown(lines: &[String]) -> String {
+    let content = lines.iter().filter(|line| !line.trim().is_empty());
+    let indent = content
+        .map(|line| line.len() - line.trim_start().len())
+        .min();
+    let indent = indent.unwrap_or_default();
+    let mut all: Vec<String> = lines
+        .iter()
+        .take(SHOWN)
+        .map(|line| format!("  {}", line.get(indent..).unwrap_or_default()))
+        .collect();
+    if lines.len() > SHOWN {
+        all.push(format!("  … ({} more lines)", lines.len() - SHOWN));
+    }
+    all.join("\n")
+}
+
+/// Whether every `{{` opens a placeholder of the authenticator, exactly as it is spelled.
+fn has_only_placeholders(value: &str) -> bool {
+    let rest = PLACEHOLDERS.iter().fold(value.to_owned(), |rest, known| {
+        rest.replace(&format!("{{{{{known}}}}}"), "")
+    });
+    !rest.contains(['{', '}', '"', '\\', '\t'])
+}
+
+fn list_fix(section: Section, text: &str, fix: String) -> String {
     let inner = text.trim_start();
     if inner.starts_with(['|', '>', '"', '\'']) {
         format!(
             "the list is inside a string: remove the inner `|`, `>` or quotes, so that {section} starts with `- `"
         )
-    } else if inner.starts_with(section.key()) {
-        format!(
-            "{section} contains its own key: remove its first line, so that it starts with `- `"
-        )
     } else {
-        or(fix, "start each entry with `- `")
+        fix
     }
-}
-
-/// A fix is never empty.
-fn or(fix: &str, otherwise: &str) -> String {
-    if fix.is_empty() { otherwise } else { fix }.to_owned()
-}
-
-fn unquoted(section: Section, text: &str, edit: Edit, label: String) -> LintFinding<TextSpan> {
-    LintFinding {
-        code: Code::UnquotedTemplate,
-        at: (section, edit.span.clone()),
-        title: match field_of(text, edit.span.start) {
-            Some(field) => format!("unquoted template in {field}"),
-            None => "unquoted template".to_owned(),
-        },
-        label,
-        fix: format!("write {}", edit.text),
-        edits: vec![edit],
-    }
-}
-
-/// The name of the field whose value starts here.
-fn field_of(text: &str, at: usize) -> Option<&str> {
-    let before = text[line_of(text, at).start..at].trim();
-    let name = before
-        .trim_start_matches('-')
-        .trim_start()
-        .strip_suffix(':')?;
-    (!name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric())).then_some(name)
 }
 
 fn dropped_entry(problem: &Problem) -> LintFinding<TextSpan> {
-    let (what, fix) = parts(&problem.message);
     LintFinding {
         code: Code::EntryDropped,
         at: (problem.section, problem.span.clone()),
-        title: what.to_owned(),
+        title: problem.what(),
         label: "the authenticator drops this entry".to_owned(),
-        fix: or(fix, "correct the entry, or remove it"),
+        fix: problem.fix(),
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
 }
 
 fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<TextSpan> {
-    let (what, fix) = parts(&problem.message);
-    let is_word = what.contains("a truth value") || what.contains("a number");
+    let found = match problem.cause {
+        ProblemCause::Mistyped { found, .. } => Some(found),
+        _ => None,
+    };
+    let is_word = matches!(found, Some(ValueType::Bool | ValueType::Number));
+    let is_list = matches!(
+        problem.cause,
+        ProblemCause::Mistyped {
+            field: "groups",
+            is_item: false,
+            ..
+        }
+    );
     let written = &text[problem.span.clone()];
     let plain = !written.is_empty()
         && written
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || b"+-._:~".contains(&b));
     let quoted = format!("\"{written}\"");
-    let (fix, edits) = match (plain, is_word) {
-        (true, true) => {
-            let edit = Edit {
-                span: problem.span.clone(),
-                text: quoted.clone(),
-            };
-            (format!("write {quoted}"), vec![edit])
-        }
-        (true, false) if what.starts_with("`groups` is text") => {
-            (format!("write a list: [{quoted}]"), Vec::new())
-        }
-        (true | false, _) => (
-            or(fix, "write the intended value in double quotes"),
-            Vec::new(),
-        ),
+    let edit = |text: String| {
+        vec![Edit {
+            span: problem.span.clone(),
+            text,
+        }]
     };
-    let next = entries.partition_point(|entry| entry.span.start <= problem.span.start);
-    let entry = next.checked_sub(1).map(|before| &entries[before]);
+    let mut title = problem.what();
+    let (fix, edits, proposed) = match (plain, is_word, is_list) {
+        (true, true, false) => {
+            title = format!(
+                "`{written}` is {}, not text, and is ignored",
+                found.unwrap_or(ValueType::Null)
+            );
+            (format!("write {quoted}"), edit(quoted), Vec::new())
+        }
+        (true, _, true) => (
+            format!("write a list: [{quoted}]"),
+            Vec::new(),
+            edit(format!("[{quoted}]")),
+        ),
+        _ => (problem.fix(), Vec::new(), Vec::new()),
+    };
     LintFinding {
         code: if is_word {
             Code::Yaml11Word
@@ -252,10 +342,11 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<Text
             Code::ValueEmptied
         },
         at: (problem.section, problem.span.clone()),
-        title: what.to_owned(),
-        label: entry.map_or_else(String::new, seen),
+        title,
+        label: entry_at(entries, problem.span.start).map_or_else(String::new, seen),
         fix,
         edits,
+        proposed,
     }
 }
 
@@ -299,138 +390,8 @@ fn unknown_field(
         label: seen(entry),
         fix,
         edits: Vec::new(),
+        proposed: Vec::new(),
     }
-}
-
-/// Whether a name is a slip of another: case, blanks, hyphens and plurals aside, or with one letter added, lost or changed.
-pub(super) fn almost(name: &str, known: &str) -> bool {
-    let plain = |text: &str| -> Vec<char> {
-        let kept = text
-            .chars()
-            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '_'));
-        kept.map(|c| c.to_ascii_lowercase()).collect()
-    };
-    let (a, b) = (plain(name), plain(known));
-    if a == b {
-        return true;
-    }
-    let (short, long) = if a.len() <= b.len() {
-        (&a, &b)
-    } else {
-        (&b, &a)
-    };
-    if long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short
-        .iter()
-        .zip(long.iter())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let skip = usize::from(short.len() == long.len());
-    short[(same + skip).min(short.len())..] == long[same + 1..]
-}
-
-/// `kubectl describe configmap` rules off its keys with lines of `====` and `----`.
-pub(super) fn is_describe_output(text: &str) -> bool {
-    text.lines().any(|line| {
-        let line = line.trim();
-        line.len() >= 4 && (line.bytes().all(|b| b == b'=') || line.bytes().all(|b| b == b'-'))
-    })
-}
-
-fn line_of(text: &str, at: usize) -> Range<usize> {
-    let at = at.min(text.len());
-    let start = text[..at].rfind('\n').map_or(0, |end| end + 1);
-    let end = text[at..].find('\n').map_or(text.len(), |end| at + end);
-    start..end
-}
-
-fn indentation(text: &str, at: usize) -> &str {
-    let line = &text[line_of(text, at)];
-    &line[..line.len() - line.trim_start().len()]
-}
-
-/// The column in which the line of this place was to begin: that of the fields before it, where it is deeper than they do although
-/// the one before it has its value, or where it lines up with none.
-fn expected_column(text: &str, at: usize) -> Option<usize> {
-    let line = line_of(text, at);
-    let column = content_column(&text[line.clone()])?;
-    let mut before = text[..line.start]
-        .lines()
-        .rev()
-        .filter(|line| content_column(line).is_some());
-    let previous = before.next()?;
-    let expected = field_column(previous)?;
-    let (_, value) = previous.split_once(": ").unwrap_or((previous, ""));
-    let value = value.trim();
-    let complete = !value.is_empty() && !value.starts_with(['|', '>', '#', '&']);
-    let deeper = complete && column > expected;
-    let between = column < expected
-        && std::iter::once(previous)
-            .chain(before.take(20))
-            .all(|line| content_column(line) != Some(column) && field_column(line) != Some(column));
-    (deeper || between).then_some(expected)
-}
-
-/// Where a line that is neither blank nor a comment begins.
-fn content_column(line: &str) -> Option<usize> {
-    let content = line.trim_start();
-    let is_content = !content.is_empty() && !content.starts_with('#');
-    is_content.then(|| line.len() - content.len())
-}
-
-/// Where the field on a line begins, behind the dashes of lists.
-fn field_column(line: &str) -> Option<usize> {
-    let mut column = content_column(line)?;
-    while let Some(rest) = line[column..].strip_prefix('-') {
-        let blank = rest.len() - rest.trim_start().len();
-        if blank == 0 {
-            break;
-        }
-        column += 1 + blank;
-    }
-    Some(column)
-}
-
-/// The quotes that a value lacks which begins with `{{`.
-fn template_at(text: &str, at: usize) -> Option<Edit> {
-    let line = line_of(text, at);
-    template(&text[line.clone()], line.start)
-}
-
-/// All lines with such a value.
-fn template_lines(text: &str) -> impl Iterator<Item = Edit> {
-    let mut start = 0;
-    text.split_inclusive('\n').filter_map(move |line| {
-        let at = start;
-        start += line.len();
-        template(line, at)
-    })
-}
-
-fn template(line: &str, offset: usize) -> Option<Edit> {
-    let mut at = field_column(line)?;
-    if !line[at..].starts_with("{{") {
-        let (key, value) = line[at..].split_once(':')?;
-        let is_key = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric());
-        let blank = value.len() - value.trim_start_matches(' ').len();
-        if !is_key || blank == 0 {
-            return None;
-        }
-        at += key.len() + 1 + blank;
-    }
-    let value = &line[at..];
-    let value = value
-        .split_once(" #")
-        .map_or(value, |(value, _)| value)
-        .trim_end();
-    let simple =
-        value.starts_with("{{") && value.contains("}}") && !value.contains(['"', '\\', '\t']);
-    simple.then(|| Edit {
-        span: offset + at..offset + at + value.len(),
-        text: format!("\"{value}\""),
-    })
 }
 
 #[cfg(test)]
@@ -457,22 +418,15 @@ mod tests {
     }
 
     #[test]
-    fn templates_without_quotes() {
-        for (line, quoted) in [
-            ("  username: {{SessionName}}\n", Some("\"{{SessionName}}\"")),
-            ("- username: {{A}}-x  # note\r\n", Some("\"{{A}}-x\"")),
-            ("  - {{SessionName}}", Some("\"{{SessionName}}\"")),
-            ("  username: a:{{SessionName}}", None),
-            ("  username: \"{{SessionName}}\"", None),
-            ("  username: {{SessionName", None),
-            ("  # username: {{SessionName}}", None),
-            ("  - {rolearn: x, username: {{A}}}", None),
+    fn only_exact_placeholders_are_quoted_by_themselves() {
+        for (value, expected) in [
+            ("{{SessionName}}", true),
+            ("{{AccountID}}-{{SessionNameRaw}}", true),
+            ("{{ SessionName }}", false),
+            ("{{sessionname}}", false),
+            ("{{SessionName}}\"", false),
         ] {
-            assert_eq!(
-                template(line, 0).map(|edit| edit.text).as_deref(),
-                quoted,
-                "{line}"
-            );
+            assert_eq!(has_only_placeholders(value), expected, "{value}");
         }
     }
 }

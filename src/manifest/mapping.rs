@@ -147,6 +147,15 @@ impl Mappings {
             );
             return;
         }
+        if let Some(name) = name.filter(|name| !is_subdomain(name)) {
+            complain(
+                "metadata.name",
+                format!(
+                    "{name:?} is no name of an object: write lower-case letters, digits, `-` and `.`, at most 253, a letter or digit first and last"
+                ),
+            );
+            return;
+        }
         if let Err(violations) = check_json(&manifest.value) {
             for violation in violations {
                 complain(&violation.field, violation.message);
@@ -164,9 +173,39 @@ impl Mappings {
     }
 }
 
+/// Whether the API server takes a name: a subdomain of RFC 1123 (Kubernetes documentation, *Object Names and IDs*).
+fn is_subdomain(name: &str) -> bool {
+    let is_edge = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().is_some_and(is_edge)
+            && bytes.last().is_some_and(is_edge)
+            && bytes.iter().all(|b| is_edge(b) || *b == b'-')
+    };
+    name.len() <= 253 && name.split('.').all(is_label)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_are_those_that_the_api_server_takes() {
+        for (name, expected) in [
+            ("a", true),
+            ("team-a.b2", true),
+            ("A_b", false),
+            ("a_b", false),
+            ("-a", false),
+            ("a-", false),
+            ("a..b", false),
+            ("", false),
+        ] {
+            assert_eq!(is_subdomain(name), expected, "{name}");
+            let found = of(&GOOD.replace("{name: a}", &format!("{{name: \"{name}\"}}")));
+            assert_eq!(found.complaints.is_empty(), expected, "{name}");
+        }
+    }
 
     fn of(text: &str) -> Mappings {
         mappings(&[Source {

@@ -14,6 +14,8 @@ use std::ops::Range;
 
 use serde_json::Value;
 
+use crate::yaml::FaultKind;
+
 pub use mapping::{Complaint, Declared, Mappings, mappings};
 pub use read::read;
 pub use write::{to_value, write};
@@ -38,6 +40,8 @@ pub struct Fault {
     pub at: usize,
     /// What is wrong.
     pub message: String,
+    /// The kind of fault, where it is one of YAML.
+    pub(crate) kind: Option<FaultKind>,
 }
 
 impl fmt::Display for Fault {

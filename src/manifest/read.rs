@@ -6,7 +6,7 @@ use std::ops::Range;
 use serde_json::{Map, Number, Value};
 
 use super::{Fault, Manifest, Place};
-use crate::yaml::{self, Lines, NodeId, NodeKind, Scalar, Style, Tree};
+use crate::yaml::{self, FaultKind, Lines, NodeId, NodeKind, Scalar, Style, Tree};
 
 /// Deeper than any manifest; go-yaml itself stops at 10,000.
 const MAX_DEPTH: usize = 100;
@@ -74,6 +74,7 @@ fn read_json(text: &str) -> Vec<Result<Manifest, Fault>> {
                     column: error.column(),
                     at,
                     message: message.map_or_else(|| error.to_string(), |(what, _)| what.to_owned()),
+                    kind: None,
                 }));
                 break;
             }
@@ -105,7 +106,8 @@ fn read_document(text: &str, span: Range<usize>) -> Result<Option<Manifest>, Fau
             line,
             column,
             at,
-            message: fault.message.to_owned(),
+            message: fault.kind.to_string(),
+            kind: Some(fault.kind),
         }
     };
     let tree = yaml::compose(document).map_err(fault)?;
@@ -151,8 +153,10 @@ impl Builder<'_> {
         let at = node.span.start;
         self.values += 1;
         if depth > MAX_DEPTH || self.values > MAX_VALUES {
-            let message = "the document is nested too deep, or its aliases make it too large";
-            return Err(yaml::Fault { at, message });
+            return Err(yaml::Fault {
+                at,
+                kind: FaultKind::TooLarge,
+            });
         }
         match &node.kind {
             NodeKind::Scalar {
@@ -197,7 +201,7 @@ impl Builder<'_> {
                 Value::Array(_) | Value::Object(_) => {
                     return Err(yaml::Fault {
                         at: self.tree.node(key_node).span.start,
-                        message: "a list or a mapping can't be a key",
+                        kind: FaultKind::CollectionAsKey,
                     });
                 }
             };
@@ -241,7 +245,7 @@ impl Builder<'_> {
             let Value::Object(fields) = value else {
                 return Err(yaml::Fault {
                     at: self.tree.node(node).span.start,
-                    message: "`<<` merges mappings only",
+                    kind: FaultKind::MergeOfNoMapping,
                 });
             };
             for (key, value) in fields {
@@ -276,8 +280,10 @@ fn scalar(scalar: Scalar, at: usize) -> Result<Value, yaml::Fault> {
         Scalar::Uint(value) => Value::Number(value.into()),
         Scalar::Float(value) => {
             let Some(number) = Number::from_f64(value) else {
-                let message = "a number that JSON has no form for: write text in double quotes";
-                return Err(yaml::Fault { at, message });
+                return Err(yaml::Fault {
+                    at,
+                    kind: FaultKind::NoJsonNumber,
+                });
             };
             Value::Number(number)
         }

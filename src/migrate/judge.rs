@@ -155,7 +155,7 @@ impl Judge<'_> {
                     what: problem.offending.clone(),
                     why: problem.message.clone(),
                 }),
-                ProblemKind::FieldEmptied => {}
+                ProblemKind::FieldEmptied | ProblemKind::Misread => {}
             }
         }
         verdicts.sort_by_key(|verdict| (verdict.outcome, verdict.who.to_string()));

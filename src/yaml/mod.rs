@@ -11,6 +11,7 @@
 //! [`reader`] yields characters, [`scanner`] tokens, [`parser`] events, [`tree`] nodes; [`resolve`](mod@resolve) tells what type a
 //! scalar has. kubectl reads manifests with the same library, so what is true of `aws-auth` is true of them.
 
+mod fault;
 mod lines;
 mod parser;
 mod property;
@@ -21,19 +22,11 @@ mod scanner;
 mod token;
 mod tree;
 
+pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use lines::Lines;
 pub(crate) use resolve::{Scalar, resolve};
 pub(crate) use token::Style;
 pub(crate) use tree::{Node, NodeId, NodeKind, Tree, compose};
-
-/// Why a text is no YAML to go-yaml.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// Byte at which a person should look.
-    pub(crate) at: usize,
-    /// What is wrong.
-    pub(crate) message: &'static str,
-}
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

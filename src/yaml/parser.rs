@@ -1,8 +1,8 @@
 //! Events of the first document: the grammar above the tokens.
 
-use super::Fault;
 use super::scanner::Scanner;
 use super::token::{Kind, Style, Token};
+use super::{Fault, FaultKind};
 
 /// What happens next in the document. Spans are bytes.
 #[derive(Clone, Debug)]
@@ -90,7 +90,7 @@ impl<'t> Parser<'t> {
                     let at = token.start.byte;
                     return Err(Fault {
                         at,
-                        message: "a directive needs `---` on the line behind it",
+                        kind: FaultKind::DirectiveWithoutDocument,
                     });
                 }
                 self.take();
@@ -194,13 +194,13 @@ impl<'t> Parser<'t> {
                     if versioned {
                         return Err(Fault {
                             at,
-                            message: "a second %YAML directive: remove it",
+                            kind: FaultKind::SecondYamlDirective,
                         });
                     }
                     if (*major, *minor) != (1, 1) {
                         return Err(Fault {
                             at,
-                            message: "only YAML 1.1 is understood: remove the %YAML directive",
+                            kind: FaultKind::YamlVersion,
                         });
                     }
                     versioned = true;
@@ -209,7 +209,7 @@ impl<'t> Parser<'t> {
                     if self.tags.iter().any(|(h, _)| h == handle) {
                         return Err(Fault {
                             at,
-                            message: "a second %TAG directive for this handle: remove it",
+                            kind: FaultKind::SecondTagDirective,
                         });
                     }
                     self.tags.push((handle.clone(), prefix.clone()));
@@ -312,8 +312,10 @@ impl<'t> Parser<'t> {
                 return Ok(self.event(kind, start, last, anchor));
             }
             _ => {
-                let message = "a value is missing here, or it starts with a character that has a meaning in YAML: put it in double quotes";
-                return Err(Fault { at, message });
+                return Err(Fault {
+                    at,
+                    kind: FaultKind::ValueExpected,
+                });
             }
         };
         Ok(self.event(kind, start, end, anchor))
@@ -357,7 +359,7 @@ impl<'t> Parser<'t> {
         if tag.is_empty() && !handle.is_empty() {
             return Err(Fault {
                 at,
-                message: "an unknown tag: put the value in double quotes",
+                kind: FaultKind::UnknownTag,
             });
         }
         Ok((anchor, Some(tag)))
@@ -383,14 +385,10 @@ impl<'t> Parser<'t> {
                 self.take();
                 Ok(self.end_event())
             }
-            _ => {
-                let message =
-                    "a list item must start with `- ` at the indentation of the items before it";
-                Err(Fault {
-                    at: self.next_start()?,
-                    message,
-                })
-            }
+            _ => Err(Fault {
+                at: self.next_start()?,
+                kind: FaultKind::ItemExpected,
+            }),
         }
     }
 
@@ -431,13 +429,10 @@ impl<'t> Parser<'t> {
                 self.take();
                 Ok(self.end_event())
             }
-            _ => {
-                let message = "a key is expected here, at the indentation of the keys before it";
-                Err(Fault {
-                    at: self.next_start()?,
-                    message,
-                })
-            }
+            _ => Err(Fault {
+                at: self.next_start()?,
+                kind: FaultKind::KeyExpected,
+            }),
         }
     }
 
@@ -462,10 +457,9 @@ impl<'t> Parser<'t> {
         }
         if !first && *self.peek()? != Kind::FlowSequenceEnd {
             if *self.peek()? != Kind::FlowEntry {
-                let message = "`,` or `]` is expected here: quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
                 return Err(Fault {
                     at: self.next_start()?,
-                    message,
+                    kind: FaultKind::FlowSequence,
                 });
             }
             self.take();
@@ -526,10 +520,9 @@ impl<'t> Parser<'t> {
         }
         if !first && *self.peek()? != Kind::FlowMappingEnd {
             if *self.peek()? != Kind::FlowEntry {
-                let message = "`,` or `}` is expected here: quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
                 return Err(Fault {
                     at: self.next_start()?,
-                    message,
+                    kind: FaultKind::FlowMapping,
                 });
             }
             self.take();

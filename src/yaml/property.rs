@@ -1,8 +1,8 @@
 //! Scanning of what is said about nodes and documents: anchors, aliases, tags, directives.
 
-use super::Fault;
 use super::scanner::Scanner;
 use super::token::{Kind, Token};
+use super::{Fault, FaultKind};
 
 impl Scanner<'_> {
     pub(super) fn scan_directive(&mut self) -> Result<Token, Fault> {
@@ -15,16 +15,14 @@ impl Scanner<'_> {
             self.reader.ensure(1)?;
         }
         if name.is_empty() || !self.reader.is_gap(0) {
-            return Err(self.fault(
-                "a line that starts with `%` is a directive, and this one has no proper name",
-            ));
+            return Err(self.fault(FaultKind::DirectiveName));
         }
         let kind = match name.as_str() {
             "YAML" => {
                 self.reader.skip_blanks()?;
                 let major = self.scan_version_number()?;
                 if !self.reader.at(b'.') {
-                    return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+                    return Err(self.fault(FaultKind::DirectiveVersion));
                 }
                 self.reader.skip();
                 let minor = self.scan_version_number()?;
@@ -34,7 +32,7 @@ impl Scanner<'_> {
             _ => {
                 return Err(Fault {
                     at: start.byte,
-                    message: "an unknown directive: remove this line",
+                    kind: FaultKind::UnknownDirective,
                 });
             }
         };
@@ -42,7 +40,7 @@ impl Scanner<'_> {
         self.reader.skip_blanks()?;
         self.reader.skip_comment()?;
         if !self.reader.is_break_or_end() {
-            return Err(self.fault("text after a directive: remove it"));
+            return Err(self.fault(FaultKind::TextAfterDirective));
         }
         self.reader.skip_line_break()?;
         Ok(Token { kind, start, end })
@@ -55,32 +53,30 @@ impl Scanner<'_> {
         while self.reader.byte(0).is_ascii_digit() {
             length += 1;
             if length > 2 {
-                return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+                return Err(self.fault(FaultKind::DirectiveVersion));
             }
             value = value * 10 + (self.reader.byte(0) - b'0');
             self.reader.skip();
             self.reader.ensure(1)?;
         }
         if length == 0 {
-            return Err(self.fault("the %YAML directive needs a version such as 1.1"));
+            return Err(self.fault(FaultKind::DirectiveVersion));
         }
         Ok(value)
     }
 
     fn scan_tag_directive(&mut self) -> Result<Kind, Fault> {
-        const MESSAGE: &str =
-            "the %TAG directive needs a handle and a prefix, with a blank between";
         self.reader.skip_blanks()?;
         let handle = self.scan_tag_handle(true)?;
         self.reader.ensure(1)?;
         if !self.reader.is_blank(0) {
-            return Err(self.fault(MESSAGE));
+            return Err(self.fault(FaultKind::TagDirective));
         }
         self.reader.skip_blanks()?;
         let prefix = self.scan_tag_uri(&[])?;
         self.reader.ensure(1)?;
         if !self.reader.is_gap(0) {
-            return Err(self.fault(MESSAGE));
+            return Err(self.fault(FaultKind::TagDirective));
         }
         Ok(Kind::TagDirective { handle, prefix })
     }
@@ -100,10 +96,9 @@ impl Scanner<'_> {
                 b'?' | b':' | b',' | b']' | b'}' | b'%' | b'@' | b'`'
             );
         if name.is_empty() || !ends {
-            let message = "`*` and `&` at the start of a value mean an alias or an anchor: put the value in double quotes";
             return Err(Fault {
                 at: start.byte,
-                message,
+                kind: FaultKind::AnchorAtStart,
             });
         }
         Ok(Token {
@@ -121,7 +116,7 @@ impl Scanner<'_> {
             self.reader.skip();
             let uri = self.scan_tag_uri(&[])?;
             if !self.reader.at(b'>') {
-                return Err(self.fault("a tag that opens with `!<` must close with `>`"));
+                return Err(self.fault(FaultKind::TagNotClosed));
             }
             self.reader.skip();
             (Vec::new(), uri)
@@ -141,10 +136,9 @@ impl Scanner<'_> {
         };
         self.reader.ensure(1)?;
         if !self.reader.is_gap(0) {
-            let message = "`!` at the start of a value means a tag: put the value in double quotes";
             return Err(Fault {
                 at: start.byte,
-                message,
+                kind: FaultKind::TagAtStart,
             });
         }
         Ok(Token {
@@ -157,7 +151,7 @@ impl Scanner<'_> {
     fn scan_tag_handle(&mut self, directive: bool) -> Result<Vec<u8>, Fault> {
         self.reader.ensure(1)?;
         if !self.reader.at(b'!') {
-            return Err(self.fault("a tag handle starts with `!`"));
+            return Err(self.fault(FaultKind::TagHandleStart));
         }
         let mut handle = String::new();
         self.reader.read(&mut handle);
@@ -169,7 +163,7 @@ impl Scanner<'_> {
         if self.reader.at(b'!') {
             self.reader.read(&mut handle);
         } else if directive && handle != "!" {
-            return Err(self.fault("a tag handle ends with `!`"));
+            return Err(self.fault(FaultKind::TagHandleEnd));
         }
         Ok(handle.into_bytes())
     }
@@ -195,7 +189,7 @@ impl Scanner<'_> {
         if found {
             Ok(uri)
         } else {
-            Err(self.fault("a tag without a name: put the value in double quotes"))
+            Err(self.fault(FaultKind::TagWithoutName))
         }
     }
 
@@ -210,7 +204,7 @@ impl Scanner<'_> {
                     .and_then(|d| u8::try_from(d).ok())
             };
             let (b'%', Some(high), Some(low)) = (self.reader.byte(0), digit(1), digit(2)) else {
-                return Err(self.fault("`%` in a tag must be followed by two hexadecimal digits"));
+                return Err(self.fault(FaultKind::TagEscape));
             };
             let octet = high << 4 | low;
             left = match (left, octet) {
@@ -219,7 +213,7 @@ impl Scanner<'_> {
                 (None, 0xE0..=0xEF) => Some(2),
                 (None, 0xF0..=0xF7) => Some(3),
                 (Some(n), 0x80..=0xBF) => Some(n - 1),
-                _ => return Err(self.fault("a percent-encoded tag must be UTF-8")),
+                _ => return Err(self.fault(FaultKind::TagNotUtf8)),
             };
             uri.push(octet);
             for _ in 0..3 {

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Fault, Mark};
+use super::{Fault, FaultKind, Mark};
 
 /// go-yaml's `input_raw_buffer_size`, in bytes.
 const CHUNK: usize = 512;
@@ -83,7 +83,7 @@ impl<'t> Reader<'t> {
             None => Ok(text.chars().count().cast_signed()),
             Some((offset, _)) => Err(Fault {
                 at: chunk.start + offset,
-                message: "control characters are not allowed: remove this one",
+                kind: FaultKind::ControlCharacter,
             }),
         }
     }

@@ -4,7 +4,7 @@
 //! `aws-auth` is only whether a value is a string, null, or something that a string field refuses; and which values make
 //! go-yaml or `encoding/json` give up.
 
-use super::Fault;
+use super::{Fault, FaultKind};
 
 /// A scalar as go-yaml hands it on.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,7 +24,7 @@ const PREFIX: &[u8] = b"tag:yaml.org,2002:";
 /// Resolves a scalar that stands at byte `at`.
 pub(crate) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Result<Scalar, Fault> {
     let text = || Scalar::Str(value.as_bytes().to_vec());
-    let refuse = |message| Err(Fault { at, message });
+    let refuse = |kind| Err(Fault { at, kind });
     if tag.is_empty() && !implicit {
         return Ok(text());
     }
@@ -37,29 +37,29 @@ pub(crate) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Res
         }),
         (_, Some(b"binary")) => match decode_base64(value.as_bytes()) {
             Some(bytes) => Ok(Scalar::Str(bytes)),
-            None => refuse("a !!binary value that is not base64"),
+            None => refuse(FaultKind::NotBase64),
         },
         (_, Some(b"bool")) => match untagged(value) {
             found @ Scalar::Bool(_) => Ok(found),
-            _ => refuse("a !!bool value that is no truth value"),
+            _ => refuse(FaultKind::NotBool),
         },
         (_, Some(b"int")) => match untagged(value) {
             found @ (Scalar::Int(_) | Scalar::Uint(_)) => Ok(found),
-            _ => refuse("an !!int value that is no integer"),
+            _ => refuse(FaultKind::NotInt),
         },
         (_, Some(b"float")) => match untagged(value) {
             found @ (Scalar::Float(_) | Scalar::Int(_)) => Ok(found),
-            _ => refuse("a !!float value that is no number"),
+            _ => refuse(FaultKind::NotFloat),
         },
         (_, Some(b"null")) => match untagged(value) {
             Scalar::Null => Ok(Scalar::Null),
-            _ => refuse("a !!null value that is not null"),
+            _ => refuse(FaultKind::NotNull),
         },
         (_, Some(b"timestamp")) => {
             if value.starts_with(|c: char| c.is_ascii_digit()) && is_timestamp(value) {
                 Ok(text())
             } else {
-                refuse("a !!timestamp value that is no point in time")
+                refuse(FaultKind::NotTimestamp)
             }
         }
         // `!!str`, and tags that go-yaml does not know.

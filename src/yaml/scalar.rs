@@ -2,7 +2,7 @@
 
 use super::scanner::Scanner;
 use super::token::{Kind, Style, Token};
-use super::{Fault, Mark};
+use super::{Fault, FaultKind, Mark};
 
 /// A run of line breaks inside a scalar, folded as YAML 1.1 has it.
 #[derive(Default)]
@@ -67,9 +67,7 @@ impl Scanner<'_> {
             loop {
                 if self.reader.is_blank(0) {
                     if folding && self.column() < indent && self.reader.at(b'\t') {
-                        return Err(
-                            self.fault("a tab where indentation is expected: indent with spaces")
-                        );
+                        return Err(self.fault(FaultKind::Tab));
                     }
                     if folding {
                         self.reader.skip();
@@ -115,15 +113,10 @@ impl Scanner<'_> {
         loop {
             self.reader.ensure(4)?;
             if self.reader.is_document_indicator() {
-                return Err(
-                    self.fault("`---` or `...` inside a quoted value: close the quotes before it")
-                );
+                return Err(self.fault(FaultKind::IndicatorInQuotes));
             }
             if self.reader.is_end() {
-                return Err(fault_at(
-                    start,
-                    "the quotes that open here are never closed",
-                ));
+                return Err(fault_at(start, FaultKind::QuoteNotClosed));
             }
             let mut folding = self.scan_quoted_word(single, &mut value)?;
             self.reader.ensure(1)?;
@@ -216,7 +209,7 @@ impl Scanner<'_> {
             b'x' => ('\0', 2),
             b'u' => ('\0', 4),
             b'U' => ('\0', 8),
-            _ => return Err(self.fault("an unknown escape in double quotes: write `\\\\` for a backslash, or use single quotes")),
+            _ => return Err(self.fault(FaultKind::UnknownEscape)),
         };
         let at = self.reader.mark;
         self.reader.skip();
@@ -229,13 +222,13 @@ impl Scanner<'_> {
         let mut code: u64 = 0;
         for _ in 0..digits {
             let Some(digit) = char::from(self.reader.byte(0)).to_digit(16) else {
-                return Err(fault_at(at, "an escape with too few hexadecimal digits"));
+                return Err(fault_at(at, FaultKind::ShortEscape));
             };
             code = (code << 4) + u64::from(digit);
             self.reader.skip();
         }
         let Some(c) = u32::try_from(code).ok().and_then(char::from_u32) else {
-            return Err(fault_at(at, "an escape that is no Unicode character"));
+            return Err(fault_at(at, FaultKind::NoUnicodeEscape));
         };
         value.push(c);
         Ok(())
@@ -248,9 +241,7 @@ impl Scanner<'_> {
         self.reader.skip_blanks()?;
         self.reader.skip_comment()?;
         if !self.reader.is_break_or_end() {
-            return Err(
-                self.fault("text after `|` or `>`: put it on the next line, or quote the value")
-            );
+            return Err(self.fault(FaultKind::TextAfterBlockHeader));
         }
         self.reader.skip_line_break()?;
 
@@ -325,7 +316,7 @@ impl Scanner<'_> {
     fn scan_block_increment(&mut self) -> Result<isize, Fault> {
         let byte = self.reader.byte(0);
         if byte == b'0' {
-            return Err(self.fault("an indentation of 0 after `|` or `>`"));
+            return Err(self.fault(FaultKind::BlockIndentOfZero));
         }
         if !byte.is_ascii_digit() {
             return Ok(0);
@@ -351,7 +342,7 @@ impl Scanner<'_> {
             }
             deepest = deepest.max(self.column());
             if (*indent == 0 || self.column() < *indent) && self.reader.at(b'\t') {
-                return Err(self.fault("a tab where indentation is expected: indent with spaces"));
+                return Err(self.fault(FaultKind::Tab));
             }
             if !self.reader.is_break(0) {
                 break;
@@ -384,9 +375,9 @@ impl Chomping {
     }
 }
 
-fn fault_at(mark: Mark, message: &'static str) -> Fault {
+fn fault_at(mark: Mark, kind: FaultKind) -> Fault {
     Fault {
         at: mark.byte,
-        message,
+        kind,
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::reader::Reader;
 use super::token::{Kind, Token};
-use super::{Fault, Mark};
+use super::{Fault, FaultKind, Mark};
 
 /// go-yaml's `max_flow_level` and `max_indents`.
 const MAX_DEPTH: usize = 10_000;
@@ -82,10 +82,10 @@ impl<'t> Scanner<'t> {
         self.reader.mark.column.cast_signed()
     }
 
-    pub(super) fn fault(&self, message: &'static str) -> Fault {
+    pub(super) fn fault(&self, kind: FaultKind) -> Fault {
         Fault {
             at: self.reader.mark.byte,
-            message,
+            kind,
         }
     }
 
@@ -162,9 +162,8 @@ impl<'t> Scanner<'t> {
             }
             b'\'' => self.fetch_simple(|s| s.scan_quoted(true)),
             b'"' => self.fetch_simple(|s| s.scan_quoted(false)),
-            b'\t' => Err(self.fault("a tab where indentation is expected: indent with spaces")),
-            b'@' | b'`' | b'%' | b'|' | b'>' | b'#' => Err(self
-                .fault("a value can't start with this character: put the value in double quotes")),
+            b'\t' => Err(self.fault(FaultKind::Tab)),
+            b'@' | b'`' | b'%' | b'|' | b'>' | b'#' => Err(self.fault(FaultKind::StartOfValue)),
             _ => self.fetch_simple(Scanner::scan_plain),
         }
     }
@@ -255,7 +254,7 @@ impl<'t> Scanner<'t> {
         self.indents.push(self.indent);
         self.indent = column;
         if self.indents.len() > MAX_DEPTH {
-            return Err(self.fault("lists and mappings are nested more than 10,000 deep"));
+            return Err(self.fault(FaultKind::TooDeep));
         }
         match number {
             Some(number) => self.insert(number, kind, mark),
@@ -321,7 +320,7 @@ impl<'t> Scanner<'t> {
         });
         self.flow_level += 1;
         if self.flow_level > MAX_DEPTH {
-            return Err(self.fault("lists and mappings are nested more than 10,000 deep"));
+            return Err(self.fault(FaultKind::TooDeep));
         }
         self.simple_key_allowed = true;
         self.push_one(kind);
@@ -344,9 +343,7 @@ impl<'t> Scanner<'t> {
     fn fetch_block_entry(&mut self) -> Result<(), Fault> {
         if self.flow_level == 0 {
             if !self.simple_key_allowed {
-                return Err(self.fault(
-                    "a list item is not allowed here: start it on its own line, or quote the value",
-                ));
+                return Err(self.fault(FaultKind::ItemNotAllowed));
             }
             self.roll_indent(
                 self.column(),
@@ -364,9 +361,7 @@ impl<'t> Scanner<'t> {
     fn fetch_key(&mut self) -> Result<(), Fault> {
         if self.flow_level == 0 {
             if !self.simple_key_allowed {
-                return Err(self.fault(
-                    "a key is not allowed here: quote the value, or start it on its own line",
-                ));
+                return Err(self.fault(FaultKind::KeyNotAllowed));
             }
             self.roll_indent(
                 self.column(),
@@ -398,9 +393,7 @@ impl<'t> Scanner<'t> {
         } else {
             if self.flow_level == 0 {
                 if !self.simple_key_allowed {
-                    return Err(
-                        self.fault("a second `: ` in one line: put the value in double quotes")
-                    );
+                    return Err(self.fault(FaultKind::SecondColon));
                 }
                 self.roll_indent(
                     self.column(),
@@ -455,6 +448,6 @@ impl<'t> Scanner<'t> {
 fn missing_colon(mark: Mark) -> Fault {
     Fault {
         at: mark.byte,
-        message: "a line in a mapping without `: `: write `key: value`, or fix the indentation",
+        kind: FaultKind::MissingColon,
     }
 }

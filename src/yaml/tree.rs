@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use super::parser::{EventKind, Parser};
-use super::{Fault, Style};
+use super::{Fault, FaultKind, Style};
 
 /// Index of a node in its [`Tree`].
 pub(crate) type NodeId = usize;
@@ -144,10 +144,9 @@ pub(crate) fn compose(text: &str) -> Result<Tree, Fault> {
             }
             EventKind::Alias(name) => {
                 let Some(&target) = anchors.get(&name) else {
-                    let message = "an alias (`*`) of an anchor that is not defined before it: put the value in double quotes";
                     return Err(Fault {
                         at: event.start,
-                        message,
+                        kind: FaultKind::UnknownAlias,
                     });
                 };
                 NodeKind::Alias { target }

@@ -11,7 +11,7 @@ fn first(section: Section, text: &str) -> Problem {
 #[test]
 fn places_are_given_in_lines_and_characters() {
     let cases = [
-        ("- rolearn: é\n  username: a: b\n", 2, 14, ": b"),
+        ("- rolearn: é\n  username: a: b\n", 2, 13, "a: b"),
         (
             "- rolearn: a\r\n  username: é @\r\n- rolearn: @b\r\n",
             3,
@@ -24,8 +24,8 @@ fn places_are_given_in_lines_and_characters() {
         (
             "- rolearn: a\n- username: b\n  groups: [c]\n",
             2,
-            3,
-            "username: b",
+            1,
+            "- username: b",
         ),
         ("- rolearn: a\n-\n", 2, 2, ""),
         ("- rolearn: a\n  groups: [é, on]\n", 2, 15, "on"),
@@ -57,27 +57,35 @@ fn messages_name_the_fix() {
     let cases = [
         (
             "- rolearn: a\n  username: {{SessionName}}\n",
-            "a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes",
+            "unquoted template in username: write \"{{SessionName}}\"",
         ),
         (
             "- rolearn: a\n  username: a: b\n",
-            "a second `: ` in one line: put the value in double quotes",
+            "unquoted value in username that YAML reads as something else: write \"a: b\"",
         ),
         (
             "- rolearn: a\n  username\n",
+            "missing `:` after `username`: write `username:` and a space",
+        ),
+        (
+            "- rolearn: a\n  team\n",
             "a line in a mapping without `: `: write `key: value`, or fix the indentation",
         ),
         (
             "- username: x\n",
-            "the entry has no `rolearn`: give it one, or remove the entry",
+            "the entry has no `rolearn`: add `rolearn`, or remove the entry",
         ),
         (
             "- rolearn: 5\n",
-            "`rolearn` is a number and so is ignored: write text in double quotes",
+            "`rolearn` is a number and is ignored: write text in double quotes",
         ),
         (
             "- rolearn: a\n  groups: g\n",
-            "`groups` is text and so is ignored: write a list, each item as `- \"group\"`",
+            "`groups` is text and is ignored: write a list, each item as `- \"group\"`",
+        ),
+        (
+            "- rolearn: a\n  groups: [y]\n",
+            "an item of `groups` is a truth value, not text, and is ignored: write text in double quotes",
         ),
     ];
     for (text, message) in cases {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::text::gained;
 use super::{FixOutcome, LintArgs, LintFormat};
@@ -26,7 +26,9 @@ impl LintArgs {
         let looking = self
             .live
             .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
-        let mut observation = Box::pin(looking).await?;
+        let mut observation = Box::pin(looking).await.context(
+            "no files are given, so that lint reads a cluster; to check files, pass them: identity-mapper lint FILE",
+        )?;
         let live = observation
             .live
             .clone()

@@ -41,40 +41,40 @@ fn a_key_that_is_dropped() {
     all_end_in(&[
         (
             of_role("  username: {{SessionName}}\n"),
-            &[UnquotedTemplate],
+            &[NoGroups, UnquotedTemplate, CallerNamesItself],
         ),
         (
             of_role("  username: {{SessionName}}-x\n"),
-            &[UnquotedTemplate],
+            &[NoGroups, UnquotedTemplate, CallerNamesItself],
         ),
         (
             of_role("  groups:\n  - {{SessionName}}\n"),
-            &[UnquotedTemplate],
+            &[NoUsername, UnquotedTemplate],
         ),
-        (of_role("\tusername: a\n"), &[Tab]),
-        (of_role("  \tusername: a\n"), &[Tab]),
+        (of_role("\tusername: a\n"), &[NoGroups, Tab]),
+        (of_role("  \tusername: a\n"), &[NoGroups, Tab]),
         (of_role("    username: a\n  groups: [g]\n"), &[Indentation]),
-        (of_role(" username: a\n"), &[Indentation]),
+        (of_role(" username: a\n"), &[NoGroups, Indentation]),
         (of_role("  username: a\n   groups: [g]\n"), &[Indentation]),
-        (of_role("  username: @a\n"), &[BrokenText]),
-        (of_role("  username: %a\n"), &[BrokenText]),
-        (of_role("  username: `a`\n"), &[BrokenText]),
+        (of_role("  username: @a\n"), &[NoGroups, BrokenText]),
+        (of_role("  username: %a\n"), &[NoGroups, BrokenText]),
+        (of_role("  username: `a`\n"), &[NoGroups, BrokenText]),
         (of_role("  username: *a\n"), &[BrokenText]),
-        (of_role("  username: a: b\n"), &[BrokenText]),
-        (of_role("  groups: [g\n"), &[BrokenText]),
+        (of_role("  username: a: b\n"), &[NoGroups, BrokenText]),
+        (of_role("  groups: [g\n"), &[NoUsername, NotClosed]),
         (
             roles("rolearn: arn:aws:iam::111122223333:role/a\n"),
-            &[NoList],
+            &[ListDash, NoGroups],
         ),
         (roles("|\n  - rolearn: x\n"), &[NoList]),
-        (roles("mapRoles:\n- rolearn: x\n"), &[NoList]),
+        (roles("mapRoles:\n- rolearn: x\n"), &[NoList, NotAPrincipal]),
         (roles("{\"rolearn\": \"x\"}"), &[NoList]),
         (roles("just a text\n"), &[NoList]),
         (
             roles("mapRoles:\n----\n- groups:\n  - g\n"),
-            &[DescribeOutput],
+            &[DescribeOutput, EntryDropped],
         ),
-        (DESCRIBE.to_owned(), &[DescribeOutput]),
+        (DESCRIBE.to_owned(), &[DescribeOutput, EntryDropped]),
         (
             of_role(&format!(
                 "{NAMED}---\n- rolearn: arn:aws:iam::111122223333:role/b\n"
@@ -162,7 +162,7 @@ fn keys_and_manifests() {
         ),
         (
             format!("{}  mapRoles: |\n    []\n", of_role(NAMED)),
-            &[RepeatedField],
+            &[DuplicateKey],
         ),
     ]);
 }
@@ -197,7 +197,7 @@ fn arns() {
         (accounts("- 012345678901\n"), &[WholeAccount]),
         (accounts("- 1234\n"), &[BadAccount]),
         (accounts("- {a: b}\n"), &[EntryDropped]),
-        (accounts("\"111122223333\"\n"), &[NoList]),
+        (accounts("\"111122223333\"\n"), &[ListDash, WholeAccount]),
     ]);
 }
 
@@ -295,7 +295,7 @@ fn usernames_and_groups() {
         ),
         (
             of_role("  username: a\n  groups: [system:developers]\n"),
-            &[ReservedName],
+            &[UnknownSystemGroup],
         ),
         (
             of_role("  username: a\n  groups: [\"identity-mapper:bridge\"]\n"),

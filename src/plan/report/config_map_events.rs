@@ -91,11 +91,13 @@ fn broken(view: &View<'_>, section: Section) -> Option<State> {
         )
     };
     let key = format!("{reason}/{section}/{:.16x}", Sha256::digest(text));
-    let note = format!(
-        "{}, written by {}; {what}",
-        describe(problem),
-        view.manager(section)
-    );
+    let manager = view.manager(section);
+    let by = if manager == "unknown" {
+        String::new()
+    } else {
+        format!(", written by {manager}")
+    };
+    let note = format!("{}{by}; {what}", describe(problem));
     Some(state(key, reason, "Repair", note))
 }
 

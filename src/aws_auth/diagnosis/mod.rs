@@ -1,0 +1,241 @@
+//! What is wrong with a text, by its cause: for people only. What EKS sees is what go-yaml reads.
+//!
+//! The lines are read by what people write into an aws-auth, whatever YAML would make of them, and put in order. What had to change on
+//! the way are the defects. The text in order is read as the authenticator would read it: a defect that changes nothing there is none.
+
+mod content;
+mod defect;
+mod layout;
+mod manifest;
+mod normal;
+mod structure;
+mod template;
+
+use std::ops::Range;
+
+pub(crate) use self::defect::{Defect, DefectKind};
+pub(crate) use self::manifest::{ManifestDefect, unreadable};
+pub(crate) use self::normal::{is_describe_line, is_describe_output};
+pub(crate) use self::template::{PLACEHOLDERS, TemplateSyntax, template, unfilled};
+use super::entry::fold_field;
+use super::{Section, SectionView, read};
+use crate::yaml::Lines;
+
+/// The command that prints aws-auth as YAML.
+pub(crate) const GET: &str = "kubectl get configmap -n kube-system aws-auth -o yaml";
+
+/// The fields of an entry that people write.
+const FIELDS: [&str; 4] = ["rolearn", "userarn", "username", "groups"];
+
+fn field_name(key: &str) -> String {
+    fold_field(key.trim().trim_matches(['"', '\'']))
+}
+
+fn is_field(word: &str) -> bool {
+    FIELDS.contains(&field_name(word).as_str())
+}
+
+fn is_arn_field(name: &str) -> bool {
+    name.ends_with("arn")
+}
+
+/// What was found in a text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Diagnosis {
+    /// In the order of their lines.
+    pub(crate) defects: Vec<Defect>,
+    /// The text with all of them fixed; `None` where that can't be known.
+    pub(crate) repaired: Option<RepairedText>,
+}
+
+/// A text in which the defects are fixed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RepairedText {
+    pub(crate) text: String,
+    /// For each line the line of the original that it comes from, counted from 0.
+    origins: Vec<usize>,
+}
+
+impl RepairedText {
+    /// The lines in place of those of a defect.
+    pub(crate) fn lines(&self, defect: &Defect) -> Vec<&str> {
+        let lines = self.text.split('\n').zip(&self.origins);
+        lines
+            .filter(|(_, origin)| (defect.line..=defect.through).contains(*origin))
+            .map(|(line, _)| line)
+            .collect()
+    }
+
+    /// The line of the original from which a byte comes, counted from 0.
+    pub(crate) fn origin(&self, at: usize) -> usize {
+        let line = self.text[..at.min(self.text.len())].matches('\n').count();
+        let last = self.origins.last().copied().unwrap_or_default();
+        self.origins.get(line).copied().unwrap_or(last)
+    }
+
+    /// The bytes of the original from which some bytes come: the same text in their line, or that line.
+    pub(crate) fn original(
+        &self,
+        span: &Range<usize>,
+        original: &str,
+        lines: &Lines<'_>,
+    ) -> Range<usize> {
+        let found = self.text.get(span.clone()).unwrap_or_default();
+        let found = found.lines().next().unwrap_or_default().trim();
+        in_line(original, lines, self.origin(span.start), found)
+    }
+}
+
+/// Where a text is in a line, or else what the line holds.
+pub(crate) fn in_line(text: &str, lines: &Lines<'_>, number: usize, found: &str) -> Range<usize> {
+    let line = lines.line(number.min(lines.count() - 1));
+    let content = &text[line.clone()];
+    let bare = found.trim_matches(['"', '\'']);
+    for found in [found, bare] {
+        if !found.is_empty()
+            && let Some(at) = content.find(found)
+        {
+            return line.start + at..line.start + at + found.trim_end().len();
+        }
+    }
+    let start = line.start + (content.len() - content.trim_start().len());
+    start..start.max(line.start + content.trim_end().len())
+}
+
+/// What is wrong with the characters of a text, whatever it holds.
+pub(crate) fn characters(text: &str) -> Vec<Defect> {
+    normal::normal(text).1
+}
+
+/// Why a text is not what its author meant; `None` where nothing but the reading itself shows a fault.
+pub(crate) fn diagnose(section: Section, text: &str, view: &SectionView) -> Option<Diagnosis> {
+    if let Some(TemplateSyntax { engine, span }) = template(text) {
+        let line = text[..span.start].matches('\n').count();
+        let found = text[span].to_owned();
+        let kind = DefectKind::Template {
+            engine,
+            found: found.clone(),
+        };
+        return Some(Diagnosis {
+            defects: vec![Defect::new(kind, line, found)],
+            repaired: None,
+        });
+    }
+    if !is_suspicious(text, view) {
+        return None;
+    }
+    let (drafts, mut defects) = normal::normal(text);
+    let structure = structure::structure(section, &drafts);
+    if structure.exotic && view.broken.is_none() {
+        return None;
+    }
+    let (lines, found) = layout::lay_out(section, structure);
+    defects.extend(found);
+    merge(&mut defects);
+    if defects.is_empty() {
+        return None;
+    }
+    let (origins, lines): (Vec<usize>, Vec<String>) = lines.into_iter().unzip();
+    let repaired = RepairedText {
+        text: lines.join("\n"),
+        origins,
+    };
+    let read = read::raw(section, &repaired.text);
+    let is_same = view.broken.is_none() && (read.broken.is_some() || same_effect(view, &read));
+    (!is_same).then_some(Diagnosis {
+        defects,
+        repaired: Some(repaired),
+    })
+}
+
+/// Whether a text can hold something else than its author meant: it is read in full then.
+fn is_suspicious(text: &str, view: &SectionView) -> bool {
+    let blank = |value: &str| {
+        value.is_empty()
+            || !value.is_ascii()
+            || value.contains(|c: char| c.is_whitespace() || matches!(c, '\\' | '"' | '\''))
+    };
+    let entry = |entry: &super::Entry| {
+        blank(&entry.arn)
+            || blank(&entry.username)
+            || entry.groups.is_empty()
+            || entry.groups.iter().any(|group| blank(group))
+    };
+    !view.problems.is_empty()
+        || view.entries.iter().any(entry)
+        || view.accounts.iter().any(|account| blank(account))
+        || text.matches("arn:aws").count() > view.entries.len()
+}
+
+fn same_effect(one: &SectionView, other: &SectionView) -> bool {
+    let of = |view: &SectionView| {
+        let entries = view.entries.iter();
+        let entries: Vec<_> = entries
+            .map(|entry| {
+                (
+                    entry.arn.clone(),
+                    entry.username.clone(),
+                    entry.groups.clone(),
+                )
+            })
+            .collect();
+        let problems = view.problems.iter();
+        let problems: Vec<_> = problems
+            .map(|problem| (problem.kind, problem.line))
+            .collect();
+        (entries, problems, view.accounts.clone())
+    };
+    of(one) == of(other)
+}
+
+/// Puts what is found twice into one: a missing dash that takes its entry along.
+fn merge(defects: &mut Vec<Defect>) {
+    defects.sort_by_key(|defect| defect.line);
+    let moved: Vec<(usize, usize)> = defects
+        .iter()
+        .filter(|it| it.kind == DefectKind::MissingDash { what: "" })
+        .map(|it| (it.line, it.through))
+        .collect();
+    defects.retain(|it| it.kind != DefectKind::MissingDash { what: "" });
+    // The width of a tab is unknown, so that its line has no wrong column.
+    let tabs = defects.iter().filter(|it| it.kind == DefectKind::Tab);
+    let tabs: Vec<usize> = tabs.map(|it| it.line).collect();
+    defects.retain(|it| {
+        !matches!(it.kind, DefectKind::Indentation { .. }) || !tabs.contains(&it.line)
+    });
+    for defect in defects {
+        let with = moved.iter().find(|(line, _)| *line == defect.line);
+        if let (DefectKind::MissingDash { .. }, Some((_, through))) = (&defect.kind, with) {
+            defect.through = defect.through.max(*through);
+        }
+    }
+}
+
+/// Whether a name is a slip of another: case, blanks, hyphens and plurals aside, or with one letter added, lost or changed.
+pub(crate) fn almost(name: &str, known: &str) -> bool {
+    let plain = |text: &str| -> Vec<char> {
+        let kept = text
+            .chars()
+            .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '_'));
+        kept.map(|c| c.to_ascii_lowercase()).collect()
+    };
+    let (a, b) = (plain(name), plain(known));
+    if a == b {
+        return true;
+    }
+    let (short, long) = if a.len() <= b.len() {
+        (&a, &b)
+    } else {
+        (&b, &a)
+    };
+    if long.len() - short.len() > 1 {
+        return false;
+    }
+    let same = short
+        .iter()
+        .zip(long.iter())
+        .take_while(|(a, b)| a == b)
+        .count();
+    let skip = usize::from(short.len() == long.len());
+    short[(same + skip).min(short.len())..] == long[same + 1..]
+}

@@ -1,0 +1,361 @@
+//! The text without what can't be part of it: characters that look like others, copied prefixes, `\n` as two characters.
+
+use super::defect::{Defect, DefectKind};
+
+/// A line that is being put in order.
+#[derive(Clone, Debug)]
+pub(super) struct DraftLine {
+    /// The line of the original, counted from 0.
+    pub(super) origin: usize,
+    pub(super) text: String,
+}
+
+impl DraftLine {
+    /// The columns before the content, which may be tabs.
+    pub(super) fn indent(&self) -> usize {
+        self.text.len() - self.content().len()
+    }
+
+    pub(super) fn content(&self) -> &str {
+        self.text.trim_start_matches([' ', '\t'])
+    }
+
+    pub(super) fn is_blank(&self) -> bool {
+        let content = self.content();
+        content.trim().is_empty() || content.starts_with('#')
+    }
+}
+
+/// The lines of a text, and what was wrong with their characters.
+pub(super) fn normal(text: &str) -> (Vec<DraftLine>, Vec<Defect>) {
+    let mut lines: Vec<DraftLine> = text
+        .split('\n')
+        .enumerate()
+        .map(|(origin, line)| DraftLine {
+            origin,
+            text: line.strip_suffix('\r').unwrap_or(line).to_owned(),
+        })
+        .collect();
+    let mut defects = Vec::new();
+    describe_output(&mut lines, &mut defects);
+    code_fences(&mut lines, &mut defects);
+    prefixes(&mut lines, &mut defects);
+    lookalikes(&mut lines, &mut defects);
+    newlines(&mut lines, &mut defects);
+    (lines, defects)
+}
+
+const HEADINGS: [&str; 8] = [
+    "Name:",
+    "Namespace:",
+    "Labels:",
+    "Annotations:",
+    "Data",
+    "BinaryData",
+    "Events:",
+    "====",
+];
+
+/// Whether a line is one that `kubectl describe` prints around the values.
+pub(crate) fn is_describe_line(line: &str) -> bool {
+    let line = line.trim();
+    let is_ruler =
+        line.len() >= 4 && (line.bytes().all(|b| b == b'=') || line.bytes().all(|b| b == b'-'));
+    is_ruler
+        || HEADINGS.iter().any(|heading| {
+            line == *heading || (heading.ends_with(':') && line.starts_with(heading))
+        })
+}
+
+/// Whether a text is, in whole or in part, what `kubectl describe` prints: a ruler, or two of its headings.
+pub(crate) fn is_describe_output(text: &str) -> bool {
+    let mut lines = text.lines().filter(|line| is_describe_line(line));
+    let Some(first) = lines.next() else {
+        return false;
+    };
+    first.trim().starts_with(['=', '-']) || lines.next().is_some()
+}
+
+fn describe_output(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
+    let text: Vec<&str> = lines.iter().map(|line| line.text.as_str()).collect();
+    if !is_describe_output(&text.join("\n")) {
+        return;
+    }
+    let Some(first) = lines.iter().find(|line| is_describe_line(&line.text)) else {
+        return;
+    };
+    defects.push(Defect::new(
+        DefectKind::DescribeOutput,
+        first.origin,
+        first.text.trim(),
+    ));
+    // `mapRoles:` above a ruler is its heading.
+    let heading = |at: usize| {
+        let is_ruler = |line: &DraftLine| {
+            let line = line.text.trim();
+            line.len() >= 4 && line.bytes().all(|b| b == b'-')
+        };
+        lines.get(at + 1).is_some_and(is_ruler)
+    };
+    let kept = (0..lines.len()).filter(|at| !is_describe_line(&lines[*at].text) && !heading(*at));
+    *lines = kept.map(|at| lines[at].clone()).collect();
+}
+
+fn code_fences(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
+    let is_fence = |line: &DraftLine| line.content().starts_with("```");
+    if let Some(first) = lines.iter().find(|line| is_fence(line)) {
+        let last = lines.iter().rev().find(|line| is_fence(line));
+        let through = last.map_or(first.origin, |last| last.origin);
+        let defect = Defect::new(DefectKind::CodeFence, first.origin, first.content().trim());
+        defects.push(defect.through(through));
+        lines.retain(|line| !is_fence(line));
+    }
+}
+
+/// Line numbers, and the marks of quotations and diffs, where all lines have them.
+fn prefixes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
+    let marked = |mark: char| move |line: &str| line.starts_with(mark).then_some(mark.len_utf8());
+    let kinds: [(&'static str, &dyn Fn(&str) -> Option<usize>); 4] = [
+        ("line numbers", &number),
+        ("`>` of a quotation", &marked('>')),
+        ("`+` of a diff", &marked('+')),
+        ("`|` of a table", &marked('|')),
+    ];
+    for (what, length) in kinds {
+        let content = lines.iter().filter(|line| !line.text.trim().is_empty());
+        let lengths: Vec<Option<usize>> = content.map(|line| length(line.text.as_str())).collect();
+        let found = lengths.iter().flatten().count();
+        if found < 3 || found * 5 < lengths.len() * 4 {
+            continue;
+        }
+        let has = |line: &&DraftLine| length(&line.text).is_some();
+        let first = lines.iter().find(has).map_or(0, |line| line.origin);
+        let last = lines.iter().rev().find(has).map_or(0, |line| line.origin);
+        let at = lines.iter().find(has).map_or("", |line| {
+            line.text[..length(&line.text).unwrap_or_default()].trim()
+        });
+        defects.push(Defect::new(DefectKind::LinePrefix { what }, first, at).through(last));
+        for line in lines.iter_mut() {
+            if let Some(length) = length(&line.text) {
+                line.text.replace_range(..length, "");
+            }
+        }
+        // What separated the prefix from the text.
+        let indents = lines.iter().filter(|line| !line.text.trim().is_empty());
+        let common = indents.map(DraftLine::indent).min().unwrap_or_default();
+        for line in lines.iter_mut() {
+            let common = common.min(line.text.len());
+            line.text.replace_range(..common, "");
+        }
+    }
+}
+
+/// The length of a line number with what is around it. A bare number before a space is one only if text follows.
+fn number(line: &str) -> Option<usize> {
+    let start = line.len() - line.trim_start().len();
+    let digits = line[start..].bytes().take_while(u8::is_ascii_digit).count();
+    if digits == 0 || digits > 5 {
+        return None;
+    }
+    let rest = &line[start + digits..];
+    let separator = rest.chars().next();
+    match separator {
+        Some(':' | '|' | ')' | '.' | '\t' | '│') => {
+            Some(start + digits + separator.map_or(0, char::len_utf8))
+        }
+        Some(' ') => {
+            let marks = rest.trim_start();
+            let mark = marks.chars().next().filter(|c| matches!(c, '|' | '│'));
+            let blank = rest.len() - marks.len();
+            Some(start + digits + mark.map_or(0, |mark| blank + mark.len_utf8()))
+        }
+        None => Some(line.len()),
+        Some(_) => None,
+    }
+}
+
+/// A class of characters that look like one that YAML knows.
+struct LookalikeClass {
+    name: &'static str,
+    instead: &'static str,
+    to: &'static str,
+    is: fn(char) -> bool,
+    /// Where it matters: anywhere, or only where YAML would have the other one.
+    anywhere: bool,
+}
+
+static LOOKALIKES: [LookalikeClass; 6] = [
+    LookalikeClass {
+        name: "non-breaking space",
+        instead: "a space",
+        to: " ",
+        is: |c| {
+            matches!(
+                c,
+                '\u{a0}' | '\u{1680}' | '\u{2000}'
+                    ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+            )
+        },
+        anywhere: true,
+    },
+    LookalikeClass {
+        name: "invisible character",
+        instead: "nothing",
+        to: "",
+        is: |c| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'),
+        anywhere: true,
+    },
+    LookalikeClass {
+        name: "typographic double quote",
+        instead: "\"",
+        to: "\"",
+        is: |c| {
+            matches!(
+                c,
+                '\u{201c}'..='\u{201f}' | '\u{ab}' | '\u{bb}' | '\u{2033}' | '\u{ff02}'
+            )
+        },
+        anywhere: false,
+    },
+    LookalikeClass {
+        name: "typographic single quote",
+        instead: "'",
+        to: "'",
+        is: |c| {
+            matches!(
+                c,
+                '\u{2018}'..='\u{201b}' | '\u{2032}' | '\u{b4}' | '\u{ff07}'
+            )
+        },
+        anywhere: false,
+    },
+    LookalikeClass {
+        name: "typographic dash",
+        instead: "-",
+        to: "-",
+        is: |c| {
+            matches!(
+                c,
+                '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe63}' | '\u{ff0d}'
+            )
+        },
+        anywhere: false,
+    },
+    LookalikeClass {
+        name: "typographic colon",
+        instead: ":",
+        to: ":",
+        is: |c| matches!(c, '\u{ff1a}' | '\u{fe55}' | '\u{a789}' | '\u{2236}'),
+        anywhere: false,
+    },
+];
+
+fn lookalikes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
+    for class in &LOOKALIKES {
+        let mut found: Option<(Defect, usize)> = None;
+        for line in lines.iter_mut() {
+            if line.text.is_ascii() || line.text.trim_start().starts_with('#') {
+                continue;
+            }
+            let places: Vec<(usize, char)> = line
+                .text
+                .char_indices()
+                .filter(|(at, c)| {
+                    (class.is)(*c) && (class.anywhere || matters(&line.text, *at, *c))
+                })
+                .collect();
+            let Some((at, character)) = places.first().copied() else {
+                continue;
+            };
+            let (defect, count) = found.get_or_insert_with(|| {
+                let kind = DefectKind::Lookalike {
+                    name: class.name,
+                    character,
+                    count: 0,
+                    instead: class.instead,
+                };
+                let from = line.text[at..].to_owned();
+                (Defect::new(kind, line.origin, from), 0)
+            });
+            *count += places.len();
+            defect.through = line.origin;
+            for (at, c) in places.iter().rev() {
+                line.text.replace_range(*at..at + c.len_utf8(), class.to);
+            }
+        }
+        if let Some((mut defect, total)) = found {
+            if let DefectKind::Lookalike { count, .. } = &mut defect.kind {
+                *count = total;
+            }
+            defects.push(defect);
+        }
+    }
+}
+
+/// Whether YAML would have a quote, dash or colon here, or the text is an ARN, which is ASCII.
+fn matters(line: &str, at: usize, c: char) -> bool {
+    let before = line[..at].trim_end();
+    let after = line[at + c.len_utf8()..].trim();
+    let word = line[..at]
+        .rsplit([' ', '"', '\''])
+        .next()
+        .unwrap_or_default();
+    let is_item = before.is_empty() && line[at + c.len_utf8()..].starts_with(' ');
+    let is_quote = matches!(
+        c,
+        '\u{2018}'
+            ..='\u{201f}'
+                | '\u{ab}'
+                | '\u{bb}'
+                | '\u{b4}'
+                | '\u{2032}'
+                | '\u{2033}'
+                | '\u{ff02}'
+                | '\u{ff07}'
+    );
+    let edge = before.is_empty()
+        || before.ends_with([':', '-', '[', ',', '{'])
+        || after.is_empty()
+        || after.starts_with([',', ']', '}', ':', '#']);
+    let is_colon = matches!(c, '\u{ff1a}' | '\u{fe55}' | '\u{a789}' | '\u{2236}');
+    let field = before.trim_start_matches(['-', ' ', '"', '\'']);
+    word.starts_with("arn:")
+        || is_item
+        || (is_quote && edge)
+        || (is_colon && super::is_field(field))
+}
+
+/// `\n` as two characters at the end of a line, or where a line should end.
+fn newlines(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
+    let has = |line: &DraftLine| line.text.contains("\\n") && !line.is_blank();
+    let Some(first) = lines.iter().find(|line| has(line)) else {
+        return;
+    };
+    let count = lines
+        .iter()
+        .map(|line| line.text.matches("\\n").count())
+        .sum();
+    let at = &first.text[first.text.find("\\n").unwrap_or_default()..];
+    let defect = Defect::new(DefectKind::LiteralNewline { count }, first.origin, at);
+    let last = lines.iter().rev().find(|line| has(line));
+    defects.push(defect.through(last.map_or(0, |last| last.origin)));
+    let split = |line: &DraftLine| -> Vec<DraftLine> {
+        if !has(line) {
+            return vec![line.clone()];
+        }
+        let text = line.text.replace("\\r\\n", "\\n");
+        let text = text
+            .trim()
+            .strip_prefix('"')
+            .filter(|_| text.matches("\\n").count() > 1)
+            .map_or(text.clone(), str::to_owned);
+        text.split("\\n")
+            .filter(|part| !part.trim().trim_matches('"').is_empty())
+            .map(|part| DraftLine {
+                origin: line.origin,
+                text: part.trim_end().to_owned(),
+            })
+            .collect()
+    };
+    *lines = lines.iter().flat_map(split).collect();
+}

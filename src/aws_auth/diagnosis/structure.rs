@@ -1,0 +1,527 @@
+//! What the lines were meant to be: which entry each belongs to, and as what.
+
+use std::collections::BTreeSet;
+
+use super::content::{LineContent, ParsedLine, parse};
+use super::defect::{Defect, DefectKind};
+use super::normal::DraftLine;
+use super::{field_name, is_arn_field};
+use crate::aws_auth::Section;
+
+/// What a line is to its entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum LineRole {
+    /// The line with the dash.
+    Start,
+    Field,
+    /// An item of the list that a field holds.
+    Item,
+    /// The rest of the value above, moved with it.
+    Continuation,
+    /// A comment, a blank line, or what can't be placed.
+    Outside,
+}
+
+/// A line with its place in the structure.
+#[derive(Clone, Debug)]
+pub(super) struct PlacedLine {
+    pub(super) origin: usize,
+    pub(super) entry: usize,
+    pub(super) role: LineRole,
+    /// The column of its first dash, or of its content.
+    pub(super) column: usize,
+    /// Columns from there to the content; 0 without a dash.
+    pub(super) lead: usize,
+    /// Whether the dash was in the text.
+    pub(super) dashed: bool,
+    /// Without indentation and dash.
+    pub(super) text: String,
+    pub(super) inserted: bool,
+}
+
+/// The structure of a section.
+#[derive(Default)]
+pub(super) struct Structure {
+    pub(super) lines: Vec<PlacedLine>,
+    pub(super) defects: Vec<Defect>,
+    /// Something that this reading does not understand: nothing is sure then.
+    pub(super) exotic: bool,
+}
+
+struct StructureReader<'l> {
+    section: Section,
+    drafts: &'l [DraftLine],
+    parsed: Vec<ParsedLine>,
+    out: Structure,
+    entry: Option<usize>,
+    seen: BTreeSet<String>,
+    /// The field that holds the list or value that the next lines belong to.
+    open: Option<OpenField>,
+}
+
+struct OpenField {
+    name: String,
+    has_value: bool,
+    items: usize,
+    column: usize,
+}
+
+/// Reads the structure from lines whose characters are in order.
+pub(super) fn structure(section: Section, drafts: &[DraftLine]) -> Structure {
+    let mut builder = StructureReader {
+        section,
+        drafts,
+        parsed: Vec::new(),
+        out: Structure::default(),
+        entry: None,
+        seen: BTreeSet::new(),
+        open: None,
+    };
+    let mut in_list = section == Section::Accounts;
+    for draft in drafts {
+        let parsed = parse(draft.content(), in_list);
+        if let LineContent::Field { name, has_value } = &parsed.content {
+            in_list = !has_value && name == "groups";
+        }
+        builder.parsed.push(parsed);
+    }
+    let mut at = 0;
+    while at < drafts.len() {
+        at = builder.line(at);
+    }
+    builder.out
+}
+
+impl StructureReader<'_> {
+    fn line(&mut self, at: usize) -> usize {
+        let draft = &self.drafts[at];
+        if draft.is_blank() || is_document_mark(&draft.text) {
+            self.push(at, LineRole::Outside, None);
+            return at + 1;
+        }
+        if self.section == Section::Accounts {
+            return self.account(at);
+        }
+        let parsed = self.parsed[at].clone();
+        if let LineContent::Field { name, has_value } = &parsed.content {
+            if is_section_key(name) {
+                return self.nested(at, name);
+            }
+            return self.field(at, &parsed, name, *has_value);
+        }
+        if parsed.dashes > 0 {
+            self.item(at, &parsed);
+        } else {
+            self.text(at, &parsed);
+        }
+        at + 1
+    }
+
+    fn report(&mut self, kind: DefectKind, at: usize, text: &str) {
+        self.out
+            .defects
+            .push(Defect::new(kind, self.drafts[at].origin, text));
+    }
+
+    /// Takes a line into the structure, with the faults that it has within.
+    fn push(&mut self, at: usize, role: LineRole, parsed: Option<&ParsedLine>) {
+        let draft = &self.drafts[at];
+        let column = draft.indent();
+        let mut placed = PlacedLine {
+            origin: draft.origin,
+            entry: self.entry.unwrap_or_default(),
+            role,
+            column,
+            lead: 0,
+            dashed: false,
+            text: draft.content().trim_end().to_owned(),
+            inserted: false,
+        };
+        if let Some(parsed) = parsed {
+            placed.text.clone_from(&parsed.text);
+            placed.dashed = parsed.dashes > 0;
+            placed.lead = parsed.lead;
+            for (kind, text) in &parsed.defects {
+                self.out
+                    .defects
+                    .push(Defect::new(kind.clone(), draft.origin, text.clone()));
+            }
+            if draft.text[..column].contains('\t') {
+                self.out.defects.push(Defect::new(
+                    DefectKind::Tab,
+                    draft.origin,
+                    draft.text.clone(),
+                ));
+            }
+        }
+        self.out.lines.push(placed);
+    }
+
+    /// Another key within this one: what follows belongs elsewhere.
+    fn nested(&mut self, at: usize, name: &str) -> usize {
+        let key = self.parsed[at].text.split(':').next().unwrap_or_default();
+        let key = key.trim_matches(['"', '\'']).to_owned();
+        if field_name(self.section.key()) == name && self.entry.is_none() {
+            self.report(
+                DefectKind::OwnKey {
+                    key: self.section.key(),
+                },
+                at,
+                "",
+            );
+            return at + 1;
+        }
+        self.report(DefectKind::NestedKey { key }, at, "");
+        if let Some(defect) = self.out.defects.last_mut() {
+            let last = self.drafts.last().map_or(0, |last| last.origin);
+            defect.through = last.max(defect.line);
+        }
+        self.drafts.len()
+    }
+
+    fn field(&mut self, at: usize, parsed: &ParsedLine, name: &str, has_value: bool) -> usize {
+        if name == "sso" {
+            self.out.exotic = true;
+        }
+        let mut role = LineRole::Field;
+        let mut dashes = parsed.dashes;
+        if dashes > 1 {
+            self.report(DefectKind::ExtraDash, at, "");
+            dashes = 1;
+        }
+        if dashes == 1 && self.entry.is_some() && self.continues(at) {
+            self.report(DefectKind::ExtraDash, at, "");
+        } else if dashes == 1 {
+            role = LineRole::Start;
+        } else if self.entry.is_none() || self.begins(at, name) {
+            self.report(DefectKind::MissingDash { what: "the entry" }, at, "");
+            role = LineRole::Start;
+        }
+        if role == LineRole::Start {
+            self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+            self.seen.clear();
+        }
+        self.seen.insert(name.to_owned());
+        self.push(at, role, Some(parsed));
+        let column = self.drafts[at].indent() + if parsed.dashes > 0 { parsed.lead } else { 0 };
+        if let Some(placed) = self.out.lines.last_mut() {
+            if parsed.dashes > 0 && role == LineRole::Field {
+                placed.column = column;
+                placed.lead = 0;
+                placed.dashed = false;
+            }
+        }
+        self.open = Some(OpenField {
+            name: name.to_owned(),
+            has_value,
+            items: 0,
+            column,
+        });
+        if let Some(rest) = &parsed.rest {
+            self.rest(at, rest);
+        }
+        self.value_lines(at, parsed, column)
+    }
+
+    /// What of a line goes into a line of its own: further fields, or the first item of a list.
+    fn rest(&mut self, at: usize, rest: &str) {
+        let origin = self.drafts[at].origin;
+        let entry = self.entry.unwrap_or_default();
+        let mut rest = rest.to_owned();
+        loop {
+            let parsed = parse(&rest, true);
+            let is_item = parsed.dashes > 0;
+            let column = self.open.as_ref().map_or(0, |open| open.column);
+            if let LineContent::Field { name, has_value } = &parsed.content {
+                self.seen.insert(name.clone());
+                self.open = Some(OpenField {
+                    name: name.clone(),
+                    has_value: *has_value,
+                    items: 0,
+                    column,
+                });
+            }
+            self.out.lines.push(PlacedLine {
+                origin,
+                entry,
+                role: if is_item {
+                    LineRole::Item
+                } else {
+                    LineRole::Field
+                },
+                column,
+                lead: parsed.lead,
+                dashed: is_item,
+                text: parsed.text.clone(),
+                inserted: true,
+            });
+            for (kind, text) in parsed.defects {
+                if !matches!(kind, DefectKind::JoinedFields { .. }) {
+                    self.out.defects.push(Defect::new(kind, origin, text));
+                }
+            }
+            match parsed.rest {
+                Some(more) => rest = more,
+                None => return,
+            }
+        }
+    }
+
+    /// Lines that belong to a value which does not end in its own: block scalars, brackets and quotes over several lines.
+    fn value_lines(&mut self, at: usize, parsed: &ParsedLine, column: usize) -> usize {
+        let value = parsed
+            .text
+            .split_once(": ")
+            .map_or("", |(_, value)| value.trim());
+        let mut next = at + 1;
+        if value.starts_with(['|', '>']) {
+            while next < self.drafts.len()
+                && (self.drafts[next].text.trim().is_empty() || self.drafts[next].indent() > column)
+            {
+                self.push(next, LineRole::Continuation, None);
+                next += 1;
+            }
+            return next;
+        }
+        if value.starts_with(['&', '*', '!']) {
+            self.out.exotic = true;
+        }
+        let Some(bracket) = value.chars().next().filter(|c| matches!(c, '[' | '{')) else {
+            return next;
+        };
+        if value.starts_with("{{") {
+            return next;
+        }
+        let mut depth = nesting(value);
+        while depth > 0 && next < self.drafts.len() {
+            let line = &self.parsed[next];
+            let is_field =
+                matches!(&line.content, LineContent::Field { name, .. } if super::is_field(name));
+            if is_field || line.dashes > 0 {
+                break;
+            }
+            depth += nesting(&line.text);
+            self.push(next, LineRole::Continuation, None);
+            next += 1;
+        }
+        if depth > 0 {
+            let close = if bracket == '[' { ']' } else { '}' };
+            self.out.defects.push(
+                Defect::new(
+                    DefectKind::BracketNotClosed { bracket },
+                    self.drafts[at].origin,
+                    value,
+                )
+                .through(self.drafts[next - 1].origin),
+            );
+            if let Some(last) = self.out.lines.last_mut() {
+                let (bare, comment) = match last.text.find(" #") {
+                    Some(at) => (last.text[..at].to_owned(), last.text[at..].to_owned()),
+                    None => (last.text.clone(), String::new()),
+                };
+                let bare = bare.trim_end().trim_end_matches(',').to_owned();
+                let closing: String = std::iter::repeat_n(close, depth.unsigned_abs()).collect();
+                last.text = format!("{bare}{closing}{comment}");
+            }
+        }
+        next
+    }
+
+    /// The names of the fields from a line on to the next one with a dash before a field, or to the end.
+    fn segment(&self, at: usize) -> BTreeSet<String> {
+        let mut names = BTreeSet::new();
+        for parsed in self.parsed[at..].iter().enumerate() {
+            let (number, parsed) = parsed;
+            if let LineContent::Field { name, .. } = &parsed.content {
+                if number > 0 && (parsed.dashes > 0 || names.contains(name)) || is_section_key(name)
+                {
+                    break;
+                }
+                names.insert(name.clone());
+            }
+        }
+        names
+    }
+
+    /// Whether a line with a dash continues the entry above: together they are one, and alone neither is whole.
+    fn continues(&self, at: usize) -> bool {
+        let segment = self.segment(at);
+        let has_arn = |names: &BTreeSet<String>| names.iter().any(|name| is_arn_field(name));
+        let whole = has_arn(&self.seen) && has_arn(&segment);
+        let known = segment.iter().all(|name| super::is_field(name));
+        known
+            && !whole
+            && (has_arn(&self.seen) || has_arn(&segment) || segment.len() == 1)
+            && self.seen.is_disjoint(&segment)
+    }
+
+    /// Whether a line without a dash begins an entry: the field is there already, and an ARN of its own follows.
+    fn begins(&self, at: usize, name: &str) -> bool {
+        let has_arn = self.seen.iter().any(|name| is_arn_field(name));
+        if is_arn_field(name) {
+            return has_arn;
+        }
+        self.seen.contains(name) && self.segment(at).iter().any(|name| is_arn_field(name))
+    }
+
+    fn item(&mut self, at: usize, parsed: &ParsedLine) {
+        let is_open = self.open.as_ref().is_some_and(|open| !open.has_value);
+        let lacks_groups = self.open.as_ref().is_some_and(|open| {
+            open.has_value && (open.name == "username" || is_arn_field(&open.name))
+        }) && !self.seen.contains("groups");
+        let is_arn = parsed.text.starts_with("arn:");
+        let is_flow =
+            parsed.text.starts_with(['{', '[', '&', '*', '!']) && !parsed.text.starts_with("{{");
+        if parsed.text.is_empty() || is_flow {
+            // An entry in one line, or one whose fields start in the next.
+            let is_entry = is_flow || !is_open;
+            if is_entry {
+                self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+                self.seen.clear();
+                self.open = None;
+                self.out.exotic |=
+                    parsed.text.is_empty() || parsed.text.starts_with(['&', '*', '!', '[']);
+                self.push(at, LineRole::Start, Some(parsed));
+                return;
+            }
+        }
+        if self.entry.is_none() || (is_arn && !is_open) || !(is_open || lacks_groups) {
+            self.push(at, LineRole::Outside, Some(parsed));
+            return;
+        }
+        if !is_open {
+            let origin = self.drafts[at].origin;
+            let column = self
+                .out
+                .lines
+                .last()
+                .map_or(0, |line| line.column + line.lead);
+            self.out
+                .defects
+                .push(Defect::new(DefectKind::MissingGroups, origin, ""));
+            self.out.lines.push(PlacedLine {
+                origin,
+                entry: self.entry.unwrap_or_default(),
+                role: LineRole::Field,
+                column,
+                lead: 0,
+                dashed: false,
+                text: "groups:".to_owned(),
+                inserted: true,
+            });
+            self.seen.insert("groups".to_owned());
+            self.open = Some(OpenField {
+                name: "groups".to_owned(),
+                has_value: false,
+                items: 0,
+                column,
+            });
+        }
+        if parsed.dashes > 1 {
+            self.report(DefectKind::ExtraDash, at, "");
+        }
+        if let Some(open) = &mut self.open {
+            open.items += 1;
+        }
+        self.push(at, LineRole::Item, Some(parsed));
+        let origin = self.drafts[at].origin;
+        let last = self.out.defects.iter_mut().rev();
+        if let Some(defect) = last.take(4).find(|it| it.kind == DefectKind::MissingGroups) {
+            defect.through = origin;
+        }
+    }
+
+    fn text(&mut self, at: usize, parsed: &ParsedLine) {
+        let is_object = parsed.text.starts_with('{') && !parsed.text.starts_with("{{");
+        if is_object && self.entry.is_some() {
+            self.report(DefectKind::MissingDash { what: "the entry" }, at, "");
+            self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+            self.seen.clear();
+            self.open = None;
+            let mut parsed = parsed.clone();
+            parsed.text = parsed.text.trim_end_matches(',').to_owned();
+            self.push(at, LineRole::Start, Some(&parsed));
+            return;
+        }
+        if self.entry.is_none() {
+            self.out.exotic |= parsed
+                .text
+                .starts_with(['[', '{', '&', '!', '|', '>', '"', '\'']);
+            self.push(at, LineRole::Outside, Some(parsed));
+            return;
+        }
+        let is_group = self
+            .open
+            .as_ref()
+            .is_some_and(|open| open.name == "groups" && !open.has_value);
+        if is_group && !parsed.text.starts_with(['[', '&', '*', '!']) {
+            self.report(DefectKind::MissingDash { what: "the group" }, at, "");
+            if let Some(open) = &mut self.open {
+                open.items += 1;
+            }
+            self.push(at, LineRole::Item, Some(parsed));
+            return;
+        }
+        if self.open.as_ref().is_some_and(|open| open.name == "groups") {
+            self.out.exotic = true;
+        }
+        self.push(at, LineRole::Continuation, None);
+    }
+
+    fn account(&mut self, at: usize) -> usize {
+        let parsed = self.parsed[at].clone();
+        if let LineContent::Field { name, .. } = &parsed.content
+            && is_section_key(name)
+        {
+            return self.nested(at, name);
+        }
+        if parsed.text.starts_with(['[', '&', '*', '!']) {
+            self.out.exotic = true;
+        }
+        if parsed.dashes > 1 {
+            self.report(DefectKind::ExtraDash, at, "");
+        }
+        if parsed.dashes == 0 && !parsed.text.starts_with(['[', ']', '{']) {
+            self.report(
+                DefectKind::MissingDash {
+                    what: "the account",
+                },
+                at,
+                "",
+            );
+        }
+        self.entry = Some(self.entry.map_or(0, |entry| entry + 1));
+        self.push(at, LineRole::Start, Some(&parsed));
+        at + 1
+    }
+}
+
+fn is_document_mark(line: &str) -> bool {
+    let line = line.trim_end();
+    line == "---" || line == "..." || line.starts_with("--- ") || line.starts_with('%')
+}
+
+/// Keys of the manifest, which do not belong into a value.
+fn is_section_key(name: &str) -> bool {
+    let is_section = Section::ALL
+        .iter()
+        .any(|section| field_name(section.key()) == name);
+    is_section || matches!(name, "apiversion" | "kind" | "metadata" | "data")
+}
+
+/// How many brackets a text opens and does not close.
+fn nesting(text: &str) -> isize {
+    let mut depth = 0;
+    let mut quote = None;
+    for c in text.chars() {
+        match (quote, c) {
+            (Some(open), c) if c == open => quote = None,
+            (Some(_), _) => {}
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '[' | '{') => depth += 1,
+            (None, ']' | '}') => depth -= 1,
+            (None, _) => {}
+        }
+    }
+    depth
+}
