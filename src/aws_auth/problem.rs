@@ -176,8 +176,8 @@ impl ProblemCause {
             Self::NotAnEntry { field, .. } => {
                 format!("write `{field}:`, `username:` and `groups:`")
             }
-            Self::NoArn { field, other: None } => {
-                format!("add `{field}`, or remove the entry")
+            Self::NoArn { other: None, .. } => {
+                "give it one, or remove the entry".to_owned()
             }
             Self::NoArn {
                 other: Some("grouparn"),

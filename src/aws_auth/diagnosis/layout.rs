@@ -76,7 +76,9 @@ impl ColumnLayout {
             return false;
         }
         let last = written().last().map_or(0, |line| line.origin);
-        let defect = Defect::new(DefectKind::IndentationLost, field.origin, "");
+        let first = written().find(|line| line.role != LineRole::Start);
+        let first = first.map_or(field.origin, |line| line.origin);
+        let defect = Defect::new(DefectKind::IndentationLost, first, "");
         defects.push(defect.through(last));
         for (line, at) in self.lines.iter().zip(&mut self.columns) {
             *at = match line.role {

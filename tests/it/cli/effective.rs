@@ -59,23 +59,23 @@ fn prints_a_table_and_what_is_dropped() {
     7 | - username: nobody
       |   ^^^^^^^^^^^^^^^^ this entry is dropped
 
-    warning: `username` is a truth value and so is ignored: write text in double quotes
+    warning: `username` is a truth value and is ignored: write text in double quotes
      --> mapRoles:9:13
       |
     9 |   username: yes
       |             ^^^ this value is dropped; the rest of the entry is kept
 
-    warning: `groups` is a truth value and so is ignored: write text in double quotes
+    warning: an item of `groups` is a truth value, not text, and is ignored: write text in double quotes
       --> mapRoles:10:12
        |
     10 |   groups: [on, "é"]
        |            ^^ this value is dropped; the rest of the entry is kept
 
-    error: a second `: ` in one line: put the value in double quotes
-     --> mapUsers:2:16
+    error: unquoted value in username that YAML reads as something else: write "bob: x"
+     --> mapUsers:2:13
       |
     2 |   username: bob: x
-      |                ^^^ all of mapUsers is dropped
+      |             ^^^^^^ all of mapUsers is dropped
     "#);
 }
 
@@ -130,19 +130,19 @@ fn prints_json() {
           "key": "mapRoles",
           "line": 9,
           "column": 13,
-          "message": "`username` is a truth value and so is ignored: write text in double quotes"
+          "message": "`username` is a truth value and is ignored: write text in double quotes"
         },
         {
           "key": "mapRoles",
           "line": 10,
           "column": 12,
-          "message": "`groups` is a truth value and so is ignored: write text in double quotes"
+          "message": "an item of `groups` is a truth value, not text, and is ignored: write text in double quotes"
         },
         {
           "key": "mapUsers",
           "line": 2,
-          "column": 16,
-          "message": "a second `: ` in one line: put the value in double quotes"
+          "column": 13,
+          "message": "unquoted value in username that YAML reads as something else: write \"bob: x\""
         }
       ]
     }

@@ -244,16 +244,16 @@ fn a_key_that_does_not_parse_is_an_error() {
         &["import", "--aws-auth=-", "--mode=CONFIG_MAP"],
         aws_auth("- rolearn: arn:aws:iam::111122223333:role/a\n  username: {{SessionName}}\n"),
     );
-    assert_snapshot!(ran, @"
+    assert_snapshot!(ran, @r#"
     exit code 1
     --- stderr
-    error: a list or mapping can't be a key: put a value that starts with `{` or `[` in double quotes
+    error: unquoted template in username: write "{{SessionName}}"
      --> mapRoles:2:13
       |
     2 |   username: {{SessionName}}
       |             ^^^^^^^^^^^^^^^ all of mapRoles is dropped
     error: mapRoles is invalid YAML; fix it first (`identity-mapper lint`)
-    ");
+    "#);
     assert_snapshot!(run(&["import", "--aws-auth=-"], aws_auth("")), @"
     exit code 1
     --- stderr
