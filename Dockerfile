@@ -18,6 +18,7 @@ RUN set -eu; \
 COPY Cargo.toml Cargo.lock ./
 COPY tests/it/Cargo.toml tests/it/
 COPY src src
+COPY docs/lint.md docs/
 RUN set -eu; \
     target="$(uname -m)-unknown-linux-musl"; \
     cargo build --locked --release --bin identity-mapper --target "$target"; \

@@ -108,7 +108,10 @@ impl Limiter {
             .calls
             .duration
             .get_or_create(&[("operation", operation)]);
-        duration.observe(now.saturating_sub(began).as_secs_f64());
+        let took = now.saturating_sub(began);
+        duration.observe(took.as_secs_f64());
+        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        tracing::debug!(operation, outcome, milliseconds, "EKS answered");
         let mut line = self.line();
         match failure.map(|failure| &failure.kind) {
             Some(FailureKind::Throttled) => line.pace.throttled(began, now),

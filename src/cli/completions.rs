@@ -1,26 +1,32 @@
-//! `identity-mapper completions SHELL`: what a shell needs to complete commands and flags.
+//! `identity-mapper completions SHELL`: the script by which a shell asks what may come next.
 
-use clap::{Args, Command};
-use clap_complete::Shell;
-
-use super::PLUGIN;
+use clap::{Args, ValueEnum};
 
 /// Print a shell completion script
+///
+/// It completes `identity-mapper` and `kubectl-idmap`, with the contexts of the kubeconfig and the mappings of the cluster. For `kubectl
+/// idmap`, put a link named `kubectl_complete-idmap` to this program into the PATH.
 #[derive(Args, Debug)]
 pub(crate) struct CompletionsArgs {
     /// Shell
-    shell: Shell,
-
-    /// Complete `kubectl-idmap` instead of `identity-mapper`
-    #[arg(long)]
-    plugin: bool,
+    shell: CompletionShell,
 }
 
-/// The completions as the shell reads them.
-pub(super) fn completions(args: &CompletionsArgs, mut command: Command) -> String {
-    let CompletionsArgs { shell, plugin } = *args;
-    let name = if plugin { PLUGIN } else { "identity-mapper" };
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command, name, &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+/// A shell that can be completed in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum CompletionShell {
+    Bash,
+    Zsh,
+    Fish,
+    Powershell,
+}
+
+/// The script as the shell reads it.
+pub(super) fn completions(args: &CompletionsArgs) -> &'static str {
+    match args.shell {
+        CompletionShell::Bash => include_str!("completions/identity-mapper.bash"),
+        CompletionShell::Zsh => include_str!("completions/identity-mapper.zsh"),
+        CompletionShell::Fish => include_str!("completions/identity-mapper.fish"),
+        CompletionShell::Powershell => include_str!("completions/identity-mapper.ps1"),
+    }
 }

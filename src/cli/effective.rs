@@ -1,28 +1,54 @@
-//! `identity-mapper effective FILE|-`: what the authenticator makes of an aws-auth.
+//! `identity-mapper effective [FILE|-]`: what the authenticator makes of an aws-auth.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
 
+use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
-use super::output::{self, Format, visible};
+use super::output::{self, visible};
+use super::quietly;
+use super::table::{Cell, Column, Layout, Table, TableArgs, TableFormat};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
+use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
-use crate::observed::{AwsState, Bindings};
+use crate::observed::{AwsState, Bindings, ConfigMapName};
+use crate::principal::Key;
 use crate::yaml::Lines;
 
 /// Arguments of `effective`.
-#[derive(Args, Debug)]
+#[derive(Args, Clone, Debug)]
 pub(crate) struct Effective {
     /// aws-auth ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
-    file: PathBuf,
+    /// [default: the cluster]
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    output: Format,
+    output: TableFormat,
+
+    #[command(flatten)]
+    table: TableArgs,
+
+    #[command(flatten)]
+    config_map: ConfigMapArgs,
+
+    #[command(flatten)]
+    connection: ConnectionArgs,
+}
+
+/// The texts, and which mapping wrote which entry of them.
+struct AwsAuthTexts {
+    data: BTreeMap<String, String>,
+    mappings: BTreeMap<Key, String>,
+    /// Whether mappings were read.
+    live: bool,
 }
 
 #[derive(Serialize)]
@@ -43,6 +69,9 @@ struct Role<'d> {
     rolearn: &'d str,
     username: &'d str,
     groups: &'d [String],
+    /// The mapping that wrote the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping: Option<&'d str>,
     /// Why the entry has no effect, where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_effect: Option<String>,
@@ -54,6 +83,9 @@ struct User<'d> {
     userarn: &'d str,
     username: &'d str,
     groups: &'d [String],
+    /// The mapping that wrote the entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mapping: Option<&'d str>,
     /// Why the entry has no effect, where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_effect: Option<String>,
@@ -69,12 +101,47 @@ struct SectionError<'d> {
 
 impl Effective {
     /// Prints what takes effect. The exit code is 1 where a section is dropped whole.
-    pub(super) fn run(&self) -> Result<ExitCode> {
-        let source = input::source(&self.file)?;
-        let data = read_aws_auth(&source.text, ("kube-system", "aws-auth"))
-            .with_context(|| source.name.clone())?;
-        let document = Document::parse(&data);
-        // The text alone: nothing is known of the cluster.
+    pub(super) fn run(self, verbose: u8) -> Result<ExitCode> {
+        match &self.file {
+            Some(file) => {
+                let source = input::source(file)?;
+                let data = read_aws_auth(&source.text, ("kube-system", "aws-auth"))
+                    .with_context(|| source.name.clone())?;
+                self.print(&AwsAuthTexts {
+                    data,
+                    mappings: BTreeMap::new(),
+                    live: false,
+                })
+            }
+            None => quietly(verbose, Box::pin(self.of_cluster())),
+        }
+    }
+
+    async fn of_cluster(self) -> Result<ExitCode> {
+        let name = ConfigMapName::from(self.config_map.clone());
+        let Connection { client, url, .. } = self.connection.clone().connect().await?;
+        let cluster = Cluster::new(client, name.clone(), "");
+        let read = Box::pin(cluster.read()).await;
+        let read = read.with_context(|| format!("cluster {url}"))?;
+        let Some(view) = read.config_map else {
+            bail!("cluster {url} has no ConfigMap {name}; in the mode API it needs none")
+        };
+        let place = name.to_string();
+        let written = read.mappings.iter().flat_map(|mapping| {
+            let written = mapping.status.written.iter();
+            let here = written.filter(|it| it.config_map.as_ref() == Some(&place));
+            here.filter_map(|it| Some((Key::parse_arn(&it.arn)?, mapping.name.clone())))
+        });
+        self.print(&AwsAuthTexts {
+            mappings: written.collect(),
+            data: view.data,
+            live: true,
+        })
+    }
+
+    fn print(&self, texts: &AwsAuthTexts) -> Result<ExitCode> {
+        let document = Document::parse(&texts.data);
+        // The text alone: nothing is known of access entries.
         let (aws, bindings) = (AwsState::Off, Bindings::default());
         let effective = EffectiveAccess::new(Sources {
             aws_auth: &document,
@@ -83,19 +150,16 @@ impl Effective {
             bindings: &bindings,
         });
         let printed = match self.output {
-            Format::Json => output::json(&report(&document, &effective))?,
-            Format::Yaml => output::yaml(&report(&document, &effective))?,
-            Format::Text => {
+            TableFormat::Json => output::json(&report(&document, &effective, texts))?,
+            TableFormat::Yaml => output::yaml(&report(&document, &effective, texts))?,
+            TableFormat::Text | TableFormat::Wide => {
                 let source = |section: Section| {
-                    data.get(section.key())
-                        .map(String::as_str)
-                        .unwrap_or_default()
+                    let text = texts.data.get(section.key());
+                    text.map(String::as_str).unwrap_or_default()
                 };
-                format!(
-                    "{}{}",
-                    table(&document, &effective),
-                    diagnostics(&document, source)
-                )
+                let layout = Layout::of_stdout(&self.table, self.output == TableFormat::Wide);
+                let table = table(&document, &effective, texts, &layout)?;
+                table + &diagnostics(&document, source)
             }
         };
         output::print(&printed)?;
@@ -110,6 +174,12 @@ impl Effective {
     }
 }
 
+impl AwsAuthTexts {
+    fn mapping(&self, entry: &Entry) -> Option<&str> {
+        self.mappings.get(&entry.key()?).map(String::as_str)
+    }
+}
+
 fn problems(document: &Document) -> impl Iterator<Item = &Problem> {
     Section::ALL
         .into_iter()
@@ -120,7 +190,11 @@ fn no_effect(effective: &EffectiveAccess<'_>, entry: &Entry) -> Option<String> {
     effective.no_effect(entry).map(|why| why.to_string())
 }
 
-fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> EffectiveDocument<'d> {
+fn report<'d>(
+    document: &'d Document,
+    effective: &EffectiveAccess<'d>,
+    texts: &'d AwsAuthTexts,
+) -> EffectiveDocument<'d> {
     let accounts = &document.section(Section::Accounts).accounts;
     let matches = |account: &str| effective.no_effect_of_account(account).is_none();
     EffectiveDocument {
@@ -132,6 +206,7 @@ fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Effect
                 rolearn: &e.arn,
                 username: &e.username,
                 groups: &e.groups,
+                mapping: texts.mapping(e),
                 no_effect: no_effect(effective, e),
             })
             .collect(),
@@ -143,6 +218,7 @@ fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Effect
                 userarn: &e.arn,
                 username: &e.username,
                 groups: &e.groups,
+                mapping: texts.mapping(e),
                 no_effect: no_effect(effective, e),
             })
             .collect(),
@@ -163,39 +239,63 @@ fn report<'d>(document: &'d Document, effective: &EffectiveAccess<'d>) -> Effect
     }
 }
 
-fn table(document: &Document, effective: &EffectiveAccess<'_>) -> String {
+const COLUMNS: [Column; 6] = [
+    Column::whole("KEY").minor(1),
+    Column::shortened("ARN", 22),
+    Column::shortened("USERNAME", 14),
+    Column::shortened("GROUPS", 12),
+    Column::shortened("EFFECT", 14),
+    Column::shortened("MAPPING", 10).minor(2),
+];
+
+fn table(
+    document: &Document,
+    effective: &EffectiveAccess<'_>,
+    texts: &AwsAuthTexts,
+    layout: &Layout,
+) -> Result<String> {
     let row = |entry: &Entry| {
-        let arn = if entry.sso {
-            "(sso)".to_owned()
-        } else {
-            visible(&entry.arn)
-        };
-        let groups: Vec<String> = entry.groups.iter().map(|group| visible(group)).collect();
         [
-            entry.section.key().to_owned(),
-            arn,
-            visible(&entry.username),
-            groups.join(","),
-            no_effect(effective, entry)
-                .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+            Cell::text(entry.section.key()),
+            if entry.sso {
+                Cell::text("(sso)")
+            } else {
+                Cell::Arn(entry.arn.clone())
+            },
+            Cell::Text(visible(&entry.username)),
+            Cell::List(entry.groups.clone()),
+            Cell::Text(
+                no_effect(effective, entry)
+                    .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+            ),
+            Cell::text(texts.mapping(entry).unwrap_or_default()),
         ]
     };
     let accounts = &document.section(Section::Accounts).accounts;
     let accounts = accounts.iter().map(|account| {
         let why = effective.no_effect_of_account(account);
         [
-            Section::Accounts.key().to_owned(),
-            format!("(any of account {})", visible(account)),
-            "(its ARN)".to_owned(),
-            String::new(),
-            why.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+            Cell::text(Section::Accounts.key()),
+            Cell::Text(format!("(any of account {account})")),
+            Cell::text("(its ARN)"),
+            Cell::List(Vec::new()),
+            Cell::Text(why.map_or_else(|| "yes".to_owned(), |why| format!("no: {why}"))),
+            Cell::text(""),
         ]
     });
-    let rows: Vec<[String; 5]> = document.entries().map(row).chain(accounts).collect();
+    let rows: Vec<[Cell; 6]> = document.entries().map(row).chain(accounts).collect();
     if rows.is_empty() {
-        return "No entry takes effect.\n".to_owned();
+        return Ok("No entry takes effect.\n".to_owned());
     }
-    output::columns(["KEY", "ARN", "USERNAME", "GROUPS", "EFFECT"], rows)
+    if texts.live {
+        return Table::new(COLUMNS, rows).render(layout);
+    }
+    // Without a cluster nobody knows of mappings.
+    let columns: [Column; 5] = std::array::from_fn(|at| COLUMNS[at]);
+    let rows = rows.into_iter();
+    let rows =
+        rows.map(|[key, arn, username, groups, effect, _]| [key, arn, username, groups, effect]);
+    Table::new(columns, rows).render(layout)
 }
 
 fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> String {

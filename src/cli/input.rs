@@ -171,3 +171,75 @@ fn shown(complaint: &Complaint, source: &Source) -> String {
         below: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// The names of what is read, below the folder.
+    fn read(folder: &Path, templates: Templates) -> Vec<String> {
+        let read = sources(&[folder.to_path_buf()], templates).expect("read");
+        let prefix = format!("{}/", folder.display());
+        let names = read.texts.iter();
+        names.map(|it| it.name.replacen(&prefix, "", 1)).collect()
+    }
+
+    #[test]
+    fn links_that_lead_back_end_and_each_file_is_read_once() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir_all(at("a/b")).expect("made");
+        fs::write(at("a/b/x.yaml"), "x").expect("written");
+        fs::write(at("other.txt"), "x").expect("written");
+        symlink(folder.path(), at("a/b/up")).expect("linked");
+        symlink(at("a"), at("again")).expect("linked");
+        symlink(at("self"), at("self")).expect("linked");
+        // As the kubelet mounts a ConfigMap.
+        symlink(at("a/b/x.yaml"), at("y.yaml")).expect("linked");
+        assert_eq!(read(folder.path(), Templates::Read), ["a/b/x.yaml"]);
+        symlink(at("nowhere"), at("z.yaml")).expect("linked");
+        let missing = sources(&[folder.path().to_path_buf()], Templates::Read);
+        assert!(missing.is_err(), "a link that leads nowhere is reported");
+    }
+
+    #[test]
+    fn names_of_any_bytes_are_read_and_shown() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let odd = folder.path().join(OsStr::from_bytes(b"od\xffd\x1b.yaml"));
+        fs::write(&odd, "x").expect("written");
+        let found = sources(&[folder.path().to_path_buf()], Templates::Read).expect("read");
+        assert_eq!(found.paths, [Some(odd)]);
+        let name = &found.texts[0].name;
+        assert!(name.ends_with("od\u{fffd}d\\u{1b}.yaml"), "{name}");
+    }
+
+    #[test]
+    fn templates_of_charts_are_passed_over_where_that_is_asked_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (name, text) in [
+            ("charts/a/Chart.yaml", "name: a"),
+            ("charts/a/values.yaml", "x: 1"),
+            ("charts/a/templates/map.yaml", "{{ toYaml . }}"),
+            ("templates/map.yaml", "x: 1"),
+        ] {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+            fs::write(path, text).expect("written");
+        }
+        let without = [
+            "charts/a/Chart.yaml",
+            "charts/a/values.yaml",
+            "templates/map.yaml",
+        ];
+        assert_eq!(read(folder.path(), Templates::PassOver), without);
+        assert_eq!(read(folder.path(), Templates::Read).len(), 4);
+        // A file that is named is read.
+        let named = folder.path().join("charts/a/templates/map.yaml");
+        let named = sources(&[named], Templates::PassOver).expect("read");
+        assert_eq!(named.texts.len(), 1);
+    }
+}

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod access;
+mod complete;
 mod completions;
 mod confirm;
 mod connection;
@@ -20,9 +21,11 @@ mod effective;
 mod eks;
 mod explain;
 mod files;
+mod help;
 mod import;
 mod input;
 mod lint;
+mod man;
 mod migrate;
 mod output;
 mod plan;
@@ -31,11 +34,18 @@ mod release;
 mod rollback;
 mod run;
 mod snapshot;
+mod table;
 mod target;
 mod write;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
 const PLUGIN: &str = "kubectl-idmap";
+
+/// The name under which kubectl asks for the plugin's completions (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
+const PLUGIN_COMPLETION: &str = "kubectl_complete-idmap";
+
+/// What the shells' scripts call.
+const COMPLETE: &str = "__complete";
 
 #[derive(Parser, Debug)]
 #[command(
@@ -57,7 +67,7 @@ struct Cli {
 enum Command {
     Lint(Box<lint::LintArgs>),
     /// Show what the authenticator reads from an aws-auth ConfigMap: who has access, and which entries it drops
-    Effective(effective::Effective),
+    Effective(Box<effective::Effective>),
     Explain(Box<explain::ExplainArgs>),
     Access(Box<access::AccessArgs>),
     Import(Box<import::ImportArgs>),
@@ -68,6 +78,7 @@ enum Command {
     Run(Box<run::RunArgs>),
     Release(Box<release::ReleaseArgs>),
     Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
     /// Print the `CustomResourceDefinition`
     Crd,
     /// Print the version
@@ -78,6 +89,10 @@ enum Command {
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if let Some(words) = completed(&arguments) {
+        let answer = async { Ok(complete::answer(&mut command(None), &words).await) };
+        return finish(in_runtime(answer).and_then(|text| print(&text)));
+    }
     let parsed = command(arguments.first().map(OsString::as_os_str))
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -92,20 +107,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let verbose = cli.verbose;
     finish(match cli.command {
         Command::Lint(args) => args.run(verbose),
-        Command::Effective(command) => command.run(),
+        Command::Effective(command) => command.run(verbose),
         Command::Explain(args) => quietly(verbose, explain::explain(*args)),
         Command::Access(args) => quietly(verbose, access::access(*args)),
         Command::Import(args) => quietly(verbose, Box::pin(import::run(*args))),
         Command::Plan(args) => quietly(verbose, Box::pin(plan::plan(*args))),
         Command::Migrate(command) => quietly(verbose, command.run()),
-        Command::Rollback(args) => {
-            quietly(verbose, Box::pin(rollback::rollback(*args))).map(success)
-        }
+        Command::Rollback(args) => quietly(verbose, Box::pin(rollback::rollback(*args))),
         Command::Run(args) => in_runtime(run::run(*args, verbose)).map(success),
         Command::Release(args) => {
             quietly(verbose, release::release(*args, &mut output::Stdout)).map(success)
         }
-        Command::Completions(args) => print(&completions::completions(&args, command(None))),
+        Command::Completions(args) => print(completions::completions(&args)),
+        Command::Man(args) => man::man(&args, command(None)),
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),
     })
@@ -113,14 +127,27 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// The command under the name by which it was called.
 fn command(called: Option<&OsStr>) -> clap::Command {
-    let plugin = called
-        .and_then(|called| Path::new(called).file_stem())
-        .is_some_and(|name| name == PLUGIN);
-    if plugin {
-        Cli::command().bin_name("kubectl idmap")
+    if is_called(called, PLUGIN) {
+        help::arranged(Cli::command(), "kubectl idmap ").bin_name("kubectl idmap")
     } else {
-        Cli::command()
+        help::arranged(Cli::command(), "identity-mapper ")
     }
+}
+
+fn is_called(called: Option<&OsStr>, name: &str) -> bool {
+    let called = called.and_then(|called| Path::new(called).file_stem());
+    called.is_some_and(|called| called == name)
+}
+
+/// The words to complete, where a shell or kubectl asks.
+fn completed(arguments: &[OsString]) -> Option<Vec<String>> {
+    let words = match arguments {
+        [called, words @ ..] if is_called(Some(called), PLUGIN_COMPLETION) => words,
+        [_, asks, dashes, words @ ..] if asks == COMPLETE && dashes == "--" => words,
+        _ => return None,
+    };
+    let word = |word: &OsString| word.to_string_lossy().into_owned();
+    Some(words.iter().map(word).collect())
 }
 
 fn print(text: &str) -> Result<ExitCode> {

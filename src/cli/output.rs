@@ -180,27 +180,13 @@ pub(crate) fn paint(colour: Colour, text: &str) -> String {
     format!("\x1b[{code}m{text}\x1b[0m")
 }
 
-/// Rows in columns, as kubectl prints them: a header, two spaces between, nothing at the ends of lines.
-pub(crate) fn columns<const N: usize>(
-    header: [&str; N],
-    rows: impl IntoIterator<Item = [String; N]>,
-) -> String {
-    let mut table = comfy_table::Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(header);
-    table.add_rows(rows);
-    // The table pads every cell, also the first and the last.
-    table
-        .lines()
-        .map(|line| line.trim().to_owned() + "\n")
-        .collect()
-}
-
 /// How far something has got that takes long: a bar on a terminal, a line now and then elsewhere. Always on standard error.
 pub(crate) struct Progress {
     what: String,
     bar: Option<ProgressBar>,
     told: Instant,
+    /// Whether a line was printed, so that the last one is printed too.
+    begun: bool,
 }
 
 impl Progress {
@@ -220,6 +206,7 @@ impl Progress {
             what,
             bar,
             told: Instant::now(),
+            begun: false,
         }
     }
 
@@ -243,8 +230,9 @@ impl Progress {
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
-        } else if self.told.elapsed() >= TELL && done < total {
+        } else if (self.told.elapsed() >= TELL && done < total) || (self.begun && done == total) {
             self.told = Instant::now();
+            self.begun = done < total;
             complain(&format!("{}: {done} of {total}", self.what));
         }
     }

@@ -49,7 +49,7 @@ impl FromStr for Mode {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         [Self::ConfigMap, Self::ApiAndConfigMap, Self::Api]
             .into_iter()
-            .find(|mode| mode.as_str() == text)
+            .find(|mode| mode.as_str().eq_ignore_ascii_case(text))
             .ok_or_else(|| {
                 format!(
                     "{text:?} is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API"

@@ -73,14 +73,17 @@ macro_rules! setting {
             type Err = String;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                match text {
-                    stringify!($first) => Ok(Self::$first),
-                    $(stringify!($other) => Ok(Self::$other),)+
-                    unknown => Err(format!(
-                        "{unknown:?} is not one of its values; expected {}",
-                        [stringify!($first), $(stringify!($other)),+].join(" or ")
-                    )),
+                let same = |word: &str| word.eq_ignore_ascii_case(text);
+                if same(stringify!($first)) {
+                    return Ok(Self::$first);
                 }
+                $(if same(stringify!($other)) {
+                    return Ok(Self::$other);
+                })+
+                Err(format!(
+                    "{text:?} is not one of its values; expected {}",
+                    [stringify!($first), $(stringify!($other)),+].join(" or ")
+                ))
             }
         }
     };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -16,7 +17,7 @@ use kube::Api;
 use crate::amazon::Amazon;
 use crate::screen::{self, spoken};
 use crate::support::audit::Requests;
-use crate::support::programs::program;
+use crate::support::programs::{operator_binary, program};
 use crate::support::{Audit, Cluster, Mark, Operator};
 
 /// What the operator does, it does within milliseconds; a busy machine is given time.
@@ -121,6 +122,40 @@ impl Stage {
         let file = manifest(name);
         screen::file(&file, &read(name)?);
         self.kubectl(&["apply", "-f", &file])
+    }
+
+    /// Runs the program as a person does, on this cluster without AWS, and shows what it prints. Fails where it ends with another exit
+    /// code than `expected`.
+    pub(crate) fn identity_mapper(&self, args: &[&str], expected: i32) -> Result<()> {
+        screen::command(&format!("identity-mapper {}", args.join(" ")));
+        let shown = self.run(args, expected)?;
+        screen::output(shown.trim_end());
+        Ok(())
+    }
+
+    /// The same into a file, whose name is shown.
+    pub(crate) fn identity_mapper_to(&self, args: &[&str], file: &str) -> Result<()> {
+        screen::command(&format!("identity-mapper {} > {file}", args.join(" ")));
+        let written = self.run(args, 0)?;
+        fs::write(file, written).with_context(|| format!("{file} can't be written"))?;
+        Ok(())
+    }
+
+    fn run(&self, args: &[&str], expected: i32) -> Result<String> {
+        let output = Command::new(operator_binary())
+            .args(args)
+            .env("KUBECONFIG", self.cluster.admin_kubeconfig())
+            .env("COLUMNS", "100")
+            .output()
+            .context("the program does not start")?;
+        ensure!(
+            output.status.code() == Some(expected),
+            "identity-mapper {}: {}{}",
+            args.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Runs kubectl without showing it, with this input. Returns what it printed.

@@ -90,6 +90,9 @@ const SSO_ROLE: &str =
     "\"arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmins_0123456789abcdef\"";
 const USER: &str = "\"arn:aws:iam::111122223333:user/ci/deployer\"";
 const ON_CALL: &str = "\"arn:aws:iam::444455556666:role/OnCall\"";
+/// The commands ask no AWS here.
+const WITHOUT_AWS: &str = "--mode=CONFIG_MAP";
+const ACCESS_PAGE: &str = "target/access.html";
 /// Who kubectl is in the audit log.
 const ADMIN: &str = "admin";
 
@@ -106,7 +109,7 @@ fn aws_auth_today(stage: &Stage) -> Result<()> {
         ],
         "",
     )?;
-    Ok(())
+    stage.identity_mapper(&["lint", WITHOUT_AWS], 0)
 }
 
 async fn operator_starts(stage: &mut Stage) -> Result<()> {
@@ -123,6 +126,9 @@ async fn operator_starts(stage: &mut Stage) -> Result<()> {
 
 async fn role_is_declared(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
+    let file = manifest("platform-admins");
+    // 2: there are changes.
+    stage.identity_mapper(&["plan", "-f", &file, WITHOUT_AWS], 2)?;
     let mark = stage.audit.mark().await;
     stage.apply("platform-admins")?;
     let after = stage
@@ -215,6 +221,14 @@ async fn conflict_is_reported(stage: &mut Stage) -> Result<()> {
         "the operator wrote aws-auth"
     );
     screen::done("aws-auth was not written");
+    stage.identity_mapper(
+        &[
+            "explain",
+            "arn:aws:iam::111122223333:role/BreakGlass",
+            WITHOUT_AWS,
+        ],
+        0,
+    )?;
     stage.quietly(&["delete", "identitymapping", "break-glass"], "")?;
     Ok(())
 }
@@ -357,7 +371,11 @@ async fn access_ends_by_itself(stage: &mut Stage) -> Result<()> {
 
 async fn half_time(stage: &mut Stage) -> Result<()> {
     stage.kubectl(&["wait", "identitymappings", "--all", "--for=condition=Ready"])?;
+    stage.kubectl(&["get", "idmap"])?;
     stage.kubectl(&["get", "configmap", "aws-auth-history", "-n", "kube-system"])?;
+    stage.identity_mapper(&["access", WITHOUT_AWS], 0)?;
+    stage.identity_mapper_to(&["access", WITHOUT_AWS, "-o", "html"], ACCESS_PAGE)?;
+    screen::done("the same as a page for auditors: open it in a browser");
     screen::done(
         "every mapping is in effect, and each text that stood before a write is kept beside aws-auth",
     );

@@ -1,15 +1,17 @@
 //! `identity-mapper access`: who can get into the cluster, most powerful first; also as a page for auditors.
 
+mod difference;
 mod page;
 mod table;
 
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::output;
+use super::table::{Layout, TableArgs};
 use crate::cli::query_context::Looked;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::explain::{AccessReport, Explainer};
@@ -19,21 +21,37 @@ use crate::time::to_the_second;
 
 /// List all principals with access to the cluster, their identity and permissions, administrators first; also as a page for auditors
 #[derive(Args, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct AccessArgs {
+    #[command(subcommand)]
+    command: Option<AccessCommand>,
+
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     output: AccessFormat,
 
     #[command(flatten)]
+    table: TableArgs,
+
+    #[command(flatten)]
     observe: ObserveArgs,
+}
+
+/// What else is done with reports.
+#[derive(Subcommand, Debug)]
+enum AccessCommand {
+    Diff(difference::AccessDiffArgs),
 }
 
 /// How it is printed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum AccessFormat {
-    /// Human-readable
+    /// Human-readable, as wide as the terminal
     #[default]
+    #[value(alias = "table")]
     Text,
+    /// The same with all columns and whole values
+    Wide,
     /// One JSON document
     Json,
     /// One YAML document
@@ -92,7 +110,15 @@ impl Whereabouts {
 }
 
 pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
-    let AccessArgs { output, observe } = args;
+    let AccessArgs {
+        command,
+        output,
+        table,
+        observe,
+    } = args;
+    if let Some(AccessCommand::Diff(args)) = command {
+        return difference::diff(&args);
+    }
     let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
     let looked = Looked::new(&observation);
     let access = AccessDocument {
@@ -101,7 +127,10 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
         report: Explainer::new(looked.scene()).report(),
     };
     let printed = match output {
-        AccessFormat::Text => table::text(&access),
+        AccessFormat::Text | AccessFormat::Wide => {
+            let layout = Layout::of_stdout(&table, output == AccessFormat::Wide);
+            table::text(&access, &layout)?
+        }
         AccessFormat::Json => output::json(&access)?,
         AccessFormat::Yaml => output::yaml(&access)?,
         AccessFormat::Csv => table::csv(&access)?,

@@ -5,13 +5,27 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 
 use super::{AccessDocument, Whereabouts};
-use crate::cli::output::{columns, visible};
-use crate::explain::{AccessRow, Bound, Creator, Held, Identity, PassedOver};
+use crate::cli::output::visible;
+use crate::cli::table::{Cell, Column, Layout, Table};
+use crate::explain::{AccessRow, Bound, Creator, GrantBackend, Held, Identity, PassedOver};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
 
-pub(super) fn text(access: &AccessDocument) -> String {
+const COLUMNS: [Column; 10] = [
+    Column::whole("ADMIN"),
+    Column::whole("KIND").minor(4),
+    Column::shortened("PRINCIPAL", 24),
+    Column::shortened("USERNAME", 14),
+    Column::shortened("GROUPS", 12),
+    Column::shortened("ACCESS POLICIES", 15).minor(3),
+    Column::shortened("RBAC", 14).minor(6),
+    Column::whole("UNTIL").minor(5),
+    Column::shortened("SOURCE", 12),
+    Column::shortened("MAPPING", 10).minor(2),
+];
+
+pub(super) fn text(access: &AccessDocument, layout: &Layout) -> Result<String> {
     let AccessDocument {
         made: _,
         cluster,
@@ -21,18 +35,8 @@ pub(super) fn text(access: &AccessDocument) -> String {
     if report.principals.is_empty() {
         text.push_str("No entry grants access.\n");
     } else {
-        let header = [
-            "ADMIN",
-            "KIND",
-            "PRINCIPAL",
-            "USERNAME",
-            "GROUPS",
-            "ACCESS POLICIES",
-            "RBAC",
-            "UNTIL",
-            "SOURCE",
-        ];
-        text += &columns(header, report.principals.iter().map(row));
+        let rows = report.principals.iter().map(row);
+        text += &Table::new(COLUMNS, rows).render(layout)?;
     }
     if let Some(everyone) = report.everyone.as_ref().filter(|bound| !bound.is_empty()) {
         text.push_str("\nPermissions of everyone with access:\n");
@@ -57,7 +61,7 @@ pub(super) fn text(access: &AccessDocument) -> String {
     if let Some(creator) = &report.creator {
         text += &creator_text(creator);
     }
-    text
+    Ok(text)
 }
 
 fn head(cluster: &Whereabouts, mode: Option<&str>) -> String {
@@ -89,59 +93,38 @@ fn creator_text(creator: &Creator) -> String {
     )
 }
 
-fn row(row: &AccessRow) -> [String; 9] {
+fn row(row: &AccessRow) -> [Cell; 10] {
     let AccessRow {
         kind,
         identity,
         at_random,
     } = row;
-    let groups = identity.groups.iter().map(|group| visible(group));
-    let policies = identity.access_policies.iter().map(policy);
-    let bindings = identity.bindings.iter().flatten().map(role);
-    let by = if *at_random {
-        format!("{}, at random", place(identity))
-    } else {
-        place(identity)
+    let place = match identity.place.backend() {
+        GrantBackend::AccessEntry => "access entry".to_owned(),
+        GrantBackend::ConfigMap => identity.place.to_string(),
     };
+    let declared = identity.declared.as_ref();
     let admin = administrator(identity);
     [
-        if admin == "no" { "" } else { admin }.to_owned(),
-        if identity.node {
+        Cell::text(if admin == "no" { "" } else { admin }),
+        Cell::text(if identity.node {
             format!("{}, node", kind.as_str())
         } else {
             kind.as_str().to_owned()
-        },
-        visible(&identity.principal),
-        visible(&identity.username),
-        joined(groups),
-        joined(policies),
-        joined(bindings),
-        until(identity),
-        by,
-    ]
-    .map(|cell| {
-        if cell.is_empty() {
-            "-".to_owned()
+        }),
+        Cell::Arn(identity.principal.clone()),
+        Cell::Text(identity.username.clone()),
+        Cell::List(identity.groups.iter().cloned().collect()),
+        Cell::List(identity.access_policies.iter().map(policy).collect()),
+        Cell::List(identity.bindings.iter().flatten().map(role).collect()),
+        Cell::Text(until(identity)),
+        Cell::Text(if *at_random {
+            format!("{place}, at random")
         } else {
-            cell
-        }
-    })
-}
-
-fn joined(parts: impl Iterator<Item = String>) -> String {
-    parts.collect::<Vec<_>>().join(",")
-}
-
-/// Where the entry is, and which mapping declares it.
-fn place(identity: &Identity) -> String {
-    let place = match identity.place.backend() {
-        crate::explain::GrantBackend::AccessEntry => "access entry".to_owned(),
-        crate::explain::GrantBackend::ConfigMap => identity.place.to_string(),
-    };
-    match &identity.declared {
-        Some(declared) => format!("{place}, mapping {}", declared.mapping),
-        None => place,
-    }
+            place
+        }),
+        Cell::Text(declared.map_or_else(String::new, |declared| declared.mapping.clone())),
+    ]
 }
 
 fn until(identity: &Identity) -> String {
@@ -170,7 +153,7 @@ fn role(bound: &Bound) -> String {
     let place = namespace
         .as_ref()
         .map_or_else(String::new, |namespace| format!("({namespace})"));
-    visible(&format!("{}/{}{place}", role.kind, role.name))
+    format!("{}/{}{place}", role.kind, role.name)
 }
 
 /// Whether an identity is an administrator: at every login, at some, or at none.

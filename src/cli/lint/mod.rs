@@ -41,6 +41,10 @@ pub(crate) struct LintArgs {
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LintFormat,
 
+    /// Explain a code, such as IM060, instead
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "fix"])]
+    pub(crate) explain: Option<String>,
+
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
     /// API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
@@ -69,6 +73,9 @@ pub(crate) enum LintFormat {
 impl LintArgs {
     /// The exit code is 1 where a finding is an error.
     pub(super) fn run(self, verbose: u8) -> Result<ExitCode> {
+        if let Some(code) = &self.explain {
+            return explain(code);
+        }
         if self.files.is_empty() {
             return quietly(verbose, Box::pin(self.cluster()));
         }
@@ -129,6 +136,21 @@ impl LintArgs {
             ExitCode::SUCCESS
         })
     }
+}
+
+/// The page that explains the codes.
+const CODES: &str = include_str!("../../../docs/lint.md");
+
+/// Prints what the page says of a code.
+fn explain(code: &str) -> Result<ExitCode> {
+    let sections = CODES.split("\n### ").skip(1);
+    let mut sections = sections.filter_map(|section| Some((section.split_once(':')?.0, section)));
+    let Some((_, section)) = sections.find(|(id, _)| id.eq_ignore_ascii_case(code)) else {
+        bail!("--explain {code}: no such code; findings have one, such as error[IM060]")
+    };
+    let section = section.split("\n## ").next().unwrap_or(section);
+    output::print(&format!("{}\n", section.trim_end()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 #[derive(Default)]

@@ -9,11 +9,19 @@ use serde::Serialize;
 use super::apply::PaceArgs;
 use super::worker::Worker;
 use crate::cli::migrate::progress_printer::Counts;
-use crate::cli::output::{Format, columns, json, print, visible, yaml};
+use crate::cli::output::{Format, json, print, yaml};
 use crate::cli::snapshot::LiveArgs;
+use crate::cli::table::{Cell, Column, Table};
 use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
 use crate::observed::Handover;
 use crate::time::to_the_second;
+
+const COLUMNS: [Column; 4] = [
+    Column::shortened("PRINCIPAL", 24),
+    Column::whole("PROGRESS"),
+    Column::whole("ACCESS BY"),
+    Column::shortened("DETAIL", 20),
+];
 
 /// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
@@ -150,19 +158,18 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
     let rows = told.principals.iter().map(|principal| {
         let detail = match (&principal.soaks_until, &principal.why) {
             (Some(until), _) => format!("until {until}"),
-            (None, Some(why)) => visible_or_dash(why),
-            (None, None) => "-".to_owned(),
+            (None, Some(why)) => why.clone(),
+            (None, None) => String::new(),
         };
         [
-            visible(&principal.who),
-            principal.stage.to_owned(),
-            if principal.lost_in_api {
+            Cell::Arn(principal.who.clone()),
+            Cell::text(principal.stage),
+            Cell::text(if principal.lost_in_api {
                 "aws-auth"
             } else {
                 "access entry"
-            }
-            .to_owned(),
-            detail,
+            }),
+            Cell::Text(detail),
         ]
     });
     format!(
@@ -177,14 +184,6 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
         Counts::of(situation, worker.installed).line(),
-        columns(["PRINCIPAL", "PROGRESS", "ACCESS BY", "DETAIL"], rows)
+        Table::new(COLUMNS, rows).fitted()
     )
-}
-
-fn visible_or_dash(text: &str) -> String {
-    if text.is_empty() {
-        "-".to_owned()
-    } else {
-        visible(text)
-    }
 }

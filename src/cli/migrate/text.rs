@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 
 use super::document::MigrationDocument;
 use crate::access_entry::EksCluster;
-use crate::cli::output::{columns, visible};
+use crate::cli::output::visible;
+use crate::cli::table::{Cell, Column, Table};
 use crate::migrate::{
     EntryDifference, Migration, PlannedOutcome, PrincipalPlan, Who, many, modes_between, tally,
 };
@@ -93,6 +94,14 @@ fn short(who: &Who, cluster: &EksCluster) -> String {
     visible(&short.unwrap_or(text))
 }
 
+const COLUMNS: [Column; 5] = [
+    Column::whole("OUTCOME"),
+    Column::shortened("PRINCIPAL", 16),
+    Column::shortened("MAPPING", 10),
+    Column::shortened("ACCESS ENTRY", 12),
+    Column::whole("LOSES ACCESS IN API"),
+];
+
 fn table(migration: &Migration) -> String {
     let row = |verdict: &PrincipalPlan| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
@@ -102,23 +111,15 @@ fn table(migration: &Migration) -> String {
             (None, None) => "-".to_owned(),
         };
         [
-            verdict.word().to_owned(),
-            short(&verdict.who, &migration.cluster),
-            mapping,
-            becomes(verdict),
-            if lost { "yes" } else { "-" }.to_owned(),
+            Cell::text(verdict.word()),
+            Cell::Text(short(&verdict.who, &migration.cluster)),
+            Cell::Text(mapping),
+            Cell::Text(becomes(verdict)),
+            Cell::text(if lost { "yes" } else { "-" }),
         ]
     };
-    let table = columns(
-        [
-            "OUTCOME",
-            "PRINCIPAL",
-            "MAPPING",
-            "ACCESS ENTRY",
-            "LOSES ACCESS IN API",
-        ],
-        migration.verdicts.iter().map(row),
-    );
+    let rows = migration.verdicts.iter().map(row);
+    let table = Table::new(COLUMNS, rows).fitted();
     let own = migration.cluster.account();
     let own = own.map_or_else(String::new, |own| {
         format!("Principals without an account are in {own}.\n")

@@ -5,14 +5,17 @@ mod document;
 mod text;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
+use serde_json::json;
 
 use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
+use super::table::{Layout, TableArgs, TableFormat};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
@@ -36,7 +39,11 @@ pub(crate) struct RollbackArgs {
 pub(crate) enum RollbackCommand {
     /// List the copies, newest first
     List(ListArgs),
+    /// Print a copy, also one that the authenticator drops, as a ConfigMap
+    Show(ShowArgs),
     /// Show what restoring a copy would change
+    ///
+    /// Exit code 0: nothing; 1: changes; 2: an error.
     Diff(DiffArgs),
     /// Restore a copy
     Restore(RestoreArgs),
@@ -47,7 +54,23 @@ pub(crate) enum RollbackCommand {
 pub(crate) struct ListArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
+    pub(crate) output: TableFormat,
+
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
+
+    #[command(flatten)]
+    pub(crate) config_map: ConfigMapArgs,
+
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArgs,
+}
+
+/// Arguments of `rollback show`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ShowArgs {
+    /// The copy: its name, or its number in the list
+    pub(crate) copy: String,
 
     #[command(flatten)]
     pub(crate) config_map: ConfigMapArgs,
@@ -103,13 +126,46 @@ fn word(text: &str) -> Result<Confirmation, String> {
         .ok_or_else(|| "write node-entry or last-administrator".to_owned())
 }
 
-pub(crate) async fn rollback(args: RollbackArgs) -> Result<()> {
+/// The exit codes of `rollback diff` are those of diff.
+const DIFFERENT: u8 = 1;
+const TROUBLE: u8 = 2;
+
+pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
     match args.command {
-        None => list(args.list).await,
-        Some(RollbackCommand::List(args)) => list(args).await,
-        Some(RollbackCommand::Diff(args)) => diff(args).await,
-        Some(RollbackCommand::Restore(args)) => put_back(args).await,
+        None => list(args.list).await?,
+        Some(RollbackCommand::List(args)) => list(args).await?,
+        Some(RollbackCommand::Show(args)) => show(args).await?,
+        Some(RollbackCommand::Diff(args)) => {
+            return Ok(diff(args).await.unwrap_or_else(|error| {
+                complain(&format!("error: {error:#}"));
+                ExitCode::from(TROUBLE)
+            }));
+        }
+        Some(RollbackCommand::Restore(args)) => put_back(args).await?,
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a copy as it is, so that it can be read, compared and applied.
+async fn show(args: ShowArgs) -> Result<()> {
+    let name = ConfigMapName::from(args.config_map);
+    let Connection { client, url, .. } = args.connection.connect().await?;
+    let cluster = Cluster::new(client, name.clone(), "");
+    let copies = copies(&cluster)
+        .await
+        .with_context(|| format!("cluster {url}"))?;
+    let copy = find(&copies, &args.copy, &name)?;
+    let manifest = output::yaml(&json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name.name, "namespace": name.namespace},
+        "data": copy.data,
+    }))?;
+    output::print(&format!(
+        "# copy {} of {:.0}\n{manifest}",
+        copy.short(),
+        copy.time
+    ))
 }
 
 async fn list(args: ListArgs) -> Result<()> {
@@ -124,9 +180,12 @@ async fn list(args: ListArgs) -> Result<()> {
     let data = standing.map(|view| view.data).unwrap_or_default();
     let history = document::list(name.to_string(), &copies, &data);
     output::print(&match args.output {
-        Format::Text => text::list(&history),
-        Format::Json => output::json(&history)?,
-        Format::Yaml => output::yaml(&history)?,
+        TableFormat::Text | TableFormat::Wide => {
+            let wide = args.output == TableFormat::Wide;
+            text::list(&history, &Layout::of_stdout(&args.table, wide))?
+        }
+        TableFormat::Json => output::json(&history)?,
+        TableFormat::Yaml => output::yaml(&history)?,
     })
 }
 
@@ -223,13 +282,18 @@ fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result
     }
 }
 
-async fn diff(args: DiffArgs) -> Result<()> {
+async fn diff(args: DiffArgs) -> Result<ExitCode> {
     let planned = Box::pin(plan(args.copy)).await?;
     let difference = &planned.difference;
     output::print(&match args.output {
         Format::Text => text::difference(difference),
         Format::Json => output::json(difference)?,
         Format::Yaml => output::yaml(difference)?,
+    })?;
+    Ok(if difference.changes {
+        ExitCode::from(DIFFERENT)
+    } else {
+        ExitCode::SUCCESS
     })
 }
 

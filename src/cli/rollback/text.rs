@@ -2,55 +2,52 @@
 
 use std::fmt::Write as _;
 
+use anyhow::Result;
+
 use super::document::{History, ListedCopy, RestoreDiff};
-use crate::cli::output::{columns, visible};
+use crate::cli::output::visible;
+use crate::cli::table::{Cell, Column, Layout, Table};
+
+const COLUMNS: [Column; 7] = [
+    Column::whole("#"),
+    Column::whole("COPY"),
+    Column::whole("TIME"),
+    Column::whole("ENTRIES").minor(1),
+    Column::whole("CHANGED THEN"),
+    Column::whole("SIZE").minor(2),
+    Column::shortened("NOTE", 12),
+];
 
 /// The history as a table.
-pub(super) fn list(history: &History) -> String {
+pub(super) fn list(history: &History, layout: &Layout) -> Result<String> {
     if history.copies.is_empty() {
-        return format!(
+        return Ok(format!(
             "No copies of {}: identity-mapper has not written to it yet.\n",
             history.config_map
-        );
+        ));
     }
     let row = |copy: &ListedCopy| {
         let then = &copy.changed_then;
-        let note = if copy.broken.is_empty() {
-            String::new()
-        } else {
-            format!("{} invalid", copy.broken.join(", "))
+        let first = copy.first.then(|| "before the first write".to_owned());
+        let broken = match copy.broken.as_slice() {
+            [] => None,
+            keys => Some(format!("{} invalid", keys.join(", "))),
         };
-        let first = if copy.first {
-            "before the first write"
-        } else {
-            ""
-        };
-        let notes: Vec<&str> = [first, &note]
-            .into_iter()
-            .filter(|note| !note.is_empty())
-            .collect();
+        let notes: Vec<String> = first.into_iter().chain(broken).collect();
         [
-            copy.number.to_string(),
-            copy.copy.clone(),
-            format!("{:.0}", copy.time),
-            copy.entries.to_string(),
-            format!("+{} -{} ~{}", then.added, then.removed, then.otherwise),
-            format!("{} B", copy.bytes),
-            notes.join(", "),
+            Cell::text(copy.number.to_string()),
+            Cell::text(copy.copy.clone()),
+            Cell::text(format!("{:.0}", copy.time)),
+            Cell::text(copy.entries.to_string()),
+            Cell::text(format!(
+                "+{} -{} ~{}",
+                then.added, then.removed, then.otherwise
+            )),
+            Cell::text(format!("{} B", copy.bytes)),
+            Cell::text(notes.join(", ")),
         ]
     };
-    columns(
-        [
-            "#",
-            "COPY",
-            "TIME",
-            "ENTRIES",
-            "CHANGED THEN",
-            "SIZE",
-            "NOTE",
-        ],
-        history.copies.iter().map(row),
-    )
+    Table::new(COLUMNS, history.copies.iter().map(row)).render(layout)
 }
 
 /// What restoring a copy comes to.

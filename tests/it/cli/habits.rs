@@ -39,24 +39,6 @@ fn kubectl_finds_the_plugin() {
 }
 
 #[test]
-fn completions_for_each_shell() {
-    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
-        let ran = Run::new(["completions", shell]).run();
-        assert_eq!((ran.code, ran.stderr.as_str()), (0, ""), "{shell}");
-        assert!(ran.stdout.contains("effective"), "{shell}: {}", ran.stdout);
-    }
-    let plugin = Run::new(["completions", "bash", "--plugin"]).run();
-    assert!(plugin.stdout.contains("kubectl-idmap"), "{}", plugin.stdout);
-    // bash itself reads it.
-    let script = Run::new(["completions", "bash"]).run().stdout;
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("completions");
-    std::fs::write(&file, script).unwrap();
-    let bash = Command::new("bash").arg("-n").arg(&file).output().unwrap();
-    assert!(bash.status.success(), "{bash:?}");
-}
-
-#[test]
 fn what_is_no_command_names_the_nearest() {
     assert_snapshot!(run(&["effectve"], ""), @r"
     exit code 1

@@ -1,6 +1,7 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
 mod access_page;
+mod completions;
 mod effective;
 mod explain;
 mod guide_access_entries;
@@ -16,6 +17,7 @@ mod migrate_recovers;
 mod migrate_steps;
 mod plan;
 mod rollback;
+mod tables;
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;

@@ -1,0 +1,182 @@
+//! `identity-mapper man DIR`: manual pages of all commands.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::{Arg, Args, Command};
+
+use super::{files, output};
+
+/// Write manual pages for all commands
+#[derive(Args, Debug)]
+pub(crate) struct ManArgs {
+    /// Directory to write them to, such as ~/.local/share/man/man1
+    #[arg(value_name = "DIR")]
+    folder: PathBuf,
+}
+
+/// Writes a page for each command and prints their paths.
+pub(super) fn man(args: &ManArgs, mut command: Command) -> Result<ExitCode> {
+    let ManArgs { folder } = args;
+    command.build();
+    let pages: Vec<(PathBuf, String)> = pages(&command)
+        .into_iter()
+        .map(|(name, page)| (folder.join(format!("{name}.1")), page))
+        .collect();
+    std::fs::create_dir_all(folder)
+        .with_context(|| format!("cannot create {}", files::shown(folder)))?;
+    let written: Vec<(&Path, &str)> = pages
+        .iter()
+        .map(|(path, page)| (path.as_path(), page.as_str()))
+        .collect();
+    files::write_all(&written)?;
+    let paths = pages.iter().map(|(path, _)| files::shown(path) + "\n");
+    output::print(&paths.collect::<String>())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The pages by name, such as `identity-mapper-migrate-plan`.
+fn pages(command: &Command) -> Vec<(String, String)> {
+    let mut open = vec![(command.get_name().to_owned(), command)];
+    let mut pages = Vec::new();
+    while let Some((name, command)) = open.pop() {
+        let shown = command.get_subcommands();
+        let shown = shown.filter(|it| !it.is_hide_set() && it.get_name() != "help");
+        open.extend(shown.map(|it| (format!("{name}-{}", it.get_name()), it)));
+        pages.push((name.clone(), page(&name, command)));
+    }
+    pages.sort();
+    pages
+}
+
+fn page(name: &str, command: &Command) -> String {
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let long = command.get_long_about().map(ToString::to_string);
+    let called = name.replacen("identity-mapper-", "identity-mapper ", 1);
+    let called = if command.has_subcommands() {
+        format!("{called} COMMAND")
+    } else {
+        called
+    };
+    let mut page = format!(
+        ".TH {} 1 \"\" \"identity-mapper {}\" \"User Commands\"\n.SH NAME\n{} \\- {}\n.SH SYNOPSIS\n.B {}\n",
+        escaped(&name.to_uppercase()),
+        env!("CARGO_PKG_VERSION"),
+        escaped(name),
+        escaped(about.lines().next().unwrap_or_default()),
+        escaped(
+            &called
+                .replace('-', " ")
+                .replacen("identity mapper", "identity-mapper", 1)
+        ),
+    );
+    for arg in command.get_positionals() {
+        let names = arg.get_value_names().unwrap_or_default().iter();
+        for value in names {
+            let _ = writeln!(page, ".RI [ {} ]", escaped(value));
+        }
+    }
+    page += ".RI [ OPTIONS ]\n.SH DESCRIPTION\n";
+    page += &paragraphs(long.as_deref().unwrap_or(&about));
+    let shown = |arg: &&Arg| !arg.is_hide_set();
+    let args: Vec<&Arg> = command.get_arguments().filter(shown).collect();
+    if !args.is_empty() {
+        page += ".SH OPTIONS\n";
+        for arg in args {
+            page += &option(arg);
+        }
+    }
+    let commands: Vec<&Command> = command
+        .get_subcommands()
+        .filter(|it| !it.is_hide_set() && it.get_name() != "help")
+        .collect();
+    if !commands.is_empty() {
+        page += ".SH COMMANDS\n";
+        for sub in &commands {
+            let about = sub.get_about().map(ToString::to_string).unwrap_or_default();
+            let _ = write!(
+                page,
+                ".TP\n.BR {}\\-{} (1)\n{}",
+                escaped(name),
+                escaped(sub.get_name()),
+                paragraphs(about.lines().next().unwrap_or_default())
+            );
+        }
+    }
+    if let Some(examples) = command.get_after_help() {
+        let examples = examples.to_string();
+        let examples = examples.trim_start_matches("Examples:\n");
+        let _ = write!(page, ".SH EXAMPLES\n.nf\n{}.fi\n", lines(examples));
+    }
+    page
+}
+
+fn option(arg: &Arg) -> String {
+    let values = arg.get_value_names().unwrap_or_default().iter();
+    let values = values
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(" ");
+    let short = arg.get_short().map(|short| format!("-{short}"));
+    let long = arg.get_long().map(|long| format!("--{long}"));
+    let names: Vec<String> = short.into_iter().chain(long).collect();
+    let head = match (names.as_slice(), arg.get_action().takes_values()) {
+        ([], _) => format!("\\fI{}\\fR", escaped(&values)),
+        (names, true) => {
+            format!(
+                "\\fB{}\\fR \\fI{}\\fR",
+                escaped(&names.join(", ")),
+                escaped(&values)
+            )
+        }
+        (names, false) => format!("\\fB{}\\fR", escaped(&names.join(", "))),
+    };
+    let help = arg.get_long_help().or(arg.get_help());
+    let mut text = help.map(ToString::to_string).unwrap_or_default();
+    let possible: Vec<String> = arg
+        .get_possible_values()
+        .iter()
+        .filter(|value| !value.is_hide_set() && arg.get_action().takes_values())
+        .map(|value| value.get_name().to_owned())
+        .collect();
+    if !possible.is_empty() {
+        let _ = write!(text, "\nOne of {}.", possible.join(", "));
+    }
+    let default: Vec<String> = arg
+        .get_default_values()
+        .iter()
+        .map(|value| value.to_string_lossy().into_owned())
+        .collect();
+    if !default.is_empty() && arg.get_action().takes_values() {
+        let _ = write!(text, "\nDefault: {}.", default.join(", "));
+    }
+    if let Some(variable) = arg.get_env() {
+        let _ = write!(text, "\nEnvironment: {}.", variable.to_string_lossy());
+    }
+    format!(".TP\n{head}\n{}", paragraphs(&text))
+}
+
+/// Text whose empty lines part paragraphs.
+fn paragraphs(text: &str) -> String {
+    let parts = text.split("\n\n").map(|part| lines(part.trim()));
+    parts.collect::<Vec<_>>().join(".PP\n")
+}
+
+fn lines(text: &str) -> String {
+    text.lines().map(|line| escaped(line) + "\n").collect()
+}
+
+/// What roff would take for its own: backslashes, hyphens (which would become dashes), and a request at the start of a line.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    if text.starts_with(['.', '\'']) {
+        format!("\\&{text}")
+    } else {
+        text
+    }
+}

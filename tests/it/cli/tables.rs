@@ -1,0 +1,92 @@
+//! Tables at the widths of terminals.
+
+use std::fs;
+
+use insta::assert_snapshot;
+use serde_json::json;
+
+use super::Run;
+use crate::support::supervise::Scratch;
+
+/// An aws-auth with long names, many groups and an administrator.
+fn aws_auth() -> String {
+    let role = |name: &str, username: &str, groups: &[&str]| json!({"rolearn": format!("arn:aws:iam::111122223333:role/{name}"), "username": username, "groups": groups});
+    let roles = json!([
+        role(
+            "Nodes",
+            "system:node:{{EC2PrivateDNSName}}",
+            &["system:bootstrappers", "system:nodes"]
+        ),
+        role(
+            "PlatformAdministrators",
+            "platform:{{SessionName}}",
+            &["system:masters"]
+        ),
+        role(
+            "data-platform-production-readers",
+            "data:{{SessionName}}",
+            &["data-readers", "data-viewers", "on-call"]
+        ),
+        role("team/Dev", "dev", &["developers"]),
+    ]);
+    json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "aws-auth", "namespace": "kube-system"},
+        "data": {"mapRoles": roles.to_string(), "mapAccounts": "[\"444455556666\"]"},
+    })
+    .to_string()
+}
+
+fn at(width: &str, arguments: &[&str]) -> String {
+    let folder = Scratch::new();
+    fs::write(folder.path().join("aws-auth.json"), aws_auth()).unwrap();
+    let ran = Run::new(arguments)
+        .within(folder.path())
+        .env("COLUMNS", width)
+        .run();
+    assert_eq!((ran.code, ran.stderr.as_str()), (0, ""));
+    ran.stdout
+}
+
+/// The table itself: what comes after it is prose, which terminals wrap.
+fn table(shown: &str, first: &str) -> String {
+    let lines = shown.lines().skip_while(|line| !line.starts_with(first));
+    let lines = lines.take_while(|line| !line.is_empty());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+fn assert_fits(table: &str, width: usize) {
+    assert!(table.lines().count() > 3, "{table}");
+    for line in table.lines() {
+        assert!(
+            line.chars().count() <= width,
+            "{} characters: {line}",
+            line.chars().count()
+        );
+    }
+}
+
+#[test]
+fn access_fits() {
+    let access = ["access", "--aws-auth", "aws-auth.json", "--mode=CONFIG_MAP"];
+    let narrow = table(&at("80", &access), "ADMIN");
+    assert_fits(&narrow, 80);
+    assert_snapshot!(narrow, @"");
+    let middle = table(&at("120", &access), "ADMIN");
+    assert_fits(&middle, 120);
+    assert_snapshot!(middle, @"");
+    let wide = [&access[..], &["-o", "wide", "--sort-by", "principal"]].concat();
+    assert_snapshot!(table(&at("80", &wide), "ADMIN"), @"");
+    let bare = [&access[..], &["--no-headers"]].concat();
+    assert!(!at("80", &bare).contains("PRINCIPAL"));
+}
+
+#[test]
+fn effective_fits() {
+    let effective = ["effective", "aws-auth.json"];
+    let narrow = table(&at("80", &effective), "ARN");
+    assert_fits(&narrow, 80);
+    assert_snapshot!(narrow, @"");
+    let middle = table(&at("120", &effective), "KEY");
+    assert_fits(&middle, 120);
+    assert_snapshot!(middle, @"");
+}
