@@ -32,12 +32,12 @@ pub(super) struct Candidates {
     /// Values with a word of help.
     values: Vec<(String, String)>,
     files: bool,
-    /// Names that only the kubeconfig or the cluster knows.
-    names: Option<Names>,
+    /// CompletedNames that only the kubeconfig or the cluster knows.
+    names: Option<CompletedNames>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Names {
+enum CompletedNames {
     Contexts,
     Mappings,
 }
@@ -112,9 +112,9 @@ fn values_of(arg: &Arg) -> Option<usize> {
 fn of_arg(arg: &Arg, prefix: &str) -> Candidates {
     let id = arg.get_id().as_str();
     let names = if CONTEXTS.contains(&id) {
-        Some(Names::Contexts)
+        Some(CompletedNames::Contexts)
     } else {
-        MAPPINGS.contains(&id).then_some(Names::Mappings)
+        MAPPINGS.contains(&id).then_some(CompletedNames::Mappings)
     };
     let values = arg.get_possible_values().into_iter();
     let values = values.filter(|value| !value.is_hide_set()).map(|value| {
@@ -175,8 +175,8 @@ fn first_line(help: &str) -> String {
 pub(super) async fn answer(command: &mut Command, words: &[String]) -> String {
     let found = candidates(command, words);
     let names = match found.names {
-        Some(Names::Contexts) => contexts(words),
-        Some(Names::Mappings) => {
+        Some(CompletedNames::Contexts) => contexts(words),
+        Some(CompletedNames::Mappings) => {
             let read = tokio::time::timeout(PATIENCE, mappings(words)).await;
             read.ok().flatten().unwrap_or_default()
         }

@@ -13,7 +13,7 @@ use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
 use super::output::{self, visible};
 use super::quietly;
-use super::table::{Cell, Column, Layout, Table, TableArgs, TableFormat};
+use super::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
 use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
@@ -157,7 +157,7 @@ impl Effective {
                     let text = texts.data.get(section.key());
                     text.map(String::as_str).unwrap_or_default()
                 };
-                let layout = Layout::of_stdout(&self.table, self.output == TableFormat::Wide);
+                let layout = TableLayout::of_stdout(&self.table, self.output == TableFormat::Wide);
                 let table = table(&document, &effective, texts, &layout)?;
                 table + &diagnostics(&document, source)
             }
@@ -252,7 +252,7 @@ fn table(
     document: &Document,
     effective: &EffectiveAccess<'_>,
     texts: &AwsAuthTexts,
-    layout: &Layout,
+    layout: &TableLayout,
 ) -> Result<String> {
     let row = |entry: &Entry| {
         [

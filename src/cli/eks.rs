@@ -388,6 +388,7 @@ mod tests {
     fn the_mode_is_read_or_declared() {
         assert_eq!(start(&["--cluster-name=main"]), Ok(true));
         assert_eq!(start(&["--authentication-mode=CONFIG_MAP"]), Ok(false));
+        assert_eq!(start(&["--authentication-mode=config_map"]), Ok(false));
     }
 
     #[test]
@@ -401,7 +402,7 @@ mod tests {
                 "--authentication-mode API_AND_CONFIG_MAP needs access entries",
             ),
             (
-                &["--authentication-mode=config_map"],
+                &["--authentication-mode=configmap"],
                 "expected CONFIG_MAP, API_AND_CONFIG_MAP or API",
             ),
             (

@@ -94,7 +94,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
     (
         "migrate",
         &[
-            "identity-mapper migrate plan                           what would change, and what stands in the way",
+            "identity-mapper migrate plan                           what would change, and what prevents it",
             "identity-mapper migrate apply                          do it, step by step",
             "identity-mapper migrate status",
             "identity-mapper migrate revert                         back to aws-auth",

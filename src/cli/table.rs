@@ -41,13 +41,13 @@ pub(crate) enum TableFormat {
 
 /// How wide a table may be, and what of it is printed.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Layout {
+pub(crate) struct TableLayout {
     /// Columns of characters; `None`: any number, as for a file or another program.
     pub(crate) width: Option<usize>,
     pub(crate) args: TableArgs,
 }
 
-impl Layout {
+impl TableLayout {
     /// For standard output. `wide`: whatever the terminal's width.
     pub(crate) fn of_stdout(args: &TableArgs, wide: bool) -> Self {
         Self {
@@ -172,7 +172,7 @@ impl Table {
         }
     }
 
-    pub(crate) fn render(mut self, layout: &Layout) -> Result<String> {
+    pub(crate) fn render(mut self, layout: &TableLayout) -> Result<String> {
         if let Some(by) = &layout.args.sort_by {
             self.sort(by)?;
         }
@@ -307,14 +307,33 @@ mod tests {
     }
 
     fn rendered(width: Option<usize>, args: TableArgs) -> String {
-        table().render(&Layout { width, args }).expect("rendered")
+        table()
+            .render(&TableLayout { width, args })
+            .expect("rendered")
     }
 
     #[test]
     fn tables_fit() {
-        assert_snapshot!(rendered(None, TableArgs::default()), @"");
-        assert_snapshot!(rendered(Some(60), TableArgs::default()), @"");
-        assert_snapshot!(rendered(Some(28), TableArgs::default()), @"");
+        assert_snapshot!(rendered(None, TableArgs::default()), @r"
+        PRINCIPAL                                             GROUPS                      SIZE
+        arn:aws:iam::111122223333:role/data-platform-readers  viewers, auditors, on-call  12
+        arn:aws:iam::111122223333:role/Dev                    dev\u{202e}                 9
+        arn:aws:iam::111122223333:role/x                      -                           -
+        ");
+        assert_snapshot!(rendered(Some(60), TableArgs::default()), @r"
+        PRINCIPAL                   GROUPS                      SIZE
+        …111122223333…form-readers  viewers, auditors, on-call  12
+        …111122223333:role/Dev      dev\u{202e}                 9
+        …111122223333:role/x        -                           -
+        ");
+        assert_snapshot!(rendered(Some(28), TableArgs::default()), @r"
+        PRINCIPAL      GROUPS
+        …11112…eaders  viewers +2
+        …11112…le/Dev  dev\u{202e}
+        …11112…role/x  -
+
+        -o wide also shows SIZE.
+        ");
     }
 
     #[test]
@@ -323,12 +342,16 @@ mod tests {
             no_headers: true,
             sort_by: Some(column.to_owned()),
         };
-        assert_snapshot!(rendered(None, by("size")), @"");
-        let error = table().render(&Layout {
+        assert_snapshot!(rendered(None, by("size")), @r"
+        arn:aws:iam::111122223333:role/Dev                    dev\u{202e}                 9
+        arn:aws:iam::111122223333:role/data-platform-readers  viewers, auditors, on-call  12
+        arn:aws:iam::111122223333:role/x                      -                           -
+        ");
+        let error = table().render(&TableLayout {
             width: None,
             args: by("age"),
         });
-        assert_snapshot!(error.expect_err("no such column"), @"");
+        assert_snapshot!(error.expect_err("no such column"), @"--sort-by age: write one of PRINCIPAL, GROUPS, SIZE");
     }
 
     proptest! {
@@ -337,7 +360,7 @@ mod tests {
             let columns = [Column::shortened("A", 10), Column::shortened("B", 8).minor(1), Column::whole("C").minor(2)];
             let row = |word: &String| [Cell::Arn(word.clone()), Cell::List(words.clone()), Cell::text(word.clone())];
             let table = Table::new(columns, words.iter().map(row));
-            let text = table.render(&Layout { width: Some(width), args: TableArgs::default() }).expect("rendered");
+            let text = table.render(&TableLayout { width: Some(width), args: TableArgs::default() }).expect("rendered");
             for line in text.lines() {
                 prop_assert!(line.chars().count() <= width, "{line:?}");
             }

@@ -396,7 +396,32 @@ mod tests {
             ]),
         );
         let difference = AccessDifference::new(&old, &new);
-        assert_snapshot!(anstream::adapter::strip_str(&text(&difference)).to_string(), @"");
+        assert_snapshot!(anstream::adapter::strip_str(&text(&difference)).to_string(), @r#"
+        Access to arn:aws:eks:eu-west-1:111122223333:cluster/main from 2026-01-01T00:00:00Z to 2026-02-01T00:00:00Z
+
+        Gained access (1):
+          arn:aws:iam::111122223333:role/come\u{202e}
+            + username "come\u{202e}", groups system:masters, administrator
+
+        Became administrators (1):
+          arn:aws:iam::111122223333:role/risen
+            - username "risen", groups g
+            + username "risen", groups system:masters, administrator
+
+        Lost access (1):
+          arn:aws:iam::111122223333:role/gone
+            - username "gone", groups g
+
+        No longer administrators (1):
+          arn:aws:iam::111122223333:role/fallen
+            - username "fallen", groups system:masters, administrator
+            + username "fallen", groups g
+
+        Changed (1):
+          arn:aws:iam::111122223333:role/moved
+            - username "moved", groups g
+            + username "moved", groups h
+        "#);
         assert!(AccessDifference::new(&old, &old).is_empty());
         assert!(page(&difference).contains("Became administrators (1)"));
     }

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
 use super::output;
-use super::table::{Layout, TableArgs};
+use super::table::{TableArgs, TableLayout};
 use crate::cli::query_context::Looked;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::explain::{AccessReport, Explainer};
@@ -128,7 +128,7 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     };
     let printed = match output {
         AccessFormat::Text | AccessFormat::Wide => {
-            let layout = Layout::of_stdout(&table, output == AccessFormat::Wide);
+            let layout = TableLayout::of_stdout(&table, output == AccessFormat::Wide);
             table::text(&access, &layout)?
         }
         AccessFormat::Json => output::json(&access)?,

@@ -48,14 +48,21 @@
     body.append(...rows);
     button.focus();
   };
-  const filterRow = table.tHead.insertRow();
-  filterRow.className = 'filters';
   heads.forEach((head, column) => {
     const name = head.textContent;
-    const button = document.createElement('button');
-    button.type = 'button';
+    // No button: with one in it Chromium does not repeat the head on each sheet.
+    const button = document.createElement('span');
+    button.className = 'sort';
+    button.role = 'button';
+    button.tabIndex = 0;
     button.textContent = name;
     button.addEventListener('click', () => sort(column, button));
+    button.addEventListener('keydown', (event) => {
+      if (event.key === 'Enter' || event.key === ' ') {
+        event.preventDefault();
+        sort(column, button);
+      }
+    });
     head.replaceChildren(button);
     const filter = document.createElement('input');
     filter.type = 'search';
@@ -63,7 +70,7 @@
     filter.setAttribute('aria-label', `Filter by ${name}`);
     filter.addEventListener('input', apply);
     filters.push(filter);
-    filterRow.insertCell().append(filter);
+    head.append(filter);
   });
   for (const control of [search, backend, kind, administrators]) {
     control.addEventListener('input', apply);

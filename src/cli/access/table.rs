@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 
 use super::{AccessDocument, Whereabouts};
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Layout, Table};
+use crate::cli::table::{Cell, Column, Table, TableLayout};
 use crate::explain::{AccessRow, Bound, Creator, GrantBackend, Held, Identity, PassedOver};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
@@ -25,7 +25,7 @@ const COLUMNS: [Column; 10] = [
     Column::shortened("MAPPING", 10).minor(2),
 ];
 
-pub(super) fn text(access: &AccessDocument, layout: &Layout) -> Result<String> {
+pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<String> {
     let AccessDocument {
         made: _,
         cluster,

@@ -15,7 +15,7 @@ use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
-use super::table::{Layout, TableArgs, TableFormat};
+use super::table::{TableArgs, TableFormat, TableLayout};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
@@ -182,7 +182,7 @@ async fn list(args: ListArgs) -> Result<()> {
     output::print(&match args.output {
         TableFormat::Text | TableFormat::Wide => {
             let wide = args.output == TableFormat::Wide;
-            text::list(&history, &Layout::of_stdout(&args.table, wide))?
+            text::list(&history, &TableLayout::of_stdout(&args.table, wide))?
         }
         TableFormat::Json => output::json(&history)?,
         TableFormat::Yaml => output::yaml(&history)?,

@@ -6,7 +6,7 @@ use anyhow::Result;
 
 use super::document::{History, ListedCopy, RestoreDiff};
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Layout, Table};
+use crate::cli::table::{Cell, Column, Table, TableLayout};
 
 const COLUMNS: [Column; 7] = [
     Column::whole("#"),
@@ -19,7 +19,7 @@ const COLUMNS: [Column; 7] = [
 ];
 
 /// The history as a table.
-pub(super) fn list(history: &History, layout: &Layout) -> Result<String> {
+pub(super) fn list(history: &History, layout: &TableLayout) -> Result<String> {
     if history.copies.is_empty() {
         return Ok(format!(
             "No copies of {}: identity-mapper has not written to it yet.\n",

@@ -467,7 +467,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
         ("CONFIG_MAP", &["--to=API"][..]),
         ("API_AND_CONFIG_MAP", &["--to=CONFIG_MAP"]),
         ("API", &["--to=API_AND_CONFIG_MAP"]),
-        ("API", &["--to=api"]),
+        ("API", &["--to=apis"]),
         ("CONFIG_MAP", &[]),
         ("API", &[]),
     ] {
@@ -490,7 +490,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     CONFIG_MAP --to=API: error: EKS can't change a cluster from CONFIG_MAP to API directly: change to API_AND_CONFIG_MAP first, move all principals, then change to API
     API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
-    API --to=api: error: invalid value 'api' for '--to <MODE>': "api" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
+    API --to=apis: error: invalid value 'apis' for '--to <MODE>': "apis" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
     CONFIG_MAP : error: access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     API : error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     -f: error: -f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings

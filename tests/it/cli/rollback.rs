@@ -79,14 +79,14 @@ async fn copies_are_listed_shown_and_restored() {
     exit code 0
     --- stdout
     #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   NOTE
-    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B
-    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B
+    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B  -
+    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B  -
     3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before the first write
     ");
     let oldest = copies(&cluster).await.len().to_string();
     let diff = rollback(&cluster, &["diff", &oldest]).await;
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
-    exit code 0
+    exit code 1
     --- stdout
     --- aws-auth mapRoles (current)
     +++ aws-auth mapRoles (copy COPY0003 of 2026-01-01T00:00:00Z)
@@ -108,7 +108,7 @@ async fn copies_are_listed_shown_and_restored() {
     // The copy from before b, in which a stands.
     let diff = rollback(&cluster, &["diff", "2"]).await;
     assert_snapshot!(shown(&cluster, &diff).await, @r#"
-    exit code 0
+    exit code 1
     --- stdout
     --- aws-auth mapRoles (current)
     +++ aws-auth mapRoles (copy COPY0002 of 2026-01-01T00:00:00Z)

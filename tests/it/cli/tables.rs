@@ -70,12 +70,30 @@ fn access_fits() {
     let access = ["access", "--aws-auth", "aws-auth.json", "--mode=CONFIG_MAP"];
     let narrow = table(&at("80", &access), "ADMIN");
     assert_fits(&narrow, 80);
-    assert_snapshot!(narrow, @"");
+    assert_snapshot!(narrow, @"
+    ADMIN  PRINCIPAL                 USERNAME         GROUPS          SOURCE
+    yes    …11112222333…inistrators  platfor…nName}}  system:masters  mapRole…line 1
+    -      444455556666              (its own ARN)    -               mapAccounts
+    -      …111122223333:role/Nodes  system:…SName}}  syste…ppers +1  mapRole…line 1
+    -      …11112222333…ion-readers  data:{{…nName}}  data-…aders +2  mapRole…line 1
+    ");
     let middle = table(&at("120", &access), "ADMIN");
     assert_fits(&middle, 120);
-    assert_snapshot!(middle, @"");
+    assert_snapshot!(middle, @"
+    ADMIN  KIND        PRINCIPAL                    USERNAME                     GROUPS                      SOURCE
+    yes    role        …111122223333…dministrators  platform:{{SessionName}}     system:masters              mapRoles line 1
+    -      account     444455556666                 (its own ARN)                -                           mapAccounts
+    -      role, node  …111122223333:role/Nodes     system:node:{…vateDNSName}}  system:bootstrappers +1     mapRoles line 1
+    -      role        …111122223333…ction-readers  data:{{SessionName}}         data-readers +2             mapRoles line 1
+    ");
     let wide = [&access[..], &["-o", "wide", "--sort-by", "principal"]].concat();
-    assert_snapshot!(table(&at("80", &wide), "ADMIN"), @"");
+    assert_snapshot!(table(&at("80", &wide), "ADMIN"), @"
+    ADMIN  KIND        PRINCIPAL                                                        USERNAME                           GROUPS                               ACCESS POLICIES  RBAC  UNTIL  SOURCE           MAPPING
+    -      account     444455556666                                                     (its own ARN)                      -                                    -                -     -      mapAccounts      -
+    -      role, node  arn:aws:iam::111122223333:role/Nodes                             system:node:{{EC2PrivateDNSName}}  system:bootstrappers, system:nodes   -                -     -      mapRoles line 1  -
+    yes    role        arn:aws:iam::111122223333:role/PlatformAdministrators            platform:{{SessionName}}           system:masters                       -                -     -      mapRoles line 1  -
+    -      role        arn:aws:iam::111122223333:role/data-platform-production-readers  data:{{SessionName}}               data-readers, data-viewers, on-call  -                -     -      mapRoles line 1  -
+    ");
     let bare = [&access[..], &["--no-headers"]].concat();
     assert!(!at("80", &bare).contains("PRINCIPAL"));
 }
@@ -85,8 +103,22 @@ fn effective_fits() {
     let effective = ["effective", "aws-auth.json"];
     let narrow = table(&at("80", &effective), "ARN");
     assert_fits(&narrow, 80);
-    assert_snapshot!(narrow, @"");
+    assert_snapshot!(narrow, @"
+    ARN                     USERNAME            GROUPS             EFFECT
+    …1111222233…role/Nodes  system:no…NSName}}  system:…appers +1  yes
+    …1111222233…nistrators  platform:…onName}}  system:masters     yes
+    …1111222233…on-readers  data:{{Se…onName}}  data-readers +2    yes
+    …1111222233…e/team/Dev  dev                 developers         no: its …eir path
+    (any of acc…455556666)  (its ARN)           -                  yes
+    ");
     let middle = table(&at("120", &effective), "KEY");
     assert_fits(&middle, 120);
-    assert_snapshot!(middle, @"");
+    assert_snapshot!(middle, @"
+    KEY          ARN                         USERNAME                   GROUPS                     EFFECT
+    mapRoles     …111122223333:role/Nodes    system:node:…ateDNSName}}  system:bootstrappers +1    yes
+    mapRoles     …111122223333…ministrators  platform:{{SessionName}}   system:masters             yes
+    mapRoles     …111122223333…tion-readers  data:{{SessionName}}       data-readers +2            yes
+    mapRoles     …111122223333…ole/team/Dev  dev                        developers                 no: its ARN …t their path
+    mapAccounts  (any of accou…44455556666)  (its ARN)                  -                          yes
+    ");
 }

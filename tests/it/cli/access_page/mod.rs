@@ -248,3 +248,76 @@ async fn page_works_without_scripts_in_dark_mode_and_in_print() {
         "{console:?}"
     );
 }
+
+#[tokio::test]
+async fn columns_sort_and_filter_and_a_phone_gets_cards() {
+    const NAME: &str = "cli::access_page::columns_sort_and_filter_and_a_phone_gets_cards";
+    let Some(browser) = Browser::start().await else {
+        return skipped(NAME);
+    };
+    let folder = Scratch::new();
+    let url = page(folder.path());
+    browser.open(&url).await;
+    shows(&browser, &ALL).await;
+    let order = async || -> Vec<String> {
+        let script = "return [...document.querySelectorAll('#who tbody tr')].map((row) => row.cells[0].textContent)";
+        let names = browser.run(script).await;
+        let names = names.as_array().unwrap().iter();
+        names
+            .map(|name| name.as_str().unwrap().to_owned())
+            .collect()
+    };
+    let mut sorted = order().await;
+    sorted.sort_by_key(|name| name.to_lowercase());
+    for expected in ["ascending", "descending"] {
+        browser.click("#who thead th:first-child .sort").await;
+        eventually("the rows are sorted", SOON, async || {
+            let said = "return document.querySelector('#who thead th').getAttribute('aria-sort')";
+            let (said, found) = (browser.run(said).await, order().await);
+            if said == expected && found.first() == sorted.first() {
+                Ok(())
+            } else {
+                Err((said, found))
+            }
+        })
+        .await;
+        sorted.reverse();
+    }
+
+    // A filter of one column looks at that column only.
+    browser
+        .type_into("#who thead th:nth-child(2) input", "developers")
+        .await;
+    shows(&browser, &["Developers", "ann"]).await;
+    browser
+        .type_into("#who thead th:nth-child(1) input", "user/")
+        .await;
+    shows(&browser, &["ann"]).await;
+    browser.clear("#who thead th:nth-child(1) input").await;
+    browser.clear("#who thead th:nth-child(2) input").await;
+    shows(&browser, &ALL).await;
+    let head = "return getComputedStyle(document.querySelector('#who thead th')).position";
+    assert_eq!(browser.run(head).await, "sticky");
+
+    let phone = json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true});
+    browser
+        .command("Emulation.setDeviceMetricsOverride", phone)
+        .await;
+    eventually("nothing is wider than the phone", SOON, async || {
+        let wide = browser
+            .run("return document.documentElement.scrollWidth")
+            .await;
+        let head = browser.is_displayed("#who thead").await;
+        if wide.as_u64() <= Some(390) && !head {
+            Ok(())
+        } else {
+            Err((wide, head))
+        }
+    })
+    .await;
+    shows(&browser, &ALL).await;
+    let label =
+        "return getComputedStyle(document.querySelector('#who tbody td'), '::before').content";
+    assert_eq!(browser.run(label).await, "\"Username and groups\"");
+    assert_eq!(browser.console().await, Vec::<String>::new());
+}
