@@ -32,7 +32,7 @@ pub(super) struct Candidates {
     /// Values with a word of help.
     values: Vec<(String, String)>,
     files: bool,
-    /// CompletedNames that only the kubeconfig or the cluster knows.
+    /// Names that only the kubeconfig or the cluster has.
     names: Option<CompletedNames>,
 }
 

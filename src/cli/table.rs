@@ -1,5 +1,6 @@
 //! Tables that fit the terminal: as kubectl prints them, with the columns that matter least left out and long values shortened.
 
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 
 use anyhow::{Result, bail};
@@ -235,7 +236,7 @@ impl Table {
         if !left_out.is_empty() && !no_headers {
             left_out.sort_unstable();
             let titles: Vec<&str> = left_out.iter().map(|at| self.columns[*at].title).collect();
-            text += &format!("\n-o wide also shows {}.\n", titles.join(", "));
+            let _ = writeln!(text, "\n-o wide also shows {}.", titles.join(", "));
         }
         text
     }
