@@ -210,18 +210,22 @@ impl Decoder {
         let sso_node = self.sso_node.unwrap_or(item.node);
         match (&self.sso, self.arn.is_empty()) {
             (None, false) => None,
-            (None, true) => match cause_of(self.arn_field()) {
-                Some(mistyped) => at(mistyped.node, mistyped.cause.clone()),
-                None => {
-                    let field = self.arn_field();
-                    let other = self.other_arn;
+            (None, true) => {
+                let field = self.arn_field();
+                let other = self.other_arn;
+                if let Some(mistyped) = cause_of(field) {
+                    at(mistyped.node, mistyped.cause.clone())
+                } else {
                     at(item.node, ProblemCause::NoArn { field, other })
                 }
-            },
+            }
             (Some(_), false) => at(sso_node, ProblemCause::RolearnAndSso),
-            (Some(sso), true) => sso.invalid().and_then(|field| match cause_of(field) {
-                Some(mistyped) => at(mistyped.node, mistyped.cause.clone()),
-                None => at(sso_node, ProblemCause::InvalidSsoField { field }),
+            (Some(sso), true) => sso.invalid().and_then(|field| {
+                if let Some(mistyped) = cause_of(field) {
+                    at(mistyped.node, mistyped.cause.clone())
+                } else {
+                    at(sso_node, ProblemCause::InvalidSsoField { field })
+                }
             }),
         }
     }

@@ -36,7 +36,7 @@ pub use lookup::{Lookup, fold_arn};
 pub(crate) use manifest::beside;
 pub use manifest::{ManifestError, read_aws_auth, read_manifest};
 pub use problem::{Problem, ProblemKind};
-pub(crate) use problem::{ProblemCause, ValueType};
+pub(crate) use problem::{ProblemCause, ProblemDetail, ValueType};
 
 /// One of the three keys of `aws-auth` that the authenticator reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

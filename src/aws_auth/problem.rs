@@ -27,8 +27,6 @@ pub struct Problem {
     pub section: Section,
     /// What the authenticator does.
     pub kind: ProblemKind,
-    /// Why.
-    pub(crate) cause: ProblemCause,
     /// 1-based line within the key's value. Lines end with LF, CRLF or CR.
     pub line: usize,
     /// 1-based column in characters.
@@ -37,23 +35,30 @@ pub struct Problem {
     pub offending: String,
     /// What is wrong and how to fix it.
     pub message: String,
+    /// The bytes at fault within the key's value.
+    pub span: Range<usize>,
+    pub(crate) detail: Box<ProblemDetail>,
+}
+
+/// What of a [`Problem`] is for people only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProblemDetail {
+    pub(crate) cause: ProblemCause,
     /// The lines that the fix changes, counted from 0.
     pub(crate) lines: Range<usize>,
     /// These lines as they have to be, where that is known.
     pub(crate) repaired: Vec<String>,
-    /// The bytes at fault within the key's value.
-    pub span: Range<usize>,
 }
 
 impl Problem {
     /// What is wrong.
     pub(crate) fn what(&self) -> String {
-        self.cause.what()
+        self.detail.cause.what()
     }
 
     /// How to fix it, in one line.
     pub(crate) fn fix(&self) -> String {
-        self.cause.fix(self.section)
+        self.detail.cause.fix(self.section)
     }
 }
 

@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::decode::{self, Data, Value};
 use super::entry::Fields;
 use super::{
-    Entry, Places, Problem, ProblemCause, ProblemKind, Section, SectionPlaces, SectionView,
-    accounts, diagnosis, entry,
+    Entry, Places, Problem, ProblemCause, ProblemDetail, ProblemKind, Section, SectionPlaces,
+    SectionView, accounts, diagnosis, entry,
 };
 use crate::yaml::{self, Fault, Lines, NodeId, NodeKind, Tree};
 
@@ -44,10 +44,12 @@ impl Reading<'_> {
             column,
             offending,
             message: format!("{}: {}", cause.what(), cause.fix(self.section)),
-            cause,
-            lines: line - 1..line,
-            repaired: Vec::new(),
             span,
+            detail: Box::new(ProblemDetail {
+                cause,
+                lines: line - 1..line,
+                repaired: Vec::new(),
+            }),
         }
     }
 
@@ -132,8 +134,8 @@ fn explain(section: Section, text: &str, view: &mut SectionView) {
         }
         let repaired = diagnosis.repaired.iter();
         let repaired = repaired.flat_map(|repaired| repaired.lines(&defect));
-        problem.repaired = repaired.map(str::to_owned).collect();
-        problem.lines = defect.line..defect.through + 1;
+        problem.detail.repaired = repaired.map(str::to_owned).collect();
+        problem.detail.lines = defect.line..defect.through + 1;
         view.problems.push(problem);
     }
     if view.broken.is_some() {
@@ -141,7 +143,7 @@ fn explain(section: Section, text: &str, view: &mut SectionView) {
         let rest = diagnosis.repaired.as_ref().and_then(|repaired| {
             let broken = raw(section, &repaired.text).broken?;
             let span = repaired.original(&broken.span, text, &reading.lines);
-            Some(reading.problem(ProblemKind::SectionDropped, span, broken.cause))
+            Some(reading.problem(ProblemKind::SectionDropped, span, broken.detail.cause))
         });
         view.problems.extend(rest);
         view.broken = view.problems.first().cloned();

@@ -60,7 +60,7 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
         let role = role.split('/').next()?;
         Some(format!("arn:{}:iam::{}:role/{role}", parts[1], parts[4]))
     };
-    let mut candidates: Vec<(Code, &'static str, String)> = Vec::new();
+    let mut candidates: Vec<Candidate> = Vec::new();
     let mut add = |code, what, arn: String| candidates.push((code, what, arn));
     if bare != arn {
         add(Code::NotAPrincipal, bracket(arn), bare.to_owned());
@@ -96,51 +96,8 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
             );
         }
     }
-    if parts.len() == 7 {
-        for empty in (1..parts.len()).filter(|at| parts[*at].is_empty()) {
-            let mut fewer = parts.clone();
-            fewer.remove(empty);
-            add(Code::NotAPrincipal, "one colon too many", joined(&fewer));
-        }
-        // arn:aws:iam::111122223333:role:a
-        let resource = joined(&parts[5..]).replacen(':', "/", 1);
-        add(
-            Code::NotAPrincipal,
-            "colon in place of a slash",
-            format!("{}:{resource}", joined(&parts[..5])),
-        );
-    }
-    if let [arn, partition, service, account, resource] = parts.as_slice() {
-        let more = [*arn, *partition, *service, "", *account, *resource];
-        add(Code::NotAPrincipal, "a missing colon", joined(&more));
-    }
-    if let [arn, partition, "iam", region, account, resource] = parts.as_slice()
-        && !region.is_empty()
-    {
-        let without = [*arn, *partition, "iam", "", *account, *resource];
-        add(
-            Code::NotAPrincipal,
-            "region in an ARN of IAM",
-            joined(&without),
-        );
-    }
-    if let Some(resource) = parts.last().filter(|_| parts.len() == 6) {
-        for (wrong, right) in [
-            ("roles/", "role/"),
-            ("users/", "user/"),
-            ("role//", "role/"),
-            ("user//", "user/"),
-            ("/role/", "role/"),
-            ("/user/", "user/"),
-        ] {
-            if let Some(name) = resource.strip_prefix(wrong) {
-                let mut all = parts[..5].to_vec();
-                let resource = format!("{right}{name}");
-                all.push(&resource);
-                add(Code::NotAPrincipal, "misspelled resource", joined(&all));
-            }
-        }
-    }
+    candidates.extend(in_parts(&parts));
+    let mut add = |code, what, arn: String| candidates.push((code, what, arn));
     if let Some(at) = arn.find("arn:").filter(|at| *at > 0) {
         add(
             Code::NotAPrincipal,
@@ -159,6 +116,57 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
             arn: principal.aws_auth_arn(),
         })
     })
+}
+
+/// A code, what is wrong, and what may be meant.
+type Candidate = (Code, &'static str, String);
+
+/// What may be meant by parts that are too many, too few or misspelled.
+fn in_parts(parts: &[&str]) -> Vec<Candidate> {
+    let joined = |parts: &[&str]| parts.join(":");
+    let mut candidates = Vec::new();
+    let mut add = |what, arn: String| candidates.push((Code::NotAPrincipal, what, arn));
+    if parts.len() == 7 {
+        for empty in (1..parts.len()).filter(|at| parts[*at].is_empty()) {
+            let mut fewer = parts.to_vec();
+            fewer.remove(empty);
+            add("one colon too many", joined(&fewer));
+        }
+        // arn:aws:iam::111122223333:role:a
+        let resource = joined(&parts[5..]).replacen(':', "/", 1);
+        add(
+            "colon in place of a slash",
+            format!("{}:{resource}", joined(&parts[..5])),
+        );
+    }
+    if let [arn, partition, service, account, resource] = parts {
+        let more = [*arn, *partition, *service, "", *account, *resource];
+        add("a missing colon", joined(&more));
+    }
+    if let [arn, partition, "iam", region, account, resource] = parts
+        && !region.is_empty()
+    {
+        let without = [*arn, *partition, "iam", "", *account, *resource];
+        add("region in an ARN of IAM", joined(&without));
+    }
+    if let Some(resource) = parts.last().filter(|_| parts.len() == 6) {
+        for (wrong, right) in [
+            ("roles/", "role/"),
+            ("users/", "user/"),
+            ("role//", "role/"),
+            ("user//", "user/"),
+            ("/role/", "role/"),
+            ("/user/", "user/"),
+        ] {
+            if let Some(name) = resource.strip_prefix(wrong) {
+                let mut all = parts[..5].to_vec();
+                let resource = format!("{right}{name}");
+                all.push(&resource);
+                add("misspelled resource", joined(&all));
+            }
+        }
+    }
+    candidates
 }
 
 fn bracket(arn: &str) -> &'static str {

@@ -18,184 +18,191 @@ pub(super) fn principal(
     winners: &Winners<'_>,
     line: &dyn Fn(&Entry) -> String,
 ) -> Vec<LintFinding<TextSpan>> {
-    let field = if entry.section == Section::Users {
-        "userarn"
-    } else {
-        "rolearn"
+    let is_user = entry.section == Section::Users;
+    let written = places.arn.as_ref().and_then(|span| text.get(span.clone()));
+    let check = ArnCheck {
+        entry,
+        field: if is_user { "userarn" } else { "rolearn" },
+        kind: if is_user { "user" } else { "role" },
+        span: places.arn.clone().unwrap_or_else(|| entry.span.clone()),
+        written: written.unwrap_or_default(),
+        winners,
     };
-    let span = places.arn.clone().unwrap_or_else(|| entry.span.clone());
-    let one = |code, title: String, fix: String, edits: Vec<Edit>| {
-        vec![LintFinding {
+    if entry.sso {
+        return vec![check.sso()];
+    }
+    match check.spelling() {
+        Some(finding) => vec![finding],
+        None => check.parsed(line),
+    }
+}
+
+struct ArnCheck<'e> {
+    entry: &'e Entry,
+    field: &'static str,
+    kind: &'static str,
+    span: Range<usize>,
+    /// The ARN as the text has it, with its quotes.
+    written: &'e str,
+    winners: &'e Winners<'e>,
+}
+
+impl ArnCheck<'_> {
+    fn finding(&self, code: Code, title: String, fix: String) -> LintFinding<TextSpan> {
+        LintFinding {
             code,
-            at: (entry.section, span.clone()),
+            at: (self.entry.section, self.span.clone()),
             title,
             label: "never matches: the principal has no access".to_owned(),
             fix,
-            edits,
+            edits: Vec::new(),
             proposed: Vec::new(),
-        }]
-    };
-    if entry.sso {
-        let title = "`sso` instead of `rolearn`".to_owned();
-        let fix = "write the role that IAM Identity Center created for the permission set in this account, without path: \
-            rolearn: arn:aws:iam::ACCOUNT:role/AWSReservedSSO_NAME_SUFFIX; or declare the permission set in an IdentityMapping";
-        let mut found = one(Code::SsoEntry, title, fix.to_owned(), Vec::new());
-        found[0].at.1 = entry.span.clone();
-        return found;
+        }
     }
-    let arn = entry.arn.as_str();
-    let written = places
-        .arn
-        .as_ref()
-        .and_then(|span| text.get(span.clone()))
-        .unwrap_or_default();
-    // Only where the ARN is written as it is, in whichever quotes, is it safe to put another in its place.
-    let edit_of = |to: &str| -> Vec<Edit> {
+
+    /// Another ARN in place of this one. Only where it is written as it is, in whichever quotes, is that safe.
+    fn edit(&self, to: &str) -> Vec<Edit> {
+        let arn = &self.entry.arn;
         let simple = to
             .bytes()
             .all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\');
         let edit = |text: String| {
             vec![Edit {
-                span: span.clone(),
+                span: self.span.clone(),
                 text,
             }]
         };
-        let quoted = |quote: char| format!("{quote}{arn}{quote}") == written;
-        match (simple, written) {
+        let quoted = |quote: char| format!("{quote}{arn}{quote}") == self.written;
+        match (simple, self.written) {
             (true, written) if written == arn => edit(to.to_owned()),
             (true, _) if quoted('"') => edit(format!("\"{to}\"")),
             (true, _) if quoted('\'') => edit(format!("'{to}'")),
             _ => Vec::new(),
         }
-    };
-    let edit = |to: &str| -> Vec<Edit> {
-        if winners.is_alone(to) {
-            edit_of(to)
+    }
+
+    /// The same, where no other entry names the principal.
+    fn edit_alone(&self, to: &str) -> Vec<Edit> {
+        if self.winners.is_alone(to) {
+            self.edit(to)
         } else {
             Vec::new()
         }
-    };
-    let kind = if entry.section == Section::Users {
-        "user"
-    } else {
-        "role"
-    };
-    if let Some(variable) = arn::not_filled_in(arn) {
-        let title = format!("{variable} in `{field}`, which was not filled in");
-        let fix = format!("write the {kind}'s ARN: {}", arn::look_up(kind));
-        return one(Code::NotFilledIn, title, fix, Vec::new());
     }
-    let trimmed = arn.trim();
-    if trimmed != arn
-        && let Ok(principal) = Principal::parse(&canonical_case(trimmed))
-    {
-        let to = principal.aws_auth_arn();
-        let title = format!("whitespace around the ARN in `{field}`");
-        return one(Code::BlankInArn, title, format!("write {to}"), edit(&to));
-    }
-    if let Some(LikelyArn {
-        code,
-        what,
-        arn: to,
-    }) = arn::likely(arn)
-    {
-        let mut found = one(
-            code,
-            format!("{what} in `{field}`"),
-            format!("write {to}"),
-            Vec::new(),
-        );
-        if code == Code::SessionArn {
-            found[0].fix += ": it then grants access to every session of the role";
-        }
-        found[0].proposed = edit_of(&to);
-        return found;
-    }
-    if arn.contains(char::is_whitespace) {
-        let title = format!("whitespace in the ARN in `{field}`");
-        let fix = format!("write the {kind}'s ARN: {}", arn::look_up(kind));
-        return one(Code::BlankInArn, title, fix, Vec::new());
-    }
-    if arn.contains(['*', '?']) {
-        let title = format!("wildcard in `{field}`");
-        let fix = "write one entry for each intended role or user".to_owned();
-        return one(Code::Wildcard, title, fix, Vec::new());
-    }
-    match Principal::parse(&canonical_case(arn)) {
-        Ok(principal) => of_principal(entry, &principal, field, span.clone(), &one, edit, &|to| {
-            winners.other(entry, to).map(line)
-        }),
-        Err(PrincipalError::NotAPrincipal(NotAPrincipal::Root { .. })) => {
-            let mut found = one(
-                Code::RootUser,
-                format!("root user of the account in `{field}`"),
-                "list the intended roles and users, one entry each".to_owned(),
-                Vec::new(),
-            );
-            "only the root user has access".clone_into(&mut found[0].label);
-            found
-        }
-        Err(PrincipalError::NotAPrincipal(NotAPrincipal::Session { role_arn, .. })) => one(
-            Code::SessionArn,
-            format!("session of a role in `{field}`"),
-            format!("write {role_arn}: it then grants access to every session of the role"),
-            Vec::new(),
-        ),
-        // The authenticator takes them as they are.
-        Err(PrincipalError::NotAPrincipal(NotAPrincipal::FederatedUser { .. })) => Vec::new(),
-        Err(PrincipalError::Arn(error)) => {
-            let (title, fix) = arn::invalid(arn, field, kind, &error);
-            one(Code::NotAPrincipal, title, fix, Vec::new())
-        }
-    }
-}
 
-fn of_principal(
-    entry: &Entry,
-    principal: &Principal,
-    field: &str,
-    span: Range<usize>,
-    one: &impl Fn(Code, String, String, Vec<Edit>) -> Vec<LintFinding<TextSpan>>,
-    edit: impl Fn(&str) -> Vec<Edit>,
-    other: &dyn Fn(&str) -> Option<String>,
-) -> Vec<LintFinding<TextSpan>> {
-    let mut findings = Vec::new();
-    if let Some(finding) = sso_suffix(entry, principal, field, &span) {
-        findings.push(finding);
+    fn sso(&self) -> LintFinding<TextSpan> {
+        let fix = "write the role that IAM Identity Center created for the permission set in this account, without path: \
+            rolearn: arn:aws:iam::ACCOUNT:role/AWSReservedSSO_NAME_SUFFIX; or declare the permission set in an IdentityMapping";
+        let title = "`sso` instead of `rolearn`".to_owned();
+        let mut finding = self.finding(Code::SsoEntry, title, fix.to_owned());
+        finding.at.1 = self.entry.span.clone();
+        finding
     }
-    if principal.kind == PrincipalKind::Role && principal.path != "/" {
-        let to = principal.aws_auth_arn();
-        let title = format!("role path in `{field}`");
-        let edits = edit(&to);
-        let fix = match other(&to) {
-            Some(place) => format!(
-                "remove this entry, or its path and the entry in {place}: both are for {to}"
-            ),
-            None => format!("write {to}"),
+
+    /// What is wrong with the ARN as it is spelled.
+    fn spelling(&self) -> Option<LintFinding<TextSpan>> {
+        let Self { field, kind, .. } = *self;
+        let arn = self.entry.arn.as_str();
+        if let Some(variable) = arn::not_filled_in(arn) {
+            let title = format!("{variable} in `{field}`, which was not filled in");
+            let fix = format!("write the {kind}'s ARN: {}", arn::look_up(kind));
+            return Some(self.finding(Code::NotFilledIn, title, fix));
+        }
+        let trimmed = arn.trim();
+        if trimmed != arn
+            && let Ok(principal) = Principal::parse(&canonical_case(trimmed))
+        {
+            let to = principal.aws_auth_arn();
+            let title = format!("whitespace around the ARN in `{field}`");
+            let mut finding = self.finding(Code::BlankInArn, title, format!("write {to}"));
+            finding.edits = self.edit_alone(&to);
+            return Some(finding);
+        }
+        if let Some(likely) = arn::likely(arn) {
+            let LikelyArn { code, what, arn } = likely;
+            let title = format!("{what} in `{field}`");
+            let mut finding = self.finding(code, title, format!("write {arn}"));
+            if code == Code::SessionArn {
+                finding.fix += ": it then grants access to every session of the role";
+            }
+            finding.proposed = self.edit(&arn);
+            return Some(finding);
+        }
+        if arn.contains(char::is_whitespace) {
+            let title = format!("whitespace in the ARN in `{field}`");
+            let fix = format!("write the {kind}'s ARN: {}", arn::look_up(kind));
+            return Some(self.finding(Code::BlankInArn, title, fix));
+        }
+        if arn.contains(['*', '?']) {
+            let title = format!("wildcard in `{field}`");
+            let fix = "write one entry for each intended role or user".to_owned();
+            return Some(self.finding(Code::Wildcard, title, fix));
+        }
+        None
+    }
+
+    /// What is wrong with what the ARN names.
+    fn parsed(&self, line: &dyn Fn(&Entry) -> String) -> Vec<LintFinding<TextSpan>> {
+        let field = self.field;
+        let arn = self.entry.arn.as_str();
+        match Principal::parse(&canonical_case(arn)) {
+            Ok(principal) => self.of_principal(&principal, line),
+            Err(PrincipalError::NotAPrincipal(NotAPrincipal::Root { .. })) => {
+                let title = format!("root user of the account in `{field}`");
+                let fix = "list the intended roles and users, one entry each".to_owned();
+                let mut finding = self.finding(Code::RootUser, title, fix);
+                "only the root user has access".clone_into(&mut finding.label);
+                vec![finding]
+            }
+            Err(PrincipalError::NotAPrincipal(NotAPrincipal::Session { role_arn, .. })) => {
+                let title = format!("session of a role in `{field}`");
+                let fix =
+                    format!("write {role_arn}: it then grants access to every session of the role");
+                vec![self.finding(Code::SessionArn, title, fix)]
+            }
+            // The authenticator takes them as they are.
+            Err(PrincipalError::NotAPrincipal(NotAPrincipal::FederatedUser { .. })) => Vec::new(),
+            Err(PrincipalError::Arn(error)) => {
+                let (title, fix) = arn::invalid(arn, field, self.kind, &error);
+                vec![self.finding(Code::NotAPrincipal, title, fix)]
+            }
+        }
+    }
+
+    fn of_principal(
+        &self,
+        principal: &Principal,
+        line: &dyn Fn(&Entry) -> String,
+    ) -> Vec<LintFinding<TextSpan>> {
+        let field = self.field;
+        let mut findings = Vec::new();
+        findings.extend(sso_suffix(self.entry, principal, field, &self.span));
+        if principal.kind == PrincipalKind::Role && principal.path != "/" {
+            let to = principal.aws_auth_arn();
+            let title = format!("role path in `{field}`");
+            let fix = match self.winners.other(self.entry, &to).map(line) {
+                Some(place) => format!(
+                    "remove this entry, or its path and the entry in {place}: both are for {to}"
+                ),
+                None => format!("write {to}"),
+            };
+            let mut finding = self.finding(Code::RolePath, title, fix);
+            finding.edits = self.edit_alone(&to);
+            findings.push(finding);
+        }
+        let (own, kind, name) = match principal.kind {
+            PrincipalKind::Role => (Section::Roles, "a role", "rolearn"),
+            PrincipalKind::User => (Section::Users, "a user", "userarn"),
         };
-        findings.extend(one(Code::RolePath, title, fix, edits));
+        if own != self.entry.section {
+            let title = format!("{kind} under {}", self.entry.section);
+            let fix = format!("move the entry to {own}, with `{name}` in place of `{field}`");
+            let mut finding = self.finding(Code::WrongList, title, fix);
+            "the authenticator finds it here too".clone_into(&mut finding.label);
+            findings.push(finding);
+        }
+        findings
     }
-    let (own, kind) = match principal.kind {
-        PrincipalKind::Role => (Section::Roles, "a role"),
-        PrincipalKind::User => (Section::Users, "a user"),
-    };
-    if own != entry.section {
-        let name = if own == Section::Roles {
-            "rolearn"
-        } else {
-            "userarn"
-        };
-        findings.push(LintFinding {
-            code: Code::WrongList,
-            at: (entry.section, span),
-            title: format!("{kind} under {}", entry.section),
-            label: "the authenticator finds it here too".to_owned(),
-            fix: format!("move the entry to {own}, with `{name}` in place of `{field}`"),
-            edits: Vec::new(),
-            proposed: Vec::new(),
-        });
-    }
-    findings
 }
 
 /// Roles of IAM Identity Center end in an underscore and 16 hexadecimal digits.

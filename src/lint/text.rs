@@ -19,7 +19,8 @@ const SHOWN: usize = 14;
 
 /// Whether a problem is one of the text's structure, and not of a value in it.
 fn is_structural(problem: &Problem) -> bool {
-    matches!(problem.cause, ProblemCause::Defect(_)) || problem.kind == ProblemKind::SectionDropped
+    matches!(problem.detail.cause, ProblemCause::Defect(_))
+        || problem.kind == ProblemKind::SectionDropped
 }
 
 /// Findings for faults in the structure of a section, each with its cause.
@@ -159,7 +160,7 @@ fn structural(
         edits: Vec::new(),
         proposed: Vec::new(),
     };
-    match &problem.cause {
+    match &problem.detail.cause {
         ProblemCause::Defect(kind) => {
             finding.code = defect_code(kind);
             finding.title = what;
@@ -216,12 +217,12 @@ fn of_defect(
         DefectKind::Template { .. } | DefectKind::NestedKey { .. } | DefectKind::DescribeOutput => {
         }
         _ => {
-            let first = lines.line(problem.lines.start).start;
-            let last = lines.line(problem.lines.end - 1).end;
+            let first = lines.line(problem.detail.lines.start).start;
+            let last = lines.line(problem.detail.lines.end - 1).end;
             let whole = first..last;
-            let mut repaired = problem.repaired.join("\n");
+            let mut repaired = problem.detail.repaired.join("\n");
             let mut whole_lines = whole.clone();
-            if problem.repaired.is_empty() {
+            if problem.detail.repaired.is_empty() {
                 whole_lines.end = text.len().min(whole.end + 1);
             } else if text[whole.clone()].trim().is_empty() {
                 repaired.push('\n');
@@ -236,9 +237,9 @@ fn of_defect(
                 kind,
                 DefectKind::OwnKey { .. } | DefectKind::LinePrefix { .. } | DefectKind::CodeFence
             );
-            if is_shown && !problem.repaired.is_empty() {
+            if is_shown && !problem.detail.repaired.is_empty() {
                 finding.fix += ":\n";
-                finding.fix += &shown(&problem.repaired);
+                finding.fix += &shown(&problem.detail.repaired);
             }
         }
     }
@@ -294,13 +295,13 @@ fn dropped_entry(problem: &Problem) -> LintFinding<TextSpan> {
 }
 
 fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<TextSpan> {
-    let found = match problem.cause {
+    let found = match problem.detail.cause {
         ProblemCause::Mistyped { found, .. } => Some(found),
         _ => None,
     };
     let is_word = matches!(found, Some(ValueType::Bool | ValueType::Number));
     let is_list = matches!(
-        problem.cause,
+        problem.detail.cause,
         ProblemCause::Mistyped {
             field: "groups",
             is_item: false,

@@ -75,7 +75,7 @@ impl ColumnLayout {
         {
             return false;
         }
-        let last = written().last().map_or(0, |line| line.origin);
+        let last = written().next_back().map_or(0, |line| line.origin);
         let first = written().find(|line| line.role != LineRole::Start);
         let first = first.map_or(field.origin, |line| line.origin);
         let defect = Defect::new(DefectKind::IndentationLost, first, "");

@@ -112,10 +112,13 @@ fn code_fences(lines: &mut Vec<DraftLine>, defects: &mut Vec<Defect>) {
     }
 }
 
+/// The length of a prefix of a line.
+type PrefixLength = dyn Fn(&str) -> Option<usize>;
+
 /// Line numbers, and the marks of quotations and diffs, where all lines have them.
 fn prefixes(lines: &mut [DraftLine], defects: &mut Vec<Defect>) {
     let marked = |mark: char| move |line: &str| line.starts_with(mark).then_some(mark.len_utf8());
-    let kinds: [(&'static str, &dyn Fn(&str) -> Option<usize>); 4] = [
+    let kinds: [(&'static str, &PrefixLength); 4] = [
         ("line numbers", &number),
         ("`>` of a quotation", &marked('>')),
         ("`+` of a diff", &marked('+')),

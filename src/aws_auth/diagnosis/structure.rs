@@ -204,12 +204,13 @@ impl StructureReader<'_> {
         self.seen.insert(name.to_owned());
         self.push(at, role, Some(parsed));
         let column = self.drafts[at].indent() + if parsed.dashes > 0 { parsed.lead } else { 0 };
-        if let Some(placed) = self.out.lines.last_mut() {
-            if parsed.dashes > 0 && role == LineRole::Field {
-                placed.column = column;
-                placed.lead = 0;
-                placed.dashed = false;
-            }
+        if let Some(placed) = self.out.lines.last_mut()
+            && parsed.dashes > 0
+            && role == LineRole::Field
+        {
+            placed.column = column;
+            placed.lead = 0;
+            placed.dashed = false;
         }
         self.open = Some(OpenField {
             name: name.to_owned(),
@@ -516,11 +517,10 @@ fn nesting(text: &str) -> isize {
     for c in text.chars() {
         match (quote, c) {
             (Some(open), c) if c == open => quote = None,
-            (Some(_), _) => {}
             (None, '"' | '\'') => quote = Some(c),
             (None, '[' | '{') => depth += 1,
             (None, ']' | '}') => depth -= 1,
-            (None, _) => {}
+            (_, _) => {}
         }
     }
     depth

@@ -60,7 +60,11 @@ pub(crate) fn template(text: &str) -> Option<TemplateSyntax> {
 fn without_comment(line: &str) -> &str {
     line.find(" #").map_or(line, |at| {
         let quotes = line[..at].matches(['"', '\'']).count();
-        if quotes % 2 == 0 { &line[..at] } else { line }
+        if quotes.is_multiple_of(2) {
+            &line[..at]
+        } else {
+            line
+        }
     })
 }
 
@@ -95,9 +99,7 @@ fn braces(line: &str) -> Option<TemplateSyntax> {
     while let Some(open) = line[from..].find("{{") {
         let at = from + open;
         let inner_start = at + 2;
-        let Some(end) = line[inner_start..].find("}}") else {
-            return None;
-        };
+        let end = line[inner_start..].find("}}")?;
         let inner = &line[inner_start..inner_start + end];
         let mut stop = inner_start + end + 2;
         if inner.contains("{{") {
@@ -165,7 +167,7 @@ fn is_placeholder(word: &str) -> bool {
     PLACEHOLDERS.iter().any(|known| super::almost(word, known))
 }
 
-/// CloudFormation's functions, which YAML takes for tags.
+/// Functions of `CloudFormation`, which YAML takes for tags.
 fn function(line: &str) -> Option<TemplateSyntax> {
     let (_, value) = line.split_once(": ").or_else(|| line.split_once("- "))?;
     let names = [

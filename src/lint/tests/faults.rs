@@ -124,6 +124,7 @@ fn written(doc: &[DocLine]) -> Vec<String> {
 }
 
 /// Writes a line of this part anew, without its indentation and dash.
+#[allow(clippy::unnecessary_wraps, reason = "as each fault gives its result")]
 fn rewrite(doc: &[DocLine], dice: &mut Dice, part: Part, to: &dyn Fn(&str) -> String) -> Faulty {
     let at = line_of(doc, dice, part);
     let mut doc = doc.to_vec();
@@ -132,6 +133,7 @@ fn rewrite(doc: &[DocLine], dice: &mut Dice, part: Part, to: &dyn Fn(&str) -> St
 }
 
 /// Writes a whole line anew.
+#[allow(clippy::unnecessary_wraps, reason = "as each fault gives its result")]
 fn relay(doc: &[DocLine], at: usize, to: &dyn Fn(&str) -> String) -> Faulty {
     let mut lines = written(doc);
     lines[at] = to(&lines[at]);
@@ -155,6 +157,7 @@ fn field_of(doc: &[DocLine], dice: &mut Dice) -> usize {
     *dice.pick(&fields)
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "as each fault gives its result")]
 fn all(doc: &[DocLine], to: &dyn Fn(usize, &str) -> String, line: usize) -> Faulty {
     let lines = written(doc);
     let lines = lines
