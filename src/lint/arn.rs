@@ -60,7 +60,7 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
         let role = role.split('/').next()?;
         Some(format!("arn:{}:iam::{}:role/{role}", parts[1], parts[4]))
     };
-    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut candidates: Vec<ArnGuess> = Vec::new();
     let mut add = |code, what, arn: String| candidates.push((code, what, arn));
     if bare != arn {
         add(Code::NotAPrincipal, bracket(arn), bare.to_owned());
@@ -119,10 +119,10 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
 }
 
 /// A code, what is wrong, and what may be meant.
-type Candidate = (Code, &'static str, String);
+type ArnGuess = (Code, &'static str, String);
 
 /// What may be meant by parts that are too many, too few or misspelled.
-fn in_parts(parts: &[&str]) -> Vec<Candidate> {
+fn in_parts(parts: &[&str]) -> Vec<ArnGuess> {
     let joined = |parts: &[&str]| parts.join(":");
     let mut candidates = Vec::new();
     let mut add = |what, arn: String| candidates.push((Code::NotAPrincipal, what, arn));
