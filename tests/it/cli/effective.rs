@@ -227,7 +227,7 @@ fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     error: standard input: this is a manifest of kind `Secret`: give one ConfigMap
     broken YAML: exit code 1
     --- stderr
-    error: standard input: line 2, column 7: the quotes that open here are never closed
+    error: standard input: line 2, column 7: quotes that open here and never close: close them at the end of the value
     broken JSON: exit code 1
     --- stderr
     error: standard input: line 3, column 2: key must be a string
