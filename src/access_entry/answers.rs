@@ -33,6 +33,18 @@ pub enum AnswersError {
         /// Counted from 1.
         number: usize,
     },
+    /// The answer of `aws eks list-access-entries`, which holds no entries but their principals.
+    #[error(
+        "document {number} is an answer of `aws eks list-access-entries`, which holds only the principals. Make the file with:
+         for arn in $(aws eks list-access-entries --cluster-name CLUSTER --query accessEntries --output text); do
+           aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\"
+           aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\"
+         done >access-entries.json"
+    )]
+    OnlyPrincipals {
+        /// Counted from 1.
+        number: usize,
+    },
     /// An entry whose policies are not in the file.
     #[error(
         "the policies of {principal_arn} are missing: add the answer of `aws eks list-associated-access-policies --cluster-name {cluster} \
@@ -82,6 +94,8 @@ struct EntryAnswer {
     associated_access_policies: Option<Vec<Associated>>,
     principal_arn: Option<String>,
     cluster_name: Option<String>,
+    /// Of `aws eks list-access-entries`.
+    access_entries: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -173,7 +187,11 @@ pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
             policies.insert(principal, (cluster, read.collect::<Result<_, _>>()?));
         }
         if !known {
-            return Err(AnswersError::Neither { number: number + 1 });
+            return Err(if document.access_entries.is_some() {
+                AnswersError::OnlyPrincipals { number: number + 1 }
+            } else {
+                AnswersError::Neither { number: number + 1 }
+            });
         }
     }
     for (principal_arn, entry) in &mut answers.entries {
@@ -290,6 +308,10 @@ mod tests {
                 "describe-access-entry --cluster-name main",
             ),
             ("{}".to_owned(), "document 1 is neither"),
+            (
+                r#"{"accessEntries": ["arn:aws:iam::111122223333:role/a"]}"#.to_owned(),
+                "describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\"",
+            ),
             ("{\"accessEntry\":".to_owned(), "line 1, column"),
             (other, "not the ARN"),
             (

@@ -17,6 +17,7 @@ mod entry;
 mod expected;
 mod in_flight;
 mod node;
+mod policy_rules;
 mod possible;
 
 pub use answers::{Answers, AnswersError, read_answers};
@@ -35,6 +36,7 @@ pub use entries::{Absence, Entries, EntryState};
 pub use entry::{Association, Entry, Kind, Scope};
 pub use in_flight::{InFlight, LAG, Sent};
 pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
+pub(crate) use policy_rules::{PolicyRequest, PolicyTable, is_service_policy};
 pub use possible::Possible;
 
 #[cfg(test)]

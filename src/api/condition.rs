@@ -223,6 +223,15 @@ impl Reason {
                 | Self::EntryAdopted
         )
     }
+
+    /// Whether somebody wants it so: suspension, observation, `adoption: Never` and a release are wishes, so nobody has to act.
+    #[must_use]
+    pub const fn is_wish(self) -> bool {
+        matches!(
+            self,
+            Self::Suspended | Self::Observing | Self::NotManaged | Self::Released
+        )
+    }
 }
 
 impl fmt::Display for Reason {

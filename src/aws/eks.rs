@@ -120,6 +120,31 @@ impl Aws {
         }
     }
 
+    /// `ListIdentityProviderConfigs`: the names of the OIDC identity providers whose users have access beside IAM. All
+    /// pages, or an error.
+    pub async fn list_identity_providers(
+        &self,
+        cluster: &EksCluster,
+    ) -> Result<Vec<String>, Failure> {
+        let asked = asked("ListIdentityProviderConfigs", Some(cluster.arn.clone()));
+        let request = self.0.eks.list_identity_provider_configs();
+        let request = request.cluster_name(&cluster.name).max_results(PAGE);
+        let mut all = Vec::new();
+        let mut token = None;
+        loop {
+            let page = request.clone().set_next_token(token.clone());
+            let page = self
+                .eks(&asked, Priority::Background, || page.clone().send())
+                .await?;
+            let configs = page.identity_provider_configs.unwrap_or_default();
+            all.extend(configs.into_iter().map(|config| config.name));
+            token = next(&asked, token.as_ref(), page.next_token)?;
+            if token.is_none() {
+                return Ok(all);
+            }
+        }
+    }
+
     /// `ListAccessPolicies`: the ARNs of all access policies that EKS offers. All pages, or an error.
     pub async fn list_policies(&self) -> Result<BTreeSet<String>, Failure> {
         let asked = asked("ListAccessPolicies", Some("*".to_owned()));

@@ -1,11 +1,12 @@
 //! How a command reaches the cluster, and which `ConfigMap` it means: the flags that several commands share.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use kube::Client;
-use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError};
 
 use crate::cluster::api_server::{ApiServer, ConnectionSource};
 use crate::observed::ConfigMapName;
@@ -20,6 +21,25 @@ pub(crate) struct ConnectionArgs {
     /// Context in the kubeconfig [default: its current context]
     #[arg(long, value_name = "NAME", env = "IDENTITY_MAPPER_CONTEXT")]
     pub(crate) context: Option<String>,
+}
+
+/// The variable that names kubeconfig files, as kubectl reads it.
+const KUBECONFIG: &str = "KUBECONFIG";
+
+/// Nothing says which cluster is meant.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error(
+    "no cluster found: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account"
+)]
+pub(crate) struct NoCluster;
+
+/// Whether there is no kubeconfig at all.
+fn is_missing(read: &Result<Kubeconfig, KubeconfigError>) -> bool {
+    match read {
+        Err(KubeconfigError::ReadConfig(error, _)) => error.kind() == ErrorKind::NotFound,
+        Err(KubeconfigError::FindPath) => true,
+        Err(_) | Ok(_) => false,
+    }
 }
 
 /// Which `ConfigMap`.
@@ -109,13 +129,17 @@ impl ConnectionArgs {
             kubeconfig,
             context,
         } = self;
-        let named = kubeconfig.is_some() || context.is_some();
+        let variable = std::env::var_os(KUBECONFIG).filter(|value| !value.is_empty());
+        let named = kubeconfig.is_some() || context.is_some() || variable.is_some();
         let read = match &kubeconfig {
             Some(path) => Kubeconfig::read_from(path),
             None => Kubeconfig::read(),
         };
-        let (config, context) = if named {
-            let read = read.context("the kubeconfig can't be read")?;
+        let (config, context) = if named || !is_missing(&read) {
+            let read = read.context(match (&kubeconfig, &variable) {
+                (None, Some(_)) => "the kubeconfig that $KUBECONFIG names can't be read",
+                (_, _) => "the kubeconfig can't be read",
+            })?;
             let context = context.or_else(|| read.current_context.clone());
             let options = KubeConfigOptions {
                 context: context.clone(),
@@ -128,10 +152,7 @@ impl ConnectionArgs {
                 context,
             )
         } else {
-            let config = Config::infer().await.context(
-                "no cluster found: neither a kubeconfig ($KUBECONFIG, ~/.kube/config, --kubeconfig) nor a Pod's service account",
-            )?;
-            (config, read.ok().and_then(|read| read.current_context))
+            (Config::incluster().map_err(|_| NoCluster)?, None)
         };
         let url = config
             .cluster_url

@@ -1,6 +1,6 @@
 //! `identity-mapper effective [FILE|-]`: what the authenticator makes of an aws-auth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,8 +18,29 @@ use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_a
 use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings, ConfigMapName};
-use crate::principal::Key;
+use crate::principal::{Arn, Key, Partition};
 use crate::yaml::Lines;
+
+/// A cluster accepts callers of its own partition only, so of entries of several partitions some never match.
+struct Partitions(BTreeSet<Partition>);
+
+impl Partitions {
+    fn of(document: &Document, effective: &EffectiveAccess<'_>) -> Self {
+        let entries = document.entries();
+        let alive = entries.filter(|entry| effective.no_effect(entry).is_none());
+        Self(alive.filter_map(partition).collect())
+    }
+
+    /// The partition of an entry, where not all have the same.
+    fn only_in(&self, entry: &Entry) -> Option<Partition> {
+        partition(entry).filter(|_| self.0.len() > 1)
+    }
+}
+
+fn partition(entry: &Entry) -> Option<Partition> {
+    let arn: Arn = entry.matched_arn().parse().ok()?;
+    Some(arn.partition)
+}
 
 /// Arguments of `effective`.
 #[derive(Args, Clone, Debug)]
@@ -61,6 +82,9 @@ struct EffectiveDocument<'d> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_accounts: Vec<&'d str>,
     errors: Vec<SectionError<'d>>,
+    /// Keys that the authenticator does not read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread_keys: Vec<&'d str>,
 }
 
 #[derive(Serialize)]
@@ -75,6 +99,9 @@ struct Role<'d> {
     /// Why the entry has no effect, where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_effect: Option<String>,
+    /// The partition of a cluster in which it has an effect, where entries of several partitions exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_in_partition: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -89,6 +116,9 @@ struct User<'d> {
     /// Why the entry has no effect, where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_effect: Option<String>,
+    /// The partition of a cluster in which it has an effect, where entries of several partitions exist.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    only_in_partition: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -150,8 +180,8 @@ impl Effective {
             bindings: &bindings,
         });
         let printed = match self.output {
-            TableFormat::Json => output::json(&report(&document, &effective, texts))?,
-            TableFormat::Yaml => output::yaml(&report(&document, &effective, texts))?,
+            TableFormat::Json => output::json(&report(&texts.data, &document, &effective, texts))?,
+            TableFormat::Yaml => output::yaml(&report(&texts.data, &document, &effective, texts))?,
             TableFormat::Text | TableFormat::Wide => {
                 let source = |section: Section| {
                     let text = texts.data.get(section.key());
@@ -159,7 +189,8 @@ impl Effective {
                 };
                 let layout = TableLayout::of_stdout(&self.table, self.output == TableFormat::Wide);
                 let table = table(&document, &effective, texts, &layout)?;
-                table + &diagnostics(&document, source)
+                let notes: String = unread(&texts.data).map(note).collect();
+                table + &diagnostics(&document, source) + &notes
             }
         };
         output::print(&printed)?;
@@ -190,13 +221,38 @@ fn no_effect(effective: &EffectiveAccess<'_>, entry: &Entry) -> Option<String> {
     effective.no_effect(entry).map(|why| why.to_string())
 }
 
+/// Keys that the authenticator does not read; it compares them with regard to case.
+fn unread(data: &BTreeMap<String, String>) -> impl Iterator<Item = &str> {
+    let known = |key: &&str| Section::ALL.iter().any(|section| section.key() == *key);
+    data.keys()
+        .map(String::as_str)
+        .filter(move |key| !known(key))
+}
+
+fn note(key: &str) -> String {
+    let near = Section::ALL
+        .iter()
+        .find(|section| section.key().eq_ignore_ascii_case(key));
+    let what = match near {
+        Some(section) => format!("write {section}"),
+        None => "it has no effect".to_owned(),
+    };
+    format!(
+        "\nnote: key {} is not read: aws-iam-authenticator reads only mapRoles, mapUsers and mapAccounts; {what}\n",
+        visible(key)
+    )
+}
+
 fn report<'d>(
+    data: &'d BTreeMap<String, String>,
     document: &'d Document,
     effective: &EffectiveAccess<'d>,
     texts: &'d AwsAuthTexts,
 ) -> EffectiveDocument<'d> {
     let accounts = &document.section(Section::Accounts).accounts;
     let matches = |account: &str| effective.no_effect_of_account(account).is_none();
+    let partitions = Partitions::of(document, effective);
+    let only_in = |entry: &Entry| partitions.only_in(entry).map(Partition::as_str);
     EffectiveDocument {
         roles: document
             .section(Section::Roles)
@@ -208,6 +264,7 @@ fn report<'d>(
                 groups: &e.groups,
                 mapping: texts.mapping(e),
                 no_effect: no_effect(effective, e),
+                only_in_partition: only_in(e),
             })
             .collect(),
         users: document
@@ -220,6 +277,7 @@ fn report<'d>(
                 groups: &e.groups,
                 mapping: texts.mapping(e),
                 no_effect: no_effect(effective, e),
+                only_in_partition: only_in(e),
             })
             .collect(),
         accounts,
@@ -236,6 +294,7 @@ fn report<'d>(
                 message: &p.message,
             })
             .collect(),
+        unread_keys: unread(data).collect(),
     }
 }
 
@@ -254,6 +313,7 @@ fn table(
     texts: &AwsAuthTexts,
     layout: &TableLayout,
 ) -> Result<String> {
+    let partitions = Partitions::of(document, effective);
     let row = |entry: &Entry| {
         [
             Cell::text(entry.section.key()),
@@ -265,8 +325,13 @@ fn table(
             Cell::Text(visible(&entry.username)),
             Cell::List(entry.groups.clone()),
             Cell::Text(
-                no_effect(effective, entry)
-                    .map_or_else(|| "yes".to_owned(), |why| format!("no: {why}")),
+                match (no_effect(effective, entry), partitions.only_in(entry)) {
+                    (Some(why), _) => format!("no: {why}"),
+                    (None, Some(partition)) => {
+                        format!("only in a cluster of partition {partition}")
+                    }
+                    (None, None) => "yes".to_owned(),
+                },
             ),
             Cell::text(texts.mapping(entry).unwrap_or_default()),
         ]

@@ -141,58 +141,55 @@ pub(crate) struct EksArgs {
 /// What plans that concern access entries depend on.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct EntrySettingsArgs {
-    /// Whether mappings in aws-auth move to access entries automatically; a setting stored in the cluster takes precedence
+    /// Whether mappings in aws-auth move to access entries automatically; a setting stored in the cluster takes precedence [default:
+    /// Manual]
     #[arg(
         long,
         value_name = "SETTING",
         env = "IDENTITY_MAPPER_HANDOVER",
-        default_value = "Manual",
         help_heading = "EKS"
     )]
-    pub(crate) handover: Handover,
+    pub(crate) handover: Option<Handover>,
 
-    /// How long an entry in aws-auth stays beside the access entry that replaces it
+    /// How long an entry in aws-auth stays beside the access entry that replaces it [default: 24h]
     #[arg(
         long,
         value_name = "DURATION",
         env = "IDENTITY_MAPPER_SOAK",
-        default_value = "24h",
         value_parser = soak,
         help_heading = "EKS"
     )]
-    pub(crate) soak: SignedDuration,
+    pub(crate) soak: Option<SignedDuration>,
 
-    /// How long a change in EKS can take to become effective
+    /// How long a change in EKS can take to become effective [default: 30s]
     #[arg(
         long,
         value_name = "DURATION",
         env = "IDENTITY_MAPPER_PROPAGATION",
-        default_value = "30s",
         value_parser = propagation,
         help_heading = "EKS"
     )]
-    pub(crate) propagation: SignedDuration,
+    pub(crate) propagation: Option<SignedDuration>,
 
-    /// What to do when the principal of an access entry was deleted and recreated, so that the entry grants no access
+    /// What to do when the principal of an access entry was deleted and recreated, so that the entry grants no access [default: Report]
     #[arg(
         long,
         value_name = "SETTING",
         env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS",
-        default_value = "Report",
         help_heading = "EKS"
     )]
-    pub(crate) recreated_principals: RecreatedPrincipals,
+    pub(crate) recreated_principals: Option<RecreatedPrincipals>,
 }
 
 impl EntrySettingsArgs {
-    /// The settings of plans, put into the others.
+    /// These settings with those that are given in their place.
     #[must_use]
     pub(crate) fn settings(&self, settings: Settings) -> Settings {
         Settings {
-            handover: self.handover,
-            soak: self.soak,
-            propagation: self.propagation,
-            recreated: self.recreated_principals,
+            handover: self.handover.unwrap_or(settings.handover),
+            soak: self.soak.unwrap_or(settings.soak),
+            propagation: self.propagation.unwrap_or(settings.propagation),
+            recreated: self.recreated_principals.unwrap_or(settings.recreated),
             ..settings
         }
     }

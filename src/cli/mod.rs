@@ -27,6 +27,7 @@ mod input;
 mod lint;
 mod man;
 mod migrate;
+mod operator;
 mod output;
 mod plan;
 mod query_context;
@@ -36,6 +37,7 @@ mod run;
 mod snapshot;
 mod table;
 mod target;
+mod which_cluster;
 mod write;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).

@@ -24,6 +24,10 @@ pub(crate) struct ReleaseArgs {
     #[arg(long)]
     pub(crate) yes: bool,
 
+    /// Show what would be released, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     #[command(flatten)]
     pub(crate) eks: EksClusterArgs,
 
@@ -38,6 +42,7 @@ pub(crate) struct ReleaseArgs {
 pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<()> {
     let ReleaseArgs {
         yes,
+        dry_run,
         eks,
         config_map,
         connection,
@@ -70,6 +75,10 @@ pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<(
         "{target}All entries are kept but become unmanaged: deleting a mapping no longer removes its entry."
     )?;
     out.flush()?;
+    if dry_run {
+        writeln!(out, "Dry run: nothing was changed.")?;
+        return Ok(());
+    }
     confirm("Release all mappings of this cluster?", yes)?;
 
     let history = name.history();

@@ -152,15 +152,32 @@ pub(crate) async fn run(args: RunArgs, verbose: u8) -> Result<()> {
 
     let instance = std::env::var("HOSTNAME").unwrap_or_default();
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
-    let settings = eks.settings.settings(Settings {
+    let settings = settings(&eks, config_map, repair, observe);
+    let controller = Controller::new(cluster, aws, settings, resync, health, metrics);
+    Box::pin(controller.run(shutdown)).await;
+    Ok(())
+}
+
+impl RunArgs {
+    /// What the plans of an operator with these arguments depend on.
+    pub(crate) fn settings(&self) -> Settings {
+        let config_map = ConfigMapName::from(self.config_map.clone());
+        settings(&self.eks, config_map, self.repair, self.observe)
+    }
+}
+
+fn settings(
+    eks: &EksArgs,
+    config_map: ConfigMapName,
+    repair: Option<Repair>,
+    observe: bool,
+) -> Settings {
+    eks.settings.settings(Settings {
         config_map,
         repair,
         observe,
         ..Settings::default()
-    });
-    let controller = Controller::new(cluster, aws, settings, resync, health, metrics);
-    Box::pin(controller.run(shutdown)).await;
-    Ok(())
+    })
 }
 
 /// At least a second: less would be a poll.

@@ -17,14 +17,17 @@ use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answer
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
 use crate::aws_auth::{Document, Entry, read_aws_auth};
-use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, TokenFor};
+use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, NoCluster};
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
 use crate::cli::output::{Progress, complain};
 use crate::cli::target::{ClusterTarget, words};
+use crate::cli::which_cluster::Asked;
+pub(crate) use crate::cli::which_cluster::ModeNeed;
 use crate::cluster::Cluster;
 use crate::cluster::api_server::ApiServer;
 use crate::desired::Desired;
+use crate::explain::quoted;
 use crate::manifest;
 use crate::observed::{
     AwsState, AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, HistoryState, Iam,
@@ -51,7 +54,8 @@ pub(crate) struct ObserveArgs {
     #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
     pub(crate) access_entries: Option<PathBuf>,
 
-    /// Authentication mode. With files: the mode to plan for. With a cluster: only `CONFIG_MAP`, which makes no AWS API calls
+    /// Authentication mode. With files [default: `CONFIG_MAP` for --aws-auth, `API` for --access-entries, `API_AND_CONFIG_MAP` for
+    /// both]. With a cluster the mode is read from EKS; `CONFIG_MAP` makes no AWS API calls
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub(crate) mode: Option<Mode>,
 
@@ -95,15 +99,6 @@ pub(crate) enum IamExtent {
     EveryoneAndKeepers,
 }
 
-/// What a command may do where the authentication mode can't be known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ModeNeed {
-    /// Nothing: an error that offers the ways to say it.
-    Required,
-    /// Look at aws-auth alone, and say so.
-    Optional,
-}
-
 /// What exists, from a cluster or from files.
 pub(crate) struct Observation {
     /// The cluster that was read; `None`: files.
@@ -122,6 +117,8 @@ pub(crate) struct Observation {
     pub(crate) config_map: ConfigMapName,
     /// The text of the file that aws-auth came from, where it did.
     pub(crate) aws_auth_source: Option<manifest::Source>,
+    /// The OIDC identity providers of the cluster, where EKS was asked, or why they could not be read.
+    pub(crate) identity_providers: Option<Result<Vec<String>, String>>,
 }
 
 /// A cluster that was read.
@@ -137,7 +134,57 @@ pub(crate) struct Live {
     pub(crate) target: ClusterTarget,
 }
 
+impl LiveArgs {
+    /// The flags with which another command reads the same cluster; each after a space.
+    #[must_use]
+    pub(crate) fn flags(&self) -> String {
+        let connection = &self.connection;
+        let config_map = &self.config_map;
+        let default = ConfigMapName::default();
+        let kubeconfig = connection.kubeconfig.as_ref();
+        let given = [
+            (
+                "kubeconfig",
+                kubeconfig.map(|path| path.display().to_string()),
+            ),
+            ("context", connection.context.clone()),
+            ("cluster-name", self.eks.cluster_name.clone()),
+            ("region", self.eks.region.clone()),
+            (
+                "config-map-namespace",
+                Some(config_map.config_map_namespace.clone())
+                    .filter(|namespace| *namespace != default.namespace),
+            ),
+            (
+                "config-map-name",
+                Some(config_map.config_map_name.clone()).filter(|name| *name != default.name),
+            ),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(flag, value)| Some(format!(" --{flag} {}", quoted(&value?))))
+            .collect()
+    }
+}
+
 impl ObserveArgs {
+    /// The flags with which a command reads the cluster that is meant: with files, the one that they are from.
+    #[must_use]
+    pub(crate) fn live_flags(&self, cluster: Option<&EksCluster>) -> String {
+        match cluster.filter(|_| self.is_offline()) {
+            Some(cluster) => format!(
+                " --cluster-name {} --region {}",
+                quoted(&cluster.name),
+                quoted(cluster.region())
+            ),
+            None => {
+                let mode = self.mode.filter(|_| !self.is_offline());
+                let mode = mode.map_or_else(String::new, |mode| format!(" --mode {mode}"));
+                self.live.flags() + &mode
+            }
+        }
+    }
+
     /// Whether files are read in place of a cluster.
     #[must_use]
     pub(crate) fn is_offline(&self) -> bool {
@@ -156,7 +203,7 @@ impl ObserveArgs {
         declare: impl FnOnce(&mut Observation),
     ) -> Result<Observation> {
         if self.is_offline() {
-            let mut observation = self.read_files(need)?;
+            let mut observation = self.read_files()?;
             declare(&mut observation);
             return Ok(observation);
         }
@@ -166,10 +213,17 @@ impl ObserveArgs {
                 cluster.arn
             );
         }
-        Box::pin(self.live.observe_with(self.mode, extent, need, declare)).await
+        let read = Box::pin(self.live.observe_with(self.mode, extent, need, declare)).await;
+        read.map_err(|error| match error.downcast_ref::<NoCluster>() {
+            Some(_) => error.context(
+                "nothing to read: name a cluster, or give files: --aws-auth FILE, as `kubectl get configmap aws-auth -n \
+                    kube-system -o yaml` prints it, and --access-entries FILE",
+            ),
+            None => error,
+        })
     }
 
-    fn read_files(&self, need: ModeNeed) -> Result<Observation> {
+    fn read_files(&self) -> Result<Observation> {
         let source = self.aws_auth.as_deref().map(input::source).transpose()?;
         let config_map = source
             .as_ref()
@@ -182,16 +236,11 @@ impl ObserveArgs {
                 Some(read_answers(&source.text).with_context(|| source.name.clone())?)
             }
         };
-        let mode = match (self.mode, &answers, need) {
-            (Some(mode), ..) => mode,
-            (None, None, ModeNeed::Optional) => Mode::ConfigMap,
-            (None, Some(_), ModeNeed::Optional) if source.is_some() => Mode::ApiAndConfigMap,
-            (None, Some(_), ModeNeed::Optional) => Mode::Api,
-            (None, _, ModeNeed::Required) => bail!(
-                "the authentication mode is not known: give --mode (CONFIG_MAP, API_AND_CONFIG_MAP or API), as `aws eks \
-                    describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` prints it"
-            ),
-        };
+        let mode = self.mode.unwrap_or(match (&source, &answers) {
+            (_, None) => Mode::ConfigMap,
+            (Some(_), Some(_)) => Mode::ApiAndConfigMap,
+            (None, Some(_)) => Mode::Api,
+        });
         let named = answers.as_ref().and_then(|answers| answers.cluster.clone());
         let cluster = match (&self.cluster_arn, named) {
             (Some(given), Some(named)) if *given != named => bail!(
@@ -258,6 +307,7 @@ impl ObserveArgs {
             installed: true,
             config_map: ConfigMapName::from(self.live.config_map.clone()),
             aws_auth_source: source,
+            identity_providers: None,
         })
     }
 }
@@ -313,10 +363,16 @@ impl LiveArgs {
             token_for,
         } = self.connection.clone().connect().await?;
         let cluster = Cluster::new(client.clone(), config_map.clone(), "");
-        let aws = self.aws(declared, token_for, need).await?;
+        // What is wrong with the flags is said before anything is read.
+        let asked = Asked::of(declared, &self.eks, token_for)?;
         let reading = Box::pin(cluster.read())
             .await
             .with_context(|| format!("cluster {url}"))?;
+        let asked = match asked {
+            Asked::Unsaid => Asked::kept(&reading, &cluster, need).await?,
+            said => said,
+        };
+        let aws = asked.connect(&self.eks, &self.iam).await?;
         let mut target = ClusterTarget {
             url,
             context,
@@ -345,6 +401,7 @@ impl LiveArgs {
             installed: reading.installed,
             config_map,
             aws_auth_source: None,
+            identity_providers: None,
         };
         declare(&mut observation);
         let aws = match aws {
@@ -370,52 +427,6 @@ impl LiveArgs {
             target,
         });
         Ok(observation)
-    }
-
-    /// The clients and the cluster's name in EKS; `None` where nothing is asked of AWS.
-    pub(super) async fn aws(
-        &self,
-        declared: Option<Mode>,
-        token_for: Option<TokenFor>,
-        need: ModeNeed,
-    ) -> Result<Option<(Aws, String)>> {
-        let mut eks = self.eks.clone();
-        match (declared, &eks.cluster_name) {
-            (Some(Mode::ConfigMap), None) => return Ok(None),
-            (Some(mode), None) => bail!(
-                "--mode {mode}: the mode of a live cluster is read from EKS; give --cluster-name instead, or files (--aws-auth, \
-                    --access-entries)"
-            ),
-            (Some(mode), Some(name)) => bail!(
-                "--cluster-name {name} and --mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read from EKS"
-            ),
-            (None, Some(_)) => {}
-            (None, None) => match (token_for, need) {
-                (
-                    Some(TokenFor {
-                        cluster_name,
-                        region,
-                    }),
-                    _,
-                ) => {
-                    eks.cluster_name = Some(cluster_name);
-                    eks.region = eks.region.or(region);
-                }
-                (None, ModeNeed::Optional) => {
-                    complain(
-                        "note: access entries were not read, because the kubeconfig names no EKS cluster; give --cluster-name to \
-                            read both",
-                    );
-                    return Ok(None);
-                }
-                (None, ModeNeed::Required) => bail!(
-                    "the cluster's authentication mode is not known: give --cluster-name, and it is read from EKS; or, without \
-                        AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
-                        cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --mode CONFIG_MAP"
-                ),
-            },
-        }
-        eks.connect(self.iam.roles()?).await
     }
 }
 

@@ -55,6 +55,7 @@ pub mod history;
 mod hostile_values;
 pub mod mapping;
 pub mod migration;
+pub mod operator;
 pub mod read;
 pub mod release;
 pub mod review;

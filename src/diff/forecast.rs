@@ -9,17 +9,23 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::plan_diff::PlanDiff;
-use crate::access_entry::Call;
+use crate::access_entry::{Call, Failure, FailureKind, is_service_policy, policy_name};
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::Desired;
-use crate::observed::{AwsState, AwsView, ConfigMapView, Observed, Settings};
+use crate::effective::in_iam;
+use crate::observed::{Attempt, AwsState, AwsView, ConfigMapView, Observed, Settings};
 use crate::plan::{EventNote, Memory, Outcome, Plan, Regarding, Report, plan};
+use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 
 /// So many plans are looked ahead at most: a handover takes six.
 const MOST_PLANS: usize = 60;
+/// A refusal that is older than this lasts.
+const SETTLED: SignedDuration = SignedDuration::from_mins(10);
+/// Later than anything that is looked at.
+const NEVER: SignedDuration = SignedDuration::from_hours(24 * 3650);
 /// Beyond the soak nothing follows of itself but what `validUntil` says.
 const BEYOND: SignedDuration = SignedDuration::from_mins(10);
 
@@ -31,6 +37,8 @@ pub(crate) struct Forecast {
     pub(crate) then: Vec<LaterDiff>,
     /// What each mapping says once everything that can be done now is done, by name.
     pub(crate) mappings: Vec<(String, IdentityMappingStatus)>,
+    /// What each says at the end, when nothing more follows by itself.
+    pub(crate) at_end: Vec<(String, IdentityMappingStatus)>,
     /// What there is to say of aws-auth itself now.
     pub(crate) notes: Vec<EventNote>,
 }
@@ -89,11 +97,13 @@ pub(crate) fn forecast(desired: &Desired, observed: &Observed, settings: &Settin
         }
     }
     let mut diffs = diffs.into_iter();
+    let at_end = world.statuses();
     Forecast {
         finalizers,
         first: diffs.next().map(|first| first.diff).unwrap_or_default(),
         then: diffs.collect(),
-        mappings: mappings.unwrap_or_else(|| world.statuses()),
+        mappings: mappings.unwrap_or_else(|| at_end.clone()),
+        at_end,
         notes,
     }
 }
@@ -135,13 +145,16 @@ impl Simulation {
         // A handover needs the finalizer of the other backend.
         self.add_finalizers(settings);
         let plan = plan(&self.desired, &self.observed, settings, &self.memory);
-        let diff = plan.diff();
+        let mut diff = plan.diff();
         let config_map = plan.written();
         let calls: Vec<Call> = plan
             .entries
             .iter()
             .flat_map(|work| work.calls.clone())
             .collect();
+        if let AwsState::Known(view) = &self.observed.aws {
+            leave_out_refused(&mut diff, view);
+        }
         let outcome = match &config_map {
             Some(view) => Outcome::Written {
                 resource_version: view.resource_version.clone(),
@@ -221,8 +234,98 @@ impl Plan<'_> {
     }
 }
 
+/// What EKS would refuse is no change: an entry that is not made gets no policies either.
+fn leave_out_refused(diff: &mut PlanDiff, view: &AwsView) {
+    let creates = |call: &Call| matches!(call, Call::Create { .. });
+    for entry in &mut diff.entries {
+        let refused = |call: &Call| refusal(call, view).is_some();
+        if entry
+            .calls
+            .iter()
+            .any(|call| creates(call) && refused(call))
+        {
+            entry.calls.clear();
+        } else {
+            entry.calls.retain(|call| !refused(call));
+        }
+    }
+    diff.entries.retain(|entry| !entry.calls.is_empty());
+}
+
+/// What EKS is known to refuse.
+fn refusal(call: &Call, view: &AwsView) -> Option<Failure> {
+    match call {
+        Call::Create { principal_arn, .. } => is_unknown(principal_arn, view).then(|| Failure {
+            kind: FailureKind::InvalidPrincipal,
+            message: "it makes access entries only for principals that IAM has, with their path"
+                .to_owned(),
+        }),
+        Call::Associate {
+            principal_arn,
+            policy_arn,
+            ..
+        } => {
+            let policy = policy_name(policy_arn);
+            let has_it = view.entries.by_principal.get(principal_arn);
+            let has_it = has_it
+                .and_then(|state| state.entry.as_ref())
+                .is_some_and(|entry| entry.policies.contains_key(policy_arn));
+            (is_service_policy(policy) && !has_it).then(|| Failure {
+                kind: FailureKind::Refused,
+                message: format!(
+                    "{policy} can only be associated with service-linked roles; take it out of spec.accessPolicies"
+                ),
+            })
+        }
+        Call::Describe { .. }
+        | Call::Update { .. }
+        | Call::Delete { .. }
+        | Call::Disassociate { .. }
+        | Call::Tag { .. }
+        | Call::Untag { .. } => None,
+    }
+}
+
+/// Whether EKS does not know a principal, by IAM's word: it has none of that name, or has it under another path. A role of IAM Identity
+/// Center always has a path.
+fn is_unknown(principal_arn: &str, view: &AwsView) -> bool {
+    let Ok(principal) = Principal::parse(principal_arn) else {
+        return false;
+    };
+    let account = view.iam.accounts.get(&principal.account);
+    let listed = account.and_then(|account| match principal.kind {
+        PrincipalKind::Role => account.roles.as_ref(),
+        PrincipalKind::User => account.users.as_ref(),
+    });
+    match in_iam(&principal, &view.iam) {
+        Some(found) => found.arn != *principal_arn,
+        None => listed.is_some() || (principal.sso().is_some() && principal.path == "/"),
+    }
+}
+
+/// EKS refuses a call. Whether that is new.
+fn refuse(view: &mut AwsView, call: &Call, failure: Failure, now: Timestamp) -> bool {
+    let Some(key) = Key::parse_arn(call.principal_arn()) else {
+        return false;
+    };
+    let attempt = Attempt {
+        call: call.clone(),
+        failure,
+        // Nothing that was just read passes by itself.
+        since: now.minus(SETTLED),
+        count: 1,
+        retry: now.plus(NEVER),
+    };
+    let attempts = Arc::make_mut(&mut view.attempts);
+    let before = attempts.insert(key, attempt);
+    before.is_none_or(|before| before.call != *call)
+}
+
 /// EKS answers a call. Whether it did anything.
 fn take(view: &mut AwsView, call: &Call, now: Timestamp) -> bool {
+    if let Some(failure) = refusal(call, view) {
+        return refuse(view, call, failure, now);
+    }
     let entries = Arc::make_mut(&mut view.entries);
     let standing = entries.by_principal.get(call.principal_arn());
     let standing = standing.and_then(|state| state.entry.as_ref());

@@ -1,11 +1,13 @@
 //! What is told ahead is what then happens: told by `ahead`, and played on the simulated cluster as the controller does it.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::json;
 
 use crate::api::finalizer::Finalizers;
 use crate::diff::{PlanDiff, TextStepKind, forecast};
-use crate::observed::{Handover, Mode};
+use crate::observed::{AwsState, Handover, Iam, IamAccount, IamPrincipal, Listing, Mode};
 use crate::plan::plan;
 use crate::plan::simulation::Simulation;
 use crate::plan::tests::FOREIGN;
@@ -124,5 +126,62 @@ proptest! {
         let told = told(&simulation).swap_remove(0);
         let played = played(&mut simulation, Timestamp::MIN).swap_remove(0);
         prop_assert_eq!(told, played);
+    }
+}
+
+#[test]
+fn an_entry_that_eks_would_refuse_by_iams_word_is_no_change() {
+    let listing = |arns: &[&str]| {
+        let principals = arns.iter().map(|arn| {
+            let name = arn.rsplit('/').next().unwrap_or_default().to_owned();
+            let principal = IamPrincipal {
+                arn: (*arn).to_owned(),
+                id: format!("AROA{name}"),
+                created: None,
+            };
+            (name, principal)
+        });
+        Listing {
+            read: Timestamp::UNIX_EPOCH,
+            principals: Arc::new(principals.collect()),
+        }
+    };
+    for (in_iam, created, reason) in [
+        (None, true, "InEffect"),
+        (
+            Some(&["arn:aws:iam::111122223333:role/dev"][..]),
+            true,
+            "InEffect",
+        ),
+        (Some(&[]), false, "PrincipalInvalid"),
+    ] {
+        let mut simulation = Simulation::in_eks(Mode::Api, FOREIGN);
+        simulation.create("dev", "role/dev", &json!({}));
+        let (desired, mut observed) = (simulation.desired(), simulation.observed());
+        let AwsState::Known(view) = &mut observed.aws else {
+            panic!("EKS is known");
+        };
+        let account = IamAccount {
+            roles: in_iam.map(listing),
+            ..IamAccount::default()
+        };
+        let own = "111122223333".parse().expect("an account");
+        view.iam = Arc::new(Iam {
+            accounts: [(own, account)].into(),
+        });
+        let course = forecast(&desired, &observed, &simulation.settings);
+        assert_eq!(
+            !course.first.is_empty(),
+            created,
+            "{in_iam:?}: {:?}",
+            course.first
+        );
+        let (_, status) = &course.at_end[0];
+        let ready = status.conditions.iter().find(|it| it.type_ == "Ready");
+        assert_eq!(
+            ready.expect("Ready").reason,
+            reason,
+            "{in_iam:?}: {ready:?}"
+        );
     }
 }

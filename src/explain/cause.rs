@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::access_entry::Entry as AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
-use crate::aws_auth::{Document, Entry, Lookup, NewEntry, ProblemKind, Section, fold_arn};
-use crate::effective::{Life, Standing, Unread};
+use crate::aws_auth::{Document, Entry, Lookup, NewEntry, Problem, ProblemKind, Section, fold_arn};
+use crate::effective::{EffectiveEntry, Granted, Life, Standing, Unread};
 
 use crate::explain::caller::Caller;
 use crate::explain::fix::Fix;
 use crate::explain::fix::{Like, quoted};
 use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
-use crate::principal::{Key, Principal, Resource};
+use crate::principal::{Key, Principal, PrincipalKind, Resource};
 
 /// Maximum number of causes in an answer.
 pub(super) const TOLD: usize = 3;
@@ -84,7 +84,7 @@ impl Explainer<'_> {
     ) -> Vec<LikelyCause> {
         let mut causes = Vec::new();
         match by {
-            Refused::NotAnInstance => causes.push(not_an_instance(caller)),
+            Refused::NotAnInstance => causes.push(self.not_an_instance(caller)),
             Refused::Doubtful => {}
             Refused::Unnamed if self.elsewhere(caller).is_some() => {
                 causes.extend(self.other_partition(caller));
@@ -111,6 +111,20 @@ impl Explainer<'_> {
         causes
     }
 
+    fn not_an_instance(&self, caller: &Caller) -> LikelyCause {
+        let person = match self.effective.granted(&caller.canonical) {
+            Granted::AwsAuth(entry) => {
+                let effective = EffectiveEntry::of_aws_auth(entry);
+                (!self.effective.is_node(&effective)).then_some(entry)
+            }
+            Granted::AccessEntry(_)
+            | Granted::AnyOf(_)
+            | Granted::Account(_)
+            | Granted::Nothing => None,
+        };
+        not_an_instance(caller, person)
+    }
+
     fn other_partition(&self, caller: &Caller) -> Option<LikelyCause> {
         let cluster = self.elsewhere(caller)?;
         Some(LikelyCause {
@@ -121,31 +135,6 @@ impl Explainer<'_> {
             ),
             fix: Some(Fix {
                 text: format!("sign in with a role or user of partition {cluster}"),
-                ..Fix::default()
-            }),
-        })
-    }
-
-    fn not_in_effect(&self, caller: &Caller) -> Option<LikelyCause> {
-        let declared = self.scene.declared.get(caller.key.as_ref()?)?;
-        let why = declared.not_ready.as_deref();
-        Some(LikelyCause {
-            kind: CauseKind::NotInEffect,
-            message: format!(
-                "mapping {} declares this principal but is not active: {}",
-                declared.mapping,
-                why.unwrap_or("the operator has not reported a status yet")
-            ),
-            fix: Some(Fix {
-                text: match why {
-                    Some(_) => "resolve what its conditions report".to_owned(),
-                    None => "check that the operator is running".to_owned(),
-                },
-                commands: vec![match why {
-                    Some(_) => format!("kubectl describe identitymapping {}", declared.mapping),
-                    None => "kubectl get pods --all-namespaces -l app.kubernetes.io/name=identity-mapper"
-                        .to_owned(),
-                }],
                 ..Fix::default()
             }),
         })
@@ -194,8 +183,8 @@ impl Explainer<'_> {
         };
         let principal = Principal::parse(now).ok()?;
         let delete = format!(
-            "aws eks delete-access-entry --cluster-name {} --principal-arn {}",
-            quoted(self.cluster_name()),
+            "aws eks delete-access-entry {} --principal-arn {}",
+            self.on_cluster(),
             quoted(&entry.principal_arn)
         );
         let text =
@@ -342,7 +331,7 @@ impl Explainer<'_> {
         );
         let ConfigMapName { namespace, name } = self.scene.config_map;
         let command = if self.scene.rbac.is_some() {
-            "identity-mapper lint --fix".to_owned()
+            format!("identity-mapper lint --fix{}", self.scene.flags)
         } else {
             // Of files, nobody knows what they are called.
             format!(
@@ -369,11 +358,59 @@ impl Explainer<'_> {
     }
 
     fn unnamed(&self, caller: &Caller) -> LikelyCause {
+        let fix = self.grant(caller, None);
+        let Some(problem) = self.broken_for(caller) else {
+            return LikelyCause {
+                kind: CauseKind::Unnamed,
+                message: "no similar entry found".to_owned(),
+                fix,
+            };
+        };
+        let first = format!(
+            "fix {} line {} first (`identity-mapper lint` shows how)",
+            problem.section, problem.line
+        );
         LikelyCause {
             kind: CauseKind::Unnamed,
-            message: "no similar entry found".to_owned(),
-            fix: self.grant(caller, None),
+            message: format!(
+                "no similar entry found; all of {} is dropped because of line {}, column {} ({}): {}. An entry that is added there \
+                    has no effect until that is fixed",
+                problem.section,
+                problem.line,
+                problem.column,
+                problem.offending.trim(),
+                problem.message
+            ),
+            fix: fix.map(|fix| Fix {
+                text: format!("{first}; then {}", fix.text),
+                ..fix
+            }),
         }
+    }
+
+    /// The fault that drops the key in which the caller would be, where access is given by aws-auth.
+    fn broken_for(&self, caller: &Caller) -> Option<&Problem> {
+        if self.effective.unread().is_some() || self.effective.counts_access_entries() {
+            return None;
+        }
+        let section = match caller.key.as_ref()?.kind() {
+            PrincipalKind::Role => Section::Roles,
+            PrincipalKind::User => Section::Users,
+        };
+        self.scene.document.section(section).broken.as_ref()
+    }
+
+    /// Why a caller who has access only as anyone of its account has none by an entry of its own.
+    pub(super) fn causes_beside_account(&self, caller: &Caller) -> Vec<LikelyCause> {
+        let mut causes: Vec<LikelyCause> = self.not_in_effect(caller).into_iter().collect();
+        causes.extend(self.key_case(caller));
+        causes.extend(self.dropped(caller));
+        causes.extend(self.nearest(caller));
+        // Only what is meant for this very principal: others of similar names are no matter here.
+        causes.retain(|cause| cause.kind < CauseKind::SuffixChanged);
+        causes.sort_by_key(|cause| cause.kind);
+        causes.truncate(TOLD);
+        causes
     }
 }
 
@@ -397,13 +434,30 @@ fn not_a_principal(caller: &Caller) -> Option<LikelyCause> {
     })
 }
 
-fn not_an_instance(caller: &Caller) -> LikelyCause {
+fn not_an_instance(caller: &Caller, person: Option<&Entry>) -> LikelyCause {
+    let session = caller.session.as_deref().unwrap_or_default();
+    if let Some(entry) = person {
+        return LikelyCause {
+            kind: CauseKind::NotAnInstance,
+            message: format!(
+                "{} line {} gives a person the username of nodes: only EC2 instances can sign in with it, and session {session:?} is \
+                    none",
+                entry.section, entry.line
+            ),
+            fix: Some(Fix {
+                text: format!(
+                    "write another username into {} line {}, such as {:?}",
+                    entry.section,
+                    entry.line,
+                    format!("{}:{{{{SessionName}}}}", caller.name().to_lowercase())
+                ),
+                ..Fix::default()
+            }),
+        };
+    }
     LikelyCause {
         kind: CauseKind::NotAnInstance,
-        message: format!(
-            "the entry is for nodes, and session {:?} is not an EC2 instance",
-            caller.session.as_deref().unwrap_or_default()
-        ),
+        message: format!("the entry is for nodes, and session {session:?} is not an EC2 instance"),
         fix: Some(Fix {
             text: "sign in with another role than that of the nodes; nodes that are not named after an instance need \
                 `{{SessionName}}` in the username"

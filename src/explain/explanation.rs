@@ -68,21 +68,57 @@ impl<'a> Explainer<'a> {
                 explanation.identities = identities.collect();
                 explanation.has_access = true;
                 note(caller, &standing, &mut explanation);
+                explanation
+                    .notes
+                    .extend(self.idle_mapping(caller).map(|idle| {
+                        format!(
+                            "mapping {} also declares this principal but grants nothing: {}",
+                            idle.mapping, idle.words
+                        )
+                    }));
+                explanation.notes.extend(self.dropped_of(&explanation));
+                if explanation.identities.iter().any(Identity::is_of_account) {
+                    explanation.notes.push(
+                        "only mapAccounts grants access: the username is the ARN, and there are no groups".to_owned(),
+                    );
+                    explanation.causes = self.causes_beside_account(caller);
+                }
             }
             LookupResult::Refused { words, by } => {
                 explanation.refusal = Some(words);
                 explanation.causes = self.causes(caller, &standing, by);
                 explanation.notes.extend(self.not_in_iam(caller));
                 if self.mode() == Some(Mode::ConfigMap) {
-                    explanation.notes.push(
+                    explanation.notes.push(format!(
                         "the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: \
-                            `identity-mapper access` shows how to find out who it is"
-                            .to_owned(),
-                    );
+                            `identity-mapper access{}` shows how to find out who it is",
+                        self.scene.flags
+                    ));
                 }
             }
         }
         explanation
+    }
+
+    /// What the authenticator drops of the entries that grant access.
+    fn dropped_of(&self, explanation: &Explanation) -> Vec<String> {
+        let mut notes = Vec::new();
+        for identity in &explanation.identities {
+            let entries = self.scene.document.entries();
+            let entry = entries
+                .filter(|entry| EntryPlace::of(entry) == identity.place)
+                .last();
+            let Some(entry) = entry else { continue };
+            let problems = self.scene.document.section(entry.section).problems.iter();
+            let of_entry = problems.filter(|problem| entry.span.contains(&problem.span.start));
+            notes.extend(of_entry.map(|problem| {
+                format!(
+                    "{} line {}: the value is dropped: {}",
+                    problem.section, problem.line, problem.message
+                )
+            }));
+        }
+        notes
     }
 
     /// That IAM has no such principal, where it was read.

@@ -138,6 +138,14 @@ impl Explainer<'_> {
         })
     }
 
+    /// The flags of the AWS CLI that name the cluster.
+    pub(super) fn on_cluster(&self) -> String {
+        let region = self.scene.aws.view().map(|view| view.cluster.region());
+        let region = region.filter(|region| !region.is_empty());
+        let region = region.map_or_else(String::new, |it| format!(" --region {}", quoted(it)));
+        format!("--cluster-name {}{region}", quoted(self.cluster_name()))
+    }
+
     /// The name that `import` would give the mapping.
     fn mapping_name(&self, principal: &Principal) -> String {
         let cluster = self.scene.aws.view().map(|view| &view.cluster);
@@ -188,7 +196,7 @@ impl Explainer<'_> {
         match made {
             Some(Ok(target)) => Fix {
                 text: text.to_owned(),
-                commands: create_commands(self.cluster_name(), &target),
+                commands: create_commands(&self.on_cluster(), &target),
                 ..Fix::default()
             },
             Some(Err(why)) => Fix {
@@ -203,8 +211,8 @@ impl Explainer<'_> {
     }
 }
 
-/// The calls of the AWS CLI that make an access entry.
-pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
+/// The calls of the AWS CLI that make an access entry; `on` are the flags that name the cluster.
+pub(super) fn create_commands(on: &str, target: &Target) -> Vec<String> {
     let Target {
         principal_arn,
         type_: _,
@@ -214,11 +222,7 @@ pub(super) fn create_commands(cluster: &str, target: &Target) -> Vec<String> {
         policies,
         masters: _,
     } = target;
-    let on = format!(
-        "--cluster-name {} --principal-arn {}",
-        quoted(cluster),
-        quoted(principal_arn)
-    );
+    let on = format!("{on} --principal-arn {}", quoted(principal_arn));
     let mut create = format!("aws eks create-access-entry {on}");
     if let Some(username) = username {
         create.push_str(" --username ");
@@ -273,7 +277,7 @@ pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> V
 }
 
 /// A word of a shell.
-pub(super) fn quoted(word: &str) -> String {
+pub(crate) fn quoted(word: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_=/:.,@+".contains(&byte);
     if !word.is_empty() && word.bytes().all(plain) {
         word.to_owned()

@@ -182,6 +182,16 @@ impl Identity {
         groups.chain([AUTHENTICATED.to_owned()]).collect()
     }
 
+    /// Whether only the account of its principal grants access.
+    #[must_use]
+    pub(crate) fn is_of_account(&self) -> bool {
+        self.place
+            == EntryPlace::AwsAuth {
+                key: Section::Accounts.key(),
+                line: None,
+            }
+    }
+
     /// Whether it has no username.
     #[must_use]
     pub(crate) fn is_nameless(&self) -> bool {

@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::access_entry::{PolicyRequest, PolicyTable};
 use crate::effective::is_templated;
 use crate::explain::fix::{Fix, quoted};
 use crate::explain::identity::{Held, Identity};
+use crate::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +50,13 @@ impl Object {
     fn namespace(&self) -> Option<&str> {
         match self {
             Self::Path { .. } => None,
+            // The API server takes the name of a namespace for its namespace.
+            Self::Resource {
+                group,
+                resource,
+                name: Some(name),
+                ..
+            } if group.is_empty() && resource == "namespaces" => Some(name),
             Self::Resource { namespace, .. } => namespace.as_deref(),
         }
     }
@@ -90,6 +99,9 @@ pub(crate) struct PermissionAnswer {
     pub(crate) words: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fix: Option<Fix>,
+    /// Where the rules of access policies are from, where the answer rests on them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rules: Option<String>,
 }
 
 /// What came of a question.
@@ -97,8 +109,12 @@ pub(crate) struct PermissionAnswer {
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Permission {
     Yes,
-    /// RBAC does not allow it, and these access policies may: EKS does not say so for others.
+    /// These access policies allow it, by the rules that AWS publishes.
+    YesByPolicy(Vec<Held>),
+    /// RBAC does not allow it, and these access policies may: their rules are not known.
     Maybe(Vec<Held>),
+    /// Neither RBAC nor the published rules of these access policies allow it.
+    NotByPolicy(Vec<Held>),
     /// RBAC does not allow it, and no access policy holds there.
     NotByRbac,
     /// It is not allowed, by the API server's answer to whoever asked for itself.
@@ -113,25 +129,26 @@ impl PermissionAnswer {
         identity: &Identity,
         allowed: bool,
         words: Option<String>,
+        now: Timestamp,
     ) -> Self {
-        let policies = identity.access_policies.iter();
-        let namespace = question.object.namespace();
-        let may: Vec<Held> = policies
-            .filter(|held| held.holds_in(namespace))
-            .cloned()
-            .collect();
-        let verdict = match (allowed, may.is_empty()) {
-            (true, _) => Permission::Yes,
-            (false, false) => Permission::Maybe(may),
-            (false, true) => Permission::NotByRbac,
+        let table = PolicyTable::published();
+        let verdict = if allowed {
+            Permission::Yes
+        } else {
+            question.by_policies(identity, table)
         };
-        let fix = (!allowed).then(|| question.grant(identity));
+        let rests_on_rules = matches!(
+            verdict,
+            Permission::YesByPolicy(_) | Permission::NotByPolicy(_)
+        );
+        let is_yes = matches!(verdict, Permission::Yes | Permission::YesByPolicy(_));
         Self {
+            fix: (!is_yes).then(|| question.grant(identity)),
+            rules: rests_on_rules.then(|| table.origin(now)),
             question,
             username: Some(identity.username.clone()),
             verdict,
             words,
-            fix,
         }
     }
 
@@ -156,13 +173,14 @@ impl PermissionAnswer {
             },
             words,
             fix,
+            rules: None,
         }
     }
 
     /// Whether it is a plain yes.
     #[must_use]
     pub(crate) fn is_yes(&self) -> bool {
-        self.verdict == Permission::Yes
+        matches!(self.verdict, Permission::Yes | Permission::YesByPolicy(_))
     }
 }
 
@@ -174,19 +192,92 @@ impl fmt::Display for PermissionAnswer {
             (Permission::Yes, None) => f.write_str("yes"),
             (Permission::No, _) => f.write_str("no"),
             (Permission::NotByRbac, _) => f.write_str("not by RBAC"),
-            (Permission::Maybe(policies), _) => {
-                let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
+            (Permission::YesByPolicy(policies), _) => {
                 write!(
                     f,
-                    "not by RBAC; may be allowed by {}: EKS does not report this for others",
-                    policies.join(" or by ")
+                    "yes, by {} ({})",
+                    listed(policies, " and "),
+                    self.origin()
                 )
             }
+            (Permission::NotByPolicy(policies), _) => write!(
+                f,
+                "no: neither by RBAC nor by {} ({})",
+                listed(policies, " or "),
+                self.origin()
+            ),
+            (Permission::Maybe(policies), _) => write!(
+                f,
+                "not by RBAC; unknown for {}: its rules are not published, and EKS does not report them for others",
+                listed(policies, " and ")
+            ),
         }
     }
 }
 
+fn listed(policies: &[Held], between: &str) -> String {
+    let policies: Vec<String> = policies.iter().map(Held::to_string).collect();
+    policies.join(between)
+}
+
+impl PermissionAnswer {
+    fn origin(&self) -> &str {
+        self.rules.as_deref().unwrap_or_default()
+    }
+}
+
 impl Question {
+    /// What the access policies of an identity say where RBAC does not allow it.
+    fn by_policies(&self, identity: &Identity, table: &PolicyTable) -> Permission {
+        let namespace = self.object.namespace();
+        let policies = identity.access_policies.iter();
+        let here = policies.filter(|held| held.holds_in(namespace));
+        let (mut allow, mut unknown, mut deny) = (Vec::new(), Vec::new(), Vec::new());
+        let resource = self.with_subresource();
+        let wish = match &self.object {
+            Object::Path { path } => PolicyRequest::Path {
+                verb: &self.verb,
+                path,
+            },
+            Object::Resource { group, .. } => PolicyRequest::Resource {
+                verb: &self.verb,
+                group,
+                resource: &resource,
+            },
+        };
+        for held in here {
+            match table.allows(&held.policy, wish) {
+                Some(true) => allow.push(held.clone()),
+                Some(false) => deny.push(held.clone()),
+                None => unknown.push(held.clone()),
+            }
+        }
+        if !allow.is_empty() {
+            Permission::YesByPolicy(allow)
+        } else if !unknown.is_empty() {
+            Permission::Maybe(unknown)
+        } else if !deny.is_empty() {
+            Permission::NotByPolicy(deny)
+        } else {
+            Permission::NotByRbac
+        }
+    }
+
+    /// The resource as rules have it, the subresource behind a slash.
+    fn with_subresource(&self) -> String {
+        match &self.object {
+            Object::Path { path } => path.clone(),
+            Object::Resource {
+                resource,
+                subresource,
+                ..
+            } => match subresource {
+                Some(subresource) => format!("{resource}/{subresource}"),
+                None => resource.clone(),
+            },
+        }
+    }
+
     /// The resource as RBAC's rules and kubectl's flags have it.
     fn resource(&self) -> String {
         match &self.object {

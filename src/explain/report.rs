@@ -1,19 +1,21 @@
 //! Everyone with access, most powerful first, and every entry that grants no access.
 
 use std::cmp::Reverse;
+use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::access_entry::EksCluster;
+use crate::access_entry::{EksCluster, PolicyTable, policy_name};
 use crate::aws_auth::{ProblemKind, Section};
 use crate::effective::{AUTHENTICATED, Grant, Ineffective, Unread};
 use crate::explain::fix::{quoted, way_in};
 use crate::explain::identity::GrantSource;
 use crate::explain::identity::{EntryPlace, Identity, PassedOver};
+use crate::explain::other_ways::OtherWays;
 use crate::explain::rbac::Bound;
 use crate::explain::scene::Explainer;
-use crate::observed::Mode;
-use crate::principal::{Key, PrincipalKind};
+use crate::observed::{IamProblem, Mode};
+use crate::principal::{Arn, Key, Partition, PrincipalKind};
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -63,6 +65,8 @@ pub(crate) struct AccessReport {
     /// Entries that grant no access.
     #[serde(rename = "withoutAccess")]
     pub(crate) nobody: Vec<PassedOver>,
+    /// Who enters by other ways.
+    pub(crate) other_ways: OtherWays,
     /// How to find the cluster's creator, where it is an administrator that is listed nowhere.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) creator: Option<Creator>,
@@ -105,7 +109,9 @@ impl Explainer<'_> {
             )
         });
         nobody.sort();
+        let other_ways = self.other_ways(principals.iter().map(|row| &row.identity));
         AccessReport {
+            other_ways,
             mode: self.mode().map(Mode::as_str),
             principals,
             everyone: self.rbac.as_ref().map(|rbac| rbac.of_group(AUTHENTICATED)),
@@ -203,7 +209,57 @@ impl Explainer<'_> {
                 "RBAC was not read: of the administrators only those by system:masters and by access policies are known".to_owned(),
             );
         }
+        let problems = Section::ALL
+            .into_iter()
+            .flat_map(|section| &self.scene.document.section(section).problems);
+        let emptied = problems.filter(|problem| problem.kind == ProblemKind::FieldEmptied);
+        notes.extend(emptied.map(|problem| {
+            format!(
+                "{} line {}: the value is dropped: {}",
+                problem.section, problem.line, problem.message
+            )
+        }));
+        let iam = self.scene.aws.view().map(|view| &view.iam.accounts);
+        let unread = iam.into_iter().flatten();
+        notes.extend(unread.filter_map(|(account, read)| {
+            let why = unread_account(read.problem.as_ref()?);
+            Some(format!(
+                "IAM of account {account} was not read, so principals that no longer exist there are listed too: {why}"
+            ))
+        }));
+        let partitions = self.partitions();
+        if partitions.len() > 1 {
+            let names: Vec<&str> = partitions.iter().map(|it| it.as_str()).collect();
+            notes.push(format!(
+                "entries of several partitions ({}) exist, and a cluster accepts only callers of its own: those of the others never \
+                    match; give --cluster-arn to tell which",
+                names.join(", ")
+            ));
+        }
+        notes.extend(self.limits_of_policies());
+        notes.extend(self.not_covered());
         notes
+    }
+
+    /// What the access policies in use do not cover.
+    fn limits_of_policies(&self) -> Option<String> {
+        let table = PolicyTable::published();
+        let entries = self.effective.access_entries().all();
+        let entries = entries.filter_map(crate::effective::Standing::known);
+        let names: BTreeSet<&str> = entries
+            .flat_map(|entry| entry.policies.keys().map(|policy| policy_name(policy)))
+            .collect();
+        let limits: Vec<String> = names.iter().filter_map(|name| table.limits(name)).collect();
+        (!limits.is_empty())
+            .then(|| format!("{} ({})", limits.join("; "), table.origin(self.scene.now)))
+    }
+
+    /// The partitions of entries of aws-auth that match callers; one where the cluster's is known.
+    fn partitions(&self) -> BTreeSet<Partition> {
+        let entries = self.scene.document.entries();
+        let alive = entries.filter(|entry| self.effective.no_effect(entry).is_none());
+        let arns = alive.filter_map(|entry| entry.matched_arn().parse::<Arn>().ok());
+        arns.map(|arn| arn.partition).collect()
     }
 
     /// How to find the cluster's creator, where it is listed nowhere.
@@ -231,6 +287,15 @@ impl Explainer<'_> {
                 .to_owned(),
             lost: way_in(&cluster, Mode::ConfigMap, "ARN"),
         })
+    }
+}
+
+/// Why the IAM of an account was not read.
+fn unread_account(problem: &IamProblem) -> String {
+    match problem {
+        IamProblem::NoRole => "no role to assume is configured for it; add --iam-role".to_owned(),
+        IamProblem::Denied { message, .. } => message.clone(),
+        IamProblem::Unreachable(message) => format!("IAM did not answer: {message}"),
     }
 }
 

@@ -27,10 +27,18 @@ pub(crate) struct Scene<'a> {
     pub(crate) rbac: Option<&'a [Binding]>,
     /// The mappings, by the key that each holds.
     pub(crate) declared: &'a BTreeMap<Key, DeclaringMapping>,
+    /// Mappings that name a principal and hold no key.
+    pub(crate) without_key: &'a [IdleMapping],
+    /// The OIDC identity providers of the cluster, or why they could not be read; `None`: EKS was not asked.
+    pub(crate) identity_providers: Option<&'a Result<Vec<String>, String>>,
+    /// When all that was read.
+    pub(crate) now: Timestamp,
     /// Whether mappings can be made: our definition is in the cluster.
     pub(crate) installed: bool,
     /// The `ConfigMap` that is meant.
     pub(crate) config_map: &'a ConfigMapName,
+    /// The flags with which a command of ours reads the same cluster; each after a space.
+    pub(crate) flags: &'a str,
     /// What `lint --fix` would make of a text; the function says which entries it leaves alone.
     pub(crate) fix_data: FixData,
 }
@@ -46,6 +54,31 @@ pub(crate) struct DeclaringMapping {
     /// Why it is not in effect as declared, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) not_ready: Option<String>,
+}
+
+/// A mapping that names a principal and grants it nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct IdleMapping {
+    pub(crate) mapping: String,
+    /// The key of the principal that it names.
+    pub(crate) key: Option<Key>,
+    /// The permission set that it names, with the account.
+    pub(crate) permission_set: Option<(String, String)>,
+    /// Why it grants nothing.
+    pub(crate) why: IdleReason,
+    /// The operator's words, or the planner's.
+    pub(crate) words: String,
+}
+
+/// Why a mapping holds no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum IdleReason {
+    Suspended,
+    /// Its `validUntil` has passed.
+    Expired,
+    /// It is refused, unresolved, or an older mapping names the same principal.
+    Refused,
+    Deleting,
 }
 
 /// What was read, made ready for many questions: one walk over everything, then each answer without another.

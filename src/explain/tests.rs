@@ -76,6 +76,7 @@ struct World {
     bindings: Bindings,
     rbac: Vec<Binding>,
     declared: BTreeMap<Key, DeclaringMapping>,
+    without_key: Vec<IdleMapping>,
     installed: bool,
     config_map: ConfigMapName,
 }
@@ -183,6 +184,7 @@ impl World {
             bindings: Bindings::default(),
             rbac: Vec::new(),
             declared: BTreeMap::new(),
+            without_key: Vec::new(),
             installed: false,
             config_map: ConfigMapName {
                 namespace: "kube-system".to_owned(),
@@ -199,7 +201,11 @@ impl World {
             aws: &self.aws,
             bindings: &self.bindings,
             rbac: Some(&self.rbac),
+            identity_providers: None,
+            flags: "",
+            now: at(20),
             declared: &self.declared,
+            without_key: &self.without_key,
             installed: self.installed,
             config_map: &self.config_map,
         }
@@ -436,23 +442,23 @@ fn the_commands_make_the_same_entry_anew() {
     assert_eq!(
         commands(&session("Recreated", "a")),
         [
-            "aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/Recreated",
-            "aws eks create-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/Recreated --username r \
+            "aws eks delete-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/Recreated",
+            "aws eks create-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/Recreated --username r \
              --kubernetes-groups g",
         ]
     );
     assert_eq!(
         commands(&session("Moved", "a")),
         [
-            "aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/old/Moved",
-            "aws eks create-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/new/Moved --username m",
+            "aws eks delete-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/old/Moved",
+            "aws eks create-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/new/Moved --username m",
         ]
     );
     // IAM tells the path, which a session's ARN lacks and EKS wants.
     assert_eq!(
         commands(&session("Nowhere", "a")),
         [
-            "aws eks create-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/teams/Nowhere \
+            "aws eks create-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/teams/Nowhere \
           --kubernetes-groups GROUP"
         ]
     );
@@ -582,6 +588,7 @@ fn two_spellings_of_a_user_are_two_identities() {
 fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
     let mut world = World::new(Mode::ApiAndConfigMap);
     world.rbac = vec![Binding {
+        service_accounts: BTreeSet::new(),
         namespace: Some("team".to_owned()),
         name: "devs".to_owned(),
         role: crate::observed::BoundRole {
@@ -671,3 +678,6 @@ fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
             .is_some()
     );
 }
+
+mod agreement;
+mod answers;

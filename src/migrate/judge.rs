@@ -9,8 +9,9 @@ use super::migration::{
     EntryLine, Hindrance, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnmanagedEntry,
     UnreadableSection, Who,
 };
-use super::nodes::which_nodes;
+use super::nodes::{broken_nodes, which_nodes};
 use super::why::{lets_nobody_in, suspended, undocumented, unread};
+use crate::access_entry::PolicyTable;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
 use crate::aws_auth::{Document, Entry, ProblemKind, Section};
@@ -73,7 +74,6 @@ pub(crate) fn verdicts(
         bindings: &observed.bindings,
         now: observed.now,
         declared: &declared,
-        desired,
         imports: &imports,
         by_key: handover
             .prospects()
@@ -101,7 +101,6 @@ struct Judge<'a> {
     bindings: &'a Bindings,
     now: Timestamp,
     declared: &'a BTreeSet<Key>,
-    desired: &'a Desired,
     imports: &'a Imports,
     plan: &'a Plan<'a>,
     by_key: BTreeMap<Key, Prospect<'a>>,
@@ -265,7 +264,8 @@ impl Judge<'_> {
         standing: Option<&Standing<'_>>,
     ) {
         if let Some(name) = self.imports.declared.get(&place) {
-            let mapping = self.desired.mappings.iter().find(|it| it.name == *name);
+            // As the plan has it: a permission set resolved by IAM, where that was read.
+            let mapping = self.plan.mappings.iter().find(|it| it.name == *name);
             let refusal = mapping.and_then(|mapping| mapping.spec.as_ref().err());
             verdict.mapping = Some(name.clone());
             verdict.why = refusal.map(|refusal| Hindrance {
@@ -443,6 +443,15 @@ impl Judge<'_> {
                 } else {
                     PlannedOutcome::Differs
                 };
+                let now = verdict.now.as_ref();
+                let broken = now.zip(standing.known());
+                let broken =
+                    broken.and_then(|(now, entry)| broken_nodes(now, entry, &self.view.cluster));
+                if let Some(why) = broken {
+                    verdict.outcome = PlannedOutcome::Blocked;
+                    verdict.broken_nodes = true;
+                    verdict.why = Some(Hindrance::lasting(why));
+                }
             }
             None => verdict.why = question.map(Hindrance::lasting),
         }
@@ -452,6 +461,12 @@ impl Judge<'_> {
         let Some(then) = &verdict.becomes else {
             return;
         };
+        let table = PolicyTable::published();
+        let limits = then.policies.iter();
+        let limits = limits.filter_map(|(policy, _)| table.limits(policy));
+        verdict
+            .notes
+            .extend(limits.map(|limit| format!("{limit} ({})", table.origin(self.now))));
         if let Some(now) = &verdict.now {
             verdict.differences = differences(now, then);
         }

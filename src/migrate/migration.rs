@@ -42,6 +42,9 @@ pub(crate) struct PrincipalPlan {
     /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
     #[serde(rename = "losesAccessInApi")]
     pub(crate) lost_in_api: bool,
+    /// Whether it is of nodes, and its access entry gives them something else than they need: they can't work now.
+    #[serde(rename = "nodesCanNotWork", skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) broken_nodes: bool,
     /// The mapping that declares it.
     pub(crate) mapping: Option<String>,
     /// The mapping that an import makes of it, where none declares it.
@@ -236,6 +239,11 @@ impl Migration {
         self.verdicts
             .iter()
             .filter(move |verdict| leaves_aws_auth && verdict.lost_in_api)
+    }
+
+    /// Nodes that can't work with the access entry that wins already.
+    pub(crate) fn broken_nodes(&self) -> impl Iterator<Item = &PrincipalPlan> {
+        self.verdicts.iter().filter(|verdict| verdict.broken_nodes)
     }
 
     /// Those that a person has to do something about before the way is free.

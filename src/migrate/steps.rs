@@ -39,8 +39,12 @@ impl Instruction {
 }
 
 /// How the steps are made.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Manner {
+    /// The flags with which the commands reach the cluster; each after a space.
+    pub(crate) flags: String,
+    /// The command that shows what is wrong with aws-auth.
+    pub(crate) lint: String,
     /// How long an entry of aws-auth stays beside the access entry.
     pub(crate) soak: SignedDuration,
     /// Whether an operator is there, which hands over what mappings declare; else each entry of aws-auth is handed over as it is.
@@ -49,7 +53,7 @@ pub(crate) struct Manner {
 
 /// The steps from where the cluster stands to a mode.
 #[must_use]
-pub(crate) fn instructions(migration: &Migration, to: Mode, manner: Manner) -> Vec<Instruction> {
+pub(crate) fn instructions(migration: &Migration, to: Mode, manner: &Manner) -> Vec<Instruction> {
     let mut steps = Vec::new();
     if !migration.unreadable.is_empty() && migration.from != Mode::Api {
         steps.push(
@@ -57,12 +61,13 @@ pub(crate) fn instructions(migration: &Migration, to: Mode, manner: Manner) -> V
                 .note(
                     "invalid YAML grants no access, and it is unknown who should have access by it",
                 )
-                .command("identity-mapper lint"),
+                .command(manner.lint.clone()),
         );
     }
     let modes = modes_between(migration.from, to);
+    let flags = &manner.flags;
     if modes.contains(&Mode::ApiAndConfigMap) {
-        steps.push(to_both(migration));
+        steps.push(to_both(migration, flags));
     }
     let reads_both = migration.from != Mode::Api;
     if migration.moving().next().is_some() {
@@ -85,14 +90,14 @@ pub(crate) fn instructions(migration: &Migration, to: Mode, manner: Manner) -> V
         steps.push(
             Instruction::new("Change the mode to API, which can't be undone")
                 .note("the cluster then no longer reads aws-auth: principals that are only there lose access")
-                .command("identity-mapper migrate plan --to API")
-                .command(format!("identity-mapper migrate apply --to API --confirm {name}")),
+                .command(format!("identity-mapper migrate plan --to API{flags}"))
+                .command(format!("identity-mapper migrate apply --to API --confirm {name}{flags}")),
         );
     }
     steps
 }
 
-fn to_both(migration: &Migration) -> Instruction {
+fn to_both(migration: &Migration, flags: &str) -> Instruction {
     let name = &migration.cluster.name;
     Instruction::new("Change the mode to API_AND_CONFIG_MAP")
         .note("takes some minutes and removes no access: aws-auth is read as before, access entries take precedence")
@@ -105,11 +110,16 @@ fn to_both(migration: &Migration) -> Instruction {
             "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate \
                 apply --await-mode` then waits for the change",
         )
-        .command(format!("identity-mapper migrate apply --confirm {name}"))
+        .command(format!("identity-mapper migrate apply --confirm {name}{flags}"))
 }
 
-fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
-    let Manner { soak, operator } = manner;
+fn hand_over(migration: &Migration, manner: &Manner) -> Instruction {
+    let Manner {
+        flags,
+        lint: _,
+        soak,
+        operator,
+    } = manner;
     let moving = migration.moving().count();
     let undeclared = migration.undeclared().count();
     let nodes = migration
@@ -120,7 +130,7 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
     let mut step = Instruction::new(format!("Move {} to access entries", many(moving, "principal")))
         .note("backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the entry in \
             aws-auth");
-    let imports = operator && undeclared > 0;
+    let imports = *operator && undeclared > 0;
     if imports {
         step = step.note(format!(
             "{undeclared} of them {} no mapping yet: --import creates {}",
@@ -157,8 +167,8 @@ fn hand_over(migration: &Migration, manner: Manner) -> Instruction {
         );
     }
     let import = if imports { " --import" } else { "" };
-    step.command(format!("identity-mapper migrate apply{import}"))
-        .command("identity-mapper migrate status")
+    step.command(format!("identity-mapper migrate apply{import}{flags}"))
+        .command(format!("identity-mapper migrate status{flags}"))
 }
 
 fn have_power(count: usize) -> String {

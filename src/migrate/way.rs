@@ -286,7 +286,9 @@ pub(crate) fn situation<'a>(
         needs_bridge: principals.iter().any(crosses) || on_it,
         bridge,
         bound,
-        losers: migration.losers(Mode::Api).count() + migration.unreadable.len(),
+        losers: migration.losers(Mode::Api).count()
+            + migration.broken_nodes().count()
+            + migration.unreadable.len(),
     };
     Situation {
         principals,
@@ -459,7 +461,9 @@ fn back(verdict: &PrincipalPlan, mapping: Option<&Mapping>) -> Stage {
         return Stage::There;
     };
     let spec = match &mapping.spec {
-        Ok(spec) => spec,
+        Ok(spec) => Some(spec),
+        // Its role is known only by a look at IAM, which the operator takes; its status has the outcome.
+        Err(_) if mapping.permission_set().is_some() => None,
         Err(refusal) => return Stage::Blocked(refusal.message.clone()),
     };
     match verdict.outcome {
@@ -473,7 +477,7 @@ fn back(verdict: &PrincipalPlan, mapping: Option<&Mapping>) -> Stage {
         | PlannedOutcome::Moves
         | PlannedOutcome::Moved => {}
     }
-    if let Err(why) = can_revert(spec) {
+    if let Some(Err(why)) = spec.map(can_revert) {
         return Stage::Stays(why.to_owned());
     }
     let Some(said) = ReportedConditions::of(mapping) else {

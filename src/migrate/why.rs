@@ -101,6 +101,7 @@ impl PrincipalPlan {
             differences: Vec::new(),
             why: None,
             lost_in_api: false,
+            broken_nodes: false,
             bridge: false,
             soaks_until: None,
             notes: Vec::new(),

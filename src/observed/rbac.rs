@@ -22,6 +22,8 @@ pub struct Binding {
     pub groups: BTreeSet<String>,
     /// The users that it names.
     pub users: BTreeSet<String>,
+    /// The `ServiceAccounts` that it names, as `namespace/name`.
+    pub service_accounts: BTreeSet<String>,
 }
 
 /// The role that a binding binds.
@@ -60,7 +62,18 @@ impl Binding {
             let of_kind = subjects.filter(|subject| subject.kind == kind);
             of_kind.map(|subject| subject.name.clone()).collect()
         };
+        let service_accounts = subjects
+            .into_iter()
+            .flatten()
+            .filter(|subject| subject.kind == "ServiceAccount")
+            .map(|subject| {
+                let own = namespace.as_deref().unwrap_or_default();
+                let of = subject.namespace.as_deref().unwrap_or(own);
+                format!("{of}/{}", subject.name)
+            })
+            .collect();
         Self {
+            service_accounts,
             namespace,
             name,
             role: BoundRole {

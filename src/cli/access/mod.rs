@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::output;
 use super::table::{TableArgs, TableLayout};
-use crate::cli::query_context::Looked;
+use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use crate::cli::target::words;
 use crate::explain::{AccessReport, Explainer};
 use crate::observed::AwsView;
 use crate::time::Timestamp;
@@ -100,13 +101,19 @@ impl Whereabouts {
         }
     }
 
-    /// A short name for a title.
-    fn name(&self) -> &str {
+    /// A short name for a title; `None`: files that don't say.
+    fn title(&self) -> Option<&str> {
         let arn = self.arn.as_deref().and_then(|arn| arn.rsplit('/').next());
-        arn.or(self.context.as_deref())
-            .or(self.url.as_deref())
-            .unwrap_or("files")
+        arn.or(self.context.as_deref()).or(self.url.as_deref())
     }
+}
+
+/// The OIDC identity providers of the cluster, where EKS can be asked.
+async fn identity_providers(observation: &Observation) -> Option<Result<Vec<String>, String>> {
+    let live = observation.live.as_ref()?;
+    let (aws, eks) = live.aws.as_ref().zip(live.target.eks.as_ref())?;
+    let listed = aws.list_identity_providers(&eks.cluster).await;
+    Some(listed.map_err(|failure| words(&failure)))
 }
 
 pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
@@ -119,8 +126,10 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     if let Some(AccessCommand::Diff(args)) = command {
         return difference::diff(&args);
     }
-    let observation = Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await?;
-    let looked = Looked::new(&observation);
+    let mut observation =
+        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Required)).await?;
+    observation.identity_providers = identity_providers(&observation).await;
+    let looked = Looked::new(&observation, flags(&observe, &observation));
     let access = AccessDocument {
         made: to_the_second(observation.observed.now),
         cluster: Whereabouts::of(&observation),

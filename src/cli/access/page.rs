@@ -11,7 +11,8 @@ use sha2::{Digest as _, Sha256};
 use super::{AccessDocument, Whereabouts};
 use crate::cli::output::visible;
 use crate::explain::{
-    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Identity, PassedOver,
+    AccessReport, AccessRow, AccessRowKind, Creator, EntryPlace, GrantBackend, Identity, OtherWays,
+    PassedOver,
 };
 
 const STYLE: &str = include_str!("page.css");
@@ -23,7 +24,10 @@ pub(super) fn page(access: &AccessDocument) -> String {
         cluster,
         report,
     } = access;
-    let title = format!("Principals with access to {}", visible(cluster.name()));
+    let title = match cluster.title() {
+        Some(name) => format!("Principals with access to {}", visible(name)),
+        None => "Principals with access".to_owned(),
+    };
     let body = html! {
         h1 { (title) }
         (meta(cluster, report, &made.to_string()))
@@ -33,6 +37,7 @@ pub(super) fn page(access: &AccessDocument) -> String {
         (tools(report))
         (who(report))
         (everyone(report))
+        (other_ways(&report.other_ways))
         (nobody(report))
         (covered(report))
         footer {
@@ -334,6 +339,23 @@ fn everyone(report: &AccessReport) -> Markup {
         @if let Some(everyone) = report.everyone.as_ref().filter(|everyone| !everyone.is_empty()) {
             h2 { "Permissions of everyone with access" }
             (list(everyone.iter().map(ToString::to_string)))
+        }
+    }
+}
+
+fn other_ways(others: &OtherWays) -> Markup {
+    let OtherWays {
+        identity_providers,
+        administrators,
+    } = others;
+    html! {
+        @if let Some(providers) = identity_providers.as_ref().filter(|all| !all.is_empty()) {
+            h2 { "OIDC identity providers, whose users can sign in too" }
+            (list(providers.iter().cloned()))
+        }
+        @if let Some(others) = administrators.as_ref().filter(|all| !all.is_empty()) {
+            h2 { "Administrators without an entry" }
+            (list(others.iter().map(ToString::to_string)))
         }
     }
 }

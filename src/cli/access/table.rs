@@ -7,7 +7,9 @@ use anyhow::{Context as _, Result};
 use super::{AccessDocument, Whereabouts};
 use crate::cli::output::visible;
 use crate::cli::table::{Cell, Column, Table, TableLayout};
-use crate::explain::{AccessRow, Bound, Creator, GrantBackend, Held, Identity, PassedOver};
+use crate::explain::{
+    AccessRow, Bound, Creator, GrantBackend, Held, Identity, OtherWays, PassedOver,
+};
 
 /// What spreadsheets take for the beginning of a formula (OWASP, *CSV Injection*).
 const FORMULA: [char; 6] = ['=', '+', '-', '@', '\t', '\r'];
@@ -42,6 +44,22 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
         text.push_str("\nPermissions of everyone with access:\n");
         for bound in everyone {
             let _ = writeln!(text, "  {}", visible(&bound.to_string()));
+        }
+    }
+    let OtherWays {
+        identity_providers,
+        administrators,
+    } = &report.other_ways;
+    if let Some(providers) = identity_providers.as_ref().filter(|all| !all.is_empty()) {
+        text.push_str("\nOIDC identity providers, whose users can sign in too:\n");
+        for provider in providers {
+            let _ = writeln!(text, "  {}", visible(provider));
+        }
+    }
+    if let Some(others) = administrators.as_ref().filter(|all| !all.is_empty()) {
+        text.push_str("\nAdministrators without an entry:\n");
+        for other in others {
+            let _ = writeln!(text, "  {}", visible(&other.to_string()));
         }
     }
     if !report.nobody.is_empty() {
@@ -227,6 +245,16 @@ pub(super) fn csv(access: &AccessDocument) -> Result<String> {
             until(identity),
             String::new(),
         ];
+        writer.write_record(record.map(harmless))?;
+    }
+    for other in access.report.other_ways.administrators.iter().flatten() {
+        let mut record: [String; 15] = Default::default();
+        "yes".clone_into(&mut record[0]);
+        "yes".clone_into(&mut record[1]);
+        record[2] = format!("ClusterRoleBinding {}", other.binding);
+        other.kind.as_str().clone_into(&mut record[3]);
+        "no".clone_into(&mut record[4]);
+        record[5].clone_from(&other.name);
         writer.write_record(record.map(harmless))?;
     }
     for PassedOver {

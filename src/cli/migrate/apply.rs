@@ -1,5 +1,6 @@
 //! `identity-mapper migrate apply`: makes the steps.
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -9,16 +10,20 @@ use jiff::SignedDuration;
 
 use super::mode::command;
 use super::worker::{HandoverPace, Worker};
+use crate::cli::confirm::confirm as confirm_to;
 use crate::cli::eks::{listing_period, propagation, soak};
 use crate::cli::migrate::runner::{Ending, Runner, StoppedAt};
 use crate::cli::output::{complain, print};
 use crate::cli::snapshot::LiveArgs;
-use crate::migrate::{MigrationGoal, ModeChange, Way, check_mode_change};
+use crate::migrate::{
+    Manner, MigrationGoal, ModeChange, Way, check_mode_change, instructions, verdicts,
+};
 use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;
 
 /// Move all principals from aws-auth to access entries, verifying each step. Can be interrupted and run again: it continues from the
 /// current state
+#[allow(clippy::struct_excessive_bools, reason = "flags")]
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
     /// Target authentication mode
@@ -36,6 +41,14 @@ pub(crate) struct ApplyArgs {
     /// Create mappings for entries of aws-auth that no mapping declares; not needed without the operator
     #[arg(long)]
     import: bool,
+
+    /// Skip the confirmation; a change of the authentication mode still needs --confirm
+    #[arg(long)]
+    yes: bool,
+
+    /// Show the steps, and change nothing
+    #[arg(long)]
+    dry_run: bool,
 
     /// Don't wait for the soak period: run the command again after it
     #[arg(long)]
@@ -129,11 +142,14 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
         confirm,
         await_mode,
         import,
+        yes,
+        dry_run,
         no_wait,
         pace,
         live,
     } = args;
-    let worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
+    let flags = live.flags();
+    let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
     print(&worker.live.target.to_string())?;
     let (_, proven) = worker.eks()?;
     let (from, name) = (proven.mode, proven.cluster.name.clone());
@@ -161,6 +177,14 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
     } else {
         "handover:   by this command (no operator is installed)\n"
     })?;
+    if dry_run {
+        return show(&mut worker, to, flags).await;
+    }
+    // The cluster's name, typed out, says more than yes.
+    confirm_to(
+        &format!("Move the principals of {name} from aws-auth to access entries?"),
+        yes || confirm.is_some(),
+    )?;
     back_up(&worker).await?;
     let asked = MigrationGoal {
         to,
@@ -175,6 +199,31 @@ pub(super) async fn apply(args: ApplyArgs) -> Result<ExitCode> {
     let mut runner = Runner::new(worker, Way::Forth).await?;
     let ending = Box::pin(runner.run(asked)).await?;
     tell(&ending, &cluster)
+}
+
+/// The steps to come. Nothing is changed.
+async fn show(worker: &mut Worker, to: Mode, flags: String) -> Result<ExitCode> {
+    let look = worker.look().await?;
+    let migration = verdicts(&look.desired, &look.observed, worker.settings())?;
+    let manner = Manner {
+        lint: format!("identity-mapper lint{flags}"),
+        flags,
+        soak: worker.settings().soak,
+        operator: worker.installed,
+    };
+    let steps = instructions(&migration, to, &manner);
+    let mut text = String::new();
+    for (number, step) in (1..).zip(&steps) {
+        let _ = writeln!(text, "{number}. {}", step.title);
+        for note in &step.notes {
+            let _ = writeln!(text, "   - {note}");
+        }
+    }
+    if steps.is_empty() {
+        text.push_str("No steps left.\n");
+    }
+    print(&format!("\n{text}\nDry run: nothing was changed.\n"))?;
+    Ok(code(true))
 }
 
 /// Keeps a copy of aws-auth and says where.

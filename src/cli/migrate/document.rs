@@ -71,7 +71,7 @@ impl<'a> MigrationDocument<'a> {
         migration: &'a Migration,
         gate: Gate,
         too_old: Option<String>,
-        manner: Manner,
+        manner: &Manner,
     ) -> Self {
         let to = match gate {
             Gate::Unasked => Mode::Api,
@@ -140,16 +140,27 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
         .map(|it| it.who.to_string())
         .collect();
     let unreadable = migration.unreadable.first().filter(|_| mode == Mode::Api);
+    let broken = migration.broken_nodes().count();
     let closed = match (too_old, losers.len(), unreadable) {
         (Some(too_old), ..) => Some(too_old.to_owned()),
+        (None, ..) if broken > 0 => Some(format!(
+            "the nodes of {} can't work with their access entries, which win over aws-auth: replace these first",
+            many(broken, "role")
+        )),
         (None, 0, Some(unreadable)) => Some(format!(
             "it is unknown who would lose access in {mode}, because {} is invalid YAML: fix it and run this command again",
             unreadable.place.section
         )),
         (None, 0, None) => None,
-        (None, lose, _) => Some(format!(
+        (None, lose, None) => Some(format!(
             "{} would lose access in {mode} now",
             many(lose, "principal")
+        )),
+        (None, lose, Some(unreadable)) => Some(format!(
+            "at least {} would lose access in {mode} now; it is unknown who else, because {} is invalid YAML: fix it and run this \
+                command again",
+            many(lose, "principal"),
+            unreadable.place.section
         )),
     };
     Some(GateDocument {

@@ -14,6 +14,8 @@ use crate::cli::input;
 use crate::cli::output::{self, Format, complain};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::desired::Mapping;
+use crate::effective::{Reading, Unread};
+use crate::explain::quoted;
 use crate::migrate::{
     ImpossibleModeChange, Manner, Migration, NotForMigration, check_mode_change, check_platform,
     verdicts,
@@ -69,6 +71,13 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     if let (Some(to), Some(from)) = (args.to, observation.observed.aws.mode()) {
         refuse(from, to)?;
     }
+    if Reading::of(&observation.config_map) == Reading::Never {
+        bail!(
+            "{} is not read: {}; there is nothing to migrate in it",
+            observation.config_map,
+            Unread::Name
+        );
+    }
     if !args.filename.is_empty() {
         let declared = input::declared(&args.filename)?.declared;
         let mappings = declared.iter().map(|it| Mapping::from_object(&it.object));
@@ -90,11 +99,23 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     };
     let too_old = too_old(&migration, &observation);
     let gate = gate(args.to, &migration);
+    let lint = match &args.observe.aws_auth {
+        Some(path) if path.as_os_str() != "-" => {
+            format!(
+                "identity-mapper lint {}",
+                quoted(&path.display().to_string())
+            )
+        }
+        Some(_) => "identity-mapper lint -".to_owned(),
+        None => format!("identity-mapper lint{}", args.observe.live.flags()),
+    };
     let manner = Manner {
+        flags: args.observe.live_flags(Some(&migration.cluster)),
+        lint,
         soak: settings.soak,
         operator: observation.installed,
     };
-    let document = MigrationDocument::new(&migration, gate, too_old, manner);
+    let document = MigrationDocument::new(&migration, gate, too_old, &manner);
     output::print(&match args.output {
         Format::Text => text(&migration, &document),
         Format::Json => output::json(&document)?,

@@ -256,6 +256,8 @@ impl Runner {
                     .losers(Mode::Api)
                     .map(|loser| loser.who.to_string())
                     .collect();
+                let nodes = migration.broken_nodes();
+                losers.extend(nodes.map(|it| format!("{}, whose nodes can't work now", it.who)));
                 let unreadable = migration.unreadable.iter();
                 losers.extend(
                     unreadable.map(|it| format!("principals in {}: {}", it.place, it.message)),

@@ -12,8 +12,9 @@ use crate::cli::migrate::progress_printer::Counts;
 use crate::cli::output::{Format, json, print, yaml};
 use crate::cli::snapshot::LiveArgs;
 use crate::cli::table::{Cell, Column, Table};
-use crate::migrate::{BRIDGE, Bridge, Situation, Stage, Way, situation, verdicts};
-use crate::observed::Handover;
+use crate::effective::StandingEntries;
+use crate::migrate::{BRIDGE, Bridge, PrincipalPlan, Situation, Stage, Way, situation, verdicts};
+use crate::observed::{AwsState, Handover, Mode};
 use crate::time::to_the_second;
 
 const COLUMNS: [Column; 4] = [
@@ -58,7 +59,7 @@ struct StatusDocument {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PrincipalStatus {
-    who: String,
+    principal: String,
     #[serde(rename = "progress")]
     stage: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -67,9 +68,43 @@ struct PrincipalStatus {
     soaks_until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<String>,
-    /// Whether aws-auth alone lets it in.
+    /// By what it has access now.
+    access_by: AccessBy,
+    /// Whether it has access by aws-auth alone.
     #[serde(rename = "losesAccessInApi")]
     lost_in_api: bool,
+}
+
+/// By what a principal has access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+enum AccessBy {
+    AwsAuth,
+    AccessEntry,
+    Nothing,
+}
+
+impl AccessBy {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::AwsAuth => "aws-auth",
+            Self::AccessEntry => "access entry",
+            Self::Nothing => "nothing",
+        }
+    }
+
+    fn of(plan: &PrincipalPlan, entries: &StandingEntries<'_>) -> Self {
+        let has_entry = || {
+            let key = plan.who.key();
+            key.is_some_and(|key| entries.in_force(key).is_some())
+        };
+        if plan.lost_in_api {
+            Self::AwsAuth
+        } else if has_entry() {
+            Self::AccessEntry
+        } else {
+            Self::Nothing
+        }
+    }
 }
 
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
@@ -110,7 +145,7 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
         },
         bridge_left: look.bridge == Bridge::Stands && !situation.standing.needs_bridge,
         backup: copies.last().map(|name| (*name).clone()),
-        principals: principals(&situation, worker.installed),
+        principals: principals(&situation, &look.observed.aws, worker.installed),
     };
     match output {
         Format::Json => print(&json(&told)?)?,
@@ -123,7 +158,9 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn principals(situation: &Situation<'_>, operator: bool) -> Vec<PrincipalStatus> {
+fn principals(situation: &Situation<'_>, aws: &AwsState, operator: bool) -> Vec<PrincipalStatus> {
+    let counting = aws.view().filter(|view| view.mode != Mode::ConfigMap);
+    let entries = counting.map(StandingEntries::new).unwrap_or_default();
     let principals = situation.principals.iter();
     let principal = principals.map(|principal| {
         let (until, why) = match &principal.stage {
@@ -133,7 +170,8 @@ fn principals(situation: &Situation<'_>, operator: bool) -> Vec<PrincipalStatus>
             Stage::Ahead | Stage::There => (None, None),
         };
         PrincipalStatus {
-            who: principal.verdict.who.to_string(),
+            principal: principal.verdict.who.to_string(),
+            access_by: AccessBy::of(principal.verdict, &entries),
             stage: principal.stage.as_str(),
             mapping: principal.verdict.mapping.clone(),
             soaks_until: until.map(|until| to_the_second(until).to_string()),
@@ -162,13 +200,9 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
             (None, None) => String::new(),
         };
         [
-            Cell::Arn(principal.who.clone()),
+            Cell::Arn(principal.principal.clone()),
             Cell::text(principal.stage),
-            Cell::text(if principal.lost_in_api {
-                "aws-auth"
-            } else {
-                "access entry"
-            }),
+            Cell::text(principal.access_by.as_str()),
             Cell::Text(detail),
         ]
     });

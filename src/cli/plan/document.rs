@@ -1,6 +1,7 @@
 //! A plan as a document: what `-o json` and `-o yaml` print, and what the text is made of.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
@@ -8,7 +9,7 @@ use serde::Serialize;
 use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
 use crate::cli::diff::KeyText;
 use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
-use crate::observed::Mode;
+use crate::observed::{Mode, Settings};
 use crate::time::Timestamp;
 
 #[derive(Serialize)]
@@ -16,12 +17,14 @@ use crate::time::Timestamp;
 pub(super) struct PlanDocument {
     #[serde(rename = "source")]
     pub(super) looked_at: LookedAt,
-    /// Whether anything is written to aws-auth or EKS: the exit code is 2 then.
+    /// Whether anything is written to aws-auth or EKS.
     pub(super) changes: bool,
+    /// What is not in effect as declared, and will not be by itself.
+    pub(super) faults: Vec<Fault>,
     #[serde(flatten)]
     pub(super) now: BackendChanges,
     /// What follows without anyone doing anything.
-    pub(super) then: Vec<LaterChanges>,
+    pub(super) later: Vec<LaterChanges>,
     /// Mappings that get the finalizer first. No change by itself.
     pub(super) finalizers: Vec<String>,
     /// What the mappings say once everything that can be done now is done.
@@ -48,12 +51,74 @@ pub(super) struct LookedAt {
     pub(super) aws_auth: Option<String>,
     /// How many access entries exist.
     pub(super) access_entries: usize,
+    /// The Deployment whose settings are used, where one was found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) operator: Option<String>,
+    pub(super) settings: SettingsDocument,
     /// How many mappings there are.
     pub(super) mappings: usize,
     /// Those of the cluster that no file has, and that stay.
     pub(super) left: Vec<String>,
     /// Those of the cluster that no file has, and that are taken as deleted.
     pub(super) pruned: Vec<String>,
+}
+
+/// The settings that the plan depends on.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SettingsDocument {
+    handover: String,
+    soak: String,
+    propagation: String,
+    recreated_principals: String,
+}
+
+impl SettingsDocument {
+    pub(super) fn of(settings: &Settings) -> Self {
+        Self {
+            handover: settings.handover.to_string(),
+            soak: format!("{:#}", settings.soak),
+            propagation: format!("{:#}", settings.propagation),
+            recreated_principals: settings.recreated.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for SettingsDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "handover {}, soak {}, propagation {}, recreated principals {}",
+            self.handover, self.soak, self.propagation, self.recreated_principals
+        )
+    }
+}
+
+/// What does not become as declared by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Fault {
+    /// The mapping that would not become ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) mapping: Option<String>,
+    /// The key of aws-auth that is invalid YAML.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) key: Option<&'static str>,
+    /// The reason that the mapping's conditions give, or `InvalidYAML`.
+    pub(super) reason: String,
+}
+
+impl Fault {
+    pub(super) fn line(&self) -> String {
+        match (&self.mapping, self.key) {
+            (Some(mapping), _) => {
+                format!("mapping {mapping} would not become ready: {}", self.reason)
+            }
+            (None, Some(key)) => format!(
+                "{key} of aws-auth is invalid YAML, so nobody in it has access; `identity-mapper lint` shows how to fix it"
+            ),
+            (None, None) => self.reason.clone(),
+        }
+    }
 }
 
 /// What changes in the backends.
@@ -171,6 +236,7 @@ impl PlanDocument {
     pub(super) fn new(
         looked_at: LookedAt,
         course: Forecast,
+        faults: Vec<Fault>,
         now: Timestamp,
         bindings: bool,
     ) -> Self {
@@ -179,9 +245,10 @@ impl PlanDocument {
             first,
             then,
             mappings,
+            at_end: _,
             notes,
         } = course;
-        let then = then.into_iter().map(|later| {
+        let later = then.into_iter().map(|later| {
             let after = later.at.duration_since(now);
             LaterChanges {
                 after: format!("{:#}", jiff::SignedDuration::from_secs(after.as_secs())),
@@ -193,8 +260,9 @@ impl PlanDocument {
         Self {
             looked_at,
             changes: !first.is_empty(),
+            faults,
             now: BackendChanges::new(first, now),
-            then: then.collect(),
+            later: later.collect(),
             finalizers,
             mappings: mappings
                 .into_iter()

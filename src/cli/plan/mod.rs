@@ -1,6 +1,7 @@
 //! `identity-mapper plan`: what would change, before anything does.
 
 mod document;
+mod gate;
 mod overlay;
 mod text;
 
@@ -10,10 +11,12 @@ use std::process::ExitCode;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use self::document::{LookedAt, PlanDocument};
+use self::document::{LookedAt, PlanDocument, SettingsDocument};
+use self::gate::{FailOn, faults};
 use self::overlay::Others;
 use super::eks::EntrySettingsArgs;
 use super::input;
+use super::operator::{Operator, operator};
 use super::output::{self, Format, complain};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::diff::forecast;
@@ -21,12 +24,10 @@ use crate::effective::Reading;
 use crate::observed::{ConfigMapName, Settings};
 use crate::plan::RELEASED_ANNOTATION;
 
-/// The exit code where there are changes, as of `kubectl diff` and `terraform plan -detailed-exitcode`.
-const CHANGES: u8 = 2;
-
 /// Show what would change in aws-auth and access entries, from a cluster or from files
 ///
-/// Exit code 0: no changes; 2: changes; 1: an error.
+/// Exit code 1: an error, or a mapping that would not become ready, or a key of aws-auth that is invalid YAML. Changes alone give 0, or 2
+/// with --fail-on changes.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct PlanArgs {
     /// Mappings from a file, a directory, or `-` for standard input; can be repeated. With a cluster they replace its mappings of the
@@ -37,6 +38,10 @@ pub(crate) struct PlanArgs {
     /// With -f and a cluster: treat mappings that are in no file as deleted. Without it they stay, as with `kubectl apply`
     #[arg(long, requires = "filename")]
     pub(crate) prune: bool,
+
+    /// What makes the exit code other than 0, besides errors
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t)]
+    pub(crate) fail_on: FailOn,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -80,14 +85,32 @@ pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         .observe_with(IamExtent::Wanted, ModeNeed::Required, declare)
         .await?;
     notices(&observation);
-    let settings = args.settings.settings(Settings {
-        config_map: observation.config_map.clone(),
-        ..Settings::default()
+    let running = match &observation.live {
+        Some(live) => operator(&live.cluster).await,
+        None => None,
+    };
+    if running.as_ref().is_some_and(|it| it.settings.observe) {
+        complain(
+            "note: the operator runs with --observe and writes nothing; this is what it would write without",
+        );
+    }
+    let settings = args.settings.settings(match &running {
+        Some(operator) => Settings {
+            // It plans as if it wrote: what a plan is for.
+            observe: false,
+            ..operator.settings.clone()
+        },
+        None => Settings {
+            config_map: observation.config_map.clone(),
+            ..Settings::default()
+        },
     });
     let course = forecast(&observation.desired, &observation.observed, &settings);
+    let faults = faults(&observation, &course);
     let document = PlanDocument::new(
-        looked_at(&observation, others),
+        looked_at(&observation, others, running.as_ref(), &settings),
         course,
+        faults,
         observation.observed.now,
         observation.live.is_some(),
     );
@@ -96,11 +119,7 @@ pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         Format::Json => output::json(&document)?,
         Format::Yaml => output::yaml(&document)?,
     })?;
-    Ok(if document.changes {
-        ExitCode::from(CHANGES)
-    } else {
-        ExitCode::SUCCESS
-    })
+    Ok(args.fail_on.exit_code(&document))
 }
 
 impl PlanArgs {
@@ -152,7 +171,12 @@ fn notices(observation: &Observation) {
     }
 }
 
-fn looked_at(observation: &Observation, others: Others) -> LookedAt {
+fn looked_at(
+    observation: &Observation,
+    others: Others,
+    operator: Option<&Operator>,
+    settings: &Settings,
+) -> LookedAt {
     let observed = &observation.observed;
     let view = observed.aws.view();
     let target = observation.live.as_ref().map(|live| &live.target);
@@ -172,6 +196,8 @@ fn looked_at(observation: &Observation, others: Others) -> LookedAt {
             .unwrap_or_default(),
         aws_auth,
         access_entries: view.map_or(0, |view| view.entries.by_principal.len()),
+        operator: operator.map(|operator| operator.name.clone()),
+        settings: SettingsDocument::of(settings),
         mappings: observation.desired.mappings.len(),
         left: others.left,
         pruned: others.pruned,

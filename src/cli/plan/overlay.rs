@@ -8,6 +8,7 @@ use kube::ResourceExt as _;
 use crate::api::IdentityMapping;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{AwsState, IamProblem};
+use crate::principal::Principal;
 use crate::time::Timestamp;
 
 /// What became of the mappings that stand and that no file has.
@@ -119,7 +120,13 @@ pub(super) fn without_iam(objects: &[IdentityMapping], aws: &mut AwsState) {
     let sets = objects
         .iter()
         .filter_map(|object| object.spec.principal.permission_set.as_ref());
-    for account in sets.filter_map(|set| set.account_id.parse().ok()) {
+    let stripped = objects
+        .iter()
+        .filter_map(|object| Principal::parse(object.spec.principal.arn.as_ref()?).ok())
+        .filter(|principal| principal.sso().is_some() && principal.path == "/")
+        .map(|principal| principal.account);
+    let of_sets = sets.filter_map(|set| set.account_id.parse().ok());
+    for account in of_sets.chain(stripped) {
         accounts.entry(account).or_default().problem = Some(IamProblem::Unreachable(
             "IAM is not read with files; plan with the cluster, or write spec.principal.arn"
                 .to_owned(),

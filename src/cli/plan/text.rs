@@ -29,7 +29,7 @@ pub(super) fn text(plan: &PlanDocument) -> String {
             out += &line(action);
         }
     }
-    out += &then(&plan.then);
+    out += &then(&plan.later);
     out += &said(&plan.mappings);
     for note in &plan.notes {
         let _ = writeln!(out, "\n{} {note}", paint(Colour::Yellow, "note:"));
@@ -64,6 +64,13 @@ fn looked_at(plan: &PlanDocument) -> String {
     }
     parts.push(counted(seen.mappings, "mapping", "mappings"));
     let mut out = format!("Source: {source} ({}).\n", parts.join(", "));
+    if let Some(operator) = &seen.operator {
+        let _ = writeln!(
+            out,
+            "Settings: of Deployment {operator} ({}).",
+            seen.settings
+        );
+    }
     if !seen.left.is_empty() {
         let _ = writeln!(
             out,
@@ -303,34 +310,50 @@ fn names<'a>(names: impl Iterator<Item = &'a str>) -> String {
     }
 }
 
-/// What mappings say that are not in effect then, or not as declared.
+/// What mappings say that are not active as declared, then what active ones say beside that.
 fn said(mappings: &[MappingConditions]) -> String {
+    let kinds = [
+        (
+            "mappings that are not active as declared",
+            Colour::Red,
+            "!",
+            &["Ready"][..],
+        ),
+        (
+            "mappings that are active, and not synced or accepted as a whole",
+            Colour::Yellow,
+            "~",
+            &["Synced", "Accepted"],
+        ),
+    ];
     let mut out = String::new();
-    for mapping in mappings {
-        let Some(told) = trouble(mapping) else {
-            continue;
-        };
-        if out.is_empty() {
-            let head = "mappings that are not active as declared";
-            let _ = writeln!(out, "\n{}", paint(Colour::Bold, head));
+    for (head, colour, sign, types) in kinds {
+        let mut said = String::new();
+        for mapping in mappings {
+            let active = lacks(mapping, &["Ready"]).is_none();
+            let Some(told) = lacks(mapping, types).filter(|_| active || types == ["Ready"]) else {
+                continue;
+            };
+            let _ = writeln!(
+                said,
+                "{} {}: {}: {}",
+                paint(colour, sign),
+                mapping.name,
+                told.reason,
+                told.message
+            );
         }
-        let _ = writeln!(
-            out,
-            "{} {}: {}: {}",
-            paint(Colour::Red, "!"),
-            mapping.name,
-            told.reason,
-            told.message
-        );
+        if !said.is_empty() {
+            let _ = write!(out, "\n{}\n{said}", paint(Colour::Bold, head));
+        }
     }
     out
 }
 
-/// The first condition that says that a mapping is not in effect as declared.
-pub(super) fn trouble(mapping: &MappingConditions) -> Option<&ConditionDocument> {
-    let find = |type_: &str| mapping.conditions.iter().find(|told| told.type_ == type_);
-    let conditions = ["Ready", "Synced", "Accepted"].map(find);
-    let mut conditions = conditions.into_iter().flatten();
+/// The first condition of these types that is not true.
+fn lacks<'m>(mapping: &'m MappingConditions, types: &[&str]) -> Option<&'m ConditionDocument> {
+    let find = |type_: &&str| mapping.conditions.iter().find(|told| told.type_ == *type_);
+    let mut conditions = types.iter().filter_map(find);
     conditions.find(|told| told.status != "True")
 }
 
@@ -388,7 +411,7 @@ fn summary(plan: &PlanDocument) -> String {
     let troubled = plan
         .mappings
         .iter()
-        .filter(|mapping| trouble(mapping).is_some())
+        .filter(|mapping| lacks(mapping, &["Ready"]).is_some())
         .count();
     if troubled > 0 {
         let counted = counted(troubled, "mapping", "mappings");

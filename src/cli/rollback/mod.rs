@@ -111,6 +111,10 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     pub(crate) yes: bool,
 
+    /// Show what would be restored, and change nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
     /// Confirm a loss: `node-entry` or `last-administrator`; can be repeated
     #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
     pub(crate) confirmations: Vec<Confirmation>,
@@ -318,6 +322,9 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
     };
     let agreed: BTreeSet<Confirmation> = args.confirmations.iter().copied().collect();
     refuse_losses(restoration, &agreed)?;
+    if args.dry_run {
+        return output::print("\nDry run: nothing was restored.\n");
+    }
     Box::pin(caller::keep_way_in(live, restoration)).await?;
     let name = &observation.config_map;
     confirm(

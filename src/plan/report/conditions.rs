@@ -60,17 +60,10 @@ impl Verdict {
     fn act(&mut self, transient: bool) {
         let all = [&self.accepted, &self.ready, &self.synced];
         let bad = all.into_iter().find(|finding| finding.status == "False");
-        self.action = bad.and_then(|bad| {
-            // Suspension, observation and adoption: Never are wishes, so nobody has to act.
-            let wished = matches!(
-                bad.reason,
-                Reason::Suspended | Reason::Observing | Reason::NotManaged | Reason::Released
-            );
-            match (transient, wished) {
-                (true, _) => Some((ConditionType::Reconciling, bad.reason)),
-                (false, false) => Some((ConditionType::Stalled, bad.reason)),
-                (false, true) => None,
-            }
+        self.action = bad.and_then(|bad| match (transient, bad.reason.is_wish()) {
+            (true, _) => Some((ConditionType::Reconciling, bad.reason)),
+            (false, false) => Some((ConditionType::Stalled, bad.reason)),
+            (false, true) => None,
         });
     }
 

@@ -78,6 +78,7 @@ async fn called() -> BTreeSet<String> {
     aws.identity().await.unwrap();
     aws.describe_cluster("test").await.unwrap();
     aws.list_entries(&cluster(), None).await.unwrap();
+    aws.list_identity_providers(&cluster()).await.unwrap();
     aws.list_policies().await.unwrap();
     for feature in ASKED_FEATURES {
         let users = aws.users_of(&cluster(), feature).await.unwrap();
@@ -200,6 +201,7 @@ fn actions_stand_with_resources_that_they_take() {
         ("eks:ListNodegroups", ":cluster/prod"),
         ("eks:ListFargateProfiles", ":cluster/prod"),
         ("eks:ListCapabilities", ":cluster/prod"),
+        ("eks:ListIdentityProviderConfigs", ":cluster/prod"),
         ("eks:DescribeNodegroup", ":nodegroup/prod/*"),
         ("eks:DescribeFargateProfile", ":fargateprofile/prod/*"),
         ("eks:DescribeCapability", ":capability/prod/*"),

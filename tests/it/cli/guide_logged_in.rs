@@ -147,7 +147,7 @@ impl Scene {
         }
         let command = command.replace(
             "identity-mapper lint --fix",
-            "identity-mapper lint --fix --yes --cluster-name=test",
+            "identity-mapper lint --fix --yes",
         );
         let mut path = vec![folder(&program("kubectl")), folder(&operator_binary())];
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
@@ -314,7 +314,10 @@ async fn sso_path(scene: &Scene, judge: &mut Judge) {
     keeps_out(judge, &ann).await;
     let told = scene.refused(&ann).await;
     let fix = &cause(&told, "path")["fix"];
-    assert_eq!(fix["commands"], json!(["identity-mapper lint --fix"]));
+    assert_eq!(
+        fix["commands"],
+        json!(["identity-mapper lint --fix --cluster-name test"])
+    );
     scene.follow(fix).await;
     lets_in(judge, &ann, "dev:{{SessionName}}").await;
     scene.admitted(&ann).await;

@@ -137,14 +137,14 @@ fn the_examples() {
          - 2 more are declared but in no backend yet, and will get an access entry: theirs
          - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
            `migrate revert` can move principals back
-           identity-mapper migrate apply
-           identity-mapper migrate status
+           identity-mapper migrate apply --cluster-name main --region eu-west-1
+           identity-mapper migrate status --cluster-name main --region eu-west-1
       2. Resolve what keeps 1 principal in aws-auth
          - each is listed above with a fix; `migrate plan --to API` shows when none is left
       3. Change the mode to API, which can't be undone
          - the cluster then no longer reads aws-auth: principals that are only there lose access
-           identity-mapper migrate plan --to API
-           identity-mapper migrate apply --to API --confirm main
+           identity-mapper migrate plan --to API --cluster-name main --region eu-west-1
+           identity-mapper migrate apply --to API --confirm main --cluster-name main --region eu-west-1
     "#);
 }
 
@@ -306,7 +306,7 @@ fn many_principals_of_every_kind() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
-           identity-mapper migrate apply --confirm main
+           identity-mapper migrate apply --confirm main --cluster-name main --region eu-west-1
       2. Move 14 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
@@ -317,14 +317,14 @@ fn many_principals_of_every_kind() {
          - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
            `migrate revert` can move principals back
          - entries of nodes stay in aws-auth permanently: running nodes must never lose both
-           identity-mapper migrate apply --import
-           identity-mapper migrate status
+           identity-mapper migrate apply --import --cluster-name main --region eu-west-1
+           identity-mapper migrate status --cluster-name main --region eu-west-1
       3. Resolve what keeps 8 principals in aws-auth
          - each is listed above with a fix; `migrate plan --to API` shows when none is left
       4. Change the mode to API, which can't be undone
          - the cluster then no longer reads aws-auth: principals that are only there lose access
-           identity-mapper migrate plan --to API
-           identity-mapper migrate apply --to API --confirm main
+           identity-mapper migrate plan --to API --cluster-name main --region eu-west-1
+           identity-mapper migrate apply --to API --confirm main --cluster-name main --region eu-west-1
     "#);
 }
 
@@ -358,7 +358,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
-           identity-mapper migrate apply --confirm main
+           identity-mapper migrate apply --confirm main --cluster-name main --region eu-west-1
       2. Move 1 principal to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
@@ -368,8 +368,8 @@ fn the_step_to_both_takes_nothing_from_anyone() {
            to cluster-admin and is deleted at the end
          - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
            `migrate revert` can move principals back
-           identity-mapper migrate apply --import
-           identity-mapper migrate status
+           identity-mapper migrate apply --import --cluster-name main --region eu-west-1
+           identity-mapper migrate status --cluster-name main --region eu-west-1
 
     How to change the mode:
       Terraform, aws_eks_cluster
@@ -571,7 +571,9 @@ fn as_a_document() {
       - the change back to CONFIG_MAP is not possible
       - "`migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and CloudFormation; `migrate apply --await-mode` then waits for the change"
       commands:
-      - identity-mapper migrate apply --confirm main
+      - >-
+        identity-mapper migrate apply --confirm main --cluster-name main --region
+        eu-west-1
     - title: Move 1 principal to access entries
       notes:
       - "backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the entry in aws-auth"
@@ -585,14 +587,16 @@ fn as_a_document() {
         entries of aws-auth stay beside their access entries for 24h as a fallback
         (--soak); until then `migrate revert` can move principals back
       commands:
-      - identity-mapper migrate apply --import
-      - identity-mapper migrate status
+      - identity-mapper migrate apply --import --cluster-name main --region eu-west-1
+      - identity-mapper migrate status --cluster-name main --region eu-west-1
     - title: Change the mode to API, which can't be undone
       notes:
       - "the cluster then no longer reads aws-auth: principals that are only there lose access"
       commands:
-      - identity-mapper migrate plan --to API
-      - identity-mapper migrate apply --to API --confirm main
+      - identity-mapper migrate plan --to API --cluster-name main --region eu-west-1
+      - >-
+        identity-mapper migrate apply --to API --confirm main --cluster-name main
+        --region eu-west-1
     "#);
 }
 
@@ -686,7 +690,7 @@ async fn live_with_what_iam_and_eks_know() {
          - the change back to CONFIG_MAP is not possible
          - `migrate plan --to API_AND_CONFIG_MAP` shows how to change it with Terraform, eksctl and
            CloudFormation; `migrate apply --await-mode` then waits for the change
-           identity-mapper migrate apply --confirm test
+           identity-mapper migrate apply --confirm test --cluster-name test
       2. Move 4 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
@@ -697,12 +701,12 @@ async fn live_with_what_iam_and_eks_know() {
          - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
            `migrate revert` can move principals back
          - entries of nodes stay in aws-auth permanently: running nodes must never lose both
-           identity-mapper migrate apply
-           identity-mapper migrate status
+           identity-mapper migrate apply --cluster-name test
+           identity-mapper migrate status --cluster-name test
       3. Change the mode to API, which can't be undone
          - the cluster then no longer reads aws-auth: principals that are only there lose access
-           identity-mapper migrate plan --to API
-           identity-mapper migrate apply --to API --confirm test
+           identity-mapper migrate plan --to API --cluster-name test
+           identity-mapper migrate apply --to API --confirm test --cluster-name test
     ");
 
     // Without a role to assume there the ARN is used as it is written, and that is said.

@@ -30,6 +30,13 @@ pub(super) struct Stage {
     key: String,
 }
 
+/// The arguments, with `--yes` where the command would ask.
+fn answered<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let asks = ["apply", "revert"].contains(&args[0]);
+    let yes: &[&str] = if asks { &["--yes"] } else { &[] };
+    [args, yes].concat()
+}
+
 impl Stage {
     pub(super) async fn set(accounts: &str) -> Self {
         let cluster = Cluster::start().await;
@@ -54,7 +61,12 @@ impl Stage {
         Self { cluster, eks, key }
     }
 
+    /// What would be asked is answered beforehand.
     fn prepared(&self, args: &[&str]) -> Run {
+        self.asking(&answered(args))
+    }
+
+    fn asking(&self, args: &[&str]) -> Run {
         let mut run = Run::new([&["migrate"], args].concat()).on(&self.cluster);
         for (name, value) in self.eks.env_as(&self.key) {
             run = run.env(&name, &value);
@@ -71,7 +83,7 @@ impl Stage {
         environment.push(("IDENTITY_MAPPER_CLUSTER_NAME".to_owned(), "test".to_owned()));
         Supervised::spawn(
             &operator_binary(),
-            [&["migrate"], args].concat(),
+            [&["migrate"], &answered(args)[..]].concat(),
             environment,
             &self.cluster.scratch().path().join(log),
         )

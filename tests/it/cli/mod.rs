@@ -1,6 +1,7 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
 mod access_page;
+mod answers;
 mod completions;
 mod effective;
 mod explain;
@@ -16,6 +17,7 @@ mod migrate_plan;
 mod migrate_recovers;
 mod migrate_steps;
 mod plan;
+mod printed_commands;
 mod rollback;
 mod tables;
 

@@ -1,6 +1,6 @@
 //! The cluster in EKS, its access entries and updates, as values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -43,6 +43,8 @@ pub(crate) struct Cluster {
     pub(crate) auto_node_role: Option<String>,
     /// The roles of its managed node groups and Fargate profiles.
     pub(crate) node_groups: BTreeMap<String, NodeKind>,
+    /// The names of its OIDC identity providers.
+    pub(crate) identity_providers: BTreeSet<String>,
     /// Its capabilities, by name.
     pub(crate) capabilities: BTreeMap<String, Capability>,
     /// Its Kubernetes version.
@@ -211,6 +213,7 @@ impl Cluster {
             creator: None,
             auto_node_role: None,
             node_groups: BTreeMap::new(),
+            identity_providers: BTreeSet::new(),
             capabilities: BTreeMap::new(),
             version: "1.33".to_owned(),
             platform_version: "eks.1".to_owned(),

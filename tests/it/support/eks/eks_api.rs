@@ -141,6 +141,7 @@ pub(crate) fn call(world: &mut World, knobs: &mut Knobs, operation: &str, input:
         "ListNodegroups" => eks.list_nodes("nodegroups", false),
         "ListFargateProfiles" => eks.list_nodes("fargateProfileNames", true),
         "ListCapabilities" => eks.list_capabilities(),
+        "ListIdentityProviderConfigs" => eks.list_identity_providers(),
         "ListClusters" => eks.list_clusters(),
         "TagResource" => eks.tag(),
         "UntagResource" => eks.untag(),

@@ -166,6 +166,21 @@ impl Eks<'_> {
         Ok(with_token(json!({"capabilities": capabilities}), page.next))
     }
 
+    pub(super) fn list_identity_providers(&mut self) -> Answer {
+        self.cluster()?;
+        let names = self.world.cluster.identity_providers.iter().cloned();
+        let page = self.page("ListIdentityProviderConfigs", names.collect(), Clone::clone)?;
+        let configs: Vec<Value> = page
+            .items
+            .iter()
+            .map(|name| json!({"type": "oidc", "name": name}))
+            .collect();
+        Ok(with_token(
+            json!({"identityProviderConfigs": configs}),
+            page.next,
+        ))
+    }
+
     pub(super) fn list_clusters(&mut self) -> Answer {
         let names = vec![self.world.cluster.name.clone()];
         let page = self.page("ListClusters", names, Clone::clone)?;

@@ -39,6 +39,7 @@ OPERATIONS = {
         "ListCertificateAuthorities",
         "ListClusters",
         "ListFargateProfiles",
+        "ListIdentityProviderConfigs",
         "ListNodegroups",
         "ListTagsForResource",
         "ListUpdates",

@@ -1,6 +1,8 @@
 //! `identity-mapper explain ARN…`: whether somebody has access, as what, and what that one may do; or why not, and how to fix it.
 
-use std::collections::BTreeSet;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::ExitCode;
 
@@ -9,27 +11,27 @@ use clap::Args;
 use serde::Serialize;
 
 use super::connection::TokenFor;
-use super::output::{self, Format, visible};
+use super::output::{self, Format};
 use super::target::words;
 use crate::aws::{Aws, AwsSettings, IamRoles};
-use crate::cli::query_context::Looked;
-use crate::cli::snapshot::{IamExtent, Live, ModeNeed, Observation, ObserveArgs};
+use crate::aws_auth::Document;
+use crate::cli::query_context::{Looked, flags};
+use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation, ObserveArgs};
+use crate::cli::which_cluster::Asked;
 use crate::cluster::read::Unreadable;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
-use crate::explain::{
-    Bound, Caller, EntryPlace, Explainer, Explanation, Fix, Identity, Object, PassedOver,
-    PermissionAnswer, Question, way_in,
-};
+use crate::explain::{Caller, Explainer, Explanation, Object, PermissionAnswer, Question, way_in};
 use crate::observed::{IamWants, Mode};
-use crate::principal::Principal;
+use crate::principal::{Key, Principal, PrincipalKind};
+use crate::time::Timestamp;
 
 /// Explain whether a principal has access, as which user, and why
 #[derive(Args, Debug)]
 pub(crate) struct ExplainArgs {
-    /// ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them
-    #[arg(value_name = "ARN", required_unless_present = "me")]
+    /// ARNs of IAM roles or users, or of sessions as `aws sts get-caller-identity` prints them; or names of mappings, roles or users
+    #[arg(value_name = "ARN|NAME", required_unless_present = "me")]
     callers: Vec<String>,
 
     /// Use the identity of the current AWS credentials (sts:GetCallerIdentity)
@@ -87,7 +89,7 @@ struct ExplainDocument {
 
 struct QueriedCaller {
     caller: Caller,
-    /// What STS says of it, where it is whoever asks.
+    /// What STS says of it, where it is the caller of our own credentials.
     user_id: Option<String>,
 }
 
@@ -102,12 +104,8 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         output,
         observe,
     } = args;
-    let mut asked = Vec::new();
-    for arn in &callers {
-        asked.push(QueriedCaller {
-            caller: Caller::parse(arn)?,
-            user_id: None,
-        });
+    for arn in callers.iter().filter(|word| is_arn(word)) {
+        Caller::parse(arn)?;
     }
     if !can.is_empty() && observe.is_offline() {
         bail!(
@@ -115,13 +113,27 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         );
     }
     let observation = match (
-        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Optional)).await,
+        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Required)).await,
         me,
     ) {
         (Ok(observation), _) => observation,
         (Err(error), false) => return Err(error),
         (Err(error), true) => return Err(refused(error, &observe).await),
     };
+    let mut asked = Vec::new();
+    for word in &callers {
+        let arns = if is_arn(word) {
+            vec![word.clone()]
+        } else {
+            arns_of(&observation, word)?
+        };
+        for arn in &arns {
+            asked.push(QueriedCaller {
+                caller: Caller::parse(arn)?,
+                user_id: None,
+            });
+        }
+    }
     if me {
         let aws = observation.live.as_ref().and_then(|live| live.aws.clone());
         asked.push(myself(aws, &observe).await?);
@@ -133,7 +145,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         }
         _ => None,
     };
-    let looked = Looked::new(&observation);
+    let looked = Looked::new(&observation, flags(&observe, &observation));
     let door = Explainer::new(looked.scene());
     let mut explained = Vec::new();
     for QueriedCaller { caller, user_id } in &asked {
@@ -155,7 +167,7 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
         Format::Json => output::json(&shown(&door, explained))?,
         Format::Yaml => output::yaml(&shown(&door, explained))?,
         Format::Text => {
-            let texts: Vec<String> = explained.iter().map(text).collect::<Result<_>>()?;
+            let texts: Vec<String> = explained.iter().map(text::text).collect::<Result<_>>()?;
             texts.join("\n")
         }
     };
@@ -165,6 +177,62 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+/// Whether a word is an ARN, or meant as one; names of IAM and Kubernetes have no colon.
+fn is_arn(word: &str) -> bool {
+    word.contains(':')
+}
+
+/// The principals that a name can mean: of the mapping, else of the roles and users in either backend and in IAM.
+fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
+    let mut mappings = observation.desired.mappings.iter();
+    if let Some(mapping) = mappings.find(|mapping| mapping.name == name) {
+        let principal = mapping.principal.as_ref().map(Principal::arn);
+        let arn = principal.or_else(|| mapping.status.principal_arn.clone());
+        return Ok(vec![arn.with_context(|| {
+            format!(
+                "mapping {name} names no principal that is known yet: `kubectl describe identitymapping {name}` shows why"
+            )
+        })?]);
+    }
+    let (kind, bare) = match name.split_once('/') {
+        Some(("role", bare)) => (Some(PrincipalKind::Role), bare),
+        Some(("user", bare)) => (Some(PrincipalKind::User), bare),
+        _ => (None, name),
+    };
+    let bare = bare.rsplit('/').next().unwrap_or_default();
+    let observed = &observation.observed;
+    let data = observed.config_map.as_ref().map(|view| &view.data);
+    let document = data.map(Document::parse);
+    let entries = document.iter().flat_map(Document::entries);
+    let mut known: Vec<String> = entries.map(|entry| entry.arn.clone()).collect();
+    if let Some(view) = observed.aws.view() {
+        let accounts = view.iam.accounts.values();
+        let listings = accounts.flat_map(|account| [&account.sso, &account.roles, &account.users]);
+        let listed = listings
+            .flatten()
+            .filter_map(|listing| listing.principals.get(&bare.to_lowercase()));
+        known.extend(listed.map(|principal| principal.arn.clone()));
+        known.extend(view.entries.by_principal.keys().cloned());
+    }
+    // The last one of a key has its path where IAM or EKS tells it.
+    let mut found: BTreeMap<Key, String> = BTreeMap::new();
+    for arn in known {
+        let is_meant = |key: &Key| {
+            key.name().eq_ignore_ascii_case(bare) && kind.is_none_or(|kind| key.kind() == kind)
+        };
+        if let Some(key) = Key::parse_arn(&arn).filter(is_meant) {
+            found.insert(key, arn);
+        }
+    }
+    if found.is_empty() {
+        bail!(
+            "no mapping, and no role or user with an entry, is called {name:?}; give its ARN, such as \
+                arn:aws:iam::111122223333:role/NAME"
+        );
+    }
+    Ok(found.into_values().collect())
 }
 
 fn shown(door: &Explainer<'_>, explanations: Vec<Explained>) -> ExplainDocument {
@@ -244,10 +312,9 @@ async fn by_iam(
     token_for: Option<TokenFor>,
     caller: &Caller,
 ) -> Option<Vec<String>> {
-    let looked_for = observe
-        .live
-        .aws(observe.mode, token_for, ModeNeed::Optional);
-    let (aws, name) = looked_for.await.ok()??;
+    let LiveArgs { eks, iam, .. } = &observe.live;
+    let asked = Asked::of(observe.mode, eks, token_for).ok()?;
+    let (aws, name) = asked.connect(eks, iam).await.ok()??;
     let read = aws.describe_cluster(&name).await.ok()?;
     let mut principal = Principal::parse(&caller.canonical).ok()?;
     // EKS wants the path, which STS does not tell.
@@ -365,7 +432,7 @@ async fn ask(
             said = Some(user);
         }
         if let Some(question) = question {
-            can = answers(live, &explanation, me, question).await?;
+            can = answers(live, &explanation, me, question, observation.observed.now).await?;
         }
     }
     Ok(Explained {
@@ -380,6 +447,7 @@ async fn answers(
     explanation: &Explanation,
     me: bool,
     question: &Question,
+    now: Timestamp,
 ) -> Result<Vec<PermissionAnswer>> {
     let cannot = || format!("the API server did not answer who can {question}");
     if me {
@@ -403,168 +471,8 @@ async fn answers(
             identity,
             review.allowed,
             review.words,
+            now,
         ));
     }
     Ok(answers)
-}
-
-fn text(explained: &Explained) -> Result<String> {
-    let Explained {
-        explanation,
-        api_server,
-        can,
-    } = explained;
-    let mut lines = FieldLines::default();
-    lines.title(&explanation.caller);
-    if explanation.resolved_to != explanation.caller {
-        lines.field("resolved to", &explanation.resolved_to);
-    }
-    if let Some(refusal) = &explanation.refusal {
-        lines.field("has access", "no");
-        lines.field("why", refusal);
-    }
-    for (number, identity) in explanation.identities.iter().enumerate() {
-        let by = if number == 0 { "access by" } else { "or by" };
-        lines.field(by, &at(&identity.place, &identity.principal));
-        identity_lines(&mut lines, identity);
-    }
-    if let Some(said) = api_server {
-        lines.field(
-            "API server",
-            &format!(
-                "{} in groups {}",
-                visible(&said.username),
-                said.groups.join(", ")
-            ),
-        );
-    }
-    for answer in can {
-        lines.field("allowed", &answer.to_string());
-        if let Some(words) = &answer.words {
-            lines.more(words);
-        }
-        if let Some(fix) = &answer.fix {
-            fix_lines(&mut lines, fix)?;
-        }
-    }
-    for cause in &explanation.causes {
-        lines.field("likely cause", &cause.message);
-        if let Some(fix) = &cause.fix {
-            fix_lines(&mut lines, fix)?;
-        }
-    }
-    for (
-        number,
-        PassedOver {
-            principal,
-            place,
-            why,
-        },
-    ) in explanation.passed_over.iter().enumerate()
-    {
-        let line = format!("{}: {why}", at(place, principal));
-        lines.numbered(number, "not used", &line);
-    }
-    for (number, note) in explanation.notes.iter().enumerate() {
-        lines.numbered(number, "note", note);
-    }
-    Ok(lines.0)
-}
-
-/// An entry, for people: they know an access entry by its principal, not by its own ARN.
-fn at(place: &EntryPlace, principal: &str) -> String {
-    match place {
-        EntryPlace::AwsAuth { .. } => format!("{place}: {}", visible(principal)),
-        EntryPlace::AccessEntry(_) => format!("access entry of {}", visible(principal)),
-    }
-}
-
-fn identity_lines(lines: &mut FieldLines, identity: &Identity) {
-    lines.field("username", &visible(&identity.username));
-    let groups: Vec<String> = identity
-        .all_groups()
-        .iter()
-        .map(|group| visible(group))
-        .collect();
-    lines.field("groups", &groups.join(", "));
-    for (number, policy) in identity.access_policies.iter().enumerate() {
-        lines.numbered(number, "access policies", &policy.to_string());
-    }
-    lines.field(
-        "administrator",
-        &match (&identity.administrator, &identity.possible_administrator) {
-            (Some(what), _) => format!("yes: {what}"),
-            (None, Some(what)) => format!("possibly: a login can become {what}"),
-            (None, None) => "no".to_owned(),
-        },
-    );
-    if identity.node {
-        lines.field("node", "yes");
-    }
-    match &identity.bindings {
-        None => lines.field("RBAC", "not read"),
-        Some(bindings) if bindings.is_empty() => lines.field("RBAC", "no binding"),
-        Some(bindings) => {
-            for (number, bound) in bindings.iter().enumerate() {
-                lines.numbered(number, "RBAC", &bound_line(bound));
-            }
-        }
-    }
-    if !identity.unbound_groups.is_empty() {
-        lines.more(&format!(
-            "no binding names {}",
-            identity.unbound_groups.join(", ")
-        ));
-    }
-    if let Some(declared) = &identity.declared {
-        let until = declared
-            .until
-            .map_or_else(String::new, |until| format!(", until {until}"));
-        lines.field("mapping", &format!("{}{until}", declared.mapping));
-    }
-}
-
-fn bound_line(bound: &Bound) -> String {
-    visible(&bound.to_string())
-}
-
-fn fix_lines(lines: &mut FieldLines, fix: &Fix) -> Result<()> {
-    lines.field("fix", &fix.text);
-    for command in &fix.commands {
-        lines.more(&format!("  {command}"));
-    }
-    let manifest = fix.manifest.as_ref().map(output::yaml).transpose()?;
-    for block in fix.entry.iter().chain(&manifest) {
-        for line in block.lines() {
-            lines.more(&format!("  {line}"));
-        }
-    }
-    Ok(())
-}
-
-/// Lines of a field and its value, in two columns.
-#[derive(Default)]
-struct FieldLines(String);
-
-impl FieldLines {
-    const WIDTH: usize = 16;
-
-    fn title(&mut self, title: &str) {
-        self.0.push_str(title);
-        self.0.push('\n');
-    }
-
-    fn field(&mut self, name: &str, value: &str) {
-        let width = Self::WIDTH;
-        // Writing to a text never fails.
-        let _ = writeln!(self.0, "  {name:<width$}  {value}");
-    }
-
-    fn more(&mut self, value: &str) {
-        self.field("", value);
-    }
-
-    fn numbered(&mut self, number: usize, name: &str, value: &str) {
-        self.field(if number == 0 { name } else { "" }, value);
-    }
 }
