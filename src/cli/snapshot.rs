@@ -171,18 +171,16 @@ impl ObserveArgs {
     /// The flags with which a command reads the cluster that is meant: with files, the one that they are from.
     #[must_use]
     pub(crate) fn live_flags(&self, cluster: Option<&EksCluster>) -> String {
-        match cluster.filter(|_| self.is_offline()) {
-            Some(cluster) => format!(
+        if let Some(cluster) = cluster.filter(|_| self.is_offline()) {
+            return format!(
                 " --cluster-name {} --region {}",
                 quoted(&cluster.name),
                 quoted(cluster.region())
-            ),
-            None => {
-                let mode = self.mode.filter(|_| !self.is_offline());
-                let mode = mode.map_or_else(String::new, |mode| format!(" --mode {mode}"));
-                self.live.flags() + &mode
-            }
+            );
         }
+        let mode = self.mode.filter(|_| !self.is_offline());
+        let mode = mode.map_or_else(String::new, |mode| format!(" --mode {mode}"));
+        self.live.flags() + &mode
     }
 
     /// Whether files are read in place of a cluster.

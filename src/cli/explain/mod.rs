@@ -122,12 +122,12 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     };
     let mut asked = Vec::new();
     for word in &callers {
-        let arns = if is_arn(word) {
+        let meant = if is_arn(word) {
             vec![word.clone()]
         } else {
             arns_of(&observation, word)?
         };
-        for arn in &arns {
+        for arn in &meant {
             asked.push(QueriedCaller {
                 caller: Caller::parse(arn)?,
                 user_id: None,
