@@ -6,9 +6,9 @@ use std::sync::LazyLock;
 use k8s_openapi::api::rbac::v1::PolicyRule;
 use serde::Deserialize;
 
-/// The EKS user guide, "Review access policy permissions", in its state of 2024-12-18
+/// The EKS user guide, "Review access policy permissions", in its state of 2025-11-06
 /// (<https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html>).
-const PUBLISHED: &str = include_str!("access-policies.json");
+const PUBLISHED: &str = include_str!("../../../src/access_entry/access-policies.json");
 
 #[derive(Deserialize)]
 struct Published {
