@@ -81,6 +81,10 @@ async fn a_server_accepts_the_crd_and_agrees_with_the_rules_offline() {
 }
 
 /// What `kubectl` shows of a mapping and of its fields; and that any field may be changed.
+#[allow(
+    clippy::too_many_lines,
+    reason = "one API server, and all that it shows"
+)]
 fn columns_and_docs(cluster: &Cluster) {
     let kubectl = |args: &[&str], stdin: Option<&str>| {
         let output = cluster.kubectl(args, stdin);

@@ -133,8 +133,11 @@ fn the_chart_renders_both_where_they_are_asked_for() {
     assert_eq!(shipped, file);
 }
 
+/// Series with their values, one a minute, in the notation of promtool.
+type Series = &'static [(&'static str, &'static str)];
+
 /// For each alert the series, once a minute, that make it fire, and when.
-const FIRING: [(&str, &[(&str, &str)], &str); 12] = [
+const FIRING: [(&str, Series, &str); 12] = [
     (
         "IdentityMapperAwsAuthInvalid",
         &[("identity_mapper_aws_auth_parses{key=\"mapRoles\"}", "0x60")],

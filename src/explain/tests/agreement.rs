@@ -12,6 +12,10 @@ const ACCOUNTS: [&str; 3] = ["111122223333", "444455556666", "1234"];
 const NAMES: usize = 3;
 
 /// An entry of aws-auth.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "properties that are independent of each other"
+)]
 #[derive(Clone, Debug)]
 struct Item {
     /// In mapUsers, else in mapRoles.

@@ -1,5 +1,6 @@
 //! Completion in the real shells: the first word, a flag, a value, a name with colons, and kubectl's plugin.
 
+use std::io::Write as _;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
@@ -71,8 +72,12 @@ fn assert_offers(shell: &str, typed: &str, wanted: &str, answers: &str) {
     );
 }
 
+/// On standard error itself, which libtest does not keep back.
 fn skipped(shell: &str) {
-    eprintln!("cli::completions: {shell} is not installed, skipped");
+    let line = format!(
+        "skipped: cli::completions::{shell} ({shell} is not installed; apt-get install {shell})\n"
+    );
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 #[test]

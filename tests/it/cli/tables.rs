@@ -51,7 +51,7 @@ fn at(width: &str, arguments: &[&str]) -> String {
 fn table(shown: &str, first: &str) -> String {
     let lines = shown.lines().skip_while(|line| !line.starts_with(first));
     let lines = lines.take_while(|line| !line.is_empty());
-    lines.map(|line| format!("{line}\n")).collect()
+    lines.fold(String::new(), |table, line| table + line + "\n")
 }
 
 fn assert_fits(table: &str, width: usize) {
