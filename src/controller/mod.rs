@@ -172,7 +172,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state, self.planned.as_deref()) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state, self.implied.as_ref(), self.planned.as_deref()) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -192,7 +192,8 @@ impl Controller {
         if let Some(eks) = &mut self.eks {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
-            let judge = &mut judge(&self.state, self.planned.as_deref());
+            let implied = self.implied.as_ref().map(|(implied, _)| implied);
+            let judge = &mut judge(&self.state, implied, self.planned.as_deref());
             eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
                 .await;
         }
@@ -463,12 +464,15 @@ async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
 async fn answer(
     eks: &mut Option<EksDriver>,
     state: &WatchedState,
+    implied: Option<&(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     planned: Option<&str>,
 ) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
-            eks.answer(kept.as_ref(), &mut judge(state, planned)).await
+            let implied = implied.map(|(implied, _)| implied);
+            let mut judge = judge(state, implied, planned);
+            eks.answer(kept.as_ref(), &mut judge).await
         }
         None => std::future::pending().await,
     }
@@ -478,6 +482,7 @@ async fn answer(
 /// that is the current one, an entry that is created takes precedence over nothing that the plan did not see.
 fn judge(
     state: &WatchedState,
+    implied: Option<&Implied>,
     planned: Option<&str>,
 ) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
     let current = state
@@ -497,7 +502,10 @@ fn judge(
             return Ok(());
         }
         match state.input(Timestamp::now(), aws.clone()) {
-            Some(input) => {
+            Some(mut input) => {
+                if let Some(implied) = implied {
+                    input.desired = implied.desired(&input.observed);
+                }
                 let config_map = state.name().to_string();
                 clear_call(&input.observed, &input.desired, &config_map, calls)
             }

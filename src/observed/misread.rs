@@ -1,6 +1,7 @@
 //! Reads what is in flight wrongly, to show that tests notice. In test builds only.
 
 use std::cell::Cell;
+use std::sync::LazyLock;
 
 use crate::access_entry::Possible;
 
@@ -13,6 +14,9 @@ pub(crate) enum Misread {
     AsStaying,
 }
 
+/// The environment variable that names what is broken on purpose in a whole run of the tests.
+pub(crate) const MUTATION: &str = "IDENTITY_MAPPER_MUTATION";
+
 thread_local! {
     static HOW: Cell<Option<Misread>> = const { Cell::new(None) };
 }
@@ -20,7 +24,7 @@ thread_local! {
 /// What may be, as it is read in this thread.
 pub(super) fn read(mut possible: Possible) -> Possible {
     let uncertain = possible.may_exist() && possible.certain().is_none();
-    match HOW.get().filter(|_| uncertain) {
+    match HOW.get().or_else(of_process).filter(|_| uncertain) {
         None => possible,
         Some(Misread::AsGone) => Possible::none(),
         Some(Misread::AsStaying) => {
@@ -30,6 +34,15 @@ pub(super) fn read(mut possible: Possible) -> Possible {
             possible
         }
     }
+}
+
+/// How the whole run of the tests misreads.
+fn of_process() -> Option<Misread> {
+    static NAME: LazyLock<Option<String>> = LazyLock::new(|| std::env::var(MUTATION).ok());
+    let name = NAME.as_deref()?;
+    [Misread::AsGone, Misread::AsStaying]
+        .into_iter()
+        .find(|how| format!("{how:?}") == name)
 }
 
 /// Runs something that misreads.

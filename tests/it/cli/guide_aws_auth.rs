@@ -260,14 +260,9 @@ async fn tabs(scene: &Scene, judge: &mut Judge) {
     let tab = finding(&told, "IM003");
     let fix = tab["fix"].as_str().unwrap();
     let number: usize = serde_json::from_value(tab["line"].clone()).unwrap();
-    // "… so that the line begins below `username`, the field before it"
-    let field = command(fix, "");
-    let mut lines: Vec<String> = broken.lines().map(str::to_owned).collect();
-    let column = lines[number - 2]
-        .find(&field)
-        .unwrap_or_else(|| panic!("{fix}"));
-    let content = lines[number - 1].trim_start().to_owned();
-    lines[number - 1] = format!("{}{content}", " ".repeat(column));
+    let (_, shown) = fix.split_once('\n').unwrap_or_else(|| panic!("{fix}"));
+    let mut lines: Vec<&str> = broken.lines().collect();
+    lines[number - 1] = shown;
     scene
         .cluster
         .write_text("kubectl-edit", "mapRoles", &(lines.join("\n") + "\n"))

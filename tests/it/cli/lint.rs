@@ -122,7 +122,7 @@ fn a_warning_alone_is_no_failure() {
         .replace("system:master", "system:admins");
     let shown = lint(&text);
     assert!(shown.starts_with("exit code 0\n"), "{shown}");
-    assert!(shown.contains("warning[IM047]"), "{shown}");
+    assert!(shown.contains("warning[IM055]"), "{shown}");
 }
 
 #[test]

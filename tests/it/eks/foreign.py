@@ -77,6 +77,7 @@ def features(eks):
     equal(eks.list_fargate_profiles(clusterName=CLUSTER)["fargateProfileNames"], [])
     missing = {"clusterName": CLUSTER, "fargateProfileName": "none"}
     refused("ResourceNotFoundException", 404, eks.describe_fargate_profile, **missing)
+    equal(eks.list_identity_provider_configs(clusterName=CLUSTER)["identityProviderConfigs"], [])
     listed = eks.list_capabilities(clusterName=CLUSTER)["capabilities"]
     equal([it["capabilityName"] for it in listed], ["kro"])
     capability = eks.describe_capability(clusterName=CLUSTER, capabilityName="kro")["capability"]
