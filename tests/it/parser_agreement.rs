@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use identity_mapper::aws_auth::{Document, Entry, Section, read_manifest};
+use identity_mapper::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_manifest};
 use serde_json::{Value, json};
 
 use super::aws_auth_texts::{Random, awkward, generate, mutate};
@@ -102,8 +102,14 @@ fn ours(data: &Data) -> Value {
         "roles": entries(Section::Roles),
         "users": entries(Section::Users),
         "accounts": document.section(Section::Accounts).accounts,
-        "complains": Section::ALL.iter().any(|section| !document.section(*section).problems.is_empty()),
+        // What it reads otherwise than somebody would, it does not complain of.
+        "complains": problems(&document).any(|problem| problem.kind != ProblemKind::Misread),
     })
+}
+
+fn problems(document: &Document) -> impl Iterator<Item = &Problem> {
+    let sections = Section::ALL.into_iter();
+    sections.flat_map(|section| &document.section(section).problems)
 }
 
 #[test]
@@ -176,8 +182,10 @@ fn effective_prints_what_the_authenticator_sees() {
             assert_eq!(printed, theirs, "{key} of {manifest}");
         }
         assert_eq!(printed["accounts"], theirs["accounts"], "{manifest}");
-        let complains = printed["errors"] != json!([]);
-        assert_eq!(complains, theirs["complains"] == true, "{manifest}");
+        let document = Document::parse(data);
+        let errors = printed["errors"].as_array().unwrap().len();
+        assert_eq!(errors, problems(&document).count(), "{manifest}");
+        assert!(errors > 0 || theirs["complains"] == false, "{manifest}");
     }
 }
 

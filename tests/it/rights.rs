@@ -140,12 +140,15 @@ async fn each_rule_is_used_and_nothing_else_is_asked_for() {
         );
         let name = format!("contended-{round}");
         cluster.declare(&name, json!({})).await;
-        let others = json!({"metadata": {"finalizers": ["example.com/x"]}});
+        let others = async {
+            for turn in 0..8 {
+                let finalizer = format!("example.com/{turn}");
+                let others = json!({"metadata": {"finalizers": [finalizer]}});
+                cluster.change(&name, others).await;
+            }
+        };
         let text = format!("# {round}\n[]\n");
-        futures::join!(
-            cluster.change(&name, others),
-            cluster.write_text("somebody", "mapUsers", &text)
-        );
+        futures::join!(others, cluster.write_text("somebody", "mapUsers", &text));
         let none = json!({"metadata": {"finalizers": ["identity-mapper.dev/revoke"]}});
         cluster.change(&name, none).await;
     }

@@ -250,7 +250,7 @@ impl DefectKind {
             Self::LinePrefix { what } => format!("remove the {what}"),
             Self::CodeFence => "remove the line".to_owned(),
             Self::DescribeOutput => format!(
-                "use the output of `{}`; describe prints for people",
+                "keep only the lines of the list, from the first `- ` to the next heading; describe added the rest. `{}` prints YAML",
                 super::GET
             ),
             Self::UnquotedTemplate { quoted, .. }

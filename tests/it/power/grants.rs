@@ -199,7 +199,16 @@ fn policies_allow_what_is_published_in_their_scope() {
         ("Edit", None, "", "nodes", "get", None, false),
         ("AdminView", None, "", "secrets", "list", None, true),
         ("AdminView", None, "", "secrets", "delete", None, false),
-        ("SecretReader", None, "", "secrets", "get", Some("a"), false),
+        ("SecretReader", None, "", "secrets", "get", Some("a"), true),
+        (
+            "SecretReader",
+            None,
+            "",
+            "secrets",
+            "delete",
+            Some("a"),
+            false,
+        ),
     ] {
         let name = format!("AmazonEKS{policy}Policy");
         let power = power(&Objects::default(), "u", &[], &[(&name, scope(scoped))]);
