@@ -266,7 +266,7 @@ impl DefectKind {
     }
 }
 
-/// A fault in a text, by lines: what else was wrong in them is fixed in [`Defect::lines`] too.
+/// A fault in a text, by lines: what else is wrong in these lines is fixed with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Defect {
     pub(crate) kind: DefectKind,
