@@ -210,7 +210,7 @@ reasons! {
 }
 
 impl Reason {
-    /// Whether an event with it only reports what was done: nobody has to act.
+    /// Whether an event with it only reports what was done.
     #[must_use]
     pub fn is_done(self) -> bool {
         matches!(
@@ -224,7 +224,7 @@ impl Reason {
         )
     }
 
-    /// Whether somebody wants it so: suspension, observation, `adoption: Never` and a release are wishes, so nobody has to act.
+    /// Whether somebody wants it so: suspension, observation, `adoption: Never` and a release are wishes.
     #[must_use]
     pub const fn is_wish(self) -> bool {
         matches!(

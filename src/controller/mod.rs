@@ -172,7 +172,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state, self.implied.as_ref(), self.planned.as_deref()) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_deref()) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -464,13 +464,12 @@ async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
 async fn answer(
     eks: &mut Option<EksDriver>,
     state: &WatchedState,
-    implied: Option<&(Implied, watch::Sender<Option<Arc<Turn>>>)>,
+    implied: Option<&Implied>,
     planned: Option<&str>,
 ) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
-            let implied = implied.map(|(implied, _)| implied);
             let mut judge = judge(state, implied, planned);
             eks.answer(kept.as_ref(), &mut judge).await
         }

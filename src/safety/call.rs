@@ -1,7 +1,7 @@
 //! One call of a plan, judged again as it is sent: it may have waited for minutes.
 //!
-//! All rules are asked, with what is known by then. Who proposed the call, and by what, is not: what is managed is recognised anew from
-//! marks, tags and statuses.
+//! All rules are asked, with what is known by then. The planner's findings are not used: what is managed is recognised anew from marks,
+//! tags and statuses.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
