@@ -24,8 +24,9 @@ pub struct Absence {
     pub asked: Timestamp,
     /// When it answered.
     pub answered: Timestamp,
-    /// A call of ours deleted it: a listing that shows it within [`LAG`](super::LAG) lags behind.
-    pub by_us: bool,
+    /// When it was first seen to be gone, unless a call of ours deleted it: then a listing that shows it within
+    /// [`LAG`](super::LAG) lags behind.
+    pub changed: Option<Timestamp>,
     /// Who deleted the entry by word of `CloudTrail`: the caller's ARN.
     pub deleted_by: Option<String>,
 }
@@ -45,8 +46,18 @@ pub struct EntryState {
     pub listed_as_admin: bool,
     /// When a call of ours last changed it.
     pub written: Option<Timestamp>,
+    /// When it was first seen to be other than calls of ours left it; `None`: as they left it, or not described yet.
+    pub changed: Option<Timestamp>,
     /// Who changed it last by word of `CloudTrail`: the caller's ARN.
     pub changed_by: Option<String>,
+}
+
+impl Absence {
+    /// Whether a call of ours deleted the entry.
+    #[must_use]
+    pub const fn by_us(&self) -> bool {
+        self.changed.is_none()
+    }
 }
 
 impl EntryState {
@@ -80,7 +91,7 @@ impl Entries {
             let missed = self.absent.get(principal);
             let missed = missed.filter(|absence| later(absence.answered) > started);
             let lately = missed.is_some();
-            if missed.is_some_and(|absence| absence.by_us) {
+            if missed.is_some_and(|absence| absence.by_us()) {
                 continue;
             }
             self.absent.remove(principal);
@@ -109,7 +120,7 @@ impl Entries {
                 let absence = Absence {
                     asked: now,
                     answered: now,
-                    by_us: true,
+                    changed: None,
                     deleted_by: None,
                 };
                 self.absent.insert(principal.to_owned(), absence);
@@ -121,6 +132,8 @@ impl Entries {
                 // What someone did is undone again, or was nothing: the next change is not theirs.
                 if state.entry.as_ref() == Some(&*entry) {
                     state.changed_by = None;
+                } else {
+                    state.changed = state.changed.or(Some(now));
                 }
                 state.entry = Some(*entry);
                 state.described = Some(now);
@@ -168,6 +181,7 @@ impl Entries {
         }
         if let Some(state) = self.by_principal.get_mut(principal) {
             state.written = Some(now);
+            state.changed = None;
             // A repair was told with the name of whoever made it needed.
             state.changed_by = None;
         }
@@ -187,16 +201,29 @@ impl Entries {
         }
     }
 
+    /// What was seen last of the entry of a principal may be the effect of a call of ours whose answer was lost: nobody else is said to
+    /// have changed it.
+    pub fn changed_by_us(&mut self, principal: &str) {
+        if let Some(state) = self.by_principal.get_mut(principal) {
+            state.changed = None;
+        }
+        if let Some(absence) = self.absent.get_mut(principal) {
+            absence.changed = None;
+        }
+    }
+
     /// No time of it lies ahead of now.
     pub fn clock_set_back(&mut self, now: Timestamp) {
         self.listed = self.listed.map(|time| time.min(now));
         for state in self.by_principal.values_mut() {
             state.described = state.described.map(|time| time.min(now));
             state.written = state.written.map(|time| time.min(now));
+            state.changed = state.changed.map(|time| time.min(now));
         }
         for absence in self.absent.values_mut() {
             absence.asked = absence.asked.min(now);
             absence.answered = absence.answered.min(now);
+            absence.changed = absence.changed.map(|time| time.min(now));
         }
     }
 
@@ -205,10 +232,14 @@ impl Entries {
         let state = self.by_principal.remove(principal);
         let before = self.absent.remove(principal);
         let told = state.and_then(|state| state.changed_by);
+        let changed = match &before {
+            Some(absence) => absence.changed,
+            None => Some(answered),
+        };
         let absence = Absence {
             asked,
             answered,
-            by_us: false,
+            changed,
             deleted_by: told.or_else(|| before?.deleted_by),
         };
         self.absent.insert(principal.to_owned(), absence);

@@ -172,7 +172,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_deref()) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_deref(), &self.memory) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -193,7 +193,7 @@ impl Controller {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
             let implied = self.implied.as_ref().map(|(implied, _)| implied);
-            let judge = &mut judge(&self.state, implied, self.planned.as_deref());
+            let judge = &mut judge(&self.state, implied, self.planned.as_deref(), &self.memory);
             eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
                 .await;
         }
@@ -466,11 +466,12 @@ async fn answer(
     state: &WatchedState,
     implied: Option<&Implied>,
     planned: Option<&str>,
+    memory: &Memory,
 ) -> EksAnswer {
     match eks {
         Some(eks) => {
             let kept = state.kept();
-            let mut judge = judge(state, implied, planned);
+            let mut judge = judge(state, implied, planned, memory);
             eks.answer(kept.as_ref(), &mut judge).await
         }
         None => std::future::pending().await,
@@ -483,6 +484,7 @@ fn judge(
     state: &WatchedState,
     implied: Option<&Implied>,
     planned: Option<&str>,
+    memory: &Memory,
 ) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
     let current = state
         .config_map()
@@ -506,7 +508,13 @@ fn judge(
                     input.desired = implied.desired(&input.observed);
                 }
                 let config_map = state.name().to_string();
-                clear_call(&input.observed, &input.desired, &config_map, calls)
+                clear_call(
+                    &input.observed,
+                    &input.desired,
+                    &config_map,
+                    memory.removals(),
+                    calls,
+                )
             }
             None => Err("the initial lists are not complete".to_owned()),
         }

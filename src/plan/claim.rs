@@ -206,6 +206,14 @@ pub(crate) enum EntryStep {
     Release,
 }
 
+/// What someone else changed of an access entry of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EntryDrift {
+    pub(crate) what: String,
+    /// When it was first seen.
+    pub(crate) seen: Timestamp,
+}
+
 /// The access entry's side of a claim.
 #[allow(
     clippy::struct_excessive_bools,
@@ -219,8 +227,7 @@ pub(crate) struct EntrySide {
     /// They are right only once the plan's write of aws-auth is made.
     pub(crate) needs_text: bool,
     pub(crate) block: Option<Block>,
-    /// What someone else changed, in words.
-    pub(crate) drift: Option<String>,
+    pub(crate) drift: Option<EntryDrift>,
     /// The calls only bring back what we last wrote.
     pub(crate) restores: bool,
     /// Whether an entry of this key stands for certain, whoever made it.

@@ -59,6 +59,13 @@ pub struct Memory {
     pub(crate) said: BTreeSet<String>,
 }
 
+impl Memory {
+    /// The removals that were ordered lately: more than is recorded, where the record can't be written.
+    pub(crate) const fn removals(&self) -> &Removals {
+        &self.removals
+    }
+}
+
 /// What someone else can undo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Target {
@@ -84,6 +91,8 @@ pub(crate) struct Undone {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Record {
     times: Vec<Timestamp>,
+    /// Of an access entry: when the change was seen that was put right last.
+    seen: Option<Timestamp>,
     contested: bool,
 }
 
@@ -135,6 +144,21 @@ impl Undone {
         let record = self.targets.get(target)?;
         let last = record.last(now)?;
         (record.contested && !quiet(target, record, now)).then(|| last.plus(ENTRY_CONTEST_PAUSE))
+    }
+
+    /// Whether a change of an access entry that was seen then is counted already.
+    pub(crate) fn told(&self, hash: &KeyHash, seen: Timestamp) -> bool {
+        let record = self.targets.get(&Target::AccessEntry(hash.clone()));
+        record.is_some_and(|record| record.seen == Some(seen))
+    }
+
+    /// Records that an access entry is put right after a change that was first seen then.
+    pub(crate) fn entry_repaired(&mut self, hash: KeyHash, seen: Timestamp, now: Timestamp) {
+        let target = Target::AccessEntry(hash);
+        self.repaired([target.clone()], now);
+        if let Some(record) = self.targets.get_mut(&target) {
+            record.seen = Some(seen);
+        }
     }
 
     /// Records that these targets were found undone and put right.

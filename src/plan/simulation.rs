@@ -86,7 +86,7 @@ pub(crate) struct Cloud {
     pub(crate) in_flight: InFlight,
     /// Calls are sent, and neither take effect nor are answered before a test says so.
     pub(crate) slow: bool,
-    awaited: Vec<(Key, Call)>,
+    pub(crate) awaited: Vec<(Key, Call)>,
 }
 
 impl Cloud {
@@ -614,7 +614,13 @@ impl Simulation {
             return;
         }
         let config_map = self.settings.config_map.to_string();
-        let cleared = clear_call(&observed, &self.desired(), &config_map, calls);
+        let cleared = clear_call(
+            &observed,
+            &self.desired(),
+            &config_map,
+            &self.memory.removals,
+            calls,
+        );
         assert_eq!(cleared, Ok(()), "{calls:#?}");
     }
 

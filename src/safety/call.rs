@@ -21,8 +21,7 @@ use crate::principal::Key;
 
 /// Whether a call may take something from its principal, or from an entry that is not ours, so that [`clear_call`] is to be asked. What
 /// only adds to an entry stays right as long as nothing about its own principal changes, which drops it anyway.
-#[must_use]
-pub fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool {
+pub(crate) fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool {
     let Some(view) = aws.view() else {
         return true;
     };
@@ -44,15 +43,16 @@ pub fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool {
 }
 
 /// Judges the first of the calls that are left for a principal by what is known as it is sent. The others count, since what is deleted
-/// may be created anew by them.
+/// may be created anew by them. `remembered`: the removals that this process ordered, for the record may not hold them.
 ///
 /// # Errors
 ///
 /// Says why it may not be sent.
-pub fn clear_call(
+pub(crate) fn clear_call(
     observed: &Observed,
     desired: &Desired,
     config_map: &str,
+    remembered: &Removals,
     calls: &[Call],
 ) -> Result<(), String> {
     let Some(key) = calls
@@ -87,7 +87,7 @@ pub fn clear_call(
     let orphan = !mappings.iter().any(named);
     let words = confirmed_for_orphans(observed);
     let confirmed_orphans = (orphan && words.is_some()).then(|| hash.clone());
-    let removals = Removals::recorded(observed);
+    let removals = Removals::recorded(observed).merge(remembered);
     let before = Before {
         now: observed.now,
         mode: observed.aws.mode(),

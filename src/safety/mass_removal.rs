@@ -270,7 +270,7 @@ impl World<'_> {
         let by_us = absent
             .into_iter()
             .flatten()
-            .filter(|(_, absence)| absence.by_us);
+            .filter(|(_, absence)| absence.by_us());
         by_us
             .filter_map(|(arn, absence)| Some((hash_of(arn)?, absence.answered.as_second())))
             .collect()

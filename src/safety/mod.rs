@@ -31,7 +31,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use bridge::{BridgeBinding, clear_bridge};
-pub use call::{clear_call, may_take};
+pub(crate) use call::{clear_call, may_take};
 pub use cleared::{Clearance, Cleared};
 pub(crate) use mass_removal::{REMOVALS_ANNOTATION, Removals};
 pub use mode_change::clear_mode_change;

@@ -447,7 +447,7 @@ fn a_removal_counts_until_ten_minutes_after_its_answer() {
     let answered = Absence {
         asked: now(),
         answered: now(),
-        by_us: true,
+        changed: None,
         deleted_by: None,
     };
     scene.entries.absent.insert(arn("r1"), answered);

@@ -9,7 +9,7 @@ use crate::api::v1alpha1::Backend;
 use crate::desired::State;
 use crate::observed::{AwsState, ConfigMapName, HistoryState};
 use crate::plan::action::FinalizerChange;
-use crate::plan::claim::{Block, Claim, Context, EntryStep, Step};
+use crate::plan::claim::{Block, Claim, Context, EntryDrift, EntryStep, Step};
 use crate::plan::decide::leaves::concerned;
 use crate::plan::memory::Target;
 
@@ -51,16 +51,14 @@ pub(crate) fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]
 
 /// A contested access entry is repaired once a minute: a fight of deleting and creating takes access away each round.
 pub(crate) fn hold_contested_entries(context: &Context<'_>, claims: &mut [Claim]) {
-    for claim in claims
-        .iter_mut()
-        .filter(|claim| claim.entry.drift.is_some() && claim.entry.pending())
-    {
+    let undone = &context.memory.undone;
+    for claim in claims.iter_mut().filter(|claim| claim.entry.pending()) {
+        let begun = |drift: &EntryDrift| undone.told(&claim.hash, drift.seen);
+        if claim.entry.drift.as_ref().is_none_or(begun) {
+            continue;
+        }
         let target = Target::AccessEntry(claim.hash.clone());
-        let Some(next) = context
-            .memory
-            .undone
-            .next_entry_repair(&target, context.now)
-        else {
+        let Some(next) = undone.next_entry_repair(&target, context.now) else {
             continue;
         };
         if next > context.now {

@@ -275,7 +275,7 @@ fn repaired(view: &View<'_>, position: usize) -> Option<AccessChange> {
 
 /// An access entry that someone else changed. The calls that repair it are in flight; each is logged when EKS has answered it.
 fn entry_repaired(view: &View<'_>, position: usize) -> Option<AccessChange> {
-    let repairs = |claim: &&Claim| view.plan.repairs_entry(claim);
+    let repairs = |claim: &&Claim| view.plan.begins_repair(claim).is_some();
     let claim = view.held(position).filter(repairs)?;
     let eks = view.plan.eks.as_ref()?;
     let key = claim.key.as_ref()?;
@@ -287,7 +287,7 @@ fn entry_repaired(view: &View<'_>, position: usize) -> Option<AccessChange> {
         cause: ChangeCause::Drift,
         detail: Some(format!(
             "{}, by {}",
-            claim.entry.drift.as_ref()?,
+            claim.entry.drift.as_ref()?.what,
             access_entry::changed_by(Some(eks), claim)
         )),
         ..record(view, position, Backend::AccessEntry, &written.arn)

@@ -309,7 +309,7 @@ impl<'a> View<'a> {
                 .filter(|claim| wanted(claim))
                 .count() as u64
         };
-        let entry_drift = count(&|claim| self.plan.repairs_entry(claim));
+        let entry_drift = count(&|claim| self.plan.begins_repair(claim).is_some());
         if entry_drift > 0 {
             drift.insert("access_entry", entry_drift);
         }

@@ -161,7 +161,7 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
 fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     let claim = view
         .held(position)
-        .filter(|claim| view.plan.repairs_entry(claim))?;
+        .filter(|claim| view.plan.begins_repair(claim).is_some())?;
     let target = Target::AccessEntry(claim.hash.clone());
     if view
         .memory
@@ -176,7 +176,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         action: "Repair",
         note: format!(
             "{}, by {}; the operator repairs it",
-            claim.entry.drift.as_ref()?,
+            claim.entry.drift.as_ref()?.what,
             access_entry::changed_by(view.plan.eks.as_ref(), claim)
         ),
     })

@@ -217,12 +217,13 @@ impl Plan<'_> {
             // Also where nothing is ordered now: what is on its way counts until ten minutes after its answer.
             memory.removals = self.removals.clone();
         }
-        let entries = self
-            .claims
-            .iter()
-            .filter(|claim| self.repairs_entry(claim))
-            .map(|claim| Target::AccessEntry(claim.hash.clone()));
-        memory.undone.repaired(entries, now);
+        for claim in &self.claims {
+            if let Some(drift) = self.begins_repair(claim) {
+                memory
+                    .undone
+                    .entry_repaired(claim.hash.clone(), drift.seen, now);
+            }
+        }
         memory.bridge_idle = if bridge::is_idle(self) {
             memory.bridge_idle.or(Some(now))
         } else {

@@ -278,17 +278,12 @@ fn entry_times(
         (Some(before), _) => Some(before.clone()),
         (None, written) => written,
     };
-    let repaired = view.plan.repairs_entry(claim);
-    let drift = claim
-        .entry
-        .drift
-        .clone()
-        .filter(|_| repaired)
-        .map(|what| v1alpha1::Drift {
-            time: seconds(view.plan.observed.now),
-            what,
-            manager: access_entry::changed_by(Some(eks), claim),
-        });
+    let drift = view.plan.drift_in_repair(claim);
+    let drift = drift.map(|drift| v1alpha1::Drift {
+        time: seconds(drift.seen),
+        what: drift.what.clone(),
+        manager: access_entry::changed_by(Some(eks), claim),
+    });
     (synced, drift)
 }
 

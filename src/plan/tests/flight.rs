@@ -329,3 +329,88 @@ fn what_was_known_stays_in_the_status_while_eks_is_not() {
         assert_eq!(simulation.condition("set", "Stalled"), "");
     }
 }
+
+/// Each call waits for its answer, and passes run before and after it: what calls of ours have done so far is nobody's drift.
+#[test]
+fn own_changes_half_way_are_no_drift() {
+    let mut simulation = handed_over();
+    simulation.cloud().slow = true;
+    let calm = |simulation: &mut Simulation| {
+        for _ in 0..12 {
+            simulation.pass();
+            simulation.answer();
+            simulation.pass();
+            assert_ne!(simulation.ready("alice"), "False Contested");
+            assert_eq!(status(simulation).last_drift, None);
+            simulation.later(5);
+        }
+        assert_eq!(simulation.ready("alice"), "True InEffect");
+    };
+    for round in 0..4 {
+        for choice in ["ConfigMap", "AccessEntry"] {
+            backend(&mut simulation, choice);
+            calm(&mut simulation);
+        }
+        simulation.edit("alice", |object| {
+            let spec = &mut object.spec;
+            spec.groups = vec![format!("team-{round}")];
+            spec.username = Some(format!("alice-{round}"));
+            let policy = if round % 2 == 0 {
+                "AmazonEKSViewPolicy"
+            } else {
+                "AmazonEKSEditPolicy"
+            };
+            spec.access_policies =
+                serde_json::from_value(json!([{"policy": policy}])).expect("a policy");
+        });
+        calm(&mut simulation);
+    }
+}
+
+/// A call of ours whose answer is lost, and that took effect all the same, is no one else's change.
+#[test]
+fn own_changes_without_an_answer_are_no_drift() {
+    let mut simulation = handed_over();
+    for round in 0..4 {
+        simulation.cloud().slow = true;
+        simulation.edit("alice", |object| {
+            object.spec.groups = vec![format!("team-{round}")];
+        });
+        simulation.pass();
+        simulation.lose_answers(true);
+        simulation.cloud().slow = false;
+        for _ in 0..20 {
+            simulation.pass();
+            simulation.later(10);
+        }
+        assert_eq!(status(&simulation).last_drift, None);
+        assert_eq!(simulation.ready("alice"), "True InEffect");
+    }
+}
+
+/// The repair waits for its turn while other passes run: one change is one repair.
+#[test]
+fn a_change_is_counted_once_however_long_its_repair_takes() {
+    let mut simulation = handed_over();
+    simulation.cloud().slow = true;
+    simulation.by_hand(&Call::Delete {
+        principal_arn: ALICE.to_owned(),
+    });
+    simulation.look();
+    let mut told = 0;
+    for _ in 0..6 {
+        let report = simulation.pass();
+        told += report
+            .events
+            .iter()
+            .filter(|event| event.reason.as_str() == "DriftRepaired")
+            .count();
+        // Nothing was sent after all.
+        simulation.cloud().awaited.clear();
+        simulation.cloud().in_flight = InFlight::default();
+        simulation.later(1);
+    }
+    assert_eq!(told, 1);
+    assert_ne!(simulation.ready("alice"), "False Contested");
+    assert!(status(&simulation).last_drift.is_some());
+}

@@ -10,7 +10,7 @@ use crate::aws_auth::Document;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{Bindings, Mode};
 use crate::plan::simulation::Simulation;
-use crate::safety::{clear_bridge, clear_call, clear_mode_change};
+use crate::safety::{Removals, clear_bridge, clear_call, clear_mode_change};
 
 const CONFIG_MAP: &str = "kube-system/aws-auth";
 
@@ -175,7 +175,14 @@ fn a_creation_is_judged_when_it_is_sent_too() {
     };
     let (desired, observed) = (simulation.desired(), simulation.observed());
     assert!(
-        clear_call(&observed, &desired, CONFIG_MAP, std::slice::from_ref(&call)).is_err(),
+        clear_call(
+            &observed,
+            &desired,
+            CONFIG_MAP,
+            &Removals::default(),
+            std::slice::from_ref(&call)
+        )
+        .is_err(),
         "safety knows"
     );
     assert!(

@@ -11,7 +11,7 @@ use crate::aws_auth::Document;
 use crate::observed::Mode;
 use crate::plan::plan;
 use crate::plan::simulation::Simulation;
-use crate::safety::clear_call;
+use crate::safety::{Removals, clear_call};
 
 const CONFIG_MAP: &str = "kube-system/aws-auth";
 
@@ -181,7 +181,13 @@ fn what_is_confirmed_for_orphans_is_so_when_the_call_is_sent() {
         .find(|call| matches!(call, Call::Delete { .. }));
     let call = call.expect("the plan deletes it");
     assert_eq!(
-        clear_call(&observed, &desired, CONFIG_MAP, std::slice::from_ref(call)),
+        clear_call(
+            &observed,
+            &desired,
+            CONFIG_MAP,
+            &Removals::default(),
+            std::slice::from_ref(call)
+        ),
         Ok(())
     );
 }

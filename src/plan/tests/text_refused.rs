@@ -8,7 +8,7 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::observed::{Mode, Unreachable};
 use crate::plan::WriteFailure;
 use crate::plan::simulation::Simulation;
-use crate::safety::clear_call;
+use crate::safety::{Removals, clear_call};
 
 const NONE: [&str; 0] = [];
 
@@ -203,6 +203,7 @@ fn an_administrator_that_could_not_be_written_does_not_count_when_a_call_is_sent
             &observed,
             &desired,
             "kube-system/aws-auth",
+            &Removals::default(),
             std::slice::from_ref(&call),
         )
     };

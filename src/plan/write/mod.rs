@@ -20,7 +20,7 @@ use crate::plan::action::{
     RELEASED_ANNOTATION,
 };
 use crate::plan::baseline::Base;
-use crate::plan::claim::{Claim, EntryStep, Step};
+use crate::plan::claim::{Claim, EntryDrift, EntryStep, Step};
 use crate::plan::memory::Target;
 use crate::plan::planned::Plan;
 use crate::plan::write::history::KeptCopies;
@@ -122,10 +122,18 @@ impl Plan<'_> {
             .collect()
     }
 
-    /// Whether this plan puts the claim's access entry right, for the first time after someone changed it.
-    pub(crate) fn repairs_entry(&self, claim: &Claim) -> bool {
+    /// What someone changed of the claim's access entry, where this plan puts it right.
+    pub(crate) fn drift_in_repair<'c>(&self, claim: &'c Claim) -> Option<&'c EntryDrift> {
         let side = &claim.entry;
-        !self.entries.is_empty() && side.pending() && !side.failed && side.drift.is_some()
+        let repairs = !self.entries.is_empty() && side.pending() && !side.failed;
+        side.drift.as_ref().filter(|_| repairs)
+    }
+
+    /// The same, unless an earlier pass has told of it: until the calls are answered, each pass plans them again.
+    pub(crate) fn begins_repair<'c>(&self, claim: &'c Claim) -> Option<&'c EntryDrift> {
+        let undone = &self.memory.undone;
+        self.drift_in_repair(claim)
+            .filter(|drift| !undone.told(&claim.hash, drift.seen))
     }
 
     /// The mark that really stands.

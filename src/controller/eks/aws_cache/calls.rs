@@ -128,10 +128,22 @@ impl AwsCache {
     }
 
     fn take_in(&mut self, call: &Call, output: Output, now: Timestamp) {
+        let lost = self.lost_answer(call.principal_arn());
         if let Output::Described(entry) = &output {
             self.seen(call.principal_arn(), Some(entry));
         }
-        Arc::make_mut(&mut self.entries).apply(call, output, now);
+        let entries = Arc::make_mut(&mut self.entries);
+        entries.apply(call, output, now);
+        if lost {
+            entries.changed_by_us(call.principal_arn());
+        }
+    }
+
+    /// Whether a change of ours may have taken effect of which no answer told.
+    fn lost_answer(&self, principal: &str) -> bool {
+        let sent = self.in_flight.of(principal);
+        sent.iter()
+            .any(|sent| sent.given_up.is_some() && sent.changes())
     }
 
     /// What a description shows of calls that were given up before.
@@ -156,8 +168,13 @@ impl AwsCache {
         }
         let counts = self.absence_counts_from(principal);
         if counts.is_some_and(|from| from <= asked) {
+            let lost = self.lost_answer(principal);
             self.seen(principal, None);
-            Arc::make_mut(&mut self.entries).gone(principal, asked, now);
+            let entries = Arc::make_mut(&mut self.entries);
+            entries.gone(principal, asked, now);
+            if lost {
+                entries.changed_by_us(principal);
+            }
             Missing::Gone
         } else {
             Arc::make_mut(&mut self.entries).doubt(principal, None);

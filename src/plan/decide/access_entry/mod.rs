@@ -29,7 +29,7 @@ use crate::effective::is_node;
 use crate::ownership::aws_managed::Keeper;
 use crate::ownership::{is_written, record_of};
 use crate::plan::backend::{Outlook, Placement, Seen, Want};
-use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
+use crate::plan::claim::{Block, Claim, Context, Eks, EntryDrift, EntrySide, EntryStep};
 
 /// A mapping that holds its key, and what was found out about it.
 pub(crate) struct Holding<'a> {
@@ -229,10 +229,15 @@ fn declared(
                 accepted_default: None,
                 of_aws: &BTreeSet::new(),
             });
-            if written.is_some() {
-                side.drift = Some("the access entry was deleted".to_owned());
-                side.restores = as_written;
-            }
+            side.restores = as_written;
+            let absence = eks.view.entries.absent.get(&target.principal_arn);
+            side.drift = absence
+                .and_then(|absence| absence.changed)
+                .filter(|_| written.is_some())
+                .map(|seen| EntryDrift {
+                    what: "the access entry was deleted".to_owned(),
+                    seen,
+                });
             let nodes = text
                 .iter()
                 .find(|entry| is_node(&entry.meaning(), eks.bindings));
@@ -269,8 +274,11 @@ fn declared(
                 *written != record_of(&eks.view.cluster.arn, seen.entry, &side.of_aws)
             });
             if changed && !seen.differences.is_empty() && side.step != EntryStep::Keep {
-                side.drift = Some(format!("the access entry had {}", list(&seen.differences)));
                 side.restores = as_written;
+                side.drift = seen.standing.state.changed.map(|first| EntryDrift {
+                    what: format!("the access entry had {}", list(&seen.differences)),
+                    seen: first,
+                });
             }
         }
     }
