@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::{Association, Entry, Kind, Scope};
+use super::{AccessEntry, Association, Kind, Scope};
 use crate::access_entry::EksCluster;
 use crate::time::Timestamp;
 
@@ -84,7 +84,7 @@ pub struct Answers {
     /// The cluster that the entries name; `None` where there is no entry.
     pub cluster: Option<EksCluster>,
     /// By the principal's ARN.
-    pub entries: BTreeMap<String, Entry>,
+    pub entries: BTreeMap<String, AccessEntry>,
 }
 
 #[derive(Deserialize)]
@@ -228,7 +228,7 @@ impl Answers {
             None if cluster.name == described.cluster_name => self.cluster = Some(cluster),
             None => return Err(AnswersError::NotAnEntry(described.access_entry_arn)),
         }
-        let entry = Entry {
+        let entry = AccessEntry {
             arn: described.access_entry_arn,
             kind: Kind::parse(&described.type_),
             username: described.username,

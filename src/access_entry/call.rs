@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Association, Entry, Kind, Scope};
+use super::{AccessEntry, Association, Kind, Scope};
 
 /// One call for one principal. The cluster is the caller's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -112,9 +112,9 @@ impl Call {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// [`Call::Describe`]: the whole entry.
-    Described(Box<Entry>),
+    Described(Box<AccessEntry>),
     /// [`Call::Create`] and [`Call::Update`]: the entry. Its `policies` are empty, for the answer does not hold them.
-    Entry(Box<Entry>),
+    Entry(Box<AccessEntry>),
     /// [`Call::Associate`]: the association as it stands.
     Associated(Association),
     /// The others answer nothing.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{BRIDGE_GROUP, Call, Entry, Kind, Scope, Target};
+use super::{AccessEntry, BRIDGE_GROUP, Call, Kind, Scope, Target};
 use crate::api::v1alpha1::EntryType;
 use crate::principal::Principal;
 
@@ -189,7 +189,7 @@ pub fn policy_name(arn: &str) -> &str {
 /// Grants come before removals: scopes widen, then username and groups are replaced, then scopes narrow and policies go.
 /// What both the standing and the wanted entry give is given at every step between.
 #[must_use]
-pub fn change(standing: &Entry, wanted: &Wanted<'_>) -> Change {
+pub fn change(standing: &AccessEntry, wanted: &Wanted<'_>) -> Change {
     let target = wanted.target;
     match &standing.kind {
         Kind::Unknown(found) => {
@@ -245,7 +245,7 @@ pub fn create(wanted: &Wanted<'_>) -> Vec<Call> {
 /// empty exactly where [`change`] gives no calls but [`Call::Tag`]; an association of AWS that does not reach as far as declared
 /// is a difference that no call mends.
 #[must_use]
-pub fn meaning_differs(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference> {
+pub fn meaning_differs(standing: &AccessEntry, wanted: &Wanted<'_>) -> Vec<Difference> {
     let target = wanted.target;
     let mut differences = Vec::new();
     if !same_principal(standing, target) {
@@ -284,7 +284,7 @@ pub fn meaning_differs(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference>
 
 /// Takes our tags off an entry; `None` where it has none.
 #[must_use]
-pub fn untag(entry: &Entry) -> Option<Call> {
+pub fn untag(entry: &AccessEntry) -> Option<Call> {
     let keys: BTreeSet<String> = OUR_TAGS
         .into_iter()
         .filter(|key| entry.tags.contains_key(*key))
@@ -300,7 +300,7 @@ pub fn untag(entry: &Entry) -> Option<Call> {
 /// Takes back what we added to an entry that AWS made, and our tags at last: its own username and groups come back, and the
 /// policies `of_aws` stay. EKS sets neither username nor groups where it makes a Standard entry, and lets nobody set those of nodes.
 #[must_use]
-pub fn give_back(entry: &Entry, of_aws: &BTreeSet<String>) -> Vec<Call> {
+pub fn give_back(entry: &AccessEntry, of_aws: &BTreeSet<String>) -> Vec<Call> {
     let principal_arn = || entry.principal_arn.clone();
     let added = entry.policies.keys().filter(|it| !of_aws.contains(*it));
     let mut calls: Vec<Call> = added
@@ -324,14 +324,14 @@ pub fn give_back(entry: &Entry, of_aws: &BTreeSet<String>) -> Vec<Call> {
 
 /// [`untag`], where the entry belongs to this installation.
 #[must_use]
-pub fn release(entry: &Entry, installation: &str) -> Option<Call> {
+pub fn release(entry: &AccessEntry, installation: &str) -> Option<Call> {
     let owner = entry.tags.get(INSTALLATION_TAG).map(String::as_str);
     (owner == Some(installation))
         .then(|| untag(entry))
         .flatten()
 }
 
-fn policy_differences(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference> {
+fn policy_differences(standing: &AccessEntry, wanted: &Wanted<'_>) -> Vec<Difference> {
     let (target, of_aws) = (wanted.target, wanted.of_aws);
     let names: BTreeSet<&String> = standing
         .policies
@@ -361,13 +361,13 @@ fn policy_differences(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Difference> 
 }
 
 /// By letters of either case, as EKS matches the caller: an entry is not deleted for a capital.
-fn same_principal(standing: &Entry, target: &Target) -> bool {
+fn same_principal(standing: &AccessEntry, target: &Target) -> bool {
     standing
         .principal_arn
         .eq_ignore_ascii_case(&target.principal_arn)
 }
 
-fn same_username(standing: &Entry, wanted: &Wanted<'_>) -> bool {
+fn same_username(standing: &AccessEntry, wanted: &Wanted<'_>) -> bool {
     let found = standing.username.as_str();
     match wanted.target.username.as_deref() {
         Some(username) => found == username,
@@ -384,7 +384,7 @@ fn groups(wanted: &Wanted<'_>) -> BTreeSet<String> {
     groups
 }
 
-fn calls(standing: &Entry, wanted: &Wanted<'_>) -> Vec<Call> {
+fn calls(standing: &AccessEntry, wanted: &Wanted<'_>) -> Vec<Call> {
     let target = wanted.target;
     let principal_arn = || standing.principal_arn.clone();
     let associate = |policy_arn: &String, scope: Scope| Call::Associate {

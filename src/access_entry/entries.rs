@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::in_flight::later;
-use super::{Call, Entry, Output, Possible};
+use super::in_flight::{InFlight, later};
+use super::{AccessEntry, Call, Output, Possible};
 use crate::time::Timestamp;
 
 /// All access entries of the cluster, as far as they are known.
@@ -35,7 +35,7 @@ pub struct Absence {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EntryState {
     /// As last described, answers to our own calls included; `None`: listed only.
-    pub entry: Option<Entry>,
+    pub entry: Option<AccessEntry>,
     /// When it was last described whole.
     pub described: Option<Timestamp>,
     /// Something may have changed since: it must be described again before anything is decided by it.
@@ -63,7 +63,7 @@ impl Absence {
 impl EntryState {
     /// The entry, where it can be relied upon.
     #[must_use]
-    pub fn known(&self) -> Option<&Entry> {
+    pub fn known(&self) -> Option<&AccessEntry> {
         self.entry.as_ref().filter(|_| !self.doubtful)
     }
 }
@@ -150,7 +150,7 @@ impl Entries {
                     _ => state.entry.take().map(|before| before.policies),
                 };
                 // Without its policies, an entry that was listed only is still not known.
-                state.entry = policies.map(|policies| Entry { policies, ..*entry });
+                state.entry = policies.map(|policies| AccessEntry { policies, ..*entry });
                 state.may_be_gone = false;
                 if matches!(call, Call::Create { .. }) {
                     state.described = Some(now);
@@ -187,7 +187,7 @@ impl Entries {
         }
     }
 
-    fn entry_mut(&mut self, principal: &str) -> Option<&mut Entry> {
+    fn entry_mut(&mut self, principal: &str) -> Option<&mut AccessEntry> {
         self.by_principal.get_mut(principal)?.entry.as_mut()
     }
 
@@ -201,9 +201,43 @@ impl Entries {
         }
     }
 
-    /// What was seen last of the entry of a principal may be the effect of a call of ours whose answer was lost: nobody else is said to
-    /// have changed it.
-    pub fn changed_by_us(&mut self, principal: &str) {
+    /// Takes in the answer to a call of ours, and what it shows of earlier ones whose answers were lost.
+    pub fn apply_after(
+        &mut self,
+        in_flight: &mut InFlight,
+        call: &Call,
+        output: Output,
+        now: Timestamp,
+    ) {
+        let principal = call.principal_arn();
+        let lost = in_flight.lost_answer(principal);
+        if let Output::Described(entry) = &output {
+            in_flight.seen(principal, Some(entry));
+        }
+        self.apply(call, output, now);
+        if lost {
+            self.attribute_to_us(principal);
+        }
+    }
+
+    /// EKS says that there is no such entry, which may be the effect of a call whose answer was lost.
+    pub fn gone_after(
+        &mut self,
+        in_flight: &mut InFlight,
+        principal: &str,
+        asked: Timestamp,
+        answered: Timestamp,
+    ) {
+        let lost = in_flight.lost_answer(principal);
+        in_flight.seen(principal, None);
+        self.gone(principal, asked, answered);
+        if lost {
+            self.attribute_to_us(principal);
+        }
+    }
+
+    /// Nobody else is said to have changed what was seen last.
+    fn attribute_to_us(&mut self, principal: &str) {
         if let Some(state) = self.by_principal.get_mut(principal) {
             state.changed = None;
         }

@@ -8,7 +8,7 @@ use crate::time::Timestamp;
 
 /// An access entry as EKS described it, with the access policies that are associated with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry {
+pub struct AccessEntry {
     /// The principal's full ARN: what identifies the entry in its cluster.
     pub principal_arn: String,
     /// The entry's own ARN, which tags are set by.
@@ -29,7 +29,7 @@ pub struct Entry {
     pub policies: BTreeMap<String, Association>,
 }
 
-impl Entry {
+impl AccessEntry {
     /// Associates a policy, or changes its scope.
     pub fn associate(&mut self, policy_arn: &str, scope: Scope) {
         let association = self.policies.entry(policy_arn.to_owned());

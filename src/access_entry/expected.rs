@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Association, Call, Entry, Kind, Output, node_defaults};
+use super::{AccessEntry, Association, Call, Kind, Output, node_defaults};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
@@ -10,7 +10,7 @@ impl Call {
     /// What EKS is expected to answer at this time, given the entry that stands for the principal; `None` where it would refuse the
     /// call, for no entry stands or one does already.
     #[must_use]
-    pub fn expected(&self, standing: Option<&Entry>, now: Timestamp) -> Option<Output> {
+    pub fn expected(&self, standing: Option<&AccessEntry>, now: Timestamp) -> Option<Output> {
         match self {
             Self::Describe { .. } => {
                 standing.map(|entry| Output::Described(Box::new(entry.clone())))
@@ -26,7 +26,7 @@ impl Call {
                     return None;
                 }
                 let (username, groups) = given(kind, principal_arn, username.as_ref(), groups);
-                Some(Output::Entry(Box::new(Entry {
+                Some(Output::Entry(Box::new(AccessEntry {
                     principal_arn: principal_arn.clone(),
                     // EKS chooses it, and nothing is decided by it.
                     arn: String::new(),
@@ -47,7 +47,7 @@ impl Call {
                 let standing = standing?;
                 let (username, groups) =
                     given(&standing.kind, principal_arn, username.as_ref(), groups);
-                Some(Output::Entry(Box::new(Entry {
+                Some(Output::Entry(Box::new(AccessEntry {
                     username,
                     groups,
                     modified: now,

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use jiff::SignedDuration;
 
-use super::{Call, Entries, Entry, EntryState, Possible};
+use super::{AccessEntry, Call, Entries, EntryState, Possible};
 use crate::principal::Key;
 use crate::time::Timestamp;
 
@@ -118,8 +118,15 @@ impl InFlight {
         }
     }
 
+    /// Whether a change may have taken effect of which no answer told.
+    pub(crate) fn lost_answer(&self, principal_arn: &str) -> bool {
+        self.of(principal_arn)
+            .iter()
+            .any(|sent| sent.given_up.is_some() && sent.changes())
+    }
+
     /// A description from after they were given up shows the entry so: calls whose effect it shows are over.
-    pub fn seen(&mut self, principal_arn: &str, entry: Option<&Entry>) {
+    pub fn seen(&mut self, principal_arn: &str, entry: Option<&AccessEntry>) {
         let is_over =
             |sent: &Sent| sent.given_up.is_some() && sent.telling && shows(&sent.call, entry);
         self.remove(principal_arn, is_over);
@@ -251,7 +258,7 @@ impl InFlight {
 }
 
 impl Possible {
-    fn add(&mut self, entry: Option<Entry>) {
+    fn add(&mut self, entry: Option<AccessEntry>) {
         match entry {
             None => self.absent = true,
             Some(entry) if self.entries.contains(&entry) => {}
@@ -261,11 +268,11 @@ impl Possible {
 }
 
 /// The entry once the call has taken effect.
-fn after(call: &Call, entry: Option<&Entry>, at: Timestamp) -> Option<Entry> {
+fn after(call: &Call, entry: Option<&AccessEntry>, at: Timestamp) -> Option<AccessEntry> {
     let Some(output) = call.expected(entry, at) else {
         return entry.cloned();
     };
-    let state = |entry: &Entry| EntryState {
+    let state = |entry: &AccessEntry| EntryState {
         entry: Some(entry.clone()),
         ..EntryState::default()
     };
@@ -279,7 +286,7 @@ fn after(call: &Call, entry: Option<&Entry>, at: Timestamp) -> Option<Entry> {
 }
 
 /// Whether the entry is as the call would have left it.
-fn shows(call: &Call, entry: Option<&Entry>) -> bool {
+fn shows(call: &Call, entry: Option<&AccessEntry>) -> bool {
     let Some(entry) = entry else {
         return matches!(call, Call::Delete { .. });
     };

@@ -2,7 +2,7 @@
 //!
 //! Nothing here does IO. Invariants:
 //!
-//! - an [`Entry`] is what EKS answered, never what we asked for;
+//! - an [`AccessEntry`] is what EKS answered, never what we asked for;
 //! - [`Entries`] knows an entry as described only while nothing has made that doubtful: after a call of unknown effect, or
 //!   word of a change, it must be described again before anything is decided by it;
 //! - groups, tags, policies and namespaces are sets: order means nothing.
@@ -33,7 +33,7 @@ pub use desired::{
     ADMIN_POLICY, BRIDGE_GROUP, Declared, Inexpressible, Target, policy_arn, target,
 };
 pub use entries::{Absence, Entries, EntryState};
-pub use entry::{Association, Entry, Kind, Scope};
+pub use entry::{AccessEntry, Association, Kind, Scope};
 pub use in_flight::{InFlight, LAG, Sent};
 pub use node::{NodeDefaults, NodeTwin, gives_the_same_nodes, node_defaults, node_twin};
 pub(crate) use policy_rules::{PolicyRequest, PolicyTable, is_service_policy};

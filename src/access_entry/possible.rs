@@ -3,7 +3,7 @@
 //! Of each principal all states are kept that are possible at once; nothing decides by the likeliest of them. What is known of one
 //! principal says nothing of another.
 
-use super::Entry;
+use super::AccessEntry;
 
 /// All that the access entry of one principal may be at this moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Possible {
     /// There may be none.
     pub absent: bool,
     /// It may be one of these.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<AccessEntry>,
     /// It may be one whose content is not known.
     pub unseen: bool,
 }
@@ -51,7 +51,7 @@ impl Possible {
 
     /// The entry, where there is only this one possibility.
     #[must_use]
-    pub fn certain(&self) -> Option<&Entry> {
+    pub fn certain(&self) -> Option<&AccessEntry> {
         match self.entries.as_slice() {
             [entry] if !self.absent && !self.unseen => Some(entry),
             _ => None,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Association, Call, Entry, Kind, Output, node_defaults};
+use super::{AccessEntry, Association, Call, Kind, Output, node_defaults};
 use crate::api::v1alpha1::EntryType;
 use crate::principal::Principal;
 use crate::time::Timestamp;
@@ -12,7 +12,7 @@ use crate::time::Timestamp;
 /// The access entries of one cluster, by principal.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Eks {
-    pub(crate) entries: BTreeMap<String, Entry>,
+    pub(crate) entries: BTreeMap<String, AccessEntry>,
     /// The time of its answers.
     pub(crate) now: Timestamp,
 }
@@ -51,14 +51,14 @@ fn identity(
 }
 
 impl Eks {
-    pub(crate) fn with(entry: &Entry, now: Timestamp) -> Self {
+    pub(crate) fn with(entry: &AccessEntry, now: Timestamp) -> Self {
         Self {
             entries: BTreeMap::from([(entry.principal_arn.clone(), entry.clone())]),
             now,
         }
     }
 
-    fn entry(&mut self, principal_arn: &str) -> Result<&mut Entry, String> {
+    fn entry(&mut self, principal_arn: &str) -> Result<&mut AccessEntry, String> {
         let missing = || format!("no access entry for {principal_arn}");
         self.entries.get_mut(principal_arn).ok_or_else(missing)
     }
@@ -82,7 +82,7 @@ impl Eks {
                     return Err(format!("{principal_arn} is already in use"));
                 }
                 let (username, groups) = identity(kind, principal_arn, username.as_ref(), groups)?;
-                let entry = Entry {
+                let entry = AccessEntry {
                     principal_arn: principal_arn.clone(),
                     arn: format!("arn:aws:eks:eu-west-1:111122223333:access-entry/main/{now}"),
                     kind: kind.clone(),
@@ -108,7 +108,7 @@ impl Eks {
                 (entry.username, entry.groups) =
                     identity(&entry.kind, principal_arn, username.as_ref(), groups)?;
                 entry.modified = now;
-                Ok(Output::Entry(Box::new(Entry {
+                Ok(Output::Entry(Box::new(AccessEntry {
                     policies: BTreeMap::new(),
                     ..entry.clone()
                 })))

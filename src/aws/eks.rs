@@ -7,7 +7,8 @@ use aws_sdk_eks::config::http::HttpResponse;
 use aws_sdk_eks::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_eks::primitives::DateTime;
 use aws_sdk_eks::types::{
-    AccessEntry, AccessScope, AccessScopeType, AssociatedAccessPolicy, AuthenticationMode,
+    AccessEntry as SdkAccessEntry, AccessScope, AccessScopeType, AssociatedAccessPolicy,
+    AuthenticationMode,
 };
 
 use super::Aws;
@@ -16,7 +17,9 @@ use super::failure::{Request, failure, unexpected};
 use super::managed::users_of_cluster;
 use super::pace::Priority;
 use crate::access_entry::EksCluster;
-use crate::access_entry::{Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope};
+use crate::access_entry::{
+    AccessEntry, Association, Call, Failure, FailureKind, Kind, Output, Scope,
+};
 use crate::observed::{Mode, Users};
 use crate::time::Timestamp;
 
@@ -307,7 +310,7 @@ impl Aws {
         cluster: &EksCluster,
         principal_arn: &str,
         priority: Priority,
-    ) -> Result<Entry, Failure> {
+    ) -> Result<AccessEntry, Failure> {
         let asked = asked("DescribeAccessEntry", Some(entries_arn(cluster)));
         let request = self
             .0
@@ -327,7 +330,7 @@ impl Aws {
         cluster: &EksCluster,
         principal_arn: &str,
         priority: Priority,
-    ) -> Result<Entry, Failure> {
+    ) -> Result<AccessEntry, Failure> {
         let mut entry = self
             .describe_alone(cluster, principal_arn, priority)
             .await?;
@@ -456,10 +459,10 @@ fn read_mode(mode: &AuthenticationMode, cluster: &str) -> Result<Mode, Failure> 
     })
 }
 
-fn entry(asked: &Request, entry: Option<AccessEntry>) -> Result<Entry, Failure> {
+fn entry(asked: &Request, entry: Option<SdkAccessEntry>) -> Result<AccessEntry, Failure> {
     let lacks = |what: &str| unexpected(asked, &format!("lacks {what}"));
     let entry = entry.ok_or_else(|| lacks("the access entry"))?;
-    Ok(Entry {
+    Ok(AccessEntry {
         principal_arn: entry.principal_arn.ok_or_else(|| lacks("principalArn"))?,
         arn: entry
             .access_entry_arn

@@ -17,7 +17,7 @@ pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
     if !text.contains('#') {
         return all;
     }
-    let reading = Reading::new(text, view);
+    let reading = CommentReader::new(text, view);
     for (number, entry) in view.entries.iter().enumerate() {
         let next = view.entries.get(number + 1);
         let next = next.map_or(text.len(), |next| next.span.start);
@@ -34,7 +34,7 @@ pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
     all
 }
 
-struct Reading<'t> {
+struct CommentReader<'t> {
     text: &'t str,
     view: &'t SectionView,
     lines: Lines<'t>,
@@ -53,7 +53,7 @@ struct Nodes {
     dashes: Vec<Option<usize>>,
 }
 
-impl<'t> Reading<'t> {
+impl<'t> CommentReader<'t> {
     fn new(text: &'t str, view: &'t SectionView) -> Self {
         let last = view.entries.last();
         Self {

@@ -98,7 +98,7 @@ pub(super) fn decode(tree: &Tree) -> Result<Option<Value>, Fault> {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Key {
+enum ScalarKey {
     Null,
     Bool(bool),
     Int(i64),
@@ -111,8 +111,8 @@ enum Key {
 
 #[derive(Default)]
 struct Map {
-    index: HashMap<Key, usize>,
-    pairs: Vec<(Key, NodeId, Value)>,
+    index: HashMap<ScalarKey, usize>,
+    pairs: Vec<(ScalarKey, NodeId, Value)>,
 }
 
 enum Frame {
@@ -125,7 +125,7 @@ enum Frame {
     Pairs {
         node: NodeId,
         next: usize,
-        key: Option<(Key, NodeId)>,
+        key: Option<(ScalarKey, NodeId)>,
         map: Map,
         target: Option<usize>,
     },
@@ -299,7 +299,7 @@ impl<'t> Decoder<'t> {
         &mut self,
         node: NodeId,
         next: usize,
-        key: Option<(Key, NodeId)>,
+        key: Option<(ScalarKey, NodeId)>,
         mut map: Map,
         target: Option<usize>,
     ) -> Result<(), Fault> {
@@ -398,17 +398,17 @@ impl<'t> Decoder<'t> {
         }
     }
 
-    fn key(&mut self, place: NodeId, value: Value) -> Result<Key, Fault> {
+    fn key(&mut self, place: NodeId, value: Value) -> Result<ScalarKey, Fault> {
         match value.data {
             Data::Seq(_) | Data::Map(_) => self.fault(place, FaultKind::CollectionAsKey),
-            Data::Str(bytes) => Ok(Key::Str(bytes)),
-            Data::Null => Ok(Key::Null),
+            Data::Str(bytes) => Ok(ScalarKey::Str(bytes)),
+            Data::Null => Ok(ScalarKey::Null),
             Data::Bool | Data::Number => self.typed_key(value.node),
         }
     }
 
     /// The key of a scalar that is no string.
-    fn typed_key(&mut self, id: NodeId) -> Result<Key, Fault> {
+    fn typed_key(&mut self, id: NodeId) -> Result<ScalarKey, Fault> {
         let node = self.tree.node(id);
         let NodeKind::Scalar {
             value,
@@ -420,25 +420,25 @@ impl<'t> Decoder<'t> {
             unreachable!("only scalars resolve to numbers and truth values")
         };
         Ok(match resolve(value, tag, *implicit, node.span.start)? {
-            Scalar::Null => Key::Null,
-            Scalar::Bool(b) => Key::Bool(b),
+            Scalar::Null => ScalarKey::Null,
+            Scalar::Bool(b) => ScalarKey::Bool(b),
             Scalar::Int(n) if tag == b"tag:yaml.org,2002:float" => {
                 #[allow(
                     clippy::cast_precision_loss,
                     reason = "go-yaml converts an integer under !!float the same way"
                 )]
                 let float = n as f64;
-                Key::Float(float.to_bits())
+                ScalarKey::Float(float.to_bits())
             }
-            Scalar::Int(n) => Key::Int(n),
-            Scalar::Uint(n) => Key::Uint(n),
+            Scalar::Int(n) => ScalarKey::Int(n),
+            Scalar::Uint(n) => ScalarKey::Uint(n),
             Scalar::Float(f) if f.is_nan() => {
                 self.nans += 1;
-                Key::NotANumber(self.nans)
+                ScalarKey::NotANumber(self.nans)
             }
             // Both zeros are one key.
-            Scalar::Float(f) => Key::Float(if f == 0.0 { 0 } else { f.to_bits() }),
-            Scalar::Str(bytes) => Key::Str(bytes),
+            Scalar::Float(f) => ScalarKey::Float(if f == 0.0 { 0 } else { f.to_bits() }),
+            Scalar::Str(bytes) => ScalarKey::Str(bytes),
         })
     }
 
@@ -465,11 +465,13 @@ impl<'t> Decoder<'t> {
 
     fn complete_map(&self, node: NodeId, map: Map) -> Value {
         let refused = map.pairs.iter().find_map(|(key, id, value)| match key {
-            Key::Null => Some((*id, FaultKind::EmptyKey)),
-            Key::Uint(_) => Some((*id, FaultKind::NumberAsKey)),
-            Key::Bool(_) | Key::Int(_) | Key::Float(_) | Key::NotANumber(_) | Key::Str(_) => {
-                value.refused
-            }
+            ScalarKey::Null => Some((*id, FaultKind::EmptyKey)),
+            ScalarKey::Uint(_) => Some((*id, FaultKind::NumberAsKey)),
+            ScalarKey::Bool(_)
+            | ScalarKey::Int(_)
+            | ScalarKey::Float(_)
+            | ScalarKey::NotANumber(_)
+            | ScalarKey::Str(_) => value.refused,
         });
         let height = 1 + map
             .pairs
@@ -484,13 +486,13 @@ impl<'t> Decoder<'t> {
                 map.pairs
                     .into_iter()
                     .filter_map(|(key, id, value)| match key {
-                        Key::Str(name) => Some((name, id, value)),
-                        Key::Null
-                        | Key::Bool(_)
-                        | Key::Int(_)
-                        | Key::Uint(_)
-                        | Key::Float(_)
-                        | Key::NotANumber(_) => None,
+                        ScalarKey::Str(name) => Some((name, id, value)),
+                        ScalarKey::Null
+                        | ScalarKey::Bool(_)
+                        | ScalarKey::Int(_)
+                        | ScalarKey::Uint(_)
+                        | ScalarKey::Float(_)
+                        | ScalarKey::NotANumber(_) => None,
                     }),
             );
             pairs.sort_by(|a, b| a.0.cmp(&b.0));
@@ -505,7 +507,7 @@ impl<'t> Decoder<'t> {
 }
 
 impl Map {
-    fn set(&mut self, key: Key, id: NodeId, value: Value) {
+    fn set(&mut self, key: ScalarKey, id: NodeId, value: Value) {
         if let Some(&at) = self.index.get(&key) {
             self.pairs[at] = (key, id, value);
         } else {

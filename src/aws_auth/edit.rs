@@ -29,7 +29,7 @@ pub struct NewEntry {
 
 /// One change of the document. `item` is [`super::Entry::item`] of the document before the edit.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
+pub enum EntryEdit {
     /// Takes an item away.
     Remove {
         /// Its section.
@@ -80,11 +80,11 @@ pub enum EditError {
 /// and [`Section::Users`] can be edited.
 pub fn edit(
     data: &BTreeMap<String, String>,
-    changes: &[Change],
+    changes: &[EntryEdit],
 ) -> Result<BTreeMap<String, String>, EditError> {
     let mut edited = BTreeMap::new();
     for section in Section::ALL {
-        let mine: Vec<(usize, &Change)> = changes
+        let mine: Vec<(usize, &EntryEdit)> = changes
             .iter()
             .enumerate()
             .filter(|(_, change)| change.section() == section)
@@ -101,11 +101,11 @@ pub fn edit(
     Ok(edited)
 }
 
-impl Change {
+impl EntryEdit {
     fn section(&self) -> Section {
         match self {
-            Change::Remove { section, .. } | Change::Replace { section, .. } => *section,
-            Change::Append(entry) => entry.section,
+            EntryEdit::Remove { section, .. } | EntryEdit::Replace { section, .. } => *section,
+            EntryEdit::Append(entry) => entry.section,
         }
     }
 }
@@ -124,7 +124,7 @@ impl<'c> Wish<'c> {
     fn new(
         section: Section,
         items: usize,
-        changes: &[(usize, &'c Change)],
+        changes: &[(usize, &'c EntryEdit)],
     ) -> Result<Wish<'c>, EditError> {
         let mut wish = Wish {
             fates: vec![Fate::Keep; items],
@@ -134,16 +134,16 @@ impl<'c> Wish<'c> {
         };
         for &(index, change) in changes {
             let (item, fate) = match change {
-                Change::Append(entry) => {
+                EntryEdit::Append(entry) => {
                     wish.appends.push(entry);
                     wish.appending = wish.appending.or(Some(index));
                     continue;
                 }
-                Change::Remove { item, .. } => (*item, Fate::Remove),
-                Change::Replace { item, entry, .. } if entry.section == section => {
+                EntryEdit::Remove { item, .. } => (*item, Fate::Remove),
+                EntryEdit::Replace { item, entry, .. } if entry.section == section => {
                     (*item, Fate::Replace(entry))
                 }
-                Change::Replace { entry, .. } => {
+                EntryEdit::Replace { entry, .. } => {
                     return Err(unverified(format!(
                         "an entry of {} can't be in {section}",
                         entry.section
@@ -185,7 +185,7 @@ fn unverified(detail: String) -> EditError {
 fn edit_section(
     section: Section,
     old: Option<&str>,
-    changes: &[(usize, &Change)],
+    changes: &[(usize, &EntryEdit)],
 ) -> Result<String, EditError> {
     if section == Section::Accounts {
         let change = changes.first().map_or(0, |(index, _)| *index);

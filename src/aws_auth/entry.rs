@@ -79,7 +79,7 @@ struct Slice {
     len: usize,
 }
 
-struct Decoder {
+struct EntryDecoder {
     section: Section,
     arn: String,
     username: String,
@@ -95,7 +95,7 @@ struct Decoder {
 
 /// Decodes and validates one list item.
 pub(super) fn decode(section: Section, item: &Value) -> Decoded {
-    let mut decoder = Decoder {
+    let mut decoder = EntryDecoder {
         section,
         arn: String::new(),
         username: String::new(),
@@ -137,7 +137,7 @@ pub(super) fn decode(section: Section, item: &Value) -> Decoded {
     }
 }
 
-impl Decoder {
+impl EntryDecoder {
     fn arn_field(&self) -> &'static str {
         match self.section {
             Section::Users => "userarn",

@@ -30,7 +30,7 @@ mod tests;
 
 pub use comments::comments;
 use diagnosis::DefectKind;
-pub use edit::{Change, EditError, NewEntry, edit};
+pub use edit::{EditError, EntryEdit, NewEntry, edit};
 pub use index::{Index, Rank};
 pub use lookup::{Lookup, fold_arn};
 pub(crate) use manifest::beside;

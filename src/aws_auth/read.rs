@@ -13,13 +13,13 @@ use crate::yaml::{self, Fault, Lines, NodeId, NodeKind, Tree};
 /// Longest `offending`, in characters.
 const OFFENDING: usize = 60;
 
-struct Reading<'t> {
+struct SectionReader<'t> {
     section: Section,
     text: &'t str,
     lines: Lines<'t>,
 }
 
-impl Reading<'_> {
+impl SectionReader<'_> {
     fn problem(&self, kind: ProblemKind, span: Range<usize>, cause: ProblemCause) -> Problem {
         // A byte is named, not a place between two; at the end of the text there is none.
         let (line, column) = self.lines.position(span.start);
@@ -106,7 +106,7 @@ fn explain(section: Section, text: &str, view: &mut SectionView) {
     let Some(diagnosis) = diagnosis::diagnose(section, text, view) else {
         return;
     };
-    let reading = Reading {
+    let reading = SectionReader {
         section,
         text,
         lines: Lines::new(text),
@@ -168,7 +168,7 @@ fn read(section: Section, text: &str) -> (SectionView, Option<Tree>, Vec<Fields>
     if is_skipped(text) {
         return (view, None, fields);
     }
-    let reading = Reading {
+    let reading = SectionReader {
         section,
         text,
         lines: Lines::new(text),
@@ -249,7 +249,7 @@ fn drop_section(view: &mut SectionView, problem: Problem) {
 }
 
 fn read_entries(
-    reading: &Reading<'_>,
+    reading: &SectionReader<'_>,
     view: &mut SectionView,
     fields: &mut Vec<Fields>,
 ) -> Option<Tree> {
@@ -304,7 +304,7 @@ fn item_nodes(tree: &Tree) -> &[NodeId] {
 }
 
 fn read_item(
-    reading: &Reading<'_>,
+    reading: &SectionReader<'_>,
     view: &mut SectionView,
     tree: &Tree,
     index: usize,
@@ -341,7 +341,7 @@ fn read_item(
     Some(decoded.fields)
 }
 
-fn read_accounts(reading: &Reading<'_>, view: &mut SectionView) -> Option<Tree> {
+fn read_accounts(reading: &SectionReader<'_>, view: &mut SectionView) -> Option<Tree> {
     let tree = match yaml::compose(reading.text) {
         Ok(tree) => tree,
         Err(fault) => {

@@ -34,7 +34,7 @@ pub(super) struct Editor<'t> {
 }
 
 /// Why a text can't be edited: the byte that stands in the way, and what it is.
-pub(super) struct Obstacle {
+pub(super) struct SpliceObstacle {
     pub(super) at: usize,
     pub(super) what: &'static str,
 }
@@ -143,7 +143,7 @@ impl<'t> Editor<'t> {
         items: &[NodeId],
         fates: &[Fate<'_>],
         appends: &[&NewEntry],
-    ) -> Result<(), Obstacle> {
+    ) -> Result<(), SpliceObstacle> {
         let regions: Vec<Region> = items
             .iter()
             .map(|item| self.region(self.tree.node(*item)))
@@ -157,7 +157,7 @@ impl<'t> Editor<'t> {
         };
         if !layout.indent.bytes().all(|b| b == b' ') {
             let what = "the line of the first item starts with something other than blanks";
-            return Err(Obstacle {
+            return Err(SpliceObstacle {
                 at: first.start,
                 what,
             });
@@ -214,7 +214,7 @@ impl<'t> Editor<'t> {
         let kept = matches!(fates.last(), Some(Fate::Keep));
         if kept && last.ends_in_block && !self.is_line_start(end) {
             let what = "the last entry ends in a block scalar without a line ending, and a line ending would become part of it";
-            return Err(Obstacle {
+            return Err(SpliceObstacle {
                 at: last.start,
                 what,
             });

@@ -20,6 +20,7 @@ mod eks;
 pub mod health;
 mod http;
 mod implied;
+mod judge;
 pub mod metrics;
 mod outbox;
 mod pass;
@@ -41,11 +42,11 @@ pub use self::implied::{Imply, Turn, Turns};
 use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
+use self::judge::judge;
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
 use self::trigger::{Retry, Trigger};
-use crate::access_entry::Call;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
@@ -55,8 +56,6 @@ use crate::observed::{AwsState, Settings};
 use crate::plan::{
     AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
 };
-use crate::principal::Key;
-use crate::safety::{clear_call, may_take};
 
 /// The longest interval between two turns of the loop, which `/livez` relies on.
 const LONGEST_SLEEP: Duration = Duration::from_secs(10);
@@ -475,49 +474,6 @@ async fn answer(
             eks.answer(kept.as_ref(), &mut judge).await
         }
         None => std::future::pending().await,
-    }
-}
-
-/// Judges a call of a plan by what the watches have read when it is sent. `planned` is the version of aws-auth that the plan knew: while
-/// that is the current one, an entry that is created takes precedence over nothing that the plan did not see.
-fn judge(
-    state: &WatchedState,
-    implied: Option<&Implied>,
-    planned: Option<&str>,
-    memory: &Memory,
-) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
-    let current = state
-        .config_map()
-        .map(|view| view.resource_version.as_str());
-    let same_text = current == planned;
-    move |key, calls, aws| {
-        let Some(call) = calls.first() else {
-            return Ok(());
-        };
-        let deletes = matches!(call, Call::Delete { .. });
-        if deletes && state.goes_with_definition(key, Timestamp::now()) {
-            return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
-        }
-        let seen = same_text && matches!(call, Call::Create { .. });
-        if seen || !may_take(aws, state.bindings(), call) {
-            return Ok(());
-        }
-        match state.input(Timestamp::now(), aws.clone()) {
-            Some(mut input) => {
-                if let Some(implied) = implied {
-                    input.desired = implied.desired(&input.observed);
-                }
-                let config_map = state.name().to_string();
-                clear_call(
-                    &input.observed,
-                    &input.desired,
-                    &config_map,
-                    memory.removals(),
-                    calls,
-                )
-            }
-            None => Err("the initial lists are not complete".to_owned()),
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::access_entry::{Call, Entry};
+use crate::access_entry::{AccessEntry, Call};
 use crate::aws_auth::Section;
 use crate::plan::claim::{Claim, EntryStep, Step};
 use crate::plan::{ConfigMapWrite, Plan};
@@ -108,7 +108,7 @@ pub(crate) struct EntryDiff {
     /// The calls that change something, in order.
     pub(crate) calls: Vec<Call>,
     /// The entries that the calls are about, as they are now, by principal.
-    pub(crate) before: BTreeMap<String, Entry>,
+    pub(crate) before: BTreeMap<String, AccessEntry>,
 }
 
 impl Plan<'_> {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use crate::access_entry::{Entry, EntryState, PRINCIPAL_ID_TAG};
+use crate::access_entry::{AccessEntry, EntryState, PRINCIPAL_ID_TAG};
 use crate::aws_auth::fold_arn;
 use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
 use crate::ownership::KeyHash;
@@ -82,7 +82,7 @@ impl<'a> Standing<'a> {
 
     /// The entry, where it can be relied upon.
     #[must_use]
-    pub fn known(&self) -> Option<&'a Entry> {
+    pub fn known(&self) -> Option<&'a AccessEntry> {
         self.state.known()
     }
 }
@@ -157,7 +157,7 @@ pub(super) fn in_force<'s, 'a>(of_key: &'s [Standing<'a>]) -> Option<&'s Standin
     of_key.iter().find(|standing| !standing.life.is_dead())
 }
 
-fn life(entry: &Entry, key: &Key, iam: &Iam) -> Life {
+fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
     let Some(listing) = listing_of(key, &entry.principal_arn, iam) else {
         return Life::Unknown;
     };

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::power::{Administrator, administrator, administrator_by_template, is_nodes, is_person};
-use crate::access_entry::{Entry as AccessEntry, Kind, Scope};
+use crate::access_entry::{AccessEntry, Kind, Scope};
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::{Entry, Meaning};
 use crate::observed::Bindings;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::template::{becomes, can_become, is_templated};
-use crate::access_entry::{ADMIN_POLICY, Entry as AccessEntry, Scope, Target};
+use crate::access_entry::{ADMIN_POLICY, AccessEntry, Scope, Target};
 use crate::aws_auth::Meaning;
 use crate::observed::{AwsView, Bindings};
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::access_entry::{
-    Association, EksCluster, Entries, Entry as AccessEntry, EntryState, Kind, Scope, policy_arn,
+    AccessEntry, Association, EksCluster, Entries, EntryState, Kind, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::Document;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::access_entry::Entry as AccessEntry;
+use crate::access_entry::AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
 use crate::aws_auth::{Document, Entry, Lookup, NewEntry, Problem, ProblemKind, Section, fold_arn};
 use crate::effective::{EffectiveEntry, Granted, Life, Standing, Unread};

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::access_entry::{Entry as AccessEntry, PRINCIPAL_ID_TAG};
+use crate::access_entry::{AccessEntry, PRINCIPAL_ID_TAG};
 use crate::aws_auth::Entry;
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
 use crate::explain::caller::Caller;

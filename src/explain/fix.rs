@@ -7,9 +7,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access_entry::EksCluster;
-use crate::access_entry::{
-    self, ADMIN_POLICY, Entry as AccessEntry, Scope, Target, policy_arn, target,
-};
+use crate::access_entry::{self, ADMIN_POLICY, AccessEntry, Scope, Target, policy_arn, target};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};

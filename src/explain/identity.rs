@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::access_entry::{Entry as AccessEntry, EntryState, Scope, policy_name};
+use crate::access_entry::{AccessEntry, EntryState, Scope, policy_name};
 use crate::aws_auth::{Entry, Section};
 use crate::effective::{AUTHENTICATED, EffectiveEntry, MASTERS, is_templated};
 use crate::explain::caller::Caller;

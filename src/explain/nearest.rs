@@ -1,6 +1,6 @@
 //! The entries that are nearest to a caller without access, and why they do not match it.
 
-use crate::access_entry::Entry as AccessEntry;
+use crate::access_entry::AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};
 use crate::effective::EffectiveEntry;
 use crate::explain::caller::Caller;

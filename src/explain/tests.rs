@@ -7,7 +7,7 @@ use super::cause::CauseKind;
 use super::*;
 use crate::access_entry::EksCluster;
 use crate::access_entry::{
-    Association, Entries, Entry, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
+    AccessEntry, Association, Entries, EntryState, Kind, PRINCIPAL_ID_TAG, Scope, policy_arn,
 };
 use crate::api::v1alpha1::EntryType;
 use crate::aws_auth::Document;
@@ -87,7 +87,7 @@ fn role(name: &str) -> String {
 
 fn entry(name: &str, username: &str, groups: &[&str]) -> (String, EntryState) {
     let principal_arn = role(name);
-    let entry = Entry {
+    let entry = AccessEntry {
         arn: format!(
             "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/{name}/x"
         ),

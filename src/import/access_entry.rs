@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::access_entry::{
-    ADMIN_POLICY, Declared, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, Scope, Wanted,
+    ADMIN_POLICY, AccessEntry, Declared, INSTALLATION_TAG, Kind, MAPPING_TAG, Scope, Wanted,
     meaning_differs, policy_arn, policy_name, target,
 };
 use crate::api::v1alpha1::{
@@ -110,7 +110,7 @@ impl Importer<'_> {
     /// Why an entry is not imported although it could be.
     fn set_aside(
         &self,
-        entry: &Entry,
+        entry: &AccessEntry,
         principal: &Principal,
         keeper: &Keeper<'_>,
     ) -> Option<(SkipReason, String)> {
@@ -162,7 +162,7 @@ impl Importer<'_> {
     fn draft_of(
         &self,
         view: &AwsView,
-        entry: &Entry,
+        entry: &AccessEntry,
         principal: &Principal,
         of_aws: bool,
     ) -> Result<Draft, String> {
@@ -215,7 +215,7 @@ impl Importer<'_> {
     fn as_aws_auth_says(
         &self,
         spec: &mut IdentityMappingSpec,
-        entry: &Entry,
+        entry: &AccessEntry,
         principal: &Principal,
     ) {
         let Some(twin) = self.twin(principal) else {
@@ -280,7 +280,7 @@ fn policy((arn, association): (&String, &crate::access_entry::Association)) -> A
 }
 
 /// Whether the spec asks for exactly what exists.
-fn verify(view: &AwsView, entry: &Entry, spec: &Spec) -> Result<(), String> {
+fn verify(view: &AwsView, entry: &AccessEntry, spec: &Spec) -> Result<(), String> {
     let declared = Declared {
         principal: &spec.principal,
         type_: spec.type_,

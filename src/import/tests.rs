@@ -6,8 +6,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::access_entry::{
-    AWS_POLICIES_TAG, Association, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, PRINCIPAL_ID_TAG,
-    Scope, node_defaults,
+    AWS_POLICIES_TAG, AccessEntry, Association, INSTALLATION_TAG, Kind, MAPPING_TAG,
+    PRINCIPAL_ID_TAG, Scope, node_defaults,
 };
 use crate::api::v1alpha1::EntryType;
 use crate::observed::Mode;
@@ -50,7 +50,7 @@ fn apply(simulation: &mut Simulation, import: &Import) {
 }
 
 /// Everything in the backends but our marks.
-fn backends(simulation: &Simulation) -> (BTreeMap<String, String>, BTreeMap<String, Entry>) {
+fn backends(simulation: &Simulation) -> (BTreeMap<String, String>, BTreeMap<String, AccessEntry>) {
     let data = simulation.config_map.as_ref().map(|view| view.data.clone());
     let entries = simulation.cloud.iter().flat_map(|cloud| &cloud.eks.entries);
     let ours = [
@@ -59,7 +59,7 @@ fn backends(simulation: &Simulation) -> (BTreeMap<String, String>, BTreeMap<Stri
         PRINCIPAL_ID_TAG,
         AWS_POLICIES_TAG,
     ];
-    let without = |(arn, entry): (&String, &Entry)| {
+    let without = |(arn, entry): (&String, &AccessEntry)| {
         let mut entry = entry.clone();
         entry.tags.retain(|tag, _| !ours.contains(&tag.as_str()));
         (arn.clone(), entry)
@@ -188,7 +188,7 @@ impl Text {
 }
 
 impl Standing {
-    fn entry(&self) -> Entry {
+    fn entry(&self) -> AccessEntry {
         let kind = if self.user { "user" } else { "role" };
         let arn = format!(
             "arn:aws:iam::111122223333:{kind}/{}{}",
@@ -237,7 +237,7 @@ impl Standing {
         // EKS takes no reserved names, and no group of another kind.
         let groups: &[&str] = [&[][..], &["g"], &["h", "g"]][self.groups % 3];
         let username = [username(0, &arn), "someone:{{SessionName}}".to_owned()];
-        Entry {
+        AccessEntry {
             arn: format!(
                 "arn:aws:eks:eu-west-1:111122223333:access-entry/main/{}/x",
                 NAMES[self.name]

@@ -16,7 +16,7 @@ use super::read::PlacedDocument;
 use super::text::{GET, TextSpan, almost, defect_code};
 use crate::aws_auth::diagnosis::DefectKind;
 use crate::aws_auth::{Document, Entry, Section, beside};
-use crate::manifest::{Declared, Fault, Manifest, Mappings, Source, read};
+use crate::manifest::{DeclaredMapping, Manifest, ManifestFault, Mappings, Source, read};
 use crate::yaml::Lines;
 
 /// What was found, and in what.
@@ -27,7 +27,7 @@ pub(crate) struct Checked {
     pub(crate) config_maps: usize,
     pub(crate) aws_auths: Vec<AwsAuthInFile>,
     /// The mappings that the API server would take.
-    pub(crate) mappings: Vec<Declared>,
+    pub(crate) mappings: Vec<DeclaredMapping>,
     /// How many manifests are of other kinds, and were passed over.
     pub(crate) others: usize,
 }
@@ -222,7 +222,7 @@ fn pieces(text: &str) -> Vec<ManifestPart> {
 }
 
 /// Texts that can't be read, each with its causes.
-fn of_fault(text: &str, fault: &Fault) -> Vec<ManifestPart> {
+fn of_fault(text: &str, fault: &ManifestFault) -> Vec<ManifestPart> {
     // A folder may hold templates and the like, which have nothing to do with us.
     let ours = ["aws-auth", "mapRoles", "mapUsers", "IdentityMapping"];
     if !ours.iter().any(|word| text.contains(word)) {

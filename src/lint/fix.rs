@@ -17,7 +17,7 @@ use super::file::{aws_auths, word_edits};
 use super::finding::Edit;
 use super::part::AwsAuthManifest;
 use super::read::PlacedDocument;
-use crate::aws_auth::{Change, Entry, Index, Section, comments, edit};
+use crate::aws_auth::{Entry, EntryEdit, Index, Section, comments, edit};
 use crate::effective::can_match;
 use crate::manifest::{Source, read};
 
@@ -142,16 +142,16 @@ fn without_repeated(
     read: &PlacedDocument<'_>,
     is_kept: &dyn Fn(&Entry) -> bool,
 ) -> Option<BTreeMap<String, String>> {
-    let changes: Vec<Change> = read
+    let changes: Vec<EntryEdit> = read
         .repeated()
         .into_iter()
         .filter(|(loser, winner)| !is_kept(loser) && !is_kept(winner))
-        .map(|(loser, _)| Change::Remove {
+        .map(|(loser, _)| EntryEdit::Remove {
             section: loser.section,
             item: loser.item,
         })
         .collect();
-    let attempt = |changes: &[Change]| {
+    let attempt = |changes: &[EntryEdit]| {
         let texts = edit(read.data, changes).ok()?;
         let mut data = read.data.clone();
         data.extend(texts);

@@ -9,7 +9,7 @@ use super::names::{CallerKind, EntryNames, Name};
 use crate::api::v1alpha1::{Adoption, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
 use crate::desired::Mapping;
-use crate::manifest::{Complaint, Declared, Mappings, Source};
+use crate::manifest::{Complaint, DeclaredMapping, Mappings, Source};
 use crate::principal::{Key, Principal, PrincipalKind};
 
 type MappingFinding = (usize, LintFinding<Range<usize>>);
@@ -44,7 +44,7 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<MappingFindi
 
 /// Mappings whose principal an has another identity in aws-auth, where `adoption` does not say that this is to change.
 pub(super) fn foreign(
-    declared: &[Declared],
+    declared: &[DeclaredMapping],
     data: &BTreeMap<String, String>,
 ) -> Vec<MappingFinding> {
     if declared.is_empty() {
@@ -52,7 +52,7 @@ pub(super) fn foreign(
     }
     let document = Document::parse(data);
     let index = Index::new(&document);
-    let found = |declared: &Declared| {
+    let found = |declared: &DeclaredMapping| {
         let spec = Mapping::from_object(&declared.object).spec.ok()?;
         let form = spec.form.filter(|_| spec.adoption != Adoption::Always)?;
         let entry = match index.lookup(&spec.principal.aws_auth_arn()) {
@@ -119,7 +119,7 @@ fn repeated(path: &str, span: &Range<usize>) -> LintFinding<Range<usize>> {
     }
 }
 
-fn names(declared: &Declared) -> EntryNames<'_, Range<usize>> {
+fn names(declared: &DeclaredMapping) -> EntryNames<'_, Range<usize>> {
     let spec = &declared.object.spec;
     let at = |path: &str| declared.manifest.span_of(path);
     let groups = spec.groups.iter().enumerate().map(|(number, group)| Name {
@@ -157,8 +157,8 @@ enum PrincipalName {
     PermissionSet(String, String),
 }
 
-fn same_principal(declared: &[Declared]) -> Vec<MappingFinding> {
-    let mut by_principal: BTreeMap<PrincipalName, Vec<&Declared>> = BTreeMap::new();
+fn same_principal(declared: &[DeclaredMapping]) -> Vec<MappingFinding> {
+    let mut by_principal: BTreeMap<PrincipalName, Vec<&DeclaredMapping>> = BTreeMap::new();
     for declared in declared {
         let principal = &declared.object.spec.principal;
         let named = match (&principal.arn, &principal.permission_set) {
@@ -175,7 +175,8 @@ fn same_principal(declared: &[Declared]) -> Vec<MappingFinding> {
             by_principal.entry(named).or_default().push(declared);
         }
     }
-    let name = |declared: &Declared| declared.object.metadata.name.clone().unwrap_or_default();
+    let name =
+        |declared: &DeclaredMapping| declared.object.metadata.name.clone().unwrap_or_default();
     let mut found = Vec::new();
     for mut same in by_principal.into_values().filter(|same| same.len() > 1) {
         same.sort_by_key(|declared| name(declared));

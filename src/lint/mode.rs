@@ -14,7 +14,7 @@ use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
 use crate::diff::forecast;
 use crate::effective::is_node;
-use crate::manifest::Declared;
+use crate::manifest::DeclaredMapping;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
 use crate::time::Timestamp;
 
@@ -99,7 +99,7 @@ impl Checked {
 }
 
 /// Whether a mapping grants nodes access.
-fn is_for_nodes(declared: &Declared) -> bool {
+fn is_for_nodes(declared: &DeclaredMapping) -> bool {
     let spec = &declared.object.spec;
     let meaning = Meaning {
         arn: String::new(),

@@ -11,7 +11,7 @@ use crate::aws_auth::diagnosis::{
     ManifestDefect, is_describe_line, is_describe_output, unreadable,
 };
 use crate::aws_auth::{ProblemCause, Section};
-use crate::manifest::Fault;
+use crate::manifest::ManifestFault;
 use crate::yaml::FaultKind;
 
 /// What a text holds that is no manifest; `None` where it is one, or none of these.
@@ -119,7 +119,7 @@ fn bare_section(text: &str) -> Option<Section> {
 }
 
 /// Why a manifest can't be read: the causes, or else what the reading ran into.
-pub(super) fn causes(text: &str, fault: &Fault) -> Vec<LintFinding<Range<usize>>> {
+pub(super) fn causes(text: &str, fault: &ManifestFault) -> Vec<LintFinding<Range<usize>>> {
     let wrong = |code, at, title: String, fix: String| LintFinding {
         code,
         at,

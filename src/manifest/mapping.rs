@@ -12,7 +12,7 @@ use crate::yaml::Lines;
 
 /// A mapping that a file declares.
 #[derive(Clone, Debug)]
-pub struct Declared {
+pub struct DeclaredMapping {
     /// The object, as the API server would hold it.
     pub object: IdentityMapping,
     /// The number of its [`Source`].
@@ -51,7 +51,7 @@ impl fmt::Display for Complaint {
 #[derive(Clone, Debug, Default)]
 pub struct Mappings {
     /// The mappings that the API server would take, in the order of the files.
-    pub declared: Vec<Declared>,
+    pub declared: Vec<DeclaredMapping>,
     /// What it would refuse.
     pub complaints: Vec<Complaint>,
     /// How many manifests of other kinds there are: a folder may hold more than mappings.
@@ -82,7 +82,7 @@ pub fn mappings(sources: &[Source]) -> Mappings {
 
 impl Mappings {
     pub(crate) fn complain_of_names(&mut self, sources: &[Source]) {
-        let mut seen: BTreeMap<&str, &Declared> = BTreeMap::new();
+        let mut seen: BTreeMap<&str, &DeclaredMapping> = BTreeMap::new();
         for declared in &self.declared {
             let name = declared.manifest.text("/metadata/name").unwrap_or_default();
             let Some(first) = seen.get(name) else {
@@ -163,7 +163,7 @@ impl Mappings {
             return;
         }
         match serde_json::from_value(manifest.value.clone()) {
-            Ok(object) => self.declared.push(Declared {
+            Ok(object) => self.declared.push(DeclaredMapping {
                 object,
                 source,
                 manifest,

@@ -2,7 +2,7 @@
 //!
 //! kubectl takes a text that starts with `{` as JSON and any other as YAML, cuts that at lines of `---`, and reads each document with
 //! go-yaml v2 (`k8s.io/apimachinery/pkg/util/yaml`). So a `username: yes` is a truth value here too, as the API server would say.
-//! Pure. Reading never panics, whatever the text; what is no document is a [`Fault`] that says where.
+//! Pure. Reading never panics, whatever the text; what is no document is a [`ManifestFault`] that says where.
 
 mod mapping;
 mod read;
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::yaml::FaultKind;
 
-pub use mapping::{Complaint, Declared, Mappings, mappings};
+pub use mapping::{Complaint, DeclaredMapping, Mappings, mappings};
 pub use read::read;
 pub use write::{to_value, write};
 
@@ -31,7 +31,7 @@ pub struct Source {
 
 /// Why a document can't be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct Fault {
+pub struct ManifestFault {
     /// 1-based line in the file.
     pub line: usize,
     /// 1-based column in characters; for JSON as its parser counts.
@@ -44,7 +44,7 @@ pub struct Fault {
     pub(crate) kind: Option<FaultKind>,
 }
 
-impl fmt::Display for Fault {
+impl fmt::Display for ManifestFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
@@ -56,7 +56,7 @@ impl fmt::Display for Fault {
 
 /// Where a field stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct SourcePlace {
     /// The bytes of its key; `None` for an item of a list.
     pub key: Option<Range<usize>>,
     /// The bytes of its value.
@@ -73,7 +73,7 @@ pub struct Manifest {
     /// The bytes of the document in its file.
     pub span: Range<usize>,
     /// By the field's path as the API server writes it: `spec.groups[2]`. Empty for JSON that go-yaml can't read.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, SourcePlace>,
     /// Fields that are given more than once, with the place of the earlier one, which does not count.
     pub repeated: Vec<(String, Range<usize>)>,
 }

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Fault, Manifest, Place};
+use super::{Manifest, ManifestFault, SourcePlace};
 use crate::yaml::{self, FaultKind, Lines, NodeId, NodeKind, Scalar, Style, Tree};
 
 /// Deeper than any manifest; go-yaml itself stops at 10,000.
@@ -17,7 +17,7 @@ const MAX_VALUES: usize = 1_000_000;
 /// Reads all documents of a file. One that can't be read does not keep the others from being read; empty ones are passed over, and the
 /// items of a `List` stand in its place.
 #[must_use]
-pub fn read(text: &str) -> Vec<Result<Manifest, Fault>> {
+pub fn read(text: &str) -> Vec<Result<Manifest, ManifestFault>> {
     let documents = if text.trim_start().starts_with('{') {
         read_json(text)
     } else {
@@ -44,7 +44,7 @@ fn documents(text: &str) -> Vec<Range<usize>> {
     documents
 }
 
-fn read_json(text: &str) -> Vec<Result<Manifest, Fault>> {
+fn read_json(text: &str) -> Vec<Result<Manifest, ManifestFault>> {
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<Value>();
     let mut all = Vec::new();
     let mut start = 0;
@@ -69,7 +69,7 @@ fn read_json(text: &str) -> Vec<Result<Manifest, Fault>> {
                 let message = error.to_string();
                 let message = message.rsplit_once(" at line ");
                 let at = offset(text, error.line(), error.column());
-                all.push(Err(Fault {
+                all.push(Err(ManifestFault {
                     line: error.line(),
                     column: error.column(),
                     at,
@@ -97,12 +97,12 @@ fn offset(text: &str, line: usize, column: usize) -> usize {
     at
 }
 
-fn read_document(text: &str, span: Range<usize>) -> Result<Option<Manifest>, Fault> {
+fn read_document(text: &str, span: Range<usize>) -> Result<Option<Manifest>, ManifestFault> {
     let document = &text[span.clone()];
     let fault = |fault: yaml::Fault| {
         let at = (span.start + fault.at).min(text.len());
         let (line, column) = Lines::new(text).position(at);
-        Fault {
+        ManifestFault {
             line,
             column,
             at,
@@ -137,7 +137,7 @@ fn read_document(text: &str, span: Range<usize>) -> Result<Option<Manifest>, Fau
 struct Builder<'t> {
     tree: &'t Tree,
     offset: usize,
-    places: BTreeMap<String, Place>,
+    places: BTreeMap<String, SourcePlace>,
     repeated: Vec<(String, Range<usize>)>,
     values: usize,
 }
@@ -263,7 +263,7 @@ impl Builder<'_> {
                 ..
             }
         );
-        let place = Place {
+        let place = SourcePlace {
             key: key.map(|key| self.span(key)),
             value: self.span(value),
             plain,
@@ -292,7 +292,7 @@ fn scalar(scalar: Scalar, at: usize) -> Result<Value, yaml::Fault> {
 }
 
 /// The items of a `List`, as `kubectl get -o yaml` prints several objects; any other document is itself.
-fn items(document: Result<Manifest, Fault>) -> Vec<Result<Manifest, Fault>> {
+fn items(document: Result<Manifest, ManifestFault>) -> Vec<Result<Manifest, ManifestFault>> {
     let Ok(mut manifest) = document else {
         return vec![document];
     };

@@ -13,11 +13,11 @@ use crate::api::v1alpha1::{
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Manifest<'a> {
+struct WrittenManifest<'a> {
     api_version: String,
     kind: String,
     metadata: Metadata,
-    spec: Spec<'a>,
+    spec: WrittenSpec<'a>,
 }
 
 #[derive(Serialize)]
@@ -27,7 +27,7 @@ struct Metadata {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec<'a> {
+struct WrittenSpec<'a> {
     principal: &'a PrincipalSpec,
     #[serde(skip_serializing_if = "Option::is_none")]
     username: Option<&'a String>,
@@ -68,7 +68,7 @@ fn is_cluster(scope: &&AccessScope) -> bool {
     scope.type_ == ScopeType::Cluster
 }
 
-impl<'a> Manifest<'a> {
+impl<'a> WrittenManifest<'a> {
     fn of(object: &'a IdentityMapping) -> Self {
         let IdentityMappingSpec {
             principal,
@@ -89,7 +89,7 @@ impl<'a> Manifest<'a> {
             metadata: Metadata {
                 name: object.name_any(),
             },
-            spec: Spec {
+            spec: WrittenSpec {
                 principal,
                 username: username.as_ref(),
                 groups,
@@ -114,13 +114,13 @@ pub fn write(
     for comment in comments {
         let _ = writeln!(text, "# {comment}");
     }
-    serde_saphyr::to_fmt_writer(&mut text, &Manifest::of(object))?;
+    serde_saphyr::to_fmt_writer(&mut text, &WrittenManifest::of(object))?;
     Ok(text)
 }
 
 /// The same as a value of JSON.
 pub fn to_value(object: &IdentityMapping) -> serde_json::Result<serde_json::Value> {
-    serde_json::to_value(Manifest::of(object))
+    serde_json::to_value(WrittenManifest::of(object))
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::access_entry::{ADMIN_POLICY, Entry, Kind, Target, policy_name};
+use crate::access_entry::{ADMIN_POLICY, AccessEntry, Kind, Target, policy_name};
 use crate::api::v1alpha1::EntryType;
 use crate::effective::MASTERS;
 
@@ -56,7 +56,7 @@ impl Becomes {
         }
     }
 
-    pub(super) fn of_entry(entry: &Entry) -> Self {
+    pub(super) fn of_entry(entry: &AccessEntry) -> Self {
         let policies = entry.policies.iter();
         Self {
             principal_arn: entry.principal_arn.clone(),

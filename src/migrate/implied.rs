@@ -12,7 +12,7 @@ use kube::api::ObjectMeta;
 
 use super::mapping_from_entry::mapping_from_entry;
 use crate::access_entry::{
-    ADMIN_POLICY, BRIDGE_GROUP, Entry, INSTALLATION_TAG, Kind, MAPPING_TAG, NodeTwin, Scope,
+    ADMIN_POLICY, AccessEntry, BRIDGE_GROUP, INSTALLATION_TAG, Kind, MAPPING_TAG, NodeTwin, Scope,
     node_twin, policy_name,
 };
 use crate::api::IdentityMapping;
@@ -121,8 +121,8 @@ fn in_text<'a>(document: &'a Document, view: &AwsView) -> BTreeMap<Key, &'a Text
 }
 
 /// Our access entries, the youngest of each principal.
-fn ours<'a>(view: &'a AwsView, installation: &str) -> BTreeMap<Key, &'a Entry> {
-    let mut found: BTreeMap<Key, &Entry> = BTreeMap::new();
+fn ours<'a>(view: &'a AwsView, installation: &str) -> BTreeMap<Key, &'a AccessEntry> {
+    let mut found: BTreeMap<Key, &AccessEntry> = BTreeMap::new();
     for entry in view.entries.by_principal.values() {
         // A stale one is managed as well: it is described again before anything is decided by it.
         let Some(entry) = &entry.entry else {
@@ -169,7 +169,7 @@ fn may_go(winner: &TextEntry, view: &AwsView, bindings: &Bindings) -> bool {
 }
 
 /// Whether an entry of aws-auth gives what an access entry gives, or what one that is half made will give.
-fn says_the_same(text: &TextEntry, entry: &Entry) -> bool {
+fn says_the_same(text: &TextEntry, entry: &AccessEntry) -> bool {
     let meaning = text.meaning();
     if let NodeTwin::Type(type_) = node_twin(&meaning.username, &meaning.groups) {
         return entry.kind == Kind::Known(type_);
@@ -183,7 +183,7 @@ fn says_the_same(text: &TextEntry, entry: &Entry) -> bool {
 }
 
 /// Whether the entry gives what system:masters becomes, or will once it is whole.
-fn is_administrator(entry: &Entry) -> bool {
+fn is_administrator(entry: &AccessEntry) -> bool {
     entry.groups.contains(BRIDGE_GROUP)
         || entry.policies.iter().any(|(policy, association)| {
             policy_name(policy) == ADMIN_POLICY && association.scope == Scope::Cluster
@@ -192,7 +192,7 @@ fn is_administrator(entry: &Entry) -> bool {
 
 /// The mapping that declares what an managed access entry gives. The administrator's policy is system:masters, as aws-auth can say it.
 /// `None`: it is of a type that this version does not know.
-fn of_entry(entry: &Entry) -> Option<IdentityMapping> {
+fn of_entry(entry: &AccessEntry) -> Option<IdentityMapping> {
     let Kind::Known(type_) = entry.kind else {
         return None;
     };

@@ -1,7 +1,7 @@
 //! What entries of nodes leave open.
 
 use super::difference::TextIdentity;
-use crate::access_entry::{EksCluster, Entry, Kind, NodeTwin, node_defaults, node_twin};
+use crate::access_entry::{AccessEntry, EksCluster, Kind, NodeTwin, node_defaults, node_twin};
 use crate::aws_auth::Meaning;
 use crate::effective::is_node;
 use crate::observed::Bindings;
@@ -44,7 +44,7 @@ pub(super) fn which_nodes(meaning: &Meaning, bindings: &Bindings) -> Option<Stri
 /// Why nodes can't work: their access entry is of another type than theirs, and wins whatever aws-auth gives them.
 pub(super) fn broken_nodes(
     now: &TextIdentity,
-    entry: &Entry,
+    entry: &AccessEntry,
     cluster: &EksCluster,
 ) -> Option<String> {
     let groups = now.groups.iter().cloned().collect();

@@ -8,7 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use super::difference::Becomes;
 use super::implied::Way;
 use super::migration::{Migration, PlannedOutcome, PrincipalPlan};
-use crate::access_entry::{BRIDGE_GROUP, Entry, INSTALLATION_TAG};
+use crate::access_entry::{AccessEntry, BRIDGE_GROUP, INSTALLATION_TAG};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::Backend;
 use crate::aws_auth::Document;
@@ -308,12 +308,12 @@ pub(crate) fn undeclared(
         .filter(move |verdict| mode != Mode::ConfigMap || !is_node(verdict))
 }
 
-fn is_ours(entry: &Entry, installation: &str) -> bool {
+fn is_ours(entry: &AccessEntry, installation: &str) -> bool {
     entry.tags.get(INSTALLATION_TAG).map(String::as_str) == Some(installation)
 }
 
 /// The access entries with the group of the bridge.
-fn bridge_entries(observed: &Observed) -> impl Iterator<Item = &Entry> {
+fn bridge_entries(observed: &Observed) -> impl Iterator<Item = &AccessEntry> {
     let view = observed.aws.view();
     view.into_iter()
         .flat_map(|view| view.entries.by_principal.values())

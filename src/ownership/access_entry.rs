@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{Entry, EntryState, INSTALLATION_TAG, Kind, Scope, Target};
+use crate::access_entry::{AccessEntry, EntryState, INSTALLATION_TAG, Kind, Scope, Target};
 use crate::api::v1alpha1::{EntryType, WrittenEntry, WrittenPolicy};
 
 /// What makes an access entry a managed one.
@@ -29,7 +29,7 @@ pub(crate) fn managed_by<'a>(
     installation: &str,
     cluster: &str,
     written: impl IntoIterator<Item = &'a WrittenEntry>,
-    of_aws: impl Fn(&Entry) -> bool,
+    of_aws: impl Fn(&AccessEntry) -> bool,
 ) -> Option<ManagedBy> {
     if is_tagged(state, installation) {
         return Some(ManagedBy::Tag);
@@ -45,7 +45,7 @@ pub(crate) fn managed_by<'a>(
 /// difference.
 pub(crate) fn is_recorded(
     cluster: &str,
-    entry: &Entry,
+    entry: &AccessEntry,
     written: &WrittenEntry,
     of_aws: bool,
 ) -> bool {
@@ -65,7 +65,7 @@ pub(crate) fn is_recorded(
 /// An entry of a cluster as a status remembers it, without the policies that AWS associated.
 pub(crate) fn record_of(
     cluster: &str,
-    entry: &Entry,
+    entry: &AccessEntry,
     policies_of_aws: &BTreeSet<String>,
 ) -> WrittenEntry {
     let policies = entry

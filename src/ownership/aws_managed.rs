@@ -12,7 +12,8 @@ use crate::time::Timestamp;
 use sha2::{Digest, Sha256};
 
 use crate::access_entry::{
-    AWS_POLICIES_TAG, CREATED, CREATED_TAG, Entry, Failure, INSTALLATION_TAG, Kind, policy_name,
+    AWS_POLICIES_TAG, AccessEntry, CREATED, CREATED_TAG, Failure, INSTALLATION_TAG, Kind,
+    policy_name,
 };
 use crate::api::v1alpha1::EntryType;
 use crate::observed::{Feature, ManagedPrincipals, Reliance};
@@ -120,7 +121,11 @@ impl Keeper<'_> {
 
 /// Who keeps an entry beside us, at this time.
 #[must_use]
-pub fn keeper<'a>(entry: &Entry, managed: &'a ManagedPrincipals, now: Timestamp) -> Keeper<'a> {
+pub fn keeper<'a>(
+    entry: &AccessEntry,
+    managed: &'a ManagedPrincipals,
+    now: Timestamp,
+) -> Keeper<'a> {
     if let Some(cause) = by_itself(entry) {
         return Keeper::Aws(cause);
     }
@@ -159,13 +164,13 @@ pub fn keeper<'a>(entry: &Entry, managed: &'a ManagedPrincipals, now: Timestamp)
 /// Whether it takes EKS's answers to tell who keeps an entry: not where the entry itself says so, nor where we made it and it has
 /// nothing that a part of EKS would have added since.
 #[must_use]
-pub fn rests_on_answers(entry: &Entry) -> bool {
+pub fn rests_on_answers(entry: &AccessEntry) -> bool {
     let associates = || entry.policies.keys().any(|arn| is_of_eks(arn));
     by_itself(entry).is_none() && !adopted(entry) && (!is_created(entry) || associates())
 }
 
 /// What the entry itself says, so that it needs no answer of EKS.
-fn by_itself(entry: &Entry) -> Option<Cause> {
+fn by_itself(entry: &AccessEntry) -> Option<Cause> {
     let linked = Principal::parse(&entry.principal_arn).is_ok_and(|it| it.is_service_linked());
     if linked {
         return Some(Cause::ServiceLinkedRole);
@@ -176,14 +181,14 @@ fn by_itself(entry: &Entry) -> Option<Cause> {
 }
 
 /// Whether it was AWS's when we adopted it.
-fn adopted(entry: &Entry) -> bool {
+fn adopted(entry: &AccessEntry) -> bool {
     let tags = &entry.tags;
     tags.contains_key(INSTALLATION_TAG) && tags.contains_key(AWS_POLICIES_TAG)
 }
 
 /// Whether an entry is tagged as made by us.
 #[must_use]
-pub fn is_created(entry: &Entry) -> bool {
+pub fn is_created(entry: &AccessEntry) -> bool {
     let tags = &entry.tags;
     tags.contains_key(INSTALLATION_TAG)
         && tags.get(CREATED_TAG).map(String::as_str) == Some(CREATED)
@@ -232,7 +237,7 @@ pub struct Known<'a> {
 /// The policies on an entry, by ARN, that AWS associated: those that our tag lists, and on an entry that AWS keeps all that no call
 /// of ours associated. What nothing remembers is AWS's where EKS associates such policies, or where the entry was never ours.
 #[must_use]
-pub fn policies_of_aws(entry: &Entry, known: Known<'_>) -> BTreeSet<String> {
+pub fn policies_of_aws(entry: &AccessEntry, known: Known<'_>) -> BTreeSet<String> {
     let tagged: Option<BTreeSet<&str>> = entry
         .tags
         .get(AWS_POLICIES_TAG)

@@ -26,14 +26,14 @@ fn set(policies: &[&str]) -> BTreeSet<String> {
     policies.iter().map(|policy| arn(policy)).collect()
 }
 
-fn entry(principal: &str, kind: &str, tags: &[(&str, &str)], policies: &[&str]) -> Entry {
+fn entry(principal: &str, kind: &str, tags: &[(&str, &str)], policies: &[&str]) -> AccessEntry {
     let association = Association {
         scope: Scope::Cluster,
         associated: now(),
         modified: now(),
     };
     let tag = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    Entry {
+    AccessEntry {
         principal_arn: principal.to_owned(),
         arn: "arn:aws:eks:eu-west-1:111122223333:access-entry/main/x".to_owned(),
         kind: Kind::parse(kind),

@@ -1,11 +1,11 @@
 //! What a status remembers of an access entry.
 
-use crate::access_entry::{Entry, Kind, Scope};
+use crate::access_entry::{AccessEntry, Kind, Scope};
 use crate::api::v1alpha1::WrittenEntry;
 
 /// Whether an access entry is exactly what a status says that we wrote.
 #[must_use]
-pub fn is_as_written(entry: &Entry, written: &WrittenEntry) -> bool {
+pub fn is_as_written(entry: &AccessEntry, written: &WrittenEntry) -> bool {
     let namespaces = |scope: &Scope| match scope {
         Scope::Cluster => Vec::new(),
         Scope::Namespaces(namespaces) => namespaces.iter().cloned().collect(),

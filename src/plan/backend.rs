@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 
 use crate::access_entry::{
-    BRIDGE_GROUP, Change, Difference, Entry, FailureKind, Inexpressible, NodeTwin, Possible, Sent,
-    Target, gives_the_same_nodes, node_twin,
+    AccessEntry, BRIDGE_GROUP, Change, Difference, FailureKind, Inexpressible, NodeTwin, Possible,
+    Sent, Target, gives_the_same_nodes, node_twin,
 };
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, Backend, BackendChoice, EntryType};
@@ -61,13 +61,13 @@ pub(crate) struct EntryInFlight<'a> {
     pub(crate) sent: &'a Sent,
     pub(crate) possible: Possible,
     /// What it was before, where that is known and ours.
-    pub(crate) ours: Option<&'a Entry>,
+    pub(crate) ours: Option<&'a AccessEntry>,
 }
 
 /// An entry that is known, and what leads from it to the declared one.
 pub(crate) struct Seen<'a> {
     pub(crate) standing: &'a Standing<'a>,
-    pub(crate) entry: &'a Entry,
+    pub(crate) entry: &'a AccessEntry,
     pub(crate) change: Change,
     pub(crate) differences: Vec<Difference>,
     pub(crate) aws: PartOfAws<'a>,

@@ -20,7 +20,7 @@ use crate::time::{Timestamp, to_the_second};
 
 /// How an owned entry was found to differ from what we wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Drift {
+pub(crate) enum TextDrift {
     /// It says something else.
     Changed,
     /// It is gone.
@@ -29,7 +29,7 @@ pub(crate) enum Drift {
     Displaced,
 }
 
-impl Drift {
+impl TextDrift {
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Changed => "changed",
@@ -338,7 +338,7 @@ pub(crate) struct Claim {
     pub(crate) ours: bool,
     /// Whether, beside the found one, entries of this key stand that let someone in: a dead one is as good as none.
     pub(crate) beside: bool,
-    pub(crate) drift: Option<Drift>,
+    pub(crate) drift: Option<TextDrift>,
     /// The write only brings back what we last wrote: a repair, and nothing that is new.
     pub(crate) restores: bool,
     pub(crate) step: Step,

@@ -1,7 +1,7 @@
 //! What this process remembers from pass to pass. A restart begins with [`Memory::default`].
 //!
-//! Nothing in here grants anything on its own: the last good texts only put back what stood a moment before, and everything
-//! that must outlive the process stands in the cluster (mark, statuses, history).
+//! Nothing in here grants anything on its own: the last good texts only restore what was in force a moment before, and everything
+//! that must outlive the process is kept in the cluster (mark, statuses, history).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -68,7 +68,7 @@ impl Memory {
 
 /// What someone else can undo.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Target {
+pub(crate) enum RepairTarget {
     /// An owned entry.
     Entry(KeyHash),
     /// An owned access entry.
@@ -84,19 +84,19 @@ pub(crate) enum Target {
 /// When each target was undone within the last minute.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Undone {
-    targets: BTreeMap<Target, Record>,
+    targets: BTreeMap<RepairTarget, Record>,
     last_repair: Option<Timestamp>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Record {
     times: Vec<Timestamp>,
-    /// Of an access entry: when the change was seen that was put right last.
+    /// Of an access entry: when the change that was repaired last was first seen.
     seen: Option<Timestamp>,
     contested: bool,
 }
 
-impl Target {
+impl RepairTarget {
     /// How long undoings of it count, and how long it must be quiet until it is not contested any more.
     fn window(&self) -> SignedDuration {
         match self {
@@ -108,14 +108,14 @@ impl Target {
 
 impl Undone {
     /// Whether the target is contested now.
-    pub(crate) fn contested(&self, target: &Target, now: Timestamp) -> bool {
+    pub(crate) fn contested(&self, target: &RepairTarget, now: Timestamp) -> bool {
         self.targets
             .get(target)
             .is_some_and(|record| record.contested && !quiet(target, record, now))
     }
 
     /// The targets that are contested now.
-    pub(crate) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &Target> {
+    pub(crate) fn all_contested(&self, now: Timestamp) -> impl Iterator<Item = &RepairTarget> {
         self.targets
             .iter()
             .filter(move |(target, record)| record.contested && !quiet(target, record, now))
@@ -140,7 +140,11 @@ impl Undone {
     }
 
     /// When a contested access entry may be repaired at the earliest; `None` where it is not contested.
-    pub(crate) fn next_entry_repair(&self, target: &Target, now: Timestamp) -> Option<Timestamp> {
+    pub(crate) fn next_entry_repair(
+        &self,
+        target: &RepairTarget,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let record = self.targets.get(target)?;
         let last = record.last(now)?;
         (record.contested && !quiet(target, record, now)).then(|| last.plus(ENTRY_CONTEST_PAUSE))
@@ -148,25 +152,32 @@ impl Undone {
 
     /// Whether a change of an access entry that was seen then is counted already.
     pub(crate) fn told(&self, hash: &KeyHash, seen: Timestamp) -> bool {
-        let record = self.targets.get(&Target::AccessEntry(hash.clone()));
+        let record = self.targets.get(&RepairTarget::AccessEntry(hash.clone()));
         record.is_some_and(|record| record.seen == Some(seen))
     }
 
-    /// Records that an access entry is put right after a change that was first seen then.
+    /// Records that an access entry is repaired after a change that was first seen then.
     pub(crate) fn entry_repaired(&mut self, hash: KeyHash, seen: Timestamp, now: Timestamp) {
-        let target = Target::AccessEntry(hash);
+        let target = RepairTarget::AccessEntry(hash);
         self.repaired([target.clone()], now);
         if let Some(record) = self.targets.get_mut(&target) {
             record.seen = Some(seen);
         }
     }
 
-    /// Records that these targets were found undone and put right.
-    pub(crate) fn repaired(&mut self, targets: impl IntoIterator<Item = Target>, now: Timestamp) {
+    /// Records that these targets were found undone and repaired.
+    pub(crate) fn repaired(
+        &mut self,
+        targets: impl IntoIterator<Item = RepairTarget>,
+        now: Timestamp,
+    ) {
         self.targets
             .retain(|target, record| !quiet(target, record, now));
         for target in targets {
-            let (window, text) = (target.window(), !matches!(target, Target::AccessEntry(_)));
+            let (window, text) = (
+                target.window(),
+                !matches!(target, RepairTarget::AccessEntry(_)),
+            );
             let record = self.targets.entry(target).or_default();
             record
                 .times
@@ -188,7 +199,7 @@ impl Record {
     }
 }
 
-fn quiet(target: &Target, record: &Record, now: Timestamp) -> bool {
+fn quiet(target: &RepairTarget, record: &Record, now: Timestamp) -> bool {
     record
         .last(now)
         .is_none_or(|last| last.plus(target.window()) <= now)
@@ -204,7 +215,7 @@ mod tests {
 
     #[test]
     fn three_undoings_within_a_minute_contest_until_a_minute_without() {
-        let target = Target::Text(Section::Roles);
+        let target = RepairTarget::Text(Section::Roles);
         let mut undone = Undone::default();
         for (time, contested) in [
             (0, false),
@@ -231,14 +242,14 @@ mod tests {
     fn the_next_repair_is_a_second_after_the_last() {
         let mut undone = Undone::default();
         assert_eq!(undone.next_repair(at(0)), None);
-        undone.repaired([Target::Mark], at(5_000));
+        undone.repaired([RepairTarget::Mark], at(5_000));
         assert_eq!(undone.next_repair(at(5_000)), Some(at(6_000)));
     }
 
     #[test]
     fn a_clock_that_is_set_back_an_hour_delays_no_repair() {
         let hash = KeyHash::parse("0123456789abcdef").expect("16 digits");
-        for target in [Target::Mark, Target::AccessEntry(hash)] {
+        for target in [RepairTarget::Mark, RepairTarget::AccessEntry(hash)] {
             let mut undone = Undone::default();
             let (late, early) = (at(4_000_000), at(400_000));
             for _ in 0..CONTEST_COUNT {

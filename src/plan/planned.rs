@@ -9,7 +9,7 @@ use crate::observed::{IamWants, Observed, Settings};
 use crate::plan::action::{ConfigMapWrite, EntryWork, FinalizerChange, HistoryWrite};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Block, Claim, Eks};
-use crate::plan::memory::{Memory, Target};
+use crate::plan::memory::{Memory, RepairTarget};
 use crate::plan::orphans::Orphans;
 use crate::plan::write::render::Realized;
 use crate::plan::write::review::Facts;
@@ -44,7 +44,7 @@ pub struct Plan<'a> {
     pub(crate) iam: IamWants,
     pub(crate) eks: Option<Eks<'a>>,
     /// What this plan puts right that someone else undid.
-    pub(crate) undone: BTreeSet<Target>,
+    pub(crate) undone: BTreeSet<RepairTarget>,
     /// A repair of contested targets that waits for its second.
     pub(crate) postponed: bool,
 }

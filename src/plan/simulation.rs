@@ -12,7 +12,7 @@ use super::{
 };
 use crate::access_entry::EksCluster;
 use crate::access_entry::simulation::Eks;
-use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind, InFlight, Output};
+use crate::access_entry::{BRIDGE_GROUP, Call, Entries, Failure, FailureKind, InFlight};
 use crate::api::IdentityMapping;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, MappingState};
@@ -184,10 +184,8 @@ impl Cloud {
         }
         match self.eks.call(call) {
             Ok(output) => {
-                if let Output::Described(entry) = &output {
-                    self.in_flight.seen(call.principal_arn(), Some(entry));
-                }
-                self.known.apply(call, output, now);
+                self.known
+                    .apply_after(&mut self.in_flight, call, output, now);
                 Ok(())
             }
             Err(_) if matches!(call, Call::Create { .. }) => {
@@ -195,8 +193,8 @@ impl Cloud {
                 Err(FailureKind::InUse)
             }
             Err(_) if self.in_flight.absence_counts(call.principal_arn(), now) => {
-                self.in_flight.seen(call.principal_arn(), None);
-                self.known.gone(call.principal_arn(), now, now);
+                self.known
+                    .gone_after(&mut self.in_flight, call.principal_arn(), now, now);
                 Err(FailureKind::EntryMissing)
             }
             Err(_) => {

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws_auth::{
-    Change, Document, EditError, Entry, Index, Lookup, NewEntry, Problem, Section, edit, fold_arn,
+    Document, EditError, Entry, EntryEdit, Index, Lookup, NewEntry, Problem, Section, edit,
+    fold_arn,
 };
 use crate::desired::Desired;
 use crate::desired::State;
@@ -214,7 +215,7 @@ struct Transplant<'a> {
     mark_then: Mark,
     /// The mark of now, and what is known again of then.
     mark: Mark,
-    changes: Vec<Change>,
+    changes: Vec<EntryEdit>,
     seen: BTreeSet<KeyHash>,
     left_out: Vec<&'a Entry>,
     kept: Vec<String>,
@@ -308,22 +309,22 @@ impl<'a> Transplant<'a> {
                 if last.filter(here).is_some_and(|last| last.item > then.item)
                     && self.is_last(hash, standing) =>
             {
-                self.changes.push(Change::Remove {
+                self.changes.push(EntryEdit::Remove {
                     section: then.section,
                     item: then.item,
                 });
-                self.changes.push(Change::Append(entry));
+                self.changes.push(EntryEdit::Append(entry));
                 if then.meaning() == standing.meaning() {
                     return;
                 }
             }
             Some(then) if then.meaning() == standing.meaning() => return,
-            Some(then) => self.changes.push(Change::Replace {
+            Some(then) => self.changes.push(EntryEdit::Replace {
                 section: then.section,
                 item: then.item,
                 entry,
             }),
-            None => self.changes.push(Change::Append(entry)),
+            None => self.changes.push(EntryEdit::Append(entry)),
         }
         self.kept.push(standing.arn.clone());
     }
@@ -373,7 +374,7 @@ impl<'a> Transplant<'a> {
     }
 
     fn leave_out(&mut self, entry: &'a Entry) {
-        self.changes.push(Change::Remove {
+        self.changes.push(EntryEdit::Remove {
             section: entry.section,
             item: entry.item,
         });

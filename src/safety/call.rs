@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Authority, Before, Proposal, Removals, review};
-use crate::access_entry::{Call, Entry};
+use crate::access_entry::{AccessEntry, Call};
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, Confirmation};
 use crate::aws_auth::{Document, Meaning};
 use crate::desired::{Desired, Mapping, State, resolve};
@@ -27,7 +27,7 @@ pub(crate) fn may_take(aws: &AwsState, bindings: &Bindings, call: &Call) -> bool
     };
     let possible = view.possible(call.principal_arn());
     let policy = view.admin_policy();
-    let matters = |entry: &Entry| {
+    let matters = |entry: &AccessEntry| {
         let entry = EffectiveEntry::of_access_entry(entry);
         entry.possible_administrator(bindings, &policy).is_some()
             || entry.is_node(bindings, &policy)
@@ -177,7 +177,7 @@ fn managed_entries(
             mapping.names(&written.arn).then_some(written)
         })
         .collect();
-    let of_aws = |entry: &Entry| keeper(entry, &view.managed, observed.now).is_aws();
+    let of_aws = |entry: &AccessEntry| keeper(entry, &view.managed, observed.now).is_aws();
     let standing = entries.of_key(key).iter();
     let ours = standing.filter(|standing| {
         let written = written.iter().copied();

@@ -5,7 +5,7 @@
 //! does a 404 while a Create may still take effect. What may be is [`Possible`], where calls in flight and answers are weighed.
 
 use super::Clearance;
-use crate::access_entry::{Entry, INSTALLATION_TAG, Possible};
+use crate::access_entry::{AccessEntry, INSTALLATION_TAG, Possible};
 
 /// A principal that a mapping names, in aws-auth as it was read, or as it was just written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Remainder {
             Self::Text(text) => !text.managed && (text.readable || !text.written),
             Self::Entries(possible, installation) => {
                 let managed =
-                    |entry: &Entry| entry.tags.get(INSTALLATION_TAG) == Some(installation);
+                    |entry: &AccessEntry| entry.tags.get(INSTALLATION_TAG) == Some(installation);
                 let clear =
                     |possible: &Possible| !possible.unseen && !possible.entries.iter().any(managed);
                 possible.iter().all(clear)
@@ -63,9 +63,9 @@ mod tests {
     use crate::api::v1alpha1::EntryType;
     use crate::time::Timestamp;
 
-    fn entry(tagged: bool) -> Entry {
+    fn entry(tagged: bool) -> AccessEntry {
         let tag = (INSTALLATION_TAG.to_owned(), "ours".to_owned());
-        Entry {
+        AccessEntry {
             arn: "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/A/1"
                 .to_owned(),
             principal_arn: "arn:aws:iam::111122223333:role/A".to_owned(),

@@ -1,6 +1,6 @@
 //! What a login of one principal may become, and what calls make of it.
 
-use crate::access_entry::{Call, Entry, Output};
+use crate::access_entry::{AccessEntry, Call, Output};
 use crate::effective::EffectiveEntry;
 use crate::time::Timestamp;
 
@@ -26,9 +26,9 @@ pub(super) struct Transition {
 #[derive(Clone, Debug)]
 pub(super) enum Possibility {
     /// There is none, or its principal was deleted and created again: aws-auth decides.
-    Powerless(Option<Entry>),
+    Powerless(Option<AccessEntry>),
     Unseen,
-    Entry(Entry),
+    Entry(AccessEntry),
 }
 
 pub(super) fn exists(possibility: &Possibility) -> bool {
@@ -65,7 +65,7 @@ pub(super) fn after(before: Possibility, arn: &str, calls: &[Call]) -> Possibili
         };
         let mut then = match (call, output) {
             (Call::Delete { .. }, _) => return Possibility::Powerless(None),
-            (Call::Update { .. }, Output::Entry(changed)) => Entry {
+            (Call::Update { .. }, Output::Entry(changed)) => AccessEntry {
                 policies: entry
                     .map(|entry| entry.policies.clone())
                     .unwrap_or_default(),

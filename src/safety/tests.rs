@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::switch::without;
 use super::{Authority, Before, Proposal, Removals, Review, Rule, Text, review};
 use crate::access_entry::{
-    Absence, Association, CREATED_TAG, Call, EksCluster, Entries, Entry, EntryState,
+    Absence, AccessEntry, Association, CREATED_TAG, Call, EksCluster, Entries, EntryState,
     INSTALLATION_TAG, InFlight, Kind, Possible, Scope,
 };
 use crate::api::IdentityMapping;
@@ -104,8 +104,8 @@ impl Scene {
     }
 
     /// An access entry, of ours where it is tagged.
-    fn entry(mut self, role: &str, change: impl FnOnce(&mut Entry)) -> Self {
-        let mut entry = Entry {
+    fn entry(mut self, role: &str, change: impl FnOnce(&mut AccessEntry)) -> Self {
+        let mut entry = AccessEntry {
             principal_arn: arn(role),
             arn: format!(
                 "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/{role}/x"
@@ -293,7 +293,7 @@ fn mark_of(text: &Document, roles: &[String]) -> Mark {
     mark(&managed(text, roles))
 }
 
-fn administrator(entry: &mut Entry) {
+fn administrator(entry: &mut AccessEntry) {
     let association = Association {
         scope: Scope::Cluster,
         associated: now(),
@@ -302,7 +302,7 @@ fn administrator(entry: &mut Entry) {
     entry.policies.insert(ADMIN.to_owned(), association);
 }
 
-fn node(entry: &mut Entry) {
+fn node(entry: &mut AccessEntry) {
     entry.kind = Kind::Known(EntryType::EC2Linux);
     entry.username = "system:node:{{EC2PrivateDNSName}}".to_owned();
     entry.groups = ["system:nodes".to_owned()].into();

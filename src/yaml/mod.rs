@@ -30,7 +30,7 @@ pub(crate) use tree::{Node, NodeId, NodeKind, Tree, compose};
 
 /// A place in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Mark {
+struct TextPosition {
     /// In bytes.
     byte: usize,
     /// In characters; a line break of two counts as two.

@@ -1,7 +1,7 @@
 //! Events of the first document: the grammar above the tokens.
 
 use super::scanner::Scanner;
-use super::token::{Kind, Style, Token};
+use super::token::{Style, Token, TokenKind};
 use super::{Fault, FaultKind};
 
 /// What happens next in the document. Spans are bytes.
@@ -37,7 +37,7 @@ pub(super) enum EventKind {
 }
 
 #[derive(Clone, Copy, Debug)]
-enum State {
+enum ParserState {
     BlockNode,
     BlockSequence { first: bool },
     IndentlessSequence,
@@ -55,8 +55,8 @@ enum State {
 
 pub(super) struct Parser<'t> {
     scanner: Scanner<'t>,
-    state: State,
-    states: Vec<State>,
+    state: ParserState,
+    states: Vec<ParserState>,
     /// Handle and prefix.
     tags: Vec<(Vec<u8>, Vec<u8>)>,
     /// End of the last token that is part of the text, in bytes.
@@ -68,7 +68,7 @@ impl<'t> Parser<'t> {
     pub(super) fn new(text: &'t str) -> Parser<'t> {
         Parser {
             scanner: Scanner::new(text),
-            state: State::DocumentEnd,
+            state: ParserState::DocumentEnd,
             states: Vec::new(),
             tags: Vec::new(),
             last: 0,
@@ -82,11 +82,13 @@ impl<'t> Parser<'t> {
         self.take();
         let token = self.scanner.peek()?;
         match token.kind {
-            Kind::StreamEnd => return Ok(None),
-            Kind::Version { .. } | Kind::TagDirective { .. } | Kind::DocumentStart => {
+            TokenKind::StreamEnd => return Ok(None),
+            TokenKind::Version { .. }
+            | TokenKind::TagDirective { .. }
+            | TokenKind::DocumentStart => {
                 self.directives()?;
                 let token = self.scanner.peek()?;
-                if token.kind != Kind::DocumentStart {
+                if token.kind != TokenKind::DocumentStart {
                     let at = token.start.byte;
                     return Err(Fault {
                         at,
@@ -94,41 +96,41 @@ impl<'t> Parser<'t> {
                     });
                 }
                 self.take();
-                self.state = State::DocumentContent;
+                self.state = ParserState::DocumentContent;
             }
             _ => {
                 self.directives()?;
-                self.state = State::BlockNode;
+                self.state = ParserState::BlockNode;
             }
         }
-        self.states.push(State::DocumentEnd);
+        self.states.push(ParserState::DocumentEnd);
         Ok(Some(self.last))
     }
 
     /// The next event. Not to be called behind [`EventKind::DocumentEnd`].
     pub(super) fn next(&mut self) -> Result<Event, Fault> {
         match self.state {
-            State::BlockNode => self.node(true, false),
-            State::DocumentContent => self.document_content(),
-            State::DocumentEnd => self.document_end(),
-            State::BlockSequence { first } => self.block_sequence(first),
-            State::IndentlessSequence => self.indentless_sequence(),
-            State::BlockMappingKey { first } => self.block_mapping_key(first),
-            State::BlockMappingValue => self.block_mapping_value(),
-            State::FlowSequence { first } => self.flow_sequence(first),
-            State::PairKey => self.pair_key(),
-            State::PairValue => self.pair_value(),
-            State::PairEnd => {
+            ParserState::BlockNode => self.node(true, false),
+            ParserState::DocumentContent => self.document_content(),
+            ParserState::DocumentEnd => self.document_end(),
+            ParserState::BlockSequence { first } => self.block_sequence(first),
+            ParserState::IndentlessSequence => self.indentless_sequence(),
+            ParserState::BlockMappingKey { first } => self.block_mapping_key(first),
+            ParserState::BlockMappingValue => self.block_mapping_value(),
+            ParserState::FlowSequence { first } => self.flow_sequence(first),
+            ParserState::PairKey => self.pair_key(),
+            ParserState::PairValue => self.pair_value(),
+            ParserState::PairEnd => {
                 self.peek()?;
-                self.state = State::FlowSequence { first: false };
+                self.state = ParserState::FlowSequence { first: false };
                 Ok(self.end_event())
             }
-            State::FlowMappingKey { first } => self.flow_mapping_key(first),
-            State::FlowMappingValue { empty } => self.flow_mapping_value(empty),
+            ParserState::FlowMappingKey { first } => self.flow_mapping_key(first),
+            ParserState::FlowMappingValue { empty } => self.flow_mapping_value(empty),
         }
     }
 
-    fn peek(&mut self) -> Result<&Kind, Fault> {
+    fn peek(&mut self) -> Result<&TokenKind, Fault> {
         self.scanner.peek().map(|t| &t.kind)
     }
 
@@ -140,17 +142,17 @@ impl<'t> Parser<'t> {
         let token = self.scanner.take();
         match token.kind {
             // These stand for no text of their own.
-            Kind::BlockEnd
-            | Kind::BlockSequenceStart
-            | Kind::BlockMappingStart
-            | Kind::StreamEnd => {}
+            TokenKind::BlockEnd
+            | TokenKind::BlockSequenceStart
+            | TokenKind::BlockMappingStart
+            | TokenKind::StreamEnd => {}
             _ => self.last = self.last.max(token.end.byte),
         }
         token
     }
 
     fn pop(&mut self) {
-        self.state = self.states.pop().unwrap_or(State::DocumentEnd);
+        self.state = self.states.pop().unwrap_or(ParserState::DocumentEnd);
     }
 
     fn event(
@@ -190,7 +192,7 @@ impl<'t> Parser<'t> {
             let token = self.scanner.peek()?;
             let at = token.start.byte;
             match &token.kind {
-                Kind::Version { major, minor } => {
+                TokenKind::Version { major, minor } => {
                     if versioned {
                         return Err(Fault {
                             at,
@@ -205,7 +207,7 @@ impl<'t> Parser<'t> {
                     }
                     versioned = true;
                 }
-                Kind::TagDirective { handle, prefix } => {
+                TokenKind::TagDirective { handle, prefix } => {
                     if self.tags.iter().any(|(h, _)| h == handle) {
                         return Err(Fault {
                             at,
@@ -228,11 +230,11 @@ impl<'t> Parser<'t> {
 
     fn document_content(&mut self) -> Result<Event, Fault> {
         match self.peek()? {
-            Kind::Version { .. }
-            | Kind::TagDirective { .. }
-            | Kind::DocumentStart
-            | Kind::DocumentEnd
-            | Kind::StreamEnd => {
+            TokenKind::Version { .. }
+            | TokenKind::TagDirective { .. }
+            | TokenKind::DocumentStart
+            | TokenKind::DocumentEnd
+            | TokenKind::StreamEnd => {
                 self.pop();
                 let at = self.last;
                 Ok(self.empty(at))
@@ -248,7 +250,7 @@ impl<'t> Parser<'t> {
 
     fn node(&mut self, block: bool, indentless: bool) -> Result<Event, Fault> {
         let start = self.next_start()?;
-        if let Kind::Alias(name) = self.peek()? {
+        if let TokenKind::Alias(name) = self.peek()? {
             let name = name.clone();
             self.pop();
             let token = self.take();
@@ -265,14 +267,14 @@ impl<'t> Parser<'t> {
         let token = self.scanner.peek()?;
         let (at, end) = (token.start.byte, token.end.byte);
         let kind = match &token.kind {
-            Kind::BlockEntry if indentless => {
-                self.state = State::IndentlessSequence;
+            TokenKind::BlockEntry if indentless => {
+                self.state = ParserState::IndentlessSequence;
                 EventKind::SequenceStart { flow: false }
             }
-            Kind::Scalar { style, .. } => {
+            TokenKind::Scalar { style, .. } => {
                 let plain = *style == Style::Plain;
                 self.pop();
-                let Kind::Scalar { value, style } = self.take().kind else {
+                let TokenKind::Scalar { value, style } = self.take().kind else {
                     unreachable!("it was just seen")
                 };
                 let implicit = (tag.is_empty() && plain) || tag == b"!";
@@ -283,20 +285,20 @@ impl<'t> Parser<'t> {
                     style,
                 }
             }
-            Kind::FlowSequenceStart => {
-                self.state = State::FlowSequence { first: true };
+            TokenKind::FlowSequenceStart => {
+                self.state = ParserState::FlowSequence { first: true };
                 EventKind::SequenceStart { flow: true }
             }
-            Kind::FlowMappingStart => {
-                self.state = State::FlowMappingKey { first: true };
+            TokenKind::FlowMappingStart => {
+                self.state = ParserState::FlowMappingKey { first: true };
                 EventKind::MappingStart { flow: true }
             }
-            Kind::BlockSequenceStart if block => {
-                self.state = State::BlockSequence { first: true };
+            TokenKind::BlockSequenceStart if block => {
+                self.state = ParserState::BlockSequence { first: true };
                 EventKind::SequenceStart { flow: false }
             }
-            Kind::BlockMappingStart if block => {
-                self.state = State::BlockMappingKey { first: true };
+            TokenKind::BlockMappingStart if block => {
+                self.state = ParserState::BlockMappingKey { first: true };
                 EventKind::MappingStart { flow: false }
             }
             _ if has_properties => {
@@ -327,11 +329,11 @@ impl<'t> Parser<'t> {
         let mut tag = None;
         loop {
             match self.peek()? {
-                Kind::Anchor(name) if anchor.is_none() => {
+                TokenKind::Anchor(name) if anchor.is_none() => {
                     anchor = Some(name.clone());
                     self.take();
                 }
-                Kind::Tag { .. } if tag.is_none() => tag = Some(self.take()),
+                TokenKind::Tag { .. } if tag.is_none() => tag = Some(self.take()),
                 _ => break,
             }
         }
@@ -339,7 +341,7 @@ impl<'t> Parser<'t> {
             return Ok((anchor, None));
         };
         let at = token.start.byte;
-        let Kind::Tag { handle, suffix } = token.kind else {
+        let TokenKind::Tag { handle, suffix } = token.kind else {
             unreachable!("only tags are kept above")
         };
         let tag = if handle.is_empty() {
@@ -370,17 +372,18 @@ impl<'t> Parser<'t> {
             self.take();
         }
         match self.peek()? {
-            Kind::BlockEntry => {
+            TokenKind::BlockEntry => {
                 let token = self.take();
                 self.dash = Some(token.start.byte);
-                if matches!(self.peek()?, Kind::BlockEntry | Kind::BlockEnd) {
-                    self.state = State::BlockSequence { first: false };
+                if matches!(self.peek()?, TokenKind::BlockEntry | TokenKind::BlockEnd) {
+                    self.state = ParserState::BlockSequence { first: false };
                     return Ok(self.empty(token.end.byte));
                 }
-                self.states.push(State::BlockSequence { first: false });
+                self.states
+                    .push(ParserState::BlockSequence { first: false });
                 self.node(true, false)
             }
-            Kind::BlockEnd => {
+            TokenKind::BlockEnd => {
                 self.pop();
                 self.take();
                 Ok(self.end_event())
@@ -393,7 +396,7 @@ impl<'t> Parser<'t> {
     }
 
     fn indentless_sequence(&mut self) -> Result<Event, Fault> {
-        if *self.peek()? != Kind::BlockEntry {
+        if *self.peek()? != TokenKind::BlockEntry {
             self.pop();
             return Ok(self.end_event());
         }
@@ -401,12 +404,12 @@ impl<'t> Parser<'t> {
         self.dash = Some(token.start.byte);
         if matches!(
             self.peek()?,
-            Kind::BlockEntry | Kind::Key | Kind::Value | Kind::BlockEnd
+            TokenKind::BlockEntry | TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd
         ) {
-            self.state = State::IndentlessSequence;
+            self.state = ParserState::IndentlessSequence;
             return Ok(self.empty(token.end.byte));
         }
-        self.states.push(State::IndentlessSequence);
+        self.states.push(ParserState::IndentlessSequence);
         self.node(true, false)
     }
 
@@ -415,16 +418,19 @@ impl<'t> Parser<'t> {
             self.take();
         }
         match self.peek()? {
-            Kind::Key => {
+            TokenKind::Key => {
                 let token = self.take();
-                if matches!(self.peek()?, Kind::Key | Kind::Value | Kind::BlockEnd) {
-                    self.state = State::BlockMappingValue;
+                if matches!(
+                    self.peek()?,
+                    TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd
+                ) {
+                    self.state = ParserState::BlockMappingValue;
                     return Ok(self.empty(token.end.byte));
                 }
-                self.states.push(State::BlockMappingValue);
+                self.states.push(ParserState::BlockMappingValue);
                 self.node(true, true)
             }
-            Kind::BlockEnd => {
+            TokenKind::BlockEnd => {
                 self.pop();
                 self.take();
                 Ok(self.end_event())
@@ -437,17 +443,21 @@ impl<'t> Parser<'t> {
     }
 
     fn block_mapping_value(&mut self) -> Result<Event, Fault> {
-        if *self.peek()? != Kind::Value {
-            self.state = State::BlockMappingKey { first: false };
+        if *self.peek()? != TokenKind::Value {
+            self.state = ParserState::BlockMappingKey { first: false };
             let at = self.last;
             return Ok(self.empty(at));
         }
         let token = self.take();
-        if matches!(self.peek()?, Kind::Key | Kind::Value | Kind::BlockEnd) {
-            self.state = State::BlockMappingKey { first: false };
+        if matches!(
+            self.peek()?,
+            TokenKind::Key | TokenKind::Value | TokenKind::BlockEnd
+        ) {
+            self.state = ParserState::BlockMappingKey { first: false };
             return Ok(self.empty(token.end.byte));
         }
-        self.states.push(State::BlockMappingKey { first: false });
+        self.states
+            .push(ParserState::BlockMappingKey { first: false });
         self.node(true, true)
     }
 
@@ -455,8 +465,8 @@ impl<'t> Parser<'t> {
         if first {
             self.take();
         }
-        if !first && *self.peek()? != Kind::FlowSequenceEnd {
-            if *self.peek()? != Kind::FlowEntry {
+        if !first && *self.peek()? != TokenKind::FlowSequenceEnd {
+            if *self.peek()? != TokenKind::FlowEntry {
                 return Err(Fault {
                     at: self.next_start()?,
                     kind: FaultKind::FlowSequence,
@@ -465,14 +475,14 @@ impl<'t> Parser<'t> {
             self.take();
         }
         match self.peek()? {
-            Kind::FlowSequenceEnd => {
+            TokenKind::FlowSequenceEnd => {
                 self.pop();
                 self.take();
                 Ok(self.end_event())
             }
-            Kind::Key => {
+            TokenKind::Key => {
                 let token = self.take();
-                self.state = State::PairKey;
+                self.state = ParserState::PairKey;
                 Ok(self.event(
                     EventKind::MappingStart { flow: true },
                     token.start.byte,
@@ -481,7 +491,7 @@ impl<'t> Parser<'t> {
                 ))
             }
             _ => {
-                self.states.push(State::FlowSequence { first: false });
+                self.states.push(ParserState::FlowSequence { first: false });
                 self.node(false, false)
             }
         }
@@ -490,26 +500,29 @@ impl<'t> Parser<'t> {
     fn pair_key(&mut self) -> Result<Event, Fault> {
         if matches!(
             self.peek()?,
-            Kind::Value | Kind::FlowEntry | Kind::FlowSequenceEnd
+            TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowSequenceEnd
         ) {
             // go-yaml takes the token along; what stands behind it decides whether the text is still right.
             let token = self.take();
-            self.state = State::PairValue;
+            self.state = ParserState::PairValue;
             return Ok(self.empty(token.end.byte));
         }
-        self.states.push(State::PairValue);
+        self.states.push(ParserState::PairValue);
         self.node(false, false)
     }
 
     fn pair_value(&mut self) -> Result<Event, Fault> {
-        if *self.peek()? == Kind::Value {
+        if *self.peek()? == TokenKind::Value {
             self.take();
-            if !matches!(self.peek()?, Kind::FlowEntry | Kind::FlowSequenceEnd) {
-                self.states.push(State::PairEnd);
+            if !matches!(
+                self.peek()?,
+                TokenKind::FlowEntry | TokenKind::FlowSequenceEnd
+            ) {
+                self.states.push(ParserState::PairEnd);
                 return self.node(false, false);
             }
         }
-        self.state = State::PairEnd;
+        self.state = ParserState::PairEnd;
         let at = self.last;
         Ok(self.empty(at))
     }
@@ -518,8 +531,8 @@ impl<'t> Parser<'t> {
         if first {
             self.take();
         }
-        if !first && *self.peek()? != Kind::FlowMappingEnd {
-            if *self.peek()? != Kind::FlowEntry {
+        if !first && *self.peek()? != TokenKind::FlowMappingEnd {
+            if *self.peek()? != TokenKind::FlowEntry {
                 return Err(Fault {
                     at: self.next_start()?,
                     kind: FaultKind::FlowMapping,
@@ -528,40 +541,46 @@ impl<'t> Parser<'t> {
             self.take();
         }
         match self.peek()? {
-            Kind::FlowMappingEnd => {
+            TokenKind::FlowMappingEnd => {
                 self.pop();
                 self.take();
                 Ok(self.end_event())
             }
-            Kind::Key => {
+            TokenKind::Key => {
                 self.take();
                 if matches!(
                     self.peek()?,
-                    Kind::Value | Kind::FlowEntry | Kind::FlowMappingEnd
+                    TokenKind::Value | TokenKind::FlowEntry | TokenKind::FlowMappingEnd
                 ) {
-                    self.state = State::FlowMappingValue { empty: false };
+                    self.state = ParserState::FlowMappingValue { empty: false };
                     let at = self.last;
                     return Ok(self.empty(at));
                 }
-                self.states.push(State::FlowMappingValue { empty: false });
+                self.states
+                    .push(ParserState::FlowMappingValue { empty: false });
                 self.node(false, false)
             }
             _ => {
-                self.states.push(State::FlowMappingValue { empty: true });
+                self.states
+                    .push(ParserState::FlowMappingValue { empty: true });
                 self.node(false, false)
             }
         }
     }
 
     fn flow_mapping_value(&mut self, empty: bool) -> Result<Event, Fault> {
-        if *self.peek()? == Kind::Value && !empty {
+        if *self.peek()? == TokenKind::Value && !empty {
             self.take();
-            if !matches!(self.peek()?, Kind::FlowEntry | Kind::FlowMappingEnd) {
-                self.states.push(State::FlowMappingKey { first: false });
+            if !matches!(
+                self.peek()?,
+                TokenKind::FlowEntry | TokenKind::FlowMappingEnd
+            ) {
+                self.states
+                    .push(ParserState::FlowMappingKey { first: false });
                 return self.node(false, false);
             }
         }
-        self.state = State::FlowMappingKey { first: false };
+        self.state = ParserState::FlowMappingKey { first: false };
         let at = self.last;
         Ok(self.empty(at))
     }

@@ -1,7 +1,7 @@
 //! Scanning of what is said about nodes and documents: anchors, aliases, tags, directives.
 
 use super::scanner::Scanner;
-use super::token::{Kind, Token};
+use super::token::{Token, TokenKind};
 use super::{Fault, FaultKind};
 
 impl Scanner<'_> {
@@ -26,7 +26,7 @@ impl Scanner<'_> {
                 }
                 self.reader.skip();
                 let minor = self.scan_version_number()?;
-                Kind::Version { major, minor }
+                TokenKind::Version { major, minor }
             }
             "TAG" => self.scan_tag_directive()?,
             _ => {
@@ -65,7 +65,7 @@ impl Scanner<'_> {
         Ok(value)
     }
 
-    fn scan_tag_directive(&mut self) -> Result<Kind, Fault> {
+    fn scan_tag_directive(&mut self) -> Result<TokenKind, Fault> {
         self.reader.skip_blanks()?;
         let handle = self.scan_tag_handle(true)?;
         self.reader.ensure(1)?;
@@ -78,10 +78,10 @@ impl Scanner<'_> {
         if !self.reader.is_gap(0) {
             return Err(self.fault(FaultKind::TagDirective));
         }
-        Ok(Kind::TagDirective { handle, prefix })
+        Ok(TokenKind::TagDirective { handle, prefix })
     }
 
-    pub(super) fn scan_anchor(&mut self, kind: fn(String) -> Kind) -> Result<Token, Fault> {
+    pub(super) fn scan_anchor(&mut self, kind: fn(String) -> TokenKind) -> Result<Token, Fault> {
         let start = self.reader.mark;
         self.reader.skip();
         let mut name = String::new();
@@ -142,7 +142,7 @@ impl Scanner<'_> {
             });
         }
         Ok(Token {
-            kind: Kind::Tag { handle, suffix },
+            kind: TokenKind::Tag { handle, suffix },
             start,
             end: self.reader.mark,
         })

@@ -6,7 +6,7 @@
 
 use std::ops::Range;
 
-use super::{Fault, FaultKind, Mark};
+use super::{Fault, FaultKind, TextPosition};
 
 /// go-yaml's `input_raw_buffer_size`, in bytes.
 const CHUNK: usize = 512;
@@ -14,7 +14,7 @@ const BOM: &[u8] = "\u{feff}".as_bytes();
 
 pub(super) struct Reader<'t> {
     text: &'t str,
-    pub(super) mark: Mark,
+    pub(super) mark: TextPosition,
     /// Characters in the buffer from the current place on; the NUL at the end of the text counts as often as it was asked for.
     unread: isize,
     /// End of what is in the buffer, in bytes.
@@ -30,7 +30,7 @@ impl<'t> Reader<'t> {
     pub(super) fn new(text: &'t str) -> Reader<'t> {
         Reader {
             text,
-            mark: Mark::default(),
+            mark: TextPosition::default(),
             unread: 0,
             filled: 0,
             chunk: 0,
@@ -254,7 +254,7 @@ mod tests {
 
     use super::*;
 
-    fn state(reader: &Reader<'_>) -> (Mark, isize, usize, usize, usize) {
+    fn state(reader: &Reader<'_>) -> (TextPosition, isize, usize, usize, usize) {
         let Reader {
             mark,
             unread,

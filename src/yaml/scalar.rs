@@ -1,8 +1,8 @@
 //! Scanning of scalars: plain, quoted, block.
 
 use super::scanner::Scanner;
-use super::token::{Kind, Style, Token};
-use super::{Fault, FaultKind, Mark};
+use super::token::{Style, Token, TokenKind};
+use super::{Fault, FaultKind, TextPosition};
 
 /// A run of line breaks inside a scalar, folded as YAML 1.1 has it.
 #[derive(Default)]
@@ -96,7 +96,7 @@ impl Scanner<'_> {
             self.simple_key_allowed = true;
         }
         Ok(Token {
-            kind: Kind::Scalar {
+            kind: TokenKind::Scalar {
                 value,
                 style: Style::Plain,
             },
@@ -154,7 +154,7 @@ impl Scanner<'_> {
         self.reader.skip();
         let style = if single { Style::Single } else { Style::Double };
         Ok(Token {
-            kind: Kind::Scalar { value, style },
+            kind: TokenKind::Scalar { value, style },
             start,
             end: self.reader.mark,
         })
@@ -284,7 +284,7 @@ impl Scanner<'_> {
             value.push_str(&rest);
         }
         Ok(Token {
-            kind: Kind::Scalar {
+            kind: TokenKind::Scalar {
                 value,
                 style: Style::Block,
             },
@@ -330,7 +330,7 @@ impl Scanner<'_> {
         &mut self,
         indent: &mut isize,
         breaks: &mut String,
-        end: &mut Mark,
+        end: &mut TextPosition,
     ) -> Result<(), Fault> {
         *end = self.reader.mark;
         let mut deepest = 0;
@@ -375,7 +375,7 @@ impl Chomping {
     }
 }
 
-fn fault_at(mark: Mark, kind: FaultKind) -> Fault {
+fn fault_at(mark: TextPosition, kind: FaultKind) -> Fault {
     Fault {
         at: mark.byte,
         kind,

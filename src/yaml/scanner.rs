@@ -8,8 +8,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::reader::Reader;
-use super::token::{Kind, Token};
-use super::{Fault, FaultKind, Mark};
+use super::token::{Token, TokenKind};
+use super::{Fault, FaultKind, TextPosition};
 
 /// go-yaml's `max_flow_level` and `max_indents`.
 const MAX_DEPTH: usize = 10_000;
@@ -22,7 +22,7 @@ struct SimpleKey {
     /// At the indentation of a block mapping: if it is no key, the text is wrong.
     required: bool,
     token: isize,
-    mark: Mark,
+    mark: TextPosition,
 }
 
 pub(super) struct Scanner<'t> {
@@ -116,7 +116,7 @@ impl<'t> Scanner<'t> {
                 token: 0,
                 mark,
             });
-            self.push(Kind::StreamStart, mark, mark);
+            self.push(TokenKind::StreamStart, mark, mark);
             return Ok(());
         }
         self.skip_to_token()?;
@@ -129,29 +129,29 @@ impl<'t> Scanner<'t> {
             return self.fetch_directive();
         }
         if self.reader.is_indicator(b'-') {
-            return self.fetch_document_indicator(Kind::DocumentStart);
+            return self.fetch_document_indicator(TokenKind::DocumentStart);
         }
         if self.reader.is_indicator(b'.') {
-            return self.fetch_document_indicator(Kind::DocumentEnd);
+            return self.fetch_document_indicator(TokenKind::DocumentEnd);
         }
         let block = self.flow_level == 0;
         let gap_next = self.reader.is_gap(1);
         match self.reader.byte(0) {
-            b'[' => self.fetch_flow_start(Kind::FlowSequenceStart),
-            b'{' => self.fetch_flow_start(Kind::FlowMappingStart),
-            b']' => self.fetch_flow_end(Kind::FlowSequenceEnd),
-            b'}' => self.fetch_flow_end(Kind::FlowMappingEnd),
+            b'[' => self.fetch_flow_start(TokenKind::FlowSequenceStart),
+            b'{' => self.fetch_flow_start(TokenKind::FlowMappingStart),
+            b']' => self.fetch_flow_end(TokenKind::FlowSequenceEnd),
+            b'}' => self.fetch_flow_end(TokenKind::FlowMappingEnd),
             b',' => {
                 self.remove_key()?;
                 self.simple_key_allowed = true;
-                self.push_one(Kind::FlowEntry);
+                self.push_one(TokenKind::FlowEntry);
                 Ok(())
             }
             b'-' if gap_next => self.fetch_block_entry(),
             b'?' if !block || gap_next => self.fetch_key(),
             b':' if !block || gap_next => self.fetch_value(),
-            b'*' => self.fetch_simple(|s| s.scan_anchor(Kind::Alias)),
-            b'&' => self.fetch_simple(|s| s.scan_anchor(Kind::Anchor)),
+            b'*' => self.fetch_simple(|s| s.scan_anchor(TokenKind::Alias)),
+            b'&' => self.fetch_simple(|s| s.scan_anchor(TokenKind::Anchor)),
             b'!' => self.fetch_simple(Scanner::scan_tag),
             byte @ (b'|' | b'>') if block => {
                 self.remove_key()?;
@@ -168,19 +168,19 @@ impl<'t> Scanner<'t> {
         }
     }
 
-    fn push(&mut self, kind: Kind, start: Mark, end: Mark) {
+    fn push(&mut self, kind: TokenKind, start: TextPosition, end: TextPosition) {
         self.tokens.push_back(Token { kind, start, end });
     }
 
     /// A token of the one character at the current place.
-    fn push_one(&mut self, kind: Kind) {
+    fn push_one(&mut self, kind: TokenKind) {
         let start = self.reader.mark;
         self.reader.skip();
         self.push(kind, start, self.reader.mark);
     }
 
     /// Puts a token in the queue before the token of that number; at the end if that one was taken already.
-    fn insert(&mut self, number: isize, kind: Kind, mark: Mark) {
+    fn insert(&mut self, number: isize, kind: TokenKind, mark: TextPosition) {
         let token = Token {
             kind,
             start: mark,
@@ -245,8 +245,8 @@ impl<'t> Scanner<'t> {
         &mut self,
         column: isize,
         number: Option<isize>,
-        kind: Kind,
-        mark: Mark,
+        kind: TokenKind,
+        mark: TextPosition,
     ) -> Result<(), Fault> {
         if self.flow_level > 0 || self.indent >= column {
             return Ok(());
@@ -269,7 +269,7 @@ impl<'t> Scanner<'t> {
         }
         while self.indent > column {
             let mark = self.reader.mark;
-            self.push(Kind::BlockEnd, mark, mark);
+            self.push(TokenKind::BlockEnd, mark, mark);
             self.indent = self.indents.pop().unwrap_or(-1);
         }
     }
@@ -281,7 +281,7 @@ impl<'t> Scanner<'t> {
         }
         self.end_document()?;
         let mark = self.reader.mark;
-        self.push(Kind::StreamEnd, mark, mark);
+        self.push(TokenKind::StreamEnd, mark, mark);
         Ok(())
     }
 
@@ -299,7 +299,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_document_indicator(&mut self, kind: Kind) -> Result<(), Fault> {
+    fn fetch_document_indicator(&mut self, kind: TokenKind) -> Result<(), Fault> {
         self.end_document()?;
         let start = self.reader.mark;
         for _ in 0..3 {
@@ -309,7 +309,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_flow_start(&mut self, kind: Kind) -> Result<(), Fault> {
+    fn fetch_flow_start(&mut self, kind: TokenKind) -> Result<(), Fault> {
         self.save_key()?;
         let token = self.next_number();
         self.keys.push(SimpleKey {
@@ -327,7 +327,7 @@ impl<'t> Scanner<'t> {
         Ok(())
     }
 
-    fn fetch_flow_end(&mut self, kind: Kind) -> Result<(), Fault> {
+    fn fetch_flow_end(&mut self, kind: TokenKind) -> Result<(), Fault> {
         self.remove_key()?;
         if self.flow_level > 0 {
             self.flow_level -= 1;
@@ -348,13 +348,13 @@ impl<'t> Scanner<'t> {
             self.roll_indent(
                 self.column(),
                 None,
-                Kind::BlockSequenceStart,
+                TokenKind::BlockSequenceStart,
                 self.reader.mark,
             )?;
         }
         self.remove_key()?;
         self.simple_key_allowed = true;
-        self.push_one(Kind::BlockEntry);
+        self.push_one(TokenKind::BlockEntry);
         Ok(())
     }
 
@@ -366,13 +366,13 @@ impl<'t> Scanner<'t> {
             self.roll_indent(
                 self.column(),
                 None,
-                Kind::BlockMappingStart,
+                TokenKind::BlockMappingStart,
                 self.reader.mark,
             )?;
         }
         self.remove_key()?;
         self.simple_key_allowed = self.flow_level == 0;
-        self.push_one(Kind::Key);
+        self.push_one(TokenKind::Key);
         Ok(())
     }
 
@@ -380,11 +380,11 @@ impl<'t> Scanner<'t> {
         let index = self.keys.len() - 1;
         if self.is_possible(index)? {
             let key = self.keys[index];
-            self.insert(key.token, Kind::Key, key.mark);
+            self.insert(key.token, TokenKind::Key, key.mark);
             self.roll_indent(
                 key.mark.column.cast_signed(),
                 Some(key.token),
-                Kind::BlockMappingStart,
+                TokenKind::BlockMappingStart,
                 key.mark,
             )?;
             self.keys[index].possible = false;
@@ -398,13 +398,13 @@ impl<'t> Scanner<'t> {
                 self.roll_indent(
                     self.column(),
                     None,
-                    Kind::BlockMappingStart,
+                    TokenKind::BlockMappingStart,
                     self.reader.mark,
                 )?;
             }
             self.simple_key_allowed = self.flow_level == 0;
         }
-        self.push_one(Kind::Value);
+        self.push_one(TokenKind::Value);
         Ok(())
     }
 
@@ -445,7 +445,7 @@ impl<'t> Scanner<'t> {
     }
 }
 
-fn missing_colon(mark: Mark) -> Fault {
+fn missing_colon(mark: TextPosition) -> Fault {
     Fault {
         at: mark.byte,
         kind: FaultKind::MissingColon,

@@ -1,6 +1,6 @@
 //! The tokens between scanner and parser.
 
-use super::Mark;
+use super::TextPosition;
 
 /// How a scalar is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,7 +16,7 @@ pub(crate) enum Style {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum TokenKind {
     StreamStart,
     StreamEnd,
     Version { major: u8, minor: u8 },
@@ -42,7 +42,7 @@ pub(super) enum Kind {
 
 #[derive(Clone, Debug)]
 pub(super) struct Token {
-    pub(super) kind: Kind,
-    pub(super) start: Mark,
-    pub(super) end: Mark,
+    pub(super) kind: TokenKind,
+    pub(super) start: TextPosition,
+    pub(super) end: TextPosition,
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use identity_mapper::access_entry::EksCluster;
-use identity_mapper::access_entry::{Association, Call, Entries, Entry, Output};
+use identity_mapper::access_entry::{AccessEntry, Association, Call, Entries, Output};
 use identity_mapper::observed::{AwsState, AwsView, Iam, IamAccount, IamPrincipal, Listing, Mode};
 use identity_mapper::plan::EntryWork;
 use identity_mapper::time::Timestamp;
@@ -78,7 +78,7 @@ fn answer(call: &Call, now: Timestamp) -> Output {
             let name = principal_arn.rsplit('/').next().unwrap_or_default();
             let default =
                 format!("arn:aws:sts::111122223333:assumed-role/{name}/{{{{SessionName}}}}");
-            Output::Entry(Box::new(Entry {
+            Output::Entry(Box::new(AccessEntry {
                 principal_arn: principal_arn.clone(),
                 arn: format!(
                     "arn:aws:eks:eu-west-1:111122223333:access-entry/bench/role/111122223333/{name}/1"

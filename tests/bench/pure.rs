@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use identity_mapper::api::IdentityMapping;
 use identity_mapper::api::finalizer::Finalizers;
-use identity_mapper::aws_auth::{Change, Document, NewEntry, Section, edit};
+use identity_mapper::aws_auth::{Document, EntryEdit, NewEntry, Section, edit};
 use identity_mapper::desired::{Desired, Mapping};
 use identity_mapper::observed::{
     Bindings, ConfigMapView, HistoryState, HistoryView, Observed, Settings,
@@ -198,7 +198,7 @@ fn costs(count: usize) -> Vec<(&'static str, Duration)> {
             .extend((count..count + count / 10).map(object));
     });
     let data = settled.data();
-    let one = [Change::Append(new_entry(count))];
+    let one = [EntryEdit::Append(new_entry(count))];
     vec![
         ("read the text", cost(|| Document::parse(data))),
         (

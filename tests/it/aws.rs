@@ -15,7 +15,7 @@ use aws_sdk_eks::config::{Credentials, SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use identity_mapper::access_entry::EksCluster;
 use identity_mapper::access_entry::{
-    Association, Call, Entry, Failure, FailureKind, Kind, Output, Scope,
+    AccessEntry, Association, Call, Failure, FailureKind, Kind, Output, Scope,
 };
 use identity_mapper::api::v1alpha1::EntryType;
 use identity_mapper::aws::{Aws, AwsSettings, Priority, fingerprint};
@@ -148,14 +148,14 @@ async fn failed(aws: &Aws, call: Call) -> Failure {
     result.expect_err("a failure")
 }
 
-async fn described(aws: &Aws, principal_arn: &str) -> Entry {
+async fn described(aws: &Aws, principal_arn: &str) -> AccessEntry {
     match done(aws, describe(principal_arn)).await {
         Output::Described(entry) => *entry,
         other => panic!("{other:?}"),
     }
 }
 
-fn entry_of(output: Output) -> Entry {
+fn entry_of(output: Output) -> AccessEntry {
     match output {
         Output::Entry(entry) => *entry,
         other => panic!("{other:?}"),

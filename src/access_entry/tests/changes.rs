@@ -6,7 +6,12 @@ const DEFAULT: &str = "arn:aws:sts::111122223333:assumed-role/Developers/{{Sessi
 const ENTRY_ARN: &str =
     "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/Developers/50ca5dee";
 
-fn entry(type_: EntryType, username: &str, groups: &[&str], policies: &[(&str, Scope)]) -> Entry {
+fn entry(
+    type_: EntryType,
+    username: &str,
+    groups: &[&str],
+    policies: &[(&str, Scope)],
+) -> AccessEntry {
     let association = |(policy, scope): &(&str, Scope)| {
         let association = Association {
             scope: scope.clone(),
@@ -15,7 +20,7 @@ fn entry(type_: EntryType, username: &str, groups: &[&str], policies: &[(&str, S
         };
         ((*policy).to_owned(), association)
     };
-    Entry {
+    AccessEntry {
         principal_arn: ROLE.to_owned(),
         arn: ENTRY_ARN.to_owned(),
         kind: Kind::Known(type_),
@@ -28,7 +33,7 @@ fn entry(type_: EntryType, username: &str, groups: &[&str], policies: &[(&str, S
     }
 }
 
-fn people(groups: &[&str], policies: &[(&str, Scope)]) -> Entry {
+fn people(groups: &[&str], policies: &[(&str, Scope)]) -> AccessEntry {
     entry(EntryType::Standard, DEFAULT, groups, policies)
 }
 
@@ -88,7 +93,7 @@ fn wanted<'a>(target: &'a Target, tags: &'a BTreeMap<String, String>) -> Wanted<
     }
 }
 
-fn calls_for(standing: &Entry, wanted: &Wanted<'_>) -> Vec<String> {
+fn calls_for(standing: &AccessEntry, wanted: &Wanted<'_>) -> Vec<String> {
     match change(standing, wanted) {
         Change::Same => Vec::new(),
         Change::Calls(calls) => {
@@ -104,7 +109,7 @@ fn calls_for(standing: &Entry, wanted: &Wanted<'_>) -> Vec<String> {
 fn changes_in_place() {
     let none = BTreeMap::new();
     let ab = || namespaces(&["a", "b"]);
-    let cases: Vec<(&str, Entry, Target, &[&str])> = vec![
+    let cases: Vec<(&str, AccessEntry, Target, &[&str])> = vec![
         (
             "as wanted",
             people(&["g"], &[(VIEW, ab())]),
@@ -442,7 +447,7 @@ fn a_username_that_eks_gave_is_accepted_only_where_none_is_declared() {
 fn what_cannot_be_changed_in_place_says_why() {
     let none = BTreeMap::new();
     let target = standard(None, &[], &[]);
-    let why = |standing: &Entry| match change(standing, &wanted(&target, &none)) {
+    let why = |standing: &AccessEntry| match change(standing, &wanted(&target, &none)) {
         Change::Recreate(why) => why.to_string(),
         Change::UnknownType(why) => why.to_string(),
         other => panic!("{other:?}"),
@@ -452,7 +457,7 @@ fn what_cannot_be_changed_in_place_says_why() {
         "the access entry has type EC2_LINUX, and type STANDARD is declared: EKS can't change the type of an access entry, so it \
          must be deleted and created"
     );
-    let moved = Entry {
+    let moved = AccessEntry {
         principal_arn: "arn:aws:iam::111122223333:role/Developers".to_owned(),
         ..people(&[], &[])
     };
@@ -462,7 +467,7 @@ fn what_cannot_be_changed_in_place_says_why() {
          arn:aws:iam::111122223333:role/team/Developers: EKS can't change the principal of an access entry, so it must be deleted \
          and created"
     );
-    let newer = Entry {
+    let newer = AccessEntry {
         kind: Kind::parse("QUANTUM_LINUX"),
         ..people(&[], &[])
     };
@@ -481,7 +486,7 @@ fn what_cannot_be_changed_in_place_says_why() {
 #[test]
 fn an_entry_in_other_letters_is_not_made_anew() {
     let none = BTreeMap::new();
-    let standing = Entry {
+    let standing = AccessEntry {
         principal_arn: ROLE.to_uppercase().replace("ARN:AWS:IAM", "arn:aws:iam"),
         ..people(&["g"], &[])
     };
@@ -499,7 +504,7 @@ fn an_entry_in_other_letters_is_not_made_anew() {
 #[test]
 fn differences_in_words() {
     let none = BTreeMap::new();
-    let standing = Entry {
+    let standing = AccessEntry {
         principal_arn: "arn:aws:iam::111122223333:role/Developers".to_owned(),
         ..entry(
             EntryType::Standard,
@@ -513,7 +518,7 @@ fn differences_in_words() {
         in_namespaces("AmazonEKSViewPolicy", &["b", "a"]),
     ];
     let target = standard(None, &["h", "i"], &policies);
-    let words = |standing: &Entry, target: &Target| -> Vec<String> {
+    let words = |standing: &AccessEntry, target: &Target| -> Vec<String> {
         meaning_differs(standing, &wanted(target, &none))
             .iter()
             .map(Difference::to_string)

@@ -4,7 +4,7 @@ use super::*;
 
 const CREATED: &str = "created";
 
-fn dev(groups: &[&str], policies: &[&str]) -> Entry {
+fn dev(groups: &[&str], policies: &[&str]) -> AccessEntry {
     let association = |policy: &&str| {
         let association = Association {
             scope: Scope::Cluster,
@@ -13,7 +13,7 @@ fn dev(groups: &[&str], policies: &[&str]) -> Entry {
         };
         ((*policy).to_owned(), association)
     };
-    Entry {
+    AccessEntry {
         principal_arn: ROLE.to_owned(),
         arn: "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/x/1"
             .to_owned(),
@@ -27,7 +27,7 @@ fn dev(groups: &[&str], policies: &[&str]) -> Entry {
     }
 }
 
-fn one(entry: Entry) -> Possible {
+fn one(entry: AccessEntry) -> Possible {
     Possible {
         absent: false,
         entries: vec![entry],
@@ -76,7 +76,7 @@ fn disassociate() -> Call {
 
 /// What is possible, in short: groups and the number of policies of each, `-` for none at all, `?` for one that is not known.
 fn words(possible: &Possible) -> String {
-    let entry = |entry: &Entry| {
+    let entry = |entry: &AccessEntry| {
         let groups: Vec<&str> = entry.groups.iter().map(String::as_str).collect();
         format!("{}/{}", groups.join("+"), entry.policies.len())
     };

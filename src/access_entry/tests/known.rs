@@ -4,7 +4,7 @@ use super::*;
 
 const OTHER: &str = "arn:aws:iam::111122223333:role/Other";
 
-fn entry(principal_arn: &str, policies: &[&str]) -> Entry {
+fn entry(principal_arn: &str, policies: &[&str]) -> AccessEntry {
     let association = |policy: &&str| {
         let association = Association {
             scope: Scope::Cluster,
@@ -13,7 +13,7 @@ fn entry(principal_arn: &str, policies: &[&str]) -> Entry {
         };
         ((*policy).to_owned(), association)
     };
-    Entry {
+    AccessEntry {
         principal_arn: principal_arn.to_owned(),
         arn: "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/x/1"
             .to_owned(),
@@ -27,7 +27,7 @@ fn entry(principal_arn: &str, policies: &[&str]) -> Entry {
     }
 }
 
-fn described(entry: Entry, second: i64) -> Entries {
+fn described(entry: AccessEntry, second: i64) -> Entries {
     let mut entries = Entries::default();
     let call = Call::Describe {
         principal_arn: entry.principal_arn.clone(),
@@ -162,7 +162,7 @@ fn answers_are_taken_over_what_was_known() {
         Output::Associated(view.clone()),
         at(2),
     );
-    let updated = Entry {
+    let updated = AccessEntry {
         username: "v".to_owned(),
         modified: at(3),
         ..entry(ROLE, &[])
@@ -206,7 +206,7 @@ fn answers_are_taken_over_what_was_known() {
     let state = &entries.by_principal[ROLE];
     assert_eq!(
         state.known(),
-        Some(&Entry {
+        Some(&AccessEntry {
             policies: BTreeMap::from([(policy_arn(), view)]),
             tags: tags(&[("b", "2"), ("owner", "them")]),
             ..updated

@@ -47,14 +47,14 @@ fn usernames() -> impl Strategy<Value = Option<&'static str>> {
 
 /// What a spec says.
 #[derive(Clone, Debug)]
-struct Spec {
+struct GeneratedSpec {
     type_: EntryType,
     username: Option<&'static str>,
     groups: Vec<&'static str>,
     policies: Vec<AccessPolicy>,
 }
 
-impl Spec {
+impl GeneratedSpec {
     fn target(&self) -> Target {
         asked(
             ROLE,
@@ -67,11 +67,11 @@ impl Spec {
     }
 }
 
-fn specs_of(type_: EntryType) -> impl Strategy<Value = Spec> {
+fn specs_of(type_: EntryType) -> impl Strategy<Value = GeneratedSpec> {
     let groups = subsequence(GROUPS[..4].to_vec(), 0..=4);
     (usernames(), groups, policies()).prop_map(move |(username, groups, policies)| {
         let standard = type_ == EntryType::Standard;
-        Spec {
+        GeneratedSpec {
             type_,
             username: username.filter(|_| standard),
             groups: if standard { groups } else { Vec::new() },
@@ -84,12 +84,12 @@ fn specs_of(type_: EntryType) -> impl Strategy<Value = Spec> {
     })
 }
 
-fn specs() -> impl Strategy<Value = Spec> {
+fn specs() -> impl Strategy<Value = GeneratedSpec> {
     prop::sample::select(TYPES.to_vec()).prop_flat_map(specs_of)
 }
 
 /// A standing entry as one of two specs made it, and the other spec.
-fn pairs() -> impl Strategy<Value = (Spec, Spec)> {
+fn pairs() -> impl Strategy<Value = (GeneratedSpec, GeneratedSpec)> {
     prop::sample::select(TYPES.to_vec()).prop_flat_map(|type_| (specs_of(type_), specs_of(type_)))
 }
 
@@ -102,7 +102,7 @@ fn ours() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 /// Has EKS and what is known of it take the calls, and gives the entry after each.
-fn run(eks: &mut Eks, known: &mut Entries, calls: &[Call]) -> Vec<Entry> {
+fn run(eks: &mut Eks, known: &mut Entries, calls: &[Call]) -> Vec<AccessEntry> {
     let mut steps = Vec::new();
     for call in calls {
         let answer = eks
@@ -121,7 +121,7 @@ fn run(eks: &mut Eks, known: &mut Entries, calls: &[Call]) -> Vec<Entry> {
 }
 
 /// A cluster in which the calls of `create` have been made, with a tag of somebody else's, and what is known of it.
-fn made(wanted: &Wanted<'_>) -> (Eks, Entries, Entry) {
+fn made(wanted: &Wanted<'_>) -> (Eks, Entries, AccessEntry) {
     let (mut eks, mut known) = (Eks::default(), Entries::default());
     run(&mut eks, &mut known, &create(wanted));
     let mut entry = eks.entries[ROLE].clone();
@@ -136,7 +136,7 @@ fn made(wanted: &Wanted<'_>) -> (Eks, Entries, Entry) {
 }
 
 /// Each policy in each namespace, `None` being the whole cluster, which holds all of them.
-fn grants(entry: &Entry) -> BTreeSet<(String, Option<String>)> {
+fn grants(entry: &AccessEntry) -> BTreeSet<(String, Option<String>)> {
     let mut grants = BTreeSet::new();
     for (policy, association) in &entry.policies {
         let all = NAMESPACES.map(str::to_owned).into_iter().collect();

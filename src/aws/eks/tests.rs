@@ -68,7 +68,7 @@ fn what_an_answer_lacks_is_named() {
         failure.message,
         "EKS's answer to DescribeAccessEntry lacks the access entry"
     );
-    let half = AccessEntry::builder().principal_arn("arn").build();
+    let half = SdkAccessEntry::builder().principal_arn("arn").build();
     let failure = entry(&asked, Some(half)).expect_err("half an entry");
     assert!(
         failure.message.ends_with("lacks accessEntryArn"),

@@ -11,19 +11,19 @@ fn new(name: &str) -> NewEntry {
     }
 }
 
-fn append(name: &str) -> Change {
-    Change::Append(new(name))
+fn append(name: &str) -> EntryEdit {
+    EntryEdit::Append(new(name))
 }
 
-fn remove(item: usize) -> Change {
-    Change::Remove {
+fn remove(item: usize) -> EntryEdit {
+    EntryEdit::Remove {
         section: Section::Roles,
         item,
     }
 }
 
-fn replace(item: usize, name: &str) -> Change {
-    Change::Replace {
+fn replace(item: usize, name: &str) -> EntryEdit {
+    EntryEdit::Replace {
         section: Section::Roles,
         item,
         entry: new(name),
@@ -45,7 +45,7 @@ fn flow(name: &str) -> String {
 }
 
 #[track_caller]
-fn edited(text: &str, changes: &[Change]) -> String {
+fn edited(text: &str, changes: &[EntryEdit]) -> String {
     let result = edit(&roles(text), changes).unwrap_or_else(|error| panic!("{text:?}: {error}"));
     result
         .get("mapRoles")
@@ -54,7 +54,7 @@ fn edited(text: &str, changes: &[Change]) -> String {
 }
 
 #[track_caller]
-fn check(text: &str, changes: &[Change], expected: &str) {
+fn check(text: &str, changes: &[EntryEdit], expected: &str) {
     assert_eq!(edited(text, changes), expected, "{text:?}");
 }
 
@@ -406,7 +406,7 @@ fn one_broken_section_is_reason_enough_to_change_none() {
         ..new("n")
     };
     assert!(matches!(
-        edit(&data, &[append("n"), Change::Append(user)]),
+        edit(&data, &[append("n"), EntryEdit::Append(user)]),
         Err(EditError::Broken(_))
     ));
     // But a section that is not to change may be what it is.
@@ -445,7 +445,7 @@ fn every_value_reads_back() {
     };
     for text in ["", "[]"] {
         let data = BTreeMap::from([("mapUsers".to_owned(), text.to_owned())]);
-        let edited = edit(&data, &[Change::Append(entry.clone())]).unwrap();
+        let edited = edit(&data, &[EntryEdit::Append(entry.clone())]).unwrap();
         let document = Document::parse(&edited);
         let read = &document.section(Section::Users).entries[0];
         assert_eq!(

@@ -26,19 +26,19 @@ fn new(i: usize) -> NewEntry {
 }
 
 /// Changes of some entries, by the bits of a number, and some new ones.
-fn changes(document: &Document, bits: u64) -> Vec<Change> {
+fn changes(document: &Document, bits: u64) -> Vec<EntryEdit> {
     let section = Section::Roles;
-    let mut changes: Vec<Change> = document
+    let mut changes: Vec<EntryEdit> = document
         .section(section)
         .entries
         .iter()
         .enumerate()
         .filter_map(|(i, entry)| match (bits >> (2 * (i % 24))) & 3 {
-            0 => Some(Change::Remove {
+            0 => Some(EntryEdit::Remove {
                 section,
                 item: entry.item,
             }),
-            1 => Some(Change::Replace {
+            1 => Some(EntryEdit::Replace {
                 section,
                 item: entry.item,
                 entry: new(i),
@@ -47,7 +47,7 @@ fn changes(document: &Document, bits: u64) -> Vec<Change> {
         })
         .collect();
     changes.extend(
-        (0..(bits >> 60) % 3).map(|i| Change::Append(new(100 + usize::try_from(i).unwrap()))),
+        (0..(bits >> 60) % 3).map(|i| EntryEdit::Append(new(100 + usize::try_from(i).unwrap()))),
     );
     changes
 }
@@ -111,13 +111,13 @@ proptest! {
         let mut expected: Vec<Meaning> = Vec::new();
         for entry in document.entries() {
             let change = changes.iter().find_map(|change| match change {
-                Change::Remove { item, .. } if *item == entry.item => Some(None),
-                Change::Replace { item, entry: new, .. } if *item == entry.item => Some(Some(meaning(new))),
+                EntryEdit::Remove { item, .. } if *item == entry.item => Some(None),
+                EntryEdit::Replace { item, entry: new, .. } if *item == entry.item => Some(Some(meaning(new))),
                 _ => None,
             });
             expected.extend(change.unwrap_or_else(|| Some(entry.meaning())));
         }
-        expected.extend(changes.iter().filter_map(|c| if let Change::Append(e) = c { Some(meaning(e)) } else { None }));
+        expected.extend(changes.iter().filter_map(|c| if let EntryEdit::Append(e) = c { Some(meaning(e)) } else { None }));
         match edit(&data, &changes) {
             Ok(edited) => {
                 data.extend(edited);
@@ -134,15 +134,15 @@ proptest! {
     fn what_is_appended_and_removed_again_leaves_every_foreign_byte(seed: u64, count in 1usize..4) {
         let mut data = roles(&text(seed));
         let before = data.clone();
-        let entries: Vec<Change> = (0..count).map(|i| Change::Append(new(100 + i))).collect();
+        let entries: Vec<EntryEdit> = (0..count).map(|i| EntryEdit::Append(new(100 + i))).collect();
         if let Ok(edited) = edit(&data, &entries) {
             prop_assert_eq!(edit(&before, &entries), Ok(edited.clone()), "the same bytes each time");
             data.extend(edited);
             let document = Document::parse(&data);
-            let ours: Vec<Change> = document
+            let ours: Vec<EntryEdit> = document
                 .entries()
                 .filter(|e| e.arn.starts_with("arn:aws:iam::444455556666:role/new10"))
-                .map(|e| Change::Remove { section: Section::Roles, item: e.item })
+                .map(|e| EntryEdit::Remove { section: Section::Roles, item: e.item })
                 .collect();
             prop_assert_eq!(ours.len(), count);
             let undone = edit(&data, &ours);
@@ -164,7 +164,7 @@ proptest! {
         let data = roles(&generate(&mut random));
         let view = Document::parse(&data).section(Section::Roles).clone();
         if view.broken.is_none() && !view.entries.is_empty() {
-            let edited = edit(&data, &[Change::Append(new(1))]);
+            let edited = edit(&data, &[EntryEdit::Append(new(1))]);
             let in_the_way = matches!(&edited, Err(EditError::Entangled { what, .. }) if what.contains("block scalar"));
             prop_assert!(edited.is_ok() || in_the_way, "{:?}: {:?}", data, edited);
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::access_entry::{Call, Entries, Entry, EntryState, Kind, Scope};
+use crate::access_entry::{AccessEntry, Call, Entries, EntryState, Kind, Scope};
 use crate::cli::diff::KeyText;
 use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
 use crate::observed::{Mode, Settings};
@@ -20,7 +20,7 @@ pub(super) struct PlanDocument {
     /// Whether anything is written to aws-auth or EKS.
     pub(super) changes: bool,
     /// What is not in effect as declared, and will not be by itself.
-    pub(super) faults: Vec<Fault>,
+    pub(super) faults: Vec<GateFault>,
     #[serde(flatten)]
     pub(super) now: BackendChanges,
     /// What follows without anyone doing anything.
@@ -96,7 +96,7 @@ impl fmt::Display for SettingsDocument {
 
 /// What does not become as declared by itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Fault {
+pub(super) struct GateFault {
     /// The mapping that would not become ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) mapping: Option<String>,
@@ -107,7 +107,7 @@ pub(super) struct Fault {
     pub(super) reason: String,
 }
 
-impl Fault {
+impl GateFault {
     pub(super) fn line(&self) -> String {
         match (&self.mapping, self.key) {
             (Some(mapping), _) => {
@@ -236,7 +236,7 @@ impl PlanDocument {
     pub(super) fn new(
         looked_at: LookedAt,
         course: Forecast,
-        faults: Vec<Fault>,
+        faults: Vec<GateFault>,
         now: Timestamp,
         bindings: bool,
     ) -> Self {
@@ -390,8 +390,8 @@ impl Action {
     fn new(
         call: Call,
         mapping: Option<String>,
-        standing: Option<Entry>,
-        after: Option<Entry>,
+        standing: Option<AccessEntry>,
+        after: Option<AccessEntry>,
     ) -> Self {
         let mut action = Self {
             kind: "",
@@ -464,8 +464,8 @@ impl Action {
     }
 }
 
-impl From<Entry> for EntryDocument {
-    fn from(entry: Entry) -> Self {
+impl From<AccessEntry> for EntryDocument {
+    fn from(entry: AccessEntry) -> Self {
         Self {
             kind: Kind::as_str(&entry.kind).to_owned(),
             username: entry.username,

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::document::{Fault, PlanDocument};
+use super::document::{GateFault, PlanDocument};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::aws_auth::{Document, Section};
@@ -48,7 +48,7 @@ impl FailOn {
 }
 
 /// The keys that can't be read, and the mappings that are not ready once nothing more follows by itself.
-pub(super) fn faults(observation: &Observation, course: &Forecast) -> Vec<Fault> {
+pub(super) fn faults(observation: &Observation, course: &Forecast) -> Vec<GateFault> {
     let observed = &observation.observed;
     let read = observed.aws.mode() != Some(Mode::Api);
     let texts = observed.config_map.as_ref().filter(|_| read);
@@ -57,13 +57,13 @@ pub(super) fn faults(observation: &Observation, course: &Forecast) -> Vec<Fault>
         let document = document.as_ref();
         document.is_some_and(|document| document.section(*section).broken.is_some())
     });
-    let broken = broken.map(|section| Fault {
+    let broken = broken.map(|section| GateFault {
         mapping: None,
         key: Some(section.key()),
         reason: Reason::InvalidYAML.to_string(),
     });
     let mappings = course.at_end.iter().filter_map(|(name, status)| {
-        Some(Fault {
+        Some(GateFault {
             mapping: Some(name.clone()),
             key: None,
             reason: not_ready(status)?.to_owned(),

@@ -177,7 +177,7 @@ pub(super) fn is_owned(state: &EntryState) -> bool {
 mod tests {
 
     use super::*;
-    use crate::access_entry::{Call, Entry, Kind, Output};
+    use crate::access_entry::{AccessEntry, Call, Kind, Output};
     use crate::api::v1alpha1::EntryType;
     use crate::time::Timestamp;
 
@@ -188,7 +188,7 @@ mod tests {
     fn describe(entries: &mut Entries, principal: &str, owned: bool, second: i64) {
         let now = Timestamp::from_second(second).expect("a time");
         let tags = owned.then(|| (INSTALLATION_TAG.to_owned(), "here".to_owned()));
-        let entry = Entry {
+        let entry = AccessEntry {
             principal_arn: principal.to_owned(),
             arn: String::new(),
             kind: Kind::Known(EntryType::Standard),

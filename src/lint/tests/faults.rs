@@ -167,7 +167,7 @@ fn all(doc: &[DocLine], to: &dyn Fn(usize, &str) -> String, line: usize) -> Faul
     Some((lines.collect(), line))
 }
 
-struct Fault {
+struct InjectedFault {
     name: &'static str,
     code: Code,
     inject: fn(&[DocLine], &mut Dice) -> Faulty,
@@ -175,11 +175,11 @@ struct Fault {
 
 macro_rules! faults {
     ($($name:literal, $code:ident, |$doc:ident, $dice:ident| $body:expr;)*) => {
-        &[$(Fault { name: $name, code: $code, inject: |$doc, $dice| $body },)*]
+        &[$(InjectedFault { name: $name, code: $code, inject: |$doc, $dice| $body },)*]
     };
 }
 
-static FAULTS: &[Fault] = faults! {
+static FAULTS: &[InjectedFault] = faults! {
     "no groups:", MissingGroups, |doc, dice| {
         let at = line_of(doc, dice, Part::Groups);
         let mut lines = written(doc);

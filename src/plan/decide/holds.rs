@@ -11,7 +11,7 @@ use crate::observed::{AwsState, ConfigMapName, HistoryState};
 use crate::plan::action::FinalizerChange;
 use crate::plan::claim::{Block, Claim, Context, EntryDrift, EntryStep, Step};
 use crate::plan::decide::leaves::concerned;
-use crate::plan::memory::Target;
+use crate::plan::memory::RepairTarget;
 
 /// A trial on a copy of aws-auth makes no calls: an access entry would take precedence over the text that EKS really reads.
 pub(crate) fn hold_for_trial(context: &Context<'_>, claims: &mut [Claim]) {
@@ -57,7 +57,7 @@ pub(crate) fn hold_contested_entries(context: &Context<'_>, claims: &mut [Claim]
         if claim.entry.drift.as_ref().is_none_or(begun) {
             continue;
         }
-        let target = Target::AccessEntry(claim.hash.clone());
+        let target = RepairTarget::AccessEntry(claim.hash.clone());
         let Some(next) = undone.next_entry_repair(&target, context.now) else {
             continue;
         };

@@ -18,7 +18,7 @@ use crate::ownership::{Evidence, KeyHash, Mark, MeaningHash, Recognised, is_tagg
 use crate::plan::backend::{Outlook, Site, Want, place};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{
-    Block, Claim, Context, Drift, Eks, EntrySide, EntryStep, Found, Step, identity,
+    Block, Claim, Context, Eks, EntrySide, EntryStep, Found, Step, TextDrift, identity,
 };
 use crate::plan::decide::leaves::{Leaves, kept_by_another, leaves, orders_removal, wrote};
 use crate::principal::{Key, PrincipalKind};
@@ -280,7 +280,7 @@ fn decide_for(
             found.is_none_or(|found| !std::ptr::eq(*entry, found)) && can_match(entry)
         }),
         found: found.map(Found::from),
-        drift: recognised.is_changed().then_some(Drift::Changed),
+        drift: recognised.is_changed().then_some(TextDrift::Changed),
         restores: false,
         step: Step::Leave,
         block: None,
@@ -425,7 +425,7 @@ fn hold_as_declared(
         // Where someone took ours away and an unmanaged entry of the principal remains, that one is not ours to win over.
         adopt_or_add(claim, spec.adoption, form, &winner);
         if claim.step == Step::Add && (claim.marked.is_some() || remembered) {
-            claim.drift = Some(Drift::Removed);
+            claim.drift = Some(TextDrift::Removed);
         }
         claim.restores = claim.drift.is_some() && as_written;
         return;
@@ -450,7 +450,7 @@ fn hold_as_declared(
     };
     if displaced {
         claim.step = Step::Move;
-        claim.drift = Some(Drift::Displaced);
+        claim.drift = Some(TextDrift::Displaced);
     }
     claim.restores = claim.drift.is_some() && as_written;
 }

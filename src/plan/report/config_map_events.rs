@@ -11,17 +11,17 @@ use crate::observed::Repair;
 use crate::plan::action::{EventNote, Outcome, Regarding};
 use crate::plan::claim::{Claim, EntryStep, Step};
 use crate::plan::decide::access_entry;
-use crate::plan::memory::Target;
+use crate::plan::memory::RepairTarget;
 use crate::plan::report::bridge;
 use crate::plan::report::context::View;
 use crate::principal::Key;
 use crate::time::to_the_second;
 
 /// A state by a key that stays the same for as long as it lasts, and the event that tells of it.
-type State = (String, EventNote);
+type TextState = (String, EventNote);
 
 /// The states of this pass.
-pub(crate) fn states(view: &View<'_>) -> Vec<State> {
+pub(crate) fn states(view: &View<'_>) -> Vec<TextState> {
     let broken = Section::ALL
         .into_iter()
         .filter_map(|section| broken(view, section));
@@ -44,7 +44,7 @@ pub(crate) fn states(view: &View<'_>) -> Vec<State> {
         .collect()
 }
 
-fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: String) -> State {
+fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: String) -> TextState {
     (
         key.into(),
         EventNote {
@@ -57,13 +57,13 @@ fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: Str
 }
 
 /// A key that does not parse. In a fight one event on the fight tells.
-fn broken(view: &View<'_>, section: Section) -> Option<State> {
+fn broken(view: &View<'_>, section: Section) -> Option<TextState> {
     let base = &view.plan.base;
     let problem = base.standing.section(section).broken.as_ref()?;
     if view
         .memory
         .undone
-        .contested(&Target::Text(section), view.plan.observed.now)
+        .contested(&RepairTarget::Text(section), view.plan.observed.now)
     {
         return None;
     }
@@ -108,13 +108,13 @@ fn describe(problem: &Problem) -> String {
     )
 }
 
-fn contested(view: &View<'_>, target: &Target) -> Option<State> {
+fn contested(view: &View<'_>, target: &RepairTarget) -> Option<TextState> {
     let what = match target {
-        Target::Text(section) => format!("the text of {section}"),
-        Target::ConfigMap => "aws-auth itself".to_owned(),
-        Target::Mark => "the ownership mark".to_owned(),
+        RepairTarget::Text(section) => format!("the text of {section}"),
+        RepairTarget::ConfigMap => "aws-auth itself".to_owned(),
+        RepairTarget::Mark => "the ownership mark".to_owned(),
         // A condition of its mapping tells.
-        Target::Entry(_) | Target::AccessEntry(_) => return None,
+        RepairTarget::Entry(_) | RepairTarget::AccessEntry(_) => return None,
     };
     let manager = view.manager(Section::Roles);
     let note = format!(
@@ -129,7 +129,7 @@ fn contested(view: &View<'_>, target: &Target) -> Option<State> {
 }
 
 /// aws-auth was deleted: what was put back, and what was not.
-fn deleted(view: &View<'_>) -> Option<State> {
+fn deleted(view: &View<'_>) -> Option<TextState> {
     let base = &view.plan.base;
     if !(base.deleted && base.create) {
         return None;
@@ -180,7 +180,7 @@ fn lost(view: &View<'_>, what: &str) -> String {
     )
 }
 
-fn orphans(view: &View<'_>) -> Option<State> {
+fn orphans(view: &View<'_>) -> Option<TextState> {
     let orphans = view.plan.claims.iter().filter(|claim| {
         claim.orphan()
             && claim.effective() == Step::Leave
@@ -223,7 +223,7 @@ fn orphans(view: &View<'_>) -> Option<State> {
     ))
 }
 
-fn released(view: &View<'_>) -> Option<State> {
+fn released(view: &View<'_>) -> Option<TextState> {
     let note =
         "ownership was given up (release): the operator writes nothing until it is restarted";
     view.plan
@@ -231,7 +231,7 @@ fn released(view: &View<'_>) -> Option<State> {
         .then(|| state("released", Reason::Released, "Reconcile", note.to_owned()))
 }
 
-fn failed(view: &View<'_>) -> Option<State> {
+fn failed(view: &View<'_>) -> Option<TextState> {
     let Outcome::Failed(_) = view.outcome else {
         return None;
     };
@@ -245,7 +245,7 @@ fn failed(view: &View<'_>) -> Option<State> {
 }
 
 /// Nothing is written at all, because the cluster or its mode is not known for certain.
-fn halted(view: &View<'_>) -> Option<State> {
+fn halted(view: &View<'_>) -> Option<TextState> {
     let block = view.plan.halted.as_ref()?;
     Some(state(
         format!("halted/{}", block.reason),
@@ -256,7 +256,7 @@ fn halted(view: &View<'_>) -> Option<State> {
 }
 
 /// The bridge binding makes administrators of whoever has its group, so it must not outlive a handover.
-fn bridge_left(view: &View<'_>) -> Option<State> {
+fn bridge_left(view: &View<'_>) -> Option<TextState> {
     let due = bridge::reported(view.plan, view.memory)? <= view.plan.observed.now;
     let note = format!(
         "a temporary ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it unless another handover follows"
@@ -265,7 +265,7 @@ fn bridge_left(view: &View<'_>) -> Option<State> {
 }
 
 /// The queue is a faster ear; without it the listings still find everything.
-fn queue(view: &View<'_>) -> Option<State> {
+fn queue(view: &View<'_>) -> Option<TextState> {
     let failure = view.plan.eks.as_ref()?.view.queue.as_ref()?;
     let note = format!(
         "the queue that reports changes in EKS can't be read, so changes are found by the next listing: {failure}"
@@ -274,7 +274,7 @@ fn queue(view: &View<'_>) -> Option<State> {
 }
 
 /// EKS can't be asked: what was read last stays in force.
-fn unreachable(view: &View<'_>) -> Option<State> {
+fn unreachable(view: &View<'_>) -> Option<TextState> {
     let aws = view.plan.observed.aws.view()?;
     let unreachable = aws.unreachable.as_ref()?;
     let note = format!(
@@ -292,7 +292,7 @@ fn unreachable(view: &View<'_>) -> Option<State> {
 }
 
 /// The listings fail: what others change in EKS is not found.
-fn unlisted(view: &View<'_>) -> Option<State> {
+fn unlisted(view: &View<'_>) -> Option<TextState> {
     let eks = view.plan.eks.as_ref()?;
     let failure = eks.view.unlisted.as_ref()?;
     let block = access_entry::unlisted_block(failure);

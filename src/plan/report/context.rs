@@ -13,7 +13,7 @@ use crate::ownership::{KeyHash, Mark, is_recorded};
 use crate::plan::action::{Outcome, Summary, WriteFailure};
 use crate::plan::claim::{Block, Claim, EntryStep, Step, annotate, identity};
 use crate::plan::decide::access_entry;
-use crate::plan::memory::{Memory, Target};
+use crate::plan::memory::{Memory, RepairTarget};
 use crate::plan::planned::Plan;
 use crate::plan::report::administrators::administrators;
 use crate::plan::report::bridge;
@@ -172,13 +172,13 @@ impl<'a> View<'a> {
     pub(crate) fn contested(&self, position: usize) -> Option<String> {
         let claim = self.held(position)?;
         let (undone, now) = (&self.memory.undone, self.plan.observed.now);
-        if undone.contested(&Target::AccessEntry(claim.hash.clone()), now) {
+        if undone.contested(&RepairTarget::AccessEntry(claim.hash.clone()), now) {
             let who = access_entry::changed_by(self.plan.eks.as_ref(), claim);
             return Some(format!(
                 "{who} keeps changing or deleting the access entry, and the operator repairs it once a minute; stop one of the two"
             ));
         }
-        let contested = undone.contested(&Target::Entry(claim.hash.clone()), now);
+        let contested = undone.contested(&RepairTarget::Entry(claim.hash.clone()), now);
         contested.then(|| {
             let before = &self.plan.mappings[position].status;
             // The manager that is known from the last repair stays, so that the message does not flicker.

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Backend, IdentityMappingStatus};
 use crate::plan::action::{AccessAction, AccessChange, AccessIdentity, EventNote, Regarding};
-use crate::plan::claim::{Claim, Drift, Step, identity};
+use crate::plan::claim::{Claim, Step, TextDrift, identity};
 use crate::plan::decide::access_entry;
-use crate::plan::memory::Target;
+use crate::plan::memory::RepairTarget;
 use crate::plan::report::config_map_events;
 use crate::plan::report::context::View;
 use crate::plan::report::leaving;
@@ -141,11 +141,10 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
         .held(position)
         .filter(|claim| view.written && claim.changes_text())?;
     let drift = claim.drift?;
-    if view
-        .memory
-        .undone
-        .contested(&Target::Entry(claim.hash.clone()), view.plan.observed.now)
-    {
+    if view.memory.undone.contested(
+        &RepairTarget::Entry(claim.hash.clone()),
+        view.plan.observed.now,
+    ) {
         return None;
     }
     let manager = view.manager(claim_section(view, claim));
@@ -162,7 +161,7 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     let claim = view
         .held(position)
         .filter(|claim| view.plan.begins_repair(claim).is_some())?;
-    let target = Target::AccessEntry(claim.hash.clone());
+    let target = RepairTarget::AccessEntry(claim.hash.clone());
     if view
         .memory
         .undone
@@ -183,21 +182,21 @@ fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
 }
 
 /// Who did what.
-pub(crate) fn deed(drift: Drift, claim: &Claim, manager: &str) -> String {
+pub(crate) fn deed(drift: TextDrift, claim: &Claim, manager: &str) -> String {
     let who = match manager {
         "unknown" => "someone",
         known => known,
     };
     match (drift, &claim.found) {
-        (Drift::Changed, Some(found)) => {
+        (TextDrift::Changed, Some(found)) => {
             format!("{who} gave the entry {}", identity(&found.meaning))
         }
-        (Drift::Displaced, _) => {
+        (TextDrift::Displaced, _) => {
             format!(
                 "{who} added another entry of the same principal after the managed one, where it won"
             )
         }
-        (Drift::Removed | Drift::Changed, _) => format!("{who} removed the entry"),
+        (TextDrift::Removed | TextDrift::Changed, _) => format!("{who} removed the entry"),
     }
 }
 

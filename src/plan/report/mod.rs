@@ -25,7 +25,7 @@ use crate::ownership::{KeyHash, MARK_ANNOTATION, MeaningHash, Unmanaged};
 use crate::plan::action::{
     FinalizerChange, Outcome, RELEASED_ANNOTATION, Report, StatusWrite, Summary,
 };
-use crate::plan::memory::{Memory, Target};
+use crate::plan::memory::Memory;
 use crate::plan::planned::Plan;
 use crate::plan::report::context::View;
 use crate::plan::report::event::Events;

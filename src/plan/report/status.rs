@@ -11,7 +11,7 @@ use crate::aws_auth::Section;
 use crate::desired::{Mapping, State};
 use crate::effective::MASTERS;
 use crate::ownership::record_of;
-use crate::plan::claim::{Claim, Drift, EntryStep, Step, identity};
+use crate::plan::claim::{Claim, EntryStep, Step, TextDrift, identity};
 use crate::plan::decide::access_entry;
 use crate::plan::report::conditions::{Finding, Verdict, verdict};
 use crate::plan::report::context::{View, entry_resolved};
@@ -300,13 +300,13 @@ pub(crate) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
 }
 
 /// What was found, as it stands in `status.lastDrift.what`.
-fn describe(drift: Drift, claim: &Claim) -> String {
+fn describe(drift: TextDrift, claim: &Claim) -> String {
     match (drift, &claim.found) {
-        (Drift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
-        (Drift::Displaced, _) => {
+        (TextDrift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
+        (TextDrift::Displaced, _) => {
             "another entry of the same principal came after the managed one and won".to_owned()
         }
-        (Drift::Removed | Drift::Changed, _) => "the entry was removed".to_owned(),
+        (TextDrift::Removed | TextDrift::Changed, _) => "the entry was removed".to_owned(),
     }
 }
 

@@ -334,7 +334,7 @@ fn a_remembered_role_of_a_permission_set_adopts_no_entry() {
                 "{adoption}: {}",
                 simulation.mark()
             );
-            let tagged = |entry: &crate::access_entry::Entry| !entry.tags.is_empty();
+            let tagged = |entry: &crate::access_entry::AccessEntry| !entry.tags.is_empty();
             assert!(
                 !simulation.cloud().eks.entries.values().any(tagged),
                 "{adoption}"

@@ -21,7 +21,7 @@ use crate::plan::action::{
 };
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Claim, EntryDrift, EntryStep, Step};
-use crate::plan::memory::Target;
+use crate::plan::memory::RepairTarget;
 use crate::plan::planned::Plan;
 use crate::plan::write::history::KeptCopies;
 use crate::safety::{REMOVALS_ANNOTATION, Removals};
@@ -69,7 +69,7 @@ impl Plan<'_> {
         let now = self.observed.now;
         if write {
             let undone = self.find_undone(mark_differs);
-            let contested = |target: &Target| self.memory.undone.contested(target, now);
+            let contested = |target: &RepairTarget| self.memory.undone.contested(target, now);
             let only_contested =
                 !self.fresh(&undone) && !undone.is_empty() && undone.iter().all(contested);
             if only_contested
@@ -143,22 +143,22 @@ impl Plan<'_> {
     }
 
     /// What this plan would put right that someone else undid.
-    fn find_undone(&self, mark_differs: bool) -> BTreeSet<Target> {
+    fn find_undone(&self, mark_differs: bool) -> BTreeSet<RepairTarget> {
         let drifted = self
             .claims
             .iter()
             .filter(|claim| claim.drift.is_some() && claim.changes_text());
-        let mut undone: BTreeSet<Target> = drifted
-            .map(|claim| Target::Entry(claim.hash.clone()))
+        let mut undone: BTreeSet<RepairTarget> = drifted
+            .map(|claim| RepairTarget::Entry(claim.hash.clone()))
             .collect();
         undone.extend(
             self.base
                 .restored
                 .iter()
-                .map(|problem| Target::Text(problem.section)),
+                .map(|problem| RepairTarget::Text(problem.section)),
         );
         if self.base.create && self.base.deleted {
-            undone.insert(Target::ConfigMap);
+            undone.insert(RepairTarget::ConfigMap);
         }
         let mark_of = |view: &ConfigMapView| view.annotations.get(MARK_ANNOTATION).cloned();
         if let (true, Some(before), Some(standing)) = (
@@ -167,18 +167,18 @@ impl Plan<'_> {
             &self.observed.config_map,
         ) && mark_of(before) != mark_of(standing)
         {
-            undone.insert(Target::Mark);
+            undone.insert(RepairTarget::Mark);
         }
         undone
     }
 
     /// Whether the plan does anything but put right what someone else undid.
-    fn fresh(&self, undone: &BTreeSet<Target>) -> bool {
+    fn fresh(&self, undone: &BTreeSet<RepairTarget>) -> bool {
         self.claims.iter().any(|claim| match claim.effective() {
             Step::Add | Step::Replace | Step::Move => !claim.restores,
             Step::Remove => true,
             // Without a mark there is nothing to take off, and a lost mark is itself something undone.
-            Step::Adopt => !undone.contains(&Target::Mark),
+            Step::Adopt => !undone.contains(&RepairTarget::Mark),
             Step::Unmark | Step::Retain => claim.marked.is_some(),
             Step::Leave | Step::Keep => false,
         })

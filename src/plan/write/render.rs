@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::api::condition::Reason;
-use crate::aws_auth::{Change, Document, EditError, NewEntry, Section, edit};
+use crate::aws_auth::{Document, EditError, EntryEdit, NewEntry, Section, edit};
 use crate::observed::ConfigMapView;
 use crate::ownership::{MARK_ANNOTATION, Mark, MeaningHash};
 use crate::plan::claim::{Block, Claim, Context, Step};
@@ -166,12 +166,12 @@ fn new_entry<'a>(context: &Context<'a>, claim: &Claim) -> Option<&'a NewEntry> {
 }
 
 /// The changes, each with the claim that asks for it. Removals and rewritings first, then new entries, oldest mapping first.
-fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>) {
-    let mut changes: Vec<(Change, usize)> = Vec::new();
+fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<EntryEdit>, Vec<usize>) {
+    let mut changes: Vec<(EntryEdit, usize)> = Vec::new();
     let mut appended: Vec<(usize, usize)> = Vec::new();
     for (position, claim) in claims.iter().enumerate() {
         let found = claim.found.as_ref();
-        let remove = found.map(|found| Change::Remove {
+        let remove = found.map(|found| EntryEdit::Remove {
             section: found.section,
             item: found.item,
         });
@@ -180,7 +180,7 @@ fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>)
             (Step::Remove, Some(_), _) => changes.extend(remove.map(|change| (change, position))),
             (Step::Replace, Some(found), Some(entry)) if found.section == entry.section => {
                 changes.push((
-                    Change::Replace {
+                    EntryEdit::Replace {
                         section: found.section,
                         item: found.item,
                         entry: entry.clone(),
@@ -202,7 +202,7 @@ fn changes(context: &Context<'_>, claims: &[Claim]) -> (Vec<Change>, Vec<usize>)
     appended.sort_unstable();
     changes.extend(appended.into_iter().filter_map(|(_, position)| {
         Some((
-            Change::Append(new_entry(context, &claims[position])?.clone()),
+            EntryEdit::Append(new_entry(context, &claims[position])?.clone()),
             position,
         ))
     }));
@@ -363,7 +363,7 @@ fn largest(
 
 /// The size of an entry in the form in which we write it.
 fn entry_bytes(entry: &NewEntry) -> usize {
-    let alone = edit(&BTreeMap::new(), &[Change::Append(entry.clone())]);
+    let alone = edit(&BTreeMap::new(), &[EntryEdit::Append(entry.clone())]);
     alone
         .map(|data| data.values().map(String::len).sum())
         .unwrap_or_default()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::{AwsCache, FollowUp};
-use crate::access_entry::{Call, Entry, Failure, FailureKind, LAG, Output};
+use crate::access_entry::{Call, Failure, FailureKind, LAG, Output};
 use crate::aws::event::{AwsChange, ChangedObject};
 use crate::controller::eks::retry;
 use crate::principal::Key;
@@ -128,28 +128,11 @@ impl AwsCache {
     }
 
     fn take_in(&mut self, call: &Call, output: Output, now: Timestamp) {
-        let lost = self.lost_answer(call.principal_arn());
-        if let Output::Described(entry) = &output {
-            self.seen(call.principal_arn(), Some(entry));
-        }
         let entries = Arc::make_mut(&mut self.entries);
-        entries.apply(call, output, now);
-        if lost {
-            entries.changed_by_us(call.principal_arn());
-        }
-    }
-
-    /// Whether a change of ours may have taken effect of which no answer told.
-    fn lost_answer(&self, principal: &str) -> bool {
-        let sent = self.in_flight.of(principal);
-        sent.iter()
-            .any(|sent| sent.given_up.is_some() && sent.changes())
-    }
-
-    /// What a description shows of calls that were given up before.
-    fn seen(&mut self, principal: &str, entry: Option<&Entry>) {
-        if !self.in_flight.of(principal).is_empty() {
-            Arc::make_mut(&mut self.in_flight).seen(principal, entry);
+        if self.in_flight.of(call.principal_arn()).is_empty() {
+            entries.apply(call, output, now);
+        } else {
+            entries.apply_after(Arc::make_mut(&mut self.in_flight), call, output, now);
         }
     }
 
@@ -168,13 +151,8 @@ impl AwsCache {
         }
         let counts = self.absence_counts_from(principal);
         if counts.is_some_and(|from| from <= asked) {
-            let lost = self.lost_answer(principal);
-            self.seen(principal, None);
-            let entries = Arc::make_mut(&mut self.entries);
-            entries.gone(principal, asked, now);
-            if lost {
-                entries.changed_by_us(principal);
-            }
+            let in_flight = Arc::make_mut(&mut self.in_flight);
+            Arc::make_mut(&mut self.entries).gone_after(in_flight, principal, asked, now);
             Missing::Gone
         } else {
             Arc::make_mut(&mut self.entries).doubt(principal, None);

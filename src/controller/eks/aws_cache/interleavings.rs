@@ -7,7 +7,9 @@ use proptest::prelude::*;
 use super::tests::{at, create, failure, key, new, principal, reading, view};
 use super::*;
 use crate::access_entry::simulation::Eks;
-use crate::access_entry::{Association, Call, Entry, FailureKind, Kind, Output, Possible, Scope};
+use crate::access_entry::{
+    AccessEntry, Association, Call, FailureKind, Kind, Output, Possible, Scope,
+};
 use crate::api::v1alpha1::EntryType;
 
 /// What may happen next to the entry of `Dev`.
@@ -215,7 +217,7 @@ impl World {
     }
 
     /// What is decided by: not the times, nor EKS's own name of it.
-    fn content(entry: &Entry) -> Entry {
+    fn content(entry: &AccessEntry) -> AccessEntry {
         let policies = entry.policies.iter().map(|(policy, association)| {
             let association = Association {
                 scope: association.scope.clone(),
@@ -224,7 +226,7 @@ impl World {
             };
             (policy.clone(), association)
         });
-        Entry {
+        AccessEntry {
             arn: String::new(),
             created: at(0),
             modified: at(0),

@@ -2,7 +2,7 @@ mod iam;
 mod queue;
 
 use super::*;
-use crate::access_entry::{Call, Entry, FailureKind, INSTALLATION_TAG, Kind, Output};
+use crate::access_entry::{AccessEntry, Call, FailureKind, INSTALLATION_TAG, Kind, Output};
 use crate::api::v1alpha1::EntryType;
 use crate::aws::event::{AwsChange, ChangedObject};
 use crate::observed::{IamAccount, IamWants, Listing};
@@ -40,8 +40,8 @@ pub(super) fn failure(kind: FailureKind) -> Failure {
     }
 }
 
-fn entry(name: &str, groups: &[&str]) -> Entry {
-    Entry {
+fn entry(name: &str, groups: &[&str]) -> AccessEntry {
+    AccessEntry {
         principal_arn: principal(name),
         arn: format!(
             "arn:aws:eks:eu-west-1:111122223333:access-entry/main/role/111122223333/{name}/1"
@@ -60,7 +60,7 @@ fn entry(name: &str, groups: &[&str]) -> Entry {
     clippy::unnecessary_wraps,
     reason = "an answer, as EKS gives it among failures"
 )]
-fn described(entry: Entry) -> Result<Output, Failure> {
+fn described(entry: AccessEntry) -> Result<Output, Failure> {
     Ok(Output::Described(Box::new(entry)))
 }
 

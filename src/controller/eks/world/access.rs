@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::World;
-use crate::access_entry::{Entry, Scope};
+use crate::access_entry::{AccessEntry, Scope};
 use crate::aws_auth::Document;
 use crate::observed::{BindingSubjects, ConfigMapView, Mode};
 
@@ -63,7 +63,7 @@ impl Access {
         }
     }
 
-    pub(super) fn of_entry(entry: &Entry, bindings: &[BindingSubjects]) -> Self {
+    pub(super) fn of_entry(entry: &AccessEntry, bindings: &[BindingSubjects]) -> Self {
         let policies = entry.policies.iter();
         Self::new(
             &entry.username,

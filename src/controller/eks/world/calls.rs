@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::declared::Since;
 use super::{LAG, TIME_LIMIT, World};
-use crate::access_entry::{Call, Entry, Failure, FailureKind, Output};
+use crate::access_entry::{AccessEntry, Call, Failure, FailureKind, Output};
 use crate::observed::Mode;
 use crate::principal::Key;
 use crate::time::Timestamp;
@@ -48,7 +48,7 @@ impl Flight {
 
 /// The access entries as they were lately.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Past(VecDeque<(Timestamp, BTreeMap<String, Entry>)>);
+pub(super) struct Past(VecDeque<(Timestamp, BTreeMap<String, AccessEntry>)>);
 
 impl World {
     /// The entries are about to change.
@@ -59,7 +59,7 @@ impl World {
     }
 
     /// The entries as the oldest listing shows them that EKS may still answer.
-    pub(super) fn entries_behind(&self) -> &BTreeMap<String, Entry> {
+    pub(super) fn entries_behind(&self) -> &BTreeMap<String, AccessEntry> {
         let mut past = self.past.0.iter();
         let oldest = past.find(|(until, _)| until.plus(LAG) >= self.now);
         oldest.map_or(&self.eks.entries, |(_, entries)| entries)

@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 /// One mapping.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Declared {
+pub(super) struct WorldMapping {
     pub(super) name: String,
     /// The principal, as [`folded`].
     pub(super) principal: String,
@@ -31,7 +31,7 @@ pub(super) struct Declared {
     pub(super) confirms: BTreeSet<String>,
 }
 
-impl Declared {
+impl WorldMapping {
     pub(super) fn all(objects: &BTreeMap<String, IdentityMapping>) -> Vec<Self> {
         objects.values().map(Self::of).collect()
     }
@@ -169,7 +169,7 @@ pub(super) struct Since {
     /// The operator's clock when it was decided.
     pub(super) decided: Timestamp,
     /// The mappings as they were then, and after each change since.
-    pub(super) mappings: Vec<Arc<Vec<Declared>>>,
+    pub(super) mappings: Vec<Arc<Vec<WorldMapping>>>,
     /// Principals whose entry of either backend someone else changed since.
     pub(super) touched: BTreeSet<String>,
     /// Whether someone else took an administrator's access since.
@@ -179,7 +179,7 @@ pub(super) struct Since {
 }
 
 impl Since {
-    pub(super) fn new(decided: Timestamp, declared: &Arc<Vec<Declared>>) -> Self {
+    pub(super) fn new(decided: Timestamp, declared: &Arc<Vec<WorldMapping>>) -> Self {
         Self {
             decided,
             mappings: vec![Arc::clone(declared)],
@@ -189,12 +189,12 @@ impl Since {
         }
     }
 
-    pub(super) fn declared(&mut self, now: &Arc<Vec<Declared>>) {
+    pub(super) fn declared(&mut self, now: &Arc<Vec<WorldMapping>>) {
         self.mappings.push(Arc::clone(now));
     }
 
     /// Each state of each mapping of a principal since it was decided.
-    pub(super) fn of<'a>(&'a self, principal: &'a str) -> impl Iterator<Item = &'a Declared> {
+    pub(super) fn of<'a>(&'a self, principal: &'a str) -> impl Iterator<Item = &'a WorldMapping> {
         let all = self.mappings.iter().flat_map(|declared| declared.iter());
         all.filter(move |declared| declared.principal == principal)
     }
@@ -209,8 +209,8 @@ impl Since {
         &'a self,
         principal: &'a str,
         now: Timestamp,
-    ) -> Option<&'a Declared> {
-        let holder = |declared: &'a Arc<Vec<Declared>>| {
+    ) -> Option<&'a WorldMapping> {
+        let holder = |declared: &'a Arc<Vec<WorldMapping>>| {
             // An older mapping that is held, or another one of the principal, makes it none of this law's business.
             let mut all = declared.iter().filter(|it| it.principal == principal);
             let only = all.next()?;

@@ -7,9 +7,9 @@ use jiff::SignedDuration;
 
 use super::World;
 use super::access::{Access, Accesses, By, TextEntry, folded};
-use super::declared::{Declared, Since};
+use super::declared::{Since, WorldMapping};
 use super::ledger::Ledger;
-use crate::access_entry::{Entry, INSTALLATION_TAG};
+use crate::access_entry::{AccessEntry, INSTALLATION_TAG};
 use crate::api::v1alpha1::{Adoption, Deletion};
 use crate::aws_auth::{Document, Section};
 use crate::observed::{ConfigMapView, Mode, Repair};
@@ -23,7 +23,7 @@ pub(super) struct Before {
     access: Arc<Accesses>,
     ledger: Ledger,
     config_map: Option<ConfigMapView>,
-    entries: BTreeMap<String, Entry>,
+    entries: BTreeMap<String, AccessEntry>,
 }
 
 impl Before {
@@ -50,7 +50,7 @@ impl Before {
 }
 
 /// A change of the operator's, and what it was decided by.
-struct Change<'a> {
+struct JudgedChange<'a> {
     world: &'a World,
     before: &'a Accesses,
     after: &'a Accesses,
@@ -74,7 +74,7 @@ pub(super) fn judge(
         let restored = restored(world, config_map.as_ref(), &ledger.good);
         take_over_text(world, config_map.as_ref(), since, &restored)?;
         take_over_entries(world, entries, since)?;
-        let change = Change {
+        let change = JudgedChange {
             world,
             before: access,
             after: &after,
@@ -132,7 +132,7 @@ fn take_over_text(
         }
     }
     for entry in gone {
-        let adopts = |it: &Declared| it.live(since.decided) && it.adoption == Adoption::Always;
+        let adopts = |it: &WorldMapping| it.live(since.decided) && it.adoption == Adoption::Always;
         if !since.of(&entry.principal).any(adopts) {
             return Err(format!(
                 "unmanaged: an entry of someone else was taken from aws-auth: {entry:?}"
@@ -162,7 +162,7 @@ fn take_over_text(
     };
     let (adopted, unmanaged): (Vec<_>, Vec<_>) = unmanaged.into_iter().partition(adopted);
     for entry in &adopted {
-        let adopts = |it: &Declared| {
+        let adopts = |it: &WorldMapping| {
             let identical =
                 it.username == entry.username && it.groups == entry.groups || it.is_node();
             it.live(since.decided)
@@ -205,7 +205,7 @@ fn word(entry: &TextEntry) -> String {
 /// What the step made of the access entries.
 fn take_over_entries(
     world: &mut World,
-    before: &BTreeMap<String, Entry>,
+    before: &BTreeMap<String, AccessEntry>,
     since: &Since,
 ) -> Result<(), String> {
     let unmanaged = world.ledger.unmanaged_entries.clone();
@@ -221,7 +221,7 @@ fn take_over_entries(
         // It became someone else's behind the operator's back: no call can be made conditional.
         let excused = world.unseen.contains(principal_arn) || since.touched.contains(&principal);
         let access = |entry| Access::of_entry(entry, &world.bindings);
-        let adopts = |it: &Declared| {
+        let adopts = |it: &WorldMapping| {
             it.live(since.decided)
                 && match it.adoption {
                     Adoption::Always => true,
@@ -245,7 +245,7 @@ fn take_over_entries(
         }
     }
     for (principal_arn, entry) in &world.eks.entries {
-        let tagged = |entry: &Entry| entry.tags.contains_key(INSTALLATION_TAG);
+        let tagged = |entry: &AccessEntry| entry.tags.contains_key(INSTALLATION_TAG);
         if before.get(principal_arn).is_some_and(tagged) && !tagged(entry) {
             world.ledger.unmanaged_entries.insert(principal_arn.clone());
         }
@@ -253,7 +253,7 @@ fn take_over_entries(
     Ok(())
 }
 
-impl Change<'_> {
+impl JudgedChange<'_> {
     fn principals(&self) -> BTreeSet<&String> {
         let after = self.after.by_principal.keys();
         self.before.by_principal.keys().chain(after).collect()
@@ -272,7 +272,7 @@ impl Change<'_> {
             if !before.is_node() || after.is_some_and(|after| after.same(before)) {
                 continue;
             }
-            let typed = after.is_some() && self.since.of(principal).any(Declared::is_node);
+            let typed = after.is_some() && self.since.of(principal).any(WorldMapping::is_node);
             let confirmed = self.since.confirms(principal, "node-entry");
             let put_back = restored.iter().any(|entry| entry.principal == *principal);
             if !typed && !confirmed && !put_back && !self.excused(principal) {
@@ -326,7 +326,7 @@ impl Change<'_> {
             };
             let theirs =
                 ledger.unmanaged_text.contains(&entry) && !ledger.managed_text.contains(&entry);
-            let always = |it: &Declared| it.adoption == Adoption::Always;
+            let always = |it: &WorldMapping| it.adoption == Adoption::Always;
             if theirs && !self.since.of(principal).any(always) && !self.excused(principal) {
                 return Err(format!("unmanaged: {entry:?} loses to {after:?}"));
             }
@@ -352,8 +352,9 @@ impl Change<'_> {
             if before.is_some_and(|before| after.within(before)) {
                 continue;
             }
-            let declares =
-                |it: &Declared| it.live(self.since.decided) && it.gives_on_the_way(before, after);
+            let declares = |it: &WorldMapping| {
+                it.live(self.since.decided) && it.gives_on_the_way(before, after)
+            };
             let entry = TextEntry {
                 principal: principal.clone(),
                 username: after.username.clone(),
@@ -451,7 +452,7 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
         .iter()
         .filter(|principal| !after.contains(*principal) && !exists(principal))
         .filter(|principal| {
-            let free = |it: &Declared| {
+            let free = |it: &WorldMapping| {
                 it.confirms.contains("mass-removal")
                     || it.deletion == Deletion::Retain
                     || it.seen_valid_until.is_some() && it.seen_valid_until == it.valid_until

@@ -39,7 +39,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use self::access::Accesses;
 use self::act::Act;
 use self::calls::{Flight, Past};
-use self::declared::{Declared, Since};
+use self::declared::{Since, WorldMapping};
 use self::ledger::Ledger;
 use self::operator::Operator;
 use self::step::Step;
@@ -83,7 +83,7 @@ struct World {
     /// Who has access now.
     access: Arc<Accesses>,
     /// What the mappings declare now.
-    declared: Arc<Vec<Declared>>,
+    declared: Arc<Vec<WorldMapping>>,
 }
 
 impl World {
@@ -142,7 +142,7 @@ impl World {
 
     /// The mappings may have changed: whatever is in flight was decided before that.
     fn declare(&mut self) {
-        let now = Declared::all(&self.objects);
+        let now = WorldMapping::all(&self.objects);
         if now == *self.declared {
             return;
         }
@@ -166,7 +166,7 @@ impl World {
     }
 
     /// An access entry of this principal, by the name of its role.
-    fn entry(&self, role: &str) -> Option<&crate::access_entry::Entry> {
+    fn entry(&self, role: &str) -> Option<&crate::access_entry::AccessEntry> {
         self.eks.entries.get(&act::arn(role))
     }
 }

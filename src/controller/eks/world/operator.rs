@@ -314,6 +314,7 @@ impl World {
             known,
             planned,
             begun,
+            memory,
             ..
         } = &mut self.operator;
         let taken = |call: &Call| described.contains(call.principal_arn());
@@ -328,7 +329,7 @@ impl World {
             known.permits(key)?;
             observed.aws = known.state(kept.as_ref());
             if may_take(&observed.aws, &observed.bindings, call) {
-                clear_call(&observed, &desired, &config_map, calls)?;
+                clear_call(&observed, &desired, &config_map, memory.removals(), calls)?;
             }
             Ok(())
         });

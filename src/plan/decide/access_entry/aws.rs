@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{Call, Change, Difference, Entry, Failure, Kind, Target, give_back};
+use crate::access_entry::{
+    AccessEntry, Call, Change, Difference, Failure, Kind, Target, give_back,
+};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{Adoption, EntryType};
 use crate::desired::Spec;
@@ -20,7 +22,7 @@ pub(crate) fn part_of_aws<'a>(
     context: &Context<'_>,
     eks: &'a Eks<'_>,
     claim: &Claim,
-    entry: &Entry,
+    entry: &AccessEntry,
     ours: bool,
     target: &Target,
 ) -> PartOfAws<'a> {
@@ -75,7 +77,7 @@ pub(crate) fn removal(
     context: &Context<'_>,
     eks: &Eks<'_>,
     claim: &Claim,
-    entry: &Entry,
+    entry: &AccessEntry,
 ) -> Removal {
     match keeper(entry, &eks.view.managed, context.now) {
         Keeper::Nobody => Removal::Delete(Call::Delete {
@@ -101,7 +103,7 @@ pub(crate) fn removal(
 pub(crate) fn deletable(
     context: &Context<'_>,
     eks: &Eks<'_>,
-    entry: &Entry,
+    entry: &AccessEntry,
     side: &mut EntrySide,
 ) -> Result<(), Option<Cause>> {
     side.asks |= rests_on_answers(entry);
@@ -132,7 +134,7 @@ pub(crate) fn asking(failure: Option<&Failure>) -> Block {
 }
 
 /// The call that a person can make where an entry can't be changed, and what follows.
-pub(crate) fn by_hand(eks: &Eks<'_>, entry: &Entry, declared: Option<EntryType>) -> String {
+pub(crate) fn by_hand(eks: &Eks<'_>, entry: &AccessEntry, declared: Option<EntryType>) -> String {
     let call = format!(
         "delete it with `aws eks delete-access-entry --cluster-name {} --principal-arn {}`",
         eks.view.cluster.name, entry.principal_arn

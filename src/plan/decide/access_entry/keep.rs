@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{BRIDGE_GROUP, Call, Change, Entry, Kind, Target, Wanted, create};
+use crate::access_entry::{AccessEntry, BRIDGE_GROUP, Call, Change, Kind, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::desired::{Mapping, Spec};
@@ -149,7 +149,7 @@ fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
 
 fn recreated(
     subject: &ManagedEntry<'_>,
-    entry: &Entry,
+    entry: &AccessEntry,
     before: Option<&str>,
     now: &str,
     side: &mut EntrySide,
@@ -191,7 +191,7 @@ fn recreated(
 /// Deletes the entry and makes it again, which only a person may do to one that AWS keeps.
 fn make_anew(
     subject: &ManagedEntry<'_>,
-    entry: &Entry,
+    entry: &AccessEntry,
     reason: Reason,
     why: &str,
     side: &mut EntrySide,
@@ -235,7 +235,7 @@ fn make_anew(
 }
 
 /// What AWS does not change in place. Where aws-auth is read, the identity goes there first.
-fn recreate(subject: &ManagedEntry<'_>, entry: &Entry, why: &str, side: &mut EntrySide) {
+fn recreate(subject: &ManagedEntry<'_>, entry: &AccessEntry, why: &str, side: &mut EntrySide) {
     let ManagedEntry {
         context,
         eks,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::access_entry::{
-    AWS_POLICIES_TAG, BRIDGE_GROUP, Call, Change, Entry, INSTALLATION_TAG, Inexpressible,
+    AWS_POLICIES_TAG, AccessEntry, BRIDGE_GROUP, Call, Change, INSTALLATION_TAG, Inexpressible,
     MAPPING_TAG, PRINCIPAL_ID_TAG, Scope, Sent, Target, Wanted, change, meaning_differs, target,
 };
 use crate::desired::{Mapping, Spec};
@@ -173,7 +173,7 @@ pub(crate) fn outlook_of_inexpressible<'a>(
 /// A username that EKS gave where none was sent, and that is not what we expect: it is EKS's to choose.
 pub(crate) fn accepted_default<'a>(
     memory: &Memory,
-    entry: &'a Entry,
+    entry: &'a AccessEntry,
     target: &Target,
 ) -> Option<&'a str> {
     let answered = memory.defaults.get(&entry.principal_arn)?;
@@ -186,7 +186,7 @@ pub(crate) fn differing(
     memory: &Memory,
     claim: &Claim,
     spec: &Spec,
-    entry: &Entry,
+    entry: &AccessEntry,
 ) -> Option<String> {
     let target = target_of(eks, claim, spec).ok()?;
     let differences = meaning_differs(
@@ -224,7 +224,7 @@ pub(crate) fn changed_by(eks: Option<&Eks<'_>>, claim: &Claim) -> String {
 pub(crate) fn keeps_bridge(
     eks: &Eks<'_>,
     context: &Context<'_>,
-    entry: &Entry,
+    entry: &AccessEntry,
     target: &Target,
 ) -> bool {
     if !target.masters || !entry.groups.contains(BRIDGE_GROUP) {
@@ -244,7 +244,7 @@ pub(crate) fn tags(
     eks: &Eks<'_>,
     mapping: &Mapping,
     standing: &Standing<'_>,
-    entry: &Entry,
+    entry: &AccessEntry,
     aws: &PartOfAws<'_>,
 ) -> BTreeMap<String, String> {
     let mut tags = ownership(eks, mapping);

@@ -1,6 +1,6 @@
 //! Whose an access entry is, seen from a claim.
 
-use crate::access_entry::Entry;
+use crate::access_entry::AccessEntry;
 use crate::api::v1alpha1::{Backend, WrittenEntry};
 use crate::desired::State;
 use crate::effective::Standing;
@@ -23,7 +23,7 @@ pub(crate) fn is_ours(
             .names(&written.arn)
             .then_some(written)
     });
-    let of_aws = |entry: &Entry| keeper(entry, &eks.view.managed, context.now).is_aws();
+    let of_aws = |entry: &AccessEntry| keeper(entry, &eks.view.managed, context.now).is_aws();
     let cluster = &eks.view.cluster.arn;
     managed_by(standing.state, &eks.installation, cluster, written, of_aws).is_some()
 }

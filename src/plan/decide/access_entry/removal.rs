@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{Entry, untag};
+use crate::access_entry::{AccessEntry, untag};
 use crate::effective::Standing;
 use crate::ownership::aws_managed::rests_on_answers;
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide, EntryStep};
@@ -104,7 +104,7 @@ fn remove(
     context: &Context<'_>,
     eks: &Eks<'_>,
     claim: &Claim,
-    entry: &Entry,
+    entry: &AccessEntry,
     side: &mut EntrySide,
 ) {
     side.asks |= rests_on_answers(entry);
