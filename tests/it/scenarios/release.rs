@@ -152,7 +152,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     // Nobody's: a deleted mapping leaves its entry, and a restart adopts what stands as declared.
     cluster.kubectl_ok(&["delete", "idmap", "a"], None);
     let _operator = Operator::start_in(&cluster, &eks, &["--resync=24h"]).await;
-    cluster.ready("b").await;
+    cluster.managed_again("b").await;
     assert!(entries(&eks).contains_key(&role("a")));
     cluster.kubectl_ok(&["delete", "idmap", "b"], None);
     let left = entries(&eks);

@@ -235,6 +235,19 @@ impl Cluster {
         self.until(name, "Synced", "True Synced").await;
     }
 
+    /// Waits until a mapping is managed again after `release`, which leaves the conditions as they were.
+    pub(crate) async fn managed_again(&self, name: &str) {
+        eventually(&format!("{name} is managed"), SOON, async || {
+            let object = self.mappings().get(name).await.expect("it is there");
+            let written = object
+                .status
+                .is_some_and(|status| !status.written.is_empty());
+            written.then_some(()).ok_or("status.written is empty")
+        })
+        .await;
+        self.ready(name).await;
+    }
+
     /// All events of the operator, oldest first.
     pub(crate) async fn events(&self) -> Vec<Event> {
         let list = Api::<Event>::all(self.admin())
