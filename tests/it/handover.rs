@@ -454,7 +454,6 @@ async fn nobody_loses_power_on_the_way_from_aws_auth_to_access_entries() {
 
 /// The same where EKS takes half a second to three for each answer, and makes the change at any time of it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes: make laws; on a busy machine a mapping can end as Contested, with its access as declared"]
 async fn nor_while_eks_is_slow() {
     let stage = Stage::set(7, false).await;
     stage.eks.knobs().slow = Some((Duration::from_millis(500), Duration::from_secs(3)));
