@@ -1,7 +1,7 @@
 # make demo   the operator at work on a real API server
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
-# make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES, and slow tests
+# make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make mutants   whether the tests notice that a safety rule is switched off
 #
 # Written for the make of macOS too, which is old.
@@ -60,8 +60,6 @@ FACTOR := 20
 laws:
 	IDENTITY_MAPPER_LAWS=$(FACTOR) cargo test --locked --lib -- --skip $(WORLD)
 	IDENTITY_MAPPER_WORLDS=$(WORLDS) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --nocapture $(WORLD)
-	@$(BUILD) etcd kubernetes authenticator
-	cargo test --locked --test conventions --test it -- --ignored
 
 mutants:
 	cargo test --locked --lib -- --nocapture --ignored $(WORLD)
