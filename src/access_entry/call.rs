@@ -8,7 +8,7 @@ use super::{AccessEntry, Association, Kind, Scope};
 /// One call for one principal. The cluster is the caller's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Call {
-    /// `DescribeAccessEntry` and `ListAssociatedAccessPolicies`: the entry as it stands.
+    /// `DescribeAccessEntry` and `ListAssociatedAccessPolicies`: the entry as it is.
     Describe {
         /// The principal.
         principal_arn: String,
@@ -115,7 +115,7 @@ pub enum Output {
     Described(Box<AccessEntry>),
     /// [`Call::Create`] and [`Call::Update`]: the entry. Its `policies` are empty, for the answer does not hold them.
     Entry(Box<AccessEntry>),
-    /// [`Call::Associate`]: the association as it stands.
+    /// [`Call::Associate`]: the association as it is.
     Associated(Association),
     /// The others answer nothing.
     Done,
@@ -145,7 +145,7 @@ pub enum FailureKind {
     ClusterMissing,
     /// The cluster's authentication mode has no access entries; also just after it was changed.
     ModeWithoutEntries,
-    /// The entry stands already (409), or the cluster is being changed.
+    /// The entry exists already (409), or the cluster is being changed.
     InUse,
     /// The cluster holds as many entries as it may.
     QuotaExceeded,
@@ -200,7 +200,7 @@ impl FailureKind {
         }
     }
 
-    /// What mends it, where that is known here, to be put behind the message.
+    /// What fixes it, where that is known here, to be put behind the message.
     fn fix(&self) -> String {
         match self {
             Self::Denied { statement, .. } => {

@@ -1,4 +1,4 @@
-//! From what stands to what is wanted, as calls.
+//! From what exists to what is wanted, as calls.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -11,7 +11,7 @@ use crate::principal::Principal;
 pub const INSTALLATION_TAG: &str = "identity-mapper.dev/installation";
 /// The tag that names the mapping that an entry was made for.
 pub const MAPPING_TAG: &str = "identity-mapper.dev/mapping";
-/// The tag that keeps the principal's unique id (`AROA…`, `AIDA…`): the entry lets in no other of its name.
+/// The tag that keeps the principal's unique id (`AROA…`, `AIDA…`): no other of its name has access by the entry.
 pub const PRINCIPAL_ID_TAG: &str = "identity-mapper.dev/principal-id";
 
 /// The tag that says that an entry was made by us and not adopted: only then it is certain that no part of EKS needs it.
@@ -68,7 +68,7 @@ pub enum Recreate {
          be deleted and created"
     )]
     Type {
-        /// As it stands.
+        /// As it is.
         found: Kind,
         /// As declared.
         wanted: Kind,
@@ -79,7 +79,7 @@ pub enum Recreate {
          must be deleted and created"
     )]
     Principal {
-        /// As it stands.
+        /// As it is.
         found: String,
         /// As declared.
         wanted: String,
@@ -101,30 +101,30 @@ pub struct UnknownType {
 pub enum Difference {
     /// The principal's ARN.
     Principal {
-        /// As it stands.
+        /// As it is.
         found: String,
         /// As wanted.
         wanted: String,
     },
     /// The type.
     Type {
-        /// As it stands.
+        /// As it is.
         found: Kind,
         /// As wanted.
         wanted: Kind,
     },
     /// The username.
     Username {
-        /// As it stands.
+        /// As it is.
         found: String,
         /// As wanted; EKS's default where none is declared.
         wanted: String,
     },
-    /// A group that stands and is not wanted.
+    /// A group that exists and is not wanted.
     GroupAdded(String),
     /// A group that is wanted and does not stand.
     GroupMissing(String),
-    /// A policy that stands and is not wanted.
+    /// A policy that exists and is not wanted.
     PolicyAdded {
         /// The policy's ARN.
         policy_arn: String,
@@ -138,7 +138,7 @@ pub enum Difference {
         /// Where it is to hold.
         scope: Scope,
     },
-    /// A policy that stands with another scope.
+    /// A policy that exists with another scope.
     PolicyScope {
         /// The policy's ARN.
         policy_arn: String,
@@ -218,7 +218,7 @@ pub fn change(standing: &AccessEntry, wanted: &Wanted<'_>) -> Change {
     }
 }
 
-/// The calls that make the entry, where none stands: the entry, then its policies.
+/// The calls that make the entry, where there is none: the entry, then its policies.
 #[must_use]
 pub fn create(wanted: &Wanted<'_>) -> Vec<Call> {
     let target = wanted.target;
@@ -243,7 +243,7 @@ pub fn create(wanted: &Wanted<'_>) -> Vec<Call> {
 
 /// In what the standing entry means something else than what is wanted; tags mean nothing. Where AWS associated no policy it is
 /// empty exactly where [`change`] gives no calls but [`Call::Tag`]; an association of AWS that does not reach as far as declared
-/// is a difference that no call mends.
+/// is a difference that no call fixes.
 #[must_use]
 pub fn meaning_differs(standing: &AccessEntry, wanted: &Wanted<'_>) -> Vec<Difference> {
     let target = wanted.target;

@@ -35,7 +35,7 @@ pub struct Target {
     pub default_username: String,
     /// The groups, without system:masters; none for node types, whose groups EKS sets.
     pub groups: BTreeSet<String>,
-    /// The access policies, by ARN. Those that system:masters stands for are among them.
+    /// The access policies, by ARN. Those that system:masters includes are among them.
     pub policies: BTreeMap<String, Scope>,
     /// Whether system:masters is declared, so that the power of an administrator comes from [`ADMIN_POLICY`] alone.
     pub masters: bool,
@@ -111,7 +111,7 @@ pub enum Inexpressible {
     NoColonBeforeSessionName {
         /// The username.
         username: String,
-        /// The placeholder that no colon stands before.
+        /// The placeholder that no colon precedes.
         placeholder: &'static str,
         /// The username with a colon there.
         fixed: String,

@@ -1,4 +1,4 @@
-//! What EKS is expected to answer: how a plan goes on is told before anything is called.
+//! What EKS is expected to answer: how a plan goes on is predicted before anything is called.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use crate::principal::Principal;
 use crate::time::Timestamp;
 
 impl Call {
-    /// What EKS is expected to answer at this time, given the entry that stands for the principal; `None` where it would refuse the
-    /// call, for no entry stands or one does already.
+    /// What EKS is expected to answer at this time, given the entry that exists for the principal; `None` where it would refuse the
+    /// call, because there is no entry, or one already.
     #[must_use]
     pub fn expected(&self, standing: Option<&AccessEntry>, now: Timestamp) -> Option<Output> {
         match self {

@@ -30,7 +30,7 @@ pub struct Sent {
     pub since: Timestamp,
     /// When it was given up without an answer that tells its effect; `None`: the answer is awaited.
     pub given_up: Option<Timestamp>,
-    /// The entry was certainly not as the call leaves it: whoever finds it so later sees what the call did.
+    /// The entry was certainly not as the call leaves it: a reader who finds it so later sees what the call did.
     telling: bool,
     /// The principal's key, for [`InFlight::of_key`].
     key: Option<Key>,

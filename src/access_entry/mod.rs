@@ -1,4 +1,4 @@
-//! EKS access entries as values: what stands, what AWS accepts, and the calls that lead from one to the other.
+//! EKS access entries as values: what exists, what AWS accepts, and the calls that lead from one to the other.
 //!
 //! Nothing here does IO. Invariants:
 //!

@@ -1,4 +1,4 @@
-//! What an access entry may be now, while calls are on their way or answers are missing.
+//! What an access entry may be now, while calls are in flight or answers are missing.
 //!
 //! Of each principal all states are kept that are possible at once; nothing decides by the likeliest of them. What is known of one
 //! principal says nothing of another.

@@ -1,7 +1,7 @@
 //! The CRD's own schema and rules, applied without an API server.
 //!
 //! The API server refuses a wrong object before anyone sees it; this is the second line, for objects that an older CRD
-//! let in, and for files that no server has seen. It reads the very schema that is served, so the two can't disagree
+//! admitted, and for files that no server has seen. It reads the very schema that is served, so the two can't disagree
 //! about a bound or a rule. As in the API server, nulls go and defaults come first, and rules are asked only of objects
 //! that fit the schema.
 //!

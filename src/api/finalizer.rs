@@ -1,7 +1,7 @@
 //! The finalizers that keep a deleted mapping until its entries are gone: one for each backend.
 //!
 //! Each is set before the first write to its backend, and comes off once nothing that is managed for the mapping is left there.
-//! [`Finalizer::Earlier`] is the one of versions that had a single one: it stands for both until it is replaced.
+//! [`Finalizer::Earlier`] is the one of versions that had a single one: it means both until it is replaced.
 
 use super::v1alpha1::Backend;
 

@@ -176,7 +176,7 @@ fn is_identity(value: &str) -> String {
     )
 }
 
-/// CEL that is true where the text `value` has no placeholder that the authenticator would leave as it stands.
+/// CEL that is true where the text `value` has no placeholder that the authenticator would leave as it is.
 fn no_unknown_placeholder(value: &str) -> String {
     let known = [
         "AccountID",

@@ -176,7 +176,7 @@ pub enum ScopeType {
 }
 
 /// The type of an access entry (EKS API reference, `CreateAccessEntry`, in Kubernetes' spelling). In aws-auth, a node
-/// type stands for the username and groups that EKS itself writes there.
+/// type means the username and groups that EKS itself writes there.
 #[derive(
     JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
 )]

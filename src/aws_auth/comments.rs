@@ -8,8 +8,8 @@ use crate::yaml::{Lines, NodeKind, Tree, compose};
 
 /// The comments by each kept entry of a section, in the order of [`SectionView::entries`], without their hash signs.
 ///
-/// A comment above an entry stands in lines right above it, one below the other; one that is indented like the fields of the entry
-/// before belongs to that one. What a blank line parts from every entry stands by none. Of several entries in one line the first has
+/// A comment above an entry is in lines right above it, one below the other; one that is indented like the fields of the entry
+/// before belongs to that one. What a blank line parts from every entry belongs to none. Of several entries in one line the first has
 /// the comment above it, and the last the one at its end.
 #[must_use]
 pub fn comments(text: &str, view: &SectionView) -> Vec<Vec<String>> {
@@ -38,9 +38,9 @@ struct CommentReader<'t> {
     text: &'t str,
     view: &'t SectionView,
     lines: Lines<'t>,
-    /// Every item of the list was kept, so that between two of them nothing stands but comments.
+    /// Every item of the list was kept, so that between two of them there is nothing but comments.
     whole: bool,
-    /// Read only where a hash sign stands within an entry: most texts have none there.
+    /// Read only where a hash sign is within an entry: most texts have none there.
     tree: OnceCell<Nodes>,
 }
 
@@ -49,7 +49,7 @@ struct CommentReader<'t> {
 struct Nodes {
     /// The bytes of all scalars, in order: a hash sign in one of them begins no comment.
     scalars: Vec<Range<usize>>,
-    /// Where the dash of each item of the list stands.
+    /// Where the dash of each item of the list is.
     dashes: Vec<Option<usize>>,
 }
 
@@ -144,7 +144,7 @@ impl<'t> CommentReader<'t> {
         holds(&self.nodes().scalars, at)
     }
 
-    /// The same from the entry's own lines; `None` where they can't be read alone, for an alias or for what stands before it.
+    /// The same from the entry's own lines; `None` where they can't be read alone, for an alias or for what is before it.
     fn in_scalar_of(&self, entry: &Entry, at: usize) -> Option<bool> {
         let start = self.line_of(entry.span.start).start;
         let tree = compose(self.text.get(start..entry.span.end)?).ok()?;

@@ -1,4 +1,4 @@
-//! Editing by splicing: foreign bytes stay, and what comes out is read back before it may leave.
+//! Editing by splicing: unmanaged bytes stay, and what comes out is read back before it may leave.
 //!
 //! - A change touches the bytes of its own item, and the comma or the line endings that belong to it. All else stays.
 //! - The result is parsed again: every item that was not to change must stand there in the same order, byte for byte and
@@ -63,7 +63,7 @@ pub enum EditError {
         change: usize,
         /// 1-based line within the key's value.
         line: usize,
-        /// What stands in the way.
+        /// What prevents it.
         what: String,
     },
     /// The result, read back, differs from what was meant.

@@ -16,7 +16,7 @@ pub enum Rank<'a> {
     Loses(&'a Entry),
 }
 
-/// Who is let in as what, by caller.
+/// Who has access as what, by caller.
 #[derive(Clone, Debug)]
 pub struct Index<'a> {
     roles: HashMap<String, &'a Entry>,

@@ -1,4 +1,4 @@
-//! Who is let in as what: the authenticator's lookup in what it read.
+//! Who has access as what: the authenticator's lookup in what it read.
 
 use super::{Document, Entry, Index};
 
@@ -13,7 +13,7 @@ pub enum Lookup<'a> {
     AmbiguousUser(Vec<&'a Entry>),
     /// No entry, but the caller's account is in `mapAccounts`: the username is the caller's ARN, without groups.
     Account,
-    /// The caller is not let in.
+    /// The caller has no access.
     None,
 }
 

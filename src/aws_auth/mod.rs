@@ -1,9 +1,9 @@
 //! The text of the ConfigMap `kube-system/aws-auth`: read as aws-iam-authenticator reads it, edited by splicing.
 //!
-//! - Reading never fails and never panics: what the authenticator would drop becomes a [`Problem`], and the rest stands.
+//! - Reading never fails and never panics: what the authenticator would drop becomes a [`Problem`], and the rest is kept.
 //! - The reading is that of aws-iam-authenticator v0.7.18 (`pkg/mapper/configmap/configmap.go`): go-yaml v2, then
 //!   `encoding/json`. No YAML library for Rust agrees with go-yaml v2 on every text, so the grammar is our own.
-//! - Editing keeps every foreign byte, and returns nothing that was not read back and compared.
+//! - Editing keeps every unmanaged byte, and returns nothing that was not read back and compared.
 //! - Pure: no IO, no clock, no randomness. The same input gives the same output.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -132,11 +132,11 @@ pub struct SectionPlaces {
     pub entries: Vec<Places>,
     /// The places of each of [`SectionView::accounts`]; empty where an item of the list is dropped.
     pub accounts: Vec<Range<usize>>,
-    /// What stands behind the first document, which is all that is read.
+    /// What is behind the first document, which is all that is read.
     pub ignored: Option<Range<usize>>,
 }
 
-/// Where the parts of an entry stand. The value of an alias stands where its anchor does.
+/// Where the parts of an entry are. The value of an alias is where its anchor is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     /// The ARN's value.

@@ -295,7 +295,7 @@ fn read_entries(
     Some(tree)
 }
 
-/// The nodes of the root's items as they stand in the text, where an alias is not what it stands for.
+/// The nodes of the root's items as they are in the text, where an alias is not what it refers to.
 fn item_nodes(tree: &Tree) -> &[NodeId] {
     match tree.root.map(|root| &tree.node(root).kind) {
         Some(yaml::NodeKind::Sequence { items, .. }) => items,

@@ -33,7 +33,7 @@ pub(super) struct Editor<'t> {
     lines: Vec<usize>,
 }
 
-/// Why a text can't be edited: the byte that stands in the way, and what it is.
+/// Why a text can't be edited: the byte that prevents it, and what it is.
 pub(super) struct SpliceObstacle {
     pub(super) at: usize,
     pub(super) what: &'static str,

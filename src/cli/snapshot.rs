@@ -93,7 +93,7 @@ pub(crate) struct LiveArgs {
 pub(crate) enum IamExtent {
     /// What plans of the mappings want to know.
     Wanted,
-    /// Also the principals of everything that stands in aws-auth and in access entries.
+    /// Also the principals of everything that exists in aws-auth and in access entries.
     Everyone,
     /// Also which of the access entries AWS keeps itself.
     EveryoneAndKeepers,

@@ -1,4 +1,4 @@
-//! Writing aws-auth for a person: what exists is kept first, and whoever wrote in between is not overwritten.
+//! Writing aws-auth for a person: what exists is kept first, and another writer in between is not overwritten.
 
 use std::collections::BTreeSet;
 

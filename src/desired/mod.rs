@@ -68,7 +68,7 @@ pub struct Mapping {
     pub deletion: Deletion,
     /// The groups as declared, for `GroupsBound`.
     pub groups: BTreeSet<String>,
-    /// The status as it stands.
+    /// The status as it is.
     pub status: IdentityMappingStatus,
     /// What its deletion depends on and could not be decoded: nothing of its entries is touched, and it is kept.
     pub unreadable: Option<String>,
@@ -99,7 +99,7 @@ pub struct Spec {
     pub groups: BTreeSet<String>,
     /// The access policies as declared, which aws-auth can't express.
     pub policies: Vec<AccessPolicy>,
-    /// What to do with a foreign entry of the same principal.
+    /// What to do with an unmanaged entry of the same principal.
     pub adoption: Adoption,
     /// Its form in aws-auth; `None` for the types that exist only as access entries.
     pub form: Option<Form>,
@@ -290,7 +290,7 @@ impl Mapping {
     }
 
     /// What the status says that we wrote into this `ConfigMap` (`namespace/name`), by key. It only ever recognises an entry
-    /// that stands exactly so; it never grants.
+    /// that exists exactly so; it never grants.
     #[must_use]
     pub(crate) fn written(&self, config_map: &str) -> BTreeMap<Key, Remembered> {
         let here = self
@@ -321,7 +321,7 @@ impl Mapping {
             .collect()
     }
 
-    /// The mapping with the principal that its permission set, or its ARN without path, stands for.
+    /// The mapping with the principal that its permission set, or its ARN without path, means.
     pub(crate) fn with_principal(&self, principal: Principal, note: Option<String>) -> Self {
         let spec = match (&self.unresolved, &self.spec) {
             (Some(source), _) => parse(source, &principal),

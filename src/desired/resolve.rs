@@ -48,7 +48,7 @@ pub(crate) fn managed_sso_roles(
         .collect()
 }
 
-/// The mapping with its principal resolved, as far as IAM and what stands tell. `owned` are the principals of all entries
+/// The mapping with its principal resolved, as far as IAM and what exists tell. `owned` are the principals of all entries
 /// that are ours: the last resort where neither IAM nor the status knows.
 fn resolve<'a>(mapping: &'a Mapping, aws: &AwsState, owned: &[Principal]) -> Cow<'a, Mapping> {
     let Some(set) = mapping.permission_set() else {

@@ -45,7 +45,7 @@ pub(crate) struct Forecast {
 
 #[derive(Clone, Debug)]
 pub(crate) struct LaterDiff {
-    /// When, at the earliest. The same moment as before: as soon as what comes before it stands.
+    /// When, at the earliest. The same moment as before: as soon as what comes before it exists.
     pub(crate) at: Timestamp,
     pub(crate) diff: PlanDiff,
 }

@@ -39,7 +39,7 @@ pub(crate) struct ConfigMapDiff {
 /// A key's text before and after.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TextChange {
-    /// As it stands; `None`: the key does not exist.
+    /// As it is; `None`: the key does not exist.
     pub(crate) before: Option<String>,
     pub(crate) after: String,
 }

@@ -28,7 +28,7 @@ pub struct Sources<'a> {
 /// Whether the `ConfigMap` that is looked at is one that EKS reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reading {
-    /// It is `kube-system/aws-auth`, or stands for it in a trial.
+    /// It is `kube-system/aws-auth`, or replaces it in a trial.
     AsAwsAuth,
     /// It has another name, and nobody reads it.
     Never,
@@ -189,7 +189,7 @@ impl<'a> EffectiveAccess<'a> {
         self.sources.aws.mode()
     }
 
-    /// The cluster's partition, where it is known: principals of others never get in.
+    /// The cluster's partition, where it is known: principals of others never have access.
     #[must_use]
     pub fn partition(&self) -> Option<Partition> {
         self.sources.aws.view()?.cluster.partition()
@@ -231,7 +231,7 @@ impl<'a> EffectiveAccess<'a> {
         self.granted_among(of_key.unwrap_or_default(), canonical_arn)
     }
 
-    /// The same, with the access entries of the caller's key as whoever asks knows them: the first that is not known to be dead wins,
+    /// The same, with the access entries of the caller's key as the asker knows them: the first that is not known to be dead wins,
     /// else aws-auth where it is read.
     #[must_use]
     pub fn granted_among<'s>(
@@ -273,7 +273,7 @@ impl<'a> EffectiveAccess<'a> {
         unmatchable(entry, self.partition())
     }
 
-    /// Why an entry of aws-auth has no effect; `None` where it grants access, to whoever else it does.
+    /// Why an entry of aws-auth has no effect; `None` where it grants access, no matter to whom else it does.
     #[must_use]
     pub fn no_effect(&self, entry: &Entry) -> Option<NoEffect<'a>> {
         if let Some(why) = self.never_matches(entry) {
@@ -360,13 +360,13 @@ impl<'a> EffectiveAccess<'a> {
         accounts.iter().map(String::as_str)
     }
 
-    /// What certainly makes whoever gets in by an effective entry an administrator.
+    /// What certainly makes everyone with access by an effective entry an administrator.
     #[must_use]
     pub fn administrator(&self, entry: &EffectiveEntry) -> Option<Administrator> {
         entry.administrator(self.sources.bindings, &self.admin_policy)
     }
 
-    /// What makes an administrator of whoever gets in by an effective entry, at every login or at some.
+    /// What makes an administrator of everyone with access by an effective entry, at every login or at some.
     #[must_use]
     pub fn possible_administrator(&self, entry: &EffectiveEntry) -> Option<Administrator> {
         entry.possible_administrator(self.sources.bindings, &self.admin_policy)

@@ -59,7 +59,7 @@ impl fmt::Display for Life {
     }
 }
 
-/// An entry that stands.
+/// An entry that exists.
 #[derive(Clone, Debug)]
 pub struct Standing<'a> {
     /// The principal's ARN.
@@ -120,7 +120,7 @@ impl<'a> StandingEntries<'a> {
         }
     }
 
-    /// The entries of one key: more than one where the path of a principal changed and the old entry still stands.
+    /// The entries of one key: more than one where the path of a principal changed and the old entry still exists.
     pub(crate) fn of(&self, hash: &KeyHash) -> &[Standing<'a>] {
         self.by_key.get(hash).map(Vec::as_slice).unwrap_or_default()
     }

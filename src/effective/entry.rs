@@ -77,7 +77,7 @@ impl EffectiveEntry {
     }
 
     /// What makes it an administrator's at every login, or at some: a username or group with placeholders can become one that is
-    /// bound to cluster-admin. For the question who may be an administrator; whoever relies on one asks [`Self::administrator`].
+    /// bound to cluster-admin. For the question who may be an administrator; code that relies on one asks [`Self::administrator`].
     #[must_use]
     pub fn possible_administrator(
         &self,

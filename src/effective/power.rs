@@ -23,7 +23,7 @@ pub(crate) fn is_node(meaning: &Meaning, bindings: &Bindings) -> bool {
         && !is_person(groups(), &meaning.username, false, bindings)
 }
 
-/// Whether this username or one of these groups is a node's. Whoever has it may be an administrator all the same: see
+/// Whether this username or one of these groups is a node's. Its owner may be an administrator all the same: see
 /// [`EffectiveEntry::is_node`](super::EffectiveEntry::is_node).
 #[must_use]
 pub fn is_nodes<'a>(username: &str, mut groups: impl Iterator<Item = &'a str>) -> bool {

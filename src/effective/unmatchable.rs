@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use crate::aws_auth::Entry;
 use crate::principal::{Arn, Partition, Resource};
 
-/// Why an entry of aws-auth never matches, whoever calls.
+/// Why an entry of aws-auth never matches any caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unmatchable {
     /// An entry for a permission set, which EKS does not read.

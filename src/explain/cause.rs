@@ -51,7 +51,7 @@ pub(crate) enum CauseKind {
     Path,
     /// A key of aws-auth is spelt in other case.
     KeyCase,
-    /// A session's ARN stands where its role's should.
+    /// A session's ARN is where its role's should be.
     Session,
     /// White space around the ARN.
     Space,

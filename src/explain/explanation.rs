@@ -248,7 +248,7 @@ impl<'a> Explainer<'a> {
     }
 }
 
-/// What is worth knowing of whoever has access.
+/// What is worth knowing of those who have access.
 fn note(caller: &Caller, standing: &[Standing<'_>], explanation: &mut Explanation) {
     let notes = &mut explanation.notes;
     if explanation.identities.len() > 1 {

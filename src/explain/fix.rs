@@ -247,7 +247,7 @@ pub(super) fn create_commands(on: &str, target: &Target) -> Vec<String> {
     [create].into_iter().chain(associate).collect()
 }
 
-/// The commands that make a principal an administrator by the rights of IAM alone: whoever may do that needs no way into the cluster.
+/// The commands that make a principal an administrator by the rights of IAM alone: anyone who may do that needs no way into the cluster.
 #[must_use]
 pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> Vec<String> {
     let partition = cluster.partition().unwrap_or(Partition::Aws);

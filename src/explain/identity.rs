@@ -120,7 +120,7 @@ impl fmt::Display for Held {
     }
 }
 
-/// Whether a text is of a pattern in which `*` stands for any text.
+/// Whether a text is of a pattern in which `*` means any text.
 pub(super) fn matches(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split('*');
     let first = parts.next().unwrap_or_default();
@@ -143,7 +143,7 @@ pub(super) fn matches(pattern: &str, text: &str) -> bool {
     true
 }
 
-/// What an entry makes of whoever it lets in.
+/// What an entry makes of those to whom it grants access.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Identity {

@@ -2,7 +2,7 @@
 //!
 //! Pure, and never a second opinion: which entry grants a principal access, which have no effect and what makes an administrator is
 //! asked of [`crate::effective`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders
-//! filled in, what RBAC binds to it, and for whoever is without access the nearest entries with the likely cause and the fix.
+//! filled in, what RBAC binds to it, and for those without access the nearest entries with the likely cause and the fix.
 
 mod caller;
 mod cause;

@@ -117,7 +117,7 @@ pub(crate) enum Permission {
     NotByPolicy(Vec<Held>),
     /// RBAC does not allow it, and no access policy holds there.
     NotByRbac,
-    /// It is not allowed, by the API server's answer to whoever asked for itself.
+    /// It is not allowed, by the API server's answer to a caller that asked for itself.
     No,
 }
 
@@ -152,7 +152,7 @@ impl PermissionAnswer {
         }
     }
 
-    /// The answer for whoever asks for itself, which is EKS's own.
+    /// The answer for a caller that asks for itself, which is EKS's own.
     #[must_use]
     pub(crate) fn for_self(
         question: Question,

@@ -24,7 +24,7 @@ use crate::principal::{Key, Principal};
 const STACK_TAG: &str = "aws:cloudformation:stack-name";
 
 impl Importer<'_> {
-    /// All access entries of one principal: more than one where its path changed and the old one still stands.
+    /// All access entries of one principal: more than one where its path changed and the old one still exists.
     pub(super) fn access_entries_of(
         &mut self,
         view: &AwsView,

@@ -258,7 +258,7 @@ fn escape(text: &str) -> String {
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// Every line but the first gets the indentation; the first stands behind what is there.
+/// Every line but the first gets the indentation; the first is behind what is there.
 fn indented(text: &str, indent: usize) -> String {
     let mut lines = text.split_inclusive('\n');
     let mut all = lines.next().unwrap_or_default().to_owned();

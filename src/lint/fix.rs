@@ -40,7 +40,7 @@ pub(crate) struct Gain {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fixed {
     pub(crate) text: String,
-    /// Who has access by it, or otherwise than before.
+    /// Who has access by it, or different access than before.
     pub(crate) gains: Vec<Gain>,
 }
 
@@ -49,7 +49,7 @@ pub(crate) struct Fixed {
 pub(crate) struct FixedData {
     /// All keys, the fixed ones among them.
     pub(crate) data: BTreeMap<String, String>,
-    /// Who has access by it, or otherwise than before.
+    /// Who has access by it, or different access than before.
     pub(crate) gains: Vec<Gain>,
 }
 

@@ -36,7 +36,7 @@ impl<'d> PlacedDocument<'d> {
         self.document.entries().zip(places)
     }
 
-    /// The entry in which a byte of a section stands.
+    /// The entry in which a byte of a section is.
     pub(super) fn entry_at(&self, section: Section, at: usize) -> Option<&Entry> {
         let entries = &self.document.section(section).entries;
         let next = entries.partition_point(|entry| entry.span.start <= at);

@@ -54,7 +54,7 @@ impl fmt::Display for ManifestFault {
     }
 }
 
-/// Where a field stands.
+/// Where a field is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourcePlace {
     /// The bytes of its key; `None` for an item of a list.
@@ -65,7 +65,7 @@ pub struct SourcePlace {
     pub plain: bool,
 }
 
-/// One document: a value, and where each of its fields stands.
+/// One document: a value, and where each of its fields is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
     /// As the API server would get it.

@@ -15,7 +15,7 @@ const BOOTSTRAPPERS: &str = "system:bootstrappers";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Becomes {
-    /// The full ARN under which the entry stands.
+    /// The full ARN under which the entry exists.
     pub(crate) principal_arn: String,
     /// The type, as EKS spells it.
     #[serde(rename = "type")]

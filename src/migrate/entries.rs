@@ -33,7 +33,7 @@ pub(super) fn place(entry: &Entry) -> EntryLine {
 }
 
 impl<'a> TextEntries<'a> {
-    /// Access entries are not read here: whoever has one as well is still on the way.
+    /// Access entries are not read here: a principal with one as well is still on the way.
     pub(super) fn of(document: &'a Document, effective: &EffectiveAccess<'a>) -> Self {
         let mut standing = Self {
             winners: Vec::new(),

@@ -11,7 +11,7 @@ use crate::plan::{HANDOVER_ANNOTATION, Memory, Plan, RELEASED_ANNOTATION, plan};
 /// Adoptions of aws-auth come to rest after one write; the rest is room for what an earlier one uncovers.
 const ROUNDS: usize = 4;
 
-/// The world as it will be when the handover begins: every mapping owns its entry of aws-auth, the bridge stands, the setting is
+/// The world as it will be when the handover begins: every mapping owns its entry of aws-auth, the bridge exists, the setting is
 /// `Auto`. Nothing has been done in EKS.
 pub(super) struct Ahead {
     desired: Desired,
@@ -66,7 +66,7 @@ impl Ahead {
     }
 }
 
-/// A cluster that has access entries, whatever stands in the way of asking for them now.
+/// A cluster that has access entries, whatever prevents asking for them now.
 fn in_mode(view: &AwsView, mode: Mode, now: crate::time::Timestamp) -> AwsView {
     let mut view = AwsView {
         mode,

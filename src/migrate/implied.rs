@@ -35,7 +35,7 @@ pub(crate) enum Way {
 }
 
 /// The mappings that a state implies, by principal. `installation` is the value of the installation tag. Nobody new sets foot on a bridge that is
-/// `closed`: whoever would have to cross it is left in aws-auth for now.
+/// `closed`: those who would have to cross it are left in aws-auth for now.
 #[must_use]
 pub(crate) fn implied(
     observed: &Observed,
@@ -100,7 +100,7 @@ pub(crate) fn implied(
     mappings
 }
 
-/// What wins in aws-auth for each principal. Two of one name under different paths are nobody's until a person has cleared it.
+/// What wins in aws-auth for each principal. Two of one name under different paths are unmanaged until a person has cleared it.
 fn in_text<'a>(document: &'a Document, view: &AwsView) -> BTreeMap<Key, &'a TextEntry> {
     let index = Index::new(document);
     let partition = view.cluster.partition();

@@ -421,7 +421,7 @@ impl Judge<'_> {
         }
     }
 
-    /// Where an access entry stands already, nothing is open.
+    /// Where an access entry exists already, nothing is open.
     fn standing_or(
         &self,
         verdict: &mut PrincipalPlan,

@@ -13,7 +13,7 @@ use crate::observed::Mode;
 use crate::principal::{AccountId, Key};
 use crate::time::Timestamp;
 
-/// Where a cluster stands on the way, and what becomes of each principal.
+/// Where a cluster is on the way, and what becomes of each principal.
 #[derive(Clone, Debug)]
 pub(crate) struct Migration {
     pub(crate) cluster: EksCluster,
@@ -67,7 +67,7 @@ pub(crate) struct PrincipalPlan {
     /// Why it does not get there by itself, and what can be done.
     #[serde(flatten)]
     pub(crate) why: Option<Hindrance>,
-    /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it stands.
+    /// Whether the handover needs the bridge: its power comes from system:masters, and no access entry of it exists.
     pub(crate) bridge: bool,
     /// Until when its entry of aws-auth stays beside the access entry.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -154,9 +154,9 @@ pub(crate) enum PlannedOutcome {
     Leaves,
     /// It is handed over to an access entry.
     Moves,
-    /// An access entry that is unmanaged stands, gives something else, and wins already.
+    /// An access entry that is unmanaged exists, gives something else, and wins already.
     Differs,
-    /// An access entry that is unmanaged stands and gives the same, such as one that AWS made: nothing is to be done.
+    /// An access entry that is unmanaged exists and gives the same, such as one that AWS made: nothing is to be done.
     Stands,
     /// Its access entry exists as declared.
     Moved,

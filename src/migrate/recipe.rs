@@ -47,7 +47,7 @@ pub(crate) fn recipes(cluster: &EksCluster, to: Mode) -> Vec<Recipe> {
                     with everyone in it",
                 "the module sets bootstrap_cluster_creator_admin_permissions to false and ignores its changes from 20.13.1 on; an \
                     older version REPLACES THE CLUSTER if the state contains true",
-                "enable_cluster_creator_admin_permissions = true creates an access entry for whoever runs Terraform: it fails if \
+                "enable_cluster_creator_admin_permissions = true creates an access entry for the identity that runs Terraform: it fails if \
                     EKS created that entry when the mode changed; import the entry then",
             ],
         },

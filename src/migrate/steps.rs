@@ -51,7 +51,7 @@ pub(crate) struct Manner {
     pub(crate) operator: bool,
 }
 
-/// The steps from where the cluster stands to a mode.
+/// The steps from where the cluster is to a mode.
 #[must_use]
 pub(crate) fn instructions(migration: &Migration, to: Mode, manner: &Manner) -> Vec<Instruction> {
     let mut steps = Vec::new();

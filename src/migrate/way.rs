@@ -99,7 +99,7 @@ pub(crate) struct Situation<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct MigrationState {
     pub(crate) mode: Mode,
-    /// The handover setting in the cluster; `None`: none stands there.
+    /// The handover setting in the cluster; `None`: there is none.
     pub(crate) handover: Option<Handover>,
     /// How many are ahead of the handover, or in it.
     pub(crate) moving: usize,
@@ -108,7 +108,7 @@ pub(crate) struct MigrationState {
     pub(crate) undeclared: usize,
     /// How many a person has to clear something for.
     pub(crate) blocked: usize,
-    /// Whether somebody has to cross the bridge, or stands on it.
+    /// Whether somebody has to cross the bridge, or depends on it.
     pub(crate) needs_bridge: bool,
     pub(crate) bridge: Bridge,
     /// Whether a binding, of whatever name, gives the group of the bridge what it needs.
@@ -223,7 +223,7 @@ pub(crate) fn ends(way: Way, step: NextStep) -> bool {
     way == Way::Back && step == NextStep::Set(Handover::Manual)
 }
 
-/// How far everyone has got. `desired` carries the statuses of whoever works: an operator's, or our own.
+/// How far everyone has got. `desired` carries the statuses of the one that works: an operator's, or our own.
 #[must_use]
 pub(crate) fn situation<'a>(
     migration: &'a Migration,
@@ -321,7 +321,7 @@ fn bridge_entries(observed: &Observed) -> impl Iterator<Item = &AccessEntry> {
         .filter(|entry| entry.groups.contains(BRIDGE_GROUP))
 }
 
-/// Why the bridge can't be made: whoever has its group would be an administrator while it stands.
+/// Why the bridge can't be made: everyone who has its group would be an administrator while it exists.
 fn unbridgeable(observed: &Observed, installation: &str, bridge: Bridge) -> Option<String> {
     if bridge == Bridge::Other {
         return Some(format!(
@@ -378,7 +378,7 @@ impl<'a> ReportedConditions<'a> {
             .is_some_and(|condition| condition.status == "True")
     }
 
-    /// Whoever works has been told not to.
+    /// The one that works has been told not to.
     fn is_held(&self) -> bool {
         [Reason::Observing, Reason::Released, Reason::Suspended]
             .iter()

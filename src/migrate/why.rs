@@ -56,7 +56,7 @@ pub(super) fn undocumented(becomes: &Becomes) -> Option<String> {
     ))
 }
 
-/// Why an account's IAM was not read, to whoever runs a command.
+/// Why an account's IAM was not read, to the one who runs a command.
 pub(crate) fn unread(problem: &IamProblem) -> String {
     match problem {
         IamProblem::NoRole => "no role to assume is configured for it; add --iam-role".to_owned(),

@@ -70,7 +70,7 @@ pub enum AwsState {
         name: String,
         /// The fingerprint (SHA-256, hex) of the certificate authority that EKS names.
         eks: String,
-        /// The fingerprint of the one that signs the API server's certificate, or what stands in its place.
+        /// The fingerprint of the one that signs the API server's certificate, or what is in its place.
         server: String,
     },
     /// The mode could not be read, and none is kept: nothing is written.
@@ -103,7 +103,7 @@ impl AwsState {
     }
 }
 
-/// The cluster and what stands in EKS and IAM.
+/// The cluster and what exists in EKS and IAM.
 #[derive(Clone, Debug)]
 pub struct AwsView {
     /// The cluster.
@@ -133,7 +133,7 @@ pub struct AwsView {
 }
 
 impl AwsView {
-    /// What stands at one moment, without a history of calls.
+    /// What exists at one moment, without a history of calls.
     #[must_use]
     pub fn new(cluster: EksCluster, mode: Mode, entries: Entries, iam: Iam) -> Self {
         Self {

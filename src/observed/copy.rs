@@ -1,7 +1,7 @@
 //! Copies of aws-auth in the history `ConfigMap`: a gzipped JSON object with `data` and `mark`, named by the time at which it was made
 //! and the hash of what it holds.
 //!
-//! The hash finds a copy that was damaged or renamed. It does not tell who wrote the copy: whoever may write the history can make a
+//! The hash finds a copy that was damaged or renamed. It does not tell who wrote the copy: anyone who may write the history can make a
 //! copy with a right hash. So a copy grants nothing by itself.
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ use crate::time::Timestamp;
 /// The name of the copy before the first write begins so.
 const FIRST: &str = "first-";
 const SUFFIX: &str = ".json.gz";
-/// How the time stands in a name.
+/// How the time is written in a name.
 const TIME: &str = "%Y%m%dT%H%M%S%3fZ";
 /// So many digits of the hash end a name: 64 bits, which nobody hits by chance.
 const HASH: usize = 16;
@@ -40,7 +40,7 @@ struct Unpacked {
     mark: String,
 }
 
-/// A copy as it stands in the history.
+/// A copy as it is in the history.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PackedCopy {
     /// Its name in the history.
@@ -103,7 +103,7 @@ impl<'a> CopyName<'a> {
 }
 
 impl KeptCopy {
-    /// Reads a copy as it stands in the history.
+    /// Reads a copy as it is in the history.
     ///
     /// # Errors
     ///

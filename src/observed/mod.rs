@@ -127,11 +127,11 @@ impl ConfigMapView {
 pub enum HistoryState {
     /// It does not exist yet.
     Missing,
-    /// As it stands.
+    /// As it is.
     Present(HistoryView),
     /// It could not be written in this pass: additions wait, repairs and revocations go on.
     Unwritable {
-        /// What stands there, where it exists.
+        /// What it holds, where it exists.
         view: Option<HistoryView>,
         /// Why, in the API server's words.
         error: String,
@@ -139,7 +139,7 @@ pub enum HistoryState {
 }
 
 impl HistoryState {
-    /// What stands there, written or not.
+    /// What it holds, written or not.
     #[must_use]
     pub fn view(&self) -> Option<&HistoryView> {
         match self {

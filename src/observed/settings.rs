@@ -92,7 +92,7 @@ macro_rules! setting {
 setting! {
     /// What to do about a key of aws-auth that does not parse, or a deleted aws-auth.
     Repair {
-        /// Put back the last text that this process saw standing and parsing, foreign entries included.
+        /// Restore the last text that this process saw in force and parsing, unmanaged entries included.
         LastGood,
         /// Write nothing over a text that does not parse; make a deleted aws-auth again with our entries only.
         Off
@@ -107,7 +107,7 @@ setting! {
         Manual,
         /// All that can be.
         Auto,
-        /// The way back: what stands in an access entry goes back to aws-auth, where aws-auth can say the same. `migrate revert`
+        /// The way back: what exists in an access entry goes back to aws-auth, where aws-auth can say the same. `migrate revert`
         /// sets it, and `Manual` once all are back.
         Revert
     }
@@ -132,7 +132,7 @@ pub struct Settings {
     pub repair: Option<Repair>,
     /// Write no backend and no finalizer; statuses show the plan.
     pub observe: bool,
-    /// The first value of the handover setting: what stands in the cluster wins.
+    /// The first value of the handover setting: what exists in the cluster wins.
     pub handover: Handover,
     /// How long an entry of aws-auth stays beside the access entry that replaces it.
     pub soak: SignedDuration,

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 pub enum Trust {
     /// These certificate authorities, by fingerprint (SHA-256, hex): trusted, and each vouches for the certificate in use.
     Authorities(BTreeSet<String>),
-    /// Nothing that could be compared, and why: what then stands in place of a fingerprint.
+    /// Nothing that could be compared, and why: what is then used instead of a fingerprint.
     Unknown(String),
 }
 
@@ -23,7 +23,7 @@ pub enum Trust {
 pub struct OtherCluster {
     /// The fingerprints of the cluster's.
     pub eks: String,
-    /// What stands for the API server's.
+    /// What represents the API server's.
     pub server: String,
 }
 
@@ -37,7 +37,7 @@ impl Trust {
         }
     }
 
-    /// The fingerprints, or what stands in their place.
+    /// The fingerprints, or what is in their place.
     #[must_use]
     pub fn words(&self) -> String {
         match self {

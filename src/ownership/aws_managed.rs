@@ -21,7 +21,7 @@ use crate::principal::{Key, Principal};
 
 /// Tags that only AWS can set begin so.
 const AWS_TAGS: &str = "aws:";
-/// What `CloudFormation` tags so belongs to whoever wrote the template, and keeps the tags when it leaves the stack
+/// What `CloudFormation` tags so belongs to the author of the template, and keeps the tags when it leaves the stack
 /// (`CloudFormation` user guide, *Resource tags*).
 const STACK_TAGS: &str = "aws:cloudformation:";
 
@@ -223,7 +223,7 @@ pub fn is_of_eks(policy_arn: &str) -> bool {
     feature_of_policy(policy_name(policy_arn)).is_some()
 }
 
-/// What is known of an entry beyond what stands.
+/// What is known of an entry beyond what exists.
 #[derive(Clone, Copy, Debug)]
 pub struct Known<'a> {
     /// AWS keeps it.

@@ -263,7 +263,7 @@ fn which_policies_are_of_aws() {
     let tagged = tag_of(&set(&[ARGO_CD]));
     let other = tag_of(&set(&[EDIT]));
     let cases: [(&str, Option<&str>, bool, bool, Option<&[&str]>, &[&str]); 12] = [
-        ("an ordinary one, foreign", None, false, false, None, &[]),
+        ("an ordinary one, unmanaged", None, false, false, None, &[]),
         ("AWS's, never ours", None, true, false, None, &BOTH),
         (
             "AWS's, taken up again",

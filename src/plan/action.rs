@@ -16,7 +16,7 @@ use crate::principal::Key;
 use crate::safety::Cleared;
 use crate::time::Timestamp;
 
-/// The annotation on the history `ConfigMap` that says that everything was let go of: a running operator then writes nothing
+/// The annotation on the history `ConfigMap` that says that everything was released: a running operator then writes nothing
 /// until it is restarted.
 pub const RELEASED_ANNOTATION: &str = "identity-mapper.dev/released";
 
@@ -151,7 +151,7 @@ pub enum WriteFailure {
 pub enum Outcome {
     /// The plan asked for no write.
     NothingToWrite,
-    /// It stands, with this resourceVersion and uid.
+    /// It exists, with this resourceVersion and uid.
     Written {
         /// The new resourceVersion.
         resource_version: String,
@@ -162,7 +162,7 @@ pub enum Outcome {
     Failed(WriteFailure),
 }
 
-/// A status to write, whole. Only those that differ from what stands are reported.
+/// A status to write, whole. Only those that differ from what exists are reported.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StatusWrite {
     /// The mapping's name.
@@ -339,7 +339,7 @@ pub struct Summary {
     pub contested: u64,
     /// Drift repaired in this pass, by kind (`changed`, `removed`, `displaced`, `text`, `deleted`): a counter.
     pub drift: BTreeMap<&'static str, u64>,
-    /// Mappings that are gone or expired whose principals something else still lets in, as this pass found: a counter.
+    /// Mappings that are gone or expired whose principals something else still grants access, as this pass found: a counter.
     pub uncovered: u64,
     /// Principals that certainly are administrators, by backend and source (`policy`, `group`, `username`): a gauge.
     pub administrators: BTreeMap<(Backend, &'static str), u64>,

@@ -1,4 +1,4 @@
-//! Where a mapping is put into effect: by the cluster's mode, by what stands, and by what the spec asks for.
+//! Where a mapping is put into effect: by the cluster's mode, by what exists, and by what the spec asks for.
 
 use std::collections::BTreeSet;
 
@@ -35,19 +35,19 @@ pub(crate) enum Want {
     Untouched,
 }
 
-/// What stands in EKS for the key of a mapping.
+/// What exists in EKS for the key of a mapping.
 pub(crate) enum Outlook<'a> {
     /// Entries do not count in this mode, or nothing is known of them.
     None,
     /// They have not been listed.
     Unlisted,
-    /// No entry of this key stands.
+    /// There is no entry of this key.
     Absent,
     /// A call is in flight that may change it, make it or delete it.
     InFlight(EntryInFlight<'a>),
     /// A status names one that no listing shows, and EKS has not been asked for it.
     Unconfirmed,
-    /// One stands and is not known.
+    /// One exists and is not known.
     Undescribed(&'a Standing<'a>),
     /// One that is not ours.
     Foreign(Seen<'a>),
@@ -99,7 +99,7 @@ pub(crate) struct Placement {
     pub(crate) place: Place,
     pub(crate) config_map: Want,
     pub(crate) entry: Want,
-    /// The entry is to be described once more before its twin goes.
+    /// The entry is to be described once more before its aws-auth copy goes.
     pub(crate) verify: bool,
     pub(crate) wake: Option<Timestamp>,
 }
@@ -355,7 +355,7 @@ pub(crate) fn in_aws_auth_since(
     (since, since.plus(eks.settings.propagation))
 }
 
-/// The entry belongs into EKS; what stands in aws-auth stays until it has been handed over.
+/// The entry belongs into EKS; what exists in aws-auth stays until it has been handed over.
 fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target) -> Placement {
     let claim = site.claim;
     let twin = claim.ours || claim.marked.is_some();
@@ -412,7 +412,7 @@ fn is_unmarked_copy(context: &Context<'_>, site: &Site<'_>) -> bool {
         && matches!(found, Lookup::Role(entry) | Lookup::User(entry) if entry.meaning() == form.meaning)
 }
 
-/// No entry stands.
+/// There is no entry.
 fn absent(
     context: &Context<'_>,
     eks: &Eks<'_>,
@@ -468,7 +468,7 @@ fn absent(
     Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
 }
 
-/// A type that aws-auth does not know, for nodes that a foreign entry of aws-auth lets in: which type they are of, only a person can
+/// A type that aws-auth does not know, for nodes of an unmanaged entry of aws-auth: which type they are of, only a person can
 /// say, and the names must come out the same. The entry of aws-auth stays.
 fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Placement {
     let type_ = target.type_;
@@ -501,7 +501,7 @@ fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Plac
     Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
 }
 
-/// Why what stands in aws-auth can't be handed over yet.
+/// Why what exists in aws-auth can't be handed over yet.
 fn handover_block(
     context: &Context<'_>,
     eks: &Eks<'_>,
@@ -546,7 +546,7 @@ fn handover_block(
     })
 }
 
-/// An entry of ours stands.
+/// An entry of ours exists.
 fn ours(
     context: &Context<'_>,
     eks: &Eks<'_>,

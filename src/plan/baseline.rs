@@ -1,4 +1,4 @@
-//! The text that a plan works upon: aws-auth as it stands, or with what must be put back first.
+//! The text that a plan works upon: aws-auth as it is, or with what must be restored first.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub(crate) struct Base {
     pub(crate) view: ConfigMapView,
     /// What the authenticator makes of `view`.
     pub(crate) document: Document,
-    /// What the authenticator makes of what really stands.
+    /// What the authenticator makes of what really exists.
     pub(crate) standing: Document,
     /// The texts that really stand.
     pub(crate) standing_data: BTreeMap<String, String>,
@@ -24,7 +24,7 @@ pub(crate) struct Base {
     pub(crate) deleted: bool,
     /// What is done about broken texts.
     pub(crate) repair: Repair,
-    /// Keys whose last good text is put back.
+    /// Keys whose last good text is restored.
     pub(crate) restored: Vec<Problem>,
 }
 

@@ -25,7 +25,7 @@ pub(crate) enum TextDrift {
     Changed,
     /// It is gone.
     Removed,
-    /// A foreign duplicate stands behind it and wins.
+    /// An unmanaged duplicate is behind it and wins.
     Displaced,
 }
 
@@ -79,7 +79,7 @@ pub(crate) fn identity(meaning: &Meaning) -> String {
 pub(crate) enum Step {
     /// Nothing: the entry and its mark stay as they are.
     Leave,
-    /// The entry stands as declared; its mark is renewed where it was lost.
+    /// The entry is as declared; its mark is renewed where it was lost.
     Keep,
     /// The entry is written anew at the end of its list.
     Add,
@@ -87,13 +87,13 @@ pub(crate) enum Step {
     Replace,
     /// The found entry is written anew at the end of its list, so that it wins.
     Move,
-    /// The identical foreign entry becomes ours.
+    /// The identical unmanaged entry becomes ours.
     Adopt,
     /// The found entry goes.
     Remove,
     /// The entry is gone already: the mark goes.
     Unmark,
-    /// `deletion: Retain`: the mark goes, and the entry stays as a foreign one.
+    /// `deletion: Retain`: the mark goes, and the entry stays as an unmanaged one.
     Retain,
 }
 
@@ -188,7 +188,7 @@ pub(crate) enum EntryStep {
     /// Nothing.
     #[default]
     Leave,
-    /// It stands as declared; calls at most set its tags.
+    /// It exists as declared; calls at most set its tags.
     Keep,
     /// It must be described before anything is decided by it.
     Describe,
@@ -202,7 +202,7 @@ pub(crate) enum EntryStep {
     Delete,
     /// AWS keeps it: what we added is taken back, and it stays.
     GiveBack,
-    /// `deletion: Retain`: our tags go, and it stays as a foreign one.
+    /// `deletion: Retain`: our tags go, and it stays as an unmanaged one.
     Release,
 }
 
@@ -230,7 +230,7 @@ pub(crate) struct EntrySide {
     pub(crate) drift: Option<EntryDrift>,
     /// The calls only bring back what we last wrote.
     pub(crate) restores: bool,
-    /// Whether an entry of this key stands for certain, whoever made it.
+    /// Whether an entry of this key exists for certain, no matter who made it.
     pub(crate) stands: bool,
     /// Whether one may.
     pub(crate) may_exist: bool,
@@ -242,7 +242,7 @@ pub(crate) struct EntrySide {
     pub(crate) entry_arn: Option<String>,
     /// What the holder asks for.
     pub(crate) target: Option<Target>,
-    /// It stands in EKS as the target says.
+    /// It exists in EKS as the target says.
     pub(crate) as_declared: bool,
     /// What the calls of this key last met.
     pub(crate) failed: bool,
@@ -287,7 +287,7 @@ pub(crate) struct Place {
     pub(crate) refusal: Option<SpecRefusal>,
     /// A handover that is asked for and can't be made, or is under way.
     pub(crate) handover: Option<Block>,
-    /// Until when the twin in aws-auth stays as the way back.
+    /// Until when the copy in aws-auth stays as the way back.
     pub(crate) soaks_until: Option<Timestamp>,
     /// On the way back to aws-auth: since when this process has seen the declared entry there.
     pub(crate) in_aws_auth_since: Option<Timestamp>,
@@ -306,7 +306,7 @@ impl Place {
     }
 }
 
-/// One key: who claims it, what stands for it, what is done.
+/// One key: who claims it, what exists for it, what is done.
 #[allow(
     clippy::struct_excessive_bools,
     reason = "findings that are independent of each other"
@@ -332,7 +332,7 @@ pub(crate) struct Claim {
     pub(crate) marked: Option<MeaningHash>,
     /// The entry that the mark meant is gone, and an unmanaged one has its place: the mark goes, whatever is held.
     pub(crate) loses_mark: bool,
-    /// The entry that is ours, or with [`Step::Adopt`] and a foreign [`Step::Replace`] becomes ours.
+    /// The entry that is ours, or with [`Step::Adopt`] and an unmanaged [`Step::Replace`] becomes ours.
     pub(crate) found: Option<Found>,
     /// The found entry is ours, by the mark or by what a status remembers.
     pub(crate) ours: bool,
@@ -343,7 +343,7 @@ pub(crate) struct Claim {
     pub(crate) restores: bool,
     pub(crate) step: Step,
     pub(crate) block: Option<Block>,
-    /// Where a foreign entry of this key never matches: its lines, for the message.
+    /// Where an unmanaged entry of this key never matches: its lines, for the message.
     pub(crate) dead_lines: Vec<usize>,
 }
 
@@ -447,7 +447,7 @@ impl Claim {
         }
     }
 
-    /// Whether its entry of aws-auth stands as declared and is marked so, as far as can be told without the spec.
+    /// Whether its entry of aws-auth is as declared and is marked so, as far as can be told without the spec.
     pub(crate) fn text_settled(&self) -> bool {
         self.step == Step::Keep && self.marked.is_some() && self.drift.is_none()
     }

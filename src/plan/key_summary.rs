@@ -33,13 +33,13 @@ pub struct Prospect<'a> {
     pub stays: Option<&'a str>,
     /// Why it does not get to where the mapping asks for.
     pub obstacle: Option<Obstacle<'a>>,
-    /// The access entry that stands for the key: the one that lets someone in, if there is one.
+    /// The access entry that exists for the key: the one that grants access, if there is one.
     pub standing: Option<&'a Standing<'a>>,
     /// Whether that one is ours.
     pub ours: bool,
     /// Whether it gives what the mapping declares.
     pub as_declared: bool,
-    /// Until when its twin in aws-auth stays beside the access entry.
+    /// Until when its copy in aws-auth stays beside the access entry.
     pub soaks_until: Option<Timestamp>,
     /// Whether the entry is made with the group of the bridge.
     pub bridge: bool,
@@ -50,7 +50,7 @@ pub struct Prospect<'a> {
 pub enum Next {
     /// Nothing is done about it.
     Nothing,
-    /// It stands as declared.
+    /// It exists as declared.
     Kept,
     /// It is described before anything is decided by it.
     Described,
@@ -60,7 +60,7 @@ pub enum Next {
     Changed,
     /// It is deleted and made again.
     Remade,
-    /// It goes, or is let go of.
+    /// It goes, or is released.
     Gone,
 }
 
@@ -92,7 +92,7 @@ impl Plan<'_> {
         self.claims.iter().filter_map(|claim| self.prospect(claim))
     }
 
-    /// The access entry that stands for a principal, whether or not a mapping names it: the one that lets someone in, if there is one.
+    /// The access entry that exists for a principal, whether or not a mapping names it: the one that grants access, if there is one.
     #[must_use]
     pub fn standing_entry(&self, key: &Key) -> Option<&Standing<'_>> {
         let entries = &self.eks.as_ref()?.standing;

@@ -6,7 +6,7 @@
 //!
 //! - `plan(desired, apply(observed, plan))` writes nothing;
 //! - the order of the mappings does not matter;
-//! - a foreign entry is changed or removed only by `adoption`;
+//! - an unmanaged entry is changed or removed only by `adoption`;
 //! - what could not be read is never taken as empty.
 
 mod action;
@@ -200,7 +200,7 @@ fn held_claims(
     claims
 }
 
-/// The handover setting in force: what stands in the cluster, else what the operator was started with.
+/// The handover setting in force: what exists in the cluster, else what the operator was started with.
 fn handover(observed: &Observed, settings: &Settings) -> Handover {
     let kept = observed
         .history

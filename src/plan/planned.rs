@@ -43,7 +43,7 @@ pub struct Plan<'a> {
     pub(crate) orphans: Orphans,
     pub(crate) iam: IamWants,
     pub(crate) eks: Option<Eks<'a>>,
-    /// What this plan puts right that someone else undid.
+    /// What this plan repairs that someone else undid.
     pub(crate) undone: BTreeSet<RepairTarget>,
     /// A repair of contested targets that waits for its second.
     pub(crate) postponed: bool,

@@ -97,7 +97,7 @@ pub enum Resource {
     Root,
 }
 
-/// Why a text is not the ARN of an identity: which part is wrong, what stands there, and what was expected.
+/// Why a text is not the ARN of an identity: which part is wrong, what is there, and what was expected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ArnError {
     /// There aren't six parts, or the first isn't `arn`.
@@ -170,7 +170,7 @@ pub enum ArnError {
     /// A session ARN without a valid session name.
     #[error("{value:?} does not name a role and its session: expected assumed-role/ROLE/SESSION")]
     Session {
-        /// What stands after `assumed-role/`.
+        /// What follows `assumed-role/`.
         value: String,
     },
 }

@@ -65,7 +65,7 @@ pub enum IdentityError {
         /// The whole text.
         value: String,
     },
-    /// A placeholder that the authenticator would leave as it stands.
+    /// A placeholder that the authenticator would leave as it is.
     #[error(
         "{value:?} has the unknown placeholder {placeholder:?}: expected {{{{AccountID}}}}, {{{{SessionName}}}}, \
          {{{{SessionNameRaw}}}}, {{{{AccessKeyID}}}} or {{{{EC2PrivateDNSName}}}}, spelled exactly so"
@@ -73,7 +73,7 @@ pub enum IdentityError {
     UnknownPlaceholder {
         /// The whole text.
         value: String,
-        /// What stands between the braces.
+        /// What is between the braces.
         placeholder: String,
     },
 }

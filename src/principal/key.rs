@@ -31,7 +31,7 @@ impl Key {
         }
     }
 
-    /// The key of an ARN as it stands in aws-auth; `None` where it is not the ARN of a role or user.
+    /// The key of an ARN as it is in aws-auth; `None` where it is not the ARN of a role or user.
     ///
     /// As tolerant as the authenticator's comparison: any case, any name. A path that was left in is set aside, so that
     /// an entry that is dead for that reason is still known as that principal's.

@@ -40,7 +40,7 @@ impl Partition {
         Self::AwsEusc,
     ];
 
-    /// The partition as it stands in an ARN.
+    /// The partition as it is in an ARN.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -1,7 +1,7 @@
 //! Back to a copy from the history: unmanaged text and layout as they were, managed entries as they are now.
 //!
 //! What restoring never does: it brings no entry back that was managed and that no mapping declares now, it changes no entry that
-//! stands and is managed, and it fixes or takes away nothing unmanaged that the copy has. The plan of the moment is applied in the same
+//! exists and is managed, and it fixes or takes away nothing unmanaged that the copy has. The plan of the moment is applied in the same
 //! write, so that nothing revoked or expired comes back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,7 +27,7 @@ use crate::plan::{Memory, Plan, plan};
 pub(crate) struct Restoration {
     /// The texts as they will stand.
     pub(crate) data: BTreeMap<String, String>,
-    /// What to write, what exists now being kept first; `None`: it stands so already.
+    /// What to write, what exists now being kept first; `None`: it is so already.
     pub(crate) rewrite: Option<Rewrite>,
     /// Entries of the copy that were managed then, and that no mapping declares now: they do not come back.
     pub(crate) left_out: Vec<Entry>,
@@ -71,7 +71,7 @@ pub(crate) enum Unrestorable {
         "the ConfigMap is immutable: true, so the API server refuses changes; delete it, then run the same command again"
     )]
     Immutable,
-    /// An entry of the copy can't be taken out or put right without touching an unmanaged byte.
+    /// An entry of the copy can't be taken out or repaired without touching an unmanaged byte.
     #[error("the copy can't be restored with the current mappings: {0}")]
     Edit(EditError),
     /// What exists now could not be kept first.
@@ -285,7 +285,7 @@ impl<'a> Transplant<'a> {
         }
     }
 
-    /// The entry that stands and is managed.
+    /// The entry that exists and is managed.
     fn standing(&self, claim: &Claim) -> Option<&'a Entry> {
         let found = claim.found.as_ref().filter(|_| claim.ours)?;
         let entries = &self.now.base.document.section(found.section).entries;
@@ -329,7 +329,7 @@ impl<'a> Transplant<'a> {
         self.kept.push(standing.arn.clone());
     }
 
-    /// Whether no other entry of its principal stands behind it.
+    /// Whether no other entry of its principal is behind it.
     fn is_last(&self, hash: &KeyHash, standing: &Entry) -> bool {
         let section = self.now.base.document.section(standing.section);
         let behind = section.entries.iter();
@@ -402,7 +402,7 @@ impl<'a> Transplant<'a> {
     }
 }
 
-/// Reads the new text back: everything unmanaged of the copy stands as it stood there, and nothing else that is unmanaged.
+/// Reads the new text back: everything unmanaged of the copy is as it was there, and nothing else that is unmanaged.
 fn verify(
     then: &Document,
     ours_then: &BTreeMap<KeyHash, &Entry>,

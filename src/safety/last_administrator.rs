@@ -1,4 +1,4 @@
-//! Whoever may be an administrator loses that only where another certainly is one afterwards.
+//! A possible administrator loses that only where another certainly is one afterwards.
 
 use std::collections::BTreeSet;
 

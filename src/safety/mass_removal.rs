@@ -30,7 +30,7 @@ pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
 const HELD: i64 = 0;
 
 /// When the removal of each key was ordered, in seconds since the epoch, or [`HELD`]: an annotation on the history `ConfigMap`, so that a
-/// restart does not forget it. It holds keys and times and no counts, so that whoever can write it can at most hold removals.
+/// restart does not forget it. It holds keys and times and no counts, so that anyone who can write it can at most hold removals.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Removals(BTreeMap<String, i64>);
@@ -232,7 +232,7 @@ impl World<'_> {
         self.managed_keys_where(|_| true)
     }
 
-    /// Those of them whose entry stands for certain: one that EKS did not find, or that a call may have deleted, has not returned.
+    /// Those of them whose entry exists for certain: one that EKS did not find, or that a call may have deleted, has not returned.
     fn certainly_managed_keys(&self) -> BTreeSet<KeyHash> {
         let view = self.before.view;
         self.managed_keys_where(|arn| view.is_some_and(|view| view.possible(arn).exists()))
@@ -251,7 +251,7 @@ impl World<'_> {
         by_text.chain(by_entry).collect()
     }
 
-    /// The keys of which a deletion of the access entry is on its way, or may still take effect.
+    /// The keys of which a deletion of the access entry is in flight, or may still take effect.
     fn removals_in_flight(&self) -> BTreeSet<KeyHash> {
         let Some(view) = self.before.view else {
             return BTreeSet::new();

@@ -1,10 +1,10 @@
-//! What no write may do, whoever planned it.
+//! What no write may do, no matter who planned it.
 //!
 //! The reference monitor of every write to aws-auth and every call that changes an access entry. [`review`] is asked on a whole
 //! [`Proposal`], of which any subset may happen, and on each call again as it is sent. It decides from effective access before and
-//! after, never from the steps or the memory of whoever proposes; it imports nothing of the planner. Pure.
+//! after, never from the steps or the memory of the proposer; it imports nothing of the planner. Pure.
 //!
-//! *Before* is not one world: of each principal everything is counted that is possible while calls are on their way, and the rules
+//! *Before* is not one world: of each principal everything is counted that is possible while calls are in flight, and the rules
 //! ask for what is certain where something is relied upon. Possibilities of two principals are never multiplied.
 //!
 //! One file a rule. What a rule refuses is held: the [`Refusal`] says why, and which confirmation lifts it.

@@ -12,7 +12,7 @@ pub(super) struct Event {
     /// For the end of a collection: where its last token ended.
     pub(super) end: usize,
     pub(super) anchor: Option<String>,
-    /// Where the dash of this list item stands.
+    /// Where the dash of this list item is.
     pub(super) dash: Option<usize>,
 }
 

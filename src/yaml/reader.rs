@@ -238,12 +238,12 @@ impl<'t> Reader<'t> {
     }
 }
 
-/// The characters of ASCII that go-yaml lets in and that end no line.
+/// The characters of ASCII that go-yaml accepts and that end no line.
 fn is_text(byte: u8) -> bool {
     matches!(byte, b'\t' | b' '..=b'~')
 }
 
-/// The characters that go-yaml's `readerc.go` lets in.
+/// The characters that go-yaml's `readerc.go` accepts.
 fn is_allowed(c: char) -> bool {
     matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{A0}'..='\u{FFFD}' | '\u{10000}'..)
 }

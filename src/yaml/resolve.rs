@@ -21,7 +21,7 @@ pub(crate) enum Scalar {
 
 const PREFIX: &[u8] = b"tag:yaml.org,2002:";
 
-/// Resolves a scalar that stands at byte `at`.
+/// Resolves a scalar at byte `at`.
 pub(crate) fn resolve(value: &str, tag: &[u8], implicit: bool, at: usize) -> Result<Scalar, Fault> {
     let text = || Scalar::Str(value.as_bytes().to_vec());
     let refuse = |kind| Err(Fault { at, kind });
@@ -238,7 +238,7 @@ impl Clock<'_> {
         (month >= 1 && day >= 1 && day <= days).then_some(())
     }
 
-    /// A blank of the format stands for any number of blanks, and for none at the end.
+    /// A blank of the format means any number of blanks, and none at the end.
     fn literal(&mut self, c: char) -> Option<()> {
         if c == ' ' {
             if !self.rest.is_empty() && !self.rest.starts_with(' ') {

@@ -15,7 +15,7 @@ pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     /// Its bytes, anchor and tag included, up to the end of its last token.
     pub(crate) span: Range<usize>,
-    /// Where its dash stands, if it is an item of a block list.
+    /// Where its dash is, if it is an item of a block list.
     pub(crate) dash: Option<usize>,
     /// Whether it bears an anchor.
     pub(crate) anchored: bool,

@@ -45,10 +45,7 @@ const LAYERS: [&str; 24] = [
 const WITHOUT_CIRCLES: [&str; 5] = ["plan", "migrate", "explain", "lint", "cli"];
 
 /// Type names that are used more than once, each with the reason.
-const SAME_NAME: [(&str, &str); 1] = [(
-    "Error",
-    "beside the crate's, the associated type of std's TryFrom and of tower's Service",
-)];
+const SAME_NAME: [(&str, &str); 0] = [];
 
 const LONGEST_FILE: usize = 600;
 

@@ -267,7 +267,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         StoppedAt::End => Ok(code(*open == 0)),
         StoppedAt::Mode(mode) => {
             complain(&format!(
-                "the authentication mode has to be {mode} to continue. Either ask whoever manages the cluster to change it and \
+                "the authentication mode has to be {mode} to continue. Either ask the person who manages the cluster to change it and \
                     run this command again (--await-mode waits for the change), for example with\n\n    {}\n\nor add --confirm \
                     {} to change it from here. The change can't be undone",
                 command(cluster, *mode),

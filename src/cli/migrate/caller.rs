@@ -1,4 +1,4 @@
-//! Whoever runs the migration, and their own way in: it is never taken away.
+//! The caller of the migration, and their own way in: it is never taken away.
 
 use anyhow::{Context as _, Result};
 

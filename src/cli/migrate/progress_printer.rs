@@ -1,4 +1,4 @@
-//! What is told of a migration while it goes on, and at its end.
+//! What is reported of a migration while it goes on, and at its end.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -93,7 +93,7 @@ impl Counts {
 pub(super) struct ProgressPrinter {
     what: &'static str,
     operator: bool,
-    /// Not there while something else is told: a bar and a line would run into each other.
+    /// Not there while something else is printed: a bar and a line would run into each other.
     progress: Option<Progress>,
     last: Option<Counts>,
     told: Instant,

@@ -1,4 +1,4 @@
-//! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is told.
+//! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is printed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -59,7 +59,7 @@ pub(super) enum StoppedAt {
     Interrupted,
 }
 
-/// A migration on its way.
+/// A migration in progress.
 pub(super) struct Runner {
     pub(super) worker: Worker,
     way: Way,
@@ -437,7 +437,7 @@ impl Runner {
         Ok(())
     }
 
-    /// At a signal: the bridge goes unless somebody stands on it. Where an operator works, it goes on without us.
+    /// At a signal: the bridge goes unless somebody depends on it. Where an operator works, it goes on without us.
     async fn leave_bridge(&mut self, situation: &Situation<'_>) -> Result<()> {
         if situation.standing.bridge != Bridge::Stands {
             return Ok(());
@@ -501,7 +501,7 @@ impl Runner {
         Ok(())
     }
 
-    /// An operator that does not answer hands nobody over, and whoever waits for EKS for a quarter of an hour waits for a person.
+    /// An operator that does not answer hands nobody over, and a command that waits for EKS for a quarter of an hour waits for a person.
     async fn still_answered(&mut self, step: NextStep, look: &Look) -> Result<()> {
         let mut seen = String::new();
         for mapping in &look.desired.mappings {
@@ -545,7 +545,7 @@ enum Silence {
     Ask,
     /// It was asked, and has not answered for so many seconds.
     NeverMatches(u64),
-    /// Whoever hands over is there, and has changed nothing for so many seconds.
+    /// The one that hands over is there, and has changed nothing for so many seconds.
     Stuck(u64),
 }
 

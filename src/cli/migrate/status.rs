@@ -49,7 +49,7 @@ struct StatusDocument {
     /// The handover setting in the cluster.
     handover: Option<String>,
     bridge: &'static str,
-    /// Whether nobody needs the bridge that stands.
+    /// Whether nobody needs the bridge that exists.
     bridge_left: bool,
     /// The youngest copy of aws-auth.
     backup: Option<String>,

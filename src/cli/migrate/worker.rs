@@ -287,7 +287,7 @@ impl Worker {
         })
     }
 
-    /// Ends our own loop; calls that are on their way are seen to their end.
+    /// Ends our own loop; calls that are in flight are seen to their end.
     pub(super) async fn stop(&mut self) {
         if let Some(own) = self.own.take() {
             self.last.clone_from(&own.turns.borrow());

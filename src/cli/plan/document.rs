@@ -133,7 +133,7 @@ pub(super) struct BackendChanges {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LaterChanges {
-    /// So long after now, at the earliest; `0s`: as soon as what comes before it stands.
+    /// So long after now, at the earliest; `0s`: as soon as what comes before it exists.
     pub(super) after: String,
     #[serde(skip)]
     pub(super) seconds: i64,

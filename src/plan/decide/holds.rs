@@ -132,7 +132,7 @@ pub(crate) fn hold_for_finalizers(
     wanted
 }
 
-/// A principal that a mapping leaves keeps its entries until the one that it moves to stands. A grant that fails for good
+/// A principal that a mapping leaves keeps its entries until the one that it moves to exists. A grant that fails for good
 /// does not keep them, but where a permission set moved: nobody wished for that.
 pub(crate) fn hold_removals_for_grants(context: &Context<'_>, claims: &mut [Claim]) {
     let waiting: BTreeMap<usize, Block> = claims

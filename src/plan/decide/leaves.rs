@@ -62,7 +62,7 @@ pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
     if writers.is_empty() { by_spec } else { writers }
 }
 
-/// Whether a mapping that does not hold the key keeps what stands for it.
+/// Whether a mapping that does not hold the key keeps what exists for it.
 fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     match context.states[position] {
         State::Suspended => true,

@@ -455,7 +455,7 @@ fn hold_as_declared(
     claim.restores = claim.drift.is_some() && as_written;
 }
 
-/// What to do where nothing that stands is ours.
+/// What to do where nothing that exists is ours.
 fn adopt_or_add(claim: &mut Claim, adoption: Adoption, form: &Form, winner: &Lookup<'_>) {
     let foreign = match winner {
         Lookup::Role(entry) | Lookup::User(entry) => *entry,
@@ -516,7 +516,7 @@ fn let_go(context: &Context<'_>, claim: &mut Claim) {
     };
 }
 
-/// The section in which the entry stands or belongs, if it does not parse.
+/// The section in which the entry is or belongs, if it does not parse.
 fn broken_section(base: &Base, claim: &Claim) -> Option<Section> {
     let section = match (&claim.found, &claim.key) {
         (Some(found), _) => found.section,

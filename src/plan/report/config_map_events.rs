@@ -128,7 +128,7 @@ fn contested(view: &View<'_>, target: &RepairTarget) -> Option<TextState> {
     ))
 }
 
-/// aws-auth was deleted: what was put back, and what was not.
+/// aws-auth was deleted: what was restored, and what was not.
 fn deleted(view: &View<'_>) -> Option<TextState> {
     let base = &view.plan.base;
     if !(base.deleted && base.create) {
@@ -255,7 +255,7 @@ fn halted(view: &View<'_>) -> Option<TextState> {
     ))
 }
 
-/// The bridge binding makes administrators of whoever has its group, so it must not outlive a handover.
+/// The bridge binding makes administrators of everyone who has its group, so it must not outlive a handover.
 fn bridge_left(view: &View<'_>) -> Option<TextState> {
     let due = bridge::reported(view.plan, view.memory)? <= view.plan.observed.now;
     let note = format!(

@@ -20,17 +20,17 @@ use crate::plan::report::bridge;
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
-/// The plan together with what stands after its execution.
+/// The plan together with what exists after its execution.
 pub(crate) struct View<'a> {
     pub(crate) plan: &'a Plan<'a>,
     pub(crate) outcome: &'a Outcome,
     /// The write was made.
     pub(crate) written: bool,
-    /// What stands now.
+    /// What exists now.
     pub(crate) standing: &'a Document,
-    /// The mark that stands now.
+    /// The mark that exists now.
     pub(crate) mark: Mark,
-    /// Who has access, by what stands or will stand within the second.
+    /// Who has access, by what exists or will exist within the second.
     pub(crate) effective: EffectiveAccess<'a>,
     pub(crate) administrators: BTreeSet<String>,
     pub(crate) memory: &'a Memory,
@@ -133,12 +133,12 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether what the claim asks for stands, in both backends.
+    /// Whether what the claim asks for exists, in both backends.
     pub(crate) fn resolved(&self, claim: &Claim) -> bool {
         self.text_resolved(claim) && entry_resolved(claim)
     }
 
-    /// Whether what the claim asks for stands in aws-auth.
+    /// Whether what the claim asks for exists in aws-auth.
     pub(crate) fn text_resolved(&self, claim: &Claim) -> bool {
         claim.block.is_none() && (!self.pending(claim) || self.not_written().is_none())
     }
@@ -358,7 +358,7 @@ impl<'a> View<'a> {
     }
 }
 
-/// Whether what the claim asks for stands in EKS: calls are only planned here, and a later plan sees their effect.
+/// Whether what the claim asks for exists in EKS: calls are only planned here, and a later plan sees their effect.
 pub(crate) fn entry_resolved(claim: &Claim) -> bool {
     let side = &claim.entry;
     side.block.is_none() && (side.step == EntryStep::Keep || side.calls.is_empty())
@@ -481,7 +481,7 @@ impl View<'_> {
         }
     }
 
-    /// Where an entry that a status remembers stands exactly so; `None` where it does not.
+    /// Where an entry that a status remembers is exactly so; `None` where it does not.
     pub(crate) fn place_of(&self, claim: &Claim, written: &WrittenEntry) -> Option<String> {
         if let (Some(eks), Some(cluster)) = (&self.plan.eks, &written.cluster) {
             let mut standing = eks.standing.of(&claim.hash).iter();

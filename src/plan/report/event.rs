@@ -156,7 +156,7 @@ fn repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     })
 }
 
-/// An access entry is being put right. Its calls are on their way; what comes of them a condition tells.
+/// An access entry is being repaired. Its calls are in flight; what comes of them a condition tells.
 fn entry_repair(view: &View<'_>, position: usize) -> Option<EventNote> {
     let claim = view
         .held(position)
@@ -218,7 +218,7 @@ fn unverified(view: &View<'_>, position: usize) -> Option<EventNote> {
     })
 }
 
-/// What still stands of a mapping that goes.
+/// What still exists of a mapping that goes.
 fn left(view: &View<'_>, position: usize) -> Option<EventNote> {
     let mapping = &view.plan.mappings[position];
     if !leaving::leaves(view, position) {

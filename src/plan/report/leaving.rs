@@ -208,7 +208,7 @@ fn left_in_eks<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
     all.into_iter().map(confirmed).collect()
 }
 
-/// Why EKS could not be asked, where a person's word stands in for its answer.
+/// Why EKS could not be asked, where a person's word replaces its answer.
 pub(crate) fn unasked(view: &View<'_>, position: usize) -> Option<String> {
     let unverified = |(_, left): &Left<'_>| matches!(left, Remainder::Unverified);
     let deleting = view.plan.states[position] == State::Deleting;

@@ -277,7 +277,7 @@ impl Plan<'_> {
         }
     }
 
-    /// aws-auth as it stands after the write.
+    /// aws-auth as it is after the write.
     fn after(&self, resource_version: &str, uid: &str) -> ConfigMapView {
         let mut view = ConfigMapView {
             uid: uid.to_owned(),

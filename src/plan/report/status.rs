@@ -256,7 +256,7 @@ fn times(
     )
 }
 
-/// When the access entry was last written, and what is being put right about it.
+/// When the access entry was last written, and what is being repaired about it.
 fn entry_times(
     view: &View<'_>,
     position: usize,
@@ -299,7 +299,7 @@ pub(crate) fn claim_section(view: &View<'_>, claim: &Claim) -> Section {
         .unwrap_or(Section::Roles)
 }
 
-/// What was found, as it stands in `status.lastDrift.what`.
+/// What was found, as it is in `status.lastDrift.what`.
 fn describe(drift: TextDrift, claim: &Claim) -> String {
     match (drift, &claim.found) {
         (TextDrift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),

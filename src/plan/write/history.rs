@@ -22,7 +22,7 @@ pub(crate) struct KeptCopies {
     pub(crate) remove: Vec<String>,
 }
 
-/// A copy of what stands, kept because a person asked for it.
+/// A copy of what exists, kept because a person asked for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Backup {
     /// The copy's name in the history.
@@ -31,7 +31,7 @@ pub struct Backup {
     pub write: Option<HistoryWrite>,
 }
 
-/// Keeps a copy of what stands, whatever is to come.
+/// Keeps a copy of what exists, whatever is to come.
 ///
 /// # Errors
 ///
@@ -70,7 +70,7 @@ fn content(standing: &ConfigMapView) -> NewCopy {
     NewCopy::of(&standing.data, mark.map(String::as_str).unwrap_or_default())
 }
 
-/// Keeps a copy of what stands, unless an equal one is kept.
+/// Keeps a copy of what exists, unless an equal one is kept.
 ///
 /// # Errors
 ///

@@ -26,7 +26,7 @@ use crate::plan::planned::Plan;
 use crate::plan::write::history::KeptCopies;
 use crate::safety::{REMOVALS_ANNOTATION, Removals};
 
-/// The age of what is kept of the cluster is told to the hour; writing it more often would tell little.
+/// The age of what is kept of the cluster is given to the hour; writing it more often would tell little.
 const KEPT_FOR: SignedDuration = SignedDuration::from_hours(1);
 
 /// The copy that must be kept if anything is written.
@@ -136,13 +136,13 @@ impl Plan<'_> {
             .filter(|drift| !undone.told(&claim.hash, drift.seen))
     }
 
-    /// The mark that really stands.
+    /// The mark that really exists.
     pub(crate) fn standing_mark(&self) -> Mark {
         let standing = self.observed.config_map.as_ref();
         standing.map(Mark::of).unwrap_or_default()
     }
 
-    /// What this plan would put right that someone else undid.
+    /// What this plan would repair that someone else undid.
     fn find_undone(&self, mark_differs: bool) -> BTreeSet<RepairTarget> {
         let drifted = self
             .claims
@@ -172,7 +172,7 @@ impl Plan<'_> {
         undone
     }
 
-    /// Whether the plan does anything but put right what someone else undid.
+    /// Whether the plan does anything but repair what someone else undid.
     fn fresh(&self, undone: &BTreeSet<RepairTarget>) -> bool {
         self.claims.iter().any(|claim| match claim.effective() {
             Step::Add | Step::Replace | Step::Move => !claim.restores,

@@ -369,7 +369,7 @@ fn entry_bytes(entry: &NewEntry) -> usize {
         .unwrap_or_default()
 }
 
-/// The changed keys of data against what stands.
+/// The changed keys of data against what exists.
 pub(crate) fn changed_data(
     standing: &ConfigMapView,
     data: &BTreeMap<String, String>,

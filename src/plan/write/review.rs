@@ -1,4 +1,4 @@
-//! What safety is told of a plan, and how its refusals hold claims.
+//! What safety is given of a plan, and how its refusals hold claims.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +13,7 @@ use crate::plan::claim::{Block, Claim, Context, Eks};
 use crate::plan::decide::access_entry;
 use crate::safety::{Authority, Before, Clearance, Proposal, Refusal, Removals, Text, review};
 
-/// What safety is told beside what was observed.
+/// What safety is given beside what was observed.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) mark: Mark,

@@ -14,7 +14,7 @@ use crate::safety::{Authority, Before, Cleared, Proposal, Removals, Text, review
 /// What to write, the history first.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rewrite {
-    /// Keeps what stands; `None` where an equal copy is kept already.
+    /// Keeps what exists; `None` where an equal copy is kept already.
     pub history: Option<HistoryWrite>,
     /// Writes the changed keys, on what was read.
     pub config_map: ConfigMapWrite,
@@ -90,7 +90,7 @@ impl Rewrite {
 ///
 /// # Errors
 ///
-/// Says why what stands can't be kept: then nothing is to be written.
+/// Says why what exists can't be kept: then nothing is to be written.
 pub fn rewrite(
     observed: &Observed,
     data: &BTreeMap<String, String>,
@@ -103,11 +103,11 @@ pub fn rewrite(
     to(&view, BTreeMap::new(), observed)
 }
 
-/// The writes that lead from what stands to texts and annotations, with annotations to set on the history; `None` where it stands so.
+/// The writes that lead from what exists to texts and annotations, with annotations to set on the history; `None` where it is so already.
 ///
 /// # Errors
 ///
-/// Says why what stands can't be kept: then nothing is to be written.
+/// Says why what exists can't be kept: then nothing is to be written.
 pub(crate) fn to(
     view: &ConfigMapView,
     annotations: BTreeMap<String, Option<String>>,

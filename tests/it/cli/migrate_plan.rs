@@ -388,8 +388,8 @@ fn the_step_to_both_takes_nothing_from_anyone() {
           is deleted with everyone in it
         ! the module sets bootstrap_cluster_creator_admin_permissions to false and ignores its changes from
           20.13.1 on; an older version REPLACES THE CLUSTER if the state contains true
-        ! enable_cluster_creator_admin_permissions = true creates an access entry for whoever runs Terraform: it
-          fails if EKS created that entry when the mode changed; import the entry then
+        ! enable_cluster_creator_admin_permissions = true creates an access entry for the identity that runs
+          Terraform: it fails if EKS created that entry when the mode changed; import the entry then
       eksctl
           eksctl utils update-authentication-mode --cluster main --region eu-west-1 --authentication-mode API_AND_CONFIG_MAP
           # in the ClusterConfig:

@@ -232,7 +232,7 @@ async fn refusals(stage: &Stage) {
       pending: arn:aws:iam::111122223333:role/teams/Alice
       pending: arn:aws:iam::111122223333:role/teams/Root
     --- stderr
-    the authentication mode has to be API_AND_CONFIG_MAP to continue. Either ask whoever manages the cluster to change it and run this command again (--await-mode waits for the change), for example with
+    the authentication mode has to be API_AND_CONFIG_MAP to continue. Either ask the person who manages the cluster to change it and run this command again (--await-mode waits for the change), for example with
 
         aws eks update-cluster-config --region eu-west-1 --name test --access-config authenticationMode=API_AND_CONFIG_MAP
 

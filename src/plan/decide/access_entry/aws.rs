@@ -17,7 +17,7 @@ use crate::plan::decide::access_entry::calls::{list, take};
 use crate::plan::decide::access_entry::owner::remembers;
 
 /// AWS's part in an entry, as far as it matters to its holder. An entry of ours on which everything is declared, or was associated by
-/// us or by AWS before, is kept as declared whoever else keeps it.
+/// us or by AWS before, is kept as declared no matter who else keeps it.
 pub(crate) fn part_of_aws<'a>(
     context: &Context<'_>,
     eks: &'a Eks<'_>,

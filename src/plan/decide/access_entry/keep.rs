@@ -110,7 +110,7 @@ pub(crate) fn keep(
     }
 }
 
-/// Entries of ours under an older path of the same name: nobody can be let in by them.
+/// Entries of ours under an older path of the same name: nobody can have access by them.
 fn extras(
     context: &Context<'_>,
     eks: &Eks<'_>,

@@ -75,7 +75,7 @@ pub(crate) fn hold_as_declared(
     claim.entry = side;
 }
 
-/// Decides the entry's side where the spec can't be one: what stands of ours may have to go.
+/// Decides the entry's side where the spec can't be one: what exists of ours may have to go.
 pub(crate) fn hold_inexpressible(
     context: &Context<'_>,
     eks: &Eks<'_>,

@@ -1,4 +1,4 @@
-//! What stands in EKS for a key, and what leads from it to what is declared.
+//! What exists in EKS for a key, and what leads from it to what is declared.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::plan::decide::access_entry::owner::{is_ours, remembers, unproven};
 use crate::plan::memory::Memory;
 use crate::principal::PrincipalKind;
 
-/// What a spec asks for as an access entry, under the ARN under which the principal's entry stands where the spec leaves the
+/// What a spec asks for as an access entry, under the ARN under which the principal's entry exists where the spec leaves the
 /// path out.
 pub(crate) fn target_of(
     eks: &Eks<'_>,
@@ -39,7 +39,7 @@ pub(crate) fn target_of(
     Ok(target)
 }
 
-/// What stands for the key, seen from its holder.
+/// What exists for the key, seen from its holder.
 pub(crate) fn outlook<'a>(
     context: &'a Context<'a>,
     eks: &'a Eks<'a>,
@@ -92,7 +92,7 @@ pub(crate) fn outlook<'a>(
     }
 }
 
-/// What stands for a principal that nothing shows.
+/// What exists for a principal that nothing shows.
 fn unseen<'a>(eks: &Eks<'_>, principal_arn: &str, named: bool) -> Outlook<'a> {
     let view = eks.view;
     let possible = if named {
@@ -109,7 +109,7 @@ fn unseen<'a>(eks: &Eks<'_>, principal_arn: &str, named: bool) -> Outlook<'a> {
     }
 }
 
-/// Whether a call awaits its answer that changes who gets in by the entry, or as what.
+/// Whether a call awaits its answer that changes who has access by the entry, or as what.
 fn alters(sent: &Sent) -> bool {
     sent.given_up.is_none() && sent.changes() && !matches!(sent.call, Call::Tag { .. })
 }
@@ -130,7 +130,7 @@ fn in_flight<'a>(
     })
 }
 
-/// What stands for a key whose spec can't be an access entry.
+/// What exists for a key whose spec can't be an access entry.
 pub(crate) fn outlook_of_inexpressible<'a>(
     context: &Context<'_>,
     eks: &'a Eks<'a>,
