@@ -3,10 +3,11 @@
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make mutants   whether the tests notice that a safety rule is switched off
+# make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -37,16 +38,29 @@ demo: requirements
 SEED := 1
 TESTS := --lib --bins --test conventions --test it
 
+# The operator's program as the image has it, in the profile of tests. Their symbols would be most of the image.
+STATIC := cargo build --locked --bin identity-mapper --target $(shell uname -m)-unknown-linux-musl \
+	--config profile.dev.debug=0 --config profile.dev.strip=true
+
+# `node` where one can run.
+NODE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
+
 # The integration tests run last, so that their summary is the last line. They wait half of their time: four at once, as many as there
-# are control planes, keep two cores busy.
+# are control planes, keep two cores busy; so do two nodes.
 test: requirements
 	cargo fmt --check
-	$(call beside,etcd kubernetes helm authenticator python,\
+	$(call beside,etcd kubernetes helm authenticator python $(NODE),\
 		cargo clippy --locked --all-targets -- -D warnings && \
 		$(DOCS) && \
-		cargo test --locked $(TESTS) --no-run)
+		$(if $(NODE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
 	$(MAKE) chart
+	RUST_TEST_THREADS=2 cargo test --locked --test node
 	RUST_TEST_THREADS=4 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
+
+node: requirements
+	@tests/node/can-run.sh
+	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
+	RUST_TEST_THREADS=2 cargo test --locked --test node
 
 bench: requirements
 	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)
@@ -93,7 +107,7 @@ chart:
 	done
 
 testbed: requirements
-	@$(BUILD) etcd kubernetes helm authenticator python
+	@$(BUILD) etcd kubernetes helm authenticator python $(NODE)
 
 # Licences, and crates that must not come in. Needs cargo-deny, which the tests do not: cargo install --locked cargo-deny
 deny:
@@ -116,7 +130,7 @@ requirements:
 	need cc "a C compiler, for the TLS library (Debian: apt-get install gcc libc6-dev, macOS: xcode-select --install)"; \
 	[ -z "$(filter test testbed,$(MAKECMDGOALS))" ] || \
 		need python3 "Python 3.9 or newer with venv (Debian: apt-get install python3-venv), for the AWS client that is not ours"; \
-	go=1; [ -z "$$KUBEBUILDER_ASSETS" ] || [ -n "$(filter demo test testbed,$(MAKECMDGOALS))" ] || go=; \
+	go=1; [ -z "$$KUBEBUILDER_ASSETS" ] || [ -n "$(filter demo test node testbed,$(MAKECMDGOALS))" ] || go=; \
 	[ -z "$$go" ] || need go "Go 1.26, from https://go.dev/dl, builds the API server that tests and demo talk to"; \
 	[ -z "$$missing" ] || exit 1; \
 	rust=$$(cargo --version | cut -d' ' -f2); \

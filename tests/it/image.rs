@@ -7,32 +7,17 @@ use rcgen::{CertificateParams, KeyPair};
 use regex::Regex;
 
 use crate::support::Cluster;
+use crate::support::dockerfile::{instructions, last_stage};
 use crate::support::programs::{operator_binary, repository};
 
 fn read(path: &str) -> String {
     fs::read_to_string(repository().join(path)).unwrap()
 }
 
-/// The instructions, continued lines as one, without comments.
-fn instructions() -> Vec<String> {
-    let text = read("Dockerfile").replace("\\\n", " ");
-    let lines = text
-        .lines()
-        .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "));
-    lines
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-        .collect()
-}
-
 #[test]
 fn the_image_holds_the_binary_and_the_public_authorities_and_nothing_else() {
-    let instructions = instructions();
-    let last = instructions
-        .iter()
-        .rposition(|line| line.starts_with("FROM "))
-        .unwrap();
     assert_eq!(
-        instructions[last..],
+        last_stage(),
         [
             "FROM scratch",
             "COPY --from=build /etc/ssl/certs/ca-certificates.crt /etc/ssl/certs/ca-certificates.crt",

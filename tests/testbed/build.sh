@@ -2,7 +2,7 @@
 # Builds programs of the test bed into target/testbed, from their Go modules at the versions that go.mod pins, and the
 # Python environment of the AWS client that is not ours:
 #
-#     tests/testbed/build.sh etcd kubernetes helm authenticator python
+#     tests/testbed/build.sh etcd kubernetes helm authenticator python node
 #
 # A program that is there and whose module did not change is left alone, which takes no time. Nothing is left half
 # built: a program appears under its name only when it is whole.
@@ -62,8 +62,9 @@ build() {
   module=$1 programs=$2 why=$3 long=$4 packages=$5
   shift 5
   sum=$({ cat "$here/$module"/*; echo "$@"; } | cksum)
-  stamp=$out/.$module
-  staging=$out/.staging-$module
+  # Several lots come of one module; each has a stamp, named after its first program.
+  stamp=$out/.${programs%% *}
+  staging=$out/.staging-${programs%% *}
   current=true
   for program in $programs; do [ -x "$out/$program" ] || current=false; done
   if $current && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
@@ -96,6 +97,16 @@ build_python() {
   echo "$sum" >"$stamp"
 }
 
+# kubernetes "PROGRAMS" WHY HOW-LONG
+kubernetes() {
+  version=$(sed -n 's/^.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' "$here/kubernetes/go.mod")
+  minor=$(echo "$version" | cut -d. -f2)
+  # Without these they call themselves v0.0.0, and clients that look at the server's version misbehave.
+  package=k8s.io/component-base/version
+  build kubernetes "$1" "$2" "$3" "$(echo "$1" | sed 's|[^ ][^ ]*|k8s.io/kubernetes/cmd/&|g')" \
+    "-ldflags=-s -w -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=$minor"
+}
+
 mkdir -p "$out"
 for wanted; do
   case $wanted in
@@ -103,20 +114,17 @@ for wanted; do
   esac
   case $wanted in
     etcd) build etcd etcd "the API server keeps its objects there" "half a minute" tool "-ldflags=-s -w" ;;
-    kubernetes)
-      version=$(sed -n 's/^.*k8s.io\/kubernetes v\([0-9.]*\).*/\1/p' "$here/kubernetes/go.mod")
-      minor=$(echo "$version" | cut -d. -f2)
-      # Without these the server calls itself v0.0.0, and clients that look at its version misbehave.
-      package=k8s.io/component-base/version
-      build kubernetes "kube-apiserver kubectl" "tests and demo talk to a real API server" "some 5 minutes" tool \
-        "-ldflags=-s -w -X $package.gitVersion=v$version -X $package.gitMajor=1 -X $package.gitMinor=$minor"
-      ;;
+    kubernetes) kubernetes "kube-apiserver kubectl" "tests and demo talk to a real API server" "some 5 minutes" ;;
     helm) build helm helm "the tests install what the chart renders" "2 minutes" tool "-ldflags=-s -w" ;;
     authenticator)
       build authenticator "authenticator aws-iam-authenticator" "the real one judges who gets in" "4 to 5 minutes" ". tool" \
         "-ldflags=-s -w"
       ;;
     python) build_python ;;
+    node)
+      kubernetes "kubelet kube-controller-manager kube-scheduler kube-proxy" "the chart's Pod runs on a real node" "some 3 minutes"
+      build containerd "containerd containerd-shim-runc-v2 ctr" "the node's container runtime" "2 minutes" tool "-ldflags=-s -w"
+      ;;
     *)
       echo "no such program: $wanted" >&2
       exit 1

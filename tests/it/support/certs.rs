@@ -1,4 +1,4 @@
-//! Throw-away certificates of one control plane: an authority, the API server's, an administrator's.
+//! Throw-away certificates of one control plane: an authority, the API server's, an administrator's, a kubelet's.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
@@ -9,11 +9,18 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 
+/// The address of the node where there is one.
+pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 1);
+/// The name of that node.
+pub(crate) const NODE_NAME: &str = "node1";
+/// The API server's address as a Service: what Pods are told.
+const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
+
 /// Paths of PEM files, all in one folder.
 pub(crate) struct Certificates {
     /// The authority that signed all others.
     pub(crate) authority: PathBuf,
-    /// The API server's certificate, for 127.0.0.1.
+    /// The API server's certificate, for its addresses.
     pub(crate) server: PathBuf,
     /// The API server's private key.
     pub(crate) server_key: PathBuf,
@@ -21,6 +28,10 @@ pub(crate) struct Certificates {
     pub(crate) admin: PathBuf,
     /// The administrator's private key.
     pub(crate) admin_key: PathBuf,
+    /// The client certificate of the node's kubelet.
+    pub(crate) kubelet: PathBuf,
+    /// The kubelet's private key.
+    pub(crate) kubelet_key: PathBuf,
     /// The public key that ServiceAccount tokens are checked with.
     pub(crate) service_account: PathBuf,
     /// The private key that signs ServiceAccount tokens.
@@ -46,21 +57,19 @@ impl Certificates {
 
         let (server, server_key) = server(&issuer)?;
 
-        let mut params = named("admin");
-        params
-            .distinguished_name
-            .push(DnType::OrganizationName, "system:masters");
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
-        let admin_key = KeyPair::generate()?;
-        let admin = params.signed_by(&admin_key, &issuer)?;
+        let (admin, admin_key) = client("admin", "system:masters", &issuer)?;
+        let kubelet = format!("system:node:{NODE_NAME}");
+        let (kubelet, kubelet_key) = client(&kubelet, "system:nodes", &issuer)?;
 
         let service_account = KeyPair::generate()?;
         Ok(Self {
             authority: file("ca.crt", issuer.pem()),
             server: file("server.crt", server),
             server_key: file("server.key", server_key),
-            admin: file("admin.crt", admin.pem()),
-            admin_key: file("admin.key", admin_key.serialize_pem()),
+            admin: file("admin.crt", admin),
+            admin_key: file("admin.key", admin_key),
+            kubelet: file("kubelet.crt", kubelet),
+            kubelet_key: file("kubelet.key", kubelet_key),
             service_account: file("service-account.pub", service_account.public_key_pem()),
             service_account_key: file("service-account.key", service_account.serialize_pem()),
         })
@@ -78,8 +87,26 @@ pub(crate) fn present(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>) {
 /// The API server's certificate and private key, in PEM.
 fn server(issuer: &CertifiedIssuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
     let mut params = named("kube-apiserver");
-    params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+    let addresses = [Ipv4Addr::LOCALHOST, NODE_ADDRESS, SERVICE_ADDRESS];
+    let names = addresses.map(|address| SanType::IpAddress(IpAddr::V4(address)));
+    params.subject_alt_names = names.to_vec();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, issuer)?;
+    Ok((certificate.pem(), key.serialize_pem()))
+}
+
+/// The certificate and private key of a client of this name, in this group, in PEM.
+fn client(
+    name: &str,
+    group: &str,
+    issuer: &CertifiedIssuer<'_, KeyPair>,
+) -> Result<(String, String), rcgen::Error> {
+    let mut params = named(name);
+    params
+        .distinguished_name
+        .push(DnType::OrganizationName, group);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?;
     Ok((certificate.pem(), key.serialize_pem()))

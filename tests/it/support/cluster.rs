@@ -40,6 +40,38 @@ const ATTEMPTS: usize = 5;
 /// A start takes some 3 s; a machine that is busy building takes longer.
 const START_DEADLINE: Duration = Duration::from_secs(90);
 
+/// Who reaches the API server.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// This machine.
+    Loopback,
+    /// A node and its Pods too, in a network namespace of their own.
+    Node,
+}
+
+impl Reach {
+    fn flags(self, certificates: &Certificates) -> Vec<String> {
+        match self {
+            Self::Loopback => vec![
+                "--bind-address=127.0.0.1".to_owned(),
+                "--advertise-address=127.0.0.1".to_owned(),
+                "--endpoint-reconciler-type=none".to_owned(),
+            ],
+            Self::Node => vec![
+                "--bind-address=0.0.0.0".to_owned(),
+                format!("--advertise-address={}", certs::NODE_ADDRESS),
+                // No name server knows the node's name.
+                "--kubelet-preferred-address-types=InternalIP".to_owned(),
+                format!(
+                    "--kubelet-client-certificate={}",
+                    certificates.admin.display()
+                ),
+                format!("--kubelet-client-key={}", certificates.admin_key.display()),
+            ],
+        }
+    }
+}
+
 /// Requests are logged once, when they are answered.
 const AUDIT_POLICY: &str = r#"{
   "apiVersion": "audit.k8s.io/v1", "kind": "Policy",
@@ -71,10 +103,15 @@ struct Servers {
 impl Cluster {
     /// A new control plane with nothing in it. Waits while too many others run in this process.
     pub(crate) async fn start() -> Self {
-        Self::launch(false).await
+        Self::launch(false, Reach::Loopback).await
     }
 
-    async fn launch(asks: bool) -> Self {
+    /// A new control plane with nothing in it, for a node: where people log in, once there is an authenticator.
+    pub(crate) async fn for_node() -> Self {
+        Self::launch(true, Reach::Node).await
+    }
+
+    async fn launch(asks: bool, reach: Reach) -> Self {
         // Whoever came first: the demo may have installed it.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let slot = SLOTS
@@ -84,7 +121,8 @@ impl Cluster {
         let mut failures = Vec::new();
         while failures.len() < ATTEMPTS {
             let scratch = Arc::new(Scratch::new());
-            let (mut servers, webhooks) = match Servers::start(scratch.path(), asks).await {
+            let started = Servers::start(scratch.path(), asks, reach).await;
+            let (mut servers, webhooks) = match started {
                 Ok(started) => started,
                 Err(log) => {
                     failures.push(log);
@@ -126,7 +164,7 @@ impl Cluster {
 
     /// The same where people log in, once there is an authenticator: see [`super::Logins`].
     pub(crate) async fn with_logins() -> Self {
-        let cluster = Self::launch(true).await;
+        let cluster = Self::launch(true, Reach::Loopback).await;
         cluster.install().await;
         cluster
     }
@@ -145,6 +183,23 @@ impl Cluster {
     /// A file for kubectl and others that may do anything.
     pub(crate) fn admin_kubeconfig(&self) -> &Path {
         &self.admin_kubeconfig
+    }
+
+    /// A new file for the kubelet of the node.
+    pub(crate) fn kubelet_kubeconfig(&self) -> PathBuf {
+        let folder = self.scratch.path();
+        let (certificate, key) = (folder.join("kubelet.crt"), folder.join("kubelet.key"));
+        self.user_kubeconfig(&json!({ "client-certificate": certificate, "client-key": key }))
+    }
+
+    /// The private key that signs ServiceAccount tokens.
+    pub(crate) fn service_account_key(&self) -> PathBuf {
+        self.scratch.path().join("service-account.key")
+    }
+
+    /// The file with the certificate authority of the API server.
+    pub(crate) fn authority_file(&self) -> &Path {
+        &self.servers.authority
     }
 
     /// A new file with a token of the operator's ServiceAccount.
@@ -316,7 +371,11 @@ impl Cluster {
 impl Servers {
     /// Starts both, and what the API server asks about people who log in, where it is to; the error is the output of the one that
     /// ended.
-    async fn start(folder: &Path, asks: bool) -> Result<(Self, Option<Webhooks>), String> {
+    async fn start(
+        folder: &Path,
+        asks: bool,
+        reach: Reach,
+    ) -> Result<(Self, Option<Webhooks>), String> {
         let [client_address, peer_address, secure] = free_addresses();
         let (client_url, peer_url) = (
             format!("http://{client_address}"),
@@ -367,10 +426,7 @@ impl Servers {
             &program("kube-apiserver"),
             [
                 format!("--etcd-servers={client_url}"),
-                "--bind-address=127.0.0.1".to_owned(),
-                "--advertise-address=127.0.0.1".to_owned(),
                 format!("--secure-port={}", secure.port()),
-                "--endpoint-reconciler-type=none".to_owned(),
                 format!("--tls-cert-file={}", file(&certificates.server)),
                 format!("--tls-private-key-file={}", file(&certificates.server_key)),
                 format!("--client-ca-file={}", file(&certificates.authority)),
@@ -389,6 +445,7 @@ impl Servers {
                 format!("--audit-log-path={}", file(&folder.join("audit.log"))),
             ]
             .into_iter()
+            .chain(reach.flags(&certificates))
             .chain(flags),
             environment(folder),
             &folder.join("kube-apiserver.log"),

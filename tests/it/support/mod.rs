@@ -6,6 +6,8 @@
 //! - A [`Judge`] is the real aws-iam-authenticator's ConfigMap backend.
 //! - [`Logins`] is its whole server, which the API server asks about everyone who comes with a token.
 //!
+//! `tests/node` runs the same inside of namespaces, with a kubelet.
+//!
 //! Everything that is started here stops with the value that stands for it, and with this process however it ends: see
 //! [`supervise`]. Nothing waits for luck: [`eventually`] waits for a condition with a deadline.
 #![allow(
@@ -16,10 +18,11 @@
 
 pub(crate) mod access_policies;
 pub(crate) mod audit;
-mod certs;
+pub(crate) mod certs;
 pub(crate) mod chart;
 pub(crate) mod cluster;
 pub(crate) mod deployment;
+pub(crate) mod dockerfile;
 pub(crate) mod eks;
 pub(crate) mod fleet;
 mod http;

@@ -53,24 +53,36 @@ pub(crate) fn operator_binary() -> PathBuf {
     if let Some(path) = option_env!("CARGO_BIN_EXE_identity-mapper") {
         return PathBuf::from(path);
     }
-    PATH.get_or_init(|| {
-        let executable = env::current_exe().expect("the path of this executable");
-        let path = executable
-            .ancestors()
-            .skip(1)
-            .map(|folder| folder.join("identity-mapper"))
-            .find(|path| path.is_file());
-        let path = path.unwrap_or_else(|| panic!("identity-mapper is not built: {BUILD}"));
-        let changed = changed_since(&path);
-        assert!(
-            changed.is_none(),
-            "{} is newer than {}: {BUILD}",
-            changed.unwrap_or_default().display(),
-            path.display()
-        );
-        path
-    })
-    .clone()
+    PATH.get_or_init(|| current("identity-mapper", BUILD))
+        .clone()
+}
+
+/// The same as the image has it: linked statically, for this machine's kind of processor.
+pub(crate) fn static_binary() -> PathBuf {
+    let program = format!(
+        "{}-unknown-linux-musl/debug/identity-mapper",
+        env::consts::ARCH
+    );
+    current(&program, "run `make node`")
+}
+
+/// A program that cargo built beside this executable.
+fn current(program: &str, build: &str) -> PathBuf {
+    let executable = env::current_exe().expect("the path of this executable");
+    let path = executable
+        .ancestors()
+        .skip(1)
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file());
+    let path = path.unwrap_or_else(|| panic!("{program} is not built: {build}"));
+    let changed = changed_since(&path);
+    assert!(
+        changed.is_none(),
+        "{} is newer than {}: {build}",
+        changed.unwrap_or_default().display(),
+        path.display()
+    );
+    path
 }
 
 /// What builds the operator's program with the tests.

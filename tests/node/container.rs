@@ -1,0 +1,79 @@
+//! A container as the kernel sees it: what its process may do and what it finds.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::image::run;
+
+/// A process by its id in these namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Container(u32);
+
+impl Container {
+    /// All that run this program, by its path in the image.
+    pub(crate) fn find(program: &str) -> Vec<Self> {
+        let entries = fs::read_dir("/proc").unwrap().flatten();
+        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        let all = pids.map(Self);
+        all.filter(|it| fs::read_link(it.file("exe")).is_ok_and(|path| path == Path::new(program)))
+            .collect()
+    }
+
+    fn file(self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.0))
+    }
+
+    /// Sends it a signal by its name without `SIG`.
+    pub(crate) fn signal(self, name: &str) {
+        run(Command::new("kill").args(["-s", name, &self.0.to_string()]));
+    }
+
+    /// The fields of its status: `Uid`, `CapEff`, `VmRSS` and others.
+    pub(crate) fn status(self) -> BTreeMap<String, String> {
+        let text = fs::read_to_string(self.file("status")).unwrap();
+        let fields = text.lines().filter_map(|line| line.split_once(':'));
+        fields
+            .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
+            .collect()
+    }
+
+    /// The options of what is mounted at this place.
+    pub(crate) fn mount_options(self, place: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.file("mounts")).unwrap();
+        let line = text.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+        let mut at = line.filter(|words| words[1] == place);
+        let found = at
+            .next()
+            .unwrap_or_else(|| panic!("nothing is mounted at {place}"));
+        found[3].split(',').map(str::to_owned).collect()
+    }
+
+    /// All files of its root filesystem, without what is mounted over it.
+    pub(crate) fn files(self) -> Vec<String> {
+        let root = self.file("root");
+        let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
+        let mounts = fs::read_to_string(self.file("mounts")).unwrap();
+        let mounted: Vec<&str> = mounts
+            .lines()
+            .filter_map(|line| line.split(' ').nth(1))
+            .collect();
+        while let Some(folder) = open.pop() {
+            for entry in fs::read_dir(root.join(&folder)).unwrap().flatten() {
+                let path = folder.join(entry.file_name());
+                let place = format!("/{}", path.display());
+                if mounted.contains(&place.as_str()) {
+                    continue;
+                }
+                if entry.file_type().unwrap().is_dir() {
+                    open.push(path);
+                } else {
+                    found.push(place);
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
