@@ -7,10 +7,12 @@
 #[path = "../it/support/mod.rs"]
 mod support;
 
+mod aws;
 mod container;
 mod image;
 mod install;
 mod lifecycle;
 mod locked_out;
 mod machine;
+mod names;
 mod namespace;

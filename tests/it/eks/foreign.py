@@ -3,6 +3,7 @@
 Endpoints, region and credentials come from the environment.
 """
 
+import base64
 import json
 import urllib.error
 import urllib.request
@@ -171,6 +172,30 @@ def iam_and_sts(iam, sts):
     equal([user["Arn"] for user in there.list_users()["Users"]], [ANN])
 
 
+def workloads(sts):
+    """A ServiceAccount's token stands for its role, by its claims, and for no other."""
+    mapper = f"arn:aws:iam::{OWN}:role/identity-mapper"
+    subject = "system:serviceaccount:identity-mapper:identity-mapper"
+
+    def token(**changed):
+        claims = {"aud": ["sts.amazonaws.com"], "exp": 4102444800, "iss": "https://oidc.example", "sub": subject}
+        payload = base64.urlsafe_b64encode(json.dumps(claims | changed).encode()).decode().rstrip("=")
+        return f"e30.{payload}.e30"
+
+    assume = sts.assume_role_with_web_identity
+    assumed = assume(RoleArn=mapper, RoleSessionName="me", WebIdentityToken=token())
+    equal(assumed["AssumedRoleUser"]["Arn"], f"arn:aws:sts::{OWN}:assumed-role/identity-mapper/me")
+    equal((assumed["SubjectFromWebIdentityToken"], assumed["Provider"]), (subject, "https://oidc.example"))
+    for arn, other in [
+        (DEV, token()),
+        (mapper, token(aud=["pods.eks.amazonaws.com"])),
+        (mapper, token(sub="system:serviceaccount:default:default")),
+        (mapper, token(exp=1)),
+        (mapper, "no token"),
+    ]:
+        refused("AccessDenied", 403, assume, RoleArn=arn, RoleSessionName="me", WebIdentityToken=other)
+
+
 def authorities(eks):
     """One is appended and activated, and the old one deleted."""
     [old] = eks.list_certificate_authorities(clusterName=CLUSTER)["certificateAuthorities"]
@@ -243,6 +268,7 @@ def main():
     entries(eks)
     pages(eks, iam)
     iam_and_sts(iam, sts)
+    workloads(sts)
     authorities(eks)
     tokens()
     queue(sqs)

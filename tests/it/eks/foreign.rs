@@ -52,6 +52,8 @@ async fn boto3_drives_every_operation() {
     for number in 0..120 {
         world.role(OWN, "/many/", &format!("r{number}"));
     }
+    let operator = world.role(OWN, "/", "identity-mapper");
+    world.trust_workload("identity-mapper", "identity-mapper", &operator);
     world.attach_queue("changes");
     let eks = Eks::start(world).await;
     run(&eks, "tests/it/eks/foreign.py", &[]).await;

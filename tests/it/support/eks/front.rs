@@ -1,4 +1,5 @@
-//! STS and EC2 under their real names, for programs that accept no other: a proxy (`HTTPS_PROXY`) that answers itself, over TLS.
+//! The services under their real names, with TLS: STS and EC2 behind a proxy (`HTTPS_PROXY`) that answers itself, for programs that
+//! accept no other host; all of them on port 443 of an address, for whoever is told by a name server that they are there.
 
 use std::fmt;
 use std::io;
@@ -88,7 +89,33 @@ pub(super) fn any_host() -> Result<(String, TlsAcceptor), rcgen::Error> {
     Ok((authority, TlsAcceptor::from(Arc::new(config))))
 }
 
-/// Serves until the runtime ends.
+/// Serves the hosts themselves until the runtime ends.
+pub(super) async fn serve_hosts(shared: Arc<Shared>, listener: TcpListener, tls: TlsAcceptor) {
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            continue;
+        };
+        while connections.try_join_next().is_some() {}
+        let (shared, tls) = (shared.clone(), tls.clone());
+        connections.spawn(async move {
+            // An error is a client that does not trust the authority, or that went away.
+            let Ok(stream) = tls.accept(stream).await else {
+                return;
+            };
+            let name = stream.get_ref().1.server_name().unwrap_or_default();
+            let label = name.split(['.', '-']).next().unwrap_or_default().to_owned();
+            let mut services = Service::ALL.into_iter();
+            if label == "ec2" {
+                ec2::talk(shared, stream).await;
+            } else if let Some(service) = services.find(|it| it.signing_name() == label) {
+                http::talk(shared, service, stream).await;
+            }
+        });
+    }
+}
+
+/// Serves the proxy until the runtime ends.
 pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: TlsAcceptor) {
     let mut connections = JoinSet::new();
     loop {

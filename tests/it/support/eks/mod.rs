@@ -38,6 +38,7 @@ mod signing;
 mod sigv4;
 mod sqs;
 mod sts;
+mod workload;
 mod world;
 
 use std::io;
@@ -66,6 +67,7 @@ pub(crate) use refusal::Refusal;
 pub(crate) use rest_json::route;
 pub(crate) use shared::WorldGuard;
 pub(crate) use signing::caller_identity_url;
+pub(crate) use workload::AGENT;
 pub(crate) use world::{Account, Caller, Change, Force, OPERATOR_KEY, Principal, World};
 
 use shared::Shared;
@@ -173,6 +175,21 @@ impl Eks {
             region,
             authority,
         })
+    }
+
+    /// Opens the services under their real names on this address, and the agent of EKS Pod Identity on that one, where a node has it:
+    /// the certificate authority of the names, in PEM. For network namespaces of one's own.
+    pub(crate) async fn on_node(&self, hosts: Ipv4Addr, agent: Ipv4Addr) -> io::Result<String> {
+        let (authority, tls) = front::any_host().map_err(io::Error::other)?;
+        let runtime = self.runtime.as_ref().expect("it is there until the end");
+        let bound = runtime.spawn(async move {
+            let hosts = TcpListener::bind((hosts, 443)).await?;
+            io::Result::Ok((hosts, TcpListener::bind((agent, 80)).await?))
+        });
+        let (hosts, agent) = bound.await.map_err(io::Error::other)??;
+        runtime.spawn(front::serve_hosts(self.shared.clone(), hosts, tls));
+        runtime.spawn(workload::serve_agent(self.shared.clone(), agent));
+        Ok(authority)
     }
 
     /// A new token by which this caller logs in to the cluster, as `aws eks get-token` makes it: no two are equal.

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 use super::cluster::epoch;
 use super::refusal::Refusal;
 use super::signing::SECRET;
-use super::world::{Caller, World};
+use super::workload;
+use super::world::{Caller, Principal, World};
 
 /// Executes an operation of the model.
 pub(crate) fn call(
@@ -22,6 +23,7 @@ pub(crate) fn call(
             "Arn": caller.arn,
         })),
         "AssumeRole" => assume(world, caller, input),
+        workload::UNSIGNED => workload::assume(world, input),
         _ => unreachable!("the model has no {operation}"),
     }
 }
@@ -51,13 +53,28 @@ fn assume(
             ),
         ));
     };
-    let account = arn.split(':').nth(4).unwrap_or_default();
     let session = text("RoleSessionName").unwrap_or_default();
     let seconds = input
         .get("DurationSeconds")
         .and_then(Value::as_i64)
         .unwrap_or(3600);
-    let expires = world.now.saturating_add(SignedDuration::from_secs(seconds));
+    Ok(issue(
+        world,
+        &role,
+        session,
+        SignedDuration::from_secs(seconds),
+    ))
+}
+
+/// Temporary credentials of a session of this role, as STS answers with them.
+pub(super) fn issue(
+    world: &mut World,
+    role: &Principal,
+    session: &str,
+    lifetime: SignedDuration,
+) -> Value {
+    let account = role.arn.split(':').nth(4).unwrap_or_default();
+    let expires = world.now.saturating_add(lifetime);
     let expires = expires.unwrap_or(world.now);
     let token = format!("no-real-token-{}", world.next_number());
     let mut made = world.session(account, &role.name, session);
@@ -65,7 +82,7 @@ fn assume(
     made.expires = Some(expires);
     let assumed = json!({"AssumedRoleId": made.user_id, "Arn": made.arn});
     let key = world.key_of(made);
-    Ok(json!({
+    json!({
         "Credentials": {
             "AccessKeyId": key,
             "SecretAccessKey": SECRET,
@@ -73,5 +90,5 @@ fn assume(
             "Expiration": epoch(expires),
         },
         "AssumedRoleUser": assumed,
-    }))
+    })
 }

@@ -11,6 +11,7 @@ use super::authorities::CertificateAuthority;
 use super::cluster::{Association, Cluster, Entry, Mode, NodeKind, UpdateKind};
 use super::page::hex;
 use super::sqs::Queue;
+use super::workload::Workloads;
 
 /// The access key id of the operator, in the environment that the stand-in gives.
 pub(crate) const OPERATOR_KEY: &str = "AKIDEXAMPLE000000000";
@@ -30,6 +31,7 @@ pub(crate) struct World {
     callers: BTreeMap<String, Caller>,
     pub(super) queues: BTreeMap<String, Queue>,
     attached: Option<String>,
+    pub(crate) workloads: Workloads,
     /// How many messages have arrived in queues.
     pub(super) arrived: u64,
     pending: BTreeMap<(Timestamp, u64), Effect>,
@@ -152,6 +154,7 @@ impl World {
             callers: BTreeMap::new(),
             queues: BTreeMap::new(),
             attached: None,
+            workloads: Workloads::default(),
             arrived: 0,
             pending: BTreeMap::new(),
             changes: VecDeque::new(),

@@ -57,7 +57,7 @@ OPERATIONS = {
         "ReceiveMessage",
         "SendMessage",
     ],
-    "sts": ["AssumeRole", "GetCallerIdentity"],
+    "sts": ["AssumeRole", "AssumeRoleWithWebIdentity", "GetCallerIdentity"],
 }
 
 
