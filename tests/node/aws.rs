@@ -225,13 +225,13 @@ async fn works(cgroup: &str, way: Way) {
 #[test]
 fn by_iam_roles_for_service_accounts() {
     inside("aws::by_iam_roles_for_service_accounts", async |cgroup| {
-        works(cgroup, Way::Irsa).await
+        works(cgroup, Way::Irsa).await;
     });
 }
 
 #[test]
 fn by_eks_pod_identity() {
     inside("aws::by_eks_pod_identity", async |cgroup| {
-        works(cgroup, Way::PodIdentity).await
+        works(cgroup, Way::PodIdentity).await;
     });
 }

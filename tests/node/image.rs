@@ -94,7 +94,6 @@ impl Image {
         let inside = |name: &str| self.folder.join(name);
         tar(&inside("layer.tar"), &inside("root"), &["."]);
         let digest = Sha256::digest(fs::read(inside("layer.tar")).unwrap());
-        let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         let architecture = match std::env::consts::ARCH {
             "x86_64" => "amd64",
             "aarch64" => "arm64",
@@ -102,7 +101,7 @@ impl Image {
         };
         let config = json!({
             "architecture": architecture, "os": "linux", "config": self.config,
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest}")]},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{digest:x}")]},
         });
         fs::write(inside("config.json"), config.to_string()).unwrap();
         let manifest = json!([

@@ -9,6 +9,7 @@ mod support;
 
 mod aws;
 mod container;
+mod harness;
 mod image;
 mod install;
 mod lifecycle;

@@ -58,6 +58,11 @@ pub(crate) fn inside(test: &str, body: impl AsyncFnOnce(&str)) {
     }
 }
 
+/// Whether this process runs in such namespaces.
+pub(crate) fn is_inside() -> bool {
+    env::var_os(INSIDE).is_some()
+}
+
 /// Whether a node can run here, or why it can't.
 fn possible() -> Result<(), &'static str> {
     static REASON: OnceLock<Option<String>> = OnceLock::new();

@@ -17,7 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
@@ -138,31 +138,23 @@ fn credentials(
     let token = token.and_then(|it| it.to_str().ok()).unwrap_or_default();
     let at = request.uri().path() == "/v1/credentials";
     let role = world.role_of(token, "pods.eks.amazonaws.com", None);
-    let (status, body, outcome) = match role.filter(|_| at) {
-        Some(role) => {
-            let lifetime = world.lifetime(SignedDuration::from_hours(6));
-            let issued = sts::issue(&mut world, &role, "eks-main-identity-mapper", lifetime);
-            let credentials = &issued["Credentials"];
-            let seconds = credentials["Expiration"].as_f64().unwrap_or_default();
-            #[allow(
-                clippy::cast_possible_truncation,
-                reason = "a time within the calendar"
-            )]
-            let expires = Timestamp::from_second(seconds as i64).unwrap_or(world.now);
-            let body = json!({
-                "AccessKeyId": credentials["AccessKeyId"],
-                "SecretAccessKey": credentials["SecretAccessKey"],
-                "Token": credentials["SessionToken"],
-                "AccountId": world.cluster.account,
-                "Expiration": expires,
-            });
-            (200, body.to_string(), Outcome::Done)
-        }
-        None => {
-            let message = "Not authorized to perform eks-auth:AssumeRoleForPodIdentity";
-            let outcome = Outcome::Refused("AccessDeniedException".to_owned(), message.to_owned());
-            (400, message.to_owned(), outcome)
-        }
+    let (status, body, outcome) = if let Some(role) = role.filter(|_| at) {
+        let lifetime = world.lifetime(SignedDuration::from_hours(6));
+        let expires = world.now.saturating_add(lifetime).unwrap_or(world.now);
+        let issued = sts::issue(&mut world, &role, "eks-main-identity-mapper", lifetime);
+        let credentials = &issued["Credentials"];
+        let body = json!({
+            "AccessKeyId": credentials["AccessKeyId"],
+            "SecretAccessKey": credentials["SecretAccessKey"],
+            "Token": credentials["SessionToken"],
+            "AccountId": world.cluster.account,
+            "Expiration": expires,
+        });
+        (200, body.to_string(), Outcome::Done)
+    } else {
+        let message = "Not authorized to perform eks-auth:AssumeRoleForPodIdentity";
+        let outcome = Outcome::Refused("AccessDeniedException".to_owned(), message.to_owned());
+        (400, message.to_owned(), outcome)
     };
     shared.log().push(Call {
         time: world.now,
