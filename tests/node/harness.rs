@@ -13,12 +13,13 @@ use crate::support::wait::eventually;
 const HOLD: &str = "IDENTITY_MAPPER_HOLD_A_NODE";
 const TEST: &str = "harness::a_node_ends_with_a_test_that_is_killed";
 
-/// The namespace of processes that the process with these words in its command line is the first one of.
-fn namespace_of(words: [&str; 2]) -> Option<PathBuf> {
+/// The namespace of processes of the node with these cgroups: the first process in it runs `namespace.sh`.
+fn namespace_of(cgroup: &str) -> Option<PathBuf> {
     processes().find_map(|process| {
         let line = fs::read_to_string(process.join("cmdline")).ok()?;
-        let meant = line.starts_with("/bin/sh") && words.iter().all(|word| line.contains(word));
-        meant.then(|| fs::read_link(process.join("ns/pid")).ok())?
+        let words: Vec<&str> = line.split('\0').collect();
+        let script = words.get(1)?.ends_with("namespace.sh") && words.contains(&cgroup);
+        script.then(|| fs::read_link(process.join("ns/pid")).ok())?
     })
 }
 
@@ -60,7 +61,7 @@ fn a_node_ends_with_a_test_that_is_killed() {
             if holder.try_wait().unwrap().is_some() {
                 return Some(None);
             }
-            let namespace = namespace_of(["namespace.sh", &cgroup])?;
+            let namespace = namespace_of(&cgroup)?;
             pods.is_dir().then_some(Some(namespace))
         })
         .await;
