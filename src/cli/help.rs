@@ -39,6 +39,8 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
             "identity-mapper lint --fix aws-auth.yaml               fix what is safe, in place",
             "kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint -",
             "helm template mychart | identity-mapper lint - -o github",
+            "identity-mapper lint mappings -o sarif > lint.sarif    for code scanning",
+            "identity-mapper lint mappings --ignore IM040,IM055 --min-severity warning",
             "identity-mapper lint --explain IM060                   what a code means",
         ],
     ),

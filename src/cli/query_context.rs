@@ -54,7 +54,7 @@ impl<'a> Looked<'a> {
             identity_providers: identity_providers.as_ref(),
             now: observed.now,
             flags: &self.flags,
-            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept, &BTreeSet::new()).data,
             data: observed.config_map.as_ref().map(|view| &view.data),
             document: &self.document,
             aws: &observed.aws,

@@ -195,7 +195,7 @@ impl World {
 
     fn scene(&self) -> Scene<'_> {
         Scene {
-            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept).data,
+            fix_data: |data, is_kept| crate::lint::fix_data(data, is_kept, &BTreeSet::new()).data,
             data: Some(&self.data),
             document: &self.document,
             aws: &self.aws,

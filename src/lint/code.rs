@@ -25,7 +25,6 @@ impl fmt::Display for Severity {
 struct CodeInfo {
     id: &'static str,
     severity: Severity,
-    #[cfg(test)]
     title: &'static str,
     why: &'static str,
 }
@@ -39,7 +38,6 @@ macro_rules! codes {
         }
 
         impl Code {
-            #[cfg(test)]
             pub(crate) const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             const fn row(self) -> CodeInfo {
@@ -47,7 +45,6 @@ macro_rules! codes {
                     $(Self::$name => CodeInfo {
                         id: $id,
                         severity: Severity::$severity,
-                        #[cfg(test)]
                         title: $title,
                         why: $why,
                     },)*
@@ -210,9 +207,21 @@ codes! {
         "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
         "the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one";
+
+    UnknownIgnored = "IM090", Error, "ignore comment without a code that exists",
+        "an ignore comment names the codes of findings: without one it hides nothing";
+    NothingIgnored = "IM091", Note, "ignore comment that matches no finding",
+        "the finding is gone or on another line: what is left would hide the next one unseen";
 }
 
 impl Code {
+    /// The code of this name, in any case.
+    #[must_use]
+    pub(crate) fn parse(id: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|code| code.id().eq_ignore_ascii_case(id))
+    }
+
     /// The code, such as `IM020`.
     #[must_use]
     pub(crate) const fn id(self) -> &'static str {
@@ -226,7 +235,6 @@ impl Code {
     }
 
     /// The heading of its page, which findings give with their values.
-    #[cfg(test)]
     pub(crate) const fn title(self) -> &'static str {
         self.row().title
     }

@@ -1,6 +1,6 @@
 //! Files: what each holds, and where in it a finding is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde_json::Value;
@@ -9,6 +9,7 @@ use super::code::Code;
 use super::embedding::Embedding;
 use super::entries::unread_keys;
 use super::finding::{Diagnostic, Edit, LintFinding, LintReport, SourceText};
+use super::ignore::IgnoreComments;
 use super::mappings;
 use super::part::{AwsAuthManifest, ManifestPart};
 use super::pasted;
@@ -105,7 +106,8 @@ pub(super) fn aws_auths(text: &str) -> Vec<AwsAuthManifest> {
 }
 
 /// The quotes that words in mappings lack.
-pub(super) fn word_edits(source: &Source) -> Vec<Edit> {
+pub(super) fn word_edits(source: &Source, ignored: &BTreeSet<Code>) -> Vec<Edit> {
+    let comments = IgnoreComments::new(&source.text);
     let mut found = Mappings::default();
     for piece in pieces(&source.text) {
         if let ManifestPart::Mapping(manifest) = piece {
@@ -113,10 +115,10 @@ pub(super) fn word_edits(source: &Source) -> Vec<Edit> {
         }
     }
     let findings = mappings::check(&found, std::slice::from_ref(source));
-    findings
-        .into_iter()
-        .flat_map(|(_, finding)| finding.edits)
-        .collect()
+    let wanted = findings.into_iter().filter(|(_, finding)| {
+        !ignored.contains(&finding.code) && !comments.ignores(finding.code, finding.at.start)
+    });
+    wanted.flat_map(|(_, finding)| finding.edits).collect()
 }
 
 fn file(checked: &mut Checked, found: &mut Mappings, number: usize, source: &Source) {

@@ -13,8 +13,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde_json::Value;
 
+use super::code::Code;
 use super::file::{aws_auths, word_edits};
 use super::finding::Edit;
+use super::ignore::IgnoreComments;
 use super::part::AwsAuthManifest;
 use super::read::PlacedDocument;
 use crate::aws_auth::{Entry, EntryEdit, Index, Section, comments, edit};
@@ -53,14 +55,14 @@ pub(crate) struct FixedData {
     pub(crate) gains: Vec<Gain>,
 }
 
-/// Fixes a file; `None` where there is nothing to fix.
+/// Fixes a file but for findings that are ignored; `None` where there is nothing to fix.
 #[must_use]
-pub(crate) fn fix(source: &Source) -> Option<Fixed> {
+pub(crate) fn fix(source: &Source, ignored: &BTreeSet<Code>) -> Option<Fixed> {
     let mut edits: Vec<Edit> = Vec::new();
     let mut gains = Vec::new();
     let mut expected = Vec::new();
     for auth in aws_auths(&source.text) {
-        let fixed = fix_data(&auth.data, &|_| false);
+        let fixed = fix_data(&auth.data, &|_| false, ignored);
         let (mine, data) = in_file(&source.text, &auth, &fixed.data);
         if !mine.is_empty() {
             gains.extend(fixed.gains);
@@ -68,7 +70,7 @@ pub(crate) fn fix(source: &Source) -> Option<Fixed> {
         edits.extend(mine);
         expected.push(data);
     }
-    edits.extend(word_edits(source));
+    edits.extend(word_edits(source, ignored));
     let text = apply(&source.text, edits)?;
     let found = aws_auths(&text);
     let as_meant = found.len() == expected.len()
@@ -80,18 +82,19 @@ pub(crate) fn fix(source: &Source) -> Option<Fixed> {
     as_meant.then_some(Fixed { text, gains })
 }
 
-/// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them.
+/// Fixes the values of an aws-auth. Entries for which `is_kept` holds stay: someone else manages them. So do findings that are ignored.
 #[must_use]
 pub(crate) fn fix_data(
     data: &BTreeMap<String, String>,
     is_kept: &dyn Fn(&Entry) -> bool,
+    ignored: &BTreeSet<Code>,
 ) -> FixedData {
     let before = effects(&PlacedDocument::new(data));
     let mut now = data.clone();
     for _ in 0..ROUNDS {
         let next = {
             let read = PlacedDocument::new(&now);
-            edited(&read, is_kept).or_else(|| without_repeated(&read, is_kept))
+            edited(&read, is_kept, ignored).or_else(|| without_repeated(&read, is_kept, ignored))
         };
         match next {
             Some(next) => now = next,
@@ -111,10 +114,19 @@ pub(crate) fn fix_data(
 fn edited(
     read: &PlacedDocument<'_>,
     is_kept: &dyn Fn(&Entry) -> bool,
+    ignored: &BTreeSet<Code>,
 ) -> Option<BTreeMap<String, String>> {
+    let comments = Section::ALL.map(|section| IgnoreComments::new(read.text(section)));
     let mut edits: Vec<(Section, Edit)> = Vec::new();
     for finding in read.check(None, &|_| String::new()) {
-        let section = finding.at.0;
+        let (section, span) = (finding.at.0, &finding.at.1);
+        let comments = Section::ALL.iter().zip(&comments);
+        let mut comments = comments.filter(|(of, _)| **of == section);
+        if ignored.contains(&finding.code)
+            || comments.any(|(_, comments)| comments.ignores(finding.code, span.start))
+        {
+            continue;
+        }
         edits.extend(finding.edits.into_iter().map(|edit| (section, edit)));
     }
     edits.retain(|(section, edit)| {
@@ -141,7 +153,12 @@ fn edited(
 fn without_repeated(
     read: &PlacedDocument<'_>,
     is_kept: &dyn Fn(&Entry) -> bool,
+    ignored: &BTreeSet<Code>,
 ) -> Option<BTreeMap<String, String>> {
+    if ignored.contains(&Code::RepeatedEntry) {
+        return None;
+    }
+    // An entry that a comment keeps is not taken out: its comment would be lost.
     let changes: Vec<EntryEdit> = read
         .repeated()
         .into_iter()

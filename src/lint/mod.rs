@@ -13,6 +13,7 @@ mod entries;
 mod file;
 mod finding;
 mod fix;
+mod ignore;
 mod mappings;
 mod mode;
 mod names;
@@ -27,7 +28,8 @@ mod text;
 mod winners;
 
 pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
-pub(crate) use code::Severity;
+pub(crate) use code::{Code, Severity};
 pub(crate) use file::check;
 pub(crate) use finding::{Diagnostic, LintReport, SourceText};
 pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};
+pub(crate) use ignore::{FindingFilter, Narrowed};

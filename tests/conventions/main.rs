@@ -306,6 +306,8 @@ fn words_that_readers_do_not_understand_are_not_used() {
         "docs",
         "charts",
         "crds",
+        "deploy",
+        "action.yml",
     ] {
         let pages = files(below, "")
             .into_iter()

@@ -39,7 +39,7 @@ impl LintArgs {
         report_unread(&observation);
         let node_manager = node_manager(&live).await?;
         let report = check(&observation, node_manager, self.mode);
-        self.print(FixOutcome::default(), &report)
+        self.print(FixOutcome::default(), report)
     }
 
     /// Rewrites aws-auth, once that is agreed to.
@@ -55,7 +55,8 @@ impl LintArgs {
         }
         let managed = Marked::of(&standing);
         let is_managed = |entry: &Entry| managed.manages(entry);
-        let FixedData { data, gains } = fix_data(&standing.data, &is_managed);
+        let FixedData { data, gains } =
+            fix_data(&standing.data, &is_managed, &self.filter().ignored);
         let planned = rewrite(&observation.observed, &data);
         let planned = planned.map_err(|why| {
             anyhow!("nothing was written, because the current {name} can't be saved to the history first: {why}")

@@ -1,8 +1,13 @@
 //! `identity-mapper lint`: everything that is wrong with an aws-auth or with mapping manifests.
 
+mod github;
+mod junit;
 mod live;
+mod place;
+mod sarif;
 mod text;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -16,7 +21,7 @@ use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
-use crate::lint::{Fixed, LintReport, check, fix};
+use crate::lint::{Code, FindingFilter, Fixed, LintReport, Severity, check, fix};
 use crate::observed::{AwsState, AwsView, Iam, Mode};
 use crate::time::Timestamp;
 
@@ -40,6 +45,19 @@ pub(crate) struct LintArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LintFormat,
+
+    /// Leave out findings of less severity, which then do not count
+    #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
+    pub(crate) min_severity: MinSeverity,
+
+    /// Leave out findings of these codes; can be repeated. In a file, the comment `# identity-mapper: ignore CODE` on the line of a finding
+    /// or on the line above does the same
+    #[arg(long, value_name = "CODE", value_delimiter = ',', value_parser = code)]
+    pub(crate) ignore: Vec<Code>,
+
+    /// With files: do not fail if they contain neither an aws-auth ConfigMap nor a mapping
+    #[arg(long, requires = "files")]
+    pub(crate) allow_empty: bool,
 
     /// Explain a code, such as IM060, instead
     #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "fix"])]
@@ -68,6 +86,40 @@ pub(crate) enum LintFormat {
     Json,
     /// GitHub Actions workflow commands, which annotate pull requests
     Github,
+    /// SARIF 2.1.0, for code scanning
+    Sarif,
+    /// `JUnit` XML, for test reports: errors are failures, warnings and notes are not
+    Junit,
+}
+
+/// From which severity on findings are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MinSeverity {
+    /// Everything
+    #[default]
+    Note,
+    /// Warnings and errors
+    Warning,
+    /// Errors
+    Error,
+}
+
+impl From<MinSeverity> for Severity {
+    fn from(least: MinSeverity) -> Self {
+        match least {
+            MinSeverity::Note => Self::Note,
+            MinSeverity::Warning => Self::Warning,
+            MinSeverity::Error => Self::Error,
+        }
+    }
+}
+
+/// The code of a finding, or what to write instead.
+fn code(text: &str) -> Result<Code, String> {
+    Code::parse(text.trim()).ok_or_else(|| {
+        "no such code; write the one in the brackets of the finding, such as IM040 of note[IM040]"
+            .to_owned()
+    })
 }
 
 impl LintArgs {
@@ -82,18 +134,18 @@ impl LintArgs {
         let aws = self.aws()?;
         let mut read = input::sources(&self.files, Templates::PassOver)?;
         let fixed = if self.fix {
-            fix_files(&mut read)?
+            fix_files(&mut read, &self.filter().ignored)?
         } else {
             FixOutcome::default()
         };
         let mut checked = check(&read.texts);
-        if checked.is_empty() {
+        if checked.is_empty() && !self.allow_empty {
             bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
         }
         if let Some(aws) = aws {
             checked.in_mode(aws, Timestamp::now());
         }
-        self.print(fixed, &checked.report)
+        self.print(fixed, checked.report)
     }
 
     /// What the mode says of AWS; `None` where none is given.
@@ -113,10 +165,27 @@ impl LintArgs {
         })
     }
 
+    fn filter(&self) -> FindingFilter {
+        FindingFilter {
+            ignored: self.ignore.iter().copied().collect(),
+            least: self.min_severity.into(),
+        }
+    }
+
     /// Prints what was fixed and the remaining findings.
-    fn print(&self, fixed: FixOutcome, report: &LintReport) -> Result<ExitCode> {
+    fn print(&self, fixed: FixOutcome, mut report: LintReport) -> Result<ExitCode> {
         let FixOutcome { shown, piped } = fixed;
-        let found = text::print(self.output, report)?;
+        let narrowed = report.narrow(&self.filter());
+        for code in narrowed.unused {
+            output::complain(&format!("note: --ignore {code} matched no finding"));
+        }
+        let found = match self.output {
+            LintFormat::Text => text::text(&report, narrowed.hidden),
+            LintFormat::Json => output::json(&text::document(&report))?,
+            LintFormat::Github => github::github(&report),
+            LintFormat::Sarif => output::json(&sarif::sarif(&report))?,
+            LintFormat::Junit => junit::junit(&report),
+        };
         match piped {
             Some(text) => {
                 output::complain(&(shown + &found));
@@ -143,14 +212,22 @@ const CODES: &str = include_str!("../../../docs/lint.md");
 
 /// Prints what the page says of a code.
 fn explain(code: &str) -> Result<ExitCode> {
-    let sections = CODES.split("\n### ").skip(1);
-    let mut sections = sections.filter_map(|section| Some((section.split_once(':')?.0, section)));
-    let Some((_, section)) = sections.find(|(id, _)| id.eq_ignore_ascii_case(code)) else {
+    let Some(code) = Code::parse(code) else {
         bail!("--explain {code}: no such code; findings have one, such as error[IM060]")
     };
-    let section = section.split("\n## ").next().unwrap_or(section);
-    output::print(&format!("{}\n", section.trim_end()))?;
+    output::print(&format!("{}\n", explanation(code)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the page says of a code, with its heading.
+fn explanation(code: Code) -> &'static str {
+    let mut sections = CODES.split("\n### ").skip(1);
+    let section = sections.find(|section| {
+        let id = section.split_once(':').map(|(id, _)| id);
+        id == Some(code.id())
+    });
+    let section = section.and_then(|section| section.split("\n## ").next());
+    section.unwrap_or_default().trim_end()
 }
 
 #[derive(Default)]
@@ -161,11 +238,11 @@ struct FixOutcome {
     piped: Option<String>,
 }
 
-fn fix_files(read: &mut InputTexts) -> Result<FixOutcome> {
+fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>) -> Result<FixOutcome> {
     let mut outcome = FixOutcome::default();
     let mut written: Vec<(&Path, &str)> = Vec::new();
     for (source, path) in read.texts.iter_mut().zip(&read.paths) {
-        let fixed = fix(source);
+        let fixed = fix(source, ignored);
         if let Some(Fixed { text, gains }) = fixed {
             let name = &source.name;
             outcome.shown += &unified(&source.text, &text, name, name);

@@ -2,24 +2,16 @@
 
 use std::fmt::Write as _;
 
-use anyhow::Result;
 use serde::Serialize;
 
-use super::LintFormat;
+use super::place::lines;
 use crate::cli::diagnostic::{Below, Shown, render_with};
 use crate::cli::output;
 use crate::lint::{Diagnostic, Gain, LintReport, Severity, SourceText};
 use crate::yaml::Lines;
 
-pub(super) fn print(format: LintFormat, report: &LintReport) -> Result<String> {
-    Ok(match format {
-        LintFormat::Text => text(report),
-        LintFormat::Json => output::json(&places(report))?,
-        LintFormat::Github => github(report),
-    })
-}
-
-fn text(report: &LintReport) -> String {
+/// For people. `hidden` findings were left out.
+pub(super) fn text(report: &LintReport, hidden: usize) -> String {
     let lines = lines(report);
     let mut shown = String::new();
     for diagnostic in &report.diagnostics {
@@ -27,7 +19,7 @@ fn text(report: &LintReport) -> String {
         shown += &diagnostic_text(diagnostic, &report.sources[number], &lines[number]);
         shown.push('\n');
     }
-    shown + &summary(report)
+    shown + &summary(report, hidden)
 }
 
 fn diagnostic_text(diagnostic: &Diagnostic, text: &SourceText, lines: &Lines<'_>) -> String {
@@ -57,7 +49,11 @@ fn diagnostic_text(diagnostic: &Diagnostic, text: &SourceText, lines: &Lines<'_>
     render_with(&shown, lines)
 }
 
-fn summary(report: &LintReport) -> String {
+fn summary(report: &LintReport, hidden: usize) -> String {
+    let hidden = match hidden {
+        0 => String::new(),
+        hidden => format!(" ({hidden} not shown)"),
+    };
     let count = |severity| {
         let found = report.diagnostics.iter();
         found
@@ -77,7 +73,11 @@ fn summary(report: &LintReport) -> String {
     })
     .collect();
     if counts.is_empty() {
-        return "No problems found.\n".to_owned();
+        return if hidden.is_empty() {
+            "No problems found.\n".to_owned()
+        } else {
+            format!("No problems found{hidden}.\n")
+        };
     }
     let fixable = report
         .diagnostics
@@ -89,7 +89,7 @@ fn summary(report: &LintReport) -> String {
         1 if report.diagnostics.len() == 1 => "; fixable with --fix".to_owned(),
         many => format!("; {many} fixable with --fix"),
     };
-    format!("{}{fixable}\n", counts.join(", "))
+    format!("{}{fixable}{hidden}\n", counts.join(", "))
 }
 
 /// A finding, as `-o json` prints it.
@@ -113,11 +113,12 @@ struct Printed<'a> {
 }
 
 #[derive(Serialize)]
-struct Findings<'a> {
+pub(super) struct Findings<'a> {
     findings: Vec<Printed<'a>>,
 }
 
-fn places(report: &LintReport) -> Findings<'_> {
+/// For programs.
+pub(super) fn document(report: &LintReport) -> Findings<'_> {
     let lines = lines(report);
     let mut findings = Vec::new();
     for Diagnostic {
@@ -148,58 +149,6 @@ fn places(report: &LintReport) -> Findings<'_> {
         });
     }
     Findings { findings }
-}
-
-fn lines(report: &LintReport) -> Vec<Lines<'_>> {
-    let texts = report.sources.iter();
-    texts.map(|text| Lines::new(&text.source.text)).collect()
-}
-
-/// <https://docs.github.com/actions/reference/workflow-commands-for-github-actions>
-fn github(report: &LintReport) -> String {
-    let lines = lines(report);
-    let mut shown = String::new();
-    for Diagnostic {
-        code,
-        source,
-        span,
-        title,
-        label,
-        fix,
-        fixable: _,
-    } in &report.diagnostics
-    {
-        // A value whose position in the file is not known is marked where it begins.
-        let (source, at) = report.sources[*source]
-            .within
-            .unwrap_or((*source, span.start));
-        let (line, column) = lines[source].position(at);
-        let file = property(&report.sources[source].source.name);
-        let level = match code.severity() {
-            Severity::Note => "notice",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        };
-        let heading = property(&format!("{code}: {title}"));
-        let message = data(&format!("{label}\n{}\nfix: {fix}", code.why()));
-        let _ = writeln!(
-            shown,
-            "::{level} file={file},line={line},col={column},title={heading}::{message}"
-        );
-    }
-    shown
-}
-
-/// The escapes of a command's message.
-fn data(text: &str) -> String {
-    text.replace('%', "%25")
-        .replace('\r', "%0D")
-        .replace('\n', "%0A")
-}
-
-/// The escapes of a command's property.
-fn property(text: &str) -> String {
-    data(text).replace(':', "%3A").replace(',', "%2C")
 }
 
 /// The access that the fixes grant.

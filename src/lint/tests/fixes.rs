@@ -1,6 +1,6 @@
 //! The laws of `--fix`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
@@ -10,7 +10,7 @@ use crate::aws_auth::{Document, Index, Section};
 use crate::effective::can_match;
 
 fn fixed(text: &str) -> String {
-    fix(&source(text)).map_or_else(|| text.to_owned(), |fixed| fixed.text)
+    fix(&source(text), &BTreeSet::new()).map_or_else(|| text.to_owned(), |fixed| fixed.text)
 }
 
 #[test]
@@ -76,10 +76,10 @@ fn fix_reports_access_changes() {
         "mapRoles".to_owned(),
         "- rolearn: arn:aws:iam::111122223333:role/x/a\n  username: a\n  groups: [g]\n- rolearn: arn:aws:iam::111122223333:role/b\n  username: b\n".to_owned(),
     )]);
-    let fixed = fix_data(&data, &|_| false);
+    let fixed = fix_data(&data, &|_| false, &BTreeSet::new());
     let gains: Vec<&str> = fixed.gains.iter().map(|gain| gain.arn.as_str()).collect();
     assert_eq!(gains, ["arn:aws:iam::111122223333:role/a"]);
-    let kept = fix_data(&data, &|entry| entry.item == 0);
+    let kept = fix_data(&data, &|entry| entry.item == 0, &BTreeSet::new());
     assert_eq!((kept.data, kept.gains), (data, Vec::new()));
 }
 

@@ -12,6 +12,8 @@ mod habits;
 mod import;
 mod lint;
 mod lint_cluster;
+mod lint_formats;
+mod lint_pipelines;
 mod migrate_apply;
 mod migrate_plan;
 mod migrate_recovers;

@@ -1,24 +1,10 @@
 //! boto3, a client that is not ours, finds itself at home: it reads each answer by its own service models.
 
-use std::path::PathBuf;
-
 use tokio::process::Command;
 
 use super::{CLUSTER, OTHER, OWN};
 use crate::support::eks::{CapabilityKind, Eks, Mark, Mode, NodeKind, Service, World};
-use crate::support::programs::repository;
-
-/// The interpreter that `tests/testbed/build.sh python` made.
-fn python() -> PathBuf {
-    let root = repository();
-    let python = root.join("target/testbed/venv/bin/python");
-    assert!(
-        python.exists(),
-        "{} is missing: run `tests/testbed/build.sh python`, which needs python3 with venv and the network",
-        python.display()
-    );
-    python
-}
+use crate::support::programs::{python, repository};
 
 async fn run(eks: &Eks, script: &str, args: &[&str]) {
     let root = repository();

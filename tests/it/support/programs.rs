@@ -35,6 +35,11 @@ fn place(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// The interpreter with the packages that `tests/testbed/build.sh python` installs.
+pub(crate) fn python() -> PathBuf {
+    program("venv/bin/python")
+}
+
 /// The folder of the repository: the tests are a package inside of it, the demo and the benchmark belong to its own.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
