@@ -6,9 +6,9 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 use aws_config::sts::AssumeRoleProvider;
 use aws_sdk_iam::Client;
 
-use super::Aws;
 use super::eks::time;
 use super::failure::{Request, failure, unexpected};
+use super::{Aws, SESSION};
 use crate::access_entry::{Failure, FailureKind};
 use crate::observed::{IamPrincipal, IamProblem, Listing};
 use crate::principal::AccountId;
@@ -16,8 +16,6 @@ use crate::time::Timestamp;
 
 /// The most that IAM puts on a page (IAM API reference, `ListRoles`: 1 to 1,000; it may be fewer).
 const PAGE: i32 = 1000;
-/// As our sessions in other accounts are called in their `CloudTrail`.
-const SESSION: &str = "identity-mapper";
 
 impl Aws {
     /// `ListRoles`: the roles of an account under a path such as `/aws-reserved/sso.amazonaws.com/`; `/` is all. The whole

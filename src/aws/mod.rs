@@ -36,8 +36,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 pub use self::authority::{fingerprint, fingerprints};
@@ -68,21 +70,36 @@ const QUEUE_ATTEMPT: Duration = Duration::from_secs(25);
 /// The same with what comes before it, and repeated where it fails.
 const QUEUE_OPERATION: Duration = Duration::from_secs(55);
 
+/// As our sessions by roles that we assume are called in `CloudTrail`.
+const SESSION: &str = "identity-mapper";
+
 /// The configuration of the AWS clients.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AwsSettings {
     /// The region; `None`: the SDK's chain gives it.
     pub region: Option<String>,
+    /// The role to assume first, whose credentials then make all calls.
+    pub assumed_role: Option<AssumedRole>,
     /// The most calls to EKS per second.
     pub rate: f64,
     /// The roles to assume for reading the IAM of other accounts.
     pub iam_roles: IamRoles,
 }
 
+/// A role to assume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AssumedRole {
+    /// Its ARN.
+    pub arn: String,
+    /// What its trust policy may ask for (`sts:ExternalId`).
+    pub external_id: Option<String>,
+}
+
 impl Default for AwsSettings {
     fn default() -> Self {
         Self {
             region: None,
+            assumed_role: None,
             rate: DEFAULT_RATE,
             iam_roles: IamRoles::default(),
         }
@@ -130,7 +147,19 @@ impl Aws {
         if let Some(region) = &settings.region {
             loader = loader.region(Region::new(region.clone()));
         }
-        Self::new(&loader.load().await, settings)
+        let config = loader.load().await;
+        let Some(AssumedRole { arn, external_id }) = &settings.assumed_role else {
+            return Self::new(&config, settings);
+        };
+        let mut provider = AssumeRoleProvider::builder(arn)
+            .configure(&config)
+            .session_name(SESSION);
+        if let Some(external_id) = external_id {
+            provider = provider.external_id(external_id);
+        }
+        let provider = SharedCredentialsProvider::new(provider.build().await);
+        let config = config.to_builder().credentials_provider(provider).build();
+        Self::new(&config, settings)
     }
 
     /// The same with a configuration that was read already.

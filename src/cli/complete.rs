@@ -23,7 +23,7 @@ const FILES: u8 = 0;
 const NO_FILES: u8 = 4;
 
 /// The flags and arguments whose values are contexts of the kubeconfig, or names of mappings.
-const CONTEXTS: [&str; 1] = ["context"];
+const CONTEXTS: [&str; 2] = ["context", "contexts"];
 const MAPPINGS: [&str; 1] = ["callers"];
 
 /// What can come next.

@@ -123,6 +123,16 @@ impl TokenFor {
 }
 
 impl ConnectionArgs {
+    /// The contexts of the kubeconfig, in its order.
+    pub(crate) fn contexts(&self) -> Result<Vec<String>> {
+        let read = match &self.kubeconfig {
+            Some(path) => Kubeconfig::read_from(path),
+            None => Kubeconfig::read(),
+        };
+        let contexts = read.context("the kubeconfig can't be read")?.contexts;
+        Ok(contexts.into_iter().map(|context| context.name).collect())
+    }
+
     /// Resolves them, without a call to the cluster.
     pub(crate) async fn connect(self) -> Result<Connection> {
         let Self {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use clap::Args;
 use jiff::SignedDuration;
 
-use crate::aws::{Aws, AwsSettings, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl};
+use crate::aws::{AssumedRole, Aws, AwsSettings, DEFAULT_RATE, IamRoles, InvalidIamRole, QueueUrl};
 use crate::cluster::api_server::ApiServer;
 use crate::controller::{EksSettings, Periods};
 use crate::observed::{Handover, Mode, RecreatedPrincipals, Settings};
@@ -44,6 +44,10 @@ pub(crate) struct EksClusterArgs {
         help_heading = "EKS"
     )]
     pub(crate) eks_rate: f64,
+
+    /// The role to assume for all calls; one of many clusters has its own.
+    #[arg(skip)]
+    pub(crate) assumed_role: Option<AssumedRole>,
 }
 
 impl EksClusterArgs {
@@ -66,6 +70,7 @@ impl EksClusterArgs {
         let aws = Aws::connect(&AwsSettings {
             region: self.region.clone(),
             rate: self.eks_rate,
+            assumed_role: self.assumed_role.clone(),
             iam_roles,
         })
         .await?;
@@ -292,7 +297,7 @@ impl EksArgs {
 }
 
 /// As EKS allows it (EKS API reference, `CreateCluster`: 1 to 100 letters, digits, `-` and `_`, the first a letter or digit).
-fn cluster_name(text: &str) -> Result<String, String> {
+pub(super) fn cluster_name(text: &str) -> Result<String, String> {
     let name = text.len() <= 100
         && text.starts_with(|first: char| first.is_ascii_alphanumeric())
         && text

@@ -6,11 +6,14 @@ use clap::{Arg, Command};
 const SHARED: &str = "Cluster and AWS";
 
 /// The ids of these flags.
-const SHARED_FLAGS: [&str; 11] = [
+const SHARED_FLAGS: [&str; 14] = [
+    "all_contexts",
     "cluster_name",
+    "config",
     "config_map_name",
     "config_map_namespace",
     "context",
+    "contexts",
     "eks_rate",
     "iam_accounts",
     "iam_external_id",
@@ -68,6 +71,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
             "identity-mapper access -o html > access.html           a page for auditors",
             "identity-mapper access -o csv > access.csv             for spreadsheets",
             "identity-mapper access -o json > january.json          to compare with later",
+            "identity-mapper access --all-contexts -o html > access.html",
         ],
     ),
     (

@@ -21,6 +21,7 @@ mod effective;
 mod eks;
 mod explain;
 mod files;
+mod fleet;
 mod help;
 mod import;
 mod input;

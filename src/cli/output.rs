@@ -38,9 +38,26 @@ pub(crate) fn print_exactly(text: &str) -> Result<()> {
     write(anstream::stdout().lock(), text).context("cannot write to standard output")
 }
 
+tokio::task_local! {
+    /// The cluster that is being read, where there are several.
+    static CLUSTER: String;
+}
+
+/// Runs what concerns one of several clusters: what it says on standard error begins with the cluster's name.
+pub(crate) async fn of_cluster<T>(cluster: String, reading: impl Future<Output = T>) -> T {
+    CLUSTER.scope(cluster, reading).await
+}
+
+/// The same for what does not wait.
+pub(crate) fn of_cluster_now<T>(cluster: &str, judging: impl FnOnce() -> T) -> T {
+    CLUSTER.sync_scope(cluster.to_owned(), judging)
+}
+
 /// Writes a line to standard error. There is nowhere to report that this went wrong.
 pub(crate) fn complain(line: &str) {
-    let line = format!("{}\n", harmless(line.trim_end()));
+    let cluster = CLUSTER.try_with(|cluster| format!("{cluster}: "));
+    let cluster = cluster.unwrap_or_default();
+    let line = format!("{}{}\n", harmless(&cluster), harmless(line.trim_end()));
     let _ = write(anstream::stderr().lock(), &line);
 }
 
@@ -187,13 +204,16 @@ pub(crate) struct Progress {
     told: Instant,
     /// Whether a line was printed, so that the last one is printed too.
     begun: bool,
+    /// Whether nothing is shown: of several clusters, only how many were read.
+    silent: bool,
 }
 
 impl Progress {
     /// Begins; nothing is shown before the first [`Progress::set`].
     pub(crate) fn new(what: impl Into<String>) -> Self {
         let what = what.into();
-        let bar = io::stderr().is_terminal().then(|| {
+        let silent = CLUSTER.try_with(|_| ()).is_ok();
+        let bar = (!silent && io::stderr().is_terminal()).then(|| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
             let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len}");
             if let Ok(style) = style {
@@ -207,6 +227,7 @@ impl Progress {
             bar,
             told: Instant::now(),
             begun: false,
+            silent,
         }
     }
 
@@ -227,6 +248,9 @@ impl Progress {
 
     /// So many are done of so many.
     pub(crate) fn set(&mut self, done: usize, total: usize) {
+        if self.silent {
+            return;
+        }
         if let Some(bar) = &self.bar {
             bar.set_length(total as u64);
             bar.set_position(done as u64);

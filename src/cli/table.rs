@@ -155,11 +155,15 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Values are made visible here: others wrote them.
     pub(crate) fn new<const N: usize>(
         columns: [Column; N],
         rows: impl IntoIterator<Item = [Cell; N]>,
     ) -> Self {
+        Self::of(columns.to_vec(), rows.into_iter().map(Vec::from).collect())
+    }
+
+    /// Rows with as many values as there are columns. Values are made visible here: others wrote them.
+    pub(crate) fn of(columns: Vec<Column>, rows: Vec<Vec<Cell>>) -> Self {
         let shown = |cell: Cell| match cell {
             Cell::Text(text) if text.is_empty() => Cell::Text(text),
             Cell::Text(text) => Cell::Text(visible(&text)),
@@ -168,8 +172,10 @@ impl Table {
         };
         let rows = rows.into_iter();
         Self {
-            columns: columns.to_vec(),
-            rows: rows.map(|row| row.map(shown).to_vec()).collect(),
+            columns,
+            rows: rows
+                .map(|row| row.into_iter().map(shown).collect())
+                .collect(),
         }
     }
 

@@ -45,6 +45,31 @@ impl LintReport {
             .any(|found| found.code.severity() == Severity::Error)
     }
 
+    /// Takes over the findings of another report. Its sources are called by the name of the cluster that they are of.
+    pub(crate) fn append(&mut self, cluster: &str, other: Self) {
+        let first = self.sources.len();
+        self.sources
+            .extend(other.sources.into_iter().map(|mut text| {
+                text.source.name = format!("{cluster}: {}", text.source.name);
+                text.within = text.within.map(|(source, at)| (first + source, at));
+                text
+            }));
+        self.diagnostics
+            .extend(other.diagnostics.into_iter().map(|mut found| {
+                found.source += first;
+                found
+            }));
+    }
+
+    /// How many findings are of a severity.
+    #[must_use]
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        let found = self.diagnostics.iter();
+        found
+            .filter(|found| found.code.severity() == severity)
+            .count()
+    }
+
     pub(super) fn sort(&mut self) {
         self.diagnostics.sort_by(|a, b| {
             (a.source, a.span.start, a.code, &a.title).cmp(&(

@@ -10,6 +10,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use super::fleet::{self, FleetArgs, read_all};
 use super::output;
 use super::table::{TableArgs, TableLayout};
 use crate::cli::query_context::{Looked, flags};
@@ -33,6 +34,9 @@ pub(crate) struct AccessArgs {
 
     #[command(flatten)]
     table: TableArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
 
     #[command(flatten)]
     observe: ObserveArgs,
@@ -116,30 +120,52 @@ async fn identity_providers(observation: &Observation) -> Option<Result<Vec<Stri
     Some(listed.map_err(|failure| words(&failure)))
 }
 
+/// The report of one cluster, or of files.
+async fn report(observe: &ObserveArgs) -> Result<AccessDocument> {
+    let mut observation =
+        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Required)).await?;
+    observation.identity_providers = identity_providers(&observation).await;
+    let looked = Looked::new(&observation, flags(observe, &observation));
+    Ok(AccessDocument {
+        made: to_the_second(observation.observed.now),
+        cluster: Whereabouts::of(&observation),
+        report: Explainer::new(looked.scene()).report(),
+    })
+}
+
 pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     let AccessArgs {
         command,
         output,
         table,
+        fleet,
         observe,
     } = args;
     if let Some(AccessCommand::Diff(args)) = command {
         return difference::diff(&args);
     }
-    let mut observation =
-        Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Required)).await?;
-    observation.identity_providers = identity_providers(&observation).await;
-    let looked = Looked::new(&observation, flags(&observe, &observation));
-    let access = AccessDocument {
-        made: to_the_second(observation.observed.now),
-        cluster: Whereabouts::of(&observation),
-        report: Explainer::new(looked.scene()).report(),
-    };
+    let layout = TableLayout::of_stdout(&table, output == AccessFormat::Wide);
+    if let Some(clusters) = fleet.clusters(&observe.live, observe.is_offline())? {
+        let read = async |live| {
+            let observe = ObserveArgs {
+                live,
+                ..observe.clone()
+            };
+            Box::pin(report(&observe)).await
+        };
+        let outcomes = read_all(clusters, read).await;
+        output::print(&match output {
+            AccessFormat::Text | AccessFormat::Wide => table::text_of_many(&outcomes, &layout)?,
+            AccessFormat::Json => output::json(&fleet::document(&outcomes))?,
+            AccessFormat::Yaml => output::yaml(&fleet::document(&outcomes))?,
+            AccessFormat::Csv => table::csv_of_many(&outcomes)?,
+            AccessFormat::Html => page::page_of_many(&outcomes, to_the_second(Timestamp::now())),
+        })?;
+        return Ok(fleet::exit_code(&outcomes, |_| 0));
+    }
+    let access = report(&observe).await?;
     let printed = match output {
-        AccessFormat::Text | AccessFormat::Wide => {
-            let layout = TableLayout::of_stdout(&table, output == AccessFormat::Wide);
-            table::text(&access, &layout)?
-        }
+        AccessFormat::Text | AccessFormat::Wide => table::text(&access, &layout)?,
         AccessFormat::Json => output::json(&access)?,
         AccessFormat::Yaml => output::yaml(&access)?,
         AccessFormat::Csv => table::csv(&access)?,

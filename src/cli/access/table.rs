@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result};
 
 use super::{AccessDocument, Whereabouts};
+use crate::cli::fleet::{self, ClusterOutcome};
 use crate::cli::output::visible;
 use crate::cli::table::{Cell, Column, Table, TableLayout};
 use crate::explain::{
@@ -78,6 +79,28 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
     }
     if let Some(creator) = &report.creator {
         text += &creator_text(creator);
+    }
+    Ok(text)
+}
+
+/// One table of the principals of all clusters.
+pub(super) fn text_of_many(
+    outcomes: &[ClusterOutcome<AccessDocument>],
+    layout: &TableLayout,
+) -> Result<String> {
+    let rows = |access: &AccessDocument| {
+        let rows = access.report.principals.iter();
+        rows.map(|it| row(it).to_vec()).collect()
+    };
+    let mut text = fleet::table(outcomes, &COLUMNS, rows, layout)?;
+    let without: usize = fleet::reports(outcomes)
+        .map(|(_, access)| access.report.nobody.len())
+        .sum();
+    if without > 0 {
+        let _ = writeln!(
+            text,
+            "\nnote: {without} entries without access and the notes of each cluster are in -o json and -o html"
+        );
     }
     Ok(text)
 }
@@ -183,26 +206,62 @@ fn administrator(identity: &Identity) -> &'static str {
     }
 }
 
+const CSV_COLUMNS: [&str; 15] = [
+    "has access",
+    "administrator",
+    "administrator by",
+    "kind",
+    "node",
+    "principal",
+    "username",
+    "groups",
+    "access policies",
+    "rbac",
+    "backend",
+    "source",
+    "mapping",
+    "until",
+    "reason",
+];
+
 /// For spreadsheets: everyone with access, then the entries that grant no access.
 pub(super) fn csv(access: &AccessDocument) -> Result<String> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record([
-        "has access",
-        "administrator",
-        "administrator by",
-        "kind",
-        "node",
-        "principal",
-        "username",
-        "groups",
-        "access policies",
-        "rbac",
-        "backend",
-        "source",
-        "mapping",
-        "until",
-        "reason",
-    ])?;
+    writer.write_record(CSV_COLUMNS)?;
+    for record in records(access) {
+        writer.write_record(record.map(harmless))?;
+    }
+    text_of(writer)
+}
+
+/// The same of all clusters, each row with its cluster. Those that could not be read have a row with the reason.
+pub(super) fn csv_of_many(outcomes: &[ClusterOutcome<AccessDocument>]) -> Result<String> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let title = std::iter::once("cluster").chain(CSV_COLUMNS);
+    writer.write_record(title)?;
+    for (cluster, access) in fleet::reports(outcomes) {
+        for record in records(access) {
+            let cluster = std::iter::once(cluster.to_owned());
+            writer.write_record(cluster.chain(record).map(harmless))?;
+        }
+    }
+    for (cluster, error) in fleet::failures(outcomes) {
+        let mut record: [String; 15] = Default::default();
+        "not read".clone_into(&mut record[0]);
+        error.clone_into(&mut record[14]);
+        let cluster = std::iter::once(cluster.to_owned());
+        writer.write_record(cluster.chain(record).map(harmless))?;
+    }
+    text_of(writer)
+}
+
+fn text_of(writer: csv::Writer<Vec<u8>>) -> Result<String> {
+    let bytes = writer.into_inner().context("the CSV can't be written")?;
+    Ok(String::from_utf8(bytes)?)
+}
+
+fn records(access: &AccessDocument) -> Vec<[String; 15]> {
+    let mut records = Vec::new();
     for row in &access.report.principals {
         let identity = &row.identity;
         let yes = |yes: bool| if yes { "yes" } else { "no" }.to_owned();
@@ -245,7 +304,7 @@ pub(super) fn csv(access: &AccessDocument) -> Result<String> {
             until(identity),
             String::new(),
         ];
-        writer.write_record(record.map(harmless))?;
+        records.push(record);
     }
     for other in access.report.other_ways.administrators.iter().flatten() {
         let mut record: [String; 15] = Default::default();
@@ -255,7 +314,7 @@ pub(super) fn csv(access: &AccessDocument) -> Result<String> {
         other.kind.as_str().clone_into(&mut record[3]);
         "no".clone_into(&mut record[4]);
         record[5].clone_from(&other.name);
-        writer.write_record(record.map(harmless))?;
+        records.push(record);
     }
     for PassedOver {
         principal,
@@ -269,10 +328,9 @@ pub(super) fn csv(access: &AccessDocument) -> Result<String> {
         place.backend().as_str().clone_into(&mut record[10]);
         record[11] = place.to_string();
         record[14].clone_from(why);
-        writer.write_record(record.map(harmless))?;
+        records.push(record);
     }
-    let bytes = writer.into_inner().context("the CSV can't be written")?;
-    Ok(String::from_utf8(bytes)?)
+    records
 }
 
 /// A value in which nothing is hidden, and that no spreadsheet takes for a formula: with an apostrophe before it where one would.

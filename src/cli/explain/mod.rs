@@ -11,7 +11,9 @@ use clap::Args;
 use serde::Serialize;
 
 use super::connection::TokenFor;
+use super::fleet::{self, FleetArgs, read_all};
 use super::output::{self, Format};
+use super::table::{TableArgs, TableLayout};
 use super::target::words;
 use crate::aws::{Aws, AwsSettings, IamRoles};
 use crate::aws_auth::Document;
@@ -56,6 +58,9 @@ pub(crate) struct ExplainArgs {
     output: Format,
 
     #[command(flatten)]
+    fleet: FleetArgs,
+
+    #[command(flatten)]
     observe: ObserveArgs,
 }
 
@@ -95,18 +100,65 @@ struct QueriedCaller {
 
 /// The exit code is 1 where a principal has no access, or lacks the permission asked for.
 pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
+    let observe = &args.observe;
+    for arn in args.callers.iter().filter(|word| is_arn(word)) {
+        Caller::parse(arn)?;
+    }
+    if let Some(clusters) = args.fleet.clusters(&observe.live, observe.is_offline())? {
+        let read = async |live| {
+            let observe = ObserveArgs {
+                live,
+                ..observe.clone()
+            };
+            Box::pin(report(&args, &observe)).await
+        };
+        let outcomes = read_all(clusters, read).await;
+        output::print(&match args.output {
+            Format::Text => {
+                let layout = TableLayout::of_stdout(&TableArgs::default(), false);
+                fleet::table(&outcomes, &text::COLUMNS, text::rows, &layout)?
+            }
+            Format::Json => output::json(&fleet::document(&outcomes))?,
+            Format::Yaml => output::yaml(&fleet::document(&outcomes))?,
+        })?;
+        return Ok(fleet::exit_code(&outcomes, ExplainDocument::exit_code));
+    }
+    let document = Box::pin(report(&args, observe)).await?;
+    let printed = match args.output {
+        Format::Json => output::json(&document)?,
+        Format::Yaml => output::yaml(&document)?,
+        Format::Text => {
+            let texts = document.explanations.iter().map(text::text);
+            texts.collect::<Result<Vec<_>>>()?.join("\n")
+        }
+    };
+    output::print(&printed)?;
+    Ok(ExitCode::from(document.exit_code()))
+}
+
+impl ExplainDocument {
+    /// Whether everyone has access, and the permission that was asked for.
+    fn exit_code(&self) -> u8 {
+        let fine = self.explanations.iter().all(|explained| {
+            explained.explanation.has_access && explained.can.iter().all(PermissionAnswer::is_yes)
+        });
+        u8::from(!fine)
+    }
+}
+
+/// The answers of one cluster, or of files.
+async fn report(args: &ExplainArgs, observe: &ObserveArgs) -> Result<ExplainDocument> {
     let ExplainArgs {
         callers,
         me,
         can,
         namespace,
         subresource,
-        output,
-        observe,
+        output: _,
+        fleet: _,
+        observe: _,
     } = args;
-    for arn in callers.iter().filter(|word| is_arn(word)) {
-        Caller::parse(arn)?;
-    }
+    let me = *me;
     if !can.is_empty() && observe.is_offline() {
         bail!(
             "--can asks the API server, which is not available with files: remove --aws-auth and --access-entries"
@@ -118,10 +170,10 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     ) {
         (Ok(observation), _) => observation,
         (Err(error), false) => return Err(error),
-        (Err(error), true) => return Err(refused(error, &observe).await),
+        (Err(error), true) => return Err(refused(error, observe).await),
     };
     let mut asked = Vec::new();
-    for word in &callers {
+    for word in callers {
         let meant = if is_arn(word) {
             vec![word.clone()]
         } else {
@@ -136,16 +188,17 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
     }
     if me {
         let aws = observation.live.as_ref().and_then(|live| live.aws.clone());
-        asked.push(myself(aws, &observe).await?);
+        asked.push(myself(aws, observe).await?);
     }
     let live = observation.live.as_ref();
     let question = match (can.as_slice(), live) {
         ([verb, resource], Some(live)) => {
+            let (namespace, subresource) = (namespace.clone(), subresource.clone());
             Some(question(live, verb, resource, namespace, subresource).await?)
         }
         _ => None,
     };
-    let looked = Looked::new(&observation, flags(&observe, &observation));
+    let looked = Looked::new(&observation, flags(observe, &observation));
     let door = Explainer::new(looked.scene());
     let mut explained = Vec::new();
     for QueriedCaller { caller, user_id } in &asked {
@@ -160,22 +213,9 @@ pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
             .await?,
         );
     }
-    let fine = explained.iter().all(|explained| {
-        explained.explanation.has_access && explained.can.iter().all(PermissionAnswer::is_yes)
-    });
-    let printed = match output {
-        Format::Json => output::json(&shown(&door, explained))?,
-        Format::Yaml => output::yaml(&shown(&door, explained))?,
-        Format::Text => {
-            let texts: Vec<String> = explained.iter().map(text::text).collect::<Result<_>>()?;
-            texts.join("\n")
-        }
-    };
-    output::print(&printed)?;
-    Ok(if fine {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
+    Ok(ExplainDocument {
+        mode: door.mode().map(Mode::as_str),
+        explanations: explained,
     })
 }
 
@@ -235,13 +275,6 @@ fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
     Ok(found.into_values().collect())
 }
 
-fn shown(door: &Explainer<'_>, explanations: Vec<Explained>) -> ExplainDocument {
-    ExplainDocument {
-        mode: door.mode().map(Mode::as_str),
-        explanations,
-    }
-}
-
 /// The identity of the current AWS credentials.
 async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<QueriedCaller> {
     let aws = match aws {
@@ -249,6 +282,7 @@ async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<QueriedCaller
         None => {
             Aws::connect(&AwsSettings {
                 region: observe.live.eks.region.clone(),
+                assumed_role: observe.live.eks.assumed_role.clone(),
                 iam_roles: IamRoles::default(),
                 ..AwsSettings::default()
             })

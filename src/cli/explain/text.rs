@@ -4,9 +4,70 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::Explained;
+use super::{ExplainDocument, Explained};
 use crate::cli::output::{self, visible};
+use crate::cli::table::{Cell, Column};
 use crate::explain::{Bound, EntryPlace, Fix, Identity, PassedOver};
+
+/// The columns of explanations of many clusters.
+pub(super) const COLUMNS: [Column; 7] = [
+    Column::shortened("PRINCIPAL", 20),
+    Column::whole("ACCESS"),
+    Column::whole("ADMIN"),
+    Column::shortened("ALLOWED", 12).minor(1),
+    Column::shortened("USERNAME", 12).minor(2),
+    Column::shortened("GROUPS", 12).minor(3),
+    Column::shortened("SOURCE OR REASON", 16),
+];
+
+/// The explanations of a cluster as rows of many: one for each identity, or one with the reason.
+pub(super) fn rows(document: &ExplainDocument) -> Vec<Vec<Cell>> {
+    let rows = document.explanations.iter().flat_map(|explained| {
+        let Explained {
+            explanation,
+            api_server: _,
+            can,
+        } = explained;
+        let row = |access: &str, admin: &str, username: &str, groups: Vec<String>, why: String| {
+            vec![
+                Cell::Arn(explanation.caller.clone()),
+                Cell::text(access),
+                Cell::text(admin),
+                Cell::List(can.iter().map(ToString::to_string).collect()),
+                Cell::text(username),
+                Cell::List(groups),
+                Cell::text(why),
+            ]
+        };
+        if explanation.identities.is_empty() {
+            let cause = explanation.causes.first().map(|cause| &cause.message);
+            let why = cause.or(explanation.refusal.as_ref());
+            return vec![row(
+                "no",
+                "",
+                "",
+                Vec::new(),
+                why.cloned().unwrap_or_default(),
+            )];
+        }
+        let identities = explanation.identities.iter();
+        let rows = identities.map(|identity| {
+            let admin = match (&identity.administrator, &identity.possible_administrator) {
+                (Some(_), _) => "yes",
+                (None, Some(_)) => "possibly",
+                (None, None) => "",
+            };
+            let groups = identity.groups.iter().cloned().collect();
+            let source = match &identity.place {
+                place @ EntryPlace::AwsAuth { .. } => place.to_string(),
+                EntryPlace::AccessEntry(_) => "access entry".to_owned(),
+            };
+            row("yes", admin, &identity.username, groups, source)
+        });
+        rows.collect()
+    });
+    rows.collect()
+}
 
 pub(super) fn text(explained: &Explained) -> Result<String> {
     let Explained {

@@ -3,15 +3,17 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 
-use super::text::gained;
+use super::text::{self, gained};
 use super::{FixOutcome, LintArgs, LintFormat};
 use crate::aws_auth::{Entry, Section};
 use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
+use crate::cli::fleet::{self, FleetCluster, read_all};
 use crate::cli::output::{self, complain};
-use crate::cli::snapshot::{IamExtent, Live, ModeNeed, Observation};
+use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
+use crate::cli::table::{TableArgs, TableLayout};
 use crate::cli::write::write;
 use crate::error::Category;
 use crate::lint::{ClusterFacts, FixedData, LintReport, NODE_MANAGER, check_cluster, fix_data};
@@ -36,10 +38,58 @@ impl LintArgs {
         if self.fix {
             Box::pin(self.fix_cluster(&live, &mut observation)).await?;
         }
-        report_unread(&observation);
-        let node_manager = node_manager(&live).await?;
-        let report = check(&observation, node_manager, self.mode);
+        let report = self.check(&live, &observation).await?;
         self.print(FixOutcome::default(), report)
+    }
+
+    async fn check(&self, live: &Live, observation: &Observation) -> Result<LintReport> {
+        report_unread(observation);
+        let node_manager = node_manager(live).await?;
+        Ok(check(observation, node_manager, self.mode))
+    }
+
+    /// Reads several clusters and reports what each has.
+    pub(super) async fn clusters(self, clusters: Vec<FleetCluster>) -> Result<ExitCode> {
+        if self.fix {
+            bail!("--fix rewrites one cluster at a time: name it with --context");
+        }
+        let read = async |live: LiveArgs| {
+            let looking = live.observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
+            let observation = Box::pin(looking).await?;
+            let live = observation.live.as_ref().context("a cluster was read")?;
+            self.check(live, &observation).await
+        };
+        let mut outcomes = read_all(clusters, read).await;
+        let filter = self.filter();
+        let (mut all, mut hidden) = (LintReport::default(), 0);
+        let mut unused = filter.ignored.clone();
+        for outcome in &mut outcomes {
+            if let Ok(report) = &mut outcome.report {
+                let narrowed = report.narrow(&filter);
+                hidden += narrowed.hidden;
+                unused.retain(|code| narrowed.unused.contains(code));
+                all.append(&outcome.cluster, report.clone());
+            }
+        }
+        for code in unused {
+            complain(&format!("note: --ignore {code} matched no finding"));
+        }
+        output::print(&match self.output {
+            LintFormat::Json => {
+                let documents = fleet::map(&outcomes, text::document);
+                output::json(&fleet::document(&documents))?
+            }
+            LintFormat::Text => {
+                let layout = TableLayout::of_stdout(&TableArgs::default(), false);
+                let table = fleet::table(&outcomes, &text::COLUMNS, text::rows, &layout)?;
+                format!("{}\n{table}", text::text(&all, hidden))
+            }
+            LintFormat::Github | LintFormat::Sarif | LintFormat::Junit => {
+                self.printed(&all, hidden)?
+            }
+        })?;
+        let code = |report: &LintReport| u8::from(report.has_errors());
+        Ok(fleet::exit_code(&outcomes, code))
     }
 
     /// Rewrites aws-auth, once that is agreed to.

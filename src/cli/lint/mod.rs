@@ -16,6 +16,7 @@ use clap::{Args, ValueEnum};
 
 use self::text::gained;
 use super::diff::unified;
+use super::fleet::FleetArgs;
 use super::input::{self, InputTexts, Templates};
 use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
@@ -73,6 +74,9 @@ pub(crate) struct LintArgs {
     pub(crate) cluster_arn: Option<EksCluster>,
 
     #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+
+    #[command(flatten)]
     pub(crate) live: LiveArgs,
 }
 
@@ -128,6 +132,10 @@ impl LintArgs {
         if let Some(code) = &self.explain {
             return explain(code);
         }
+        let files = !self.files.is_empty();
+        if let Some(clusters) = self.fleet.clusters(&self.live, files)? {
+            return quietly(verbose, Box::pin(self.clusters(clusters)));
+        }
         if self.files.is_empty() {
             return quietly(verbose, Box::pin(self.cluster()));
         }
@@ -179,13 +187,7 @@ impl LintArgs {
         for code in narrowed.unused {
             output::complain(&format!("note: --ignore {code} matched no finding"));
         }
-        let found = match self.output {
-            LintFormat::Text => text::text(&report, narrowed.hidden),
-            LintFormat::Json => output::json(&text::document(&report))?,
-            LintFormat::Github => github::github(&report),
-            LintFormat::Sarif => output::json(&sarif::sarif(&report))?,
-            LintFormat::Junit => junit::junit(&report),
-        };
+        let found = self.printed(&report, narrowed.hidden)?;
         match piped {
             Some(text) => {
                 output::complain(&(shown + &found));
@@ -203,6 +205,18 @@ impl LintArgs {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
+        })
+    }
+}
+
+impl LintArgs {
+    fn printed(&self, report: &LintReport, hidden: usize) -> Result<String> {
+        Ok(match self.output {
+            LintFormat::Text => text::text(report, hidden),
+            LintFormat::Json => output::json(&text::document(report))?,
+            LintFormat::Github => github::github(report),
+            LintFormat::Sarif => output::json(&sarif::sarif(report))?,
+            LintFormat::Junit => junit::junit(report),
         })
     }
 }

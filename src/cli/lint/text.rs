@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::place::lines;
 use crate::cli::diagnostic::{Below, Shown, render_with};
 use crate::cli::output;
+use crate::cli::table::{Cell, Column};
 use crate::lint::{Diagnostic, Gain, LintReport, Severity, SourceText};
 use crate::yaml::Lines;
 
@@ -54,19 +55,13 @@ fn summary(report: &LintReport, hidden: usize) -> String {
         0 => String::new(),
         hidden => format!(" ({hidden} not shown)"),
     };
-    let count = |severity| {
-        let found = report.diagnostics.iter();
-        found
-            .filter(|found| found.code.severity() == severity)
-            .count()
-    };
     let counts: Vec<String> = [
         (Severity::Error, "error"),
         (Severity::Warning, "warning"),
         (Severity::Note, "note"),
     ]
     .into_iter()
-    .filter_map(|(severity, word)| match count(severity) {
+    .filter_map(|(severity, word)| match report.count(severity) {
         0 => None,
         1 => Some(format!("1 {word}")),
         many => Some(format!("{many} {word}s")),
@@ -90,6 +85,20 @@ fn summary(report: &LintReport, hidden: usize) -> String {
         many => format!("; {many} fixable with --fix"),
     };
     format!("{}{fixable}{hidden}\n", counts.join(", "))
+}
+
+/// The columns of many clusters.
+pub(super) const COLUMNS: [Column; 3] = [
+    Column::whole("ERRORS"),
+    Column::whole("WARNINGS"),
+    Column::whole("NOTES"),
+];
+
+/// The row of a cluster among many.
+pub(super) fn rows(report: &LintReport) -> Vec<Vec<Cell>> {
+    let severities = [Severity::Error, Severity::Warning, Severity::Note];
+    let counts = severities.map(|severity| Cell::text(report.count(severity).to_string()));
+    vec![counts.to_vec()]
 }
 
 /// A finding, as `-o json` prints it.

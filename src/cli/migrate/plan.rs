@@ -11,8 +11,9 @@ use super::document::{Gate, MigrationDocument};
 use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
-use crate::cli::output::{self, Format, complain};
+use crate::cli::output::{self, complain};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
+use crate::cli::table::{TableArgs, TableFormat, TableLayout};
 use crate::desired::Mapping;
 use crate::effective::{Reading, Unread};
 use crate::explain::quoted;
@@ -38,7 +39,10 @@ pub(crate) struct MigratePlanArgs {
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
-    pub(crate) output: Format,
+    pub(crate) output: TableFormat,
+
+    #[command(flatten)]
+    pub(crate) table: TableArgs,
 
     /// How long an entry in aws-auth stays beside the access entry that replaces it
     #[arg(
@@ -117,9 +121,13 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     };
     let document = MigrationDocument::new(&migration, gate, too_old, &manner);
     output::print(&match args.output {
-        Format::Text => text(&migration, &document),
-        Format::Json => output::json(&document)?,
-        Format::Yaml => output::yaml(&document)?,
+        TableFormat::Text | TableFormat::Wide => {
+            let wide = args.output == TableFormat::Wide;
+            let layout = TableLayout::of_stdout(&args.table, wide);
+            text(&migration, &document, &layout)?
+        }
+        TableFormat::Json => output::json(&document)?,
+        TableFormat::Yaml => output::yaml(&document)?,
     })?;
     match document.closed() {
         None => Ok(ExitCode::SUCCESS),

@@ -8,10 +8,11 @@ use serde::Serialize;
 
 use super::apply::PaceArgs;
 use super::worker::Worker;
+use crate::cli::fleet::{self, FleetArgs, read_all};
 use crate::cli::migrate::progress_printer::Counts;
-use crate::cli::output::{Format, json, print, yaml};
+use crate::cli::output::{json, print, yaml};
 use crate::cli::snapshot::LiveArgs;
-use crate::cli::table::{Cell, Column, Table};
+use crate::cli::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
 use crate::effective::StandingEntries;
 use crate::migrate::{BRIDGE, Bridge, PrincipalPlan, Situation, Stage, Way, situation, verdicts};
 use crate::observed::{AwsState, Handover, Mode};
@@ -24,15 +25,44 @@ const COLUMNS: [Column; 4] = [
     Column::shortened("DETAIL", 20),
 ];
 
+/// The columns of many clusters; those after the third are counts.
+const FLEET_COLUMNS: [Column; 9] = [
+    Column::whole("MODE"),
+    Column::whole("HANDOVER").minor(2),
+    Column::whole("BINDING").minor(1),
+    Column::whole("PENDING"),
+    Column::whole("MIGRATING"),
+    Column::whole("SOAKING"),
+    Column::whole("DONE"),
+    Column::whole("STAYING"),
+    Column::whole("BLOCKED"),
+];
+
+/// The stages in these columns, as the document names them.
+const STAGES: [&str; 6] = [
+    "pending",
+    "migrating",
+    "soaking",
+    "done",
+    "staying",
+    "blocked",
+];
+
 /// Show the progress of the migration: mode, principals, temporary binding, handover setting and the newest copy of aws-auth
 #[derive(Args, Clone, Debug)]
 pub(crate) struct StatusArgs {
     /// Output format
     #[arg(short, long, value_enum, default_value_t, value_name = "FORMAT")]
-    output: Format,
+    output: TableFormat,
+
+    #[command(flatten)]
+    table: TableArgs,
 
     #[command(flatten)]
     pace: PaceArgs,
+
+    #[command(flatten)]
+    fleet: FleetArgs,
 
     #[command(flatten)]
     live: LiveArgs,
@@ -75,6 +105,27 @@ struct PrincipalStatus {
     lost_in_api: bool,
 }
 
+impl StatusDocument {
+    /// The row of a cluster among many: how many principals are how far.
+    fn rows(&self) -> Vec<Vec<Cell>> {
+        let mut row = vec![
+            Cell::text(self.mode.as_str()),
+            Cell::text(self.handover.as_deref().unwrap_or_default()),
+            Cell::text(if self.bridge_left {
+                "left behind"
+            } else {
+                self.bridge
+            }),
+        ];
+        row.extend(STAGES.map(|stage| {
+            let principals = self.principals.iter();
+            let count = principals.filter(|it| it.stage == stage).count();
+            Cell::text(count.to_string())
+        }));
+        vec![row]
+    }
+}
+
 /// By what a principal has access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 enum AccessBy {
@@ -108,7 +159,44 @@ impl AccessBy {
 }
 
 pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
-    let StatusArgs { output, pace, live } = args;
+    let StatusArgs {
+        output,
+        table,
+        pace,
+        fleet,
+        live,
+    } = args;
+    let layout = TableLayout::of_stdout(&table, output == TableFormat::Wide);
+    if let Some(clusters) = fleet.clusters(&live, false)? {
+        let read = async |live| {
+            let (document, _) = Box::pin(report(live, &pace, &layout)).await?;
+            Ok(document)
+        };
+        let outcomes = read_all(clusters, read).await;
+        print(&match output {
+            TableFormat::Text | TableFormat::Wide => {
+                fleet::table(&outcomes, &FLEET_COLUMNS, StatusDocument::rows, &layout)?
+            }
+            TableFormat::Json => json(&fleet::document(&outcomes))?,
+            TableFormat::Yaml => yaml(&fleet::document(&outcomes))?,
+        })?;
+        return Ok(fleet::exit_code(&outcomes, |_| 0));
+    }
+    let (document, text) = Box::pin(report(live, &pace, &layout)).await?;
+    print(&match output {
+        TableFormat::Json => json(&document)?,
+        TableFormat::Yaml => yaml(&document)?,
+        TableFormat::Text | TableFormat::Wide => text,
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The status of one cluster, for programs and for people.
+async fn report(
+    live: LiveArgs,
+    pace: &PaceArgs,
+    layout: &TableLayout,
+) -> Result<(StatusDocument, String)> {
     let mut worker = Box::pin(Worker::begin(live, Way::Forth, pace.pace())).await?;
     pace.check(worker.installed)?;
     let look = worker.look().await?;
@@ -147,15 +235,8 @@ pub(super) async fn status(args: StatusArgs) -> Result<ExitCode> {
         backup: copies.last().map(|name| (*name).clone()),
         principals: principals(&situation, &look.observed.aws, worker.installed),
     };
-    match output {
-        Format::Json => print(&json(&told)?)?,
-        Format::Yaml => print(&yaml(&told)?)?,
-        Format::Text => {
-            print(&worker.live.target.to_string())?;
-            print(&text(&told, &situation, &worker))?;
-        }
-    }
-    Ok(ExitCode::SUCCESS)
+    let text = text(&told, &situation, &worker, layout)?;
+    Ok((told, worker.live.target.to_string() + &text))
 }
 
 fn principals(situation: &Situation<'_>, aws: &AwsState, operator: bool) -> Vec<PrincipalStatus> {
@@ -182,7 +263,12 @@ fn principals(situation: &Situation<'_>, aws: &AwsState, operator: bool) -> Vec<
     principal.collect()
 }
 
-fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> String {
+fn text(
+    told: &StatusDocument,
+    situation: &Situation<'_>,
+    worker: &Worker,
+    layout: &TableLayout,
+) -> Result<String> {
     let history = worker.settings().config_map.history();
     let bridge = match (told.bridge, told.bridge_left) {
         ("Absent", _) => "none".to_owned(),
@@ -206,7 +292,7 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
             Cell::Text(detail),
         ]
     });
-    format!(
+    Ok(format!(
         "handover:   {}, by {}\nbinding:    {bridge}\nbackup:     {}\nprincipals: {}\n\n{}",
         told.handover.as_deref().unwrap_or("not set"),
         if told.operator {
@@ -218,6 +304,6 @@ fn text(told: &StatusDocument, situation: &Situation<'_>, worker: &Worker) -> St
             .as_ref()
             .map_or_else(|| "none".to_owned(), |copy| format!("{copy} of {history}")),
         Counts::of(situation, worker.installed).line(),
-        Table::new(COLUMNS, rows).fitted()
-    )
+        Table::new(COLUMNS, rows).render(layout)?
+    ))
 }

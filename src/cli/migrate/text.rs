@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use anyhow::Result;
+
 use super::document::MigrationDocument;
 use crate::access_entry::EksCluster;
 use crate::cli::output::visible;
-use crate::cli::table::{Cell, Column, Table};
+use crate::cli::table::{Cell, Column, Table, TableLayout};
 use crate::migrate::{
     EntryDifference, Migration, PlannedOutcome, PrincipalPlan, Who, many, modes_between, tally,
 };
@@ -15,11 +17,15 @@ use crate::observed::Mode;
 /// Text is wrapped at so many characters, as on a terminal of usual width.
 const WIDTH: usize = 110;
 
-pub(super) fn text(migration: &Migration, document: &MigrationDocument<'_>) -> String {
+pub(super) fn text(
+    migration: &Migration,
+    document: &MigrationDocument<'_>,
+    layout: &TableLayout,
+) -> Result<String> {
     let mut text = head(migration, document);
     if !migration.verdicts.is_empty() {
         text.push('\n');
-        text += &table(migration);
+        text += &table(migration, layout)?;
     }
     text += &reasons(migration);
     text += &differences(migration);
@@ -27,7 +33,7 @@ pub(super) fn text(migration: &Migration, document: &MigrationDocument<'_>) -> S
     text += &others(migration);
     text += &steps(document);
     text += &gate(document);
-    text
+    Ok(text)
 }
 
 fn head(migration: &Migration, document: &MigrationDocument<'_>) -> String {
@@ -102,7 +108,7 @@ const COLUMNS: [Column; 5] = [
     Column::whole("LOSES ACCESS IN API"),
 ];
 
-fn table(migration: &Migration) -> String {
+fn table(migration: &Migration, layout: &TableLayout) -> Result<String> {
     let row = |verdict: &PrincipalPlan| {
         let lost = migration.from != Mode::Api && verdict.lost_in_api;
         let mapping = match (&verdict.mapping, &verdict.import) {
@@ -119,7 +125,7 @@ fn table(migration: &Migration) -> String {
         ]
     };
     let rows = migration.verdicts.iter().map(row);
-    let table = Table::new(COLUMNS, rows).fitted();
+    let table = Table::new(COLUMNS, rows).render(layout)?;
     let own = migration.cluster.account();
     let own = own.map_or_else(String::new, |own| {
         format!("Principals without an account are in {own}.\n")
@@ -129,7 +135,7 @@ fn table(migration: &Migration) -> String {
     } else {
         ""
     };
-    format!("{table}{own}{imports}")
+    Ok(format!("{table}{own}{imports}"))
 }
 
 /// What it is as an access entry, in a few words.

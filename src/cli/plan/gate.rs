@@ -1,7 +1,5 @@
 //! `plan` as a gate: what makes its exit code other than 0.
 
-use std::process::ExitCode;
-
 use clap::ValueEnum;
 
 use super::document::{GateFault, PlanDocument};
@@ -30,20 +28,20 @@ pub(crate) enum FailOn {
 
 impl FailOn {
     /// The exit code of a plan, whatever its format.
-    pub(super) fn exit_code(self, plan: &PlanDocument) -> ExitCode {
+    pub(super) fn exit_code(self, plan: &PlanDocument) -> u8 {
         if self == Self::Never {
-            return ExitCode::SUCCESS;
+            return 0;
         }
         if !plan.faults.is_empty() {
             for fault in &plan.faults {
                 complain(&format!("error: {}", fault.line()));
             }
-            return ExitCode::FAILURE;
+            return 1;
         }
         if self == Self::Changes && plan.changes {
-            return ExitCode::from(CHANGES);
+            return CHANGES;
         }
-        ExitCode::SUCCESS
+        0
     }
 }
 

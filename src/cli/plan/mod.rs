@@ -15,9 +15,12 @@ use self::document::{LookedAt, PlanDocument, SettingsDocument};
 use self::gate::{FailOn, faults};
 use self::overlay::Others;
 use super::eks::EntrySettingsArgs;
+use super::fleet::{self, FleetArgs, read_all};
 use super::input;
 use super::operator::{Operator, operator};
 use super::output::{self, Format, complain};
+use super::table::{TableArgs, TableLayout};
+use crate::api::IdentityMapping;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::diff::forecast;
 use crate::effective::Reading;
@@ -51,18 +54,58 @@ pub(crate) struct PlanArgs {
     pub(crate) settings: EntrySettingsArgs,
 
     #[command(flatten)]
+    pub(crate) fleet: FleetArgs,
+
+    #[command(flatten)]
     pub(crate) observe: ObserveArgs,
 }
 
 /// Plans and prints the plan. Nothing is written.
 pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     args.check()?;
-    let declared = if args.filename.is_empty() {
+    let declared: Option<Vec<IdentityMapping>> = if args.filename.is_empty() {
         None
     } else {
         let declared = input::declared(&args.filename)?.declared.into_iter();
         Some(declared.map(|declared| declared.object).collect())
     };
+    let observe = &args.observe;
+    if let Some(clusters) = args.fleet.clusters(&observe.live, observe.is_offline())? {
+        let read = async |live| {
+            let observe = ObserveArgs {
+                live,
+                ..observe.clone()
+            };
+            Box::pin(document(&args, &observe, declared.clone())).await
+        };
+        let outcomes = read_all(clusters, read).await;
+        output::print(&match args.output {
+            Format::Text => {
+                let layout = TableLayout::of_stdout(&TableArgs::default(), false);
+                fleet::table(&outcomes, &text::COLUMNS, text::rows, &layout)?
+            }
+            Format::Json => output::json(&fleet::document(&outcomes))?,
+            Format::Yaml => output::yaml(&fleet::document(&outcomes))?,
+        })?;
+        return Ok(fleet::exit_code(&outcomes, |plan| {
+            args.fail_on.exit_code(plan)
+        }));
+    }
+    let document = document(&args, observe, declared).await?;
+    output::print(&match args.output {
+        Format::Text => text::text(&document),
+        Format::Json => output::json(&document)?,
+        Format::Yaml => output::yaml(&document)?,
+    })?;
+    Ok(ExitCode::from(args.fail_on.exit_code(&document)))
+}
+
+/// The plan of one cluster, or of files.
+async fn document(
+    args: &PlanArgs,
+    observe: &ObserveArgs,
+    declared: Option<Vec<IdentityMapping>>,
+) -> Result<PlanDocument> {
     let mut others = Others::default();
     let declare = |observation: &mut Observation| {
         let Observation {
@@ -70,7 +113,7 @@ pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
         } = observation;
         let now = observation.observed.now;
         match declared {
-            Some(declared) if observation.live.is_none() && args.observe.is_offline() => {
+            Some(declared) if observation.live.is_none() && observe.is_offline() => {
                 overlay::alone(desired, objects, declared, now);
                 overlay::without_iam(objects, &mut observation.observed.aws);
             }
@@ -80,8 +123,7 @@ pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
             None => {}
         }
     };
-    let observation = args
-        .observe
+    let observation = observe
         .observe_with(IamExtent::Wanted, ModeNeed::Required, declare)
         .await?;
     notices(&observation);
@@ -107,19 +149,13 @@ pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
     });
     let course = forecast(&observation.desired, &observation.observed, &settings);
     let faults = faults(&observation, &course);
-    let document = PlanDocument::new(
+    Ok(PlanDocument::new(
         looked_at(&observation, others, running.as_ref(), &settings),
         course,
         faults,
         observation.observed.now,
         observation.live.is_some(),
-    );
-    output::print(&match args.output {
-        Format::Text => text::text(&document),
-        Format::Json => output::json(&document)?,
-        Format::Yaml => output::yaml(&document)?,
-    })?;
-    Ok(args.fail_on.exit_code(&document))
+    ))
 }
 
 impl PlanArgs {

@@ -11,6 +11,7 @@ use super::document::{
 };
 use crate::access_entry::policy_name;
 use crate::cli::output::{Colour, paint, visible};
+use crate::cli::table::{Cell, Column};
 use crate::diff::TextStepKind;
 
 /// Maximum number of names in a line.
@@ -36,6 +37,34 @@ pub(super) fn text(plan: &PlanDocument) -> String {
     }
     let _ = writeln!(out, "\n{}", paint(Colour::Bold, &summary(plan)));
     out
+}
+
+/// The columns of a plan of many clusters.
+pub(super) const COLUMNS: [Column; 5] = [
+    Column::whole("MODE").minor(3),
+    Column::shortened("PLAN", 24),
+    Column::shortened("NOT READY", 12),
+    Column::whole("LATER").minor(2),
+    Column::whole("MAPPINGS").minor(1),
+];
+
+/// A plan as a row of many.
+pub(super) fn rows(plan: &PlanDocument) -> Vec<Vec<Cell>> {
+    let faults = plan.faults.iter();
+    let faults = faults.map(|fault| {
+        let what = fault.mapping.as_deref().or(fault.key);
+        format!("{} ({})", what.unwrap_or_default(), fault.reason)
+    });
+    vec![vec![
+        Cell::text(plan.looked_at.mode.as_str()),
+        Cell::text(changes(plan).unwrap_or_else(|| "no changes".to_owned())),
+        Cell::List(faults.collect()),
+        Cell::text(match plan.later.len() {
+            0 => String::new(),
+            _ => "yes".to_owned(),
+        }),
+        Cell::text(plan.looked_at.mappings.to_string()),
+    ]]
 }
 
 fn looked_at(plan: &PlanDocument) -> String {
@@ -374,7 +403,8 @@ const fn verb(step: TextStepKind) -> &'static str {
     }
 }
 
-fn summary(plan: &PlanDocument) -> String {
+/// What changes, counted; `None`: nothing.
+fn changes(plan: &PlanDocument) -> Option<String> {
     let mut parts = Vec::new();
     if let Some(aws_auth) = &plan.now.aws_auth {
         let mut counts = Vec::new();
@@ -403,10 +433,13 @@ fn summary(plan: &PlanDocument) -> String {
             .collect();
         parts.push(format!("access entries {}", counts.join(", ")));
     }
-    let mut line = if parts.is_empty() {
-        "No changes.".to_owned()
-    } else {
-        format!("Plan: {}.", parts.join("; "))
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+fn summary(plan: &PlanDocument) -> String {
+    let mut line = match changes(plan) {
+        None => "No changes.".to_owned(),
+        Some(changes) => format!("Plan: {changes}."),
     };
     let troubled = plan
         .mappings
