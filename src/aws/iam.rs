@@ -36,8 +36,11 @@ impl Aws {
         let mut principals = BTreeMap::new();
         let mut marker = None;
         loop {
-            let page = request.clone().set_marker(marker.clone()).send().await;
-            let page = page.map_err(|error| problem(failure(&error, &asked)))?;
+            let call = async {
+                let page = request.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|error| failure(&error, &asked))
+            };
+            let page = self.calls().other(&asked, call).await.map_err(problem)?;
             principals.extend(page.roles.into_iter().map(|role| {
                 let principal = IamPrincipal {
                     arn: role.arn,
@@ -64,8 +67,11 @@ impl Aws {
         let mut principals = BTreeMap::new();
         let mut marker = None;
         loop {
-            let page = request.clone().set_marker(marker.clone()).send().await;
-            let page = page.map_err(|error| problem(failure(&error, &asked)))?;
+            let call = async {
+                let page = request.clone().set_marker(marker.clone()).send().await;
+                page.map_err(|error| failure(&error, &asked))
+            };
+            let page = self.calls().other(&asked, call).await.map_err(problem)?;
             principals.extend(page.users.into_iter().map(|user| {
                 let principal = IamPrincipal {
                     arn: user.arn,

@@ -10,19 +10,28 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use tokio::sync::Notify;
 
+use super::failure::Request;
 use super::pace::{Admission, Pace, Position, Priority, PriorityQueue, RETRY, SIDE_BY_SIDE, tries};
 use crate::access_entry::{Failure, FailureKind};
 
 /// Histograms of seconds, by one label.
 pub type DurationFamily = Family<[(&'static str, &'static str); 1], Histogram, fn() -> Histogram>;
 
-/// What is counted of the calls to EKS. Clones share their numbers.
+/// The same by two labels.
+pub type OtherDurationFamily =
+    Family<[(&'static str, &'static str); 2], Histogram, fn() -> Histogram>;
+
+/// What is counted of the calls to AWS. Clones share their numbers.
 #[derive(Clone, Debug)]
 pub struct Calls {
-    /// Seconds that calls took, by `operation`.
+    /// Seconds that calls to EKS took, by `operation`.
     pub duration: DurationFamily,
-    /// Calls by `operation` and `outcome`: `ok`, or [`FailureKind::as_str`]. A call that is made again counts again.
+    /// Calls to EKS by `operation` and `outcome`: `ok`, or [`FailureKind::as_str`]. A call that is made again counts again.
     pub calls: Family<[(&'static str, &'static str); 2], Counter>,
+    /// Calls to IAM, STS and SQS by `service`, `operation` and `outcome`. The SDK repeats them by itself, which is not seen here.
+    pub others: Family<[(&'static str, &'static str); 3], Counter>,
+    /// Seconds that these took, repeats included, by `service` and `operation`.
+    pub others_duration: OtherDurationFamily,
     /// Seconds that calls waited for their turn, all together.
     pub waited: Counter<f64, AtomicU64>,
     /// Calls a second that are made at most now: lower than what was set while EKS throttles.
@@ -37,9 +46,34 @@ impl Default for Calls {
                 Histogram::new(exponential_buckets(0.01, 2.0, 11))
             }),
             calls: Family::default(),
+            others: Family::default(),
+            // The same, and a minute: SQS is polled for 20 s.
+            others_duration: Family::new_with_constructor(|| {
+                Histogram::new(exponential_buckets(0.01, 2.0, 13))
+            }),
             waited: Counter::default(),
             rate: Gauge::default(),
         }
+    }
+}
+
+impl Calls {
+    /// Makes a call to another service than EKS, and counts it.
+    pub(super) async fn other<T>(
+        &self,
+        asked: &Request,
+        call: impl Future<Output = Result<T, Failure>>,
+    ) -> Result<T, Failure> {
+        let began = Instant::now();
+        let result = call.await;
+        let failure = result.as_ref().err();
+        let outcome = failure.map_or("ok", |failure| failure.kind.as_str());
+        let [service, operation] = [("service", asked.service), ("operation", asked.operation)];
+        let labels = [service, operation, ("outcome", outcome)];
+        self.others.get_or_create(&labels).inc();
+        let duration = self.others_duration.get_or_create(&[service, operation]);
+        duration.observe(began.elapsed().as_secs_f64());
+        result
     }
 }
 

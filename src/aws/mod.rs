@@ -44,7 +44,7 @@ use tokio::sync::OnceCell;
 
 pub use self::authority::{fingerprint, fingerprints};
 pub use self::eks::ClusterRead;
-pub use self::limiter::{Calls, DurationFamily};
+pub use self::limiter::{Calls, DurationFamily, OtherDurationFamily};
 pub use self::managed::ASKED as ASKED_FEATURES;
 pub use self::mode::UpdateState;
 pub use self::pace::{DEFAULT_RATE, Priority};
@@ -206,7 +206,7 @@ impl Aws {
         &self.0.region
     }
 
-    /// What is counted of the calls to EKS.
+    /// What is counted of the calls.
     #[must_use]
     pub fn calls(&self) -> &Calls {
         self.0.limiter.calls()
@@ -222,8 +222,11 @@ impl Aws {
         self.0
             .identity
             .get_or_try_init(async || {
-                let answer = self.0.sts.get_caller_identity().send().await;
-                let answer = answer.map_err(|error| failure(&error, &asked))?;
+                let call = async {
+                    let answer = self.0.sts.get_caller_identity().send().await;
+                    answer.map_err(|error| failure(&error, &asked))
+                };
+                let answer = self.calls().other(&asked, call).await?;
                 let account = answer.account().and_then(|account| account.parse().ok());
                 match (account, answer.arn, answer.user_id) {
                     (Some(account), Some(arn), Some(user_id)) => Ok(CallerIdentity {

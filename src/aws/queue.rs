@@ -7,7 +7,7 @@ use std::str::FromStr;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
-use super::Aws;
+use super::{Aws, Calls};
 use super::event::{self, AwsChange, IgnoredEvent};
 use super::failure::{Request, failure, refused};
 use crate::access_entry::EksCluster;
@@ -80,6 +80,7 @@ pub struct Queue {
     url: QueueUrl,
     arn: String,
     cluster: EksCluster,
+    calls: Calls,
 }
 
 /// What a poll gave.
@@ -104,6 +105,7 @@ impl Aws {
             url: url.clone(),
             arn: format!("arn:{partition}:sqs:{region}:{account}:{name}"),
             cluster: cluster.clone(),
+            calls: self.calls().clone(),
         }
     }
 }
@@ -113,15 +115,17 @@ impl Queue {
     /// restart everything is read anew.
     pub async fn receive(&self) -> Result<Batch, Failure> {
         let asked = self.asked("ReceiveMessage");
-        let answer = self
+        let request = self
             .client
             .receive_message()
             .queue_url(&self.url.url)
             .wait_time_seconds(WAIT_SECONDS)
-            .max_number_of_messages(MESSAGES)
-            .send()
-            .await
-            .map_err(|error| failure(&error, &asked))?;
+            .max_number_of_messages(MESSAGES);
+        let call = async {
+            let answer = request.send().await;
+            answer.map_err(|error| failure(&error, &asked))
+        };
+        let answer = self.calls.other(&asked, call).await?;
         let messages = answer.messages.unwrap_or_default();
         let mut batch = Batch::default();
         for message in &messages {
@@ -151,10 +155,11 @@ impl Queue {
                 .expect("it has an id and a handle");
             request = request.entries(entry);
         }
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| failure(&error, &asked))?;
+        let call = async {
+            let answer = request.send().await;
+            answer.map_err(|error| failure(&error, &asked))
+        };
+        let answer = self.calls.other(&asked, call).await?;
         match answer.failed.first() {
             None => Ok(()),
             Some(failed) => Err(refused(failed.code(), failed.message(), &asked)),

@@ -116,6 +116,16 @@ impl EksMetrics {
             calls.duration.clone(),
         );
         registry.register(
+            "aws_calls",
+            "Calls to IAM, STS and SQS by service, operation and outcome",
+            calls.others.clone(),
+        );
+        registry.register(
+            "aws_call_duration_seconds",
+            "Duration of calls to IAM, STS and SQS by service and operation, retries included",
+            calls.others_duration.clone(),
+        );
+        registry.register(
             "eks_call_rate",
             "Current limit of EKS calls per second; below the configured rate while EKS throttles",
             calls.rate.clone(),
