@@ -3,6 +3,8 @@
 //!
 //! The hash finds a copy that was damaged or renamed. It does not tell who wrote the copy: anyone who may write the history can make a
 //! copy with a right hash. So a copy grants nothing by itself.
+//!
+//! A copy also says who last wrote each key. That is no part of the hash: the same texts are kept once, whoever wrote them.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
@@ -14,6 +16,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::Manager;
 use crate::time::Timestamp;
 
 /// The name of the copy before the first write begins so.
@@ -28,16 +31,20 @@ const SHORT: usize = 8;
 /// A `ConfigMap` holds a megabyte, and JSON makes of a byte six at most. A copy that unpacks to more is none of ours.
 const MOST_UNPACKED: u64 = 8 * 1024 * 1024;
 
+/// What the hash is of.
 #[derive(Serialize)]
-struct Content<'a> {
+struct HashedContent<'a> {
     data: &'a BTreeMap<String, String>,
     mark: &'a str,
 }
 
-#[derive(Deserialize)]
+/// All of a copy.
+#[derive(Serialize, Deserialize)]
 struct Unpacked {
     data: BTreeMap<String, String>,
     mark: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    managers: BTreeMap<String, Manager>,
 }
 
 /// A copy as it is in the history.
@@ -64,6 +71,8 @@ pub struct KeptCopy {
     pub data: BTreeMap<String, String>,
     /// The mark that stood with them.
     pub mark: String,
+    /// Which field manager had last written each key, where Kubernetes knew it.
+    pub managers: BTreeMap<String, Manager>,
 }
 
 /// A copy that can't be read: someone else wrote it, or a newer version.
@@ -126,13 +135,16 @@ impl KeptCopy {
                 "it unpacks to more than {MOST_UNPACKED} bytes"
             )));
         }
-        if hash_of(&json) != said.hash {
+        let Unpacked {
+            data,
+            mark,
+            managers,
+        } = serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
+        if hash_of(&data, &mark) != said.hash {
             return Err(unreadable(
                 "its content does not have the hash that its name gives".to_owned(),
             ));
         }
-        let Unpacked { data, mark } =
-            serde_json::from_slice(&json).map_err(|error| unreadable(error.to_string()))?;
         Ok(Self {
             name: name.to_owned(),
             time: said.time,
@@ -140,6 +152,7 @@ impl KeptCopy {
             bytes: bytes.len(),
             data,
             mark,
+            managers,
         })
     }
 
@@ -160,13 +173,19 @@ pub(crate) struct NewCopy {
 }
 
 impl NewCopy {
-    pub(crate) fn of(data: &BTreeMap<String, String>, mark: &str) -> Self {
-        let json = serde_json::json!(Content { data, mark })
-            .to_string()
-            .into_bytes();
+    pub(crate) fn of(
+        data: &BTreeMap<String, String>,
+        mark: &str,
+        managers: &BTreeMap<String, Manager>,
+    ) -> Self {
+        let content = Unpacked {
+            data: data.clone(),
+            mark: mark.to_owned(),
+            managers: managers.clone(),
+        };
         Self {
-            hash: hash_of(&json),
-            json,
+            hash: hash_of(data, mark),
+            json: serde_json::json!(content).to_string().into_bytes(),
         }
     }
 
@@ -197,7 +216,8 @@ pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-fn hash_of(json: &[u8]) -> String {
+fn hash_of(data: &BTreeMap<String, String>, mark: &str) -> String {
+    let json = serde_json::json!(HashedContent { data, mark }).to_string();
     format!("{:.HASH$x}", Sha256::digest(json))
 }
 
@@ -205,9 +225,11 @@ fn hash_of(json: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    /// A copy that holds this, under the name of one with `- x`.
     fn packed(json: &[u8]) -> (String, Vec<u8>) {
+        let data = [("mapRoles".to_owned(), "- x".to_owned())].into();
         let copy = NewCopy {
-            hash: hash_of(json),
+            hash: hash_of(&data, ""),
             json: json.to_vec(),
         };
         (
@@ -223,7 +245,12 @@ mod tests {
     #[test]
     fn a_copy_is_read_back() {
         let data = [("mapRoles".to_owned(), "- x".to_owned())].into();
-        let new = NewCopy::of(&data, "a:b");
+        let manager = |name: &str| Manager {
+            name: name.to_owned(),
+            time: Some(now()),
+        };
+        let managers = [("mapRoles".to_owned(), manager("kubectl-edit"))].into();
+        let new = NewCopy::of(&data, "a:b", &managers);
         let name = new.name(now(), true);
         let copy =
             KeptCopy::read(&name, &new.pack().expect("memory takes it")).expect("it is ours");
@@ -231,7 +258,9 @@ mod tests {
             (copy.time, copy.first, copy.mark.as_str()),
             (now(), true, "a:b")
         );
-        assert_eq!(copy.data, data);
+        assert_eq!((&copy.data, &copy.managers), (&data, &managers));
+        // The same texts by another writer are the same copy.
+        assert!(NewCopy::of(&data, "a:b", &BTreeMap::new()).has_name(&name));
         assert!(name.contains(copy.short()) && copy.short().len() == SHORT);
     }
 

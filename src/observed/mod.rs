@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::time::Timestamp;
 use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::rbac::v1::{ClusterRoleBinding, RoleBinding};
+use serde::{Deserialize, Serialize};
 
 pub use aws::{
     Attempt, AwsState, AwsView, CLUSTER_ANNOTATION, Iam, IamAccount, IamPrincipal, IamProblem,
@@ -65,7 +66,7 @@ pub struct ConfigMapView {
 }
 
 /// A field manager and when it wrote.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manager {
     /// Its name, e.g. `kubectl-edit`.
     pub name: String,

@@ -309,7 +309,7 @@ mod tests {
         ];
         for (entries, mark, changed) in cases {
             let mark = (!mark.is_empty()).then(|| Mark([(key(), hash_of(mark))].into()).render());
-            let copy = NewCopy::of(&data(entries), &mark.unwrap_or_default());
+            let copy = NewCopy::of(&data(entries), &mark.unwrap_or_default(), &BTreeMap::new());
             let packed = PackedCopy {
                 name: copy.name(crate::time::Timestamp::UNIX_EPOCH, false),
                 bytes: copy.pack().expect("memory takes it").into(),

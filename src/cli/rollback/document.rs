@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::aws_auth::{Document, Meaning, Section};
 use crate::cli::diff::KeyText;
-use crate::observed::KeptCopy;
+use crate::observed::{KeptCopy, Manager};
 use crate::rollback::{Loss, Restoration};
 use crate::time::Timestamp;
 
@@ -35,11 +35,24 @@ pub(super) struct ListedCopy {
     pub(super) bytes: usize,
     /// How many entries the authenticator keeps of it.
     pub(super) entries: usize,
+    /// Who had last written each key of it, where Kubernetes knew that.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) written_by: Vec<CopyWriter>,
     /// The keys that the authenticator drops whole.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) broken: Vec<&'static str>,
     /// What changed from it to the next newer one, or to what exists.
     pub(super) changed_then: ChangeCounts,
+}
+
+/// Who wrote a key.
+#[derive(Serialize)]
+pub(super) struct CopyWriter {
+    pub(super) key: String,
+    /// The field manager, such as `kubectl-edit`.
+    pub(super) manager: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) time: Option<Timestamp>,
 }
 
 /// Changes in numbers of principals.
@@ -72,6 +85,7 @@ pub(super) fn list(
             first: copy.first,
             bytes: copy.bytes,
             entries: document.entries().count(),
+            written_by: writers(copy),
             broken: broken.map(Section::key).collect(),
             changed_then: ChangeCounts::between(&document, &newer),
         });
@@ -81,6 +95,19 @@ pub(super) fn list(
         config_map,
         copies: listed,
     }
+}
+
+/// The latest first.
+fn writers(copy: &KeptCopy) -> Vec<CopyWriter> {
+    let keys = copy.managers.iter();
+    let writers = keys.map(|(key, Manager { name, time })| CopyWriter {
+        key: key.clone(),
+        manager: name.clone(),
+        time: *time,
+    });
+    let mut writers: Vec<CopyWriter> = writers.collect();
+    writers.sort_by(|a, b| b.time.cmp(&a.time));
+    writers
 }
 
 impl ChangeCounts {

@@ -8,13 +8,14 @@ use super::document::{History, ListedCopy, RestoreDiff};
 use crate::cli::output::visible;
 use crate::cli::table::{Cell, Column, Table, TableLayout};
 
-const COLUMNS: [Column; 7] = [
+const COLUMNS: [Column; 8] = [
     Column::whole("#"),
     Column::whole("COPY"),
     Column::whole("TIME"),
     Column::whole("ENTRIES").minor(1),
     Column::whole("CHANGED THEN"),
     Column::whole("SIZE").minor(2),
+    Column::shortened("WRITTEN BY", 12),
     Column::shortened("NOTE", 12),
 ];
 
@@ -33,6 +34,12 @@ pub(super) fn list(history: &History, layout: &TableLayout) -> Result<String> {
             [] => None,
             keys => Some(format!("{} invalid", keys.join(", "))),
         };
+        let mut managers: Vec<String> = Vec::new();
+        for writer in &copy.written_by {
+            if !managers.contains(&writer.manager) {
+                managers.push(writer.manager.clone());
+            }
+        }
         let notes: Vec<String> = first.into_iter().chain(broken).collect();
         [
             Cell::text(copy.number.to_string()),
@@ -44,6 +51,7 @@ pub(super) fn list(history: &History, layout: &TableLayout) -> Result<String> {
                 then.added, then.removed, then.otherwise
             )),
             Cell::text(format!("{} B", copy.bytes)),
+            Cell::List(managers),
             Cell::text(notes.join(", ")),
         ]
     };

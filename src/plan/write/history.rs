@@ -67,7 +67,11 @@ pub fn backup(
 
 fn content(standing: &ConfigMapView) -> NewCopy {
     let mark = standing.annotations.get(MARK_ANNOTATION);
-    NewCopy::of(&standing.data, mark.map(String::as_str).unwrap_or_default())
+    NewCopy::of(
+        &standing.data,
+        mark.map(String::as_str).unwrap_or_default(),
+        &standing.managers,
+    )
 }
 
 /// Keeps a copy of what exists, unless an equal one is kept.
