@@ -7,9 +7,9 @@ use std::str::FromStr;
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
 
-use super::{Aws, Calls};
 use super::event::{self, AwsChange, IgnoredEvent};
 use super::failure::{Request, failure, refused};
+use super::{Aws, Calls};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
 use crate::principal::{AccountId, Partition};

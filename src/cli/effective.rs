@@ -150,9 +150,14 @@ impl Effective {
     async fn of_cluster(self) -> Result<ExitCode> {
         let name = ConfigMapName::from(self.config_map.clone());
         let Connection { client, url, .. } = self.connection.clone().connect().await?;
-        let cluster = Cluster::new(client, name.clone(), "");
-        let read = Box::pin(cluster.read()).await;
-        let read = read.with_context(|| format!("cluster {url}"))?;
+        let cluster = Cluster::new(client.clone(), name.clone(), "");
+        let read = match Box::pin(cluster.read()).await {
+            Ok(read) => read,
+            Err(error) => {
+                let error = with_missing(error, &client, Reader::Effective, &name).await;
+                return Err(error.context(format!("cluster {url}")));
+            }
+        };
         let Some(view) = read.config_map else {
             bail!("cluster {url} has no ConfigMap {name}; in the mode API it needs none")
         };

@@ -145,8 +145,9 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode> {
         let mappings = declared.iter().map(|it| Mapping::from_object(&it.object));
         observation.desired.mappings.extend(mappings);
     };
-    let observation = args
-        .observe
+    let mut observe = args.observe.clone();
+    observe.live.reader = Reader::Import;
+    let observation = observe
         .observe_with(IamExtent::EveryoneAndKeepers, ModeNeed::Required, declare)
         .await?;
     let settings = Settings {

@@ -33,6 +33,7 @@ mod output;
 mod plan;
 mod query_context;
 mod release;
+mod rights;
 mod rollback;
 mod run;
 mod snapshot;

@@ -21,6 +21,7 @@ use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, NoCluste
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
 use crate::cli::output::{Progress, complain};
+use crate::cli::rights::{Reader, with_missing};
 use crate::cli::target::{ClusterTarget, words};
 use crate::cli::which_cluster::Asked;
 pub(crate) use crate::cli::which_cluster::ModeNeed;
@@ -86,6 +87,10 @@ pub(crate) struct LiveArgs {
 
     #[command(flatten)]
     pub(crate) connection: ConnectionArgs,
+
+    /// The command, which says what has to be allowed.
+    #[arg(skip)]
+    pub(crate) reader: Reader,
 }
 
 /// How much of IAM a command reads.
@@ -363,9 +368,13 @@ impl LiveArgs {
         let cluster = Cluster::new(client.clone(), config_map.clone(), "");
         // What is wrong with the flags is said before anything is read.
         let asked = Asked::of(declared, &self.eks, token_for)?;
-        let reading = Box::pin(cluster.read())
-            .await
-            .with_context(|| format!("cluster {url}"))?;
+        let reading = match Box::pin(cluster.read()).await {
+            Ok(reading) => reading,
+            Err(error) => {
+                let error = with_missing(error, &client, self.reader, &config_map).await;
+                return Err(error.context(format!("cluster {url}")));
+            }
+        };
         let asked = match asked {
             Asked::Unsaid => Asked::kept(&reading, &cluster, need).await?,
             said => said,

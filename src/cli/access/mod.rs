@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::fleet::{self, FleetArgs, read_all};
 use super::output;
+use super::rights::Reader;
 use super::table::{TableArgs, TableLayout};
 use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
@@ -139,8 +140,9 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
         output,
         table,
         fleet,
-        observe,
+        mut observe,
     } = args;
+    observe.live.reader = Reader::Access;
     if let Some(AccessCommand::Diff(args)) = command {
         return difference::diff(&args);
     }

@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::connection::TokenFor;
 use super::fleet::{self, FleetArgs, read_all};
 use super::output::{self, Format};
+use super::rights::{Reader, is_forbidden};
 use super::table::{TableArgs, TableLayout};
 use super::target::words;
 use crate::aws::{Aws, AwsSettings, IamRoles};
@@ -20,7 +21,6 @@ use crate::aws_auth::Document;
 use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation, ObserveArgs};
 use crate::cli::which_cluster::Asked;
-use crate::cluster::read::Unreadable;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
@@ -99,7 +99,12 @@ struct QueriedCaller {
 }
 
 /// The exit code is 1 where a principal has no access, or lacks the permission asked for.
-pub(crate) async fn explain(args: ExplainArgs) -> Result<ExitCode> {
+pub(crate) async fn explain(mut args: ExplainArgs) -> Result<ExitCode> {
+    args.observe.live.reader = if args.can.is_empty() || args.me {
+        Reader::Explain
+    } else {
+        Reader::ExplainCan
+    };
     let observe = &args.observe;
     for arn in args.callers.iter().filter(|word| is_arn(word)) {
         Caller::parse(arn)?;
@@ -301,12 +306,7 @@ async fn myself(aws: Option<Aws>, observe: &ObserveArgs) -> Result<QueriedCaller
 
 /// For a caller that may not read its own access: its identity in AWS and at the API server, and what to ask for.
 async fn refused(error: anyhow::Error, observe: &ObserveArgs) -> anyhow::Error {
-    let forbidden = error.chain().any(|cause| {
-        cause
-            .downcast_ref::<Unreadable>()
-            .is_some_and(|unreadable| unreadable.error.category == Category::Forbidden)
-    });
-    if !forbidden {
+    if !is_forbidden(&error) {
         return error;
     }
     let Ok(me) = myself(None, observe).await else {

@@ -12,6 +12,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
 use crate::cli::fleet::{self, FleetCluster, read_all};
 use crate::cli::output::{self, complain};
+use crate::cli::rights::Reader;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cli::table::{TableArgs, TableLayout};
 use crate::cli::write::write;
@@ -24,7 +25,8 @@ use crate::plan::rewrite;
 
 impl LintArgs {
     /// Reads the cluster, applies the fixes if asked to, and reports the rest.
-    pub(super) async fn cluster(self) -> Result<ExitCode> {
+    pub(super) async fn cluster(mut self) -> Result<ExitCode> {
+        self.live.reader = Reader::Lint;
         let looking = self
             .live
             .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
@@ -53,7 +55,8 @@ impl LintArgs {
         if self.fix {
             bail!("--fix rewrites one cluster at a time: name it with --context");
         }
-        let read = async |live: LiveArgs| {
+        let read = async |mut live: LiveArgs| {
+            live.reader = Reader::Lint;
             let looking = live.observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
             let observation = Box::pin(looking).await?;
             let live = observation.live.as_ref().context("a cluster was read")?;

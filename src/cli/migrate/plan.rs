@@ -12,6 +12,7 @@ use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
 use crate::cli::output::{self, complain};
+use crate::cli::rights::Reader;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::table::{TableArgs, TableFormat, TableLayout};
 use crate::desired::Mapping;
@@ -68,8 +69,9 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     if let (Some(to), Some(from)) = (args.to, args.observe.mode) {
         refuse(from, to)?;
     }
-    let mut observation = args
-        .observe
+    let mut observe = args.observe.clone();
+    observe.live.reader = Reader::Migrate;
+    let mut observation = observe
         .observe(IamExtent::Everyone, ModeNeed::Required)
         .await?;
     if let (Some(to), Some(from)) = (args.to, observation.observed.aws.mode()) {

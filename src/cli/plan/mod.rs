@@ -19,6 +19,7 @@ use super::fleet::{self, FleetArgs, read_all};
 use super::input;
 use super::operator::{Operator, operator};
 use super::output::{self, Format, complain};
+use super::rights::Reader;
 use super::table::{TableArgs, TableLayout};
 use crate::api::IdentityMapping;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
@@ -61,8 +62,9 @@ pub(crate) struct PlanArgs {
 }
 
 /// Plans and prints the plan. Nothing is written.
-pub(crate) async fn plan(args: PlanArgs) -> Result<ExitCode> {
+pub(crate) async fn plan(mut args: PlanArgs) -> Result<ExitCode> {
     args.check()?;
+    args.observe.live.reader = Reader::Plan;
     let declared: Option<Vec<IdentityMapping>> = if args.filename.is_empty() {
         None
     } else {

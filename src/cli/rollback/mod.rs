@@ -15,6 +15,7 @@ use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
+use super::rights::{Reader, with_missing};
 use super::table::{TableArgs, TableFormat, TableLayout};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
@@ -154,10 +155,14 @@ pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
 async fn show(args: ShowArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
     let Connection { client, url, .. } = args.connection.connect().await?;
-    let cluster = Cluster::new(client, name.clone(), "");
-    let copies = copies(&cluster)
-        .await
-        .with_context(|| format!("cluster {url}"))?;
+    let cluster = Cluster::new(client.clone(), name.clone(), "");
+    let copies = match copies(&cluster).await {
+        Ok(copies) => copies,
+        Err(error) => {
+            let error = with_missing(error, &client, Reader::RollbackList, &name).await;
+            return Err(error.context(format!("cluster {url}")));
+        }
+    };
     let copy = find(&copies, &args.copy, &name)?;
     let manifest = output::yaml(&json!({
         "apiVersion": "v1",
@@ -175,10 +180,14 @@ async fn show(args: ShowArgs) -> Result<()> {
 async fn list(args: ListArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
     let Connection { client, url, .. } = args.connection.connect().await?;
-    let cluster = Cluster::new(client, name.clone(), "");
-    let copies = copies(&cluster)
-        .await
-        .with_context(|| format!("cluster {url}"))?;
+    let cluster = Cluster::new(client.clone(), name.clone(), "");
+    let copies = match copies(&cluster).await {
+        Ok(copies) => copies,
+        Err(error) => {
+            let error = with_missing(error, &client, Reader::RollbackList, &name).await;
+            return Err(error.context(format!("cluster {url}")));
+        }
+    };
     let standing = cluster.read_config_map().await;
     let standing = standing.with_context(|| format!("{name} can't be read"))?;
     let data = standing.map(|view| view.data).unwrap_or_default();
@@ -223,7 +232,12 @@ struct Planned {
 }
 
 async fn plan(args: CopyArgs) -> Result<Planned> {
-    let CopyArgs { copy, mode, live } = args;
+    let CopyArgs {
+        copy,
+        mode,
+        mut live,
+    } = args;
+    live.reader = Reader::Rollback;
     let looking = live.observe(mode, IamExtent::Wanted, ModeNeed::Required);
     let observation = Box::pin(looking).await?;
     let live = observation

@@ -5,6 +5,7 @@ mod answers;
 mod completions;
 mod effective;
 mod explain;
+mod fleet;
 mod guide_access_entries;
 mod guide_aws_auth;
 mod guide_logged_in;
@@ -20,6 +21,7 @@ mod migrate_recovers;
 mod migrate_steps;
 mod plan;
 mod printed_commands;
+mod rights;
 mod rollback;
 mod tables;
 
