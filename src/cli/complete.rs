@@ -267,7 +267,13 @@ mod tests {
             ("access --output=h", &["--output=html"]),
             (
                 "access -o json --con",
-                &["--config-map-namespace", "--config-map-name", "--context"],
+                &[
+                    "--contexts",
+                    "--config",
+                    "--config-map-namespace",
+                    "--config-map-name",
+                    "--context",
+                ],
             ),
             ("access --context ", &["Contexts"]),
             ("access --context=", &["Contexts"]),

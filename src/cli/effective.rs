@@ -13,6 +13,7 @@ use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
 use super::output::{self, visible};
 use super::quietly;
+use super::rights::{Reader, with_missing};
 use super::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
 use crate::cluster::Cluster;

@@ -13,6 +13,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Severity, Shown, render};
 use super::output::{self, complain, visible};
+use super::rights::Reader;
 use super::{files, input};
 use crate::aws_auth::Problem;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};

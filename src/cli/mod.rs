@@ -166,7 +166,8 @@ fn success((): ()) -> ExitCode {
 /// Runs a command that talks to a cluster or to AWS, with logs only where they are asked for.
 fn quietly<T>(verbose: u8, command: impl Future<Output = Result<T>>) -> Result<T> {
     let level = match verbose {
-        0 => "error",
+        // What goes wrong with a connection is in the command's own error.
+        0 => "error,kube_client=off",
         1 => "info,identity_mapper=debug,kube_client=debug,aws_smithy_runtime=info",
         // What signs requests would tell more than anybody should copy into an issue.
         _ => "debug,aws_runtime=info,aws_sigv4=info",

@@ -42,8 +42,7 @@ pub(super) struct IgnoreComments<'t> {
 struct IgnoreComment {
     /// The bytes of the code, or of the comment that has none.
     span: Range<usize>,
-    /// The line that it is on, and the line that it is for, counted from 0.
-    line: usize,
+    /// The line that it is for, counted from 0.
     target: usize,
     /// The code; else what is there instead.
     code: Result<Code, String>,
@@ -52,7 +51,8 @@ struct IgnoreComment {
 
 impl<'t> IgnoreComments<'t> {
     pub(super) fn new(text: &'t str) -> Self {
-        if !text.contains(MARK) {
+        // JSON has no comments: what looks so is in a value, whose lines are all on one.
+        if !text.contains(MARK) || text.trim_start().starts_with('{') {
             return Self {
                 lines: None,
                 comments: Vec::new(),
@@ -74,7 +74,6 @@ impl<'t> IgnoreComments<'t> {
                         .into_iter()
                         .map(|(within, code)| IgnoreComment {
                             span: span.start + within.start..span.start + within.end,
-                            line,
                             target,
                             code,
                             used: false,
@@ -242,17 +241,6 @@ impl LintReport {
         let mut comments: Vec<IgnoreComments<'_>> = texts
             .map(|text| IgnoreComments::new(&text.source.text))
             .collect();
-        // A value that is a text of its own has its comments there, and not in the line of the file that holds all of it.
-        for (file, at) in sources.iter().filter_map(|text| text.within) {
-            if let IgnoreComments {
-                lines: Some(lines),
-                comments,
-            } = &mut comments[file]
-            {
-                let value = lines.number(at);
-                comments.retain(|comment| comment.line != value);
-            }
-        }
         diagnostics.retain(|found| !comments[found.source].takes(found.code, found.span.start));
         let all = comments.into_iter().enumerate();
         let found: Vec<Diagnostic> = all
@@ -365,11 +353,10 @@ mod tests {
     }
 
     #[test]
-    fn comments_in_values_on_one_line_are_theirs() {
-        let yaml = "# identity-mapper: ignore IM020\n- rolearn: arn:aws:iam::111122223333:role/team/a\n  username: a\n  groups: [g]\n";
+    fn json_has_no_comments() {
+        let yaml = "#\n  # identity-mapper: ignore IM020\n- rolearn: arn:aws:iam::111122223333:role/team/a\n  username: a\n  groups: [g]\n";
         let json = serde_json::json!({"kind": "ConfigMap", "metadata": {"name": "aws-auth"}, "data": {"mapRoles": yaml}});
-        assert_eq!(narrowed(&json.to_string(), &ALL), (vec![], 1));
-        // Without the JSON it is the key's text.
+        assert_eq!(narrowed(&json.to_string(), &ALL), (vec![("IM020", 1)], 0));
         assert_eq!(narrowed(yaml, &ALL), (vec![], 1));
     }
 
@@ -382,7 +369,7 @@ mod tests {
         assert_eq!(narrowed(&text("", ""), &filter), (vec![("IM041", 7)], 1));
         let mut report = check(&[source(&text("", ""))]).report;
         assert_eq!(report.narrow(&filter).unused, [Code::Tab]);
-        let note = text("", "").replace("system:master", "");
+        let note = text("", "").replace("      groups: [system:master]\n", "");
         let least = |least| narrowed(&note, &FindingFilter { least, ..ALL });
         assert_eq!(least(Severity::Note), (vec![("IM020", 5), ("IM040", 5)], 0));
         assert_eq!(least(Severity::Warning), (vec![("IM020", 5)], 1));

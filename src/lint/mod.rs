@@ -32,4 +32,4 @@ pub(crate) use code::{Code, Severity};
 pub(crate) use file::check;
 pub(crate) use finding::{Diagnostic, LintReport, SourceText};
 pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};
-pub(crate) use ignore::{FindingFilter, Narrowed};
+pub(crate) use ignore::FindingFilter;

@@ -99,7 +99,8 @@ pub(super) fn text_of_many(
     if without > 0 {
         let _ = writeln!(
             text,
-            "\nnote: {without} entries without access and the notes of each cluster are in -o json and -o html"
+            "\nnote: {without} {} without access and the notes of each cluster are in -o json and -o html",
+            if without == 1 { "entry" } else { "entries" }
         );
     }
     Ok(text)

@@ -97,6 +97,9 @@ pub(super) fn read(path: &Path) -> Result<Vec<ConfiguredCluster>> {
 }
 
 fn parse(text: &str) -> Result<Vec<ConfiguredCluster>> {
+    if text.trim().is_empty() {
+        bail!("the file is empty: write a list `clusters`, each with its context");
+    }
     let ClustersFile { clusters } = serde_saphyr::from_str(text)?;
     if clusters.is_empty() {
         bail!("clusters: []: list at least one cluster, with its context");

@@ -231,7 +231,7 @@ pub(crate) fn table<T>(
     let columns = [&[CLUSTER], columns].concat();
     let rows = reports(outcomes).flat_map(|(cluster, report)| {
         let rows = rows(report).into_iter();
-        rows.map(|row| [vec![Cell::text(cluster)], row].concat())
+        rows.map(move |row| [vec![Cell::text(cluster)], row].concat())
     });
     let rows: Vec<Vec<Cell>> = rows.collect();
     let table = if rows.is_empty() {

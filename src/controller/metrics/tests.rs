@@ -166,6 +166,11 @@ fn every_metric_is_documented_as_it_is() {
         .duration
         .get_or_create(&[("operation", "CreateAccessEntry")]);
     duration.observe(0.1);
+    let (service, operation) = (("service", "iam"), ("operation", "ListRoles"));
+    let labels = [service, operation, ("outcome", "ok")];
+    calls.others.get_or_create(&labels).inc();
+    let duration = calls.others_duration.get_or_create(&[service, operation]);
+    duration.observe(0.1);
     let labels = [("verb", "get".to_owned()), ("code", "200".to_owned())];
     requests.requests.get_or_create(&labels).inc();
     let duration = requests.duration.get_or_create(&[("verb", "get")]);

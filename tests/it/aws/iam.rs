@@ -33,6 +33,16 @@ async fn roles_and_users_of_our_own_account() {
     assert_eq!(listing.principals.len(), 2502);
     assert!(listing.read >= before && listing.read <= Timestamp::now());
     assert_eq!(eks.log().count("ListRoles", start()), 4);
+    let counted = |service, operation| {
+        let labels = [
+            ("service", service),
+            ("operation", operation),
+            ("outcome", "ok"),
+        ];
+        aws.calls().others.get_or_create(&labels).get()
+    };
+    assert_eq!(counted("iam", "ListRoles"), 4);
+    assert_eq!(counted("sts", "GetCallerIdentity"), 1);
     let listing = aws.roles(&account(OWN), SSO_PATH).await.unwrap();
     let principals: Vec<_> = listing.principals.iter().collect();
     let [(name, principal)] = principals.as_slice() else {

@@ -23,7 +23,12 @@ const ROLES: &str = "\
 ";
 
 /// A kubeconfig with these contexts of one API server; some lead nowhere.
-fn kubeconfig(cluster: &Cluster, folder: &Path, reachable: &[&str], others: &[(&str, &str)]) -> PathBuf {
+fn kubeconfig(
+    cluster: &Cluster,
+    folder: &Path,
+    reachable: &[&str],
+    others: &[(&str, &str)],
+) -> PathBuf {
     let text = fs::read_to_string(cluster.admin_kubeconfig()).unwrap();
     let mut file: Value = serde_saphyr::from_str(&text).unwrap();
     let known = file["clusters"][0]["cluster"].clone();
@@ -65,17 +70,32 @@ async fn forty_clusters_some_of_which_can_not_be_read() {
     let cluster = Cluster::with_operator_rights().await;
     cluster.seed(json!({ "mapRoles": ROLES })).await;
     let folder = tempfile::tempdir().unwrap();
-    let names: Vec<String> = (1..=36).map(|number| format!("stage-{number:02}")).collect();
+    let names: Vec<String> = (1..=36)
+        .map(|number| format!("stage-{number:02}"))
+        .collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let others = [("gone-1", NOWHERE), ("gone-2", NOWHERE), ("gone-3", NOWHERE), ("gone-4", NOWHERE)];
+    let others = [
+        ("gone-1", NOWHERE),
+        ("gone-2", NOWHERE),
+        ("gone-3", NOWHERE),
+        ("gone-4", NOWHERE),
+    ];
     let kubeconfig = kubeconfig(&cluster, folder.path(), &names, &others);
     let all = ["--all-contexts", "--mode=CONFIG_MAP"];
     let ran = run(&kubeconfig, &[&["access", "-o=json"], &all[..]].concat()).await;
     assert_eq!(ran.code, 1, "{}", ran.shown());
-    assert!(ran.stderr.ends_with("error: 4 of 40 clusters could not be read\n"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .ends_with("error: 4 of 40 clusters could not be read\n"),
+        "{}",
+        ran.stderr
+    );
     let document: Value = serde_json::from_str(&ran.stdout).unwrap();
     let clusters = document["clusters"].as_array().unwrap();
-    let order: Vec<&str> = clusters.iter().map(|it| it["cluster"].as_str().unwrap()).collect();
+    let order: Vec<&str> = clusters
+        .iter()
+        .map(|it| it["cluster"].as_str().unwrap())
+        .collect();
     assert_eq!(order, [&names[..], &others.map(|(name, _)| name)].concat());
     for cluster in &clusters[..36] {
         let principals = cluster["report"]["principals"].as_array().unwrap();
@@ -87,10 +107,19 @@ async fn forty_clusters_some_of_which_can_not_be_read() {
         assert!(error.contains(NOWHERE) && !error.contains('\n'), "{error}");
     }
     // Each row names its cluster, and spreadsheets show which are missing.
-    let csv = run(&kubeconfig, &[&["access", "-o=csv"], &all[..]].concat()).await.stdout;
+    let csv = run(&kubeconfig, &[&["access", "-o=csv"], &all[..]].concat())
+        .await
+        .stdout;
     assert_eq!(csv.lines().count(), 1 + 36 * 3 + 4);
-    assert_eq!(csv.lines().filter(|line| line.starts_with("gone-") && line.contains("not read")).count(), 4);
-    let page = run(&kubeconfig, &[&["access", "-o=html"], &all[..]].concat()).await.stdout;
+    assert_eq!(
+        csv.lines()
+            .filter(|line| line.starts_with("gone-") && line.contains("not read"))
+            .count(),
+        4
+    );
+    let page = run(&kubeconfig, &[&["access", "-o=html"], &all[..]].concat())
+        .await
+        .stdout;
     assert!(page.contains("<h1>Principals with access to 40 clusters</h1>"));
     assert_eq!(page.matches("<td data-label=\"Cluster\">").count(), 36 * 3);
     assert!(page.contains("<strong>gone-4</strong>"));
@@ -100,10 +129,15 @@ async fn forty_clusters_some_of_which_can_not_be_read() {
         &["explain", "role/platform", "-o=json"],
     ] {
         let ran = run(&kubeconfig, &[arguments, &all[..]].concat()).await;
-        let document: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {}", ran.shown()));
+        let document: Value = serde_json::from_str(&ran.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}", ran.shown()));
         let clusters = document["clusters"].as_array().unwrap();
         let reports = clusters.iter().filter(|it| it["report"].is_object());
-        assert_eq!((ran.code, clusters.len(), reports.count()), (1, 40, 36), "{arguments:?}");
+        assert_eq!(
+            (ran.code, clusters.len(), reports.count()),
+            (1, 40, 36),
+            "{arguments:?}"
+        );
     }
 }
 
@@ -119,23 +153,124 @@ async fn tables_of_many_clusters() {
         let run = run.env("KUBECONFIG", kubeconfig.to_str().unwrap());
         shown(&cluster, &run.run_aside().await)
     };
-    assert_snapshot!(ran(&["access"], "--contexts=us,eu").await, @"");
-    assert_snapshot!(ran(&["access", "--sort-by=principal"], "--contexts=eu,old").await, @"");
-    assert_snapshot!(ran(&["lint"], "--contexts=eu,us").await, @"");
-    assert_snapshot!(ran(&["lint", "-o=github", "--ignore=IM020,IM042,IM060"], "--contexts=eu,us").await, @"");
-    assert_snapshot!(ran(&["plan"], "--contexts=eu,us").await, @"");
-    assert_snapshot!(ran(&["explain", "arn:aws:iam::111122223333:role/platform", "arn:aws:iam::111122223333:role/teams/data"], "--contexts=eu,us").await, @"");
-    assert_snapshot!(ran(&["access"], "--contexts=eu,nowhere").await, @"");
-    assert_snapshot!(ran(&["access", "--aws-auth=x"], "--contexts=eu").await, @"");
-    assert_snapshot!(ran(&["lint", "--fix"], "--contexts=eu,us").await, @"");
-    assert_snapshot!(ran(&["access", "--cluster-name=main"], "--contexts=eu").await, @"");
+    assert_snapshot!(ran(&["access"], "--contexts=us,eu").await, @"
+    exit code 0
+    --- stdout
+    CLUSTER  ADMIN  KIND        PRINCIPAL                 USERNAME         GROUPS           RBAC             SOURCE
+    us       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
+    us       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
+    eu       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
+    eu       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
+
+    note: 2 entries without access and the notes of each cluster are in -o json and -o html
+    ");
+    assert_snapshot!(ran(&["access", "--sort-by=principal"], "--contexts=eu,old").await, @"
+    exit code 1
+    --- stdout
+    CLUSTER  ADMIN  KIND        PRINCIPAL                 USERNAME         GROUPS           RBAC             SOURCE
+    eu       -      role, node  …111122223333:role/node   system:…SName}}  system…ppers +1  -                mapRoles line 1
+    eu       yes    role        …11112222333…le/platform  platform         system:masters   Cluster…r-admin  mapRoles line 4
+
+    Not read:
+      old: cluster https://127.0.0.1:1: aws-auth can't be read: ServiceError: client error (Connect): tcp connect error: Connection refused (os error 111)
+
+    note: 1 entry without access and the notes of each cluster are in -o json and -o html
+    --- stderr
+    error: 1 of 2 clusters could not be read
+    ");
+    assert_snapshot!(ran(&["lint"], "--contexts=eu,us").await, @r#"
+    exit code 1
+    --- stdout
+    error[IM020]: role path in `rolearn`
+     --> eu: mapRoles of kube-system/aws-auth:7:12
+      |
+    7 | - rolearn: arn:aws:iam::111122223333:role/teams/data
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ never matches: the principal has no access
+      |
+      = note: aws-iam-authenticator sees roles without their path, so an entry with a path never matches
+      = help: write arn:aws:iam::111122223333:role/data (fixed by --fix)
+
+    warning[IM060]: group "data" without a binding
+     --> eu: mapRoles of kube-system/aws-auth:9:12
+      |
+    9 |   groups: [data]
+      |            ^^^^ it grants nothing
+      |
+      = note: a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it
+      = help: bind it, for example: kubectl create clusterrolebinding data --clusterrole=view --group=data
+
+    error[IM020]: role path in `rolearn`
+     --> us: mapRoles of kube-system/aws-auth:7:12
+      |
+    7 | - rolearn: arn:aws:iam::111122223333:role/teams/data
+      |            ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ never matches: the principal has no access
+      |
+      = note: aws-iam-authenticator sees roles without their path, so an entry with a path never matches
+      = help: write arn:aws:iam::111122223333:role/data (fixed by --fix)
+
+    warning[IM060]: group "data" without a binding
+     --> us: mapRoles of kube-system/aws-auth:9:12
+      |
+    9 |   groups: [data]
+      |            ^^^^ it grants nothing
+      |
+      = note: a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it
+      = help: bind it, for example: kubectl create clusterrolebinding data --clusterrole=view --group=data
+
+    2 errors, 2 warnings; 2 fixable with --fix
+
+    CLUSTER  ERRORS  WARNINGS  NOTES
+    eu       1       1         0
+    us       1       1         0
+    "#);
+    assert_snapshot!(ran(&["lint", "-o=github", "--ignore=IM020,IM042,IM060"], "--contexts=eu,us").await, @"
+    exit code 0
+    --- stderr
+    note: --ignore IM042 matched no finding
+    ");
+    assert_snapshot!(ran(&["plan"], "--contexts=eu,us").await, @"
+    exit code 0
+    --- stdout
+    CLUSTER  MODE        PLAN        NOT READY  LATER  MAPPINGS
+    eu       CONFIG_MAP  no changes  -          -      0
+    us       CONFIG_MAP  no changes  -          -      0
+    ");
+    assert_snapshot!(ran(&["explain", "arn:aws:iam::111122223333:role/platform", "arn:aws:iam::111122223333:role/teams/data"], "--contexts=eu,us").await, @"
+    exit code 1
+    --- stdout
+    CLUSTER  PRINCIPAL                           ACCESS  ADMIN  USERNAME  GROUPS          SOURCE OR REASON
+    eu       …111122223333:role/platform         yes     yes    platform  system:masters  mapRoles line 4
+    eu       …111122223333:role/teams/data       no      -      -         -               mapRoles line 7 h…thout their path
+    us       …111122223333:role/platform         yes     yes    platform  system:masters  mapRoles line 4
+    us       …111122223333:role/teams/data       no      -      -         -               mapRoles line 7 h…thout their path
+    ");
+    assert_snapshot!(ran(&["access"], "--contexts=eu,nowhere").await, @r#"
+    exit code 1
+    --- stderr
+    error: --contexts: the kubeconfig has no context "nowhere"; it has eu, us, old
+    "#);
+    assert_snapshot!(ran(&["access", "--aws-auth=x"], "--contexts=eu").await, @"
+    exit code 1
+    --- stderr
+    error: --contexts reads clusters, and files are given too: remove one of the two
+    ");
+    assert_snapshot!(ran(&["lint", "--fix"], "--contexts=eu,us").await, @"
+    exit code 1
+    --- stderr
+    error: --fix rewrites one cluster at a time: name it with --context
+    ");
+    assert_snapshot!(ran(&["access", "--cluster-name=main"], "--contexts=eu").await, @"
+    exit code 1
+    --- stderr
+    error: --cluster-name main names one cluster, and --contexts asks for several: remove it; clusterName in the file of --config names the EKS cluster of each context
+    ");
 }
 
 #[tokio::test]
 async fn a_file_names_eks_clusters_and_roles_to_assume() {
     let cluster = Cluster::with_operator_rights().await;
     cluster.seed(json!({ "mapRoles": ROLES })).await;
-    let mut world = World::new("main")
+    let mut world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/main")
         .mode(Mode::ApiAndConfigMap)
         .api_server(&cluster.authority(), cluster.url());
     world.assumable_role("111122223333", "/", "audit", Some("shared"));
@@ -154,13 +289,21 @@ async fn a_file_names_eks_clusters_and_roles_to_assume() {
         let run = Run::new(arguments).with(&eks);
         let run = run.env("KUBECONFIG", kubeconfig.to_str().unwrap());
         let home = folder.path().join("config");
-        run.env("XDG_CONFIG_HOME", home.to_str().unwrap()).run_aside().await
+        run.env("XDG_CONFIG_HOME", home.to_str().unwrap())
+            .run_aside()
+            .await
     };
     let named = format!("--config={}", config.display());
     let status = run(&["migrate", "status", "-o=json", &named]).await;
-    let document: Value = serde_json::from_str(&status.stdout).unwrap_or_else(|error| panic!("{error}: {}", status.shown()));
-    let [production] = document["clusters"].as_array().unwrap().as_slice() else { panic!("{document}") };
-    assert_eq!((status.code, &production["cluster"]), (0, &json!("production")));
+    let document: Value = serde_json::from_str(&status.stdout)
+        .unwrap_or_else(|error| panic!("{error}: {}", status.shown()));
+    let [production] = document["clusters"].as_array().unwrap().as_slice() else {
+        panic!("{document}")
+    };
+    assert_eq!(
+        (status.code, &production["cluster"]),
+        (0, &json!("production"))
+    );
     assert_eq!(production["report"]["mode"], "API_AND_CONFIG_MAP");
     assert_eq!(eks.log().counts(Mark::START)["AssumeRole"], 1);
     let table = run(&["migrate", "status", &named]).await;
@@ -168,12 +311,23 @@ async fn a_file_names_eks_clusters_and_roles_to_assume() {
     // The file is found by itself where contexts are named, and says more of those that it knows.
     let access = run(&["access", "--contexts=a,b", "--no-headers"]).await;
     assert_eq!(access.code, 1, "{}", access.shown());
-    assert!(access.stdout.contains("production  ") && access.stdout.contains("\n  a: the cluster's authentication mode is not known"), "{}", access.stdout);
+    assert!(
+        access.stdout.contains("production  ")
+            && access
+                .stdout
+                .contains("\n  a: the cluster's authentication mode is not known"),
+        "{}",
+        access.stdout
+    );
     // A role that does not let us in is one cluster's failure.
     fs::write(&config, clusters.replace("shared", "other")).unwrap();
     let denied = run(&["access", &named]).await;
     assert_eq!(denied.code, 1);
-    assert!(denied.stdout.contains("production: ") && denied.stdout.contains("sts:AssumeRole"), "{}", denied.shown());
+    assert!(
+        denied.stdout.contains("production: ") && denied.stdout.contains("sts:AssumeRole"),
+        "{}",
+        denied.shown()
+    );
     fs::write(&config, "clusters:\n- {context: b, assumeRole: audit}\n").unwrap();
     let wrong = run(&["access", &named]).await;
     assert_snapshot!(wrong.shown().replace(folder.path().to_str().unwrap(), "FOLDER"), @"");

@@ -254,7 +254,7 @@ fn what_is_neither_is_refused_and_nothing_is_printed() {
     exit code 1
     --- stderr
     error: invalid value 'xml' for '--output <OUTPUT>'
-      [possible values: text, json, github]
+      [possible values: text, json, github, sarif, junit]
 
     For more information, try '--help'.
     ");

@@ -53,7 +53,14 @@ const SCHEMA: &str = "tests/schemas/sarif-2.1.0.json";
 fn sarif_is_valid_and_marks_the_lines() {
     let ran = run_in_folder(&["lint", ".", "-o", "sarif"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    assert_snapshot!(read(&["sarif", SCHEMA], &ran.stdout), @"");
+    assert_snapshot!(read(&["sarif", SCHEMA], &ran.stdout), @r#"
+    error IM020 aws%20auth%2C100%25.yaml:5:16-5:55 role path in `rolearn`: never matches: the principal has no access
+    error IM041 aws%20auth%2C100%25.yaml:7:16-7:29 misspelled group "system:master": the authenticator sees the group "system:master", which grants nothing
+    note IM040 aws%20auth%2C100%25.yaml:8:7-9:23 entry without groups: the authenticator sees username "viewer" and no groups
+    error IM020 odd.json:1:83-1:117 role path in `rolearn`: never matches: the principal has no access
+    error IM035 odd.json:1:145-1:181 placeholder `<&>` in the group "a,b: 100% <&> ' \u{1} \u{fffe} ", which was not filled in: the authenticator sees the group "a,b: 100% <&> ' \u{1} \u{fffe} "
+    error IM041 odd.json:1:183-1:198 misspelled group "system:master": the authenticator sees the group "system:master", which grants nothing
+    "#);
     // Without findings it is a log too, and so are those of a cluster's path.
     let none = run(
         &["lint", "-", "-o", "sarif"],
@@ -74,13 +81,34 @@ fn sarif_is_valid_and_marks_the_lines() {
 fn junit_is_read_as_tests_of_files() {
     let ran = run_in_folder(&["lint", ".", "-o", "junit"]);
     assert_eq!((ran.code, ran.stderr.as_str()), (1, ""));
-    assert_snapshot!(read(&["junit"], &ran.stdout), @"");
+    assert_snapshot!(read(&["junit"], &ran.stdout), @r#"
+    7 tests, 5 failures
+    'aws auth,100%.yaml': 3 tests, 2 failures
+      'IM020 line 5: role path in `rolearn`' Failure IM020: role path in `rolearn`
+      'IM041 line 7: misspelled group "system:master"' Failure IM041: misspelled group "system:master"
+      'IM040 line 8: entry without groups' note: aws auth,100%.yaml:8
+    'odd.json': 3 tests, 3 failures
+      'IM020 line 1: role path in `rolearn`' Failure IM020: role path in `rolearn`
+      'IM035 line 1: placeholder `<&>` in the group "a,b: 100% <&> \' \\u{1} \\u{fffe} ", which was not filled in' Failure IM035: placeholder `<&>` in the group "a,b: 100% <&> ' \u{1} \u{fffe} ", which was not filled in
+      'IM041 line 1: misspelled group "system:master"' Failure IM041: misspelled group "system:master"
+    'other.yaml': 1 tests, 0 failures
+      'no findings'
+    "#);
 }
 
 #[test]
 fn workflow_commands_are_one_line_each_and_escaped() {
     let ran = run_in_folder(&["lint", ".", "-o", "github"]);
-    assert_snapshot!(ran.shown(), @"");
+    assert_snapshot!(ran.shown(), @r#"
+    exit code 1
+    --- stdout
+    ::error file=aws auth%2C100%25.yaml,line=5,col=16,title=IM020%3A role path in `rolearn`::never matches: the principal has no access%0Aaws-iam-authenticator sees roles without their path, so an entry with a path never matches%0Afix: write arn:aws:iam::111122223333:role/dev
+    ::error file=aws auth%2C100%25.yaml,line=7,col=16,title=IM041%3A misspelled group "system%3Amaster"::the authenticator sees the group "system:master", which grants nothing%0Agroups are compared character by character: no binding names this one%0Afix: write "system:masters", if that is the intended group
+    ::notice file=aws auth%2C100%25.yaml,line=8,col=7,title=IM040%3A entry without groups::the authenticator sees username "viewer" and no groups%0Athe principal can sign in but has no permissions, unless a binding names its username%0Afix: add the intended groups, or make sure that a binding names the username
+    ::error file=odd.json,line=1,col=83,title=IM020%3A role path in `rolearn`::never matches: the principal has no access%0Aaws-iam-authenticator sees roles without their path, so an entry with a path never matches%0Afix: write arn:aws:iam::111122223333:role/b
+    ::error file=odd.json,line=1,col=145,title=IM035%3A placeholder `<&>` in the group "a%2Cb%3A 100%25 <&> ' \u{1} \u{fffe} "%2C which was not filled in::the authenticator sees the group "a,b: 100%25 <&> ' \u{1} \u{fffe} "%0AEKS compares names literally: an entry with a variable in its ARN never matches%0Afix: write the group itself
+    ::error file=odd.json,line=1,col=183,title=IM041%3A misspelled group "system%3Amaster"::the authenticator sees the group "system:master", which grants nothing%0Agroups are compared character by character: no binding names this one%0Afix: write "system:masters", if that is the intended group
+    "#);
 }
 
 #[test]
@@ -106,7 +134,11 @@ fn findings_are_left_out_by_code_severity_and_comment() {
         warnings.stdout
     );
     let by_code = lint(&["--ignore", "im020,IM041", "--ignore=IM040"], TEXT);
-    assert_snapshot!(by_code.shown(), @"");
+    assert_snapshot!(by_code.shown(), @"
+    exit code 0
+    --- stdout
+    No problems found (3 not shown).
+    ");
     let commented = TEXT
         .replace("    - rolearn: arn:aws:iam::111122223333:role/team", "    # identity-mapper: ignore IM020\n    - rolearn: arn:aws:iam::111122223333:role/team")
         .replace("[system:master]", "[system:master] # identity-mapper: ignore IM041 their own group");
@@ -114,11 +146,81 @@ fn findings_are_left_out_by_code_severity_and_comment() {
     // What is ignored is not fixed either.
     assert_eq!(lint(&["--fix"], &commented).stdout, commented);
     assert_eq!(lint(&["--fix", "--ignore", "IM020"], TEXT).stdout, TEXT);
-    assert_snapshot!(lint(&["--ignore", "IM040,IM001"], &TEXT.replace("viewer", "viewer # identity-mapper: ignore IM020, IM999")).shown(), @"");
-    assert_snapshot!(lint(&["--ignore", "IM999"], "").shown(), @"");
+    assert_snapshot!(lint(&["--ignore", "IM040,IM001"], &TEXT.replace("viewer", "viewer # identity-mapper: ignore IM020, IM999")).shown(), @r#"
+    exit code 1
+    --- stdout
+    error[IM020]: role path in `rolearn`
+     --> standard input:5:16
+      |
+    5 |     - rolearn: arn:aws:iam::111122223333:role/team/dev
+      |                ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ never matches: the principal has no access
+      |
+      = note: aws-iam-authenticator sees roles without their path, so an entry with a path never matches
+      = help: write arn:aws:iam::111122223333:role/dev (fixed by --fix)
+
+    error[IM041]: misspelled group "system:master"
+     --> standard input:7:16
+      |
+    7 |       groups: [system:master]
+      |                ^^^^^^^^^^^^^ the authenticator sees the group "system:master", which grants nothing
+      |
+      = note: groups are compared character by character: no binding names this one
+      = help: write "system:masters", if that is the intended group
+
+    note[IM091]: ignore comment for IM020 that matches no finding
+     --> standard input:8:80
+      |
+    8 |     - rolearn: arn:aws:iam::111122223333:role/viewer # identity-mapper: ignore IM020, IM999
+      |                                                                                ^^^^^ line 8 has no finding IM020
+      |
+      = note: the finding is gone or on another line: what is left would hide the next one unseen
+      = help: remove it, or move it to the line that the finding names, or to the line above
+
+    error[IM090]: ignore comment with the unknown code "IM999"
+     --> standard input:8:87
+      |
+    8 |     - rolearn: arn:aws:iam::111122223333:role/viewer # identity-mapper: ignore IM020, IM999
+      |                                                                                       ^^^^^ lint has no such code
+      |
+      = note: an ignore comment names the codes of findings: without one it hides nothing
+      = help: write the code in the brackets of the finding, such as IM040 of note[IM040]
+
+    note[IM091]: ignore comment for IM020 that matches no finding
+     --> standard input:9:50
+      |
+    9 |       username: viewer # identity-mapper: ignore IM020, IM999
+      |                                                  ^^^^^ line 9 has no finding IM020
+      |
+      = note: the finding is gone or on another line: what is left would hide the next one unseen
+      = help: remove it, or move it to the line that the finding names, or to the line above
+
+    error[IM090]: ignore comment with the unknown code "IM999"
+     --> standard input:9:57
+      |
+    9 |       username: viewer # identity-mapper: ignore IM020, IM999
+      |                                                         ^^^^^ lint has no such code
+      |
+      = note: an ignore comment names the codes of findings: without one it hides nothing
+      = help: write the code in the brackets of the finding, such as IM040 of note[IM040]
+
+    4 errors, 2 notes; 1 fixable with --fix (1 not shown)
+    --- stderr
+    note: --ignore IM001 matched no finding
+    "#);
+    assert_snapshot!(lint(&["--ignore", "IM999"], "").shown(), @"
+    exit code 1
+    --- stderr
+    error: invalid value 'IM999' for '--ignore <CODE>': no such code; write the one in the brackets of the finding, such as IM040 of note[IM040]
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
 fn input_without_anything_to_check_is_no_failure_where_that_is_allowed() {
-    assert_snapshot!(run(&["lint", "-", "--allow-empty"], "kind: Deployment\n"), @"");
+    assert_snapshot!(run(&["lint", "-", "--allow-empty"], "kind: Deployment\n"), @"
+    exit code 0
+    --- stdout
+    No problems found.
+    ");
 }

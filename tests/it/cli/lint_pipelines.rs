@@ -92,7 +92,9 @@ fn the_action_annotates_fails_and_writes_sarif() {
     fs::write(folder.join("other.yaml"), "kind: Deployment\n").unwrap();
     let (code, printed) = act(&folder, &[("sarif", "lint.sarif")]);
     assert_eq!(code, Some(1));
-    assert_snapshot!(printed, @"");
+    assert_snapshot!(printed, @r#"
+    ::error file=access%2C and $(more)/team.yaml,line=6,col=12,title=IM041%3A misspelled group "system%3Amaster"::the authenticator sees the group "system:master", which grants nothing%0Agroups are compared character by character: no binding names this one%0Afix: write "system:masters", if that is the intended group
+    "#);
     let log: Value = serde_json::from_slice(&fs::read(folder.join("lint.sarif")).unwrap()).unwrap();
     assert_eq!(log["runs"][0]["results"].as_array().unwrap().len(), 1);
     let named = ("paths", "access, and $(more)\nother.yaml\n");
@@ -113,7 +115,10 @@ fn the_action_annotates_fails_and_writes_sarif() {
             "arn:aws:eks:eu-west-1:111122223333:cluster/main",
         ),
     ];
-    assert_eq!(act(&folder, &mode).0, Some(0));
+    let (code, printed) = act(&folder, &mode);
+    // Access entries refuse the prefix.
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(printed.contains("title=IM072%3A"), "{printed}");
     let (code, printed) = act(&folder, &[("paths", "missing.yaml")]);
     assert_eq!(code, Some(1));
     assert!(printed.contains("cannot read missing.yaml"), "{printed}");

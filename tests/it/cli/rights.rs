@@ -27,8 +27,19 @@ async fn all_missing_rights_are_said_and_granted_at_once() {
     let commands: [&[&str]; 8] = [
         &["access", "--mode=CONFIG_MAP"],
         &["effective"],
-        &["explain", "arn:aws:iam::111122223333:role/a", "--mode=CONFIG_MAP"],
-        &["explain", "arn:aws:iam::111122223333:role/a", "--mode=CONFIG_MAP", "--can", "list", "pods"],
+        &[
+            "explain",
+            "arn:aws:iam::111122223333:role/a",
+            "--mode=CONFIG_MAP",
+        ],
+        &[
+            "explain",
+            "arn:aws:iam::111122223333:role/a",
+            "--mode=CONFIG_MAP",
+            "--can",
+            "list",
+            "pods",
+        ],
         &["import", "--mode=CONFIG_MAP"],
         &["lint", "--mode=CONFIG_MAP"],
         &["plan", "--mode=CONFIG_MAP"],
@@ -42,23 +53,58 @@ async fn all_missing_rights_are_said_and_granted_at_once() {
             run.run_aside().await
         };
         let refused = run().await;
-        assert_eq!((refused.code, refused.stdout.as_str()), (1, ""), "{command:?}");
+        assert_eq!(
+            (refused.code, refused.stdout.as_str()),
+            (1, ""),
+            "{command:?}"
+        );
         if number == 0 {
             let shown = refused.stderr.replace(cluster.url(), "URL");
-            assert_snapshot!(shown, @"");
+            assert_snapshot!(shown, @r#"
+            error: cluster URL: aws-auth can't be read: configmaps "aws-auth" is forbidden: User "reader 0@example.com" cannot get resource "configmaps" in API group "" in the namespace "kube-system"
+            "reader 0@example.com" lacks 6 of the permissions that `identity-mapper access` needs: get configmaps aws-auth in namespace kube-system; get configmaps aws-auth-history in namespace kube-system; get customresourcedefinitions.apiextensions.k8s.io identitymappings.identity-mapper.dev; list identitymappings.identity-mapper.dev; list rolebindings.rbac.authorization.k8s.io; list clusterrolebindings.rbac.authorization.k8s.io. A cluster administrator grants all of them with
+
+            kubectl apply -f - <<'END'
+            apiVersion: rbac.authorization.k8s.io/v1
+            kind: ClusterRole
+            metadata:
+              name: identity-mapper-access
+            rules:
+            - {apiGroups: [""], resources: [configmaps], resourceNames: ["aws-auth", "aws-auth-history"], verbs: [get]}
+            - {apiGroups: [apiextensions.k8s.io], resources: [customresourcedefinitions], resourceNames: ["identitymappings.identity-mapper.dev"], verbs: [get]}
+            - {apiGroups: [identity-mapper.dev], resources: [identitymappings], verbs: [list]}
+            - {apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [list]}
+            - {apiGroups: [rbac.authorization.k8s.io], resources: [clusterrolebindings], verbs: [list]}
+            END
+            kubectl create clusterrolebinding identity-mapper-access-37dd4e54 --clusterrole=identity-mapper-access --user='reader 0@example.com'
+            "#);
         }
-        let (_, printed) = refused.stderr.split_once("\n\n").unwrap_or_else(|| panic!("{command:?}: {}", refused.stderr));
+        let (_, printed) = refused
+            .stderr
+            .split_once("\n\n")
+            .unwrap_or_else(|| panic!("{command:?}: {}", refused.stderr));
         let script = cluster.scratch().path().join(format!("grant-{number}.sh"));
         fs::write(&script, printed).unwrap();
         let mut shell = Command::new("sh");
         let path = format!("{}:/usr/bin:/bin", kubectl_folder.display());
         shell.arg("-e").arg(&script).env("PATH", path);
-        let output = shell.env("KUBECONFIG", cluster.admin_kubeconfig()).output().unwrap();
-        assert!(output.status.success(), "{}\n{printed}", String::from_utf8_lossy(&output.stderr));
+        let output = shell
+            .env("KUBECONFIG", cluster.admin_kubeconfig())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}\n{printed}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         // The authorizer sees a new binding some milliseconds later.
         crate::support::eventually(command[0], std::time::Duration::from_secs(30), async || {
             let ran = run().await;
-            if ran.stderr.contains("forbidden") || ran.stderr.contains("lacks") { Err(ran.shown()) } else { Ok(ran) }
+            if ran.stderr.contains("forbidden") || ran.stderr.contains("lacks") {
+                Err(ran.shown())
+            } else {
+                Ok(ran)
+            }
         })
         .await;
     }

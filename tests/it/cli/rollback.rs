@@ -78,10 +78,10 @@ async fn copies_are_listed_shown_and_restored() {
     assert_snapshot!(shown(&cluster, &list).await, @"
     exit code 0
     --- stdout
-    #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   NOTE
-    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B  -
-    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B  -
-    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  before the first write
+    #  COPY      TIME                  ENTRIES  CHANGED THEN  SIZE   WRITTEN BY       NOTE
+    1  COPY0001  2026-01-01T00:00:00Z  4        +0 -1 ~0      100 B  vandal           -
+    2  COPY0002  2026-01-01T00:00:00Z  2        +2 -0 ~0      100 B  identity-mapper  -
+    3  COPY0003  2026-01-01T00:00:00Z  1        +1 -0 ~0      100 B  unknown          before the first write
     ");
     let oldest = copies(&cluster).await.len().to_string();
     let diff = rollback(&cluster, &["diff", &oldest]).await;
