@@ -13,7 +13,7 @@ use super::diagnostic::{Severity, Shown, render_with};
 use super::input;
 use super::output::{self, visible};
 use super::quietly;
-use super::rights::{Reader, with_missing};
+use super::rights::{ReadingCommand, with_missing};
 use super::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
 use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
 use crate::cluster::Cluster;
@@ -155,7 +155,7 @@ impl Effective {
         let read = match Box::pin(cluster.read()).await {
             Ok(read) => read,
             Err(error) => {
-                let error = with_missing(error, &client, Reader::Effective, &name).await;
+                let error = with_missing(error, &client, ReadingCommand::Effective, &name).await;
                 return Err(error.context(format!("cluster {url}")));
             }
         };

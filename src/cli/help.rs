@@ -202,10 +202,8 @@ pub(super) fn arranged(command: Command, program: &str) -> Command {
 fn arrange(command: Command, path: &str, program: &str) -> Command {
     let command = match EXAMPLES.iter().find(|(of, _)| *of == path) {
         Some((_, examples)) => {
-            let examples = examples.iter().map(|it| format!("  {it}\n"));
-            let examples = examples
-                .collect::<String>()
-                .replace("identity-mapper ", program);
+            let examples = examples.iter().map(|it| example(it, program));
+            let examples: String = examples.collect();
             command.after_help(format!("Examples:\n{examples}"))
         }
         None => command,
@@ -214,6 +212,25 @@ fn arrange(command: Command, path: &str, program: &str) -> Command {
         let path = format!("{path} {}", sub.get_name());
         arrange(sub, path.trim(), program)
     })
+}
+
+/// An example, below what explains it, as kubectl prints them: side by side they would not fit a terminal.
+fn example(line: &str, program: &str) -> String {
+    let (typed, explanation) = parts(line);
+    let explanation = match explanation {
+        "" => String::new(),
+        explanation => format!("  # {explanation}\n"),
+    };
+    format!(
+        "{explanation}  {}\n",
+        typed.replace("identity-mapper ", program)
+    )
+}
+
+/// What is typed, and what explains it, which comes after a gap.
+fn parts(line: &str) -> (&str, &str) {
+    let (typed, explanation) = line.split_once("   ").unwrap_or((line, ""));
+    (typed, explanation.trim())
 }
 
 fn shared(arg: Arg) -> Arg {
@@ -254,8 +271,7 @@ mod tests {
         sorted.sort_unstable();
         assert_eq!(all, sorted);
         for example in EXAMPLES.iter().flat_map(|(_, examples)| *examples) {
-            // What explains an example comes after a gap.
-            let typed = example.split("   ").next().unwrap_or_default();
+            let (typed, _) = parts(example);
             let ours = typed
                 .rsplit(" | ")
                 .find(|part| part.starts_with("identity-mapper"));

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::diagnostic::{Severity, Shown, render};
 use super::output::{self, complain, visible};
-use super::rights::Reader;
+use super::rights::ReadingCommand;
 use super::{files, input};
 use crate::aws_auth::Problem;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
@@ -147,7 +147,7 @@ pub(crate) async fn run(args: ImportArgs) -> Result<ExitCode> {
         observation.desired.mappings.extend(mappings);
     };
     let mut observe = args.observe.clone();
-    observe.live.reader = Reader::Import;
+    observe.live.reader = ReadingCommand::Import;
     let observation = observe
         .observe_with(IamExtent::EveryoneAndKeepers, ModeNeed::Required, declare)
         .await?;

@@ -16,7 +16,7 @@ use crate::observed::ConfigMapName;
 
 /// A command that reads a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Reader {
+pub(crate) enum ReadingCommand {
     #[default]
     Access,
     Effective,
@@ -33,7 +33,7 @@ pub(crate) enum Reader {
     RollbackList,
 }
 
-impl Reader {
+impl ReadingCommand {
     /// As it is typed.
     const fn words(self) -> &'static str {
         match self {
@@ -51,8 +51,8 @@ impl Reader {
     }
 
     /// All that it reads.
-    fn rules(self, config_map: &ConfigMapName) -> Vec<Rule> {
-        let rule = |verb, group, resource, names: &[&str]| Rule {
+    fn rules(self, config_map: &ConfigMapName) -> Vec<RoleRule> {
+        let rule = |verb, group, resource, names: &[&str]| RoleRule {
             verb,
             group,
             resource,
@@ -61,7 +61,7 @@ impl Reader {
         };
         let rbac = "rbac.authorization.k8s.io";
         let history = config_map.history().name;
-        let mut rules = vec![Rule {
+        let mut rules = vec![RoleRule {
             namespace: Some(config_map.namespace.clone()),
             ..rule("get", "", "configmaps", &[&config_map.name, &history])
         }];
@@ -103,7 +103,7 @@ impl Reader {
 
 /// A rule of a ClusterRole.
 #[derive(Clone, Debug)]
-struct Rule {
+struct RoleRule {
     verb: &'static str,
     group: &'static str,
     resource: &'static str,
@@ -112,7 +112,7 @@ struct Rule {
     namespace: Option<String>,
 }
 
-impl Rule {
+impl RoleRule {
     /// The questions that a caller with these rights gets a yes to.
     fn questions(&self) -> Vec<Question> {
         let question = |name: Option<String>| Question {
@@ -173,7 +173,7 @@ pub(crate) fn is_forbidden(error: &anyhow::Error) -> bool {
 pub(crate) async fn with_missing(
     error: impl Into<anyhow::Error>,
     client: &Client,
-    reader: Reader,
+    reader: ReadingCommand,
     config_map: &ConfigMapName,
 ) -> anyhow::Error {
     let error = error.into();
@@ -181,7 +181,7 @@ pub(crate) async fn with_missing(
         return error;
     }
     let rules = reader.rules(config_map);
-    let questions: Vec<Question> = rules.iter().flat_map(Rule::questions).collect();
+    let questions: Vec<Question> = rules.iter().flat_map(RoleRule::questions).collect();
     let answers = join_all(questions.iter().map(|it| may_i(client, it))).await;
     let mut missing = Vec::new();
     for (question, answer) in questions.iter().zip(answers) {
@@ -205,7 +205,7 @@ pub(crate) async fn with_missing(
     .into()
 }
 
-fn words(reader: Reader, rules: &[Rule], missing: &[String], user: &str) -> String {
+fn words(reader: ReadingCommand, rules: &[RoleRule], missing: &[String], user: &str) -> String {
     let command = reader.words();
     let name = format!("identity-mapper-{}", command.replace([' ', '-'], ""));
     // A binding for each user: another one of this name may exist.
@@ -216,7 +216,7 @@ fn words(reader: Reader, rules: &[Rule], missing: &[String], user: &str) -> Stri
         missing.len(),
         missing.join("; ")
     );
-    text.extend(rules.iter().map(Rule::yaml));
+    text.extend(rules.iter().map(RoleRule::yaml));
     let _ = write!(
         text,
         "END\nkubectl create clusterrolebinding {binding} --clusterrole={name} --user={}",

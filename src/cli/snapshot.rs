@@ -21,7 +21,7 @@ use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, NoCluste
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
 use crate::cli::output::{Progress, complain};
-use crate::cli::rights::{Reader, with_missing};
+use crate::cli::rights::{ReadingCommand, with_missing};
 use crate::cli::target::{ClusterTarget, words};
 use crate::cli::which_cluster::Asked;
 pub(crate) use crate::cli::which_cluster::ModeNeed;
@@ -90,7 +90,7 @@ pub(crate) struct LiveArgs {
 
     /// The command, which says what has to be allowed.
     #[arg(skip)]
-    pub(crate) reader: Reader,
+    pub(crate) reader: ReadingCommand,
 }
 
 /// How much of IAM a command reads.

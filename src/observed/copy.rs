@@ -4,7 +4,7 @@
 //! The hash finds a copy that was damaged or renamed. It does not tell who wrote the copy: anyone who may write the history can make a
 //! copy with a right hash. So a copy grants nothing by itself.
 //!
-//! A copy also says who last wrote each key. That is no part of the hash: the same texts are kept once, whoever wrote them.
+//! A copy also says who last wrote each key. That is no part of the hash: the same texts by another writer are the same copy.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -213,21 +213,27 @@ pub enum AccessAction {
     Repaired,
     /// An entry that was there is managed now.
     Adopted,
+    /// An entry with our mark that no status named: a status was lost, or we ended before it was written.
+    Found,
     /// The entry was removed.
     Revoked,
+    /// An entry that no mapping named was removed.
+    OrphanRemoved,
     /// The entry stays and is no longer managed.
     Released,
 }
 
 impl AccessAction {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Granted,
         Self::Changed,
         Self::Moved,
         Self::Repaired,
         Self::Adopted,
+        Self::Found,
         Self::Revoked,
+        Self::OrphanRemoved,
         Self::Released,
     ];
 
@@ -240,7 +246,9 @@ impl AccessAction {
             Self::Moved => "moved",
             Self::Repaired => "repaired",
             Self::Adopted => "adopted",
+            Self::Found => "found",
             Self::Revoked => "revoked",
+            Self::OrphanRemoved => "orphan_removed",
             Self::Released => "released",
         }
     }

@@ -19,13 +19,15 @@ pub enum ChangeCause {
     Drift,
     /// No mapping named it, and a person confirmed the removal.
     Orphaned,
+    /// The mapping's status did not name the entry.
+    StatusLost,
     /// The cluster, EKS or IAM changed, and the mapping did not.
     Reconciled,
 }
 
 impl ChangeCause {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::MappingCreated,
         Self::SpecChanged,
         Self::MappingDeleted,
@@ -33,6 +35,7 @@ impl ChangeCause {
         Self::Handover,
         Self::Drift,
         Self::Orphaned,
+        Self::StatusLost,
         Self::Reconciled,
     ];
 }
@@ -47,6 +50,7 @@ impl fmt::Display for ChangeCause {
             Self::Handover => "Handover",
             Self::Drift => "Drift",
             Self::Orphaned => "Orphaned",
+            Self::StatusLost => "StatusLost",
             Self::Reconciled => "Reconciled",
         })
     }

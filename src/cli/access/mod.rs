@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::fleet::{self, FleetArgs, read_all};
 use super::output;
-use super::rights::Reader;
+use super::rights::ReadingCommand;
 use super::table::{TableArgs, TableLayout};
 use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
@@ -142,7 +142,7 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
         fleet,
         mut observe,
     } = args;
-    observe.live.reader = Reader::Access;
+    observe.live.reader = ReadingCommand::Access;
     if let Some(AccessCommand::Diff(args)) = command {
         return difference::diff(&args);
     }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::connection::TokenFor;
 use super::fleet::{self, FleetArgs, read_all};
 use super::output::{self, Format};
-use super::rights::{Reader, is_forbidden};
+use super::rights::{ReadingCommand, is_forbidden};
 use super::table::{TableArgs, TableLayout};
 use super::target::words;
 use crate::aws::{Aws, AwsSettings, IamRoles};
@@ -101,9 +101,9 @@ struct QueriedCaller {
 /// The exit code is 1 where a principal has no access, or lacks the permission asked for.
 pub(crate) async fn explain(mut args: ExplainArgs) -> Result<ExitCode> {
     args.observe.live.reader = if args.can.is_empty() || args.me {
-        Reader::Explain
+        ReadingCommand::Explain
     } else {
-        Reader::ExplainCan
+        ReadingCommand::ExplainCan
     };
     let observe = &args.observe;
     for arn in args.callers.iter().filter(|word| is_arn(word)) {

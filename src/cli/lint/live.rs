@@ -12,7 +12,7 @@ use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
 use crate::cli::fleet::{self, FleetCluster, read_all};
 use crate::cli::output::{self, complain};
-use crate::cli::rights::Reader;
+use crate::cli::rights::ReadingCommand;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cli::table::{TableArgs, TableLayout};
 use crate::cli::write::write;
@@ -26,7 +26,7 @@ use crate::plan::rewrite;
 impl LintArgs {
     /// Reads the cluster, applies the fixes if asked to, and reports the rest.
     pub(super) async fn cluster(mut self) -> Result<ExitCode> {
-        self.live.reader = Reader::Lint;
+        self.live.reader = ReadingCommand::Lint;
         let looking = self
             .live
             .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
@@ -56,7 +56,7 @@ impl LintArgs {
             bail!("--fix rewrites one cluster at a time: name it with --context");
         }
         let read = async |mut live: LiveArgs| {
-            live.reader = Reader::Lint;
+            live.reader = ReadingCommand::Lint;
             let looking = live.observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
             let observation = Box::pin(looking).await?;
             let live = observation.live.as_ref().context("a cluster was read")?;

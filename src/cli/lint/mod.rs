@@ -92,7 +92,7 @@ pub(crate) enum LintFormat {
     Github,
     /// SARIF 2.1.0, for code scanning
     Sarif,
-    /// `JUnit` XML, for test reports: errors are failures, warnings and notes are not
+    /// JUnit XML, for test reports: errors are failures, warnings and notes are not
     Junit,
 }
 

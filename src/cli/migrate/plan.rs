@@ -12,7 +12,7 @@ use super::text::text;
 use crate::cli::eks::soak;
 use crate::cli::input;
 use crate::cli::output::{self, complain};
-use crate::cli::rights::Reader;
+use crate::cli::rights::ReadingCommand;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::cli::table::{TableArgs, TableFormat, TableLayout};
 use crate::desired::Mapping;
@@ -70,7 +70,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
         refuse(from, to)?;
     }
     let mut observe = args.observe.clone();
-    observe.live.reader = Reader::Migrate;
+    observe.live.reader = ReadingCommand::Migrate;
     let mut observation = observe
         .observe(IamExtent::Everyone, ModeNeed::Required)
         .await?;

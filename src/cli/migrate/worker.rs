@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::api::finalizer::Finalizers;
 use crate::aws::Aws;
-use crate::cli::rights::Reader;
+use crate::cli::rights::ReadingCommand;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed};
 use crate::cli::target::Proven;
 use crate::cluster::read::ClusterSnapshot;
@@ -72,7 +72,7 @@ struct Own {
 impl Worker {
     /// Reads the cluster for the first time.
     pub(super) async fn begin(mut args: LiveArgs, way: Way, pace: HandoverPace) -> Result<Self> {
-        args.reader = Reader::Migrate;
+        args.reader = ReadingCommand::Migrate;
         let config_map = ConfigMapName::from(args.config_map.clone());
         if config_map != ConfigMapName::default() {
             bail!(

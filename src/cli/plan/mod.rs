@@ -19,7 +19,7 @@ use super::fleet::{self, FleetArgs, read_all};
 use super::input;
 use super::operator::{Operator, operator};
 use super::output::{self, Format, complain};
-use super::rights::Reader;
+use super::rights::ReadingCommand;
 use super::table::{TableArgs, TableLayout};
 use crate::api::IdentityMapping;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
@@ -64,7 +64,7 @@ pub(crate) struct PlanArgs {
 /// Plans and prints the plan. Nothing is written.
 pub(crate) async fn plan(mut args: PlanArgs) -> Result<ExitCode> {
     args.check()?;
-    args.observe.live.reader = Reader::Plan;
+    args.observe.live.reader = ReadingCommand::Plan;
     let declared: Option<Vec<IdentityMapping>> = if args.filename.is_empty() {
         None
     } else {

@@ -1,5 +1,6 @@
 //! Copies and what restoring one comes to, as documents: what `-o json` and `-o yaml` print, and what the text is made of.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
@@ -106,7 +107,7 @@ fn writers(copy: &KeptCopy) -> Vec<CopyWriter> {
         time: *time,
     });
     let mut writers: Vec<CopyWriter> = writers.collect();
-    writers.sort_by(|a, b| b.time.cmp(&a.time));
+    writers.sort_by_key(|writer| Reverse(writer.time));
     writers
 }
 

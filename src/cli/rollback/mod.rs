@@ -15,7 +15,7 @@ use self::document::RestoreDiff;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
-use super::rights::{Reader, with_missing};
+use super::rights::{ReadingCommand, with_missing};
 use super::table::{TableArgs, TableFormat, TableLayout};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
@@ -159,7 +159,7 @@ async fn show(args: ShowArgs) -> Result<()> {
     let copies = match copies(&cluster).await {
         Ok(copies) => copies,
         Err(error) => {
-            let error = with_missing(error, &client, Reader::RollbackList, &name).await;
+            let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
             return Err(error.context(format!("cluster {url}")));
         }
     };
@@ -184,7 +184,7 @@ async fn list(args: ListArgs) -> Result<()> {
     let copies = match copies(&cluster).await {
         Ok(copies) => copies,
         Err(error) => {
-            let error = with_missing(error, &client, Reader::RollbackList, &name).await;
+            let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
             return Err(error.context(format!("cluster {url}")));
         }
     };
@@ -237,7 +237,7 @@ async fn plan(args: CopyArgs) -> Result<Planned> {
         mode,
         mut live,
     } = args;
-    live.reader = Reader::Rollback;
+    live.reader = ReadingCommand::Rollback;
     let looking = live.observe(mode, IamExtent::Wanted, ModeNeed::Required);
     let observation = Box::pin(looking).await?;
     let live = observation

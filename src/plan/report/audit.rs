@@ -158,7 +158,8 @@ fn changed(
     })
 }
 
-/// An entry that the status did not name before. One that was there all the time, with our mark, is no change: a status was lost.
+/// An entry that the status did not name before. One that was there all the time, with our mark, is found again: a status was lost, or
+/// its grant was never said.
 fn appeared(
     view: &View<'_>,
     position: usize,
@@ -171,6 +172,7 @@ fn appeared(
     let mut before = None;
     let action = match backend {
         Backend::ConfigMap => match claim.step {
+            Step::Keep if claim.ours && !moved => AccessAction::Found,
             _ if !view.written => return None,
             Step::Adopt => AccessAction::Adopted,
             Step::Add if moved => AccessAction::Moved,
@@ -197,6 +199,7 @@ fn appeared(
                 Some(_) if fresh || mapping.status.observed_generation.is_some() => {
                     AccessAction::Granted
                 }
+                Some(_) if claim.entry.ours => AccessAction::Found,
                 Some(_) | None => return None,
             }
         }
@@ -204,6 +207,7 @@ fn appeared(
     let change = record(view, position, *backend, &entry.arn);
     let cause = match action {
         AccessAction::Moved => ChangeCause::Handover,
+        AccessAction::Found => ChangeCause::StatusLost,
         _ => change.cause,
     };
     Some(AccessChange {
@@ -304,7 +308,7 @@ fn orphans<'v>(view: &'v View<'_>) -> impl Iterator<Item = AccessChange> + 'v {
     removed.filter_map(|claim| {
         let found = claim.found.as_ref()?;
         Some(AccessChange {
-            action: AccessAction::Revoked,
+            action: AccessAction::OrphanRemoved,
             backend: Backend::ConfigMap,
             principal: claim.key.as_ref()?.to_string(),
             now: None,

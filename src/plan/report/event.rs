@@ -304,8 +304,8 @@ fn access_event(change: &AccessChange) -> Option<EventNote> {
         AccessAction::Changed => (Reason::AccessChanged, "Change"),
         AccessAction::Moved => (Reason::AccessMoved, "Move"),
         AccessAction::Adopted => (Reason::EntryAdopted, "Adopt"),
-        AccessAction::Revoked => (Reason::AccessRevoked, "Revoke"),
-        AccessAction::Repaired | AccessAction::Released => return None,
+        AccessAction::Revoked | AccessAction::OrphanRemoved => (Reason::AccessRevoked, "Revoke"),
+        AccessAction::Repaired | AccessAction::Released | AccessAction::Found => return None,
     };
     Some(EventNote {
         regarding: change.regarding.clone(),
@@ -359,10 +359,16 @@ fn access_sentence(change: &AccessChange) -> String {
                 identity(now)
             ),
         },
-        (AccessAction::Revoked | AccessAction::Released, _) => format!(
-            "the access of {principal} by {place} was removed: {}",
-            identity(before)
+        (AccessAction::Found, _) => format!(
+            "the entry of {principal} in {place} was there already, with {}",
+            identity(now)
         ),
+        (AccessAction::Revoked | AccessAction::OrphanRemoved | AccessAction::Released, _) => {
+            format!(
+                "the access of {principal} by {place} was removed: {}",
+                identity(before)
+            )
+        }
     };
     format!("{what} ({cause})")
 }

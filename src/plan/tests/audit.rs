@@ -139,7 +139,7 @@ fn what_moves_to_the_other_backend_is_neither_granted_nor_revoked() {
 }
 
 #[test]
-fn a_lost_status_is_no_change() {
+fn a_lost_status_is_said_once_and_is_no_grant() {
     for mode in [None, Some(Mode::Api)] {
         let mut simulation = match mode {
             None => cluster(&[]),
@@ -154,6 +154,12 @@ fn a_lost_status_is_no_change() {
         }
         simulation.objects.get_mut("a").expect("exists").status = None;
         simulation.trail();
+        simulation.settle();
+        let backend = mode.map_or("ConfigMap", |_| "AccessEntry");
+        let expected = format!(
+            "found role/a by a@1 in {backend}: - => username \"a\", groups g (StatusLost)\n"
+        );
+        assert_eq!(simulation.trail(), expected, "{mode:?}");
         simulation.settle();
         assert_eq!(simulation.trail(), "", "{mode:?}");
     }

@@ -307,7 +307,12 @@ async fn a_file_names_eks_clusters_and_roles_to_assume() {
     assert_eq!(production["report"]["mode"], "API_AND_CONFIG_MAP");
     assert_eq!(eks.log().counts(Mark::START)["AssumeRole"], 1);
     let table = run(&["migrate", "status", &named]).await;
-    assert_snapshot!(table.shown(), @"");
+    assert_snapshot!(table.shown(), @"
+    exit code 0
+    --- stdout
+    CLUSTER     MODE                HANDOVER  BINDING  PENDING  MIGRATING  SOAKING  DONE  STAYING  BLOCKED
+    production  API_AND_CONFIG_MAP  -         Absent   0        0          0        0     0        2
+    ");
     // The file is found by itself where contexts are named, and says more of those that it knows.
     let access = run(&["access", "--contexts=a,b", "--no-headers"]).await;
     assert_eq!(access.code, 1, "{}", access.shown());
@@ -330,5 +335,9 @@ async fn a_file_names_eks_clusters_and_roles_to_assume() {
     );
     fs::write(&config, "clusters:\n- {context: b, assumeRole: audit}\n").unwrap();
     let wrong = run(&["access", &named]).await;
-    assert_snapshot!(wrong.shown().replace(folder.path().to_str().unwrap(), "FOLDER"), @"");
+    assert_snapshot!(wrong.shown().replace(folder.path().to_str().unwrap(), "FOLDER"), @r#"
+    exit code 1
+    --- stderr
+    error: FOLDER/config/identity-mapper/clusters.yaml: context b: assumeRole: "audit": write the ARN of a role, such as arn:aws:iam::111122223333:role/NAME
+    "#);
 }
