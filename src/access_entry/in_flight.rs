@@ -153,6 +153,15 @@ impl InFlight {
         settled
     }
 
+    /// Nothing that was sent has had more time for that.
+    pub fn clock_set_forward(&mut self, by: SignedDuration) {
+        self.started = self.started.map(|started| started.plus(by));
+        for sent in self.calls.values_mut().flatten() {
+            sent.given_up = sent.given_up.map(|given_up| given_up.plus(by));
+            sent.since = sent.since.plus(by);
+        }
+    }
+
     /// When [`Self::settle`] has something to do, should nothing else happen.
     #[must_use]
     pub fn next_end(&self) -> Option<Timestamp> {

@@ -25,6 +25,7 @@ use crate::time::Timestamp;
 impl EksDriver {
     /// Takes in an answer.
     pub(in crate::controller) fn take_in(&mut self, answer: EksAnswer, metrics: &mut Metrics) {
+        self.compare_clocks();
         let now = Instant::now();
         match answer {
             EksAnswer::Cluster { read, trust, began } => {

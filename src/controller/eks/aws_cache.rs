@@ -10,6 +10,7 @@ mod iam;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::event_throttle::EventThrottle;
 use super::in_force::{ClusterReading, InForce, in_force, went_back};
@@ -105,6 +106,8 @@ pub(super) struct AwsCache {
     stirred_before: Invalidated,
     /// The latest time that was passed in.
     latest: Timestamp,
+    /// The wall clock and the steady one, as they were last compared.
+    clocks: (Timestamp, Duration),
     /// When the last input was handed out.
     handed_out: Timestamp,
 }
@@ -137,6 +140,7 @@ impl AwsCache {
             stirred: Invalidated::default(),
             stirred_before: Invalidated::default(),
             latest: now,
+            clocks: (now, Duration::ZERO),
             handed_out: Timestamp::MIN,
         }
     }

@@ -134,6 +134,7 @@ pub(super) struct EksDriver {
     /// Whether the API server's certificate was ever looked at.
     server_seen: bool,
     cache: AwsCache,
+    started: Instant,
     schedule: Schedule,
     refresh: Refresh,
     /// When to look for an entry to describe.
@@ -162,6 +163,7 @@ impl EksDriver {
         Self {
             aws,
             cache: AwsCache::new(cluster_name.clone(), unasked, Timestamp::now()),
+            started: now,
             name: cluster_name,
             changes: api_server.changes(),
             api_server,
@@ -267,7 +269,13 @@ impl EksDriver {
     /// The planner's input for a pass. The first of them ends the waiting.
     pub(super) fn hand_out(&mut self, kept: Option<&Kept>, now: Timestamp) -> AwsState {
         self.waits = None;
+        self.compare_clocks();
         self.cache.hand_out(kept, now)
+    }
+
+    fn compare_clocks(&mut self) {
+        let steady = self.started.elapsed();
+        self.cache.compare_clocks(Timestamp::now(), steady);
     }
 
     /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before.
@@ -316,6 +324,7 @@ impl EksDriver {
 
     /// Begins what is due. Whether a call was refused.
     fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut CallCheck<'_>) -> bool {
+        self.compare_clocks();
         self.cache.tick(Timestamp::now());
         while let Some(task) = self.schedule.start(now) {
             let read = self.read(task);

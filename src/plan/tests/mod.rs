@@ -10,6 +10,7 @@ mod forgery;
 mod grants;
 mod grants_in_force;
 mod guards;
+mod handover;
 pub(crate) mod laws;
 mod modes;
 mod ownership;

@@ -1,6 +1,7 @@
 //! Calls of plans, descriptions and events of entries, and how they change the cache. Pure.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -13,6 +14,9 @@ use crate::time::{Timestamp, to_the_second};
 
 /// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
 const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
+
+/// A wall clock that is ahead by so much was set: what a time service corrects bit by bit is less.
+const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
 /// What EKS answers of an entry that it does not find, while that is not certain.
 const NOT_YET: &str =
@@ -268,6 +272,18 @@ impl AwsCache {
             for principal in Arc::make_mut(&mut self.in_flight).settle(now) {
                 self.doubt(&principal, None);
             }
+        }
+    }
+
+    /// Compares the wall clock with the time since the start by a steady one. Where the wall clock was set forward, what is in flight or
+    /// was written a moment ago is still as young as before: else a call could take effect after it was taken for over.
+    pub(in crate::controller::eks) fn compare_clocks(&mut self, now: Timestamp, steady: Duration) {
+        let (wall, then) = std::mem::replace(&mut self.clocks, (now, steady));
+        let passed = SignedDuration::try_from(steady.saturating_sub(then)).unwrap_or_default();
+        let ahead = now.duration_since(wall).saturating_sub(passed);
+        if ahead >= CLOCK_STEP {
+            Arc::make_mut(&mut self.entries).clock_set_forward(ahead);
+            Arc::make_mut(&mut self.in_flight).clock_set_forward(ahead);
         }
     }
 

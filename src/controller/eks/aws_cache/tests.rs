@@ -515,6 +515,25 @@ fn what_was_planned_before_something_changed_is_not_sent() {
     assert!(why.contains("API server"), "{why}");
 }
 
+/// What was sent a moment ago may still take effect, whatever the clock says.
+#[test]
+fn a_clock_that_is_set_forward_an_hour_ends_nothing_early() {
+    let mut known = settled();
+    known.compare_clocks(at(7200), Duration::from_secs(7200));
+    known.sent(&key("New"), &create("New"), at(7200));
+    let lost = Err(failure(FailureKind::Unavailable));
+    known.answered(&key("New"), &create("New"), lost, true, at(7201), 0.0);
+    known.compare_clocks(at(10_802), Duration::from_secs(7202));
+    known.tick(at(10_802));
+    let missing = || Err(failure(FailureKind::EntryMissing));
+    let (certain, _) = known.described(&principal("New"), missing(), at(10_803), at(10_803));
+    assert!(!certain, "the creation may still take effect");
+    known.compare_clocks(at(10_832), Duration::from_secs(7232));
+    known.tick(at(10_832));
+    let (certain, _) = known.described(&principal("New"), missing(), at(10_832), at(10_832));
+    assert!(certain, "half a minute has passed by a steady clock");
+}
+
 #[test]
 fn a_clock_that_is_set_back_an_hour_delays_nothing() {
     let mut known = settled();

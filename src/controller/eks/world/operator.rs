@@ -6,6 +6,7 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use jiff::SignedDuration;
 
@@ -180,6 +181,8 @@ impl World {
     /// A turn of the loop: time has passed.
     pub(super) fn turn(&mut self) {
         let now = self.clock();
+        let steady = Duration::from_secs(self.now.as_second().unsigned_abs());
+        self.operator.known.compare_clocks(now, steady);
         self.operator.known.tick(now);
         self.operator.pauses.retain(|_, until| *until > now);
     }
@@ -400,5 +403,6 @@ impl World {
     pub(super) fn die(&mut self) {
         self.abandon();
         self.operator = Operator::new(self.clock());
+        self.turn();
     }
 }
