@@ -3,11 +3,12 @@
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make mutants   whether the tests notice that a safety rule is switched off
+# make image  the image of the Dockerfile as an archive, without a container engine
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node image bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -61,6 +62,17 @@ node: requirements
 	@tests/node/can-run.sh
 	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
 	RUST_TEST_THREADS=2 cargo test --locked --test node
+
+# Needs buildah (Debian: apt-get install buildah crun), and fetches the builder's image, or takes the one that BUILDER names.
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+IMAGE := identity-mapper:$(VERSION)
+
+image:
+	STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot buildah build --timestamp 0 $(if $(BUILDER),--build-arg BUILDER=$(BUILDER)) \
+		--tag localhost/$(IMAGE) .
+	@mkdir -p target && rm -f target/image.tar
+	STORAGE_DRIVER=vfs buildah push localhost/$(IMAGE) oci-archive:target/image.tar:$(IMAGE)
+	@echo target/image.tar
 
 bench: requirements
 	$(call beside,etcd kubernetes,cargo bench --locked --bench operator --no-run)

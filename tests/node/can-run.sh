@@ -8,11 +8,13 @@ cannot() {
 }
 
 [ "$(uname -s)" = Linux ] || cannot "a node needs Linux"
+[ -z "${KUBEBUILDER_ASSETS:-}" ] || cannot "a node is as old as the API server that make testbed builds; unset KUBEBUILDER_ASSETS"
 [ "$(id -u)" = 0 ] || cannot "a node needs root"
 [ -d /sys/fs/cgroup/memory ] || cannot "a node is tried on cgroup v1 alone"
-for needed in cc:gcc ip:iproute2 iptables:iptables musl-gcc:musl-tools runc:runc tar:tar unshare:util-linux; do
+for needed in cc:gcc ip:iproute2 iptables:iptables musl-gcc:musl-tools tar:tar unshare:util-linux; do
   command -v "${needed%:*}" >/dev/null || cannot "${needed%:*} is not installed; apt-get install ${needed#*:}"
 done
+[ -x /usr/sbin/runc ] || cannot "runc is not installed; apt-get install runc"
 [ -x /usr/lib/cni/bridge ] || cannot "the CNI plugins are not installed; apt-get install containernetworking-plugins"
 [ -s /etc/ssl/certs/ca-certificates.crt ] || cannot "the public certificate authorities are not installed; apt-get install ca-certificates"
 target=$(uname -m)-unknown-linux-musl

@@ -17,3 +17,4 @@ mod locked_out;
 mod machine;
 mod names;
 mod namespace;
+mod probes;

@@ -106,13 +106,12 @@ async fn again(test: &str) {
         words(&[test, "--exact", "--nocapture", "--test-threads=1"]),
     ]
     .concat();
-    let mut environment = vec![
+    let environment = [
         (INSIDE, cgroup.name.clone().into()),
         ("TMPDIR", folder.clone().into_os_string()),
         ("HOME", folder.clone().into_os_string()),
         ("RUST_BACKTRACE", "1".into()),
     ];
-    environment.extend(env::var_os("KUBEBUILDER_ASSETS").map(|it| ("KUBEBUILDER_ASSETS", it)));
     let mut process = Supervised::spawn("/usr/bin/env".as_ref(), args, environment, &log);
     let status = eventually("the test has ended", DEADLINE, async || {
         process.exited().ok_or_else(|| process.log())
