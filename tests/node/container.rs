@@ -25,9 +25,16 @@ impl Container {
         PathBuf::from(format!("/proc/{}/{name}", self.0))
     }
 
-    /// Sends it a signal by its name without `SIG`.
-    pub(crate) fn signal(self, name: &str) {
-        run(Command::new("kill").args(["-s", name, &self.0.to_string()]));
+    /// Halts it.
+    pub(crate) fn halt(self) {
+        run(Command::new("kill").args(["-s", "STOP", &self.0.to_string()]));
+    }
+
+    /// Lets it go on, unless the kubelet has ended it meanwhile because it did not answer.
+    pub(crate) fn go_on(self) {
+        let mut kill = Command::new("kill");
+        kill.args(["-s", "CONT", &self.0.to_string()]);
+        kill.output().unwrap();
     }
 
     /// The fields of its status: `Uid`, `CapEff`, `VmRSS` and others.

@@ -36,12 +36,12 @@ fn the_pod_repairs_the_aws_auth_that_keeps_its_node_out() {
 
         // Somebody breaks it, and the operator is slow to notice.
         let operator = node.operator().await;
-        operator.signal("STOP");
+        operator.halt();
         node.cluster
             .write_text("somebody", "mapRoles", "- rolearn: [")
             .await;
         node.ready(false).await;
-        operator.signal("CONT");
+        operator.go_on();
         node.ready(true).await;
         assert_eq!(node.cluster.roles().await, before);
         node.cluster.establish("another", json!({})).await;

@@ -35,7 +35,7 @@ fn a_process_that_hangs_is_not_ready_and_then_restarted() {
         is(&node, true, 0).await;
         let before = node.cluster.roles().await;
 
-        node.operator().await.signal("STOP");
+        node.operator().await.halt();
         is(&node, false, 0).await;
         is(&node, true, 1).await;
         assert_eq!(node.cluster.roles().await, before);
