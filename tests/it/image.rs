@@ -65,6 +65,22 @@ fn what_it_is_built_from_is_pinned() {
     assert!(build.contains("--locked"), "{build}");
 }
 
+/// Where a section of the profile names a package of the workspace, cargo takes `strip = true` for `strip = "debuginfo"` in it: 5 MB of
+/// symbols. A section for all dependencies does no harm.
+#[test]
+fn no_symbols_are_in_the_binary() {
+    let manifest = read("Cargo.toml");
+    let sections = Regex::new(r"(?m)^\[profile\.release(.*)\]$").unwrap();
+    let sections: Vec<&str> = sections
+        .captures_iter(&manifest)
+        .map(|found| found.extract::<1>().1[0])
+        .collect();
+    assert_eq!(sections, ["", r#".package."*""#]);
+    let (_, release) = manifest.split_once("\n[profile.release]\n").unwrap();
+    let (release, _) = release.split_once("\n[").unwrap();
+    assert!(release.contains("\nstrip = true\n"), "{release}");
+}
+
 /// The clients of AWS trust what the variables that the chart sets name, both of them. The API server stands for a private endpoint.
 #[tokio::test]
 async fn an_endpoint_is_reached_by_either_of_the_two_sets_of_authorities() {
