@@ -48,7 +48,7 @@ pub(super) struct Dropped {
 }
 
 /// What people write for the field with the ARN: the field of the other list, and those of other tools.
-const OTHER_ARN_FIELDS: [&str; 14] = [
+const OTHER_ARN_FIELDS: [&str; 20] = [
     "rolearn",
     "userarn",
     "role_arn",
@@ -60,6 +60,12 @@ const OTHER_ARN_FIELDS: [&str; 14] = [
     "arn",
     "grouparn",
     "principalarn",
+    "principal_arn",
+    "principal",
+    "iamrolearn",
+    "iamuserarn",
+    "iam_role_arn",
+    "iam_user_arn",
     "permissionset",
     "permission_set",
     "permissionsetname",

@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 
 use super::diagnosis::{GET, ManifestDefect, is_describe_output, unreadable};
 use super::{DefectKind, ProblemCause, Section, ValueType};
-use crate::manifest::{Manifest, read};
+use crate::manifest::{Manifest, ManifestFault, read};
 use crate::yaml::Lines;
 
 /// Why a text is no aws-auth.
@@ -30,11 +30,46 @@ pub enum ManifestError {
         /// What it is instead.
         found: String,
     },
+    /// Entries of roles and of users in one list.
+    #[error(
+        "this is a list with both `rolearn` and `userarn`, and no manifest around it: put the entries with `rolearn` under `data.mapRoles` and those with `userarn` under `data.mapUsers` of a ConfigMap, as `{GET}` prints it"
+    )]
+    BareLists,
+    /// Several manifests, none of which is the ConfigMap that is meant.
+    #[error(
+        "none of these {count} manifests is the ConfigMap {config_map}: add it, as `{GET}` prints it"
+    )]
+    NotAmong {
+        /// Namespace and name.
+        config_map: String,
+        /// How many there are.
+        count: usize,
+    },
+    /// The ConfigMap that is meant more than once.
+    #[error(
+        "the ConfigMap {config_map} is given twice, in line {first} and in line {second}, and kubectl would keep the last one: remove one of them"
+    )]
+    Several {
+        /// Namespace and name.
+        config_map: String,
+        /// 1-based line of the first.
+        first: usize,
+        /// 1-based line of the second.
+        second: usize,
+    },
     /// A manifest of another kind.
     #[error("this is a manifest of kind `{kind}`: give one ConfigMap")]
     OtherKind {
         /// Its kind; empty if it has none.
         kind: String,
+    },
+    /// A ConfigMap of a version that Kubernetes does not have.
+    #[error(
+        "this is a ConfigMap of apiVersion `{version}`, which Kubernetes does not have: write `apiVersion: v1`"
+    )]
+    OtherVersion {
+        /// What is written.
+        version: String,
     },
     /// A ConfigMap that EKS does not read.
     #[error(
@@ -66,57 +101,124 @@ pub enum ManifestError {
     },
 }
 
-/// Reads the manifest of the ConfigMap that EKS reads, or of the copy that is meant instead, and gives its `data`. A manifest without a
-/// namespace is applied where kubectl's context says.
-pub fn read_aws_auth(
-    text: &str,
-    meant: (&str, &str),
-) -> Result<BTreeMap<String, String>, ManifestError> {
-    let data = read_manifest(text)?;
-    let manifest = read(text).into_iter().next().and_then(Result::ok);
-    let field = |path: &str| manifest.as_ref().and_then(|it| it.text(path));
-    let namespace = field("/metadata/namespace").unwrap_or(meant.0);
-    let name = field("/metadata/name").unwrap_or(meant.1);
+/// What a text holds of aws-auth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AwsAuthText {
+    /// Its `data`, empty where there is none.
+    pub data: BTreeMap<String, String>,
+    /// The ConfigMap as the API server would get it; `None` where the text has no manifest.
+    pub object: Option<Json>,
+    /// The key whose value the text is, where it has no manifest.
+    pub bare: Option<Section>,
+}
+
+/// Reads the ConfigMap that EKS reads, or the copy that is meant instead: a manifest alone, one of several, an item of a `List`, or the
+/// value of one key. A manifest without a namespace is applied where kubectl's context says.
+pub fn read_aws_auth(text: &str, meant: (&str, &str)) -> Result<AwsAuthText, ManifestError> {
+    let lines = Lines::new(text);
+    let documents = read(text);
+    let has_kind = |manifest: &Manifest| manifest.text("/kind").is_some();
+    let is_manifest = text.lines().any(|line| line.starts_with("kind:"))
+        || text.trim_start().starts_with('{')
+        || documents.iter().flatten().any(has_kind);
+    if !is_manifest {
+        if is_describe_output(text) {
+            return Err(ManifestError::NoManifest {
+                found: "output of `kubectl describe`".to_owned(),
+            });
+        }
+        match bare_sections(text).as_slice() {
+            [] => {}
+            [section] => {
+                return Ok(AwsAuthText {
+                    data: BTreeMap::from([(section.key().to_owned(), text.to_owned())]),
+                    object: None,
+                    bare: Some(*section),
+                });
+            }
+            _ => return Err(ManifestError::BareLists),
+        }
+    }
+    let manifest = match documents.as_slice() {
+        [] if text.trim().is_empty() => Err(ManifestError::NoManifest {
+            found: "empty".to_owned(),
+        }),
+        [] => Err(ManifestError::NoManifest {
+            found: "a list without items".to_owned(),
+        }),
+        [one] => one.as_ref().map_err(|fault| syntax(text, &lines, fault)),
+        several => among(text, &lines, several, meant),
+    }?;
+    check(manifest, &lines)?;
+    let data = data_of(manifest)?;
+    let (namespace, name) = identity(manifest, meant);
     if (namespace, name) != meant {
         return Err(ManifestError::OtherConfigMap {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
         });
     }
-    Ok(data)
+    Ok(AwsAuthText {
+        data,
+        object: Some(manifest.value.clone()),
+        bare: None,
+    })
 }
 
-/// Reads a ConfigMap manifest and gives its `data`, empty where there is none.
-pub fn read_manifest(text: &str) -> Result<BTreeMap<String, String>, ManifestError> {
-    let is_manifest =
-        text.lines().any(|line| line.starts_with("kind:")) || text.trim_start().starts_with('{');
-    if !is_manifest && is_describe_output(text) {
-        return Err(ManifestError::NoManifest {
-            found: "output of `kubectl describe`".to_owned(),
-        });
+/// Namespace and name, those that are meant where they are not written.
+fn identity<'a>(manifest: &'a Manifest, meant: (&'a str, &'a str)) -> (&'a str, &'a str) {
+    let field = |path: &str| manifest.text(path);
+    (
+        field("/metadata/namespace").unwrap_or(meant.0),
+        field("/metadata/name").unwrap_or(meant.1),
+    )
+}
+
+/// The ConfigMap that is meant among several manifests.
+fn among<'m>(
+    text: &str,
+    lines: &Lines<'_>,
+    documents: &'m [Result<Manifest, ManifestFault>],
+    meant: (&str, &str),
+) -> Result<&'m Manifest, ManifestError> {
+    let readable = || documents.iter().filter_map(|it| it.as_ref().ok());
+    let mut found = readable().filter(|manifest| {
+        manifest.text("/kind") == Some("ConfigMap") && identity(manifest, meant) == meant
+    });
+    match (found.next(), found.next()) {
+        (Some(first), Some(second)) => {
+            let line = |manifest: &Manifest| lines.position(manifest.span.start).0;
+            Err(ManifestError::Several {
+                config_map: format!("{}/{}", meant.0, meant.1),
+                first: line(first),
+                second: line(second),
+            })
+        }
+        (Some(manifest), None) => Ok(manifest),
+        (None, _) => match documents.iter().find_map(|it| it.as_ref().err()) {
+            Some(fault) => Err(syntax(text, lines, fault)),
+            None => Err(ManifestError::NotAmong {
+                config_map: format!("{}/{}", meant.0, meant.1),
+                count: documents.len(),
+            }),
+        },
     }
-    let lines = Lines::new(text);
-    let manifest = match read(text).into_iter().next() {
-        Some(Ok(manifest)) => manifest,
-        Some(Err(fault)) => {
-            let causes = unreadable(text, fault.at, fault.kind);
-            let cause = causes.into_iter().next();
-            return Err(match cause {
-                Some(ManifestDefect { cause, span }) => at(&lines, span.start, &cause),
-                None => ManifestError::Syntax {
-                    line: fault.line,
-                    column: fault.column,
-                    message: fault.message,
-                },
-            });
-        }
-        None => {
-            return Err(ManifestError::NoManifest {
-                found: "empty".to_owned(),
-            });
-        }
-    };
-    check(&manifest, &lines)?;
+}
+
+/// Why a manifest can't be read: the first of its causes, or what the reading ran into.
+fn syntax(text: &str, lines: &Lines<'_>, fault: &ManifestFault) -> ManifestError {
+    let causes = unreadable(text, fault.at, fault.kind);
+    match causes.into_iter().next() {
+        Some(ManifestDefect { cause, span }) => at(lines, span.start, &cause),
+        None => ManifestError::Syntax {
+            line: fault.line,
+            column: fault.column,
+            message: fault.message.clone(),
+        },
+    }
+}
+
+fn data_of(manifest: &Manifest) -> Result<BTreeMap<String, String>, ManifestError> {
     match manifest.value.get("data") {
         None | Some(Json::Null) => Ok(BTreeMap::new()),
         Some(Json::Object(data)) => data
@@ -139,6 +241,41 @@ pub fn read_manifest(text: &str) -> Result<BTreeMap<String, String>, ManifestErr
     }
 }
 
+/// The keys that a text can be the value of, where it is a list and has no manifest around it: more than one where it has entries of both
+/// roles and users.
+pub(crate) fn bare_sections(text: &str) -> Vec<Section> {
+    let is_key = |line: &str| {
+        let key = line.trim_start().split(':').next().unwrap_or_default();
+        Section::ALL.iter().any(|section| section.key() == key)
+    };
+    let lower = text.to_ascii_lowercase();
+    let has_field = |field: &str| {
+        lower.lines().any(|line| {
+            let content = line.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
+            content.starts_with(field)
+        }) || lower.trim_start().starts_with('[') && lower.contains(field)
+    };
+    let content = || {
+        text.lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#') && *line != "---")
+    };
+    if content().next().is_none_or(is_key) {
+        return Vec::new();
+    }
+    let is_account = |line: &str| {
+        let account = line.strip_prefix("- ").map(str::trim);
+        let account = account.map(|it| it.trim_matches(['"', '\'']));
+        account.is_some_and(|it| it.len() == 12 && it.bytes().all(|b| b.is_ascii_digit()))
+    };
+    if content().all(is_account) {
+        return vec![Section::Accounts];
+    }
+    let fields = [(Section::Roles, "rolearn"), (Section::Users, "userarn")];
+    let found = fields.into_iter().filter(|(_, field)| has_field(field));
+    found.map(|(section, _)| section).collect()
+}
+
 /// Whether kubectl and EKS take a manifest for aws-auth.
 fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
     if !manifest.value.is_object() {
@@ -147,10 +284,23 @@ fn check(manifest: &Manifest, lines: &Lines<'_>) -> Result<(), ManifestError> {
         });
     }
     match manifest.text("/kind").unwrap_or_default() {
-        "ConfigMap" => {}
+        "ConfigMap" => match manifest.text("/apiVersion") {
+            None | Some("v1") => {}
+            Some(version) => {
+                return Err(ManifestError::OtherVersion {
+                    version: version.to_owned(),
+                });
+            }
+        },
         "" => {
+            let mut sections = Section::ALL.iter();
+            let found = if sections.any(|it| manifest.value.get(it.key()).is_some()) {
+                "keys of aws-auth without a manifest around them"
+            } else {
+                "a mapping without `kind`"
+            };
             return Err(ManifestError::NoManifest {
-                found: "a mapping without `kind`".to_owned(),
+                found: found.to_owned(),
             });
         }
         kind => {

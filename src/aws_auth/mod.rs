@@ -33,8 +33,8 @@ use diagnosis::DefectKind;
 pub use edit::{EditError, EntryEdit, NewEntry, edit};
 pub use index::{Index, Rank};
 pub use lookup::{Lookup, fold_arn};
-pub(crate) use manifest::beside;
-pub use manifest::{ManifestError, read_aws_auth, read_manifest};
+pub use manifest::{AwsAuthText, ManifestError, read_aws_auth};
+pub(crate) use manifest::{bare_sections, beside};
 pub use problem::{Problem, ProblemKind};
 pub(crate) use problem::{ProblemCause, ProblemDetail, ValueType};
 

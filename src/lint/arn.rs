@@ -12,6 +12,14 @@ pub(super) fn look_up(kind: &str) -> String {
     )
 }
 
+/// The command that prints the roles of IAM Identity Center whose names begin so.
+pub(super) fn list_sso_roles(prefix: &str, printed: &str) -> String {
+    format!(
+        "aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/ --query \
+            \"Roles[?starts_with(RoleName, '{prefix}')].{printed}\" --output text"
+    )
+}
+
 fn title_of(kind: &str) -> &'static str {
     if kind == "user" { "User" } else { "Role" }
 }
@@ -71,6 +79,11 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
             "whitespace in the ARN",
             arn.split_whitespace().collect(),
         );
+    }
+    if let [_, _, "iam", "", _, resource] = parts.as_slice()
+        && let Some(role) = session(resource)
+    {
+        add(Code::SessionArn, "session of a role", role);
     }
     if let [_, _, "sts", "", _, resource] = parts.as_slice() {
         if let Some(role) = session(resource) {
@@ -193,6 +206,19 @@ pub(super) fn invalid(arn: &str, field: &str, kind: &str, error: &ArnError) -> (
             format!("write the {what}'s ARN, without its path: `{list}` prints those under it"),
         );
     }
+    if resource.starts_with("group/") {
+        let title = format!("ARN of an IAM group in `{field}`");
+        let fix = "map a role that the members of the group assume, or each user: nobody signs in as a group";
+        return (title, fix.to_owned());
+    }
+    if resource.starts_with("permissionSet/") {
+        let title = format!("ARN of a permission set in `{field}`");
+        let fix = format!(
+            "write the ARN of its role in this account, without its path: `{}`; or declare the permission set in an IdentityMapping",
+            list_sso_roles("", "Arn")
+        );
+        return (title, fix);
+    }
     if resource.starts_with("instance-profile/") {
         let title = format!("ARN of an instance profile in `{field}`");
         let name = resource.rsplit('/').next().unwrap_or_default();
@@ -248,6 +274,7 @@ mod tests {
             ("arn:aws:sts::111122223333:role/a", Some(role)),
             ("arn:aws:sts::111122223333:assumed-role/a", Some(role)),
             ("arn:aws:sts::111122223333:assumed-role/a/*", Some(role)),
+            ("arn:aws:iam::111122223333:assumed-role/a/*", Some(role)),
             ("arn:aws:iam::1111-2222-3333:role/a", Some(role)),
             ("arn:aws:iam::111122223333:role:a", Some(role)),
             ("arn:aws:iam::111122223333:roles/a", Some(role)),

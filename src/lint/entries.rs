@@ -156,7 +156,11 @@ impl PlacedDocument<'_> {
                     Code::BadAccount,
                     format!("invalid account ID {account:?}"),
                     "never matches".to_owned(),
-                    "write the twelve digits in double quotes, including leading zeros".to_owned(),
+                    match account_within(account) {
+                        Some(digits) => format!("write \"{digits}\""),
+                        None => "write the twelve digits in double quotes, including leading zeros"
+                            .to_owned(),
+                    },
                 )
             };
             LintFinding {
@@ -171,6 +175,14 @@ impl PlacedDocument<'_> {
         };
         accounts.iter().zip(&places.accounts).map(found).collect()
     }
+}
+
+/// The one account that an item names, where it is an ARN or has separators.
+fn account_within(item: &str) -> Option<String> {
+    let of_arn = item.starts_with("arn:").then(|| item.split(':').nth(4))?;
+    of_arn
+        .filter(|it| it.parse::<AccountId>().is_ok())
+        .map(str::to_owned)
 }
 
 /// Where something was found already.

@@ -88,6 +88,20 @@ fn is_meant_for_nodes(username: &str) -> bool {
     plain.starts_with("system:node") || plain.contains("ec2privatedns")
 }
 
+/// The well-known group that a name is a slip of.
+pub(super) fn misspelled(group: &str) -> Option<&'static str> {
+    // Without its prefix; `nodes` may well be a group of someone's own.
+    let bare = [
+        "system:masters",
+        "system:bootstrappers",
+        "system:node-proxier",
+    ];
+    let bare = bare
+        .into_iter()
+        .find(|known| *known == format!("system:{group}"));
+    bare.or_else(|| WELL_KNOWN.into_iter().find(|known| almost(group, known)))
+}
+
 /// What is within angle brackets, where they are around all of it.
 fn in_angle_brackets(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix('<')?.strip_suffix('>')?;
@@ -146,7 +160,9 @@ impl<P: Clone> EntryNames<'_, P> {
                 ),
             );
         }
-        let node = is_node_name(text) || is_meant_for_nodes(text);
+        let is_administrator = self.groups.iter().any(|group| group.text == MASTERS);
+        let node = (self.caller != CallerKind::User || is_administrator)
+            && (is_node_name(text) || is_meant_for_nodes(text));
         if text.starts_with(RESERVED_PREFIX)
             || (!node && RESERVED.iter().any(|prefix| text.starts_with(prefix)))
         {
@@ -179,7 +195,7 @@ impl<P: Clone> EntryNames<'_, P> {
             );
             return;
         }
-        if let Some(known) = WELL_KNOWN.iter().find(|known| almost(text, known)) {
+        if let Some(known) = misspelled(text) {
             find(
                 Code::AlmostWellKnown,
                 at,
@@ -290,12 +306,16 @@ impl<P: Clone> EntryNames<'_, P> {
             return;
         }
         // A slip of the group is reported as such.
-        let slip = |wanted: &str| self.groups.iter().any(|group| almost(group.text, wanted));
+        let slip = |wanted: &str| {
+            let mut groups = self.groups.iter();
+            groups.any(|group| misspelled(group.text) == Some(wanted))
+        };
         let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
             .into_iter()
             .filter(|group| !has(group) && !slip(group))
             .collect();
-        if let Some(name) = username.filter(|_| named && has(MASTERS)) {
+        let is_person = username.is_some_and(|name| is_meant_for_nodes(name.text)) && has(MASTERS);
+        if let Some(name) = username.filter(|_| is_person) {
             let label = if name.text.contains("{{EC2PrivateDNSName}}") {
                 "only EC2 instances can log in"
             } else {
@@ -321,7 +341,15 @@ impl<P: Clone> EntryNames<'_, P> {
                     "the authenticator sees a node without {}",
                     missing.join(" and ")
                 ),
-                format!("add {} to its groups", missing.join(" and ")),
+                if has(NODES) || has(BOOTSTRAPPERS) || self.groups.is_empty() {
+                    format!("add {} to its groups", missing.join(" and "))
+                } else {
+                    format!(
+                        "if these are nodes, add {} to the groups; if they are people, write another username, such as \
+                            username: \"dev:{{{{SessionName}}}}\"",
+                        missing.join(" and ")
+                    )
+                },
             );
         }
         let is_right = username.is_some_and(|name| is_kubelet(name.text));
@@ -381,13 +409,15 @@ fn not_filled_in<P>(
         return false;
     };
     let title = format!("placeholder `{variable}` in the {what} {text:?}, which was not filled in");
-    find(
-        Code::NotFilledIn,
-        at,
-        title,
-        seen,
-        format!("write the {what} itself"),
-    );
+    let name = variable.trim_matches(|c: char| !c.is_ascii_alphanumeric());
+    let fix = match PLACEHOLDERS.iter().find(|known| almost(name, known)) {
+        Some(known) => {
+            let meant = text.replace(variable, &format!("{{{{{known}}}}}"));
+            format!("write {meant:?}")
+        }
+        None => format!("write the {what} itself"),
+    };
+    find(Code::NotFilledIn, at, title, seen, fix);
     true
 }
 

@@ -10,7 +10,7 @@ use super::text::{GET, defect_code};
 use crate::aws_auth::diagnosis::{
     ManifestDefect, is_describe_line, is_describe_output, unreadable,
 };
-use crate::aws_auth::{ProblemCause, Section};
+use crate::aws_auth::{ProblemCause, Section, bare_sections};
 use crate::manifest::ManifestFault;
 use crate::yaml::FaultKind;
 
@@ -37,7 +37,7 @@ pub(super) fn parts(text: &str) -> Option<Vec<ManifestPart>> {
         parts.extend(described(text).map(ManifestPart::AwsAuth));
         return Some(parts);
     }
-    let section = bare_section(text)?;
+    let section = *bare_sections(text).first()?;
     let auth = bare(text, vec![(section, 0..text.len())]);
     Some(vec![ManifestPart::AwsAuth(auth)])
 }
@@ -60,7 +60,7 @@ fn described(text: &str) -> Option<AwsAuthManifest> {
     let mut open: Option<Range<usize>> = None;
     let mut close = |open: &mut Option<Range<usize>>, heading: Option<Section>| {
         if let Some(span) = open.take() {
-            let section = heading.or_else(|| bare_section(&text[span.clone()]));
+            let section = heading.or_else(|| bare_sections(&text[span.clone()]).first().copied());
             sections.extend(section.map(|section| (section, span)));
         }
     };
@@ -88,34 +88,6 @@ fn described(text: &str) -> Option<AwsAuthManifest> {
     let mut auth = bare(text, sections);
     auth.is_pasted = true;
     Some(auth)
-}
-
-/// The section that a text is the value of, where it has entries and no manifest around them.
-fn bare_section(text: &str) -> Option<Section> {
-    let is_key = |line: &str| {
-        let key = line.trim_start().split(':').next().unwrap_or_default();
-        Section::ALL.iter().any(|section| section.key() == key)
-    };
-    let lower = text.to_ascii_lowercase();
-    let has_field = |field: &str| {
-        lower.lines().any(|line| {
-            let content = line.trim_start_matches(|c: char| !c.is_ascii_alphabetic());
-            content.starts_with(field)
-        }) || lower.trim_start().starts_with('[') && lower.contains(field)
-    };
-    let first = text.lines().find(|line| {
-        let line = line.trim();
-        !line.is_empty() && !line.starts_with('#') && line != "---"
-    })?;
-    if is_key(first) {
-        None
-    } else if has_field("rolearn") {
-        Some(Section::Roles)
-    } else if has_field("userarn") {
-        Some(Section::Users)
-    } else {
-        None
-    }
 }
 
 /// Why a manifest can't be read: the causes, or else what the reading ran into.

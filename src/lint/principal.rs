@@ -135,7 +135,16 @@ impl ArnCheck<'_> {
         }
         if arn.contains(['*', '?']) {
             let title = format!("wildcard in `{field}`");
-            let fix = "write one entry for each intended role or user".to_owned();
+            let name = arn.rsplit('/').next().unwrap_or_default();
+            let prefix = name.split(['*', '?']).next().unwrap_or_default();
+            let fix = if prefix.starts_with("AWSReservedSSO_") {
+                format!(
+                    "write the role's full name: {}",
+                    arn::list_sso_roles(prefix, "RoleName")
+                )
+            } else {
+                "write one entry for each intended role or user".to_owned()
+            };
             return Some(self.finding(Code::Wildcard, title, fix));
         }
         None
@@ -223,9 +232,8 @@ fn sso_suffix(
         title: format!("role of IAM Identity Center without its suffix in `{field}`"),
         label: "no such role can exist: the entry never matches".to_owned(),
         fix: format!(
-            "write the role's full name: aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/ --query \
-                \"Roles[?starts_with(RoleName, '{}')].RoleName\" --output text",
-            principal.name
+            "write the role's full name: {}",
+            arn::list_sso_roles(&principal.name, "RoleName")
         ),
         edits: Vec::new(),
         proposed: Vec::new(),

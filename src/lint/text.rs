@@ -321,7 +321,23 @@ fn emptied(problem: &Problem, entries: &[Entry], text: &str) -> LintFinding<Text
         }]
     };
     let mut title = problem.what();
+    let several = written.trim_matches(['"', '\'']).split(',').map(str::trim);
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b"-._:".contains(&b))
+    };
+    let several: Vec<String> = several
+        .filter(|name| is_name(name))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    let is_several = several.len() > 1 && several.len() == written.split(',').count();
     let (fix, edits, proposed) = match (plain, is_word, is_list) {
+        (_, _, true) if is_several => {
+            let list = format!("[{}]", several.join(", "));
+            (format!("write a list: {list}"), Vec::new(), edit(list))
+        }
         (true, true, false) => {
             title = format!(
                 "`{written}` is {}, not text, and is ignored",
@@ -380,8 +396,13 @@ fn unknown_field(
         &["rolearn", "username", "groups"]
     };
     let meant = known.iter().find(|known| almost(name, known));
+    // Other tools call it so.
+    let is_username = ["user", "name", "userid"]
+        .iter()
+        .any(|other| name.eq_ignore_ascii_case(other));
     let fix = match meant {
         Some(meant) => format!("write `{meant}`"),
+        None if is_username && entry.username.is_empty() => "write `username`".to_owned(),
         None => "remove it; notes belong in comments".to_owned(),
     };
     LintFinding {

@@ -85,8 +85,8 @@ faults! {
     EmptyKey = "an empty key", "write a name before the `:`";
     NumberAsKey = "a number as a key", "put it in double quotes";
     NoJsonNumber = "infinity or NaN, which JSON can't express", "put the value in double quotes";
-    FlowSequence = "a missing `,` or `]`", "close the bracket; quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
-    FlowMapping = "a missing `,` or `}`", "close the brace; quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
+    FlowSequence = "a missing `,` or `]`", "write a `,` between items and close the bracket; quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
+    FlowMapping = "a missing `,` or `}`", "write a `,` between fields and close the brace; quote values that hold `,`, `?`, `[`, `]`, `{` or `}`";
     KeyExpected = "a line that is no field of the mapping above it", "start it in the column of the fields above it, as `key: value`";
     ItemExpected = "a line that is no item of the list above it", "start it with `- ` in the column of the items above it";
     ValueExpected = "a missing value, or one that starts with a character that has a meaning in YAML", "put the value in double quotes";

@@ -30,7 +30,7 @@ pub(super) struct ParsedLine {
     pub(super) defects: Vec<(DefectKind, String)>,
 }
 
-/// Takes a line apart. `in_list` where a list of groups or accounts is open.
+/// Takes a line apart. `in_list` where a list of groups or accounts is open, of which the line can be an item.
 pub(super) fn parse(line: &str, in_list: bool) -> ParsedLine {
     let mut text = line.trim_end();
     let mut dashes = 0;
@@ -62,9 +62,17 @@ pub(super) fn parse(line: &str, in_list: bool) -> ParsedLine {
         defects,
     };
     if !text.is_empty() {
-        parsed.field(text);
+        parsed.field(text, in_list);
     }
     parsed
+}
+
+/// `system: masters`: a name with a space behind its colon.
+fn spaced_name(text: &str) -> Option<String> {
+    let (prefix, rest) = text.split_once(':')?;
+    let name = rest.trim();
+    let is_name = !name.is_empty() && name.bytes().all(|b| b.is_ascii_graphic() && b != b'"');
+    (prefix == "system" && rest.starts_with(' ') && is_name).then(|| format!("{prefix}:{name}"))
 }
 
 fn starts_with_field(text: &str) -> bool {
@@ -73,8 +81,12 @@ fn starts_with_field(text: &str) -> bool {
 }
 
 impl ParsedLine {
-    fn field(&mut self, text: &str) {
-        let Some((key, value)) = self.key(text) else {
+    fn field(&mut self, text: &str, in_list: bool) {
+        if let Some(name) = spaced_name(text).filter(|_| self.dashes > 0) {
+            self.text = self.joined("the list item", text, &name);
+            return;
+        }
+        let Some((key, value)) = self.key(text, in_list) else {
             let fixed = self.value("the list item", text);
             self.text = fixed;
             return;
@@ -112,8 +124,19 @@ impl ParsedLine {
         };
     }
 
+    /// A name that a space makes two of, in quotes.
+    fn joined(&mut self, field: &str, written: &str, name: &str) -> String {
+        let quoted = format!("\"{name}\"");
+        let kind = DefectKind::UnquotedValue {
+            field: field.to_owned(),
+            quoted: quoted.clone(),
+        };
+        self.defects.push((kind, written.to_owned()));
+        quoted
+    }
+
     /// Key and value, also where the colon or the space behind it is missing.
-    fn key(&mut self, text: &str) -> Option<(String, String)> {
+    fn key(&mut self, text: &str, in_list: bool) -> Option<(String, String)> {
         if let Some(quote) = text.chars().next().filter(|c| matches!(c, '"' | '\'')) {
             let end = text[1..].find(quote)? + 1;
             let key = &text[..=end];
@@ -150,7 +173,7 @@ impl ParsedLine {
             return None;
         }
         // A group can be called like a field; it has a dash of its own then.
-        let is_plain_group = self.dashes > 0 && rest.is_empty();
+        let is_plain_group = in_list && self.dashes > 0 && rest.is_empty();
         if is_plain_group {
             return None;
         }
@@ -258,6 +281,10 @@ impl ParsedLine {
                 };
                 self.defects.push((kind, value.to_owned()));
                 quoted
+            }
+            _ if spaced_name(value).is_some() => {
+                let name = spaced_name(value).unwrap_or_default();
+                self.joined(field, value, &name)
             }
             _ if value.contains(": ") || value.ends_with(':') => {
                 let kind = DefectKind::UnquotedValue {

@@ -243,6 +243,12 @@ impl DefectKind {
             Self::JoinedFields { field } => format!("start `{field}:` in a line of its own"),
             Self::ListInLine => "start the list in the next line".to_owned(),
             Self::Lookalike {
+                instead: "",
+                count: 1,
+                ..
+            } => "remove it".to_owned(),
+            Self::Lookalike { instead: "", .. } => "remove each of them".to_owned(),
+            Self::Lookalike {
                 instead, count: 1, ..
             } => format!("replace it with {instead}"),
             Self::Lookalike { instead, .. } => format!("replace each with {instead}"),

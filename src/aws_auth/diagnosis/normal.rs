@@ -187,30 +187,36 @@ struct LookalikeClass {
     anywhere: bool,
 }
 
-static LOOKALIKES: [LookalikeClass; 6] = [
+static LOOKALIKES: [LookalikeClass; 7] = [
     LookalikeClass {
         name: "non-breaking space",
+        instead: "a space",
+        to: " ",
+        is: |c| matches!(c, '\u{a0}' | '\u{202f}'),
+        anywhere: true,
+    },
+    LookalikeClass {
+        name: "space of another width",
         instead: "a space",
         to: " ",
         is: |c| {
             matches!(
                 c,
-                '\u{a0}' | '\u{1680}' | '\u{2000}'
-                    ..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}'
+                '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{205f}' | '\u{3000}'
             )
         },
         anywhere: true,
     },
     LookalikeClass {
         name: "invisible character",
-        instead: "nothing",
+        instead: "",
         to: "",
         is: |c| matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'),
         anywhere: true,
     },
     LookalikeClass {
         name: "typographic double quote",
-        instead: "\"",
+        instead: "`\"`",
         to: "\"",
         is: |c| {
             matches!(
@@ -222,7 +228,7 @@ static LOOKALIKES: [LookalikeClass; 6] = [
     },
     LookalikeClass {
         name: "typographic single quote",
-        instead: "'",
+        instead: "`'`",
         to: "'",
         is: |c| {
             matches!(
@@ -234,7 +240,7 @@ static LOOKALIKES: [LookalikeClass; 6] = [
     },
     LookalikeClass {
         name: "typographic dash",
-        instead: "-",
+        instead: "`-`",
         to: "-",
         is: |c| {
             matches!(
@@ -246,7 +252,7 @@ static LOOKALIKES: [LookalikeClass; 6] = [
     },
     LookalikeClass {
         name: "typographic colon",
-        instead: ":",
+        instead: "`:`",
         to: ":",
         is: |c| matches!(c, '\u{ff1a}' | '\u{fe55}' | '\u{a789}' | '\u{2236}'),
         anywhere: false,

@@ -78,8 +78,8 @@ pub(super) fn structure(section: Section, drafts: &[DraftLine]) -> Structure {
         open: None,
     };
     let mut in_list = section == Section::Accounts;
-    for draft in drafts {
-        let parsed = parse(draft.content(), in_list);
+    for (at, draft) in drafts.iter().enumerate() {
+        let parsed = parse(draft.content(), in_list && !heads_list(drafts, at));
         if let LineContent::Field { name, has_value } = &parsed.content {
             in_list = !has_value && name == "groups";
         }
@@ -90,6 +90,15 @@ pub(super) fn structure(section: Section, drafts: &[DraftLine]) -> Structure {
         at = builder.line(at);
     }
     builder.out
+}
+
+/// Whether a line with a dash has list items below it, further to the right: it is a field then, and no item itself.
+fn heads_list(drafts: &[DraftLine], at: usize) -> bool {
+    let line = &drafts[at];
+    let next = drafts[at + 1..].iter().find(|next| !next.is_blank());
+    line.content().starts_with('-')
+        && next
+            .is_some_and(|next| next.content().starts_with("- ") && next.indent() > line.indent())
 }
 
 impl StructureReader<'_> {

@@ -287,6 +287,10 @@ fn spelled_out(value: &str) -> Option<Range<usize>> {
         if let Some(span) = word((at, bare)) {
             return Some(span);
         }
+        let is_left_out = bare.len() >= 2 && bare.bytes().all(|b| b == b'.');
+        if is_left_out || bare.contains('…') {
+            return Some(at..at + bare.len());
+        }
         // XXXXXXXXXXXX in place of an account.
         let is_x = bare.len() >= 4 && bare.bytes().all(|b| matches!(b, b'x' | b'X'));
         if is_x {
@@ -378,6 +382,9 @@ mod tests {
             ("((role))", Some("((role))")),
             ("arn:aws:iam::ACCOUNT_ID:role/a", Some("ACCOUNT_ID")),
             ("arn:aws:iam::XXXXXXXXXXXX:role/a", Some("XXXXXXXXXXXX")),
+            ("arn:aws:iam::111122223333:role/...", Some("...")),
+            ("arn:aws:iam::111122223333:role/a…", Some("a…")),
+            ("arn:aws:iam::111122223333:user/a.b", None),
             ("arn:aws:iam::111122223333:user/jane@example.com", None),
             ("arn:aws:iam::111122223333:role/a_b-c", None),
             ("system:node:{{EC2PrivateDNSName}}", None),

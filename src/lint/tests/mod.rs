@@ -4,6 +4,7 @@ mod cases;
 mod faults;
 mod fixes;
 mod reports;
+mod variants;
 
 use std::fmt::Write as _;
 
