@@ -93,7 +93,7 @@ impl Entries {
             let missed = self.absent.get(principal);
             let missed = missed.filter(|absence| later(absence.answered) > started);
             let lately = missed.is_some();
-            if missed.is_some_and(|absence| absence.by_us()) {
+            if missed.is_some_and(Absence::by_us) {
                 continue;
             }
             self.absent.remove(principal);

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use super::output::{self, visible};
 use super::quietly;
 use super::rights::{ReadingCommand, with_missing};
 use super::table::{Cell, Column, Table, TableArgs, TableFormat, TableLayout};
-use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section, read_aws_auth};
+use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section};
 use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings, ConfigMapName};
@@ -46,10 +46,17 @@ fn partition(entry: &Entry) -> Option<Partition> {
 /// Arguments of `effective`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Effective {
-    /// aws-auth ConfigMap, as `kubectl get configmap -n kube-system aws-auth -o yaml` or `-o json` prints it; `-` for standard input
-    /// [default: the cluster]
-    #[arg(value_name = "FILE")]
+    /// The same as --aws-auth FILE [default: the cluster]
+    #[arg(value_name = "FILE", conflicts_with = "aws_auth")]
     file: Option<PathBuf>,
+
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = input::AWS_AUTH_HELP,
+        help_heading = "Files instead of a cluster"
+    )]
+    aws_auth: Option<PathBuf>,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -133,13 +140,12 @@ struct SectionError<'d> {
 impl Effective {
     /// Prints what takes effect. The exit code is 1 where a section is dropped whole.
     pub(super) fn run(self, verbose: u8) -> Result<ExitCode> {
-        match &self.file {
+        match self.file.as_ref().or(self.aws_auth.as_ref()) {
             Some(file) => {
-                let source = input::source(file)?;
-                let data = read_aws_auth(&source.text, ("kube-system", "aws-auth"))
-                    .with_context(|| source.name.clone())?;
+                let meant = ConfigMapName::from(self.config_map.clone());
+                let (_, read) = input::aws_auth(file, &meant)?;
                 self.print(&AwsAuthTexts {
-                    data,
+                    data: read.data,
                     mappings: BTreeMap::new(),
                     live: false,
                 })

@@ -9,7 +9,10 @@ use anyhow::{Context as _, Result, bail};
 
 use super::diagnostic::{Severity, Shown, render};
 use super::{files, output};
+use crate::aws_auth::{AwsAuthText, read_aws_auth};
+use crate::lint::{UnrenderedTemplate, unrendered};
 use crate::manifest::{Complaint, Mappings, Source, mappings};
+use crate::observed::ConfigMapName;
 
 /// What standard input is called.
 pub(crate) const STDIN: &str = "standard input";
@@ -17,15 +20,25 @@ pub(crate) const STDIN: &str = "standard input";
 /// What kubectl takes for manifests in a folder.
 const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 
+/// The help of `--aws-auth`, wherever it is taken.
+pub(crate) const AWS_AUTH_HELP: &str = "aws-auth ConfigMap from a file instead of the cluster, as `kubectl get -o yaml` or `-o json` \
+    prints it; `-` for standard input";
+
+/// How many templates of a chart a note names.
+const NAMED: usize = 5;
+
 /// What was read.
+#[derive(Default)]
 pub(crate) struct InputTexts {
     /// Each text.
     pub(crate) texts: Vec<Source>,
     /// The file of each text; `None`: standard input.
     pub(crate) paths: Vec<Option<PathBuf>>,
+    /// Whether templates were passed over.
+    pub(crate) passed_over: bool,
 }
 
-/// What becomes of the Helm templates in a folder.
+/// What becomes of the templates in a folder: those of Helm's charts, and files that are no YAML before a tool has rendered them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Templates {
     /// Passed over, with a note that says so.
@@ -53,19 +66,32 @@ pub(crate) fn source(path: &Path) -> Result<Source> {
     Ok(Source { name, text })
 }
 
+/// aws-auth from a file or standard input, with its text. A list alone is said to be one, and what it is read as.
+pub(crate) fn aws_auth(path: &Path, meant: &ConfigMapName) -> Result<(Source, AwsAuthText)> {
+    let source = source(path)?;
+    let of_meant = (meant.namespace.as_str(), meant.name.as_str());
+    // What kubectl or EKS would not take is never read as an empty aws-auth.
+    let read = read_aws_auth(&source.text, of_meant).with_context(|| source.name.clone())?;
+    if let Some(section) = read.bare {
+        let name = &source.name;
+        output::complain(&format!(
+            "note: {name} is a list without a manifest around it; it is read as {section} of {meant}"
+        ));
+    }
+    Ok((source, read))
+}
+
 fn is_stdin(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
 /// Reads files, and of folders all manifests in them and in the folders within, by name.
 pub(crate) fn sources(paths: &[PathBuf], templates: Templates) -> Result<InputTexts> {
-    let mut read = InputTexts {
-        texts: Vec::new(),
-        paths: Vec::new(),
-    };
+    let mut read = InputTexts::default();
     for path in paths {
         let mut found = FolderWalk::new(templates);
-        if path.is_dir() {
+        let is_folder = path.is_dir();
+        if is_folder {
             found.folder(path)?;
             if found.files.is_empty() && found.charts.is_empty() {
                 bail!(
@@ -77,26 +103,61 @@ pub(crate) fn sources(paths: &[PathBuf], templates: Templates) -> Result<InputTe
             found.files.push(path.clone());
         }
         for chart in &found.charts {
-            let chart = files::shown(chart);
-            output::complain(&format!(
-                "note: the Helm templates of {chart} are not checked; check what Helm makes of them: helm template {chart} | \
-                    identity-mapper lint -"
-            ));
+            read.passed_over = true;
+            output::complain(&chart.note()?);
         }
         for file in found.files {
-            read.texts.push(source(&file)?);
+            let source = source(&file)?;
+            let walked = is_folder && templates == Templates::PassOver;
+            if walked && let Some(UnrenderedTemplate { what, fix, line }) = unrendered(&source.text)
+            {
+                read.passed_over = true;
+                output::complain(&format!(
+                    "note: {} is not checked, because line {line} has a {what}; {fix}",
+                    source.name
+                ));
+                continue;
+            }
+            read.texts.push(source);
             read.paths.push(Some(file).filter(|file| !is_stdin(file)));
         }
     }
     Ok(read)
 }
 
+/// A Helm chart whose templates were passed over.
+struct PassedChart {
+    folder: PathBuf,
+    templates: PathBuf,
+}
+
+impl PassedChart {
+    fn note(&self) -> Result<String> {
+        let mut walk = FolderWalk::new(Templates::Read);
+        walk.folder(&self.templates)?;
+        let names = walk.files.iter().take(NAMED);
+        let names = names.map(|file| files::shown(file.strip_prefix(&self.folder).unwrap_or(file)));
+        let mut names: Vec<String> = names.collect();
+        if let Some(rest) = walk.files.len().checked_sub(NAMED).filter(|rest| *rest > 0) {
+            names.push(format!("{rest} more"));
+        }
+        let names = match names.as_slice() {
+            [] => String::new(),
+            names => format!(" ({})", names.join(", ")),
+        };
+        let chart = files::shown(&self.folder);
+        Ok(format!(
+            "note: the Helm templates of {chart} are not checked{names}; check what Helm makes of them: helm template {chart} | \
+                identity-mapper lint -"
+        ))
+    }
+}
+
 /// A walk through a folder. Links are followed, each folder and file is read once.
 struct FolderWalk {
     templates: Templates,
     files: Vec<PathBuf>,
-    /// Charts whose templates were passed over.
-    charts: Vec<PathBuf>,
+    charts: Vec<PassedChart>,
     /// Folders and files without links, as they were met.
     seen: HashSet<PathBuf>,
 }
@@ -126,7 +187,10 @@ impl FolderWalk {
             let extension = path.extension().and_then(|extension| extension.to_str());
             if path.is_dir() {
                 if is_chart && path.file_name() == Some("templates".as_ref()) {
-                    self.charts.extend(path.parent().map(Path::to_path_buf));
+                    self.charts.extend(path.parent().map(|folder| PassedChart {
+                        folder: folder.to_path_buf(),
+                        templates: path.clone(),
+                    }));
                 } else {
                     self.folder(&path)?;
                 }
@@ -225,6 +289,16 @@ mod tests {
             ("charts/a/values.yaml", "x: 1"),
             ("charts/a/templates/map.yaml", "{{ toYaml . }}"),
             ("templates/map.yaml", "x: 1"),
+            (
+                "raw/helm.yaml",
+                "kind: ConfigMap\n{{- if .Values.x }}\nx: 1\n{{- end }}\n",
+            ),
+            (
+                "raw/jinja.yaml",
+                "{% for x in y %}\nx: {{ x }}\n{% endfor %}\n",
+            ),
+            ("raw/quoted.yaml", "x: \"{{ .Values.x }}\"\n"),
+            ("raw/broken.yaml", "x: \"y\n"),
         ] {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().expect("a folder")).expect("made");
@@ -233,13 +307,16 @@ mod tests {
         let without = [
             "charts/a/Chart.yaml",
             "charts/a/values.yaml",
+            "raw/broken.yaml",
+            "raw/quoted.yaml",
             "templates/map.yaml",
         ];
         assert_eq!(read(folder.path(), Templates::PassOver), without);
-        assert_eq!(read(folder.path(), Templates::Read).len(), 4);
+        assert_eq!(read(folder.path(), Templates::Read).len(), 8);
         // A file that is named is read.
-        let named = folder.path().join("charts/a/templates/map.yaml");
-        let named = sources(&[named], Templates::PassOver).expect("read");
-        assert_eq!(named.texts.len(), 1);
+        for named in ["charts/a/templates/map.yaml", "raw/helm.yaml"] {
+            let named = sources(&[folder.path().join(named)], Templates::PassOver).expect("read");
+            assert_eq!(named.texts.len(), 1);
+        }
     }
 }

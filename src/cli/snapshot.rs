@@ -16,7 +16,7 @@ use crate::access_entry::EksCluster;
 use crate::access_entry::{Entries, EntryState, Failure, FailureKind, read_answers};
 use crate::api::IdentityMapping;
 use crate::aws::Aws;
-use crate::aws_auth::{Document, Entry, read_aws_auth};
+use crate::aws_auth::{AwsAuthText, Document, Entry};
 use crate::cli::connection::{ConfigMapArgs, Connection, ConnectionArgs, NoCluster};
 use crate::cli::eks::{EksClusterArgs, IamArgs};
 use crate::cli::input;
@@ -46,8 +46,12 @@ const PAUSE: Duration = Duration::from_secs(2);
 /// Where to look: a cluster, or files.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ObserveArgs {
-    /// aws-auth ConfigMap from a file instead of the cluster, as `kubectl get -o yaml` prints it; `-` for standard input
-    #[arg(long, value_name = "FILE", help_heading = "Files instead of a cluster")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = input::AWS_AUTH_HELP,
+        help_heading = "Files instead of a cluster"
+    )]
     pub(crate) aws_auth: Option<PathBuf>,
 
     /// Access entries from a file instead of EKS: the output of `aws eks describe-access-entry` and `aws eks
@@ -124,6 +128,16 @@ pub(crate) struct Observation {
     pub(crate) aws_auth_source: Option<manifest::Source>,
     /// The OIDC identity providers of the cluster, where EKS was asked, or why they could not be read.
     pub(crate) identity_providers: Option<Result<Vec<String>, String>>,
+}
+
+impl Observation {
+    /// The OIDC identity providers of the cluster, where EKS can be asked, or why they can't be read.
+    pub(crate) async fn list_identity_providers(&self) -> Option<Result<Vec<String>, String>> {
+        let live = self.live.as_ref()?;
+        let (aws, eks) = live.aws.as_ref().zip(live.target.eks.as_ref())?;
+        let listed = aws.list_identity_providers(&eks.cluster).await;
+        Some(listed.map_err(|failure| words(&failure)))
+    }
 }
 
 /// A cluster that was read.
@@ -227,11 +241,13 @@ impl ObserveArgs {
     }
 
     fn read_files(&self) -> Result<Observation> {
-        let source = self.aws_auth.as_deref().map(input::source).transpose()?;
-        let config_map = source
-            .as_ref()
-            .map(|source| config_map(source, &ConfigMapName::from(self.live.config_map.clone())))
-            .transpose()?;
+        let meant = ConfigMapName::from(self.live.config_map.clone());
+        let read = self.aws_auth.as_deref();
+        let read = read.map(|path| input::aws_auth(path, &meant)).transpose()?;
+        let (source, config_map) = match read {
+            Some((source, read)) => (Some(source), Some(config_map(read))),
+            None => (None, None),
+        };
         let answers = match &self.access_entries {
             None => None,
             Some(path) => {
@@ -308,7 +324,7 @@ impl ObserveArgs {
             },
             rbac: Vec::new(),
             installed: true,
-            config_map: ConfigMapName::from(self.live.config_map.clone()),
+            config_map: meant,
             aws_auth_source: source,
             identity_providers: None,
         })
@@ -322,21 +338,16 @@ pub(super) fn cluster_arn(text: &str) -> Result<EksCluster, String> {
     })
 }
 
-/// aws-auth from a file, with the annotations that stand there.
-fn config_map(source: &manifest::Source, meant: &ConfigMapName) -> Result<ConfigMapView> {
-    // Before anything else, so that what kubectl or EKS would not take is never read as an empty aws-auth.
-    let meant = (meant.namespace.as_str(), meant.name.as_str());
-    let data = read_aws_auth(&source.text, meant).with_context(|| source.name.clone())?;
-    let document = manifest::read(&source.text).into_iter().next();
-    if let Some(Ok(document)) = document
-        && let Ok(object) = serde_json::from_value::<ConfigMap>(document.value)
-    {
-        return Ok(ConfigMapView::from_object(&object));
+/// aws-auth from a file, with the annotations that are written there.
+fn config_map(read: AwsAuthText) -> ConfigMapView {
+    let object = read.object.map(serde_json::from_value::<ConfigMap>);
+    match object {
+        Some(Ok(object)) => ConfigMapView::from_object(&object),
+        Some(Err(_)) | None => ConfigMapView {
+            data: read.data,
+            ..ConfigMapView::default()
+        },
     }
-    Ok(ConfigMapView {
-        data,
-        ..ConfigMapView::default()
-    })
 }
 
 impl LiveArgs {

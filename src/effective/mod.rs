@@ -21,6 +21,7 @@ pub use power::{
     AUTHENTICATED, Administrator, MASTERS, entry_administrator, has_admin_policy, is_nodes,
 };
 pub(crate) use power::{is_node, is_target_administrator};
+pub(crate) use template::becomes;
 pub use template::is_templated;
 pub(crate) use unmatchable::can_match;
 pub use unmatchable::{Unmatchable, unmatchable};

@@ -62,7 +62,7 @@ pub fn is_templated(text: &str) -> bool {
 }
 
 /// The first of these names that a login can turn a template into; a text without placeholders becomes itself alone.
-pub(super) fn becomes<'n>(template: &str, names: &'n BTreeSet<String>) -> Option<&'n str> {
+pub(crate) fn becomes<'n>(template: &str, names: &'n BTreeSet<String>) -> Option<&'n str> {
     let Some((at, _)) = first(template) else {
         return names.get(template).map(String::as_str);
     };

@@ -11,10 +11,10 @@ use crate::effective::{EffectiveEntry, Granted, Life, Standing, Unread};
 
 use crate::explain::caller::Caller;
 use crate::explain::fix::Fix;
-use crate::explain::fix::{Like, quoted};
+use crate::explain::fix::{Like, recreate_commands};
 use crate::explain::scene::Explainer;
 use crate::observed::ConfigMapName;
-use crate::principal::{Key, Principal, PrincipalKind, Resource};
+use crate::principal::{Key, PrincipalKind, Resource};
 
 /// Maximum number of causes in an answer.
 pub(super) const TOLD: usize = 3;
@@ -161,7 +161,7 @@ impl Explainer<'_> {
                         ..Fix::default()
                     })
             }
-            (life, Some(entry)) => self.anew(entry, life),
+            (life, Some(entry)) => Some(self.anew(entry, life)),
             (_, None) => None,
         };
         LikelyCause {
@@ -172,7 +172,7 @@ impl Explainer<'_> {
     }
 
     /// The calls that make an access entry anew.
-    fn anew(&self, entry: &AccessEntry, life: &Life) -> Option<Fix> {
+    fn anew(&self, entry: &AccessEntry, life: &Life) -> Fix {
         let now = match life {
             Life::Missing {
                 elsewhere: Some(arn),
@@ -181,19 +181,11 @@ impl Explainer<'_> {
                 &entry.principal_arn
             }
         };
-        let principal = Principal::parse(now).ok()?;
-        let delete = format!(
-            "aws eks delete-access-entry {} --principal-arn {}",
-            self.on_cluster(),
-            quoted(&entry.principal_arn)
-        );
-        let text =
-            "to give the recreated principal the same access, delete the entry and create it again";
-        let mut fix = self.create(&principal, &Like::from(entry), text);
-        if !fix.commands.is_empty() {
-            fix.commands.insert(0, delete);
+        Fix {
+            text: "to give the recreated principal the same access, delete the entry and create it again".to_owned(),
+            commands: recreate_commands(&self.on_cluster(), entry, now),
+            ..Fix::default()
         }
-        Some(fix)
     }
 
     /// aws-auth names it, and is not read.

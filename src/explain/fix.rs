@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::access_entry::EksCluster;
-use crate::access_entry::{self, ADMIN_POLICY, AccessEntry, Scope, Target, policy_arn, target};
+use crate::access_entry::{
+    self, ADMIN_POLICY, AccessEntry, Kind, Scope, Target, policy_arn, target,
+};
 use crate::api::IdentityMapping;
 use crate::api::v1alpha1::{AccessPolicy, AccessScope, EntryType, ScopeType};
 use crate::aws_auth::{Entry, NewEntry, Section};
@@ -210,18 +212,52 @@ impl Explainer<'_> {
 }
 
 /// The calls of the AWS CLI that make an access entry; `on` are the flags that name the cluster.
-pub(super) fn create_commands(on: &str, target: &Target) -> Vec<String> {
-    let Target {
-        principal_arn,
-        type_: _,
-        username,
-        default_username: _,
-        groups,
-        policies,
-        masters: _,
-    } = target;
-    let on = format!("{on} --principal-arn {}", quoted(principal_arn));
+fn create_commands(on: &str, target: &Target) -> Vec<String> {
+    let policies = target.policies.iter();
+    calls(
+        &format!("{on} --principal-arn {}", quoted(&target.principal_arn)),
+        &Kind::Known(target.type_),
+        target.username.as_deref(),
+        &target.groups,
+        policies.map(|(arn, scope)| (arn.as_str(), scope)),
+    )
+}
+
+/// The calls of the AWS CLI that delete an access entry and make it again, for the principal of this ARN: the one way to bind it to
+/// a principal that was recreated.
+pub(crate) fn recreate_commands(on: &str, entry: &AccessEntry, principal_arn: &str) -> Vec<String> {
+    let generated = Principal::parse(&entry.principal_arn)
+        .is_ok_and(|principal| principal.default_username() == entry.username);
+    // EKS sets the names of node entries itself, and refuses calls that give them.
+    let is_node = entry.kind.is_node();
+    let none = BTreeSet::new();
+    let policies = entry.policies.iter();
+    let delete = format!(
+        "aws eks delete-access-entry {on} --principal-arn {}",
+        quoted(&entry.principal_arn)
+    );
+    let create = calls(
+        &format!("{on} --principal-arn {}", quoted(principal_arn)),
+        &entry.kind,
+        Some(entry.username.as_str()).filter(|_| !is_node && !generated),
+        if is_node { &none } else { &entry.groups },
+        policies.map(|(arn, association)| (arn.as_str(), &association.scope)),
+    );
+    [delete].into_iter().chain(create).collect()
+}
+
+fn calls<'a>(
+    on: &str,
+    kind: &Kind,
+    username: Option<&str>,
+    groups: &BTreeSet<String>,
+    policies: impl Iterator<Item = (&'a str, &'a Scope)>,
+) -> Vec<String> {
     let mut create = format!("aws eks create-access-entry {on}");
+    if kind.is_node() {
+        create.push_str(" --type ");
+        create.push_str(&quoted(kind.as_str()));
+    }
     if let Some(username) = username {
         create.push_str(" --username ");
         create.push_str(&quoted(username));
@@ -231,7 +267,7 @@ pub(super) fn create_commands(on: &str, target: &Target) -> Vec<String> {
         create.push_str(" --kubernetes-groups ");
         create.push_str(&groups.join(" "));
     }
-    let associate = policies.iter().map(|(arn, scope)| {
+    let associate = policies.map(|(arn, scope)| {
         let scope = match scope {
             Scope::Cluster => "type=cluster".to_owned(),
             Scope::Namespaces(namespaces) => {

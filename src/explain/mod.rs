@@ -21,7 +21,7 @@ mod tests;
 
 pub(crate) use caller::Caller;
 pub(crate) use explanation::Explanation;
-pub(crate) use fix::{Fix, quoted, way_in};
+pub(crate) use fix::{Fix, quoted, recreate_commands, way_in};
 pub(crate) use identity::{EntryPlace, GrantBackend, Held, Identity, PassedOver};
 pub(crate) use other_ways::OtherWays;
 pub(crate) use question::{Object, PermissionAnswer, Question};

@@ -6,17 +6,19 @@ use std::ops::Range;
 use super::code::Code;
 use super::entries::names;
 use super::finding::{LintFinding, LintReport, SourceText};
-use super::mappings;
-use super::names::WELL_KNOWN;
+use super::mappings::{self, not_in_effect};
+use super::names::misspelled;
 use super::read::PlacedDocument;
-use super::text::{TextSpan, almost};
+use super::text::TextSpan;
 use crate::access_entry::{Entries, Kind};
 use crate::api::IdentityMapping;
-use crate::api::v1alpha1::EntryType;
-use crate::aws_auth::{Entry, Places, Section, fold_arn};
+use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
+use crate::aws_auth::{Document, Entry, Places, Section, fold_arn};
 use crate::effective::{is_node, unmatchable};
 use crate::manifest::{Mappings, Source, read};
-use crate::observed::{Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode};
+use crate::observed::{
+    AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode,
+};
 use crate::principal::{Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
@@ -41,6 +43,14 @@ pub(crate) struct ClusterFacts<'a> {
     /// The access entries; `None` where EKS was not asked.
     pub(crate) entries: Option<&'a Entries>,
     pub(crate) iam: Option<&'a Iam>,
+    /// EKS, where it was asked.
+    pub(crate) view: Option<&'a AwsView>,
+    /// aws-auth as the authenticator reads it.
+    pub(crate) document: Option<&'a Document>,
+    /// The OIDC identity providers of the cluster; `None` where they are not known.
+    pub(crate) identity_providers: Option<&'a [String]>,
+    /// What the statuses of the mappings come to, by name.
+    pub(crate) statuses: &'a BTreeMap<String, IdentityMappingStatus>,
     /// Whether the ClusterRole `eks:node-manager` is there; `None` where it was not asked for, or the cluster is not EKS's.
     pub(crate) node_manager: Option<bool>,
     pub(crate) mappings: &'a [IdentityMapping],
@@ -59,11 +69,13 @@ pub(crate) fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
         facts.aws_auth(&mut report, data);
     }
     facts.nodes(&mut report, data);
+    facts.access_entries(&mut report);
     for binding in facts.bindings {
         for finding in anonymous(binding) {
             report.say(&binding.to_string(), finding);
         }
     }
+    facts.bindings_of_nobody(&mut report);
     if facts.node_manager.is_some() {
         facts.node_manager(&mut report);
     }
@@ -73,7 +85,7 @@ pub(crate) fn check_cluster(facts: &ClusterFacts<'_>) -> LintReport {
 
 impl LintReport {
     /// A finding about something that has no text of its own.
-    fn say(&mut self, what: &str, finding: LintFinding<()>) {
+    pub(super) fn say(&mut self, what: &str, finding: LintFinding<()>) {
         self.sources.push(SourceText {
             source: Source {
                 name: "the cluster".to_owned(),
@@ -154,7 +166,7 @@ impl ClusterFacts<'_> {
             || group.contains("{{")
             || group.contains(" - ")
             || group.trim() != group;
-        let known = WELL_KNOWN.iter().any(|known| almost(group, known));
+        let known = misspelled(group).is_some();
         !told && !known && !self.bound.groups.contains(group)
     }
 
@@ -186,7 +198,7 @@ impl ClusterFacts<'_> {
             None => Some(finding(
                 Code::PrincipalGone,
                 format!(
-                    "{kind} {} that does not exist in IAM of account {}",
+                    "{kind} {:?} that does not exist in IAM of account {}",
                     key.name(),
                     key.account()
                 ),
@@ -294,6 +306,16 @@ impl ClusterFacts<'_> {
                 let at = declared.manifest.span_of(&format!("spec.groups[{number}]"));
                 findings.push((declared.source, unbound(group, at)));
             }
+        }
+        let reported: BTreeSet<usize> = findings.iter().map(|(source, _)| *source).collect();
+        for declared in &found.declared {
+            let name = declared.object.metadata.name.as_deref().unwrap_or_default();
+            let at = declared.manifest.span_of("spec.principal");
+            // What is wrong with the object itself is said already.
+            let status = self.statuses.get(name);
+            let status = status.filter(|_| !reported.contains(&declared.source));
+            let finding = status.and_then(|status| not_in_effect(name, status, at));
+            findings.extend(finding.map(|finding| (declared.source, finding)));
         }
         let with_findings: BTreeSet<usize> = findings.iter().map(|(source, _)| *source).collect();
         let base = report.sources.len();

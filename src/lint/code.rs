@@ -199,6 +199,13 @@ codes! {
     NotRead = "IM066", Note, "aws-auth in a cluster that does not read it",
         "in the mode API only access entries count";
 
+    DeadAccessEntry = "IM067", Error, "access entry of a deleted or recreated principal",
+        "EKS knows a principal by its unique id, which ends with the principal: a recreated one of the same name has another";
+    PowerlessAccessEntry = "IM068", Warning, "access entry that grants nothing",
+        "permissions come from access policies and from bindings of the groups and the username: this entry has none of them";
+    BindingOfAccessEntry = "IM069", Warning, "binding of an `eks-access-entry:` name",
+        "no login has a group or username of this form, whatever access entries exist";
+
     Refused = "IM070", Error, "invalid mapping",
         "a rule of the CustomResourceDefinition forbids it: `kubectl apply` fails";
     SamePrincipal = "IM071", Error, "several mappings for one principal",
@@ -207,6 +214,10 @@ codes! {
         "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
         "the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one";
+
+    BindsNobody = "IM080", Note, "binding of a name that nobody has",
+        "neither aws-auth nor an access entry nor a mapping gives it, and the cluster has no OIDC identity provider: a principal that \
+            gets the name later gets these permissions";
 
     UnknownIgnored = "IM090", Error, "ignore comment without a code that exists",
         "an ignore comment names the codes of findings: without one it hides nothing";

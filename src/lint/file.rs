@@ -15,7 +15,7 @@ use super::part::{AwsAuthManifest, ManifestPart};
 use super::pasted;
 use super::read::PlacedDocument;
 use super::text::{GET, TextSpan, almost, defect_code};
-use crate::aws_auth::diagnosis::DefectKind;
+use crate::aws_auth::diagnosis::{DefectKind, TemplateSyntax, template};
 use crate::aws_auth::{Document, Entry, Section, beside};
 use crate::manifest::{DeclaredMapping, Manifest, ManifestFault, Mappings, Source, read};
 use crate::yaml::Lines;
@@ -194,7 +194,7 @@ fn aws_auth(checked: &mut Checked, number: usize, source: &Source, auth: AwsAuth
 fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
     let fix = match meant {
         Some(section) => format!("write `{section}`"),
-        None if almost(key, "mapGroups") => {
+        None if almost(key, "mapGroups") || key.to_ascii_lowercase().contains("group") => {
             "IAM groups can't be mapped, because nobody signs in as a group: map a role that the members of the group assume, \
              or each user"
                 .to_owned()
@@ -210,6 +210,30 @@ fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
         edits: Vec::new(),
         proposed: Vec::new(),
     }
+}
+
+/// A text that is no YAML before a tool has rendered it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct UnrenderedTemplate {
+    pub(crate) what: String,
+    pub(crate) fix: String,
+    /// 1-based.
+    pub(crate) line: usize,
+}
+
+/// Whether a text can't be read because it is a template.
+pub(crate) fn unrendered(text: &str) -> Option<UnrenderedTemplate> {
+    let TemplateSyntax { engine, span } = template(text)?;
+    if read(text).iter().all(Result::is_ok) {
+        return None;
+    }
+    let found = text[span.clone()].to_owned();
+    let kind = DefectKind::Template { engine, found };
+    Some(UnrenderedTemplate {
+        what: kind.what(),
+        fix: kind.fix(Section::Roles),
+        line: Lines::new(text).position(span.start).0,
+    })
 }
 
 fn pieces(text: &str) -> Vec<ManifestPart> {
@@ -248,6 +272,11 @@ fn of_manifest(text: &str, manifest: Manifest) -> Vec<ManifestPart> {
     let named = manifest.text("/metadata/name") == Some("aws-auth")
         || manifest.text("/name") == Some("aws-auth");
     vec![match kind {
+        kind if (named || keys.iter().any(|key| is_section(key)))
+            && is_wrong_kind(kind, &manifest) =>
+        {
+            ManifestPart::Wrong(wrong_kind(kind, &manifest))
+        }
         "ConfigMap" if is_mapping_of_sections(&manifest.value) => {
             ManifestPart::AwsAuth(not_nested(text, &manifest))
         }
@@ -272,6 +301,39 @@ fn of_manifest(text: &str, manifest: Manifest) -> Vec<ManifestPart> {
         }
         _ => ManifestPart::Other,
     }]
+}
+
+/// The version of the API that a ConfigMap is of; kubectl refuses a manifest without one.
+fn is_wrong_version(manifest: &Manifest) -> bool {
+    let version = manifest.text("/apiVersion");
+    version.is_some_and(|version| version != "v1")
+}
+
+/// Whether something with the name or the keys of aws-auth is of a kind that EKS does not read.
+fn is_wrong_kind(kind: &str, manifest: &Manifest) -> bool {
+    let is_ours = kind == "IdentityMapping";
+    !kind.is_empty() && !is_ours && (kind != "ConfigMap" || is_wrong_version(manifest))
+}
+
+fn wrong_kind(kind: &str, manifest: &Manifest) -> LintFinding<Range<usize>> {
+    let (path, found, right) = if kind == "ConfigMap" {
+        (
+            "apiVersion",
+            manifest.text("/apiVersion").unwrap_or_default(),
+            "v1",
+        )
+    } else {
+        ("kind", kind, "ConfigMap")
+    };
+    LintFinding {
+        code: Code::NoManifest,
+        at: manifest.span_of(path),
+        title: format!("{path} `{found}` of aws-auth"),
+        label: "EKS reads only a ConfigMap of apiVersion v1: nothing in it takes effect".to_owned(),
+        fix: format!("write `{path}: {right}`"),
+        edits: Vec::new(),
+        proposed: Vec::new(),
+    }
 }
 
 /// A ConfigMap whose keys stand beside `data:`, because their indentation was lost.

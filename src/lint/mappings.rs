@@ -6,7 +6,8 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 use super::names::{CallerKind, EntryNames, Name};
-use crate::api::v1alpha1::{Adoption, PrincipalSpec};
+use crate::api::condition::ConditionType;
+use crate::api::v1alpha1::{Adoption, IdentityMappingStatus, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
 use crate::desired::Mapping;
 use crate::manifest::{Complaint, DeclaredMapping, Mappings, Source};
@@ -202,4 +203,32 @@ fn same_principal(declared: &[DeclaredMapping]) -> Vec<MappingFinding> {
         }
     }
     found
+}
+
+/// Only what a person has to fix: the operator retries the rest.
+pub(super) fn not_in_effect(
+    name: &str,
+    status: &IdentityMappingStatus,
+    at: Range<usize>,
+) -> Option<LintFinding<Range<usize>>> {
+    let condition = |type_: ConditionType| {
+        status
+            .conditions
+            .iter()
+            .find(|condition| condition.type_ == type_.as_str())
+    };
+    let ready = condition(ConditionType::Ready).filter(|ready| ready.status == "False")?;
+    condition(ConditionType::Stalled).filter(|stalled| stalled.status == "True")?;
+    Some(LintFinding {
+        code: Code::NotInEffect,
+        at,
+        title: format!(
+            "mapping {name} that would not become ready: {}",
+            ready.message
+        ),
+        label: format!("Ready would be False with reason {}", ready.reason),
+        fix: format!("see {} in docs/troubleshooting.md", ready.reason),
+        edits: Vec::new(),
+        proposed: Vec::new(),
+    })
 }

@@ -14,6 +14,7 @@ mod file;
 mod finding;
 mod fix;
 mod ignore;
+mod live_entries;
 mod mappings;
 mod mode;
 mod names;
@@ -29,7 +30,7 @@ mod winners;
 
 pub(crate) use cluster::{ClusterFacts, NODE_MANAGER, check_cluster};
 pub(crate) use code::{Code, Severity};
-pub(crate) use file::check;
+pub(crate) use file::{UnrenderedTemplate, check, unrendered};
 pub(crate) use finding::{Diagnostic, LintReport, SourceText};
 pub(crate) use fix::{Fixed, FixedData, Gain, fix, fix_data};
 pub(crate) use ignore::FindingFilter;

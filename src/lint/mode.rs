@@ -1,14 +1,12 @@
 //! What files come to in an authentication mode: what the planner would make of them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
 
 use super::cluster::{lets_nodes_in, no_node_entry, not_read};
 use super::code::Code;
 use super::file::Checked;
-use super::finding::LintFinding;
+use super::mappings::not_in_effect;
 use super::read::PlacedDocument;
-use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
@@ -107,32 +105,4 @@ fn is_for_nodes(declared: &DeclaredMapping) -> bool {
         groups: spec.groups.iter().cloned().collect(),
     };
     spec.type_ != EntryType::Standard || is_node(&meaning, &Bindings::default())
-}
-
-/// Only what a person has to fix: the operator retries the rest.
-fn not_in_effect(
-    name: &str,
-    status: &IdentityMappingStatus,
-    at: Range<usize>,
-) -> Option<LintFinding<Range<usize>>> {
-    let condition = |type_: ConditionType| {
-        status
-            .conditions
-            .iter()
-            .find(|condition| condition.type_ == type_.as_str())
-    };
-    let ready = condition(ConditionType::Ready).filter(|ready| ready.status == "False")?;
-    condition(ConditionType::Stalled).filter(|stalled| stalled.status == "True")?;
-    Some(LintFinding {
-        code: Code::NotInEffect,
-        at,
-        title: format!(
-            "mapping {name} that would not become ready: {}",
-            ready.message
-        ),
-        label: format!("Ready would be False with reason {}", ready.reason),
-        fix: format!("see {} in docs/troubleshooting.md", ready.reason),
-        edits: Vec::new(),
-        proposed: Vec::new(),
-    })
 }

@@ -6,15 +6,15 @@ use super::difference::{Becomes, EntryDifference, differences};
 use super::entries::{TextEntries, Winner, place, what};
 use super::imports::Imports;
 use super::migration::{
-    EntryLine, Hindrance, Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnmanagedEntry,
-    UnreadableSection, Who,
+    EntryLine, Hindrance, Migration, MisreadLine, NeverMatches, PlannedOutcome, PrincipalPlan,
+    UnmanagedEntry, UnreadableSection, Who,
 };
 use super::nodes::{broken_nodes, which_nodes};
 use super::why::{lets_nobody_in, suspended, undocumented, unread};
 use crate::access_entry::PolicyTable;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
-use crate::aws_auth::{Document, Entry, ProblemKind, Section};
+use crate::aws_auth::{Document, Entry, ProblemCause, ProblemKind, Section};
 use crate::desired::{Desired, Mapping};
 use crate::effective::{EffectiveAccess, Granted, Reading, Sources, Standing};
 use crate::migrate::forecast::Ahead;
@@ -139,6 +139,7 @@ impl Judge<'_> {
             .into_iter()
             .flat_map(|section| &document.section(section).problems);
         let mut unreadable = Vec::new();
+        let mut misread = Vec::new();
         for problem in problems {
             let place = EntryLine {
                 section: problem.section,
@@ -154,7 +155,11 @@ impl Judge<'_> {
                     what: problem.offending.clone(),
                     why: problem.message.clone(),
                 }),
-                ProblemKind::FieldEmptied | ProblemKind::Misread => {}
+                ProblemKind::FieldEmptied | ProblemKind::Misread => misread.push(MisreadLine {
+                    place,
+                    message: problem.message.clone(),
+                    closes: matches!(problem.detail.cause, ProblemCause::Defect(_)),
+                }),
             }
         }
         verdicts.sort_by_key(|verdict| (verdict.outcome, verdict.who.to_string()));
@@ -165,6 +170,7 @@ impl Judge<'_> {
             verdicts,
             dead,
             unreadable,
+            misread,
             others: self.others(&seen),
             unread: self.unread(),
         }

@@ -24,6 +24,8 @@ pub(crate) struct Migration {
     pub(crate) dead: Vec<NeverMatches>,
     /// Keys of aws-auth that do not parse, so that the authenticator drops them whole: nobody can tell who is meant to be in there.
     pub(crate) unreadable: Vec<UnreadableSection>,
+    /// Lines of aws-auth that the authenticator reads differently than they are written.
+    pub(crate) misread: Vec<MisreadLine>,
     /// Access entries of principals that neither aws-auth nor a mapping names, such as the cluster's creator.
     pub(crate) others: Vec<UnmanagedEntry>,
     /// Why the IAM of an account could not be read, by account.
@@ -213,6 +215,19 @@ pub(crate) struct UnreadableSection {
     pub(crate) message: String,
 }
 
+/// A line of aws-auth that the authenticator reads differently than it is written: the entry has an effect, with other values.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct MisreadLine {
+    #[serde(flatten)]
+    pub(crate) place: EntryLine,
+    #[serde(rename = "why")]
+    pub(crate) message: String,
+    /// Whether its values were meant for something else: an access entry made of them would give what nobody meant. A value of the
+    /// wrong type is only missing.
+    #[serde(skip)]
+    pub(crate) closes: bool,
+}
+
 /// An access entry of a principal that neither aws-auth nor a mapping names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct UnmanagedEntry {
@@ -244,6 +259,12 @@ impl Migration {
     /// Nodes that can't work with the access entry that wins already.
     pub(crate) fn broken_nodes(&self) -> impl Iterator<Item = &PrincipalPlan> {
         self.verdicts.iter().filter(|verdict| verdict.broken_nodes)
+    }
+
+    /// Lines that were meant to say something else: nobody can tell who should have access by them, and as what.
+    pub(crate) fn unknown_lines(&self) -> impl Iterator<Item = &MisreadLine> {
+        let read = self.from != Mode::Api;
+        self.misread.iter().filter(move |line| read && line.closes)
     }
 
     /// Those that a person has to do something about before the way is free.

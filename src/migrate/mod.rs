@@ -29,7 +29,7 @@ pub(crate) use difference::EntryDifference;
 pub(crate) use implied::{Way, implied};
 pub(crate) use judge::{NotForMigration, verdicts};
 pub(crate) use migration::{
-    Migration, NeverMatches, PlannedOutcome, PrincipalPlan, UnreadableSection, Who,
+    Migration, MisreadLine, NeverMatches, PlannedOutcome, PrincipalPlan, UnreadableSection, Who,
 };
 pub(crate) use mode::{ImpossibleModeChange, check_mode_change, check_platform, modes_between};
 pub(crate) use recipe::{Recipe, recipes};

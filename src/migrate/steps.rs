@@ -64,6 +64,23 @@ pub(crate) fn instructions(migration: &Migration, to: Mode, manner: &Manner) -> 
                 .command(manner.lint.clone()),
         );
     }
+    if migration.unknown_lines().next().is_some() {
+        steps.push(
+            Instruction::new("Fix the lines that are not read as they are written")
+                .note("an access entry made of them would give what is read, not what is meant")
+                .command(manner.lint.clone()),
+        );
+    }
+    let broken = migration.broken_nodes().count();
+    if broken > 0 {
+        steps.push(
+            Instruction::new(format!(
+                "Replace the access entries of {} whose nodes can't work",
+                many(broken, "role")
+            ))
+            .note("the commands are listed above with each role"),
+        );
+    }
     let modes = modes_between(migration.from, to);
     let flags = &manner.flags;
     if modes.contains(&Mode::ApiAndConfigMap) {

@@ -288,7 +288,8 @@ pub(crate) fn situation<'a>(
         bound,
         losers: migration.losers(Mode::Api).count()
             + migration.broken_nodes().count()
-            + migration.unreadable.len(),
+            + migration.unreadable.len()
+            + migration.unknown_lines().count(),
     };
     Situation {
         principals,

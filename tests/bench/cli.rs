@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{fmt, fs};
 
-use identity_mapper::aws_auth::{Document, read_manifest};
+use identity_mapper::aws_auth::{Document, read_aws_auth};
 use identity_mapper::desired::Desired;
 use identity_mapper::import::{ImportOptions, import};
 use identity_mapper::observed::{
@@ -118,10 +118,11 @@ pub(crate) fn run() {
     ] {
         table.row(name, runs(&arguments, code));
     }
-    let data = read_manifest(&manifest).expect("a ConfigMap");
+    let meant = ("kube-system", "aws-auth");
+    let data = read_aws_auth(&manifest, meant).expect("a ConfigMap").data;
     table.row(
         "pure: read the ConfigMap",
-        Human(cost(|| read_manifest(&manifest))),
+        Human(cost(|| read_aws_auth(&manifest, meant))),
     );
     table.row(
         "pure: read its entries",

@@ -16,7 +16,6 @@ use super::rights::ReadingCommand;
 use super::table::{TableArgs, TableLayout};
 use crate::cli::query_context::{Looked, flags};
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
-use crate::cli::target::words;
 use crate::explain::{AccessReport, Explainer};
 use crate::observed::AwsView;
 use crate::time::Timestamp;
@@ -113,19 +112,11 @@ impl Whereabouts {
     }
 }
 
-/// The OIDC identity providers of the cluster, where EKS can be asked.
-async fn identity_providers(observation: &Observation) -> Option<Result<Vec<String>, String>> {
-    let live = observation.live.as_ref()?;
-    let (aws, eks) = live.aws.as_ref().zip(live.target.eks.as_ref())?;
-    let listed = aws.list_identity_providers(&eks.cluster).await;
-    Some(listed.map_err(|failure| words(&failure)))
-}
-
 /// The report of one cluster, or of files.
 async fn report(observe: &ObserveArgs) -> Result<AccessDocument> {
     let mut observation =
         Box::pin(observe.observe(IamExtent::Everyone, ModeNeed::Required)).await?;
-    observation.identity_providers = identity_providers(&observation).await;
+    observation.identity_providers = observation.list_identity_providers().await;
     let looked = Looked::new(&observation, flags(observe, &observation));
     Ok(AccessDocument {
         made: to_the_second(observation.observed.now),

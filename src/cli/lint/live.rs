@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use super::text::{self, gained};
-use super::{FixOutcome, LintArgs, LintFormat};
-use crate::aws_auth::{Entry, Section};
+use super::{DRY_RUN, FixOutcome, LintArgs, LintFormat};
+use crate::aws_auth::{Document, Entry, Section};
 use crate::cli::confirm::confirm;
 use crate::cli::diff::unified;
 use crate::cli::fleet::{self, FleetCluster, read_all};
@@ -16,10 +16,11 @@ use crate::cli::rights::ReadingCommand;
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cli::table::{TableArgs, TableLayout};
 use crate::cli::write::write;
+use crate::diff::forecast;
 use crate::error::Category;
 use crate::lint::{ClusterFacts, FixedData, LintReport, NODE_MANAGER, check_cluster, fix_data};
 use crate::migrate::unread;
-use crate::observed::{AwsState, Mode};
+use crate::observed::{AwsState, ConfigMapView, Mode, Settings};
 use crate::ownership::Marked;
 use crate::plan::rewrite;
 
@@ -37,11 +38,13 @@ impl LintArgs {
             .live
             .clone()
             .ok_or_else(|| anyhow!("a cluster was read"))?;
+        let mut fixed = FixOutcome::default();
         if self.fix {
-            Box::pin(self.fix_cluster(&live, &mut observation)).await?;
+            fixed.changes = Box::pin(self.fix_cluster(&live, &mut observation)).await?;
         }
+        observation.identity_providers = observation.list_identity_providers().await;
         let report = self.check(&live, &observation).await?;
-        self.print(FixOutcome::default(), report)
+        self.print(fixed, report)
     }
 
     async fn check(&self, live: &Live, observation: &Observation) -> Result<LintReport> {
@@ -58,7 +61,8 @@ impl LintArgs {
         let read = async |mut live: LiveArgs| {
             live.reader = ReadingCommand::Lint;
             let looking = live.observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
-            let observation = Box::pin(looking).await?;
+            let mut observation = Box::pin(looking).await?;
+            observation.identity_providers = observation.list_identity_providers().await;
             let live = observation.live.as_ref().context("a cluster was read")?;
             self.check(live, &observation).await
         };
@@ -95,16 +99,16 @@ impl LintArgs {
         Ok(fleet::exit_code(&outcomes, code))
     }
 
-    /// Rewrites aws-auth, once that is agreed to.
-    async fn fix_cluster(&self, live: &Live, observation: &mut Observation) -> Result<()> {
+    /// Rewrites aws-auth, once that is agreed to. Whether anything was or would be changed.
+    async fn fix_cluster(&self, live: &Live, observation: &mut Observation) -> Result<bool> {
         let name = observation.config_map.clone();
         let Some(standing) = observation.observed.config_map.clone() else {
             complain(&format!("nothing to fix: {name} does not exist"));
-            return Ok(());
+            return Ok(false);
         };
         if observation.observed.aws.mode() == Some(Mode::Api) {
             complain("nothing to fix: the cluster does not read aws-auth in mode API");
-            return Ok(());
+            return Ok(false);
         }
         let managed = Marked::of(&standing);
         let is_managed = |entry: &Entry| managed.manages(entry);
@@ -116,7 +120,7 @@ impl LintArgs {
         })?;
         let Some(planned) = planned else {
             complain(&format!("no safe fixes for {name}"));
-            return Ok(());
+            return Ok(false);
         };
         let mut shown = format!("{}\n", live.target);
         for section in Section::ALL {
@@ -132,10 +136,15 @@ impl LintArgs {
             );
         }
         shown += &gained(&gains);
-        if self.output == LintFormat::Text {
-            output::print(&shown)?;
-        } else {
-            complain(&shown);
+        if self.dry_run {
+            shown.push('\n');
+            shown += DRY_RUN;
+        }
+        self.say(&shown)?;
+        if self.dry_run {
+            // What is reported then is what the fixes leave.
+            observation.observed.config_map = Some(ConfigMapView { data, ..standing });
+            return Ok(true);
         }
         confirm(&format!("Apply these changes to {name}?"), self.yes)?;
         let written = write(
@@ -151,10 +160,16 @@ impl LintArgs {
             "\nWritten; the previous version is saved in {}.\n\n",
             name.history()
         );
+        self.say(&told)?;
+        Ok(true)
+    }
+
+    /// Prints beside the findings: where these are a document, on standard error.
+    fn say(&self, text: &str) -> Result<()> {
         if self.output == LintFormat::Text {
-            output::print(&told)
+            output::print(text)
         } else {
-            complain(&told);
+            complain(text);
             Ok(())
         }
     }
@@ -203,7 +218,19 @@ fn check(
         AwsState::Unproven { .. } | AwsState::Unknown { .. } => None,
     };
     let history = observed.history.view();
+    let texts = observed.config_map.as_ref();
+    let document = texts.map(|texts| Document::parse(&texts.data));
+    let providers = observation.identity_providers.as_ref();
+    let settings = Settings {
+        config_map: observation.config_map.clone(),
+        ..Settings::default()
+    };
+    let statuses = forecast(&observation.desired, observed, &settings).mappings;
     check_cluster(&ClusterFacts {
+        view,
+        document: document.as_ref(),
+        identity_providers: providers.and_then(|read| read.as_deref().ok()),
+        statuses: &statuses.into_iter().collect(),
         name: &observation.config_map,
         config_map: observed.config_map.as_ref(),
         has_history: history.is_some_and(|history| !history.copies.is_empty()),

@@ -28,12 +28,25 @@ use crate::time::Timestamp;
 
 /// Check an aws-auth ConfigMap or mappings for errors and suggest fixes
 ///
-/// Exit code 0: no errors found; 1: at least one error.
+/// Exit code 0: no errors found; 1: at least one error. With --dry-run 2: the safe fixes would change something.
 #[derive(Args, Clone, Debug)]
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is a flag of the command line"
+)]
 pub(crate) struct LintArgs {
-    /// Files or directories with an aws-auth ConfigMap, mappings, or both; `-` for standard input [default: the cluster]
+    /// Files or directories with an aws-auth ConfigMap, mappings, or both; `-` for standard input [default: the cluster]. Templates in
+    /// directories are passed over
     #[arg(value_name = "FILE|DIR")]
     pub(crate) files: Vec<PathBuf>,
+
+    #[arg(
+        long,
+        value_name = "FILE",
+        help = input::AWS_AUTH_HELP,
+        help_heading = "Files instead of a cluster"
+    )]
+    pub(crate) aws_auth: Option<PathBuf>,
 
     /// Apply the safe fixes and show the diff: files in place, standard input to standard output, a cluster's aws-auth after confirmation
     #[arg(long)]
@@ -42,6 +55,10 @@ pub(crate) struct LintArgs {
     /// With --fix and a cluster: skip the confirmation
     #[arg(long, requires = "fix")]
     pub(crate) yes: bool,
+
+    /// With --fix: show the diff, and write nothing
+    #[arg(long, requires = "fix")]
+    pub(crate) dry_run: bool,
 
     /// Output format
     #[arg(short, long, value_enum, default_value_t)]
@@ -61,7 +78,7 @@ pub(crate) struct LintArgs {
     pub(crate) allow_empty: bool,
 
     /// Explain a code, such as IM060, instead
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "fix"])]
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "aws_auth", "fix"])]
     pub(crate) explain: Option<String>,
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
@@ -70,7 +87,12 @@ pub(crate) struct LintArgs {
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`
-    #[arg(long, value_name = "ARN", value_parser = cluster_arn, requires = "files")]
+    #[arg(
+        long,
+        value_name = "ARN",
+        value_parser = cluster_arn,
+        help_heading = "Files instead of a cluster"
+    )]
     pub(crate) cluster_arn: Option<EksCluster>,
 
     #[command(flatten)]
@@ -132,23 +154,37 @@ impl LintArgs {
         if let Some(code) = &self.explain {
             return explain(code);
         }
-        let files = !self.files.is_empty();
-        if let Some(clusters) = self.fleet.clusters(&self.live, files)? {
+        let files: Vec<PathBuf> = self.files.iter().chain(&self.aws_auth).cloned().collect();
+        if let Some(clusters) = self.fleet.clusters(&self.live, !files.is_empty())? {
             return quietly(verbose, Box::pin(self.clusters(clusters)));
         }
-        if self.files.is_empty() {
+        if files.is_empty() {
+            if let Some(cluster) = &self.cluster_arn {
+                bail!(
+                    "--cluster-arn {} needs files; name a live cluster with --cluster-name",
+                    cluster.arn
+                );
+            }
             return quietly(verbose, Box::pin(self.cluster()));
         }
         let aws = self.aws()?;
-        let mut read = input::sources(&self.files, Templates::PassOver)?;
+        let mut read = input::sources(&files, Templates::PassOver)?;
         let fixed = if self.fix {
-            fix_files(&mut read, &self.filter().ignored)?
+            fix_files(&mut read, &self.filter().ignored, self.dry_run)?
         } else {
             FixOutcome::default()
         };
         let mut checked = check(&read.texts);
         if checked.is_empty() && !self.allow_empty {
-            bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
+            if !read.passed_over {
+                bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
+            }
+            if self.output == LintFormat::Text {
+                output::print(
+                    "Nothing was checked: the input has only templates, which have to be rendered first.\n",
+                )?;
+                return Ok(ExitCode::SUCCESS);
+            }
         }
         if let Some(aws) = aws {
             checked.in_mode(aws, Timestamp::now());
@@ -182,7 +218,11 @@ impl LintArgs {
 
     /// Prints what was fixed and the remaining findings.
     fn print(&self, fixed: FixOutcome, mut report: LintReport) -> Result<ExitCode> {
-        let FixOutcome { shown, piped } = fixed;
+        let FixOutcome {
+            shown,
+            piped,
+            changes,
+        } = fixed;
         let narrowed = report.narrow(&self.filter());
         for code in narrowed.unused {
             output::complain(&format!("note: --ignore {code} matched no finding"));
@@ -201,7 +241,9 @@ impl LintArgs {
                 output::print(&found)?;
             }
         }
-        Ok(if report.has_errors() {
+        Ok(if self.dry_run && changes {
+            ExitCode::from(CHANGES)
+        } else if report.has_errors() {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
@@ -209,6 +251,10 @@ impl LintArgs {
     }
 }
 
+/// The exit code of a dry run that would change something, as of `plan --fail-on changes`.
+const CHANGES: u8 = 2;
+/// What a dry run ends with.
+const DRY_RUN: &str = "Dry run: nothing was written.\n\n";
 impl LintArgs {
     fn printed(&self, report: &LintReport, hidden: usize) -> Result<String> {
         Ok(match self.output {
@@ -250,9 +296,11 @@ struct FixOutcome {
     shown: String,
     /// Standard input as it is now, which is then the result.
     piped: Option<String>,
+    /// Whether something was fixed, or would be.
+    changes: bool,
 }
 
-fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>) -> Result<FixOutcome> {
+fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> Result<FixOutcome> {
     let mut outcome = FixOutcome::default();
     let mut written: Vec<(&Path, &str)> = Vec::new();
     for (source, path) in read.texts.iter_mut().zip(&read.paths) {
@@ -262,13 +310,18 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>) -> Result<FixOutco
             outcome.shown += &unified(&source.text, &text, name, name);
             outcome.shown += &gained(&gains);
             outcome.shown.push('\n');
+            outcome.changes = true;
             source.text = text;
             written.extend(path.as_deref().map(|path| (path, source.text.as_str())));
         }
-        if path.is_none() {
+        if path.is_none() && !dry_run {
             outcome.piped = Some(source.text.clone());
         }
     }
-    files::write_all(&written)?;
+    if dry_run {
+        outcome.shown += DRY_RUN;
+    } else {
+        files::write_all(&written)?;
+    }
     Ok(outcome)
 }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use crate::migrate::{
-    Instruction, Manner, Migration, NeverMatches, PrincipalPlan, Recipe, UnreadableSection,
-    instructions, many, recipes,
+    Instruction, Manner, Migration, MisreadLine, NeverMatches, PrincipalPlan, Recipe,
+    UnreadableSection, instructions, many, recipes,
 };
 use crate::observed::Mode;
 
@@ -24,6 +24,8 @@ pub(super) struct MigrationDocument<'a> {
     #[serde(rename = "withoutAccess")]
     pub(super) lets_nobody_in: &'a [NeverMatches],
     pub(super) unreadable: &'a [UnreadableSection],
+    #[serde(skip_serializing_if = "<[MisreadLine]>::is_empty")]
+    pub(super) misread: &'a [MisreadLine],
     pub(super) other_access_entries: Vec<UnmanagedEntryDocument<'a>>,
     pub(super) unread_accounts: Vec<UnreadAccount<'a>>,
     pub(super) steps: Vec<Instruction>,
@@ -93,6 +95,7 @@ impl<'a> MigrationDocument<'a> {
                 .collect(),
             lets_nobody_in: &migration.dead,
             unreadable: &migration.unreadable,
+            misread: &migration.misread,
             other_access_entries: migration
                 .others
                 .iter()
@@ -124,7 +127,7 @@ impl<'a> MigrationDocument<'a> {
 fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Option<GateDocument> {
     let mode = match gate {
         Gate::Unasked => return None,
-        Gate::There(mode) => {
+        Gate::There(mode) if migration.broken_nodes().next().is_none() => {
             return Some(GateDocument {
                 mode: mode.as_str(),
                 open: true,
@@ -133,13 +136,17 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
                 changes: Vec::new(),
             });
         }
-        Gate::To(mode) => mode,
+        Gate::There(mode) | Gate::To(mode) => mode,
     };
     let losers: Vec<String> = migration
         .losers(mode)
         .map(|it| it.who.to_string())
         .collect();
-    let unreadable = migration.unreadable.first().filter(|_| mode == Mode::Api);
+    let unreadable = migration.unreadable.first();
+    let unreadable = unreadable.map(|it| format!("{} is invalid YAML", it.place.section));
+    let misread = migration.unknown_lines().next();
+    let misread = misread.map(|it| format!("{} is not read as it is written", it.place));
+    let unreadable = unreadable.or(misread).filter(|_| mode == Mode::Api);
     let broken = migration.broken_nodes().count();
     let closed = match (too_old, losers.len(), unreadable) {
         (Some(too_old), ..) => Some(too_old.to_owned()),
@@ -148,8 +155,7 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
             many(broken, "role")
         )),
         (None, 0, Some(unreadable)) => Some(format!(
-            "it is unknown who would lose access in {mode}, because {} is invalid YAML: fix it and run this command again",
-            unreadable.place.section
+            "it is unknown who would lose access in {mode}, because {unreadable}: fix it and run this command again"
         )),
         (None, 0, None) => None,
         (None, lose, None) => Some(format!(
@@ -157,10 +163,9 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
             many(lose, "principal")
         )),
         (None, lose, Some(unreadable)) => Some(format!(
-            "at least {} would lose access in {mode} now; it is unknown who else, because {} is invalid YAML: fix it and run this \
-                command again",
-            many(lose, "principal"),
-            unreadable.place.section
+            "at least {} would lose access in {mode} now; it is unknown who else, because {unreadable}: fix it and run this command \
+                again",
+            many(lose, "principal")
         )),
     };
     Some(GateDocument {
@@ -168,7 +173,11 @@ fn gate_document(migration: &Migration, gate: Gate, too_old: Option<&str>) -> Op
         open: closed.is_none(),
         message: closed.unwrap_or_else(|| format!("no principal would lose access in {mode} now")),
         losers,
-        changes: recipes(&migration.cluster, mode),
+        changes: if mode == migration.from {
+            Vec::new()
+        } else {
+            recipes(&migration.cluster, mode)
+        },
     })
 }
 

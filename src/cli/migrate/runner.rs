@@ -262,6 +262,13 @@ impl Runner {
                 losers.extend(
                     unreadable.map(|it| format!("principals in {}: {}", it.place, it.message)),
                 );
+                let misread = migration.unknown_lines();
+                losers.extend(misread.map(|it| {
+                    format!(
+                        "principals of {}, which is misread: {}",
+                        it.place, it.message
+                    )
+                }));
                 if let Some(why) = self.shut_out(Mode::Api, look, migration) {
                     losers.insert(0, why);
                 }

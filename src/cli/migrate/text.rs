@@ -30,6 +30,7 @@ pub(super) fn text(
     text += &reasons(migration);
     text += &differences(migration);
     text += &lets_nobody_in(migration);
+    text += &misread(migration);
     text += &others(migration);
     text += &steps(document);
     text += &gate(document);
@@ -299,6 +300,25 @@ fn lets_nobody_in(migration: &Migration) -> String {
     } else {
         format!("\nEntries without access (nothing to migrate):\n{text}")
     }
+}
+
+fn misread(migration: &Migration) -> String {
+    let lines = migration.misread.iter();
+    let lines: String = lines
+        .map(|it| {
+            wrapped(
+                &visible(&format!("{}: {}", it.place, it.message)),
+                "  ",
+                "    ",
+            )
+        })
+        .collect();
+    if lines.is_empty() {
+        return lines;
+    }
+    format!(
+        "\nLines that are not read as they are written (`identity-mapper lint` shows how to fix them):\n{lines}"
+    )
 }
 
 fn others(migration: &Migration) -> String {

@@ -202,7 +202,7 @@ fn effective_reports_no_entry_when_all_are_dropped() {
 #[test]
 fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     let cases: [(&str, &[u8]); 8] = [
-        ("a list", b"- rolearn: x"),
+        ("a list", b"- name: x"),
         ("no kind", b"data: {}"),
         ("another kind", b"kind: Secret"),
         ("broken YAML", b"kind: ConfigMap\ndata: \"\n"),

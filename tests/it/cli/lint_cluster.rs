@@ -155,7 +155,7 @@ async fn everything_is_told(stage: &Stage) {
     assert_snapshot!(stage.lint(&[]).await.shown(), @r#"
     exit code 1
     --- stdout
-    warning[IM063]: role gone that does not exist in IAM of account 111122223333
+    warning[IM063]: role "gone" that does not exist in IAM of account 111122223333
      --> mapRoles of kube-system/aws-auth:1:12
       |
     1 | - rolearn: arn:aws:iam::111122223333:role/gone

@@ -205,8 +205,8 @@ fn harmless(command: &str) -> Option<String> {
 
 fn kubectl(cluster: &Cluster, command: &str) -> Output {
     let script = format!(
-        "kubectl() {{ {:?} \"$@\"; }}; {command}",
-        program("kubectl")
+        "kubectl() {{ '{}' \"$@\"; }}; {command}",
+        program("kubectl").display()
     );
     Command::new("bash")
         .args(["-c", &script])
