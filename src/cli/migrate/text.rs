@@ -103,9 +103,9 @@ fn short(who: &Who, cluster: &EksCluster) -> String {
 
 const COLUMNS: [Column; 5] = [
     Column::whole("OUTCOME"),
-    Column::shortened("PRINCIPAL", 16),
+    Column::shortened("PRINCIPAL", 24),
     Column::shortened("MAPPING", 10),
-    Column::shortened("ACCESS ENTRY", 12),
+    Column::shortened("ACCESS ENTRY", 20).minor(1),
     Column::whole("LOSES ACCESS IN API"),
 ];
 

@@ -122,3 +122,49 @@ fn effective_fits() {
     mapAccounts  (any of accou…44455556666)  (its ARN)                  -                          yes
     ");
 }
+
+/// Who moves stays readable at 80 columns, and the rest is in `-o wide`.
+#[test]
+fn migrate_plan_fits() {
+    let examples = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
+    let run = |more: &[&str]| {
+        let aws_auth = format!("--aws-auth={examples}/aws-auth.yaml");
+        let entries = format!("--access-entries={examples}/access-entries.json");
+        let arguments = [
+            "migrate",
+            "plan",
+            "--mode=API_AND_CONFIG_MAP",
+            &aws_auth,
+            &entries,
+        ];
+        let ran = Run::new([&arguments, more].concat())
+            .env("COLUMNS", "80")
+            .run();
+        let rows = ran
+            .stdout
+            .lines()
+            .skip_while(|line| !line.starts_with("OUTCOME"));
+        rows.take_while(|line| !line.starts_with("Details"))
+            .map(|line| format!("{line}\n"))
+            .collect::<String>()
+    };
+    let shown = run(&[]);
+    assert!(
+        shown.lines().all(|line| line.chars().count() <= 80),
+        "{shown}"
+    );
+    for whole in [
+        "role/ci-deployer ",
+        "user/people/maria ",
+        "LOSES ACCESS IN API",
+        "-o wide also shows ACCESS ENTRY.",
+    ] {
+        assert!(shown.contains(whole), "{whole}: {shown}");
+    }
+    let wide = run(&["-o=wide"]);
+    assert!(
+        wide.contains("ACCESS ENTRY")
+            && wide.contains("AWSReservedSSO_PlatformAdmin_0123456789abcdef "),
+        "{wide}"
+    );
+}
