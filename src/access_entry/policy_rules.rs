@@ -96,6 +96,11 @@ impl PolicyTable {
         &TABLE
     }
 
+    /// The policies whose rules are published.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &str> {
+        self.policies.keys().map(String::as_str)
+    }
+
     /// Whether a policy allows something where it holds; `None`: its rules are not known.
     #[must_use]
     pub(crate) fn allows(&self, policy: &str, wish: PolicyRequest<'_>) -> Option<bool> {

@@ -7,7 +7,7 @@ use super::code::Code;
 use super::entries::names;
 use super::finding::{LintFinding, LintReport, SourceText};
 use super::mappings::{self, not_in_effect};
-use super::names::misspelled;
+use super::names::{joined, misspelled};
 use super::read::PlacedDocument;
 use super::text::TextSpan;
 use crate::access_entry::{Entries, Kind};
@@ -165,6 +165,7 @@ impl ClusterFacts<'_> {
         let told = group.is_empty()
             || group.contains("{{")
             || group.contains(" - ")
+            || joined(group).is_some()
             || group.trim() != group;
         let known = misspelled(group).is_some();
         !told && !known && !self.bound.groups.contains(group)

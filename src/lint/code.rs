@@ -182,6 +182,9 @@ codes! {
         "a group grants nothing by itself, and Kubernetes binds no group of this name";
     DuplicateKey = "IM056", Error, "duplicate key in a manifest",
         "kubectl keeps the last one and drops everything under the earlier ones";
+    MisspelledField = "IM057", Error, "misspelled groups or username",
+        "the authenticator ignores the field silently: the entry has no groups or no username, and the principal has other access \
+            than written";
 
     UnboundGroup = "IM060", Warning, "group without a binding",
         "a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it";
@@ -214,6 +217,8 @@ codes! {
         "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
         "the operator adopts an unmanaged entry only as `adoption` allows: by default only an identical one";
+    MisspelledPolicy = "IM074", Warning, "misspelled access policy",
+        "EKS refuses to associate a policy that it does not have: the principal does not get these permissions";
 
     BindsNobody = "IM080", Note, "binding of a name that nobody has",
         "neither aws-auth nor an access entry nor a mapping gives it, and the cluster has no OIDC identity provider: a principal that \

@@ -108,7 +108,7 @@ impl PlacedDocument<'_> {
             findings.extend(principal);
             findings.extend(names(entry, places).check());
             if !never_matches {
-                findings.extend(given(entry, places, &told));
+                findings.extend(given(entry, places, text, &told));
             }
         }
         findings.extend(winners.findings(line));
@@ -226,7 +226,12 @@ pub(super) fn names<'e>(entry: &'e Entry, places: &Places) -> EntryNames<'e, Tex
 }
 
 /// Entries that give too little.
-fn given(entry: &Entry, places: &Places, told: &Reported) -> Vec<LintFinding<TextSpan>> {
+fn given(
+    entry: &Entry,
+    places: &Places,
+    text: &str,
+    told: &Reported,
+) -> Vec<LintFinding<TextSpan>> {
     if entry.sso {
         return Vec::new();
     }
@@ -241,7 +246,12 @@ fn given(entry: &Entry, places: &Places, told: &Reported) -> Vec<LintFinding<Tex
         )
     };
     let mut findings = Vec::new();
-    if entry.username.is_empty() && !entry.groups.is_empty() && !is_told(&places.username) {
+    let is_misspelled = places.unknown.iter().any(|span| {
+        let name = text.get(span.clone()).unwrap_or_default();
+        text::meant_field(entry.section, name) == Some("username")
+    });
+    let is_nameless = entry.username.is_empty() && !entry.groups.is_empty();
+    if is_nameless && !is_misspelled && !is_told(&places.username) {
         let template = match caller(entry) {
             CallerKind::User => entry
                 .key()

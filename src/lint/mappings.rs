@@ -6,6 +6,8 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 use super::names::{CallerKind, EntryNames, Name};
+use super::text::almost;
+use crate::access_entry::{PolicyTable, is_service_policy};
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{Adoption, IdentityMappingStatus, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
@@ -35,6 +37,7 @@ pub(super) fn check(mappings: &Mappings, sources: &[Source]) -> Vec<MappingFindi
                 .into_iter()
                 .map(|finding| (declared.source, finding)),
         );
+        found.extend(policies(declared).map(|finding| (declared.source, finding)));
         for (path, span) in &declared.manifest.repeated {
             found.push((declared.source, repeated(path, span)));
         }
@@ -118,6 +121,40 @@ fn repeated(path: &str, span: &Range<usize>) -> LintFinding<Range<usize>> {
         edits: Vec::new(),
         proposed: Vec::new(),
     }
+}
+
+/// Names of access policies that are a slip of another one. AWS adds policies: a name that is like no other may be a new one.
+fn policies(declared: &DeclaredMapping) -> impl Iterator<Item = LintFinding<Range<usize>>> {
+    let policies = declared.object.spec.access_policies.iter().enumerate();
+    policies.filter_map(|(number, declared_policy)| {
+        let policy = declared_policy.policy.as_str();
+        let meant = meant_policy(policy)?;
+        let path = format!("spec.accessPolicies[{number}].policy");
+        Some(LintFinding {
+            code: Code::MisspelledPolicy,
+            at: declared.manifest.span_of(&path),
+            title: format!("misspelled access policy {policy:?}"),
+            label: "EKS has no access policy of this name".to_owned(),
+            fix: format!("write {meant}; `aws eks list-access-policies` lists all"),
+            edits: Vec::new(),
+            proposed: Vec::new(),
+        })
+    })
+}
+
+fn meant_policy(policy: &str) -> Option<&'static str> {
+    let plain = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        let name = name.strip_prefix("amazoneks").unwrap_or(&name);
+        name.strip_suffix("policy").unwrap_or(name).to_owned()
+    };
+    let known = || PolicyTable::published().names();
+    if is_service_policy(policy) || known().any(|known| known == policy) {
+        return None;
+    }
+    let written = plain(policy);
+    let same = known().find(|known| plain(known) == written);
+    same.or_else(|| known().find(|known| almost(&written, &plain(known))))
 }
 
 fn names(declared: &DeclaredMapping) -> EntryNames<'_, Range<usize>> {

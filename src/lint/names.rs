@@ -102,6 +102,21 @@ pub(super) fn misspelled(group: &str) -> Option<&'static str> {
     bare.or_else(|| WELL_KNOWN.into_iter().find(|known| almost(group, known)))
 }
 
+/// The groups that one item joins by commas or spaces. Names of LDAP have commas, and other names may have spaces.
+pub(super) fn joined(text: &str) -> Option<Vec<&str>> {
+    let names = |is_between: fn(char) -> bool| -> Vec<&str> {
+        let parts = text.split(is_between);
+        parts.filter(|part| !part.is_empty()).collect()
+    };
+    let by_comma = names(|c| c == ',' || c.is_whitespace());
+    if text.contains(',') && by_comma.len() > 1 && !text.contains('=') {
+        return Some(by_comma);
+    }
+    let by_space = names(char::is_whitespace);
+    let is_known = |name: &&str| WELL_KNOWN.contains(name);
+    (by_space.len() > 1 && by_space.iter().any(is_known)).then_some(by_space)
+}
+
 /// What is within angle brackets, where they are around all of it.
 fn in_angle_brackets(text: &str) -> Option<&str> {
     let inner = text.trim().strip_prefix('<')?.strip_suffix('>')?;
@@ -192,6 +207,17 @@ impl<P: Clone> EntryNames<'_, P> {
                 format!("one group {text:?} instead of several"),
                 format!("the authenticator sees the single group {text:?}"),
                 format!("write each item on its own line: {}", items.join(", then ")),
+            );
+            return;
+        }
+        if let Some(names) = joined(text) {
+            let items: Vec<String> = names.iter().map(|name| format!("{name:?}")).collect();
+            find(
+                Code::OneLineList,
+                at,
+                format!("one group {text:?} instead of several"),
+                format!("the authenticator sees the single group {text:?}"),
+                format!("write each group as its own item: [{}]", items.join(", ")),
             );
             return;
         }
@@ -308,7 +334,10 @@ impl<P: Clone> EntryNames<'_, P> {
         // A slip of the group is reported as such.
         let slip = |wanted: &str| {
             let mut groups = self.groups.iter();
-            groups.any(|group| misspelled(group.text) == Some(wanted))
+            groups.any(|group| {
+                misspelled(group.text) == Some(wanted)
+                    || joined(group.text).is_some_and(|names| names.contains(&wanted))
+            })
         };
         let missing: Vec<&str> = [BOOTSTRAPPERS, NODES]
             .into_iter()

@@ -384,31 +384,49 @@ fn seen(entry: &Entry) -> String {
     )
 }
 
+/// The field that an unknown one is a slip of, or that other tools call so.
+pub(super) fn meant_field(section: Section, name: &str) -> Option<&'static str> {
+    let arn = if section == Section::Users {
+        "userarn"
+    } else {
+        "rolearn"
+    };
+    let mut known = [arn, "username", "groups"].into_iter();
+    known.find(|known| almost(name, known)).or_else(|| {
+        let names = ["user", "name", "userid"];
+        let is_username = names.iter().any(|other| name.eq_ignore_ascii_case(other));
+        is_username.then_some("username")
+    })
+}
+
 fn unknown_field(
     section: Section,
     entry: &Entry,
     name: &str,
     span: &Range<usize>,
 ) -> LintFinding<TextSpan> {
-    let known: &[&str] = if section == Section::Users {
-        &["userarn", "username", "groups"]
-    } else {
-        &["rolearn", "username", "groups"]
+    let lacks = |field| match field {
+        "username" => entry.username.is_empty(),
+        "groups" => entry.groups.is_empty(),
+        _ => false,
     };
-    let meant = known.iter().find(|known| almost(name, known));
-    // Other tools call it so.
-    let is_username = ["user", "name", "userid"]
-        .iter()
-        .any(|other| name.eq_ignore_ascii_case(other));
-    let fix = match meant {
-        Some(meant) => format!("write `{meant}`"),
-        None if is_username && entry.username.is_empty() => "write `username`".to_owned(),
-        None => "remove it; notes belong in comments".to_owned(),
+    let (code, fix) = match meant_field(section, name) {
+        Some(meant) if lacks(meant) => (Code::MisspelledField, format!("write `{meant}`")),
+        Some(meant) if almost(name, meant) => (Code::UnknownField, format!("write `{meant}`")),
+        Some(_) | None => (
+            Code::UnknownField,
+            "remove it; notes belong in comments".to_owned(),
+        ),
+    };
+    let what = if code == Code::MisspelledField {
+        "misspelled"
+    } else {
+        "unknown"
     };
     LintFinding {
-        code: Code::UnknownField,
+        code,
         at: (section, span.clone()),
-        title: format!("unknown field `{name}`"),
+        title: format!("{what} field `{name}`"),
         label: seen(entry),
         fix,
         edits: Vec::new(),

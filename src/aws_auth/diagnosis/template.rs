@@ -148,11 +148,9 @@ fn engine(inner: &str, before: &str, after: &str) -> Option<&'static str> {
     }
     let is_word = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
     // A word without spaces inside a name may be meant for the authenticator.
-    let is_value = before
-        .trim_end()
-        .ends_with([':', '-'])
-        .then(|| after.trim())
-        .is_some_and(str::is_empty);
+    let begins_value =
+        before.ends_with(char::is_whitespace) && before.trim_end().ends_with([':', '-']);
+    let is_value = begins_value && after.trim().is_empty();
     let is_name = is_word(trimmed) && inner == trimmed && !trimmed.is_empty();
     (!is_name || is_value || trimmed.contains('_') || is_in_arn(before)).then_some(BRACES)
 }
@@ -357,6 +355,8 @@ mod tests {
             ("username: {{Sessionname}}", None),
             ("username: {{{SessionName}}}", None),
             ("username: \"dev:{{UserID}}\"", None),
+            ("username: dev:{{UserID}}", None),
+            ("- dev-{{UserID}}", None),
             ("# {{ .Values.x }}", None),
             ("rolearn: a # {{ .Values.x }}", None),
         ] {

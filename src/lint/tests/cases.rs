@@ -1,7 +1,7 @@
 //! Texts and the codes that they end in.
 
 use super::super::code::Code::{self, *};
-use super::{codes, config_map, places, roles};
+use super::{check, codes, config_map, places, roles, source};
 
 const ROLE: &str = "- rolearn: arn:aws:iam::111122223333:role/a\n";
 const USER: &str = "- userarn: arn:aws:iam::111122223333:user/a\n";
@@ -135,7 +135,16 @@ fn a_value_that_is_emptied() {
             of_role("  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:masters]\n"),
             &[PersonAsNode],
         ),
-        (of_role("  username: a\n  group: [g]\n"), &[UnknownField]),
+        (of_role("  username: a\n  group: [g]\n"), &[MisspelledField]),
+        (of_role("  user: a\n  groups: [g]\n"), &[MisspelledField]),
+        (
+            of_role("  user: a\n  group: [g]\n"),
+            &[MisspelledField, MisspelledField],
+        ),
+        (
+            of_role("  username: a\n  user: a\n  groups: [g]\n  group: [h]\n"),
+            &[UnknownField, UnknownField],
+        ),
         (
             of_role("  username: a\n  username: b\n  groups: [g]\n"),
             &[RepeatedField],
@@ -314,6 +323,20 @@ fn usernames_and_groups() {
             &[OneLineList],
         ),
         (
+            of_role(
+                "  username: a\n  groups:\n  - system:masters,system:nodes\n  - a, b\n  - system:nodes system:bootstrappers\n",
+            ),
+            &[OneLineList, OneLineList, OneLineList],
+        ),
+        (
+            of_role("  username: a\n  groups:\n  - cn=ops,ou=eks\n  - site reliability\n"),
+            &[],
+        ),
+        (
+            of_role("  username: nobody:{{UserName}}\n  groups: [g]\n"),
+            &[UnknownPlaceholder],
+        ),
+        (
             of_role("  username: a\n  groups: [\"g \"]\n"),
             &[BlankInName],
         ),
@@ -408,4 +431,33 @@ fn mappings_and_their_codes() {
         ),
     ];
     all_end_in(&cases);
+}
+
+#[test]
+fn names_of_access_policies_and_joined_groups_in_mappings() {
+    let mapping = |rest: &str| {
+        format!(
+            "apiVersion: identity-mapper.dev/v1alpha1\nkind: IdentityMapping\nmetadata: {{name: a}}\nspec:\n  \
+                principal: {{arn: \"arn:aws:iam::111122223333:role/a\"}}\n  username: a\n{rest}"
+        )
+    };
+    let policy = |name: &str| mapping(&format!("  accessPolicies:\n  - policy: {name}\n"));
+    all_end_in(&[
+        (policy("AmazonEKSClusterAdmin"), &[MisspelledPolicy]),
+        (policy("AmazonEKSClusterAdminsPolicy"), &[MisspelledPolicy]),
+        (policy("AmazonEKSviewPolicy"), &[MisspelledPolicy]),
+        (policy("AmazonEKSClusterAdminPolicy"), &[]),
+        (policy("AmazonEKSComputePolicy"), &[]),
+        (policy("AmazonEKSAutoNodePolicy"), &[]),
+        (mapping("  groups: [\"a, b\"]\n"), &[OneLineList]),
+    ]);
+    let found = check(&[source(&policy("AmazonEKSClusterAdmin"))])
+        .report
+        .diagnostics;
+    assert!(
+        found[0]
+            .fix
+            .starts_with("write AmazonEKSClusterAdminPolicy;"),
+        "{found:?}"
+    );
 }

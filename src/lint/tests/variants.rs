@@ -106,13 +106,13 @@ const VARIANTS: [(&str, &str, Code, &str); 40] = [
     (
         "username: dev",
         "user: dev",
-        UnknownField,
+        MisspelledField,
         "write `username`",
     ),
     (
         "username: dev",
         "name: dev",
-        UnknownField,
+        MisspelledField,
         "write `username`",
     ),
     (
@@ -215,7 +215,7 @@ const VARIANTS: [(&str, &str, Code, &str); 40] = [
     (
         "groups:\n  - dev",
         "group:\n  - dev",
-        UnknownField,
+        MisspelledField,
         "write `groups`",
     ),
     (
