@@ -153,7 +153,7 @@ fn leaving(view: &View<'_>, position: usize) -> Verdict {
         (Some(what), None) => Finding::no(
             Reason::StillGranted,
             format!(
-                "the entry was removed, but {what} still grants the principal access; remove that by hand"
+                "this mapping grants nothing any more, but {what} still grants the principal access; remove that by hand"
             ),
         ),
         (None, _) => Finding::yes(
