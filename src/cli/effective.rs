@@ -124,6 +124,9 @@ struct User<'d> {
     /// Why the entry has no effect, where it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     no_effect: Option<String>,
+    /// Whether the authenticator picks between this and another entry at random.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    at_random: bool,
     /// The partition of a cluster in which it has an effect, where entries of several partitions exist.
     #[serde(skip_serializing_if = "Option::is_none")]
     only_in_partition: Option<&'static str>,
@@ -289,6 +292,7 @@ fn report<'d>(
                 groups: &e.groups,
                 mapping: texts.mapping(e),
                 no_effect: no_effect(effective, e),
+                at_random: effective.is_at_random(e),
                 only_in_partition: only_in(e),
             })
             .collect(),
@@ -341,6 +345,9 @@ fn table(
                     (Some(why), _) => format!("no: {why}"),
                     (None, Some(partition)) => {
                         format!("only in a cluster of partition {partition}")
+                    }
+                    (None, None) if effective.is_at_random(entry) => {
+                        "at random: mapUsers has the ARN in several spellings".to_owned()
                     }
                     (None, None) => "yes".to_owned(),
                 },

@@ -293,6 +293,12 @@ impl<'a> EffectiveAccess<'a> {
         }
     }
 
+    /// Whether the authenticator picks between an entry and another one at random, at each login.
+    #[must_use]
+    pub fn is_at_random(&self, entry: &Entry) -> bool {
+        self.no_effect(entry).is_none() && self.index.rank(entry) == Rank::AtRandom
+    }
+
     /// Why an account of `mapAccounts` has no effect.
     #[must_use]
     pub fn no_effect_of_account(&self, account: &str) -> Option<NoEffect<'a>> {
@@ -318,7 +324,7 @@ impl<'a> EffectiveAccess<'a> {
         let entries = entries.filter(|entry| self.no_effect(entry).is_none());
         let entries = entries.map(|entry| Grant::AwsAuth {
             entry,
-            at_random: self.index.rank(entry) == Rank::AtRandom,
+            at_random: self.is_at_random(entry),
         });
         let mut seen = HashSet::new();
         let accounts = self.accounts().filter(move |account| {

@@ -65,6 +65,9 @@ pub(crate) struct AccessReport {
     /// Entries that grant no access.
     #[serde(rename = "withoutAccess")]
     pub(crate) nobody: Vec<PassedOver>,
+    /// Keys of aws-auth that the authenticator drops whole.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dropped_keys: Vec<&'static str>,
     /// Who enters by other ways.
     pub(crate) other_ways: OtherWays,
     /// How to find the cluster's creator, where it is an administrator that is listed nowhere.
@@ -116,6 +119,7 @@ impl Explainer<'_> {
             principals,
             everyone: self.rbac.as_ref().map(|rbac| rbac.of_group(AUTHENTICATED)),
             nobody,
+            dropped_keys: self.dropped_keys(),
             creator: self.creator(),
             notes: self.report_notes(),
         }
@@ -182,6 +186,15 @@ impl Explainer<'_> {
             identity,
             at_random,
         }
+    }
+
+    fn dropped_keys(&self) -> Vec<&'static str> {
+        let is_dropped = |section: &Section| self.scene.document.section(*section).broken.is_some();
+        let is_read = self.effective.unread().is_none();
+        let dropped = Section::ALL
+            .into_iter()
+            .filter(|section| is_read && is_dropped(section));
+        dropped.map(Section::key).collect()
     }
 
     fn report_notes(&self) -> Vec<String> {

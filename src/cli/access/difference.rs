@@ -12,14 +12,15 @@ use serde::{Deserialize, Serialize};
 
 use super::page::document;
 use crate::cli::input;
-use crate::cli::output::{self, Colour, paint, visible};
+use crate::cli::output::{self, Colour, complain, paint, visible};
 
-/// The exit code where the reports differ, as diff has it.
+/// The exit codes are those of diff.
 const DIFFERENT: u8 = 1;
+const TROUBLE: u8 = 2;
 
 /// Compare two reports of `access -o json`: who has access since, who lost it, and who became an administrator
 ///
-/// Exit code 0: no difference; 1: differences, or an error.
+/// Exit code 0: no difference; 1: differences; 2: an error.
 #[derive(Args, Debug)]
 pub(crate) struct AccessDiffArgs {
     /// The earlier report; `-` for standard input
@@ -220,7 +221,14 @@ fn by_principal(report: &SavedReport) -> BTreeMap<String, Vec<AccessState>> {
 }
 
 /// Compares and prints.
-pub(super) fn diff(args: &AccessDiffArgs) -> Result<ExitCode> {
+pub(super) fn diff(args: &AccessDiffArgs) -> ExitCode {
+    compare(args).unwrap_or_else(|error| {
+        complain(&format!("error: {error:#}"));
+        ExitCode::from(TROUBLE)
+    })
+}
+
+fn compare(args: &AccessDiffArgs) -> Result<ExitCode> {
     let read = |path| -> Result<SavedReport> {
         let source = input::source(path)?;
         serde_json::from_str(&source.text).with_context(|| {

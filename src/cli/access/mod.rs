@@ -77,6 +77,13 @@ struct AccessDocument {
     report: AccessReport,
 }
 
+impl AccessDocument {
+    /// 1 where a whole key of aws-auth is dropped, as `effective` has it.
+    fn exit_code(&self) -> u8 {
+        u8::from(!self.report.dropped_keys.is_empty())
+    }
+}
+
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Whereabouts {
@@ -135,7 +142,7 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
     } = args;
     observe.live.reader = ReadingCommand::Access;
     if let Some(AccessCommand::Diff(args)) = command {
-        return difference::diff(&args);
+        return Ok(difference::diff(&args));
     }
     let layout = TableLayout::of_stdout(&table, output == AccessFormat::Wide);
     if let Some(clusters) = fleet.clusters(&observe.live, observe.is_offline())? {
@@ -154,7 +161,7 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
             AccessFormat::Csv => table::csv_of_many(&outcomes)?,
             AccessFormat::Html => page::page_of_many(&outcomes, to_the_second(Timestamp::now())),
         })?;
-        return Ok(fleet::exit_code(&outcomes, |_| 0));
+        return Ok(fleet::exit_code(&outcomes, AccessDocument::exit_code));
     }
     let access = report(&observe).await?;
     let printed = match output {
@@ -165,5 +172,5 @@ pub(crate) async fn access(args: AccessArgs) -> Result<ExitCode> {
         AccessFormat::Html => page::page(&access),
     };
     output::print(&printed)?;
-    Ok(ExitCode::SUCCESS)
+    Ok(ExitCode::from(access.exit_code()))
 }

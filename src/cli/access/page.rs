@@ -196,7 +196,7 @@ fn sums(reports: &[NamedReport<'_>]) -> Markup {
             count(&|row| row.identity.administrator.is_some()),
             Some("risk"),
         ),
-        ("of them nodes", count(&|row| row.identity.node), None),
+        ("nodes", count(&|row| row.identity.node), None),
         (
             "by access entries",
             count(&|row| row.identity.place.backend() == GrantBackend::AccessEntry),

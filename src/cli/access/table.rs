@@ -36,7 +36,15 @@ pub(super) fn text(access: &AccessDocument, layout: &TableLayout) -> Result<Stri
     } = access;
     let mut text = head(cluster, report.mode);
     if report.principals.is_empty() {
-        text.push_str("No entry grants access.\n");
+        text.push_str("No entry grants access");
+        if !report.dropped_keys.is_empty() {
+            let _ = write!(
+                text,
+                ": the authenticator drops all of {}",
+                report.dropped_keys.join(" and ")
+            );
+        }
+        text.push_str(".\n");
     } else {
         let rows = report.principals.iter().map(row);
         text += &Table::new(COLUMNS, rows).render(layout)?;

@@ -311,3 +311,16 @@ fn closed_pipe_is_no_error() {
     assert!(output.status.success(), "{}", output.status);
     assert_eq!(output.stderr, b"");
 }
+
+#[test]
+fn a_user_in_two_spellings_gets_one_of_the_entries_at_random() {
+    let manifest = "kind: ConfigMap\ndata:\n  mapUsers: |\n    - userarn: arn:aws:iam::111122223333:user/alice\n      username: a\n    \
+        - userarn: arn:aws:iam::111122223333:user/ALICE\n      username: b\n    - userarn: arn:aws:iam::111122223333:user/bob\n      \
+        username: bob\n";
+    let text = effective(manifest);
+    let marked = text.matches("at random: mapUsers has the ARN in several spellings");
+    assert_eq!(marked.count(), 2, "{text}");
+    assert_eq!(text.matches(" yes").count(), 1, "{text}");
+    let json = run(&["effective", "-o", "json", "-"], manifest);
+    assert_eq!(json.matches("\"atRandom\": true").count(), 2, "{json}");
+}

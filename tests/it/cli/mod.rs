@@ -1,5 +1,6 @@
 //! The command line, run as people run it: the binary itself, its exit code, standard output and standard error.
 
+mod access_exit;
 mod access_page;
 mod answers;
 mod completions;
