@@ -26,6 +26,8 @@ pub struct Absence {
     pub asked: Timestamp,
     /// When it answered.
     pub answered: Timestamp,
+    /// When a call of ours deleted it, as far as is known: repeated answers do not renew it.
+    pub removed: Option<Timestamp>,
     /// When it was first seen to be gone, unless a call of ours deleted it: then a listing that shows it within
     /// [`LAG`](super::LAG) lags behind.
     pub changed: Option<Timestamp>,
@@ -122,6 +124,7 @@ impl Entries {
                 let absence = Absence {
                     asked: now,
                     answered: now,
+                    removed: Some(now),
                     changed: None,
                     deleted_by: None,
                 };
@@ -245,6 +248,7 @@ impl Entries {
         }
         if let Some(absence) = self.absent.get_mut(principal) {
             absence.changed = None;
+            absence.removed = absence.removed.or(Some(absence.answered));
         }
     }
 
@@ -260,6 +264,7 @@ impl Entries {
             absence.asked = absence.asked.min(now);
             absence.answered = absence.answered.min(now);
             absence.changed = absence.changed.map(|time| time.min(now));
+            absence.removed = absence.removed.map(|time| time.min(now));
         }
     }
 
@@ -271,6 +276,7 @@ impl Entries {
         for absence in self.absent.values_mut() {
             absence.asked = absence.asked.plus(by);
             absence.answered = absence.answered.plus(by);
+            absence.removed = absence.removed.map(|time| time.plus(by));
         }
     }
 
@@ -286,6 +292,7 @@ impl Entries {
         let absence = Absence {
             asked,
             answered,
+            removed: before.as_ref().and_then(|absence| absence.removed),
             changed,
             deleted_by: told.or_else(|| before?.deleted_by),
         };

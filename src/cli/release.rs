@@ -100,8 +100,16 @@ pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<(
         "it has no mark"
     };
     writeln!(out, "{name}: {mark}; no entry was changed")?;
-    if let Some((aws, eks)) = eks {
-        writeln!(out, "access entries: {}", untag(&aws, &eks, &name).await?)?;
+    if let Some((aws, eks)) = &eks {
+        let Untagged {
+            listed, untagged, ..
+        } = untag(aws, eks, &name).await?;
+        let said = if eks.mode == Mode::ConfigMap {
+            "none in mode CONFIG_MAP".to_owned()
+        } else {
+            format!("tags removed from {untagged} of {listed}; no entry was changed otherwise")
+        };
+        writeln!(out, "access entries: {said}")?;
     }
     let mut progress = Progress::new("mappings checked");
     let LetGo {
@@ -112,6 +120,13 @@ pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<(
         .await
         .context("some mappings could not be released; run the same command again to continue")?;
     drop(progress);
+    // A call that a running operator had sent before the mark may have taken effect since.
+    if let Some((aws, eks)) = &eks {
+        let late = untag(aws, eks, &name).await?.untagged;
+        if late > 0 {
+            writeln!(out, "access entries: tags removed from {late} more")?;
+        }
+    }
     writeln!(
         out,
         "mappings: {statuses} statuses cleared, {finalizers} finalizers removed; none left"
@@ -131,28 +146,22 @@ fn refuse_to_forget(written: &BTreeMap<String, usize>) -> Result<()> {
     )
 }
 
-/// Takes our tags off the access entries, and says what was done.
-async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<String> {
+/// Takes our tags off the access entries.
+async fn untag(aws: &Aws, eks: &Proven, name: &ConfigMapName) -> Result<Untagged> {
     if eks.mode == Mode::ConfigMap {
-        return Ok("none in mode CONFIG_MAP".to_owned());
+        return Ok(Untagged::default());
     }
     let mut progress = Progress::new("access entries checked");
-    let Untagged {
-        listed, untagged, ..
-    } = aws
-        .untag_entries(&eks.cluster, &name.to_string(), |far| {
-            progress.set(far.settled, far.listed);
-        })
-        .await
-        .map_err(|failure| {
-            anyhow!(
-                "some tags could not be removed; fix this and run the same command again: {}",
-                words(&failure)
-            )
-        })?;
-    Ok(format!(
-        "tags removed from {untagged} of {listed}; no entry was changed otherwise"
-    ))
+    aws.untag_entries(&eks.cluster, &name.to_string(), |far| {
+        progress.set(far.settled, far.listed);
+    })
+    .await
+    .map_err(|failure| {
+        anyhow!(
+            "some tags could not be removed; fix this and run the same command again: {}",
+            words(&failure)
+        )
+    })
 }
 
 #[cfg(test)]

@@ -1,26 +1,63 @@
 //! What is asked before a call of a plan is sent.
 
+use std::collections::BTreeSet;
+
 use super::implied::Implied;
 use crate::access_entry::Call;
+use crate::aws_auth::{Document, Entry, Section};
 use crate::cluster::state::WatchedState;
-use crate::observed::AwsState;
+use crate::observed::{AwsState, ConfigMapView};
 use crate::plan::Memory;
-use crate::principal::Key;
+use crate::principal::{AccountId, Key};
 use crate::safety::{clear_call, may_take};
 use crate::time::Timestamp;
 
-/// Judges a call of a plan by what the watches have read when it is sent. `planned` is the version of aws-auth that the plan knew: while
-/// that is the current one, an entry that is created takes precedence over nothing that the plan did not see.
+/// A version of aws-auth, and whom it may give access.
+#[derive(Debug)]
+pub(super) struct TextGrants {
+    version: String,
+    keys: BTreeSet<Key>,
+    accounts: BTreeSet<AccountId>,
+    /// Whether all of it could be read.
+    readable: bool,
+}
+
+impl TextGrants {
+    pub(super) fn of(view: &ConfigMapView) -> Self {
+        let document = Document::parse(&view.data);
+        let sections = Section::ALL.map(|section| document.section(section));
+        Self {
+            version: view.resource_version.clone(),
+            keys: document.entries().filter_map(Entry::key).collect(),
+            accounts: document
+                .section(Section::Accounts)
+                .accounts
+                .iter()
+                .filter_map(|account| account.parse().ok())
+                .collect(),
+            readable: sections.iter().all(|section| section.broken.is_none()),
+        }
+    }
+
+    pub(super) fn is_of(&self, view: &ConfigMapView) -> bool {
+        self.version == view.resource_version
+    }
+
+    fn may_grant(&self, key: &Key) -> bool {
+        !self.readable || self.keys.contains(key) || self.accounts.contains(key.account())
+    }
+}
+
+/// Judges a call of a plan by what the watches have read when it is sent. `planned`: aws-auth as the plan left it. While it is so, an
+/// entry that is created for a principal without access there takes nothing from anyone, and most creations are such.
 pub(super) fn judge(
     state: &WatchedState,
     implied: Option<&Implied>,
-    planned: Option<&str>,
+    planned: Option<&TextGrants>,
     memory: &Memory,
 ) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
-    let current = state
-        .config_map()
-        .map(|view| view.resource_version.as_str());
-    let same_text = current == planned;
+    let current = state.config_map();
+    let planned = planned.filter(|planned| current.is_some_and(|view| planned.is_of(view)));
     move |key, calls, aws| {
         let Some(call) = calls.first() else {
             return Ok(());
@@ -29,8 +66,9 @@ pub(super) fn judge(
         if deletes && state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
         }
-        let seen = same_text && matches!(call, Call::Create { .. });
-        if seen || !may_take(aws, state.bindings(), call) {
+        let adds = matches!(call, Call::Create { .. })
+            && planned.is_some_and(|planned| !planned.may_grant(key));
+        if adds || !may_take(aws, state.bindings(), call) {
             return Ok(());
         }
         match state.input(Timestamp::now(), aws.clone()) {
@@ -49,5 +87,132 @@ pub(super) fn judge(
             }
             None => Err("the initial lists are not complete".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::access_entry::ADMIN_POLICY;
+    use crate::cluster::bindings::Interest;
+    use crate::cluster::mapping::SeenMapping;
+    use crate::cluster::state::{Definition, WatchChange, Watched};
+    use crate::observed::{BindingSubjects, ConfigMapName, HistoryState, Mode};
+    use crate::plan::plan;
+    use crate::plan::simulation::Simulation;
+    use crate::safety::Removals;
+
+    fn list<T>(items: Vec<(String, T)>) -> Vec<WatchChange<T>> {
+        let items = items
+            .into_iter()
+            .map(|(key, value)| WatchChange::Listed(key, value));
+        std::iter::once(WatchChange::Restart)
+            .chain(items)
+            .chain([WatchChange::Complete])
+            .collect()
+    }
+
+    fn watched(simulation: &Simulation) -> WatchedState {
+        let mut state = WatchedState::new(ConfigMapName::default());
+        state.keep_all_bindings();
+        let all = Arc::new(Interest::All);
+        let mut events: Vec<Watched> = Vec::new();
+        let mappings = simulation.objects.iter();
+        let mappings = mappings.map(|(name, object)| {
+            let mut object = object.clone();
+            object.metadata.resource_version = Some("1".to_owned());
+            (name.clone(), SeenMapping::from_object(&object))
+        });
+        events.extend(list(mappings.collect()).into_iter().map(Watched::Mapping));
+        let text = simulation.config_map.clone().into_iter();
+        let text = text.map(|it| (ConfigMapName::default().to_string(), it));
+        events.extend(list(text.collect()).into_iter().map(Watched::ConfigMap));
+        let history = match simulation.observed().history {
+            HistoryState::Present(view) => vec![("kube-system/aws-auth-history".to_owned(), view)],
+            _ => Vec::new(),
+        };
+        events.extend(list(history).into_iter().map(Watched::History));
+        let of_roles = list(Vec::<(String, BindingSubjects)>::new());
+        events.extend(
+            of_roles
+                .into_iter()
+                .map(|it| Watched::RoleBinding(it, Arc::clone(&all))),
+        );
+        let bindings = simulation.bindings.iter().cloned().enumerate();
+        let bindings = list(
+            bindings
+                .map(|(number, it)| (number.to_string(), it))
+                .collect(),
+        );
+        events.extend(
+            bindings
+                .into_iter()
+                .map(|it| Watched::ClusterRoleBinding(it, Arc::clone(&all))),
+        );
+        let crd = vec![("crd".to_owned(), Definition { deleting: false })];
+        events.extend(list(crd).into_iter().map(Watched::Definition));
+        for event in events {
+            state.apply(event);
+        }
+        state
+    }
+
+    /// A creation that was planned while there was another administrator, and is sent when there is none any more.
+    #[test]
+    fn a_creation_that_takes_the_last_administrator_is_not_sent() {
+        let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+        simulation.vandalise("mapAccounts", "- \"111122223333\"\n");
+        let alice = "arn:aws:iam::111122223333:role/alice";
+        simulation.bindings.push(BindingSubjects {
+            users: [alice.to_owned()].into(),
+            cluster_admin: true,
+            ..BindingSubjects::default()
+        });
+        simulation.create(
+            "bob",
+            "role/bob",
+            &json!({"backend": "AccessEntry", "accessPolicies": [{"policy": ADMIN_POLICY}]}),
+        );
+        simulation.settle();
+        simulation.create("alice", "role/alice", &json!({"backend": "AccessEntry"}));
+        for object in simulation.objects.values_mut() {
+            let ours = crate::api::finalizer::Finalizer::AccessEntry;
+            object.metadata.finalizers = Some(vec![ours.as_str().to_owned()]);
+        }
+        let (desired, observed) = (simulation.desired(), simulation.observed());
+        let (settings, memory) = (simulation.settings.clone(), simulation.memory.clone());
+        let planned = plan(&desired, &observed, &settings, &memory);
+        let works = planned.works_after(&crate::plan::Outcome::NothingToWrite);
+        let work = works
+            .iter()
+            .find(|work| {
+                work.calls
+                    .iter()
+                    .any(|it| matches!(it, Call::Create { .. }))
+            })
+            .expect("alice is created");
+        let text = observed.config_map.as_ref().map(TextGrants::of);
+        // It waits in a burst. Someone deletes bob's entry meanwhile, and that is known.
+        let (calls, key) = (work.calls.clone(), work.key.clone());
+        simulation.by_hand(&Call::Delete {
+            principal_arn: "arn:aws:iam::111122223333:role/bob".to_owned(),
+        });
+        let now = simulation.observed();
+        let all = clear_call(
+            &now,
+            &simulation.desired(),
+            "kube-system/aws-auth",
+            &Removals::default(),
+            &calls,
+        );
+        assert!(all.is_err(), "safety knows: {all:?}");
+        let state = watched(&simulation);
+        let mut judge = judge(&state, None, text.as_ref(), &simulation.memory);
+        let judged = judge(&key, &calls, &now.aws);
+        assert!(judged.is_err(), "and the controller asks it: {judged:?}");
     }
 }

@@ -42,7 +42,7 @@ pub use self::implied::{Imply, Turn, Turns};
 use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
-use self::judge::judge;
+use self::judge::{TextGrants, judge};
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
@@ -85,8 +85,8 @@ pub struct Controller {
     retry: Retry,
     outbox: Outbox,
     memory: Memory,
-    /// The version of aws-auth that the last pass left behind.
-    planned: Option<String>,
+    /// aws-auth as the last pass left it behind.
+    planned: Option<TextGrants>,
     /// When to plan again although nothing changes.
     wake: Option<Timestamp>,
     /// When to plan again in any case.
@@ -171,7 +171,7 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_deref(), &self.memory) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_ref(), &self.memory) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -192,7 +192,7 @@ impl Controller {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
             let implied = self.implied.as_ref().map(|(implied, _)| implied);
-            let judge = &mut judge(&self.state, implied, self.planned.as_deref(), &self.memory);
+            let judge = &mut judge(&self.state, implied, self.planned.as_ref(), &self.memory);
             eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
                 .await;
         }
@@ -401,10 +401,10 @@ impl Controller {
         for (name, mapping) in mappings {
             self.state.absorb_mapping(&name, mapping);
         }
-        self.planned = left
-            .config_map
-            .as_ref()
-            .map(|view| view.resource_version.clone());
+        let text = left.config_map.as_ref();
+        if text.is_none_or(|text| self.planned.as_ref().is_none_or(|it| !it.is_of(text))) {
+            self.planned = text.map(TextGrants::of);
+        }
         self.state.settle(&seen, &left);
         if let Some(eks) = &mut self.eks {
             eks.want(&report.iam, report.managed);
@@ -464,7 +464,7 @@ async fn answer(
     eks: &mut Option<EksDriver>,
     state: &WatchedState,
     implied: Option<&Implied>,
-    planned: Option<&str>,
+    planned: Option<&TextGrants>,
     memory: &Memory,
 ) -> EksAnswer {
     match eks {

@@ -9,12 +9,16 @@ use crate::desired::Mapping;
 use crate::desired::State;
 use crate::effective::{Standing, in_iam};
 use crate::observed::IamProblem;
-use crate::plan::claim::{Block, Claim, EntryStep, Step};
+use crate::plan::claim::{Block, Claim, EntryStep};
 use crate::plan::planned::Plan;
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::time::Timestamp;
 
 /// What a plan means for one key.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "findings that are independent of each other"
+)]
 #[derive(Clone, Debug)]
 pub struct Prospect<'a> {
     /// The key.
@@ -43,8 +47,6 @@ pub struct Prospect<'a> {
     pub soaks_until: Option<Timestamp>,
     /// Whether the entry is made with the group of the bridge.
     pub bridge: bool,
-    /// Whether the entry in aws-auth is managed, and is removed with its mapping.
-    pub removed_from_aws_auth: bool,
 }
 
 /// What comes next for an access entry.
@@ -157,9 +159,6 @@ impl Plan<'_> {
             as_declared: side.as_declared,
             soaks_until: place.and_then(|place| place.soaks_until),
             bridge,
-            removed_from_aws_auth: claim.ours
-                && claim.found.is_some()
-                && claim.step != Step::Retain,
         })
     }
 

@@ -51,7 +51,9 @@ pub(super) fn certain(world: &World<'_>) -> BTreeSet<String> {
     };
     world
         .everyone()
-        .filter(|(_, ways)| certain(ways))
-        .map(|(arn, _)| arn)
+        .filter(|(_, key, ways)| {
+            certain(ways) && !key.as_ref().is_some_and(|key| world.is_edited(key))
+        })
+        .map(|(arn, ..)| arn)
         .collect()
 }

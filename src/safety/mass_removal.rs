@@ -10,6 +10,7 @@ use super::{Refusal, Rule};
 use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
+use crate::aws_auth::Section;
 use crate::desired::{Mapping, State, resolve};
 use crate::observed::Observed;
 use crate::ownership::KeyHash;
@@ -115,6 +116,7 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         }
         if record.is_held(&subject.hash) || held_before(world, subject) {
             held.push(*subject);
+        } else if expires_as_seen(world, subject) {
         } else if record.is_ordered(&subject.hash) {
             // Ordered already, and counted.
             record.order(&subject.hash, before.now);
@@ -175,7 +177,7 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
                 let key = mapping.key();
                 key.is_some_and(|key| world.holds(mapping, state, &key))
             });
-            return standing.contains(&hash) && !declared;
+            return !declared && world.may_be_managed(&hash);
         }
         if *ordered > now {
             return false;
@@ -201,9 +203,12 @@ fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
             .before
             .view
             .is_some_and(|view| resolve::gone_from_iam(&subject.key, view))
-        || world
-            .responsible(subject)
-            .is_some_and(|(mapping, state)| expired_as_seen(mapping, state))
+}
+
+/// What is held already stays so, whatever a status says of its time since.
+fn expires_as_seen(world: &World<'_>, subject: &Subject<'_>) -> bool {
+    let responsible = world.responsible(subject);
+    responsible.is_some_and(|(mapping, state)| expired_as_seen(mapping, state))
 }
 
 /// Whether the mapping expired at a time that was seen ten minutes before it passed: nobody can have set it by mistake just now.
@@ -216,14 +221,16 @@ fn expired_as_seen(mapping: &Mapping, state: State) -> bool {
     state == State::Expired && seen.is_some() && seen == mapping.valid_until
 }
 
-/// What was held once stays held until it is confirmed, however few it is by then.
+/// What was held once stays held until it is confirmed, however few it is by then. A status counts only where the record can't be
+/// written: who can write statuses would hold a removal for good.
 fn held_before(world: &World<'_>, subject: &Subject<'_>) -> bool {
-    world.naming(&subject.hash).any(|(mapping, _)| {
-        let waiting = &mapping.status.awaiting_confirmation;
-        waiting
-            .iter()
-            .any(|word| word == Confirmation::MassRemoval.as_str())
-    })
+    !world.before.recordable
+        && world.naming(&subject.hash).any(|(mapping, _)| {
+            let waiting = &mapping.status.awaiting_confirmation;
+            waiting
+                .iter()
+                .any(|word| word == Confirmation::MassRemoval.as_str())
+        })
 }
 
 impl World<'_> {
@@ -236,6 +243,19 @@ impl World<'_> {
     fn certainly_managed_keys(&self) -> BTreeSet<KeyHash> {
         let view = self.before.view;
         self.managed_keys_where(|arn| view.is_some_and(|view| view.possible(arn).exists()))
+    }
+
+    /// Whether a managed entry of the key may exist: it is one, or nothing shows that there is none.
+    fn may_be_managed(&self, hash: &KeyHash) -> bool {
+        let unread = Section::ALL
+            .iter()
+            .any(|section| self.before.text.section(*section).broken.is_some());
+        let possible = |arn: &str| {
+            self.before
+                .view
+                .is_none_or(|view| view.possible(arn).may_exist())
+        };
+        unread || self.managed_keys_where(possible).contains(hash)
     }
 
     fn managed_keys_where(&self, counts: impl Fn(&str) -> bool) -> BTreeSet<KeyHash> {
@@ -267,12 +287,9 @@ impl World<'_> {
     /// When the deletion of an access entry was answered, by key, in seconds since the epoch.
     fn removals_answered(&self) -> BTreeMap<KeyHash, i64> {
         let absent = self.before.view.map(|view| &view.entries.absent);
-        let by_us = absent
-            .into_iter()
-            .flatten()
-            .filter(|(_, absence)| absence.by_us());
-        by_us
-            .filter_map(|(arn, absence)| Some((hash_of(arn)?, absence.answered.as_second())))
+        let absent = absent.into_iter().flatten();
+        absent
+            .filter_map(|(arn, absence)| Some((hash_of(arn)?, absence.removed?.as_second())))
             .collect()
     }
 }

@@ -25,7 +25,7 @@ enum NodeChange {
 
 fn violation(world: &World<'_>, subject: &Subject<'_>) -> Option<NodeChange> {
     // A type is enough to make or change a node entry, never to remove one.
-    let typed = world.declaring(&subject.hash).any(|(mapping, state)| {
+    let typed = world.responsible(subject).is_some_and(|(mapping, state)| {
         state == State::Live && mapping.spec.as_ref().is_ok_and(Spec::is_node)
     });
     // A person who confirmed the diff repairs nodes so.

@@ -135,6 +135,7 @@ fn a_removal_counts_until_ten_minutes_after_its_answer() {
     let answered = Absence {
         asked: now(),
         answered: now(),
+        removed: Some(now()),
         changed: None,
         deleted_by: None,
     };

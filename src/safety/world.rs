@@ -6,11 +6,11 @@ use jiff::SignedDuration;
 
 use super::possibility::{Access, Possibility, Transition, accesses, after, exists};
 use super::{Before, Proposal};
-use crate::access_entry::Call;
+use crate::access_entry::{AccessEntry, Call};
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
 use crate::desired::{Mapping, State};
-use crate::effective::{EffectiveEntry, can_match, unmatchable};
+use crate::effective::{EffectiveEntry, Standing, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::aws_managed::keeper;
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
@@ -347,7 +347,7 @@ impl<'a> World<'a> {
     }
 
     /// What every principal may get, whatever of the proposal happens: the ARN as aws-auth matches it, and all possibilities.
-    pub(super) fn everyone(&self) -> impl Iterator<Item = (String, Vec<Access>)> {
+    pub(super) fn everyone(&self) -> impl Iterator<Item = (String, Option<Key>, Vec<Access>)> {
         let by_text = self
             .now
             .winners()
@@ -369,9 +369,34 @@ impl<'a> World<'a> {
             let pairs = self.transitions(&arn, &arns, calls);
             let mut ways: Vec<Access> = pairs.into_iter().map(|pair| pair.after).collect();
             // Of an access entry EKS says whether its principal exists.
-            let gone = key.filter(|key| arns.is_empty() && self.is_gone(key));
+            let gone = key
+                .as_ref()
+                .filter(|key| arns.is_empty() && self.is_gone(key));
             ways.extend(gone.map(|_| Access::None));
-            (arn, ways)
+            (arn, key, ways)
+        })
+    }
+
+    /// Whether a managed entry of the key is not as mark or status say that we wrote it: somebody edited it, and its repair takes back
+    /// what that gave.
+    pub(super) fn is_edited(&self, key: &Key) -> bool {
+        let hash = KeyHash::of(key);
+        let marked = self.before.mark.0.get(&hash);
+        let found = self.before.managed.get(&hash).map(MeaningHash::of);
+        if marked.is_some() && found.is_some() && found.as_ref() != marked {
+            return true;
+        }
+        let Some(view) = self.before.view else {
+            return false;
+        };
+        let entries = self.before.entries.of(&hash).iter();
+        let managed = entries.filter(|it| self.before.managed_entries.contains(it.principal_arn));
+        let known: Vec<&AccessEntry> = managed.filter_map(Standing::known).collect();
+        self.declaring(&hash).any(|(mapping, _)| {
+            let written = mapping.written_entries(&view.cluster.arn);
+            written
+                .get(key)
+                .is_some_and(|written| known.iter().any(|entry| !is_as_written(entry, written)))
         })
     }
 

@@ -55,6 +55,13 @@ impl EventThrottle {
         }
     }
 
+    /// Whether a word about an entry that is not known is heeded: one a minute for each principal, whatever its path, and those that
+    /// follow are dropped, since a listing finds what they tell of.
+    pub(super) fn heed_new(&mut self, key: &str, now: Timestamp) -> bool {
+        let fresh = self.0.get(key).is_none_or(|word| word.over(now));
+        fresh && self.heed(key, None, now)
+    }
+
     /// The principals whose minute is over and that a word waits for, with who did it.
     pub(super) fn due(&mut self, now: Timestamp) -> Vec<(String, Option<String>)> {
         let mut due = Vec::new();

@@ -1,5 +1,6 @@
 //! The planner on a simulated cluster.
 
+mod attacks;
 mod audit;
 mod aws_managed;
 mod contention;

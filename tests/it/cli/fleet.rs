@@ -141,6 +141,7 @@ async fn forty_clusters_some_of_which_can_not_be_read() {
     }
 }
 
+#[allow(clippy::too_many_lines, reason = "mostly snapshots")]
 #[tokio::test]
 async fn tables_of_many_clusters() {
     let cluster = Cluster::with_operator_rights().await;

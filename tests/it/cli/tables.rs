@@ -145,7 +145,7 @@ fn migrate_plan_fits() {
             .lines()
             .skip_while(|line| !line.starts_with("OUTCOME"));
         rows.take_while(|line| !line.starts_with("Details"))
-            .map(|line| format!("{line}\n"))
+            .flat_map(|line| [line, "\n"])
             .collect::<String>()
     };
     let shown = run(&[]);

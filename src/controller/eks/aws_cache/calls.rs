@@ -15,6 +15,9 @@ use crate::time::{Timestamp, to_the_second};
 /// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
 const SAME_CALL_WITHIN: SignedDuration = SignedDuration::from_secs(5);
 
+/// The longest ARN of a role or user: 12 digits, a path of 512 characters, a name of 64, and what is around them (IAM API reference).
+const LONGEST_ARN: usize = 640;
+
 /// A wall clock that is ahead by so much was set: what a time service corrects bit by bit is less.
 const CLOCK_STEP: SignedDuration = SignedDuration::from_secs(1);
 
@@ -232,8 +235,7 @@ impl AwsCache {
     ) {
         let state = self.entries.by_principal.get(principal);
         let by_us = change.caller.is_some() && change.caller.as_deref() == ours;
-        let named = || Key::parse_arn(principal).is_some_and(|key| self.declared.contains(&key));
-        if state.is_none() && !named() {
+        if state.is_none() && !self.may_be_new(principal) {
             return;
         }
         let mut sent = self.in_flight.of(principal).iter();
@@ -248,9 +250,24 @@ impl AwsCache {
             return;
         }
         let by = change.caller.as_deref().filter(|_| !by_us);
+        if state.is_none() && !self.words.heed_new(&key_of(principal), now) {
+            return;
+        }
         if self.words.heed(principal, by, now) {
             self.doubt(principal, by);
         }
+    }
+
+    /// Whether an entry that is not known may have been made for a declared principal. Of a principal with a known entry, one under
+    /// another path is found by a listing: who may send to the queue can invent paths.
+    fn may_be_new(&self, principal: &str) -> bool {
+        let known = |key: &Key| {
+            let mut all = self.entries.by_principal.keys();
+            all.any(|it| Key::parse_arn(it).as_ref() == Some(key))
+        };
+        principal.len() <= LONGEST_ARN
+            && Key::parse_arn(principal)
+                .is_some_and(|key| self.declared.contains(&key) && !known(&key))
     }
 
     /// The entry of a principal may not be as it was known. Nothing is decided by it before it was described, and that is a change.
@@ -321,4 +338,9 @@ impl AwsCache {
             ChangedObject::ClusterConfig | ChangedObject::Principal { .. } => None,
         }
     }
+}
+
+/// The principal of an ARN, whatever its path, as a text.
+fn key_of(principal: &str) -> String {
+    Key::parse_arn(principal).map_or_else(|| principal.to_owned(), |key| key.to_string())
 }

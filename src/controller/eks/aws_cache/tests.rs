@@ -519,7 +519,7 @@ fn what_was_planned_before_something_changed_is_not_sent() {
 #[test]
 fn a_clock_that_is_set_forward_an_hour_ends_nothing_early() {
     let mut known = settled();
-    known.compare_clocks(at(7200), Duration::from_secs(7200));
+    known.compare_clocks(at(7200), Duration::from_hours(2));
     known.sent(&key("New"), &create("New"), at(7200));
     let lost = Err(failure(FailureKind::Unavailable));
     known.answered(&key("New"), &create("New"), lost, true, at(7201), 0.0);

@@ -104,3 +104,64 @@ fn a_queue_that_fails_is_a_change_once() {
     assert!(known.changed(at(7)));
     assert_eq!(view(pass(&mut known, 7)).queue, None);
 }
+
+/// One principal is declared, and someone who may send to the queue invents paths for it.
+#[test]
+fn invented_paths_of_a_declared_principal_are_ignored() {
+    let mut known = settled();
+    known.declare([key("Ops")].into());
+    let long = "x".repeat(100_000);
+    for number in 0..1000 {
+        let name = principal(&format!(
+            "{number}/{}/Ops",
+            &long[..if number < 5 { 100_000 } else { 1 }]
+        ));
+        let word = event_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
+        known.notified(&name, &word, Some(OURS), at(5));
+        // EKS knows no such entry.
+        if known.entries().by_principal.contains_key(&name) {
+            let missing = Err(failure(FailureKind::EntryMissing));
+            known.described(&name, missing, at(6), at(6));
+        }
+    }
+    known.declare([key("Ops")].into());
+    let kept = known.entries().by_principal.len() + known.entries().absent.len();
+    let bytes: usize = known
+        .entries()
+        .by_principal
+        .keys()
+        .map(String::len)
+        .sum::<usize>()
+        + known
+            .entries()
+            .absent
+            .keys()
+            .map(String::len)
+            .sum::<usize>();
+    assert!(
+        kept <= 4,
+        "{kept} states, {} words, {bytes} bytes of ARNs",
+        known.words.len()
+    );
+}
+
+/// One look a minute and principal, whatever the path; what is planned for it is sent.
+#[test]
+fn invented_paths_keep_no_call_from_being_sent() {
+    let mut known = settled();
+    known.declare([key("Dev")].into());
+    let mut refused = 0;
+    for second in 100..130 {
+        pass(&mut known, second);
+        known.accept(Vec::new());
+        let word = event_by(
+            "arn:aws:iam::111122223333:user/ann",
+            "UpdateAccessEntry",
+            second,
+        );
+        let name = principal(&format!("{second}/Dev"));
+        known.notified(&name, &word, Some(OURS), at(second));
+        refused += usize::from(known.permits(&key("Dev")).is_err());
+    }
+    assert!(refused <= 2, "refused in {refused} of 30 seconds");
+}
