@@ -242,7 +242,6 @@ fn own_changes_half_way_are_no_drift_after_a_restart() {
     assert_eq!(status.last_drift, None);
 }
 
-
 /// Backend ConfigMap with the entry's deletion in flight, lost; then the mapping is deleted. Nothing is left.
 #[test]
 fn deleted_while_a_handover_back_is_in_flight() {
