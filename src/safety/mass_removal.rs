@@ -12,7 +12,7 @@ use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::Section;
 use crate::desired::{Mapping, State, resolve};
-use crate::observed::Observed;
+use crate::observed::{Mode, Observed};
 use crate::ownership::KeyHash;
 use crate::principal::Key;
 use crate::time::Timestamp;
@@ -250,12 +250,12 @@ impl World<'_> {
         let unread = Section::ALL
             .iter()
             .any(|section| self.before.text.section(*section).broken.is_some());
-        let possible = |arn: &str| {
-            self.before
-                .view
-                .is_none_or(|view| view.possible(arn).may_exist())
-        };
-        unread || self.managed_keys_where(possible).contains(hash)
+        let view = self.before.view;
+        // Before the first listing, and where EKS can't be reached, nothing shows that there is no entry.
+        let unlisted = self.before.mode != Some(Mode::ConfigMap)
+            && view.is_none_or(|view| view.entries.listed.is_none());
+        let possible = |arn: &str| view.is_some_and(|view| view.possible(arn).may_exist());
+        unread || unlisted || self.managed_keys_where(possible).contains(hash)
     }
 
     fn managed_keys_where(&self, counts: impl Fn(&str) -> bool) -> BTreeSet<KeyHash> {

@@ -50,7 +50,7 @@ async fn an_entry_that_was_begun_is_made_whole_before_the_end() {
     until_made(&eks, "the entry is made", |made| !made.is_empty()).await;
     let (status, took) = operator.stop().await;
     assert!(status.success(), "{status}");
-    assert!(took < Duration::from_secs(20), "{took:?}");
+    assert!(took < Duration::from_secs(8), "{took:?}");
     let world = eks.world();
     let entry = &world.cluster.entries[&arn];
     assert_eq!(entry.policies.len(), 2, "{entry:?}");

@@ -18,10 +18,10 @@ use crate::principal::Key;
 use crate::time::to_the_second;
 
 /// A state by a key that stays the same for as long as it lasts, and the event that tells of it.
-type TextState = (String, EventNote);
+type ConfigMapState = (String, EventNote);
 
 /// The states of this pass.
-pub(crate) fn states(view: &View<'_>) -> Vec<TextState> {
+pub(crate) fn states(view: &View<'_>) -> Vec<ConfigMapState> {
     let broken = Section::ALL
         .into_iter()
         .filter_map(|section| broken(view, section));
@@ -44,7 +44,12 @@ pub(crate) fn states(view: &View<'_>) -> Vec<TextState> {
         .collect()
 }
 
-fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: String) -> TextState {
+fn state(
+    key: impl Into<String>,
+    reason: Reason,
+    action: &'static str,
+    note: String,
+) -> ConfigMapState {
     (
         key.into(),
         EventNote {
@@ -57,7 +62,7 @@ fn state(key: impl Into<String>, reason: Reason, action: &'static str, note: Str
 }
 
 /// A key that does not parse. In a fight one event on the fight tells.
-fn broken(view: &View<'_>, section: Section) -> Option<TextState> {
+fn broken(view: &View<'_>, section: Section) -> Option<ConfigMapState> {
     let base = &view.plan.base;
     let problem = base.standing.section(section).broken.as_ref()?;
     if view
@@ -108,7 +113,7 @@ fn describe(problem: &Problem) -> String {
     )
 }
 
-fn contested(view: &View<'_>, target: &RepairTarget) -> Option<TextState> {
+fn contested(view: &View<'_>, target: &RepairTarget) -> Option<ConfigMapState> {
     let what = match target {
         RepairTarget::Text(section) => format!("the text of {section}"),
         RepairTarget::ConfigMap => "aws-auth itself".to_owned(),
@@ -129,7 +134,7 @@ fn contested(view: &View<'_>, target: &RepairTarget) -> Option<TextState> {
 }
 
 /// aws-auth was deleted: what was restored, and what was not.
-fn deleted(view: &View<'_>) -> Option<TextState> {
+fn deleted(view: &View<'_>) -> Option<ConfigMapState> {
     let base = &view.plan.base;
     if !(base.deleted && base.create) {
         return None;
@@ -180,7 +185,7 @@ fn lost(view: &View<'_>, what: &str) -> String {
     )
 }
 
-fn orphans(view: &View<'_>) -> Option<TextState> {
+fn orphans(view: &View<'_>) -> Option<ConfigMapState> {
     let orphans = view.plan.claims.iter().filter(|claim| {
         claim.orphan()
             && claim.effective() == Step::Leave
@@ -223,7 +228,7 @@ fn orphans(view: &View<'_>) -> Option<TextState> {
     ))
 }
 
-fn released(view: &View<'_>) -> Option<TextState> {
+fn released(view: &View<'_>) -> Option<ConfigMapState> {
     let note =
         "ownership was given up (release): the operator writes nothing until it is restarted";
     view.plan
@@ -231,7 +236,7 @@ fn released(view: &View<'_>) -> Option<TextState> {
         .then(|| state("released", Reason::Released, "Reconcile", note.to_owned()))
 }
 
-fn failed(view: &View<'_>) -> Option<TextState> {
+fn failed(view: &View<'_>) -> Option<ConfigMapState> {
     let Outcome::Failed(_) = view.outcome else {
         return None;
     };
@@ -245,7 +250,7 @@ fn failed(view: &View<'_>) -> Option<TextState> {
 }
 
 /// Nothing is written at all, because the cluster or its mode is not known for certain.
-fn halted(view: &View<'_>) -> Option<TextState> {
+fn halted(view: &View<'_>) -> Option<ConfigMapState> {
     let block = view.plan.halted.as_ref()?;
     Some(state(
         format!("halted/{}", block.reason),
@@ -256,7 +261,7 @@ fn halted(view: &View<'_>) -> Option<TextState> {
 }
 
 /// The bridge binding makes administrators of everyone who has its group, so it must not outlive a handover.
-fn bridge_left(view: &View<'_>) -> Option<TextState> {
+fn bridge_left(view: &View<'_>) -> Option<ConfigMapState> {
     let due = bridge::reported(view.plan, view.memory)? <= view.plan.observed.now;
     let note = format!(
         "a temporary ClusterRoleBinding gives cluster-admin to group {BRIDGE_GROUP}, and no handover needs it now; delete it unless another handover follows"
@@ -265,7 +270,7 @@ fn bridge_left(view: &View<'_>) -> Option<TextState> {
 }
 
 /// The queue is a faster ear; without it the listings still find everything.
-fn queue(view: &View<'_>) -> Option<TextState> {
+fn queue(view: &View<'_>) -> Option<ConfigMapState> {
     let failure = view.plan.eks.as_ref()?.view.queue.as_ref()?;
     let note = format!(
         "the queue that reports changes in EKS can't be read, so changes are found by the next listing: {failure}"
@@ -274,7 +279,7 @@ fn queue(view: &View<'_>) -> Option<TextState> {
 }
 
 /// EKS can't be asked: what was read last stays in force.
-fn unreachable(view: &View<'_>) -> Option<TextState> {
+fn unreachable(view: &View<'_>) -> Option<ConfigMapState> {
     let aws = view.plan.observed.aws.view()?;
     let unreachable = aws.unreachable.as_ref()?;
     let note = format!(
@@ -292,7 +297,7 @@ fn unreachable(view: &View<'_>) -> Option<TextState> {
 }
 
 /// The listings fail: what others change in EKS is not found.
-fn unlisted(view: &View<'_>) -> Option<TextState> {
+fn unlisted(view: &View<'_>) -> Option<ConfigMapState> {
     let eks = view.plan.eks.as_ref()?;
     let failure = eks.view.unlisted.as_ref()?;
     let block = access_entry::unlisted_block(failure);

@@ -3,9 +3,11 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, foreign};
-use crate::access_entry::{ADMIN_POLICY, Call, InFlight, Scope, policy_arn};
+use crate::access_entry::{
+    ADMIN_POLICY, Call, Entries, Failure, FailureKind, InFlight, Scope, policy_arn,
+};
 use crate::api::v1alpha1::{BackendChoice, Deletion, EntryType};
-use crate::observed::Mode;
+use crate::observed::{AwsState, Mode};
 use crate::plan::simulation::Simulation;
 use crate::principal::Partition;
 
@@ -15,6 +17,20 @@ fn arn(role: &str) -> String {
 
 fn admin_policy() -> String {
     policy_arn(Partition::Aws, ADMIN_POLICY)
+}
+
+/// So many mappings with access entries, kept by an operator that started some minutes ago.
+fn many_in_eks(count: usize) -> (Simulation, Vec<String>) {
+    let names: Vec<String> = (0..count).map(|number| format!("m{number:02}")).collect();
+    let mut simulation = Simulation::in_eks(Mode::Api, FOREIGN);
+    let now = simulation.now;
+    simulation.cloud().in_flight = InFlight::since(now);
+    simulation.later(300);
+    for name in &names {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    simulation.settle();
+    (simulation, names)
 }
 
 fn has(simulation: &Simulation, role: &str) -> bool {
@@ -51,15 +67,7 @@ fn a_forged_seen_valid_until_lifts_no_limit() {
 #[test]
 fn events_of_absent_entries_hold_no_removal() {
     for attacked in [false, true] {
-        let names: Vec<String> = (0..12).map(|number| format!("m{number:02}")).collect();
-        let mut simulation = Simulation::in_eks(Mode::Api, FOREIGN);
-        let now = simulation.now;
-        simulation.cloud().in_flight = InFlight::since(now);
-        simulation.later(300);
-        for name in &names {
-            simulation.create(name, &format!("role/{name}"), &json!({}));
-        }
-        simulation.settle();
+        let (mut simulation, names) = many_in_eks(12);
         let soon = simulation.now.plus(jiff::SignedDuration::from_secs(60));
         for name in &names[..5] {
             simulation.edit(name, |object| object.spec.valid_until = Some(soon.into()));
@@ -373,15 +381,7 @@ fn the_adoption_of_a_duplicate_adopts_nothing_for_the_older() {
 #[test]
 fn what_is_held_stays_held_while_an_entry_is_described_anew() {
     for listing in [false, true] {
-        let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
-        let mut simulation = Simulation::in_eks(Mode::Api, FOREIGN);
-        let now = simulation.now;
-        simulation.cloud().in_flight = InFlight::since(now);
-        simulation.later(300);
-        for name in &names {
-            simulation.create(name, &format!("role/{name}"), &json!({}));
-        }
-        simulation.settle();
+        let (mut simulation, names) = many_in_eks(20);
         for name in &names[..8] {
             simulation.delete(name);
         }
@@ -432,4 +432,45 @@ fn what_is_held_stays_held_over_a_text_that_does_not_parse() {
         .filter(|name| has(&simulation, name))
         .count();
     assert_eq!(left, 4, "removed without a confirmation");
+}
+
+/// After a restart nothing is known of EKS before the first listing, or as long as it can't be reached.
+#[test]
+fn what_is_held_stays_held_while_eks_is_not_known() {
+    for unreachable in [false, true] {
+        let (mut simulation, names) = many_in_eks(20);
+        for name in &names[..8] {
+            simulation.delete(name);
+        }
+        simulation.settle();
+        assert_eq!(simulation.ready("m00"), "False RemovalNeedsConfirmation");
+        // Confirmed are all but three: few enough to go, were they not held.
+        for name in &names[..5] {
+            simulation.confirm(name, "mass-removal");
+        }
+        simulation.settle();
+        simulation.later(700);
+        simulation.restart();
+        let now = simulation.now;
+        let failure = Failure {
+            kind: FailureKind::Unavailable,
+            message: "connection refused".to_owned(),
+        };
+        if unreachable {
+            simulation.astray = Some(AwsState::Unknown { failure });
+        }
+        let cloud = simulation.cloud();
+        cloud.known = Entries::default();
+        cloud.in_flight = InFlight::since(now);
+        simulation.pass();
+        simulation.later(60);
+        simulation.astray = None;
+        simulation.look();
+        simulation.settle();
+        let left = names[5..8]
+            .iter()
+            .filter(|name| simulation.access_entry(&format!("role/{name}")).is_some())
+            .count();
+        assert_eq!(left, 3, "removed without a confirmation; {unreachable}");
+    }
 }
