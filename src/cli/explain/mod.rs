@@ -14,7 +14,6 @@ use super::connection::TokenFor;
 use super::fleet::{self, FleetArgs, read_all};
 use super::output::{self, Format};
 use super::rights::{ReadingCommand, is_forbidden};
-use super::table::{TableArgs, TableLayout};
 use super::target::words;
 use crate::aws::{Aws, AwsSettings, IamRoles};
 use crate::aws_auth::Document;
@@ -118,14 +117,7 @@ pub(crate) async fn explain(mut args: ExplainArgs) -> Result<ExitCode> {
             Box::pin(report(&args, &observe)).await
         };
         let outcomes = read_all(clusters, read).await;
-        output::print(&match args.output {
-            Format::Text => {
-                let layout = TableLayout::of_stdout(&TableArgs::default(), false);
-                fleet::table(&outcomes, &text::COLUMNS, text::rows, &layout)?
-            }
-            Format::Json => output::json(&fleet::document(&outcomes))?,
-            Format::Yaml => output::yaml(&fleet::document(&outcomes))?,
-        })?;
+        fleet::print(&outcomes, args.output, &text::COLUMNS, text::rows)?;
         return Ok(fleet::exit_code(&outcomes, ExplainDocument::exit_code));
     }
     let document = Box::pin(report(&args, observe)).await?;

@@ -14,9 +14,9 @@ use futures::{StreamExt as _, stream};
 use serde::Serialize;
 
 use self::config::ConfiguredCluster;
-use super::output::{self, Progress, complain, visible};
+use super::output::{self, Format, Progress, complain, visible};
 use super::snapshot::LiveArgs;
-use super::table::{Cell, Column, Table, TableLayout};
+use super::table::{Cell, Column, Table, TableArgs, TableLayout};
 
 /// So many clusters are read at once: enough to hide the latency of distant ones, few enough for the credentials plugins that each of
 /// them starts.
@@ -240,6 +240,21 @@ pub(crate) fn table<T>(
         Table::of(columns, rows).render(layout)?
     };
     Ok(table + &failed(outcomes))
+}
+
+/// Prints the outcomes of a command whose text is one table.
+pub(crate) fn print<T: Serialize>(
+    outcomes: &[ClusterOutcome<T>],
+    format: Format,
+    columns: &[Column],
+    rows: impl Fn(&T) -> Vec<Vec<Cell>>,
+) -> Result<()> {
+    let layout = TableLayout::of_stdout(&TableArgs::default(), false);
+    output::print(&match format {
+        Format::Text => table(outcomes, columns, rows, &layout)?,
+        Format::Json => output::json(&document(outcomes))?,
+        Format::Yaml => output::yaml(&document(outcomes))?,
+    })
 }
 
 /// What failed, for people.

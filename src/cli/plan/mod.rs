@@ -20,7 +20,6 @@ use super::input;
 use super::operator::{Operator, operator};
 use super::output::{self, Format, complain};
 use super::rights::ReadingCommand;
-use super::table::{TableArgs, TableLayout};
 use crate::api::IdentityMapping;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::diff::forecast;
@@ -81,14 +80,7 @@ pub(crate) async fn plan(mut args: PlanArgs) -> Result<ExitCode> {
             Box::pin(document(&args, &observe, declared.clone())).await
         };
         let outcomes = read_all(clusters, read).await;
-        output::print(&match args.output {
-            Format::Text => {
-                let layout = TableLayout::of_stdout(&TableArgs::default(), false);
-                fleet::table(&outcomes, &text::COLUMNS, text::rows, &layout)?
-            }
-            Format::Json => output::json(&fleet::document(&outcomes))?,
-            Format::Yaml => output::yaml(&fleet::document(&outcomes))?,
-        })?;
+        fleet::print(&outcomes, args.output, &text::COLUMNS, text::rows)?;
         return Ok(fleet::exit_code(&outcomes, |plan| {
             args.fail_on.exit_code(plan)
         }));

@@ -38,7 +38,7 @@ fn has(simulation: &Simulation, role: &str) -> bool {
     simulation.entries().iter().any(|(arn, ..)| *arn == role)
 }
 
-/// A status forged to say that validUntil was seen ends a held mass removal.
+/// A status is forged to say that validUntil was seen.
 #[test]
 fn a_forged_seen_valid_until_lifts_no_limit() {
     let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
@@ -63,7 +63,7 @@ fn a_forged_seen_valid_until_lifts_no_limit() {
     );
 }
 
-/// Events about expired mappings' principals keep their removals counted for ever.
+/// Events come again and again about principals whose entries were removed: their removals count for ten minutes all the same.
 #[test]
 fn events_of_absent_entries_hold_no_removal() {
     for attacked in [false, true] {
@@ -98,7 +98,7 @@ fn events_of_absent_entries_hold_no_removal() {
     }
 }
 
-/// A younger mapping of the same principal with a node type lifts the protection of nodes from the older one.
+/// A younger mapping of the same principal has a node type.
 #[test]
 fn the_type_of_a_duplicate_lifts_no_guard_of_nodes() {
     let mut simulation = cluster(&[]);
@@ -148,7 +148,7 @@ fn the_type_of_a_duplicate_lifts_no_guard_of_nodes_in_eks() {
     assert_ne!(stands.0, "people", "{}", simulation.ready("duplicate"));
 }
 
-/// An administrator only by somebody's edit of a managed entry is not the one who is left.
+/// Somebody edits a managed entry to be an administrator's, and its repair takes that back.
 #[test]
 fn an_administrator_by_an_edit_of_a_suspended_entry_is_not_left() {
     let mut simulation = Simulation::new();
@@ -219,7 +219,7 @@ fn an_administrator_by_a_contested_edit_is_not_left() {
     );
 }
 
-/// A process that dies half way through its own change tells of nobody's drift.
+/// A process dies half way through its own change.
 #[test]
 fn own_changes_half_way_are_no_drift_after_a_restart() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
@@ -308,7 +308,7 @@ fn await_mass_removal(simulation: &mut Simulation, name: &str) {
     });
 }
 
-/// A status of another mapping that says that a removal awaits its confirmation stops one.
+/// The status of another mapping says that a removal awaits its confirmation.
 #[test]
 fn a_forged_wait_of_another_mapping_stops_no_removal() {
     let mut simulation = cluster(&["a", "b"]);
@@ -332,7 +332,7 @@ fn a_forged_wait_of_another_mapping_stops_no_removal() {
     );
 }
 
-/// The same of its own status, for ever.
+/// The same in its own status.
 #[test]
 fn a_forged_wait_of_its_own_stops_no_removal() {
     let mut simulation = cluster(&["a", "b"]);
@@ -349,7 +349,7 @@ fn a_forged_wait_of_its_own_stops_no_removal() {
     );
 }
 
-/// A duplicate with adoption: Always lets the older mapping take over what it may not adopt.
+/// A duplicate may adopt what the older mapping may not.
 #[test]
 fn the_adoption_of_a_duplicate_adopts_nothing_for_the_older() {
     for backend in ["ConfigMap", "AccessEntry"] {
@@ -377,7 +377,7 @@ fn the_adoption_of_a_duplicate_adopts_nothing_for_the_older() {
     }
 }
 
-/// A word of some of the held entries, or a listing that lags behind, ends the hold of a mass removal.
+/// An event about some of the held entries, or a listing that lags behind, puts them in doubt.
 #[test]
 fn what_is_held_stays_held_while_an_entry_is_described_anew() {
     for listing in [false, true] {
@@ -405,7 +405,7 @@ fn what_is_held_stays_held_while_an_entry_is_described_anew() {
     }
 }
 
-/// The same by a status that is lost meanwhile, in aws-auth.
+/// aws-auth does not parse for longer than removals count.
 #[test]
 fn what_is_held_stays_held_over_a_text_that_does_not_parse() {
     let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
