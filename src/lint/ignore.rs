@@ -2,8 +2,10 @@
 //!
 //! A comment holds for its own line, or, where nothing else is on it, for the next line that is not a comment:
 //!
-//!     # identity-mapper: ignore IM040
-//!     - rolearn: arn:aws:iam::111122223333:role/viewer
+//! ```yaml
+//! # identity-mapper: ignore IM040
+//! - rolearn: arn:aws:iam::111122223333:role/viewer
+//! ```
 //!
 //! Comments are found by line and not by YAML, so that they work in aws-auth's texts, in manifests and where a text is broken.
 
