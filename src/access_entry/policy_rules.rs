@@ -101,6 +101,27 @@ impl PolicyTable {
         self.policies.keys().map(String::as_str)
     }
 
+    /// The policy that a name is a slip of; `None` for one that exists, or that is like none.
+    pub(crate) fn misspelled(&self, policy: &str) -> Option<&str> {
+        let plain = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            let name = name.strip_prefix("amazoneks").unwrap_or(&name);
+            name.strip_suffix("policy").unwrap_or(name).to_owned()
+        };
+        if self.is_known(policy) {
+            return None;
+        }
+        let written = plain(policy);
+        let distance = |known: &&str| strsim::osa_distance(&plain(known), &written);
+        let nearest = self.names().min_by_key(distance)?;
+        (distance(&nearest) <= 1).then_some(nearest)
+    }
+
+    /// Whether AWS had a policy of this name when the table was made.
+    pub(crate) fn is_known(&self, policy: &str) -> bool {
+        is_service_policy(policy) || self.policies.contains_key(policy)
+    }
+
     /// Whether a policy allows something where it holds; `None`: its rules are not known.
     #[must_use]
     pub(crate) fn allows(&self, policy: &str, wish: PolicyRequest<'_>) -> Option<bool> {

@@ -1,5 +1,6 @@
 //! What can be read of an object that can't be decoded as a whole: enough to know what its deletion means.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde::Deserialize as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -7,11 +8,14 @@ use serde_json::Value;
 use super::remembered;
 use crate::api::v1alpha1::{Deletion, IdentityMappingStatus, PrincipalSpec};
 use crate::principal::Principal;
+use crate::time::Timestamp;
 
 /// What could be read.
 pub(super) struct Read {
     pub(super) principal: Option<Principal>,
     pub(super) deletion: Deletion,
+    /// Access ends by it also where another field can't be read.
+    pub(super) valid_until: Option<Timestamp>,
     pub(super) status: IdentityMappingStatus,
     /// The first field without which nobody can tell what a deletion is to remove, or whether.
     pub(super) unreadable: Option<String>,
@@ -35,6 +39,11 @@ pub(super) fn read(raw: &Value) -> Read {
     Read {
         principal,
         deletion: deletion.unwrap_or_default(),
+        valid_until: field::<Time>(spec, "validUntil")
+            .ok()
+            .flatten()
+            .as_ref()
+            .map(Into::into),
         status,
         unreadable: unreadable.first().map(|field| (*field).to_owned()),
     }

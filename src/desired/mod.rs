@@ -207,12 +207,13 @@ impl Mapping {
     }
 
     /// An object that could not be decoded, e.g. one of a newer version of the API. It keeps its entry as it is; what of it can be
-    /// read says what its deletion means.
+    /// read says until when, and what its deletion means.
     #[must_use]
     pub fn undecodable(metadata: &ObjectMeta, error: &str, raw: &Value) -> Self {
         let lenient::Read {
             principal,
             deletion,
+            valid_until,
             status,
             unreadable,
         } = lenient::read(raw);
@@ -220,6 +221,11 @@ impl Mapping {
         let message = match &unreadable {
             Some(field) if bare.deleting => format!(
                 "the deleted object can't be read ({error}), nor can its {field}, so its entries and finalizers stay; upgrade \
+                 identity-mapper, or correct {field} with kubectl edit identitymapping {}",
+                bare.name
+            ),
+            Some(field) if valid_until.is_some() => format!(
+                "the object can't be read ({error}), nor can its {field}, so its entry stays as it is, also beyond validUntil; upgrade \
                  identity-mapper, or correct {field} with kubectl edit identitymapping {}",
                 bare.name
             ),
@@ -233,6 +239,7 @@ impl Mapping {
             spec: Err(SpecRefusal::invalid(message)),
             principal,
             deletion,
+            valid_until,
             status,
             unreadable,
             remembered: false,

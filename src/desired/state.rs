@@ -22,7 +22,8 @@ impl State {
     /// What a mapping is now.
     #[must_use]
     pub fn of(mapping: &Mapping, now: Timestamp) -> Self {
-        if mapping.deleting && mapping.unreadable.is_some() {
+        // Nobody can tell what its deletion or its end is to remove.
+        if mapping.unreadable.is_some() {
             Self::Refused
         } else if mapping.deleting {
             Self::Deleting
@@ -34,6 +35,40 @@ impl State {
             Self::Refused
         } else {
             Self::Live
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn an_object_that_can_not_be_read_ends_at_valid_until_where_it_says_of_whom() {
+        let now: Timestamp = "2026-11-29T12:00:00Z".parse().expect("a time");
+        let role = json!({ "arn": "arn:aws:iam::111122223333:role/a" });
+        let state = |spec: Value| {
+            let raw = json!({ "spec": spec });
+            State::of(
+                &Mapping::undecodable(&ObjectMeta::default(), "unknown variant", &raw),
+                now,
+            )
+        };
+        for (spec, expected) in [
+            (json!({ "principal": role, "validUntil": "2026-11-29T11:59:59Z" }), State::Expired),
+            (json!({ "principal": role, "validUntil": "2026-11-29T12:00:01Z" }), State::Refused),
+            (json!({ "principal": role, "validUntil": "2020-12-24T18:00:00+99:99" }), State::Refused),
+            (json!({ "principal": role }), State::Refused),
+            (json!({ "principal": { "arn": "dev" }, "validUntil": "2026-11-29T11:59:59Z" }), State::Refused),
+            (
+                json!({ "principal": role, "validUntil": "2026-11-29T11:59:59Z", "deletion": "Perhaps" }),
+                State::Refused,
+            ),
+        ] {
+            assert_eq!(state(spec.clone()), expected, "{spec}");
         }
     }
 }

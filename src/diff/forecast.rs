@@ -9,7 +9,9 @@ use std::sync::Arc;
 use jiff::SignedDuration;
 
 use super::plan_diff::PlanDiff;
-use crate::access_entry::{Call, Failure, FailureKind, is_service_policy, policy_name};
+use crate::access_entry::{
+    Call, Failure, FailureKind, PolicyTable, is_service_policy, policy_name,
+};
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::IdentityMappingStatus;
@@ -270,11 +272,17 @@ fn refusal(call: &Call, view: &AwsView) -> Option<Failure> {
             let has_it = has_it
                 .and_then(|state| state.entry.as_ref())
                 .is_some_and(|entry| entry.policies.contains_key(policy_arn));
-            (is_service_policy(policy) && !has_it).then(|| Failure {
-                kind: FailureKind::Refused,
-                message: format!(
+            let why = if is_service_policy(policy) {
+                format!(
                     "{policy} can only be associated with service-linked roles; take it out of spec.accessPolicies"
-                ),
+                )
+            } else {
+                let meant = PolicyTable::published().misspelled(policy)?;
+                format!("EKS has no access policy {policy}; write {meant} in spec.accessPolicies")
+            };
+            (!has_it).then(|| Failure {
+                kind: FailureKind::Refused,
+                message: why,
             })
         }
         Call::Describe { .. }

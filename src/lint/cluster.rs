@@ -7,7 +7,7 @@ use super::code::Code;
 use super::entries::names;
 use super::finding::{LintFinding, LintReport, SourceText};
 use super::mappings::{self, not_in_effect};
-use super::names::{joined, misspelled};
+use super::names::{joined, misspelled, role_as_group};
 use super::read::PlacedDocument;
 use super::text::TextSpan;
 use crate::access_entry::{Entries, Kind};
@@ -106,7 +106,7 @@ impl ClusterFacts<'_> {
         findings.retain(|found| match found.code {
             Code::NoGroups => !self.binds_username(&read, found),
             // Whether a binding names a group is known here, and reported.
-            Code::UnknownSystemGroup => false,
+            Code::UnknownSystemGroup | Code::RoleAsGroup => false,
             _ => true,
         });
         for (entry, places) in read.entries() {
@@ -341,10 +341,12 @@ fn unbound<P>(group: &str, at: P) -> LintFinding<P> {
         at,
         title: format!("group {group:?} without a binding"),
         label: "it grants nothing".to_owned(),
-        fix: format!(
-            "bind it, for example: kubectl create clusterrolebinding {} --clusterrole=view --group={group}",
-            group.replace(':', "-")
-        ),
+        fix: role_as_group(group).unwrap_or_else(|| {
+            format!(
+                "bind it, for example: kubectl create clusterrolebinding {} --clusterrole=view --group={group}",
+                group.replace(':', "-")
+            )
+        }),
         edits: Vec::new(),
         proposed: Vec::new(),
     }

@@ -6,8 +6,7 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 use super::names::{CallerKind, EntryNames, Name};
-use super::text::almost;
-use crate::access_entry::{PolicyTable, is_service_policy};
+use crate::access_entry::PolicyTable;
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{Adoption, IdentityMappingStatus, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
@@ -128,7 +127,7 @@ fn policies(declared: &DeclaredMapping) -> impl Iterator<Item = LintFinding<Rang
     let policies = declared.object.spec.access_policies.iter().enumerate();
     policies.filter_map(|(number, declared_policy)| {
         let policy = declared_policy.policy.as_str();
-        let meant = meant_policy(policy)?;
+        let meant = PolicyTable::published().misspelled(policy)?;
         let path = format!("spec.accessPolicies[{number}].policy");
         Some(LintFinding {
             code: Code::MisspelledPolicy,
@@ -140,21 +139,6 @@ fn policies(declared: &DeclaredMapping) -> impl Iterator<Item = LintFinding<Rang
             proposed: Vec::new(),
         })
     })
-}
-
-fn meant_policy(policy: &str) -> Option<&'static str> {
-    let plain = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        let name = name.strip_prefix("amazoneks").unwrap_or(&name);
-        name.strip_suffix("policy").unwrap_or(name).to_owned()
-    };
-    let known = || PolicyTable::published().names();
-    if is_service_policy(policy) || known().any(|known| known == policy) {
-        return None;
-    }
-    let written = plain(policy);
-    let same = known().find(|known| plain(known) == written);
-    same.or_else(|| known().find(|known| almost(&written, &plain(known))))
 }
 
 fn names(declared: &DeclaredMapping) -> EntryNames<'_, Range<usize>> {

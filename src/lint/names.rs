@@ -99,7 +99,32 @@ pub(super) fn misspelled(group: &str) -> Option<&'static str> {
     let bare = bare
         .into_iter()
         .find(|known| *known == format!("system:{group}"));
-    bare.or_else(|| WELL_KNOWN.into_iter().find(|known| almost(group, known)))
+    let near = |known: &&'static str| {
+        // A group of this prefix that Kubernetes does not have does nothing, so two slips are as good as one.
+        almost(group, known)
+            || group.starts_with("system:") && strsim::osa_distance(group, known) <= 2
+    };
+    bare.or_else(|| WELL_KNOWN.into_iter().find(near))
+}
+
+/// How to give a group that has the name of a ClusterRole of Kubernetes what that role allows. Bindings of the same name may exist:
+/// Kubernetes has one for `cluster-admin`.
+pub(super) fn role_as_group(group: &str) -> Option<String> {
+    let bind = format!(
+        "kubectl create clusterrolebinding {group}-group --clusterrole={group} --group={group}"
+    );
+    match group {
+        "cluster-admin" => Some(format!(
+            "write {MASTERS:?} for administrators, or bind it: {bind}"
+        )),
+        "admin" | "edit" | "view" => Some(format!("bind it: {bind}")),
+        _ => None,
+    }
+}
+
+/// Whether a name ends or begins where a placeholder belongs, as it does once a tool has taken `{{…}}` for its own.
+fn is_cut(name: &str) -> bool {
+    name.ends_with(':') || name.contains("::") || (name.starts_with('@') && name.contains('.'))
 }
 
 /// The groups that one item joins by commas or spaces. Names of LDAP have commas, and other names may have spaces.
@@ -156,6 +181,7 @@ impl<P: Clone> EntryNames<'_, P> {
         if not_filled_in("username", text, at, find) || self.is_wrong_node(text) {
             return;
         }
+        cut("username", text, at, find);
         blanks("username", text, at, find);
         placeholders("username", text, at, find);
         let placeholders = Username::parse(text)
@@ -231,6 +257,17 @@ impl<P: Clone> EntryNames<'_, P> {
             );
             return;
         }
+        if let Some(fix) = role_as_group(text) {
+            find(
+                Code::RoleAsGroup,
+                at,
+                format!("group {text:?}, which is the name of a ClusterRole"),
+                "grants nothing, unless a binding names this group".to_owned(),
+                fix,
+            );
+            return;
+        }
+        cut("group", text, at, find);
         blanks("group", text, at, find);
         placeholders("group", text, at, find);
         let placeholders = Group::parse(text)
@@ -410,6 +447,35 @@ impl<P: Clone> EntryNames<'_, P> {
             );
         }
     }
+}
+
+/// Reports a name that lost a part of itself.
+fn cut<P>(
+    what: &str,
+    text: &str,
+    at: &P,
+    find: &mut impl FnMut(Code, &P, String, String, String),
+) {
+    if !is_cut(text) || is_meant_for_nodes(text) {
+        return;
+    }
+    let whole = if text.starts_with('@') {
+        format!("{{{{SessionName}}}}{text}")
+    } else if text.ends_with(':') {
+        format!("{text}{{{{SessionName}}}}")
+    } else {
+        text.replacen("::", ":{{SessionName}}:", 1)
+    };
+    find(
+        Code::LostPlaceholder,
+        at,
+        format!("{what} {text:?}, from which a part is missing"),
+        format!("every session gets this {what}"),
+        format!(
+            "if a placeholder was here, such as in {whole:?}, write it again, and protect it from the tool that removed it; else write a \
+                name without the colon or @"
+        ),
+    );
 }
 
 /// Reports brackets around a name, and variables in it that nothing replaces.

@@ -444,7 +444,7 @@ mod tests {
             ("system:bootstrapper", "system:bootstrappers", true),
             ("system:node", "system:nodes", true),
             ("System:Masters", "system:masters", true),
-            ("system:mastres", "system:masters", false),
+            ("system:mastres", "system:masters", true),
             ("system:naster", "system:masters", false),
             ("group", "groups", true),
             ("role_arn", "rolearn", true),

@@ -140,26 +140,25 @@ impl Mappings {
             );
             return;
         }
-        if name.as_deref().is_none_or(str::is_empty) {
-            complain(
-                "metadata.name",
-                "a mapping needs a name: write metadata.name".to_owned(),
-            );
-            return;
-        }
-        if let Some(name) = name.filter(|name| !is_subdomain(name)) {
-            complain(
-                "metadata.name",
-                format!(
-                    "{name:?} is no name of an object: write lower-case letters, digits, `-` and `.`, at most 253, a letter or digit first and last"
-                ),
-            );
-            return;
-        }
-        if let Err(violations) = check_json(&manifest.value) {
-            for violation in violations {
-                complain(&violation.field, violation.message);
+        let wrong_name = match name {
+            None => Some("a mapping needs a name: write metadata.name".to_owned()),
+            Some(name) if name.is_empty() => {
+                Some("a mapping needs a name: write metadata.name".to_owned())
             }
+            Some(name) if !is_subdomain(&name) => Some(format!(
+                "{name:?} is no name of an object: write lower-case letters, digits, `-` and `.`, at most 253, a letter or digit first and last"
+            )),
+            Some(_) => None,
+        };
+        let violations = check_json(&manifest.value).err().unwrap_or_default();
+        let refused = wrong_name.is_some() || !violations.is_empty();
+        if let Some(message) = wrong_name {
+            complain("metadata.name", message);
+        }
+        for violation in violations {
+            complain(&violation.field, violation.message);
+        }
+        if refused {
             return;
         }
         match serde_json::from_value(manifest.value.clone()) {
@@ -261,6 +260,12 @@ spec:
             assert!(text.get(complaint.span.clone()).is_some());
             assert!(found.declared.is_empty());
         }
+        // Whoever fixes one meets no second.
+        let several = of(&GOOD
+            .replace("{name: a}", "{name: A_b}")
+            .replace("role/a", "group/a")
+            .replace("[team]", "[on]"));
+        assert!(several.complaints.len() >= 2, "{:?}", several.complaints);
         let found = of(&format!("{GOOD}---\n{GOOD}"));
         let complaint = found.complaints.first().expect("a complaint");
         assert!(

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::migration::{EntryLine, NeverMatches};
-use crate::aws_auth::{Document, Entry, Lookup, Rank, Section};
+use crate::aws_auth::{Document, Entry, Lookup, Rank, Section, SectionPlaces};
 use crate::effective::{EffectiveAccess, NoEffect, Unmatchable};
 use crate::principal::Principal;
+use crate::yaml::Lines;
 
 /// The entries of aws-auth, by what the authenticator makes of it.
 pub(super) struct TextEntries<'a> {
@@ -30,6 +31,14 @@ pub(super) fn place(entry: &Entry) -> EntryLine {
         section: entry.section,
         line: entry.line,
     }
+}
+
+/// The line of each account of `mapAccounts`, 1-based.
+pub(super) fn account_lines(data: &BTreeMap<String, String>, places: &SectionPlaces) -> Vec<usize> {
+    let text = data.get(Section::Accounts.key());
+    let lines = Lines::new(text.map_or("", String::as_str));
+    let spans = places.accounts.iter();
+    spans.map(|span| lines.position(span.start).0).collect()
 }
 
 impl<'a> TextEntries<'a> {

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::difference::{Becomes, EntryDifference, differences};
-use super::entries::{TextEntries, Winner, place, what};
+use super::entries::{TextEntries, Winner, account_lines, place, what};
 use super::imports::Imports;
 use super::migration::{
     EntryLine, Hindrance, Migration, MisreadLine, NeverMatches, PlannedOutcome, PrincipalPlan,
     UnmanagedEntry, UnreadableSection, Who,
 };
 use super::nodes::{broken_nodes, which_nodes};
-use super::why::{lets_nobody_in, suspended, undocumented, unread};
+use super::why::{ended, lets_nobody_in, suspended, undocumented, unread};
 use crate::access_entry::PolicyTable;
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::BackendChoice;
@@ -47,8 +47,9 @@ pub(crate) fn verdicts(
             return Err(NotForMigration::NoMode);
         }
     };
-    let data = observed.config_map.as_ref().map(|view| &view.data);
-    let document = Document::parse(data.unwrap_or(&BTreeMap::new()));
+    let data = observed.config_map.as_ref().map(|view| view.data.clone());
+    let data = data.unwrap_or_default();
+    let (document, [_, _, accounts]) = Document::parse_placed(&data);
     let effective = EffectiveAccess::new(Sources {
         aws_auth: &document,
         reading: Reading::AsAwsAuth,
@@ -75,6 +76,7 @@ pub(crate) fn verdicts(
         now: observed.now,
         declared: &declared,
         imports: &imports,
+        account_lines: account_lines(&data, &accounts),
         by_key: handover
             .prospects()
             .map(|it| (it.key.clone(), it))
@@ -102,6 +104,7 @@ struct Judge<'a> {
     now: Timestamp,
     declared: &'a BTreeSet<Key>,
     imports: &'a Imports,
+    account_lines: Vec<usize>,
     plan: &'a Plan<'a>,
     by_key: BTreeMap<Key, Prospect<'a>>,
     in_api: BTreeMap<Key, Prospect<'a>>,
@@ -311,7 +314,7 @@ impl Judge<'_> {
         verdict.soaks_until = prospect.soaks_until;
         verdict.bridge = prospect.bridge;
         let Some(mapping) = mapping else {
-            (verdict.outcome, verdict.why) = self.without_holder(prospect);
+            self.without_holder(verdict, prospect);
             return;
         };
         if let Some(target) = prospect.target {
@@ -355,7 +358,7 @@ impl Judge<'_> {
     }
 
     /// Mappings name the principal, and none of them holds it.
-    fn without_holder(&self, prospect: &Prospect<'_>) -> (PlannedOutcome, Option<Hindrance>) {
+    fn without_holder(&self, verdict: &mut PrincipalPlan, prospect: &Prospect<'_>) {
         let stays = |mapping: &&&Mapping| !mapping.deleting && !mapping.expired(self.now);
         let why = match prospect.others.iter().find(stays) {
             Some(Mapping {
@@ -371,15 +374,20 @@ impl Judge<'_> {
                 mapping.name
             )),
             None => {
-                let others: Vec<&str> = prospect.others.iter().map(|it| it.name.as_str()).collect();
-                let why = format!(
-                    "mapping {} is being deleted or has expired, and its entry will be removed",
-                    others.join(", ")
-                );
-                return (PlannedOutcome::Leaves, Some(Hindrance::lasting(why)));
+                // What is managed has been removed in the world that is looked ahead to.
+                let stays = prospect.in_aws_auth && self.view.mode != Mode::Api;
+                let unmanaged = prospect.standing.filter(|_| !prospect.ours);
+                let why = ended(&prospect.others, !stays && unmanaged.is_none());
+                if stays || unmanaged.is_some() {
+                    self.standing_or(verdict, unmanaged, Some(why));
+                } else {
+                    verdict.outcome = PlannedOutcome::Leaves;
+                    verdict.why = Some(Hindrance::lasting(why));
+                }
+                return;
             }
         };
-        (PlannedOutcome::Blocked, Some(why))
+        (verdict.outcome, verdict.why) = (PlannedOutcome::Blocked, Some(why));
     }
 
     fn outcome(
@@ -542,13 +550,11 @@ impl Judge<'_> {
     ) {
         let accounts = &document.section(Section::Accounts).accounts;
         let mut said = BTreeSet::new();
-        for account in accounts
-            .iter()
-            .filter(|account| said.insert(account.as_str()))
-        {
+        let first = accounts.iter().enumerate();
+        for (number, account) in first.filter(|(_, account)| said.insert(account.as_str())) {
             let place = EntryLine {
                 section: Section::Accounts,
-                line: 1,
+                line: self.account_lines.get(number).copied().unwrap_or(1),
             };
             if let Some(why) = self.effective.no_effect_of_account(account) {
                 dead.push(NeverMatches {

@@ -16,6 +16,21 @@ pub(super) fn suspended(mapping: &Mapping) -> Hindrance {
     ))
 }
 
+/// What becomes of the entry in aws-auth of mappings that are deleted or have expired.
+pub(super) fn ended(mappings: &[&Mapping], goes: bool) -> String {
+    let names: Vec<&str> = mappings.iter().map(|it| it.name.as_str()).collect();
+    let then = if goes {
+        "its entry will be removed"
+    } else {
+        "but an unmanaged entry stays: remove it by hand to end the access, or renew the mapping to keep it"
+    };
+    let names = names.join(", ");
+    format!(
+        "mapping {names} is being deleted or has expired, {}{then}",
+        if goes { "and " } else { "" }
+    )
+}
+
 /// An unmanaged access entry whose principal is gone or was made again.
 pub(super) fn lets_nobody_in(standing: &Standing<'_>) -> Hindrance {
     Hindrance::lasting(format!(

@@ -47,6 +47,8 @@ pub struct Prospect<'a> {
     pub soaks_until: Option<Timestamp>,
     /// Whether the entry is made with the group of the bridge.
     pub bridge: bool,
+    /// Whether aws-auth has an entry of this key that can match, managed or not.
+    pub in_aws_auth: bool,
 }
 
 /// What comes next for an access entry.
@@ -159,6 +161,7 @@ impl Plan<'_> {
             as_declared: side.as_declared,
             soaks_until: place.and_then(|place| place.soaks_until),
             bridge,
+            in_aws_auth: claim.found.is_some() || claim.beside,
         })
     }
 

@@ -338,13 +338,14 @@ impl<'a> Transplant<'a> {
     }
 
     /// Whether a mapping declares it now, and it was in aws-auth: not one that has been handed over since. A suspended or refused
-    /// mapping only keeps what stood last.
+    /// mapping only keeps what stood last, and of that only what its spec still names, or may name.
     fn is_declared_here(&self, claim: &Claim) -> bool {
         let idle = claim.holder.iter().chain(&claim.others).any(|position| {
+            let named = self.now.mappings[*position].key();
             matches!(
                 self.now.states[*position],
                 State::Suspended | State::Refused
-            )
+            ) && (named.is_none() || named == claim.key)
         });
         let then = self.mark_then.0.get(&claim.hash);
         if idle && claim.marked.is_some() && claim.marked.as_ref() == then {

@@ -252,6 +252,14 @@ fn rollback_lists_the_history() {
             Happening::DropEntries,
             Happening::Delete { name: 5 },
         ],
+        vec![
+            create(0, 0, 0),
+            create(1, 1, 0),
+            suspend(0),
+            Happening::BreakText,
+            Happening::DropEntries,
+            retarget(0, 1),
+        ],
     ];
     for story in stories {
         let count = copies(&after(&story)).len();

@@ -211,31 +211,14 @@ fn merge(defects: &mut Vec<Defect>) {
     }
 }
 
-/// Whether a name is a slip of another: case, blanks, hyphens and plurals aside, or with one letter added, lost or changed.
+/// Whether a name is a slip of another: case, blanks, hyphens and plurals aside, or with one letter added, lost, changed or swapped with
+/// the next.
 pub(crate) fn almost(name: &str, known: &str) -> bool {
-    let plain = |text: &str| -> Vec<char> {
+    let plain = |text: &str| -> String {
         let kept = text
             .chars()
             .filter(|c| !c.is_whitespace() && !matches!(c, '-' | '_'));
         kept.map(|c| c.to_ascii_lowercase()).collect()
     };
-    let (a, b) = (plain(name), plain(known));
-    if a == b {
-        return true;
-    }
-    let (short, long) = if a.len() <= b.len() {
-        (&a, &b)
-    } else {
-        (&b, &a)
-    };
-    if long.len() - short.len() > 1 {
-        return false;
-    }
-    let same = short
-        .iter()
-        .zip(long.iter())
-        .take_while(|(a, b)| a == b)
-        .count();
-    let skip = usize::from(short.len() == long.len());
-    short[(same + skip).min(short.len())..] == long[same + 1..]
+    strsim::osa_distance(&plain(name), &plain(known)) <= 1
 }

@@ -275,8 +275,32 @@ fn explain(code: &str) -> Result<ExitCode> {
     let Some(code) = Code::parse(code) else {
         bail!("--explain {code}: no such code; findings have one, such as error[IM060]")
     };
-    output::print(&format!("{}\n", explanation(code)))?;
+    output::print(&plain(explanation(code)))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// A part of the page as a terminal shows it: a paragraph is one line, which the terminal breaks, and examples are indented.
+fn plain(page: &str) -> String {
+    let mut out: Vec<String> = Vec::new();
+    let (mut in_example, mut in_paragraph) = (false, false);
+    for line in page.lines() {
+        if line.starts_with("```") {
+            in_example = !in_example;
+            in_paragraph = false;
+            continue;
+        }
+        let is_item = line.starts_with("- ");
+        match out.last_mut() {
+            Some(last) if in_paragraph && !in_example && !is_item && !line.is_empty() => {
+                last.push(' ');
+                last.push_str(line.trim_start());
+            }
+            _ if in_example => out.push(format!("    {line}")),
+            _ => out.push(line.replacen("*Fix:*", "Fix:", 1)),
+        }
+        in_paragraph = !in_example && !line.is_empty();
+    }
+    out.join("\n") + "\n"
 }
 
 /// What the page says of a code, with its heading.

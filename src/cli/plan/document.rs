@@ -6,7 +6,9 @@ use std::fmt;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::access_entry::{AccessEntry, Call, Entries, EntryState, Kind, Scope};
+use crate::access_entry::{
+    AccessEntry, Call, Entries, EntryState, Kind, PolicyTable, Scope, policy_name,
+};
 use crate::cli::diff::KeyText;
 use crate::diff::{ConfigMapDiff, EntryDiff, Forecast, PlanDiff, TextStepKind};
 use crate::observed::{Mode, Settings};
@@ -256,6 +258,7 @@ impl PlanDocument {
                 changes: BackendChanges::new(later.diff, later.at),
             }
         });
+        let unknown = unknown_policies(&first);
         let gaps = gaps(&looked_at.mode, &first);
         Self {
             looked_at,
@@ -278,10 +281,31 @@ impl PlanDocument {
                 .collect(),
             notes: gaps
                 .into_iter()
+                .chain(unknown)
                 .chain(notes.into_iter().map(|note| note.note))
                 .collect(),
         }
     }
+}
+
+/// Policies that are associated and that AWS may not have. One that is certainly misspelled fails in the forecast.
+fn unknown_policies(diff: &PlanDiff) -> Vec<String> {
+    let table = PolicyTable::published();
+    let calls = diff.entries.iter().flat_map(|entry| &entry.calls);
+    let policies: BTreeSet<&str> = calls
+        .filter_map(|call| match call {
+            Call::Associate { policy_arn, .. } => Some(policy_name(policy_arn)),
+            _ => None,
+        })
+        .filter(|policy| !table.is_known(policy) && table.misspelled(policy).is_none())
+        .collect();
+    let note = |policy| {
+        format!(
+            "AWS had no access policy {policy} on {}: EKS refuses it unless it is newer; `aws eks list-access-policies` lists all",
+            table.read
+        )
+    };
+    policies.into_iter().map(note).collect()
 }
 
 /// Where an access entry is deleted and created again and nothing else grants access meanwhile.

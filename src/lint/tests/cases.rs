@@ -307,6 +307,22 @@ fn usernames_and_groups() {
             &[UnknownSystemGroup],
         ),
         (
+            of_role("  username: a\n  groups: [system:mastres, system:mster, system:boostrapers]\n"),
+            &[AlmostWellKnown, AlmostWellKnown, AlmostWellKnown],
+        ),
+        (
+            of_role("  username: a\n  groups: [cluster-admin, view]\n"),
+            &[RoleAsGroup, RoleAsGroup],
+        ),
+        (
+            of_role("  username: \"dev:\"\n  groups: [\"team:\"]\n"),
+            &[LostPlaceholder, LostPlaceholder],
+        ),
+        (
+            of_role("  username: \"@example.com\"\n  groups: [g]\n"),
+            &[LostPlaceholder],
+        ),
+        (
             of_role("  username: a\n  groups: [\"identity-mapper:bridge\"]\n"),
             &[ReservedName],
         ),

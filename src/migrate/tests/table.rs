@@ -208,7 +208,7 @@ fn users_accounts_and_what_lets_nobody_in() {
     mapRoles line 4: (sso): EKS does not read entries with `sso`: write the role's ARN without its path
     mapRoles line 6: arn:aws:sts::111122223333:assumed-role/a/session: "arn:aws:sts::111122223333:assumed-role/a/session" is a session of a role: write the role, "arn:aws:iam::111122223333:role/a"
     mapRoles line 8: username: nobody: the entry has no `rolearn`: give it one, or remove the entry
-    mapAccounts line 1: 44445555666: an account has exactly 12 digits, so it never matches
+    mapAccounts line 2: 44445555666: an account has exactly 12 digits, so it never matches
     "#);
     let last = migration
         .verdicts
@@ -449,4 +449,41 @@ fn placeholders_of_which_aws_says_nothing_are_named() {
             ),
         }
     }
+}
+
+#[test]
+fn an_unmanaged_entry_outlives_the_mapping_that_expired() {
+    let mut simulation =
+        Simulation::in_eks(Mode::ApiAndConfigMap, &role("alice", "alice", &["team"]));
+    simulation.create("mine", "role/mine", &json!({"backend": "ConfigMap"}));
+    simulation.settle();
+    let past = simulation.now;
+    simulation.create("alice", "role/alice", &json!({"username": "other"}));
+    for name in ["alice", "mine"] {
+        simulation.edit(name, |object| object.spec.valid_until = Some(past.into()));
+    }
+    let migration = migration(&simulation);
+    let outcomes: Vec<(&str, String)> = migration
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let why = verdict.why.as_ref().map(|why| why.message.clone());
+            (verdict.word(), why.unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(
+        outcomes,
+        [
+            (
+                "blocked",
+                "mapping alice is being deleted or has expired, but an unmanaged entry stays: remove it by hand \
+                    to end the access, or renew the mapping to keep it"
+                    .to_owned()
+            ),
+            (
+                "leaves",
+                "mapping mine is being deleted or has expired, and its entry will be removed".to_owned()
+            ),
+        ]
+    );
 }

@@ -75,8 +75,8 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     }
 }
 
-/// Why a mapping that has moved on still has an entry here: the status of a suspended one names it too, and nobody can tell which of
-/// the two statuses is right.
+/// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so nobody can
+/// tell whose entry it is.
 pub(crate) fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Block> {
     let moved = |position: &&usize| {
         context.states[**position] == State::Live && wrote(context, claim, **position)
@@ -88,7 +88,7 @@ pub(crate) fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Bl
     Some(Block::lasting(
         Reason::EntryKept,
         format!(
-            "the mapping {name} is suspended or refused, and its status names the entry too, so the entry stays; resume or delete {name}"
+            "the mapping {name} is suspended or refused, and names this principal too, so the entry stays; resume or delete {name}"
         ),
     ))
 }

@@ -129,7 +129,7 @@ async fn objects_that_can_not_be_read_follow_the_rule_in_access_entries() {
 async fn story(mode: Mode) {
     let mut stage = Stage::new(mode, &stage::NO_TIMER).await;
     for name in [
-        "stays-1", "stays-2", "stays-3", "year", "zone", "word", "unsure",
+        "stays-1", "stays-2", "stays-3", "year", "zone", "word", "unsure", "ended",
     ] {
         stage.establish(name, json!({})).await;
     }
@@ -144,9 +144,14 @@ async fn story(mode: Mode) {
             ("word", json!({ "type": "Quantum" })),
             ("unsure", json!({ "deletion": "Perhaps" })),
             ("retain", json!({ "validUntil": "9999-12-31T23:59:59Z" })),
+            (
+                "ended",
+                json!({ "type": "Quantum", "validUntil": "2020-12-24T18:00:00Z" }),
+            ),
         ],
     )
     .await;
+    has_entry(&stage, mode, "ended", false).await;
     for name in ["year", "zone", "word", "unsure", "retain"] {
         let edit = format!("kubectl edit identitymapping {name}");
         says(&stage.cluster, name, &["can't be read", &edit]).await;
