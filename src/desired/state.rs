@@ -58,11 +58,23 @@ mod tests {
             )
         };
         for (spec, expected) in [
-            (json!({ "principal": role, "validUntil": "2026-11-29T11:59:59Z" }), State::Expired),
-            (json!({ "principal": role, "validUntil": "2026-11-29T12:00:01Z" }), State::Refused),
-            (json!({ "principal": role, "validUntil": "2020-12-24T18:00:00+99:99" }), State::Refused),
+            (
+                json!({ "principal": role, "validUntil": "2026-11-29T11:59:59Z" }),
+                State::Expired,
+            ),
+            (
+                json!({ "principal": role, "validUntil": "2026-11-29T12:00:01Z" }),
+                State::Refused,
+            ),
+            (
+                json!({ "principal": role, "validUntil": "2020-12-24T18:00:00+99:99" }),
+                State::Refused,
+            ),
             (json!({ "principal": role }), State::Refused),
-            (json!({ "principal": { "arn": "dev" }, "validUntil": "2026-11-29T11:59:59Z" }), State::Refused),
+            (
+                json!({ "principal": { "arn": "dev" }, "validUntil": "2026-11-29T11:59:59Z" }),
+                State::Refused,
+            ),
             (
                 json!({ "principal": role, "validUntil": "2026-11-29T11:59:59Z", "deletion": "Perhaps" }),
                 State::Refused,

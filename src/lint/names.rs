@@ -450,12 +450,7 @@ impl<P: Clone> EntryNames<'_, P> {
 }
 
 /// Reports a name that lost a part of itself.
-fn cut<P>(
-    what: &str,
-    text: &str,
-    at: &P,
-    find: &mut impl FnMut(Code, &P, String, String, String),
-) {
+fn cut<P>(what: &str, text: &str, at: &P, find: &mut impl FnMut(Code, &P, String, String, String)) {
     if !is_cut(text) || is_meant_for_nodes(text) {
         return;
     }

@@ -1,6 +1,7 @@
 //! The chart's admission policies on a real API server: nobody grants by a mapping what they don't hold.
 
 mod limits;
+mod removals;
 
 use identity_mapper::api::IdentityMapping;
 use k8s_openapi::api::core::v1::Namespace;
@@ -480,7 +481,7 @@ async fn an_update_is_judged_by_what_it_adds() {
         json!({"spec": {"groups": ["admins"]}}),
         json!({"spec": {"groups": ["others", "admins", "team-a"]}}),
         json!({"spec": {"validUntil": "2030-05-01T00:00:00+02:00"}}),
-        json!({"spec": {"suspend": true, "adoption": "Never", "deletion": "Retain"}}),
+        json!({"spec": {"suspend": true, "adoption": "Never"}}),
         json!({"spec": {"accessPolicies": []}}),
         policies(in_namespaces(&["b"]), in_namespaces(&["a"])),
         json!({"metadata": {"labels": {"team": "a"}, "annotations": {"note": "x"}, "finalizers": ["example.com/x"]}}),

@@ -307,7 +307,9 @@ fn usernames_and_groups() {
             &[UnknownSystemGroup],
         ),
         (
-            of_role("  username: a\n  groups: [system:mastres, system:mster, system:boostrapers]\n"),
+            of_role(
+                "  username: a\n  groups: [system:mastres, system:mster, system:boostrapers]\n",
+            ),
             &[AlmostWellKnown, AlmostWellKnown, AlmostWellKnown],
         ),
         (
