@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
+use hyper::Uri;
 use kube::Client;
-use kube::config::{Config, ExecConfig, KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::config::{Config, ExecConfig, Kubeconfig, KubeconfigError};
 
 use crate::cluster::api_server::{ApiServer, ConnectionSource};
+use crate::cluster::kubeconfig::configuration;
 use crate::observed::ConfigMapName;
 
 /// Which cluster.
@@ -80,6 +82,8 @@ pub(crate) struct Connection {
     pub(crate) client: Client,
     /// The URL of the API server.
     pub(crate) url: String,
+    /// The cluster and the proxy on the way to it, for errors of calls.
+    pub(crate) route: String,
     /// The context of the kubeconfig file, where one was used.
     pub(crate) context: Option<String>,
     /// The connection, which says what the API server's certificate is signed by.
@@ -151,12 +155,8 @@ impl ConnectionArgs {
                 (_, _) => "the kubeconfig can't be read",
             })?;
             let context = context.or_else(|| read.current_context.clone());
-            let options = KubeConfigOptions {
-                context: context.clone(),
-                ..KubeConfigOptions::default()
-            };
             (
-                Config::from_custom_kubeconfig(read, &options)
+                configuration(read, context.clone())
                     .await
                     .context("the kubeconfig can't be used")?,
                 context,
@@ -169,6 +169,16 @@ impl ConnectionArgs {
             .to_string()
             .trim_end_matches('/')
             .to_owned();
+        let route = match config.proxy_url.as_ref().and_then(Uri::authority) {
+            Some(proxy) => {
+                let (_, proxy) = proxy
+                    .as_str()
+                    .rsplit_once('@')
+                    .unwrap_or(("", proxy.as_str()));
+                format!("cluster {url} through the proxy {proxy}")
+            }
+            None => format!("cluster {url}"),
+        };
         let token_for = config.auth_info.exec.as_ref().and_then(TokenFor::read);
         // kube names the file of certificate authorities only where the configuration is the Pod's.
         let source = if config.root_cert_file.is_some() {
@@ -184,6 +194,7 @@ impl ConnectionArgs {
         Ok(Connection {
             client: api_server.client(),
             url,
+            route,
             context,
             api_server,
             token_for,

@@ -159,13 +159,15 @@ impl Effective {
 
     async fn of_cluster(self) -> Result<ExitCode> {
         let name = ConfigMapName::from(self.config_map.clone());
-        let Connection { client, url, .. } = self.connection.clone().connect().await?;
+        let Connection {
+            client, url, route, ..
+        } = self.connection.clone().connect().await?;
         let cluster = Cluster::new(client.clone(), name.clone(), "");
         let read = match Box::pin(cluster.read()).await {
             Ok(read) => read,
             Err(error) => {
                 let error = with_missing(error, &client, ReadingCommand::Effective, &name).await;
-                return Err(error.context(format!("cluster {url}")));
+                return Err(error.context(route));
             }
         };
         let Some(view) = read.config_map else {

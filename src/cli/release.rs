@@ -51,6 +51,7 @@ pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<(
     let Connection {
         client,
         url,
+        route: _,
         context,
         api_server,
         token_for: _,

@@ -372,6 +372,7 @@ impl LiveArgs {
         let Connection {
             client,
             url,
+            route,
             context,
             api_server,
             token_for,
@@ -383,7 +384,7 @@ impl LiveArgs {
             Ok(reading) => reading,
             Err(error) => {
                 let error = with_missing(error, &client, self.reader, &config_map).await;
-                return Err(error.context(format!("cluster {url}")));
+                return Err(error.context(route));
             }
         };
         let asked = match asked {

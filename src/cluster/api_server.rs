@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use hyper::{Request, Response};
 use kube::client::{Body, ClientBuilder};
-use kube::config::{Config, KubeConfigOptions, Kubeconfig};
+use kube::config::{Config, Kubeconfig};
 use kube::{Client, Error};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -25,6 +25,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, watch};
 use tracing::{info, warn};
 
+use super::kubeconfig::configuration;
 use super::tls::{self, Peer, ServerProof};
 use crate::aws::DurationFamily;
 use crate::observed::Trust;
@@ -65,11 +66,7 @@ impl ConnectionSource {
                     None => Kubeconfig::read(),
                 };
                 let read = read.map_err(|error| error.to_string())?;
-                let options = KubeConfigOptions {
-                    context: context.clone(),
-                    ..KubeConfigOptions::default()
-                };
-                let config = Config::from_custom_kubeconfig(read, &options).await;
+                let config = configuration(read, context.clone()).await;
                 config.map_err(|error| error.to_string())
             }
             Self::Pod => Config::incluster().map_err(|error| error.to_string()),
@@ -202,8 +199,7 @@ impl ApiServer {
             Ok(peer) => peer,
             Err(why) => return Ok(Trust::Unknown(why)),
         };
-        let seen = tokio::task::spawn_blocking(move || tls::look(&peer)).await;
-        match seen.map_err(io::Error::other).flatten() {
+        match tls::look(&peer).await {
             Ok(ServerProof::Signed(authorities)) => Ok(Trust::Authorities(authorities)),
             Ok(ServerProof::Refused(why)) => Ok(Trust::Unknown(format!(
                 "none of the trusted certificate authorities ({why})"
@@ -262,8 +258,8 @@ fn peer(config: &Config) -> Result<Peer, String> {
     let name = ServerName::try_from(name.to_owned())
         .map_err(|error| format!("none, because {name:?} is not a server name: {error}"))?;
     Ok(Peer {
-        host: host.to_owned(),
-        port: url.port_u16().unwrap_or(443),
+        url: url.clone(),
+        proxy: config.proxy_url.clone(),
         name,
         authorities,
     })
@@ -274,6 +270,8 @@ fn digest(config: &Config) -> [u8; 32] {
     let mut parts: Vec<Vec<u8>> = config.root_cert.clone().unwrap_or_default();
     parts.push(vec![u8::from(config.accept_invalid_certs)]);
     parts.push(config.tls_server_name.clone().unwrap_or_default().into());
+    let proxy = config.proxy_url.as_ref().map(ToString::to_string);
+    parts.push(proxy.unwrap_or_default().into());
     let auth = &config.auth_info;
     parts.push(serde_json::to_vec(auth).unwrap_or_default());
     for file in [&auth.client_certificate, &auth.client_key] {

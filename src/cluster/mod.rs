@@ -53,6 +53,7 @@ pub mod finalizer;
 pub mod history;
 #[cfg(test)]
 mod hostile_values;
+pub(crate) mod kubeconfig;
 pub mod mapping;
 pub mod migration;
 pub mod operator;

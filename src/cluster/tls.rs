@@ -3,16 +3,27 @@
 //! A handshake of its own, without a request: the clients keep connections for hours, and what those were opened with may be gone.
 
 use std::collections::BTreeSet;
+use std::error::Error;
 use std::io;
-use std::net::{TcpStream, ToSocketAddrs as _};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper::Uri;
+use hyper::header::HeaderValue;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
+use hyper_util::rt::TokioIo;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier as _;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tower_service::Service as _;
 
 use crate::aws::fingerprint;
 
@@ -22,8 +33,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Where an API server is, and what its certificate is checked by.
 #[derive(Clone, Debug)]
 pub(super) struct Peer {
-    pub(super) host: String,
-    pub(super) port: u16,
+    pub(super) url: Uri,
+    /// What the connection goes through.
+    pub(super) proxy: Option<Uri>,
     /// The name that the certificate has to be for.
     pub(super) name: ServerName<'static>,
     /// The certificate authorities that are trusted, in DER form.
@@ -39,33 +51,30 @@ pub(super) enum ServerProof {
     Refused(String),
 }
 
-/// Asks it. An error: no handshake was possible, which proves nothing either way. Blocks.
-pub(super) fn look(peer: &Peer) -> io::Result<ServerProof> {
+/// Asks it. An error: no handshake was possible, which proves nothing either way.
+pub(super) async fn look(peer: &Peer) -> io::Result<ServerProof> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(store(&peer.authorities))
         .with_no_client_auth();
-    let mut connection =
-        ClientConnection::new(Arc::new(config), peer.name.clone()).map_err(io::Error::other)?;
-    let mut socket = connect(&peer.host, peer.port)?;
-    while connection.is_handshaking() {
-        if let Err(error) = connection.complete_io(&mut socket) {
+    let socket = timeout(PATIENCE, dial(peer)).await??;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(peer.name.clone(), socket);
+    let stream = match timeout(PATIENCE, handshake).await? {
+        Ok(stream) => stream,
+        Err(error) => {
             return match refusal(&error) {
                 Some(why) => Ok(ServerProof::Refused(why)),
                 None => Err(error),
             };
         }
-    }
-    let signed = match connection.peer_certificates() {
+    };
+    let (_, connection) = stream.get_ref();
+    Ok(ServerProof::Signed(match connection.peer_certificates() {
         Some([own, further @ ..]) => vouching(peer, own, further, &provider),
         _ => BTreeSet::new(),
-    };
-    connection.send_close_notify();
-    // It has said all that counts, and may be gone.
-    let _ = connection.write_tls(&mut socket);
-    Ok(ServerProof::Signed(signed))
+    }))
 }
 
 /// Why a certificate was refused, where that is what an error says.
@@ -107,17 +116,39 @@ fn store(authorities: &[Vec<u8>]) -> RootCertStore {
     store
 }
 
-fn connect(host: &str, port: u16) -> io::Result<TcpStream> {
-    let mut last = None;
-    for address in (host, port).to_socket_addrs()? {
-        match TcpStream::connect_timeout(&address, PATIENCE) {
-            Ok(socket) => {
-                socket.set_read_timeout(Some(PATIENCE))?;
-                socket.set_write_timeout(Some(PATIENCE))?;
-                return Ok(socket);
+async fn dial(peer: &Peer) -> io::Result<TcpStream> {
+    let mut direct = HttpConnector::new();
+    direct.enforce_http(false);
+    let Some(proxy) = &peer.proxy else {
+        let socket = direct.call(peer.url.clone()).await;
+        return socket.map(TokioIo::into_inner).map_err(io::Error::other);
+    };
+    let socket = match proxy.scheme_str() {
+        Some("http") => {
+            let mut tunnel = Tunnel::new(proxy.clone(), direct);
+            if let Some(authorization) = authorization(proxy) {
+                tunnel = tunnel.with_auth(authorization);
             }
-            Err(error) => last = Some(error),
+            let socket = tunnel.call(peer.url.clone()).await;
+            socket.map_err(Box::<dyn Error + Send + Sync>::from)
         }
-    }
-    Err(last.unwrap_or_else(|| io::Error::other(format!("{host} has no address"))))
+        Some("socks5") => {
+            let socket = SocksV5::new(proxy.clone(), direct).call(peer.url.clone());
+            socket.await.map_err(Box::<dyn Error + Send + Sync>::from)
+        }
+        _ => {
+            return Err(io::Error::other(format!(
+                "its certificate can't be read through the proxy {}: use an http:// or socks5:// proxy, or exclude the API server in NO_PROXY",
+                proxy.host().unwrap_or_default()
+            )));
+        }
+    };
+    socket.map(TokioIo::into_inner).map_err(io::Error::other)
+}
+
+/// User and password of a proxy's address, as the proxy asks for them (RFC 7617).
+fn authorization(proxy: &Uri) -> Option<HeaderValue> {
+    let (user, _) = proxy.authority()?.as_str().rsplit_once('@')?;
+    let user = percent_encoding::percent_decode_str(user).collect::<Vec<u8>>();
+    HeaderValue::from_str(&format!("Basic {}", BASE64_STANDARD.encode(user))).ok()
 }

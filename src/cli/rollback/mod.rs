@@ -154,13 +154,13 @@ pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
 /// Prints a copy as it is, so that it can be read, compared and applied.
 async fn show(args: ShowArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
-    let Connection { client, url, .. } = args.connection.connect().await?;
+    let Connection { client, route, .. } = args.connection.connect().await?;
     let cluster = Cluster::new(client.clone(), name.clone(), "");
     let copies = match copies(&cluster).await {
         Ok(copies) => copies,
         Err(error) => {
             let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
-            return Err(error.context(format!("cluster {url}")));
+            return Err(error.context(route));
         }
     };
     let copy = find(&copies, &args.copy, &name)?;
@@ -179,13 +179,13 @@ async fn show(args: ShowArgs) -> Result<()> {
 
 async fn list(args: ListArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
-    let Connection { client, url, .. } = args.connection.connect().await?;
+    let Connection { client, route, .. } = args.connection.connect().await?;
     let cluster = Cluster::new(client.clone(), name.clone(), "");
     let copies = match copies(&cluster).await {
         Ok(copies) => copies,
         Err(error) => {
             let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
-            return Err(error.context(format!("cluster {url}")));
+            return Err(error.context(route));
         }
     };
     let standing = cluster.read_config_map().await;

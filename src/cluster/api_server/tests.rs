@@ -233,7 +233,10 @@ fn addresses_and_names() {
         config.root_cert = Some(vec![authority.der()]);
         config.tls_server_name = name.map(str::to_owned);
         let peer = peer(&config).expect("it can be looked at");
-        let found = (peer.host.as_str(), peer.port, &*peer.name.to_str());
+        let host = peer.url.host().expect("an address has one");
+        let host = host.trim_start_matches('[').trim_end_matches(']');
+        let port = peer.url.port_u16().unwrap_or(443);
+        let found = (host, port, &*peer.name.to_str());
         assert_eq!(found, expected, "{url}");
     }
 }

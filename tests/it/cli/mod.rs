@@ -24,6 +24,7 @@ mod migrate_recovers;
 mod migrate_steps;
 mod plan;
 mod printed_commands;
+mod proxies;
 mod reported_entries;
 mod rights;
 mod rollback;

@@ -1,9 +1,9 @@
-//! The services under their real names, with TLS: STS and EC2 behind a proxy (`HTTPS_PROXY`) that answers itself, for programs that
-//! accept no other host; all of them on port 443 of an address, for whoever is told by a name server that they are there.
+//! The services under their real names, with TLS: behind a proxy (`HTTPS_PROXY`) that answers itself, for programs that accept no other
+//! host; and on port 443 of an address, for whoever is told by a name server that they are there.
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use rcgen::{
@@ -15,10 +15,11 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, WantsServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{ConfigBuilder, ServerConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::shared::Shared;
 use super::{Service, ec2, http};
@@ -104,14 +105,35 @@ pub(super) async fn serve_hosts(shared: Arc<Shared>, listener: TcpListener, tls:
                 return;
             };
             let name = stream.get_ref().1.server_name().unwrap_or_default();
-            let label = name.split(['.', '-']).next().unwrap_or_default().to_owned();
-            let mut services = Service::ALL.into_iter();
-            if label == "ec2" {
-                ec2::talk(shared, stream).await;
-            } else if let Some(service) = services.find(|it| it.signing_name() == label) {
-                http::talk(shared, service, stream).await;
+            if let Some(named) = Named::of(name) {
+                named.talk(shared, stream).await;
             }
         });
+    }
+}
+
+/// What answers under a name of AWS.
+enum Named {
+    Ec2,
+    Signed(Service),
+}
+
+impl Named {
+    fn of(host: &str) -> Option<Self> {
+        let mut services = Service::ALL.into_iter();
+        match host.split(['.', '-']).next() {
+            Some("ec2") => Some(Self::Ec2),
+            label => services
+                .find(|it| Some(it.signing_name()) == label)
+                .map(Self::Signed),
+        }
+    }
+
+    async fn talk(self, shared: Arc<Shared>, stream: TlsStream<TcpStream>) {
+        match self {
+            Self::Ec2 => ec2::talk(shared, stream).await,
+            Self::Signed(service) => http::talk(shared, service, stream).await,
+        }
     }
 }
 
@@ -132,29 +154,36 @@ pub(super) async fn serve(shared: Arc<Shared>, listener: TcpListener, tls: TlsAc
 }
 
 async fn connect(shared: Arc<Shared>, mut stream: TcpStream, tls: &TlsAcceptor) -> io::Result<()> {
-    let host = host(&mut stream).await?;
-    stream
-        .write_all(b"HTTP/1.1 200 Connection established\r\n\r\n")
-        .await?;
-    let stream = tls.accept(stream).await?;
-    match host.split(['.', '-']).next() {
-        Some("sts") => http::talk(shared, Service::Sts, stream).await,
-        Some("ec2") => ec2::talk(shared, stream).await,
-        _ => {}
+    let (host, port) = host(&mut stream).await?;
+    let named = Named::of(&host);
+    // Names for tests (RFC 6761) are of this machine.
+    let local = named.is_none() && host.ends_with(".test");
+    let answer: &[u8] = if named.is_some() || local {
+        b"HTTP/1.1 200 Connection established\r\n\r\n"
+    } else {
+        b"HTTP/1.1 403 Forbidden\r\n\r\n"
+    };
+    stream.write_all(answer).await?;
+    if let Some(named) = named {
+        named.talk(shared, tls.accept(stream).await?).await;
+    } else if local {
+        let mut onward = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+        copy_bidirectional(&mut stream, &mut onward).await?;
     }
     Ok(())
 }
 
-/// The host that a client wants to be connected to. It sends nothing more before it is.
-async fn host(stream: &mut TcpStream) -> io::Result<String> {
+/// The host and port that a client wants to be connected to. It sends nothing more before it is.
+async fn host(stream: &mut TcpStream) -> io::Result<(String, u16)> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") && head.len() < LONGEST {
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8_lossy(&head);
-    let host = head
+    let target = head
         .strip_prefix("CONNECT ")
-        .and_then(|rest| rest.split(':').next());
-    host.map(str::to_owned)
+        .and_then(|rest| rest.split(' ').next()?.rsplit_once(':'));
+    target
+        .and_then(|(host, port)| Some((host.to_owned(), port.parse().ok()?)))
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, head.into_owned()))
 }

@@ -160,7 +160,7 @@ impl Eks {
         Ok(this)
     }
 
-    /// Opens STS and EC2 under their real names.
+    /// Opens all services under their real names, behind a proxy.
     pub(crate) async fn front(&self) -> io::Result<Front> {
         let region = self.world().cluster.region.clone();
         let (authority, tls) = front::any_host().map_err(io::Error::other)?;
