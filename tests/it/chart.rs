@@ -13,6 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, Config};
 use serde_json::{Value, json};
 
+use crate::cli::Run;
 use crate::support::chart;
 use crate::support::deployment::documents;
 use crate::support::programs::{operator_binary, program, repository};
@@ -505,4 +506,41 @@ async fn the_rendered_deployment_runs() {
         assert_eq!(operator.probe("/livez").await, 200);
         assert!(!operator.metrics().await.is_empty());
     }
+}
+
+/// The Pod of `helm test`, with the operator's rights.
+#[tokio::test]
+async fn helm_test_says_whether_all_that_is_declared_is_in_effect() {
+    let (cluster, manifests) = installed(&[]).await;
+    let pods = documents(&manifests)
+        .into_iter()
+        .filter(|document| document["kind"] == "Pod");
+    let [pod] = &pods.collect::<Vec<_>>()[..] else {
+        panic!("one Pod is rendered");
+    };
+    assert_eq!(pod["metadata"]["annotations"]["helm.sh/hook"], "test");
+    let args: Vec<String> =
+        serde_json::from_value(pod["spec"]["containers"][0]["args"].clone()).unwrap();
+    let namespace = pod["metadata"]["namespace"].as_str().unwrap();
+    let account = pod["spec"]["serviceAccountName"].as_str().unwrap();
+    let kubeconfig = cluster.service_account_kubeconfig(namespace, account).await;
+    let test = async || {
+        let run = Run::new(&args).env("KUBECONFIG", kubeconfig.to_str().unwrap());
+        run.run_aside().await
+    };
+
+    let operator = Operator::from_deployment(&cluster, &manifests).await;
+    cluster.establish("dev", json!({})).await;
+    let works = test().await;
+    assert_eq!(works.code, 0, "{}", works.shown());
+
+    assert!(operator.stop().await.0.success());
+    cluster.declare("later", json!({})).await;
+    let stands_still = test().await;
+    assert_eq!(stands_still.code, 2, "{}", stands_still.shown());
+    assert!(
+        stands_still.stdout.contains("role/later"),
+        "{}",
+        stands_still.shown()
+    );
 }

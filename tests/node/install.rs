@@ -42,6 +42,8 @@ fn a_mapping_takes_effect_by_the_pod_of_the_chart() {
                 ["/etc/ssl/certs/ca-certificates.crt", "/identity-mapper"]
             );
 
+            node.test_release();
+
             node.cluster.delete("dev").await;
             node.cluster.gone("dev").await;
             node.cluster.has_entry("dev", false).await;

@@ -298,6 +298,11 @@ state = "/run/containerd"
         run(&mut helm);
     }
 
+    /// Runs the release's own test.
+    pub(crate) fn test_release(&self) {
+        run(&mut self.helm(&["test", "identity-mapper", "--logs", "--timeout=60s"]));
+    }
+
     /// The operator's container as the kernel sees it, once there is just one.
     pub(crate) async fn operator(&self) -> Container {
         eventually(
