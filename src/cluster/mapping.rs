@@ -71,6 +71,9 @@ read_as!(AnyMapping, IdentityMapping; mapping => (
     }
 ));
 
+/// An object with more finalizers is nobody's but an attacker's.
+const MOST_FINALIZERS: usize = 16;
+
 /// A mapping as it was last seen.
 #[derive(Clone, Debug)]
 pub struct SeenMapping {
@@ -78,7 +81,7 @@ pub struct SeenMapping {
     pub mapping: Box<Mapping>,
     /// Its uid.
     pub uid: String,
-    /// Its finalizers, all of them.
+    /// Its finalizers: all of them, or only ours where there are too many.
     pub finalizers: Vec<String>,
     resource_version: String,
     generation: Option<i64>,
@@ -109,7 +112,7 @@ impl SeenMapping {
         Self {
             mapping: Box::new(mapping),
             uid: metadata.uid.clone().unwrap_or_default(),
-            finalizers: metadata.finalizers.clone().unwrap_or_default(),
+            finalizers: finalizers(metadata),
             resource_version: metadata.resource_version.clone().unwrap_or_default(),
             generation: metadata.generation,
             deleting: metadata.deletion_timestamp.is_some(),
@@ -139,6 +142,16 @@ impl SeenMapping {
     fn waits_for(&self, backend: Backend) -> bool {
         Finalizers::among(&self.finalizers).keeps(backend)
     }
+}
+
+/// Who may write mappings may give each a megabyte of finalizers. Whoever changes ours reads the others again where these are not all.
+fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
+    let all = metadata.finalizers.as_deref().unwrap_or_default();
+    if all.len() <= MOST_FINALIZERS {
+        return all.to_vec();
+    }
+    let ours = Finalizers::among(all);
+    ours.iter().map(|ours| ours.as_str().to_owned()).collect()
 }
 
 impl Versioned for SeenMapping {

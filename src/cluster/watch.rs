@@ -40,6 +40,9 @@ pub const WATCH_SECONDS: u32 = 30;
 /// A binding takes up to some two megabytes, and a page of them is in memory at once.
 const BINDINGS_PAGE: u32 = 10;
 
+/// A mapping takes up to one and a half megabytes, and a page of them is in memory at once.
+const MAPPINGS_PAGE: u32 = 50;
+
 /// The shortest interval between two lists of bindings for new groups.
 const SEARCH_PAUSE: Duration = Duration::from_secs(2);
 
@@ -65,7 +68,7 @@ impl Cluster {
     pub fn watch(&self, interest: Receiver<Option<Arc<Interest>>>) -> Watches {
         let mappings = told(
             Api::<AnyMapping>::all(self.client.clone()),
-            Config::default(),
+            Config::default().page_size(MAPPINGS_PAGE),
             "IdentityMappings",
             |event| Watched::Mapping(change(event, |any| SeenMapping::from_any(&any))),
         );

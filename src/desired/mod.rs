@@ -19,8 +19,8 @@ use crate::api::IdentityMapping;
 use crate::api::condition::Reason;
 use crate::api::finalizer::Finalizers;
 use crate::api::v1alpha1::{
-    AccessPolicy, Adoption, Backend, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion,
-    EntryType, IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
+    AccessPolicy, Adoption, BackendChoice, CONFIRM_ANNOTATION, Confirmation, Deletion, EntryType,
+    IdentityMappingSpec, IdentityMappingStatus, PermissionSet, WrittenEntry,
 };
 use crate::aws_auth::{Meaning, NewEntry, Section, fold_arn};
 use crate::observed::Mode;
@@ -366,11 +366,10 @@ impl Mapping {
         }
     }
 
-    /// Whether the status names an access entry.
+    /// Whether the status names an access entry. Its backend alone is where the mapping was to be put, which may have been refused.
     pub(crate) fn names_access_entry(&self) -> bool {
         let status = &self.status;
         status.access_entry_arn.is_some()
-            || status.backend == Some(Backend::AccessEntry)
             || status
                 .written
                 .iter()

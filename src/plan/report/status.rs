@@ -56,7 +56,9 @@ pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
             .or_else(|| target.map(|target| target.default_username.clone()))
             .or_else(|| old.username.clone()),
         backend: held
-            .and_then(|claim| Some(claim.place.as_ref()?.backend))
+            .and_then(|claim| claim.place.as_ref())
+            .filter(|place| place.refusal.is_none())
+            .map(|place| place.backend)
             .or_else(|| spec.and(old.backend))
             .or(old.backend),
         access_entry_arn: match (&view.plan.eks, held) {

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::FOREIGN;
+use super::{FOREIGN, cluster, entry};
 use crate::access_entry::{Call, Failure, FailureKind, Kind};
 use crate::api::v1alpha1::{BackendChoice, EntryType};
 use crate::observed::{AwsState, Handover, Mode};
@@ -438,4 +438,26 @@ fn a_declared_mode_that_can_not_be_true_holds_what_has_an_access_entry_and_forge
     simulation.settle();
     assert_eq!(simulation.ready("entry"), "True InEffect");
     assert_eq!(simulation.calls(), [""; 0]);
+}
+
+/// What a mapping asked for and did not get proves nothing of the mode.
+#[test]
+fn a_backend_that_was_refused_once_holds_nothing() {
+    let mut simulation = cluster(&["a"]);
+    simulation.edit("a", |object| {
+        object.spec.backend = BackendChoice::AccessEntry;
+    });
+    simulation.settle();
+    assert_eq!(simulation.ready("a"), "False BackendUnavailable");
+    simulation.edit("a", |object| {
+        object.spec.backend = BackendChoice::Auto;
+        object.spec.groups = vec!["other".to_owned()];
+    });
+    simulation.restart();
+    simulation.settle();
+    assert!(
+        simulation
+            .entries()
+            .contains(&entry("role/a", "a", "other"))
+    );
 }

@@ -1,12 +1,12 @@
 //! What a mapping granted does not stay behind because its author wants it so.
 
 use kube::Api;
-use kube::api::{DeleteParams, PostParams};
-use serde_json::json;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
+use serde_json::{Value, json};
 
-use super::{Person, give, guarded, rule};
+use super::{Person, USERNAME, give, guarded, refused, rule};
 use crate::support::eventually;
-use crate::support::mappings::{SOON, mapping};
+use crate::support::mappings::{SOON, mapping, role};
 use crate::support::rights::NAMESPACE;
 
 const FINALIZERS: [&str; 3] = [
@@ -49,34 +49,40 @@ async fn an_entry_outlives_its_mapping_only_by_the_verb_release() {
     ann.may_not_patch("one", &keep(&[]), stays).await;
     ann.may_not_patch("one", &retain, "with deletion: Retain the entry stays")
         .await;
-    // The finalizers of others, and one more of ours, are none of this policy's business.
+    // The finalizers of others are none of this policy's business.
     ann.may_patch("one", &keep(&FINALIZERS[..2])).await;
-    ann.may_patch(
-        "one",
-        &keep(&[&FINALIZERS[..], &["identity-mapper.dev/entry"]].concat()),
-    )
-    .await;
+    let invented = keep(&[&FINALIZERS[..], &["identity-mapper.dev/entry"]].concat());
+    ann.may_not_patch("one", &invented, "nothing removes a finalizer")
+        .await;
     rita.may_patch("one", &keep(&[])).await;
     rita.may_patch("one", &retain).await;
 
-    // Without an end there is nothing that it could outlive. One that is retained already may be edited.
-    let endless = mapping("endless", &json!({"groups": []}));
-    mappings
-        .create(&PostParams::default(), &endless)
-        .await
-        .unwrap();
-    ann.may_patch("endless", &retain).await;
-    let retained =
-        json!({"groups": [], "validUntil": "2030-06-01T00:00:00Z", "deletion": "Retain"});
-    mappings
-        .create(&PostParams::default(), &mapping("retained", &retained))
-        .await
-        .unwrap();
-    ann.may_patch(
-        "retained",
-        &json!({"spec": {"validUntil": "2029-06-01T00:00:00Z"}}),
+    // Whoever grants for good may leave it for good from the start.
+    let endless = |name: &str, spec: Value| {
+        let mut whole = json!({"username": USERNAME, "groups": []});
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(spec.as_object().unwrap().clone());
+        mapping(name, &whole)
+    };
+    let own = endless("own", json!({"deletion": "Retain"}));
+    ann.may_create("her own, for good", &own).await;
+    let until = json!({"deletion": "Retain", "validUntil": "2030-06-01T00:00:00Z"});
+    ann.may_not_create(
+        &endless("own", until.clone()),
+        "with deletion: Retain the entry stays",
     )
     .await;
+    mappings
+        .create(&PostParams::default(), &endless("retained", until))
+        .await
+        .unwrap();
+    let earlier = json!({"spec": {"validUntil": "2029-06-01T00:00:00Z"}});
+    ann.may_patch("retained", &earlier).await;
+    let moved = json!({"spec": {"principal": {"arn": role("annsown")}}});
+    ann.may_not_patch("retained", &moved, "with deletion: Retain the entry stays")
+        .await;
 
     // A deleted mapping waits for the operator, whose own update passes.
     mappings
@@ -94,4 +100,89 @@ async fn an_entry_outlives_its_mapping_only_by_the_verb_release() {
         operator.patch("one", &keep(&["example.com/backup"])).await
     })
     .await;
+}
+
+/// A suspended or refused spec leaves the entry as it is, so harmless words must not take its end away.
+#[tokio::test]
+async fn an_end_is_only_put_off_for_what_is_in_force_as_declared() {
+    let cluster = guarded(&[]).await;
+    let mappings = cluster.mappings();
+    let spec =
+        json!({"username": USERNAME, "groups": ["team-a"], "validUntil": "2030-06-01T00:00:00Z"});
+    let create = PostParams::default();
+    mappings
+        .create(&create, &mapping("one", &spec))
+        .await
+        .unwrap();
+    let ann = Person::editor(&cluster, "ann").await;
+    let without_end = json!({"spec": {"validUntil": null}});
+    let words = "a later validUntil prolongs what is in force now";
+    ann.may_not_patch("one", &without_end, words).await;
+
+    let seen = mappings.get("one").await.unwrap().metadata.generation;
+    let status = json!({"status": {
+        "observedGeneration": seen,
+        "conditions": [{
+            "type": "Ready", "status": "True", "reason": "InEffect", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        }],
+    }});
+    let params = PatchParams::default();
+    mappings
+        .patch_status("one", &params, &Patch::Merge(&status))
+        .await
+        .unwrap();
+    ann.may_patch("one", &without_end).await;
+    for change in [
+        json!({"suspend": true, "groups": [], "validUntil": null}),
+        json!({"backend": "AccessEntry", "groups": [], "validUntil": null}),
+        json!({"principal": {"arn": role("other")}, "suspend": true, "validUntil": "2031-01-01T00:00:00Z"}),
+    ] {
+        ann.may_not_patch("one", &json!({ "spec": change }), "change validUntil alone")
+            .await;
+    }
+
+    // In two steps: the second finds a generation that nobody has put into effect.
+    let emptied = json!({"spec": {"suspend": true, "groups": []}});
+    mappings
+        .patch("one", &params, &Patch::Merge(&emptied))
+        .await
+        .unwrap();
+    ann.may_not_patch("one", &without_end, words).await;
+}
+
+/// A confirmation was given for a change that its giver saw.
+#[tokio::test]
+async fn a_confirmation_of_others_does_not_lift_the_guards_for_a_deletion() {
+    let cluster = guarded(&[]).await;
+    let mut object = mapping("one", &json!({"groups": []}));
+    let confirmed = (
+        "identity-mapper.dev/confirm".to_owned(),
+        "last-administrator".to_owned(),
+    );
+    object.metadata.annotations = Some([confirmed].into());
+    cluster
+        .mappings()
+        .create(&PostParams::default(), &object)
+        .await
+        .unwrap();
+    let editor = Person::editor(&cluster, "bob").await;
+    let delete = async || {
+        let params = DeleteParams {
+            dry_run: true,
+            ..DeleteParams::default()
+        };
+        let gone = editor.0.delete("one", &params).await;
+        gone.map(drop).map_err(|error| error.to_string())
+    };
+    let words = "lifts guards for its deletion, and 'bob' lacks the verb confirm";
+    eventually(words, SOON, async || refused(delete().await, words)).await;
+    let without = json!({"metadata": {"annotations": null}});
+    let params = PatchParams::default();
+    editor
+        .0
+        .patch("one", &params, &Patch::Merge(&without))
+        .await
+        .unwrap();
+    delete().await.unwrap();
 }
