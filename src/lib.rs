@@ -29,6 +29,7 @@ mod explain;
 pub mod import;
 #[cfg(test)]
 mod laws;
+pub mod lease;
 mod lint;
 pub mod manifest;
 mod migrate;

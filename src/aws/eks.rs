@@ -380,7 +380,14 @@ impl Aws {
             .any(|verb| asked.operation.starts_with(verb));
         let call = || {
             let answer = send();
-            async { answer.await.map_err(|error| failure(&error, asked)) }
+            let answer = Box::pin(async { answer.await.map_err(|error| failure(&error, asked)) });
+            async {
+                if read {
+                    answer.await
+                } else {
+                    self.change(answer).await
+                }
+            }
         };
         self.0
             .limiter

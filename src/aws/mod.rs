@@ -6,6 +6,7 @@
 //!   of a change go first;
 //! - a listing is whole or an error, never a part;
 //! - a write whose answer was lost is never made again here: it is [`FailureKind::Unavailable`], and its caller reads first what is there;
+//! - a leader's calls that change something are sent only while the Lease is held for longer than they may take (`fenced`);
 //! - every [`Failure`] has AWS's message or the connection's error, and a denied one the statement that would allow it.
 //!
 //! Region, credentials and endpoints come from the SDK's own chain (environment, profile, EKS Pod Identity, IRSA, instance), so
@@ -21,6 +22,7 @@ mod authority;
 mod eks;
 pub mod event;
 mod failure;
+mod fenced;
 mod iam;
 mod limiter;
 mod managed;
@@ -55,6 +57,7 @@ pub use self::untag::Untagged;
 use self::failure::{Request, failure, unexpected};
 use self::limiter::Limiter;
 use crate::access_entry::Failure;
+use crate::lease::Permit;
 use crate::principal::AccountId;
 
 /// One call to EKS. EKS answers in well under a second; after ten the answer is lost.
@@ -126,18 +129,20 @@ pub struct CallerIdentity {
 #[derive(Clone, Debug)]
 pub struct Aws(Arc<Shared>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Shared {
     region: String,
     eks: aws_sdk_eks::Client,
-    limiter: Limiter,
+    /// What a call to EKS or SQS that changes something asks for.
+    permit: Permit,
+    limiter: Arc<Limiter>,
     sts: aws_sdk_sts::Client,
     sqs: aws_sdk_sqs::Client,
     /// What the clients of IAM are made of.
     quick: SdkConfig,
     iam_roles: IamRoles,
-    iam: Mutex<BTreeMap<AccountId, aws_sdk_iam::Client>>,
-    identity: OnceCell<CallerIdentity>,
+    iam: Arc<Mutex<BTreeMap<AccountId, aws_sdk_iam::Client>>>,
+    identity: Arc<OnceCell<CallerIdentity>>,
 }
 
 impl Aws {
@@ -190,13 +195,14 @@ impl Aws {
         Ok(Self(Arc::new(Shared {
             region: region.to_string(),
             eks: aws_sdk_eks::Client::new(&slow),
-            limiter: Limiter::new(settings.rate),
+            permit: Permit::unlimited(),
+            limiter: Arc::new(Limiter::new(settings.rate)),
             sts: aws_sdk_sts::Client::new(&quick),
             sqs: aws_sdk_sqs::Client::new(&polling),
             quick,
             iam_roles: settings.iam_roles.clone(),
-            iam: Mutex::default(),
-            identity: OnceCell::new(),
+            iam: Arc::default(),
+            identity: Arc::default(),
         })))
     }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{DeleteMessageBatchRequestEntry, Message};
@@ -12,6 +13,7 @@ use super::failure::{Request, failure, refused};
 use super::{Aws, Calls};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Failure;
+use crate::lease::Permit;
 use crate::principal::{AccountId, Partition};
 
 /// The longest that SQS holds a poll, and the most messages that it gives (SQS API reference, `ReceiveMessage`).
@@ -81,6 +83,7 @@ pub struct Queue {
     arn: String,
     cluster: EksCluster,
     calls: Calls,
+    permit: Permit,
 }
 
 /// What a poll gave.
@@ -106,13 +109,14 @@ impl Aws {
             arn: format!("arn:{partition}:sqs:{region}:{account}:{name}"),
             cluster: cluster.clone(),
             calls: self.calls().clone(),
+            permit: self.0.permit.clone(),
         }
     }
 }
 
 impl Queue {
     /// Waits up to 20 seconds for messages, and deletes them at once: what they say is only remembered in memory, and after a
-    /// restart everything is read anew.
+    /// restart everything is read anew. A replica that does not lead any more leaves them to the one that does.
     pub async fn receive(&self) -> Result<Batch, Failure> {
         let asked = self.asked("ReceiveMessage");
         let request = self
@@ -137,7 +141,7 @@ impl Queue {
                 }
             }
         }
-        if !messages.is_empty() {
+        if !messages.is_empty() && self.permit.allows(Duration::ZERO) {
             batch.undeleted = self.delete(&messages).await.err();
         }
         Ok(batch)

@@ -25,6 +25,7 @@ mod fleet;
 mod help;
 mod import;
 mod input;
+mod leader;
 mod lint;
 mod man;
 mod migrate;

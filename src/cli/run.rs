@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::connection::{ConfigMapArgs, ConnectionArgs};
 use super::eks::{EksArgs, duration};
+use super::leader::LeaderArgs;
 use crate::cluster::Cluster;
 use crate::controller::Controller;
 use crate::controller::health::{self, Health};
@@ -42,6 +43,9 @@ pub(crate) struct RunArgs {
     /// Maximum interval between reconciliations, such as 10m or 1h
     #[arg(long, value_name = "DURATION", env = "IDENTITY_MAPPER_RESYNC", default_value = "10m", value_parser = resync)]
     pub(crate) resync: Duration,
+
+    #[command(flatten)]
+    pub(crate) leader: LeaderArgs,
 
     /// Log format: auto is text on a terminal, else JSON
     #[arg(
@@ -99,6 +103,7 @@ pub(crate) async fn run(args: RunArgs, verbose: u8) -> Result<()> {
         repair,
         config_map,
         resync,
+        leader,
         log_format,
         log_level,
         health_address,
@@ -151,10 +156,20 @@ pub(crate) async fn run(args: RunArgs, verbose: u8) -> Result<()> {
     .await?;
 
     let instance = std::env::var("HOSTNAME").unwrap_or_default();
+    let contender = leader.contender(connection.client.clone(), &instance, &health, &metrics);
     let cluster = Cluster::new(connection.client, config_map.clone(), &instance);
     let settings = settings(&eks, config_map, repair, observe);
     let controller = Controller::new(cluster, aws, settings, resync, health, metrics);
-    Box::pin(controller.run(shutdown)).await;
+    let Some((contender, leadership)) = contender else {
+        Box::pin(controller.run(shutdown)).await;
+        return Ok(());
+    };
+    let end = CancellationToken::new();
+    let election = tokio::spawn(contender.run(end.clone()));
+    Box::pin(controller.elected(leadership).run(shutdown)).await;
+    // Only now is everything sent that this replica had to send.
+    end.cancel();
+    election.await.context("the leader election failed")?;
     Ok(())
 }
 
@@ -192,9 +207,9 @@ fn resync(text: &str) -> Result<Duration, String> {
 }
 
 pub(super) fn start_logging(format: LogFormat, filter: &str) -> Result<()> {
-    // kube_runtime warns of every attempt of a watch that fails, and the controller of the first. The SDK tells each time that it
-    // fetches credentials.
-    let quiet = "kube_runtime::watcher=error,aws_config=warn,aws_smithy_runtime=warn";
+    // kube_runtime warns of every attempt of a watch that fails, kube_client of every request without an answer, and the controller of the
+    // first. The SDK tells each time that it fetches credentials.
+    let quiet = "kube_runtime::watcher=error,kube_client::client::builder=off,aws_config=warn,aws_smithy_runtime=warn";
     let filter = EnvFilter::try_new(format!("{quiet},{filter}"))
         .with_context(|| format!("--log-level {filter}: not a log filter such as info"))?;
     let terminal = std::io::stderr().is_terminal();

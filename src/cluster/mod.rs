@@ -1,10 +1,11 @@
-//! IO with Kubernetes: watches, the write of aws-auth, history, finalizers, statuses, events.
+//! IO with Kubernetes: watches, the write of aws-auth, history, finalizers, statuses, events, the Lease.
 //!
 //! Nothing here decides what is written: it executes what a plan asks for and reports the result.
 //! Invariants:
 //!
 //! - every call ends within [`CALL_TIMEOUT`], those of [`Cluster::patient`] within [`PATIENT_TIMEOUT`], however the API server behaves
 //!   (watches have kube's idle timeout);
+//! - everything that a leader writes passes one gate, `fenced`;
 //! - every write of aws-auth and of the history carries the resourceVersion that was read;
 //! - what could not be read is an error or a missing answer, never an empty one.
 
@@ -49,11 +50,13 @@ pub mod api_server;
 pub mod bindings;
 pub mod config_map;
 pub mod event;
+mod fenced;
 pub mod finalizer;
 pub mod history;
 #[cfg(test)]
 mod hostile_values;
 pub(crate) mod kubeconfig;
+pub mod lease;
 pub mod mapping;
 pub mod migration;
 pub mod operator;
@@ -77,6 +80,7 @@ use kube::{Api, Client};
 use self::any_managers::AnyManagers;
 use crate::api::IdentityMapping;
 use crate::error::Error;
+use crate::lease::Permit;
 use crate::observed::ConfigMapName;
 use crate::plan::FIELD_MANAGER;
 
@@ -121,6 +125,15 @@ impl Cluster {
     pub fn patient(self) -> Self {
         Self {
             call_timeout: PATIENT_TIMEOUT,
+            ..self
+        }
+    }
+
+    /// The same cluster for one term of a leader, which bounds what may be written.
+    #[must_use]
+    pub fn fenced(self, permit: Permit) -> Self {
+        Self {
+            client: fenced::fenced(self.client, permit),
             ..self
         }
     }

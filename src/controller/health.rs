@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,9 @@ use super::metrics;
 
 /// The loop turns at least every ten seconds; a pass that waits for a slow API server doesn't stop it.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
+
+/// A loop that is silent for longer does no work: another replica may.
+const LONGEST_PAUSE: Duration = Duration::from_secs(25);
 
 /// A restart of the API server, or a conflict that lasts, is over by then.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,6 +43,8 @@ pub struct Health {
     started: Instant,
     /// Milliseconds after the start at which the loop last turned.
     last_turn: AtomicU64,
+    /// Whether the watches of a standby have told all, and it remembers them.
+    watched: AtomicBool,
     vitals: Mutex<Vitals>,
 }
 
@@ -48,6 +53,7 @@ impl Default for Health {
         Self {
             started: Instant::now(),
             last_turn: AtomicU64::new(0),
+            watched: AtomicBool::new(false),
             vitals: Mutex::new(Vitals::default()),
         }
     }
@@ -60,14 +66,43 @@ impl Health {
         self.last_turn.store(elapsed, Ordering::Relaxed);
     }
 
+    /// Whether the loop has turned lately.
+    pub(super) fn is_turning(&self, now: Instant) -> bool {
+        self.silence(now) < LONGEST_PAUSE
+    }
+
+    /// This replica is one of several, and does not lead. It has still to learn what is there.
+    pub(super) fn stands_by(&self) {
+        self.watched.store(false, Ordering::Relaxed);
+        let mut vitals = self.vitals();
+        vitals.role = Some(STANDBY);
+        vitals.pass_since = None;
+        vitals.passes = None;
+        vitals.unproven = None;
+        // They begin anew, and report by themselves what fails.
+        vitals.watches.clear();
+    }
+
+    /// This replica leads.
+    pub(super) fn leads(&self) {
+        let mut vitals = self.vitals();
+        vitals.role = Some(LEADER);
+        vitals.pass_since = None;
+    }
+
+    /// A standby has made a pass: it knows what is there.
+    pub(super) fn has_watched(&self) {
+        self.watched.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a standby could begin to lead.
+    pub(super) fn may_lead(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
     /// What the first pass waits for.
     pub(super) fn waits_for(&self, what: &[&str]) {
         self.vitals().waits_for = what.join(", ");
-    }
-
-    /// Whether the first pass was made.
-    pub(super) fn first_pass_made(&self) -> bool {
-        self.vitals().first_pass_made
     }
 
     /// A pass begins.
@@ -103,9 +138,13 @@ impl Health {
         self.vitals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn live(&self, now: Instant) -> PageAnswer {
+    fn silence(&self, now: Instant) -> Duration {
         let last = self.started + Duration::from_millis(self.last_turn.load(Ordering::Relaxed));
-        let silence = now.saturating_duration_since(last);
+        now.saturating_duration_since(last)
+    }
+
+    fn live(&self, now: Instant) -> PageAnswer {
+        let silence = self.silence(now);
         let looping = if silence < LONGEST_SILENCE {
             None
         } else {
@@ -115,17 +154,23 @@ impl Health {
             .into_iter()
             .chain(self.vitals().hangs(now))
             .collect();
-        answer(&reasons)
+        answer(&reasons, None)
     }
 
     fn ready(&self, now: Instant) -> PageAnswer {
-        answer(&self.vitals().unready(now))
+        let vitals = self.vitals();
+        answer(&vitals.unready(now), vitals.role)
     }
 }
 
-fn answer(reasons: &[String]) -> PageAnswer {
+/// What a replica that is ready says of itself.
+const LEADER: &str = "leader";
+const STANDBY: &str = "standby";
+
+fn answer(reasons: &[String], role: Option<&str>) -> PageAnswer {
     if reasons.is_empty() {
-        PageAnswer::text(StatusCode::OK, "ok\n")
+        let role = role.map(|role| format!("{role}\n")).unwrap_or_default();
+        PageAnswer::text(StatusCode::OK, format!("ok\n{role}"))
     } else {
         PageAnswer::text(StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n")
     }
@@ -156,6 +201,8 @@ impl Failing {
 /// What readiness is judged by.
 #[derive(Debug, Default)]
 struct Vitals {
+    /// Of one of several replicas.
+    role: Option<&'static str>,
     first_pass_made: bool,
     /// What the first pass waits for.
     waits_for: String,
@@ -322,12 +369,10 @@ mod tests {
                 "waiting for IdentityMappings, RoleBindings\nthe watch of RoleBindings fails for 0 s: forbidden\n"
             )
         );
-        assert!(!health.first_pass_made());
         health.watch("RoleBindings", now, None);
         health.pass_begins(now);
         health.pass_ends(now, None);
         assert_eq!(unready(&health, now), None);
-        assert!(health.first_pass_made());
     }
 
     #[test]
@@ -393,6 +438,30 @@ mod tests {
         health.watch("RoleBindings", now, Some(&"é".repeat(10_000)));
         let body = unready(&health, now).expect("it fails");
         assert!(body.chars().count() < MOST_WORDS + 100, "{}", body.len());
+    }
+
+    #[test]
+    fn a_replica_says_whether_it_leads_and_may_lead_once_it_has_watched() {
+        let health = Health::default();
+        let now = Instant::now();
+        health.stands_by();
+        assert!(!health.may_lead());
+        health.pass_begins(now);
+        health.pass_ends(now, None);
+        health.has_watched();
+        assert!(health.may_lead());
+        assert_eq!(health.ready(now).body, "ok\nstandby\n");
+        health.leads();
+        assert_eq!(health.ready(now).body, "ok\nleader\n");
+        assert_eq!(health.live(now).body, "ok\n");
+        // It was cut off and lost the Lease, and has to watch anew.
+        health.watch("RoleBindings", now, Some("connection refused"));
+        health.stands_by();
+        assert_eq!(health.ready(now + PATIENCE).status, StatusCode::OK);
+        assert!(!health.may_lead());
+        assert!(health.is_turning(Instant::now()));
+        let hung = Instant::now() + LONGEST_PAUSE;
+        assert!(!health.is_turning(hung), "another replica may do the work");
     }
 
     #[test]

@@ -27,6 +27,12 @@ struct Gauges<const N: usize> {
 }
 
 impl<const N: usize> Gauges<N> {
+    /// Shows nothing any more.
+    fn clear(&mut self) {
+        self.family.clear();
+        self.shown.clear();
+    }
+
     fn set(&mut self, values: impl IntoIterator<Item = (Labels<N>, u64)>) {
         let mut gone = std::mem::take(&mut self.shown);
         for (labels, value) in values {
@@ -59,6 +65,7 @@ pub struct Metrics {
     orphaned: Gauge,
     contested: Gauge,
     released: Gauge,
+    leader: Gauge,
     eks: Option<EksMetrics>,
 }
 
@@ -73,6 +80,9 @@ struct EksMetrics {
     works: Gauges<1>,
     queue: Gauge,
     events: Family<Labels<1>, Counter>,
+    /// What they were when this replica began to lead: each term counts from zero.
+    events_before: BTreeMap<&'static str, u64>,
+    events_shown: BTreeMap<&'static str, u64>,
 }
 
 /// What is shown of EKS.
@@ -203,8 +213,18 @@ impl EksMetrics {
         self.queue.set(i64::from(numbers.queue == Some(true)));
         for (outcome, count) in &numbers.events {
             let counter = self.events.get_or_create(&[("outcome", *outcome)]);
-            counter.inc_by(count.saturating_sub(counter.get()));
+            let before = self.events_before.get(outcome).copied().unwrap_or(0);
+            counter.inc_by((before + count).saturating_sub(counter.get()));
         }
+        self.events_shown.clone_from(&numbers.events);
+    }
+
+    /// The term is over.
+    fn hide(&mut self) {
+        for (outcome, count) in std::mem::take(&mut self.events_shown) {
+            *self.events_before.entry(outcome).or_default() += count;
+        }
+        self.show(&EksNumbers::default());
     }
 }
 
@@ -230,6 +250,7 @@ impl Metrics {
             orphaned: Gauge::default(),
             contested: Gauge::default(),
             released: Gauge::default(),
+            leader: Gauge::default(),
             eks: calls.map(|calls| EksMetrics::register(&mut registry, calls)),
         };
         metrics.register(&mut registry);
@@ -315,10 +336,16 @@ impl Metrics {
             "1 after identity-mapper release: no writes",
             self.released.clone(),
         );
+        registry.register(
+            "leader",
+            "1 while this replica holds the Lease, or runs without leader election",
+            self.leader.clone(),
+        );
     }
 
     /// Counters at zero: a rate needs the value before the first.
     fn begin(&self) {
+        self.leader.set(1);
         for action in AccessAction::ALL {
             for backend in [Backend::ConfigMap, Backend::AccessEntry] {
                 let labels = [("action", action.as_str()), ("backend", backend.as_str())];
@@ -334,6 +361,32 @@ impl Metrics {
             "unavailable",
         ] {
             drop(self.writes.get_or_create(&[("result", result)]));
+        }
+    }
+
+    /// Whether this replica leads: at first, as where there is no election.
+    #[must_use]
+    pub fn leader(&self) -> Gauge {
+        self.leader.clone()
+    }
+
+    /// Shows no state any more: a standby plans nothing, and what it showed before would be taken for what is.
+    pub(super) fn hide(&mut self) {
+        self.administrators.clear();
+        self.mappings.clear();
+        self.parses.clear();
+        self.dropped.clear();
+        for gauge in [
+            &self.held,
+            &self.owned,
+            &self.orphaned,
+            &self.contested,
+            &self.released,
+        ] {
+            gauge.set(0);
+        }
+        if let Some(eks) = &mut self.eks {
+            eks.hide();
         }
     }
 

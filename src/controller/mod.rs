@@ -14,13 +14,16 @@
 //! - one pass at a time, on the whole set: however many mappings change, aws-auth is written once;
 //! - a pass works on a snapshot; what happens meanwhile is judged when it is over, by what it left behind;
 //! - no pass waits for AWS, but the first one, and that for seconds at most;
-//! - nothing that goes wrong outside ends the loop.
+//! - nothing that goes wrong outside ends the loop;
+//! - of several replicas one writes ([`election`], `leadership`).
 
 mod eks;
+pub mod election;
 pub mod health;
 mod http;
 mod implied;
 mod judge;
+mod leadership;
 pub mod metrics;
 mod outbox;
 mod pass;
@@ -43,6 +46,7 @@ use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
 use self::judge::{TextGrants, judge};
+use self::leadership::{Membership, not_leading, word};
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
@@ -51,7 +55,7 @@ use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
 use crate::cluster::state::{Watched, WatchedState};
-use crate::cluster::watch::WatchEvent;
+use crate::cluster::watch::{WatchEvent, Watches};
 use crate::observed::{AwsState, Settings};
 use crate::plan::{
     AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
@@ -73,11 +77,17 @@ const LAST_CALLS: Duration = Duration::from_secs(5);
 /// A controller that can be run.
 pub struct Controller {
     cluster: Cluster,
+    /// The same cluster, as this replica may write to it now.
+    writer: Cluster,
+    /// Where it is one of several replicas.
+    membership: Option<Membership>,
     settings: Settings,
     resync: Duration,
     health: Arc<Health>,
     metrics: Metrics,
     state: WatchedState,
+    aws: Option<(Aws, EksSettings)>,
+    /// EKS and IAM, while this replica leads.
     eks: Option<EksDriver>,
     /// Where no mappings are stored, what gives them, and who is notified.
     implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
@@ -94,6 +104,8 @@ pub struct Controller {
     /// Whether the next pass is to read aws-auth itself.
     reread: bool,
     running: Option<RunningPass>,
+    /// Whether a pass was made since this replica began to lead.
+    begun: bool,
     /// What the watches search bindings for.
     interest: watch::Sender<Option<Arc<Interest>>>,
 }
@@ -123,9 +135,14 @@ impl Controller {
     ) -> Self {
         Self {
             state: WatchedState::new(cluster.config_map().clone()),
-            eks: eks.map(|(aws, settings)| EksDriver::new(aws, settings)),
+            eks: eks
+                .clone()
+                .map(|(aws, settings)| EksDriver::new(aws, settings)),
+            aws: eks,
             implied: None,
             outbox: Outbox::new(cluster.clone()),
+            writer: cluster.clone(),
+            membership: None,
             cluster,
             settings,
             resync,
@@ -139,6 +156,7 @@ impl Controller {
             next_resync: Instant::now() + resync,
             reread: false,
             running: None,
+            begun: false,
             interest: watch::Sender::new(None),
         }
     }
@@ -156,11 +174,7 @@ impl Controller {
     /// Runs until `shutdown`. A write that is in flight then gets half a second, and access entries that are being made some
     /// seconds; the next start reads whether it took effect.
     pub async fn run(mut self, shutdown: CancellationToken) {
-        let interest = self.interest.subscribe();
-        let mut watches = match &self.implied {
-            None => self.cluster.watch(interest),
-            Some(_) => self.cluster.watch_without_mappings(interest),
-        };
+        let mut watches = self.watches();
         loop {
             self.health.turn();
             self.begin_what_is_due();
@@ -168,6 +182,9 @@ impl Controller {
             let hold = self.running.is_some();
             tokio::select! {
                 () = shutdown.cancelled() => break,
+                () = word(&mut self.membership) => if self.take_in_leadership() {
+                    watches = self.watches();
+                },
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
@@ -177,6 +194,14 @@ impl Controller {
         }
         drop(watches);
         self.wind_up().await;
+    }
+
+    fn watches(&self) -> Watches {
+        let interest = self.interest.subscribe();
+        match &self.implied {
+            None => self.cluster.watch(interest),
+            Some(_) => self.cluster.watch_without_mappings(interest),
+        }
     }
 
     async fn wind_up(mut self) {
@@ -267,10 +292,10 @@ impl Controller {
         missing
     }
 
-    /// Until the first pass was made: reports what it waits for, and finds out what the mappings want to know of IAM, so that the
+    /// Until the first pass was made, of all or of a leader: reports what it waits for, and finds out what the mappings want to know of IAM, so that the
     /// first statuses know it already.
     fn before_first_pass(&mut self) {
-        if self.health.first_pass_made() {
+        if self.begun {
             return;
         }
         if let Some(eks) = self.eks.as_mut().filter(|eks| eks.asks_for_wants()) {
@@ -321,9 +346,11 @@ impl Controller {
     fn begin(&mut self, now: Instant) {
         let time = Timestamp::now();
         let kept = self.state.kept();
+        let leads = self.leads();
         let aws = match &mut self.eks {
             Some(eks) => eks.hand_out(kept.as_ref(), time),
-            None => AwsState::Off,
+            None if leads => AwsState::Off,
+            None => not_leading(),
         };
         let Some(snapshot) = self.state.snapshot(time, aws) else {
             return;
@@ -334,7 +361,7 @@ impl Controller {
         self.health.pass_begins(now);
         let interrupt = CancellationToken::new();
         let pass = Pass {
-            cluster: self.cluster.clone(),
+            cluster: self.writer.clone(),
             implied: self.implied.as_ref().map(|(implied, _)| implied.clone()),
             settings: self.settings.clone(),
             memory: self.memory.clone(),
@@ -374,6 +401,10 @@ impl Controller {
     }
 
     fn finish(&mut self, (done, running): (Done, RunningPass)) {
+        if !self.leads() {
+            return self.finish_standby(done, &running);
+        }
+        self.begun = true;
         let now = Instant::now();
         let Done {
             mut desired,

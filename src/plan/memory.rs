@@ -60,6 +60,48 @@ pub struct Memory {
 }
 
 impl Memory {
+    /// What a replica keeps that does not lead: docs/reliability.md says why of each field.
+    #[must_use]
+    pub fn of_standby(self) -> Self {
+        let Self {
+            standing,
+            good,
+            unmanaged,
+            removals,
+            release_at_start,
+            started,
+            confirmed_orphans: _,
+            undone: _,
+            asked: _,
+            in_aws_auth_since: _,
+            defaults: _,
+            causes: _,
+            bridge_idle: _,
+            said: _,
+        } = self;
+        Self {
+            standing,
+            good,
+            unmanaged,
+            removals,
+            release_at_start,
+            started,
+            ..Self::default()
+        }
+    }
+
+    /// The same without the texts, where another replica may have written some that this one has not seen: they could hold what was
+    /// revoked since.
+    #[must_use]
+    pub fn without_texts(self) -> Self {
+        Self {
+            standing: None,
+            good: BTreeMap::new(),
+            unmanaged: Unmanaged::default(),
+            ..self.of_standby()
+        }
+    }
+
     /// The removals that were ordered lately: more than is recorded, where the record can't be written.
     pub(crate) const fn removals(&self) -> &Removals {
         &self.removals

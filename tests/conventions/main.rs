@@ -12,11 +12,12 @@ use regex::Regex;
 use source::{Source, files, line_of, read, references, sources};
 
 /// The modules of `src`, lowest first: each may use those before it.
-const LAYERS: [&str; 24] = [
+const LAYERS: [&str; 25] = [
     // Values, without IO.
     "error",
     "backoff",
     "time",
+    "lease",
     "principal",
     "yaml",
     "api",

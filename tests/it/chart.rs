@@ -156,22 +156,18 @@ fn helm_renders_the_rules_that_the_tests_run_under() {
         ("kube-system", "aws-auth"),
         ("trial", "aws-auth.copy"),
         (rights::CLUSTER_SCOPED, "copy"),
+        (rights::NAMESPACE, "copy"),
     ] {
         let values = [
             format!("configMap.namespace={namespace}"),
             format!("configMap.name={name}"),
         ];
         let documents = documents(&render(&[&values[0], &values[1]]));
-        let Rules {
-            cluster,
-            events,
-            config_map,
-        } = Rules::read(name);
+        let expected = Rules::read(name);
         let operator = named(&documents, "ClusterRole", rights::SERVICE_ACCOUNT);
-        assert_eq!(rules(&operator[0]), cluster);
+        assert_eq!(rules(&operator[0]), expected.cluster);
         // The same in each namespace, by a binding of its own.
-        let mut beside = BTreeMap::from([(rights::CLUSTER_SCOPED, events.clone())]);
-        beside.insert(namespace, [config_map, events].concat());
+        let beside = expected.by_namespace(namespace);
         let rendered: BTreeMap<&str, Vec<PolicyRule>> = documents
             .iter()
             .filter(|document| document["kind"] == "Role")
@@ -203,6 +199,8 @@ fn helm_renders_the_rules_that_the_tests_run_under() {
 fn values_that_mean_nothing_are_refused() {
     for value in [
         "observed=true",
+        "replicas=0",
+        "replicas=two",
         "authenticationMode=CONFIGMAP",
         "authenticationMode=API",
         "eks.clusterName=arn:aws:eks:eu-west-1:111122223333:cluster/main",

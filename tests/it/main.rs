@@ -22,6 +22,7 @@ mod logins;
 mod monitoring;
 mod parser_agreement;
 mod power;
+mod replicas;
 mod rights;
 mod scale;
 mod scenarios;

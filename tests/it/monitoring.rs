@@ -137,7 +137,7 @@ fn the_chart_renders_both_where_they_are_asked_for() {
 type Series = &'static [(&'static str, &'static str)];
 
 /// For each alert the series, once a minute, that make it fire, and when.
-const FIRING: [(&str, Series, &str); 12] = [
+const FIRING: [(&str, Series, &str); 13] = [
     (
         "IdentityMapperAwsAuthInvalid",
         &[("identity_mapper_aws_auth_parses{key=\"mapRoles\"}", "0x60")],
@@ -188,13 +188,24 @@ const FIRING: [(&str, Series, &str); 12] = [
         "40m",
     ),
     (
+        "IdentityMapperNoLeader",
+        &[
+            ("identity_mapper_leader{pod=\"a\"}", "0x60"),
+            ("identity_mapper_leader{pod=\"b\"}", "0x60"),
+        ],
+        "3m",
+    ),
+    (
         "IdentityMapperWriteFails",
         &[("identity_mapper_writes_total{result=\"denied\"}", "0+1x60")],
         "15m",
     ),
     (
         "IdentityMapperEksUnreachable",
-        &[("identity_mapper_eks_reachable", "0x60")],
+        &[
+            ("identity_mapper_eks_reachable", "0x60"),
+            ("identity_mapper_leader", "1x60"),
+        ],
         "11m",
     ),
     (
@@ -219,7 +230,7 @@ const FIRING: [(&str, Series, &str); 12] = [
 ];
 
 /// What a healthy operator shows.
-const HEALTHY: [(&str, &str); 8] = [
+const HEALTHY: [(&str, &str); 11] = [
     ("identity_mapper_aws_auth_parses{key=\"mapRoles\"}", "1x60"),
     (
         "identity_mapper_mappings{condition=\"Ready\",status=\"False\"}",
@@ -232,6 +243,10 @@ const HEALTHY: [(&str, &str); 8] = [
     ("identity_mapper_passes_total", "0+1x60"),
     ("identity_mapper_writes_total{result=\"denied\"}", "4x60"),
     ("identity_mapper_eks_reachable", "1x60"),
+    ("identity_mapper_leader", "1x60"),
+    // A standby asks EKS nothing.
+    ("identity_mapper_eks_reachable{pod=\"standby\"}", "0x60"),
+    ("identity_mapper_leader{pod=\"standby\"}", "0x60"),
     // Not listed for an hour, in a mode in which access entries do not count.
     (
         "identity_mapper_access_entries_listed_timestamp_seconds",

@@ -8,7 +8,8 @@ use kube::api::DeleteParams;
 use serde_json::json;
 
 use crate::support::mappings::SOON;
-use crate::support::rights::{CLUSTER_SCOPED, Rules};
+use crate::support::operator::ELECTED;
+use crate::support::rights::{CLUSTER_SCOPED, NAMESPACE, Rules};
 use crate::support::{Audit, Cluster, Operator, Record, eventually};
 
 /// Resources that every user may ask about itself.
@@ -66,6 +67,7 @@ fn given() -> BTreeSet<Right> {
         rights("kube-system", &rules.config_map),
         rights("kube-system", &rules.events),
         rights(CLUSTER_SCOPED, &rules.events),
+        rights(NAMESPACE, &rules.leader_election),
     ]
     .concat()
     .into_iter()
@@ -98,7 +100,7 @@ async fn restored(cluster: &Cluster) {
 async fn each_rule_is_used_and_nothing_else_is_asked_for() {
     let cluster = Cluster::with_operator_rights().await;
     let audit = cluster.audit();
-    let operator = Operator::start(&cluster, &["--resync=24h"]).await;
+    let operator = Operator::start(&cluster, &[&ELECTED[..], &["--resync=24h"]].concat()).await;
 
     // Neither aws-auth nor its history is there at first.
     cluster.establish("first", json!({})).await;

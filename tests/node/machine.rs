@@ -280,7 +280,13 @@ state = "/run/containerd"
     pub(crate) fn install(&self, tag: &str, values: &[&str]) {
         let repository = format!("image.repository={}", image::OPERATOR);
         let tag = format!("image.tag={tag}");
-        let own = [repository.as_str(), &tag, "image.pullPolicy=Never"];
+        // A test looks at one process.
+        let own = [
+            repository.as_str(),
+            &tag,
+            "image.pullPolicy=Never",
+            "replicas=1",
+        ];
         let mut helm = self.helm(&[
             "upgrade",
             "--install",

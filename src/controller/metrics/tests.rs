@@ -126,6 +126,50 @@ fn a_condition_that_went_shows_zero() {
     assert!(text(&registry).lines().any(|found| found == line));
 }
 
+#[test]
+fn messages_are_counted_over_all_terms() {
+    let (mut metrics, registry) = Metrics::new(Some(&Calls::default()), &ApiRequests::default());
+    let received = |count| EksNumbers {
+        events: [("change", count)].into(),
+        ..EksNumbers::default()
+    };
+    metrics.show_eks(&received(4));
+    metrics.hide();
+    for count in [1, 2, 2] {
+        metrics.show_eks(&received(count));
+    }
+    let shown = text(&registry);
+    let line = "identity_mapper_queue_messages_total{outcome=\"change\"} 6";
+    assert!(shown.lines().any(|found| found == line), "{shown}");
+}
+
+#[test]
+fn a_standby_shows_no_state() {
+    let (mut metrics, registry) = Metrics::new(None, &ApiRequests::default());
+    assert!(
+        text(&registry).contains("identity_mapper_leader 1\n"),
+        "where there is no election"
+    );
+    metrics.show(&Summary {
+        conditions: [((ConditionType::Ready, "False"), 2)].into(),
+        parses: [(Section::Roles, false)].into(),
+        orphaned: 3,
+        ..Summary::default()
+    });
+    metrics.hide();
+    let shown = text(&registry);
+    for alert in [
+        "identity_mapper_mappings{",
+        "identity_mapper_aws_auth_parses{",
+    ] {
+        assert!(!shown.contains(alert), "{shown}");
+    }
+    assert!(
+        shown.contains("identity_mapper_orphaned_keys 0\n"),
+        "{shown}"
+    );
+}
+
 /// Every metric with a value, as `name type labels`.
 fn values_of(text: &str) -> BTreeSet<String> {
     let mut shown = BTreeSet::new();

@@ -1,5 +1,6 @@
 //! The API server's own log of what was asked of it: the honest way to count writes.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
@@ -50,6 +51,8 @@ struct User {
     /// Empty for a login that was refused, and for one without a name.
     #[serde(default)]
     username: String,
+    #[serde(default)]
+    extra: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -75,6 +78,15 @@ impl Record {
             .as_ref()
             .unwrap_or(&self.user)
             .username
+    }
+
+    /// The id of the token that it came with (`JTI=…`); empty without one.
+    pub(crate) fn token_id(&self) -> &str {
+        let ids = self
+            .user
+            .extra
+            .get("authentication.kubernetes.io/credential-id");
+        ids.and_then(|ids| ids.first()).map_or("", String::as_str)
     }
 
     /// The resource in the plural, with its subresource: `identitymappings/status`.

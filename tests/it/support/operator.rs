@@ -22,6 +22,12 @@ const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Starts that may fail because another process took the port, before we give up.
 const ATTEMPTS: usize = 5;
 
+/// Arguments of one of several replicas.
+pub(crate) const ELECTED: [&str; 2] = [
+    "--leader-elect",
+    "--leader-elect-resource-namespace=identity-mapper",
+];
+
 /// Of the operator's log where a test fails.
 const SHOWN_LINES: usize = 200;
 

@@ -1,7 +1,7 @@
 //! What a cluster has where the operator is installed: the custom resource definition, and the operator's ServiceAccount
 //! under the chart's rules. The same as `helm install` makes, without helm; a test holds the two together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
@@ -45,6 +45,8 @@ pub(crate) struct Rules {
     pub(crate) events: Vec<PolicyRule>,
     /// For the Role in the namespace of aws-auth.
     pub(crate) config_map: Vec<PolicyRule>,
+    /// For the Role in the operator's own namespace.
+    pub(crate) leader_election: Vec<PolicyRule>,
 }
 
 impl Rules {
@@ -52,8 +54,27 @@ impl Rules {
     pub(crate) fn read(config_map: &str) -> Self {
         let path = repository().join("charts/identity-mapper/files/rules.yaml");
         let text = fs::read_to_string(&path).expect("the chart's rules are readable");
-        let text = text.replace("{{ .Values.configMap.name }}", config_map);
+        let text = text
+            .replace("{{ .Values.configMap.name }}", config_map)
+            .replace("{{ .Chart.Name }}", SERVICE_ACCOUNT);
         serde_saphyr::from_str(&text).expect("the chart's rules parse")
+    }
+
+    /// The rules of the Role in each namespace, where aws-auth is in this one. A namespace that is several has the rules of all.
+    pub(crate) fn by_namespace<'a>(
+        &self,
+        config_map: &'a str,
+    ) -> BTreeMap<&'a str, Vec<PolicyRule>> {
+        let mut roles: BTreeMap<&str, Vec<PolicyRule>> = BTreeMap::new();
+        let of_config_map = roles.entry(config_map).or_default();
+        of_config_map.extend(self.config_map.clone());
+        for namespace in BTreeSet::from([config_map, CLUSTER_SCOPED]) {
+            let of_events = roles.entry(namespace).or_default();
+            of_events.extend(self.events.clone());
+        }
+        let of_lease = roles.entry(NAMESPACE).or_default();
+        of_lease.extend(self.leader_election.clone());
+        roles
     }
 }
 
@@ -104,11 +125,7 @@ pub(crate) fn generated_definitions() -> Vec<CustomResourceDefinition> {
 
 /// Creates the operator's ServiceAccount, roles and bindings, and waits until the API server goes by them.
 pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
-    let Rules {
-        cluster,
-        events,
-        config_map: beside,
-    } = Rules::read(config_map);
+    let rules = Rules::read(config_map);
     let metadata = || ObjectMeta {
         name: Some(SERVICE_ACCOUNT.to_owned()),
         ..Default::default()
@@ -144,7 +161,7 @@ pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
     create(&Api::namespaced(admin.clone(), NAMESPACE), &account).await;
     let role = ClusterRole {
         metadata: metadata(),
-        rules: Some(cluster),
+        rules: Some(rules.cluster.clone()),
         ..Default::default()
     };
     create(&Api::all(admin.clone()), &role).await;
@@ -154,11 +171,7 @@ pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
         subjects: Some(subjects.clone()),
     };
     create(&Api::all(admin.clone()), &binding).await;
-    let beside = [beside, events.clone()].concat();
-    let roles = [(namespace, beside), (CLUSTER_SCOPED, events)];
-    // A namespace that is both has the rules of both.
-    let roles: BTreeMap<&str, Vec<PolicyRule>> = roles.into_iter().rev().collect();
-    for (namespace, rules) in roles {
+    for (namespace, rules) in rules.by_namespace(namespace) {
         let role = Role {
             metadata: metadata(),
             rules: Some(rules),
@@ -193,6 +206,19 @@ pub(crate) async fn grant(admin: &Client, namespace: &str, config_map: &str) {
             namespace: Some(namespace.to_owned()),
             name: Some(config_map.to_owned()),
             verb: Some("patch".to_owned()),
+            ..Default::default()
+        },
+    )
+    .await;
+    in_force(
+        admin,
+        NAMESPACE,
+        SERVICE_ACCOUNT,
+        ResourceAttributes {
+            group: Some("coordination.k8s.io".to_owned()),
+            resource: Some("leases".to_owned()),
+            namespace: Some(NAMESPACE.to_owned()),
+            verb: Some("create".to_owned()),
             ..Default::default()
         },
     )

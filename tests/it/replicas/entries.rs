@@ -1,0 +1,149 @@
+//! Two replicas that also manage access entries. EKS knows nothing of the Lease, so what is never sent is shown by its log.
+
+use serde_json::json;
+
+use super::{EXPIRED, LEADER, STANDBY, of_eks};
+use crate::scenarios::entries::stage::{CLUSTER, NO_TIMER, Stage};
+use crate::support::eks::Mode;
+use crate::support::link::{Link, Quality};
+use crate::support::mappings::SOON;
+use crate::support::operator::ELECTED;
+use crate::support::programs::operator_binary;
+use crate::support::{Operator, eventually};
+
+/// So many calls, of which one is made in a second, last longer than the Lease.
+const BURST: u32 = 25;
+
+/// A replica, and the ARN by which EKS knows it.
+struct OfEks {
+    operator: Operator,
+    caller: String,
+}
+
+impl OfEks {
+    async fn start(stage: &Stage, session: &str, link: &Link, args: &[&str]) -> Self {
+        let (caller, key) = {
+            let mut world = stage.eks.world();
+            let account = world.cluster.account.clone();
+            world.role(&account, "/", session);
+            let caller = world.session(&account, session, "pod");
+            (caller.arn.clone(), world.key_of(caller))
+        };
+        let kubeconfig = stage.cluster.operator_kubeconfig().await;
+        let kubeconfig = link.kubeconfig(&stage.cluster, &kubeconfig);
+        let way = of_eks(kubeconfig, key);
+        let args = [&ELECTED[..], &NO_TIMER, args].concat();
+        let program = operator_binary();
+        let operator = Operator::start_by(&stage.cluster, &stage.eks, &program, &way, &args).await;
+        Self { operator, caller }
+    }
+
+    async fn says(&self, expected: &str) {
+        eventually(
+            &format!("it answers {expected:?}"),
+            3 * SOON,
+            async || match self.operator.answer("/readyz").await {
+                (200, body) if body == expected => Ok(()),
+                other => Err((other, self.operator.log())),
+            },
+        )
+        .await;
+    }
+
+    /// The calls of it that change something, and had their turn since that many calls.
+    fn changes(&self, stage: &Stage, since: crate::support::eks::Mark) -> Vec<String> {
+        let log = stage.eks.log();
+        let ours = log.since(since).iter().filter(|call| {
+            let reads = ["Describe", "List", "Get", "Receive"];
+            call.caller == self.caller && !reads.iter().any(|it| call.operation.starts_with(it))
+        });
+        ours.map(|call| format!("{} {:?}", call.operation, call.principal))
+            .collect()
+    }
+}
+
+/// A leader in the middle of a burst loses its network to the API server, and goes on reaching EKS.
+#[tokio::test]
+async fn a_leader_without_its_lease_calls_eks_no_more() {
+    let stage = Stage::without_operator(CLUSTER, Mode::Api).await;
+    let cut = Link::to(&stage.cluster, Quality::Fast).await;
+    let whole = Link::to(&stage.cluster, Quality::Fast).await;
+    // A call a second, so that the burst lasts longer than the Lease.
+    let first = OfEks::start(&stage, "First", &cut, &["--eks-rate=1"]).await;
+    first.says(LEADER).await;
+    let second = OfEks::start(&stage, "Second", &whole, &[]).await;
+    second.says(STANDBY).await;
+    assert!(
+        second
+            .changes(&stage, crate::support::eks::Mark::START)
+            .is_empty()
+    );
+    stage.establish("before", json!({})).await;
+
+    for number in 0..BURST {
+        stage.declare(&format!("m{number:02}"), json!({})).await;
+    }
+    eventually("the burst has begun", SOON, async || {
+        let changes = first.changes(&stage, crate::support::eks::Mark::START);
+        (changes.len() > 2).then_some(()).ok_or(changes)
+    })
+    .await;
+    cut.set(Quality::Cut);
+    second.says(LEADER).await;
+    let taken = stage.eks.log().mark();
+    // The next leader finishes the burst, and meanwhile the first one is alive and idle.
+    for number in 0..BURST {
+        stage.cluster.ready(&format!("m{number:02}")).await;
+    }
+    assert_eq!(first.changes(&stage, taken), Vec::<String>::new());
+    assert_eq!(first.operator.probe("/livez").await, 200);
+
+    // What the second one removes meanwhile, the first one does not create again when it wakes up.
+    let last = format!("m{:02}", BURST - 1);
+    stage.cluster.delete(&last).await;
+    stage.gone(&last).await;
+    cut.set(Quality::Fast);
+    first.says(STANDBY).await;
+    assert!(second.operator.stop().await.0.success());
+    first.says(LEADER).await;
+    // It describes the entries first, one in a second.
+    stage.declare("after", json!({})).await;
+    stage.until("after", "Ready", "True InEffect").await;
+    let again = first.changes(&stage, taken);
+    assert!(again.iter().all(|it| it.contains("after")), "{again:?}");
+}
+
+/// A leader is stopped while a call of it is in flight, and while it has more to send.
+#[tokio::test]
+async fn a_stopped_leader_calls_eks_no_more_when_it_wakes_up() {
+    let stage = Stage::without_operator(CLUSTER, Mode::Api).await;
+    let link = Link::to(&stage.cluster, Quality::Fast).await;
+    let mut first = OfEks::start(&stage, "First", &link, &["--eks-rate=1"]).await;
+    first.says(LEADER).await;
+    let second = OfEks::start(&stage, "Second", &link, &[]).await;
+    second.says(STANDBY).await;
+    for number in 0..30 {
+        stage.declare(&format!("m{number:02}"), json!({})).await;
+    }
+    eventually("the burst has begun", SOON, async || {
+        let changes = first.changes(&stage, crate::support::eks::Mark::START);
+        (changes.len() > 2).then_some(()).ok_or(changes)
+    })
+    .await;
+    first.operator.signal("STOP");
+    eventually("the other one leads", EXPIRED, async || {
+        let answer = second.operator.answer("/readyz").await;
+        (answer.1 == LEADER).then_some(()).ok_or(answer)
+    })
+    .await;
+    for number in 0..30 {
+        stage.cluster.ready(&format!("m{number:02}")).await;
+    }
+    stage.cluster.delete("m29").await;
+    stage.gone("m29").await;
+    let woken = stage.eks.log().mark();
+    first.operator.signal("CONT");
+    first.says(STANDBY).await;
+    stage.establish("after", json!({})).await;
+    assert_eq!(first.changes(&stage, woken), Vec::<String>::new());
+}
