@@ -2,13 +2,14 @@
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
+# make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
 # make mutants   whether the tests notice that a safety rule is switched off
 # make image  the image of the Dockerfile as an archive, without a container engine
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node image bench laws mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -84,8 +85,15 @@ DEPARTURES := 2
 FACTOR := 20
 
 laws:
-	IDENTITY_MAPPER_LAWS=$(FACTOR) cargo test --locked --lib -- --skip $(WORLD)
+	IDENTITY_MAPPER_LAWS=$(FACTOR) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --skip $(WORLD)
 	IDENTITY_MAPPER_WORLDS=$(WORLDS) IDENTITY_MAPPER_DEPARTURES=$(DEPARTURES) cargo test --locked --lib -- --nocapture $(WORLD)
+
+WRITES := 1000
+
+crashes: requirements
+	$(call beside,etcd kubernetes,cargo test --locked --test conventions --test it --no-run)
+	RUST_TEST_THREADS=4 IDENTITY_MAPPER_CRASHES=all IDENTITY_MAPPER_WRITES=$(WRITES) \
+		cargo test --locked --test conventions --test it -- --nocapture crashes:: writers::
 
 mutants:
 	cargo test --locked --lib -- --nocapture --ignored $(WORLD)

@@ -4,6 +4,7 @@
 //! not name go, and another manager's conditions stay. The body carries the uid, so that the API server refuses it for
 //! an object made anew under the name.
 
+use kube::Resource as _;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
 
@@ -52,9 +53,17 @@ impl Cluster {
         .await
         {
             Ok(object) => Ok(Some(object)),
-            // With force there is no conflict of fields: a 409 means another uid.
-            Err(error) if matches!(error.category, Category::Missing | Category::Conflict) => {
-                Ok(None)
+            Err(error) if error.category == Category::Missing => Ok(None),
+            // With force there is no conflict of fields: a 409 means another uid, or that others wrote the object in between more often than
+            // the API server tries by itself. Taken for another uid, the status would never be written.
+            Err(error) if error.category == Category::Conflict => {
+                let found = bounded(self.any_mappings().get_opt(&write.name)).await?;
+                let same = |object: &AnyMapping| object.meta().uid.as_deref() == Some(&*write.uid);
+                if found.as_ref().is_some_and(same) {
+                    Err(error)
+                } else {
+                    Ok(None)
+                }
             }
             Err(error) => Err(error),
         }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use self::cast::{Cast, Course, Part, cast, in_effect};
 use self::visitors::Visitors;
-use crate::support::eks::{Change, Eks, Mode, World};
+use crate::support::eks::{Change, Eks, Mode, Random, World};
 use crate::support::mappings::{FOREIGN, condition};
 use crate::support::power::Witness;
 use crate::support::{Cluster, Operator, eventually, fleet};
@@ -422,19 +422,6 @@ fn bridge() -> Value {
     })
 }
 
-/// Numbers that follow from a seed, by `SplitMix64`.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: u32) -> u32 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        u32::try_from((mixed ^ (mixed >> 31)) % u64::from(bound)).expect("below a bound of 32 bits")
-    }
-}
-
 /// The whole way from `CONFIG_MAP` to `API`, with two hundred mappings: nobody is ever without the power that they had, and nobody is
 /// refused of those who log in all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -469,7 +456,7 @@ async fn nor_while_eks_is_slow() {
 async fn nor_where_the_operator_is_killed_at_any_point_of_it() {
     const SEED: u64 = 20_261_125;
     let stage = Stage::set(1, false).await;
-    let mut random = Random(SEED);
+    let mut random = Random::new(SEED);
     let mut kills = 0_u32;
     let crashing = async {
         loop {

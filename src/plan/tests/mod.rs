@@ -22,6 +22,7 @@ mod shadows;
 mod states;
 mod text_refused;
 mod texts;
+mod writers;
 
 use serde_json::json;
 

@@ -16,7 +16,7 @@ mod refusals;
 mod release;
 mod running;
 mod statuses;
-mod time;
+pub(crate) mod time;
 mod undecodable;
 
 /// Arguments that leave the operator no timer to work by: what it does, it does because something happened.

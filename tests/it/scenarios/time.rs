@@ -10,7 +10,7 @@ use crate::support::mappings::{FOREIGN, condition};
 use crate::support::{Cluster, Operator, eventually};
 
 /// The time in so many seconds, in whole seconds as Kubernetes keeps them.
-pub(super) fn ahead(seconds: i64) -> Timestamp {
+pub(crate) fn ahead(seconds: i64) -> Timestamp {
     let then = Timestamp::now() + SignedDuration::from_secs(seconds);
     Timestamp::from_second(then.as_second()).unwrap()
 }

@@ -255,6 +255,17 @@ impl Cluster {
         path
     }
 
+    /// A new file like a kubeconfig, by another address: that of whoever passes on what comes there.
+    pub(crate) fn detour(&self, kubeconfig: &Path, address: SocketAddr) -> PathBuf {
+        let text = fs::read(kubeconfig).expect("it is readable");
+        let mut whole: Value = serde_json::from_slice(&text).expect("ours are JSON");
+        whole["clusters"][0]["cluster"]["server"] = json!(format!("https://{address}"));
+        let file = format!("detour-{}.kubeconfig", self.next_file());
+        let path = self.scratch.path().join(file);
+        fs::write(&path, whole.to_string()).expect("the folder is writable");
+        path
+    }
+
     /// A client for a person of this name, in these groups and in `system:authenticated`.
     ///
     /// The administrator impersonates them; in the audit log the request is theirs.

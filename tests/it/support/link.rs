@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -61,13 +60,7 @@ impl Link {
 
     /// The same kubeconfig, by this link.
     pub(crate) fn kubeconfig(&self, cluster: &Cluster, kubeconfig: &Path) -> PathBuf {
-        let text = std::fs::read(kubeconfig).expect("it is readable");
-        let mut whole: Value = serde_json::from_slice(&text).expect("ours are JSON");
-        whole["clusters"][0]["cluster"]["server"] = json!(format!("https://{}", self.address));
-        let file = format!("link-{}.kubeconfig", cluster.next_file());
-        let path = cluster.scratch().path().join(file);
-        std::fs::write(&path, whole.to_string()).expect("the folder is writable");
-        path
+        cluster.detour(kubeconfig, self.address)
     }
 }
 

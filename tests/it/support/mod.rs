@@ -33,8 +33,10 @@ pub(crate) mod mappings;
 pub(crate) mod operator;
 pub(crate) mod power;
 pub(crate) mod programs;
+pub(crate) mod proxy;
 pub(crate) mod rights;
 pub(crate) mod supervise;
+pub(crate) mod versions;
 pub(crate) mod wait;
 
 pub(crate) use audit::{Audit, Mark, Record};

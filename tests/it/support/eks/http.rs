@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::execute::{self, fault_refusal};
+use super::gate::Connection;
 use super::log::{Call, Outcome};
 use super::model::Operation;
 use super::refusal::Refusal;
@@ -60,9 +61,10 @@ pub(super) async fn talk<S>(shared: Arc<Shared>, service: Service, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + 'static,
 {
+    let connection = shared.gate().connection();
     let handler = service_fn(move |request: Request<Incoming>| {
-        let shared = shared.clone();
-        async move { handle(&shared, service, request).await }
+        let (shared, connection) = (shared.clone(), connection.clone());
+        async move { handle(&shared, &connection, service, request).await }
     });
     // An error is a client that went away, or one that was dropped on purpose.
     let _ = http1::Builder::new()
@@ -72,6 +74,7 @@ where
 
 async fn handle(
     shared: &Shared,
+    connection: &Connection,
     service: Service,
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Dropped> {
@@ -87,6 +90,10 @@ async fn handle(
         headers: head.headers,
         body,
     };
+    let effect = effect(service, &received);
+    if !connection.admits(effect) {
+        return std::future::pending().await;
+    }
     let (before, after) = shared.knobs().waits(service);
     if !before.is_zero() {
         let _delayed = Delayed::of(shared, service, &received);
@@ -98,7 +105,11 @@ async fn handle(
         let woken = shared.woken.notified();
         let last = Instant::now() >= deadline;
         match once(shared, service, &received, first, last)? {
-            Step::Answer(response) => {
+            Step::Answer { response, done } => {
+                let effect = effect.filter(|_| done);
+                if effect.is_some_and(|effect| !connection.had(effect)) {
+                    return std::future::pending().await;
+                }
                 tokio::time::sleep(after).await;
                 return Ok(response);
             }
@@ -146,7 +157,11 @@ impl Drop for Delayed<'_> {
 }
 
 enum Step {
-    Answer(Response<Full<Bytes>>),
+    Answer {
+        response: Response<Full<Bytes>>,
+        /// Whether the call was done, and not refused.
+        done: bool,
+    },
     /// Never to be answered.
     Silence,
     /// Nothing to answer yet.
@@ -169,8 +184,9 @@ fn once(
         .headers
         .get("accept")
         .is_some_and(|accept| accept == "application/json");
-    let reply = |result: Result<(&Operation, &Value), &Refusal>| {
-        Step::Answer(response(service, result, &request_id, as_json))
+    let reply = |result: Result<(&Operation, &Value), &Refusal>| Step::Answer {
+        done: result.is_ok(),
+        response: response(service, result, &request_id, as_json),
     };
 
     let read = read(service, received);
@@ -254,6 +270,15 @@ fn once(
         (None, Some(Err(refusal))) => Ok(reply(Err(refusal))),
         _ => Err(Dropped),
     }
+}
+
+/// The operation's name, where it changes something that lasts. A message that was received and not deleted comes again.
+fn effect(service: Service, received: &Received) -> Option<&'static str> {
+    let (operation, _) = read(service, received).ok()?;
+    let name = operation.name.as_str();
+    let reads = ["AssumeRole", "Describe", "Get", "List", "ReceiveMessage"];
+    let changes = !reads.iter().any(|read| name.starts_with(read));
+    changes.then_some(name)
 }
 
 /// The operation and its input, by the service's protocol.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use super::Service;
+use super::random::Random;
 
 /// The knobs of the stand-in. As made, nothing goes wrong and everything holds at once.
 #[derive(Clone, Debug)]
@@ -71,7 +72,7 @@ pub(crate) struct Knobs {
     scripted: BTreeMap<String, VecDeque<Fault>>,
     creations: BTreeMap<String, u32>,
     absences: BTreeMap<String, u32>,
-    random: u64,
+    random: Random,
 }
 
 /// What goes wrong with one call.
@@ -136,7 +137,7 @@ impl Default for Knobs {
             scripted: BTreeMap::new(),
             creations: BTreeMap::new(),
             absences: BTreeMap::new(),
-            random: 0x1D_A5_0F_EE,
+            random: Random::new(0x1D_A5_0F_EE),
         }
     }
 }
@@ -144,7 +145,7 @@ impl Default for Knobs {
 impl Knobs {
     /// What the shares make of each call follows from the seed and the order of calls alone.
     pub(crate) fn seed(&mut self, seed: u64) {
-        self.random = seed;
+        self.random = Random::new(seed);
     }
 
     /// Lets an operation through so many times a second, `burst` at once; what is more is throttled. `*` is every
@@ -311,14 +312,9 @@ impl Knobs {
         (self.latency + before, whole.saturating_sub(before))
     }
 
-    /// A number from 0 up to 1: `SplitMix64`, which is enough to draw lots.
+    /// A number from 0 up to 1.
     pub(super) fn draw(&mut self) -> f64 {
-        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut mixed = self.random;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        mixed ^= mixed >> 31;
-        f64::from(u32::try_from(mixed >> 32).expect("32 bits are left")) / f64::from(u32::MAX)
+        self.random.draw()
     }
 }
 

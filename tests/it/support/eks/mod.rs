@@ -24,6 +24,7 @@ mod eks_api;
 mod execute;
 mod features;
 mod front;
+mod gate;
 mod http;
 mod iam;
 mod knobs;
@@ -31,6 +32,7 @@ mod log;
 mod model;
 mod page;
 mod query;
+mod random;
 mod refusal;
 mod rest_json;
 mod shared;
@@ -59,10 +61,12 @@ pub(crate) use cluster::{Association, Cluster, Entry, Mode, NodeKind};
 pub(crate) use eks_api::POLICIES;
 pub(crate) use features::{Capability, CapabilityKind};
 pub(crate) use front::{Front, acceptor};
+pub(crate) use gate::{Connection, Gate, Point, Side};
 pub(crate) use knobs::{Fault, Knobs};
 pub(crate) use log::{Call, Log, Mark, Outcome};
 pub(crate) use model::{EKS, Fault as Misfit, IAM, Model, SQS, STS};
 pub(crate) use page::{Page, page};
+pub(crate) use random::Random;
 pub(crate) use refusal::Refusal;
 pub(crate) use rest_json::route;
 pub(crate) use shared::WorldGuard;
@@ -265,6 +269,11 @@ impl Eks {
     /// What was called.
     pub(crate) fn log(&self) -> MutexGuard<'_, Log> {
         self.shared.log()
+    }
+
+    /// Has every call over the network pass this gate from now on, by connections that are made from now on.
+    pub(crate) fn guard(&self, gate: &Gate) {
+        *self.shared.gate() = gate.clone();
     }
 
     /// The URL of the queue that events arrive in, which [`World::attach_queue`] made.

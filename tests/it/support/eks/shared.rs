@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, broadcast};
 
 use super::Service;
+use super::gate::Gate;
 use super::knobs::{Knobs, signed};
 use super::log::Log;
 use super::world::{Change, World};
@@ -22,6 +23,7 @@ pub(super) struct Shared {
     knobs: Mutex<Knobs>,
     log: Mutex<Log>,
     observers: Mutex<Vec<Observer>>,
+    gate: Mutex<Gate>,
     /// How far time was advanced.
     ahead: Mutex<SignedDuration>,
     /// Told of every change.
@@ -54,6 +56,7 @@ impl Shared {
             knobs: Mutex::default(),
             log: Mutex::default(),
             observers: Mutex::default(),
+            gate: Mutex::default(),
             ahead: Mutex::default(),
             changes: broadcast::channel(4096).0,
             woken: Notify::new(),
@@ -91,6 +94,10 @@ impl Shared {
 
     pub(super) fn log(&self) -> MutexGuard<'_, Log> {
         lock(&self.log)
+    }
+
+    pub(super) fn gate(&self) -> MutexGuard<'_, Gate> {
+        lock(&self.gate)
     }
 
     pub(super) fn observe(&self, observer: Observer) {

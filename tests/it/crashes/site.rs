@@ -1,0 +1,491 @@
+//! Where a process dies again and again: a control plane behind the proxy, and for each life a new AWS and everything else as it was.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use identity_mapper::access_entry::BRIDGE_GROUP;
+use identity_mapper::api::IdentityMapping;
+use identity_mapper::plan::HANDOVER_ANNOTATION;
+use jiff::SignedDuration;
+use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::api::rbac::v1::ClusterRoleBinding;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use regex::Regex;
+use serde::Serialize;
+use serde_json::{Value, json};
+use similar::TextDiff;
+
+use crate::support::eks::{Eks, Entry, Gate, Mode, World};
+use crate::support::mappings::{FOREIGN, condition, role};
+use crate::support::power::{Caller, Power, Witness};
+use crate::support::programs::operator_binary;
+use crate::support::proxy::Proxy;
+use crate::support::supervise::Supervised;
+use crate::support::{Cluster, Operator, eventually};
+
+const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
+const ACCOUNT: &str = "111122223333";
+/// Who may be declared, each by the role of the name.
+pub(super) const PEOPLE: [&str; 4] = ["ann", "ben", "cat", "root"];
+/// For all that follows a crash: what a dead process had sent is certain half a minute after the start of the next one.
+const LONG: Duration = Duration::from_mins(3);
+/// Without an effect for so long, nothing is on its way.
+const QUIET: Duration = Duration::from_millis(400);
+/// The same where more may follow: what waits for `--propagation`, or for the next search of bindings.
+pub(super) const VERY_QUIET: Duration = Duration::from_millis(2500);
+
+/// What an entry in our own form begins with, in JSON.
+const OURS: &str = r#"- rolearn: \""#;
+
+/// What the operator and the commands that hand over are told.
+pub(super) const PACE: [&str; 2] = ["--propagation=1s", "--listing-period=10s"];
+
+/// A control plane, the proxy before it, and the ways through that.
+pub(super) struct Site {
+    pub(super) gate: Gate,
+    /// `None`: it is not installed.
+    operator: Option<PathBuf>,
+    person: PathBuf,
+    _proxy: Proxy,
+    pub(super) cluster: Cluster,
+}
+
+impl Site {
+    /// With the operator's definition and rights, or without.
+    pub(super) async fn new(installed: bool) -> Self {
+        let cluster = if installed {
+            Cluster::with_operator_rights().await
+        } else {
+            Cluster::start().await
+        };
+        let bindings = json!({"apiVersion": "v1", "kind": "List", "items": [
+            {
+                "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "team"},
+                "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list"]}],
+            },
+            bind("team", "team", "Group", "team"),
+            bind("ops", "cluster-admin", "User", "system:serviceaccount:default:default"),
+        ]});
+        cluster.kubectl_ok(&["apply", "-f", "-"], Some(&bindings.to_string()));
+        let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default", "namespace": "default"}});
+        cluster.kubectl_ok(&["apply", "-f", "-"], Some(&account.to_string()));
+        let gate = Gate::default();
+        let proxy = Proxy::start(&cluster, &gate).await;
+        let person = cluster
+            .service_account_kubeconfig("default", "default")
+            .await;
+        let operator = if installed {
+            let operator = cluster.operator_kubeconfig().await;
+            Some(proxy.kubeconfig(&cluster, &operator))
+        } else {
+            None
+        };
+        Self {
+            operator,
+            person: proxy.kubeconfig(&cluster, &person),
+            gate,
+            _proxy: proxy,
+            cluster,
+        }
+    }
+
+    /// Takes away what a life left behind.
+    async fn clean(&self) {
+        let mappings = self.cluster.mappings();
+        let free = Patch::Merge(json!({"metadata": {"finalizers": null}}));
+        for mapping in self.mappings().await {
+            let name = mapping.name_any();
+            mappings
+                .patch(&name, &PatchParams::default(), &free)
+                .await
+                .unwrap();
+            // One that was being deleted is gone by now.
+            let _ = mappings.delete(&name, &DeleteParams::default()).await;
+        }
+        for name in ["aws-auth", "aws-auth-history"] {
+            let _ = self
+                .cluster
+                .config_maps()
+                .delete(name, &DeleteParams::default())
+                .await;
+        }
+        let bridge = "identity-mapper-bridge";
+        let bindings = Api::<ClusterRoleBinding>::all(self.cluster.admin());
+        let _ = bindings.delete(bridge, &DeleteParams::default()).await;
+        eventually("nothing is left", LONG, async || {
+            self.mappings().await.is_empty()
+        })
+        .await;
+    }
+
+    async fn mappings(&self) -> Vec<IdentityMapping> {
+        if self.operator.is_none() {
+            return Vec::new();
+        }
+        let list = self.cluster.mappings().list(&ListParams::default()).await;
+        list.expect("the administrator may").items
+    }
+}
+
+fn bind(name: &str, role: &str, kind: &str, subject: &str) -> Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": name},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": subject}],
+    })
+}
+
+/// One life of everything.
+pub(super) struct Stage<'a> {
+    pub(super) site: &'a Site,
+    pub(super) eks: Eks,
+    witness: Witness,
+    operator: RefCell<Option<Operator>>,
+    args: Vec<String>,
+    /// The access key of the person who runs commands.
+    key: String,
+}
+
+impl<'a> Stage<'a> {
+    /// A cluster in this mode, with this `mapRoles` where there is an aws-auth.
+    pub(super) async fn set(site: &'a Site, mode: Mode, roles: Option<&str>) -> Self {
+        site.gate.open();
+        site.gate.arm(None);
+        site.clean().await;
+        let cluster = &site.cluster;
+        let mut world = World::new(CLUSTER)
+            .mode(mode)
+            .api_server(&cluster.authority(), cluster.url());
+        for name in PEOPLE.into_iter().chain(["nodes", "Creator"]) {
+            world.role(ACCOUNT, "/", name);
+        }
+        world.cluster.creator = Some(role("Creator"));
+        world.attach_queue("changes");
+        let person = world.person("pat");
+        let key = world.key_of(person);
+        let eks = Eks::start(world).await;
+        eks.guard(&site.gate);
+        if let Some(roles) = roles {
+            cluster.seed(json!({"mapRoles": roles})).await;
+        }
+        let witness = Witness::start(cluster, &eks, BTreeMap::new()).await;
+        let queue = format!("--queue-url={}", eks.queue_url());
+        let soak = "--soak=60s".to_owned();
+        let args = PACE.map(str::to_owned).into_iter().chain([soak, queue]);
+        Self {
+            site,
+            eks,
+            witness,
+            operator: RefCell::default(),
+            args: args.collect(),
+            key,
+        }
+    }
+
+    pub(super) fn cluster(&self) -> &Cluster {
+        &self.site.cluster
+    }
+
+    /// Starts the operator, and waits until it is ready or dead.
+    pub(super) async fn start(&self) {
+        let kubeconfig = self.site.operator.clone().expect("it is installed");
+        let way = [("KUBECONFIG".into(), kubeconfig.into())];
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        let cluster = self.cluster();
+        let program = operator_binary();
+        let start = Operator::start_by(cluster, &self.eks, &program, &way, &args);
+        tokio::select! {
+            operator = start => *self.operator.borrow_mut() = Some(operator),
+            () = self.site.gate.closed() => {}
+        }
+    }
+
+    /// Ends the operator at once.
+    pub(super) fn kill(&self) {
+        self.operator.borrow_mut().take();
+    }
+
+    /// Ends the operator as a kubelet does.
+    pub(super) async fn stop(&self) {
+        let operator = self.operator.borrow_mut().take();
+        if let Some(operator) = operator {
+            assert!(operator.stop().await.0.success());
+        }
+    }
+
+    /// Runs a command to its end; where it dies on its way, again.
+    pub(super) async fn command(&self, args: &[&str]) {
+        loop {
+            let scratch = self.cluster().scratch();
+            let log = format!("command-{}.log", self.cluster().next_file());
+            let aws = self.eks.env_as(&self.key).into_iter();
+            let aws = aws.map(|(name, value)| (OsString::from(name), OsString::from(value)));
+            let further = [
+                ("KUBECONFIG".into(), self.site.person.clone().into()),
+                ("HOME".into(), scratch.path().into()),
+            ];
+            let mut process = Supervised::spawn(
+                &operator_binary(),
+                args,
+                aws.chain(further),
+                &scratch.path().join(log),
+            );
+            let ended = eventually("the command ends", LONG, async || {
+                process.exited().ok_or(())
+            });
+            tokio::select! {
+                status = ended => {
+                    assert!(status.success(), "{args:?}: {}", process.log());
+                    return;
+                }
+                () = self.site.gate.closed() => {}
+            }
+            drop(process);
+            self.site.gate.open();
+        }
+    }
+
+    /// Has nobody of these be without what they may do now, from here on.
+    pub(super) async fn keep(&self, names: &[&str]) {
+        for name in names {
+            let session = self.eks.world().session(ACCOUNT, name, "x");
+            let id = session.user_id.split(':').next().unwrap_or_default();
+            let caller = Caller::session(&role(name), id, "x");
+            let power = self.witness.keep(name, caller).await;
+            assert!(
+                *name == "nodes" || power != Power::default(),
+                "{name} may do nothing"
+            );
+        }
+    }
+
+    pub(super) async fn acquit(&self) {
+        self.witness.acquit(&self.eks).await;
+    }
+
+    /// Waits until nothing had an effect for so long.
+    pub(super) async fn quiet(&self, time: Duration) {
+        let (mut count, mut since) = (0, Instant::now());
+        eventually("nothing more has an effect", LONG, async || {
+            let effects = self.site.gate.effects();
+            if effects.len() != count {
+                (count, since) = (effects.len(), Instant::now());
+            }
+            (since.elapsed() >= time).then_some(()).ok_or(effects)
+        })
+        .await;
+    }
+
+    /// The operator makes these mappings, and is done.
+    pub(super) async fn established(&self, mappings: &[(&str, Value)]) {
+        for (name, spec) in mappings {
+            self.cluster().declare(name, spec.clone()).await;
+        }
+        for (name, _) in mappings {
+            self.cluster().ready(name).await;
+        }
+        self.quiet(QUIET).await;
+    }
+
+    /// A person asks for a handover, or for the way back.
+    pub(super) async fn hand_over(&self, word: &str) {
+        let patch = json!({"metadata": {"annotations": {HANDOVER_ANNOTATION: word}}});
+        let maps = self.cluster().config_maps();
+        let params = PatchParams::default();
+        maps.patch("aws-auth-history", &params, &Patch::Merge(patch))
+            .await
+            .unwrap();
+    }
+
+    pub(super) fn bridge(&self) {
+        let bridge = bind(
+            "identity-mapper-bridge",
+            "cluster-admin",
+            "Group",
+            BRIDGE_GROUP,
+        );
+        let args = ["apply", "-f", "-"];
+        self.cluster().kubectl_ok(&args, Some(&bridge.to_string()));
+    }
+
+    /// Waits until an access entry is as expected.
+    pub(super) async fn entry(&self, name: &str, wanted: impl Fn(Option<&Entry>) -> bool) {
+        eventually(&format!("the access entry of {name}"), LONG, async || {
+            let world = self.eks.world();
+            let entry = world.cluster.entries.get(&role(name));
+            if wanted(entry.map(Arc::as_ref)) {
+                Ok(())
+            } else {
+                Err(entry.cloned())
+            }
+        })
+        .await;
+    }
+
+    /// Waits until `mapRoles` has an entry for this role, or none.
+    pub(super) async fn text_with(&self, name: &str, expected: bool) {
+        eventually("aws-auth is as expected", LONG, async || {
+            let text = self.cluster().roles().await;
+            if text.contains(&role(name)) == expected {
+                Ok(())
+            } else {
+                Err(text)
+            }
+        })
+        .await;
+    }
+
+    /// Waits until a condition has this status and reason for the present spec, however long a dead process's calls stay uncertain.
+    pub(super) async fn until(&self, name: &str, type_: &str, expected: &str) {
+        eventually(&format!("{type_} of {name}"), LONG, async || {
+            let object = self.cluster().mappings().get(name).await.unwrap();
+            let status = object.status.as_ref();
+            let current =
+                status.and_then(|it| it.observed_generation) == object.metadata.generation;
+            let seen = condition(&object, type_).filter(|_| current);
+            if seen.is_some_and(|seen| seen.to_string() == expected) {
+                Ok(())
+            } else {
+                Err(json!(object.status))
+            }
+        })
+        .await;
+    }
+
+    pub(super) async fn until_ready(&self, name: &str) {
+        self.until(name, "Ready", "True InEffect").await;
+    }
+
+    pub(super) async fn until_gone(&self, name: &str) {
+        eventually(&format!("{name} is gone"), LONG, async || {
+            let object = self.cluster().mappings().get_opt(name).await.unwrap();
+            object.map_or(Ok(()), |object| Err(json!(object.status)))
+        })
+        .await;
+    }
+
+    /// Two hours pass for the access entries, and for nothing else.
+    pub(super) fn age(&self) {
+        for entry in self.eks.world().cluster.entries.values_mut() {
+            let entry = Arc::make_mut(entry);
+            entry.created -= SignedDuration::from_hours(2);
+        }
+    }
+
+    /// Waits until everything is as it was at the end of a life without a crash.
+    pub(super) async fn comes_to(&self, expected: &str) {
+        eventually("the same end", LONG, async || {
+            let state = self.state().await;
+            if state == expected {
+                return Ok(());
+            }
+            let diff = TextDiff::from_lines(expected, &state);
+            let log = self.operator.borrow().as_ref().map(Operator::log);
+            let text = diff.unified_diff().header("expected", "found").to_string();
+            Err(Story(text, log.unwrap_or_default()))
+        })
+        .await;
+    }
+
+    /// Everything that lasts, without times.
+    pub(super) async fn state(&self) -> String {
+        let cluster = self.cluster();
+        let aws_auth = cluster.config_maps().get_opt("aws-auth").await.unwrap();
+        let history = cluster
+            .config_maps()
+            .get_opt("aws-auth-history")
+            .await
+            .unwrap();
+        let handover = history
+            .iter()
+            .find_map(|it| it.annotations().get(HANDOVER_ANNOTATION).cloned());
+        let copies = cluster.history().await.into_values();
+        // How many texts of ours were overwritten depends on what came together.
+        let copies = copies.map(|copy| copy["data"].to_string());
+        let copies = copies.filter(|text| !text.contains(OURS)).collect();
+        let bindings = Api::<ClusterRoleBinding>::all(cluster.admin());
+        let bridge = bindings.get_opt("identity-mapper-bridge").await.unwrap();
+        let mappings = self.site.mappings().await;
+        let world = self.eks.world();
+        let entries = world.cluster.entries.iter();
+        let state = State {
+            aws_auth: aws_auth.as_ref().map(of_config_map),
+            copies,
+            handover,
+            bridge: bridge.is_some(),
+            mappings: mappings.iter().map(of_mapping).collect(),
+            mode: world.cluster.mode.as_str(),
+            entries: entries
+                .map(|(arn, entry)| (arn.clone(), of_entry(entry)))
+                .collect(),
+        };
+        serde_json::to_string_pretty(&state).expect("JSON")
+    }
+}
+
+/// A difference, and the operator's log.
+struct Story(String, String);
+
+impl Debug for Story {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}\n{}", self.0, self.1)
+    }
+}
+
+#[derive(Serialize)]
+struct State<'a> {
+    aws_auth: Option<Value>,
+    copies: BTreeSet<String>,
+    handover: Option<String>,
+    bridge: bool,
+    mappings: BTreeMap<String, Value>,
+    mode: &'a str,
+    entries: BTreeMap<String, Value>,
+}
+
+fn of_config_map(object: &ConfigMap) -> Value {
+    json!({"data": object.data, "annotations": object.metadata.annotations})
+}
+
+fn of_mapping(mapping: &IdentityMapping) -> (String, Value) {
+    let mut status = json!(mapping.status);
+    if let Some(status) = status.as_object_mut() {
+        // The first is a time. The second tells of what a process saw: one that died has told nobody.
+        for field in ["lastSynced", "lastDrift"] {
+            status.remove(field);
+        }
+    }
+    let finalizers: BTreeSet<&String> = mapping.finalizers().iter().collect();
+    let text = json!({"finalizers": finalizers, "status": status}).to_string();
+    let value = serde_json::from_str(&timeless(&text)).expect("still JSON");
+    (mapping.name_any(), value)
+}
+
+fn of_entry(entry: &Entry) -> Value {
+    let policies = entry.policies.iter();
+    let policies = policies.map(|(policy, it)| (policy.clone(), json!(it.namespaces)));
+    let groups: BTreeSet<&String> = entry.groups.iter().collect();
+    json!({
+        "type": entry.type_, "username": entry.username, "groups": groups, "tags": entry.tags,
+        "policies": policies.collect::<BTreeMap<String, Value>>(),
+    })
+}
+
+/// Without points in time and how far off they are.
+fn timeless(text: &str) -> String {
+    let times = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z|\d\d:\d\d(:\d\d)? UTC|\b\d+ (ms|s|m|h)\b";
+    let times = Regex::new(times).expect("a pattern");
+    times.replace_all(text, "TIME").into_owned()
+}
+
+/// What stands in aws-auth before, with a further entry that somebody wrote for a role.
+pub(super) fn with_entry(name: &str, groups: &Value) -> String {
+    let entry = json!({"rolearn": role(name), "username": name, "groups": groups});
+    format!("{FOREIGN}- {entry}\n")
+}
