@@ -280,7 +280,7 @@ fn refusal(call: &Call, view: &AwsView) -> Option<Failure> {
                 let meant = PolicyTable::published().misspelled(policy)?;
                 format!("EKS has no access policy {policy}; write {meant} in spec.accessPolicies")
             };
-            (!has_it).then(|| Failure {
+            (!has_it).then_some(Failure {
                 kind: FailureKind::Refused,
                 message: why,
             })
