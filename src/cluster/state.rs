@@ -16,6 +16,7 @@ use super::bindings::{Interest, KnownBindings};
 use super::mapping::SeenMapping;
 pub use super::versioned::WatchChange;
 use super::versioned::{Collection, Versioned};
+use super::watch::MAPPINGS;
 use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{
@@ -239,7 +240,7 @@ impl WatchedState {
     #[must_use]
     pub fn missing(&self) -> Vec<&'static str> {
         [
-            ("IdentityMappings", self.mappings.is_complete()),
+            (MAPPINGS, self.mappings.is_complete()),
             ("the ConfigMap", self.config_map.is_complete()),
             ("the history ConfigMap", self.history.is_complete()),
             (

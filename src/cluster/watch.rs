@@ -30,6 +30,9 @@ use crate::observed::{BindingSubjects, ConfigMapView, HistoryView};
 /// The name of our `CustomResourceDefinition`.
 pub const DEFINITION: &str = "identitymappings.identity-mapper.dev";
 
+/// What the watch of mappings is called.
+pub(crate) const MAPPINGS: &str = "IdentityMappings";
+
 /// kube's own default waits up to 30 s, far longer than drift in aws-auth may last.
 const RETRY: Backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
 
@@ -69,7 +72,7 @@ impl Cluster {
         let mappings = told(
             Api::<AnyMapping>::all(self.client.clone()),
             Config::default().page_size(MAPPINGS_PAGE),
-            "IdentityMappings",
+            MAPPINGS,
             |event| Watched::Mapping(change(event, |any| SeenMapping::from_any(&any))),
         );
         self.watch_with(mappings, interest)
@@ -249,7 +252,7 @@ impl<K: Watchable> Attempts<K> {
         let watch = self.name;
         if self.failing || error.message.contains("too old resource version") {
             debug!(watch, error = %error, "watch still failing");
-        } else if error.category == Category::Missing && watch == "IdentityMappings" {
+        } else if error.category == Category::Missing && watch == MAPPINGS {
             warn!(
                 "the CustomResourceDefinition {DEFINITION} is not installed: nothing is written until it is \
                  (identity-mapper crd | kubectl apply --server-side -f -)"

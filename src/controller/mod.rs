@@ -50,12 +50,12 @@ use self::leadership::{Membership, not_leading, word};
 use self::metrics::Metrics;
 use self::outbox::Outbox;
 use self::pass::{Done, Pass};
-use self::trigger::{Retry, Trigger};
+use self::trigger::{Comeback, Retry, Trigger};
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
-use crate::cluster::state::{Watched, WatchedState};
-use crate::cluster::watch::{WatchEvent, Watches};
+use crate::cluster::state::{WatchChange, Watched, WatchedState};
+use crate::cluster::watch::{MAPPINGS, WatchEvent, Watches};
 use crate::observed::{AwsState, Settings};
 use crate::plan::{
     AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
@@ -92,6 +92,7 @@ pub struct Controller {
     /// Where no mappings are stored, what gives them, and who is notified.
     implied: Option<(Implied, watch::Sender<Option<Arc<Turn>>>)>,
     trigger: Trigger,
+    comeback: Comeback,
     retry: Retry,
     outbox: Outbox,
     memory: Memory,
@@ -149,6 +150,7 @@ impl Controller {
             health,
             metrics,
             trigger: Trigger::default(),
+            comeback: Comeback::default(),
             retry: Retry::default(),
             memory: Memory::default(),
             planned: None,
@@ -234,6 +236,10 @@ impl Controller {
         match told {
             WatchEvent::Event(event) => self.take_in(event),
             WatchEvent::Health { watch, failure } => {
+                // That mappings can be read again is not yet that they have been.
+                if failure.is_some() || watch != MAPPINGS {
+                    self.comeback.told(watch, failure.is_some(), Instant::now());
+                }
                 let words = failure.as_ref().map(|error| error.message.as_str());
                 self.health.watch(watch, Instant::now(), words);
             }
@@ -242,10 +248,14 @@ impl Controller {
 
     fn take_in(&mut self, event: Watched) {
         let of_config_map = matches!(event, Watched::ConfigMap(_));
+        let are_read = matches!(event, Watched::Mapping(WatchChange::Complete));
         let version =
             |state: &WatchedState| state.config_map().map(|view| view.resource_version.clone());
         let before = of_config_map.then(|| version(&self.state));
         self.state.apply(event);
+        if are_read {
+            self.comeback.told(MAPPINGS, false, Instant::now());
+        }
         let stirred = self.state.take_stirred();
         if let Some(eks) = &mut self.eks {
             eks.stir(stirred);
@@ -321,7 +331,8 @@ impl Controller {
     /// Everything that is due counts as a change; a pass begins where none runs.
     fn begin_what_is_due(&mut self) {
         let now = Instant::now();
-        if self.running.is_some() || !self.missing().is_empty() {
+        let held = self.comeback.holds_until(now).is_some();
+        if held || self.running.is_some() || !self.missing().is_empty() {
             return;
         }
         // It becomes due also without an event: what failed may be tried again, and patience ends.
@@ -383,6 +394,9 @@ impl Controller {
         let mut until = now + LONGEST_SLEEP;
         if self.running.is_some() {
             return until;
+        }
+        if let Some(end) = self.comeback.holds_until(now) {
+            return until.min(end);
         }
         if !self.missing().is_empty() {
             let patience_ends = self.eks.as_ref().and_then(EksDriver::patience_ends);

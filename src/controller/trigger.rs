@@ -6,9 +6,11 @@
 //! answered and statuses written between passes. Failed passes are tried again after a pause of their own that doubles as well; a change
 //! doesn't wait for it. Both are pure: they get the time as an argument.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
+use crate::cluster::watch::MAPPINGS;
 
 /// The pause after the first pass of a burst.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -18,6 +20,9 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(2);
 /// A change after this time without one is a lone change.
 const QUIET: Duration = Duration::from_secs(1);
+
+/// So long passes wait for the mappings at most. A watch is begun again after five seconds at the latest.
+const COMEBACK: Duration = Duration::from_secs(10);
 
 /// Between tries of what failed.
 pub(super) const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_mins(1));
@@ -111,9 +116,59 @@ impl Retry {
     }
 }
 
+/// Holds passes while the mappings are as they were before the API server went away, and aws-auth is as it is since it came back: after
+/// a restore of etcd, entries would be put back for mappings that no longer exist.
+#[derive(Debug, Default)]
+pub(super) struct Comeback {
+    failing: BTreeSet<&'static str>,
+    until: Option<Instant>,
+}
+
+impl Comeback {
+    /// A watch fails, or its objects have been read again.
+    pub(super) fn told(&mut self, watch: &'static str, fails: bool, now: Instant) {
+        if fails {
+            self.failing.insert(watch);
+        } else if self.failing.remove(watch) {
+            self.until = self
+                .failing
+                .contains(MAPPINGS)
+                .then(|| self.until.unwrap_or(now + COMEBACK));
+        }
+    }
+
+    /// Until when passes wait.
+    pub(super) fn holds_until(&self, now: Instant) -> Option<Instant> {
+        self.until.filter(|until| *until > now)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn mappings_are_waited_for_when_the_api_server_comes_back() {
+        let (start, mut comeback) = (Instant::now(), Comeback::default());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        // Mappings that can't be read alone hold nothing.
+        comeback.told(MAPPINGS, true, at(0));
+        assert_eq!(comeback.holds_until(at(0)), None);
+        comeback.told("the ConfigMap", true, at(0));
+        comeback.told("the ConfigMap", false, at(5));
+        assert_eq!(comeback.holds_until(at(5)), Some(at(5) + COMEBACK));
+        comeback.told(MAPPINGS, false, at(7));
+        assert_eq!(comeback.holds_until(at(7)), None);
+        // Where they stay away, aws-auth is repaired all the same, and not held up again.
+        comeback.told(MAPPINGS, true, at(10));
+        comeback.told("the ConfigMap", true, at(10));
+        comeback.told("the ConfigMap", false, at(11));
+        let end = at(11) + COMEBACK;
+        assert_eq!(comeback.holds_until(end), None);
+        comeback.told("RoleBindings", true, end);
+        comeback.told("RoleBindings", false, end);
+        assert_eq!(comeback.holds_until(end), None);
+    }
 
     fn ms(milliseconds: u64) -> Duration {
         Duration::from_millis(milliseconds)

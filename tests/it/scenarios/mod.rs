@@ -5,6 +5,7 @@
 //! by then whatever came before has been dealt with too ([`Cluster::establish`](crate::support::Cluster::establish)).
 
 mod contention;
+mod disasters;
 mod drift;
 pub(crate) mod entries;
 mod guards;

@@ -95,6 +95,8 @@ pub(crate) struct Cluster {
 struct Servers {
     api_server: Supervised,
     etcd: Supervised,
+    api_server_args: Vec<String>,
+    etcd_args: Vec<String>,
     url: String,
     authority: PathBuf,
     admin_user: Value,
@@ -373,9 +375,52 @@ impl Cluster {
         self.files.fetch_add(1, Ordering::Relaxed)
     }
 
+    /// Stores all that etcd holds, as a backup does. The API server is away meanwhile.
+    pub(crate) async fn back_up(&mut self) {
+        let backup = self.scratch.path().join("backup");
+        let copy = |data: &Path| copy_folder(data, &backup);
+        self.interrupt(copy).await;
+    }
+
+    /// Puts the backup in the place of what etcd holds: versions of objects go back in time.
+    pub(crate) async fn restore(&mut self) {
+        let backup = self.scratch.path().join("backup");
+        let replace = |data: &Path| {
+            fs::remove_dir_all(data).expect("it can be removed");
+            copy_folder(&backup, data);
+        };
+        self.interrupt(replace).await;
+    }
+
+    async fn interrupt(&mut self, change: impl FnOnce(&Path)) {
+        self.servers.interrupt(self.scratch.path(), change).await;
+        if let Err(log) = self.servers.ready(&self.admin).await {
+            panic!("the control plane did not come back:\n{log}");
+        }
+    }
+
     /// The process ids of etcd and kube-apiserver.
     pub(crate) fn pids(&self) -> [u32; 2] {
         [self.servers.etcd.pid(), self.servers.api_server.pid()]
+    }
+}
+
+/// Starts a server whose log has its name.
+fn spawn(folder: &Path, name: &str, args: &[String]) -> Supervised {
+    let log = folder.join(format!("{name}.log"));
+    Supervised::spawn(&program(name), args, environment(folder), &log)
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("the folder is writable");
+    for entry in fs::read_dir(from).expect("it can be read") {
+        let entry = entry.expect("it can be read");
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).expect("the folder is writable");
+        }
     }
 }
 
@@ -392,23 +437,19 @@ impl Servers {
             format!("http://{client_address}"),
             format!("http://{peer_address}"),
         );
-        let etcd = Supervised::spawn(
-            &program("etcd"),
-            [
-                "--name=testbed".to_owned(),
-                format!("--data-dir={}", folder.join("etcd").display()),
-                format!("--listen-client-urls={client_url}"),
-                format!("--advertise-client-urls={client_url}"),
-                format!("--listen-peer-urls={peer_url}"),
-                format!("--initial-advertise-peer-urls={peer_url}"),
-                format!("--initial-cluster=testbed={peer_url}"),
-                // A power cut costs nothing here, and a disk that is slow to sync would cost seconds.
-                "--unsafe-no-fsync".to_owned(),
-                "--log-level=warn".to_owned(),
-            ],
-            environment(folder),
-            &folder.join("etcd.log"),
-        );
+        let etcd_args = vec![
+            "--name=testbed".to_owned(),
+            format!("--data-dir={}", folder.join("etcd").display()),
+            format!("--listen-client-urls={client_url}"),
+            format!("--advertise-client-urls={client_url}"),
+            format!("--listen-peer-urls={peer_url}"),
+            format!("--initial-advertise-peer-urls={peer_url}"),
+            format!("--initial-cluster=testbed={peer_url}"),
+            // A power cut costs nothing here, and a disk that is slow to sync would cost seconds.
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ];
+        let etcd = spawn(folder, "etcd", &etcd_args);
         let certificates =
             Certificates::generate(folder).expect("certificates for loopback can be made");
         let mut starting = Starting {
@@ -433,42 +474,55 @@ impl Servers {
         let policy = folder.join("audit-policy.json");
         fs::write(&policy, AUDIT_POLICY).expect("the folder is writable");
         let file = |path: &Path| path.display().to_string();
-        let api_server = Supervised::spawn(
-            &program("kube-apiserver"),
-            [
-                format!("--etcd-servers={client_url}"),
-                format!("--secure-port={}", secure.port()),
-                format!("--tls-cert-file={}", file(&certificates.server)),
-                format!("--tls-private-key-file={}", file(&certificates.server_key)),
-                format!("--client-ca-file={}", file(&certificates.authority)),
-                format!(
-                    "--service-account-key-file={}",
-                    file(&certificates.service_account)
-                ),
-                format!(
-                    "--service-account-signing-key-file={}",
-                    file(&certificates.service_account_key)
-                ),
-                "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-                "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
-                "--allow-privileged".to_owned(),
-                format!("--audit-policy-file={}", file(&policy)),
-                format!("--audit-log-path={}", file(&folder.join("audit.log"))),
-            ]
-            .into_iter()
-            .chain(reach.flags(&certificates))
-            .chain(flags),
-            environment(folder),
-            &folder.join("kube-apiserver.log"),
-        );
+        let api_server_args: Vec<String> = [
+            format!("--etcd-servers={client_url}"),
+            format!("--secure-port={}", secure.port()),
+            format!("--tls-cert-file={}", file(&certificates.server)),
+            format!("--tls-private-key-file={}", file(&certificates.server_key)),
+            format!("--client-ca-file={}", file(&certificates.authority)),
+            format!(
+                "--service-account-key-file={}",
+                file(&certificates.service_account)
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                file(&certificates.service_account_key)
+            ),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            "--allow-privileged".to_owned(),
+            format!("--audit-policy-file={}", file(&policy)),
+            format!("--audit-log-path={}", file(&folder.join("audit.log"))),
+        ]
+        .into_iter()
+        .chain(reach.flags(&certificates))
+        .chain(flags)
+        .collect();
+        let api_server = spawn(folder, "kube-apiserver", &api_server_args);
         let this = Self {
             api_server,
             etcd,
+            api_server_args,
+            etcd_args,
             url: format!("https://{secure}"),
             authority: certificates.authority,
             admin_user: json!({ "client-certificate": certificates.admin, "client-key": certificates.admin_key }),
         };
         Ok((this, webhooks))
+    }
+
+    /// Ends both, does something to the data of etcd, and starts them again with the same addresses.
+    async fn interrupt(&mut self, folder: &Path, change: impl FnOnce(&Path)) {
+        for server in [&mut self.api_server, &mut self.etcd] {
+            server.signal("KILL");
+            eventually("the server ends", START_DEADLINE, async || {
+                server.exited().is_some()
+            })
+            .await;
+        }
+        change(&folder.join("etcd"));
+        self.etcd = spawn(folder, "etcd", &self.etcd_args);
+        self.api_server = spawn(folder, "kube-apiserver", &self.api_server_args);
     }
 
     /// Waits until the API server is ready and its own start-up hooks have made the namespaces that everything needs.
