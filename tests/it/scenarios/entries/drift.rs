@@ -112,6 +112,7 @@ async fn told_by_a_queue() {
     let stage = with_queue().await;
     a_change_is_put_right_at_once_and_its_author_named(&stage).await;
     who_deleted_an_entry_is_named(&stage).await;
+    who_changed_policies_is_named(&stage).await;
     a_queue_that_can_not_be_read_is_told(&stage).await;
 }
 
@@ -153,6 +154,47 @@ async fn who_deleted_an_entry_is_named(stage: &Stage) {
         drift.manager.contains("assumed-role/Console/alice"),
         "{drift:?}"
     );
+}
+
+/// Associations have events of their own.
+async fn who_changed_policies_is_named(stage: &Stage) {
+    let policy = |name: &str| format!("arn:aws:eks::aws:cluster-access-policy/{name}");
+    for (name, operation, input) in [
+        (
+            "given-more",
+            "AssociateAccessPolicy",
+            json!({ "policyArn": policy("AmazonEKSClusterAdminPolicy"), "accessScope": { "type": "cluster" } }),
+        ),
+        (
+            "given-less",
+            "DisassociateAccessPolicy",
+            json!({ "policyArn": policy("AmazonEKSViewPolicy") }),
+        ),
+    ] {
+        let declared = json!({ "accessPolicies": [{ "policy": "AmazonEKSViewPolicy" }] });
+        let arn = stage.establish(name, declared).await;
+        let mut input = input;
+        input["principalArn"] = json!(arn);
+        stage.by_hand(operation, input);
+        eventually(
+            &format!("the policies of {name} are as declared, and who changed them is told"),
+            PATIENT,
+            async || {
+                let object = stage.cluster.mappings().get(name).await.unwrap();
+                let drift = object.status.and_then(|status| status.last_drift);
+                let policies = stage.policies(&arn);
+                let is_named = drift
+                    .as_ref()
+                    .is_some_and(|drift| drift.manager.contains("assumed-role/Console/alice"));
+                if is_named && policies == ["AmazonEKSViewPolicy cluster"] {
+                    Ok(())
+                } else {
+                    Err((policies, drift))
+                }
+            },
+        )
+        .await;
+    }
 }
 
 /// A contested entry backs off to once a minute: each round may take access away.
