@@ -54,8 +54,8 @@ use self::trigger::{Comeback, Retry, Trigger};
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::bindings::Interest;
-use crate::cluster::state::{WatchChange, Watched, WatchedState};
-use crate::cluster::watch::{MAPPINGS, WatchEvent, Watches};
+use crate::cluster::state::{Watched, WatchedState};
+use crate::cluster::watch::{WatchEvent, Watches};
 use crate::observed::{AwsState, Settings};
 use crate::plan::{
     AccessChange, EventNote, Memory, Outcome, Regarding, Report, WriteFailure, plan,
@@ -236,10 +236,8 @@ impl Controller {
         match told {
             WatchEvent::Event(event) => self.take_in(event),
             WatchEvent::Health { watch, failure } => {
-                // That mappings can be read again is not yet that they have been.
-                if failure.is_some() || watch != MAPPINGS {
-                    self.comeback.told(watch, failure.is_some(), Instant::now());
-                }
+                self.comeback
+                    .health(watch, failure.is_some(), Instant::now());
                 let words = failure.as_ref().map(|error| error.message.as_str());
                 self.health.watch(watch, Instant::now(), words);
             }
@@ -248,14 +246,11 @@ impl Controller {
 
     fn take_in(&mut self, event: Watched) {
         let of_config_map = matches!(event, Watched::ConfigMap(_));
-        let are_read = matches!(event, Watched::Mapping(WatchChange::Complete));
         let version =
             |state: &WatchedState| state.config_map().map(|view| view.resource_version.clone());
         let before = of_config_map.then(|| version(&self.state));
+        self.comeback.event(&event);
         self.state.apply(event);
-        if are_read {
-            self.comeback.told(MAPPINGS, false, Instant::now());
-        }
         let stirred = self.state.take_stirred();
         if let Some(eks) = &mut self.eks {
             eks.stir(stirred);

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
+use crate::cluster::state::{WatchChange, Watched};
 use crate::cluster::watch::MAPPINGS;
 
 /// The pause after the first pass of a burst.
@@ -125,15 +126,23 @@ pub(super) struct Comeback {
 }
 
 impl Comeback {
-    /// A watch fails, or its objects have been read again.
-    pub(super) fn told(&mut self, watch: &'static str, fails: bool, now: Instant) {
+    /// A watch fails, or works again. That mappings can be read again is not yet that they have been.
+    pub(super) fn health(&mut self, watch: &'static str, fails: bool, now: Instant) {
         if fails {
             self.failing.insert(watch);
-        } else if self.failing.remove(watch) {
+        } else if watch != MAPPINGS && self.failing.remove(watch) {
             self.until = self
                 .failing
                 .contains(MAPPINGS)
                 .then(|| self.until.unwrap_or(now + COMEBACK));
+        }
+    }
+
+    /// Something was read.
+    pub(super) fn event(&mut self, event: &Watched) {
+        if matches!(event, Watched::Mapping(WatchChange::Complete)) && self.failing.remove(MAPPINGS)
+        {
+            self.until = None;
         }
     }
 
@@ -152,21 +161,23 @@ mod tests {
         let (start, mut comeback) = (Instant::now(), Comeback::default());
         let at = |seconds| start + Duration::from_secs(seconds);
         // Mappings that can't be read alone hold nothing.
-        comeback.told(MAPPINGS, true, at(0));
+        comeback.health(MAPPINGS, true, at(0));
         assert_eq!(comeback.holds_until(at(0)), None);
-        comeback.told("the ConfigMap", true, at(0));
-        comeback.told("the ConfigMap", false, at(5));
+        comeback.health("the ConfigMap", true, at(0));
+        comeback.health("the ConfigMap", false, at(5));
         assert_eq!(comeback.holds_until(at(5)), Some(at(5) + COMEBACK));
-        comeback.told(MAPPINGS, false, at(7));
+        comeback.health(MAPPINGS, false, at(6));
+        assert_eq!(comeback.holds_until(at(6)), Some(at(5) + COMEBACK));
+        comeback.event(&Watched::Mapping(WatchChange::Complete));
         assert_eq!(comeback.holds_until(at(7)), None);
         // Where they stay away, aws-auth is repaired all the same, and not held up again.
-        comeback.told(MAPPINGS, true, at(10));
-        comeback.told("the ConfigMap", true, at(10));
-        comeback.told("the ConfigMap", false, at(11));
+        comeback.health(MAPPINGS, true, at(10));
+        comeback.health("the ConfigMap", true, at(10));
+        comeback.health("the ConfigMap", false, at(11));
         let end = at(11) + COMEBACK;
         assert_eq!(comeback.holds_until(end), None);
-        comeback.told("RoleBindings", true, end);
-        comeback.told("RoleBindings", false, end);
+        comeback.health("RoleBindings", true, end);
+        comeback.health("RoleBindings", false, end);
         assert_eq!(comeback.holds_until(end), None);
     }
 

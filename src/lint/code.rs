@@ -188,7 +188,7 @@ codes! {
     RoleAsGroup = "IM058", Warning, "group with the name of a ClusterRole",
         "a ClusterRole is no group: whoever is in a group of this name gets nothing by it, unless a binding names the group";
     LostPlaceholder = "IM059", Warning, "name without its last or first part",
-        "a tool that renders templates removes what stands in `{{…}}`: what is left is one name for every session";
+        "a tool that renders templates removes `{{…}}`: what is left is one name for every session";
 
     UnboundGroup = "IM060", Warning, "group without a binding",
         "a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it";
