@@ -71,7 +71,7 @@ read_as!(AnyMapping, IdentityMapping; mapping => (
     }
 ));
 
-/// An object with more finalizers is nobody's but an attacker's.
+/// Only an attacker gives an object more finalizers.
 const MOST_FINALIZERS: usize = 16;
 
 /// A mapping as it was last seen.
@@ -144,7 +144,7 @@ impl SeenMapping {
     }
 }
 
-/// Who may write mappings may give each a megabyte of finalizers. Whoever changes ours reads the others again where these are not all.
+/// Authors of mappings can give each a megabyte of finalizers. A change of ours reads the others again where these are not all.
 fn finalizers(metadata: &ObjectMeta) -> Vec<String> {
     let all = metadata.finalizers.as_deref().unwrap_or_default();
     if all.len() <= MOST_FINALIZERS {

@@ -118,7 +118,7 @@ impl Retry {
 }
 
 /// Holds passes while the mappings are as they were before the API server went away, and aws-auth is as it is since it came back: after
-/// a restore of etcd, entries would be put back for mappings that no longer exist.
+/// a restore of etcd, entries would be restored for mappings that no longer exist.
 #[derive(Debug, Default)]
 pub(super) struct Comeback {
     failing: BTreeSet<&'static str>,

@@ -186,7 +186,7 @@ codes! {
         "the authenticator ignores the field silently: the entry has no groups or no username, and the principal has other access \
             than written";
     RoleAsGroup = "IM058", Warning, "group with the name of a ClusterRole",
-        "a ClusterRole is no group: whoever is in a group of this name gets nothing by it, unless a binding names the group";
+        "a ClusterRole is no group: members of a group of this name get nothing by it, unless a binding names the group";
     LostPlaceholder = "IM059", Warning, "name without its last or first part",
         "a tool that renders templates removes `{{…}}`: what is left is one name for every session";
 
