@@ -130,8 +130,26 @@ fn text_hold(view: &View<'_>, position: usize) -> Option<Block> {
         )
     };
     let block = open.and_then(|claim| claim.block.clone());
-    let block = block.or_else(|| view.not_written());
+    let block = block
+        .or_else(|| view.not_written())
+        .or_else(|| unreadable_text(view));
     Some(block.unwrap_or_else(pending))
+}
+
+/// A text that nobody restores any more: a person has to.
+fn unreadable_text(view: &View<'_>) -> Option<Block> {
+    let document = &view.plan.base.document;
+    let broken = |section| Some((section, document.section(section).broken.as_ref()?));
+    let (section, problem) = [Section::Roles, Section::Users]
+        .into_iter()
+        .find_map(broken)?;
+    Some(Block::lasting(
+        Reason::InvalidYAML,
+        format!(
+            "{section} does not parse, so nobody can tell whether the entry is still there: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
+            problem.line, problem.column, problem.offending, problem.message
+        ),
+    ))
 }
 
 /// Why the finalizer for access entries stays.
@@ -302,18 +320,23 @@ fn in_text(view: &View<'_>, position: usize, claim: &Claim) -> InText {
     // What is let go of is only unmarked: a status goes on naming it until the mapping is gone.
     let recognised =
         !view.written && claim.ours && claim.found.is_some() && claim.step != Step::Retain;
-    let section = claim.key.as_ref().map(|key| match key.kind() {
-        PrincipalKind::Role => Section::Roles,
-        PrincipalKind::User => Section::Users,
-    });
     InText {
         managed: view.mark.0.contains_key(&claim.hash) || recognised,
         written: claim
             .key
             .as_ref()
             .is_some_and(|key| mapping.written(&config_map).contains_key(key)),
-        readable: section.is_none_or(|section| view.standing.section(section).broken.is_none()),
+        readable: is_readable(view, claim),
     }
+}
+
+/// Whether the list in which an entry of this key belongs parses.
+pub(crate) fn is_readable(view: &View<'_>, claim: &Claim) -> bool {
+    let section = claim.key.as_ref().map(|key| match key.kind() {
+        PrincipalKind::Role => Section::Roles,
+        PrincipalKind::User => Section::Users,
+    });
+    section.is_none_or(|section| view.standing.section(section).broken.is_none())
 }
 
 /// Whether another mapping keeps the entry as it is, and waits for it when it is deleted: one that is suspended or refused.

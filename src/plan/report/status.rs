@@ -335,7 +335,11 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
         };
         written.extend(written_entry(view, position, claim));
         if claim.holder != Some(position) {
-            if !view.text_resolved(claim) || (claim.holder.is_none() && claim.step == Step::Leave) {
+            // What can't be read may still hold it.
+            if !view.text_resolved(claim)
+                || !leaving::is_readable(view, claim)
+                || (claim.holder.is_none() && claim.step == Step::Leave)
+            {
                 written.extend(standing());
             }
             continue;
@@ -347,7 +351,8 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
             .and_then(|spec| spec.form.as_ref());
         match (form, claim.effective()) {
             // It was handed over, so that nothing of it is left here.
-            (_, Step::Remove | Step::Unmark) if view.text_resolved(claim) => {}
+            (_, Step::Remove | Step::Unmark)
+                if view.text_resolved(claim) && leaving::is_readable(view, claim) => {}
             (_, Step::Leave)
                 if claim.found.is_none()
                     && claim.marked.is_none()

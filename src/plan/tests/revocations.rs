@@ -9,8 +9,8 @@ use crate::access_entry::{ADMIN_POLICY, CREATED_TAG, Call, INSTALLATION_TAG, Kin
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType, WrittenEntry};
 use crate::aws_auth::Document;
 use crate::observed::Mode;
-use crate::plan::plan;
 use crate::plan::simulation::Simulation;
+use crate::plan::{WriteFailure, plan};
 use crate::safety::{Removals, clear_call};
 
 const CONFIG_MAP: &str = "kube-system/aws-auth";
@@ -449,4 +449,29 @@ fn what_was_held_stays_held_though_its_statuses_are_lost() {
         names.iter().filter(|name| has(&simulation, name)).count(),
         8
     );
+}
+
+/// The mark is gone with the entry, and the text that would show it does not parse: nothing passes by itself any more.
+#[test]
+fn a_deleted_mapping_whose_text_does_not_parse_says_what_to_fix() {
+    let mut simulation = cluster(&["a", "b"]);
+    simulation.write_failure = Some(WriteFailure::Unavailable("down".to_owned()));
+    simulation.delete("a");
+    simulation.settle();
+    simulation.write_failure = None;
+    simulation.vandalise(
+        "mapRoles",
+        "- rolearn: arn:aws:iam::111122223333:role/a\n  username: [\n",
+    );
+    simulation
+        .config_map
+        .as_mut()
+        .expect("it exists")
+        .annotations
+        .clear();
+    simulation.restart();
+    simulation.settle();
+    assert!(simulation.objects.contains_key("a"));
+    assert_eq!(simulation.ready("a"), "False InvalidYAML");
+    assert_eq!(simulation.condition("a", "Stalled"), "True InvalidYAML");
 }

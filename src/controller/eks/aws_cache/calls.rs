@@ -59,7 +59,7 @@ impl AwsCache {
     ) -> FollowUp {
         self.touched.insert(key.clone());
         self.changed |= last || answer.is_err();
-        let asked = self.settle_call(call, answer.as_ref().err(), now);
+        let asked = self.settle_call(call, answer.as_ref().err(), now).min(now);
         let mut failure = match answer {
             Ok(output) => {
                 self.take_in(call, output, now);
@@ -152,6 +152,8 @@ impl AwsCache {
         now: Timestamp,
     ) -> Missing {
         let principal = call.principal_arn();
+        // The clock may have been set back meanwhile: nothing was asked later than now.
+        let asked = asked.min(now);
         let tells = matches!(call, Call::Describe { .. } | Call::Delete { .. });
         if !tells || failure.kind != FailureKind::EntryMissing {
             return Missing::Unsaid;
