@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use kube::api::PostParams;
 use serde_json::json;
 
 use super::NO_TIMER;
-use crate::support::mappings::role;
+use crate::support::mappings::{mapping, role};
 use crate::support::rights;
 use crate::support::wait::eventually;
 use crate::support::{Cluster, Operator};
@@ -117,6 +118,16 @@ async fn the_definition_is_deleted_and_applied_again() {
     assert_eq!(cluster.roles().await, before);
 
     rights::install_definitions(&cluster.admin()).await;
+    // It is served a moment after it is established.
+    eventually("mappings can be made", PATIENT, async || {
+        let made = mapping("probe", &json!({}));
+        let params = PostParams {
+            dry_run: true,
+            ..PostParams::default()
+        };
+        cluster.mappings().create(&params, &made).await
+    })
+    .await;
     for name in names {
         cluster.establish(name, json!({})).await;
     }
