@@ -27,7 +27,7 @@ pub(super) struct Membership {
     last: Leadership,
 }
 
-/// What a plan of a standby says of EKS. Nobody reads it: it keeps the plan from asking for anything.
+/// What a plan of a standby says of EKS. It is never shown: it keeps the plan from asking for anything.
 pub(super) fn not_leading() -> AwsState {
     AwsState::Unknown {
         failure: Failure {

@@ -22,7 +22,7 @@ impl State {
     /// What a mapping is now.
     #[must_use]
     pub fn of(mapping: &Mapping, now: Timestamp) -> Self {
-        // Nobody can tell what its deletion or its end is to remove.
+        // What its deletion or its end is to remove is unknown.
         if mapping.unreadable.is_some() {
             Self::Refused
         } else if mapping.deleting {

@@ -179,7 +179,7 @@ impl Election {
         })
     }
 
-    /// Whether nobody else holds it.
+    /// Whether no other replica holds it.
     fn may_claim(&self, sighting: &Sighting, now: Instant) -> bool {
         let left_alone = |duration| now.saturating_duration_since(sighting.since) >= duration;
         match &sighting.record {
@@ -242,7 +242,7 @@ impl Election {
         now: Instant,
     ) {
         match answer {
-            // A write that changes nothing has no new version, and nobody else sees it.
+            // A write that changes nothing has no new version, and others do not see it.
             Ok(record) if write.version.as_ref() != Some(&record.version) => {
                 self.heard = Some(now);
                 self.existed = true;

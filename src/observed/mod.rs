@@ -151,7 +151,10 @@ impl HistoryState {
     }
 }
 
-/// The history `ConfigMap` with the bytes of its newest copy: of the others only the sizes are kept in memory.
+/// So many copies say which entries were unmanaged: a text that was kept a moment ago may lack the managed entry that tells them apart.
+const RECENT_COPIES: usize = 4;
+
+/// The history `ConfigMap` with the bytes of its newest copies: of the others only the sizes are kept in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct HistoryView {
     /// The resourceVersion that a write must carry.
@@ -160,8 +163,8 @@ pub struct HistoryView {
     pub annotations: BTreeMap<String, String>,
     /// The keys of `binaryData` with the size of each value in bytes.
     pub copies: BTreeMap<String, usize>,
-    /// The newest copy: what stood before the last write that a copy was kept for.
-    pub newest: Option<PackedCopy>,
+    /// The newest copies, the newest first: what was there before the last writes that a copy was kept for.
+    pub recent: Vec<PackedCopy>,
 }
 
 impl HistoryView {
@@ -175,22 +178,23 @@ impl HistoryView {
             copies: copies()
                 .map(|(name, bytes)| (name.clone(), bytes.0.len()))
                 .collect(),
-            newest: Self::newest(copies().map(|(name, bytes)| (name.as_str(), bytes.0.as_slice()))),
+            recent: Self::recent(copies().map(|(name, bytes)| (name.as_str(), bytes.0.as_slice()))),
         }
     }
 
     /// The newest of some copies, by their names.
-    pub(crate) fn newest<'a>(
-        copies: impl Iterator<Item = (&'a str, &'a [u8])>,
-    ) -> Option<PackedCopy> {
+    pub(crate) fn recent<'a>(copies: impl Iterator<Item = (&'a str, &'a [u8])>) -> Vec<PackedCopy> {
         let dated =
             copies.filter_map(|(name, bytes)| Some(((CopyName::parse(name)?.time, name), bytes)));
-        dated
-            .max_by_key(|(age, _)| *age)
+        let mut dated: Vec<_> = dated.collect();
+        dated.sort_by(|(one, _), (other, _)| other.cmp(one));
+        let recent = dated.into_iter().take(RECENT_COPIES);
+        recent
             .map(|((_, name), bytes)| PackedCopy {
                 name: name.to_owned(),
                 bytes: bytes.into(),
             })
+            .collect()
     }
 }
 

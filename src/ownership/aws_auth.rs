@@ -2,7 +2,7 @@
 //!
 //! It is the one whose effective entry the mark holds; of identical ones the last, because that one wins. Where none is, someone changed
 //! it or took it away, and the text does not tell which. So the only entry of the key counts as the changed one, unless the last text
-//! that this process saw, or the newest copy of the history, held it as unmanaged beside the managed one. Of several none is managed.
+//! that this process saw, or one of the newest copies of the history, held it as unmanaged beside the managed one. Of several none is managed.
 //! Without a mark, what the status of a mapping of this very principal says recognises an entry that is exactly so.
 
 use std::cell::OnceCell;
@@ -49,36 +49,35 @@ fn hashes(entry: &Entry) -> Option<(KeyHash, MeaningHash)> {
     Some((KeyHash::of(&key), MeaningHash::of(&entry.meaning())))
 }
 
-/// What is known to be unmanaged. The newest copy is unpacked only where an answer depends on it.
+/// What is known to be unmanaged. The copies are unpacked only where an answer depends on them.
 #[derive(Debug)]
 pub(crate) struct KnownUnmanaged<'a> {
     seen: &'a Unmanaged,
-    newest: Option<&'a PackedCopy>,
-    of_newest: OnceCell<Unmanaged>,
+    copies: &'a [PackedCopy],
+    of_copies: OnceCell<Unmanaged>,
 }
 
 impl<'a> KnownUnmanaged<'a> {
-    /// `seen` is of the last text that this process saw, `newest` the newest copy of the history.
-    pub(crate) fn new(seen: &'a Unmanaged, newest: Option<&'a PackedCopy>) -> Self {
+    /// `seen` is of the last text that this process saw, `copies` are the newest of the history.
+    pub(crate) fn new(seen: &'a Unmanaged, copies: &'a [PackedCopy]) -> Self {
         Self {
             seen,
-            newest,
-            of_newest: OnceCell::new(),
+            copies,
+            of_copies: OnceCell::new(),
         }
     }
 
     fn has(&self, entry: &Entry) -> bool {
-        let of_newest = || {
+        let of_copies = || {
             // A copy that can't be read tells nothing.
-            let copy = |packed: &PackedCopy| KeptCopy::read(&packed.name, &packed.bytes).ok();
-            self.newest.and_then(copy).map_or_else(
-                Unmanaged::default,
-                |KeptCopy { data, mark, .. }| {
-                    Unmanaged::beside(&Document::parse(&data), &Mark::parse(&mark))
-                },
-            )
+            let read = |packed: &PackedCopy| KeptCopy::read(&packed.name, &packed.bytes).ok();
+            let beside = |KeptCopy { data, mark, .. }| {
+                Unmanaged::beside(&Document::parse(&data), &Mark::parse(&mark)).0
+            };
+            let copies = self.copies.iter().filter_map(read);
+            Unmanaged(copies.flat_map(beside).collect())
         };
-        self.seen.has(entry) || self.of_newest.get_or_init(of_newest).has(entry)
+        self.seen.has(entry) || self.of_copies.get_or_init(of_copies).has(entry)
     }
 }
 
@@ -163,7 +162,7 @@ impl Marked {
             }
         }
         let nothing = Unmanaged::default();
-        let known = KnownUnmanaged::new(&nothing, None);
+        let known = KnownUnmanaged::new(&nothing, &[]);
         let managed = mark.0.iter().filter_map(|(hash, meaning)| {
             let evidence = Evidence {
                 mark: Some(meaning),
@@ -287,7 +286,7 @@ mod tests {
         ];
         for (entries, mark, written, known, expected) in cases {
             let seen: Unmanaged = known.iter().map(|name| (key(), hash_of(name))).collect();
-            let found = managed(entries, mark, written, &KnownUnmanaged::new(&seen, None));
+            let found = managed(entries, mark, written, &KnownUnmanaged::new(&seen, &[]));
             assert_eq!(
                 found.as_deref(),
                 expected,
@@ -315,9 +314,29 @@ mod tests {
                 bytes: copy.pack().expect("memory takes it").into(),
             };
             let nothing = Unmanaged::default();
-            let known = KnownUnmanaged::new(&nothing, Some(&packed));
+            let known = KnownUnmanaged::new(&nothing, std::slice::from_ref(&packed));
             let found = managed(&["f"], Some("o"), &[], &known);
             assert_eq!(found.is_some(), changed, "{entries:?} {copy:?}");
+        }
+    }
+
+    /// The managed entry was removed by someone, and the process died after it had kept that text.
+    #[test]
+    fn an_older_copy_tells_it_where_the_newest_lacks_the_managed_entry() {
+        let mark = Mark([(key(), hash_of("o"))].into()).render();
+        let packed = |entries: &[&str]| {
+            let copy = NewCopy::of(&data(entries), &mark, &BTreeMap::new());
+            PackedCopy {
+                name: copy.name(crate::time::Timestamp::UNIX_EPOCH, false),
+                bytes: copy.pack().expect("memory takes it").into(),
+            }
+        };
+        let copies = [packed(&["f"]), packed(&["o", "f"])];
+        let nothing = Unmanaged::default();
+        for (copies, changed) in [(&copies[..1], true), (&copies[..], false)] {
+            let known = KnownUnmanaged::new(&nothing, copies);
+            let found = managed(&["f"], Some("o"), &[], &known);
+            assert_eq!(found.is_some(), changed, "{}", copies.len());
         }
     }
 

@@ -92,8 +92,8 @@ pub fn plan<'a>(
         history,
         memory.confirmed_orphans.as_ref(),
     );
-    let newest = history.and_then(|view| view.newest.as_ref());
-    let unmanaged = KnownUnmanaged::new(&memory.unmanaged, newest);
+    let copies = history.map_or(&[][..], |view| &view.recent);
+    let unmanaged = KnownUnmanaged::new(&memory.unmanaged, copies);
     let index = Index::new(&base.document);
     let context = Context {
         mappings: &mappings,

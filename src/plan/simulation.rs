@@ -435,7 +435,7 @@ impl Simulation {
                 .map(|(name, bytes)| (name, bytes.len())),
         );
         let packed = self.copies.iter();
-        view.newest = HistoryView::newest(packed.map(|(name, bytes)| (name.as_str(), &bytes[..])));
+        view.recent = HistoryView::recent(packed.map(|(name, bytes)| (name.as_str(), &bytes[..])));
         for (key, value) in write.annotations {
             match value {
                 Some(value) => view.annotations.insert(key, value),

@@ -235,7 +235,7 @@ impl<'a> Transplant<'a> {
             let evidence = Evidence {
                 mark: Some(meaning),
                 written: &[],
-                known: &KnownUnmanaged::new(&nothing, None),
+                known: &KnownUnmanaged::new(&nothing, &[]),
                 never_ours: &|entry| is_node_entry(entry, &now.observed.bindings),
             };
             Some((hash.clone(), recognise(standing, &evidence).entry()?))

@@ -135,10 +135,7 @@ fn managed_texts(
         .filter(|remembered| remembered.own)
         .map(|remembered| remembered.meaning)
         .collect();
-    let newest = observed
-        .history
-        .view()
-        .and_then(|view| view.newest.as_ref());
+    let copies = observed.history.view().map_or(&[][..], |view| &view.recent);
     let standing: Vec<_> = text
         .entries()
         .filter(|entry| entry.key().as_ref() == Some(key))
@@ -148,7 +145,7 @@ fn managed_texts(
         &Evidence {
             mark: mark.0.get(&hash),
             written: &written.iter().collect::<Vec<_>>(),
-            known: &KnownUnmanaged::new(&Unmanaged::default(), newest),
+            known: &KnownUnmanaged::new(&Unmanaged::default(), copies),
             never_ours: &|_| false,
         },
     );

@@ -250,7 +250,7 @@ fn is_deleted(made: usize, number: usize) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_storm_of_faults_costs_nobody_access_and_ends_as_declared() {
+async fn no_access_is_lost_in_a_storm_of_faults_that_ends_as_declared() {
     let sea = Sea::set().await;
     let mut operator = sea.operator().await;
     for (number, name) in KEPT.into_iter().enumerate() {

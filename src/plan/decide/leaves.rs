@@ -75,8 +75,8 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     }
 }
 
-/// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so nobody can
-/// tell whose entry it is.
+/// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so
+/// whose entry it is can not be known.
 pub(crate) fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Block> {
     let moved = |position: &&usize| {
         context.states[**position] == State::Live && wrote(context, claim, **position)

@@ -136,7 +136,7 @@ fn text_hold(view: &View<'_>, position: usize) -> Option<Block> {
     Some(block.unwrap_or_else(pending))
 }
 
-/// A text that nobody restores any more: a person has to.
+/// A text that the operator does not restore any more: a person has to.
 fn unreadable_text(view: &View<'_>) -> Option<Block> {
     let document = &view.plan.base.document;
     let broken = |section| Some((section, document.section(section).broken.as_ref()?));
@@ -146,7 +146,7 @@ fn unreadable_text(view: &View<'_>) -> Option<Block> {
     Some(Block::lasting(
         Reason::InvalidYAML,
         format!(
-            "{section} does not parse, so nobody can tell whether the entry is still there: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
+            "{section} does not parse, so it is unknown whether the entry is still in it: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
             problem.line, problem.column, problem.offending, problem.message
         ),
     ))

@@ -461,7 +461,7 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
         })
         .cloned()
         .collect();
-    if vanishes.is_empty() || world.ledger.clock_set {
+    if vanishes.is_empty() || world.ledger.clock_set || world.ledger.removals_forgotten {
         return Ok(());
     }
     world

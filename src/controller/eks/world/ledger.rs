@@ -24,6 +24,10 @@ pub(super) struct Ledger {
     pub(super) vanished: BTreeMap<String, Timestamp>,
     /// Whether the operator's clock was set, by which it counts removals.
     pub(super) clock_set: bool,
+    /// Whether this process could not record removals.
+    pub(super) unrecorded: bool,
+    /// Whether a process died that could not: the next one can't know what it removed (docs/reliability.md).
+    pub(super) removals_forgotten: bool,
     /// Principals that someone else made administrators by editing an entry of the operator's.
     pub(super) gifts: BTreeSet<String>,
     /// The last text that stood and parsed.

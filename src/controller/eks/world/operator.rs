@@ -402,6 +402,7 @@ impl World {
     /// The process ends, and another one starts.
     pub(super) fn die(&mut self) {
         self.abandon();
+        self.ledger.removals_forgotten |= std::mem::take(&mut self.ledger.unrecorded);
         self.operator = Operator::new(self.clock());
         self.turn();
     }

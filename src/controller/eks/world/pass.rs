@@ -116,6 +116,7 @@ impl World {
     /// Plans, up to the next effect.
     fn go_on(&mut self, mut pass: Pass) {
         pass.observed.now = self.clock();
+        pass.since.decided = pass.observed.now;
         let (settings, memory) = (self.settings.clone(), self.operator.memory.clone());
         let planned = plan(&pass.desired, &pass.observed, &settings, &memory);
         let todo = if !pass.finalizers_added && !planned.add_finalizers.is_empty() {
@@ -185,7 +186,9 @@ impl World {
             self.text_read();
             return self.go_on(pass);
         }
-        if fate != Fate::Refused {
+        if fate == Fate::Refused {
+            self.ledger.unrecorded = true;
+        } else {
             let history = self.history.get_or_insert_default();
             let version = history
                 .metadata

@@ -35,7 +35,10 @@ pub(crate) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
         .key
         .iter()
         .flat_map(|key| eks.view.in_flight.of_key(key));
-    let awaited = in_flight.find(|sent| sent.given_up.is_none() && sent.changes());
+    let going = leaves(context, claim);
+    // An entry that stays without its tags is not ours to change any more, also not by a call whose answer was lost.
+    let free = matches!(going, Leaves::Free);
+    let awaited = in_flight.find(|sent| (free || sent.given_up.is_none()) && sent.changes());
     side.ours = !ours.is_empty();
     side.node = ours
         .iter()
@@ -45,7 +48,7 @@ pub(crate) fn let_go(context: &Context<'_>, eks: &Eks<'_>, claim: &mut Claim) {
         .iter()
         .find_map(|standing| standing.known())
         .map(|entry| entry.arn.clone());
-    match leaves(context, claim) {
+    match going {
         // What has been sent may make an entry that has to go, or may be what takes it away.
         Leaves::Go | Leaves::Free if let Some(sent) = awaited => {
             side.may_exist = true;
