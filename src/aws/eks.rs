@@ -389,9 +389,10 @@ impl Aws {
                 }
             }
         };
+        let within = self.0.changes_within.filter(|_| !read);
         self.0
             .limiter
-            .run(asked.operation, read, priority, call)
+            .run(asked.operation, read, priority, within, call)
             .await
     }
 }

@@ -18,6 +18,9 @@ use crate::lease::{LeaseLost, Permit};
 /// is not answered in time is one whose effect is not known.
 const CHANGE: Duration = Duration::from_secs(5);
 
+/// How long a change waits for a renewal: it was judged before, and two renewals fit.
+const RENEWED_WITHIN: Duration = Duration::from_secs(3);
+
 impl Aws {
     /// The same clients for one term of a leader.
     #[must_use]
@@ -43,10 +46,16 @@ impl Aws {
         if !permit.is_limited() {
             return call.await;
         }
-        permit.granted(CHANGE).await.map_err(|lost| Failure {
-            kind: FailureKind::Unavailable,
-            message: lost.to_string(),
-        })?;
+        let lost = match tokio::time::timeout(RENEWED_WITHIN, permit.granted(CHANGE)).await {
+            Ok(granted) => granted.err().map(|lost| lost.to_string()),
+            Err(_) => Some("not sent: the Lease was not renewed in time".to_owned()),
+        };
+        if let Some(message) = lost {
+            return Err(Failure {
+                kind: FailureKind::Unavailable,
+                message,
+            });
+        }
         match tokio::time::timeout(CHANGE, call).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure {

@@ -101,20 +101,31 @@ impl Limiter {
     }
 
     /// Makes a call when it is its turn. One that was throttled is made again, and so is a read that was not answered.
-    /// A write that was not answered may have had its effect, so it is never made again here.
+    /// A write that was not answered may have had its effect, so it is never made again here. Nothing is sent later than `within`.
     pub(super) async fn run<T, F>(
         &self,
         operation: &'static str,
         read: bool,
         priority: Priority,
+        within: Option<Duration>,
         call: impl Fn() -> F,
     ) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, Failure>>,
     {
+        let asked = Instant::now();
+        let left = || within.map(|within| within.saturating_sub(asked.elapsed()));
         let mut made = 0;
         loop {
-            let slot = self.slot(priority).await;
+            let slot = match left() {
+                None => self.slot(priority).await,
+                Some(left) => tokio::time::timeout(left, self.slot(priority))
+                    .await
+                    .map_err(|_| Failure {
+                        kind: FailureKind::Throttled,
+                        message: "not sent: too many calls to EKS waited before it".to_owned(),
+                    })?,
+            };
             let began = self.now();
             let result = call().await;
             self.count(operation, began, result.as_ref().err());
@@ -128,6 +139,9 @@ impl Limiter {
                 return Err(failure);
             }
             let pause = RETRY.pause(made - 1, fastrand::f64());
+            if left().is_some_and(|left| left <= pause) {
+                return Err(failure);
+            }
             tracing::debug!(operation, tries = made, ?pause, "retrying: {failure}");
             tokio::time::sleep(pause).await;
         }
@@ -257,7 +271,7 @@ mod tests {
             made if made < failures => Err(failure(kind.clone())),
             _ => Ok(()),
         };
-        let result = limiter.run("Op", read, Priority::Urgent, call).await;
+        let result = limiter.run("Op", read, Priority::Urgent, None, call).await;
         (made.load(Ordering::SeqCst), result)
     }
 
@@ -303,7 +317,7 @@ mod tests {
             } else {
                 Priority::Background
             };
-            limiter.run("Op", true, priority, call)
+            limiter.run("Op", true, priority, None, call)
         });
         let results = futures::future::join_all(runs).await;
         assert!(results.iter().all(Result::is_ok));

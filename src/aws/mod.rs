@@ -135,6 +135,8 @@ struct Shared {
     eks: aws_sdk_eks::Client,
     /// What a call to EKS or SQS that changes something asks for.
     permit: Permit,
+    /// How late after it was asked for a call to EKS that changes something may be sent.
+    changes_within: Option<Duration>,
     limiter: Arc<Limiter>,
     sts: aws_sdk_sts::Client,
     sqs: aws_sdk_sqs::Client,
@@ -196,6 +198,7 @@ impl Aws {
             region: region.to_string(),
             eks: aws_sdk_eks::Client::new(&slow),
             permit: Permit::unlimited(),
+            changes_within: None,
             limiter: Arc::new(Limiter::new(settings.rate)),
             sts: aws_sdk_sts::Client::new(&quick),
             sqs: aws_sdk_sqs::Client::new(&polling),
@@ -204,6 +207,15 @@ impl Aws {
             iam: Arc::default(),
             identity: Arc::default(),
         })))
+    }
+
+    /// The same clients for a caller that judges each change when it asks for it: one that would be sent much later fails instead.
+    #[must_use]
+    pub fn sending_changes_within(&self, limit: Duration) -> Self {
+        Self(Arc::new(Shared {
+            changes_within: Some(limit),
+            ..Shared::clone(&self.0)
+        }))
     }
 
     /// The region.

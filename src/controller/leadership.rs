@@ -12,7 +12,7 @@ use tracing::info;
 use super::eks::EksDriver;
 use super::election::Leadership;
 use super::outbox::Outbox;
-use super::pass::Done;
+use super::pass::{Done, FirstRead};
 use super::trigger::{Retry, Trigger};
 use super::{Controller, RunningPass};
 use crate::access_entry::{Failure, FailureKind};
@@ -99,7 +99,7 @@ impl Controller {
             .clone()
             .map(|(aws, settings)| EksDriver::new(aws.fenced(permit), settings));
         self.forget_the_last_pass();
-        self.reread = true;
+        self.first_read = FirstRead::AfterAnotherLeader;
         self.trigger.changed(Instant::now());
         self.health.leads();
     }
@@ -112,7 +112,7 @@ impl Controller {
         self.retry = Retry::default();
         self.planned = None;
         self.wake = None;
-        self.reread = false;
+        self.first_read = FirstRead::Watched;
     }
 
     /// The end of a standby's pass: what it saw is remembered, and that is all.

@@ -49,7 +49,7 @@ use self::judge::{TextGrants, judge};
 use self::leadership::{Membership, not_leading, word};
 use self::metrics::Metrics;
 use self::outbox::Outbox;
-use self::pass::{Done, Pass};
+use self::pass::{Done, FirstRead, Pass};
 use self::trigger::{Comeback, Retry, Trigger};
 use crate::aws::Aws;
 use crate::cluster::Cluster;
@@ -103,7 +103,7 @@ pub struct Controller {
     /// When to plan again in any case.
     next_resync: Instant,
     /// Whether the next pass is to read aws-auth itself.
-    reread: bool,
+    first_read: FirstRead,
     running: Option<RunningPass>,
     /// Whether a pass was made since this replica began to lead.
     begun: bool,
@@ -156,7 +156,7 @@ impl Controller {
             planned: None,
             wake: None,
             next_resync: Instant::now() + resync,
-            reread: false,
+            first_read: FirstRead::default(),
             running: None,
             begun: false,
             interest: watch::Sender::new(None),
@@ -341,7 +341,7 @@ impl Controller {
         if self.retry.due().is_some_and(|due| due <= now) || self.next_resync <= now {
             self.retry.started();
             self.next_resync = now + self.resync;
-            self.reread = true;
+            self.first_read = self.first_read.max(FirstRead::Direct);
             self.trigger.changed(now);
         }
         if self.trigger.due().is_some_and(|due| due <= now) {
@@ -372,7 +372,7 @@ impl Controller {
             settings: self.settings.clone(),
             memory: self.memory.clone(),
             snapshot,
-            reread: std::mem::take(&mut self.reread),
+            first_read: std::mem::take(&mut self.first_read),
             interrupt: interrupt.clone(),
         };
         self.running = Some(RunningPass {

@@ -35,6 +35,19 @@ const FINALIZERS_TIME: Duration = Duration::from_secs(30);
 /// The error of a pass that met more.
 const CONFLICTS: &str = "other writers keep changing it in between";
 
+/// Whether a pass reads aws-auth and the history itself first, rather than believe the watches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum FirstRead {
+    /// It believes the watches.
+    #[default]
+    Watched,
+    /// It reads both.
+    Direct,
+    /// It reads both as a new leader: where the watch did not show what is there, the texts that it remembers may hold what was revoked
+    /// since. A watch can hang without an error.
+    AfterAnotherLeader,
+}
+
 /// A pass that can be run.
 pub(super) struct Pass {
     pub(super) cluster: Cluster,
@@ -43,8 +56,7 @@ pub(super) struct Pass {
     pub(super) settings: Settings,
     pub(super) memory: Memory,
     pub(super) snapshot: Snapshot,
-    /// Read aws-auth and the history first, rather than believe the watches.
-    pub(super) reread: bool,
+    pub(super) first_read: FirstRead,
     /// Cancelled when aws-auth changes: finalizers that are still to be added then wait for the next pass.
     pub(super) interrupt: CancellationToken,
 }
@@ -77,9 +89,9 @@ impl Pass {
             cluster,
             implied,
             settings,
-            memory,
+            mut memory,
             snapshot,
-            reread,
+            first_read,
             interrupt,
         } = self;
         let seen = snapshot.observed.clone();
@@ -94,10 +106,17 @@ impl Pass {
             retry: None,
             interrupted: false,
         };
-        if reread && let Err(error) = work.read_again().await {
+        if first_read != FirstRead::Watched
+            && let Err(error) = work.read_again().await
+        {
             // The watches' view is used; a write from a stale one would conflict.
             debug!(error = %error, "reading aws-auth directly failed");
             work.retry = Some(error.message);
+        }
+        if first_read == FirstRead::AfterAnotherLeader
+            && (work.retry.is_some() || version(&work.snapshot.observed) != version(&seen))
+        {
+            memory = memory.without_texts();
         }
         work.look_at_definition().await;
         let mut finalizers_added = false;
@@ -178,6 +197,12 @@ pub(super) fn words(failure: &WriteFailure) -> &str {
         | WriteFailure::Invalid(words)
         | WriteFailure::Unavailable(words) => words,
     }
+}
+
+/// Which aws-auth it is.
+fn version(observed: &Observed) -> Option<&str> {
+    let view = observed.config_map.as_ref()?;
+    Some(&view.resource_version)
 }
 
 /// A pass at work.

@@ -111,6 +111,8 @@ pub struct Election {
     sighting: Option<Sighting>,
     /// Until when it may be relied on. Past that it is still ours, unless someone else took it.
     until: Option<Instant>,
+    /// When the first write of this version began whose answer never came.
+    unanswered: Option<Instant>,
     /// When the last answer came.
     heard: Option<Instant>,
     /// Whether the Lease was ever seen to exist.
@@ -127,6 +129,7 @@ impl Election {
             due: now,
             sighting: None,
             until: None,
+            unanswered: None,
             heard: None,
             existed: false,
             gaps: 0,
@@ -190,7 +193,11 @@ impl Election {
             }
             Some(record) => match &record.holder {
                 None => true,
-                Some(holder) => *holder == self.identity || left_alone(record.patience()),
+                // Where etcd was restored, this name can be of a time that others have gone on from.
+                Some(holder) => {
+                    let ours = *holder == self.identity && self.until.is_some();
+                    ours || left_alone(record.patience())
+                }
             },
         }
     }
@@ -216,7 +223,16 @@ impl Election {
         self.existed |= record.is_some();
         let version = |record: &Option<LeaseRecord>| record.as_ref().map(|it| it.version.clone());
         let before = self.sighting.take();
-        let same = before.filter(|it| !gap && version(&it.record) == version(&record));
+        let changed = before
+            .as_ref()
+            .is_none_or(|it| version(&it.record) != version(&record));
+        if changed {
+            // It names us and is another one than the unanswered writes were to replace: it is one of them. The others can't succeed now.
+            if let Some(began) = self.unanswered.take().filter(|_| ours) {
+                self.until = Some(began + HELD);
+            }
+        }
+        let same = before.filter(|_| !gap && !changed);
         let sighting = Sighting {
             since: same.map_or(now, |it| it.since),
             record,
@@ -246,6 +262,7 @@ impl Election {
             Ok(record) if write.version.as_ref() != Some(&record.version) => {
                 self.heard = Some(now);
                 self.existed = true;
+                self.unanswered = None;
                 self.until = write.holder.is_some().then(|| began + HELD);
                 self.sighting = Some(Sighting {
                     record: Some(record),
@@ -257,6 +274,9 @@ impl Election {
             Ok(_) | Err(_) => {
                 if let Some(sighting) = &mut self.sighting {
                     sighting.stale = true;
+                }
+                if matches!(answer, Err(LeaseRefusal::Failed)) {
+                    self.unanswered.get_or_insert(began);
                 }
                 self.due = match answer {
                     Err(LeaseRefusal::Stale) => now,

@@ -62,12 +62,50 @@ fn what_is_free_is_claimed_at_once() {
     assert_eq!(having_read(now, None).step(now, true), claim(None, 0));
     let released = having_read(now, Some(record(7, None)));
     assert_eq!(released.step(now, true), claim(Some(7), 4));
-    let ours = having_read(now, Some(record(7, Some("a"))));
-    assert_eq!(
-        ours.step(now, true),
-        claim(Some(7), 4),
-        "an answer was lost"
-    );
+}
+
+/// No other process has the name, but a restored etcd may: others have gone on from there.
+#[test]
+fn its_own_name_alone_gives_nobody_the_lease() {
+    let now = Instant::now();
+    let mut restored = having_read(now, Some(record(7, Some("a"))));
+    assert_eq!(restored.step(now, true), LeaseStep::Wait(now + POLL));
+    restored.read(Ok(Some(record(7, Some("a")))), now + POLL, true);
+    assert_eq!(restored.until(), None);
+}
+
+/// Every write takes effect, and no answer comes in time.
+#[test]
+fn a_write_without_an_answer_counts_once_it_is_seen() {
+    let mut now = Instant::now();
+    let mut election = having_read(now, None);
+    for version in 8..20 {
+        let LeaseStep::Write(write) = election.step(now, true) else {
+            panic!("{:?}", election.step(now, true));
+        };
+        let began = now;
+        now += REQUEST_LIMIT;
+        election.written(&write, Err(LeaseRefusal::Failed), began, now);
+        now += RETRY;
+        election.read(Ok(Some(record(version, Some("a")))), now, true);
+        assert_eq!(election.until(), Some(began + HELD));
+        assert_eq!(election.gaps(), 0);
+    }
+    // Of several, the first may be the one that took effect; and what another one wrote is not ours.
+    for (holder, until) in [("a", Some(now + HELD)), ("b", None)] {
+        let mut election = election.clone();
+        let (began, mut later) = (now, now);
+        for _ in 0..2 {
+            let LeaseStep::Write(write) = election.step(later, true) else {
+                panic!("{:?}", election.step(later, true));
+            };
+            election.written(&write, Err(LeaseRefusal::Failed), later, later + ms(100));
+            later += RETRY + ms(100);
+            election.read(Ok(Some(record(19, Some("a")))), later, true);
+        }
+        election.read(Ok(Some(record(20, Some(holder)))), later, true);
+        assert_eq!(election.until(), until, "{began:?}");
+    }
 }
 
 #[test]

@@ -124,7 +124,11 @@ pub(super) fn role_as_group(group: &str) -> Option<String> {
 
 /// Whether a name ends or begins where a placeholder belongs, as it does once a tool has taken `{{…}}` for its own.
 fn is_cut(name: &str) -> bool {
-    name.ends_with(':') || name.contains("::") || (name.starts_with('@') && name.contains('.'))
+    // An ARN of IAM has no region.
+    let is_arn = name.starts_with("arn:");
+    name.ends_with(':')
+        || (!is_arn && name.contains("::"))
+        || (name.starts_with('@') && name.contains('.'))
 }
 
 /// The groups that one item joins by commas or spaces. Names of LDAP have commas, and other names may have spaces.

@@ -11,7 +11,7 @@ use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::Section;
-use crate::desired::{Mapping, State, resolve};
+use crate::desired::{State, resolve};
 use crate::observed::{Mode, Observed};
 use crate::ownership::KeyHash;
 use crate::principal::Key;
@@ -27,11 +27,13 @@ const SHARE: usize = 4;
 /// The annotation on the history `ConfigMap` that carries [`Removals`].
 pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
 
-/// The time of a key whose removal is held: it stays so until it is confirmed, also where its mapping's status is lost.
+/// The time of a key whose removal is held: it stays so until it is confirmed, also where its mapping's status is lost. Where it is held
+/// before an end that was seen in time, it is that end as a negative number: nobody holds a removal beyond it by one of their own.
 const HELD: i64 = 0;
 
-/// When the removal of each key was ordered, in seconds since the epoch, or [`HELD`]: an annotation on the history `ConfigMap`, so that a
-/// restart does not forget it. It holds keys and times and no counts, so that anyone who can write it can at most hold removals.
+/// When the removal of each key was ordered, in seconds since the epoch, or that it is held ([`HELD`]): an annotation on the history
+/// `ConfigMap`, so that a restart does not forget it. It holds keys and times and no counts: who can write it can hold removals, or forget
+/// that some are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct Removals(BTreeMap<String, i64>);
@@ -69,27 +71,36 @@ impl Removals {
 
     /// The keys whose removal was ordered.
     fn ordered(&self) -> impl Iterator<Item = &str> {
-        let ordered = self.0.iter().filter(|(_, time)| **time != HELD);
+        let ordered = self.0.iter().filter(|(_, time)| **time > HELD);
         ordered.map(|(key, _)| key.as_str())
     }
 
     fn is_ordered(&self, hash: &KeyHash) -> bool {
-        self.0.get(hash.as_str()).is_some_and(|time| *time != HELD)
+        self.0.get(hash.as_str()).is_some_and(|time| *time > HELD)
     }
 
-    fn is_held(&self, hash: &KeyHash) -> bool {
-        self.0.get(hash.as_str()) == Some(&HELD)
+    /// Until when the removal is held, in seconds since the epoch.
+    fn held_until(&self, hash: &KeyHash) -> Option<i64> {
+        let time = *self.0.get(hash.as_str())?;
+        (time <= HELD).then(|| match time {
+            HELD => i64::MAX,
+            end => end.saturating_neg(),
+        })
     }
 
     /// What is held, alone.
     #[must_use]
     pub(crate) fn held(&self) -> Self {
-        let held = self.0.iter().filter(|(_, time)| **time == HELD);
+        let held = self.0.iter().filter(|(_, time)| **time <= HELD);
         Self(held.map(|(key, time)| (key.clone(), *time)).collect())
     }
 
-    fn hold(&mut self, hash: &KeyHash) {
-        self.0.insert(hash.as_str().to_owned(), HELD);
+    /// `until`: the end that was seen in time. What is held already keeps its own.
+    fn hold(&mut self, hash: &KeyHash, until: Option<Timestamp>) {
+        if self.held_until(hash).is_none() {
+            let end = until.map_or(HELD, |until| until.as_second().max(1).saturating_neg());
+            self.0.insert(hash.as_str().to_owned(), end);
+        }
     }
 
     fn order(&mut self, hash: &KeyHash, now: Timestamp) {
@@ -114,9 +125,14 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         if free(world, subject) || orphan(subject) {
             continue;
         }
-        if record.is_held(&subject.hash) || held_before(world, subject) {
+        let ended = ended_as_seen(world, subject);
+        let held_still = match record.held_until(&subject.hash) {
+            Some(until) => !(ended && until <= before.now.as_second()),
+            None => held_before(world, subject),
+        };
+        if held_still {
             held.push(*subject);
-        } else if expires_as_seen(world, subject) {
+        } else if ended {
         } else if record.is_ordered(&subject.hash) {
             // Ordered already, and counted.
             record.order(&subject.hash, before.now);
@@ -146,7 +162,7 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
         held.extend(fresh);
     }
     for subject in &held {
-        record.hold(&subject.hash);
+        record.hold(&subject.hash, seen_end(world, subject));
     }
     let why = "too many principals would lose their entries within ten minutes (more than five and more than a quarter, or all of them), so none of these is removed";
     let refusals = held.into_iter().map(|subject| {
@@ -172,7 +188,7 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
             return false;
         };
         // Until it is removed, or declared again.
-        if *ordered == HELD {
+        if *ordered <= HELD {
             let declared = world.declaring(&hash).any(|(mapping, state)| {
                 let key = mapping.key();
                 key.is_some_and(|key| world.holds(mapping, state, &key))
@@ -205,20 +221,23 @@ fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
             .is_some_and(|view| resolve::gone_from_iam(&subject.key, view))
 }
 
-/// What is held already stays so, whatever a status says of its time since.
-fn expires_as_seen(world: &World<'_>, subject: &Subject<'_>) -> bool {
-    let responsible = world.responsible(subject);
-    responsible.is_some_and(|(mapping, state)| expired_as_seen(mapping, state))
+/// Whether the mapping is over, and an end of it that was seen ten minutes before it passed has passed too: nobody can have set it by
+/// mistake just now. An earlier one that was set later is covered by it, so that it can't make the removal wait for longer.
+fn ended_as_seen(world: &World<'_>, subject: &Subject<'_>) -> bool {
+    let now = world.before.now;
+    let over = world.responsible(subject).is_some_and(|(mapping, state)| {
+        matches!(state, State::Expired | State::Deleting)
+            && mapping.valid_until.is_some_and(|until| until <= now)
+    });
+    over && seen_end(world, subject).is_some_and(|seen| seen <= now)
 }
 
-/// Whether the mapping expired at a time that was seen ten minutes before it passed: nobody can have set it by mistake just now.
-fn expired_as_seen(mapping: &Mapping, state: State) -> bool {
-    let seen = mapping
-        .status
-        .seen_valid_until
-        .as_ref()
-        .map(Timestamp::from);
-    state == State::Expired && seen.is_some() && seen == mapping.valid_until
+/// The end of the mapping that was seen in time, if it is not before the one that its spec names now.
+fn seen_end(world: &World<'_>, subject: &Subject<'_>) -> Option<Timestamp> {
+    let (mapping, _) = world.responsible(subject)?;
+    let seen = mapping.status.seen_valid_until.as_ref();
+    let seen = seen.map(Timestamp::from)?;
+    (mapping.valid_until? <= seen).then_some(seen)
 }
 
 /// What was held once stays held until it is confirmed, however few it is by then. A status counts only where the record can't be

@@ -54,6 +54,9 @@ use crate::principal::{Key, SSO_PATH};
 /// is not so. It waits no longer: aws-auth must be kept also when AWS can't be reached.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// So late after it was judged a change may be sent. One that fails is planned and judged anew.
+const JUDGED_FOR: Duration = Duration::from_secs(10);
+
 /// After word of a change of the cluster's configuration, the mode is read often for so long.
 const AFTER_CHANGE: Duration = Duration::from_mins(2);
 
@@ -161,7 +164,7 @@ impl EksDriver {
         let unasked =
             Trust::Unknown("not known yet, because the API server has not answered".to_owned());
         Self {
-            aws,
+            aws: aws.sending_changes_within(JUDGED_FOR),
             cache: AwsCache::new(cluster_name.clone(), unasked, Timestamp::now()),
             started: now,
             name: cluster_name,

@@ -263,6 +263,10 @@ fn slips_and_names_that_are_cut() {
             &[LostPlaceholder, LostPlaceholder],
         ),
         (
+            of_role("  username: arn:aws:iam::111122223333:user/a\n  groups: [g]\n"),
+            &[],
+        ),
+        (
             of_role("  username: \"@example.com\"\n  groups: [g]\n"),
             &[LostPlaceholder],
         ),

@@ -62,8 +62,16 @@ pub(crate) fn concerned(context: &Context<'_>, claim: &Claim) -> Vec<usize> {
     if writers.is_empty() { by_spec } else { writers }
 }
 
-/// Whether a mapping that does not hold the key keeps what exists for it.
+/// Whether a mapping that does not hold the key keeps what exists for it. One that wrote nothing keeps nothing of one that did and names
+/// another principal now: an author could make the entry of another mapping stay. Where no status says who wrote it, one may be lost.
 fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
+    let left = |other: &usize| {
+        let key = context.mappings[*other].key();
+        key.is_some() && key != claim.key && wrote(context, claim, *other)
+    };
+    if !wrote(context, claim, position) && claim.others.iter().any(left) {
+        return false;
+    }
     match context.states[position] {
         State::Suspended => true,
         // It names this very principal, or one that can't be read and may be this one.

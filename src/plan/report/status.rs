@@ -335,9 +335,10 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
         };
         written.extend(written_entry(view, position, claim));
         if claim.holder != Some(position) {
-            // What can't be read may still hold it.
+            // What can't be read may still hold it, and a holder that is refused leaves it as it is.
             if !view.text_resolved(claim)
                 || !leaving::is_readable(view, claim)
+                || is_refused(claim)
                 || (claim.holder.is_none() && claim.step == Step::Leave)
             {
                 written.extend(standing());
@@ -391,7 +392,8 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
         // Of a principal that the spec does not name, what is not tagged as ours any more is left: it would be remembered for ever.
         let keeps = |entry: &WrittenEntry| {
             let known = claim.entry.ours || mapping.names(&entry.arn);
-            !entry_resolved(claim) || (claim.holder.is_none() && claim.entry.may_exist && known)
+            !entry_resolved(claim)
+                || ((claim.holder.is_none() || is_refused(claim)) && claim.entry.may_exist && known)
         };
         return remembered().filter(keeps);
     }
@@ -412,6 +414,12 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
     }
 }
 
+/// Whether the holder can't be put into effect.
+fn is_refused(claim: &Claim) -> bool {
+    let place = claim.place.as_ref();
+    place.is_some_and(|place| place.refusal.is_some())
+}
+
 fn same_key(entry: &WrittenEntry, claim: &Claim) -> bool {
     claim.key.is_some() && crate::principal::Key::parse_arn(&entry.arn) == claim.key
 }
@@ -428,14 +436,15 @@ fn awaiting(view: &View<'_>, position: usize) -> Vec<String> {
     words.into_iter().map(str::to_owned).collect()
 }
 
-/// What is remembered of `validUntil`: that it was seen well before it passed, so that its removal counts as no mass removal.
+/// What is remembered of `validUntil`: that it was seen well before it passed, so that its removal counts as no mass removal. An earlier
+/// one that is set later is covered by it.
 fn seen_valid_until(mapping: &Mapping, now: Timestamp) -> Option<Time> {
     let until = mapping.valid_until?;
     let seen = mapping
         .status
         .seen_valid_until
         .clone()
-        .filter(|seen| Timestamp::from(seen) == until);
+        .filter(|seen| Timestamp::from(seen) >= until);
     // One that is set to pass at once has been seen by nobody before.
     if until.minus(SEEN_BEFORE) >= now {
         Some(until.into())

@@ -474,3 +474,91 @@ fn what_is_held_stays_held_while_eks_is_not_known() {
         assert_eq!(left, 3, "removed without a confirmation; {unreachable}");
     }
 }
+
+/// Whoever may write mappings adds a suspended twin, and moves the other one away: the twin never had the entry.
+#[test]
+fn a_suspended_twin_keeps_nothing_of_one_that_moved_away() {
+    for mode in [None, Some(Mode::Api)] {
+        let mut simulation = match mode {
+            None => cluster(&[]),
+            Some(mode) => Simulation::in_eks(mode, ""),
+        };
+        for name in ["keep-1", "keep-2", "keep-3"] {
+            simulation.create(name, &format!("role/{name}"), &json!({}));
+        }
+        simulation.create("m", "role/p", &json!({"groups": ["admins"]}));
+        simulation.settle();
+        simulation.create("n", "role/p", &json!({"groups": ["own"], "suspend": true}));
+        simulation.settle();
+        simulation.edit("m", |object| {
+            object.spec.principal.arn = Some(arn("q"));
+            object.spec.groups = vec!["own".to_owned()];
+        });
+        simulation.later(60);
+        simulation.settle();
+        simulation.restart();
+        simulation.settle();
+        let in_eks = mode.is_some() && simulation.cloud().eks.entries.contains_key(&arn("p"));
+        assert!(!has(&simulation, "p") && !in_eks, "{mode:?}");
+        assert_eq!(simulation.ready("m"), "True InEffect", "{mode:?}");
+    }
+}
+
+/// An older mapping that can't be put into effect does not make the younger one's entry stay for good.
+#[test]
+fn an_older_mapping_without_a_backend_erases_no_status() {
+    let mut simulation = cluster(&["keep-1", "keep-2", "keep-3"]);
+    simulation.create("old", "role/other", &json!({"groups": ["own"]}));
+    simulation.settle();
+    simulation.later(60);
+    simulation.create("m", "role/p", &json!({"groups": ["admins"]}));
+    simulation.settle();
+    simulation.edit("old", |object| {
+        object.spec.principal.arn = Some(arn("p"));
+        object.spec.backend = BackendChoice::AccessEntry;
+    });
+    simulation.settle();
+    simulation.restart();
+    simulation.settle();
+    assert!(has(&simulation, "p"));
+    let past = simulation.now;
+    simulation.later(60);
+    simulation.edit("m", |object| object.spec.valid_until = Some(past.into()));
+    simulation.settle();
+    assert!(!has(&simulation, "p"), "{:?}", simulation.entries());
+}
+
+/// Whoever may write mappings brings about a mass removal with their own, so that one that ends later is held with them.
+#[test]
+fn a_mass_removal_keeps_no_access_beyond_an_end_that_was_seen() {
+    for deleted in [false, true] {
+        let own: Vec<String> = (0..12).map(|number| format!("m{number:02}")).collect();
+        let names: Vec<&str> = own.iter().map(String::as_str).collect();
+        let mut simulation = cluster(&names);
+        let (past, end) = (
+            simulation.now,
+            simulation.now.plus(jiff::SignedDuration::from_hours(1)),
+        );
+        let ends = json!({"groups": ["admins"], "validUntil": end});
+        simulation.create("m", "role/p", &ends);
+        simulation.settle();
+        simulation.later(60);
+        for name in &names {
+            simulation.delete(name);
+        }
+        if deleted {
+            simulation.delete("m");
+        } else {
+            simulation.edit("m", |object| object.spec.valid_until = Some(past.into()));
+        }
+        simulation.settle();
+        assert!(has(&simulation, "p") && has(&simulation, "m00"), "held");
+        simulation.restart();
+        simulation.settle();
+        assert!(has(&simulation, "p"), "{deleted}");
+        simulation.later(3600);
+        simulation.settle();
+        assert!(!has(&simulation, "p"), "{deleted}");
+        assert!(has(&simulation, "m00"), "held until it is confirmed");
+    }
+}

@@ -122,10 +122,7 @@ async fn an_end_is_only_put_off_for_what_is_in_force_as_declared() {
     let seen = mappings.get("one").await.unwrap().metadata.generation;
     let status = json!({"status": {
         "observedGeneration": seen,
-        "conditions": [{
-            "type": "Ready", "status": "True", "reason": "InEffect", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z",
-        }],
+        "conditions": conditions(&["Ready", "Synced"]),
     }});
     let params = PatchParams::default();
     mappings
@@ -151,6 +148,67 @@ async fn an_end_is_only_put_off_for_what_is_in_force_as_declared() {
     ann.may_not_patch("one", &without_end, words).await;
 }
 
+/// `Ready` counts only with `Synced`: what drifted, or is held, is not in force as declared.
+#[tokio::test]
+async fn an_end_is_not_put_off_for_what_is_ready_but_not_synced() {
+    let cluster = guarded(&[]).await;
+    let mappings = cluster.mappings();
+    let spec = json!({
+        "username": USERNAME, "groups": ["team-a"], "validUntil": "2030-06-01T00:00:00Z",
+        "accessPolicies": [{"policy": "AmazonEKSViewPolicy", "scope": {"type": "Namespace", "namespaces": ["a", "b"]}}],
+    });
+    let created = mappings
+        .create(&PostParams::default(), &mapping("one", &spec))
+        .await
+        .unwrap();
+    let status = |types: &[&str]| {
+        json!({"status": {
+            "observedGeneration": created.metadata.generation,
+            "conditions": conditions(types),
+        }})
+    };
+    let report = async |types: &[&str]| {
+        let params = PatchParams::default();
+        let patch = Patch::Merge(status(types));
+        mappings.patch_status("one", &params, &patch).await.unwrap();
+    };
+    let ann = Person::editor(&cluster, "ann").await;
+    let without_end = json!({"spec": {"validUntil": null}});
+    report(&["Ready"]).await;
+    ann.may_not_patch("one", &without_end, "a later validUntil prolongs")
+        .await;
+    report(&["Ready", "Synced"]).await;
+    // The order of namespaces grants nothing.
+    let reordered = json!({"spec": {"validUntil": null, "accessPolicies": [
+        {"policy": "AmazonEKSViewPolicy", "scope": {"type": "Namespace", "namespaces": ["b", "a"]}},
+    ]}});
+    ann.may_patch("one", &reordered).await;
+}
+
+/// The operator adds them to what it has seen: an object that comes with them would wait for a removal of what nobody wrote.
+#[tokio::test]
+async fn a_new_mapping_has_no_finalizers_of_the_operator() {
+    let cluster = guarded(&[]).await;
+    let ann = Person::editor(&cluster, "ann").await;
+    let mut object = mapping("one", &json!({"username": USERNAME, "groups": []}));
+    object.metadata.finalizers = Some(vec![FINALIZERS[0].to_owned()]);
+    ann.may_not_create(&object, "remove metadata.finalizers")
+        .await;
+    object.metadata.finalizers = Some(vec![FINALIZERS[2].to_owned()]);
+    ann.may_create("a finalizer of others", &object).await;
+}
+
+/// Conditions of these types as the operator writes them of a mapping in effect.
+fn conditions(types: &[&str]) -> Value {
+    let condition = |kind: &&str| {
+        json!({
+            "type": kind, "status": "True", "reason": "InEffect", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+        })
+    };
+    types.iter().map(condition).collect()
+}
+
 /// A confirmation was given for a change that its giver saw.
 #[tokio::test]
 async fn a_confirmation_of_others_does_not_lift_the_guards_for_a_deletion() {
@@ -161,8 +219,8 @@ async fn a_confirmation_of_others_does_not_lift_the_guards_for_a_deletion() {
         "last-administrator".to_owned(),
     );
     object.metadata.annotations = Some([confirmed].into());
-    cluster
-        .mappings()
+    let mappings = cluster.mappings();
+    mappings
         .create(&PostParams::default(), &object)
         .await
         .unwrap();
@@ -177,12 +235,12 @@ async fn a_confirmation_of_others_does_not_lift_the_guards_for_a_deletion() {
     };
     let words = "lifts guards for its deletion, and 'bob' lacks the verb confirm";
     eventually(words, SOON, async || refused(delete().await, words)).await;
-    let without = json!({"metadata": {"annotations": null}});
-    let params = PatchParams::default();
-    editor
-        .0
-        .patch("one", &params, &Patch::Merge(&without))
-        .await
-        .unwrap();
-    delete().await.unwrap();
+    for nothing in [json!(null), json!({"identity-mapper.dev/confirm": " , "})] {
+        let without = Patch::Merge(json!({"metadata": {"annotations": nothing}}));
+        mappings
+            .patch("one", &PatchParams::default(), &without)
+            .await
+            .unwrap();
+        delete().await.unwrap();
+    }
 }

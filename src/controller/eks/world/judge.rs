@@ -455,7 +455,9 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
             let free = |it: &WorldMapping| {
                 it.confirms.contains("mass-removal")
                     || it.deletion == Deletion::Retain
-                    || it.seen_valid_until.is_some() && it.seen_valid_until == it.valid_until
+                    || it.seen_valid_until.is_some()
+                        && it.valid_until <= it.seen_valid_until
+                        && it.seen_valid_until <= Some(now)
             };
             !since.of(principal).any(free)
         })
