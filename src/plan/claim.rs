@@ -348,6 +348,14 @@ pub(crate) struct Claim {
 }
 
 impl Claim {
+    /// Whether the holder can't be put into effect until somebody changes something: it is refused, or something unmanaged is in its way.
+    pub(crate) fn is_stuck(&self) -> bool {
+        let place = self.place.as_ref();
+        let lasts = |block: &Block| !block.transient && block.awaiting.is_none();
+        place.is_some_and(|place| place.refusal.is_some())
+            || self.block.iter().chain(&self.entry.block).any(lasts)
+    }
+
     /// The step, unless something blocks it.
     pub(crate) fn effective(&self) -> Step {
         if self.block.is_some() {

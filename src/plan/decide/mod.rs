@@ -219,11 +219,7 @@ fn decide(
 /// Whether a live mapping that can't be put into effect and wrote nothing leaves what exists to those that wrote it: they order its
 /// removal, and nothing takes its place.
 fn gives_way(context: &Context<'_>, claim: &Claim, holder: usize) -> bool {
-    let refused = claim
-        .place
-        .as_ref()
-        .is_some_and(|place| place.refusal.is_some());
-    refused
+    claim.is_stuck()
         && !wrote(context, claim, holder)
         && claim.others.iter().any(|other| {
             orders_removal(context, *other)

@@ -335,10 +335,10 @@ fn written(view: &View<'_>, position: usize) -> Vec<WrittenEntry> {
         };
         written.extend(written_entry(view, position, claim));
         if claim.holder != Some(position) {
-            // What can't be read may still hold it, and a holder that is refused leaves it as it is.
+            // What can't be read may still hold it, and a holder that is stuck leaves it as it is.
             if !view.text_resolved(claim)
                 || !leaving::is_readable(view, claim)
-                || is_refused(claim)
+                || claim.is_stuck()
                 || (claim.holder.is_none() && claim.step == Step::Leave)
             {
                 written.extend(standing());
@@ -393,7 +393,7 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
         let keeps = |entry: &WrittenEntry| {
             let known = claim.entry.ours || mapping.names(&entry.arn);
             !entry_resolved(claim)
-                || ((claim.holder.is_none() || is_refused(claim)) && claim.entry.may_exist && known)
+                || ((claim.holder.is_none() || claim.is_stuck()) && claim.entry.may_exist && known)
         };
         return remembered().filter(keeps);
     }
@@ -412,12 +412,6 @@ fn written_entry(view: &View<'_>, position: usize, claim: &Claim) -> Option<Writ
         // Also where a conflict stands in its place: what comes back exactly so is known again.
         _ => remembered(),
     }
-}
-
-/// Whether the holder can't be put into effect.
-fn is_refused(claim: &Claim) -> bool {
-    let place = claim.place.as_ref();
-    place.is_some_and(|place| place.refusal.is_some())
 }
 
 fn same_key(entry: &WrittenEntry, claim: &Claim) -> bool {

@@ -562,3 +562,35 @@ fn a_mass_removal_keeps_no_access_beyond_an_end_that_was_seen() {
         assert!(has(&simulation, "m00"), "held until it is confirmed");
     }
 }
+
+/// An older mapping wants the principal in aws-auth, where an unmanaged entry is in its way: it does not keep the access entry of one that
+/// ends.
+#[test]
+fn an_older_mapping_in_conflict_keeps_no_access_entry_of_one_that_ends() {
+    let text = "- rolearn: arn:aws:iam::111122223333:role/p\n  username: p\n  groups: [other]\n";
+    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+    for name in ["old", "keep-1", "keep-2", "keep-3"] {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    simulation.settle();
+    simulation.later(60);
+    let spec = json!({"groups": ["admins"], "backend": "AccessEntry"});
+    simulation.create("m", "role/p", &spec);
+    simulation.settle();
+    assert!(simulation.cloud().eks.entries.contains_key(&arn("p")));
+    let roles = format!("{text}{}", simulation.roles());
+    simulation.vandalise("mapRoles", &roles);
+    simulation.settle();
+    simulation.edit("old", |object| {
+        object.spec.principal.arn = Some(arn("p"));
+        object.spec.backend = BackendChoice::ConfigMap;
+    });
+    simulation.settle();
+    let past = simulation.now;
+    simulation.later(60);
+    simulation.edit("m", |object| object.spec.valid_until = Some(past.into()));
+    simulation.settle();
+    simulation.later(60);
+    simulation.settle();
+    assert!(!simulation.cloud().eks.entries.contains_key(&arn("p")));
+}

@@ -172,17 +172,26 @@ async fn an_end_is_not_put_off_for_what_is_ready_but_not_synced() {
         let patch = Patch::Merge(status(types));
         mappings.patch_status("one", &params, &patch).await.unwrap();
     };
-    let ann = Person::editor(&cluster, "ann").await;
+    let policies = rule(
+        "identity-mapper.dev",
+        "accesspolicies",
+        "grant",
+        &["AmazonEKSViewPolicy"],
+    );
+    let username = rule("", "users", "impersonate", &[USERNAME]);
+    let group = rule("", "groups", "impersonate", &["team-a"]);
+    give(&cluster.admin(), "rita", vec![policies, username, group]).await;
+    let rita = Person::editor(&cluster, "rita").await;
     let without_end = json!({"spec": {"validUntil": null}});
     report(&["Ready"]).await;
-    ann.may_not_patch("one", &without_end, "a later validUntil prolongs")
+    rita.may_not_patch("one", &without_end, "a later validUntil prolongs")
         .await;
     report(&["Ready", "Synced"]).await;
     // The order of namespaces grants nothing.
     let reordered = json!({"spec": {"validUntil": null, "accessPolicies": [
         {"policy": "AmazonEKSViewPolicy", "scope": {"type": "Namespace", "namespaces": ["b", "a"]}},
     ]}});
-    ann.may_patch("one", &reordered).await;
+    rita.may_patch("one", &reordered).await;
 }
 
 /// The operator adds them to what it has seen: an object that comes with them would wait for a removal of what nobody wrote.
