@@ -5,6 +5,13 @@ use std::time::{Duration, Instant};
 
 /// Between two looks: short enough for a measured latency, long enough to leave the machine to what is waited for.
 const PAUSE: Duration = Duration::from_millis(20);
+/// The same where the wait is long: most looks ask the API server, and a minute of them cost both sides several seconds of a core.
+const LONG_PAUSE: Duration = Duration::from_millis(200);
+
+/// The pause after waiting for so long: late by at most a twentieth.
+fn pause(waited: Duration) -> Duration {
+    (waited / 20).clamp(PAUSE, LONG_PAUSE)
+}
 
 /// What one look gave: the value that was waited for, or the state that was found instead.
 pub(crate) trait Look {
@@ -59,7 +66,7 @@ pub(crate) fn eventually<L: Look>(
                 Ok(value) => return value,
                 Err(state) => last = state,
             }
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(pause(started.elapsed())).await;
         }
         panic!("{caller}: not within {deadline:?}: {what}\nlast seen: {last}");
     }
