@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
-use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::json;
 
+use crate::support::mappings::FOREIGN;
+use crate::support::operator::ELECTED;
 use crate::support::programs::program;
+use crate::support::reuse;
 use crate::support::supervise::{Scratch, Supervised};
 use crate::support::wait::eventually;
 use crate::support::{Audit, Cluster, Judge, Operator};
@@ -258,6 +261,84 @@ async fn an_operator_that_ends_is_not_waited_for() {
         "a shell finds no script of the name `run`: {}",
         operator.log()
     );
+}
+
+/// A test that has a control plane after another one finds nothing of it.
+#[tokio::test]
+async fn a_control_plane_is_used_again_as_it_was() {
+    if reuse::is_off() {
+        return;
+    }
+    let mut cluster = Cluster::with_operator_rights().await;
+    let url = cluster.url().to_owned();
+    for _ in 0..3 {
+        assert_eq!(cluster.audit().all_writes().count().await, 0);
+        cluster.seed(json!({"mapRoles": FOREIGN})).await;
+        let operator = Operator::start(&cluster, &ELECTED).await;
+        // With a finalizer, a status and an event.
+        cluster.establish("a", json!({})).await;
+        operator.kill().await;
+
+        cluster = cluster.again().await.unwrap();
+        assert_eq!(cluster.url(), url);
+        let left = cluster.kubectl_ok(
+            &[
+                "get",
+                "-A",
+                "-o",
+                "name",
+                "identitymappings,events,leases,configmaps",
+            ],
+            None,
+        );
+        let left: Vec<_> = left
+            .lines()
+            .filter(|name| !name.contains("apiserver-"))
+            .collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+/// What may change what the next test sees is not used again, and says why.
+#[tokio::test]
+async fn a_control_plane_that_is_not_as_it_was_ends() {
+    if reuse::is_off() {
+        return;
+    }
+    let cluster = Cluster::with_operator_rights().await;
+    let config_maps = cluster.config_maps();
+    config_maps.list(&ListParams::default()).await.unwrap();
+    let why = cluster.again().await.err().unwrap();
+    assert_eq!(why, "somebody is still connected");
+    drop(config_maps);
+
+    let cluster = Cluster::with_operator_rights().await;
+    for verb in ["create", "delete"] {
+        let role = [
+            "clusterrole",
+            "short-lived",
+            "--verb=get",
+            "--resource=pods",
+        ];
+        let args = if verb == "create" {
+            &role[..]
+        } else {
+            &role[..2]
+        };
+        cluster.kubectl_ok(&[&[verb], args].concat(), None);
+    }
+    let why = cluster.again().await.err().unwrap();
+    assert!(why.contains("clusterroles"), "{why}");
+
+    let cluster = Cluster::with_operator_rights().await;
+    let own = cluster.config_maps().list(&ListParams::default()).await;
+    let own = own.unwrap().items.remove(0).metadata.name.unwrap();
+    cluster.kubectl_ok(
+        &["annotate", "-n", "kube-system", "configmap", &own, "a=b"],
+        None,
+    );
+    let why = cluster.again().await.err().unwrap();
+    assert!(why.ends_with(&format!("{own} was written")), "{why}");
 }
 
 #[test]

@@ -24,11 +24,17 @@ static MARKS: AtomicUsize = AtomicUsize::new(0);
 pub(crate) struct Audit {
     admin: Client,
     path: PathBuf,
+    start: Mark,
 }
 
 /// A moment in the log.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Mark(u64);
+
+impl Mark {
+    /// Before everything.
+    pub(crate) const START: Self = Self(0);
+}
 
 /// One answered request.
 #[derive(Clone, Debug, Deserialize)]
@@ -123,8 +129,9 @@ impl Record {
 }
 
 impl Audit {
-    pub(crate) fn new(admin: Client, path: PathBuf) -> Self {
-        Self { admin, path }
+    /// The log from a moment on.
+    pub(crate) fn new(admin: Client, path: PathBuf, start: Mark) -> Self {
+        Self { admin, path, start }
     }
 
     /// The present moment: all that was answered before is in the log, and stands before the mark.
@@ -132,6 +139,7 @@ impl Audit {
         // An answer may be seen a moment before its line is written. A request of our own that is written after it
         // shows that the line is there.
         let name = format!("audit-mark-{}", MARKS.fetch_add(1, Ordering::Relaxed));
+        let start = self.path.metadata().expect("the audit log is there").len();
         let missing = Api::<ConfigMap>::namespaced(self.admin.clone(), "default")
             .get_opt(&name)
             .await;
@@ -140,10 +148,10 @@ impl Audit {
             "a request is in the audit log",
             Duration::from_secs(10),
             async || {
-                let text = self.text(Mark(0));
+                let text = self.text(Mark(start));
                 let (before, line) = text.split_once(&format!("/{name}\""))?;
-                let end = before.len() + name.len() + 2 + line.find('\n')? + 1;
-                Some(Mark(u64::try_from(end).expect("a file fits")))
+                let length = before.len() + name.len() + 2 + line.find('\n')? + 1;
+                Some(Mark(start + u64::try_from(length).expect("a file fits")))
             },
         )
         .await
@@ -171,7 +179,7 @@ impl Audit {
             resource: None,
             name: None,
             user: None,
-            since: Mark(0),
+            since: self.start,
         }
     }
 

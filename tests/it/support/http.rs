@@ -1,4 +1,4 @@
-//! A GET over plain HTTP on the loopback address, for probes and metrics: no client library is worth its build time here.
+//! Plain HTTP on the loopback address, for probes, metrics and etcd: no client library is worth its build time here.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -8,11 +8,24 @@ use tokio::net::TcpStream;
 
 /// The status code and the body of an answer.
 pub(crate) async fn get(address: SocketAddr, path: &str) -> io::Result<(u16, String)> {
+    send(
+        address,
+        &format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n"),
+    )
+    .await
+}
+
+/// The same of a POST.
+pub(crate) async fn post(address: SocketAddr, path: &str, body: &str) -> io::Result<(u16, String)> {
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: {address}\r\nContent-Length: {length}");
+    send(address, &format!("{head}\r\n\r\n{body}")).await
+}
+
+async fn send(address: SocketAddr, request: &str) -> io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address).await?;
     // Version 1.0: the answer is not chunked, and ends with the connection.
-    stream
-        .write_all(format!("GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").as_bytes())
-        .await?;
+    stream.write_all(request.as_bytes()).await?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await?;
     let parsed = answer.split_once("\r\n\r\n").and_then(|(head, body)| {

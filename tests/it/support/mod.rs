@@ -1,7 +1,8 @@
 //! The test bed: a real control plane, the operator as users run it, and a judge that reads aws-auth as EKS does.
 //!
 //! - A [`Cluster`] is an etcd and a kube-apiserver of its own on free loopback ports: RBAC is on, every request is in its
-//!   audit log, and there is no controller-manager (nothing collects garbage, namespaces do not finish deleting).
+//!   audit log, and there is no controller-manager (nothing collects garbage, namespaces do not finish deleting). Another test may
+//!   have had it before, without a trace: see [`reuse`].
 //! - An [`Operator`] is the real binary, running as its own ServiceAccount under the chart's RBAC rules.
 //! - A [`Judge`] is the real aws-iam-authenticator's ConfigMap backend.
 //! - [`Logins`] is its whole server, which the API server asks about everyone who comes with a token.
@@ -24,6 +25,7 @@ pub(crate) mod cluster;
 pub(crate) mod deployment;
 pub(crate) mod dockerfile;
 pub(crate) mod eks;
+mod etcd;
 pub(crate) mod fleet;
 mod http;
 pub(crate) mod judge;
@@ -34,7 +36,9 @@ pub(crate) mod operator;
 pub(crate) mod power;
 pub(crate) mod programs;
 pub(crate) mod proxy;
+pub(crate) mod reuse;
 pub(crate) mod rights;
+mod servers;
 pub(crate) mod supervise;
 pub(crate) mod versions;
 pub(crate) mod wait;
