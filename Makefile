@@ -47,7 +47,7 @@ STATIC := cargo build --locked --bin identity-mapper --target $(shell uname -m)-
 # `node` where one can run.
 NODE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
 
-# The integration tests run last, so that their summary is the last line. They wait for most of their time: eight at once, as many as
+# The integration tests run last, so that their summary is the last line. They wait for most of their time: six at once, as many as
 # there are control planes, keep two cores busy; so do two nodes.
 test: requirements
 	cargo fmt --check
@@ -57,7 +57,7 @@ test: requirements
 		$(if $(NODE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
 	$(MAKE) chart
 	RUST_TEST_THREADS=2 cargo test --locked --test node
-	RUST_TEST_THREADS=8 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
+	RUST_TEST_THREADS=6 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
 
 node: requirements
 	@tests/node/can-run.sh

@@ -29,8 +29,8 @@ use super::rights;
 use super::servers::{Reach, Servers, copy_folder, ready};
 use super::supervise::Scratch;
 
-/// Control planes at once: each takes half a gigabyte, and most of what tests do is wait.
-static SLOTS: Semaphore = Semaphore::const_new(8);
+/// Control planes at once: each takes up to 0.8 GB, and most of what tests do is wait.
+static SLOTS: Semaphore = Semaphore::const_new(6);
 
 /// Starts that may fail before we give up, each on other ports.
 const ATTEMPTS: usize = 5;

@@ -1,4 +1,4 @@
-//! Control planes that go from one test to the next: a start and the installation cost more than most tests do.
+//! Control planes that go from one test to the next: a start and the installation take some three seconds of a core.
 //!
 //! A test must neither fail nor pass because of the one before it. So a control plane is used again only where the audit log shows that
 //! nothing was written but objects that the API server keeps no state of beside its watch cache ([`PLAIN`]), and where each object that
