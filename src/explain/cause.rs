@@ -263,11 +263,9 @@ impl Explainer<'_> {
                 causes.push(LikelyCause {
                     kind: CauseKind::SectionDropped,
                     message: format!(
-                        "{section} contains the caller in line {line}, but all of {section} is dropped because of line {}, column {} \
-                            ({}): {}",
-                        problem.line,
-                        problem.column,
-                        problem.offending.trim(),
+                        "{section} contains the caller in line {line}, but all of {section} is dropped because of \
+                            {}: {}",
+                        problem.place(),
                         problem.message
                     ),
                     fix: Some(self.text_fix(caller, section, problem.line, &problem.fix())),
@@ -365,12 +363,10 @@ impl Explainer<'_> {
         LikelyCause {
             kind: CauseKind::Unnamed,
             message: format!(
-                "no similar entry found; all of {} is dropped because of line {}, column {} ({}): {}. An entry that is added there \
+                "no similar entry found; all of {} is dropped because of {}: {}. An entry that is added there \
                     has no effect until that is fixed",
                 problem.section,
-                problem.line,
-                problem.column,
-                problem.offending.trim(),
+                problem.place(),
                 problem.message
             ),
             fix: fix.map(|fix| Fix {

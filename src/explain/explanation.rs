@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use crate::access_entry::{AccessEntry, PRINCIPAL_ID_TAG};
-use crate::aws_auth::Entry;
+use crate::aws_auth::{Entry, fold_arn};
 use crate::effective::{Granted, Life, Standing, Unread, in_iam, no_effect_among};
 use crate::explain::caller::Caller;
 use crate::explain::cause::{LikelyCause, Refused};
@@ -11,7 +11,7 @@ use crate::explain::identity::GrantSource;
 use crate::explain::identity::{EntryPlace, Identity, PassedOver};
 use crate::explain::scene::Explainer;
 use crate::observed::Mode;
-use crate::principal::{Key, Partition, Principal, PrincipalKind};
+use crate::principal::{Key, Partition, Principal, PrincipalKind, Resource};
 
 /// Whether a caller has access, as what, and why not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -50,9 +50,13 @@ impl<'a> Explainer<'a> {
     /// Explains a caller. `user_id` is what STS says of it (`AROA…:session`, `AIDA…`), where the caller asks for itself.
     #[must_use]
     pub(crate) fn explain(&self, caller: &Caller, user_id: Option<&str>) -> Explanation {
+        let asked = caller;
+        // What STS says of its own caller has the right path.
+        let in_iam = self.with_path_of_iam(asked).filter(|_| user_id.is_none());
+        let caller = in_iam.as_ref().unwrap_or(asked);
         let standing = self.standing_as_told(caller, user_id);
         let mut explanation = Explanation {
-            caller: caller.arn.clone(),
+            caller: asked.arn.clone(),
             resolved_to: caller.canonical.clone(),
             has_access: false,
             identities: Vec::new(),
@@ -61,8 +65,15 @@ impl<'a> Explainer<'a> {
             passed_over: self.passed_over(caller, &standing),
             notes: Vec::new(),
         };
+        explanation.notes.extend(in_iam.as_ref().map(|caller| {
+            format!(
+                "IAM has this user as {}, so that is the ARN of its logins",
+                caller.arn
+            )
+        }));
         match self.find(caller, &standing) {
             LookupResult::In(sources) => {
+                explanation.notes.extend(other_path(caller, &sources));
                 let sources = sources.into_iter();
                 let identities = sources.map(|source| self.identity(source, Some(caller)));
                 explanation.identities = identities.collect();
@@ -98,6 +109,17 @@ impl<'a> Explainer<'a> {
             }
         }
         explanation
+    }
+
+    /// A user as IAM has it, where that is another ARN: a login has the user's path, and names are unique within an account.
+    fn with_path_of_iam(&self, caller: &Caller) -> Option<Caller> {
+        let Resource::User { .. } = &caller.parsed.resource else {
+            return None;
+        };
+        let principal = Principal::parse(&caller.canonical).ok()?;
+        let found = in_iam(&principal, &self.scene.aws.view()?.iam)?;
+        let differs = fold_arn(&found.arn) != fold_arn(&caller.canonical);
+        Caller::parse(&found.arn).ok().filter(|_| differs)
     }
 
     /// What the authenticator drops of the entries that grant access.
@@ -246,6 +268,22 @@ impl<'a> Explainer<'a> {
             why: self.effective.no_effect(entry)?.to_string(),
         })
     }
+}
+
+/// That the access entry is for another path than the caller's ARN has: EKS finds it all the same.
+fn other_path(caller: &Caller, sources: &[GrantSource<'_>]) -> Option<String> {
+    let (Resource::Role { .. } | Resource::User { .. }) = &caller.parsed.resource else {
+        return None;
+    };
+    sources.iter().find_map(|source| {
+        let GrantSource::AccessEntry(entry) = source else {
+            return None;
+        };
+        let arn = &entry.principal_arn;
+        (fold_arn(arn) != fold_arn(&caller.arn)).then(|| {
+            format!("the access entry is for {arn}: names are unique within an account, so no other principal is meant")
+        })
+    })
 }
 
 /// What is worth knowing of those who have access.

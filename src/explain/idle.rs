@@ -68,26 +68,50 @@ impl Explainer<'_> {
         let Some(declared) = self.scene.declared.get(caller.key.as_ref()?) else {
             return self.idle(caller);
         };
-        let why = declared.not_ready.as_deref();
+        let name = &declared.mapping;
+        let describe = format!("kubectl describe identitymapping {name}");
+        let pods = "kubectl get pods --all-namespaces -l app.kubernetes.io/name=identity-mapper"
+            .to_owned();
+        let (message, text, command) = match &declared.not_ready {
+            Some(why) => (
+                format!("mapping {name} declares this principal but is not active: {why}"),
+                "resolve what its conditions report",
+                describe,
+            ),
+            // The entry has another path, or its principal was recreated: its own cause says so, and the operator did its work.
+            None if declared.reported && self.has_entry(caller) => return None,
+            None if declared.reported => (
+                format!(
+                    "mapping {name} declares this principal and was Ready, but its entry is missing now"
+                ),
+                "the operator restores the entry within seconds; if it does not, check that it is running",
+                pods,
+            ),
+            None => (
+                format!(
+                    "mapping {name} declares this principal but is not active: the operator has not reported a status yet"
+                ),
+                "check that the operator is running",
+                pods,
+            ),
+        };
         Some(LikelyCause {
             kind: CauseKind::NotInEffect,
-            message: format!(
-                "mapping {} declares this principal but is not active: {}",
-                declared.mapping,
-                why.unwrap_or("the operator has not reported a status yet")
-            ),
+            message,
             fix: Some(Fix {
-                text: match why {
-                    Some(_) => "resolve what its conditions report".to_owned(),
-                    None => "check that the operator is running".to_owned(),
-                },
-                commands: vec![match why {
-                    Some(_) => format!("kubectl describe identitymapping {}", declared.mapping),
-                    None => "kubectl get pods --all-namespaces -l app.kubernetes.io/name=identity-mapper"
-                        .to_owned(),
-                }],
+                text: text.to_owned(),
+                commands: vec![command],
                 ..Fix::default()
             }),
         })
+    }
+
+    /// Whether either backend has an entry for a principal of the caller's account, kind and name, with whatever path.
+    fn has_entry(&self, caller: &Caller) -> bool {
+        let Some(key) = &caller.key else {
+            return false;
+        };
+        let mut entries = self.scene.document.entries();
+        !self.standing_of(key).is_empty() || entries.any(|entry| entry.key().as_ref() == Some(key))
     }
 }

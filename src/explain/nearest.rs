@@ -131,7 +131,18 @@ impl Explainer<'_> {
 
     fn near_cause(&self, caller: &Caller, near: &Near, candidate: &Candidate<'_>) -> LikelyCause {
         let Candidate { nearness, at } = *candidate;
-        let words = near.words(caller, nearness, at.arn());
+        let words = match at {
+            CandidateEntry::AwsAuth(entry) if nearness == Nearness::Path && near.is_user() => {
+                format!(
+                    "the same user name with another path, and users match only with their path. A login with that path can access the \
+                    cluster, as {:?}",
+                    entry.username
+                )
+            }
+            CandidateEntry::AwsAuth(_) | CandidateEntry::AccessEntry(_) => {
+                near.words(caller, nearness, at.arn())
+            }
+        };
         let (message, like) = match at {
             CandidateEntry::AwsAuth(entry) => (
                 format!(
@@ -149,8 +160,14 @@ impl Explainer<'_> {
             ),
         };
         let of_caller = Key::parse_arn(at.arn()) == caller.key;
-        let owner = self.declared(at.arn()).filter(|_| !of_caller);
+        // A mapping of the caller's own key can only be wrong in a user's path.
+        let other_path = nearness == Nearness::Path && near.is_user();
+        let owner = self.declared(at.arn()).filter(|_| !of_caller || other_path);
         let fix = match (owner, at) {
+            (Some(owner), _) if other_path => Some(Fix {
+                text: format!("write that ARN into mapping {}", owner.mapping),
+                ..self.patch(caller, &owner.mapping)
+            }),
             (Some(owner), _) => Some(self.patch(caller, &owner.mapping)),
             (None, CandidateEntry::AwsAuth(entry)) if self.is_edited(nearness) => Some(Fix {
                 commands: if takes_nothing(nearness) {
@@ -166,6 +183,7 @@ impl Explainer<'_> {
         };
         let text = |fix: Fix| match nearness {
             Nearness::Account => sign_in(caller, at.arn(), fix),
+            Nearness::Path if other_path => look_up_path(caller, at.arn(), fix),
             Nearness::Typo(_) => Fix {
                 text: format!(
                     "if that entry was intended for this principal, {}",
@@ -234,6 +252,22 @@ fn sign_in(caller: &Caller, other: &str, fix: Fix) -> Fix {
     }
 }
 
+/// Names are unique within an account, so only one of the two paths exists: IAM says which.
+fn look_up_path(caller: &Caller, entry: &str, fix: Fix) -> Fix {
+    let look_up = format!(
+        "aws iam get-user --user-name {} --query User.Arn --output text",
+        quoted(caller.name())
+    );
+    Fix {
+        text: format!(
+            "look up the user's path in IAM. With {entry} nothing needs to change; with {}, {}",
+            caller.canonical, fix.text
+        ),
+        commands: [look_up].into_iter().chain(fix.commands).collect(),
+        ..fix
+    }
+}
+
 /// The caller, as others are compared with it.
 struct Near {
     folded: String,
@@ -254,6 +288,10 @@ impl Near {
             sso: SsoRole::parse_name(name),
             most: (name.len() / TYPO_SHARE).clamp(1, TYPO_MOST),
         }
+    }
+
+    fn is_user(&self) -> bool {
+        self.key.as_ref().map(Key::kind) == Some(PrincipalKind::User)
     }
 
     /// How an entry of aws-auth is near, and in how many characters it differs.
@@ -313,10 +351,9 @@ impl Near {
                 "that is the ARN of a session; a login with the role matches only the ARN of the role"
             }
             Nearness::Sso => "it names the permission set with `sso`, which EKS does not support",
-            Nearness::Path if role => {
+            Nearness::Path => {
                 "its ARN contains a path, and aws-iam-authenticator sees roles without their path"
             }
-            Nearness::Path => "it has another path, and users match only with their path",
             Nearness::Kind if role => "that is a user, and this is a role",
             Nearness::Kind => "that is a role, and this is a user",
             Nearness::Account => {

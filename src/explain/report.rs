@@ -214,6 +214,13 @@ impl Explainer<'_> {
                 Unread::Name
             ));
         }
+        if self.scene.released {
+            notes.push(
+                "ownership was given up (`identity-mapper release`): all entries are unmanaged, and no mapping or validUntil is \
+                    enforced until an operator starts"
+                    .to_owned(),
+            );
+        }
         if self.scene.data.is_none() && self.mode() != Some(Mode::Api) {
             notes.push(format!("{} does not exist", self.scene.config_map));
         }

@@ -35,6 +35,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) now: Timestamp,
     /// Whether mappings can be made: our definition is in the cluster.
     pub(crate) installed: bool,
+    /// Whether ownership was given up, and no operator has started since.
+    pub(crate) released: bool,
     /// The `ConfigMap` that is meant.
     pub(crate) config_map: &'a ConfigMapName,
     /// The flags with which a command of ours reads the same cluster; each after a space.
@@ -54,6 +56,9 @@ pub(crate) struct DeclaringMapping {
     /// Why it is not in effect as declared, in the operator's words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) not_ready: Option<String>,
+    /// Whether the operator has reported on it.
+    #[serde(skip)]
+    pub(crate) reported: bool,
 }
 
 /// A mapping that names a principal and grants it nothing.

@@ -78,6 +78,7 @@ struct World {
     declared: BTreeMap<Key, DeclaringMapping>,
     without_key: Vec<IdleMapping>,
     installed: bool,
+    released: bool,
     config_map: ConfigMapName,
 }
 
@@ -186,6 +187,7 @@ impl World {
             declared: BTreeMap::new(),
             without_key: Vec::new(),
             installed: false,
+            released: false,
             config_map: ConfigMapName {
                 namespace: "kube-system".to_owned(),
                 name: "aws-auth".to_owned(),
@@ -207,6 +209,7 @@ impl World {
             declared: &self.declared,
             without_key: &self.without_key,
             installed: self.installed,
+            released: self.released,
             config_map: &self.config_map,
         }
     }
@@ -528,6 +531,7 @@ fn a_mapping_that_is_not_in_effect_says_so() {
         mapping: mapping.to_owned(),
         until: None,
         not_ready: words.map(str::to_owned),
+        reported: true,
     };
     let key = |name: &str| Key::parse_arn(&role(name)).expect("a key");
     world
@@ -681,3 +685,4 @@ fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
 
 mod agreement;
 mod answers;
+mod paths;
