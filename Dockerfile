@@ -19,6 +19,8 @@ COPY Cargo.toml Cargo.lock ./
 COPY tests/it/Cargo.toml tests/it/
 COPY src src
 COPY docs/lint.md docs/
+# What `identity-mapper version` prints beside the version.
+ARG IDENTITY_MAPPER_COMMIT=
 RUN set -eu; \
     target="$(uname -m)-unknown-linux-musl"; \
     cargo build --locked --release --bin identity-mapper --target "$target"; \

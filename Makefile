@@ -67,9 +67,10 @@ node: requirements
 # Needs buildah (Debian: apt-get install buildah crun), and fetches the builder's image, or takes the one that BUILDER names.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 IMAGE := identity-mapper:$(VERSION)
+COMMIT = $(shell git rev-parse --short=12 HEAD 2>/dev/null)
 
 image:
-	STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot buildah build --timestamp 0 $(if $(BUILDER),--build-arg BUILDER=$(BUILDER)) \
+	STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot buildah build --timestamp 0 --build-arg IDENTITY_MAPPER_COMMIT=$(COMMIT) $(if $(BUILDER),--build-arg BUILDER=$(BUILDER)) \
 		--tag localhost/$(IMAGE) .
 	@mkdir -p target && rm -f target/image.tar
 	STORAGE_DRIVER=vfs buildah push localhost/$(IMAGE) oci-archive:target/image.tar:$(IMAGE)

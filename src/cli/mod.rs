@@ -126,8 +126,17 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Completions(args) => print(completions::completions(&args)),
         Command::Man(args) => man::man(&args, command(None)),
         Command::Crd => print(&crd::crd_yaml()),
-        Command::Version => print(&format!("identity-mapper {}\n", env!("CARGO_PKG_VERSION"))),
+        Command::Version => print(&version(option_env!("IDENTITY_MAPPER_COMMIT"))),
     })
+}
+
+/// The version, with the commit where the build was told of it: the image is built without the repository.
+fn version(commit: Option<&str>) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    match commit.filter(|commit| !commit.is_empty()) {
+        Some(commit) => format!("identity-mapper {version} (commit {commit})\n"),
+        None => format!("identity-mapper {version}\n"),
+    }
 }
 
 /// The command under the name by which it was called.
@@ -198,6 +207,15 @@ fn finish(result: Result<ExitCode>) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_version_has_the_commit_where_the_build_was_told() {
+        let plain = version(None);
+        assert!(plain.ends_with(concat!(env!("CARGO_PKG_VERSION"), "\n")));
+        assert_eq!(version(Some("")), plain, "a build argument without a value");
+        let with_commit = plain.replace('\n', " (commit 3a021e1)\n");
+        assert_eq!(version(Some("3a021e1")), with_commit);
+    }
 
     #[test]
     fn the_arguments_are_well_formed() {

@@ -18,11 +18,13 @@ pub(crate) struct Operator {
     pub(crate) settings: Settings,
 }
 
-/// The operator of the `ConfigMap` that is planned for; `None` where none is found. What can't be known is reported.
-pub(crate) async fn operator(cluster: &Cluster) -> Option<Operator> {
+/// The operator of the `ConfigMap` that is planned for; `None` where none is found. What can't be known is reported, unless the plan does
+/// not depend on it: `needed`.
+pub(crate) async fn operator(cluster: &Cluster, needed: bool) -> Option<Operator> {
     let config_map = cluster.config_map();
     let started = match cluster.started_operators().await {
         Ok(started) => started,
+        Err(_) if !needed => return None,
         Err(error) => {
             complain(&format!(
                 "note: the operator's settings are not known, because the Deployments can't be listed ({error}): defaults are used; \

@@ -63,6 +63,10 @@ fn what_it_is_built_from_is_pinned() {
         .find(|line| line.contains("cargo build"))
         .unwrap();
     assert!(build.contains("--locked"), "{build}");
+    // An argument of the stage before the build is a variable of it.
+    let at = |wanted: &str| instructions.iter().position(|line| line.contains(wanted));
+    let commit = at("ARG IDENTITY_MAPPER_COMMIT=").unwrap();
+    assert!(commit < at("cargo build").unwrap() && commit > at("AS build").unwrap());
 }
 
 /// Where a section of the profile names a package of the workspace, cargo takes `strip = true` for `strip = "debuginfo"` in it: 5 MB of

@@ -41,6 +41,20 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 - --config-map-name={{ .Values.configMap.name }}
 {{- end }}
 
+{{/* What plans depend on: the same for the operator and for a plan of it. */}}
+{{- define "identity-mapper.plan-args" -}}
+{{- $eks := .Values.eks -}}
+{{- if $eks.clusterName }}
+- --handover={{ $eks.handover }}
+- --recreated-principals={{ $eks.recreatedPrincipals }}
+{{- range $flag, $value := dict "soak" $eks.soak "propagation" $eks.propagation }}
+{{- with $value }}
+- {{ printf "--%s=%v" $flag . | quote }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "identity-mapper.container" -}}
 image: {{ printf "%s:%s" .Values.image.repository (.Values.image.tag | default .Chart.AppVersion) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
