@@ -73,7 +73,7 @@ pub enum ManifestError {
     },
     /// A ConfigMap that EKS does not read.
     #[error(
-        "this is the ConfigMap {namespace}/{name}, and EKS reads only kube-system/aws-auth: write `name: aws-auth` and `namespace: kube-system`, if it is meant for that one"
+        "this is the ConfigMap {namespace}/{name}, and EKS reads only kube-system/aws-auth: if it is intended for EKS, write `name: aws-auth` and `namespace: kube-system`"
     )]
     OtherConfigMap {
         /// Its namespace.

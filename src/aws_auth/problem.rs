@@ -56,6 +56,15 @@ impl Problem {
         self.detail.cause.what()
     }
 
+    /// Where it is and what is there, which may be nothing.
+    pub(crate) fn place(&self) -> String {
+        let place = format!("line {}, column {}", self.line, self.column);
+        match self.offending.trim() {
+            "" => place,
+            found => format!("{place}, at `{found}`"),
+        }
+    }
+
     /// How to fix it, in one line.
     pub(crate) fn fix(&self) -> String {
         self.detail.cause.fix(self.section)
@@ -187,7 +196,7 @@ impl ProblemCause {
             Self::NoArn {
                 other: Some("grouparn"),
                 ..
-            } => "IAM groups can't be mapped, because nobody signs in as a group: map a role that the members of the group assume, or \
+            } => "IAM groups can't be mapped, because no one signs in as a group: map a role that the members of the group assume, or \
                 each user"
                 .to_owned(),
             Self::NoArn {
@@ -200,7 +209,7 @@ impl ProblemCause {
                 field,
                 other: Some(other),
             } if !matches!(*other, "rolearn" | "userarn") => {
-                format!("write `{field}` in place of `{other}`")
+                format!("write `{field}` instead of `{other}`")
             }
             Self::NoArn {
                 field: "rolearn", ..

@@ -91,7 +91,7 @@ pub(super) fn likely(arn: &str) -> Option<LikelyArn> {
         }
         add(
             Code::NotAPrincipal,
-            "`sts` in place of `iam`",
+            "`sts` instead of `iam`",
             arn.replacen(":sts:", ":iam:", 1),
         );
     }
@@ -148,7 +148,7 @@ fn in_parts(parts: &[&str]) -> Vec<ArnGuess> {
         // arn:aws:iam::111122223333:role:a
         let resource = joined(&parts[5..]).replacen(':', "/", 1);
         add(
-            "colon in place of a slash",
+            "colon instead of a slash",
             format!("{}:{resource}", joined(&parts[..5])),
         );
     }
@@ -208,7 +208,7 @@ pub(super) fn invalid(arn: &str, field: &str, kind: &str, error: &ArnError) -> (
     }
     if resource.starts_with("group/") {
         let title = format!("ARN of an IAM group in `{field}`");
-        let fix = "map a role that the members of the group assume, or each user: nobody signs in as a group";
+        let fix = "map a role that the members of the group assume, or each user: no one signs in as a group";
         return (title, fix.to_owned());
     }
     if resource.starts_with("permissionSet/") {

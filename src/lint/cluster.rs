@@ -19,12 +19,15 @@ use crate::manifest::{Mappings, Source, read};
 use crate::observed::{
     AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode,
 };
-use crate::principal::{Partition, PrincipalKind};
+use crate::principal::{Key, Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
 pub(crate) const NODE_MANAGER: &str = "eks:node-manager";
 /// Kubernetes' own binding of callers that did not sign in.
 const PUBLIC_INFO: &str = "system:public-info-viewer";
+
+/// Guesses of a text alone. Whether a binding names the group is known of a cluster, and reported.
+const TEXT_ONLY: [Code; 2] = [Code::UnknownSystemGroup, Code::RoleAsGroup];
 
 /// A cluster, as far as it could be read.
 pub(crate) struct ClusterFacts<'a> {
@@ -105,9 +108,7 @@ impl ClusterFacts<'_> {
         });
         findings.retain(|found| match found.code {
             Code::NoGroups => !self.binds_username(&read, found),
-            // Whether a binding names a group is known here, and reported.
-            Code::UnknownSystemGroup | Code::RoleAsGroup => false,
-            _ => true,
+            code => !TEXT_ONLY.contains(&code),
         });
         for (entry, places) in read.entries() {
             findings.extend(self.entry(entry, places));
@@ -151,14 +152,35 @@ impl ClusterFacts<'_> {
 
     fn entry(&self, entry: &Entry, places: &Places) -> Vec<LintFinding<TextSpan>> {
         let names = names(entry, places);
+        // The group is changed in the mapping, so it is reported there.
+        let declared = self.declared_groups(entry);
         let mut findings: Vec<LintFinding<TextSpan>> = names
             .groups
             .iter()
-            .filter(|group| self.is_unbound(group.text))
+            .filter(|group| self.is_unbound(group.text) && !declared.contains(group.text))
             .map(|group| unbound(group.text, group.at.clone()))
             .collect();
         findings.extend(self.principal(entry, places));
         findings
+    }
+
+    /// The groups that mappings declare for the principal of an entry.
+    fn declared_groups(&self, entry: &Entry) -> BTreeSet<&str> {
+        let Some(key) = entry.key() else {
+            return BTreeSet::new();
+        };
+        let names_it = |mapping: &&IdentityMapping| {
+            let resolved = mapping
+                .status
+                .as_ref()
+                .and_then(|it| it.principal_arn.as_ref());
+            let arn = mapping.spec.principal.arn.as_ref().or(resolved);
+            arn.and_then(|arn| Key::parse_arn(arn)).as_ref() == Some(&key)
+        };
+        let mappings = self.mappings.iter().filter(names_it);
+        mappings
+            .flat_map(|mapping| mapping.spec.groups.iter().map(String::as_str))
+            .collect()
     }
 
     fn is_unbound(&self, group: &str) -> bool {
@@ -301,6 +323,7 @@ impl ClusterFacts<'_> {
         }
         let mut findings: Vec<(usize, LintFinding<Range<usize>>)> =
             mappings::check(&found, &sources);
+        findings.retain(|(_, finding)| !TEXT_ONLY.contains(&finding.code));
         for declared in &found.declared {
             let groups = declared.object.spec.groups.iter().enumerate();
             for (number, group) in groups.filter(|(_, group)| self.is_unbound(group)) {

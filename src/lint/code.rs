@@ -58,15 +58,15 @@ codes! {
     BrokenText = "IM001", Error, "invalid YAML in a key of aws-auth",
         "the authenticator drops the whole key at the first YAML error: nobody in it has access, nodes included";
     UnquotedTemplate = "IM002", Error, "unquoted template",
-        "`{` starts a mapping in YAML, so the whole key is invalid: nobody in it has access, nodes included";
+        "`{` starts a mapping in YAML, so nothing of the text can be read";
     Tab = "IM003", Error, "tab in the indentation",
-        "YAML forbids tabs in indentation, so the whole key is invalid: nobody in it has access";
+        "YAML forbids tabs in indentation, so nothing of the text can be read";
     DescribeOutput = "IM004", Error, "output of `kubectl describe` instead of YAML",
         "`kubectl describe` prints for people: its output is not YAML and can't be applied, so the key can't be read";
     NoList = "IM005", Error, "key of aws-auth without a list",
         "the authenticator reads a list of entries and drops any other value whole";
     Indentation = "IM006", Error, "inconsistent indentation",
-        "indentation is the structure of YAML: where it is inconsistent, the whole key is invalid and nobody in it has access";
+        "indentation is the structure of YAML: where it is inconsistent, nothing of the text can be read";
     EntryDropped = "IM007", Error, "dropped entry",
         "the authenticator drops the entry silently: its principal has no access";
     ValueEmptied = "IM008", Error, "value of the wrong type",
@@ -86,15 +86,15 @@ codes! {
         "the API server refuses what it can't read: nothing in it takes effect";
 
     MissingGroups = "IM015", Error, "list without `groups:` before it",
-        "YAML takes the list for a part of the value above it: the groups are lost, and often the whole key";
+        "YAML takes the list for a part of the value above it: the groups are lost, and often the whole text";
     ListDash = "IM016", Error, "missing or surplus `- `",
         "`- ` begins an entry or a group: with one missing or too many, fields belong to another entry than intended";
     NotClosed = "IM017", Error, "unclosed quote or bracket",
-        "YAML reads on to the next quote or bracket, so the whole key is invalid or the value has characters too many";
+        "YAML reads on to the next quote or bracket, so the whole text is invalid or the value has characters too many";
     FieldColon = "IM018", Error, "field without `: ` and a value of its own",
         "a field is its name, a colon, a space and one value: YAML reads anything else as part of another value";
     Lookalike = "IM019", Error, "character that looks like another",
-        "YAML knows only plain spaces, quotes, dashes and colons: any other one becomes part of a name, or makes the key invalid";
+        "YAML knows only plain spaces, quotes, dashes and colons: any other one becomes part of a name, or makes the text invalid";
 
     RolePath = "IM020", Error, "role path in an ARN",
         "aws-iam-authenticator sees roles without their path, so an entry with a path never matches";
@@ -135,7 +135,7 @@ codes! {
     NotFilledIn = "IM035", Error, "variable or placeholder that was not filled in",
         "EKS compares names literally: an entry with a variable in its ARN never matches";
     CopiedAlong = "IM036", Error, "text that was copied along",
-        "line numbers, marks of a quotation and `\\n` are no part of YAML: they become part of names, or make the key invalid";
+        "line numbers, marks of a quotation and `\\n` are no part of YAML: they become part of names, or make the text invalid";
     Folded = "IM037", Error, "folded block",
         "`>` joins lines with spaces: the list becomes one line of text";
     NestedKey = "IM038", Error, "key inside the value of another key",

@@ -195,11 +195,11 @@ fn unread(key: &str, meant: Option<Section>) -> LintFinding<()> {
     let fix = match meant {
         Some(section) => format!("write `{section}`"),
         None if almost(key, "mapGroups") || key.to_ascii_lowercase().contains("group") => {
-            "IAM groups can't be mapped, because nobody signs in as a group: map a role that the members of the group assume, \
+            "IAM groups can't be mapped, because no one signs in as a group: map a role that the members of the group assume, \
              or each user"
                 .to_owned()
         }
-        None => "remove it; entries belong into mapRoles and mapUsers".to_owned(),
+        None => "remove it; entries belong in mapRoles and mapUsers".to_owned(),
     };
     LintFinding {
         code: Code::UnreadKey,
@@ -244,7 +244,21 @@ fn pieces(text: &str) -> Vec<ManifestPart> {
         Ok(manifest) => of_manifest(text, manifest),
         Err(fault) => of_fault(text, &fault),
     };
-    read(text).into_iter().flat_map(piece).collect()
+    let mut pieces: Vec<ManifestPart> = Vec::new();
+    for piece in read(text).into_iter().flat_map(piece) {
+        // Several documents can fail because of one and the same place.
+        if !matches!(&piece, ManifestPart::Wrong(wrong) if is_known(&pieces, wrong)) {
+            pieces.push(piece);
+        }
+    }
+    pieces
+}
+
+fn is_known(pieces: &[ManifestPart], wrong: &LintFinding<Range<usize>>) -> bool {
+    pieces.iter().any(|piece| {
+        matches!(piece, ManifestPart::Wrong(known)
+            if (known.code, &known.at, &known.title) == (wrong.code, &wrong.at, &wrong.title))
+    })
 }
 
 /// Texts that can't be read, each with its causes.
@@ -507,7 +521,7 @@ fn folded(
     (entries(value) != entries(&literal)).then(|| LintFinding {
         code: Code::Folded,
         at: at..at + 1,
-        title: format!("`>` in place of `|` behind {key}"),
+        title: format!("`>` instead of `|` after {key}"),
         label: format!("the lines of {key} become one: nobody in it has access"),
         fix: format!("write `{key}: |`"),
         edits: Vec::new(),

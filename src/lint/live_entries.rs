@@ -258,7 +258,7 @@ fn not_a_group(kind: &str, name: &str, arn: &str) -> LintFinding<()> {
     finding(
         Code::BindingOfAccessEntry,
         format!("binding of the {kind} {name}"),
-        "it binds nobody",
+        "no login has this name",
         format!(
             "bind a group of your own instead, and give it to the access entry of {arn}: its kubernetesGroups, or spec.groups of its \
                 mapping"
@@ -273,7 +273,7 @@ fn nobody(binding: &Binding, kind: &str, name: &str) -> LintFinding<()> {
     };
     finding(
         Code::BindsNobody,
-        format!("binding of the {kind} {name}, which nobody has"),
+        format!("binding of {kind} {name}, which no login has"),
         "grants nothing now",
         format!(
             "give the {kind} to an entry or mapping; or remove it from the binding, unless it is used by impersonation: kubectl edit \

@@ -205,7 +205,7 @@ impl ArnCheck<'_> {
         };
         if own != self.entry.section {
             let title = format!("{kind} under {}", self.entry.section);
-            let fix = format!("move the entry to {own}, with `{name}` in place of `{field}`");
+            let fix = format!("move the entry to {own}, with `{name}` instead of `{field}`");
             let mut finding = self.finding(Code::WrongList, title, fix);
             "the authenticator finds it here too".clone_into(&mut finding.label);
             findings.push(finding);

@@ -146,7 +146,7 @@ impl Mappings {
                 Some("a mapping needs a name: write metadata.name".to_owned())
             }
             Some(name) if !is_subdomain(&name) => Some(format!(
-                "{name:?} is no name of an object: write lower-case letters, digits, `-` and `.`, at most 253, a letter or digit first and last"
+                "{name:?} is not a valid object name: use at most 253 lower-case letters, digits, `-` and `.`, and begin and end with a letter or digit"
             )),
             Some(_) => None,
         };

@@ -24,6 +24,7 @@ use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
 use crate::lint::{Code, FindingFilter, Fixed, LintReport, Severity, check, fix};
 use crate::observed::{AwsState, AwsView, Iam, Mode};
+use crate::principal::some_of;
 use crate::time::Timestamp;
 
 /// Check an aws-auth ConfigMap or mappings for errors and suggest fixes
@@ -177,7 +178,12 @@ impl LintArgs {
         let mut checked = check(&read.texts);
         if checked.is_empty() && !self.allow_empty {
             if !read.passed_over {
-                bail!("the input contains neither an aws-auth ConfigMap nor an IdentityMapping");
+                let names = read.texts.iter().map(|source| source.name.clone());
+                let names: Vec<String> = names.collect();
+                bail!(
+                    "neither an aws-auth ConfigMap nor an IdentityMapping in {}; --allow-empty accepts that",
+                    some_of(&names, MOST_NAMES)
+                );
             }
             if self.output == LintFormat::Text {
                 output::print(
@@ -251,6 +257,8 @@ impl LintArgs {
     }
 }
 
+/// Characters of the names of files without anything to check.
+const MOST_NAMES: usize = 200;
 /// The exit code of a dry run that would change something, as of `plan --fail-on changes`.
 const CHANGES: u8 = 2;
 /// What a dry run ends with.

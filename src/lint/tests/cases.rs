@@ -176,6 +176,89 @@ fn keys_and_manifests() {
     ]);
 }
 
+/// Notes say why, and an effect that depends on the text is in the label: a mapping has no key of aws-auth.
+#[test]
+fn notes_on_a_manifest_do_not_speak_of_keys_of_aws_auth() {
+    let mapping = "apiVersion: identity-mapper.dev/v1alpha1\nkind: IdentityMapping\nmetadata: {name: a}\nspec:\n  principal:\n    \
+        arn: arn:aws:iam::111122223333:role/a\n";
+    for broken in [
+        "  username: {{SessionName}}\n",
+        "\tusername: a\n",
+        "   username: a\n",
+        "  username: \"a\n",
+        "  username: 'a\n",
+        "  groups: [a\n",
+        "  groups:\n  -a\n",
+        "  username a\n",
+        "```\n",
+    ] {
+        let report = check(&[source(&format!("{mapping}{broken}"))]).report;
+        assert!(!report.diagnostics.is_empty(), "{broken:?}");
+        for found in report.diagnostics {
+            let why = found.code.why();
+            assert!(!why.contains("key"), "{broken:?}: {}: {why}", found.code);
+        }
+    }
+}
+
+#[test]
+fn one_fault_that_breaks_several_documents_is_reported_once() {
+    let page = "# IdentityMapping\n\n```console\n$ x: {{\n---\na: [\n---\nb: {\n```\n";
+    let found = places(page);
+    let mut once = found.clone();
+    once.dedup();
+    assert_eq!(found, once);
+    assert!(
+        found.iter().any(|(code, _)| *code == CopiedAlong),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn unknown_fields_of_a_mapping_name_the_field_that_is_meant() {
+    for (spec, fix) in [
+        ("arn: a", "write `spec.principal.arn` instead"),
+        ("roleArn: a", "write `spec.principal.arn` instead"),
+        (
+            "permissionSet: {}",
+            "write `spec.principal.permissionSet` instead",
+        ),
+        ("group: [a]", "write `spec.groups` instead"),
+        ("usernames: a", "write `spec.username` instead"),
+        (
+            "user: a",
+            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones",
+        ),
+        ("policies: []", "write `spec.accessPolicies` instead"),
+        ("validuntil: a", "write `spec.validUntil` instead"),
+        ("principal: {groups: [a]}", "write `spec.groups` instead"),
+        ("principal: {ARN: a}", "write `spec.principal.arn` instead"),
+        (
+            "accessPolicies: [{polcy: a}]",
+            "write `spec.accessPolicies[0].policy` instead",
+        ),
+        (
+            "accessPolicies: [{policy: a, namespaces: [a]}]",
+            "write `spec.accessPolicies[0].scope.namespaces` instead",
+        ),
+        (
+            "id: a",
+            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones",
+        ),
+    ] {
+        let text = format!(
+            "apiVersion: identity-mapper.dev/v1alpha1\nkind: IdentityMapping\nmetadata: {{name: a}}\nspec:\n  {spec}\n"
+        );
+        let report = check(&[source(&text)]).report;
+        let unknown = report
+            .diagnostics
+            .iter()
+            .find(|it| it.title.contains("unknown field"));
+        let unknown = unknown.unwrap_or_else(|| panic!("{spec}: {report:?}"));
+        assert_eq!(unknown.fix, fix, "{spec}");
+    }
+}
+
 #[test]
 fn arns() {
     all_end_in(&[

@@ -155,7 +155,7 @@ const VARIANTS: [(&str, &str, Code, &str); 40] = [
         "rolearn",
         "iamRoleArn",
         EntryDropped,
-        "write `rolearn` in place of `iamrolearn`",
+        "write `rolearn` instead of `iamrolearn`",
     ),
     ("rolearn", "principal_arn", EntryDropped, "write `rolearn`"),
     (

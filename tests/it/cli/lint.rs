@@ -243,7 +243,14 @@ fn what_is_neither_is_refused_and_nothing_is_printed() {
     assert_snapshot!(lint("kind: Deployment\n"), @"
     exit code 1
     --- stderr
-    error: the input contains neither an aws-auth ConfigMap nor an IdentityMapping
+    error: neither an aws-auth ConfigMap nor an IdentityMapping in <stdin>; --allow-empty accepts that
+    ");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("junk.yaml"), "a: 1\n").unwrap();
+    assert_snapshot!(in_folder(folder.path(), &["lint", "junk.yaml"]), @"
+    exit code 1
+    --- stderr
+    error: neither an aws-auth ConfigMap nor an IdentityMapping in junk.yaml; --allow-empty accepts that
     ");
     assert_snapshot!(run(&["lint", "/nowhere/aws-auth.yaml"], ""), @"
     exit code 1

@@ -147,6 +147,45 @@ async fn live_cluster_findings_that_files_cannot_have() {
     a_fix_keeps_what_stood_and_leaves_owned_entries(&stage).await;
 }
 
+/// The entry of a mapping has its groups from there, and what only a text can guess is known of a cluster.
+#[tokio::test]
+async fn a_group_without_a_binding_is_reported_once() {
+    let cluster = Cluster::with_operator_rights().await;
+    let roles = "- rolearn: arn:aws:iam::111122223333:role/team\n  username: team\n  groups: [unbound, edit]\n";
+    cluster.seed(json!({ "mapRoles": roles })).await;
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(RIGHTS));
+    let groups = json!({"username": "team", "groups": ["unbound", "edit", "system:odd"]});
+    cluster.declare("team", groups).await;
+    let mut world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
+        .mode(Mode::ConfigMap)
+        .api_server(&cluster.authority(), cluster.url());
+    world.role("111122223333", "/", "team");
+    let eks = Eks::start(world).await;
+    let ran = Stage { cluster, eks }.lint(&["-o=json"]).await;
+    let document: Value = serde_json::from_str(&ran.stdout).unwrap();
+    let findings = document["findings"].as_array().unwrap();
+    for group in ["unbound", "edit", "system:odd"] {
+        let quoted = format!("{group:?}");
+        let about = findings
+            .iter()
+            .filter(|found| found["title"].as_str().unwrap().contains(&quoted));
+        let about: Vec<(&str, &str)> = about
+            .map(|found| {
+                (
+                    found["code"].as_str().unwrap(),
+                    found["source"].as_str().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(
+            about,
+            [("IM060", "IdentityMapping team")],
+            "{group}: {}",
+            ran.shown()
+        );
+    }
+}
+
 async fn everything_is_told(stage: &Stage) {
     stage
         .cluster

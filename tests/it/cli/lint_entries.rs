@@ -192,8 +192,8 @@ async fn bindings_of_nobody_are_found(stage: &Stage) {
         titles,
         [
             ("IM069", by_entry.as_str()),
-            ("IM080", "binding of the group nobodies, which nobody has"),
-            ("IM080", "binding of the user nobody, which nobody has"),
+            ("IM080", "binding of group nobodies, which no login has"),
+            ("IM080", "binding of user nobody, which no login has"),
         ]
     );
 }
