@@ -75,6 +75,44 @@ pub fn check_json(object: &Value) -> Result<(), Vec<Violation>> {
     })
 }
 
+/// What is said of a field that the schema does not have.
+pub(crate) const UNKNOWN_FIELD: &str = "unknown field";
+
+/// The fields of the schema that an unknown one may mean: those beside it, one level down and one level up.
+pub(crate) fn fields_near(field: &str) -> Vec<String> {
+    let Some((parent, _)) = field.rsplit_once('.') else {
+        return Vec::new();
+    };
+    RULES.with(|rules| {
+        let beside = fields_at(&rules.schema, parent);
+        let below = beside
+            .iter()
+            .flat_map(|path| fields_at(&rules.schema, path));
+        let below: Vec<String> = below.collect();
+        let above = parent.rsplit_once('.');
+        let above = above.map(|(above, _)| fields_at(&rules.schema, above));
+        [beside, below, above.unwrap_or_default()].concat()
+    })
+}
+
+/// The paths of the fields below a path such as `spec.accessPolicies[0]`.
+fn fields_at(schema: &Value, path: &str) -> Vec<String> {
+    let mut at = schema;
+    for step in path.split('.') {
+        let (name, index) = match step.split_once('[') {
+            Some((name, _)) => (name, true),
+            None => (step, false),
+        };
+        at = &at["properties"][name];
+        if index {
+            at = &at["items"];
+        }
+    }
+    let fields = at["properties"].as_object();
+    let names = fields.into_iter().flat_map(serde_json::Map::keys);
+    names.map(|name| format!("{path}.{name}")).collect()
+}
+
 struct Rules {
     schema: Value,
     compiled: CompiledSchema,
@@ -221,7 +259,7 @@ fn members(
             None if field.is_empty() => {}
             None => violations.push(Violation {
                 field: member(name),
-                message: "unknown field".to_owned(),
+                message: UNKNOWN_FIELD.to_owned(),
             }),
         }
     }

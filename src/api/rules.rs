@@ -28,7 +28,7 @@ const CONTROL: &str = r"[\u0000-\u001f\u007f-\u009f]";
 /// lists them for usernames; `CreateAccessEntry` refuses them in groups too.
 const EKS_RESERVED: &str = "^(system|eks|aws|amazon|iam):";
 /// The placeholders of [`crate::principal::Placeholder`], for messages.
-const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly so";
+const PLACEHOLDERS: &str = "{{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly like this";
 
 fn rule(rule: impl Into<String>, message: impl Into<String>) -> Rule {
     Rule::new(rule).message(Message::Message(message.into()))

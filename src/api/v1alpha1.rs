@@ -404,6 +404,8 @@ pub enum MappingState {
     Failed,
     /// The operator is working on it or retries.
     Pending,
+    /// Ownership was given up (`identity-mapper release`): the entry stays, and no operator manages it.
+    Released,
 }
 
 /// A change of a managed entry by another writer.

@@ -187,6 +187,14 @@ pub(crate) struct EntrySettingsArgs {
 }
 
 impl EntrySettingsArgs {
+    /// Whether any is given: who gives one knows of them.
+    pub(crate) fn is_given(&self) -> bool {
+        self.handover.is_some()
+            || self.soak.is_some()
+            || self.propagation.is_some()
+            || self.recreated_principals.is_some()
+    }
+
     /// These settings with those that are given in their place.
     #[must_use]
     pub(crate) fn settings(&self, settings: Settings) -> Settings {

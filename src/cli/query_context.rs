@@ -10,7 +10,7 @@ use crate::cli::snapshot::{Observation, ObserveArgs};
 use crate::desired::Mapping;
 use crate::explain::{DeclaringMapping, IdleMapping, IdleReason, Scene, quoted};
 use crate::observed::Settings;
-use crate::plan::{Memory, Outcome, plan};
+use crate::plan::{Memory, Outcome, RELEASED_ANNOTATION, plan};
 use crate::principal::Key;
 use crate::time::{Timestamp, to_the_second};
 
@@ -64,6 +64,7 @@ impl<'a> Looked<'a> {
             without_key: &self.without_key,
             // Of files nobody knows, and what needs nothing of ours is sure to work.
             installed: live.is_some() && *installed,
+            released: is_released(self.observation),
             config_map,
         }
     }
@@ -125,14 +126,21 @@ fn declared(observation: &Observation) -> (BTreeMap<Key, DeclaringMapping>, Vec<
         .filter_map(|object| Some((object.metadata.name.as_deref()?, object)))
         .collect();
     let now = observation.observed.now;
+    let released = is_released(observation);
     let holders: BTreeMap<Key, DeclaringMapping> = plan
         .holders()
         .map(|(key, mapping)| {
             let object = objects.get(mapping.name.as_str());
             let declared = DeclaringMapping {
                 mapping: mapping.name.clone(),
-                until: mapping.valid_until,
-                not_ready: object.and_then(|object| not_ready(object)),
+                // After a release no operator removes the entry.
+                until: mapping.valid_until.filter(|_| !released),
+                not_ready: if released {
+                    Some(RELEASED.to_owned())
+                } else {
+                    object.and_then(|object| not_ready(object))
+                },
+                reported: object.is_some_and(|object| object.status.is_some()),
             };
             (key.clone(), declared)
         })
@@ -157,6 +165,15 @@ fn declared(observation: &Observation) -> (BTreeMap<Key, DeclaringMapping>, Vec<
     });
     let idle = idle.collect();
     (holders, idle)
+}
+
+/// Why a mapping is not active after a release.
+const RELEASED: &str = "Released: ownership was given up (`identity-mapper release`), so its entry is unmanaged and validUntil is not enforced";
+
+/// Whether ownership was given up, and no operator has started since: the first write of a new one removes the annotation.
+fn is_released(observation: &Observation) -> bool {
+    let history = observation.observed.history.view();
+    history.is_some_and(|view| view.annotations.contains_key(RELEASED_ANNOTATION))
 }
 
 /// A mapping that holds no key, with its words.

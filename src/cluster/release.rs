@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, stream};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 use kube::api::{ApiResource, DynamicObject, ListParams, ObjectList, Patch, PatchParams};
 use serde_json::json;
@@ -16,13 +17,15 @@ use super::config_map::WriteError;
 use super::history::HistoryError;
 use super::{CALL_TIMEOUT, CONCURRENCY, Cluster};
 use crate::api::IdentityMapping;
+use crate::api::condition::{ConditionType, Reason};
 use crate::api::finalizer::Finalizers;
+use crate::api::v1alpha1::MappingState;
 use crate::backoff::Backoff;
 use crate::error::{Category, Error};
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::{ConfigMapWrite, FIELD_MANAGER, HistoryWrite, RELEASED_ANNOTATION, WriteFailure};
 use crate::safety::Clearance;
-use crate::time::Timestamp;
+use crate::time::{Timestamp, to_the_second};
 
 /// Mappings that are read and released at a time.
 const PAGE: u32 = 100;
@@ -33,6 +36,10 @@ const RETRY: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(
 
 /// What a running operator had sent when the history was marked has ended by then, and its watch has shown it the mark.
 const SETTLED: Duration = CALL_TIMEOUT.saturating_mul(2);
+
+/// What the status of each mapping says then.
+const RELEASED: &str = "ownership was given up (identity-mapper release): the entry stays as it is, and no operator manages it or ends it at \
+    validUntil";
 
 /// How often a write is made anew after a conflict, and how often the mappings are read again.
 pub(super) const ATTEMPTS: usize = 20;
@@ -64,26 +71,56 @@ struct Round {
     refused: Option<Error>,
 }
 
-/// A mapping that still owns its entry.
+/// A mapping that still owns its entry, or whose status says that an operator works on it.
 struct HeldMapping {
     name: String,
     uid: String,
     finalizers: Vec<String>,
     written: bool,
+    /// Whether its status is of a running operator.
+    outdated: bool,
 }
 
 impl HeldMapping {
-    /// `None` where it owns nothing.
+    /// `None` where there is nothing to release.
     fn new(object: DynamicObject) -> Option<Self> {
+        let status = &object.data["status"];
+        let reported = status.as_object().is_some_and(|status| !status.is_empty());
         let holding = Self {
-            written: object.data["status"]["written"]
+            written: status["written"]
                 .as_array()
                 .is_some_and(|written| !written.is_empty()),
+            outdated: reported && status["state"] != json!(MappingState::Released),
             name: object.metadata.name.unwrap_or_default(),
             uid: object.metadata.uid.unwrap_or_default(),
             finalizers: object.metadata.finalizers.unwrap_or_default(),
         };
-        (holding.written || holding.finalizer()).then_some(holding)
+        (holding.owns() || holding.outdated).then_some(holding)
+    }
+
+    /// Whether it has anything by which an operator would know its entry.
+    fn owns(&self) -> bool {
+        self.written || self.finalizer()
+    }
+
+    /// Its status from now on. Without `Ready` and `observedGeneration` kstatus takes the object for settled, so that nothing waits for
+    /// an operator.
+    fn released_status(&self, released: Timestamp) -> serde_json::Value {
+        let condition = Condition {
+            type_: ConditionType::Synced.as_str().to_owned(),
+            status: "False".to_owned(),
+            reason: Reason::Released.as_str().to_owned(),
+            message: RELEASED.to_owned(),
+            observed_generation: None,
+            last_transition_time: to_the_second(released).into(),
+        };
+        json!({ "metadata": { "uid": self.uid }, "status": {
+            "written": null,
+            "observedGeneration": null,
+            "awaitingConfirmation": null,
+            "state": MappingState::Released,
+            "conditions": [condition],
+        } })
     }
 
     fn finalizer(&self) -> bool {
@@ -252,7 +289,7 @@ impl Cluster {
         let mut refused = None;
         for _ in 0..ATTEMPTS {
             let began = Instant::now();
-            let round = self.let_round_go(&mut gone, &mut far).await?;
+            let round = self.let_round_go(released, &mut gone, &mut far).await?;
             if round.clean && began >= settled {
                 return Ok(LetGo {
                     statuses: gone.statuses.len(),
@@ -267,9 +304,10 @@ impl Cluster {
         Err(refused.unwrap_or_else(beaten))
     }
 
-    /// Reads all mappings once, page by page, and releases each that still owns its entry.
+    /// Reads all mappings once, page by page, and releases each that is not yet.
     async fn let_round_go(
         &self,
+        released: Timestamp,
         gone: &mut Gone,
         far: &mut impl FnMut(Far),
     ) -> Result<Round, Error> {
@@ -280,12 +318,12 @@ impl Cluster {
         let mut pages = Pages::default();
         while let Some(page) = self.page(&mut pages).await? {
             let holding: Vec<HeldMapping> = page.into_iter().filter_map(HeldMapping::new).collect();
-            round.clean &= holding.is_empty();
+            round.clean &= !holding.iter().any(HeldMapping::owns);
             for mapping in &holding {
                 gone.note(mapping);
             }
             let mut calls = stream::iter(holding)
-                .map(|mapping| self.let_mapping_go(mapping))
+                .map(|mapping| self.let_mapping_go(mapping, released))
                 .buffer_unordered(CONCURRENCY);
             while let Some(answer) = calls.next().await {
                 round.refused = answer?.or(round.refused);
@@ -298,16 +336,18 @@ impl Cluster {
     }
 
     /// Releases one. What the API server refused because the mapping has changed is returned: the next round finds what is left.
-    async fn let_mapping_go(&self, mapping: HeldMapping) -> Result<Option<Error>, Error> {
+    async fn let_mapping_go(
+        &self,
+        mapping: HeldMapping,
+        released: Timestamp,
+    ) -> Result<Option<Error>, Error> {
         let api = self.raw_mappings();
         let params = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
-        if mapping.written {
-            let patch = Patch::Merge(
-                json!({ "metadata": { "uid": mapping.uid }, "status": { "written": null } }),
-            );
+        if mapping.written || mapping.outdated {
+            let patch = Patch::Merge(mapping.released_status(released));
             let answer = self
                 .tried(|| api.patch_status(&mapping.name, &params, &patch))
                 .await;
@@ -315,6 +355,8 @@ impl Cluster {
                 Ok(_) => {}
                 // Recreated or deleted meanwhile.
                 Err(error) if matches!(error.category, Category::Conflict | Category::Missing) => {}
+                // An object that the API server would refuse today keeps its words; it owns nothing.
+                Err(error) if !mapping.written && error.category == Category::Invalid => {}
                 Err(error) => return Err(error),
             }
         }
@@ -424,12 +466,40 @@ mod tests {
     use super::*;
     use crate::api::finalizer::Finalizer;
 
-    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<HeldMapping> {
+    fn held(metadata: &serde_json::Value, status: &serde_json::Value) -> Option<HeldMapping> {
         let object = json!({
             "apiVersion": "identity-mapper.dev/v1alpha1", "kind": "IdentityMapping",
-            "metadata": metadata, "status": { "written": written },
+            "metadata": metadata, "status": status,
         });
         HeldMapping::new(serde_json::from_value(object).expect("an object"))
+    }
+
+    fn holding(metadata: &serde_json::Value, written: &serde_json::Value) -> Option<HeldMapping> {
+        held(
+            metadata,
+            &json!({ "state": "Released", "written": written }),
+        )
+    }
+
+    #[test]
+    fn a_status_of_a_running_operator_is_replaced_once() {
+        let metadata = json!({ "name": "a", "uid": "u" });
+        for state in ["Active", "Pending", "Suspended"] {
+            let mapping = held(&metadata, &json!({ "state": state })).expect("it is outdated");
+            assert!(!mapping.owns(), "{state}");
+            let patch = mapping.released_status(Timestamp::UNIX_EPOCH);
+            let mut status = patch["status"].clone();
+            assert_eq!(status["observedGeneration"], json!(null));
+            assert_eq!(status["conditions"][0]["reason"], "Released");
+            // kstatus waits while Ready is not True, and not at all where it is absent.
+            assert_eq!(status["conditions"].as_array().map(Vec::len), Some(1));
+            // A merge patch removes what is null.
+            if let Some(status) = status.as_object_mut() {
+                status.retain(|_, value| !value.is_null());
+            }
+            assert!(held(&metadata, &status).is_none(), "{status}");
+        }
+        assert!(held(&metadata, &json!(null)).is_none(), "never reported on");
     }
 
     #[test]

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::http::{self, PageAnswer, Routes};
 use super::metrics;
+use crate::lease::Permit;
 
 /// The loop turns at least every ten seconds; a pass that waits for a slow API server doesn't stop it.
 const LONGEST_SILENCE: Duration = Duration::from_mins(1);
@@ -75,7 +76,7 @@ impl Health {
     pub(super) fn stands_by(&self) {
         self.watched.store(false, Ordering::Relaxed);
         let mut vitals = self.vitals();
-        vitals.role = Some(STANDBY);
+        vitals.role = ReplicaRole::Standby;
         vitals.pass_since = None;
         vitals.passes = None;
         vitals.unproven = None;
@@ -83,10 +84,10 @@ impl Health {
         vitals.watches.clear();
     }
 
-    /// This replica leads.
-    pub(super) fn leads(&self) {
+    /// This replica leads for as long as the permit of its term allows.
+    pub(super) fn leads(&self, permit: Permit) {
         let mut vitals = self.vitals();
-        vitals.role = Some(LEADER);
+        vitals.role = ReplicaRole::Leader(permit);
         vitals.pass_since = None;
     }
 
@@ -159,13 +160,31 @@ impl Health {
 
     fn ready(&self, now: Instant) -> PageAnswer {
         let vitals = self.vitals();
-        answer(&vitals.unready(now), vitals.role)
+        answer(&vitals.unready(now), vitals.role.word())
     }
 }
 
-/// What a replica that is ready says of itself.
-const LEADER: &str = "leader";
-const STANDBY: &str = "standby";
+/// The part of this replica.
+#[derive(Clone, Debug, Default)]
+enum ReplicaRole {
+    /// There is no election.
+    #[default]
+    Only,
+    Leader(Permit),
+    Standby,
+}
+
+impl ReplicaRole {
+    /// What a replica that is ready says of itself. One that could not renew the Lease in time leads no more, even before it learns that
+    /// another replica holds it.
+    fn word(&self) -> Option<&'static str> {
+        match self {
+            Self::Only => None,
+            Self::Leader(permit) if permit.allows(Duration::ZERO) => Some("leader"),
+            Self::Leader(_) | Self::Standby => Some("standby"),
+        }
+    }
+}
 
 fn answer(reasons: &[String], role: Option<&str>) -> PageAnswer {
     if reasons.is_empty() {
@@ -201,8 +220,7 @@ impl Failing {
 /// What readiness is judged by.
 #[derive(Debug, Default)]
 struct Vitals {
-    /// Of one of several replicas.
-    role: Option<&'static str>,
+    role: ReplicaRole,
     first_pass_made: bool,
     /// What the first pass waits for.
     waits_for: String,
@@ -336,6 +354,7 @@ pub struct BindError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lease::Term;
 
     fn after(now: Instant, time: Duration) -> Instant {
         now + time
@@ -451,7 +470,16 @@ mod tests {
         health.has_watched();
         assert!(health.may_lead());
         assert_eq!(health.ready(now).body, "ok\nstandby\n");
-        health.leads();
+        let (term, permit) = Term::new(Instant::now() + LONGEST_PAUSE);
+        health.leads(permit);
+        assert_eq!(health.ready(now).body, "ok\nleader\n");
+        term.extend(Instant::now());
+        assert_eq!(
+            health.ready(now).body,
+            "ok\nstandby\n",
+            "the Lease has expired, though nobody has said that it is lost"
+        );
+        term.extend(Instant::now() + LONGEST_PAUSE);
         assert_eq!(health.ready(now).body, "ok\nleader\n");
         assert_eq!(health.live(now).body, "ok\n");
         // It was cut off and lost the Lease, and has to watch anew.

@@ -71,7 +71,7 @@ impl Controller {
         let lost = before.permit.is_some() && !same;
         let anew = lost || now.gaps != before.gaps;
         if anew {
-            info!("watching anew: another replica may have written meanwhile");
+            info!("restarting the watches: another replica may have written in the meantime");
             self.begin_anew();
         }
         if let Some(permit) = now.permit.filter(|_| !same) {
@@ -97,11 +97,11 @@ impl Controller {
         self.eks = self
             .aws
             .clone()
-            .map(|(aws, settings)| EksDriver::new(aws.fenced(permit), settings));
+            .map(|(aws, settings)| EksDriver::new(aws.fenced(permit.clone()), settings));
         self.forget_the_last_pass();
         self.first_read = FirstRead::AfterAnotherLeader;
         self.trigger.changed(Instant::now());
-        self.health.leads();
+        self.health.leads(permit);
     }
 
     fn forget_the_last_pass(&mut self) {

@@ -429,7 +429,7 @@ fn named(
         }),
         (None, Some(set)) => {
             let message = format!(
-                "permission set {} in account {} needs IAM to find its role, and this operator runs without AWS; set spec.principal.arn to the role's ARN (aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/)",
+                "permission set {} in account {} needs IAM to find its role, and the operator makes no AWS API calls; set spec.principal.arn to the role's ARN (aws iam list-roles --path-prefix /aws-reserved/sso.amazonaws.com/)",
                 set.name, set.account_id
             );
             Err((

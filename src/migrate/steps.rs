@@ -67,7 +67,7 @@ pub(crate) fn instructions(migration: &Migration, to: Mode, manner: &Manner) -> 
     if migration.unknown_lines().next().is_some() {
         steps.push(
             Instruction::new("Fix the lines that are not read as they are written")
-                .note("an access entry made of them would give what is read, not what is meant")
+                .note("an access entry made from them would grant what the authenticator reads, not what was intended")
                 .command(manner.lint.clone()),
         );
     }

@@ -148,7 +148,8 @@ impl KeptCopy {
         Ok(Self {
             name: name.to_owned(),
             time: said.time,
-            first: said.first,
+            // A history that was deleted begins anew with a text that holds entries of ours already.
+            first: said.first && mark.is_empty(),
             bytes: bytes.len(),
             data,
             mark,
@@ -256,8 +257,16 @@ mod tests {
             KeptCopy::read(&name, &new.pack().expect("memory takes it")).expect("it is ours");
         assert_eq!(
             (copy.time, copy.first, copy.mark.as_str()),
-            (now(), true, "a:b")
+            (now(), false, "a:b"),
+            "a history that was deleted begins with a text that is managed already"
         );
+        let unmanaged = NewCopy::of(&data, "", &managers);
+        let bytes = unmanaged.pack().expect("memory takes it");
+        let first = |first| {
+            let copy = KeptCopy::read(&unmanaged.name(now(), first), &bytes);
+            copy.expect("it is ours").first
+        };
+        assert!(first(true) && !first(false));
         assert_eq!((&copy.data, &copy.managers), (&data, &managers));
         // The same texts by another writer are the same copy.
         assert!(NewCopy::of(&data, "a:b", &BTreeMap::new()).has_name(&name));

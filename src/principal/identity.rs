@@ -68,7 +68,7 @@ pub enum IdentityError {
     /// A placeholder that the authenticator would leave as it is.
     #[error(
         "{value:?} has the unknown placeholder {placeholder:?}: expected {{{{AccountID}}}}, {{{{SessionName}}}}, \
-         {{{{SessionNameRaw}}}}, {{{{AccessKeyID}}}} or {{{{EC2PrivateDNSName}}}}, spelled exactly so"
+         {{{{SessionNameRaw}}}}, {{{{AccessKeyID}}}} or {{{{EC2PrivateDNSName}}}}, spelled exactly like this"
     )]
     UnknownPlaceholder {
         /// The whole text.

@@ -4,31 +4,45 @@ use super::{AccountId, Principal};
 
 /// In place of the part that was left out.
 const CUT: char = '…';
+/// So many of the last digits tell an account where the number does not fit.
+const ACCOUNT_END: usize = 4;
 
 /// A principal without what all of a cluster's principals share: `role/Dev`, `sso/Admin` for a permission set's role, and the account
-/// where it is not `own`; in `width` characters.
+/// where it is not `own`; in `width` characters. Names of one team begin alike, so of a longer one most of the end stays.
 #[must_use]
 pub fn short_principal(principal: &Principal, own: Option<&AccountId>, width: usize) -> String {
-    let name = match principal.sso() {
-        Some(role) => format!("sso/{}", role.permission_set),
-        None => format!("{}/{}", principal.kind, principal.name),
+    let (kind, name) = match principal.sso() {
+        Some(role) => ("sso/".to_owned(), role.permission_set),
+        None => (format!("{}/", principal.kind), principal.name.clone()),
     };
-    if own == Some(&principal.account) {
-        return middle(&name, width);
-    }
-    let account = format!(" ({})", principal.account);
-    middle(&name, width.saturating_sub(account.len())) + &account
+    let count = kind.len() + name.chars().count();
+    let account = principal.account.as_str();
+    let suffix = if own == Some(&principal.account) {
+        String::new()
+    } else if count + account.len() + " ()".len() <= width {
+        format!(" ({account})")
+    } else {
+        // The name tells more than the first digits of the account.
+        format!(" ({CUT}{})", &account[account.len() - ACCOUNT_END..])
+    };
+    let rest = width.saturating_sub(kind.len() + suffix.chars().count());
+    kind + &shortened(&name, rest, |kept| kept / 3) + &suffix
 }
 
 /// A text of at most `width` characters: one that is longer loses its middle, because names differ at both ends.
 #[must_use]
 pub fn middle(text: &str, width: usize) -> String {
+    shortened(text, width, |kept| kept.div_ceil(2))
+}
+
+/// A text of at most `width` characters; of those that are kept of a longer one, `head` are of its beginning.
+fn shortened(text: &str, width: usize, head: impl Fn(usize) -> usize) -> String {
     let count = text.chars().count();
     if count <= width {
         return text.to_owned();
     }
     let kept = width.saturating_sub(1);
-    let head = kept.div_ceil(2);
+    let head = head(kept);
     let start = text.chars().take(head);
     let end = text.chars().skip(count - (kept - head));
     start.chain([CUT]).chain(end).collect()
@@ -78,7 +92,15 @@ mod tests {
             ),
             (
                 "arn:aws:iam::444455556666:role/data-platform-readers",
-                "role/d…aders (444455556666)",
+                "role/data…m-readers (…6666)",
+            ),
+            (
+                "arn:aws:iam::444455556666:role/data-readers",
+                "role/data-readers (…6666)",
+            ),
+            (
+                "arn:aws:iam::444455556666:role/AWSReservedSSO_DataPlatformReaders_0123456789abcdef",
+                "sso/DataP…tformReaders (…6666)",
             ),
             (
                 "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",
@@ -86,7 +108,7 @@ mod tests {
             ),
             (
                 "arn:aws:iam::111122223333:role/data-platform-production-readers",
-                "role/data-pla…ction-readers",
+                "role/data-pl…uction-readers",
             ),
         ] {
             let principal = Principal::parse(arn).expect("a principal");

@@ -128,7 +128,7 @@ impl Stage {
         screen::sentence(&words);
         ensure!(
             words.contains("Unauthorized"),
-            "{who} is refused otherwise: {words}"
+            "{who} is refused for another reason: {words}"
         );
         Ok(())
     }
@@ -279,7 +279,7 @@ impl Stage {
             .map(|(name, value)| format!("export {name}={value}"))
             .collect();
         screen::gap();
-        screen::text("And with the AWS CLI, as the operator's role (no account is touched):");
+        screen::text("And with the AWS CLI, as the operator's role (no AWS account is involved):");
         screen::output(&format!(
             "{}\naws eks list-access-entries --cluster-name demo",
             exports.join("\n")
@@ -304,7 +304,7 @@ impl Stage {
         let by_hand = {
             let log = self.amazon.eks.log();
             let found = log.since(mark).iter().find(|call| call.by_hand);
-            found.context("nobody did anything by hand")?.time
+            found.context("no call was made by hand")?.time
         };
         let last = self.changes(mark).pop();
         let last = last.context("the operator changed nothing")?.time;

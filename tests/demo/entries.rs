@@ -15,58 +15,58 @@ use crate::support::eks::Mark;
 /// All of the second half.
 pub(crate) const STEPS: &[Step] = &[
     Step {
-        title: "The operator is told of EKS",
-        what: "A stand-in for EKS, IAM and SQS answers as they do, and this API server is its cluster, as the certificate authority proves. The mode is CONFIG_MAP: only aws-auth counts.",
+        title: "The operator connects to EKS",
+        what: "A stand-in answers as EKS, IAM and SQS do. The operator verifies by the certificate authority that this API server is the EKS cluster. In mode CONFIG_MAP only aws-auth counts.",
         act: |stage| operator_meets_aws(stage).boxed_local(),
     },
     Step {
         title: "A permission set is declared",
-        what: "IAM Identity Center gives a permission set a role with a suffix that nobody wants to look up. It is found in IAM, and DataTeam_Leads is not DataTeam.",
+        what: "IAM Identity Center adds a random suffix to the role of a permission set. The operator finds the role in IAM, and does not confuse DataTeam with DataTeam_Leads.",
         act: |stage| permission_set_is_resolved(stage).boxed_local(),
     },
     Step {
-        title: "What was made by hand is adopted",
-        what: "A mapping that says just what the foreign entry says. It is ours from now on, and not one byte of it changes.",
+        title: "An existing entry is adopted",
+        what: "The mapping declares exactly what the unmanaged entry grants. The operator manages the entry from now on, without changing its text.",
         act: |stage| foreign_entry_is_adopted(stage).boxed_local(),
     },
     Step {
-        title: "The mode is switched, as at the console",
-        what: "From now on access entries count before aws-auth. EKS makes two of its own. Nobody is moved by that alone.",
+        title: "The authentication mode changes",
+        what: "From now on access entries take precedence over aws-auth. EKS creates two of its own. The change moves no mapping.",
         act: |stage| mode_is_switched(stage).boxed_local(),
     },
     Step {
         title: "A new role goes straight to an access entry",
-        what: "Access policies too. aws-auth is not touched.",
+        what: "It gets its access policies too. aws-auth does not change.",
         act: |stage| new_role_is_an_entry(stage).boxed_local(),
     },
     Step {
         title: "The handover",
-        what: "One word, and whoever can be is handed over: entry made, the twin in aws-auth left as the way back for the soak (60 s here, a day by default).",
+        what: "One setting hands over all mappings that can be: the operator creates their access entries and keeps the aws-auth copies as the way back for the soak (60 s here, 24 h by default).",
         act: |stage| mappings_are_handed_over(stage).boxed_local(),
     },
     Step {
-        title: "An administrator goes over the bridge",
-        what: "EKS takes no policy with the call that makes an entry, so system:masters would be without power for a moment. A person binds the bridge group for that time.",
+        title: "Handing over an administrator",
+        what: "CreateAccessEntry takes no policies, so an administrator would briefly lose all permissions. A temporary ClusterRoleBinding of the bridge group prevents that.",
         act: |stage| administrator_is_handed_over(stage).boxed_local(),
     },
     Step {
-        title: "Somebody edits an entry at the console",
-        what: "The platform admins become administrators of the whole cluster. The queue tells of it, and by whom.",
+        title: "Someone edits an access entry in the console",
+        what: "The edit makes the platform admins administrators of the whole cluster. The queue reports the change and who made it.",
         act: |stage| console_edit_is_put_right(stage).boxed_local(),
     },
     Step {
-        title: "A role is deleted and made again",
-        what: "Its entry looks right and lets nobody in, for EKS knows principals by their id. Whether the new one is meant is for a person to say.",
+        title: "A role is deleted and recreated",
+        what: "Its access entry looks right but grants no access, because EKS identifies principals by their ID. A person has to confirm that the new role may have the access.",
         act: |stage| recreated_role_is_reported(stage).boxed_local(),
     },
     Step {
         title: "A mapping with an access entry is deleted",
-        what: "The platform admins again: alice logs in by the access entry now. The entry goes, and so does its twin in aws-auth.",
+        what: "alice now logs in through the access entry of the platform admins. The operator removes the entry and its aws-auth copy.",
         act: |stage| mapping_with_an_entry_is_deleted(stage).boxed_local(),
     },
     Step {
-        title: "In the end",
-        what: "What stands, and what it took.",
+        title: "Result",
+        what: "The state of all mappings, and the calls that the operator needed.",
         act: |stage| in_the_end(stage).boxed_local(),
     },
 ];
@@ -98,7 +98,7 @@ async fn operator_meets_aws(stage: &mut Stage) -> Result<()> {
     );
     let changed = stage.changes(Mark::START);
     ensure!(changed.is_empty(), "the operator made {}", words(&changed));
-    screen::done("ready: mode and cluster read and proven, nothing written anywhere");
+    screen::done("ready: the mode is read and the cluster verified; nothing was written");
     Ok(())
 }
 
@@ -128,12 +128,12 @@ async fn permission_set_is_resolved(stage: &mut Stage) -> Result<()> {
 
 async fn foreign_entry_is_adopted(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
-    stage.apply("break-glass-as-it-stands")?;
+    stage.apply("break-glass-unchanged")?;
     stage
         .condition("break-glass", ConditionType::Synced, "True", Reason::Synced)
         .await?;
     ensure!(stage.aws_auth().await? == before, "aws-auth changed");
-    screen::done("marked as ours in an annotation; the text of aws-auth is as it was");
+    screen::done("marked as managed in an annotation; the text of aws-auth is unchanged");
     Ok(())
 }
 
@@ -147,7 +147,7 @@ async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
         json!({"name": "demo", "accessConfig": {"authenticationMode": "API_AND_CONFIG_MAP"}}),
     )?;
     let entries = stage
-        .entries_become(&before, "EKS has made its own entries", |entries| {
+        .entries_become(&before, "EKS has created its own entries", |entries| {
             entries.len() == 2
         })
         .await?;
@@ -167,7 +167,7 @@ async fn mode_is_switched(stage: &mut Stage) -> Result<()> {
         "the operator made {}",
         words(&changed)
     );
-    screen::done("seen by the operator, which left everyone where they were");
+    screen::done("the operator read the new mode and moved no mapping");
     Ok(())
 }
 
@@ -223,7 +223,7 @@ async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
     screen::says("platform-admins: Synced=True", &soaks);
     ensure!(
         stage.aws_auth().await? == text,
-        "the twins are not as they were"
+        "the aws-auth copies changed"
     );
     let waits = stage
         .condition(
@@ -238,7 +238,7 @@ async fn mappings_are_handed_over(stage: &mut Stage) -> Result<()> {
         "the administrator does not wait for the bridge: {waits}"
     );
     screen::done(
-        "two are handed over; the administrator stays in aws-auth, and says what is missing",
+        "two are handed over; the administrator stays in aws-auth, and its status says what is missing",
     );
     Ok(())
 }
@@ -257,14 +257,18 @@ async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
     let groups = &bridged[BREAK_GLASS].groups;
     ensure!(*groups == [BRIDGE], "the entry's groups are {groups:?}");
     screen::done(
-        "the policy is associated while the bridge carries; it is waited out (2 s here, 30 s by default)",
+        "the policy is associated while the temporary binding grants access; the operator waits for its propagation (2 s here, 30 s by default)",
     );
     stage
-        .entries_become(&bridged, "the bridge is taken off the entry", |entries| {
-            entries
-                .get(BREAK_GLASS)
-                .is_some_and(|entry| entry.groups.is_empty())
-        })
+        .entries_become(
+            &bridged,
+            "the bridge group is removed from the entry",
+            |entries| {
+                entries
+                    .get(BREAK_GLASS)
+                    .is_some_and(|entry| entry.groups.is_empty())
+            },
+        )
         .await?;
     stage
         .condition(
@@ -282,7 +286,7 @@ async fn administrator_is_handed_over(stage: &mut Stage) -> Result<()> {
     stage.kubectl(&["delete", "clusterrolebinding", "identity-mapper-bridge"])?;
     let looks = stage.nobody_lost().await?;
     screen::done(&format!(
-        "three calls: {made}. Nobody was without their power for a moment: at each change what everyone may do was looked at, {looks} times so far"
+        "three calls: {made}. No one lost permissions at any moment: they were checked at each change, {looks} times so far"
     ));
     Ok(())
 }
@@ -298,7 +302,7 @@ async fn console_edit_is_put_right(stage: &mut Stage) -> Result<()> {
         json!({"principalArn": arn, "policyArn": policy, "accessScope": {"type": "cluster"}}),
     )?;
     let right = |entries: &Entries| entries.get(&arn) == before.get(&arn);
-    let what = "the entry stands as declared";
+    let what = "the entry is as declared";
     let edited = stage.entries();
     stage.entries_become(&edited, what, right).await?;
     let note = stage
@@ -309,7 +313,7 @@ async fn console_edit_is_put_right(stage: &mut Stage) -> Result<()> {
         "the event does not name the caller: {note}"
     );
     let took = stage.answered(mark)?;
-    screen::done(&format!("put right {} after the edit", spoken(took)));
+    screen::done(&format!("repaired {} after the edit", spoken(took)));
     Ok(())
 }
 
@@ -342,13 +346,13 @@ async fn recreated_role_is_reported(stage: &mut Stage) -> Result<()> {
         .condition("auditor", ConditionType::Ready, "True", Reason::InEffect)
         .await?;
     let entry = stage.entries().remove(AUDITOR);
-    let entry = entry.context("the entry stands")?;
+    let entry = entry.context("the entry exists")?;
     ensure!(
         entry.principal_id.as_deref() == Some(new.as_str())
             && entry.policies.keys().eq(before[AUDITOR].policies.keys()),
         "the entry is not the new role's: {entry:#?}"
     );
-    screen::done("made anew for the new role, with the same policies");
+    screen::done("recreated for the new role, with the same policies");
     Ok(())
 }
 
@@ -366,7 +370,7 @@ async fn mapping_with_an_entry_is_deleted(stage: &mut Stage) -> Result<()> {
     let text = stage.aws_auth().await?;
     ensure!(!holds(&text, ROLES, "PlatformAdmins"), "{}", text[ROLES]);
     stage.is_kept_out("alice", &alice).await?;
-    screen::done("a new login is refused, and nothing is left that would let her in");
+    screen::done("a new login is refused, and no entry grants her access any more");
     Ok(())
 }
 
@@ -381,9 +385,9 @@ async fn in_the_end(stage: &mut Stage) -> Result<()> {
     stage.quietly(&waiting, "")?;
     let looks = stage.nobody_lost().await?;
     screen::done(&format!(
-        "every mapping is in effect, and in {looks} looks nobody was ever without the power that they had"
+        "every mapping is active, and in {looks} checks no one ever lost permissions"
     ));
     let counts = stage.counts();
-    screen::done(&format!("what the operator asked of EKS in all: {counts}"));
+    screen::done(&format!("all calls of the operator to EKS: {counts}"));
     Ok(())
 }

@@ -26,10 +26,10 @@ async fn main() -> ExitCode {
     env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the repository is there");
     let started = Instant::now();
     screen::headline(
-        "identity-mapper: aws-auth and access entries as IdentityMapping objects declare them",
+        "identity-mapper: aws-auth and access entries as declared by IdentityMapping resources",
     );
     screen::text(
-        "Everything below happens on a real Kubernetes API server, started for this. No AWS account is involved.",
+        "Everything below happens on a real Kubernetes API server, started for this demo. No AWS account is involved.",
     );
     let mut stage = Stage::set().await;
 
@@ -40,15 +40,13 @@ async fn main() -> ExitCode {
         if let Err(error) = (step.act)(&mut stage).await {
             stage.show_log();
             screen::failed(&format!("{error:#}"));
-            screen::failed(&format!(
-                "step {number} of {total} did not come out as expected"
-            ));
+            screen::failed(&format!("step {number} of {total} failed"));
             keep(&stage).await;
             return ExitCode::FAILURE;
         }
     }
     screen::done(&format!(
-        "all {total} steps came out as expected, in {:.0} s",
+        "all {total} steps succeeded, in {:.0} s",
         started.elapsed().as_secs_f64()
     ));
     keep(&stage).await;

@@ -200,7 +200,7 @@ impl Stage {
     pub(crate) async fn aws_auth(&self) -> Result<Data> {
         let found = self.config_maps.get_opt("aws-auth").await?;
         Ok(found
-            .context("there is no aws-auth")?
+            .context("aws-auth does not exist")?
             .data
             .unwrap_or_default())
     }
@@ -384,7 +384,7 @@ impl Stage {
     pub(crate) fn invite(&self) {
         let folder = self.cluster.scratch();
         screen::gap();
-        screen::text("Everything runs on until Ctrl-C. In another terminal:");
+        screen::text("Everything keeps running until Ctrl-C. In another terminal:");
         let kubeconfig = self.cluster.admin_kubeconfig().display();
         screen::output(&format!(
             "export KUBECONFIG={kubeconfig}\nalias kubectl={}\nkubectl get identitymappings\ntail -f {}",

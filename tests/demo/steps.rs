@@ -23,8 +23,8 @@ pub(crate) struct Step {
 /// Those of the first half, on aws-auth.
 pub(crate) const STEPS: &[Step] = &[
     Step {
-        title: "aws-auth, as it is today",
-        what: "A node role, an entry that somebody made by hand, and comments.",
+        title: "aws-auth today",
+        what: "It has a node role, an entry that someone added by hand, and comments.",
         act: |stage| ready(aws_auth_today(stage)).boxed_local(),
     },
     Step {
@@ -34,52 +34,52 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "A role is declared",
-        what: "An SSO role with the path and region that IAM shows. The authenticator never sees a role's path, so aws-auth gets it without. Then alice logs in by it.",
+        what: "The mapping names an SSO role by the ARN that IAM shows, with path and region. The authenticator sees roles without their path, so the operator writes the ARN to aws-auth without it. Then alice logs in with the role.",
         act: |stage| role_is_declared(stage).boxed_local(),
     },
     Step {
         title: "A user is declared",
-        what: "A user keeps its path: that is how the authenticator compares it. No username is declared, so it is the one that EKS gives by default.",
+        what: "The authenticator matches users with their path, so the path stays. The mapping declares no username, so the user gets the default username of EKS.",
         act: |stage| user_is_declared(stage).boxed_local(),
     },
     Step {
         title: "A mistake that the API server refuses",
-        what: "The ARN of a session, as `aws sts get-caller-identity` prints it, would never match anybody.",
+        what: "The ARN of a session, as `aws sts get-caller-identity` prints it, never matches a login.",
         act: |stage| ready(mistake_is_refused(stage)).boxed_local(),
     },
     Step {
-        title: "A mistake that only a look at the cluster can find",
-        what: "The role stands in aws-auth already, made by hand and with other groups. The entry stays as it is, and the mapping says why.",
+        title: "A conflict with an existing entry",
+        what: "aws-auth already has an entry for the role, added by hand with other groups. The operator leaves it unchanged, and the mapping's status says why.",
         act: |stage| conflict_is_reported(stage).boxed_local(),
     },
     Step {
-        title: "Somebody vandalises aws-auth",
-        what: "A script makes the admins' entry system:masters, drops the deployer, and adds an entry of its own. Ours are put right; the foreign entry stays.",
+        title: "A script changes aws-auth",
+        what: "The script gives the admins system:masters, removes the deployer, and adds an entry. The operator repairs the two managed entries; the unmanaged entry stays.",
         act: |stage| vandalism_is_repaired(stage).boxed_local(),
     },
     Step {
         title: "A mapping is deleted",
-        what: "kubectl returns when the entry is gone. A new login is refused; the other one is not.",
+        what: "kubectl returns once the entry is removed. New logins of this role are refused; other roles keep their access.",
         act: |stage| mapping_is_deleted(stage).boxed_local(),
     },
     Step {
-        title: "Somebody breaks the YAML",
-        what: "One unquoted {{SessionName}}, and the authenticator drops all of mapRoles, nodes first. The last good text is put back.",
+        title: "Someone breaks the YAML",
+        what: "With one unquoted {{SessionName}} the authenticator drops all of mapRoles, including the nodes. The operator restores the last valid text.",
         act: |stage| broken_text_is_restored(stage).boxed_local(),
     },
     Step {
-        title: "Somebody deletes aws-auth",
-        what: "Everyone is locked out, until it stands again: byte for byte, foreign entries and comments too.",
+        title: "Someone deletes aws-auth",
+        what: "Everyone is locked out. The operator restores it byte for byte, with unmanaged entries and comments.",
         act: |stage| deleted_config_map_is_restored(stage).boxed_local(),
     },
     Step {
-        title: "Access that ends by itself",
-        what: "A mapping with validUntil a few seconds ahead. The entry goes then, and the mapping stays and says so.",
+        title: "Access with an end",
+        what: "The mapping has a validUntil a few seconds ahead. The operator then removes the entry; the mapping stays, with state Expired.",
         act: |stage| access_ends_by_itself(stage).boxed_local(),
     },
     Step {
         title: "Half-time",
-        what: "What stands, and what it took.",
+        what: "The state of all mappings so far, and the writes that the operator needed.",
         act: |stage| half_time(stage).boxed_local(),
     },
 ];
@@ -137,7 +137,7 @@ async fn role_is_declared(stage: &mut Stage) -> Result<()> {
         .await?;
     ensure!(
         after[ROLES].starts_with(&before[ROLES]),
-        "foreign bytes changed:\n{}",
+        "unmanaged bytes changed:\n{}",
         after[ROLES]
     );
     stage
@@ -152,12 +152,12 @@ async fn role_is_declared(stage: &mut Stage) -> Result<()> {
         .reaction(mark, mapping(stage, "platform-admins"))
         .await?;
     screen::done(&format!(
-        "written {} after kubectl's request, and every foreign byte is as it was",
+        "written {} after kubectl's request, and no unmanaged byte changed",
         spoken(took)
     ));
     let alice = stage.amazon.alice();
     stage.gets_in("alice", &alice, "admin:alice").await?;
-    screen::done("let in by the real aws-iam-authenticator, with a token of STS");
+    screen::done("the real aws-iam-authenticator accepts alice's STS token");
     Ok(())
 }
 
@@ -247,7 +247,7 @@ async fn vandalism_is_repaired(stage: &mut Stage) -> Result<()> {
         data[ROLES] == format!("{}{visitor}", before[ROLES]) && holds(data, USERS, USER)
     };
     stage
-        .put_right(&before, "both entries stand as declared", repaired)
+        .put_right(&before, "both entries are as declared", repaired)
         .await?;
     for name in ["platform-admins", "deployer"] {
         let note = stage.event(name, Reason::DriftRepaired).await?;
@@ -258,7 +258,7 @@ async fn vandalism_is_repaired(stage: &mut Stage) -> Result<()> {
     }
     let took = stage.reaction(mark, others(stage)).await?;
     screen::done(&format!(
-        "put right {} after the script's request",
+        "repaired {} after the script's request",
         spoken(took)
     ));
     Ok(())
@@ -272,7 +272,7 @@ async fn mapping_is_deleted(stage: &mut Stage) -> Result<()> {
     let after = stage.aws_auth().await?;
     ensure!(
         !holds(&after, USERS, USER),
-        "the entry still stands:\n{}",
+        "the entry still exists:\n{}",
         after[USERS]
     );
     compare("in aws-auth,", &before, &after);
@@ -298,7 +298,9 @@ async fn broken_text_is_restored(stage: &mut Stage) -> Result<()> {
         )
         .await?;
     stage
-        .put_right(&before, "the last good text stands", |data| *data == before)
+        .put_right(&before, "the last good text is restored", |data| {
+            *data == before
+        })
         .await?;
     let note = stage.event("aws-auth", Reason::InvalidYAMLRepaired).await?;
     ensure!(
@@ -306,7 +308,7 @@ async fn broken_text_is_restored(stage: &mut Stage) -> Result<()> {
         "the event does not name the place: {note}"
     );
     let took = stage.reaction(mark, others(stage)).await?;
-    screen::done(&format!("put back {} after the edit", spoken(took)));
+    screen::done(&format!("restored {} after the edit", spoken(took)));
     Ok(())
 }
 
@@ -315,12 +317,12 @@ async fn deleted_config_map_is_restored(stage: &mut Stage) -> Result<()> {
     let mark = stage.audit.mark().await;
     stage.kubectl(&["delete", "configmap", "aws-auth", "-n", "kube-system"])?;
     stage
-        .put_right(&before, "aws-auth stands as before", |data| *data == before)
+        .put_right(&before, "aws-auth is as before", |data| *data == before)
         .await?;
     stage.event("aws-auth", Reason::ConfigMapRestored).await?;
     let took = stage.reaction(mark, others(stage)).await?;
     screen::done(&format!(
-        "made again {} after the deletion, with not one byte different",
+        "restored {} after the deletion, byte for byte",
         spoken(took)
     ));
     Ok(())
@@ -376,7 +378,7 @@ async fn half_time(stage: &mut Stage) -> Result<()> {
     stage.identity_mapper_to(&["access", WITHOUT_AWS, "-o", "html"], ACCESS_PAGE)?;
     screen::done("the same as a page for auditors: open it in a browser");
     screen::done(
-        "every mapping is in effect, and each text that stood before a write is kept beside aws-auth",
+        "every mapping is active, and aws-auth-history has a copy of aws-auth from before each write",
     );
     let made = stage.writes().count().await;
     ensure!(
@@ -384,7 +386,7 @@ async fn half_time(stage: &mut Stage) -> Result<()> {
         "8 writes of aws-auth were expected, {made} were made"
     );
     screen::done(
-        "8 writes of aws-auth: one for each mapping that came or went, one for each repair",
+        "8 writes of aws-auth: one for each added or removed mapping, one for each repair",
     );
     Ok(())
 }

@@ -233,7 +233,7 @@ fn compare(args: &AccessDiffArgs) -> Result<ExitCode> {
         let source = input::source(path)?;
         serde_json::from_str(&source.text).with_context(|| {
             format!(
-                "{} is no report; write one with: identity-mapper access -o json",
+                "{} is not an access report; create one with: identity-mapper access -o json",
                 source.name
             )
         })

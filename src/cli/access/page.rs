@@ -308,7 +308,7 @@ fn who(reports: &[NamedReport<'_>]) -> Markup {
                     }
                 }
             }
-            p.none #none hidden[!is_empty] { "Nobody." }
+            p.none #none hidden[!is_empty] { "No principals match." }
         }
     }
 }

@@ -24,7 +24,7 @@ use crate::api::IdentityMapping;
 use crate::cli::snapshot::{IamExtent, ModeNeed, Observation, ObserveArgs};
 use crate::diff::forecast;
 use crate::effective::Reading;
-use crate::observed::{ConfigMapName, Settings};
+use crate::observed::{ConfigMapName, Mode, Settings};
 use crate::plan::RELEASED_ANNOTATION;
 
 /// Show what would change in aws-auth and access entries, from a cluster or from files
@@ -122,7 +122,11 @@ async fn document(
         .await?;
     notices(&observation);
     let running = match &observation.live {
-        Some(live) => operator(&live.cluster).await,
+        Some(live) => {
+            let access_entries = observation.observed.aws.mode() != Some(Mode::ConfigMap);
+            let needed = access_entries && !args.settings.is_given();
+            operator(&live.cluster, needed).await
+        }
         None => None,
     };
     if running.as_ref().is_some_and(|it| it.settings.observe) {

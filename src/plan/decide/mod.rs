@@ -538,8 +538,9 @@ fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {
     };
     if let (true, Some(problem)) = (concerned, &base.document.section(section).broken) {
         let message = format!(
-            "{section} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
-            problem.line, problem.column, problem.offending, problem.message
+            "{section} does not parse, so the authenticator drops it whole: {}: {}; fix it with kubectl edit, then the operator continues",
+            problem.place(),
+            problem.message
         );
         claim.drift = None;
         claim.hold(Block::lasting(Reason::InvalidYAML, message));

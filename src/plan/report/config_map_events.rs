@@ -108,8 +108,10 @@ fn broken(view: &View<'_>, section: Section) -> Option<ConfigMapState> {
 
 fn describe(problem: &Problem) -> String {
     format!(
-        "{} does not parse, so the authenticator drops it whole: line {}, column {}, at `{}`: {}",
-        problem.section, problem.line, problem.column, problem.offending, problem.message
+        "{} does not parse, so the authenticator drops it whole: {}: {}",
+        problem.section,
+        problem.place(),
+        problem.message
     )
 }
 

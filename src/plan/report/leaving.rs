@@ -146,8 +146,9 @@ fn unreadable_text(view: &View<'_>) -> Option<Block> {
     Some(Block::lasting(
         Reason::InvalidYAML,
         format!(
-            "{section} does not parse, so it is unknown whether the entry is still in it: line {}, column {}, at `{}`: {}; fix it with kubectl edit, then the operator continues",
-            problem.line, problem.column, problem.offending, problem.message
+            "{section} does not parse, so it is unknown whether the entry is still in it: {}: {}; fix it with kubectl edit, then the operator continues",
+            problem.place(),
+            problem.message
         ),
     ))
 }

@@ -105,7 +105,7 @@ fn conditions(
         let place = place_of_message(&findings, reason).unwrap_or(type_);
         let finding = match type_ {
             ConditionType::Reconciling => format!("the operator retries; see {place}"),
-            _ => format!("a person has to act; see {place}"),
+            _ => format!("the operator can't resolve this by itself; see {place}"),
         };
         findings.insert(type_, Finding::yes(reason, finding));
     }

@@ -110,6 +110,34 @@ fn a_broken_text_is_put_back_with_the_plan_applied_in_the_same_write() {
 }
 
 #[test]
+fn a_fault_on_an_empty_line_is_reported_without_an_empty_quotation() {
+    for text in [
+        "- rolearn: \"a",
+        "- rolearn: a\n-\n",
+        "{",
+        "- [a,\n\n",
+        BROKEN,
+    ] {
+        let mut simulation = cluster(&["a"]);
+        simulation.vandalise("mapRoles", text);
+        simulation.pass();
+        let repaired = simulation
+            .events
+            .iter()
+            .find(|event| event.reason.as_str() == "InvalidYAMLRepaired");
+        if let Some(event) = repaired {
+            assert!(!event.note.contains("``"), "{text:?}: {}", event.note);
+        }
+        let mut off = cluster(&["a"]);
+        off.settings.repair = Some(Repair::Off);
+        off.vandalise("mapRoles", text);
+        off.settle();
+        let message = off.message("a", "Ready");
+        assert!(!message.contains("``"), "{text:?}: {message}");
+    }
+}
+
+#[test]
 fn a_text_found_broken_at_start_or_with_repair_off_is_left() {
     let mut at_start = cluster(&["a"]);
     at_start.vandalise("mapRoles", BROKEN);

@@ -289,7 +289,7 @@ fn identities() -> Vec<Case> {
             USER,
             "holds an unknown placeholder",
         ),
-        bad("a placeholder in lower case", with("username: 'a:{{sessionname}}'"), USER, "spelled exactly so"),
+        bad("a placeholder in lower case", with("username: 'a:{{sessionname}}'"), USER, "spelled exactly like this"),
         bad(
             "a placeholder that nothing closes",
             with("username: 'a:{{SessionName'"),

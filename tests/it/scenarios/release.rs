@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
+use identity_mapper::api::v1alpha1::MappingState;
 use serde_json::json;
 
 use crate::support::eks::Fault::{DroppedAfterEffect, ServerError, Throttled};
@@ -11,6 +12,7 @@ use crate::support::mappings::role;
 use crate::support::programs::operator_binary;
 use crate::support::{Cluster, Operator};
 
+const END: &str = "2099-01-01T00:00:00Z";
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
 
 /// AWS with the roles `a`, `b`, `c` and `theirs`, the last with an access entry that somebody tagged.
@@ -72,6 +74,43 @@ async fn untouched(cluster: &Cluster, eks: &Eks, before: &BTreeMap<String, Entry
     assert!(mapping.metadata.finalizers.is_some());
 }
 
+/// Neither statuses nor commands say that anything is managed, or ends.
+async fn nothing_is_said_to_be_enforced(cluster: &Cluster, eks: &Eks) {
+    for name in ["a", "b", "c"] {
+        let status = cluster.mappings().get(name).await.unwrap().status.unwrap();
+        let said: Vec<_> = status
+            .conditions
+            .iter()
+            .map(|it| (it.type_.as_str(), it.status.as_str(), it.reason.as_str()))
+            .collect();
+        assert_eq!(
+            said,
+            [("Synced", "False", "Released")],
+            "{name}: nothing that Flux waits for"
+        );
+        assert_eq!(status.state, Some(MappingState::Released));
+        assert_eq!(status.observed_generation, None);
+    }
+    for command in [&["access"][..], &["explain", &role("c")]] {
+        let output = Command::new(operator_binary())
+            .args(command)
+            .args(["--cluster-name=main", "-o=json", "--kubeconfig"])
+            .arg(cluster.admin_kubeconfig())
+            .envs(eks.env())
+            .output()
+            .unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(
+            said.contains("ownership was given up"),
+            "{command:?}: {said}"
+        );
+        assert!(
+            !said.contains(END),
+            "{command:?}: no operator ends the access then: {said}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn release_takes_tags_off_entries_and_leaves_all_access() {
     let cluster = Cluster::seeded().await;
@@ -81,7 +120,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
         cluster.establish(name, json!({})).await;
     }
     cluster
-        .establish("c", json!({"backend": "ConfigMap"}))
+        .establish("c", json!({"backend": "ConfigMap", "validUntil": END}))
         .await;
     let before = entries(&eks);
     assert_eq!(before.len(), 3, "{before:#?}");
@@ -145,6 +184,7 @@ async fn release_takes_tags_off_entries_and_leaves_all_access() {
     assert!(tags(&after[&role("a")]).is_empty() && tags(&after[&role("b")]).is_empty());
     assert_eq!(after[&role("theirs")].tags, before[&role("theirs")].tags);
     assert_eq!(cluster.roles().await, text);
+    nothing_is_said_to_be_enforced(&cluster, &eks).await;
     let again = release(&cluster, &eks, &["--cluster-name=main"]);
     let said = String::from_utf8(again.stdout).unwrap();
     assert!(said.contains("removed from 0 of 3"), "{said}");
