@@ -97,7 +97,7 @@ impl Controller {
         self.eks = self
             .aws
             .clone()
-            .map(|(aws, settings)| EksDriver::new(aws.fenced(permit.clone()), settings));
+            .map(|(aws, settings)| EksDriver::new(&aws.fenced(permit.clone()), settings));
         self.forget_the_last_pass();
         self.first_read = FirstRead::AfterAnotherLeader;
         self.trigger.changed(Instant::now());

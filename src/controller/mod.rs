@@ -137,8 +137,8 @@ impl Controller {
         Self {
             state: WatchedState::new(cluster.config_map().clone()),
             eks: eks
-                .clone()
-                .map(|(aws, settings)| EksDriver::new(aws, settings)),
+                .as_ref()
+                .map(|(aws, settings)| EksDriver::new(aws, settings.clone())),
             aws: eks,
             implied: None,
             outbox: Outbox::new(cluster.clone()),

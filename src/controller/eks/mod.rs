@@ -153,7 +153,7 @@ pub(super) struct EksDriver {
 }
 
 impl EksDriver {
-    pub(super) fn new(aws: Aws, settings: EksSettings) -> Self {
+    pub(super) fn new(aws: &Aws, settings: EksSettings) -> Self {
         let now = Instant::now();
         let EksSettings {
             cluster_name,

@@ -243,7 +243,7 @@ fn what_is_neither_is_refused_and_nothing_is_printed() {
     assert_snapshot!(lint("kind: Deployment\n"), @"
     exit code 1
     --- stderr
-    error: neither an aws-auth ConfigMap nor an IdentityMapping in <stdin>; --allow-empty accepts that
+    error: neither an aws-auth ConfigMap nor an IdentityMapping in standard input; --allow-empty accepts that
     ");
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("junk.yaml"), "a: 1\n").unwrap();
