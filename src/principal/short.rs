@@ -100,7 +100,7 @@ mod tests {
             ),
             (
                 "arn:aws:iam::444455556666:role/AWSReservedSSO_DataPlatformReaders_0123456789abcdef",
-                "sso/DataP…tformReaders (…6666)",
+                "sso/Data…ormReaders (…6666)",
             ),
             (
                 "arn:aws:iam::111122223333:role/AWSReservedSSO_Admin_0123456789abcdef",

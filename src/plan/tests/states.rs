@@ -74,7 +74,7 @@ fn kubectl_gets_short_values() {
             &short.access_policies
         ],
         [
-            "role/w…ndeed (111122223333)",
+            "role/with…ng-indeed (…3333)",
             "someone…:{{…}}",
             "first-group +2",
             "View (ns) +1"

@@ -32,6 +32,14 @@ pub(super) struct WorldMapping {
 }
 
 impl WorldMapping {
+    /// Whether its end belongs to no mass removal: it was confirmed, leaves the entry, or comes at a time that was seen well before.
+    pub(super) fn counts_for_no_limit(&self, now: Timestamp) -> bool {
+        let seen = self.seen_valid_until;
+        self.confirms.contains("mass-removal")
+            || self.deletion == Deletion::Retain
+            || seen.is_some_and(|seen| seen <= now && self.valid_until <= Some(seen))
+    }
+
     pub(super) fn all(objects: &BTreeMap<String, IdentityMapping>) -> Vec<Self> {
         objects.values().map(Self::of).collect()
     }

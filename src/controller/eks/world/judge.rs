@@ -10,7 +10,7 @@ use super::access::{Access, Accesses, By, TextEntry, folded};
 use super::declared::{Since, WorldMapping};
 use super::ledger::Ledger;
 use crate::access_entry::{AccessEntry, INSTALLATION_TAG};
-use crate::api::v1alpha1::{Adoption, Deletion};
+use crate::api::v1alpha1::Adoption;
 use crate::aws_auth::{Document, Section};
 use crate::observed::{ConfigMapView, Mode, Repair};
 use crate::ownership::MARK_ANNOTATION;
@@ -451,16 +451,7 @@ fn mass_removal(world: &mut World, before: &BTreeSet<String>, since: &Since) -> 
     let vanishes: Vec<String> = before
         .iter()
         .filter(|principal| !after.contains(*principal) && !exists(principal))
-        .filter(|principal| {
-            let free = |it: &WorldMapping| {
-                it.confirms.contains("mass-removal")
-                    || it.deletion == Deletion::Retain
-                    || it.seen_valid_until.is_some()
-                        && it.valid_until <= it.seen_valid_until
-                        && it.seen_valid_until <= Some(now)
-            };
-            !since.of(principal).any(free)
-        })
+        .filter(|principal| !since.of(principal).any(|it| it.counts_for_no_limit(now)))
         .cloned()
         .collect();
     if vanishes.is_empty() || world.ledger.clock_set || world.ledger.removals_forgotten {
