@@ -52,8 +52,12 @@ async fn an_entry_outlives_its_mapping_only_by_the_verb_release() {
     // The finalizers of others are none of this policy's business.
     ann.may_patch("one", &keep(&FINALIZERS[..2])).await;
     let invented = keep(&[&FINALIZERS[..], &["identity-mapper.dev/entry"]].concat());
-    ann.may_not_patch("one", &invented, "nothing removes a finalizer")
-        .await;
+    ann.may_not_patch(
+        "one",
+        &invented,
+        "the operator removes only its own finalizers",
+    )
+    .await;
     rita.may_patch("one", &keep(&[])).await;
     rita.may_patch("one", &retain).await;
 
