@@ -46,16 +46,11 @@ impl Aws {
         if !permit.is_limited() {
             return call.await;
         }
-        let lost = match tokio::time::timeout(RENEWED_WITHIN, permit.granted(CHANGE)).await {
-            Ok(granted) => granted.err().map(|lost| lost.to_string()),
-            Err(_) => Some("not sent: the Lease was not renewed in time".to_owned()),
-        };
-        if let Some(message) = lost {
-            return Err(Failure {
-                kind: FailureKind::Unavailable,
-                message,
-            });
-        }
+        let granted = permit.granted_within(CHANGE, RENEWED_WITHIN).await;
+        granted.map_err(|lost| Failure {
+            kind: FailureKind::Unavailable,
+            message: lost.to_string(),
+        })?;
         match tokio::time::timeout(CHANGE, call).await {
             Ok(answer) => answer,
             Err(_) => Err(Failure {

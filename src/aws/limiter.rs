@@ -299,6 +299,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_change_that_waited_for_too_long_is_not_sent() {
+        let limiter = Limiter::new(1.0);
+        let within = Some(Duration::from_millis(20));
+        let made = AtomicU32::new(0);
+        let run = |answer: Result<(), Failure>| {
+            let made = &made;
+            limiter.run("Op", false, Priority::Urgent, within, move || {
+                made.fetch_add(1, Ordering::SeqCst);
+                std::future::ready(answer.clone())
+            })
+        };
+        let throttled = failure(FailureKind::Throttled);
+        let result = run(Err(throttled.clone())).await;
+        assert_eq!(result, Err(throttled), "no time is left for a second try");
+        // There is one token a second.
+        let late = run(Ok(())).await.expect_err("it waited for too long");
+        assert_eq!(late.kind, FailureKind::Throttled, "without effect");
+        assert_eq!(made.load(Ordering::SeqCst), 1);
+        // It left the line: who waits for longer is next.
+        let patient = limiter.run("Op", false, Priority::Urgent, None, async || Ok(()));
+        assert_eq!(patient.await, Ok(()));
+    }
+
+    #[tokio::test]
     async fn no_more_side_by_side_than_allowed_and_none_is_forgotten() {
         let limiter = Limiter::new(100_000.0);
         let (running, most) = (AtomicU32::new(0), AtomicU32::new(0));

@@ -477,7 +477,7 @@ mod tests {
         assert_eq!(
             health.ready(now).body,
             "ok\nstandby\n",
-            "the Lease has expired, though nobody has said that it is lost"
+            "the Lease has expired, and its loss is not known yet"
         );
         term.extend(Instant::now() + LONGEST_PAUSE);
         assert_eq!(health.ready(now).body, "ok\nleader\n");

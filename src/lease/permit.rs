@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// This replica does not lead any more, so it sends nothing.
+/// This replica does not lead any more, or can't be sure to lead until an answer comes, so it sends nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not sent: another replica holds the Lease")]
+#[error("not sent: this replica does not hold the Lease, or not for long enough")]
 pub struct LeaseLost;
 
 /// The right to write, for one term: from the moment in which this replica began to lead until another one may. It never comes back, so
@@ -84,6 +84,12 @@ impl Permit {
             .is_some_and(|until| until.saturating_duration_since(Instant::now()) > limit)
     }
 
+    /// The same, for a call that was judged before: it waits no longer than this.
+    pub async fn granted_within(&self, limit: Duration, wait: Duration) -> Result<(), LeaseLost> {
+        let granted = tokio::time::timeout(wait, self.granted(limit));
+        granted.await.unwrap_or(Err(LeaseLost))
+    }
+
     /// Waits until such a call may be sent: one renewal may be late.
     pub async fn granted(&self, limit: Duration) -> Result<(), LeaseLost> {
         let Some(held) = &self.0 else {
@@ -126,6 +132,16 @@ mod tests {
         grant.extend(within(60));
         assert_eq!(waiting.await.expect("no panic"), Ok(()), "it was renewed");
         assert!(permit.allows(LIMIT));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_was_judged_waits_for_no_renewal_for_long() {
+        let (grant, permit) = Term::new(within(4));
+        let wait = Duration::from_millis(20);
+        assert_eq!(permit.granted_within(LIMIT, wait).await, Err(LeaseLost));
+        assert_eq!(permit.granted_within(LIMIT / 2, wait).await, Ok(()));
+        grant.extend(within(60));
+        assert_eq!(permit.granted_within(LIMIT, wait).await, Ok(()));
     }
 
     #[tokio::test]

@@ -28,7 +28,7 @@ const SHARE: usize = 4;
 pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
 
 /// The time of a key whose removal is held: it stays so until it is confirmed, also where its mapping's status is lost. Where it is held
-/// before an end that was seen in time, it is that end as a negative number: nobody holds a removal beyond it by one of their own.
+/// before an end that was seen in time, it is that end as a negative number: authors of mappings can hold no removal beyond it.
 const HELD: i64 = 0;
 
 /// When the removal of each key was ordered, in seconds since the epoch, or that it is held ([`HELD`]): an annotation on the history

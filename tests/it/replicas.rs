@@ -5,7 +5,7 @@
 mod entries;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use base64::Engine as _;
@@ -17,10 +17,12 @@ use kube::api::{ObjectMeta, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 
 use crate::scenarios::NO_TIMER;
+use crate::support::eks::Gate;
 use crate::support::link::{Link, Quality};
 use crate::support::mappings::{FOREIGN, SOON};
 use crate::support::operator::ELECTED;
 use crate::support::programs::operator_binary;
+use crate::support::proxy::{Fault, On, Proxy};
 use crate::support::rights::NAMESPACE;
 use crate::support::{Cluster, Mark, Operator, Record, eventually};
 
@@ -61,10 +63,15 @@ impl Replica {
     /// The same, by this link.
     async fn start_by(cluster: &Cluster, link: Option<&Link>) -> Self {
         let kubeconfig = cluster.operator_kubeconfig().await;
-        let token = token_id(&kubeconfig);
-        let kubeconfig = link.map_or(kubeconfig.clone(), |it| it.kubeconfig(cluster, &kubeconfig));
+        let way = link.map_or(kubeconfig.clone(), |it| it.kubeconfig(cluster, &kubeconfig));
+        Self::start_with(cluster, &kubeconfig, &way).await
+    }
+
+    /// The same with a kubeconfig, and one that leads the same way or another one.
+    async fn start_with(cluster: &Cluster, kubeconfig: &PathBuf, way: &Path) -> Self {
+        let token = token_id(kubeconfig);
         let args = [&ELECTED[..], &NO_TIMER].concat();
-        let mut operator = Operator::spawn_program(cluster, &operator_binary(), &args, &kubeconfig);
+        let mut operator = Operator::spawn_program(cluster, &operator_binary(), &args, way);
         operator.wait_ready().await.unwrap();
         Self { operator, token }
     }
@@ -290,6 +297,37 @@ async fn the_last_good_text_outlives_its_leader() {
     cluster.text_until("mapRoles", |text| text == good).await;
     cluster.note("InvalidYAMLRepaired", "aws-auth").await;
     second.leads(SOON).await;
+}
+
+/// A watch can hang without an error. What its replica remembers may hold what was revoked since.
+#[tokio::test]
+async fn a_text_from_before_a_watch_hung_is_not_restored() {
+    let cluster = Cluster::seeded().await;
+    let first = Replica::start(&cluster).await;
+    first.leads(SOON).await;
+    cluster.establish("a", json!({})).await;
+    let kubeconfig = cluster.operator_kubeconfig().await;
+    let proxy = Proxy::start(&cluster, &Gate::default()).await;
+    proxy
+        .faults()
+        .put(On::Watches("configmaps"), Fault::HalfOpen, 1.0);
+    let way = proxy.kubeconfig(&cluster, &kubeconfig);
+    let second = Replica::start_with(&cluster, &kubeconfig, &way).await;
+    second.says(STANDBY, SOON).await;
+
+    let revoked = cluster.roles().await.replace(FOREIGN, "");
+    cluster
+        .write_text("kubectl-edit", "mapRoles", &revoked)
+        .await;
+    cluster.establish("b", json!({})).await;
+    first.operator.kill().await;
+    let broken = format!("{}\n- rolearn: @someone\n", cluster.roles().await);
+    cluster
+        .write_text("kubectl-edit", "mapRoles", &broken)
+        .await;
+    second.leads(EXPIRED).await;
+    cluster.until("a", "Ready", "False InvalidYAML").await;
+    assert_eq!(cluster.roles().await, broken);
 }
 
 #[tokio::test]

@@ -475,9 +475,9 @@ fn what_is_held_stays_held_while_eks_is_not_known() {
     }
 }
 
-/// Whoever may write mappings adds a suspended twin, and moves the other one away: the twin never had the entry.
+/// An author of mappings adds a suspended one for the same principal, and moves the other one away: the new one never had the entry.
 #[test]
-fn a_suspended_twin_keeps_nothing_of_one_that_moved_away() {
+fn a_suspended_duplicate_keeps_nothing_of_one_that_moved_away() {
     for mode in [None, Some(Mode::Api)] {
         let mut simulation = match mode {
             None => cluster(&[]),
@@ -528,7 +528,7 @@ fn an_older_mapping_without_a_backend_erases_no_status() {
     assert!(!has(&simulation, "p"), "{:?}", simulation.entries());
 }
 
-/// Whoever may write mappings brings about a mass removal with their own, so that one that ends later is held with them.
+/// An author of mappings deletes many at once, so that the end of another one is held with them.
 #[test]
 fn a_mass_removal_keeps_no_access_beyond_an_end_that_was_seen() {
     for deleted in [false, true] {

@@ -59,6 +59,8 @@ pub(crate) enum On {
     Writes,
     /// Those of this effect.
     Effect(String),
+    /// Watches of this resource.
+    Watches(&'static str),
 }
 
 /// The faults of a proxy. As made, nothing goes wrong.
@@ -148,6 +150,7 @@ impl Faults {
                 On::Any => true,
                 On::Writes => asked.writes(),
                 On::Effect(effect) => asked.effect().as_deref() == Some(effect),
+                On::Watches(resource) => asked.verb == "watch" && asked.resource == *resource,
             };
             if !meant || !fault.fits(asked) {
                 continue;
