@@ -15,7 +15,9 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswersError {
     /// It is no JSON, or not what the AWS CLI prints.
-    #[error("line {line}, column {column}: {message}")]
+    #[error(
+        "not JSON as the AWS CLI prints it (--output json): line {line}, column {column}: {message}"
+    )]
     Syntax {
         /// 1-based line.
         line: usize,
@@ -37,8 +39,8 @@ pub enum AnswersError {
     #[error(
         "document {number} is an answer of `aws eks list-access-entries`, which holds only the principals. Make the file with:
          for arn in $(aws eks list-access-entries --cluster-name CLUSTER --query accessEntries --output text); do
-           aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\"
-           aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\"
+           aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\" --output json
+           aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\" --output json
          done >access-entries.json"
     )]
     OnlyPrincipals {

@@ -110,7 +110,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
         "migrate plan",
         &[
             "identity-mapper migrate plan",
-            "identity-mapper migrate plan -o json | jq .ready",
+            "identity-mapper migrate plan --to API -o json | jq .gate.open",
         ],
     ),
     (

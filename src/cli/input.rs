@@ -13,6 +13,7 @@ use crate::aws_auth::{AwsAuthText, read_aws_auth};
 use crate::lint::{UnrenderedTemplate, unrendered};
 use crate::manifest::{Complaint, Mappings, Source, mappings};
 use crate::observed::ConfigMapName;
+use crate::principal::some_of;
 
 /// What standard input is called.
 pub(crate) const STDIN: &str = "standard input";
@@ -23,6 +24,9 @@ const MANIFESTS: [&str; 3] = ["yaml", "yml", "json"];
 /// The help of `--aws-auth`, wherever it is taken.
 pub(crate) const AWS_AUTH_HELP: &str = "aws-auth ConfigMap from a file instead of the cluster, as `kubectl get -o yaml` or `-o json` \
     prints it; `-` for standard input";
+
+/// Characters of the names of files in a message.
+const MOST_NAMES: usize = 200;
 
 /// How many templates of a chart a note names.
 const NAMED: usize = 5;
@@ -208,11 +212,31 @@ impl FolderWalk {
     }
 }
 
+/// The names of texts, as many as a message has room for.
+pub(crate) fn names(texts: &[Source]) -> String {
+    let names: Vec<String> = texts.iter().map(|source| source.name.clone()).collect();
+    some_of(&names, MOST_NAMES)
+}
+
 /// The mappings in files and folders. What the API server would refuse is shown on standard error, and is an error: a plan without it
 /// would promise something else than what happens.
 pub(crate) fn declared(paths: &[PathBuf]) -> Result<Mappings> {
+    valid(&sources(paths, Templates::Read)?.texts)
+}
+
+/// The same where there must be one: without any a wrong path would give a plan without changes, or one that prunes everything.
+/// `otherwise` ends the error.
+pub(crate) fn at_least_one_declared(paths: &[PathBuf], otherwise: &str) -> Result<Mappings> {
     let sources = sources(paths, Templates::Read)?.texts;
-    let found = mappings(&sources);
+    let found = valid(&sources)?;
+    if found.declared.is_empty() {
+        bail!("no IdentityMapping in {}{otherwise}", names(&sources));
+    }
+    Ok(found)
+}
+
+fn valid(sources: &[Source]) -> Result<Mappings> {
+    let found = mappings(sources);
     for complaint in &found.complaints {
         output::complain(&shown(complaint, &sources[complaint.source]));
     }

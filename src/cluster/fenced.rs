@@ -51,7 +51,7 @@ mod tests {
     use std::time::{Duration, Instant};
 
     use super::*;
-    use crate::lease::Term;
+    use crate::lease::{LeaseLost, Term};
 
     /// Counts the requests that arrive.
     #[derive(Clone, Default)]
@@ -91,7 +91,10 @@ mod tests {
         drop(grant);
         for method in writes {
             let error = send(method).await.expect_err("it does not lead");
-            assert!(error.to_string().contains("another replica"), "{error}");
+            let Error::Service(error) = error else {
+                panic!("{error}");
+            };
+            assert!(error.is::<LeaseLost>(), "{error}");
         }
         send(Method::GET).await.expect("reads pass");
         assert_eq!(arrivals.0.load(Ordering::SeqCst), 5);

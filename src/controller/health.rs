@@ -149,7 +149,10 @@ impl Health {
         let looping = if silence < LONGEST_SILENCE {
             None
         } else {
-            Some(format!("the loop hangs for {} s", silence.as_secs()))
+            Some(format!(
+                "the main loop has been hanging for {} s",
+                silence.as_secs()
+            ))
         };
         let reasons: Vec<String> = looping
             .into_iter()
@@ -251,7 +254,7 @@ impl Vitals {
         for (name, failing) in &self.watches {
             if let Some((seconds, words)) = failing.lasting(now, patience) {
                 reasons.push(format!(
-                    "the watch of {name} fails for {seconds} s: {words}"
+                    "the watch of {name} has been failing for {seconds} s: {words}"
                 ));
             }
         }
@@ -260,7 +263,9 @@ impl Vitals {
             .as_ref()
             .and_then(|failing| failing.lasting(now, PATIENCE))
         {
-            reasons.push(format!("passes fail for {seconds} s: {words}"));
+            reasons.push(format!(
+                "reconciliations have been failing for {seconds} s: {words}"
+            ));
         }
         // Both sides were read: it is so from the first moment.
         if let Some((seconds, words)) = self
@@ -268,7 +273,7 @@ impl Vitals {
             .as_ref()
             .and_then(|failing| failing.lasting(now, Duration::ZERO))
         {
-            reasons.push(format!("nothing is written for {seconds} s: {words}"));
+            reasons.push(format!("nothing has been written for {seconds} s: {words}"));
         }
         reasons.extend(self.runs(now, LONG_PASS));
         reasons
@@ -280,7 +285,8 @@ impl Vitals {
 
     fn runs(&self, now: Instant, limit: Duration) -> Option<String> {
         let runs = now.saturating_duration_since(self.pass_since?);
-        (runs >= limit).then(|| format!("a pass runs for {} s", runs.as_secs()))
+        (runs >= limit)
+            .then(|| format!("a reconciliation has been running for {} s", runs.as_secs()))
     }
 }
 
@@ -385,7 +391,7 @@ mod tests {
         assert_eq!(
             unready(&health, now).as_deref(),
             Some(
-                "waiting for IdentityMappings, RoleBindings\nthe watch of RoleBindings fails for 0 s: forbidden\n"
+                "waiting for IdentityMappings, RoleBindings\nthe watch of RoleBindings has been failing for 0 s: forbidden\n"
             )
         );
         health.watch("RoleBindings", now, None);
@@ -404,7 +410,7 @@ mod tests {
         health.watch("the ConfigMap", later, Some("connection reset"));
         assert_eq!(
             unready(&health, later).as_deref(),
-            Some("the watch of the ConfigMap fails for 20 s: connection reset\n")
+            Some("the watch of the ConfigMap has been failing for 20 s: connection reset\n")
         );
         assert_eq!(health.live(later).status, StatusCode::OK);
         health.watch("the ConfigMap", later, None);
@@ -422,7 +428,7 @@ mod tests {
         }
         assert_eq!(
             unready(&health, later).as_deref(),
-            Some("passes fail for 20 s: no answer\n")
+            Some("reconciliations have been failing for 20 s: no answer\n")
         );
         health.pass_begins(later);
         health.pass_ends(later, None);
@@ -442,7 +448,7 @@ mod tests {
         assert_eq!(unready(&health, after(now, LONG_PASS / 2)), None);
         assert_eq!(
             unready(&health, after(now, LONG_PASS)).as_deref(),
-            Some("a pass runs for 60 s\n")
+            Some("a reconciliation has been running for 60 s\n")
         );
         assert_eq!(live(LONG_PASS), StatusCode::OK);
         assert_eq!(live(LONGEST_PASS), StatusCode::SERVICE_UNAVAILABLE);
@@ -501,7 +507,7 @@ mod tests {
         let hung = health.live(after(now, 2 * LONGEST_SILENCE));
         assert_eq!(hung.status, StatusCode::SERVICE_UNAVAILABLE);
         assert!(
-            hung.body.starts_with("the loop hangs for "),
+            hung.body.starts_with("the main loop has been hanging for "),
             "{}",
             hung.body
         );

@@ -1,9 +1,11 @@
 //! What a plan changes, in the words of those who read it before it is carried out.
 
+mod files;
 mod forecast;
 mod plan_diff;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use files::{account_of_stripped, without_iam};
 pub(crate) use forecast::{Forecast, forecast};
 pub(crate) use plan_diff::{ConfigMapDiff, EntryDiff, PlanDiff, TextStepKind};

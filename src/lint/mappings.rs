@@ -274,10 +274,7 @@ pub(super) fn not_in_effect(
     Some(LintFinding {
         code: Code::NotInEffect,
         at,
-        title: format!(
-            "mapping {name} that would not become ready: {}",
-            ready.message
-        ),
+        title: format!("mapping {name} would not become ready: {}", ready.message),
         label: format!("Ready would be False with reason {}", ready.reason),
         fix: format!("see {} in docs/troubleshooting.md", ready.reason),
         edits: Vec::new(),

@@ -10,7 +10,7 @@ use super::read::PlacedDocument;
 use crate::api::v1alpha1::{EntryType, IdentityMappingStatus};
 use crate::aws_auth::Meaning;
 use crate::desired::{Desired, Mapping};
-use crate::diff::forecast;
+use crate::diff::{account_of_stripped, forecast, without_iam};
 use crate::effective::is_node;
 use crate::manifest::DeclaredMapping;
 use crate::observed::{AwsState, Bindings, ConfigMapView, HistoryState, Mode, Observed, Settings};
@@ -47,7 +47,9 @@ impl Checked {
         self.report.sort();
     }
 
-    fn mappings_in_mode(&mut self, aws: AwsState, now: Timestamp) {
+    fn mappings_in_mode(&mut self, mut aws: AwsState, now: Timestamp) {
+        let objects = self.mappings.iter().map(|declared| &declared.object);
+        without_iam(&mut aws, objects.filter_map(account_of_stripped));
         let colliding: BTreeSet<(usize, usize)> = self
             .report
             .diagnostics

@@ -18,7 +18,7 @@ use crate::cli::output::{self, Colour, complain, paint, visible};
 const DIFFERENT: u8 = 1;
 const TROUBLE: u8 = 2;
 
-/// Compare two reports of `access -o json`: who has access since, who lost it, and who became an administrator
+/// Compare two reports of `access -o json`: who gained access, who lost it, and who became an administrator
 ///
 /// Exit code 0: no difference; 1: differences; 2: an error.
 #[derive(Args, Debug)]

@@ -36,7 +36,7 @@ pub(crate) struct FleetArgs {
     #[arg(long, conflicts_with = "context")]
     all_contexts: bool,
 
-    /// Read the clusters of this file side by side. With --contexts or --all-contexts it only says more of them (EKS names, regions, roles
+    /// Read the clusters of this file side by side. With --contexts or --all-contexts it only adds settings for them (EKS names, regions, roles
     /// to assume) [default for these two: ~/.config/identity-mapper/clusters.yaml, if it exists]
     #[arg(long, value_name = "FILE", conflicts_with = "context")]
     config: Option<PathBuf>,

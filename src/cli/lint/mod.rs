@@ -24,7 +24,6 @@ use crate::access_entry::Entries;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
 use crate::lint::{Code, FindingFilter, Fixed, LintReport, Severity, check, fix};
 use crate::observed::{AwsState, AwsView, Iam, Mode};
-use crate::principal::some_of;
 use crate::time::Timestamp;
 
 /// Check an aws-auth ConfigMap or mappings for errors and suggest fixes
@@ -178,11 +177,9 @@ impl LintArgs {
         let mut checked = check(&read.texts);
         if checked.is_empty() && !self.allow_empty {
             if !read.passed_over {
-                let names = read.texts.iter().map(|source| source.name.clone());
-                let names: Vec<String> = names.collect();
                 bail!(
                     "neither an aws-auth ConfigMap nor an IdentityMapping in {}; --allow-empty accepts that",
-                    some_of(&names, MOST_NAMES)
+                    input::names(&read.texts)
                 );
             }
             if self.output == LintFormat::Text {
@@ -209,7 +206,12 @@ impl LintArgs {
                  arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
             ),
             (Some(mode), Some(cluster)) => {
-                let view = AwsView::new(cluster.clone(), mode, Entries::default(), Iam::default());
+                // Which exist is not asked: each mapping is checked as if it made the first.
+                let none = Entries {
+                    listed: Some(Timestamp::now()),
+                    ..Entries::default()
+                };
+                let view = AwsView::new(cluster.clone(), mode, none, Iam::default());
                 Some(AwsState::Known(Box::new(view)))
             }
         })
@@ -257,8 +259,6 @@ impl LintArgs {
     }
 }
 
-/// Characters of the names of files without anything to check.
-const MOST_NAMES: usize = 200;
 /// The exit code of a dry run that would change something, as of `plan --fail-on changes`.
 const CHANGES: u8 = 2;
 /// What a dry run ends with.

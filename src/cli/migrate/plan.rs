@@ -85,7 +85,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
         );
     }
     if !args.filename.is_empty() {
-        let declared = input::declared(&args.filename)?.declared;
+        let declared = input::at_least_one_declared(&args.filename, "")?.declared;
         let mappings = declared.iter().map(|it| Mapping::from_object(&it.object));
         observation.desired.mappings = mappings.collect();
     }

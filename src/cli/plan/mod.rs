@@ -38,6 +38,10 @@ pub(crate) struct PlanArgs {
     #[arg(short, long = "filename", value_name = "FILE")]
     pub(crate) filename: Vec<PathBuf>,
 
+    /// With -f: do not fail if the files contain no mapping
+    #[arg(long, requires = "filename")]
+    pub(crate) allow_empty: bool,
+
     /// With -f and a cluster: treat mappings that are in no file as deleted. Without it they stay, as with `kubectl apply`
     #[arg(long, requires = "filename")]
     pub(crate) prune: bool,
@@ -67,7 +71,12 @@ pub(crate) async fn plan(mut args: PlanArgs) -> Result<ExitCode> {
     let declared: Option<Vec<IdentityMapping>> = if args.filename.is_empty() {
         None
     } else {
-        let declared = input::declared(&args.filename)?.declared.into_iter();
+        let declared = if args.allow_empty {
+            input::declared(&args.filename)
+        } else {
+            input::at_least_one_declared(&args.filename, "; --allow-empty accepts that")
+        };
+        let declared = declared?.declared.into_iter();
         Some(declared.map(|declared| declared.object).collect())
     };
     let observe = &args.observe;

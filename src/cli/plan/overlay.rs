@@ -1,14 +1,13 @@
 //! Mappings from files in the place of existing ones.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use kube::ResourceExt as _;
 
 use crate::api::IdentityMapping;
 use crate::desired::{Desired, Mapping};
-use crate::observed::{AwsState, IamProblem};
-use crate::principal::Principal;
+use crate::diff;
+use crate::observed::AwsState;
 use crate::time::Timestamp;
 
 /// What became of the mappings that stand and that no file has.
@@ -113,25 +112,12 @@ pub(super) fn alone(
 
 /// Files do not hold what IAM has, which a permission set asks for.
 pub(super) fn without_iam(objects: &[IdentityMapping], aws: &mut AwsState) {
-    let AwsState::Known(view) = aws else {
-        return;
-    };
-    let accounts = &mut Arc::make_mut(&mut view.iam).accounts;
     let sets = objects
         .iter()
         .filter_map(|object| object.spec.principal.permission_set.as_ref());
-    let stripped = objects
-        .iter()
-        .filter_map(|object| Principal::parse(object.spec.principal.arn.as_ref()?).ok())
-        .filter(|principal| principal.sso().is_some() && principal.path == "/")
-        .map(|principal| principal.account);
     let of_sets = sets.filter_map(|set| set.account_id.parse().ok());
-    for account in of_sets.chain(stripped) {
-        accounts.entry(account).or_default().problem = Some(IamProblem::Unreachable(
-            "IAM is not read with files; plan with the cluster, or write spec.principal.arn"
-                .to_owned(),
-        ));
-    }
+    let stripped = objects.iter().filter_map(diff::account_of_stripped);
+    diff::without_iam(aws, of_sets.chain(stripped));
 }
 
 #[cfg(test)]

@@ -292,6 +292,30 @@ data:
       groups: [team]
 ";
 
+/// A role of IAM Identity Center always has a path, and only an access entry needs it.
+#[test]
+fn lint_with_a_mode_knows_that_an_access_entry_needs_the_path_of_a_permission_set_s_role() {
+    let manifest = |path: &str| {
+        format!(
+            "apiVersion: identity-mapper.dev/v1alpha1\nkind: IdentityMapping\nmetadata: {{name: a}}\nspec:\n  principal: {{arn: \
+             \"arn:aws:iam::111122223333:role/{path}AWSReservedSSO_Admins_0123456789abcdef\"}}\n  groups: [g]\n"
+        )
+    };
+    let cluster = "--cluster-arn=arn:aws:eks:eu-west-1:111122223333:cluster/main";
+    let with_path = manifest("aws-reserved/sso.amazonaws.com/eu-west-1/");
+    for (mode, text, found) in [
+        ("--mode=CONFIG_MAP", manifest(""), false),
+        ("--mode=API_AND_CONFIG_MAP", manifest(""), true),
+        ("--mode=API", manifest(""), true),
+        ("--mode=API", with_path, false),
+    ] {
+        let said = run(&["lint", "-", mode, cluster], text.as_str());
+        let words = "a role of IAM Identity Center always has a path";
+        assert_eq!(said.contains(words), found, "{mode} {text}: {said}");
+        assert_eq!(said.starts_with("exit code 1"), found, "{said}");
+    }
+}
+
 #[test]
 fn lint_with_a_mode_reports_inactive_mappings() {
     assert_snapshot!(lint(AUTO_NODES), @r#"
@@ -311,7 +335,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
     assert_snapshot!(run(&["lint", "-", "--mode=CONFIG_MAP"], AUTO_NODES), @r#"
     exit code 1
     --- stdout
-    error[IM072]: mapping viewers that would not become ready: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode
+    error[IM072]: mapping viewers would not become ready: backend AccessEntry needs the authentication mode API_AND_CONFIG_MAP or API, and this cluster is in CONFIG_MAP; set spec.backend: Auto, which follows the mode
      --> standard input:5:14
       |
     5 |   principal: {arn: arn:aws:iam::111122223333:role/auto}
@@ -320,7 +344,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
       = note: the object is valid, but it would not take effect in this cluster
       = help: see BackendUnavailable in docs/troubleshooting.md
 
-    error[IM072]: mapping team that would not become ready: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
+    error[IM072]: mapping team would not become ready: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
       --> standard input:13:14
        |
     13 |   principal: {arn: arn:aws:iam::111122223333:role/team}

@@ -364,6 +364,7 @@ spec:
     arn: arn:aws:iam::111122223333:role/a
 ";
     let twice = file(folder.path(), "twice.yaml", &format!("{twice}---\n{twice}"));
+    let junk = file(folder.path(), "junk.yaml", "kind: Deployment\n");
     let aws_auth = ["--aws-auth", "-", "--mode=CONFIG_MAP"];
     let mut shown = String::new();
     for (what, arguments) in [
@@ -371,12 +372,23 @@ spec:
         ("standard input twice", &["-f", "-"]),
         ("a name twice", &["-f", &twice]),
         ("a missing file", &["-f", "/nowhere/mapping.yaml"]),
+        ("files without a mapping", &["-f", &junk]),
         ("pruning offline", &["-f", &good, "--prune"]),
         ("a bad setting", &["-f", &good, "--soak=soon"]),
     ] {
         let arguments = [&["plan"], &aws_auth[..], arguments].concat();
         let _ = write!(shown, "{what}: {}", run(&arguments, "kind: ConfigMap\n"));
     }
+    let allowed = [
+        "plan",
+        "--aws-auth",
+        "-",
+        "--mode=CONFIG_MAP",
+        "-f",
+        &junk,
+        "--allow-empty",
+    ];
+    assert!(run(&allowed, "kind: ConfigMap\n").contains("No changes."));
     let bare = run(&["plan", "-f", &good], "");
     let _ = write!(shown, "no cluster: {bare}");
     let folder = folder.path().to_str().unwrap();
@@ -398,6 +410,9 @@ spec:
     a missing file: exit code 1
     --- stderr
     error: cannot read /nowhere/mapping.yaml: No such file or directory (os error 2)
+    files without a mapping: exit code 1
+    --- stderr
+    error: no IdentityMapping in FOLDER/junk.yaml; --allow-empty accepts that
     pruning offline: exit code 1
     --- stderr
     error: --prune needs a cluster: with files alone there are no other mappings

@@ -53,7 +53,11 @@ async fn without_an_api_server_it_is_not_ready_and_repairs_afterwards() {
     cluster.establish("a", json!({})).await;
 
     link.set(Quality::Cut);
-    unready(&operator, "the watch of the ConfigMap fails for ").await;
+    unready(
+        &operator,
+        "the watch of the ConfigMap has been failing for ",
+    )
+    .await;
     cluster.write_text("vandal", "mapRoles", FOREIGN).await;
     link.set(Quality::Fast);
     cluster.has_entry("a", true).await;
@@ -83,7 +87,7 @@ async fn a_store_that_hangs_makes_passes_fail_and_it_unready() {
     cluster.establish("a", json!({})).await;
     let [etcd, _] = cluster.pids();
     signal(etcd, "STOP");
-    unready(&operator, "passes fail for ").await;
+    unready(&operator, "reconciliations have been failing for ").await;
     signal(etcd, "CONT");
     ready_again(&operator).await;
     cluster.establish("b", json!({})).await;

@@ -184,10 +184,14 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
             "IAM has it; EKS may need half a minute to know a new one".to_owned()
         }
         Some(found) => format!("IAM has {} instead: set spec.principal.arn to that", found.arn),
+        None if principal.sso().is_some() && principal.path == "/" => format!(
+            "a role of IAM Identity Center always has a path, which an access entry needs: set spec.principal.arn to what `aws iam get-role \
+             --role-name {} --query Role.Arn --output text` prints",
+            principal.name
+        ),
         None => match account.and_then(|account| account.problem.as_ref()) {
             Some(problem) => format!(
-                "either it does not exist, or it has a path, such as a role of IAM Identity Center, which an access entry needs; account {} \
-                 can't be read: {}",
+                "either it does not exist, or it has a path, which an access entry needs; account {} can't be read: {}",
                 principal.account,
                 resolve::words(problem)
             ),
