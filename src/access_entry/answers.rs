@@ -26,6 +26,19 @@ pub enum AnswersError {
         /// What is wrong.
         message: String,
     },
+    /// Nothing at all, as a command that failed leaves it.
+    #[error(
+        "the file is empty; where the cluster has no access entries, write {{\"accessEntries\": []}} to it"
+    )]
+    Empty,
+    /// A document that is a list.
+    #[error(
+        "document {number} is a list: give the answers as the AWS CLI prints them, one after the other"
+    )]
+    List {
+        /// Counted from 1.
+        number: usize,
+    },
     /// A document that is neither of the two answers.
     #[error(
         "document {number} is neither an answer of `aws eks describe-access-entry` nor of `aws eks list-associated-access-policies`: it \
@@ -164,8 +177,18 @@ impl Time {
 pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
     let mut answers = Answers::default();
     let mut policies: BTreeMap<String, (String, BTreeMap<String, Association>)> = BTreeMap::new();
-    let documents = serde_json::Deserializer::from_str(text).into_iter::<EntryAnswer>();
-    for (number, document) in documents.enumerate() {
+    if text.trim().is_empty() {
+        return Err(AnswersError::Empty);
+    }
+    let mut documents = serde_json::Deserializer::from_str(text).into_iter::<EntryAnswer>();
+    for number in 1.. {
+        let rest = text.get(documents.byte_offset()..).unwrap_or_default();
+        if rest.trim_start().starts_with('[') {
+            return Err(AnswersError::List { number });
+        }
+        let Some(document) = documents.next() else {
+            break;
+        };
         let document = document.map_err(|error| {
             let message = error.to_string();
             let what = message.rsplit_once(" at line ").map(|(what, _)| what);
@@ -175,7 +198,8 @@ pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
                 message: what.unwrap_or(&message).to_owned(),
             }
         })?;
-        let mut known = false;
+        // The answer for a cluster that has none.
+        let mut known = document.access_entries.as_ref().is_some_and(Vec::is_empty);
         if let Some(described) = document.access_entry {
             known = true;
             answers.take(described)?;
@@ -190,9 +214,9 @@ pub fn read_answers(text: &str) -> Result<Answers, AnswersError> {
         }
         if !known {
             return Err(if document.access_entries.is_some() {
-                AnswersError::OnlyPrincipals { number: number + 1 }
+                AnswersError::OnlyPrincipals { number }
             } else {
-                AnswersError::Neither { number: number + 1 }
+                AnswersError::Neither { number }
             });
         }
     }
@@ -280,6 +304,15 @@ mod tests {
       "clusterName": "main", "principalArn": "arn:aws:iam::111122223333:role/a"}"#;
 
     #[test]
+    fn an_empty_file_is_no_answer_and_an_empty_list_is_one() {
+        assert_eq!(read_answers(" \n"), Err(AnswersError::Empty));
+        let none = read_answers("{\"accessEntries\": []}\n").expect("read");
+        assert_eq!(none, Answers::default());
+        let list = AnswersError::List { number: 2 };
+        assert_eq!(read_answers("{\"accessEntries\": []}\n[1]"), Err(list));
+    }
+
+    #[test]
     fn answers_come_in_any_order() {
         let read = read_answers(&format!("{ENTRY}\n{POLICIES}")).expect("read");
         assert_eq!(
@@ -294,7 +327,6 @@ mod tests {
         let entry = &read.entries["arn:aws:iam::111122223333:role/a"];
         assert_eq!(entry.created, entry.modified);
         assert_eq!(entry.policies.len(), 1);
-        assert_eq!(read_answers("").expect("none"), Answers::default());
     }
 
     #[test]

@@ -77,6 +77,10 @@ pub fn check_json(object: &Value) -> Result<(), Vec<Violation>> {
 
 /// What is said of a field that the schema does not have.
 pub(crate) const UNKNOWN_FIELD: &str = "unknown field";
+/// What is said of a field that must be there.
+pub(crate) const REQUIRED_VALUE: &str = "required value";
+/// What is said of a value of another type, before the type that it must have.
+pub(crate) const WRONG_TYPE: &str = "invalid value: must be of type ";
 
 /// The fields of the schema that an unknown one may mean: those beside it, one level down and one level up.
 pub(crate) fn fields_near(field: &str) -> Vec<String> {
@@ -180,7 +184,7 @@ fn bounds(schema: &Value, value: &Value, field: &str, violations: &mut Vec<Viola
         Value::Object(_) => kind == "object",
     };
     if !fits {
-        violation(format!("invalid value: must be of type {kind}"));
+        violation(format!("{WRONG_TYPE}{kind}"));
         return;
     }
     if let Some(allowed) = schema.get("enum").and_then(Value::as_array)
@@ -245,7 +249,7 @@ fn members(
         if !object.contains_key(name) {
             violations.push(Violation {
                 field: member(name),
-                message: "required value".to_owned(),
+                message: REQUIRED_VALUE.to_owned(),
             });
         }
     }

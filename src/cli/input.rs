@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::diagnostic::{Severity, Shown, render};
+use super::diagnostic::{Below, Severity, Shown, render};
 use super::{files, output};
 use crate::aws_auth::{AwsAuthText, read_aws_auth};
 use crate::lint::{UnrenderedTemplate, unrendered};
@@ -221,17 +221,33 @@ pub(crate) fn names(texts: &[Source]) -> String {
 /// The mappings in files and folders. What the API server would refuse is shown on standard error, and is an error: a plan without it
 /// would promise something else than what happens.
 pub(crate) fn declared(paths: &[PathBuf]) -> Result<Mappings> {
-    valid(&sources(paths, Templates::Read)?.texts)
+    let sources = sources(paths, Templates::Read)?;
+    let found = valid(&sources.texts)?;
+    name_useless(paths, &sources, &found);
+    Ok(found)
+}
+
+/// Files that are named, and not found in a folder, are meant to hold something.
+fn name_useless(paths: &[PathBuf], sources: &InputTexts, found: &Mappings) {
+    for (number, path) in sources.paths.iter().enumerate() {
+        let named = path.as_ref().is_none_or(|path| paths.contains(path));
+        let mut declared = found.declared.iter();
+        if named && !declared.any(|declared| declared.source == number) {
+            let name = &sources.texts[number].name;
+            output::complain(&format!("note: no IdentityMapping in {name}"));
+        }
+    }
 }
 
 /// The same where there must be one: without any a wrong path would give a plan without changes, or one that prunes everything.
 /// `otherwise` ends the error.
 pub(crate) fn at_least_one_declared(paths: &[PathBuf], otherwise: &str) -> Result<Mappings> {
-    let sources = sources(paths, Templates::Read)?.texts;
-    let found = valid(&sources)?;
+    let sources = sources(paths, Templates::Read)?;
+    let found = valid(&sources.texts)?;
     if found.declared.is_empty() {
-        bail!("no IdentityMapping in {}{otherwise}", names(&sources));
+        bail!("no IdentityMapping in {}{otherwise}", names(&sources.texts));
     }
+    name_useless(paths, &sources, &found);
     Ok(found)
 }
 
@@ -256,7 +272,11 @@ fn shown(complaint: &Complaint, source: &Source) -> String {
         source: &source.text,
         span: complaint.span.clone(),
         label: "",
-        below: Vec::new(),
+        below: complaint
+            .fix
+            .iter()
+            .map(|fix| (Below::Help, fix.clone()))
+            .collect(),
     })
 }
 

@@ -75,14 +75,17 @@ impl Cluster {
                 read => read.map_err(of("the IdentityMappings")),
             }
         };
-        let (config_map, history, definition, roles, cluster_roles, guards) = futures::try_join!(
+        let read = futures::join!(
             config_map,
             history,
             definition,
             role_bindings,
             cluster_role_bindings,
             mappings
-        )?;
+        );
+        // In this order, so that an API server that can't be reached is always the same error.
+        let (config_map, history, definition) = (read.0?, read.1?, read.2?);
+        let (roles, cluster_roles, guards) = (read.3?, read.4?, read.5?);
         let subjects = roles.iter().map(BindingSubjects::of_role_binding).chain(
             cluster_roles
                 .iter()

@@ -310,7 +310,7 @@ pub(super) fn unread_keys<'d>(
     let meant = |key: &str| {
         Section::ALL
             .into_iter()
-            .find(|section| text::almost(key, section.key()))
+            .find(|section| crate::yaml::almost(key, section.key()))
     };
     keys.filter(|key| !known(key))
         .map(|key| (key, meant(key)))

@@ -14,11 +14,11 @@ use super::mappings;
 use super::part::{AwsAuthManifest, ManifestPart};
 use super::pasted;
 use super::read::PlacedDocument;
-use super::text::{GET, TextSpan, almost, defect_code};
+use super::text::{GET, TextSpan, defect_code};
 use crate::aws_auth::diagnosis::{DefectKind, TemplateSyntax, template};
 use crate::aws_auth::{Document, Entry, Section, beside};
 use crate::manifest::{DeclaredMapping, Manifest, ManifestFault, Mappings, Source, read};
-use crate::yaml::Lines;
+use crate::yaml::{Lines, almost};
 
 /// What was found, and in what.
 #[derive(Clone, Debug, Default)]

@@ -6,9 +6,7 @@ use std::ops::Range;
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
 use super::names::{CallerKind, EntryNames, Name};
-use super::text::almost;
 use crate::access_entry::PolicyTable;
-use crate::api::check::{UNKNOWN_FIELD, fields_near};
 use crate::api::condition::ConditionType;
 use crate::api::v1alpha1::{Adoption, IdentityMappingStatus, PrincipalSpec};
 use crate::aws_auth::{Document, Index, Lookup};
@@ -96,15 +94,10 @@ fn refused(complaint: &Complaint, text: &str) -> MappingFinding {
         };
         (Code::Yaml11Word, format!("write {quoted}"), vec![edit])
     } else {
-        let unknown = complaint.message == UNKNOWN_FIELD;
-        let meant = unknown.then(|| meant_path(&complaint.field)).flatten();
-        let fix = match meant {
-            Some(meant) => format!("write `{meant}` instead"),
-            None => {
-                "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones"
-                    .to_owned()
-            }
-        };
+        let fix = complaint.fix.clone().unwrap_or_else(|| {
+            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones"
+                .to_owned()
+        });
         (Code::Refused, fix, Vec::new())
     };
     let finding = LintFinding {
@@ -117,28 +110,6 @@ fn refused(complaint: &Complaint, text: &str) -> MappingFinding {
         proposed: Vec::new(),
     };
     (complaint.source, finding)
-}
-
-/// The end of a name that is longer tells which field it is of; `id` would be the end of many.
-const SHORT_NAME: usize = 3;
-
-/// The path that is meant by an unknown field: of a field of almost the same name, or of a longer or shorter one with the same end.
-fn meant_path(field: &str) -> Option<String> {
-    let name = field.rsplit('.').next()?.to_lowercase();
-    let mut near = fields_near(field);
-    // What holds the field is not what is meant.
-    let holds = |path: &str| {
-        let rest = field.strip_prefix(path);
-        rest.is_some_and(|rest| rest.starts_with(['.', '[']))
-    };
-    near.retain(|path| !holds(path));
-    let last = |path: &str| path.rsplit('.').next().unwrap_or_default().to_lowercase();
-    let ends_alike = |path: &&String| {
-        let other = last(path);
-        name.ends_with(&other) || (name.len() > SHORT_NAME && other.ends_with(&name))
-    };
-    let found = near.iter().find(|path| almost(&name, &last(path)));
-    found.or_else(|| near.iter().find(ends_alike)).cloned()
 }
 
 fn repeated(path: &str, span: &Range<usize>) -> LintFinding<Range<usize>> {

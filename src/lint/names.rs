@@ -2,10 +2,10 @@
 
 use super::code::Code;
 use super::finding::LintFinding;
-use super::text::almost;
 use crate::aws_auth::diagnosis::{PLACEHOLDERS, unfilled};
 use crate::effective::MASTERS;
 use crate::principal::{Group, IdentityError, Placeholder, RESERVED_PREFIX, Username};
+use crate::yaml::almost;
 
 /// Groups that Kubernetes and EKS know by themselves. They need no binding that anyone makes.
 pub(super) const WELL_KNOWN: [&str; 8] = [

@@ -4,12 +4,12 @@ use std::ops::Range;
 
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
+pub(super) use crate::aws_auth::diagnosis::GET;
 use crate::aws_auth::diagnosis::{DefectKind, PLACEHOLDERS};
-pub(super) use crate::aws_auth::diagnosis::{GET, almost};
 use crate::aws_auth::{
     Document, Entry, Problem, ProblemCause, ProblemKind, Section, SectionPlaces, ValueType,
 };
-use crate::yaml::{FaultKind, Lines};
+use crate::yaml::{FaultKind, Lines, almost};
 
 /// A place in the value of a key of aws-auth.
 pub(super) type TextSpan = (Section, Range<usize>);

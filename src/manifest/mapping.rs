@@ -5,8 +5,10 @@ use std::fmt;
 use std::ops::Range;
 
 use kube::Resource as _;
+use serde_json::Value;
 
-use super::{Manifest, Source, read};
+use super::{Manifest, Source, fix, read};
+use crate::api::check::{Violation, WRONG_TYPE};
 use crate::api::{IdentityMapping, check_json};
 use crate::yaml::Lines;
 
@@ -32,8 +34,10 @@ pub struct Complaint {
     pub object: Option<String>,
     /// The field, as in `spec.groups[2]`; empty for the whole document.
     pub field: String,
-    /// What is wrong and how to fix it.
+    /// What is wrong.
     pub message: String,
+    /// How to fix it, where that can be told.
+    pub fix: Option<String>,
 }
 
 impl fmt::Display for Complaint {
@@ -72,6 +76,7 @@ pub fn mappings(sources: &[Source]) -> Mappings {
                     object: None,
                     field: String::new(),
                     message: fault.message,
+                    fix: None,
                 }),
             }
         }
@@ -98,9 +103,10 @@ impl Mappings {
                 object: Some(format!("{} {name}", IdentityMapping::kind(&()))),
                 field: "metadata.name".to_owned(),
                 message: format!(
-                    "the name is already used in {} line {line}, and the last one would win: give each mapping a name of its own",
+                    "the name is already used in {} line {line}, and the last one would win",
                     source.name
                 ),
+                fix: Some("give each mapping a name of its own".to_owned()),
             });
         }
     }
@@ -117,48 +123,49 @@ impl Mappings {
         }
         let name = manifest.text("/metadata/name").map(str::to_owned);
         let object = name.as_ref().map(|name| format!("{kind} {name}"));
-        let mut complain = |field: &str, message: String| {
+        let mut complain = |violation: &Violation| {
+            let (what, said) = fix::split(&violation.message);
+            let fix = fix::fix(violation, &manifest.value);
             self.complaints.push(Complaint {
                 source,
-                span: manifest.span_of(field),
+                span: manifest.span_of(&violation.field),
                 object: object.clone(),
-                field: field.to_owned(),
-                message,
+                field: violation.field.clone(),
+                message: what.to_owned(),
+                fix: fix.or_else(|| said.map(str::to_owned)),
             });
         };
+        let violation = |field: &str, message: String| Violation {
+            field: field.to_owned(),
+            message,
+        };
         if found != api_version {
-            complain(
-                "apiVersion",
-                format!("{found:?} is unknown: write {api_version}"),
-            );
-            return;
+            let message = format!("{found:?} is unknown: write {api_version}");
+            return complain(&violation("apiVersion", message));
         }
         if kind != IdentityMapping::kind(&()) {
-            complain(
-                "kind",
-                format!("{kind:?} is not a kind of {group}: write IdentityMapping"),
-            );
-            return;
+            let message = format!("{kind:?} is not a kind of {group}: write IdentityMapping");
+            return complain(&violation("kind", message));
         }
-        let wrong_name = match name {
-            None => Some("a mapping needs a name: write metadata.name".to_owned()),
-            Some(name) if name.is_empty() => {
+        let given = manifest.value.pointer("/metadata/name");
+        let wrong_name = match (given, &name) {
+            (None | Some(Value::Null), _) => {
                 Some("a mapping needs a name: write metadata.name".to_owned())
             }
-            Some(name) if !is_subdomain(&name) => Some(format!(
+            (Some(_), None) => Some(format!("{WRONG_TYPE}string")),
+            (Some(_), Some(name)) if name.is_empty() => {
+                Some("a mapping needs a name: write metadata.name".to_owned())
+            }
+            (Some(_), Some(name)) if !is_subdomain(name) => Some(format!(
                 "{name:?} is not a valid object name: use at most 253 lower-case letters, digits, `-` and `.`, and begin and end with a letter or digit"
             )),
-            Some(_) => None,
+            (Some(_), Some(_)) => None,
         };
-        let violations = check_json(&manifest.value).err().unwrap_or_default();
-        let refused = wrong_name.is_some() || !violations.is_empty();
-        if let Some(message) = wrong_name {
-            complain("metadata.name", message);
-        }
-        for violation in violations {
-            complain(&violation.field, violation.message);
-        }
-        if refused {
+        let mut violations = check_json(&manifest.value).err().unwrap_or_default();
+        violations.extend(wrong_name.map(|message| violation("metadata.name", message)));
+        violations.sort();
+        violations.iter().for_each(&mut complain);
+        if !violations.is_empty() {
             return;
         }
         match serde_json::from_value(manifest.value.clone()) {
@@ -167,7 +174,7 @@ impl Mappings {
                 source,
                 manifest,
             }),
-            Err(error) => complain("", error.to_string()),
+            Err(error) => complain(&violation("", error.to_string())),
         }
     }
 }
@@ -243,6 +250,7 @@ spec:
                 "write identity-mapper.dev/v1alpha1",
             ),
             ("{name: a}", "{}", "metadata.name", "needs a name"),
+            ("{name: a}", "{name: y}", "metadata.name", "string"),
             ("[team]", "[on]", "spec.groups[0]", "string"),
             ("role/a", "group/a", "spec.principal.arn", "group"),
             (
@@ -256,7 +264,11 @@ spec:
             let found = of(&text);
             let complaint = found.complaints.first().expect("a complaint");
             assert_eq!(complaint.field, field, "{complaint}");
-            assert!(complaint.message.contains(message), "{complaint}");
+            let whole = format!(
+                "{complaint}: {}",
+                complaint.fix.as_deref().unwrap_or_default()
+            );
+            assert!(whole.contains(message), "{whole}");
             assert!(text.get(complaint.span.clone()).is_some());
             assert!(found.declared.is_empty());
         }
@@ -269,7 +281,9 @@ spec:
         let found = of(&format!("{GOOD}---\n{GOOD}"));
         let complaint = found.complaints.first().expect("a complaint");
         assert!(
-            complaint.to_string().contains("in it.yaml line 3, and"),
+            complaint
+                .to_string()
+                .ends_with("in it.yaml line 3, and the last one would win"),
             "{complaint}"
         );
         let found = of("a: [\n");

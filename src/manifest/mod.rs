@@ -4,6 +4,7 @@
 //! go-yaml v2 (`k8s.io/apimachinery/pkg/util/yaml`). So a `username: yes` is a truth value here too, as the API server would say.
 //! Pure. Reading never panics, whatever the text; what is no document is a [`ManifestFault`] that says where.
 
+mod fix;
 mod mapping;
 mod read;
 mod write;

@@ -13,6 +13,7 @@
 
 mod fault;
 mod lines;
+mod names;
 mod parser;
 mod property;
 mod reader;
@@ -24,6 +25,7 @@ mod tree;
 
 pub(crate) use fault::{Fault, FaultKind};
 pub(crate) use lines::Lines;
+pub(crate) use names::almost;
 pub(crate) use resolve::{Scalar, resolve};
 pub(crate) use token::Style;
 pub(crate) use tree::{Node, NodeId, NodeKind, Tree, compose};

@@ -272,7 +272,10 @@ async fn a_control_plane_is_used_again_as_it_was() {
     let mut cluster = Cluster::with_operator_rights().await;
     let url = cluster.url().to_owned();
     for _ in 0..3 {
-        assert_eq!(cluster.audit().all_writes().count().await, 0);
+        // The API server renews its own Lease.
+        let mut written = cluster.audit().all_writes().records().await;
+        written.retain(|record| record.user() != "system:apiserver");
+        assert!(written.is_empty(), "{written:?}");
         cluster.seed(json!({"mapRoles": FOREIGN})).await;
         let operator = Operator::start(&cluster, &ELECTED).await;
         // With a finalizer, a status and an event.

@@ -7,6 +7,7 @@ use k8s_openapi::api::rbac::v1::PolicyRule;
 use kube::api::DeleteParams;
 use serde_json::json;
 
+use crate::support::eks::{Eks, Mode, World};
 use crate::support::mappings::SOON;
 use crate::support::operator::ELECTED;
 use crate::support::rights::{CLUSTER_SCOPED, NAMESPACE, Rules};
@@ -166,8 +167,43 @@ async fn each_rule_is_used_and_nothing_else_is_asked_for() {
         }
     })
     .await;
+    assert_only_given(&audit).await;
+}
+
+/// The rules are the same in each mode. What access entries add to the requests is covered by them.
+#[tokio::test]
+async fn nothing_else_is_asked_for_where_eks_has_access_entries() {
+    for mode in [Mode::ApiAndConfigMap, Mode::Api] {
+        let cluster = Cluster::with_operator_rights().await;
+        let audit = cluster.audit();
+        let world = World::new("arn:aws:eks:eu-west-1:111122223333:cluster/test")
+            .mode(mode)
+            .api_server(&cluster.authority(), cluster.url());
+        let eks = Eks::start(world).await;
+        for role in ["dev", "nodes"] {
+            eks.world().role("111122223333", "/", role);
+        }
+        let operator = Operator::start_in(&cluster, &eks, &ELECTED).await;
+        cluster.declare("dev", json!({})).await;
+        cluster.ready("dev").await;
+        let nodes = json!({ "type": "EC2Linux", "groups": [] });
+        cluster.declare("nodes", nodes).await;
+        cluster.ready("nodes").await;
+        cluster.delete("nodes").await;
+        cluster.note("RemovalNeedsConfirmation", "nodes").await;
+        cluster.delete("dev").await;
+        cluster.gone("dev").await;
+        operator.stop().await;
+        assert_only_given(&audit).await;
+    }
+}
+
+/// No request is refused, and each is one that the rules name.
+async fn assert_only_given(audit: &Audit) {
     let given = given();
-    for record in audit.all().by(Audit::OPERATOR).records().await {
+    let records = audit.all().by(Audit::OPERATOR).records().await;
+    assert!(!records.is_empty());
+    for record in records {
         assert_ne!(record.code(), 403, "{record:?}");
         let covered = given.iter().any(|right| right.covers(&record));
         // Discovery names no resource.

@@ -1,7 +1,8 @@
 //! One line: dashes, field and value, and what is wrong within it.
 
 use super::defect::DefectKind;
-use super::{FIELDS, PLACEHOLDERS, almost, field_name, is_field};
+use super::{FIELDS, PLACEHOLDERS, field_name, is_field};
+use crate::yaml::almost;
 
 /// What a line holds behind its indentation.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -162,7 +162,9 @@ fn is_in_arn(before: &str) -> bool {
 
 /// Whether a word is a placeholder of the authenticator, or spelled much like one.
 fn is_placeholder(word: &str) -> bool {
-    PLACEHOLDERS.iter().any(|known| super::almost(word, known))
+    PLACEHOLDERS
+        .iter()
+        .any(|known| crate::yaml::almost(word, known))
 }
 
 /// Functions of `CloudFormation`, which YAML takes for tags.

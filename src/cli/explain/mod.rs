@@ -25,8 +25,9 @@ use crate::effective::in_iam;
 use crate::error::Category;
 use crate::explain::{Caller, Explainer, Explanation, Object, PermissionAnswer, Question, way_in};
 use crate::observed::{IamWants, Mode};
-use crate::principal::{Key, Principal, PrincipalKind};
+use crate::principal::{Key, Principal, PrincipalKind, some_of};
 use crate::time::Timestamp;
+use crate::yaml::almost;
 
 /// Explain whether a principal has access, as which user, and why
 #[derive(Args, Debug)]
@@ -216,6 +217,9 @@ async fn report(args: &ExplainArgs, observe: &ObserveArgs) -> Result<ExplainDocu
     })
 }
 
+/// So wide is the list of names that may be meant.
+const MOST_NAMES: usize = 120;
+
 /// Whether a word is an ARN, or meant as one; names of IAM and Kubernetes have no colon.
 fn is_arn(word: &str) -> bool {
     word.contains(':')
@@ -255,19 +259,29 @@ fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
     }
     // The last one of a key has its path where IAM or EKS tells it.
     let mut found: BTreeMap<Key, String> = BTreeMap::new();
+    let mut near = BTreeSet::new();
     for arn in known {
-        let is_meant = |key: &Key| {
-            key.name().eq_ignore_ascii_case(bare) && kind.is_none_or(|kind| key.kind() == kind)
+        let Some(key) =
+            Key::parse_arn(&arn).filter(|key| kind.is_none_or(|kind| key.kind() == kind))
+        else {
+            continue;
         };
-        if let Some(key) = Key::parse_arn(&arn).filter(is_meant) {
+        if key.name().eq_ignore_ascii_case(bare) {
             found.insert(key, arn);
+        } else if almost(key.name(), bare) {
+            near.insert(key.name().to_owned());
         }
     }
     if found.is_empty() {
-        bail!(
-            "no mapping, and no role or user with an entry, is called {name:?}; give its ARN, such as \
-                arn:aws:iam::111122223333:role/NAME"
-        );
+        let mappings = observation.desired.mappings.iter();
+        let mappings = mappings.filter(|mapping| almost(&mapping.name, name));
+        near.extend(mappings.map(|mapping| mapping.name.clone()));
+        let near: Vec<String> = near.into_iter().collect();
+        let hint = match near.as_slice() {
+            [] => "give its ARN, such as arn:aws:iam::111122223333:role/NAME".to_owned(),
+            near => format!("did you mean {}?", some_of(near, MOST_NAMES)),
+        };
+        bail!("no mapping, and no role or user with an entry, is called {name:?}; {hint}");
     }
     Ok(found.into_values().collect())
 }

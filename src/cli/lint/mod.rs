@@ -261,8 +261,8 @@ impl LintArgs {
 
 /// The exit code of a dry run that would change something, as of `plan --fail-on changes`.
 const CHANGES: u8 = 2;
-/// What a dry run ends with.
-const DRY_RUN: &str = "Dry run: nothing was written.\n\n";
+/// What a dry run ends with, before what the fixes leave.
+const DRY_RUN: &str = "Dry run: nothing was written. After these fixes:\n\n";
 impl LintArgs {
     fn printed(&self, report: &LintReport, hidden: usize) -> Result<String> {
         Ok(match self.output {
@@ -351,7 +351,11 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> 
         }
     }
     if dry_run {
-        outcome.shown += DRY_RUN;
+        outcome.shown += if outcome.changes {
+            DRY_RUN
+        } else {
+            "Dry run: there is nothing to fix by itself.\n\n"
+        };
     } else {
         files::write_all(&written)?;
     }

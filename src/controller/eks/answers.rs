@@ -229,7 +229,10 @@ impl EksDriver {
         }
         match &change.what {
             ChangedObject::Entry { .. } | ChangedObject::Tags { .. } => {}
-            ChangedObject::ClusterConfig => self.then(FollowUp::ReadMode, now),
+            ChangedObject::ClusterConfig => {
+                self.schedule.changing_until(now + AFTER_CHANGE);
+                self.schedule.soon_by_message(&Task::Cluster, now);
+            }
             ChangedObject::Principal {
                 account,
                 kind,
@@ -237,13 +240,14 @@ impl EksDriver {
                 ..
             } => {
                 if *permission_set {
-                    self.schedule.soon(&Task::Sso(account.clone()), now);
+                    self.schedule
+                        .soon_by_message(&Task::Sso(account.clone()), now);
                 }
                 let task = match kind {
                     PrincipalKind::Role => Task::Roles(account.clone()),
                     PrincipalKind::User => Task::Users(account.clone()),
                 };
-                self.schedule.soon(&task, now);
+                self.schedule.soon_by_message(&task, now);
             }
         }
     }

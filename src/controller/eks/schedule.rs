@@ -23,6 +23,8 @@ const USED_BY_PERIOD: Duration = Duration::from_mins(4);
 const SOONEST: Duration = Duration::from_secs(10);
 /// The same for the mode.
 const SOONEST_MODE: Duration = Duration::from_secs(2);
+/// The shortest interval of what messages of the queue cause: anyone who may send to it can send any.
+const SOONEST_BY_MESSAGE: Duration = Duration::from_mins(1);
 /// The first pause after a failure.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
@@ -70,8 +72,10 @@ pub(in crate::controller) enum Task {
 struct Timer {
     due: Instant,
     running: bool,
-    /// Asked for while it was being read, so that the answer may be older than what was asked for.
-    again: bool,
+    /// From when on it is to be read anew: asked for while it was being read, so that the answer may be older than what was asked for.
+    again: Option<Instant>,
+    /// From when on it is or was to be read because of a message.
+    by_message: Option<Instant>,
     failures: u32,
     ended: Option<Instant>,
 }
@@ -81,9 +85,18 @@ impl Timer {
         Self {
             due: now,
             running: false,
-            again: false,
+            again: None,
+            by_message: None,
             failures: 0,
             ended: None,
+        }
+    }
+
+    fn soon(&mut self, task: &Task, from: Instant, now: Instant) {
+        if self.running {
+            self.again = Some(self.again.map_or(from, |again| again.min(from)));
+        } else if self.failures == 0 {
+            self.due = self.due.min(from.max(earliest(task, self.ended, now)));
         }
     }
 }
@@ -182,14 +195,23 @@ impl Schedule {
 
     /// Is to be read sooner than its turn, but not again and again.
     pub(super) fn soon(&mut self, task: &Task, now: Instant) {
+        if let Some(timer) = self.timers.get_mut(task) {
+            timer.soon(task, now, now);
+        }
+    }
+
+    /// The same by word of the queue: the first message counts at once, those that follow within a minute count once, at the end of it.
+    pub(super) fn soon_by_message(&mut self, task: &Task, now: Instant) {
         let Some(timer) = self.timers.get_mut(task) else {
             return;
         };
-        if timer.running {
-            timer.again = true;
-        } else if timer.failures == 0 {
-            timer.due = timer.due.min(earliest(task, timer.ended, now));
+        if timer.by_message.is_some_and(|from| from > now) {
+            return;
         }
+        let last = timer.by_message;
+        let from = last.map_or(now, |last| now.max(last + SOONEST_BY_MESSAGE));
+        timer.by_message = Some(from);
+        timer.soon(task, from, now);
     }
 
     /// The next that is due, which counts as being read from here.
@@ -199,7 +221,7 @@ impl Schedule {
             .iter_mut()
             .find(|(_, timer)| !timer.running && timer.due <= now)?;
         timer.running = true;
-        timer.again = false;
+        timer.again = None;
         Some(task.clone())
     }
 
@@ -229,8 +251,9 @@ impl Schedule {
             timer.due = now + backoff.pause(timer.failures, jitter);
             timer.failures = timer.failures.saturating_add(1);
         }
-        if std::mem::take(&mut timer.again) {
-            timer.due = timer.due.min(earliest(task, timer.ended, now));
+        let waits = timer.by_message.filter(|from| *from >= now);
+        for from in timer.again.take().into_iter().chain(waits) {
+            timer.due = timer.due.min(from.max(earliest(task, timer.ended, now)));
         }
     }
 
@@ -403,6 +426,31 @@ mod tests {
         }
         assert_eq!(run.times(&Task::Roles(account())), [0, 11, 22, 33, 44, 55]);
         assert_eq!(run.times(&Task::Sso(account())), [0; 0]);
+    }
+
+    #[test]
+    fn messages_cause_one_reading_a_minute_the_first_at_once() {
+        let mut run = Run::new();
+        run.until(1);
+        let wants = IamWants {
+            roles: [account()].into(),
+            ..IamWants::default()
+        };
+        run.schedule.iam(&wants, run.instant());
+        let roles = Task::Roles(account());
+        for second in 100..280 {
+            run.until(second);
+            run.schedule.soon_by_message(&roles, run.instant());
+            run.schedule.soon_by_message(&roles, run.instant());
+        }
+        assert_eq!(run.times(&roles), [1, 100, 160, 220]);
+        run.schedule.soon(&roles, run.instant());
+        run.until(300);
+        assert_eq!(
+            run.times(&roles)[4..],
+            [279, 290],
+            "a mapping waits for no message, and the last message counts"
+        );
     }
 
     #[test]

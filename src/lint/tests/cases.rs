@@ -225,10 +225,7 @@ fn unknown_fields_of_a_mapping_name_the_field_that_is_meant() {
         ),
         ("group: [a]", "write `spec.groups` instead"),
         ("usernames: a", "write `spec.username` instead"),
-        (
-            "user: a",
-            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones",
-        ),
+        ("user: a", "write `spec.username` instead"),
         ("policies: []", "write `spec.accessPolicies` instead"),
         ("validuntil: a", "write `spec.validUntil` instead"),
         ("principal: {groups: [a]}", "write `spec.groups` instead"),

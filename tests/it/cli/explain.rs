@@ -34,6 +34,16 @@ fn explain(files: &[&str], rest: &[&str]) -> String {
 }
 
 #[test]
+fn a_name_that_is_almost_one_is_told() {
+    for name in ["role/observabilty", "Observability2"] {
+        let said = explain(&BOTH, &[name]);
+        assert!(said.contains("did you mean observability?"), "{said}");
+    }
+    let said = explain(&BOTH, &["user/observabilty"]);
+    assert!(said.contains("give its ARN"), "{said}");
+}
+
+#[test]
 fn explain_a_caller_with_access() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:sts::111122223333:assumed-role/AWSReservedSSO_PlatformAdmin_0123456789abcdef/ann@example.com"]), @"
     exit code 0

@@ -389,6 +389,21 @@ spec:
         "--allow-empty",
     ];
     assert!(run(&allowed, "kind: ConfigMap\n").contains("No changes."));
+    let beside = [
+        "plan",
+        "--aws-auth",
+        "-",
+        "--mode=CONFIG_MAP",
+        "-f",
+        &good,
+        "-f",
+        &junk,
+    ];
+    let said = run(&beside, "kind: ConfigMap\n");
+    assert!(
+        said.contains(&format!("note: no IdentityMapping in {junk}")),
+        "{said}"
+    );
     let bare = run(&["plan", "-f", &good], "");
     let _ = write!(shown, "no cluster: {bare}");
     let folder = folder.path().to_str().unwrap();
@@ -401,11 +416,13 @@ spec:
     error: `-` (standard input) can be read only once: use files for the others
     a name twice: exit code 1
     --- stderr
-    error: IdentityMapping a: metadata.name: the name is already used in FOLDER/twice.yaml line 4, and the last one would win: give each mapping a name of its own
+    error: IdentityMapping a: metadata.name: the name is already used in FOLDER/twice.yaml line 4, and the last one would win
       --> FOLDER/twice.yaml:12:9
        |
     12 |   name: a
        |         ^
+       |
+       = help: give each mapping a name of its own
     error: a manifest is invalid: the API server would refuse it
     a missing file: exit code 1
     --- stderr

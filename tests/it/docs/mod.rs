@@ -103,11 +103,13 @@ fn links_lead_somewhere() {
             assert!(file.exists(), "{}: {target} is not there", path.display());
             if !anchor.is_empty() {
                 let headings = fs::read_to_string(&file).unwrap();
+                // As GitHub makes it: punctuation goes.
                 let slug = |line: &str| {
-                    line.trim_start_matches('#')
-                        .trim()
-                        .to_lowercase()
-                        .replace(' ', "-")
+                    let title = line.trim_start_matches('#').trim().to_lowercase();
+                    let kept = title
+                        .chars()
+                        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+                    kept.collect::<String>().replace(' ', "-")
                 };
                 let mut headings = headings.lines().filter(|line| line.starts_with('#'));
                 assert!(

@@ -20,9 +20,11 @@ use owner::{remembers, unproven};
 
 use std::collections::BTreeSet;
 
-use crate::access_entry::{BRIDGE_GROUP, Call, INSTALLATION_TAG, Target, Wanted, create};
+use crate::access_entry::{
+    BRIDGE_GROUP, Call, INSTALLATION_TAG, PRINCIPAL_ID_TAG, Target, Wanted, create,
+};
 use crate::api::condition::Reason;
-use crate::api::v1alpha1::{Adoption, EntryType};
+use crate::api::v1alpha1::{Adoption, EntryType, WrittenEntry};
 use crate::aws_auth::Entry as TextEntry;
 use crate::desired::Spec;
 use crate::effective::is_node;
@@ -270,21 +272,35 @@ fn declared(
                 target,
             };
             keep(&subject, seen, placement, side);
-            let changed = written.is_some_and(|written| {
-                *written != record_of(&eks.view.cluster.arn, seen.entry, &side.of_aws)
-            });
-            if changed && !seen.differences.is_empty() && side.step != EntryStep::Keep {
+            if let Some(what) = written.and_then(|written| undone(&subject, seen, written, side)) {
                 side.restores = as_written;
                 // Where the spec asks for something new, what differs may be our own change, half made by an earlier process.
                 let changed = seen.standing.state.changed.filter(|_| as_written);
-                side.drift = changed.map(|first| EntryDrift {
-                    what: format!("the access entry had {}", list(&seen.differences)),
-                    seen: first,
-                });
+                side.drift = changed.map(|seen| EntryDrift { what, seen });
             }
         }
     }
     unknown_policies(eks, target, side);
+}
+
+/// What of an entry is not as we last wrote it, and is about to be repaired.
+fn undone(
+    subject: &ManagedEntry<'_>,
+    seen: &Seen<'_>,
+    written: &WrittenEntry,
+    side: &EntrySide,
+) -> Option<String> {
+    let eks = subject.eks;
+    if side.step == EntryStep::Keep {
+        // The id of the principal does not make the entry ours: it is learned later.
+        let mut lost: Vec<String> = ownership(eks, subject.mapping).into_keys().collect();
+        lost.retain(|key| key != PRINCIPAL_ID_TAG && !seen.entry.tags.contains_key(key));
+        let lost = (!lost.is_empty()).then(|| lost.join(" and "))?;
+        return Some(format!("the access entry had lost its tag {lost}"));
+    }
+    let changed = *written != record_of(&eks.view.cluster.arn, seen.entry, &side.of_aws);
+    (changed && !seen.differences.is_empty())
+        .then(|| format!("the access entry had {}", list(&seen.differences)))
 }
 
 /// An entry that is not ours: taken over, or a conflict.
