@@ -3,16 +3,19 @@
 mod lenient;
 pub(crate) mod resolve;
 mod state;
+mod writer;
 
 pub use state::State;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 pub(crate) use lenient::read_status;
+pub(crate) use writer::Managed;
 
 use crate::access_entry::{Declared, EksCluster, target};
 use crate::api::IdentityMapping;
@@ -27,6 +30,9 @@ use crate::observed::Mode;
 use crate::ownership::MeaningHash;
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
 use crate::time::Timestamp;
+
+/// A takeover that is blocked for longer lets go what has ended: a finalizer, say, is set within seconds, or not at all.
+pub(crate) const LONGEST_TAKEOVER: SignedDuration = SignedDuration::from_mins(1);
 
 /// All mappings.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +54,8 @@ pub struct Mapping {
     pub created: Option<Timestamp>,
     /// Whether it carries a deletionTimestamp.
     pub deleting: bool,
+    /// That timestamp.
+    pub(crate) deleted: Option<Timestamp>,
     /// Which of our finalizers it carries.
     pub finalizers: Finalizers,
     /// What a person has confirmed for it.
@@ -254,6 +262,7 @@ impl Mapping {
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(Into::into),
             deleting: metadata.deletion_timestamp.is_some(),
+            deleted: metadata.deletion_timestamp.as_ref().map(Into::into),
             finalizers: metadata
                 .finalizers
                 .as_deref()
@@ -288,6 +297,11 @@ impl Mapping {
         };
         let of_set = |set: &PermissionSet| resolve::is_of_set(&principal, set);
         self.key() == Some(principal.key()) || self.permission_set().is_some_and(of_set)
+    }
+
+    /// When it ended, or is to end: by its deletion or by `validUntil`.
+    pub(crate) fn end(&self) -> Option<Timestamp> {
+        self.deleted.into_iter().chain(self.valid_until).min()
     }
 
     /// Whether `validUntil` has passed.

@@ -341,6 +341,8 @@ pub(crate) struct Claim {
     pub(crate) drift: Option<TextDrift>,
     /// The write only brings back what we last wrote: a repair, and nothing that is new.
     pub(crate) restores: bool,
+    /// Replacing the entry only takes groups away.
+    pub(crate) narrows: bool,
     pub(crate) step: Step,
     pub(crate) block: Option<Block>,
     /// Where an unmanaged entry of this key never matches: its lines, for the message.
@@ -409,6 +411,7 @@ impl Claim {
     /// Whether aws-auth's side does.
     pub(crate) fn text_grants(&self) -> bool {
         match self.effective() {
+            Step::Replace if self.narrows => false,
             Step::Add | Step::Replace => !self.restores,
             Step::Adopt => true,
             Step::Leave | Step::Keep | Step::Move | Step::Remove | Step::Unmark | Step::Retain => {
@@ -491,6 +494,8 @@ pub(crate) struct Context<'a> {
     pub(crate) eks: Option<&'a Eks<'a>>,
     pub(crate) observed: &'a Observed,
     pub(crate) now: Timestamp,
+    /// Keys whose takeover by another mapping is blocked: what has ended goes without it.
+    pub(crate) without_takeover: &'a BTreeSet<KeyHash>,
 }
 
 /// EKS as a plan takes it.

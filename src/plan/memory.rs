@@ -57,6 +57,8 @@ pub struct Memory {
     pub(crate) bridge_idle: Option<Timestamp>,
     /// States of aws-auth that an event has already told of.
     pub(crate) said: BTreeSet<String>,
+    /// Since when a mapping can't take over what another one wrote that has ended, by key.
+    pub(crate) blocked_takeovers: BTreeMap<KeyHash, Timestamp>,
 }
 
 impl Memory {
@@ -78,6 +80,7 @@ impl Memory {
             causes: _,
             bridge_idle: _,
             said: _,
+            blocked_takeovers: _,
         } = self;
         Self {
             standing,

@@ -22,7 +22,7 @@ mod planned;
 mod report;
 pub(crate) mod write;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use action::{
     AccessAction, AccessChange, AccessIdentity, ConfigMapWrite, EntryWork, EventNote,
@@ -52,13 +52,14 @@ use write::review::Facts;
 use crate::access_entry::Persistence;
 use crate::api::condition::Reason;
 use crate::aws_auth::Index;
-use crate::desired::{Desired, Mapping, resolve};
+use crate::desired::{Desired, LONGEST_TAKEOVER, Mapping, resolve};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsState, CLUSTER_ANNOTATION, Handover, Kept, Mode, Observed, Settings};
+use crate::ownership::KeyHash;
 use crate::ownership::{KnownUnmanaged, Mark};
 use crate::principal::Key;
 use crate::safety::Removals;
-use crate::time::to_the_second;
+use crate::time::{Timestamp, to_the_second};
 
 /// Plans. Pure: the same arguments give the same plan.
 #[must_use]
@@ -108,17 +109,24 @@ pub fn plan<'a>(
         eks: eks.as_ref(),
         observed,
         now: observed.now,
+        without_takeover: &BTreeSet::new(),
     };
     let halted = halted(observed);
-    let mut claims = held_claims(&context, &mark, &keys, halted.as_ref());
-    let kept = write::keep(&claims, &base, observed, settings);
-    hold_for_history(&mut claims, &observed.history, kept.as_ref().map(|_| ()));
-    let add_finalizers = if settings.observe || halted.is_some() {
-        Vec::new()
-    } else {
-        hold_for_finalizers(&context, &mut claims)
+    let mut decided = decide_claims(&context, &mark, &keys, settings, halted.as_ref());
+    let blocked_takeovers = decide::blocked_takeovers(&context, &decided.claims);
+    let without_takeover = overdue(&blocked_takeovers, observed.now);
+    let context = Context {
+        without_takeover: &without_takeover,
+        ..context
     };
-    hold_removals_for_grants(&context, &mut claims);
+    if !without_takeover.is_empty() {
+        decided = decide_claims(&context, &mark, &keys, settings, halted.as_ref());
+    }
+    let Decided {
+        mut claims,
+        kept,
+        add_finalizers,
+    } = decided;
     let facts = Facts::new(&context, &claims, &mark);
     let (realized, removals) = render::realize(&context, &facts, &mut claims);
     text_first::find(&context, &mut claims);
@@ -138,6 +146,7 @@ pub fn plan<'a>(
         removals,
         orphans,
         iam,
+        blocked_takeovers,
         eks,
         undone: BTreeSet::new(),
         postponed: false,
@@ -178,6 +187,48 @@ fn eks<'a>(observed: &'a Observed, settings: &'a Settings) -> Option<Eks<'a>> {
         handover: handover(observed, settings),
         bindings: &observed.bindings,
     })
+}
+
+/// The claims, with everything held that can be told before the text is written, and what that takes.
+struct Decided {
+    claims: Vec<Claim>,
+    kept: Result<write::history::KeptCopies, String>,
+    add_finalizers: Vec<FinalizerChange>,
+}
+
+fn decide_claims(
+    context: &Context<'_>,
+    mark: &Mark,
+    keys: &decide::Keys<'_>,
+    settings: &Settings,
+    halted: Option<&Block>,
+) -> Decided {
+    let mut claims = held_claims(context, mark, keys, halted);
+    let kept = write::keep(&claims, context.base, context.observed, settings);
+    hold_for_history(
+        &mut claims,
+        &context.observed.history,
+        kept.as_ref().map(|_| ()),
+    );
+    let add_finalizers = if settings.observe || halted.is_some() {
+        Vec::new()
+    } else {
+        hold_for_finalizers(context, &mut claims)
+    };
+    hold_removals_for_grants(context, &mut claims);
+    Decided {
+        claims,
+        kept,
+        add_finalizers,
+    }
+}
+
+/// The takeovers that have been blocked for too long.
+fn overdue(blocked: &BTreeMap<KeyHash, Timestamp>, now: Timestamp) -> BTreeSet<KeyHash> {
+    let overdue = blocked
+        .iter()
+        .filter(|(_, since)| since.plus(LONGEST_TAKEOVER) <= now);
+    overdue.map(|(hash, _)| hash.clone()).collect()
 }
 
 /// The claims, with everything held that can be told from each alone.

@@ -1,11 +1,12 @@
 //! A plan as the steps hand it on.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::aws_auth::Document;
 use crate::desired::{Mapping, State};
 use crate::observed::{IamWants, Observed, Settings};
+use crate::ownership::KeyHash;
 use crate::plan::action::{ConfigMapWrite, EntryWork, FinalizerChange, HistoryWrite};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Block, Claim, Eks};
@@ -14,6 +15,7 @@ use crate::plan::orphans::Orphans;
 use crate::plan::write::render::Realized;
 use crate::plan::write::review::Facts;
 use crate::safety::{Cleared, Removals, administrators};
+use crate::time::Timestamp;
 
 /// What to do, and everything that the report of it needs.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Plan<'a> {
     pub(crate) removals: Removals,
     pub(crate) orphans: Orphans,
     pub(crate) iam: IamWants,
+    /// Since when a mapping can't take over what another one wrote that has ended, by key.
+    pub(crate) blocked_takeovers: BTreeMap<KeyHash, Timestamp>,
     pub(crate) eks: Option<Eks<'a>>,
     /// What this plan repairs that someone else undid.
     pub(crate) undone: BTreeSet<RepairTarget>,

@@ -59,6 +59,8 @@ pub(crate) struct Simulation {
     pub(crate) astray: Option<AwsState>,
     /// Who had which power after each change since watching began.
     pub(crate) watched: Option<Vec<BTreeMap<String, Power>>>,
+    /// Objects of which no patch succeeds.
+    pub(crate) unpatchable: BTreeSet<String>,
     version: u64,
     created: i64,
 }
@@ -88,6 +90,7 @@ impl Simulation {
             cloud: None,
             astray: None,
             watched: None,
+            unpatchable: BTreeSet::new(),
             version: 1,
             created: 0,
         }
@@ -235,6 +238,9 @@ impl Simulation {
         let finalizers = plan(&desired, &observed, &settings, &memory).add_finalizers;
         if !finalizers.is_empty() {
             for change in finalizers {
+                if self.unpatchable.contains(&change.name) {
+                    continue;
+                }
                 self.change_finalizers(&change);
             }
             desired = self.desired();

@@ -83,7 +83,9 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
         .any(|(mapping, state)| match state {
             State::Live => world.holds(mapping, state, &subject.key),
             // It holds its key only while an entry that it wrote exists.
-            State::Suspended | State::Refused => world.wrote(mapping, &subject.key),
+            State::Suspended | State::Refused => {
+                world.wrote(mapping, &subject.key) && !world.is_anothers(mapping, subject)
+            }
             State::Deleting | State::Expired => false,
         });
     if claims {

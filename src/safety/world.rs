@@ -9,7 +9,7 @@ use super::{Before, Proposal};
 use crate::access_entry::{AccessEntry, Call};
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
-use crate::desired::{Mapping, State};
+use crate::desired::{LONGEST_TAKEOVER, Managed, Mapping, Spec, State};
 use crate::effective::{EffectiveEntry, Standing, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::aws_managed::keeper;
@@ -468,13 +468,42 @@ impl<'a> World<'a> {
 
 impl World<'_> {
     /// Whether a live mapping holds a principal that its spec names. One that no backend can hold takes nothing over from those that
-    /// wrote it.
+    /// wrote it, nor does one that has not within [`LONGEST_TAKEOVER`] of their end.
     pub(super) fn holds(&self, mapping: &Mapping, state: State, key: &Key) -> bool {
+        let takes_over = |spec: &Spec| {
+            spec.has_a_backend(self.before.mode, self.before.cluster()) && !self.overdue(key)
+        };
         state == State::Live
-            && mapping.spec.as_ref().is_ok_and(|spec| {
-                spec.has_a_backend(self.before.mode, self.before.cluster())
-                    || self.wrote(mapping, key)
-            })
+            && mapping
+                .spec
+                .as_ref()
+                .is_ok_and(|spec| self.wrote(mapping, key) || takes_over(spec))
+    }
+
+    /// Whether a mapping that wrote the entry of this key, and names it, ended long enough ago for any other to have taken over.
+    fn overdue(&self, key: &Key) -> bool {
+        let hash = KeyHash::of(key);
+        let mut declaring = self.declaring(&hash);
+        declaring.any(|(mapping, state)| {
+            let end = mapping.end().map(|end| end.plus(LONGEST_TAKEOVER));
+            matches!(state, State::Deleting | State::Expired)
+                && self.wrote(mapping, key)
+                && end.is_some_and(|end| end <= self.before.now)
+        })
+    }
+
+    /// Whether mark and tags show that the subject's entries were written by others than this mapping.
+    pub(super) fn is_anothers(&self, mapping: &Mapping, subject: &Subject<'_>) -> bool {
+        let standing = self.before.entries.of(&subject.hash).iter();
+        let entries = standing.filter_map(Standing::known);
+        let managed = Managed {
+            mark: self.before.mark.0.get(&subject.hash),
+            tagged: entries.filter_map(Managed::tag_of).collect(),
+        };
+        let others = self.named.get(&subject.hash).map(Vec::as_slice);
+        let others = others.unwrap_or_default().iter();
+        let others = others.map(|position| &*self.before.mappings[*position]);
+        managed.is_anothers(mapping, others, &subject.key, self.before.config_map)
     }
 
     /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the

@@ -39,6 +39,11 @@ pub(crate) fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]
     for claim in claims {
         let holder = claim.holder.map(|holder| &context.mappings[holder]);
         if holder.is_some_and(|mapping| mapping.names_access_entry()) {
+            // What takes access away is right in either mode.
+            let takes = matches!(claim.step, Step::Remove | Step::Unmark | Step::Retain);
+            if takes || claim.narrows {
+                continue;
+            }
             // The backend stays what it was known to be.
             claim.place = None;
             claim.hold_both(&Block::lasting(

@@ -1,9 +1,14 @@
 //! What becomes of the entries of a key that no mapping holds, in both backends.
 
+use std::collections::BTreeSet;
+
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Deletion;
-use crate::desired::State;
+use crate::desired::{Managed, State};
+use crate::effective::Standing;
+use crate::ownership::{KeyHash, MeaningHash};
 use crate::plan::claim::{Block, Claim, Context};
+use crate::principal::Key;
 
 /// What becomes of what no mapping holds.
 pub(crate) enum Leaves {
@@ -72,6 +77,11 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     if !wrote(context, claim, position) && claim.others.iter().any(left) {
         return false;
     }
+    let mentions: BTreeSet<usize> = claim.others.iter().copied().collect();
+    let (key, marked) = (claim.key.as_ref(), claim.marked.as_ref());
+    if is_anothers(context, &claim.hash, key, marked, &mentions, position) {
+        return false;
+    }
     match context.states[position] {
         State::Suspended => true,
         // It names this very principal, or one that can't be read and may be this one.
@@ -81,6 +91,28 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
         }
         State::Live | State::Deleting | State::Expired => false,
     }
+}
+
+/// Whether mark and tags show that what stands for the key was written by others than this mapping.
+pub(crate) fn is_anothers(
+    context: &Context<'_>,
+    hash: &KeyHash,
+    key: Option<&Key>,
+    marked: Option<&MeaningHash>,
+    mentions: &BTreeSet<usize>,
+    position: usize,
+) -> bool {
+    let standing = context.eks.map(|eks| eks.standing.of(hash));
+    let entries = standing.into_iter().flatten();
+    let entries = entries.filter_map(Standing::known);
+    let managed = Managed {
+        mark: marked,
+        tagged: entries.filter_map(Managed::tag_of).collect(),
+    };
+    let others = mentions.iter().map(|other| &*context.mappings[*other]);
+    key.is_some_and(|key| {
+        managed.is_anothers(&context.mappings[position], others, key, context.config_map)
+    })
 }
 
 /// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so

@@ -20,8 +20,11 @@ use crate::plan::baseline::Base;
 use crate::plan::claim::{
     Block, Claim, Context, Eks, EntrySide, EntryStep, Found, Step, TextDrift, identity,
 };
-use crate::plan::decide::leaves::{Leaves, kept_by_another, leaves, orders_removal, wrote};
+use crate::plan::decide::leaves::{
+    Leaves, is_anothers, kept_by_another, leaves, orders_removal, wrote,
+};
 use crate::principal::{Key, PrincipalKind};
+use crate::time::Timestamp;
 
 /// The keys that matter to a plan: those that a mapping names, the mark holds or a tag says are ours; each with its entries of aws-auth.
 #[allow(
@@ -43,6 +46,15 @@ struct Named {
     statuses: Vec<Written>,
     /// Those whose status remembers an access entry.
     entries: Vec<usize>,
+}
+
+impl Named {
+    /// All of them, some more than once.
+    fn positions(&self) -> impl Iterator<Item = usize> {
+        let statuses = self.statuses.iter().map(|written| written.position);
+        let others = self.specs.iter().chain(&self.entries).copied();
+        others.chain(statuses)
+    }
 }
 
 /// What a status remembers of an entry of aws-auth.
@@ -181,22 +193,23 @@ fn decide(
     marked: Option<&MeaningHash>,
 ) -> Claim {
     let recognised = managed(context, named, standing, marked);
-    let wrote = |position: usize| {
+    let wrote_text = |position: usize| {
         let mut statuses = named.statuses.iter();
         statuses.any(|written| written.position == position)
     };
     let entry_stands = context
         .eks
         .is_some_and(|eks| !eks.standing.of(hash).is_empty());
+    let mentions: BTreeSet<usize> = named.positions().collect();
     let holds = |position: &&usize| match context.states[**position] {
         State::Live => true,
         State::Suspended | State::Refused => {
-            (recognised.entry().is_some() && wrote(**position))
-                || (entry_stands && named.entries.contains(position))
+            ((recognised.entry().is_some() && wrote_text(**position))
+                || (entry_stands && named.entries.contains(position)))
+                && !is_anothers(context, hash, key, marked, &mentions, **position)
         }
         State::Deleting | State::Expired => false,
     };
-    let holder = named.specs.iter().find(holds).copied();
     let of_key = OfKey {
         hash,
         key,
@@ -205,27 +218,89 @@ fn decide(
         marked,
     };
     let held_by = |holder| decide_for(context, &of_key, &recognised, holder);
-    let claim = held_by(holder);
-    match holder.filter(|holder| gives_way(context, &claim, *holder)) {
-        Some(waiting) => Claim {
+    // One that gives way leaves the principal to the next.
+    let mut waiting = None;
+    let candidates: Vec<usize> = named.specs.iter().filter(holds).copied().collect();
+    // Of several that are live, the one that wrote what exists goes on, and else the oldest: one whose principal is changed takes nothing
+    // over that another one holds.
+    let live_writer = |position: &usize| {
+        context.states[*position] == State::Live
+            && (wrote_text(*position) || named.entries.contains(position))
+    };
+    let (writers, others): (Vec<usize>, Vec<usize>) = candidates.into_iter().partition(live_writer);
+    for holder in writers.into_iter().chain(others) {
+        let claim = held_by(Some(holder));
+        if !gives_way(context, &claim, holder) {
+            return claim;
+        }
+        waiting.get_or_insert((holder, claim.place));
+    }
+    let claim = held_by(None);
+    match waiting {
+        Some((waiting, place)) => Claim {
             waiting: Some(waiting),
-            place: claim.place,
-            ..held_by(None)
+            place,
+            ..claim
         },
         None => claim,
     }
 }
 
 /// Whether a live mapping that can't be put into effect and wrote nothing leaves what exists to those that wrote it: they order its
-/// removal, and nothing takes its place.
+/// removal, and nothing takes its place, or they go on.
 fn gives_way(context: &Context<'_>, claim: &Claim, holder: usize) -> bool {
-    claim.is_stuck()
-        && !wrote(context, claim, holder)
-        && claim.others.iter().any(|other| {
-            orders_removal(context, *other)
-                && context.mappings[*other].key() == claim.key
-                && wrote(context, claim, *other)
-        })
+    let ended = || ended_writers(context, claim).next().is_some();
+    let goes_on = |other: &usize| {
+        context.states[*other] == State::Live
+            && context.mappings[*other].key() == claim.key
+            && wrote(context, claim, *other)
+    };
+    !wrote(context, claim, holder)
+        && (claim.is_stuck() && (ended() || claim.others.iter().any(goes_on))
+            || context.without_takeover.contains(&claim.hash) && ended())
+}
+
+/// The mappings that wrote what exists for the key and order its removal.
+fn ended_writers(context: &Context<'_>, claim: &Claim) -> impl Iterator<Item = usize> {
+    claim.others.iter().copied().filter(|other| {
+        orders_removal(context, *other)
+            && context.mappings[*other].key() == claim.key
+            && wrote(context, claim, *other)
+    })
+}
+
+/// The keys of which a mapping that wrote nothing is to take over what another one wrote that has ended, and can't, each with the time
+/// since which that is so. Without a limit the access of the ended one would go on for as long as its successor is blocked, which the
+/// successor's author may see to.
+pub(crate) fn blocked_takeovers(
+    context: &Context<'_>,
+    claims: &[Claim],
+) -> BTreeMap<KeyHash, Timestamp> {
+    let is_blocked = |claim: &&Claim| {
+        let Some(holder) = claim.holder else {
+            return false;
+        };
+        let changes_text = matches!(claim.step, Step::Add | Step::Replace);
+        let changes_entry = matches!(
+            claim.entry.step,
+            EntryStep::Change | EntryStep::Recreate | EntryStep::Create
+        );
+        let blocks = [
+            claim.block.as_ref().filter(|_| changes_text),
+            claim.entry.block.as_ref().filter(|_| changes_entry),
+        ];
+        let mut blocks = blocks.into_iter().flatten();
+        blocks.any(|block| block.reason != Reason::HandingOver && block.awaiting.is_none())
+            && !wrote(context, claim, holder)
+            && ended_writers(context, claim).next().is_some()
+    };
+    let since = |claim: &Claim| {
+        let known = context.memory.blocked_takeovers.get(&claim.hash);
+        // A clock that was set back begins anew.
+        let known = known.filter(|since| **since <= context.now);
+        (claim.hash.clone(), known.copied().unwrap_or(context.now))
+    };
+    claims.iter().filter(is_blocked).map(since).collect()
 }
 
 /// What exists for one key, and which mappings name it.
@@ -251,13 +326,8 @@ fn decide_for(
         marked,
     } = *of_key;
     let found = recognised.entry();
-    let statuses = named.statuses.iter().map(|written| written.position);
     let others: BTreeSet<usize> = named
-        .specs
-        .iter()
-        .copied()
-        .chain(statuses)
-        .chain(named.entries.iter().copied())
+        .positions()
         .filter(|position| Some(*position) != holder)
         .collect();
     let mut claim = Claim {
@@ -278,6 +348,7 @@ fn decide_for(
         found: found.map(Found::from),
         drift: recognised.is_changed().then_some(TextDrift::Changed),
         restores: false,
+        narrows: false,
         step: Step::Leave,
         block: None,
         dead_lines: Vec::new(),
@@ -375,6 +446,13 @@ fn live(
     claim.place = Some(placement.place);
 }
 
+/// Whether a meaning is another one with less groups: it takes access away, and gives none.
+fn narrows(before: &Meaning, then: &Meaning) -> bool {
+    before.arn == then.arn
+        && before.username == then.username
+        && then.groups.is_subset(&before.groups)
+}
+
 /// The role of a permission set that only a status remembers keeps what is managed; nothing is made for it.
 fn keep_only(claim: &mut Claim) {
     if claim.ours || claim.marked.is_some() {
@@ -432,6 +510,12 @@ fn hold_as_declared(
         claim.drift = None;
     } else {
         claim.step = Step::Replace;
+        // What another mapping wrote is taken over, which wants a finalizer first.
+        let wrote = named
+            .statuses
+            .iter()
+            .any(|written| written.position == position);
+        claim.narrows = wrote && narrows(&found.meaning, &form.meaning);
     }
     // Rewriting in place does not help where a foreign duplicate behind it wins.
     let displaced = match &winner {

@@ -6,7 +6,7 @@ use crate::access_entry::BRIDGE_GROUP;
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Confirmation, IdentityMappingStatus, WrittenEntry};
 use crate::aws_auth::{Document, Entry, ProblemKind, Section, fold_arn};
-use crate::desired::{Mapping, Spec, meaning_of, resolve};
+use crate::desired::{LONGEST_TAKEOVER, Mapping, Spec, meaning_of, resolve};
 use crate::effective::{EffectiveAccess, Granted, is_node};
 use crate::ownership::aws_managed::{Cause, Keeper, keeper};
 use crate::ownership::{KeyHash, Mark, is_recorded};
@@ -243,6 +243,11 @@ impl<'a> View<'a> {
         let orphan_gone = |claim: &Claim| claim.orphan() && self.pending(claim);
         let again = self.plan.eks.is_some() || self.plan.claims.iter().any(orphan_gone);
         let next = (self.written && again).then_some(now);
+        let takeovers = self.plan.blocked_takeovers.values();
+        let takeovers = takeovers
+            .map(|since| since.plus(LONGEST_TAKEOVER))
+            .filter(|due| *due > now)
+            .min();
         let bridge = bridge::reported(self.plan, self.memory).filter(|due| *due > now);
         [
             expiries,
@@ -250,6 +255,7 @@ impl<'a> View<'a> {
             repair,
             self.memory.undone.next_rest(now),
             entries,
+            takeovers,
             next,
         ]
         .into_iter()

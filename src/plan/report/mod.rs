@@ -209,6 +209,7 @@ impl Plan<'_> {
         }
         memory.confirmed_orphans.clone_from(&self.orphans.confirmed);
         memory.in_aws_auth_since = self.in_aws_auth_since();
+        memory.blocked_takeovers.clone_from(&self.blocked_takeovers);
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
         }

@@ -254,11 +254,10 @@ fn annotation_bytes(view: &ConfigMapView, marks: usize) -> usize {
 /// text is too large without us, and the removals go through all the same. `whole` is the size of the data with all of
 /// them, where that is known.
 fn refuse_youngest(context: &Context<'_>, claims: &mut [Claim], whole: Option<usize>) -> bool {
-    let adds = |claim: &Claim| {
-        matches!(
-            claim.effective(),
-            Step::Add | Step::Replace | Step::Move | Step::Adopt
-        )
+    let adds = |claim: &Claim| match claim.effective() {
+        Step::Replace => !claim.narrows,
+        Step::Add | Step::Move | Step::Adopt => true,
+        Step::Leave | Step::Keep | Step::Remove | Step::Unmark | Step::Retain => false,
     };
     let mut optional: Vec<usize> = (0..claims.len())
         .filter(|position| adds(&claims[*position]))

@@ -2,13 +2,14 @@
 
 use jiff::SignedDuration;
 
-use crate::access_entry::{Failure, FailureKind, Persistence};
+use crate::access_entry::{Call, Failure, FailureKind, Persistence};
 use crate::api::condition::Reason;
 use crate::desired::resolve;
 use crate::effective::in_iam;
 use crate::observed::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
 use crate::plan::decide::access_entry::calls::only_tags;
+use crate::plan::decide::access_entry::goes_without;
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::to_the_second;
 
@@ -48,6 +49,10 @@ pub(crate) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
     if let Some(attempt) = failing(view, claim, side) {
         side.failed = true;
         let block = failed(context, eks, attempt);
+        let refused = |call: &Call| *call == attempt.call && matches!(call, Call::Associate { .. });
+        if refused(&attempt.call) && !block.transient && goes_without(side, &refused) {
+            return;
+        }
         if attempt.retry > context.now {
             side.wake = Some(
                 side.wake

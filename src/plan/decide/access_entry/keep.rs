@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::access_entry::{AccessEntry, BRIDGE_GROUP, Call, Change, Kind, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
-use crate::desired::{Mapping, Spec};
+use crate::desired::{Managed, Mapping, Spec};
 use crate::effective::Life;
 use crate::effective::is_target_administrator;
 use crate::observed::Mode;
@@ -94,6 +94,11 @@ pub(crate) fn keep(
         }
         Change::Calls(calls) => {
             side.calls.clone_from(calls);
+            if Managed::tag_of(entry) != Some(subject.mapping.name.as_str()) {
+                // Its tag says whose content it has, before it has any of this mapping's.
+                side.calls
+                    .sort_by_key(|call| !matches!(call, Call::Tag { .. }));
+            }
             side.step = if only_tags(calls) {
                 EntryStep::Keep
             } else {
