@@ -54,6 +54,8 @@ pub struct EntryState {
     pub changed: Option<Timestamp>,
     /// Who changed it last by word of `CloudTrail`: the caller's ARN.
     pub changed_by: Option<String>,
+    /// When something last said that it may exist, where no listing and no answer has ever shown it. `None`: one has.
+    pub heard: Option<Timestamp>,
 }
 
 impl Absence {
@@ -85,6 +87,12 @@ impl Entries {
         finished: Timestamp,
     ) {
         let newer = |state: &EntryState| state.written.is_some_and(|it| later(it) > started);
+        // Anybody may have said that it exists, and EKS may answer no question about it: without an end it would count as a possible
+        // entry for good. Twice the lag: a call may have taken effect so late, and a listing shows it as late after that.
+        self.by_principal.retain(|principal, state| {
+            let young = |heard: Timestamp| later(later(heard)) > started;
+            principals.contains(principal) || state.heard.is_none_or(young)
+        });
         for (principal, state) in &mut self.by_principal {
             if !principals.contains(principal) && !newer(state) {
                 state.doubtful = true;
@@ -100,6 +108,7 @@ impl Entries {
             }
             self.absent.remove(principal);
             let state = self.by_principal.entry(principal.clone()).or_default();
+            state.heard = None;
             state.doubtful |= lately;
             state.may_be_gone |= lately;
             let listed = administrators.contains(principal);
@@ -134,6 +143,7 @@ impl Entries {
             (_, Output::Described(entry)) => {
                 self.absent.remove(principal);
                 let state = self.by_principal.entry(principal.to_owned()).or_default();
+                state.heard = None;
                 // What someone did is undone again, or was nothing: the next change is not theirs.
                 if state.entry.as_ref() == Some(&*entry) {
                     state.changed_by = None;
@@ -157,6 +167,7 @@ impl Entries {
                 // Without its policies, an entry that was listed only is still not known.
                 state.entry = policies.map(|policies| AccessEntry { policies, ..*entry });
                 state.may_be_gone = false;
+                state.heard = None;
                 if matches!(call, Call::Create { .. }) {
                     state.described = Some(now);
                     state.doubtful = false;
@@ -197,13 +208,26 @@ impl Entries {
     }
 
     /// Someone else changed or deleted the entry, by word of `CloudTrail`, or a call of ours may have.
-    pub fn doubt(&mut self, principal: &str, by: Option<&str>) {
+    pub fn doubt(&mut self, principal: &str, by: Option<&str>, now: Timestamp) {
+        let known = self.by_principal.get(principal);
+        let shown = known.is_some_and(|state| state.heard.is_none());
         let state = self.by_principal.entry(principal.to_owned()).or_default();
+        state.heard = (!shown).then_some(now);
         state.doubtful = true;
         state.may_be_gone = true;
         if by.is_some() {
             state.changed_by = by.map(str::to_owned);
         }
+    }
+
+    /// EKS refuses to look for such an entry: one that it has never shown is none. Whether that was known otherwise.
+    pub fn refused(&mut self, principal: &str) -> bool {
+        let state = self.by_principal.get(principal);
+        let heard = state.is_some_and(|state| state.heard.is_some());
+        if heard {
+            self.by_principal.remove(principal);
+        }
+        heard
     }
 
     /// Takes in the answer to a call of ours, and what it shows of earlier ones whose answers were lost.
@@ -259,6 +283,7 @@ impl Entries {
             state.described = state.described.map(|time| time.min(now));
             state.written = state.written.map(|time| time.min(now));
             state.changed = state.changed.map(|time| time.min(now));
+            state.heard = state.heard.map(|time| time.min(now));
         }
         for absence in self.absent.values_mut() {
             absence.asked = absence.asked.min(now);
@@ -272,6 +297,7 @@ impl Entries {
     pub fn clock_set_forward(&mut self, by: SignedDuration) {
         for state in self.by_principal.values_mut() {
             state.written = state.written.map(|time| time.plus(by));
+            state.heard = state.heard.map(|time| time.plus(by));
         }
         for absence in self.absent.values_mut() {
             absence.asked = absence.asked.plus(by);

@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::access_entry::EksCluster;
-use crate::principal::{AccountId, Key, PrincipalKind, SsoRole};
+use crate::principal::{AccountId, Principal, PrincipalKind, SsoRole};
 use crate::time::Timestamp;
 
 /// How the type of the envelope ends, whatever precedes it: `AWS API Call`, `AWS Service Event`, `Amazon API Call` in China's
@@ -179,8 +179,12 @@ fn of_eks(
         return Ok(ChangedObject::ClusterConfig);
     }
     let principal_arn = parameter("principalArn").ok_or(IgnoredEvent::Unknown)?;
-    // What is no principal has no entry.
-    Key::parse_arn(&principal_arn).ok_or(IgnoredEvent::Irrelevant)?;
+    // What is no principal has no entry, and EKS takes none of another partition. Anybody who may send to the queue writes this: a name
+    // that only resembles one of ours would be one that EKS says nothing of.
+    let principal = Principal::parse(&principal_arn).map_err(|_| IgnoredEvent::Irrelevant)?;
+    if cluster.partition() != Some(principal.partition) {
+        return Err(IgnoredEvent::Irrelevant);
+    }
     Ok(ChangedObject::Entry { principal_arn })
 }
 

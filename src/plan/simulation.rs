@@ -25,8 +25,8 @@ use crate::desired::{Desired, Mapping};
 use crate::observed::Users;
 use crate::observed::{
     Attempt, AwsState, AwsView, BindingSubjects, ConfigMapView, Feature, HistoryState, HistoryView,
-    Iam, IamAccount, IamPrincipal, Listing, ManagedPrincipals, Manager, Mode, Observed, Settings,
-    Unreachable,
+    Iam, IamAccount, IamPrincipal, Listing, ManagedPrincipals, Manager, Mode, Observed, SeenTexts,
+    Settings, Unreachable,
 };
 use crate::ownership::MARK_ANNOTATION;
 use crate::principal::{Key, Principal};
@@ -99,6 +99,8 @@ impl Simulation {
     pub(crate) fn with_roles(text: &str) -> Self {
         let mut simulation = Self::new();
         simulation.vandalise("mapRoles", text);
+        // It stood so before the operator came.
+        simulation.restart();
         simulation
     }
 
@@ -170,6 +172,10 @@ impl Simulation {
                 time: Some(now),
             },
         );
+        // The watch shows it, whether or not a pass comes before the next change.
+        let mut seen = SeenTexts::default();
+        seen.see(view);
+        self.memory.see(seen);
     }
 
     /// Someone replaces a part of `mapRoles`.
@@ -203,7 +209,7 @@ impl Simulation {
         if let Some(cloud) = &mut self.cloud {
             cloud.known.clock_set_back(now);
             for principal in cloud.in_flight.settle(now) {
-                cloud.known.doubt(&principal, None);
+                cloud.known.doubt(&principal, None, now);
             }
         }
     }
@@ -351,9 +357,13 @@ impl Simulation {
                 let cloud = self.cloud.as_mut().expect("EKS is there to be called");
                 assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");
                 cloud.calls.push(call.clone());
+                let principal = call.principal_arn();
+                let word = cloud.known.by_principal.contains_key(principal);
                 if let Err(failure) = cloud.call(call, now) {
                     let asked = matches!(call, Call::Describe { .. });
-                    if asked && cloud.known.is_absent(call.principal_arn()) {
+                    // A refusal disposes of the word of it.
+                    let refused = word && !cloud.known.by_principal.contains_key(principal);
+                    if asked && (refused || cloud.known.is_absent(principal)) {
                         cloud.attempts.remove(key);
                     } else {
                         cloud.failed(key, call, failure, now);

@@ -31,8 +31,23 @@ pub(super) enum Possibility {
     Entry(AccessEntry),
 }
 
-pub(super) fn exists(possibility: &Possibility) -> bool {
+fn exists(possibility: &Possibility) -> bool {
     !matches!(possibility, Possibility::Powerless(None))
+}
+
+/// Whether an entry that may be so is there once the calls were made. Where they do nothing to it, it has to be there for certain: a
+/// word from the queue that there may be one keeps nobody's access.
+pub(super) fn remains(now: Vec<Possibility>, arn: &str, calls: &[Call]) -> bool {
+    let changes =
+        |call: &Call| call.principal_arn() == arn && !matches!(call, Call::Describe { .. });
+    let mut then = now
+        .into_iter()
+        .map(|possibility| exists(&after(possibility, arn, calls)));
+    if calls.iter().any(changes) {
+        then.any(|exists| exists)
+    } else {
+        then.all(|exists| exists)
+    }
 }
 
 pub(super) fn accesses(possibility: &Possibility, by_text: &[Access]) -> Vec<Access> {

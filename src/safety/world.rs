@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 
-use super::possibility::{Access, Possibility, Transition, accesses, after, exists};
+use super::possibility::{Access, Possibility, Transition, accesses, after, remains};
 use super::{Before, Proposal};
 use crate::access_entry::{AccessEntry, Call};
 use crate::api::v1alpha1::Confirmation;
@@ -33,7 +33,7 @@ pub(super) struct Subject<'a> {
     pub(super) by_text: Vec<Access>,
     /// Whether it may have a managed entry now, in either backend.
     pub(super) managed: bool,
-    /// Whether an entry of its key may exist in either backend once all is done.
+    /// Whether an entry of its key exists in either backend once all is done.
     pub(super) remains: bool,
     /// Whether the proposal only brings back what mark or status say that we wrote, over an edit of somebody else.
     pub(super) restores: bool,
@@ -180,11 +180,9 @@ impl<'a> World<'a> {
         // An entry that never matches is as good as none, and so is one in a text that EKS does not read.
         let text_remains = self.before.mode != Some(Mode::Api)
             && self.then(&hash).iter().any(|entry| can_match(entry));
-        let entry_remains = arns.iter().any(|arn| {
-            self.possibilities(arn)
-                .into_iter()
-                .any(|now| exists(&after(now, arn, calls)))
-        });
+        let entry_remains = arns
+            .iter()
+            .any(|arn| remains(self.possibilities(arn), arn, calls));
         Subject {
             restores: self.restores(&hash, &key, calls, text_changes),
             managed: managed_text || managed_entry,

@@ -221,7 +221,7 @@ fn answers_are_taken_over_what_was_known() {
         groups: BTreeSet::new(),
         tags: BTreeMap::new(),
     };
-    entries.doubt(ROLE, None);
+    entries.doubt(ROLE, None, at(2));
     let answer = Output::Entry(Box::new(entry(ROLE, &[])));
     entries.apply(&created, answer, at(7));
     let known = entries.by_principal[ROLE].known().unwrap();
@@ -247,12 +247,35 @@ fn what_was_only_listed_is_not_known_by_an_answer_without_policies() {
     assert!(entries.by_principal[ROLE].known().is_none());
 }
 
+/// EKS need not answer a question about it: then a listing ends it, one from after the time within which it may lag.
+#[test]
+fn a_word_of_an_entry_that_no_listing_shows_is_forgotten() {
+    let mut entries = described(entry(ROLE, &[]), 1);
+    entries.doubt(ROLE, None, at(100));
+    entries.doubt(OTHER, None, at(100));
+    list(&mut entries, &[], &[], 159);
+    assert!(entries.by_principal.contains_key(OTHER), "it may lag");
+    list(&mut entries, &[], &[], 160);
+    assert!(!entries.by_principal.contains_key(OTHER));
+    assert!(
+        entries.by_principal[ROLE].may_be_gone,
+        "what was shown once is asked for"
+    );
+    entries.doubt(OTHER, None, at(200));
+    list(&mut entries, &[OTHER], &[], 210);
+    list(&mut entries, &[], &[], 300);
+    assert!(
+        entries.by_principal[OTHER].may_be_gone,
+        "a listing has shown it"
+    );
+}
+
 #[test]
 fn doubt_lasts_until_the_entry_is_described() {
     let by = "arn:aws:sts::111122223333:assumed-role/Admin/alice";
     let mut entries = described(entry(ROLE, &[]), 1);
-    entries.doubt(ROLE, Some(by));
-    entries.doubt(ROLE, None);
+    entries.doubt(ROLE, Some(by), at(2));
+    entries.doubt(ROLE, None, at(2));
     let state = &entries.by_principal[ROLE];
     assert!(state.known().is_none() && state.entry.is_some());
     assert_eq!(state.changed_by.as_deref(), Some(by), "who did it is kept");
@@ -280,7 +303,7 @@ fn doubt_lasts_until_the_entry_is_described() {
     let state = &entries.by_principal[ROLE];
     assert_eq!(state.known(), Some(&entry(ROLE, &[VIEW])));
 
-    entries.doubt(OTHER, Some(by));
+    entries.doubt(OTHER, Some(by), at(5));
     assert!(
         entries.by_principal[OTHER].known().is_none(),
         "an entry that was not known of may have been made"

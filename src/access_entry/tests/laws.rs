@@ -287,7 +287,7 @@ proptest! {
                 let agrees = administrator == standing.policies.contains_key(ADMIN);
                 prop_assert!(agrees || known.by_principal[ROLE].doubtful);
             } else {
-                known.doubt(ROLE, None);
+                known.doubt(ROLE, None, at(5000));
                 prop_assert!(known.by_principal[ROLE].known().is_none());
             }
         }

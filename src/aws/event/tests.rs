@@ -242,6 +242,18 @@ fn what_is_passed_over() {
             json!("arn:aws:iam::111122223333:root"),
             IgnoredEvent::Irrelevant,
         ),
+        // No role has such a path, although its name is one.
+        (
+            "/detail/requestParameters/principalArn",
+            json!("arn:aws:iam::111122223333:role/{no path}/Dev"),
+            IgnoredEvent::Irrelevant,
+        ),
+        // EKS takes no principals of another partition.
+        (
+            "/detail/requestParameters/principalArn",
+            json!("arn:aws-cn:iam::111122223333:role/Dev"),
+            IgnoredEvent::Irrelevant,
+        ),
         (
             "/detail-type",
             json!("EKS Cluster State AwsChange"),

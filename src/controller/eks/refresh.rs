@@ -216,7 +216,7 @@ mod tests {
         let mut entries = Entries::default();
         listed(&mut entries, 3);
         describe(&mut entries, &principal(1), true, 1);
-        entries.doubt(&principal(2), None);
+        entries.doubt(&principal(2), None, Timestamp::UNIX_EPOCH);
         let now = Instant::now();
         let mut refresh = Refresh::new(Duration::from_hours(1), now);
         let free = |_: &str| false;
@@ -247,7 +247,7 @@ mod tests {
             None,
             "a plan's call described it"
         );
-        entries.doubt(&principal(1), None);
+        entries.doubt(&principal(1), None, Timestamp::UNIX_EPOCH);
         assert!(refresh.start(&entries, later, taken).is_some());
         refresh.ended(&principal(1), false, later, None, 0.0);
         assert_eq!(

@@ -114,6 +114,11 @@ impl Cloud {
 
     pub(super) fn call(&mut self, call: &Call, now: Timestamp) -> Result<(), FailureKind> {
         self.eks.now = now;
+        // EKS does not look for what is no ARN to it.
+        if call.principal_arn().contains('{') {
+            self.known.refused(call.principal_arn());
+            return Err(FailureKind::Refused);
+        }
         let planned = self
             .failures
             .iter()
@@ -132,7 +137,7 @@ impl Cloud {
                 Ok(())
             }
             Err(_) if matches!(call, Call::Create { .. }) => {
-                self.known.doubt(call.principal_arn(), None);
+                self.known.doubt(call.principal_arn(), None, now);
                 Err(FailureKind::InUse)
             }
             Err(_) if self.in_flight.absence_counts(call.principal_arn(), now) => {
@@ -141,7 +146,7 @@ impl Cloud {
                 Err(FailureKind::EntryMissing)
             }
             Err(_) => {
-                self.known.doubt(call.principal_arn(), None);
+                self.known.doubt(call.principal_arn(), None, now);
                 Err(FailureKind::EntryMissing)
             }
         }
@@ -149,7 +154,7 @@ impl Cloud {
 
     pub(super) fn failed(&mut self, key: &Key, call: &Call, kind: FailureKind, now: Timestamp) {
         if kind.effect_unknown() {
-            self.known.doubt(call.principal_arn(), None);
+            self.known.doubt(call.principal_arn(), None, now);
         }
         let before = self.attempts.get(key);
         let attempt = Attempt {

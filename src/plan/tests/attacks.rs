@@ -82,7 +82,8 @@ fn events_of_absent_entries_hold_no_removal() {
             simulation.later(60);
             if attacked {
                 for name in &names[..5] {
-                    simulation.cloud().known.doubt(&arn(name), None);
+                    let now = simulation.now;
+                    simulation.cloud().known.doubt(&arn(name), None, now);
                 }
                 simulation.look();
             }
@@ -393,7 +394,8 @@ fn what_is_held_stays_held_while_an_entry_is_described_anew() {
                 simulation.list_without(&arn(name));
                 break;
             }
-            simulation.cloud().known.doubt(&arn(name), None);
+            let now = simulation.now;
+            simulation.cloud().known.doubt(&arn(name), None, now);
         }
         simulation.settle();
         simulation.settle();

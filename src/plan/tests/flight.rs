@@ -251,7 +251,7 @@ fn the_last_drift_names_who_did_it_by_word_of_the_queue() {
         for call in calls {
             cloud.eks.call(call).expect("EKS takes it");
         }
-        cloud.known.doubt(ALICE, Some(ANN));
+        cloud.known.doubt(ALICE, Some(ANN), now);
         simulation.settle();
         let drift = status(&simulation).last_drift.expect("told");
         assert_eq!(drift.manager, ANN, "{calls:?}: {drift:?}");

@@ -18,6 +18,7 @@ mod narrowing;
 mod ownership;
 mod permission_sets;
 mod revocations;
+mod rumours;
 mod scale;
 mod shadows;
 mod states;

@@ -9,7 +9,7 @@ use super::{AwsCache, FollowUp};
 use crate::access_entry::{Call, Failure, FailureKind, LAG, Output};
 use crate::aws::event::{AwsChange, ChangedObject};
 use crate::controller::eks::retry;
-use crate::principal::Key;
+use crate::principal::{Key, Principal};
 use crate::time::{Timestamp, to_the_second};
 
 /// An event of a call of ours may be stamped so much later than its answer came: clocks differ, and events tell whole seconds.
@@ -64,7 +64,7 @@ impl AwsCache {
             Ok(output) => {
                 self.take_in(call, output, now);
                 if matches!(call, Call::Delete { .. }) && self.may_come_back(key, asked) {
-                    Arc::make_mut(&mut self.entries).doubt(call.principal_arn(), None);
+                    Arc::make_mut(&mut self.entries).doubt(call.principal_arn(), None, now);
                 }
                 if last && self.attempts.contains_key(key) {
                     Arc::make_mut(&mut self.attempts).remove(key);
@@ -85,7 +85,7 @@ impl AwsCache {
             (FailureKind::InUse, Call::Create { .. }) | (FailureKind::EntryMissing, _)
         ) && !matches!(call, Call::Describe { .. } | Call::Delete { .. });
         if failure.kind.effect_unknown() || changed_by_others {
-            Arc::make_mut(&mut self.entries).doubt(principal, None);
+            Arc::make_mut(&mut self.entries).doubt(principal, None, now);
         }
         if missing == Missing::Gone {
             // The question was whether the entry exists, and it does not: that is an answer, not a failure.
@@ -156,7 +156,16 @@ impl AwsCache {
         let asked = asked.min(now);
         let tells = matches!(call, Call::Describe { .. } | Call::Delete { .. });
         if !tells || failure.kind != FailureKind::EntryMissing {
-            return Missing::Unsaid;
+            // A word about what is no principal to EKS is no entry that may exist: it would never be answered otherwise.
+            let no_principal = matches!(
+                failure.kind,
+                FailureKind::Refused | FailureKind::InvalidPrincipal
+            );
+            return if tells && no_principal && Arc::make_mut(&mut self.entries).refused(principal) {
+                Missing::Gone
+            } else {
+                Missing::Unsaid
+            };
         }
         let counts = self.absence_counts_from(principal);
         if counts.is_some_and(|from| from <= asked) {
@@ -164,7 +173,7 @@ impl AwsCache {
             Arc::make_mut(&mut self.entries).gone_after(in_flight, principal, asked, now);
             Missing::Gone
         } else {
-            Arc::make_mut(&mut self.entries).doubt(principal, None);
+            Arc::make_mut(&mut self.entries).doubt(principal, None, now);
             Missing::NotYet(counts)
         }
     }
@@ -256,7 +265,7 @@ impl AwsCache {
             return;
         }
         if self.words.heed(principal, by, now) {
-            self.doubt(principal, by);
+            self.doubt(principal, by, now);
         }
     }
 
@@ -268,13 +277,15 @@ impl AwsCache {
             all.any(|it| Key::parse_arn(it).as_ref() == Some(key))
         };
         principal.len() <= LONGEST_ARN
-            && Key::parse_arn(principal)
-                .is_some_and(|key| self.declared.contains(&key) && !known(&key))
+            && Principal::parse(principal).is_ok_and(|principal| {
+                let key = principal.key();
+                self.declared.contains(&key) && !known(&key)
+            })
     }
 
     /// The entry of a principal may not be as it was known. Nothing is decided by it before it was described, and that is a change.
-    fn doubt(&mut self, principal: &str, by: Option<&str>) {
-        Arc::make_mut(&mut self.entries).doubt(principal, by);
+    fn doubt(&mut self, principal: &str, by: Option<&str>, now: Timestamp) {
+        Arc::make_mut(&mut self.entries).doubt(principal, by, now);
         self.stir(principal);
     }
 
@@ -285,11 +296,11 @@ impl AwsCache {
         }
         self.latest = now;
         for (principal, by) in self.words.due(now) {
-            self.doubt(&principal, by.as_deref());
+            self.doubt(&principal, by.as_deref(), now);
         }
         if self.in_flight.next_end().is_some_and(|end| end <= now) {
             for principal in Arc::make_mut(&mut self.in_flight).settle(now) {
-                self.doubt(&principal, None);
+                self.doubt(&principal, None, now);
             }
         }
     }
@@ -310,7 +321,7 @@ impl AwsCache {
     fn clock_set_back(&mut self, now: Timestamp) {
         Arc::make_mut(&mut self.entries).clock_set_back(now);
         for principal in Arc::make_mut(&mut self.in_flight).settle(now) {
-            self.doubt(&principal, None);
+            self.doubt(&principal, None, now);
         }
         for attempt in Arc::make_mut(&mut self.attempts).values_mut() {
             attempt.since = attempt.since.min(now);

@@ -165,3 +165,54 @@ fn invented_paths_keep_no_call_from_being_sent() {
     }
     assert!(refused <= 2, "refused in {refused} of 30 seconds");
 }
+
+/// EKS answers `InvalidParameterException` to a malformed ARN, which is neither an entry nor its absence.
+#[test]
+fn a_malformed_arn_of_a_declared_principal_is_ignored() {
+    let mut known = settled();
+    known.declare([key("Ops")].into());
+    let name = principal("{no path}/Ops");
+    let word = event_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
+    known.notified(&name, &word, Some(OURS), at(5));
+    let state = known.entries().by_principal.get(&name);
+    assert_eq!(state, None, "there can be no such entry");
+}
+
+/// IAM allows such a path, and EKS need not: what it refuses to look for is no entry that may exist.
+#[test]
+fn a_word_of_what_eks_refuses_to_describe_is_forgotten() {
+    for by_plan in [false, true] {
+        for kind in [FailureKind::Refused, FailureKind::InvalidPrincipal] {
+            let mut known = settled();
+            known.declare([key("Ops")].into());
+            let name = principal("{path}/Ops");
+            let word = event_by("arn:aws:iam::111122223333:user/ann", "CreateAccessEntry", 5);
+            known.notified(&name, &word, Some(OURS), at(5));
+            assert!(known.entries().by_principal.contains_key(&name));
+            pass(&mut known, 6);
+            let refused = Err(failure(kind));
+            if by_plan {
+                let call = describe("{path}/Ops");
+                known.sent(&key("Ops"), &call, at(7));
+                known.answered(&key("Ops"), &call, refused, true, at(8), 0.0);
+            } else {
+                let (over, _) = known.described(&name, refused, at(7), at(8));
+                assert!(over, "nobody asks again");
+            }
+            assert_eq!(known.entries().by_principal.get(&name), None);
+            assert!(known.changed(at(8)), "a plan that waited for it goes on");
+            assert_eq!(known.retry(), None);
+        }
+    }
+}
+
+/// What was shown once is not forgotten for a refusal.
+#[test]
+fn an_entry_that_eks_has_shown_stays_whatever_it_refuses() {
+    let mut known = settled();
+    let word = event_by("arn:aws:iam::111122223333:user/ann", "UpdateAccessEntry", 5);
+    known.notified(&principal("Dev"), &word, Some(OURS), at(5));
+    let refused = Err(failure(FailureKind::Refused));
+    let (over, _) = known.described(&principal("Dev"), refused, at(7), at(8));
+    assert!(!over && known.entries().by_principal.contains_key(&principal("Dev")));
+}
