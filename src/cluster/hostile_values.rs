@@ -115,7 +115,7 @@ fn text() -> impl Strategy<Value = String> {
         "\u{e9}".repeat(10_000),
         "[".repeat(10_000),
         "Auto".to_owned(),
-        "mass-removal:1a2b3c4d".to_owned(),
+        "mass-removal:1a2b3c4d5e6f708192a3b4c5d6e7f809".to_owned(),
     ];
     texts.extend(TIMES.map(|time| kept(time).to_string()));
     texts.extend(TIMES.map(ToOwned::to_owned));

@@ -6,14 +6,15 @@ use sha2::{Digest, Sha256};
 
 use super::KeyHash;
 
-/// The name of a set of keys: 8 digits, the same for the same keys only.
+/// The name of a set of keys: 32 digits, the same for the same keys only. Who can write marks and tags chooses both the set that a person
+/// sees and one that has another entry in it: of 128 bits they find no two of one name.
 pub(crate) fn set_name(keys: &BTreeSet<KeyHash>) -> String {
     let mut hash = Sha256::new();
     // All are of one length, so that no two sets run into the same bytes.
     for key in keys {
         hash.update(key.as_str());
     }
-    format!("{:.8x}", hash.finalize())
+    format!("{:.32x}", hash.finalize())
 }
 
 #[cfg(test)]
@@ -27,6 +28,10 @@ mod tests {
         assert_eq!(name(&["a", "b"]), name(&["b", "a"]));
         assert_ne!(name(&["a", "b"]), name(&["a"]));
         assert_ne!(name(&["a", "b"]), name(&["a", "c"]));
-        assert_eq!(name(&["a"]).len(), 8);
+        assert_eq!(
+            name(&["a"]).len(),
+            32,
+            "two sets of one name are not to be found"
+        );
     }
 }
