@@ -425,8 +425,20 @@ fn unknown_confirmations(unknown: &[String]) -> String {
     format!(
         "annotation {CONFIRM_ANNOTATION}: unknown word {}; write one or more of node-entry, last-administrator, mass-removal, \
          recreated-principal, unverified-removal, separated by commas",
-        unknown.join(", ")
+        few(unknown).join(", ")
     )
+}
+
+/// The first of the words, without what is too long for one: their author chooses how much there is, and it is kept for each mapping.
+fn few(words: &[String]) -> Vec<String> {
+    let (most, longest) = (5, 64);
+    let short = |word: &String| {
+        let short: String = word.chars().take(longest).collect();
+        let cut = if short.len() < word.len() { "…" } else { "" };
+        format!("{short}{cut}")
+    };
+    let rest = (words.len() > most).then(|| "…".to_owned());
+    words.iter().take(most).map(short).chain(rest).collect()
 }
 
 /// The principal that the spec names, or, where it is refused, the one that it can still be known by.

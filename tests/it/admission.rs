@@ -545,6 +545,9 @@ async fn a_confirmation_takes_its_verb() {
         .await;
     cat.may_patch("one", &fewer).await;
     bob.may_patch("two", &fewer).await;
+    let blanks = annotated(json!(" ".repeat(257)));
+    cat.may_not_patch("one", &blanks, "is longer than 256 characters")
+        .await;
 }
 
 #[tokio::test]
