@@ -21,7 +21,7 @@ use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::desired::{Desired, Mapping};
 use crate::observed::{
     AwsState, BindingSubjects, Bindings, CLUSTER_ANNOTATION, ConfigMapName, ConfigMapView,
-    HistoryState, HistoryView, Kept, Observed,
+    HistoryState, HistoryView, Kept, Observed, SeenTexts,
 };
 use crate::principal::Key;
 use crate::time::Timestamp;
@@ -77,6 +77,8 @@ pub struct Snapshot {
     pub observed: Observed,
     /// The finalizers of each mapping, by name.
     pub finalizers: BTreeMap<String, Vec<String>>,
+    /// The version of aws-auth that the watch showed last, which a direct read may have overtaken; `None`: none is there.
+    pub shown: Option<String>,
 }
 
 /// What a pass leaves behind; a difference to it is a change.
@@ -105,6 +107,10 @@ pub struct WatchedState {
     /// The keys that mappings named before or name since they changed, until they are taken.
     stirred: BTreeSet<Key>,
     settled: Option<Settled>,
+    /// What aws-auth was, until it is taken.
+    texts: SeenTexts,
+    /// The version of aws-auth that the watch showed last; `None`: it showed that there is none.
+    shown: Option<String>,
 }
 
 impl WatchedState {
@@ -123,6 +129,8 @@ impl WatchedState {
             mappings_changed: false,
             stirred: BTreeSet::new(),
             settled: None,
+            texts: SeenTexts::default(),
+            shown: None,
         }
     }
 
@@ -130,9 +138,7 @@ impl WatchedState {
     pub fn apply(&mut self, event: Watched) {
         match event {
             Watched::Mapping(change) => self.apply_mapping(change),
-            Watched::ConfigMap(change) => {
-                self.config_map.apply(change, |_, _| true);
-            }
+            Watched::ConfigMap(change) => self.apply_config_map(change),
             Watched::History(change) => {
                 self.history.apply(change, |_, _| true);
             }
@@ -145,6 +151,28 @@ impl WatchedState {
             Watched::Definition(change) => {
                 self.definition.apply(change, |_, _| true);
             }
+        }
+    }
+
+    /// A read of ours may have overtaken the watch. What it shows later is no news then, and still tells what was there in between.
+    fn apply_config_map(&mut self, change: WatchChange<ConfigMapView>) {
+        let name = self.name.to_string();
+        let complete = matches!(change, WatchChange::Complete);
+        match &change {
+            WatchChange::Listed(key, view) | WatchChange::Applied(key, view) if *key == name => {
+                self.texts.see(view);
+                self.shown = Some(view.resource_version.clone());
+            }
+            WatchChange::Deleted { key, .. } if *key == name => self.shown = None,
+            WatchChange::Listed(..)
+            | WatchChange::Applied(..)
+            | WatchChange::Deleted { .. }
+            | WatchChange::Restart
+            | WatchChange::Complete => {}
+        }
+        self.config_map.apply(change, |_, _| true);
+        if complete && self.config_map.get(&name).is_none() {
+            self.shown = None;
         }
     }
 
@@ -214,6 +242,11 @@ impl WatchedState {
     /// The principals whose mappings have changed since this was asked last.
     pub fn take_stirred(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.stirred)
+    }
+
+    /// What the watch has shown of aws-auth since this was asked last: a later event hides what an earlier one showed.
+    pub fn take_texts(&mut self) -> SeenTexts {
+        std::mem::take(&mut self.texts)
     }
 
     fn with_assumed(&self, name: &str, mut seen: SeenMapping) -> SeenMapping {
@@ -315,6 +348,7 @@ impl WatchedState {
                 .iter()
                 .map(|(name, seen)| (name.clone(), seen.finalizers.clone()))
                 .collect(),
+            shown: self.shown.clone(),
         })
     }
 

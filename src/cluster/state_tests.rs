@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::api::finalizer::Finalizer;
+use crate::aws_auth::Section;
 
 const AWS_AUTH: &str = "kube-system/aws-auth";
 const HISTORY: &str = "kube-system/aws-auth-history";
@@ -390,4 +391,40 @@ fn a_status_that_someone_else_changed_is_a_change_and_ours_is_none() {
     assert!(!state.changed());
     state.apply(Watched::Mapping(applied("a", with_status("3", None))));
     assert!(state.changed());
+}
+
+/// A later event hides what an earlier one showed, and a revocation may be in between.
+#[test]
+fn each_text_that_parses_is_told_until_it_is_taken() {
+    let text = |version: &str, roles: &str| ConfigMapView {
+        data: [("mapRoles".to_owned(), roles.to_owned())].into(),
+        ..config_map(version)
+    };
+    for overtaken in [false, true] {
+        let mut state = settled();
+        state.take_texts();
+        let snapshot = state.input(Timestamp::UNIX_EPOCH, AwsState::Off);
+        let before = snapshot.expect("complete").observed;
+        if overtaken {
+            let left = Observed {
+                config_map: Some(text("12", "]")),
+                ..before.clone()
+            };
+            state.settle(&before, &left);
+        }
+        assert_eq!(state.shown.as_deref(), Some("10"));
+        for (version, roles) in [("11", "[]"), ("12", "]")] {
+            let change = applied(AWS_AUTH, text(version, roles));
+            state.apply(Watched::ConfigMap(change));
+        }
+        assert_eq!(state.shown.as_deref(), Some("12"));
+        state.apply(Watched::ConfigMap(deleted(AWS_AUTH, "13")));
+        assert_eq!(state.shown, None);
+        let seen = state.take_texts();
+        let good = &seen.good[&Section::Roles];
+        assert_eq!(good.resource_version, "11");
+        assert_eq!(good.text.as_deref(), Some("[]"));
+        assert_eq!(seen.standing, Some(text("12", "]")));
+        assert_eq!(state.take_texts(), SeenTexts::default());
+    }
 }

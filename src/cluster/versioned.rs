@@ -13,6 +13,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::observed::is_older;
+
 /// One event of a watch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WatchChange<T> {
@@ -37,14 +39,6 @@ pub enum WatchChange<T> {
 pub(super) trait Versioned {
     /// Empty where none is kept: such objects are never written by us.
     fn resource_version(&self) -> &str;
-}
-
-/// Whether `candidate` was superseded by `known`.
-pub(super) fn is_older(candidate: &str, known: &str) -> bool {
-    match (candidate.parse::<u64>(), known.parse::<u64>()) {
-        (Ok(candidate), Ok(known)) => candidate < known,
-        _ => false,
-    }
 }
 
 /// The objects of one kind, by key.

@@ -361,6 +361,7 @@ impl Controller {
         let Some(snapshot) = self.state.snapshot(time, aws) else {
             return;
         };
+        self.memory.see(self.state.take_texts());
         let since = self.trigger.started(now).unwrap_or(now);
         self.retry.started();
         self.next_resync = now + self.resync;

@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::implied::Implied;
+use crate::aws_auth::{Document, Section};
 use crate::cluster::config_map::WriteError;
 use crate::cluster::history::HistoryError;
 use crate::cluster::mapping::SeenMapping;
@@ -21,7 +22,7 @@ use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
 use crate::desired::Desired;
 use crate::error::Error;
-use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed, Settings};
+use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed, Repair, Settings};
 use crate::plan::{EntryWork, FinalizerChange, Memory, Outcome, Report, WriteFailure, plan};
 use crate::time::Timestamp;
 
@@ -34,6 +35,9 @@ const FINALIZERS_TIME: Duration = Duration::from_secs(30);
 
 /// The error of a pass that met more.
 const CONFLICTS: &str = "other writers keep changing it in between";
+
+/// The error of a pass that would bring back a text over one that no watch has shown.
+const UNSEEN: &str = "it was broken or deleted a moment ago, and the watch has not shown yet what it was before that";
 
 /// Whether a pass reads aws-auth and the history itself first, rather than believe the watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,6 +122,7 @@ impl Pass {
         {
             memory = memory.without_texts();
         }
+        work.hold_unseen(&settings, &memory);
         work.look_at_definition().await;
         let mut finalizers_added = false;
         let (report, outcome, entries) = loop {
@@ -130,12 +135,17 @@ impl Pass {
                 PassStep::AddFinalizers(changes) => {
                     finalizers_added = true;
                     work.add_finalizers(&changes, &interrupt).await;
+                    work.hold_unseen(&settings, &memory);
                 }
-                PassStep::HistoryFailed(error) => work.after_history_error(error).await,
+                PassStep::HistoryFailed(error) => {
+                    work.after_history_error(error).await;
+                    work.hold_unseen(&settings, &memory);
+                }
                 PassStep::Stale { history } => {
                     work.take_over(history, None);
                     // What does not need aws-auth is planned and done all the same.
                     work.given_up = work.after_conflict().await.err();
+                    work.hold_unseen(&settings, &memory);
                 }
                 PassStep::Over(over) => {
                     let Over {
@@ -205,6 +215,16 @@ fn version(observed: &Observed) -> Option<&str> {
     Some(&view.resource_version)
 }
 
+/// Whether aws-auth was broken or deleted since the watch has shown this version.
+fn broke_unseen(observed: &Observed, shown: Option<&str>) -> bool {
+    version(observed) != shown
+        && observed.config_map.as_ref().is_none_or(|view| {
+            let document = Document::parse(&view.data);
+            let mut sections = Section::ALL.iter();
+            sections.any(|section| document.section(*section).broken.is_some())
+        })
+}
+
 /// A pass at work.
 struct Work {
     cluster: Cluster,
@@ -243,6 +263,18 @@ impl Work {
             (None, None) => HistoryState::Missing,
         };
         Ok(())
+    }
+
+    /// Where a direct read finds aws-auth broken or gone and the watch has not shown that yet, there may have been a text in between
+    /// that took access away: what is remembered is not brought back over it, but by the next pass, which knows what the watch shows.
+    fn hold_unseen(&mut self, settings: &Settings, memory: &Memory) {
+        let observed = &self.snapshot.observed;
+        let restores = settings.repair_in(observed.aws.mode()) == Repair::LastGood;
+        let shown = self.snapshot.shown.as_deref();
+        let unseen = restores && memory.has_texts() && broke_unseen(observed, shown);
+        if unseen && self.given_up.is_none() {
+            self.given_up = Some(WriteFailure::Unavailable(UNSEEN.to_owned()));
+        }
     }
 
     /// Deletions may all follow from the one of the definition, which revokes nothing. The two have watches of their own,
@@ -416,5 +448,28 @@ impl Work {
         {
             debug!(error = %error, "reading aws-auth directly failed");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::simulation::Simulation;
+
+    #[test]
+    fn a_break_that_the_watch_has_not_shown_is_told_from_one_that_it_has() {
+        let mut simulation = Simulation::with_roles("[]");
+        let before = simulation.observed();
+        let shown = version(&before);
+        simulation.vandalise("mapRoles", "[]\n# another\n");
+        assert!(!broke_unseen(&simulation.observed(), shown), "it parses");
+        simulation.vandalise("mapRoles", "]");
+        let broken = simulation.observed();
+        assert!(broke_unseen(&broken, shown));
+        assert!(!broke_unseen(&broken, version(&broken)));
+        simulation.config_map = None;
+        let gone = simulation.observed();
+        assert!(broke_unseen(&gone, version(&broken)));
+        assert!(!broke_unseen(&gone, None));
     }
 }

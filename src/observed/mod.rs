@@ -7,6 +7,7 @@ mod managed;
 pub(crate) mod misread;
 mod rbac;
 mod settings;
+mod texts;
 mod trust;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,6 +26,8 @@ pub(crate) use copy::{NewCopy, is_hex};
 pub use managed::{ANSWER_COUNTS, Answer, Feature, ManagedPrincipals, Reliance, Users};
 pub use rbac::{Binding, BoundRole};
 pub use settings::{ConfigMapName, Handover, RecreatedPrincipals, Repair, Settings};
+pub(crate) use texts::is_older;
+pub use texts::{SeenText, SeenTexts};
 pub use trust::{OtherCluster, Trust};
 
 /// Everything that a plan looks at beside the mappings.

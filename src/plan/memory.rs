@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 
 use crate::aws_auth::Section;
-use crate::observed::ConfigMapView;
+use crate::observed::{ConfigMapView, SeenTexts, is_older};
 use crate::ownership::{KeyHash, Unmanaged};
 use crate::plan::cause::ChangeCause;
 use crate::plan::orphans::OrphanSet;
@@ -103,6 +103,37 @@ impl Memory {
             unmanaged: Unmanaged::default(),
             ..self.of_standby()
         }
+    }
+
+    /// Takes in what the watch has shown of aws-auth. Without it a text that no pass saw would not count, and one from before a
+    /// revocation would be brought back. What a pass read itself may be newer than the watch.
+    pub fn see(&mut self, seen: SeenTexts) {
+        let read = self.standing.as_ref();
+        let is_superseded =
+            |version: &str| read.is_some_and(|read| is_older(version, &read.resource_version));
+        for (section, seen) in seen.good {
+            // Where what was read does not parse, the last good text is from before.
+            let read_well =
+                read.is_some_and(|read| read.data.get(section.key()) == self.good.get(&section));
+            if read_well && is_superseded(&seen.resource_version) {
+                continue;
+            }
+            match seen.text {
+                Some(text) => self.good.insert(section, text),
+                None => self.good.remove(&section),
+            };
+        }
+        if let Some(view) = seen.standing
+            && !is_superseded(&view.resource_version)
+        {
+            self.standing = Some(view);
+        }
+    }
+
+    /// Whether it holds texts that a repair may bring back.
+    #[must_use]
+    pub fn has_texts(&self) -> bool {
+        self.standing.is_some() || !self.good.is_empty()
     }
 
     /// The removals that were ordered lately: more than is recorded, where the record can't be written.
@@ -256,6 +287,60 @@ mod tests {
 
     fn at(milliseconds: i64) -> Timestamp {
         Timestamp::from_millisecond(milliseconds).expect("in range")
+    }
+
+    fn text(version: &str, roles: &str) -> ConfigMapView {
+        ConfigMapView {
+            resource_version: version.to_owned(),
+            data: [("mapRoles".to_owned(), roles.to_owned())].into(),
+            ..ConfigMapView::default()
+        }
+    }
+
+    #[test]
+    fn what_a_pass_read_is_superseded_only_by_what_is_newer() {
+        let (old, new, broken) = ("[]\n# old\n", "[]\n# new\n", "]");
+        for (read, shown, good) in [
+            (("7", old), &[("8", new)][..], new),
+            (("7", old), &[("8", new), ("9", broken)], new),
+            (("7", old), &[("6", new)], old),
+            (("7", old), &[("6", new), ("8", broken)], old),
+            // It did not parse, so the last good one is from before.
+            (("7", broken), &[("6", new)], new),
+        ] {
+            let mut memory = Memory {
+                standing: Some(text(read.0, read.1)),
+                good: [(Section::Roles, old.to_owned())].into(),
+                ..Memory::default()
+            };
+            let mut seen = SeenTexts::default();
+            for (version, roles) in shown {
+                seen.see(&text(version, roles));
+            }
+            memory.see(seen);
+            let kept = memory.good.get(&Section::Roles).map(String::as_str);
+            assert_eq!(kept, Some(good), "{read:?} {shown:?}");
+            let versions = shown.iter().map(|it| it.0).chain([read.0]);
+            let standing = memory.standing.map(|it| it.resource_version);
+            assert_eq!(standing.as_deref(), versions.max(), "{read:?} {shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_was_taken_away_is_not_brought_back() {
+        let mut memory = Memory {
+            standing: Some(text("7", "[]")),
+            good: [(Section::Roles, "[]".to_owned())].into(),
+            ..Memory::default()
+        };
+        let mut seen = SeenTexts::default();
+        seen.see(&ConfigMapView {
+            resource_version: "8".to_owned(),
+            ..ConfigMapView::default()
+        });
+        seen.see(&text("9", "]"));
+        memory.see(seen);
+        assert!(memory.good.is_empty());
     }
 
     #[test]

@@ -334,3 +334,34 @@ fn grants_wait_for_the_history_and_repairs_and_revocations_do_not() {
     simulation.settle();
     assert_eq!(simulation.ready("c"), "True InEffect");
 }
+
+/// A person takes an unmanaged entry away by a legal edit, and breaks the text in the next moment, before a pass ends.
+#[test]
+fn a_text_that_no_pass_saw_is_the_last_good_one() {
+    for deleted in [false, true] {
+        let mut simulation = cluster(&["a"]);
+        simulation.settings.repair = Some(Repair::LastGood);
+        simulation.settle();
+        let text = simulation.roles();
+        let (without, _) = text.split_once("# made by hand").expect("there");
+        let (_, ours) = text.split_once("[system:masters]\n").expect("there");
+        let revoked = format!("{without}{ours}");
+        simulation.vandalise("mapRoles", &revoked);
+        // The watch of this process has shown that text. A pass is under way meanwhile, or waits for the pause between
+        // writes.
+        if deleted {
+            simulation.config_map = None;
+        } else {
+            simulation.vandalise("mapRoles", &format!("{revoked}\n]"));
+        }
+        simulation.settle();
+        let ops =
+            |simulation: &Simulation| simulation.entries().iter().any(|it| it.0 == "role/ops");
+        assert!(!ops(&simulation), "{}", simulation.roles());
+        assert!(
+            simulation.roles().contains("role/a"),
+            "{}",
+            simulation.roles()
+        );
+    }
+}
