@@ -358,11 +358,11 @@ impl Simulation {
                 assert_ne!(mode, Some(Mode::ConfigMap), "no entries in this mode");
                 cloud.calls.push(call.clone());
                 let principal = call.principal_arn();
-                let word = cloud.known.by_principal.contains_key(principal);
+                let heard = cloud.known.by_principal.contains_key(principal);
                 if let Err(failure) = cloud.call(call, now) {
                     let asked = matches!(call, Call::Describe { .. });
                     // A refusal disposes of the word of it.
-                    let refused = word && !cloud.known.by_principal.contains_key(principal);
+                    let refused = heard && !cloud.known.by_principal.contains_key(principal);
                     if asked && (refused || cloud.known.is_absent(principal)) {
                         cloud.attempts.remove(key);
                     } else {

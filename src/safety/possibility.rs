@@ -35,15 +35,22 @@ fn exists(possibility: &Possibility) -> bool {
     !matches!(possibility, Possibility::Powerless(None))
 }
 
-/// Whether an entry that may be so is there once the calls were made. Where they do nothing to it, it has to be there for certain: a
-/// word from the queue that there may be one keeps nobody's access.
-pub(super) fn remains(now: Vec<Possibility>, arn: &str, calls: &[Call]) -> bool {
-    let changes =
-        |call: &Call| call.principal_arn() == arn && !matches!(call, Call::Describe { .. });
+/// Whether the call can change an entry.
+pub(super) fn changes(call: &Call) -> bool {
+    !matches!(call, Call::Describe { .. })
+}
+
+/// Whether an entry that may be so is there once the calls were made. `takes`: the proposal may take what the principal has elsewhere. An
+/// entry to which the calls do nothing then has to be there for certain: a word from the queue that there may be one keeps nobody's
+/// access.
+pub(super) fn remains(now: Vec<Possibility>, arn: &str, calls: &[Call], takes: bool) -> bool {
+    let changed = calls
+        .iter()
+        .any(|call| call.principal_arn() == arn && changes(call));
     let mut then = now
         .into_iter()
         .map(|possibility| exists(&after(possibility, arn, calls)));
-    if calls.iter().any(changes) {
+    if changed || !takes {
         then.any(|exists| exists)
     } else {
         then.all(|exists| exists)

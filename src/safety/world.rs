@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::SignedDuration;
 
-use super::possibility::{Access, Possibility, Transition, accesses, after, remains};
+use super::possibility::{Access, Possibility, Transition, accesses, after, changes, remains};
 use super::{Before, Proposal};
 use crate::access_entry::{AccessEntry, Call};
 use crate::api::v1alpha1::Confirmation;
@@ -180,9 +180,10 @@ impl<'a> World<'a> {
         // An entry that never matches is as good as none, and so is one in a text that EKS does not read.
         let text_remains = self.before.mode != Some(Mode::Api)
             && self.then(&hash).iter().any(|entry| can_match(entry));
+        let takes = text_changes || calls.iter().any(changes);
         let entry_remains = arns
             .iter()
-            .any(|arn| remains(self.possibilities(arn), arn, calls));
+            .any(|arn| remains(self.possibilities(arn), arn, calls, takes));
         Subject {
             restores: self.restores(&hash, &key, calls, text_changes),
             managed: managed_text || managed_entry,
