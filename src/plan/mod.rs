@@ -129,6 +129,7 @@ pub fn plan<'a>(
     } = decided;
     let facts = Facts::new(&context, &claims, &mark);
     let (realized, removals) = render::realize(&context, &facts, &mut claims);
+    let removals = removals.with_ends(&facts.removals);
     text_first::find(&context, &mut claims);
     let iam = resolve::wants(&mappings, &observed.aws);
     let mut plan = Plan {

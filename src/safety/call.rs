@@ -87,7 +87,9 @@ pub(crate) fn clear_call(
     let orphan = !mappings.iter().any(named);
     let words = confirmed_for_orphans(observed);
     let confirmed_orphans = (orphan && words.is_some()).then(|| hash.clone());
-    let removals = Removals::recorded(observed).merge(remembered);
+    let removals = Removals::recorded(observed)
+        .merge(remembered)
+        .with_ends_of(&mappings, observed.now);
     let before = Before {
         now: observed.now,
         mode: observed.aws.mode(),

@@ -1,17 +1,19 @@
 //! Few principals vanish within ten minutes.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 
+use super::ends::Ends;
 use super::world::{Subject, World};
 use super::{Refusal, Rule};
 use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::Section;
-use crate::desired::{State, resolve};
+use crate::desired::{Mapping, State, resolve};
 use crate::observed::{Mode, Observed};
 use crate::ownership::KeyHash;
 use crate::principal::Key;
@@ -31,12 +33,29 @@ pub(crate) const REMOVALS_ANNOTATION: &str = "identity-mapper.dev/removals";
 /// before an end that was seen in time, it is that end as a negative number: authors of mappings can hold no removal beyond it.
 const HELD: i64 = 0;
 
-/// When the removal of each key was ordered, in seconds since the epoch, or that it is held ([`HELD`]): an annotation on the history
-/// `ConfigMap`, so that a restart does not forget it. It holds keys and times and no counts: who can write it can hold removals, or forget
-/// that some are held.
+/// When the removal of each key was ordered, in seconds since the epoch, or that it is held ([`HELD`]), and which ends were seen in time:
+/// an annotation on the history `ConfigMap`, so that a restart does not forget it. It holds keys and times and no counts: who can write
+/// it can hold removals, or forget that some are held.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct Removals(BTreeMap<String, i64>);
+#[serde(from = "BTreeMap<String, i64>", into = "BTreeMap<String, i64>")]
+pub(crate) struct Removals {
+    keys: BTreeMap<String, i64>,
+    ends: Ends,
+}
+
+impl From<BTreeMap<String, i64>> for Removals {
+    fn from(mut keys: BTreeMap<String, i64>) -> Self {
+        let ends = Ends::take_out(&mut keys);
+        Self { keys, ends }
+    }
+}
+
+impl From<Removals> for BTreeMap<String, i64> {
+    fn from(removals: Removals) -> Self {
+        let ends: Vec<(String, i64)> = removals.ends.stored().collect();
+        removals.keys.into_iter().chain(ends).collect()
+    }
+}
 
 impl Removals {
     /// Reads the annotation. What can't be read counts as none.
@@ -62,49 +81,75 @@ impl Removals {
     /// What either remembers.
     #[must_use]
     pub(crate) fn merge(mut self, other: &Self) -> Self {
-        for (key, time) in &other.0 {
-            let latest = self.0.entry(key.clone()).or_insert(*time);
+        for (key, time) in &other.keys {
+            let latest = self.keys.entry(key.clone()).or_insert(*time);
             *latest = (*latest).max(*time);
         }
+        self.ends.merge(&other.ends);
         self
+    }
+
+    /// The same with the ends that the mappings have now, as far as they are seen in time.
+    #[must_use]
+    pub(crate) fn with_ends_of(mut self, mappings: &[Cow<'_, Mapping>], now: Timestamp) -> Self {
+        self.ends.see(mappings, now);
+        self
+    }
+
+    /// The same with the ends of another record.
+    #[must_use]
+    pub(crate) fn with_ends(mut self, other: &Self) -> Self {
+        self.ends.clone_from(&other.ends);
+        self
+    }
+
+    /// The end of a mapping that was seen well before it passed.
+    #[must_use]
+    pub(crate) fn seen_end(&self, mapping: &Mapping) -> Option<Timestamp> {
+        self.ends.of(mapping)
     }
 
     /// The keys whose removal was ordered.
     fn ordered(&self) -> impl Iterator<Item = &str> {
-        let ordered = self.0.iter().filter(|(_, time)| **time > HELD);
+        let ordered = self.keys.iter().filter(|(_, time)| **time > HELD);
         ordered.map(|(key, _)| key.as_str())
     }
 
     fn is_ordered(&self, hash: &KeyHash) -> bool {
-        self.0.get(hash.as_str()).is_some_and(|time| *time > HELD)
+        self.keys
+            .get(hash.as_str())
+            .is_some_and(|time| *time > HELD)
     }
 
     /// Until when the removal is held, in seconds since the epoch.
     fn held_until(&self, hash: &KeyHash) -> Option<i64> {
-        let time = *self.0.get(hash.as_str())?;
+        let time = *self.keys.get(hash.as_str())?;
         (time <= HELD).then(|| match time {
             HELD => i64::MAX,
             end => end.saturating_neg(),
         })
     }
 
-    /// What is held, alone.
+    /// What is held, alone, and the ends: what is to be recorded although nothing is ordered.
     #[must_use]
-    pub(crate) fn held(&self) -> Self {
-        let held = self.0.iter().filter(|(_, time)| **time <= HELD);
-        Self(held.map(|(key, time)| (key.clone(), *time)).collect())
+    pub(crate) fn lasting(&self) -> Self {
+        let held = self.keys.iter().filter(|(_, time)| **time <= HELD);
+        Self {
+            keys: held.map(|(key, time)| (key.clone(), *time)).collect(),
+            ends: self.ends.clone(),
+        }
     }
 
     /// `until`: the end that was seen in time. What is held already keeps its own.
     fn hold(&mut self, hash: &KeyHash, until: Option<Timestamp>) {
         if self.held_until(hash).is_none() {
             let end = until.map_or(HELD, |until| until.as_second().max(1).saturating_neg());
-            self.0.insert(hash.as_str().to_owned(), end);
+            self.keys.insert(hash.as_str().to_owned(), end);
         }
     }
 
     fn order(&mut self, hash: &KeyHash, now: Timestamp) {
-        self.0.insert(hash.as_str().to_owned(), now.as_second());
+        self.keys.insert(hash.as_str().to_owned(), now.as_second());
     }
 }
 
@@ -183,7 +228,7 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
     let mut record = world.before.removals.clone();
     let standing = world.certainly_managed_keys();
     let (in_flight, answered) = (world.removals_in_flight(), world.removals_answered());
-    record.0.retain(|key, ordered| {
+    record.keys.retain(|key, ordered| {
         let Some(hash) = KeyHash::parse(key) else {
             return false;
         };
@@ -235,9 +280,8 @@ fn ended_as_seen(world: &World<'_>, subject: &Subject<'_>) -> bool {
 /// The end of the mapping that was seen in time, if it is not before the one that its spec names now.
 fn seen_end(world: &World<'_>, subject: &Subject<'_>) -> Option<Timestamp> {
     let (mapping, _) = world.responsible(subject)?;
-    let seen = mapping.status.seen_valid_until.as_ref();
-    let seen = seen.map(Timestamp::from)?;
-    (mapping.valid_until? <= seen).then_some(seen)
+    let seen = world.before.removals.seen_end(mapping)?;
+    (mapping.valid_until?.as_second() <= seen.as_second()).then_some(seen)
 }
 
 /// What was held once stays held until it is confirmed, however few it is by then. A status counts only where the record can't be

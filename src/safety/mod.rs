@@ -13,6 +13,7 @@ mod bridge;
 mod call;
 mod cleared;
 mod definition;
+mod ends;
 pub(crate) mod finalizer;
 mod grant;
 mod last_administrator;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::SignedDuration;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::condition::{ConditionType, Reason};
@@ -19,9 +18,6 @@ use crate::plan::report::leaving;
 use crate::plan::report::summary::summary;
 use crate::principal::Principal;
 use crate::time::{Timestamp, to_the_second};
-
-/// How long before it passes a `validUntil` must have been seen.
-const SEEN_BEFORE: SignedDuration = SignedDuration::from_mins(10);
 
 /// The conditions that hold a message, first to last; others with the same reason point there.
 pub(crate) const MESSAGES: [ConditionType; 4] = [
@@ -70,7 +66,7 @@ pub(crate) fn status(view: &View<'_>, position: usize) -> IdentityMappingStatus 
         last_drift,
         written: written(view, position),
         awaiting_confirmation: awaiting,
-        seen_valid_until: seen_valid_until(mapping, view.plan.observed.now),
+        seen_valid_until: view.plan.removals.seen_end(mapping).map(Time::from),
         conditions: conditions(view, mapping, verdict, contested),
         summary: None,
     };
@@ -428,21 +424,4 @@ fn awaiting(view: &View<'_>, position: usize) -> Vec<String> {
     let words: std::collections::BTreeSet<&str> =
         blocks.map(v1alpha1::Confirmation::as_str).collect();
     words.into_iter().map(str::to_owned).collect()
-}
-
-/// What is remembered of `validUntil`: that it was seen well before it passed, so that its removal counts as no mass removal. An earlier
-/// one that is set later is covered by it.
-fn seen_valid_until(mapping: &Mapping, now: Timestamp) -> Option<Time> {
-    let until = mapping.valid_until?;
-    let seen = mapping
-        .status
-        .seen_valid_until
-        .clone()
-        .filter(|seen| Timestamp::from(seen) >= until);
-    // One that is set to pass at once has been seen by nobody before.
-    if until.minus(SEEN_BEFORE) >= now {
-        Some(until.into())
-    } else {
-        seen
-    }
 }

@@ -228,7 +228,7 @@ impl Plan<'_> {
             let mut claims = self.claims.iter();
             claims.any(|claim| text_goes(claim) || entry_goes(claim))
         };
-        if self.removals != *stored && (self.removals.held() != stored.held() || orders()) {
+        if self.removals != *stored && (self.removals.lasting() != stored.lasting() || orders()) {
             history
                 .annotations
                 .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));

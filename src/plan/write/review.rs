@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     managed_entries: BTreeSet<String>,
     /// The texts that this process last saw in force, where one of them may come back.
     last_good: Option<Document>,
-    removals: Removals,
+    pub(crate) removals: Removals,
     recordable: bool,
     orphans: BTreeSet<Confirmation>,
     confirmed_orphans: BTreeSet<KeyHash>,
@@ -53,7 +53,9 @@ impl Facts {
             managed: managed.collect(),
             managed_entries: entries.collect(),
             last_good: context.base.last_good(memory),
-            removals: Removals::recorded(observed).merge(&memory.removals),
+            removals: Removals::recorded(observed)
+                .merge(&memory.removals)
+                .with_ends_of(context.mappings, observed.now),
             recordable: !matches!(observed.history, HistoryState::Unwritable { .. }),
             orphans: context.orphans.words(),
             confirmed_orphans: context.orphans.confirmed_keys(),
@@ -137,7 +139,7 @@ pub(crate) fn ask(
     match (reviewed.clearance, reviewed.refusals.first()) {
         (Some(clearance), _) => ReviewOutcome::Cleared(clearance, reviewed.removals),
         (None, Some(refusal)) if !held => ReviewOutcome::Refused(Block::of_refusal(refusal)),
-        (None, _) => ReviewOutcome::Held(reviewed.removals.held()),
+        (None, _) => ReviewOutcome::Held(reviewed.removals.lasting()),
     }
 }
 
