@@ -180,10 +180,10 @@ fn by_itself(entry: &AccessEntry) -> Option<Cause> {
     tag.map(|key| Cause::Tag(key.clone()))
 }
 
-/// Whether it was AWS's when we adopted it.
+/// Whether it was AWS's when we adopted it. One that we made was not, whatever somebody else's tag says.
 fn adopted(entry: &AccessEntry) -> bool {
     let tags = &entry.tags;
-    tags.contains_key(INSTALLATION_TAG) && tags.contains_key(AWS_POLICIES_TAG)
+    tags.contains_key(INSTALLATION_TAG) && tags.contains_key(AWS_POLICIES_TAG) && !is_created(entry)
 }
 
 /// Whether an entry is tagged as made by us.
@@ -236,11 +236,14 @@ pub struct Known<'a> {
 
 /// The policies on an entry, by ARN, that AWS associated: those that our tag lists, and on an entry that AWS keeps all that no call
 /// of ours associated. What nothing remembers is AWS's where EKS associates such policies, or where the entry was never ours.
+/// Others than those who can change entries may write tags: that tag says nothing of an entry that we made. On others a status can't
+/// contradict it, since it also remembers what is declared and AWS associated.
 #[must_use]
 pub fn policies_of_aws(entry: &AccessEntry, known: Known<'_>) -> BTreeSet<String> {
     let tagged: Option<BTreeSet<&str>> = entry
         .tags
         .get(AWS_POLICIES_TAG)
+        .filter(|_| !is_created(entry))
         .map(|value| value.split_whitespace().collect());
     let wrote = |policy: &String| known.written.map(|written| written.contains(policy));
     let is_aws = |policy: &&String| {
