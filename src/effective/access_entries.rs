@@ -4,11 +4,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::SignedDuration;
+
 use crate::access_entry::{AccessEntry, EntryState, PRINCIPAL_ID_TAG};
 use crate::aws_auth::fold_arn;
 use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
+
+/// A minute: times of IAM and EKS that are closer may be of clocks that differ.
+const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
 
 /// Whether an entry lets its principal in. EKS knows a principal by its unique id, so an entry outlives a deleted principal
 /// without letting in the one that is made anew under its name (EKS user guide, *Create access entries*).
@@ -24,6 +29,8 @@ pub enum Life {
         before: Option<String>,
         /// The id now.
         now: String,
+        /// Its times show it too. A tag alone shows nothing for certain: others than those who can change entries may write it.
+        certain: bool,
     },
     /// IAM has no principal of this ARN.
     Missing {
@@ -33,17 +40,26 @@ pub enum Life {
 }
 
 impl Life {
-    /// Whether the entry is known to let nobody in.
+    /// Whether the entry lets nobody in, by all that is known.
     #[must_use]
     pub const fn is_dead(&self) -> bool {
         matches!(self, Self::Recreated { .. } | Self::Missing { .. })
+    }
+
+    /// Whether that is certain, so that nobody loses anything with the entry.
+    #[must_use]
+    pub const fn is_certainly_dead(&self) -> bool {
+        matches!(
+            self,
+            Self::Recreated { certain: true, .. } | Self::Missing { .. }
+        )
     }
 }
 
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Recreated { before, now } => {
+            Self::Recreated { before, now, .. } => {
                 f.write_str("its principal was deleted and recreated, so its id changed")?;
                 if let Some(before) = before {
                     write!(f, " from {before}")?;
@@ -173,19 +189,20 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
         };
     }
     let before = entry.tags.get(PRINCIPAL_ID_TAG);
-    let same = match before {
-        Some(id) => *id == principal.id,
-        None => principal
-            .created
-            .is_none_or(|created| created <= entry.created),
-    };
-    if same {
-        Life::Alive
-    } else {
+    let by_tag = before.is_some_and(|id| *id != principal.id);
+    let by_times = principal.created.and_then(|created| {
+        let clear = created.duration_since(entry.created).abs() >= CLOCKS;
+        // Without a tag the times decide, however close they are.
+        (clear || before.is_none()).then_some(created > entry.created)
+    });
+    if by_times.unwrap_or(by_tag) {
         Life::Recreated {
             before: before.cloned(),
             now: principal.id.clone(),
+            certain: by_times.is_some(),
         }
+    } else {
+        Life::Alive
     }
 }
 

@@ -177,6 +177,7 @@ impl<'a> Explainer<'a> {
                     Life::Recreated {
                         before: Some(made_for.clone()),
                         now: id.to_owned(),
+                        certain: false,
                     }
                 };
             }

@@ -55,8 +55,16 @@ pub(crate) fn keep(
         side.hold(block);
     }
     match &standing.life {
-        Life::Recreated { before, now } => {
-            return recreated(subject, entry, before.as_deref(), now, side);
+        Life::Recreated {
+            before,
+            now,
+            certain,
+        } => {
+            // What may still let somebody in becomes what is declared all the same.
+            let waits = !certain && matches!(change, Change::Calls(calls) if !only_tags(calls));
+            if !waits || renews(subject) {
+                return recreated(subject, entry, before.as_deref(), now, side);
+            }
         }
         Life::Missing { elsewhere } => {
             let fix = match elsewhere {
@@ -152,6 +160,23 @@ fn covered(context: &Context<'_>, claim: &Claim) -> &'static str {
     }
 }
 
+/// Whether the entry of a principal that was recreated may be made anew.
+fn renews(subject: &ManagedEntry<'_>) -> bool {
+    let ManagedEntry {
+        eks,
+        mapping,
+        target,
+        ..
+    } = *subject;
+    let principal = mapping.principal.as_ref();
+    let reserved =
+        principal.is_some_and(|principal| principal.sso().is_some() && principal.path != "/");
+    let administrator = is_target_administrator(target, eks.view, eks.bindings);
+    reserved
+        || mapping.confirms(Confirmation::RecreatedPrincipal)
+        || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator)
+}
+
 fn recreated(
     subject: &ManagedEntry<'_>,
     entry: &AccessEntry,
@@ -161,28 +186,17 @@ fn recreated(
 ) {
     let ManagedEntry {
         context,
-        eks,
         claim,
-        mapping,
         target,
         ..
     } = *subject;
-    let reserved = mapping
-        .principal
-        .as_ref()
-        .is_some_and(|principal| principal.sso().is_some() && principal.path != "/");
-    let confirmed = mapping.confirms(Confirmation::RecreatedPrincipal);
     let what = format!(
         "{} was deleted and recreated ({}, now {now}){}",
         target.principal_arn,
         before.map_or_else(|| "id unknown".to_owned(), |before| format!("id {before}")),
         covered(context, claim)
     );
-    let administrator = is_target_administrator(target, eks.view, eks.bindings);
-    let renews = reserved
-        || confirmed
-        || (eks.settings.recreated == RecreatedPrincipals::Renew && !administrator);
-    if !renews {
+    if !renews(subject) {
         side.hold(Block::held(
             Confirmation::RecreatedPrincipal,
             Reason::PrincipalRecreated,
