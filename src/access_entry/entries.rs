@@ -48,6 +48,8 @@ pub struct EntryState {
     pub may_be_gone: bool,
     /// By the last listing, `AmazonEKSClusterAdminPolicy` is associated with it, in whatever scope.
     pub listed_as_admin: bool,
+    /// As it was when this process first described it, with what calls of ours changed since, and without what somebody else did.
+    pub untouched: Option<AccessEntry>,
     /// When a call of ours last changed it.
     pub written: Option<Timestamp>,
     /// When it was first seen to be other than calls of ours left it; `None`: as they left it, or not described yet.
@@ -150,6 +152,9 @@ impl Entries {
                 } else {
                     state.changed = state.changed.or(Some(now));
                 }
+                if state.untouched.is_none() {
+                    state.untouched = Some((*entry).clone());
+                }
                 state.entry = Some(*entry);
                 state.described = Some(now);
                 state.doubtful = false;
@@ -159,13 +164,18 @@ impl Entries {
             (_, Output::Entry(entry)) => {
                 self.absent.remove(principal);
                 let state = self.by_principal.entry(principal.to_owned()).or_default();
-                let policies = match call {
-                    // A new entry has none, whatever an older one of the name had.
-                    Call::Create { .. } => Some(BTreeMap::new()),
-                    _ => state.entry.take().map(|before| before.policies),
+                let changed = |before: &mut Option<AccessEntry>| {
+                    let policies = match call {
+                        // A new entry has none, whatever an older one of the name had.
+                        Call::Create { .. } => Some(BTreeMap::new()),
+                        _ => before.take().map(|before| before.policies),
+                    };
+                    // Without its policies, an entry that was listed only is still not known.
+                    let entry = (*entry).clone();
+                    *before = policies.map(|policies| AccessEntry { policies, ..entry });
                 };
-                // Without its policies, an entry that was listed only is still not known.
-                state.entry = policies.map(|policies| AccessEntry { policies, ..*entry });
+                changed(&mut state.entry);
+                changed(&mut state.untouched);
                 state.may_be_gone = false;
                 state.heard = None;
                 if matches!(call, Call::Create { .. }) {
@@ -174,22 +184,24 @@ impl Entries {
                 }
             }
             (Call::Associate { policy_arn, .. }, Output::Associated(association)) => {
-                if let Some(entry) = self.entry_mut(principal) {
-                    entry.policies.insert(policy_arn.clone(), association);
+                for entry in self.entries_mut(principal) {
+                    entry
+                        .policies
+                        .insert(policy_arn.clone(), association.clone());
                 }
             }
             (Call::Disassociate { policy_arn, .. }, _) => {
-                if let Some(entry) = self.entry_mut(principal) {
+                for entry in self.entries_mut(principal) {
                     entry.policies.remove(policy_arn);
                 }
             }
             (Call::Tag { tags, .. }, _) => {
-                if let Some(entry) = self.entry_mut(principal) {
+                for entry in self.entries_mut(principal) {
                     entry.tags.extend(tags.clone());
                 }
             }
             (Call::Untag { keys, .. }, _) => {
-                if let Some(entry) = self.entry_mut(principal) {
+                for entry in self.entries_mut(principal) {
                     entry.tags.retain(|key, _| !keys.contains(key));
                 }
             }
@@ -203,8 +215,10 @@ impl Entries {
         }
     }
 
-    fn entry_mut(&mut self, principal: &str) -> Option<&mut AccessEntry> {
-        self.by_principal.get_mut(principal)?.entry.as_mut()
+    /// The entry as it is, and as it would be without what somebody else did.
+    fn entries_mut(&mut self, principal: &str) -> impl Iterator<Item = &mut AccessEntry> {
+        let state = self.by_principal.get_mut(principal).into_iter();
+        state.flat_map(|state| state.entry.iter_mut().chain(&mut state.untouched))
     }
 
     /// Someone else changed or deleted the entry, by word of `CloudTrail`, or a call of ours may have.
@@ -269,6 +283,7 @@ impl Entries {
     fn attribute_to_us(&mut self, principal: &str) {
         if let Some(state) = self.by_principal.get_mut(principal) {
             state.changed = None;
+            state.untouched.clone_from(&state.entry);
         }
         if let Some(absence) = self.absent.get_mut(principal) {
             absence.changed = None;

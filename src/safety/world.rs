@@ -238,22 +238,24 @@ impl<'a> World<'a> {
             return vec![Possibility::Powerless(None)];
         };
         let possible = view.possible(arn);
-        let dead = Key::parse_arn(arn).is_some_and(|key| {
-            let standing = self.before.entries.of_key(&key).iter();
-            standing
-                .filter(|standing| standing.principal_arn == arn)
-                .any(|standing| standing.life.is_dead())
+        let key = Key::parse_arn(arn);
+        let standing = key.as_ref().and_then(|key| {
+            let mut of_key = self.before.entries.of_key(key).iter();
+            of_key.find(|standing| standing.principal_arn == arn)
         });
+        let lives = !standing.is_some_and(|standing| standing.life.is_certainly_dead());
+        let may_be_dead = standing.is_some_and(|standing| standing.life.is_dead());
         let mut all: Vec<Possibility> = Vec::new();
         if possible.absent {
             all.push(Possibility::Powerless(None));
         }
         for entry in possible.entries {
-            all.push(if dead {
-                Possibility::Powerless(Some(entry))
-            } else {
-                Possibility::Entry(entry)
-            });
+            if may_be_dead {
+                all.push(Possibility::Powerless(Some(entry.clone())));
+            }
+            if lives {
+                all.push(Possibility::Entry(entry));
+            }
         }
         if possible.unseen {
             all.push(Possibility::Unseen);
@@ -424,7 +426,8 @@ impl<'a> World<'a> {
         })
     }
 
-    /// Whether all that changes brings back what mark or status say that we wrote last.
+    /// Whether all that changes brings back what mark or status say that we wrote last. A status alone could name less than that to take
+    /// the power of an administrator for an edit, so this process must have seen the entry so.
     fn restores(&self, hash: &KeyHash, key: &Key, calls: &[Call], text_changes: bool) -> bool {
         let text = || {
             let marked = self.before.mark.0.get(hash);
@@ -449,6 +452,12 @@ impl<'a> World<'a> {
             else {
                 return false;
             };
+            let state = view.entries.by_principal.get(arn);
+            let untouched = state.and_then(|state| state.untouched.as_ref());
+            let gives = EffectiveEntry::of_access_entry;
+            if untouched.map(gives) != Some(gives(&then)) {
+                return false;
+            }
             self.declaring(hash).any(|(mapping, _)| {
                 let written = mapping.written_entries(&view.cluster.arn);
                 written.get(key).is_some_and(|written| {

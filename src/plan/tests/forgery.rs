@@ -276,3 +276,54 @@ fn a_permission_set_knows_its_old_role_again_and_no_other_principal() {
     assert!(simulation.access_entry(&old).is_none());
     assert!(simulation.access_entry(&other).is_some());
 }
+
+/// A status says that less was written than the last administrator has, and the spec declares that: it is no repair.
+#[test]
+fn a_forged_record_demotes_no_last_administrator() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    for name in ["keep-1", "keep-2", "keep-3"] {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    let admin = json!({"accessPolicies": [{"policy": "AmazonEKSClusterAdminPolicy"}]});
+    simulation.create("root", "role/root", &admin);
+    simulation.settle();
+    simulation.edit("root", |object| object.spec.access_policies.clear());
+    simulation.settle();
+    let policies = |simulation: &Simulation| simulation.access_entry("role/root").expect("stays").2;
+    assert_eq!(
+        policies(&simulation),
+        ["AmazonEKSClusterAdminPolicy in cluster"]
+    );
+    simulation.edit("root", |object| {
+        for written in &mut object.status.as_mut().expect("a status").written {
+            written.access_policies.clear();
+        }
+    });
+    simulation.settle();
+    assert_eq!(
+        policies(&simulation),
+        ["AmazonEKSClusterAdminPolicy in cluster"]
+    );
+    assert_eq!(simulation.ready("root"), "False RemovalNeedsConfirmation");
+}
+
+/// What this process saw before is what tells a repair: an administrator by somebody's edit is taken back without a confirmation.
+#[test]
+fn an_administrator_by_an_edit_is_taken_back_although_nobody_else_is_one() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    for name in ["m", "keep-1", "keep-2", "keep-3"] {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    simulation.settle();
+    simulation.by_hand(&Call::Associate {
+        principal_arn: arn("role/m"),
+        policy_arn: crate::access_entry::policy_arn(
+            crate::principal::Partition::Aws,
+            crate::access_entry::ADMIN_POLICY,
+        ),
+        scope: crate::access_entry::Scope::Cluster,
+    });
+    simulation.settle();
+    let policies = simulation.access_entry("role/m").expect("stays").2;
+    assert_eq!(policies, [""; 0], "{}", simulation.message("m", "Ready"));
+}
