@@ -81,7 +81,7 @@ pub(crate) enum IdleReason {
     Suspended,
     /// Its `validUntil` has passed.
     Expired,
-    /// It is refused, unresolved, or an older mapping names the same principal.
+    /// It is refused, unresolved, or another mapping names the same principal.
     Refused,
     Deleting,
 }

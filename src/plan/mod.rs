@@ -113,7 +113,7 @@ pub fn plan<'a>(
     };
     let halted = halted(observed);
     let mut decided = decide_claims(&context, &mark, &keys, settings, halted.as_ref());
-    let blocked_takeovers = decide::blocked_takeovers(&context, &decided.claims);
+    let blocked_takeovers = decide::takeover::blocked_takeovers(&context, &decided.claims);
     let without_takeover = overdue(&blocked_takeovers, observed.now);
     let context = Context {
         without_takeover: &without_takeover,

@@ -23,6 +23,7 @@ mod nodes;
 mod possibility;
 mod read;
 mod removal;
+mod responsible;
 #[cfg(test)]
 pub(crate) mod switch;
 mod unmanaged;

@@ -7,9 +7,8 @@ use jiff::SignedDuration;
 use super::possibility::{Access, Possibility, Transition, accesses, after, changes, remains};
 use super::{Before, Proposal};
 use crate::access_entry::{AccessEntry, Call};
-use crate::api::v1alpha1::Confirmation;
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
-use crate::desired::{LONGEST_TAKEOVER, Managed, Mapping, Spec, State};
+use crate::desired::{Mapping, State};
 use crate::effective::{EffectiveEntry, Standing, can_match, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::aws_managed::keeper;
@@ -54,7 +53,7 @@ pub(super) struct World<'a> {
     /// The entries of the text as it is, and as it would be, by key.
     pub(super) entries_now: ByKey<'a>,
     pub(super) entries_then: Option<ByKey<'a>>,
-    named: HashMap<KeyHash, Vec<usize>>,
+    pub(super) named: HashMap<KeyHash, Vec<usize>>,
     specs: HashMap<KeyHash, Vec<usize>>,
 }
 
@@ -475,80 +474,6 @@ impl<'a> World<'a> {
 }
 
 impl World<'_> {
-    /// Whether a live mapping holds a principal that its spec names. One that no backend can hold takes nothing over from those that
-    /// wrote it, nor does one that has not within [`LONGEST_TAKEOVER`] of their end.
-    pub(super) fn holds(&self, mapping: &Mapping, state: State, key: &Key) -> bool {
-        let takes_over = |spec: &Spec| {
-            spec.has_a_backend(self.before.mode, self.before.cluster()) && !self.overdue(key)
-        };
-        state == State::Live
-            && mapping
-                .spec
-                .as_ref()
-                .is_ok_and(|spec| self.wrote(mapping, key) || takes_over(spec))
-    }
-
-    /// Whether a mapping that wrote the entry of this key, and names it, ended long enough ago for any other to have taken over.
-    fn overdue(&self, key: &Key) -> bool {
-        let hash = KeyHash::of(key);
-        let mut declaring = self.declaring(&hash);
-        declaring.any(|(mapping, state)| {
-            let end = mapping.end().map(|end| end.plus(LONGEST_TAKEOVER));
-            matches!(state, State::Deleting | State::Expired)
-                && self.wrote(mapping, key)
-                && end.is_some_and(|end| end <= self.before.now)
-        })
-    }
-
-    /// Whether mark and tags show that the subject's entries were written by others than this mapping.
-    pub(super) fn is_anothers(&self, mapping: &Mapping, subject: &Subject<'_>) -> bool {
-        let standing = self.before.entries.of(&subject.hash).iter();
-        let entries = standing.filter_map(Standing::known);
-        let managed = Managed {
-            mark: self.before.mark.0.get(&subject.hash),
-            tagged: entries.filter_map(Managed::tag_of).collect(),
-        };
-        let others = self.named.get(&subject.hash).map(Vec::as_slice);
-        let others = others.unwrap_or_default().iter();
-        let others = others.map(|position| &*self.before.mappings[*position]);
-        managed.is_anothers(mapping, others, &subject.key, self.before.config_map)
-    }
-
-    /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the
-    /// one that wrote its entry, else the oldest. Others of the same principal have no say.
-    pub(super) fn responsible(&self, subject: &Subject<'_>) -> Option<(&Mapping, State)> {
-        let holds =
-            |(mapping, state): &(&Mapping, State)| self.holds(mapping, *state, &subject.key);
-        let wrote = |(mapping, _): &(&Mapping, State)| self.wrote(mapping, &subject.key);
-        let declaring = || self.declaring(&subject.hash);
-        declaring()
-            .find(holds)
-            .or_else(|| declaring().find(wrote))
-            .or_else(|| declaring().next())
-    }
-
-    /// Whether a person confirmed it for the subject: on the mapping that answers for it. Only where no spec names it, on one whose
-    /// status does, since its spec has moved on; a person who can write statuses gains no say over what others declare.
-    pub(super) fn confirmed(&self, subject: &Subject<'_>, confirmation: Confirmation) -> bool {
-        let confirms = |(mapping, _): (&Mapping, State)| mapping.confirms(confirmation);
-        if let Some(responsible) = self.responsible(subject) {
-            return confirms(responsible);
-        }
-        if self.named.contains_key(&subject.hash) {
-            return self.naming(&subject.hash).any(confirms);
-        }
-        self.before.orphans.contains(&confirmation)
-    }
-
-    /// Whether the mapping's status says that it wrote an entry of this key.
-    pub(super) fn wrote(&self, mapping: &Mapping, key: &Key) -> bool {
-        mapping.written(self.before.config_map).contains_key(key)
-            || self
-                .before
-                .cluster()
-                .is_some_and(|cluster| mapping.written_entries(&cluster.arn).contains_key(key))
-    }
-
     /// The principals of the subject's access entries that AWS keeps itself.
     pub(super) fn kept_by_aws(&self, subject: &Subject<'_>) -> impl Iterator<Item = &str> {
         let standing = self.before.entries.of(&subject.hash).iter();

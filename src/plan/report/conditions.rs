@@ -171,10 +171,12 @@ fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
         return suspended(view, None, spec);
     }
     let holder = view.holder_of_key(position);
-    let name = holder.map_or("another mapping", |holder| holder.name.as_str());
+    let name = holder.map_or_else(
+        || "another mapping".to_owned(),
+        |holder| format!("the mapping {}, which is in effect,", holder.name),
+    );
     let arn = spec.principal.arn();
-    let message =
-        format!("the older mapping {name} names the same principal {arn}; delete one of the two");
+    let message = format!("{name} names the same principal {arn}; delete one of the two");
     Verdict::refused(Reason::DuplicatePrincipal, message, false)
 }
 

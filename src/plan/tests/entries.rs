@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::access_entry::{Call, FailureKind, INSTALLATION_TAG, Kind, Scope};
+use crate::access_entry::{Call, FailureKind, Kind, Scope};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::{CONFIRM_ANNOTATION, EntryType};
 use crate::observed::Mode;
@@ -229,33 +229,6 @@ fn foreign_entries_are_adopted_as_the_spec_says() {
             "{adoption} {group}"
         );
     }
-}
-
-#[test]
-fn lost_tags_are_not_lost_ownership_and_are_told_as_drift() {
-    let mut simulation = api();
-    simulation.create("alice", "role/alice", &json!({}));
-    simulation.settle();
-    simulation.calls();
-    let drift = |simulation: &Simulation| {
-        let status = simulation.objects["alice"].status.as_ref();
-        status.and_then(|status| status.last_drift.clone())
-    };
-    assert_eq!(drift(&simulation), None);
-    let entry_arn = simulation.cloud().eks.entries[ALICE].arn.clone();
-    simulation.by_hand(&Call::Untag {
-        principal_arn: ALICE.to_owned(),
-        entry_arn,
-        keys: [INSTALLATION_TAG.to_owned()].into(),
-    });
-    simulation.restart();
-    simulation.settle();
-    assert_eq!(simulation.calls(), ["TagResource alice"]);
-    assert_eq!(simulation.condition("alice", "Synced"), "True Synced");
-    assert_eq!(
-        drift(&simulation).expect("a drift").what,
-        "the access entry had lost its tag identity-mapper.dev/installation"
-    );
 }
 
 #[test]

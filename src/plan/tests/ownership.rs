@@ -3,7 +3,9 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry, foreign};
+use crate::access_entry::{Call, INSTALLATION_TAG};
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
+use crate::observed::Mode;
 use crate::ownership::MARK_ANNOTATION;
 use crate::plan::WriteFailure;
 use crate::plan::simulation::Simulation;
@@ -360,4 +362,32 @@ fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
     simulation.delete("young");
     simulation.settle();
     assert!(!simulation.objects.contains_key("young"));
+}
+
+#[test]
+fn lost_tags_are_not_lost_ownership_and_are_told_as_drift() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    let alice = "arn:aws:iam::111122223333:role/alice";
+    simulation.create("alice", "role/alice", &json!({}));
+    simulation.settle();
+    simulation.calls();
+    let drift = |simulation: &Simulation| {
+        let status = simulation.objects["alice"].status.as_ref();
+        status.and_then(|status| status.last_drift.clone())
+    };
+    assert_eq!(drift(&simulation), None);
+    let entry_arn = simulation.cloud().eks.entries[alice].arn.clone();
+    simulation.by_hand(&Call::Untag {
+        principal_arn: alice.to_owned(),
+        entry_arn,
+        keys: [INSTALLATION_TAG.to_owned()].into(),
+    });
+    simulation.restart();
+    simulation.settle();
+    assert_eq!(simulation.calls(), ["TagResource alice"]);
+    assert_eq!(simulation.condition("alice", "Synced"), "True Synced");
+    assert_eq!(
+        drift(&simulation).expect("a drift").what,
+        "the access entry had lost its tag identity-mapper.dev/installation"
+    );
 }
