@@ -87,7 +87,7 @@ pub struct SeenMapping {
     resource_version: String,
     generation: Option<i64>,
     deleting: bool,
-    /// What stands for the annotation's text, of which authors of mappings choose the length.
+    /// A hash in place of the annotation's text, of which authors of mappings choose the length.
     confirm: Option<[u8; 32]>,
 }
 

@@ -31,7 +31,7 @@ use crate::ownership::MeaningHash;
 use crate::principal::{Group, Key, Principal, PrincipalKind, Username};
 use crate::time::Timestamp;
 
-/// A takeover that is blocked for longer lets go what has ended: a finalizer, say, is set within seconds, or not at all.
+/// What has ended is removed without a takeover that is blocked for longer: a finalizer, say, is set within seconds, or not at all.
 pub(crate) const LONGEST_TAKEOVER: SignedDuration = SignedDuration::from_mins(1);
 
 /// All mappings.

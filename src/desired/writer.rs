@@ -1,4 +1,4 @@
-//! Which mapping wrote what stands for a principal, where mark and tags show it: a status alone may be old, lost or forged.
+//! Which mapping wrote what exists for a principal, where mark and tags show it: a status alone may be old, lost or forged.
 
 use super::Mapping;
 use crate::access_entry::{AccessEntry, MAPPING_TAG};

@@ -41,7 +41,7 @@ pub(super) fn changes(call: &Call) -> bool {
 }
 
 /// Whether an entry that may be so is there once the calls were made. `takes`: the proposal may take what the principal has elsewhere. An
-/// entry to which the calls do nothing then has to be there for certain: a word from the queue that there may be one keeps nobody's
+/// entry to which the calls do nothing then has to be there for certain: a message in the queue that there may be one is no
 /// access.
 pub(super) fn remains(now: Vec<Possibility>, arn: &str, calls: &[Call], takes: bool) -> bool {
     let changed = calls

@@ -93,7 +93,7 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     }
 }
 
-/// Whether mark and tags show that what stands for the key was written by others than this mapping.
+/// Whether mark and tags show that what exists for the key was written by others than this mapping.
 pub(crate) fn is_anothers(
     context: &Context<'_>,
     hash: &KeyHash,
