@@ -7,6 +7,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod access;
@@ -103,7 +104,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         .and_then(|matches| Cli::from_arg_matches(&matches));
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(usage) if usage.use_stderr() => {
+        Err(mut usage) if usage.use_stderr() => {
+            suggest_the_flag_of_files(&mut usage);
             output::complain(&usage.render().ansi().to_string());
             return ExitCode::FAILURE;
         }
@@ -128,6 +130,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Crd => print(&crd::crd_yaml()),
         Command::Version => print(&version(option_env!("IDENTITY_MAPPER_COMMIT"))),
     })
+}
+
+/// A file where a subcommand may be is meant as the `aws-auth` to read.
+fn suggest_the_flag_of_files(usage: &mut clap::Error) {
+    let word = match usage.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => word.clone(),
+        _ => return,
+    };
+    if Path::new(&word).is_file() {
+        let tip = format!("to read aws-auth from a file, pass --aws-auth {word}");
+        let tips = ContextValue::StyledStrs(vec![tip.into()]);
+        usage.insert(ContextKind::Suggested, tips);
+    }
 }
 
 /// The version, with the commit where the build was told of it: the image is built without the repository.
@@ -199,7 +214,7 @@ fn in_runtime<T>(command: impl Future<Output = Result<T>>) -> Result<T> {
 
 fn finish(result: Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
-        output::complain(&format!("error: {error:#}"));
+        output::complain(&output::error(&error));
         ExitCode::FAILURE
     })
 }

@@ -53,6 +53,18 @@ pub(crate) fn of_cluster_now<T>(cluster: &str, judging: impl FnOnce() -> T) -> T
     CLUSTER.sync_scope(cluster.to_owned(), judging)
 }
 
+/// An error with its causes. A cause that the text before it has said already is left out.
+pub(crate) fn error(error: &anyhow::Error) -> String {
+    let mut said = "error".to_owned();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if !said.ends_with(&cause) {
+            said = format!("{said}: {cause}");
+        }
+    }
+    said
+}
+
 /// Writes a line to standard error. There is nowhere to report that this went wrong.
 pub(crate) fn complain(line: &str) {
     let cluster = CLUSTER.try_with(|cluster| format!("{cluster}: "));

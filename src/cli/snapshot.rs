@@ -232,9 +232,9 @@ impl ObserveArgs {
         }
         let read = Box::pin(self.live.observe_with(self.mode, extent, need, declare)).await;
         read.map_err(|error| match error.downcast_ref::<NoCluster>() {
-            Some(_) => error.context(
-                "nothing to read: name a cluster, or give files: --aws-auth FILE, as `kubectl get configmap aws-auth -n \
-                    kube-system -o yaml` prints it, and --access-entries FILE",
+            Some(none) => anyhow!(
+                "{none}; to read files instead, pass --aws-auth FILE (what `kubectl get configmap aws-auth -n kube-system -o yaml` \
+                    prints) and --access-entries FILE"
             ),
             None => error,
         })

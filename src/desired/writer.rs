@@ -4,6 +4,7 @@ use super::Mapping;
 use crate::access_entry::{AccessEntry, MAPPING_TAG};
 use crate::ownership::MeaningHash;
 use crate::principal::Key;
+use crate::time::Timestamp;
 
 /// What is managed for a principal, by what shows who wrote it.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +28,7 @@ impl<'a> Managed<'a> {
         others: impl Iterator<Item = &'m Mapping> + Clone,
         key: &Key,
         config_map: &str,
+        now: Timestamp,
     ) -> bool {
         let of_mark = |mapping: &Mapping, mark: &MeaningHash| {
             let written = mapping.written(config_map);
@@ -46,10 +48,22 @@ impl<'a> Managed<'a> {
         let text = self.mark.map(|mark| {
             !of_mark(mapping, mark) && others.clone().any(|other| of_mark(other, mark))
         });
-        let tags = self
-            .tagged
-            .iter()
-            .map(|tag| *tag != mapping.name && others.clone().any(|other| other.name == **tag));
+        // A tag alone may be forged: it stands against the mapping's own status only for one that goes on, and so takes nothing away.
+        let goes_on = |other: &Mapping| {
+            !other.deleting && !other.suspend && other.valid_until.is_none_or(|until| until > now)
+        };
+        let remembers = |mapping: &Mapping| {
+            let mut written = mapping.status.written.iter();
+            written.any(|it| it.cluster.is_some() && Key::parse_arn(&it.arn).as_ref() == Some(key))
+        };
+        let own = remembers(mapping);
+        let tags = self.tagged.iter().map(|tag| {
+            let is_theirs = |other: &Mapping| !own || remembers(other) || goes_on(other);
+            *tag != mapping.name
+                && others
+                    .clone()
+                    .any(|other| other.name == **tag && is_theirs(other))
+        });
         let sides: Vec<bool> = text.into_iter().chain(tags).collect();
         !sides.is_empty() && sides.into_iter().all(|anothers| anothers)
     }

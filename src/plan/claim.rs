@@ -326,6 +326,8 @@ pub(crate) struct Claim {
     pub(crate) holder: Option<usize>,
     /// A live mapping that would hold it, can't be put into effect, and leaves what exists to those that wrote it.
     pub(crate) waiting: Option<usize>,
+    /// What keeps that one from it.
+    pub(crate) waits_for: Option<Block>,
     /// The other mappings that name it in spec or status.
     pub(crate) others: Vec<usize>,
     /// What the mark says.

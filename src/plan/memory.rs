@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 
 use crate::aws_auth::Section;
 use crate::observed::{ConfigMapView, SeenTexts, is_older};
-use crate::ownership::{KeyHash, Unmanaged};
+use crate::ownership::{KeyHash, MARK_ANNOTATION, Unmanaged};
 use crate::plan::cause::ChangeCause;
 use crate::plan::orphans::OrphanSet;
 use crate::safety::Removals;
@@ -31,6 +31,8 @@ const ENTRY_CONTEST_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 pub struct Memory {
     /// aws-auth as it last stood.
     pub(crate) standing: Option<ConfigMapView>,
+    /// The mark that the last pass left.
+    pub(crate) left_mark: Option<LeftMark>,
     /// Per section the last text that stood and parsed.
     pub(crate) good: BTreeMap<Section, String>,
     /// Unmanaged entries of the text that was last seen, so that none of them is taken for ours when ours is removed.
@@ -58,7 +60,7 @@ pub struct Memory {
     /// States of aws-auth that an event has already told of.
     pub(crate) said: BTreeSet<String>,
     /// Since when a mapping can't take over what another one wrote that has ended, by key.
-    pub(crate) blocked_takeovers: BTreeMap<KeyHash, Timestamp>,
+    pub(crate) takeovers: BTreeMap<KeyHash, Timestamp>,
 }
 
 impl Memory {
@@ -80,7 +82,8 @@ impl Memory {
             causes: _,
             bridge_idle: _,
             said: _,
-            blocked_takeovers: _,
+            takeovers: _,
+            left_mark: _,
         } = self;
         Self {
             standing,
@@ -139,6 +142,16 @@ impl Memory {
     /// The removals that were ordered lately: more than is recorded, where the record can't be written.
     pub(crate) const fn removals(&self) -> &Removals {
         &self.removals
+    }
+}
+
+/// The mark of aws-auth as a pass left it, if it has one. What the watch shows since is not the pass's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct LeftMark(Option<String>);
+
+impl LeftMark {
+    pub(crate) fn of(view: &ConfigMapView) -> Self {
+        Self(view.annotations.get(MARK_ANNOTATION).cloned())
     }
 }
 

@@ -52,14 +52,15 @@ use write::review::Facts;
 use crate::access_entry::Persistence;
 use crate::api::condition::Reason;
 use crate::aws_auth::Index;
-use crate::desired::{Desired, LONGEST_TAKEOVER, Mapping, resolve};
+use crate::desired::{Desired, Mapping, resolve};
 use crate::effective::StandingEntries;
 use crate::observed::{AwsState, CLUSTER_ANNOTATION, Handover, Kept, Mode, Observed, Settings};
 use crate::ownership::KeyHash;
 use crate::ownership::{KnownUnmanaged, Mark};
+use crate::plan::decide::takeover::Takeover;
 use crate::principal::Key;
 use crate::safety::Removals;
-use crate::time::{Timestamp, to_the_second};
+use crate::time::to_the_second;
 
 /// Plans. Pure: the same arguments give the same plan.
 #[must_use]
@@ -112,16 +113,7 @@ pub fn plan<'a>(
         without_takeover: &BTreeSet::new(),
     };
     let halted = halted(observed);
-    let mut decided = decide_claims(&context, &mark, &keys, settings, halted.as_ref());
-    let blocked_takeovers = decide::takeover::blocked_takeovers(&context, &decided.claims);
-    let without_takeover = overdue(&blocked_takeovers, observed.now);
-    let context = Context {
-        without_takeover: &without_takeover,
-        ..context
-    };
-    if !without_takeover.is_empty() {
-        decided = decide_claims(&context, &mark, &keys, settings, halted.as_ref());
-    }
+    let (decided, takeovers) = decide_takeovers(&context, &mark, &keys, settings, halted.as_ref());
     let Decided {
         mut claims,
         kept,
@@ -147,7 +139,7 @@ pub fn plan<'a>(
         removals,
         orphans,
         iam,
-        blocked_takeovers,
+        takeovers,
         eks,
         undone: BTreeSet::new(),
         postponed: false,
@@ -197,6 +189,39 @@ struct Decided {
     add_finalizers: Vec<FinalizerChange>,
 }
 
+/// The claims, where what has ended goes without the takeovers that have been blocked for too long.
+fn decide_takeovers(
+    context: &Context<'_>,
+    mark: &Mark,
+    keys: &decide::Keys<'_>,
+    settings: &Settings,
+    halted: Option<&Block>,
+) -> (Decided, BTreeMap<KeyHash, Takeover>) {
+    let mut decided = decide_claims(context, mark, keys, settings, halted);
+    let takeovers = decide::takeover::waiting_takeovers(context, &decided.claims);
+    let without_takeover: BTreeSet<KeyHash> = takeovers
+        .iter()
+        .filter(|(_, takeover)| takeover.is_overdue(context.now))
+        .map(|(hash, _)| hash.clone())
+        .collect();
+    if !without_takeover.is_empty() {
+        // Its finalizer may be what a takeover waits for: it is asked for all the same.
+        let wanted = std::mem::take(&mut decided.add_finalizers);
+        let context = Context {
+            without_takeover: &without_takeover,
+            ..*context
+        };
+        decided = decide_claims(&context, mark, keys, settings, halted);
+        let others = decided.add_finalizers.iter();
+        let known: BTreeSet<String> = others.map(|change| change.uid.clone()).collect();
+        let wanted = wanted
+            .into_iter()
+            .filter(|change| !known.contains(&change.uid));
+        decided.add_finalizers.extend(wanted);
+    }
+    (decided, takeovers)
+}
+
 fn decide_claims(
     context: &Context<'_>,
     mark: &Mark,
@@ -222,14 +247,6 @@ fn decide_claims(
         kept,
         add_finalizers,
     }
-}
-
-/// The takeovers that have been blocked for too long.
-fn overdue(blocked: &BTreeMap<KeyHash, Timestamp>, now: Timestamp) -> BTreeSet<KeyHash> {
-    let overdue = blocked
-        .iter()
-        .filter(|(_, since)| since.plus(LONGEST_TAKEOVER) <= now);
-    overdue.map(|(hash, _)| hash.clone()).collect()
 }
 
 /// The claims, with everything held that can be told from each alone.

@@ -10,12 +10,12 @@ use crate::ownership::KeyHash;
 use crate::plan::action::{ConfigMapWrite, EntryWork, FinalizerChange, HistoryWrite};
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Block, Claim, Eks};
+use crate::plan::decide::takeover::Takeover;
 use crate::plan::memory::{Memory, RepairTarget};
 use crate::plan::orphans::Orphans;
 use crate::plan::write::render::Realized;
 use crate::plan::write::review::Facts;
 use crate::safety::{Cleared, Removals, administrators};
-use crate::time::Timestamp;
 
 /// What to do, and everything that the report of it needs.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ pub struct Plan<'a> {
     pub(crate) orphans: Orphans,
     pub(crate) iam: IamWants,
     /// Since when a mapping can't take over what another one wrote that has ended, by key.
-    pub(crate) blocked_takeovers: BTreeMap<KeyHash, Timestamp>,
+    pub(crate) takeovers: BTreeMap<KeyHash, Takeover>,
     pub(crate) eks: Option<Eks<'a>>,
     /// What this plan repairs that someone else undid.
     pub(crate) undone: BTreeSet<RepairTarget>,

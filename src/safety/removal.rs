@@ -81,7 +81,7 @@ fn claimed(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, &'static
     let claims = world
         .declaring(&subject.hash)
         .any(|(mapping, state)| match state {
-            State::Live => world.holds(mapping, state, &subject.key),
+            State::Live => world.claims(mapping, state, &subject.key),
             // It holds its key only while an entry that it wrote exists.
             State::Suspended | State::Refused => {
                 world.wrote(mapping, &subject.key) && !world.is_anothers(mapping, subject)

@@ -9,16 +9,20 @@ use crate::principal::Key;
 
 impl World<'_> {
     /// Whether a live mapping holds a principal that its spec names. One that no backend can hold takes nothing over from those that
-    /// wrote it, nor does one that has not within [`LONGEST_TAKEOVER`] of their end.
+    /// wrote it.
     pub(super) fn holds(&self, mapping: &Mapping, state: State, key: &Key) -> bool {
-        let takes_over = |spec: &Spec| {
-            spec.has_a_backend(self.before.mode, self.before.cluster()) && !self.overdue(key)
-        };
+        let takes_over = |spec: &Spec| spec.has_a_backend(self.before.mode, self.before.cluster());
         state == State::Live
             && mapping
                 .spec
                 .as_ref()
                 .is_ok_and(|spec| self.wrote(mapping, key) || takes_over(spec))
+    }
+
+    /// Whether a live mapping claims a principal whose entries are to vanish: one that wrote nothing has [`LONGEST_TAKEOVER`] from the end
+    /// of the one that did.
+    pub(super) fn claims(&self, mapping: &Mapping, state: State, key: &Key) -> bool {
+        self.holds(mapping, state, key) && (self.wrote(mapping, key) || !self.overdue(key))
     }
 
     /// Whether a mapping that wrote the entry of this key, and names it, ended long enough ago for any other to have taken over.
@@ -44,7 +48,13 @@ impl World<'_> {
         let others = self.named.get(&subject.hash).map(Vec::as_slice);
         let others = others.unwrap_or_default().iter();
         let others = others.map(|position| &*self.before.mappings[*position]);
-        managed.is_anothers(mapping, others, &subject.key, self.before.config_map)
+        managed.is_anothers(
+            mapping,
+            others,
+            &subject.key,
+            self.before.config_map,
+            self.before.now,
+        )
     }
 
     /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the
@@ -55,7 +65,8 @@ impl World<'_> {
         let wrote = |(mapping, _): &(&Mapping, State)| self.wrote(mapping, &subject.key);
         let declaring = || self.declaring(&subject.hash);
         declaring()
-            .find(holds)
+            .find(|declared| holds(declared) && wrote(declared))
+            .or_else(|| declaring().find(holds))
             .or_else(|| declaring().find(wrote))
             .or_else(|| declaring().next())
     }

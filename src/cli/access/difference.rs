@@ -223,7 +223,7 @@ fn by_principal(report: &SavedReport) -> BTreeMap<String, Vec<AccessState>> {
 /// Compares and prints.
 pub(super) fn diff(args: &AccessDiffArgs) -> ExitCode {
     compare(args).unwrap_or_else(|error| {
-        complain(&format!("error: {error:#}"));
+        complain(&output::error(&error));
         ExitCode::from(TROUBLE)
     })
 }

@@ -9,6 +9,7 @@ use super::text::{self, gained};
 use super::{DRY_RUN, FixOutcome, LintArgs, LintFormat};
 use crate::aws_auth::{Document, Entry, Section};
 use crate::cli::confirm::confirm;
+use crate::cli::connection::NoCluster;
 use crate::cli::diff::unified;
 use crate::cli::fleet::{self, FleetCluster, read_all};
 use crate::cli::output::{self, complain};
@@ -31,9 +32,11 @@ impl LintArgs {
         let looking = self
             .live
             .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
-        let mut observation = Box::pin(looking).await.context(
-            "no files are given, so that lint reads a cluster; to check files, pass them: identity-mapper lint FILE",
-        )?;
+        let looked = Box::pin(looking).await;
+        let mut observation = looked.map_err(|error| match error.downcast_ref::<NoCluster>() {
+            Some(none) => anyhow!("{none}; to check files, pass them: identity-mapper lint FILE"),
+            None => error,
+        })?;
         let live = observation
             .live
             .clone()

@@ -142,7 +142,7 @@ pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
         Some(RollbackCommand::Show(args)) => show(args).await?,
         Some(RollbackCommand::Diff(args)) => {
             return Ok(diff(args).await.unwrap_or_else(|error| {
-                complain(&format!("error: {error:#}"));
+                complain(&output::error(&error));
                 ExitCode::from(TROUBLE)
             }));
         }

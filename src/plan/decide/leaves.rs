@@ -111,7 +111,13 @@ pub(crate) fn is_anothers(
     };
     let others = mentions.iter().map(|other| &*context.mappings[*other]);
     key.is_some_and(|key| {
-        managed.is_anothers(&context.mappings[position], others, key, context.config_map)
+        managed.is_anothers(
+            &context.mappings[position],
+            others,
+            key,
+            context.config_map,
+            context.now,
+        )
     })
 }
 

@@ -199,13 +199,15 @@ fn decide(
     let entry_stands = context
         .eks
         .is_some_and(|eks| !eks.standing.of(hash).is_empty());
-    let mentions: BTreeSet<usize> = named.positions().collect();
     let holds = |position: &&usize| match context.states[**position] {
         State::Live => true,
         State::Suspended | State::Refused => {
             ((recognised.entry().is_some() && wrote_text(**position))
                 || (entry_stands && named.entries.contains(position)))
-                && !is_anothers(context, hash, key, marked, &mentions, **position)
+                && {
+                    let mentions: BTreeSet<usize> = named.positions().collect();
+                    !is_anothers(context, hash, key, marked, &mentions, **position)
+                }
         }
         State::Deleting | State::Expired => false,
     };
@@ -220,24 +222,27 @@ fn decide(
     // One that gives way leaves the principal to the next.
     let mut waiting = None;
     let candidates: Vec<usize> = named.specs.iter().filter(holds).copied().collect();
-    // Of several that are live, the one that wrote what exists goes on, and else the oldest: one whose principal is changed takes nothing
-    // over that another one holds.
-    let live_writer = |position: &usize| {
-        context.states[*position] == State::Live
-            && (wrote_text(*position) || named.entries.contains(position))
+    // Of several the one that wrote what exists goes on, and else the oldest: one whose principal is changed takes nothing over that
+    // another one holds.
+    let is_writer = |position: &usize| {
+        context.states[*position] != State::Live
+            || wrote_text(*position)
+            || named.entries.contains(position)
     };
-    let (writers, others): (Vec<usize>, Vec<usize>) = candidates.into_iter().partition(live_writer);
+    let (writers, others): (Vec<usize>, Vec<usize>) = candidates.into_iter().partition(is_writer);
     for holder in writers.into_iter().chain(others) {
         let claim = held_by(Some(holder));
         if !gives_way(context, &claim, holder) {
             return claim;
         }
-        waiting.get_or_insert((holder, claim.place));
+        let block = claim.block.or(claim.entry.block);
+        waiting.get_or_insert((holder, claim.place, block));
     }
     let claim = held_by(None);
     match waiting {
-        Some((waiting, place)) => Claim {
+        Some((waiting, place, waits_for)) => Claim {
             waiting: Some(waiting),
+            waits_for,
             place,
             ..claim
         },
@@ -280,6 +285,7 @@ fn decide_for(
         key: key.cloned(),
         holder,
         waiting: None,
+        waits_for: None,
         others: others.into_iter().collect(),
         marked: marked.cloned(),
         loses_mark: found.is_none() && standing.iter().any(|entry| can_match(entry)),
@@ -472,6 +478,7 @@ fn hold_as_declared(
     };
     if displaced {
         claim.step = Step::Move;
+        claim.narrows = false;
         claim.drift = Some(TextDrift::Displaced);
     }
     claim.restores = claim.drift.is_some() && as_written;

@@ -200,6 +200,13 @@ fn live(view: &View<'_>, position: usize, claim: &Claim, spec: &Spec) -> Verdict
     if let Some(refusal) = place.and_then(|place| place.refusal.as_ref()) {
         return Verdict::refused(refusal.reason, refusal.message.clone(), refusal.transient);
     }
+    if let Some(block) = claim
+        .waits_for
+        .as_ref()
+        .filter(|_| claim.waiting == Some(position))
+    {
+        return Verdict::blocked(mapping, block, &effect);
+    }
     let by_entry = place.is_some_and(|place| place.backend == Backend::AccessEntry);
     let mut verdict = match block(view, position, claim, by_entry) {
         Some(block) if block.reason == Reason::Contested => {

@@ -243,9 +243,9 @@ impl<'a> View<'a> {
         let orphan_gone = |claim: &Claim| claim.orphan() && self.pending(claim);
         let again = self.plan.eks.is_some() || self.plan.claims.iter().any(orphan_gone);
         let next = (self.written && again).then_some(now);
-        let takeovers = self.plan.blocked_takeovers.values();
+        let takeovers = self.plan.takeovers.values();
         let takeovers = takeovers
-            .map(|since| since.plus(LONGEST_TAKEOVER))
+            .map(|takeover| takeover.since.plus(LONGEST_TAKEOVER))
             .filter(|due| *due > now)
             .min();
         let bridge = bridge::reported(self.plan, self.memory).filter(|due| *due > now);

@@ -25,7 +25,7 @@ use crate::ownership::{KeyHash, MARK_ANNOTATION, MeaningHash, Unmanaged};
 use crate::plan::action::{
     FinalizerChange, Outcome, RELEASED_ANNOTATION, Report, StatusWrite, Summary,
 };
-use crate::plan::memory::Memory;
+use crate::plan::memory::{LeftMark, Memory};
 use crate::plan::planned::Plan;
 use crate::plan::report::context::View;
 use crate::plan::report::event::Events;
@@ -204,12 +204,17 @@ impl Plan<'_> {
                     }
                 }
             }
+            memory.left_mark = Some(LeftMark::of(&standing));
             memory.unmanaged = self.unmanaged(document);
             memory.standing = Some(standing);
         }
         memory.confirmed_orphans.clone_from(&self.orphans.confirmed);
         memory.in_aws_auth_since = self.in_aws_auth_since();
-        memory.blocked_takeovers.clone_from(&self.blocked_takeovers);
+        memory.takeovers = self
+            .takeovers
+            .iter()
+            .map(|(hash, takeover)| (hash.clone(), takeover.since))
+            .collect();
         if written {
             memory.undone.repaired(self.undone.iter().cloned(), now);
         }

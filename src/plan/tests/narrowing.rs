@@ -121,3 +121,31 @@ fn a_group_goes_while_the_text_is_full() {
         simulation.message("a", "Ready")
     );
 }
+
+/// Two access policies are refused: each is tried once, and then as seldom as one alone.
+#[test]
+fn refused_policies_are_not_tried_in_turn() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    simulation.create("a", "role/a", &json!({"groups": ["admins"]}));
+    simulation.settle();
+    simulation.calls();
+    let policies = json!([{"policy": "AmazonEKSAdminPolicy"}, {"policy": "AmazonEKSViewPolicy"}]);
+    simulation.edit("a", |object| {
+        object.spec.groups = vec![];
+        object.spec.access_policies = serde_json::from_value(policies).expect("policies");
+    });
+    for _ in 0..50 {
+        let refusal = ("AssociateAccessPolicy", FailureKind::Refused);
+        simulation.cloud().failures.push(refusal);
+    }
+    for _ in 0..20 {
+        simulation.pass();
+    }
+    let calls = simulation.calls();
+    let tried = calls
+        .iter()
+        .filter(|call| call.starts_with("AssociateAccessPolicy"));
+    assert!(tried.count() <= 3, "{calls:?}");
+    assert_eq!(simulation.ready("a"), "False EksRefused");
+    assert!(!groups(&simulation, "a").contains("admins"));
+}

@@ -4,6 +4,7 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster};
+use crate::access_entry::FailureKind;
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
 
@@ -419,4 +420,124 @@ fn an_end_passes_while_the_history_can_not_be_written() {
         simulation.message("m", "Ready"),
         simulation.message("n", "Ready")
     );
+}
+
+/// A mapping is renamed and changed in Git while EKS is out of reach for minutes: it takes over once EKS answers.
+#[test]
+fn a_rename_while_eks_is_out_of_reach_takes_no_access() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    keepers(&mut simulation);
+    simulation.create("m", "role/p", &json!({"groups": ["team"]}));
+    simulation.settle();
+    let read = simulation.now;
+    simulation.cloud().unreachable = Some(crate::observed::Unreachable {
+        read,
+        failure: crate::access_entry::Failure {
+            kind: FailureKind::Unavailable,
+            message: "no route".to_owned(),
+        },
+    });
+    simulation.create("n", "role/p", &json!({"groups": ["more", "team"]}));
+    simulation.delete("m");
+    for _ in 0..5 {
+        simulation.pass();
+        simulation.later(60);
+    }
+    simulation.cloud().unreachable = None;
+    simulation.calls();
+    for _ in 0..5 {
+        simulation.look();
+        simulation.settle();
+        simulation.later(30);
+    }
+    let calls = simulation.calls();
+    let gone = calls
+        .iter()
+        .any(|call| call.starts_with("DeleteAccessEntry"));
+    assert!(!gone, "{calls:?}");
+    assert!(groups(&simulation, "p").contains("more"), "{calls:?}");
+    assert!(!simulation.objects.contains_key("m"));
+    assert_eq!(simulation.ready("n"), "True InEffect");
+}
+
+/// Patches of mappings fail for minutes, and a mapping is renamed: its successor says why it is not in effect, and is once they succeed.
+#[test]
+fn a_rename_while_no_finalizer_can_be_added_comes_to_an_end() {
+    for mode in [None, Some(Mode::Api)] {
+        let mut simulation = match mode {
+            None => cluster(&["keep-1", "keep-2", "keep-3"]),
+            Some(mode) => Simulation::in_eks(mode, ""),
+        };
+        keepers_of(&mut simulation, mode);
+        simulation.create("m", "role/p", &json!({"groups": ["team"]}));
+        simulation.settle();
+        simulation.create("n", "role/p", &json!({"groups": ["more"]}));
+        simulation.unpatchable.insert("n".to_owned());
+        simulation.settle();
+        simulation.delete("m");
+        simulation.settle();
+        assert_eq!(simulation.ready("n"), "False FinalizerPending", "{mode:?}");
+        assert!(groups(&simulation, "p").contains("team"), "{mode:?}");
+        simulation.unpatchable.clear();
+        simulation.settle();
+        assert!(groups(&simulation, "p").contains("more"), "{mode:?}");
+        assert_eq!(simulation.ready("n"), "True InEffect", "{mode:?}");
+    }
+}
+
+fn keepers_of(simulation: &mut Simulation, mode: Option<Mode>) {
+    if mode.is_some() {
+        keepers(simulation);
+    }
+}
+
+/// The last administrator is followed by a mapping that is none: the person who is asked for a confirmation gives it late.
+#[test]
+fn a_confirmation_on_the_successor_counts_however_late() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    let admin = json!({"accessPolicies": [{"policy": "AmazonEKSClusterAdminPolicy"}]});
+    simulation.create("m", "role/p", &admin);
+    simulation.settle();
+    simulation.create("n", "role/p", &json!({"groups": ["dev"]}));
+    simulation.settle();
+    simulation.delete("m");
+    for _ in 0..5 {
+        simulation.settle();
+        simulation.later(60);
+        simulation.look();
+    }
+    assert!(groups(&simulation, "p").contains("ClusterAdmin"));
+    let asked = simulation.message("n", "Ready");
+    assert!(asked.contains("last-administrator"), "{asked}");
+    simulation.confirm("n", "last-administrator");
+    for _ in 0..3 {
+        simulation.settle();
+        simulation.look();
+    }
+    assert!(!groups(&simulation, "p").contains("ClusterAdmin"));
+    assert!(groups(&simulation, "p").contains("dev"));
+}
+
+/// An older mapping is changed to name the principal of another one: the confirmation of the one in effect counts.
+#[test]
+fn a_duplicate_does_not_answer_for_a_principal_of_another() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    simulation.create("old", "role/x", &json!({"groups": ["own"]}));
+    let admin = json!({"accessPolicies": [{"policy": "AmazonEKSClusterAdminPolicy"}]});
+    simulation.create("n", "role/p", &admin);
+    simulation.settle();
+    simulation.edit("old", |object| object.spec.principal.arn = Some(arn("p")));
+    simulation.settle();
+    simulation.edit("n", |object| object.spec.access_policies.clear());
+    simulation.settle();
+    assert!(groups(&simulation, "p").contains("ClusterAdmin"), "held");
+    simulation.confirm("old", "last-administrator");
+    simulation.settle();
+    assert!(
+        groups(&simulation, "p").contains("ClusterAdmin"),
+        "not by a duplicate"
+    );
+    simulation.confirm("n", "last-administrator");
+    simulation.settle();
+    assert!(!groups(&simulation, "p").contains("ClusterAdmin"));
 }

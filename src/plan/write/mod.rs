@@ -21,7 +21,7 @@ use crate::plan::action::{
 };
 use crate::plan::baseline::Base;
 use crate::plan::claim::{Claim, EntryDrift, EntryStep, Step};
-use crate::plan::memory::RepairTarget;
+use crate::plan::memory::{LeftMark, RepairTarget};
 use crate::plan::planned::Plan;
 use crate::plan::write::history::KeptCopies;
 use crate::safety::{REMOVALS_ANNOTATION, Removals};
@@ -160,12 +160,11 @@ impl Plan<'_> {
         if self.base.create && self.base.deleted {
             undone.insert(RepairTarget::ConfigMap);
         }
-        let mark_of = |view: &ConfigMapView| view.annotations.get(MARK_ANNOTATION).cloned();
-        if let (true, Some(before), Some(standing)) = (
+        if let (true, Some(left), Some(standing)) = (
             mark_differs,
-            &self.memory.standing,
+            &self.memory.left_mark,
             &self.observed.config_map,
-        ) && mark_of(before) != mark_of(standing)
+        ) && *left != LeftMark::of(standing)
         {
             undone.insert(RepairTarget::Mark);
         }

@@ -387,3 +387,37 @@ fn a_kubeconfig_that_is_named_is_used_or_refused() {
         assert_eq!((refused.code, refused.stdout.as_str()), (1, ""));
     }
 }
+
+#[test]
+fn what_is_missing_is_said_once_with_the_way_on() {
+    let nobody = |arguments: &[&str]| Run::new(arguments.to_vec()).env("KUBECONFIG", "").run();
+    let lint = nobody(&["lint"]);
+    assert!(
+        lint.stderr.starts_with("error: no cluster found: ")
+            && lint
+                .stderr
+                .contains("; to check files, pass them: identity-mapper lint FILE"),
+        "{}",
+        lint.shown()
+    );
+    let access = nobody(&["access"]);
+    assert!(
+        access.stderr.starts_with("error: no cluster found: "),
+        "{}",
+        access.shown()
+    );
+    let named = Run::new(["access", "--kubeconfig", "/nowhere/config"]).run();
+    assert_eq!(
+        named.stderr.matches("os error 2").count(),
+        1,
+        "{}",
+        named.shown()
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("aws-auth.yaml");
+    fs::write(&path, "mapRoles: []\n").unwrap();
+    let path = path.to_str().unwrap();
+    let word = nobody(&["access", path]);
+    let tip = format!("to read aws-auth from a file, pass --aws-auth {path}");
+    assert!(word.stderr.contains(&tip), "{}", word.shown());
+}

@@ -49,8 +49,16 @@ pub(crate) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
     if let Some(attempt) = failing(view, claim, side) {
         side.failed = true;
         let block = failed(context, eks, attempt);
-        let refused = |call: &Call| *call == attempt.call && matches!(call, Call::Associate { .. });
-        if refused(&attempt.call) && !block.transient && goes_without(side, &refused) {
+        // All of them: one attempt is remembered for each principal, and another one may be refused like this one.
+        let associates = |call: &Call| matches!(call, Call::Associate { .. });
+        let refuses = matches!(
+            attempt.failure.kind,
+            FailureKind::Denied { .. }
+                | FailureKind::Refused
+                | FailureKind::PolicyMissing
+                | FailureKind::QuotaExceeded
+        );
+        if associates(&attempt.call) && refuses && goes_without(side, &associates) {
             return;
         }
         if attempt.retry > context.now {
