@@ -172,9 +172,23 @@ impl Simulation {
                 time: Some(now),
             },
         );
-        // The watch shows it, whether or not a pass comes before the next change.
+        self.watch_shows();
+    }
+
+    /// Someone else takes an annotation off aws-auth.
+    pub(crate) fn take_annotation(&mut self, key: &str) {
+        self.version += 1;
+        let version = self.version.to_string();
+        let view = self.config_map.get_or_insert_default();
+        view.resource_version = version;
+        view.annotations.remove(key);
+        self.watch_shows();
+    }
+
+    /// The watch shows aws-auth, whether or not a pass comes before the next change.
+    fn watch_shows(&mut self) {
         let mut seen = SeenTexts::default();
-        seen.see(view);
+        seen.see(self.config_map.get_or_insert_default());
         self.memory.see(seen);
     }
 

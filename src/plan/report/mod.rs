@@ -204,7 +204,10 @@ impl Plan<'_> {
                     }
                 }
             }
-            memory.left_mark = Some(LeftMark::of(&standing));
+            // One that is missing and waits for its repair was not left so.
+            if !self.postponed {
+                memory.left_mark = Some(LeftMark::of(&standing));
+            }
             memory.unmanaged = self.unmanaged(document);
             memory.standing = Some(standing);
         }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{FOREIGN, cluster, entry};
+use crate::ownership::MARK_ANNOTATION;
 use crate::plan::RELEASED_ANNOTATION;
 
 #[test]
@@ -41,6 +42,20 @@ fn a_contested_entry_is_repaired_once_a_second_and_never_not_at_all() {
     simulation.settle();
     assert_eq!(simulation.ready("a"), "True InEffect");
     assert_eq!(simulation.condition("a", "Contested"), "");
+}
+
+#[test]
+fn a_mark_that_is_taken_off_again_and_again_is_written_once_a_second() {
+    let mut simulation = cluster(&["a"]);
+    let before = simulation.writes;
+    for _ in 0..200 {
+        simulation.take_annotation(MARK_ANNOTATION);
+        simulation.pass();
+        simulation.pass();
+        simulation.now = simulation.now.plus(jiff::SignedDuration::from_millis(100));
+    }
+    let writes = simulation.writes - before;
+    assert!((20..=23).contains(&writes), "{writes} writes in 20 s");
 }
 
 #[test]
