@@ -440,7 +440,7 @@ spec:
     For more information, try '--help'.
     no cluster: exit code 1
     --- stderr
-    error: the kubeconfig that $KUBECONFIG names can't be read: failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2): No such file or directory (os error 2)
+    error: the kubeconfig that $KUBECONFIG names can't be read: failed to read kubeconfig from '"/nowhere/kubeconfig"': No such file or directory (os error 2)
     "#);
 }
 
