@@ -117,7 +117,7 @@ reasons! {
     Contested,
     /// A managed entry was changed or removed by someone else and has been repaired.
     DriftRepaired,
-    /// Another mapping that is in effect names the same principal.
+    /// Another, active mapping names the same principal.
     DuplicatePrincipal,
     /// The new text, read back, did not mean what was planned; nothing was written.
     EditUnverified,

@@ -179,7 +179,7 @@ fn is_released(observation: &Observation) -> bool {
 /// A mapping that holds no key, with its words.
 fn idle(mapping: &Mapping, now: Timestamp, status: Option<&IdentityMappingStatus>) -> IdleMapping {
     let until = mapping.valid_until.filter(|until| *until <= now);
-    let (why, words) = match (mapping.deleting, until, mapping.suspend) {
+    let (why, words) = match (mapping.is_deleting(), until, mapping.suspend) {
         (true, ..) => (IdleReason::Deleting, "it is being deleted".to_owned()),
         (false, Some(until), _) => (
             IdleReason::Expired,

@@ -432,7 +432,7 @@ impl WatchedState {
     #[must_use]
     pub fn goes_with_definition(&self, key: &Key, now: Timestamp) -> bool {
         let holds = |mapping: &Mapping| {
-            !mapping.deleting && !mapping.expired(now) && mapping.key().as_ref() == Some(key)
+            !mapping.is_deleting() && !mapping.expired(now) && mapping.key().as_ref() == Some(key)
         };
         self.crd_deleting() && !self.mappings.iter().any(|(_, seen)| holds(&seen.mapping))
     }

@@ -20,7 +20,7 @@ use crate::cluster::history::HistoryError;
 use crate::cluster::mapping::SeenMapping;
 use crate::cluster::state::Snapshot;
 use crate::cluster::{CONCURRENCY, Cluster};
-use crate::desired::Desired;
+use crate::desired::{Desired, Mapping};
 use crate::error::Error;
 use crate::observed::{ConfigMapView, HistoryState, HistoryView, Observed, Repair, Settings};
 use crate::plan::{EntryWork, FinalizerChange, Memory, Outcome, Report, WriteFailure, plan};
@@ -37,7 +37,7 @@ const FINALIZERS_TIME: Duration = Duration::from_secs(30);
 const CONFLICTS: &str = "other writers keep changing it in between";
 
 /// The error of a pass that would bring back a text over one that no watch has shown.
-const UNSEEN: &str = "it was broken or deleted a moment ago, and the watch has not shown yet what it was before that";
+const UNSEEN: &str = "it was broken or deleted a moment ago, and the watch has not reported yet what it was before; the operator retries";
 
 /// Whether a pass reads aws-auth and the history itself first, rather than believe the watches.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,14 +215,19 @@ fn version(observed: &Observed) -> Option<&str> {
     Some(&view.resource_version)
 }
 
-/// Whether aws-auth was broken or deleted since the watch has shown this version.
-fn broke_unseen(observed: &Observed, shown: Option<&str>) -> bool {
+/// Whether a text that the memory has was broken or deleted since the watch has shown this version.
+fn broke_unseen(observed: &Observed, shown: Option<&str>, memory: &Memory) -> bool {
     version(observed) != shown
-        && observed.config_map.as_ref().is_none_or(|view| {
-            let document = Document::parse(&view.data);
-            let mut sections = Section::ALL.iter();
-            sections.any(|section| document.section(*section).broken.is_some())
-        })
+        && match &observed.config_map {
+            None => memory.has_texts(),
+            Some(view) => {
+                let document = Document::parse(&view.data);
+                let mut sections = Section::ALL.iter();
+                sections.any(|section| {
+                    memory.has_text(*section) && document.section(*section).broken.is_some()
+                })
+            }
+        }
 }
 
 /// A pass at work.
@@ -271,8 +276,7 @@ impl Work {
         let observed = &self.snapshot.observed;
         let restores = settings.repair_in(observed.aws.mode()) == Repair::LastGood;
         let shown = self.snapshot.shown.as_deref();
-        let unseen = restores && memory.has_texts() && broke_unseen(observed, shown);
-        if unseen && self.given_up.is_none() {
+        if restores && broke_unseen(observed, shown, memory) && self.given_up.is_none() {
             self.given_up = Some(WriteFailure::Unavailable(UNSEEN.to_owned()));
         }
     }
@@ -283,7 +287,7 @@ impl Work {
         let Snapshot {
             desired, observed, ..
         } = &mut self.snapshot;
-        if observed.crd_deleting || !desired.mappings.iter().any(|mapping| mapping.deleting) {
+        if observed.crd_deleting || !desired.mappings.iter().any(Mapping::is_deleting) {
             return;
         }
         match self.cluster.definition_goes().await {
@@ -459,17 +463,29 @@ mod tests {
     #[test]
     fn a_break_that_the_watch_has_not_shown_is_told_from_one_that_it_has() {
         let mut simulation = Simulation::with_roles("[]");
+        simulation.pass();
         let before = simulation.observed();
         let shown = version(&before);
+        let unseen = |simulation: &Simulation, shown: Option<&str>| {
+            broke_unseen(&simulation.observed(), shown, &simulation.memory)
+        };
         simulation.vandalise("mapRoles", "[]\n# another\n");
-        assert!(!broke_unseen(&simulation.observed(), shown), "it parses");
+        assert!(!unseen(&simulation, shown), "it parses");
         simulation.vandalise("mapRoles", "]");
         let broken = simulation.observed();
-        assert!(broke_unseen(&broken, shown));
-        assert!(!broke_unseen(&broken, version(&broken)));
+        assert!(unseen(&simulation, shown));
+        assert!(!unseen(&simulation, version(&broken)));
         simulation.config_map = None;
-        let gone = simulation.observed();
-        assert!(broke_unseen(&gone, version(&broken)));
-        assert!(!broke_unseen(&gone, None));
+        assert!(unseen(&simulation, version(&broken)));
+        assert!(!unseen(&simulation, None));
+
+        let mut simulation = Simulation::with_roles("]");
+        simulation.pass();
+        let before = simulation.observed();
+        simulation.vandalise("mapUsers", "[]");
+        assert!(
+            !unseen(&simulation, version(&before)),
+            "what was broken from the start has no text to bring back"
+        );
     }
 }

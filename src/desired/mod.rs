@@ -15,7 +15,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde_json::Value;
 
 pub(crate) use lenient::read_status;
-pub(crate) use writer::Managed;
+pub(crate) use writer::{WriterMarks, tagged_mapping};
 
 use crate::access_entry::{Declared, EksCluster, target};
 use crate::api::IdentityMapping;
@@ -52,10 +52,8 @@ pub struct Mapping {
     pub generation: i64,
     /// When it was created; the older of two mappings of one principal holds it.
     pub created: Option<Timestamp>,
-    /// Whether it carries a deletionTimestamp.
-    pub deleting: bool,
-    /// That timestamp.
-    pub(crate) deleted: Option<Timestamp>,
+    /// When its deletion was requested.
+    pub deletion_timestamp: Option<Timestamp>,
     /// Which of our finalizers it carries.
     pub finalizers: Finalizers,
     /// What a person has confirmed for it.
@@ -227,7 +225,7 @@ impl Mapping {
         } = lenient::read(raw);
         let bare = Self::bare(metadata);
         let message = match &unreadable {
-            Some(field) if bare.deleting => format!(
+            Some(field) if bare.is_deleting() => format!(
                 "the deleted object can't be read ({error}), nor can its {field}, so its entries and finalizers stay; upgrade \
                  identity-mapper, or correct {field} with kubectl edit identitymapping {}",
                 bare.name
@@ -261,8 +259,7 @@ impl Mapping {
             uid: metadata.uid.clone().unwrap_or_default(),
             generation: metadata.generation.unwrap_or_default(),
             created: metadata.creation_timestamp.as_ref().map(Into::into),
-            deleting: metadata.deletion_timestamp.is_some(),
-            deleted: metadata.deletion_timestamp.as_ref().map(Into::into),
+            deletion_timestamp: metadata.deletion_timestamp.as_ref().map(Into::into),
             finalizers: metadata
                 .finalizers
                 .as_deref()
@@ -299,9 +296,18 @@ impl Mapping {
         self.key() == Some(principal.key()) || self.permission_set().is_some_and(of_set)
     }
 
+    /// Whether it is being deleted.
+    #[must_use]
+    pub const fn is_deleting(&self) -> bool {
+        self.deletion_timestamp.is_some()
+    }
+
     /// When it ended, or is to end: by its deletion or by `validUntil`.
     pub(crate) fn end(&self) -> Option<Timestamp> {
-        self.deleted.into_iter().chain(self.valid_until).min()
+        self.deletion_timestamp
+            .into_iter()
+            .chain(self.valid_until)
+            .min()
     }
 
     /// Whether `validUntil` has passed.

@@ -25,7 +25,7 @@ impl State {
         // What its deletion or its end is to remove is unknown.
         if mapping.unreadable.is_some() {
             Self::Refused
-        } else if mapping.deleting {
+        } else if mapping.is_deleting() {
             Self::Deleting
         } else if mapping.expired(now) {
             Self::Expired

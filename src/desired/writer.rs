@@ -1,24 +1,47 @@
 //! Which mapping wrote what exists for a principal, where mark and tags show it: a status alone may be old, lost or forged.
 
-use super::Mapping;
+use super::{Mapping, State};
 use crate::access_entry::{AccessEntry, MAPPING_TAG};
+use crate::effective::Standing;
 use crate::ownership::MeaningHash;
 use crate::principal::Key;
 use crate::time::Timestamp;
 
 /// What is managed for a principal, by what shows who wrote it.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Managed<'a> {
+#[derive(Clone, Debug)]
+pub(crate) struct WriterMarks<'a> {
+    key: &'a Key,
+    /// `namespace/name` of the `ConfigMap`.
+    config_map: &'a str,
+    /// The ARN of the cluster, where access entries count.
+    cluster: Option<&'a str>,
     /// The hash of the entry in aws-auth, in its mark.
-    pub(crate) mark: Option<&'a MeaningHash>,
+    mark: Option<&'a MeaningHash>,
     /// The mapping that each access entry names in its tag.
-    pub(crate) tagged: Vec<&'a str>,
+    tags: Vec<&'a str>,
 }
 
-impl<'a> Managed<'a> {
-    /// The mapping that an access entry's tag names.
-    pub(crate) fn tag_of(entry: &'a AccessEntry) -> Option<&'a str> {
-        entry.tags.get(MAPPING_TAG).map(String::as_str)
+/// The mapping that an access entry names in its tag.
+pub(crate) fn tagged_mapping(entry: &AccessEntry) -> Option<&str> {
+    entry.tags.get(MAPPING_TAG).map(String::as_str)
+}
+
+impl<'a> WriterMarks<'a> {
+    pub(crate) fn new(
+        key: &'a Key,
+        config_map: &'a str,
+        mark: Option<&'a MeaningHash>,
+        cluster: Option<&'a str>,
+        standing: &'a [Standing<'a>],
+    ) -> Self {
+        let entries = standing.iter().filter_map(Standing::known);
+        Self {
+            key,
+            config_map,
+            cluster,
+            mark,
+            tags: entries.filter_map(tagged_mapping).collect(),
+        }
     }
 
     /// Whether all of it is shown to be of others than this mapping.
@@ -26,45 +49,43 @@ impl<'a> Managed<'a> {
         &self,
         mapping: &Mapping,
         others: impl Iterator<Item = &'m Mapping> + Clone,
-        key: &Key,
-        config_map: &str,
         now: Timestamp,
     ) -> bool {
-        let of_mark = |mapping: &Mapping, mark: &MeaningHash| {
-            let written = mapping.written(config_map);
-            let written = written
-                .get(key)
-                .map(|written| MeaningHash::of(&written.meaning));
-            let form = mapping
-                .spec
-                .as_ref()
-                .ok()
-                .and_then(|spec| spec.form.as_ref());
-            let declared = form.map(|form| form.meaning_hash.clone());
-            written.as_ref() == Some(mark)
-                || (mapping.key().as_ref() == Some(key) && declared.as_ref() == Some(mark))
-        };
         let others = others.filter(|other| other.uid != mapping.uid);
         let text = self.mark.map(|mark| {
-            !of_mark(mapping, mark) && others.clone().any(|other| of_mark(other, mark))
+            !self.has_mark(mapping, mark) && others.clone().any(|other| self.has_mark(other, mark))
         });
-        // A tag alone may be forged: it stands against the mapping's own status only for one that goes on, and so takes nothing away.
-        let goes_on = |other: &Mapping| {
-            !other.deleting && !other.suspend && other.valid_until.is_none_or(|until| until > now)
-        };
-        let remembers = |mapping: &Mapping| {
-            let mut written = mapping.status.written.iter();
-            written.any(|it| it.cluster.is_some() && Key::parse_arn(&it.arn).as_ref() == Some(key))
-        };
-        let own = remembers(mapping);
-        let tags = self.tagged.iter().map(|tag| {
-            let is_theirs = |other: &Mapping| !own || remembers(other) || goes_on(other);
+        // A tag alone may be forged. Against the status of this mapping it counts only for a mapping that stays active, so that a forged
+        // one removes no access.
+        let remembers = self.remembers(mapping);
+        let tags = self.tags.iter().map(|tag| {
+            let mut named = others.clone().filter(|other| other.name == **tag);
             *tag != mapping.name
-                && others
-                    .clone()
-                    .any(|other| other.name == **tag && is_theirs(other))
+                && named.any(|other| {
+                    !remembers || self.remembers(other) || State::of(other, now) == State::Live
+                })
         });
         let sides: Vec<bool> = text.into_iter().chain(tags).collect();
         !sides.is_empty() && sides.into_iter().all(|anothers| anothers)
+    }
+
+    /// Whether the mark is of what the mapping wrote, or declares.
+    fn has_mark(&self, mapping: &Mapping, mark: &MeaningHash) -> bool {
+        let written = mapping.written(self.config_map);
+        let written = written.get(self.key);
+        let form = mapping
+            .spec
+            .as_ref()
+            .ok()
+            .and_then(|spec| spec.form.as_ref());
+        let declared = form.filter(|_| mapping.key().as_ref() == Some(self.key));
+        written.is_some_and(|written| MeaningHash::of(&written.meaning) == *mark)
+            || declared.is_some_and(|form| form.meaning_hash == *mark)
+    }
+
+    /// Whether the mapping's status says that it wrote an access entry of the principal.
+    fn remembers(&self, mapping: &Mapping) -> bool {
+        let cluster = self.cluster.unwrap_or_default();
+        mapping.written_entries(cluster).contains_key(self.key)
     }
 }

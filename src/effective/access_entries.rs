@@ -40,13 +40,13 @@ pub enum Life {
 }
 
 impl Life {
-    /// Whether the entry lets nobody in, by all that is known.
+    /// Whether the entry grants no access, by all that is known.
     #[must_use]
     pub const fn is_dead(&self) -> bool {
         matches!(self, Self::Recreated { .. } | Self::Missing { .. })
     }
 
-    /// Whether that is certain, so that nobody loses anything with the entry.
+    /// Whether that is certain, so that its removal revokes no access.
     #[must_use]
     pub const fn is_certainly_dead(&self) -> bool {
         matches!(
@@ -189,10 +189,6 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
         };
     }
     let before = entry.tags.get(PRINCIPAL_ID_TAG);
-    // It was written for the principal that exists. Its times say nothing then: an entry may be older than what IAM tells of a principal.
-    if before == Some(&principal.id) {
-        return Life::Alive;
-    }
     let by_tag = before.is_some_and(|id| *id != principal.id);
     let by_times = principal.created.and_then(|created| {
         let clear = created.duration_since(entry.created).abs() >= CLOCKS;

@@ -359,7 +359,7 @@ impl Judge<'_> {
 
     /// Mappings name the principal, and none of them holds it.
     fn without_holder(&self, verdict: &mut PrincipalPlan, prospect: &Prospect<'_>) {
-        let stays = |mapping: &&&Mapping| !mapping.deleting && !mapping.expired(self.now);
+        let stays = |mapping: &&&Mapping| !mapping.is_deleting() && !mapping.expired(self.now);
         let why = match prospect.others.iter().find(stays) {
             Some(Mapping {
                 spec: Err(refusal), ..

@@ -8,7 +8,7 @@ use crate::aws_auth::{Document, Section};
 /// What aws-auth was since a pass took it in last: several texts may come and go meanwhile.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeenTexts {
-    /// As it last stood, also where it is gone by now.
+    /// As it last was, also where it has been deleted since.
     pub standing: Option<ConfigMapView>,
     /// Of each key the last text that parsed.
     pub good: BTreeMap<Section, SeenText>,
@@ -19,7 +19,7 @@ pub struct SeenTexts {
 pub struct SeenText {
     /// The resourceVersion of the `ConfigMap` that had it.
     pub resource_version: String,
-    /// The text; `None`: the key was not there, and so gave nobody access.
+    /// The text; `None`: the key did not exist, and so granted no access.
     pub text: Option<String>,
 }
 

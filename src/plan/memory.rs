@@ -133,6 +133,12 @@ impl Memory {
         }
     }
 
+    /// Whether it holds a text of the key that a repair may bring back.
+    #[must_use]
+    pub fn has_text(&self, section: Section) -> bool {
+        self.good.contains_key(&section)
+    }
+
     /// Whether it holds texts that a repair may bring back.
     #[must_use]
     pub fn has_texts(&self) -> bool {

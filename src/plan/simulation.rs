@@ -99,7 +99,7 @@ impl Simulation {
     pub(crate) fn with_roles(text: &str) -> Self {
         let mut simulation = Self::new();
         simulation.vandalise("mapRoles", text);
-        // It stood so before the operator came.
+        // It was like this before the operator started.
         simulation.restart();
         simulation
     }

@@ -14,7 +14,7 @@ use crate::time::Timestamp;
 
 /// Begins the names of ends in the record, which are those of mappings by uid; no key's hash begins so.
 const PREFIX: &str = "end:";
-/// So many ends are kept, those that pass first: annotations may have 256 KiB in all (Kubernetes, `TotalAnnotationSizeLimitB`), and an
+/// So many ends are kept, first those that are still to come, soonest first: annotations may have 256 KiB in all (Kubernetes, `TotalAnnotationSizeLimitB`), and an
 /// end takes 56 bytes.
 const MOST: usize = 1000;
 /// A week: how long an end counts after it passed, so that an operator that was down meanwhile still knows it. What is there then to be
@@ -75,10 +75,13 @@ impl Ends {
             );
         }
         if ends.len() > MOST {
-            let soonest: BTreeSet<(i64, String)> =
-                ends.into_iter().map(|(uid, end)| (end, uid)).collect();
+            let passed = |end: i64| end < now.as_second();
+            let soonest: BTreeSet<(bool, i64, String)> = ends
+                .into_iter()
+                .map(|(uid, end)| (passed(end), end, uid))
+                .collect();
             let kept = soonest.into_iter().take(MOST);
-            ends = kept.map(|(end, uid)| (uid, end)).collect();
+            ends = kept.map(|(_, end, uid)| (uid, end)).collect();
         }
         self.0 = ends;
     }

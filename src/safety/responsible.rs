@@ -2,8 +2,7 @@
 
 use super::world::{Subject, World};
 use crate::api::v1alpha1::Confirmation;
-use crate::desired::{LONGEST_TAKEOVER, Managed, Mapping, Spec, State};
-use crate::effective::Standing;
+use crate::desired::{LONGEST_TAKEOVER, Mapping, Spec, State, WriterMarks};
 use crate::ownership::KeyHash;
 use crate::principal::Key;
 
@@ -39,22 +38,16 @@ impl World<'_> {
 
     /// Whether mark and tags show that the subject's entries were written by others than this mapping.
     pub(super) fn is_anothers(&self, mapping: &Mapping, subject: &Subject<'_>) -> bool {
-        let standing = self.before.entries.of(&subject.hash).iter();
-        let entries = standing.filter_map(Standing::known);
-        let managed = Managed {
-            mark: self.before.mark.0.get(&subject.hash),
-            tagged: entries.filter_map(Managed::tag_of).collect(),
-        };
-        let others = self.named.get(&subject.hash).map(Vec::as_slice);
-        let others = others.unwrap_or_default().iter();
-        let others = others.map(|position| &*self.before.mappings[*position]);
-        managed.is_anothers(
-            mapping,
-            others,
+        let marks = WriterMarks::new(
             &subject.key,
             self.before.config_map,
-            self.before.now,
-        )
+            self.before.mark.0.get(&subject.hash),
+            self.before.cluster().map(|cluster| cluster.arn.as_str()),
+            self.before.entries.of(&subject.hash),
+        );
+        let others = self.naming(&subject.hash).map(|(mapping, _)| mapping);
+        let others: Vec<&Mapping> = others.collect();
+        marks.is_anothers(mapping, others.iter().copied(), self.before.now)
     }
 
     /// The mapping that answers for what becomes of the subject, among those whose spec names it: the live one that holds it, else the

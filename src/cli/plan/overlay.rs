@@ -45,14 +45,14 @@ pub(super) fn lay_over(
     }
     let mut others = Others::default();
     for (name, mut mapping) in standing {
-        if !prune || mapping.deleting {
+        if !prune || mapping.is_deleting() {
             others.left.push(name);
             desired.mappings.push(mapping);
             continue;
         }
         // Without a finalizer the object is gone at once.
         if !mapping.finalizers.is_empty() {
-            mapping.deleting = true;
+            mapping.deletion_timestamp = Some(now);
             desired.mappings.push(mapping);
         }
         others.pruned.push(name);
@@ -80,7 +80,7 @@ fn apply(
     };
     metadata.uid = Some(standing.uid.clone());
     metadata.creation_timestamp = standing.created.map(Into::into);
-    metadata.deletion_timestamp = standing.deleting.then_some(now.into());
+    metadata.deletion_timestamp = standing.deletion_timestamp.map(Into::into);
     let names = standing
         .finalizers
         .iter()
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(n.status.principal_arn, None);
         assert!(n.created > a.created);
         assert_eq!(others.left, ["b", "c"]);
-        assert!(!mappings["b"].deleting);
+        assert!(!mappings["b"].is_deleting());
     }
 
     #[test]
@@ -197,7 +197,7 @@ mod tests {
     fn pruning_deletes_what_no_file_has() {
         let (mappings, others) = lay(&[standing("a")], true);
         assert_eq!(others.pruned, ["b", "c"]);
-        assert!(mappings["b"].deleting && !mappings["a"].deleting);
+        assert!(mappings["b"].is_deleting() && !mappings["a"].is_deleting());
         assert!(!mappings.contains_key("c"), "it has no finalizer");
     }
 }

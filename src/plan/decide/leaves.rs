@@ -1,11 +1,8 @@
 //! What becomes of the entries of a key that no mapping holds, in both backends.
 
-use std::collections::BTreeSet;
-
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Deletion;
-use crate::desired::{Managed, State};
-use crate::effective::Standing;
+use crate::desired::{State, WriterMarks};
 use crate::ownership::{KeyHash, MeaningHash};
 use crate::plan::claim::{Block, Claim, Context};
 use crate::principal::Key;
@@ -77,9 +74,14 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     if !wrote(context, claim, position) && claim.others.iter().any(left) {
         return false;
     }
-    let mentions: BTreeSet<usize> = claim.others.iter().copied().collect();
-    let (key, marked) = (claim.key.as_ref(), claim.marked.as_ref());
-    if is_anothers(context, &claim.hash, key, marked, &mentions, position) {
+    let of_key = (&claim.hash, claim.key.as_ref());
+    if is_anothers(
+        context,
+        of_key,
+        claim.marked.as_ref(),
+        &claim.others,
+        position,
+    ) {
         return false;
     }
     match context.states[position] {
@@ -93,32 +95,27 @@ fn keeps(context: &Context<'_>, claim: &Claim, position: usize) -> bool {
     }
 }
 
-/// Whether mark and tags show that what exists for the key was written by others than this mapping.
+/// Whether mark and tags show that what exists for the key was written by others than this mapping, among those that name it.
 pub(crate) fn is_anothers(
     context: &Context<'_>,
-    hash: &KeyHash,
-    key: Option<&Key>,
+    (hash, key): (&KeyHash, Option<&Key>),
     marked: Option<&MeaningHash>,
-    mentions: &BTreeSet<usize>,
+    naming: &[usize],
     position: usize,
 ) -> bool {
-    let standing = context.eks.map(|eks| eks.standing.of(hash));
-    let entries = standing.into_iter().flatten();
-    let entries = entries.filter_map(Standing::known);
-    let managed = Managed {
-        mark: marked,
-        tagged: entries.filter_map(Managed::tag_of).collect(),
+    let Some(key) = key else {
+        return false;
     };
-    let others = mentions.iter().map(|other| &*context.mappings[*other]);
-    key.is_some_and(|key| {
-        managed.is_anothers(
-            &context.mappings[position],
-            others,
-            key,
-            context.config_map,
-            context.now,
-        )
-    })
+    let eks = context.eks;
+    let marks = WriterMarks::new(
+        key,
+        context.config_map,
+        marked,
+        eks.map(|eks| eks.view.cluster.arn.as_str()),
+        eks.map_or(&[], |eks| eks.standing.of(hash)),
+    );
+    let others = naming.iter().map(|other| &*context.mappings[*other]);
+    marks.is_anothers(&context.mappings[position], others, context.now)
 }
 
 /// Why a mapping that has moved on still has an entry here: a suspended one names it too. Its status may be lost or wrong, so

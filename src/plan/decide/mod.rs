@@ -205,8 +205,8 @@ fn decide(
             ((recognised.entry().is_some() && wrote_text(**position))
                 || (entry_stands && named.entries.contains(position)))
                 && {
-                    let mentions: BTreeSet<usize> = named.positions().collect();
-                    !is_anothers(context, hash, key, marked, &mentions, **position)
+                    let naming: Vec<usize> = named.positions().collect();
+                    !is_anothers(context, (hash, key), marked, &naming, **position)
                 }
         }
         State::Deleting | State::Expired => false,

@@ -173,7 +173,7 @@ fn duplicate(view: &View<'_>, position: usize, spec: &Spec) -> Verdict {
     let holder = view.holder_of_key(position);
     let name = holder.map_or_else(
         || "another mapping".to_owned(),
-        |holder| format!("the mapping {}, which is in effect,", holder.name),
+        |holder| format!("the active mapping {}", holder.name),
     );
     let arn = spec.principal.arn();
     let message = format!("{name} names the same principal {arn}; delete one of the two");

@@ -86,7 +86,7 @@ pub(crate) fn change(view: &View<'_>, position: usize) -> Option<Cleared<Finaliz
 /// What takes the place of the earlier finalizer on a mapping that lives; `None` while that is not known.
 fn exchange(view: &View<'_>, position: usize) -> Option<Finalizers> {
     let mapping = &view.plan.mappings[position];
-    if !mapping.finalizers.contains(Finalizer::Earlier) || mapping.deleting {
+    if !mapping.finalizers.contains(Finalizer::Earlier) || mapping.is_deleting() {
         return None;
     }
     let held = view.held(position);

@@ -137,7 +137,7 @@ fn the_older_of_two_mappings_holds_the_key_and_the_next_takes_over_in_the_same_w
     assert!(
         simulation
             .message("young", "Ready")
-            .contains("mapping old, which is in effect,"),
+            .contains("the active mapping old"),
         "{}",
         simulation.message("young", "Ready")
     );

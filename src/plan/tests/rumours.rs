@@ -2,18 +2,9 @@
 
 use serde_json::json;
 
+use super::takeovers::{arn, populated};
 use crate::observed::Mode;
 use crate::plan::simulation::Simulation;
-
-fn arn(role: &str) -> String {
-    format!("arn:aws:iam::111122223333:role/{role}")
-}
-
-fn keepers(simulation: &mut Simulation) {
-    for name in ["keep-1", "keep-2", "keep-3"] {
-        simulation.create(name, &format!("role/{name}"), &json!({}));
-    }
-}
 
 /// What a message of the queue about a malformed ARN leaves in the operator's memory of entries.
 fn rumour(simulation: &mut Simulation, role: &str) {
@@ -36,8 +27,7 @@ fn go_on(simulation: &mut Simulation) {
 
 #[test]
 fn a_message_changes_no_status() {
-    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
-    keepers(&mut simulation);
+    let mut simulation = populated(Some(Mode::ApiAndConfigMap));
     simulation.create("m", "role/p", &json!({"backend": "ConfigMap"}));
     simulation.settle();
     assert_eq!(simulation.ready("m"), "True InEffect");
@@ -52,9 +42,8 @@ fn a_message_changes_no_status() {
 }
 
 #[test]
-fn a_message_locks_nobody_out() {
-    let mut simulation = Simulation::in_eks(Mode::Api, "");
-    keepers(&mut simulation);
+fn a_message_keeps_no_new_role_without_access() {
+    let mut simulation = populated(Some(Mode::Api));
     simulation.settle();
     simulation.cloud().principals = Some(["keep-1", "keep-2", "keep-3"].map(arn).into());
     // Applied before the role exists, as Terraform does it.
@@ -74,8 +63,7 @@ fn a_message_locks_nobody_out() {
 
 #[test]
 fn a_message_keeps_no_deleted_mapping() {
-    let mut simulation = Simulation::in_eks(Mode::Api, "");
-    keepers(&mut simulation);
+    let mut simulation = populated(Some(Mode::Api));
     let end = simulation.now.plus(jiff::SignedDuration::from_hours(1));
     simulation.create("m", "role/p", &json!({"validUntil": end}));
     simulation.settle();
@@ -97,35 +85,30 @@ fn a_message_keeps_no_deleted_mapping() {
 
 #[test]
 fn a_message_lifts_no_limit_on_removals() {
-    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
-    let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
-    for name in &names {
-        simulation.create(
-            name,
-            &format!("role/{name}"),
-            &json!({"backend": "ConfigMap"}),
-        );
+    for messages in [false, true] {
+        let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
+        let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
+        let spec = json!({"backend": "ConfigMap"});
+        for name in &names {
+            simulation.create(name, &format!("role/{name}"), &spec);
+        }
+        simulation.settle();
+        for name in names.iter().filter(|_| messages) {
+            rumour(&mut simulation, name);
+        }
+        simulation.pass();
+        for name in &names {
+            simulation.delete(name);
+        }
+        go_on(&mut simulation);
+        let left = simulation.entries().len();
+        assert_eq!(left, 20, "removed without a confirmation: {messages}");
     }
-    simulation.settle();
-    for name in &names {
-        rumour(&mut simulation, name);
-    }
-    simulation.pass();
-    for name in &names {
-        simulation.delete(name);
-    }
-    go_on(&mut simulation);
-    assert_eq!(
-        simulation.entries().len(),
-        20,
-        "removed without a confirmation"
-    );
 }
 
 #[test]
 fn a_message_stops_no_removal() {
-    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
-    keepers(&mut simulation);
+    let mut simulation = populated(Some(Mode::ApiAndConfigMap));
     for name in ["root", "other"] {
         simulation.create(
             name,
@@ -143,24 +126,4 @@ fn a_message_stops_no_removal() {
         "{}",
         simulation.message("root", "Ready")
     );
-}
-
-/// The same without messages: that the test of the limit is about the messages.
-#[test]
-fn without_a_message_the_limit_holds() {
-    let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
-    let names: Vec<String> = (0..20).map(|number| format!("m{number:02}")).collect();
-    for name in &names {
-        simulation.create(
-            name,
-            &format!("role/{name}"),
-            &json!({"backend": "ConfigMap"}),
-        );
-    }
-    simulation.settle();
-    for name in &names {
-        simulation.delete(name);
-    }
-    go_on(&mut simulation);
-    assert_eq!(simulation.entries().len(), 20);
 }

@@ -370,12 +370,9 @@ impl<'a> Stage<'a> {
         .await;
     }
 
-    /// Two hours pass for the access entries, and for nothing else.
+    /// Two hours pass for the access entries and for the principals that they are for, and for nothing else.
     pub(super) fn age(&self) {
-        for entry in self.eks.world().cluster.entries.values_mut() {
-            let entry = Arc::make_mut(entry);
-            entry.created -= SignedDuration::from_hours(2);
-        }
+        self.eks.world().age(SignedDuration::from_hours(2));
     }
 
     /// Waits until everything is as it was at the end of a life without a crash.

@@ -50,3 +50,18 @@ pub(crate) fn only_tags(calls: &[Call]) -> bool {
         .iter()
         .all(|call| matches!(call, Call::Tag { .. } | Call::Untag { .. }))
 }
+
+/// Whether a change goes on without the policies that EKS refuses: what the spec does not name any more is taken away all the same.
+pub(crate) fn goes_without(side: &mut EntrySide, refused: impl Fn(&Call) -> bool) -> bool {
+    let others: Vec<Call> = side
+        .calls
+        .iter()
+        .filter(|call| !refused(call))
+        .cloned()
+        .collect();
+    let goes = side.step == EntryStep::Change && side.block.is_none() && !only_tags(&others);
+    if goes {
+        side.calls = others;
+    }
+    goes
+}

@@ -8,8 +8,7 @@ use crate::desired::resolve;
 use crate::effective::in_iam;
 use crate::observed::{Attempt, AwsView, Unreachable};
 use crate::plan::claim::{Block, Claim, Context, Eks, EntrySide};
-use crate::plan::decide::access_entry::calls::only_tags;
-use crate::plan::decide::access_entry::goes_without;
+use crate::plan::decide::access_entry::calls::{goes_without, only_tags};
 use crate::principal::{Principal, PrincipalKind};
 use crate::time::to_the_second;
 
@@ -58,7 +57,7 @@ pub(crate) fn settle(context: &Context<'_>, eks: &Eks<'_>, claim: &Claim, side: 
                 | FailureKind::PolicyMissing
                 | FailureKind::QuotaExceeded
         );
-        if associates(&attempt.call) && refuses && goes_without(side, &associates) {
+        if associates(&attempt.call) && refuses && goes_without(side, associates) {
             return;
         }
         if attempt.retry > context.now {

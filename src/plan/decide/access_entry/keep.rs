@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::access_entry::{AccessEntry, BRIDGE_GROUP, Call, Change, Kind, Target, Wanted, create};
 use crate::api::condition::Reason;
 use crate::api::v1alpha1::Confirmation;
-use crate::desired::{Managed, Mapping, Spec};
+use crate::desired::{Mapping, Spec, tagged_mapping};
 use crate::effective::Life;
 use crate::effective::is_target_administrator;
 use crate::observed::Mode;
@@ -60,7 +60,7 @@ pub(crate) fn keep(
             now,
             certain,
         } => {
-            // What may still let somebody in becomes what is declared all the same.
+            // An entry that may still grant access is changed to what is declared all the same.
             let waits = !certain && matches!(change, Change::Calls(calls) if !only_tags(calls));
             if !waits || renews(subject) {
                 return recreated(subject, entry, before.as_deref(), now, side);
@@ -102,7 +102,7 @@ pub(crate) fn keep(
         }
         Change::Calls(calls) => {
             side.calls.clone_from(calls);
-            if Managed::tag_of(entry) != Some(subject.mapping.name.as_str()) {
+            if tagged_mapping(entry) != Some(subject.mapping.name.as_str()) {
                 // Its tag says whose content it has, before it has any of this mapping's.
                 side.calls
                     .sort_by_key(|call| !matches!(call, Call::Tag { .. }));

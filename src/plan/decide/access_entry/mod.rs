@@ -12,7 +12,7 @@ pub(crate) use failure::unlisted as unlisted_block;
 pub(crate) use outlook::{changed_by, differing, outlook, outlook_of_inexpressible, target_of};
 pub(crate) use removal::let_go;
 
-use calls::{describe, describe_principal, list, only_tags, take};
+use calls::{describe, describe_principal, goes_without, list, take};
 use failure::{not_listed, settle};
 use keep::{ManagedEntry, keep};
 use outlook::ownership;
@@ -361,21 +361,6 @@ fn adopt(eks: &Eks<'_>, spec: &Spec, seen: &Seen<'_>, side: &mut EntrySide) {
     }
 }
 
-/// Whether a change goes on without the policies that EKS refuses: what the spec does not name any more is taken away all the same.
-fn goes_without(side: &mut EntrySide, refused: &dyn Fn(&Call) -> bool) -> bool {
-    let others: Vec<Call> = side
-        .calls
-        .iter()
-        .filter(|call| !refused(call))
-        .cloned()
-        .collect();
-    let goes = side.step == EntryStep::Change && side.block.is_none() && !only_tags(&others);
-    if goes {
-        side.calls = others;
-    }
-    goes
-}
-
 fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
     let Some(known) = &eks.view.policies else {
         return;
@@ -391,7 +376,7 @@ fn unknown_policies(eks: &Eks<'_>, target: &Target, side: &mut EntrySide) {
         Call::Create { .. } => true,
         _ => false,
     };
-    if !unknown.is_empty() && side.calls.iter().any(is_unknown) && !goes_without(side, &is_unknown)
+    if !unknown.is_empty() && side.calls.iter().any(&is_unknown) && !goes_without(side, is_unknown)
     {
         side.hold(Block::lasting(
             Reason::AccessPolicyUnknown,

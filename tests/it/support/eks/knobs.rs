@@ -1,12 +1,14 @@
 //! What can be made to go wrong, and how long things take. All of it can be set while the stand-in runs.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
 use super::Service;
 use super::random::Random;
+use super::world::World;
 
 /// The knobs of the stand-in. As made, nothing goes wrong and everything holds at once.
 #[derive(Clone, Debug)]
@@ -321,4 +323,19 @@ impl Knobs {
 /// A duration on the world's own clock.
 pub(super) fn signed(duration: Duration) -> SignedDuration {
     SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
+}
+
+impl World {
+    /// All access entries and principals were made so much earlier.
+    pub(crate) fn age(&mut self, by: SignedDuration) {
+        for entry in self.cluster.entries.values_mut() {
+            Arc::make_mut(entry).created -= by;
+        }
+        for account in self.accounts.values_mut() {
+            let principals = account.roles.values_mut().chain(account.users.values_mut());
+            for principal in principals {
+                principal.created -= by;
+            }
+        }
+    }
 }

@@ -27,7 +27,7 @@ pub(crate) struct World {
     pub(crate) force: Force,
     /// Private DNS names of the instances of EC2, by their id.
     pub(crate) instances: BTreeMap<String, String>,
-    accounts: BTreeMap<String, Account>,
+    pub(super) accounts: BTreeMap<String, Account>,
     callers: BTreeMap<String, Caller>,
     pub(super) queues: BTreeMap<String, Queue>,
     attached: Option<String>,

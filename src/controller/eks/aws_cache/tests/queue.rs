@@ -197,7 +197,7 @@ fn a_word_of_what_eks_refuses_to_describe_is_forgotten() {
                 known.answered(&key("Ops"), &call, refused, true, at(8), 0.0);
             } else {
                 let (over, _) = known.described(&name, refused, at(7), at(8));
-                assert!(over, "nobody asks again");
+                assert!(over, "it is not described again");
             }
             assert_eq!(known.entries().by_principal.get(&name), None);
             assert!(known.changed(at(8)), "a plan that waited for it goes on");
