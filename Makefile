@@ -5,11 +5,12 @@
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
 # make mutants   whether the tests notice that a safety rule is switched off
 # make image  the image of the Dockerfile as an archive, without a container engine
+# make soak   an hour of changes and faults on a real node, during which nothing may grow; MINUTES for another time
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node soak image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -69,6 +70,11 @@ node: requirements
 	@tests/node/can-run.sh
 	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
 	RUST_TEST_THREADS=2 cargo test --locked --test node
+
+soak: requirements
+	@tests/node/can-run.sh
+	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
+	MINUTES=$(or $(MINUTES),60) cargo test --locked --test node -- --ignored --exact --nocapture soak::nothing_grows
 
 # Needs buildah (Debian: apt-get install buildah crun), and fetches the builder's image, or takes the one that BUILDER names.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)

@@ -14,42 +14,77 @@ use crate::support::rights::{NAMESPACE, SERVICE_ACCOUNT};
 use crate::support::wait::eventually;
 
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";
+pub(crate) const ACCOUNT: &str = "111122223333";
+pub(crate) const REGION: &str = "eu-west-1";
 
 const SOON: Duration = Duration::from_mins(2);
 
 /// Clients renew credentials ten seconds before their end: here, at every listing.
 const LIFETIME: SignedDuration = SignedDuration::from_secs(15);
 
+/// EKS for the cluster of a node, and people who log in.
+pub(crate) struct Cloud {
+    pub(crate) eks: Eks,
+    pub(crate) logins: Logins,
+    aws: Aws,
+    way: Way,
+}
+
+impl Cloud {
+    pub(crate) async fn start(node: &Node, way: Way, furnish: impl FnOnce(&mut World)) -> Self {
+        let mut world = World::new(CLUSTER)
+            .mode(Mode::ApiAndConfigMap)
+            .api_server(&node.cluster.authority(), node.cluster.url());
+        let role = world.role(ACCOUNT, "/", "identity-mapper");
+        world.trust_workload(NAMESPACE, SERVICE_ACCOUNT, &role);
+        world.workloads.lifetime = Some(LIFETIME);
+        furnish(&mut world);
+        let eks = Eks::start(world).await;
+        Self {
+            logins: Logins::start(&node.cluster, &eks).await,
+            aws: Aws::open(node, &eks, way, &role.arn).await,
+            way,
+            eks,
+        }
+    }
+
+    /// Installs the chart for this cluster, with these values too.
+    pub(crate) fn install(&self, node: &Node, further: &[&str]) {
+        let own = ["eks.clusterName=main", "eks.listingPeriod=10s"];
+        let own = own.iter().chain(further).map(|it| (*it).to_owned());
+        let values: Vec<String> = self.aws.values().into_iter().chain(own).collect();
+        node.install(TAG, &values);
+    }
+
+    /// How often credentials were made.
+    pub(crate) fn credentials(&self) -> usize {
+        self.eks.log().count(self.way.call(), Mark::START)
+    }
+}
+
 async fn works(cgroup: &str, way: Way) {
     let node = Node::start(cgroup).await;
-    let mut world = World::new(CLUSTER)
-        .mode(Mode::ApiAndConfigMap)
-        .api_server(&node.cluster.authority(), node.cluster.url());
-    let role = world.role("111122223333", "/", "identity-mapper");
-    world.trust_workload(NAMESPACE, SERVICE_ACCOUNT, &role);
-    world.workloads.lifetime = Some(LIFETIME);
-    world.role("111122223333", "/", "dev");
-    let eks = Eks::start(world).await;
-    let logins = Logins::start(&node.cluster, &eks).await;
-    let aws = Aws::open(&node, &eks, way, &role.arn).await;
-    let mut values = aws.values();
-    values.extend(["eks.clusterName=main", "eks.listingPeriod=10s"].map(str::to_owned));
-    node.install(TAG, &values);
+    let furnish = |world: &mut World| {
+        world.role(ACCOUNT, "/", "dev");
+    };
+    let cloud = Cloud::start(&node, way, furnish).await;
+    cloud.install(&node, &[]);
+    let eks = &cloud.eks;
 
     node.cluster
         .establish("dev", json!({"backend": "AccessEntry"}))
         .await;
-    let dev = eks.world().session("111122223333", "dev", "ann");
-    let who = logins.who(&eks.token(&dev)).await.unwrap();
+    let dev = eks.world().session(ACCOUNT, "dev", "ann");
+    let who = cloud.logins.who(&eks.token(&dev)).await.unwrap();
     assert!(who.groups.unwrap_or_default().contains(&"team".to_owned()));
 
-    let made = || eks.log().count(way.call(), Mark::START);
-    let before = made();
+    let before = cloud.credentials();
     eventually("credentials are renewed twice", SOON, async || {
-        if made() >= before + 2 {
+        let made = cloud.credentials();
+        if made >= before + 2 {
             Ok(())
         } else {
-            Err(made())
+            Err(made)
         }
     })
     .await;

@@ -13,3 +13,4 @@ mod install;
 mod lifecycle;
 mod locked_out;
 mod probes;
+mod soak;

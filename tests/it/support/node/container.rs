@@ -45,6 +45,21 @@ impl Container {
             .collect()
     }
 
+    /// How many files, sockets and pipes it has open.
+    pub(crate) fn descriptors(self) -> usize {
+        fs::read_dir(self.file("fd")).unwrap().count()
+    }
+
+    /// How many TCP connections its Pod has.
+    pub(crate) fn connections(self) -> usize {
+        let tables = ["net/tcp", "net/tcp6"].map(|name| fs::read_to_string(self.file(name)));
+        let lines = tables.iter().flatten().flat_map(|text| text.lines());
+        // The fourth column is the state, 01 an established connection.
+        lines
+            .filter(|line| line.split_whitespace().nth(3) == Some("01"))
+            .count()
+    }
+
     /// The options of what is mounted at this place.
     pub(crate) fn mount_options(self, place: &str) -> Vec<String> {
         let text = fs::read_to_string(self.file("mounts")).unwrap();
