@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::eks::CallCheck;
 use super::implied::Implied;
 use crate::access_entry::Call;
 use crate::aws_auth::{Document, Entry, Section};
@@ -48,40 +49,61 @@ impl TextGrants {
     }
 }
 
-/// Judges a call of a plan by what the watches have read when it is sent. `planned`: aws-auth as the plan left it. While it is so, an
-/// entry that is created for a principal without access there takes nothing from anyone, and most creations are such.
-pub(super) fn judge(
-    state: &WatchedState,
-    implied: Option<&Implied>,
-    planned: Option<&TextGrants>,
-    memory: &Memory,
-) -> impl FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send {
-    let current = state.config_map();
-    let planned = planned.filter(|planned| current.is_some_and(|view| planned.is_of(view)));
-    move |key, calls, aws| {
+/// What a call of a plan is judged by when it is sent.
+pub(super) struct Judge<'a> {
+    pub(super) state: &'a WatchedState,
+    pub(super) implied: Option<&'a Implied>,
+    /// aws-auth as the plan left it. While it is so, an entry that is created for a principal without access there takes nothing from
+    /// anyone, and most creations are such.
+    pub(super) planned: Option<&'a TextGrants>,
+    pub(super) memory: &'a Memory,
+    /// A pass runs. Its write of aws-auth may take access away because somebody else keeps theirs, and the watches do not show it yet.
+    pub(super) pass_runs: bool,
+}
+
+impl Judge<'_> {
+    /// Whether the call may take access from anyone.
+    fn takes(&self, call: &Call, aws: &AwsState) -> bool {
+        let current = self.state.config_map();
+        let planned = self
+            .planned
+            .filter(|planned| current.is_some_and(|view| planned.is_of(view)));
+        let key = Key::parse_arn(call.principal_arn());
+        let adds = matches!(call, Call::Create { .. })
+            && planned
+                .zip(key)
+                .is_some_and(|(planned, key)| !planned.may_grant(&key));
+        !adds && may_take(aws, self.state.bindings(), call)
+    }
+}
+
+impl CallCheck for Judge<'_> {
+    fn waits(&self, call: &Call, aws: &AwsState) -> bool {
+        self.pass_runs && self.takes(call, aws)
+    }
+
+    fn judge(&self, key: &Key, calls: &[Call], aws: &AwsState) -> Result<(), String> {
         let Some(call) = calls.first() else {
             return Ok(());
         };
         let deletes = matches!(call, Call::Delete { .. });
-        if deletes && state.goes_with_definition(key, Timestamp::now()) {
+        if deletes && self.state.goes_with_definition(key, Timestamp::now()) {
             return Err("deleting the CustomResourceDefinition revokes nothing".to_owned());
         }
-        let adds = matches!(call, Call::Create { .. })
-            && planned.is_some_and(|planned| !planned.may_grant(key));
-        if adds || !may_take(aws, state.bindings(), call) {
+        if !self.takes(call, aws) {
             return Ok(());
         }
-        match state.input(Timestamp::now(), aws.clone()) {
+        match self.state.input(Timestamp::now(), aws.clone()) {
             Some(mut input) => {
-                if let Some(implied) = implied {
+                if let Some(implied) = self.implied {
                     input.desired = implied.desired(&input.observed);
                 }
-                let config_map = state.name().to_string();
+                let config_map = self.state.name().to_string();
                 clear_call(
                     &input.observed,
                     &input.desired,
                     &config_map,
-                    memory.removals(),
+                    self.memory.removals(),
                     calls,
                 )
             }
@@ -211,8 +233,14 @@ mod tests {
         );
         assert!(all.is_err(), "safety knows: {all:?}");
         let state = watched(&simulation);
-        let mut judge = judge(&state, None, text.as_ref(), &simulation.memory);
-        let judged = judge(&key, &calls, &now.aws);
+        let judge = Judge {
+            state: &state,
+            implied: None,
+            planned: text.as_ref(),
+            memory: &simulation.memory,
+            pass_runs: false,
+        };
+        let judged = judge.judge(&key, &calls, &now.aws);
         assert!(judged.is_err(), "and the controller asks it: {judged:?}");
     }
 }

@@ -45,7 +45,7 @@ pub use self::implied::{Imply, Turn, Turns};
 use self::eks::{EksAnswer, EksDriver};
 use self::health::Health;
 use self::implied::Implied;
-use self::judge::{TextGrants, judge};
+use self::judge::{Judge, TextGrants};
 use self::leadership::{Membership, not_leading, word};
 use self::metrics::Metrics;
 use self::outbox::Outbox;
@@ -190,7 +190,13 @@ impl Controller {
                 Some(told) = watches.next() => self.take_in_watch_event(told),
                 done = finished(&mut self.running) => self.finish(done),
                 finished = self.outbox.finished(hold) => self.outbox.settle(finished, &mut self.state),
-                answer = answer(&mut self.eks, &self.state, self.implied.as_ref().map(|(implied, _)| implied), self.planned.as_ref(), &self.memory) => self.take_in_answer(answer),
+                answer = answer(&mut self.eks, Judge {
+                    state: &self.state,
+                    implied: self.implied.as_ref().map(|(implied, _)| implied),
+                    planned: self.planned.as_ref(),
+                    memory: &self.memory,
+                    pass_runs: hold,
+                }) => self.take_in_answer(answer),
                 () = sleep => {}
             }
         }
@@ -219,8 +225,15 @@ impl Controller {
             let deadline = tokio::time::Instant::now() + LAST_CALLS;
             let kept = self.state.kept();
             let implied = self.implied.as_ref().map(|(implied, _)| implied);
-            let judge = &mut judge(&self.state, implied, self.planned.as_ref(), &self.memory);
-            eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), judge)
+            let judge = Judge {
+                state: &self.state,
+                implied,
+                planned: self.planned.as_ref(),
+                memory: &self.memory,
+                // The write of one that was abandoned may still be made.
+                pass_runs: self.running.is_some(),
+            };
+            eks.wind_up(deadline, &mut self.metrics, kept.as_ref(), &judge)
                 .await;
         }
         let deadline = tokio::time::Instant::now() + LAST_STATUSES;
@@ -428,6 +441,7 @@ impl Controller {
             retry,
             interrupted,
         } = done;
+        let certain = !matches!(outcome, Outcome::Failed(WriteFailure::Unavailable(_)));
         self.trigger.ended(now);
         self.health.pass_ends(now, retry.as_deref());
         self.metrics
@@ -450,7 +464,6 @@ impl Controller {
         if let Some(eks) = &mut self.eks {
             eks.want(&report.iam, report.managed);
             eks.declare(std::mem::take(&mut report.declared));
-            eks.hand_over(entries);
             // A call that was sent or answered meanwhile may have made the entry that was found to be gone.
             report
                 .change_finalizers
@@ -468,6 +481,20 @@ impl Controller {
             })));
         }
         self.memory = report.memory;
+        if !certain {
+            self.first_read = self.first_read.max(FirstRead::Direct);
+        }
+        if let Some(eks) = &mut self.eks {
+            let judge = Judge {
+                state: &self.state,
+                implied: self.implied.as_ref().map(|(implied, _)| implied),
+                planned: self.planned.as_ref(),
+                memory: &self.memory,
+                pass_runs: false,
+            };
+            let kept = self.state.kept();
+            eks.hand_over(entries, certain, kept.as_ref(), &judge);
+        }
         self.wake = report.wake;
         self.outbox
             .set_released(report.summary.released, &mut self.state);
@@ -501,18 +528,11 @@ async fn finished(running: &mut Option<RunningPass>) -> (Done, RunningPass) {
 }
 
 /// Waits for the next answer of EKS or IAM, for ever where none is asked. Calls of plans are sent meanwhile.
-async fn answer(
-    eks: &mut Option<EksDriver>,
-    state: &WatchedState,
-    implied: Option<&Implied>,
-    planned: Option<&TextGrants>,
-    memory: &Memory,
-) -> EksAnswer {
+async fn answer(eks: &mut Option<EksDriver>, judge: Judge<'_>) -> EksAnswer {
     match eks {
         Some(eks) => {
-            let kept = state.kept();
-            let mut judge = judge(state, implied, planned, memory);
-            eks.answer(kept.as_ref(), &mut judge).await
+            let kept = judge.state.kept();
+            eks.answer(kept.as_ref(), &judge).await
         }
         None => std::future::pending().await,
     }

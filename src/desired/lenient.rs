@@ -6,13 +6,14 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::remembered;
-use crate::api::v1alpha1::{Deletion, IdentityMappingStatus, PrincipalSpec};
+use crate::api::v1alpha1::{Deletion, IdentityMappingStatus, PermissionSet, PrincipalSpec};
 use crate::principal::Principal;
 use crate::time::Timestamp;
 
 /// What could be read.
 pub(super) struct Read {
     pub(super) principal: Option<Principal>,
+    pub(super) permission_set: Option<PermissionSet>,
     pub(super) deletion: Deletion,
     /// Access ends by it also where another field can't be read.
     pub(super) valid_until: Option<Timestamp>,
@@ -28,16 +29,18 @@ pub(super) fn read(raw: &Value) -> Read {
         unreadable.push(field);
         IdentityMappingStatus::default()
     });
-    let principal = read_principal(&spec["principal"], &status).unwrap_or_else(|()| {
-        unreadable.push("spec.principal");
-        None
-    });
+    let (principal, permission_set) =
+        read_principal(&spec["principal"], &status).unwrap_or_else(|()| {
+            unreadable.push("spec.principal");
+            (None, None)
+        });
     let deletion = field(spec, "deletion").unwrap_or_else(|()| {
         unreadable.push("spec.deletion");
         None
     });
     Read {
         principal,
+        permission_set,
         deletion: deletion.unwrap_or_default(),
         valid_until: field::<Time>(spec, "validUntil")
             .ok()
@@ -60,11 +63,14 @@ fn field<T: DeserializeOwned>(object: &Value, name: &str) -> Result<Option<T>, (
 fn read_principal(
     principal: &Value,
     status: &IdentityMappingStatus,
-) -> Result<Option<Principal>, ()> {
+) -> Result<(Option<Principal>, Option<PermissionSet>), ()> {
     let spec = PrincipalSpec::deserialize(principal).map_err(|_| ())?;
-    match (&spec.arn, &spec.permission_set) {
-        (Some(arn), None) => Principal::parse(arn).map(Some).map_err(|_| ()),
-        (None, Some(set)) => Ok(remembered(set, status)),
+    match (&spec.arn, spec.permission_set) {
+        (Some(arn), None) => {
+            let principal = Principal::parse(arn).map_err(|_| ())?;
+            Ok((Some(principal), None))
+        }
+        (None, Some(set)) => Ok((remembered(&set, status), Some(set))),
         (None, None) | (Some(_), Some(_)) => Err(()),
     }
 }

@@ -62,7 +62,9 @@ pub struct Mapping {
     pub principal: Option<Principal>,
     /// What to put into effect, or why that can't be done.
     pub spec: Result<Spec, SpecRefusal>,
-    /// The spec that names a permission set: its role is known only by a look at IAM.
+    /// The permission set that the spec names: its role is known only by a look at IAM.
+    pub(crate) permission_set: Option<PermissionSet>,
+    /// The spec that is put into effect once that role is known; `None`: it is refused in any case.
     pub(crate) unresolved: Option<Arc<IdentityMappingSpec>>,
     /// What there is to say of how the principal was resolved.
     pub(crate) note: Option<String>,
@@ -200,6 +202,7 @@ impl Mapping {
         Self {
             generation: object.metadata.generation.unwrap_or_default(),
             principal,
+            permission_set: spec.principal.permission_set.clone().filter(|_| set),
             unresolved: (set && unknown.is_empty()).then(|| Arc::new(spec.clone())),
             spec: parsed,
             valid_until: spec.valid_until.as_ref().map(Into::into),
@@ -218,6 +221,7 @@ impl Mapping {
     pub fn undecodable(metadata: &ObjectMeta, error: &str, raw: &Value) -> Self {
         let lenient::Read {
             principal,
+            permission_set,
             deletion,
             valid_until,
             status,
@@ -244,6 +248,7 @@ impl Mapping {
         Self {
             spec: Err(SpecRefusal::invalid(message)),
             principal,
+            permission_set,
             deletion,
             valid_until,
             status,
@@ -268,6 +273,7 @@ impl Mapping {
             confirmations: confirmations(metadata).0,
             principal: None,
             spec: Err(SpecRefusal::invalid("the object has not been read")),
+            permission_set: None,
             unresolved: None,
             note: None,
             valid_until: None,
@@ -374,8 +380,11 @@ impl Mapping {
         }
     }
 
-    /// The mapping with the reason why its permission set has no role.
+    /// The mapping with the reason why its permission set has no role. What is refused in any case keeps its reason.
     pub(crate) fn without_principal(&self, transient: bool, message: String) -> Self {
+        if self.unresolved.is_none() {
+            return self.clone();
+        }
         Self {
             spec: Err(SpecRefusal {
                 reason: Reason::PermissionSetUnresolved,
@@ -397,8 +406,8 @@ impl Mapping {
     }
 
     /// The permission set that the spec names.
-    pub(crate) fn permission_set(&self) -> Option<&PermissionSet> {
-        self.unresolved.as_ref()?.principal.permission_set.as_ref()
+    pub(crate) const fn permission_set(&self) -> Option<&PermissionSet> {
+        self.permission_set.as_ref()
     }
 
     /// Whether this confirmation was given.

@@ -7,11 +7,11 @@ use crate::api::v1alpha1::PermissionSet;
 use crate::aws_auth::Document;
 use crate::desired::remembered;
 use crate::desired::{Desired, Mapping};
-use crate::effective::{StandingEntries, in_iam};
+use crate::effective::{IAM_LAG, StandingEntries, in_iam};
 use crate::observed::{AwsState, AwsView, IamProblem, IamWants, Mode};
 use crate::ownership::{KeyHash, Mark, is_tagged};
-use crate::principal::{AccountId, Principal, PrincipalKind, SSO_PATH, SsoRole};
-use crate::time::to_the_second;
+use crate::principal::{AccountId, Key, Principal, PrincipalKind, SSO_PATH, SsoRole};
+use crate::time::{Timestamp, to_the_second};
 
 /// All mappings with their principals resolved, oldest first.
 pub(crate) fn resolve_all<'a>(
@@ -91,7 +91,14 @@ fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Princ
     }
 }
 
-pub(super) fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
+/// Whether IAM was read for the roles of a permission set, and can be read now.
+pub(crate) fn is_read(view: &AwsView, set: &PermissionSet) -> bool {
+    let account = set.account_id.parse::<AccountId>().ok();
+    let known = account.and_then(|account| view.iam.accounts.get(&account));
+    known.is_some_and(|account| account.problem.is_none() && account.sso.is_some())
+}
+
+pub(crate) fn is_of_set(principal: &Principal, set: &PermissionSet) -> bool {
     principal.account.as_str() == set.account_id
         && principal
             .sso()
@@ -279,11 +286,12 @@ pub(crate) fn wants(mappings: &[Cow<'_, Mapping>], aws: &AwsState) -> IamWants {
     wants
 }
 
-/// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry lets nobody
-/// in, and its removal surprises nobody.
-pub(crate) fn gone_from_iam(key: &crate::principal::Key, view: &AwsView) -> bool {
+/// Whether the principal is a role of a permission set that IAM, read successfully, no longer lists: its entry gives no access,
+/// and its removal surprises nobody. `since`: when it certainly existed, or was declared; a listing that is older says nothing.
+pub(crate) fn gone_from_iam(key: &Key, view: &AwsView, since: Option<Timestamp>) -> bool {
     let account = view.iam.accounts.get(key.account());
-    let listing = account.and_then(|account| account.sso.as_ref());
+    let readable = account.filter(|account| account.problem.is_none());
+    let listing = readable.and_then(|account| account.sso.as_ref());
     // Names of keys are lower-cased, and so are the parts of these that are not the set's name.
     let of_set = key
         .name()
@@ -292,5 +300,9 @@ pub(crate) fn gone_from_iam(key: &crate::principal::Key, view: &AwsView) -> bool
         .is_some_and(|(set, suffix)| {
             SsoRole::parse_name(&format!("AWSReservedSSO_{set}_{suffix}")).is_some()
         });
-    of_set && listing.is_some_and(|listing| !listing.principals.contains_key(key.name()))
+    of_set
+        && listing.is_some_and(|listing| {
+            !listing.principals.contains_key(key.name())
+                && since.is_none_or(|since| since.plus(IAM_LAG) <= listing.read)
+        })
 }

@@ -11,7 +11,11 @@ use crate::aws_auth::fold_arn;
 use crate::observed::{AwsView, Iam, IamPrincipal, Listing};
 use crate::ownership::KeyHash;
 use crate::principal::{Key, Principal, PrincipalKind, SSO_PATH};
+use crate::time::Timestamp;
 
+/// A minute: a listing of IAM may lack what was created so long before it, and hold what was deleted (IAM user guide, *Changes that I make
+/// are not always immediately visible*).
+pub(crate) const IAM_LAG: SignedDuration = SignedDuration::from_mins(1);
 /// A minute: times of IAM and EKS that are closer may be of clocks that differ.
 const CLOCKS: SignedDuration = SignedDuration::from_mins(1);
 
@@ -177,6 +181,15 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
     let Some(listing) = listing_of(key, &entry.principal_arn, iam) else {
         return Life::Unknown;
     };
+    match life_by(listing, entry, key) {
+        Life::Alive => Life::Alive,
+        // EKS itself looks up the principal of an entry that is created.
+        _ if listing.read < entry.created.plus(IAM_LAG) => Life::Unknown,
+        other => other,
+    }
+}
+
+fn life_by(listing: &Listing, entry: &AccessEntry, key: &Key) -> Life {
     if listing.read < entry.created {
         return Life::Unknown;
     }
@@ -204,6 +217,21 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
     } else {
         Life::Alive
     }
+}
+
+/// When IAM was read without a principal that could sign in by this ARN, as aws-auth has it: a role without its path, a user with it.
+pub(crate) fn missing_since(key: &Key, arn: &str, iam: &Iam) -> Option<Timestamp> {
+    let account = iam.accounts.get(key.account())?;
+    let listing = match key.kind() {
+        PrincipalKind::Role => account.roles.as_ref(),
+        PrincipalKind::User => account.users.as_ref(),
+    }?;
+    let found = listing.principals.get(key.name());
+    let matches = |found: &IamPrincipal| match key.kind() {
+        PrincipalKind::Role => true,
+        PrincipalKind::User => fold_arn(&found.arn) == fold_arn(arn),
+    };
+    (!found.is_some_and(matches)).then_some(listing.read)
 }
 
 /// The youngest listing that must hold the principal if it exists.

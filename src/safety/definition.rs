@@ -4,7 +4,6 @@ use super::world::World;
 use super::{Refusal, Rule};
 use crate::access_entry::Call;
 use crate::api::condition::Reason;
-use crate::desired::State;
 
 pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
     if !world.before.definition_deleting {
@@ -13,9 +12,11 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
     let subjects = world.subjects.iter();
     subjects
         .filter(|subject| {
-            let live = world
-                .declaring(&subject.hash)
-                .any(|(_, state)| state == State::Live);
+            // One that can't be put into effect takes nothing over.
+            let live = subject.remains
+                && world
+                    .declaring(&subject.hash)
+                    .any(|(mapping, state)| world.holds(mapping, state, &subject.key));
             let fewer = world.then(&subject.hash).len() < world.now(&subject.hash).len();
             let revokes = subject.calls.iter().any(|call| {
                 matches!(

@@ -96,6 +96,15 @@ impl Removals {
         self
     }
 
+    /// The part of it that is recorded.
+    #[must_use]
+    pub(crate) fn to_record(&self, now: Timestamp) -> Self {
+        Self {
+            keys: self.keys.clone(),
+            ends: self.ends.to_record(now),
+        }
+    }
+
     /// The same with the ends of another record.
     #[must_use]
     pub(crate) fn with_ends(mut self, other: &Self) -> Self {
@@ -222,23 +231,26 @@ pub(super) fn refuse(world: &World<'_>) -> (Vec<Refusal>, Removals) {
     (refusals.collect(), record)
 }
 
-/// The record without what is older than the window, lies ahead, or is seen to exist again although nothing removes it.
+/// The record without what is older than the window, lies ahead, or is declared and exists again. What only waits, for EKS throttles it,
+/// goes on counting.
 fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> Removals {
     let now = world.before.now.as_second();
     let mut record = world.before.removals.clone();
     let standing = world.certainly_managed_keys();
     let (in_flight, answered) = (world.removals_in_flight(), world.removals_answered());
+    let declared = |hash: &KeyHash| {
+        world.declaring(hash).any(|(mapping, state)| {
+            let key = mapping.key();
+            key.is_some_and(|key| world.holds(mapping, state, &key))
+        })
+    };
     record.keys.retain(|key, ordered| {
         let Some(hash) = KeyHash::parse(key) else {
             return false;
         };
         // Until it is removed, or declared again.
         if *ordered <= HELD {
-            let declared = world.declaring(&hash).any(|(mapping, state)| {
-                let key = mapping.key();
-                key.is_some_and(|key| world.holds(mapping, state, &key))
-            });
-            return !declared && world.may_be_managed(&hash);
+            return !declared(&hash) && world.may_be_managed(&hash);
         }
         if *ordered > now {
             return false;
@@ -251,7 +263,8 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
         if let Some(answered) = answered.get(&hash) {
             *ordered = (*ordered).max(*answered).min(now);
         }
-        let returned = standing.contains(&hash) && !vanishing.contains_key(&hash);
+        let returned =
+            standing.contains(&hash) && !vanishing.contains_key(&hash) && declared(&hash);
         now.saturating_sub(*ordered) < WINDOW.as_secs() && !returned
     });
     record
@@ -259,11 +272,16 @@ fn current(world: &World<'_>, vanishing: &BTreeMap<&KeyHash, &Subject<'_>>) -> R
 
 /// Whether the removal surprises nobody.
 fn free(world: &World<'_>, subject: &Subject<'_>) -> bool {
+    let entries = world.before.entries.of(&subject.hash).iter();
+    let entries = entries.filter_map(|standing| Some(standing.known()?.created));
+    let declared = world.naming(&subject.hash);
+    let declared = declared.filter_map(|(mapping, _)| mapping.created);
+    let since = entries.chain(declared).max();
     world.confirmed(subject, Confirmation::MassRemoval)
         || world
             .before
             .view
-            .is_some_and(|view| resolve::gone_from_iam(&subject.key, view))
+            .is_some_and(|view| resolve::gone_from_iam(&subject.key, view, since))
 }
 
 /// Whether the mapping is over, and an end of it that was seen ten minutes before it passed has passed too: nobody can have set it by

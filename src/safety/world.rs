@@ -2,22 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use jiff::SignedDuration;
-
 use super::possibility::{Access, Possibility, Transition, accesses, after, changes, remains};
 use super::{Before, Proposal};
 use crate::access_entry::{AccessEntry, Call};
 use crate::aws_auth::{Document, Entry as TextEntry, Index, Lookup, Meaning, fold_arn};
 use crate::desired::{Mapping, State};
-use crate::effective::{EffectiveEntry, Standing, can_match, unmatchable};
+use crate::effective::{EffectiveEntry, IAM_LAG, Standing, can_match, missing_since, unmatchable};
 use crate::observed::{AwsView, Mode};
 use crate::ownership::aws_managed::keeper;
 use crate::ownership::{KeyHash, MeaningHash, is_as_written};
-use crate::principal::{Key, Partition, PrincipalKind};
-use crate::time::Timestamp;
-
-/// A minute: a listing of IAM may lack what was created so long before.
-const IAM_LAG: SignedDuration = SignedDuration::from_mins(1);
+use crate::principal::{Key, Partition};
 
 /// A principal that a proposal touches.
 #[derive(Debug)]
@@ -236,8 +230,12 @@ impl<'a> World<'a> {
         let Some(view) = self.before.view else {
             return vec![Possibility::Powerless(None)];
         };
-        let possible = view.possible(arn);
         let key = Key::parse_arn(arn);
+        let possible = if key.as_ref().is_some_and(|key| self.is_written(arn, key)) {
+            view.possible_where_named(arn)
+        } else {
+            view.possible(arn)
+        };
         let standing = key.as_ref().and_then(|key| {
             let mut of_key = self.before.entries.of_key(key).iter();
             of_key.find(|standing| standing.principal_arn == arn)
@@ -260,6 +258,17 @@ impl<'a> World<'a> {
             all.push(Possibility::Unseen);
         }
         all
+    }
+
+    /// Whether a status says that we wrote this access entry: a listing that lacks it may be behind.
+    fn is_written(&self, arn: &str, key: &Key) -> bool {
+        let cluster = self.before.cluster().map(|cluster| cluster.arn.as_str());
+        cluster.is_some_and(|cluster| {
+            self.naming(&KeyHash::of(key)).any(|(mapping, _)| {
+                let written = mapping.written_entries(cluster);
+                written.get(key).is_some_and(|written| written.arn == arn)
+            })
+        })
     }
 
     /// What the principal of this ARN in aws-auth gets now, against what it gets after each subset of the proposal.
@@ -369,10 +378,14 @@ impl<'a> World<'a> {
             let pairs = self.transitions(&arn, &arns, calls);
             let mut ways: Vec<Access> = pairs.into_iter().map(|pair| pair.after).collect();
             // Of an access entry EKS says whether its principal exists.
+            let lives = || {
+                let mut all = arns.iter().flat_map(|arn| self.possibilities(arn));
+                all.any(|it| !matches!(it, Possibility::Powerless(_)))
+            };
             let gone = key
                 .as_ref()
-                .filter(|key| arns.is_empty() && self.is_gone(key));
-            ways.extend(gone.map(|_| Access::None));
+                .is_some_and(|key| self.is_gone(key, &arn) && !lives());
+            ways.extend(gone.then_some(Access::None));
             (arn, key, ways)
         })
     }
@@ -402,26 +415,16 @@ impl<'a> World<'a> {
 
     /// Whether IAM, read successfully, has no such principal: nobody can sign in as one that does not exist. One that a mapping has
     /// declared since may be as new as the mapping.
-    fn is_gone(&self, key: &Key) -> bool {
-        let account = self
-            .before
-            .view
-            .and_then(|view| view.iam.accounts.get(key.account()));
-        let listing = account.and_then(|account| match key.kind() {
-            PrincipalKind::Role => account.roles.as_ref(),
-            PrincipalKind::User => account.users.as_ref(),
-        });
-        let newer = |read: Timestamp| {
-            let hash = KeyHash::of(key);
-            let mut declaring = self.declaring(&hash);
-            declaring.any(|(mapping, _)| {
-                mapping
-                    .created
-                    .is_some_and(|created| created.plus(IAM_LAG) >= read)
-            })
+    fn is_gone(&self, key: &Key, arn: &str) -> bool {
+        let iam = self.before.view.map(|view| &view.iam);
+        let Some(read) = iam.and_then(|iam| missing_since(key, arn, iam)) else {
+            return false;
         };
-        listing.is_some_and(|listing| {
-            !listing.principals.contains_key(key.name()) && !newer(listing.read)
+        let hash = KeyHash::of(key);
+        !self.declaring(&hash).any(|(mapping, _)| {
+            mapping
+                .created
+                .is_some_and(|created| created.plus(IAM_LAG) >= read)
         })
     }
 

@@ -86,15 +86,15 @@ impl CallQueue {
     }
 
     /// The next call that may be sent, or that may not any more, as `judge` has it now by the call and those of its work that follow it;
-    /// principals that are `taken` wait. `None`: all that may begin has.
+    /// a work whose next call `waits` is passed over. `None`: all that may begin has.
     pub(super) fn next(
         &mut self,
-        taken: impl Fn(&Call) -> bool,
+        waits: impl Fn(&Call) -> bool,
         judge: impl FnOnce(&Key, &[Call]) -> Result<(), String>,
     ) -> Option<NextCall> {
-        let key = match self.to_go_on(&taken) {
+        let key = match self.to_go_on(&waits) {
             Some(key) => key,
-            None => self.begin(&taken)?,
+            None => self.begin(&waits)?,
         };
         let running = self.running.get_mut(&key)?;
         let calls = &*running.work.calls.make_contiguous();
@@ -112,10 +112,10 @@ impl CallQueue {
     }
 
     /// A work that has begun and whose next call may be sent.
-    fn to_go_on(&self, taken: impl Fn(&Call) -> bool) -> Option<Key> {
+    fn to_go_on(&self, waits: impl Fn(&Call) -> bool) -> Option<Key> {
         let goes_on = |running: &StartedWork| {
             let next = running.work.calls.front();
-            !running.sent && next.is_some_and(|call| !taken(call))
+            !running.sent && next.is_some_and(|call| !waits(call))
         };
         let mut running = self.running.iter();
         running
@@ -124,7 +124,7 @@ impl CallQueue {
     }
 
     /// Begins the next work that may.
-    fn begin(&mut self, taken: impl Fn(&Call) -> bool) -> Option<Key> {
+    fn begin(&mut self, waits: impl Fn(&Call) -> bool) -> Option<Key> {
         let of_burst = self
             .running
             .values()
@@ -135,7 +135,7 @@ impl CallQueue {
         }
         let waiting = &self.waiting;
         let first = |key: &Key| waiting.get(key)?.calls.front();
-        let free = |key: &Key| first(key).is_some_and(|call| !taken(call));
+        let free = |key: &Key| first(key).is_some_and(|call| !waits(call));
         let key = if let Some(place) = self.urgent.iter().position(free) {
             self.urgent.remove(place)
         } else if room_in_burst {

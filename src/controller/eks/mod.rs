@@ -76,9 +76,18 @@ pub struct EksSettings {
     pub queue: Option<QueueUrl>,
 }
 
-/// Judges the first of a principal's calls by what is known when it is sent, or says why it is not to be: it may have waited for minutes.
-pub(super) type CallCheck<'a> =
-    dyn FnMut(&Key, &[Call], &AwsState) -> Result<(), String> + Send + 'a;
+/// What is asked before a call of a plan is sent: it may have waited for minutes.
+pub(super) trait CallCheck {
+    /// Whether it can't be judged yet.
+    fn waits(&self, call: &Call, aws: &AwsState) -> bool;
+
+    /// Judges the first of a principal's calls by what is known now.
+    ///
+    /// # Errors
+    ///
+    /// Says why it is not to be sent.
+    fn judge(&self, key: &Key, calls: &[Call], aws: &AwsState) -> Result<(), String>;
+}
 
 /// Something that was asked has been answered.
 pub(super) enum EksAnswer {
@@ -281,11 +290,21 @@ impl EksDriver {
         self.cache.compare_clocks(Timestamp::now(), steady);
     }
 
-    /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before.
-    pub(super) fn hand_over(&mut self, works: Vec<EntryWork>) {
+    /// Takes the works of a plan that was made from what was handed out last, in place of what waited of the one before, and begins them,
+    /// so that passes which follow each other at once hold nothing up. `certain`: it is known what became of the plan's write of
+    /// aws-auth; otherwise the rest of works that have begun is planned anew.
+    pub(super) fn hand_over(
+        &mut self,
+        works: Vec<EntryWork>,
+        certain: bool,
+        kept: Option<&Kept>,
+        judge: &impl CallCheck,
+    ) {
         let cache = &self.cache;
-        self.call_queue.cut(|key| cache.permits(key).is_err());
+        self.call_queue
+            .cut(|key| !certain || cache.permits(key).is_err());
         self.call_queue.replace(self.cache.accept(works));
+        self.begin(Instant::now(), kept, judge);
     }
 
     /// Begins what is due, and returns the next answer. Can be dropped and called again at any time. Each call of a plan is judged
@@ -293,7 +312,7 @@ impl EksDriver {
     pub(super) async fn answer(
         &mut self,
         kept: Option<&Kept>,
-        judge: &mut CallCheck<'_>,
+        judge: &impl CallCheck,
     ) -> EksAnswer {
         loop {
             let now = Instant::now();
@@ -326,7 +345,7 @@ impl EksDriver {
     }
 
     /// Begins what is due. Whether a call was refused.
-    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &mut CallCheck<'_>) -> bool {
+    fn begin(&mut self, now: Instant, kept: Option<&Kept>, judge: &impl CallCheck) -> bool {
         self.compare_clocks();
         self.cache.tick(Timestamp::now());
         while let Some(task) = self.schedule.start(now) {
@@ -353,17 +372,19 @@ impl EksDriver {
         &mut self,
         cluster: &EksCluster,
         kept: Option<&Kept>,
-        judge: &mut CallCheck<'_>,
+        judge: &impl CallCheck,
     ) -> bool {
         let mut refused = false;
         loop {
             let (refresh, cache) = (&self.refresh, &self.cache);
-            let described = |call: &Call| refresh.describes(call.principal_arn());
+            let known = cache.state(kept);
+            let waits =
+                |call: &Call| refresh.describes(call.principal_arn()) || judge.waits(call, &known);
             let judge = |key: &Key, calls: &[Call]| {
                 cache.permits(key)?;
-                judge(key, calls, &cache.state(kept))
+                judge.judge(key, calls, &known)
             };
-            match self.call_queue.next(described, judge) {
+            match self.call_queue.next(waits, judge) {
                 None => return refused,
                 Some(NextCall::Send(key, call, priority)) => {
                     self.cache.sent(&key, &call, Timestamp::now());
@@ -496,7 +517,7 @@ impl EksDriver {
         deadline: tokio::time::Instant,
         metrics: &mut Metrics,
         kept: Option<&Kept>,
-        judge: &mut CallCheck<'_>,
+        judge: &impl CallCheck,
     ) {
         self.call_queue.replace(Vec::new());
         self.reads = FuturesUnordered::new();

@@ -201,8 +201,9 @@ fn values_of(text: &str) -> BTreeSet<String> {
     shown
 }
 
-#[test]
-fn every_metric_is_documented_as_it_is() {
+/// In a runtime, whose tasks are counted.
+#[tokio::test]
+async fn every_metric_is_documented_as_it_is() {
     let (calls, requests) = (Calls::default(), ApiRequests::default());
     let labels = [("operation", "CreateAccessEntry"), ("outcome", "ok")];
     calls.calls.get_or_create(&labels).inc();

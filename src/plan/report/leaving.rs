@@ -5,18 +5,22 @@
 
 use std::collections::BTreeSet;
 
+use crate::access_entry::LAG;
 use crate::api::condition::Reason;
 use crate::api::finalizer::{Finalizer, Finalizers};
-use crate::api::v1alpha1::{Backend, Confirmation};
+use crate::api::v1alpha1::{Backend, Confirmation, PermissionSet};
 use crate::aws_auth::Section;
+use crate::desired::resolve::{is_of_set, is_read};
 use crate::desired::{Mapping, State};
 use crate::observed::AwsState;
+use crate::ownership::{KeyHash, is_tagged};
 use crate::plan::action::FinalizerChange;
-use crate::plan::claim::{Block, Claim, Step};
+use crate::plan::claim::{Block, Claim, Eks, Step};
 use crate::plan::report::context::{View, entry_resolved};
 use crate::principal::{Key, Principal, PrincipalKind};
 use crate::safety::Cleared;
 use crate::safety::finalizer::{InText, Remainder, clear_removal};
+use crate::time::Timestamp;
 
 /// What may be left of a mapping in one backend, and by which claim; `None` where EKS is not read.
 type Left<'a> = (Option<&'a Claim>, Remainder);
@@ -177,7 +181,10 @@ fn entry_hold(view: &View<'_>, position: usize) -> Option<Block> {
 /// What may be left of a mapping in aws-auth, by claim.
 fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
     let live = view.plan.states[position] != State::Deleting;
-    view.named(position)
+    let of_set = !live && unresolved_set(view, position).is_some_and(|set| set_in_text(view, set));
+    let unknown = of_set.then_some((None, Remainder::Pending));
+    let known = view
+        .named(position)
         .filter(|claim| live || claim.holder != Some(position))
         .map(|claim| {
             let left = match claim.holder {
@@ -190,8 +197,49 @@ fn left_in_text<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
                 None | Some(_) => Remainder::Text(in_text(view, position, claim)),
             };
             (Some(claim), left)
+        });
+    unknown.into_iter().chain(known).collect()
+}
+
+/// The permission set of a mapping whose role IAM has not told, so that no claim stands for it: something of it may be left all the same.
+fn unresolved_set<'a>(view: &View<'a>, position: usize) -> Option<&'a PermissionSet> {
+    let mapping: &'a Mapping = &view.plan.mappings[position];
+    let set = mapping.permission_set()?;
+    let aws = &view.plan.observed.aws;
+    // Without AWS no role of a set is ever put into effect.
+    let unread =
+        !matches!(aws, AwsState::Off) && !aws.view().is_some_and(|view| is_read(view, set));
+    (mapping.principal.is_none() && unread).then_some(set)
+}
+
+/// Whether aws-auth has a managed entry of a role of this set, or can't be read.
+fn set_in_text(view: &View<'_>, set: &PermissionSet) -> bool {
+    let managed = |key: &Key| view.mark.0.contains_key(&KeyHash::of(key));
+    view.standing.section(Section::Roles).broken.is_some()
+        || view.standing.entries().any(|entry| {
+            let role = Principal::parse(&entry.arn).ok();
+            role.is_some_and(|role| is_of_set(&role, set) && managed(&role.key()))
         })
-        .collect()
+}
+
+/// Whether an access entry of a role of this set may exist that is ours: one that is listed, or that a listing may lack.
+fn set_in_eks(eks: &Eks<'_>, set: &PermissionSet) -> bool {
+    let aws = eks.view;
+    // A call of an earlier process may have taken effect until then, and a listing lags as long again.
+    let whole = aws.in_flight.earlier_calls_end().unwrap_or(Timestamp::MIN);
+    let listed = aws.entries.listed;
+    let may_be_ours = |arn: &&str| {
+        let state = aws.entries.by_principal.get(*arn);
+        let unmanaged = state
+            .is_some_and(|state| state.known().is_some() && !is_tagged(state, &eks.installation));
+        let of_set = Principal::parse(arn).is_ok_and(|role| is_of_set(&role, set));
+        of_set && !unmanaged && aws.possible(arn).may_exist()
+    };
+    let known = aws.entries.by_principal.keys().map(String::as_str);
+    listed.is_none_or(|listed| listed < whole.plus(LAG).plus(LAG))
+        || known
+            .chain(aws.in_flight.principals())
+            .any(|arn| may_be_ours(&arn))
 }
 
 /// What may be left of a mapping as access entries, by claim; without a claim where EKS is not read.
@@ -267,7 +315,10 @@ fn entries_left<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
         Some(holder) => plan.mappings[holder].finalizers.keeps(Backend::AccessEntry),
         None => is_kept(view, position, claim, Backend::AccessEntry),
     };
-    view.named(position)
+    let of_set = unresolved_set(view, position).is_some_and(|set| set_in_eks(eks, set));
+    let unknown = of_set.then_some((None, Remainder::Pending));
+    let known = view
+        .named(position)
         .filter(|claim| claim.holder != Some(position))
         .map(|claim| {
             let left = if taken(claim) {
@@ -291,8 +342,8 @@ fn entries_left<'a>(view: &View<'a>, position: usize) -> Vec<Left<'a>> {
                 Remainder::Entries(possible.collect(), eks.installation.clone())
             };
             (Some(claim), left)
-        })
-        .collect()
+        });
+    unknown.into_iter().chain(known).collect()
 }
 
 /// Whether an access entry may exist although the mode in force has none.

@@ -421,3 +421,39 @@ fn a_change_is_counted_once_however_long_its_repair_takes() {
     assert_ne!(simulation.ready("alice"), "False Contested");
     assert!(status(&simulation).last_drift.is_some());
 }
+
+/// Ten of forty may go. Eight are deleted, and EKS throttles their calls. Eight more are deleted. What was ordered first goes first.
+#[test]
+fn a_removal_that_was_ordered_and_is_throttled_goes_on_counting() {
+    let mut simulation = Simulation::in_eks(Mode::Api, "");
+    let names: Vec<String> = (0..40).map(|number| format!("m{number:02}")).collect();
+    for name in &names {
+        simulation.create(name, &format!("role/{name}"), &json!({}));
+    }
+    simulation.settle();
+    for name in &names[..8] {
+        simulation.delete(name);
+        let throttled = ("DeleteAccessEntry", FailureKind::Throttled);
+        simulation.cloud().failures.push(throttled);
+    }
+    simulation.pass();
+    simulation.pass();
+    for name in &names[8..16] {
+        simulation.delete(name);
+    }
+    simulation.pass();
+    for _ in 0..6 {
+        simulation.pass();
+        simulation.later(1);
+    }
+    let stand = |range: std::ops::Range<usize>| {
+        let standing = |name: &&String| simulation.access_entry(&format!("role/{name}")).is_some();
+        names[range].iter().filter(standing).count()
+    };
+    assert_eq!(
+        (stand(0..8), stand(8..16)),
+        (0, 8),
+        "of the first eight, which were ordered, and of the second; of the first: {}",
+        simulation.message("m00", "Synced")
+    );
+}

@@ -414,3 +414,25 @@ fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
         assert!(simulation.told("alice", Reason::EntryKept));
     }
 }
+
+/// The definition is being deleted, and its objects go one after the other. One that declares the same principal and can't be put into
+/// effect is still there.
+#[test]
+fn while_the_definition_goes_a_duplicate_that_holds_nothing_lets_nothing_be_revoked() {
+    for duplicate in [false, true] {
+        let mut simulation = Simulation::with_roles("");
+        simulation.create("a", "role/dev", &json!({}));
+        simulation.settle();
+        if duplicate {
+            simulation.create("b", "role/dev", &json!({"backend": "AccessEntry"}));
+            simulation.settle();
+        }
+        simulation.crd_deleting = true;
+        simulation.delete("a");
+        simulation.pass();
+        assert!(
+            simulation.roles().contains("role/dev"),
+            "duplicate {duplicate}: revoked while the definition is being deleted"
+        );
+    }
+}

@@ -15,6 +15,7 @@ mod grants_in_force;
 mod guards;
 mod handover;
 pub(crate) mod laws;
+mod missing_principals;
 mod modes;
 mod narrowing;
 mod ownership;
@@ -27,6 +28,7 @@ mod states;
 mod takeovers;
 mod text_refused;
 mod texts;
+mod unresolved_sets;
 mod writers;
 
 use serde_json::json;

@@ -227,10 +227,11 @@ impl Plan<'_> {
             let mut claims = self.claims.iter();
             claims.any(|claim| text_goes(claim) || entry_goes(claim))
         };
-        if self.removals != *stored && (self.removals.lasting() != stored.lasting() || orders()) {
+        let removals = self.removals.to_record(self.observed.now);
+        if removals != *stored && (removals.lasting() != stored.lasting() || orders()) {
             history
                 .annotations
-                .insert(REMOVALS_ANNOTATION.to_owned(), Some(self.removals.render()));
+                .insert(REMOVALS_ANNOTATION.to_owned(), Some(removals.render()));
         }
         if self.orphans.used_up() {
             history

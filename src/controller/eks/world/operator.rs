@@ -19,7 +19,7 @@ use crate::api::v1alpha1::IdentityMappingStatus;
 use crate::controller::eks::aws_cache::{AwsCache, FollowUp};
 use crate::controller::eks::call_queue::{CallQueue, NextCall};
 use crate::controller::eks::in_force::{ClusterReading, Trust};
-use crate::observed::{AwsState, Feature, Mode, Users};
+use crate::observed::{AwsState, Feature, Mode, Observed, Users};
 use crate::plan::Memory;
 use crate::principal::Key;
 use crate::safety::{clear_call, may_take};
@@ -287,10 +287,17 @@ impl World {
         self.operator.reads_entries()
             && works
                 .next(
-                    |call| described.contains(call.principal_arn()),
+                    |call| described.contains(call.principal_arn()) || self.waits(call),
                     |_, _| Ok(()),
                 )
                 .is_some()
+    }
+
+    /// Whether the call may take access while a pass runs.
+    fn waits(&self, call: &Call) -> bool {
+        let aws = self.operator.known.state(self.kept().as_ref());
+        let bindings = self.bindings.iter().collect();
+        self.operator.pass.is_some() && may_take(&aws, &bindings, call)
     }
 
     /// Principals whose entry is being described beside the plans.
@@ -310,7 +317,8 @@ impl World {
             .collect();
         let definition_goes = self.definition_deleting;
         let (desired, kept) = (self.desired(), self.kept());
-        let mut observed = self.observed(now, AwsState::Off);
+        let observed = self.observed(now, AwsState::Off);
+        let runs = self.operator.pass.is_some();
         let config_map = self.settings.config_map.to_string();
         let Operator {
             works,
@@ -320,8 +328,12 @@ impl World {
             memory,
             ..
         } = &mut self.operator;
-        let taken = |call: &Call| described.contains(call.principal_arn());
-        let next = works.next(taken, |key, calls| {
+        let waits = |call: &Call| {
+            let aws = known.state(kept.as_ref());
+            let takes = || may_take(&aws, &observed.bindings, call);
+            described.contains(call.principal_arn()) || runs && takes()
+        };
+        let next = works.next(waits, |key, calls| {
             let Some(call) = calls.first() else {
                 return Ok(());
             };
@@ -330,7 +342,10 @@ impl World {
                 return Err("the definition goes".to_owned());
             }
             known.permits(key)?;
-            observed.aws = known.state(kept.as_ref());
+            let observed = Observed {
+                aws: known.state(kept.as_ref()),
+                ..observed.clone()
+            };
             if may_take(&observed.aws, &observed.bindings, call) {
                 clear_call(&observed, &desired, &config_map, memory.removals(), calls)?;
             }

@@ -274,6 +274,9 @@ impl World {
         };
         let report = planned.report(&outcome);
         let failed = matches!(outcome, Outcome::Failed(_));
+        if failed {
+            self.operator.works.cut(|_| true);
+        }
         let works = planned.works_after(&outcome);
         drop(planned);
         self.operator.dirty |= failed;

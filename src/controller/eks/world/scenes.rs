@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::World;
 use super::act::Act;
 use super::search::run;
+use crate::access_entry::ADMIN_POLICY;
 use crate::observed::{BindingSubjects, Mode};
 
 const NODE_AND_OPS: &str = "\
@@ -61,6 +62,26 @@ pub(super) fn applied_changed_and_applied_anew() -> Vec<World> {
         worlds.push(world(mode, NODE_AND_OPS, &first, &acts));
     }
     worlds
+}
+
+/// By several calls, while the other one is in aws-auth.
+pub(super) fn an_administrator_demoted_while_another_is_deleted() -> Vec<World> {
+    let first = [
+        apply(
+            "m",
+            "a",
+            json!({"backend": "ConfigMap", "groups": ["system:masters"]}),
+        ),
+        apply(
+            "n",
+            "b",
+            json!({"backend": "AccessEntry", "groups": [], "accessPolicies": [{"policy": ADMIN_POLICY}]}),
+        ),
+    ];
+    let viewer =
+        json!({"groups": ["viewers"], "accessPolicies": [{"policy": "AmazonEKSViewPolicy"}]});
+    let acts = [Act::Edit("n", viewer), Act::Delete("m")];
+    vec![world(Mode::ApiAndConfigMap, "", &first, &acts)]
 }
 
 pub(super) fn two_administrators_deleted() -> Vec<World> {

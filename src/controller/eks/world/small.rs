@@ -57,6 +57,7 @@ scenes!(
     applied_and_deleted,
     applied_changed_and_applied_anew,
     two_administrators_deleted,
+    an_administrator_demoted_while_another_is_deleted,
     three_mappings_deleted,
     handed_over_and_back,
     an_administrator_handed_over_with_the_mode_after_it,
