@@ -171,7 +171,7 @@ impl Effective {
             }
         };
         let Some(view) = read.config_map else {
-            bail!("cluster {url} has no ConfigMap {name}; in the mode API it needs none")
+            bail!("cluster {url} has no ConfigMap {name}; in API mode it needs none")
         };
         let place = name.to_string();
         let written = read.mappings.iter().flat_map(|mapping| {

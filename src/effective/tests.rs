@@ -179,8 +179,8 @@ fn an_access_entry_wins_where_the_mode_counts_it() {
     assert_eq!(
         listed(&world(Mode::Api)).1,
         [
-            "both: aws-auth is not read in the mode API",
-            "text: aws-auth is not read in the mode API"
+            "both: aws-auth is not read in API mode",
+            "text: aws-auth is not read in API mode"
         ]
     );
     assert_eq!(

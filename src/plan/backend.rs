@@ -174,7 +174,7 @@ fn in_config_map_mode(spec: &Spec) -> Placement {
             Backend::AccessEntry,
             Reason::BackendUnavailable,
             format!(
-                "type {:?} exists only as an access entry, and this cluster is in the authentication mode CONFIG_MAP; change the mode \
+                "type {:?} exists only as an access entry, and this cluster is in CONFIG_MAP mode; change the mode \
                  to API_AND_CONFIG_MAP first",
                 spec.type_
             ),
@@ -188,7 +188,7 @@ fn in_api_mode(eks: &Eks<'_>, site: &Site<'_>) -> Placement {
         return Placement::refused(
             Backend::ConfigMap,
             Reason::BackendUnavailable,
-            "backend ConfigMap has no effect: aws-auth isn't read in the authentication mode API; set spec.backend: Auto"
+            "backend ConfigMap has no effect: aws-auth isn't read in API mode; set spec.backend: Auto"
                 .to_owned(),
         );
     }

@@ -277,7 +277,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         }
         StoppedAt::Losers(losers) => {
             complain(&format!(
-                "the authentication mode stays {mode}: in mode API the cluster does not read aws-auth, and these principals would \
+                "the authentication mode stays {mode}: in API mode the cluster does not read aws-auth, and these principals would \
                     lose access:\n  {}",
                 losers.join("\n  ")
             ));

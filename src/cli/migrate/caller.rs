@@ -72,7 +72,7 @@ impl CurrentUser {
             ))
         } else if self.proven && !has_entry().unwrap_or(false) {
             Some(format!(
-                "you have access as {}, but by no access entry: in mode API you would lose access; {fix}",
+                "you have access as {}, but by no access entry: in API mode you would lose access; {fix}",
                 self.arn
             ))
         } else {

@@ -81,11 +81,11 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     let (_, proven) = worker.eks()?;
     match proven.mode {
         Mode::Api => bail!(
-            "the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay \
+            "the cluster is in API mode, in which it does not read aws-auth, and EKS can't change it back: all principals stay \
                 with their access entries"
         ),
         Mode::ConfigMap => {
-            print("Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.\n")?;
+            print("Nothing to revert: in CONFIG_MAP mode all access comes from aws-auth.\n")?;
             return Ok(code(true));
         }
         Mode::ApiAndConfigMap => {}

@@ -50,9 +50,9 @@ pub(super) fn went_back(
     (mode < before).then(|| Failure {
         kind: FailureKind::Unavailable,
         message: format!(
-            "EKS answers the authentication mode {mode} for {}, and {before} was read at {read}; EKS never takes a cluster back, so \
-             {before} stays in force and no access entry is changed; look at `aws eks describe-cluster --name {} --query \
-             cluster.accessConfig`",
+            "EKS reports authentication mode {mode} for {}, but reported {before} at {read}; a cluster never returns to an earlier mode, \
+             so the operator continues with {before} and changes no access entry; check with `aws eks describe-cluster --name {} \
+             --query cluster.accessConfig`",
             cluster.arn, cluster.name
         ),
     })

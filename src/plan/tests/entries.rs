@@ -1,4 +1,4 @@
-//! Access entries: made, kept, put right, taken away, in the mode API.
+//! Access entries: made, kept, put right, taken away, in API mode.
 
 use serde_json::json;
 

@@ -84,7 +84,7 @@ fn explain_a_caller_without_access() {
       fix               in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" instead of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
                           kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
       not used          mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
-      note              the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: `identity-mapper access --aws-auth EXAMPLES/aws-auth.yaml` shows how to find out who it is
+      note              the cluster creator is also an administrator in CONFIG_MAP mode and is not listed anywhere: `identity-mapper access --aws-auth EXAMPLES/aws-auth.yaml` shows how to find out who it is
     "#);
     assert_snapshot!(explain(&BOTH, &["-o=json", "arn:aws:iam::111122223333:user/people/marai"]), @r#"
     exit code 1

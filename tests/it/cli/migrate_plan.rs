@@ -262,7 +262,7 @@ fn many_principals_of_every_kind() {
         access, then remove the account from mapAccounts
       stays   role/AWSServiceRoleForAmazonEMRContainers (mapRoles line 11)
         spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked
-        role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only
+        role, for which EKS accepts access entries from its own AWS service only; in API mode only
         the AWS service that owns the role can grant it access: it creates its own access entry, usually when it
         is enabled for the cluster; AWS has created none so far
       stays   role/legacy-viewer (mapRoles line 12)

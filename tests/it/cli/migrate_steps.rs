@@ -262,7 +262,7 @@ async fn refusals(stage: &Stage) {
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.
+    Nothing to revert: in CONFIG_MAP mode all access comes from aws-auth.
     ");
     assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
     assert_eq!(stage.handover().await, None);
@@ -460,7 +460,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
     --- stderr
-    error: the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay with their access entries
+    error: the cluster is in API mode, in which it does not read aws-auth, and EKS can't change it back: all principals stay with their access entries
     ");
     assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @"
     exit code 1
