@@ -59,7 +59,7 @@ impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Mode => "aws-auth is not read in API mode",
-            Self::Name => "EKS reads kube-system/aws-auth, and no ConfigMap of another name",
+            Self::Name => "EKS reads only the ConfigMap kube-system/aws-auth",
         })
     }
 }

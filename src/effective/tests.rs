@@ -356,7 +356,7 @@ fn eks_reads_a_config_map_of_one_name_only() {
         assert_eq!(by(&world.effective().granted(&role("nodes"))), "nothing");
         assert_eq!(
             listed(&world).1,
-            ["nodes: EKS reads kube-system/aws-auth, and no ConfigMap of another name"]
+            ["nodes: EKS reads only the ConfigMap kube-system/aws-auth"]
         );
     }
 }

@@ -149,7 +149,7 @@ impl Block {
         Self::passing(
             Reason::EntryPending,
             format!(
-                "{} for {} is in flight since {}, without an answer of EKS",
+                "{} for {} has been in flight since {}, without an answer from EKS",
                 sent.call.operation(),
                 sent.call.principal_arn(),
                 to_the_second(sent.since)

@@ -41,7 +41,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "The handover",
-        what: "One setting hands over all mappings that can be: the operator creates their access entries and keeps the aws-auth copies as the way back for the soak (60 s here, 24 h by default).",
+        what: "One setting hands over all mappings that can be: the operator creates their access entries and keeps the aws-auth copies as a fallback for the soak (60 s here, 24 h by default).",
         act: |stage| mappings_are_handed_over(stage).boxed_local(),
     },
     Step {

@@ -563,11 +563,11 @@ async fn the_chart_s_lists_hold_for_everybody() {
     for (spec, words) in [
         (
             json!({"principal": {"arn": "arn:aws:iam::444455556666:role/one"}}),
-            "of another account than 111122223333",
+            "not in an allowed account: 111122223333",
         ),
         (
             json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "444455556666"}}}),
-            "of another account than 111122223333",
+            "not in an allowed account: 111122223333",
         ),
         (
             json!({"groups": ["system:masters"]}),

@@ -473,7 +473,8 @@ fn what_cannot_be_changed_in_place_says_why() {
     };
     assert_eq!(
         why(&newer),
-        "the access entry has type QUANTUM_LINUX, which this version of identity-mapper does not know, so it stays as it is; \
+        "the access entry has type QUANTUM_LINUX, which this version of identity-mapper does not know, so the operator does \
+            not change it; \
          upgrade identity-mapper, or delete the entry yourself"
     );
     assert_eq!(

@@ -233,7 +233,7 @@ fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
         let arn = principal.or_else(|| mapping.status.principal_arn.clone());
         return Ok(vec![arn.with_context(|| {
             format!(
-                "mapping {name} names no principal that is known yet: `kubectl describe identitymapping {name}` shows why"
+                "the principal of mapping {name} is not known yet: `kubectl describe identitymapping {name}` shows why"
             )
         })?]);
     }

@@ -354,7 +354,7 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> 
         outcome.shown += if outcome.changes {
             DRY_RUN
         } else {
-            "Dry run: there is nothing to fix by itself.\n\n"
+            "Dry run: nothing can be fixed automatically.\n\n"
         };
     } else {
         files::write_all(&written)?;

@@ -62,8 +62,8 @@ impl CurrentUser {
             let entries = StandingEntries::new(aws.view()?);
             Some(entries.in_force(self.key.as_ref()?).is_some())
         };
-        let fix = "create an access entry for yourself first (a mapping, or aws eks create-access-entry), or have it run by \
-            someone who has one";
+        let fix = "create an access entry for yourself first (a mapping, or aws eks create-access-entry), or ask someone who \
+            has one to run this command";
         if by_text {
             Some(format!(
                 "you have access as {}, but only by aws-auth, which the cluster does not read in mode API: you would lose access; \

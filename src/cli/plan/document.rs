@@ -301,7 +301,8 @@ fn unknown_policies(diff: &PlanDiff) -> Vec<String> {
         .collect();
     let note = |policy| {
         format!(
-            "AWS had no access policy {policy} on {}: EKS refuses it unless it is newer; `aws eks list-access-policies` lists all",
+            "AWS had no access policy {policy} on {}: EKS refuses it unless AWS added it later; `aws eks \
+                list-access-policies` lists all",
             table.read
         )
     };

@@ -140,7 +140,7 @@ async fn document(
     };
     if running.as_ref().is_some_and(|it| it.settings.observe) {
         complain(
-            "note: the operator runs with --observe and writes nothing; this is what it would write without",
+            "note: the operator runs with --observe and writes nothing; without --observe it would write this",
         );
     }
     let settings = args.settings.settings(match &running {

@@ -67,6 +67,6 @@ fn refuse(restoration: &Restoration, arns: &[String]) -> Result<()> {
     };
     bail!(
         "this would take away your own access; nothing was written. aws-auth grants {arn} access as {now}; with the copy it would \
-            be {then}. Declare yourself in a mapping, choose another copy, or have it run by someone with other access"
+            be {then}. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command"
     )
 }

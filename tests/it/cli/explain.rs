@@ -53,7 +53,7 @@ fn explain_a_caller_with_access() {
       access by         mapRoles line 8: arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
       username          platform:ann-example.com
       groups            system:masters, system:authenticated
-      administrator     yes: group system:masters, which may do everything
+      administrator     yes: group system:masters, which has all permissions
       RBAC              not read
     ");
     assert_snapshot!(explain(&BOTH, &["arn:aws:iam::444455556666:role/observability"]), @"

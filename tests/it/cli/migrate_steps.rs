@@ -307,7 +307,7 @@ async fn forth(stage: &Stage) {
     principals: 2 soaking until TIME, 1 staying
     left:
       staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
-    The rest is soaking: run the same command again after that.
+    The rest waits for the end of the soak: run the same command again after that.
     --- stderr
     mode: requested the change from CONFIG_MAP to API_AND_CONFIG_MAP (update ID); EKS takes some minutes
     mode: now API_AND_CONFIG_MAP

@@ -333,7 +333,7 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ];
     let ran = rollback(&cluster, &all).await;
     assert_snapshot!(stderr(&cluster, &ran).await, @r#"
-    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command
     "#);
 
     // And by AWS's.
@@ -356,7 +356,7 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ];
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
     assert_snapshot!(stderr(&cluster, &ran).await, @r#"
-    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command
     "#);
     eks.world().cluster.mode = Mode::Api;
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;

@@ -91,8 +91,8 @@ fn principals() -> Vec<Case> {
             "spec.principal",
             "has two principals: remove arn or permissionset",
         ),
-        bad("an empty ARN", arn(""), ARN, "is empty, or holds a space"),
-        bad("a space behind an ARN", arn("arn:aws:iam::111122223333:role/Admin "), ARN, "holds a space"),
+        bad("an empty ARN", arn(""), ARN, "is empty, or contains a space"),
+        bad("a space behind an ARN", arn("arn:aws:iam::111122223333:role/Admin "), ARN, "contains a space"),
         bad(
             "a line break behind an ARN",
             "principal: {arn: \"arn:aws:iam::111122223333:role/Admin\\n\"}",
@@ -268,9 +268,9 @@ fn identities() -> Vec<Case> {
         ),
         bad("an empty username", with("username: ''"), USER, "is empty: write a username, or remove the field"),
         bad("a blank username", with("username: '  '"), USER, "is empty"),
-        bad("a tab in a username", with("username: \"a\\tb\""), USER, "holds a control character"),
-        bad("a line break in a username", with("username: \"a\\nb\""), USER, "holds a control character"),
-        bad("a control character of Latin-1", with("username: \"a\\x85b\""), USER, "holds a control character"),
+        bad("a tab in a username", with("username: \"a\\tb\""), USER, "contains a control character"),
+        bad("a line break in a username", with("username: \"a\\nb\""), USER, "contains a control character"),
+        bad("a control character of Latin-1", with("username: \"a\\x85b\""), USER, "contains a control character"),
         bad(
             "the operator's own prefix",
             with("username: 'identity-mapper:x'"),
@@ -281,20 +281,20 @@ fn identities() -> Vec<Case> {
             "an unknown placeholder",
             with("username: 'a:{{Session}}'"),
             USER,
-            "holds an unknown placeholder: write {{accountid}}",
+            "contains an unknown placeholder: write {{accountid}}",
         ),
         bad(
             "a placeholder with spaces",
             with("username: 'a:{{ SessionName }}'"),
             USER,
-            "holds an unknown placeholder",
+            "contains an unknown placeholder",
         ),
         bad("a placeholder in lower case", with("username: 'a:{{sessionname}}'"), USER, "spelled exactly like this"),
         bad(
             "a placeholder that nothing closes",
             with("username: 'a:{{SessionName'"),
             USER,
-            "holds an unknown placeholder",
+            "contains an unknown placeholder",
         ),
         bad(
             "a username of 257",
@@ -303,12 +303,12 @@ fn identities() -> Vec<Case> {
             "too long: may not be more than 256",
         ),
         bad("a word that YAML takes for true", with("username: true"), USER, "must be of type string"),
-        bad("an empty group", with("groups: [a, '']"), GROUPS, "holds an empty group"),
+        bad("an empty group", with("groups: [a, '']"), GROUPS, "contains an empty group"),
         bad(
             "a group with a line break",
             with("groups: [a, \"b\\nc\"]"),
             GROUPS,
-            "holds a group with a control character",
+            "contains a group with a control character",
         ),
         bad(
             "the bridge's group",
@@ -320,7 +320,7 @@ fn identities() -> Vec<Case> {
             "an unknown placeholder in a group",
             with("groups: [a, 'b-{{UserName}}']"),
             GROUPS,
-            "group 'b-{{username}}' holds an unknown placeholder",
+            "group 'b-{{username}}' contains an unknown placeholder",
         ),
         bad("a group twice", with("groups: [a, b, a]"), "spec.groups[2]", "duplicate value"),
         bad(
@@ -336,10 +336,10 @@ fn identities() -> Vec<Case> {
             "too many: 51: must have at most 50 items",
         ),
         bad("a group for a list", with("groups: admins"), GROUPS, "must be of type array"),
-        bad("an end that is no time", with("validUntil: tomorrow"), UNTIL, "is not a time: write a date of the calendar"),
+        bad("an end that is no time", with("validUntil: tomorrow"), UNTIL, "is not a time: write a valid date"),
         bad("an end without a zone", with("validUntil: '2026-12-24T18:00:00'"), UNTIL, "is not a time"),
         bad("an end in a zone that does not exist", with("validUntil: '2026-12-24T18:00:00+99:99'"), UNTIL, "is not a time"),
-        bad("an end on a day that does not exist", with("validUntil: '2026-02-29T18:00:00Z'"), UNTIL, "a date of the calendar"),
+        bad("an end on a day that does not exist", with("validUntil: '2026-02-29T18:00:00Z'"), UNTIL, "write a valid date"),
         bad("an end finer than a nanosecond", with("validUntil: '2026-02-28T18:00:00.1234567891Z'"), UNTIL, "is not a time"),
         bad("an end with a line break", with("validUntil: \"2026-02-28T18:00:00Z\\n\""), UNTIL, "is not a time"),
         bad("the last second of 9999", with("validUntil: '9999-12-31T23:59:59Z'"), UNTIL, "is not in the years 2000 to 2999: write"),
@@ -352,7 +352,7 @@ fn identities() -> Vec<Case> {
         Case {
             name: "several things at once",
             spec: "principal: {arn: Admin}\nusername: ''\ngroups: ['']".to_owned(),
-            wrong: vec![(GROUPS, "holds an empty group"), ("spec.principal.arn", "is not an arn"), (USER, "is empty")],
+            wrong: vec![(GROUPS, "contains an empty group"), ("spec.principal.arn", "is not an arn"), (USER, "is empty")],
         },
     ]
 }
@@ -433,7 +433,7 @@ fn policies() -> Vec<Case> {
             "a namespace with a line break",
             policies("{policy: A, scope: {type: Namespace, namespaces: [\"a\\nb\"]}}"),
             "spec.accessPolicies[0].scope.namespaces",
-            "holds a namespace with a control character",
+            "contains a namespace with a control character",
         ),
         bad(
             "a namespace twice",

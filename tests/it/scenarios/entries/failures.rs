@@ -228,7 +228,7 @@ async fn over_the_quota_where_aws_auth_is_read() {
     let object = stage.object("second").await;
     let accepted = condition(&object, "Accepted").unwrap();
     assert!(
-        accepted.message.contains("as many as EKS allows"),
+        accepted.message.contains("the maximum that EKS allows"),
         "{accepted:?}"
     );
 }
@@ -247,7 +247,7 @@ async fn over_the_quota_where_only_entries_count() {
         .await;
     assert!(
         seen.message
-            .contains("as many access entries as EKS allows"),
+            .contains("maximum number of access entries that EKS allows"),
         "{seen:?}"
     );
 }

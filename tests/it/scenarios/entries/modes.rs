@@ -237,7 +237,7 @@ async fn an_answer_that_takes_the_mode_back_is_not_believed() {
     stage.cluster.change("entry", regroup).await;
     let seen = stage.until("entry", "Synced", "False EksUnavailable").await;
     assert!(
-        seen.message.contains("never takes a cluster back"),
+        seen.message.contains("never returns to an earlier mode"),
         "{seen:?}"
     );
     assert_eq!(stage.object("entry").await.status.unwrap().written, written);
