@@ -64,7 +64,7 @@ pub(crate) struct ObserveArgs {
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub(crate) mode: Option<Mode>,
 
-    /// ARN of the cluster, with files of which no access entry names it
+    /// ARN of the cluster, if no access entry in the files names it
     #[arg(
         long,
         value_name = "ARN",

@@ -526,7 +526,7 @@ proptest! {
     #![proptest_config(crate::laws::cases(64))]
     /// Clocks that differ by six percent, requests that take any time or are lost, replicas that are stopped for any time.
     #[test]
-    fn two_never_believe_to_lead(seed in any::<u64>(), count in 2_usize..4) {
+    fn two_replicas_never_both_lead(seed in any::<u64>(), count in 2_usize..4) {
         let mut replicas = Replicas::new(seed, count);
         for _ in 0..12_000 {
             replicas.turn();

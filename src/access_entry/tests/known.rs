@@ -96,7 +96,7 @@ fn a_listing_tells_what_is_new_and_what_to_ask_for() {
 }
 
 #[test]
-fn an_administrator_that_was_made_or_unmade_is_doubtful() {
+fn an_administrator_that_was_created_or_deleted_is_stale() {
     for (policies, administrators, doubtful) in [
         (&[][..], &[][..], false),
         (&[ADMIN, VIEW], &[ROLE], false),

@@ -15,7 +15,7 @@ use crate::cli::table::{Cell, Column, Table};
 use crate::migrate::{MigrationGoal, ModeChange, Stage, Way, situation, verdicts};
 use crate::observed::Mode;
 
-/// Move principals from access entries back to aws-auth, as far as aws-auth can give them the same access, while it is still read
+/// Move principals from access entries back to aws-auth where it can grant them the same access; not possible in API mode
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RevertArgs {
     /// Skip the confirmation

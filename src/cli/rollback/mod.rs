@@ -40,7 +40,7 @@ pub(crate) struct RollbackArgs {
 pub(crate) enum RollbackCommand {
     /// List the copies, newest first
     List(ListArgs),
-    /// Print a copy, also one that the authenticator drops, as a ConfigMap
+    /// Print a copy as a ConfigMap, even if the authenticator would drop it
     Show(ShowArgs),
     /// Show what restoring a copy would change
     ///

@@ -149,7 +149,7 @@ fn every_kind_of_role() {
 }
 
 #[test]
-fn users_accounts_and_what_lets_nobody_in() {
+fn users_accounts_and_entries_without_access() {
     let mut simulation = Simulation::in_eks(
         Mode::ApiAndConfigMap,
         &[
@@ -244,7 +244,7 @@ fn logins_without_username_are_reported() {
 }
 
 #[test]
-fn what_stands_in_eks_counts() {
+fn existing_access_entries_count() {
     let text = [
         role("node", NODE.0, NODE.1),
         role("self-managed", NODE.0, NODE.1),
@@ -292,7 +292,7 @@ fn what_stands_in_eks_counts() {
 }
 
 #[test]
-fn iam_completes_paths_and_tells_who_is_gone() {
+fn iam_completes_paths_and_reports_missing_principals() {
     let text = [
         role(
             "AWSReservedSSO_Admin_0123456789abcdef",

@@ -201,7 +201,7 @@ fn an_access_entry_shadows_aws_auth() {
 }
 
 #[test]
-fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
+fn removing_an_entry_that_exposes_an_unmanaged_one_is_reported() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     simulation.create(
         "alice",
@@ -224,7 +224,7 @@ fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
 }
 
 #[test]
-fn at_the_quota_the_rest_stand_in_aws_auth() {
+fn at_the_quota_the_rest_stay_in_aws_auth() {
     let mut simulation = both("");
     simulation
         .cloud()

@@ -365,7 +365,7 @@ fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
 }
 
 #[test]
-fn lost_tags_are_not_lost_ownership_and_are_told_as_drift() {
+fn lost_tags_are_not_lost_ownership_and_are_reported_as_drift() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     let alice = "arn:aws:iam::111122223333:role/alice";
     simulation.create("alice", "role/alice", &json!({}));

@@ -64,7 +64,7 @@ fn a_set_is_its_role_by_the_exact_name() {
 }
 
 #[test]
-fn in_aws_auth_it_stands_without_its_path() {
+fn in_aws_auth_its_path_is_removed() {
     let mut simulation = Simulation::in_eks(Mode::ConfigMap, "");
     lists(&mut simulation, &[role("/eu-west-1", "View", OLD)]);
     set(&mut simulation, "View");

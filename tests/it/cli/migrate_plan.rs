@@ -408,7 +408,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
 }
 
 #[test]
-fn the_step_to_api_is_closed_while_aws_auth_alone_lets_someone_in() {
+fn api_mode_is_refused_while_aws_auth_alone_grants_a_principal_access() {
     let text = aws_auth(
         &[own("main-nodes", NODE, NODES), own("ops", "ops", &["ops"])],
         "",
@@ -623,7 +623,7 @@ fn world(cluster: &Cluster) -> World {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "what it prints")]
-async fn live_with_what_iam_and_eks_know() {
+async fn a_live_plan_uses_iam_and_eks() {
     let cluster = Cluster::start().await;
     let roles = [
         own("main-nodes", NODE, NODES),

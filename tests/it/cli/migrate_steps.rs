@@ -179,7 +179,7 @@ async fn end(process: &mut Supervised) -> Option<i32> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
+async fn refusals_name_the_fix_and_steps_can_be_undone() {
     let stage = Stage::set("- \"777788889999\"\n").await;
     refusals(&stage).await;
     forth(&stage).await;
@@ -397,7 +397,7 @@ async fn back(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
+async fn no_principal_loses_access_including_the_caller() {
     let stage = Stage::set("").await;
     let mut args = vec!["apply", "--confirm=test", "--to=API"];
     args.extend(PACE);

@@ -163,7 +163,7 @@ async fn the_switch_makes_the_creators_entry_and_those_of_eks_own_nodes() {
 }
 
 #[tokio::test]
-async fn a_recreated_principal_has_another_id_and_a_dead_entry() {
+async fn a_recreated_principal_has_a_new_id_and_a_stale_entry() {
     let eks = Eks::start(World::new(CLUSTER)).await;
     let role = eks.world().role(OWN, "/a/", "Dev");
     let before = create(&eks, json!({"principalArn": role.arn}));

@@ -198,7 +198,7 @@ async fn an_unreliable_eks() {
 
 /// Errors that no documentation names are told as they come, and tried again.
 #[tokio::test]
-async fn an_unheard_of_error_is_named() {
+async fn an_unknown_error_is_named() {
     let stage = Stage::new(Mode::Api, &NO_TIMER).await;
     stage.script("CreateAccessEntry", &[Fault::UnheardOf; 3]);
     stage.declare("moon", json!({})).await;
