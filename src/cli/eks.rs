@@ -266,7 +266,7 @@ impl EksArgs {
             (Some(_), None) => Ok(true),
             (None, Some(Mode::ConfigMap)) => Ok(false),
             (None, Some(mode @ (Mode::ApiAndConfigMap | Mode::Api))) => bail!(
-                "--authentication-mode {mode} needs access entries from EKS: give --cluster-name (or \
+                "--authentication-mode {mode} needs access entries from EKS: set --cluster-name (or \
                     IDENTITY_MAPPER_CLUSTER_NAME) instead; the mode is then read from EKS"
             ),
             (Some(name), Some(mode)) => bail!(
@@ -274,10 +274,10 @@ impl EksArgs {
                     from EKS"
             ),
             (None, None) => bail!(
-                "the cluster's authentication mode is not known: give --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME), and it is \
-                    read from EKS; or, without AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
-                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --authentication-mode CONFIG_MAP (or \
-                    IDENTITY_MAPPER_AUTHENTICATION_MODE)"
+                "the cluster's authentication mode is not known: set --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME) to read \
+                    it from EKS. Without AWS API calls, set --authentication-mode CONFIG_MAP (or \
+                    IDENTITY_MAPPER_AUTHENTICATION_MODE), if `aws eks describe-cluster --name CLUSTER --query \
+                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP"
             ),
         }
     }

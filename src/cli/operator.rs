@@ -27,8 +27,8 @@ pub(crate) async fn operator(cluster: &Cluster, needed: bool) -> Option<Operator
         Err(_) if !needed => return None,
         Err(error) => {
             complain(&format!(
-                "note: the operator's settings are not known, because the Deployments can't be listed ({error}): defaults are used; \
-                    give --handover, --soak, --propagation and --recreated-principals where yours differ"
+                "note: the operator's settings are not known, because the Deployments can't be listed ({error}): defaults are \
+                    used; add --handover, --soak, --propagation and --recreated-principals if yours differ"
             ));
             return None;
         }

@@ -211,7 +211,7 @@ pub enum AccessAction {
     Moved,
     /// Someone else's change was undone.
     Repaired,
-    /// An entry that was there is managed now.
+    /// An existing entry is now managed.
     Adopted,
     /// An entry with our mark that no status named: a status was lost, or we ended before it was written.
     Found,

@@ -261,7 +261,9 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
     }
     match at {
         StoppedAt::End if *soaking > 0 => {
-            print("The rest waits for the end of the soak: run the same command again after that.\n")?;
+            print(
+                "The rest waits for the end of the soak: run the same command again after that.\n",
+            )?;
             Ok(code(*open == 0))
         }
         StoppedAt::End => Ok(code(*open == 0)),

@@ -66,7 +66,7 @@ impl CurrentUser {
             has one to run this command";
         if by_text {
             Some(format!(
-                "you have access as {}, but only by aws-auth, which the cluster does not read in mode API: you would lose access; \
+                "you have access as {}, but only by aws-auth, which the cluster does not read in API mode: you would lose access; \
                     {fix}",
                 self.arn
             ))

@@ -98,7 +98,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     let migration = match migration {
         Ok(migration) => migration,
         Err(NotForMigration::NoCluster) => bail!(
-            "access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn \
+            "access entries depend on the cluster's partition and account: add --cluster-name, or, with files, --cluster-arn \
                 arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
         ),
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),

@@ -81,8 +81,8 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     let (_, proven) = worker.eks()?;
     match proven.mode {
         Mode::Api => bail!(
-            "the cluster is in API mode, in which it does not read aws-auth, and EKS can't change it back: all principals stay \
-                with their access entries"
+            "the cluster is in API mode: it does not read aws-auth, and EKS can't change the mode back. All principals keep \
+                their access entries"
         ),
         Mode::ConfigMap => {
             print("Nothing to revert: in CONFIG_MAP mode all access comes from aws-auth.\n")?;

@@ -127,7 +127,7 @@ impl Worker {
         let aws = self.live.aws.as_ref();
         let proven = self.live.target.eks.as_ref();
         aws.zip(proven)
-            .context("a migration needs EKS: give --cluster-name")
+            .context("a migration needs EKS: add --cluster-name")
     }
 
     /// Reads what is new: what was read whole and not evaluated yet; by our own loop where it runs; else the cluster, with what was last read

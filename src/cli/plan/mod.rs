@@ -171,7 +171,7 @@ impl PlanArgs {
         let observe = &self.observe;
         let offline = observe.is_offline();
         if offline && self.filename.is_empty() {
-            bail!("with files instead of a cluster the mappings come from files too: add -f");
+            bail!("with files instead of a cluster, mappings are also read from files: add -f");
         }
         if offline && self.prune {
             bail!("--prune needs a cluster: with files alone there are no other mappings");

@@ -42,7 +42,7 @@ async fn an_entry_outlives_its_mapping_only_by_the_verb_release() {
     );
     let keep = |kept: &[&str]| json!({"metadata": {"finalizers": kept}});
     let retain = json!({"spec": {"deletion": "Retain"}});
-    let stays = "the entry of the mapping 'one' stays when the mapping goes";
+    let stays = "the entry of the mapping 'one' stays when the mapping is deleted";
 
     ann.may_not_patch("one", &keep(&FINALIZERS[1..]), stays)
         .await;

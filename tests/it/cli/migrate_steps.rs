@@ -460,7 +460,7 @@ async fn no_principal_loses_access_including_the_caller() {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
     --- stderr
-    error: the cluster is in API mode, in which it does not read aws-auth, and EKS can't change it back: all principals stay with their access entries
+    error: the cluster is in API mode: it does not read aws-auth, and EKS can't change the mode back. All principals keep their access entries
     ");
     assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @"
     exit code 1

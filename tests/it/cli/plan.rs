@@ -410,7 +410,7 @@ spec:
     assert_snapshot!(shown.replace(folder, "FOLDER"), @r#"
     no mappings: exit code 1
     --- stderr
-    error: with files instead of a cluster the mappings come from files too: add -f
+    error: with files instead of a cluster, mappings are also read from files: add -f
     standard input twice: exit code 1
     --- stderr
     error: `-` (standard input) can be read only once: use files for the others

@@ -361,6 +361,6 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     eks.world().cluster.mode = Mode::Api;
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
     assert_snapshot!(stderr(&cluster, &ran).await, @"
-    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in mode API: restoring it would grant no access
+    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in API mode: restoring it would grant no access
     ");
 }

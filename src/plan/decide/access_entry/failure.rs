@@ -104,7 +104,9 @@ pub(crate) fn unlisted(failure: &Failure) -> Block {
 fn denied(action: &str, words: &str, statement: &str) -> Block {
     Block::lasting(
         Reason::AccessDenied,
-        format!("IAM does not allow the operator to call {action}: {words}; add to its IAM policy: {statement}"),
+        format!(
+            "IAM does not allow the operator to call {action}: {words}; add to its IAM policy: {statement}"
+        ),
     )
 }
 
