@@ -1,4 +1,4 @@
-//! Access entries from a file: the answers of the AWS CLI, one JSON document after the other.
+//! Reads access entries from a file: outputs of the AWS CLI, one JSON document after the other.
 //!
 //! `aws eks describe-access-entry` and `aws eks list-associated-access-policies` print what EKS answers (EKS API reference), with times
 //! in ISO 8601 or in seconds. Nothing else is needed to plan without EKS.

@@ -1,4 +1,4 @@
-//! From what exists to what is wanted, as calls.
+//! Computes the calls that change an existing access entry into the declared one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! What a mapping asks for, as an access entry, or why there can't be one.
+//! The access entry that a mapping declares, or why EKS would refuse it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

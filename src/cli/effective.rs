@@ -1,4 +1,4 @@
-//! `identity-mapper effective [FILE|-]`: what the authenticator makes of an aws-auth.
+//! `identity-mapper effective [FILE|-]`: how the authenticator reads an aws-auth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

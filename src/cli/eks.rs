@@ -1,4 +1,4 @@
-//! How the cluster's access entries and IAM are reached: the flags that concern AWS.
+//! The flags for AWS: how access entries and IAM are read.
 
 use std::time::Duration;
 

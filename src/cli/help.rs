@@ -1,4 +1,4 @@
-//! What all commands' help has in common: examples, one group for the flags that commands share, values in any case.
+//! Parts of the help that all commands share: examples, one group for shared flags, case-insensitive values.
 
 use clap::{Arg, Command};
 

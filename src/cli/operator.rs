@@ -1,4 +1,4 @@
-//! The settings of the operator that runs in the cluster: its plans depend on them, and a plan with others would promise something else.
+//! The settings of the operator that runs in the cluster: its plans depend on them, so `plan` uses the same ones.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! `identity-mapper release`: releases everything and leaves all access, before the operator is uninstalled.
+//! `identity-mapper release`: gives up ownership without revoking access, before the operator is uninstalled.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! `identity-mapper run`: the controller.
+//! `identity-mapper run`: the operator.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;

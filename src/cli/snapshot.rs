@@ -1,4 +1,4 @@
-//! What a command reads: the cluster and AWS, or files that hold the same.
+//! What a command reads: a cluster and AWS, or files with the same content.
 //!
 //! Both give one [`Observation`], so no command knows the difference but by what it says of it.
 

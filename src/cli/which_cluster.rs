@@ -1,4 +1,4 @@
-//! Which cluster of EKS is meant: by flags, by the kubeconfig, or by what the operator keeps in the cluster.
+//! Determines the EKS cluster: from flags, from the kubeconfig, or from what the operator stores in the cluster.
 
 use anyhow::{Result, bail};
 

@@ -1,4 +1,4 @@
-//! Who has access now, as what and by which entry, over both backends; and which entries have no effect, and why.
+//! Who has access now, with which identity and by which entry, over both backends; and which entries have no effect, and why.
 
 use std::collections::HashSet;
 use std::fmt;

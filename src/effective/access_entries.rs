@@ -1,4 +1,4 @@
-//! The access entries that stand, by key, and whether they let anyone in.
+//! The existing access entries by key, and whether they grant access.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;

@@ -1,4 +1,4 @@
-//! Whether an identity is an administrator's, or a node's.
+//! Whether an identity is an administrator or a node.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Whether a caller has access, as what, and why other entries of the same principal don't count.
+//! Whether a caller has access, with which identity, and why other entries of the same principal have no effect.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! Everyone with access, most powerful first, and every entry that grants no access.
+//! All principals with access, administrators first, and all entries that grant none.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;

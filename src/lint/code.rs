@@ -1,4 +1,4 @@
-//! The codes: what lint can find. Each has a heading in `docs/lint.md`.
+//! The codes of all findings. Each has a heading in `docs/lint.md`.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Files: what each holds, and where in it a finding is.
+//! Files: their content, and the position of findings in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

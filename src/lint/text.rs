@@ -1,4 +1,4 @@
-//! What the authenticator drops, empties or reads differently, and why: each problem gets the code of its cause.
+//! Text that the authenticator drops, empties or reads differently; each problem gets the code of its cause.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! A verdict for everyone with access by aws-auth or a mapping names.
+//! An outcome for each mapping and for each principal with access through aws-auth.
 
 use std::collections::{BTreeMap, BTreeSet};
 

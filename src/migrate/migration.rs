@@ -1,4 +1,4 @@
-//! What becomes of each principal, and of the cluster as a whole.
+//! What happens to each principal, and to the cluster as a whole.
 
 use std::collections::BTreeMap;
 use std::fmt;

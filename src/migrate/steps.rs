@@ -1,4 +1,4 @@
-//! The way in steps, each with what it takes.
+//! The steps of a migration, each with its notes and commands.
 
 use jiff::SignedDuration;
 use serde::Serialize;

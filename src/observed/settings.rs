@@ -1,4 +1,4 @@
-//! How the operator was started, as far as a plan depends on it.
+//! The operator's settings that plans depend on.
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,4 +1,4 @@
-//! What a plan asks for, what came of it, and what follows.
+//! The actions of a plan, their results, and what follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

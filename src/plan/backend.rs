@@ -1,4 +1,4 @@
-//! Where a mapping is put into effect: by the cluster's mode, by what exists, and by what the spec asks for.
+//! Chooses the backend of a mapping: from the cluster's mode, the existing entries and the spec.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The kinds of fault that people make in an aws-auth, each with what is wrong and the fix.
+//! The kinds of errors that people make in aws-auth, each with a description and the fix.
 
 use crate::aws_auth::Section;
 

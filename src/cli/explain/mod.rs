@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody has access, as what, and what that one may do; or why not, and how to fix it.
+//! `identity-mapper explain ARN…`: whether a principal has access, as which user, and why; or why not, and how to fix it.
 
 mod text;
 

@@ -1,4 +1,4 @@
-//! A cluster's own aws-auth and mappings.
+//! `lint` for the aws-auth and the mappings of a cluster.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;

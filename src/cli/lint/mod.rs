@@ -1,4 +1,4 @@
-//! `identity-mapper lint`: everything that is wrong with an aws-auth or with mapping manifests.
+//! `identity-mapper lint`: errors in an aws-auth or in mapping manifests.
 
 mod github;
 mod junit;

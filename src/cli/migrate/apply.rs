@@ -1,4 +1,4 @@
-//! `identity-mapper migrate apply`: makes the steps.
+//! `identity-mapper migrate apply`: carries out the steps.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;

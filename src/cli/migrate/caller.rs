@@ -1,4 +1,4 @@
-//! The caller of the migration, and their own way in: it is never taken away.
+//! The access of the person who runs the migration, which is never removed.
 
 use anyhow::{Context as _, Result};
 

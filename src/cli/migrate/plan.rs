@@ -1,4 +1,4 @@
-//! `identity-mapper migrate plan`: what becomes of everyone, and whether the next mode would take access from anyone.
+//! `identity-mapper migrate plan`: what happens to each principal, and whether anyone would lose access in the next mode.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

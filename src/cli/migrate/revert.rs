@@ -1,4 +1,4 @@
-//! `identity-mapper migrate revert`: the way back, while aws-auth is still read.
+//! `identity-mapper migrate revert`: moves principals back while EKS still reads aws-auth.
 
 use std::process::ExitCode;
 

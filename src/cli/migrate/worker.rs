@@ -1,4 +1,4 @@
-//! Who hands over: the operator, where it is installed, else the same loop in this process.
+//! Carries out the handover: the operator does it if it is installed, otherwise the same loop in this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! A plan as a document: what `-o json` and `-o yaml` print, and what the text is made of.
+//! A plan as a document for `-o json` and `-o yaml`; the text output is made from it as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

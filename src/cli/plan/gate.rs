@@ -1,4 +1,4 @@
-//! `plan` as a gate: what makes its exit code other than 0.
+//! The exit code of `plan`.
 
 use clap::ValueEnum;
 

@@ -1,4 +1,4 @@
-//! `identity-mapper plan`: what would change, before anything does.
+//! `identity-mapper plan`: shows changes before they are made.
 
 mod document;
 mod gate;

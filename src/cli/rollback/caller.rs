@@ -1,4 +1,4 @@
-//! The caller's own way in, which no restoration takes away.
+//! The access of the person who runs the command, which no restoration removes.
 
 use std::collections::BTreeSet;
 

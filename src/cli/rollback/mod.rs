@@ -1,4 +1,4 @@
-//! `identity-mapper rollback`: the history of aws-auth, and the way back to a copy of it.
+//! `identity-mapper rollback`: lists the history of aws-auth and restores a copy.
 
 mod caller;
 mod document;

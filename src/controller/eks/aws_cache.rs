@@ -1,4 +1,4 @@
-//! What EKS and IAM have answered, as one value. Pure.
+//! What EKS and IAM have answered so far, as one value. Pure.
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
 //! calls, an entry that is not as it was known, another mode. Reading again what is known already is none. What changed after the

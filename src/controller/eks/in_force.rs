@@ -1,4 +1,4 @@
-//! Which authentication mode is in force, and whether the cluster of EKS is the one whose API server we talk to. Pure.
+//! Which authentication mode applies, and whether the EKS cluster is the one of this API server. Pure.
 //!
 //! A name is not enough: the same may be given to another cluster, in another region or account. [`Trust`] is the proof. It goes
 //! stale when EKS rotates the cluster's certificate authority, so each reading of the cluster comes with a new one.

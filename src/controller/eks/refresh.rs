@@ -1,4 +1,4 @@
-//! Which access entry to describe next. Pure: it gets the time as an argument.
+//! Chooses the access entry to describe next. Pure: it gets the time as an argument.
 //!
 //! An entry that is known by name only, or of which something may have changed, is described as soon as possible. Beside that each
 //! owned entry is described once in a period, evenly: of `n` entries one every `n`th part of it, the one first that was described

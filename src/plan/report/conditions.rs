@@ -1,4 +1,4 @@
-//! How far each mapping has got: accepted, synced, ready, and why not.
+//! The conditions of each mapping: accepted, synced, ready, and why not.
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Backend, Confirmation};

@@ -1,4 +1,4 @@
-//! States of aws-auth itself that are worth an event each, told once for as long as they last.
+//! Events about aws-auth itself, each published once while its cause lasts.
 
 use sha2::{Digest, Sha256};
 

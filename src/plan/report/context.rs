@@ -1,4 +1,4 @@
-//! The plan together with what came of it, and the questions that statuses and events ask of the two.
+//! The plan together with its results, and the questions that statuses and events ask about both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 

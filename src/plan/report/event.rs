@@ -1,4 +1,4 @@
-//! Which events a pass publishes: transitions only, few, and each note true when it is written.
+//! Which events a pass publishes: only transitions, and few of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

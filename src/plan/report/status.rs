@@ -1,4 +1,4 @@
-//! What each mapping's status becomes: the conditions, and what is remembered of the entry.
+//! The status of each mapping: the conditions, and the record of its entry.
 
 use std::collections::BTreeMap;
 

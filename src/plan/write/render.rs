@@ -1,4 +1,4 @@
-//! From steps to text: the edit, the mark, and what does not fit.
+//! From decided steps to text: the edit, the mark, and what does not fit.
 
 use std::collections::BTreeMap;
 

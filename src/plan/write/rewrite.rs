@@ -1,4 +1,4 @@
-//! A change of aws-auth that a person makes by a command: under the rules of every write of ours, with a copy kept first.
+//! A change of aws-auth by a command: under the same rules as every write of the operator, with a copy saved first.
 
 use std::collections::{BTreeMap, BTreeSet};
 

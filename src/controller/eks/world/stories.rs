@@ -1,4 +1,4 @@
-//! Runs that went wrong once, each by its name.
+//! Runs that failed once, each with a name.
 
 #![allow(
     clippy::needless_pass_by_value,
