@@ -58,15 +58,15 @@ codes! {
     BrokenText = "IM001", Error, "invalid YAML in a key of aws-auth",
         "the authenticator drops the whole key at the first YAML error: none of its principals has access, nodes included";
     UnquotedTemplate = "IM002", Error, "unquoted template",
-        "`{` starts a mapping in YAML, so none of the text can be read";
+        "`{` starts a mapping in YAML, so the text can't be read at all";
     Tab = "IM003", Error, "tab in the indentation",
-        "YAML forbids tabs in indentation, so none of the text can be read";
+        "YAML forbids tabs in indentation, so the text can't be read at all";
     DescribeOutput = "IM004", Error, "output of `kubectl describe` instead of YAML",
         "`kubectl describe` prints for people: its output is not YAML and can't be applied, so the key can't be read";
     NoList = "IM005", Error, "key of aws-auth without a list",
-        "the authenticator reads a list of entries and drops any other value whole";
+        "the authenticator reads a list of entries and drops any other value completely";
     Indentation = "IM006", Error, "inconsistent indentation",
-        "indentation is the structure of YAML: if it is inconsistent, none of the text can be read";
+        "indentation is the structure of YAML: if it is inconsistent, the text can't be read";
     EntryDropped = "IM007", Error, "dropped entry",
         "the authenticator drops the entry silently: its principal has no access";
     ValueEmptied = "IM008", Error, "value of the wrong type",

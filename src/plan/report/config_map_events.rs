@@ -108,7 +108,7 @@ fn broken(view: &View<'_>, section: Section) -> Option<ConfigMapState> {
 
 fn describe(problem: &Problem) -> String {
     format!(
-        "{} does not parse, so the authenticator drops it whole: {}: {}",
+        "{} does not parse, so the authenticator drops all of it: {}: {}",
         problem.section,
         problem.place(),
         problem.message
