@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earlier_finalizer_stands_for_both_backends() {
+    fn the_former_finalizer_means_both_backends() {
         let earlier = Finalizers::from(Finalizer::Earlier);
         for backend in [Backend::ConfigMap, Backend::AccessEntry] {
             assert!(earlier.keeps(backend) && Finalizers::BOTH.keeps(backend));

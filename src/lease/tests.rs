@@ -66,7 +66,7 @@ fn what_is_free_is_claimed_at_once() {
 
 /// No other process has the name, but a restored etcd may: others have gone on from there.
 #[test]
-fn its_own_name_alone_gives_nobody_the_lease() {
+fn a_replica_name_alone_does_not_give_the_lease() {
     let now = Instant::now();
     let mut restored = having_read(now, Some(record(7, Some("a"))));
     assert_eq!(restored.step(now, true), LeaseStep::Wait(now + POLL));

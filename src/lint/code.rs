@@ -279,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_in_order_and_said_once() {
+    fn codes_are_in_order_and_unique() {
         let ids: Vec<&str> = Code::ALL.iter().map(|code| code.id()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         let titles: std::collections::BTreeSet<&str> =

@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_read_back_and_foreign_words_are_passed_over() {
+    fn a_mark_is_read_back_and_unknown_words_are_ignored() {
         let key = Key::parse_arn("arn:aws:iam::111122223333:role/Admin").expect("a role");
         let meaning = Meaning {
             arn: "arn:aws:iam::111122223333:role/admin".into(),

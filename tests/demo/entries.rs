@@ -27,7 +27,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         title: "An existing entry is adopted",
         what: "The mapping declares exactly what the unmanaged entry grants. The operator manages the entry from now on, without changing its text.",
-        act: |stage| foreign_entry_is_adopted(stage).boxed_local(),
+        act: |stage| unmanaged_entry_is_adopted(stage).boxed_local(),
     },
     Step {
         title: "The authentication mode changes",
@@ -126,7 +126,7 @@ async fn permission_set_is_resolved(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-async fn foreign_entry_is_adopted(stage: &mut Stage) -> Result<()> {
+async fn unmanaged_entry_is_adopted(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
     stage.apply("break-glass-unchanged")?;
     stage

@@ -206,7 +206,7 @@ async fn guarded(values: &[&str]) -> Cluster {
 }
 
 #[tokio::test]
-async fn nobody_grants_more_than_they_hold() {
+async fn authors_grant_only_what_they_may_impersonate() {
     let cluster = guarded(&[]).await;
     let admin = cluster.admin();
     let edit = rule(

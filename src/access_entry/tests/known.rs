@@ -47,7 +47,7 @@ fn list(entries: &mut Entries, all: &[&str], administrators: &[&str], second: i6
 }
 
 #[test]
-fn a_listing_tells_what_is_new_and_what_to_ask_for() {
+fn a_listing_shows_new_entries_and_what_to_describe() {
     let mut entries = described(entry(ROLE, &[]), 1);
     list(&mut entries, &[ROLE, OTHER], &[OTHER], 10);
     assert_eq!(entries.listed, Some(at(11)));

@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_change_goes_before_a_burst() {
+    fn a_single_change_has_priority_over_a_burst() {
         let mut works = CallQueue::default();
         works.replace(burst(0..100));
         assert!(

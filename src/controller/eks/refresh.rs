@@ -267,7 +267,7 @@ mod tests {
 
     /// A time that has passed would have the loop turn again at once, as fast as it may.
     #[test]
-    fn what_can_not_be_described_now_is_not_looked_at_again_and_again() {
+    fn what_cannot_be_described_now_is_not_looked_at_again_and_again() {
         let mut entries = Entries::default();
         listed(&mut entries, 6);
         let origin = Instant::now();

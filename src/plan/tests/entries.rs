@@ -112,7 +112,7 @@ fn retain_takes_the_tags_off_and_leaves_the_entry() {
 }
 
 #[test]
-fn what_someone_else_changed_is_put_right_once_and_told() {
+fn what_someone_else_changed_is_repaired_once_and_reported() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -262,7 +262,7 @@ fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_is_de
 }
 
 #[test]
-fn an_access_entry_that_goes_uncovers_what_aws_auth_says() {
+fn removing_an_access_entry_exposes_what_aws_auth_grants() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -361,7 +361,7 @@ fn a_call_of_unknown_effect_is_verified_and_not_repeated() {
 }
 
 #[test]
-fn a_type_is_changed_by_deleting_and_making_anew_only_where_that_is_confirmed_for_nodes() {
+fn a_type_is_changed_by_deleting_and_creating_again_only_where_that_is_confirmed_for_nodes() {
     let mut simulation = api();
     simulation.create(
         "alice",
@@ -483,7 +483,7 @@ fn a_recreated_principal_is_reported_and_renewed_only_after_a_confirmation() {
 }
 
 #[test]
-fn a_recreated_principal_that_a_foreign_entry_of_aws_auth_names_is_let_in() {
+fn a_recreated_principal_that_an_unmanaged_entry_of_aws_auth_names_has_access() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     let now = simulation.now;
     simulation.cloud().iam_lists(&[(ALICE, "AROAONE")], now);

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_is_kept_first_and_only_what_changed_is_written() {
+    fn the_current_text_is_saved_first_and_only_changes_are_written() {
         let history = HistoryView {
             resource_version: "3".to_owned(),
             ..HistoryView::default()

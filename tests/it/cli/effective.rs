@@ -262,7 +262,7 @@ fn reads_a_file() {
 }
 
 #[test]
-fn usage_errors_say_nothing_on_standard_output() {
+fn usage_errors_print_nothing_on_standard_output() {
     for arguments in [
         &["effective"][..],
         &["effective", "-", "-o", "xml"],

@@ -34,7 +34,7 @@ fn explain(files: &[&str], rest: &[&str]) -> String {
 }
 
 #[test]
-fn a_name_that_is_almost_one_is_told() {
+fn a_misspelled_name_is_reported() {
     for name in ["role/observabilty", "Observability2"] {
         let said = explain(&BOTH, &[name]);
         assert!(said.contains("did you mean observability?"), "{said}");
@@ -120,7 +120,7 @@ fn explain_a_caller_without_access() {
 }
 
 #[test]
-fn what_can_not_be_asked_is_an_error() {
+fn what_cannot_be_asked_is_an_error() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:group/admins"]), @r#"
     exit code 1
     --- stderr

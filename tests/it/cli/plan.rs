@@ -347,7 +347,7 @@ fn as_a_document() {
 }
 
 #[test]
-fn what_can_not_be_read_is_an_error_and_nothing_is_printed() {
+fn what_cannot_be_read_is_an_error_and_nothing_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let mapping = json!({ "principal": { "arn": "arn:aws:iam::111122223333:role/a" } });
     let good = file(

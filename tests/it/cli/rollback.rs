@@ -222,7 +222,7 @@ async fn copies_are_listed_shown_and_restored() {
     clippy::too_many_lines,
     reason = "one story, with what is printed on the way"
 )]
-async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
+async fn needed_access_is_removed_only_if_confirmed_and_the_callers_own_never() {
     let cluster = Cluster::with_operator_rights().await;
     let plain = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: x\n";
     cluster.seed(json!({ "mapRoles": plain })).await;

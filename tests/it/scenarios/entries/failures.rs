@@ -104,7 +104,7 @@ async fn each_denied_action_is_named_with_its_statement() {
 
 /// Without the right to tag, what was made stays, and the condition says what is missing.
 #[tokio::test]
-async fn a_denied_tag_keeps_nobody_out() {
+async fn a_denied_tag_call_does_not_prevent_access() {
     let stage = Stage::prepared(Mode::Api, &NO_TIMER, |eks| {
         let arn = eks.world().role(ACCOUNT, "/", "tag").arn;
         let input = json!({ "principalArn": arn, "kubernetesGroups": ["team"] });

@@ -56,7 +56,7 @@ async fn another_cluster_s_name() {
 
 /// The last mode stays in force while EKS can't be asked, also across a restart, and aws-auth is still put right.
 #[tokio::test]
-async fn the_mode_is_kept_while_eks_can_not_be_reached() {
+async fn the_mode_is_kept_while_eks_cannot_be_reached() {
     let mut stage = Stage::new(Mode::ApiAndConfigMap, &NO_TIMER).await;
     let entry = stage.establish("entry", json!({})).await;
     stage

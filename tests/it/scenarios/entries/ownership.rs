@@ -101,7 +101,7 @@ const ADOPTION: [Adopted; 6] = [
 
 /// An entry that somebody made is taken over as `spec.adoption` says.
 #[tokio::test]
-async fn foreign_entries_are_adopted_as_declared() {
+async fn unmanaged_entries_are_adopted_as_declared() {
     let name = |number: usize| format!("adopted-{number}");
     let stage = Stage::prepared(Mode::Api, &NO_TIMER, |eks| {
         for (number, (_, group, ..)) in ADOPTION.into_iter().enumerate() {
