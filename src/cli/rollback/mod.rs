@@ -117,7 +117,7 @@ pub(crate) struct RestoreArgs {
     pub(crate) dry_run: bool,
 
     /// Confirm a loss: `node-entry` or `last-administrator`; can be repeated
-    #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
+    #[arg(long = "confirm", value_name = "VALUE", value_delimiter = ',', value_parser = word)]
     pub(crate) confirmations: Vec<Confirmation>,
 
     #[command(flatten)]

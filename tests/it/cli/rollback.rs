@@ -315,7 +315,7 @@ async fn needed_access_is_removed_only_if_confirmed_and_the_callers_own_never() 
 
     ["--confirm=mass-removal"]: exit code 1
     --- stderr
-    error: invalid value 'mass-removal' for '--confirm <WORD>': write node-entry or last-administrator
+    error: invalid value 'mass-removal' for '--confirm <VALUE>': write node-entry or last-administrator
 
     For more information, try '--help'.
     "#);
