@@ -3,7 +3,7 @@
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
-# make mutants   whether the tests notice that a safety rule is switched off
+# make mutants   checks that the tests fail if a safety rule is switched off
 # make image  the image of the Dockerfile as an archive, without a container engine
 # make soak   an hour of changes and faults on a real node, during which nothing may grow; MINUTES for another time
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run

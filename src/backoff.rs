@@ -1,4 +1,4 @@
-//! Pauses after failures: each twice as long as the one before it, up to a longest.
+//! Pauses after failures: each is twice as long as the previous one, up to a maximum.
 //!
 //! The iterators of kube-runtime and backon keep the count and draw the jitter themselves. Here both come from the caller, so that what
 //! decides by a pause stays pure.

@@ -1,4 +1,4 @@
-//! What can go wrong with the outside world, in one type.
+//! All failures of calls to the outside, in one type.
 //!
 //! Every failed call ends up as an [`Error`]: a [`Category`] that code decides by, and the other side's own words that
 //! people read. Invariants:

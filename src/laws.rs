@@ -1,4 +1,4 @@
-//! How many cases a property test tries.
+//! The number of cases that a property test tries.
 //!
 //! `make test` fixes the seed, so that it fails only by the change at hand; `make laws` tries other cases, and many more.
 

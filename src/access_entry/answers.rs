@@ -1,4 +1,4 @@
-//! Access entries from a file: the answers of the AWS CLI, one JSON document after the other.
+//! Reads access entries from a file: outputs of the AWS CLI, one JSON document after the other.
 //!
 //! `aws eks describe-access-entry` and `aws eks list-associated-access-policies` print what EKS answers (EKS API reference), with times
 //! in ISO 8601 or in seconds. Nothing else is needed to plan without EKS.
@@ -28,12 +28,12 @@ pub enum AnswersError {
     },
     /// Nothing at all, as a command that failed leaves it.
     #[error(
-        "the file is empty; where the cluster has no access entries, write {{\"accessEntries\": []}} to it"
+        "the file is empty; if the cluster has no access entries, write {{\"accessEntries\": []}} to it"
     )]
     Empty,
     /// A document that is a list.
     #[error(
-        "document {number} is a list: give the answers as the AWS CLI prints them, one after the other"
+        "document {number} is a list: give the outputs of the AWS CLI as they are, one after the other"
     )]
     List {
         /// Counted from 1.
@@ -41,7 +41,8 @@ pub enum AnswersError {
     },
     /// A document that is neither of the two answers.
     #[error(
-        "document {number} is neither an answer of `aws eks describe-access-entry` nor of `aws eks list-associated-access-policies`: it \
+        "document {number} is neither output of `aws eks describe-access-entry` nor of `aws eks \
+            list-associated-access-policies`: it \
          has neither `accessEntry` nor `associatedAccessPolicies`"
     )]
     Neither {
@@ -50,7 +51,7 @@ pub enum AnswersError {
     },
     /// The answer of `aws eks list-access-entries`, which holds no entries but their principals.
     #[error(
-        "document {number} is an answer of `aws eks list-access-entries`, which holds only the principals. Make the file with:
+        "document {number} is output of `aws eks list-access-entries`, which contains only the principals. Create the file with:
          for arn in $(aws eks list-access-entries --cluster-name CLUSTER --query accessEntries --output text); do
            aws eks describe-access-entry --cluster-name CLUSTER --principal-arn \"$arn\" --output json
            aws eks list-associated-access-policies --cluster-name CLUSTER --principal-arn \"$arn\" --output json
@@ -62,7 +63,8 @@ pub enum AnswersError {
     },
     /// An entry whose policies are not in the file.
     #[error(
-        "the policies of {principal_arn} are missing: add the answer of `aws eks list-associated-access-policies --cluster-name {cluster} \
+        "the policies of {principal_arn} are missing: add the output of `aws eks list-associated-access-policies \
+            --cluster-name {cluster} \
          --principal-arn {principal_arn}`"
     )]
     NoPolicies {
@@ -73,7 +75,7 @@ pub enum AnswersError {
     },
     /// Policies of an entry that is not in the file.
     #[error(
-        "the access entry of {principal_arn} is missing: add the answer of `aws eks describe-access-entry --cluster-name {cluster} \
+        "the access entry of {principal_arn} is missing: add the output of `aws eks describe-access-entry --cluster-name {cluster} \
          --principal-arn {principal_arn}`"
     )]
     NoEntry {

@@ -1,4 +1,4 @@
-//! From what exists to what is wanted, as calls.
+//! Computes the calls that change an existing access entry into the declared one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -89,7 +89,8 @@ pub enum Recreate {
 /// The standing entry is of a type that this version does not know.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "the access entry has type {found}, which this version of identity-mapper does not know, so it stays as it is; upgrade identity-mapper, or delete the entry yourself"
+    "the access entry has type {found}, which this version of identity-mapper does not know, so the operator does not change \
+        it; upgrade identity-mapper, or delete the entry yourself"
 )]
 pub struct UnknownType {
     /// The type, as EKS spells it.

@@ -1,4 +1,4 @@
-//! The cluster that access entries belong to.
+//! The EKS cluster of access entries.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What a mapping asks for, as an access entry, or why there can't be one.
+//! The access entry that a mapping declares, or why EKS would refuse it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,12 +199,12 @@ impl Inexpressible {
         }
     }
 
-    /// What can be done in authentication mode `API`, where the sentence itself does not say it.
+    /// What can be done in `API` mode, where the sentence itself does not say it.
     #[must_use]
     pub const fn in_api_mode(&self) -> Option<&'static str> {
         match self {
             Self::ServiceLinkedRole { .. } => Some(
-                "in authentication mode API only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster",
+                "in API mode only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster",
             ),
             _ => None,
         }

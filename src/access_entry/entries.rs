@@ -1,4 +1,4 @@
-//! All access entries of the cluster, as far as they are known.
+//! All known access entries of the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 

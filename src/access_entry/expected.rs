@@ -1,4 +1,4 @@
-//! What EKS is expected to answer: how a plan goes on is predicted before anything is called.
+//! The expected answers of EKS, to predict later steps of a plan before any call is sent.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Calls that may change an access entry and whose effect is not certain: sent and not answered, or answered by nobody.
+//! Calls that may change an access entry and whose effect is not certain yet: no answer has arrived, or the answer was lost.
 //!
 //! A call takes effect once, at any time between its sending and [`LAG`] after it was given up. Invariants:
 //!

@@ -1,4 +1,4 @@
-//! The access entries of nodes: what EKS gives each type, and which type an entry of aws-auth would become.
+//! Access entries of nodes: what EKS sets for each type, and which type an entry of aws-auth corresponds to.
 
 use std::collections::BTreeSet;
 

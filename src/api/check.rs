@@ -375,7 +375,7 @@ mod tests {
         assert_eq!(violations.len(), 1);
         assert_eq!(
             violations[0].to_string(),
-            "spec.groups: holds an empty group: write its name, or remove the item"
+            "spec.groups: contains an empty group: write its name, or remove the item"
         );
     }
 

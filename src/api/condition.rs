@@ -91,7 +91,7 @@ reasons! {
     AccessDenied,
     /// A principal got access.
     AccessGranted,
-    /// A principal has its access by the other backend.
+    /// A principal now has access through the other backend.
     AccessMoved,
     /// `accessPolicies` take effect only through access entries; the rest of the mapping is active.
     AccessPoliciesIneffective,
@@ -119,13 +119,13 @@ reasons! {
     DriftRepaired,
     /// Another, active mapping names the same principal.
     DuplicatePrincipal,
-    /// The new text, read back, did not mean what was planned; nothing was written.
+    /// The new text, read back, differed from the plan; nothing was written.
     EditUnverified,
     /// EKS refused the call, in its own words.
     EksRefused,
     /// EKS can't be reached, or did not answer; the operator retries.
     EksUnavailable,
-    /// An entry that was there is managed now.
+    /// An existing entry is now managed.
     EntryAdopted,
     /// The entry of a deleted mapping was no longer managed and still exists.
     EntryKept,
@@ -201,7 +201,7 @@ reasons! {
     UnmanagedEntry,
     /// Admission denied the write of aws-auth.
     WriteDenied,
-    /// The write of aws-auth did not get through; the operator retries.
+    /// The write of aws-auth failed; the operator retries.
     WriteFailed,
     /// RBAC forbids the write of aws-auth.
     WriteForbidden,

@@ -1,4 +1,4 @@
-//! The finalizers that keep a deleted mapping until its entries are gone: one for each backend.
+//! The finalizers that keep a deleted mapping until its entries are removed: one for each backend.
 //!
 //! Each is set before the first write to its backend, and comes off once nothing that is managed for the mapping is left there.
 //! [`Finalizer::Earlier`] is the one of versions that had a single one: it means both until it is replaced.
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earlier_finalizer_stands_for_both_backends() {
+    fn the_former_finalizer_means_both_backends() {
         let earlier = Finalizers::from(Finalizer::Earlier);
         for backend in [Backend::ConfigMap, Backend::AccessEntry] {
             assert!(earlier.keeps(backend) && Finalizers::BOTH.keeps(backend));

@@ -1,4 +1,4 @@
-//! What users write: the `IdentityMapping` custom resource and the conditions that answer it.
+//! The API: the `IdentityMapping` custom resource and its conditions.
 
 pub mod check;
 pub mod condition;

@@ -73,7 +73,7 @@ pub(super) fn arn() -> Vec<Rule> {
         &[
             (
                 "!self.matches('^[!-~]+$')",
-                "'is empty, or holds a space, a line break or another character that no ARN holds: remove it'",
+                "'is empty, or contains a space, a line break or another character that is not allowed in an ARN: remove it'",
             ),
             (
                 "!self.startsWith('arn:') || self.split(':').size() < 6",
@@ -201,14 +201,14 @@ pub(super) fn username() -> Vec<Rule> {
             ),
             (
                 &format!("self.matches('{CONTROL}')"),
-                "'holds a control character, such as a line break or tab: remove it'",
+                "'contains a control character, such as a line break or tab: remove it'",
             ),
             (
                 "self.startsWith('identity-mapper:')",
                 "'begins with identity-mapper:, which is reserved: choose another name'",
             ),
         ],
-        &format!("'holds an unknown placeholder: write {PLACEHOLDERS}'"),
+        &format!("'contains an unknown placeholder: write {PLACEHOLDERS}'"),
     );
     vec![telling(is_identity("self"), message)]
 }
@@ -220,11 +220,11 @@ pub(super) fn groups() -> Vec<Rule> {
         &[
             (
                 "self.exists(g, g.trim() == '')",
-                "'holds an empty group: write its name, or remove the item'",
+                "'contains an empty group: write its name, or remove the item'",
             ),
             (
                 &format!("self.exists(g, g.matches('{CONTROL}'))"),
-                "'holds a group with a control character, such as a line break or tab: remove the character'",
+                "'contains a group with a control character, such as a line break or tab: remove the character'",
             ),
             (
                 "self.exists(g, g.startsWith('identity-mapper:'))",
@@ -232,7 +232,7 @@ pub(super) fn groups() -> Vec<Rule> {
             ),
         ],
         &format!(
-            "\"group '\" + self.filter(g, !({known}))[0] + \"' holds an unknown placeholder: write {PLACEHOLDERS}\""
+            "\"group '\" + self.filter(g, !({known}))[0] + \"' contains an unknown placeholder: write {PLACEHOLDERS}\""
         ),
     );
     vec![telling(
@@ -256,7 +256,7 @@ pub(super) fn valid_until() -> Vec<Rule> {
             "self.matches('^[0-9]{4}-.*$') && !self.startsWith('2')",
             "'is not in the years 2000 to 2999: write a time of these years, as in 2026-12-24T18:00:00Z, or remove validUntil for access that does not end'",
         )],
-        "'is not a time: write a date of the calendar, a time and a zone, as in 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00'",
+        "'is not a time: write a valid date, a time and a time zone, as in 2026-12-24T18:00:00Z or 2026-12-24T18:00:00+01:00'",
     );
     vec![telling(format!("self.matches('{shape}')"), message)]
 }
@@ -294,7 +294,7 @@ pub(super) fn namespaces() -> Vec<Rule> {
     let message = first_of(
         &[(
             &format!("self.exists(n, n.matches('{CONTROL}'))"),
-            "'holds a namespace with a control character, such as a line break or tab: remove the character'",
+            "'contains a namespace with a control character, such as a line break or tab: remove the character'",
         )],
         &format!(
             "\"'\" + self.filter(n, !{label})[0] + \"' is not a namespace: write lower-case letters, digits and hyphens, at most 63, with * for any text\""

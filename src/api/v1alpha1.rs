@@ -39,10 +39,10 @@ pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
     status = "IdentityMappingStatus",
     derive = "PartialEq",
     doc = "An IdentityMapping declares one IAM principal, and the Kubernetes identity and EKS access policies of the principal in this cluster. Write access to mappings is write access to everything in the cluster.",
-    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.summary.principal", "description": "The role or user, with its account where that is not the cluster's; sso/ is a permission set"}"#,
-    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.summary.username", "description": "The Kubernetes username; (default): the one that EKS gives"}"#,
+    printcolumn = r#"{"name": "Principal", "type": "string", "jsonPath": ".status.summary.principal", "description": "The role or user, with its account if that is not the cluster's; sso/ is a permission set"}"#,
+    printcolumn = r#"{"name": "Username", "type": "string", "jsonPath": ".status.summary.username", "description": "The Kubernetes username; (default) is the one that EKS sets"}"#,
     printcolumn = r#"{"name": "Groups", "type": "string", "jsonPath": ".status.summary.groups", "description": "The Kubernetes groups"}"#,
-    printcolumn = r#"{"name": "Policies", "type": "string", "jsonPath": ".status.summary.accessPolicies", "description": "The EKS access policies, without AmazonEKS and Policy; (ns): in some namespaces only"}"#,
+    printcolumn = r#"{"name": "Policies", "type": "string", "jsonPath": ".status.summary.accessPolicies", "description": "The EKS access policies, without AmazonEKS and Policy; (ns) means in some namespaces only"}"#,
     printcolumn = r#"{"name": "Backend", "type": "string", "jsonPath": ".status.backend", "description": "Where the mapping is put into effect"}"#,
     printcolumn = r#"{"name": "State", "type": "string", "jsonPath": ".status.state", "description": "The mapping's state in one word"}"#,
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].reason", "priority": 1, "description": "Why it is ready or not"}"#,
@@ -54,71 +54,75 @@ pub const CONFIRM_ANNOTATION: &str = "identity-mapper.dev/confirm";
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::spec()))]
 pub struct IdentityMappingSpec {
-    /// Who gets the access: exactly one of `arn` and `permissionSet`. May be changed: the entry then moves to the new
-    /// principal.
+    /// The principal that gets access: exactly one of `arn` and `permissionSet`. If you change it, the entry moves to
+    /// the new principal.
     pub principal: PrincipalSpec,
-    /// The Kubernetes username. May hold `{{SessionName}}` (with `@` replaced by `-`), `{{SessionNameRaw}}`,
-    /// `{{AccountID}}`, `{{AccessKeyID}}` and `{{EC2PrivateDNSName}}`, which are filled in at each login. At most 256
-    /// characters. Default: what EKS itself gives, `arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/{{SessionName}}` for a
-    /// role and its ARN for a user. Not for node types.
+    /// The Kubernetes username, at most 256 characters. Can contain `{{SessionName}}` (with `@` replaced by `-`),
+    /// `{{SessionNameRaw}}`, `{{AccountID}}`, `{{AccessKeyID}}` and `{{EC2PrivateDNSName}}`, which are filled in at
+    /// each login. Default: the username that EKS sets, which is
+    /// `arn:PARTITION:sts::ACCOUNT:assumed-role/NAME/{{SessionName}}` for a role and the ARN for a user. Not allowed
+    /// for node types.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 256), extend("x-kubernetes-validations" = rules::username()))]
     pub username: Option<String>,
-    /// The Kubernetes groups, which role bindings name; at most 50, of at most 256 characters each. May hold the
-    /// placeholders of `username`. Default: none, so that only bindings of the username and access policies count. Not
-    /// for node types.
+    /// The Kubernetes groups: at most 50, of at most 256 characters each. RBAC bindings grant them permissions. Can
+    /// contain the placeholders of `username`. Default: none, so that permissions come only from bindings of the
+    /// username and from access policies. Not allowed for node types.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(max = 50), inner(length(max = 256)), extend("x-kubernetes-validations" = rules::groups()))]
     pub groups: Vec<String>,
-    /// EKS access policies, at most 20. They take effect only in an access entry; for a mapping in aws-auth the conditions
-    /// report that they don't.
+    /// EKS access policies, at most 20. They take effect only in an access entry; the conditions of a mapping in
+    /// aws-auth report that they have no effect.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["policy".into()]))]
     #[schemars(length(max = 20))]
     pub access_policies: Vec<AccessPolicy>,
-    /// The type of the entry. `Standard`, the default, is for people and workloads. The others are for the roles of
-    /// nodes in the cluster's own account, and get username and groups from EKS: `EC2Linux`, `EC2Windows`,
-    /// `FargateLinux`, and, only as access entries, `HybridLinux`, `EC2` (EKS Auto Mode) and `HyperPodLinux`.
+    /// The type of the entry. `Standard`, the default, is for people and workloads. The other types are for node roles
+    /// in the cluster's own account, and EKS sets their username and groups: `EC2Linux`, `EC2Windows` and
+    /// `FargateLinux`; and, only as access entries, `HybridLinux`, `EC2` (EKS Auto Mode) and `HyperPodLinux`.
     #[serde(default, rename = "type")]
     pub type_: EntryType,
-    /// Where the mapping is put into effect: in aws-auth (`ConfigMap`), in an EKS access entry (`AccessEntry`), or
-    /// (`Auto`, the default) by the cluster's authentication mode and the existing entries. A change moves the principal
-    /// to the other backend without an access gap.
+    /// Where the mapping is put into effect: in aws-auth (`ConfigMap`) or in an EKS access entry (`AccessEntry`). With
+    /// `Auto`, the default, the cluster's authentication mode and the existing entries decide. If you change it, the
+    /// principal moves to the other backend without an access gap.
     #[serde(default)]
     pub backend: BackendChoice,
-    /// What to do with an unmanaged entry of the same principal: adopt it if it gives the same identity (`IfIdentical`,
-    /// the default), adopt it and change it to this identity (`Always`), or leave it unmanaged (`Never`). An entry that
-    /// stays unmanaged is a conflict, which the conditions report.
+    /// What to do with an unmanaged entry of the same principal: adopt it if it grants the same identity
+    /// (`IfIdentical`, the default), adopt it and change it to this identity (`Always`), or leave it unmanaged
+    /// (`Never`). The conditions report an entry that stays unmanaged.
     #[serde(default)]
     pub adoption: Adoption,
-    /// What deleting the mapping does to its entry: remove it (`Revoke`, the default), or leave it active and unmanaged
-    /// (`Retain`).
+    /// What happens to the entry when the mapping is deleted: it is removed (`Revoke`, the default), or it stays active
+    /// and becomes unmanaged (`Retain`).
     #[serde(default)]
     pub deletion: Deletion,
-    /// When the entry is removed, as in `2026-12-24T18:00:00Z`; the mapping stays, with the state Expired. API servers may honour a
-    /// cached login for some minutes more, and open streams go on. In the years 2000 to 2999. Default: never.
+    /// When the entry is removed, such as `2026-12-24T18:00:00Z`, in the years 2000 to 2999. The mapping stays, with
+    /// the state Expired. API servers can accept cached logins for some more minutes, and open streams continue.
+    /// Default: never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String", length(max = 64), extend("x-kubernetes-validations" = rules::valid_until()))]
     pub valid_until: Option<Time>,
-    /// While true, nothing is created, changed or repaired; deletion and `validUntil` still act. Default: false.
+    /// If true, the operator creates, changes and repairs nothing; deletion and `validUntil` still take effect.
+    /// Default: false.
     #[serde(default)]
     pub suspend: bool,
 }
 
-/// Who gets the access: exactly one of `arn` and `permissionSet`.
+/// The principal that gets access: exactly one of `arn` and `permissionSet`.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::principal()))]
 pub struct PrincipalSpec {
-    /// The ARN of an IAM role or user, with its path where it has one: aws-auth gets it without, an access entry with.
-    /// Sessions (`assumed-role`), federated users, groups and the root user are refused.
+    /// The ARN of an IAM role or user, including its path. The operator removes the path of a role where aws-auth needs
+    /// it removed. Sessions (`assumed-role`), federated users, groups and the root user are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     // The longest ARN of a role: `arn:aws-us-gov:iam::` with account, `:role`, a path of 512 and a name of 64. The rest
     // is room for a session's, so that the rule about sessions speaks.
     #[schemars(with = "String", length(max = 640), extend("x-kubernetes-validations" = rules::arn()))]
     pub arn: Option<String>,
-    /// A permission set of IAM Identity Center in an account. It resolves to its role there, also after that changes.
+    /// A permission set of IAM Identity Center in an account. The operator resolves it to its role in that account and
+    /// follows the role when it changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "PermissionSet")]
     pub permission_set: Option<PermissionSet>,
@@ -138,19 +142,19 @@ pub struct PermissionSet {
     pub account_id: String,
 }
 
-/// An EKS access policy and where it holds.
+/// An EKS access policy and its scope.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct AccessPolicy {
     /// The policy's name, such as `AmazonEKSViewPolicy`; never its ARN.
     #[schemars(length(max = 128), extend("x-kubernetes-validations" = rules::policy()))]
     pub policy: String,
-    /// Where it holds. Default: in the whole cluster.
+    /// Where the policy applies. Default: in the whole cluster.
     #[serde(default)]
     pub scope: AccessScope,
 }
 
-/// Where an access policy holds.
+/// Where an access policy applies.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = rules::scope()))]
@@ -158,7 +162,8 @@ pub struct AccessScope {
     /// `Cluster`, the default, or `Namespace`.
     #[serde(default, rename = "type")]
     pub type_: ScopeType,
-    /// With type `Namespace`: the namespaces, at most 50, with `*` for any text, as in `dev-*`. They need not exist.
+    /// With type `Namespace`: the namespaces, at most 50. `*` matches any text, such as in `dev-*`. The namespaces need
+    /// not exist.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Set)]
     #[schemars(length(max = 50), inner(length(max = 63)), extend("x-kubernetes-validations" = rules::namespaces()))]
@@ -293,7 +298,8 @@ impl Confirmation {
 
     /// Reads the annotation: what it confirms, and the words that confirm nothing, in order.
     ///
-    /// Spaces around words and empty words are let pass; case is not, so that a confirmation is never a guess.
+    /// Spaces around values and empty values are ignored. Values are case-sensitive, so that a confirmation is never a
+    /// guess.
     #[must_use]
     pub fn parse_list(annotation: &str) -> (BTreeSet<Self>, Vec<String>) {
         let mut confirmed = BTreeSet::new();
@@ -323,7 +329,7 @@ impl fmt::Display for Confirmation {
     }
 }
 
-/// The operator's report on a mapping. Never an input: nothing written here grants anything.
+/// The operator's report on a mapping. It is never an input: nothing written here grants access.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct IdentityMappingStatus {
@@ -355,18 +361,19 @@ pub struct IdentityMappingStatus {
     /// The last change of the entry by another writer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_drift: Option<Drift>,
-    /// The entries that were written for this mapping and not yet removed: enough to know them again when the mark on
-    /// aws-auth is lost.
+    /// The entries that were written for this mapping and not yet removed. The operator recognizes its entries by this
+    /// if the mark on aws-auth is lost.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<WrittenEntry>,
     /// The confirmations that a held removal or change waits for, as values of the annotation `identity-mapper.dev/confirm`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub awaiting_confirmation: Vec<String>,
-    /// The `validUntil` that was read well before it passed: a removal at that time needs no confirmation.
+    /// The `validUntil` that the operator saw well before it passed: the removal at that time needs no confirmation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_valid_until: Option<Time>,
-    /// Ready (the principal now gets exactly this identity), Accepted and Synced; `GroupsBound` where there are groups; Stalled,
-    /// Reconciling and Contested only while they are True. A message is in one condition, and others point to it.
+    /// Ready (the principal now gets exactly this identity), Accepted and Synced; `GroupsBound` if the mapping has
+    /// groups; Stalled, Reconciling and Contested only while they are True. Each message is in one condition; the
+    /// others refer to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["type".into()]))]
     pub conditions: Vec<Condition>,
@@ -376,15 +383,15 @@ pub struct IdentityMappingStatus {
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
 pub struct MappingSummary {
-    /// The role or user, with its account where that is not the cluster's.
+    /// The role or user, with its account if that is not the cluster's.
     pub principal: String,
-    /// The Kubernetes username; `(default)`: the one that EKS gives.
+    /// The Kubernetes username; `(default)` is the one that EKS sets.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub username: String,
-    /// The Kubernetes groups, or some and how many more.
+    /// The Kubernetes groups, or some of them and the number of others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub groups: String,
-    /// The access policies, or some and how many more.
+    /// The access policies, or some of them and the number of others.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub access_policies: String,
 }
@@ -398,9 +405,9 @@ pub enum MappingState {
     Expired,
     /// `suspend: true`.
     Suspended,
-    /// A change or removal waits for a person's confirmation.
+    /// A change or removal needs a confirmation.
     Held,
-    /// A person has to act; the condition Stalled is True.
+    /// The mapping needs manual action; the condition Stalled is True.
     Failed,
     /// The operator is working on it or retries.
     Pending,
@@ -416,17 +423,17 @@ pub struct Drift {
     pub time: Time,
     /// What was found.
     pub what: String,
-    /// The field manager that made it, or `unknown` if Kubernetes keeps no trace.
+    /// The field manager that made it, or `unknown` if Kubernetes has no record of it.
     pub manager: String,
 }
 
-/// An entry as it was written: in aws-auth (`configMap`), or as an access entry (`cluster`).
+/// An entry as it was written, in aws-auth (`configMap`) or as an access entry (`cluster`).
 #[derive(
     KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord,
 )]
 #[serde(rename_all = "camelCase")]
 pub struct WrittenEntry {
-    /// `namespace/name` of the `ConfigMap` that holds it.
+    /// `namespace/name` of the `ConfigMap` that contains it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "String")]
     pub config_map: Option<String>,
@@ -456,7 +463,7 @@ pub struct WrittenEntry {
 pub struct WrittenPolicy {
     /// The policy's ARN.
     pub policy: String,
-    /// The namespaces in which it holds, sorted; none: the whole cluster.
+    /// The namespaces in which it applies, sorted. Without namespaces it applies in the whole cluster.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub namespaces: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Certificate authorities, as what proves that two names mean one API server.
+//! Certificate authorities, which prove that two names mean the same API server.
 
 use std::collections::BTreeSet;
 

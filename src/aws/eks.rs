@@ -1,4 +1,4 @@
-//! Reading the cluster, its access entries and the access policies; and the calls for one entry.
+//! Reads the cluster, its access entries and the access policies, and sends the calls for one entry.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;

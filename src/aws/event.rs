@@ -1,4 +1,4 @@
-//! What an event of CloudTrail says that has changed. Pure.
+//! Reads from a CloudTrail event what has changed. Pure.
 //!
 //! EventBridge hands on what CloudTrail records of write calls, at best: late, in any order, sometimes twice, sometimes not at all
 //! (<https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-service-event-cloudtrail.html>). So an event is a hint to look,

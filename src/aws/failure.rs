@@ -1,4 +1,4 @@
-//! What went wrong with a call, in our own words: [`Failure`].
+//! [`Failure`]: why a call failed, in the operator's own words.
 //!
 //! Many codes that matter are not in the service models (`AccessDeniedException`, `ThrottlingException` for the operations on
 //! access entries), so they are told apart by their text, never by the SDK's types. The SDK's own rendering of an error is

@@ -1,4 +1,4 @@
-//! The gate that every call of a leader which changes an access entry passes.
+//! The gate that every call of a leader that changes an access entry passes.
 //!
 //! It is asked twice: before the call is prepared, where it can wait for a renewal, and by the SDK when the signed request is about to be
 //! sent, for fetching credentials may have taken its time.

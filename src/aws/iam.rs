@@ -1,4 +1,4 @@
-//! Listing the roles and users of an account, of our own or through a role there.
+//! Lists the roles and users of an account: the cluster's own, or another one through a role there.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, MutexGuard, PoisonError};

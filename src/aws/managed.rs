@@ -1,4 +1,4 @@
-//! Which roles parts of EKS use, for which EKS makes access entries itself.
+//! Which roles the features of EKS use, for which EKS creates access entries itself.
 
 use crate::time::Timestamp;
 use aws_sdk_eks::types::Cluster;

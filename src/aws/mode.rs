@@ -1,4 +1,4 @@
-//! Changing the authentication mode: asked for by a person, once for each step.
+//! Changes the authentication mode when a person requests it, one step at a time.
 
 use aws_sdk_eks::types::{AuthenticationMode, Update, UpdateAccessConfigRequest, UpdateStatus};
 

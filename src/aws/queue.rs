@@ -1,4 +1,4 @@
-//! The queue that tells of changes, fed by EventBridge from `CloudTrail`.
+//! The SQS queue of changes, which EventBridge fills from `CloudTrail`.
 
 use std::collections::BTreeMap;
 use std::fmt;

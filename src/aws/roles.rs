@@ -1,4 +1,4 @@
-//! Which role reads the IAM of which account.
+//! Which role is assumed to read the IAM of which account.
 
 use std::collections::{BTreeMap, BTreeSet};
 

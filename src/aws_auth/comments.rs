@@ -1,4 +1,4 @@
-//! The comments that stand by an entry: above it, within it, and at the end of its lines.
+//! The comments of an entry: above it, inside it, and at the end of its lines.
 
 use std::cell::OnceCell;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Entries, as `encoding/json` and the authenticator's own validation make them of values.
+//! Entries, as `encoding/json` and the authenticator's own validation decode them.
 //!
 //! `encoding/json` matches field names without regard to case, so that one field can be given twice; the later in byte
 //! order is decoded over the earlier, into the same memory. A value of the wrong type leaves the field as it is and is

@@ -1,4 +1,4 @@
-//! Who has access as what: the authenticator's lookup in what it read.
+//! The authenticator's lookup: which identity a caller gets from the entries that were read.
 
 use super::{Document, Entry, Index};
 

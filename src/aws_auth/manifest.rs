@@ -25,7 +25,7 @@ pub enum ManifestError {
         message: String,
     },
     /// Something else than a manifest, such as the text of `mapRoles` alone.
-    #[error("this is {found}, not a manifest: give a ConfigMap as `{GET}` prints it")]
+    #[error("this is {found}, not a manifest: pass a ConfigMap as `{GET}` prints it")]
     NoManifest {
         /// What it is instead.
         found: String,
@@ -58,7 +58,7 @@ pub enum ManifestError {
         second: usize,
     },
     /// A manifest of another kind.
-    #[error("this is a manifest of kind `{kind}`: give one ConfigMap")]
+    #[error("this is a manifest of kind `{kind}`: pass one ConfigMap")]
     OtherKind {
         /// Its kind; empty if it has none.
         kind: String,

@@ -1,4 +1,4 @@
-//! What the authenticator does not see as it is written: where, why, and how to fix it.
+//! Text that the authenticator reads differently from how it is written: where, why, and how to fix it.
 
 use std::fmt;
 use std::ops::Range;

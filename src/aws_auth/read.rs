@@ -1,4 +1,4 @@
-//! One section: what the authenticator's `ParseMap` makes of it, and where in the text it comes from.
+//! Reads one section as the authenticator's `ParseMap` does, with positions in the text.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Where bytes go and come: the plan of an edit of one section's text.
+//! Where bytes are inserted and removed: the plan of an edit of one section's text.
 //!
 //! A block item is whole lines, from the line of its dash to the line of its last token; comments on lines between
 //! items belong to nobody and stay. A flow item is its own bytes and one comma; the last of an emptied line takes the line along.

@@ -1,4 +1,4 @@
-//! What a shell may complete next: commands, flags and values, as cobra's programs print them.
+//! Completions for shells and kubectl: commands, flags and values, in the format of cobra's programs.
 //!
 //! The scripts of all shells ask this program, and so does kubectl for its plugins: it runs `kubectl_complete-idmap` with the words so far
 //! and reads `VALUE<TAB>HELP` lines and a last line `:DIRECTIVE` (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>,

@@ -1,4 +1,4 @@
-//! `identity-mapper completions SHELL`: the script by which a shell asks what may come next.
+//! `identity-mapper completions SHELL`: the script that makes a shell ask this program for completions.
 
 use clap::{Args, ValueEnum};
 

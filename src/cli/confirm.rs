@@ -1,4 +1,4 @@
-//! Asking before something is done.
+//! Asks for confirmation before a change.
 
 use std::io::{BufRead, IsTerminal as _};
 

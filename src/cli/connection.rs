@@ -1,4 +1,4 @@
-//! How a command reaches the cluster, and which `ConfigMap` it means: the flags that several commands share.
+//! How a command connects to the cluster, and which `ConfigMap` it uses: flags that several commands share.
 
 use std::io::ErrorKind;
 use std::path::PathBuf;

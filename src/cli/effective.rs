@@ -1,4 +1,4 @@
-//! `identity-mapper effective [FILE|-]`: what the authenticator makes of an aws-auth.
+//! `identity-mapper effective [FILE|-]`: how the authenticator reads an aws-auth.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -171,7 +171,7 @@ impl Effective {
             }
         };
         let Some(view) = read.config_map else {
-            bail!("cluster {url} has no ConfigMap {name}; in the mode API it needs none")
+            bail!("cluster {url} has no ConfigMap {name}; in API mode it needs none")
         };
         let place = name.to_string();
         let written = read.mappings.iter().flat_map(|mapping| {

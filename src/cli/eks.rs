@@ -1,4 +1,4 @@
-//! How the cluster's access entries and IAM are reached: the flags that concern AWS.
+//! The flags for AWS: how access entries and IAM are read.
 
 use std::time::Duration;
 
@@ -266,7 +266,7 @@ impl EksArgs {
             (Some(_), None) => Ok(true),
             (None, Some(Mode::ConfigMap)) => Ok(false),
             (None, Some(mode @ (Mode::ApiAndConfigMap | Mode::Api))) => bail!(
-                "--authentication-mode {mode} needs access entries from EKS: give --cluster-name (or \
+                "--authentication-mode {mode} needs access entries from EKS: set --cluster-name (or \
                     IDENTITY_MAPPER_CLUSTER_NAME) instead; the mode is then read from EKS"
             ),
             (Some(name), Some(mode)) => bail!(
@@ -274,10 +274,10 @@ impl EksArgs {
                     from EKS"
             ),
             (None, None) => bail!(
-                "the cluster's authentication mode is not known: give --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME), and it is \
-                    read from EKS; or, without AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
-                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --authentication-mode CONFIG_MAP (or \
-                    IDENTITY_MAPPER_AUTHENTICATION_MODE)"
+                "the cluster's authentication mode is not known: set --cluster-name (or IDENTITY_MAPPER_CLUSTER_NAME) to read \
+                    it from EKS. Without AWS API calls, set --authentication-mode CONFIG_MAP (or \
+                    IDENTITY_MAPPER_AUTHENTICATION_MODE), if `aws eks describe-cluster --name CLUSTER --query \
+                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP"
             ),
         }
     }
@@ -404,9 +404,9 @@ mod tests {
     #[test]
     fn everything_else_is_refused_with_a_fix() {
         for (arguments, fix) in [
-            (&[][..], "give --cluster-name"),
+            (&[][..], "set --cluster-name"),
             (&[], "--authentication-mode CONFIG_MAP (or"),
-            (&["--authentication-mode=API"], "give --cluster-name"),
+            (&["--authentication-mode=API"], "set --cluster-name"),
             (
                 &["--authentication-mode=API_AND_CONFIG_MAP"],
                 "--authentication-mode API_AND_CONFIG_MAP needs access entries",

@@ -1,4 +1,4 @@
-//! What all commands' help has in common: examples, one group for the flags that commands share, values in any case.
+//! Parts of the help that all commands share: examples, one group for shared flags, case-insensitive values.
 
 use clap::{Arg, Command};
 
@@ -28,10 +28,10 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
     (
         "",
         &[
-            "identity-mapper lint                                            what is wrong with aws-auth",
+            "identity-mapper lint                                            errors in aws-auth and how to fix them",
             "identity-mapper explain arn:aws:iam::111122223333:role/Dev      why a principal has no access",
             "identity-mapper access                                          who has access",
-            "identity-mapper import --output-dir mappings                    what exists, as mappings",
+            "identity-mapper import --output-dir mappings                    existing entries, as mappings",
             "identity-mapper plan -f mappings                                what would change",
         ],
     ),
@@ -39,7 +39,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
         "lint",
         &[
             "identity-mapper lint                                   the cluster of the current context",
-            "identity-mapper lint --fix aws-auth.yaml               fix what is safe, in place",
+            "identity-mapper lint --fix aws-auth.yaml               apply the safe fixes in place",
             "kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint -",
             "helm template mychart | identity-mapper lint - -o github",
             "identity-mapper lint mappings -o sarif > lint.sarif    for code scanning",
@@ -70,7 +70,7 @@ const EXAMPLES: [(&str, &[&str]); 24] = [
             "identity-mapper access --sort-by principal -o wide",
             "identity-mapper access -o html > access.html           a page for auditors",
             "identity-mapper access -o csv > access.csv             for spreadsheets",
-            "identity-mapper access -o json > january.json          to compare with later",
+            "identity-mapper access -o json > january.json          to compare with a later report",
             "identity-mapper access --all-contexts -o html > access.html",
         ],
     ),

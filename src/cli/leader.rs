@@ -1,4 +1,4 @@
-//! How a process takes part in the election of the replica that writes.
+//! How a process takes part in leader election.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! The settings of the operator that runs in the cluster: its plans depend on them, and a plan with others would promise something else.
+//! The settings of the operator that runs in the cluster: its plans depend on them, so `plan` uses the same ones.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ pub(crate) async fn operator(cluster: &Cluster, needed: bool) -> Option<Operator
         Err(_) if !needed => return None,
         Err(error) => {
             complain(&format!(
-                "note: the operator's settings are not known, because the Deployments can't be listed ({error}): defaults are used; \
-                    give --handover, --soak, --propagation and --recreated-principals where yours differ"
+                "note: the operator's settings are not known, because the Deployments can't be listed ({error}): defaults are \
+                    used; add --handover, --soak, --propagation and --recreated-principals if yours differ"
             ));
             return None;
         }

@@ -1,4 +1,4 @@
-//! What `explain` and `access` make of an observation.
+//! Prepares an observation for `explain` and `access`.
 
 use std::collections::{BTreeMap, BTreeSet};
 

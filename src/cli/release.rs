@@ -1,4 +1,4 @@
-//! `identity-mapper release`: releases everything and leaves all access, before the operator is uninstalled.
+//! `identity-mapper release`: gives up ownership without revoking access, before the operator is uninstalled.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -106,7 +106,7 @@ pub(crate) async fn release(args: ReleaseArgs, out: &mut impl Write) -> Result<(
             listed, untagged, ..
         } = untag(aws, eks, &name).await?;
         let said = if eks.mode == Mode::ConfigMap {
-            "none in mode CONFIG_MAP".to_owned()
+            "none in CONFIG_MAP mode".to_owned()
         } else {
             format!("tags removed from {untagged} of {listed}; no entry was changed otherwise")
         };

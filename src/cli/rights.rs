@@ -1,4 +1,4 @@
-//! What a command has to be allowed to read in a cluster: all of it is said at once, where something of it is refused.
+//! The permissions that a command needs in a cluster: if one is missing, all missing ones are reported together.
 
 use std::fmt::Write as _;
 

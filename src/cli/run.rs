@@ -1,4 +1,4 @@
-//! `identity-mapper run`: the controller.
+//! `identity-mapper run`: the operator.
 
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
@@ -33,7 +33,7 @@ pub(crate) struct RunArgs {
     pub(crate) observe: bool,
 
     /// What to do when aws-auth is invalid YAML or missing: `LastGood` restores the last valid text, `Off` does not [default: `LastGood`
-    /// in mode `CONFIG_MAP`, else `Off`]
+    /// in `CONFIG_MAP` mode, else `Off`]
     #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR")]
     pub(crate) repair: Option<Repair>,
 

@@ -1,4 +1,4 @@
-//! What a command reads: the cluster and AWS, or files that hold the same.
+//! What a command reads: a cluster and AWS, or files with the same content.
 //!
 //! Both give one [`Observation`], so no command knows the difference but by what it says of it.
 
@@ -64,7 +64,7 @@ pub(crate) struct ObserveArgs {
     #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
     pub(crate) mode: Option<Mode>,
 
-    /// ARN of the cluster, with files of which no access entry names it
+    /// ARN of the cluster, if no access entry in the files names it
     #[arg(
         long,
         value_name = "ARN",

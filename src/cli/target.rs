@@ -1,4 +1,4 @@
-//! Which cluster is meant: said before anything is written, and proven where AWS is asked.
+//! The target cluster: printed before anything is written, and verified if AWS is called.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Which cluster of EKS is meant: by flags, by the kubeconfig, or by what the operator keeps in the cluster.
+//! Determines the EKS cluster: from flags, from the kubeconfig, or from what the operator stores in the cluster.
 
 use anyhow::{Result, bail};
 
@@ -73,15 +73,15 @@ impl Asked {
         match need {
             ModeNeed::Optional => {
                 complain(
-                    "note: access entries were not read, because the kubeconfig names no EKS cluster; give --cluster-name to \
+                    "note: access entries were not read, because the kubeconfig names no EKS cluster; add --cluster-name to \
                         read both",
                 );
                 Ok(Self::Nothing)
             }
             ModeNeed::Required => bail!(
-                "the cluster's authentication mode is not known: give --cluster-name, and it is read from EKS; or, without \
-                    AWS API calls and where `aws eks describe-cluster --name CLUSTER --query \
-                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP, --mode CONFIG_MAP"
+                "the cluster's authentication mode is not known: add --cluster-name to read it from EKS. Without AWS API \
+                    calls, add --mode CONFIG_MAP, if `aws eks describe-cluster --name CLUSTER --query \
+                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP"
             ),
         }
     }
@@ -94,7 +94,8 @@ impl Asked {
         Ok(match (declared, &eks.cluster_name) {
             (Some(Mode::ConfigMap), None) => Self::Nothing,
             (Some(mode), None) => bail!(
-                "--mode {mode}: the mode of a live cluster is read from EKS; give --cluster-name instead, or files (--aws-auth, \
+                "--mode {mode}: the mode of a live cluster is read from EKS; add --cluster-name instead, or pass files \
+                    (--aws-auth, \
                     --access-entries)"
             ),
             (Some(mode), Some(name)) => bail!(

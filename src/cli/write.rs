@@ -1,4 +1,4 @@
-//! Writing aws-auth for a person: what exists is kept first, and another writer in between is not overwritten.
+//! Writes aws-auth for a command: the current text is saved first, and a concurrent write is not overwritten.
 
 use std::collections::BTreeSet;
 

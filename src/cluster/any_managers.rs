@@ -1,4 +1,4 @@
-//! An object whose `metadata.managedFields` may hold anything that the API server takes.
+//! An object whose `metadata.managedFields` can contain anything that the API server accepts.
 //!
 //! Clients choose the times there, and the API server takes some that it can be no time, such as the last second of 9999. One such time
 //! must not keep aws-auth from being read.

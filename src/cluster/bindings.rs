@@ -1,4 +1,4 @@
-//! What is kept of RBAC's bindings, so that their number and size cost no memory.
+//! Keeps only the needed parts of RBAC bindings, so that their number and size do not increase memory.
 //!
 //! The administrator of a namespace may create `RoleBinding`s of a megabyte each. Of those only the groups that mappings name are kept, and
 //! of bindings to `cluster-admin` all: those only an administrator can make. The price is that a group that no mapping named before has

@@ -1,4 +1,4 @@
-//! Changing the finalizers of a mapping.
+//! Changes the finalizers of a mapping.
 //!
 //! JSON patches whose `test` operations name the uid and the finalizers that were seen: an object made anew under the
 //! name, or a list that someone else changed, is never touched on a wrong assumption. A failed test reads again. What is added and

@@ -1,4 +1,4 @@
-//! Whatever a spec, status, tag, annotation or time holds, a plan and its report are made: no value ends the process.
+//! Tests that no value of a spec, status, tag, annotation or time stops the process from making a plan and its report.
 
 use proptest::prelude::*;
 use serde_json::{Value, json};

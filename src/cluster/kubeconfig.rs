@@ -1,4 +1,4 @@
-//! A kubeconfig's context as a configuration, with the proxy that kubectl would take.
+//! A context of a kubeconfig as a client configuration, with the proxy that kubectl would use.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! Reading and writing the Lease by which one of several replicas leads.
+//! Reads and writes the Lease for leader election.
 //!
 //! Every write is a replacement with the resourceVersion that was read, or a creation: the API server refuses the second of two. The times
 //! in it are for people, and for what else reads Leases; the operator goes by none of them.

@@ -1,4 +1,4 @@
-//! What only a person's migration writes: the bridge, the handover setting, a copy of aws-auth that was asked for, imported mappings.
+//! Writes that only `migrate` makes: the bridge, the handover setting, a requested copy of aws-auth, imported mappings.
 //!
 //! The operator has none of these rights but that to the history.
 

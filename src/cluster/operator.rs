@@ -1,4 +1,4 @@
-//! How an operator in the cluster was started.
+//! Reads the arguments of an operator that runs in the cluster.
 
 use std::collections::BTreeMap;
 

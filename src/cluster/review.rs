@@ -1,4 +1,4 @@
-//! Questions that only the API server answers: what a word means to it, who somebody is to it, and what that one may do.
+//! Questions that only the API server can answer: resource names, the caller's identity, and permissions.
 
 use k8s_openapi::api::authentication::v1::{SelfSubjectReview, UserInfo};
 use k8s_openapi::api::authorization::v1::{

@@ -1,4 +1,4 @@
-//! What the watches have told, as one value.
+//! The state that the watches have reported, as one value.
 //!
 //! Events go in, the planner's input comes out. A *change* is a difference between what is known now and what the last
 //! pass left behind, so our own writes are none, whether their watch event comes before or after their answer.

@@ -364,7 +364,7 @@ fn a_status_that_waits_counts_as_written() {
 }
 
 #[test]
-fn the_end_of_a_mapping_that_we_let_go_is_no_change() {
+fn the_end_of_a_mapping_that_was_given_up_is_no_change() {
     let mut state = settled();
     state.let_go("u");
     state.apply(Watched::Mapping(deleted("a", "5")));

@@ -1,4 +1,4 @@
-//! Which certificate authorities vouch for the certificate that an API server presents now.
+//! Reads which certificate authorities vouch for the API server's current certificate.
 //!
 //! A handshake of its own, without a request: the clients keep connections for hours, and what those were opened with may be gone.
 

@@ -1,4 +1,4 @@
-//! Objects of one kind as a watch tells of them.
+//! Objects of one kind, as reported by a watch.
 //!
 //! A value fed by [`WatchChange`]s. Invariants:
 //!

@@ -1,4 +1,4 @@
-//! The replica's part in the election: a task beside the loop, which asks for what [`Election`] says is due.
+//! The replica's part in leader election: a task beside the loop that sends the requests that [`Election`] asks for.
 //!
 //! It is no part of the loop, so that no long plan delays a renewal; but a loop that hangs lets the Lease go.
 

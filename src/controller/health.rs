@@ -1,4 +1,4 @@
-//! What `/livez` and `/readyz` answer, and where they and `/metrics` are served.
+//! Serves `/livez`, `/readyz` and `/metrics`, and decides what they answer.
 //!
 //! Ready means that the operator does its work: a first pass was made, passes succeed, watches work. A Pod that is not ready goes on
 //! trying and repairing; the answer says why. Live means that a restart would not help: what is wrong outside never makes the

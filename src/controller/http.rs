@@ -1,4 +1,4 @@
-//! The HTTP server for probes and metrics, which any Pod of the cluster can reach.
+//! The HTTP server for probes and metrics, which any Pod in the cluster can reach.
 //!
 //! What it can take of memory and of file descriptors is bounded, whatever is requested:
 //!

@@ -1,4 +1,4 @@
-//! Mappings that nobody stored: the entries in the cluster imply them.
+//! Mappings that are not stored as objects: the entries in the cluster imply them.
 //!
 //! A migration without the operator is the same loop with the same planner. In place of `IdentityMapping` objects it takes what aws-auth
 //! and the access entries say. Their statuses live as long as the process; what they remember follows from the entries, too.

@@ -1,4 +1,4 @@
-//! What is asked before a call of a plan is sent.
+//! The check of each planned call before it is sent.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! What the loop does when its replica begins to lead, and when it does not lead any more.
+//! What the loop does when its replica becomes the leader, and when it stops being the leader.
 //!
 //! A standby watches, and remembers by the same passes what it saw; it asks nothing of AWS and writes nothing. To begin to lead is a start
 //! in all but the watches and that memory: EKS is read anew, and the first pass reads aws-auth and its history itself. To lose the Lease,

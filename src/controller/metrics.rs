@@ -1,4 +1,4 @@
-//! What the operator counts, for Prometheus. Every name begins with `identity_mapper_`.
+//! The Prometheus metrics of the operator. Every name begins with `identity_mapper_`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

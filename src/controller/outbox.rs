@@ -1,4 +1,4 @@
-//! What a pass leaves to be sent: statuses, finalizers to take off, events.
+//! What a pass leaves to be sent: statuses, removals of finalizers, events.
 //!
 //! They don't hold up the next pass: three thousand statuses take seconds, and a node entry that someone deletes
 //! meanwhile must be back long before. So they wait here by mapping, where a newer status replaces an older one that has

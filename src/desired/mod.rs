@@ -438,7 +438,7 @@ fn confirmations(metadata: &ObjectMeta) -> (BTreeSet<Confirmation>, Vec<String>)
 
 fn unknown_confirmations(unknown: &[String]) -> String {
     format!(
-        "annotation {CONFIRM_ANNOTATION}: unknown word {}; write one or more of node-entry, last-administrator, mass-removal, \
+        "annotation {CONFIRM_ANNOTATION}: unknown value {}; write one or more of node-entry, last-administrator, mass-removal, \
          recreated-principal, unverified-removal, separated by commas",
         few(unknown).join(", ")
     )

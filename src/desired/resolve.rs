@@ -82,7 +82,7 @@ fn unasked(aws: &AwsState) -> Option<String> {
 /// The role of a set while IAM is not asked: it may be found as soon as it is.
 fn unknown(mapping: &Mapping, set: &PermissionSet, why: &str, last: Option<Principal>) -> Mapping {
     let message = format!(
-        "the role of permission set {} in account {} is resolved in IAM once EKS is known: {why}",
+        "the role of permission set {} in account {} is resolved once EKS can be read: {why}",
         set.name, set.account_id
     );
     match last {
@@ -199,7 +199,7 @@ fn unread(
 ) -> Mapping {
     let why = problem.map_or_else(|| "IAM has not answered yet".to_owned(), words);
     if let Some(last) = last {
-        let note = format!("the role is the one last found, and IAM can't be read: {why}");
+        let note = format!("IAM can't be read, so the last known role is used: {why}");
         return mapping.with_remembered(last, problem.map(|_| note));
     }
     let passes = !matches!(
@@ -223,7 +223,8 @@ fn names(roles: &[Principal]) -> String {
 /// Why IAM can't be read, for a sentence.
 pub(crate) fn words(problem: &IamProblem) -> String {
     match problem {
-        IamProblem::NoRole => "the account is not the cluster's, and no role to assume there is configured; start the operator with --iam-role for it, or name it with --iam-account where --iam-role has {account}".to_owned(),
+        IamProblem::NoRole => "the account is not the cluster's, and no role to assume there is configured; start the \
+            operator with --iam-role for it, or add it to --iam-account if --iam-role has {account}".to_owned(),
         IamProblem::Denied { message, statement } => {
             format!("{message}; add to the operator's IAM policy: {statement}")
         }

@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_object_that_can_not_be_read_ends_at_valid_until_where_it_says_of_whom() {
+    fn an_object_that_cannot_be_read_ends_at_valid_until_where_it_says_of_whom() {
         let now: Timestamp = "2026-11-29T12:00:00Z".parse().expect("a time");
         let role = json!({ "arn": "arn:aws:iam::111122223333:role/a" });
         let state = |spec: Value| {

@@ -1,4 +1,4 @@
-//! What a plan from files has to say of IAM, which no file holds.
+//! What a plan from files reports about IAM, which files do not contain.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What plans lead to, told before anything is done: the first plan, what follows when, and what each mapping says then.
+//! Predicts the effects of plans: the first plan, what follows and when, and the final status of each mapping.
 //!
 //! A handover takes several passes with a soak between them. They are told by the planner itself, on a world that takes each
 //! plan as it is meant: writes stand, EKS answers as documented, nobody else does anything, and time goes from one wake to the next.

@@ -1,4 +1,4 @@
-//! What a plan changes, in the words of those who read it before it is carried out.
+//! The changes of a plan, described for people before they are made.
 
 mod files;
 mod forecast;

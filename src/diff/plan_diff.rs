@@ -1,4 +1,4 @@
-//! What a plan changes, for those who read it before it is carried out.
+//! The changes of a plan as a diff.
 
 use std::collections::BTreeMap;
 

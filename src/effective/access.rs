@@ -1,4 +1,4 @@
-//! Who has access now, as what and by which entry, over both backends; and which entries have no effect, and why.
+//! Who has access now, with which identity and by which entry, over both backends; and which entries have no effect, and why.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -58,8 +58,8 @@ pub enum Unread {
 impl fmt::Display for Unread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Mode => "aws-auth is not read in the mode API",
-            Self::Name => "EKS reads kube-system/aws-auth, and no ConfigMap of another name",
+            Self::Mode => "aws-auth is not read in API mode",
+            Self::Name => "EKS reads only the ConfigMap kube-system/aws-auth",
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The access entries that stand, by key, and whether they let anyone in.
+//! The existing access entries by key, and whether they grant access.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -68,7 +68,7 @@ impl fmt::Display for Life {
                 if let Some(before) = before {
                     write!(f, " from {before}")?;
                 }
-                write!(f, " to {now}, and EKS knows principals by their id")
+                write!(f, " to {now}, and EKS identifies principals by their ID")
             }
             Self::Missing { elsewhere: None } => f.write_str("IAM no longer has such a principal"),
             Self::Missing {

@@ -1,4 +1,4 @@
-//! The effective entry: what an entry of either backend makes of its principal.
+//! The effective entry: the identity that an entry of either backend gives its principal.
 
 use std::collections::{BTreeMap, BTreeSet};
 

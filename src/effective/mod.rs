@@ -1,4 +1,4 @@
-//! Effective access: who has access now, as what, by which entry, with which power; and which entries have no effect, and why.
+//! Effective access: who has access now, with which identity, entry and power; and which entries have no effect, and why.
 //!
 //! The one answer for statuses, guards and every command: [`EffectiveAccess`].
 

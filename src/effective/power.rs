@@ -1,4 +1,4 @@
-//! Whether an identity is an administrator's, or a node's.
+//! Whether an identity is an administrator or a node.
 
 use std::fmt;
 
@@ -46,7 +46,7 @@ impl fmt::Display for Administrator {
         match self {
             Self::Policy => write!(f, "{ADMIN_POLICY} in the whole cluster"),
             Self::Group(group) if group == MASTERS => {
-                write!(f, "group {MASTERS}, which may do everything")
+                write!(f, "group {MASTERS}, which has all permissions")
             }
             Self::Group(group) => write!(f, "group {group}, which is bound to cluster-admin"),
             Self::Username(username) => {

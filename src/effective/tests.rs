@@ -179,8 +179,8 @@ fn an_access_entry_wins_where_the_mode_counts_it() {
     assert_eq!(
         listed(&world(Mode::Api)).1,
         [
-            "both: aws-auth is not read in the mode API",
-            "text: aws-auth is not read in the mode API"
+            "both: aws-auth is not read in API mode",
+            "text: aws-auth is not read in API mode"
         ]
     );
     assert_eq!(
@@ -356,7 +356,7 @@ fn eks_reads_a_config_map_of_one_name_only() {
         assert_eq!(by(&world.effective().granted(&role("nodes"))), "nothing");
         assert_eq!(
             listed(&world).1,
-            ["nodes: EKS reads kube-system/aws-auth, and no ConfigMap of another name"]
+            ["nodes: EKS reads only the ConfigMap kube-system/aws-auth"]
         );
     }
 }

@@ -1,4 +1,4 @@
-//! The caller: an ARN of IAM or STS, and what the authenticator makes of it.
+//! The caller: an ARN of IAM or STS, as the authenticator resolves it.
 
 use crate::effective::EffectiveEntry;
 use crate::principal::{Arn, ArnError, Key, Principal, Resource, canonical_caller};

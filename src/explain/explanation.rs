@@ -1,4 +1,4 @@
-//! Whether a caller has access, as what, and why other entries of the same principal don't count.
+//! Whether a caller has access, with which identity, and why other entries of the same principal have no effect.
 
 use serde::Serialize;
 
@@ -101,7 +101,7 @@ impl<'a> Explainer<'a> {
                 explanation.notes.extend(self.not_in_iam(caller));
                 if self.mode() == Some(Mode::ConfigMap) {
                     explanation.notes.push(format!(
-                        "the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: \
+                        "the cluster creator is also an administrator in CONFIG_MAP mode and is not listed anywhere: \
                             `identity-mapper access{}` shows how to find out who it is",
                         self.scene.flags
                     ));

@@ -1,4 +1,4 @@
-//! How to let someone in: what to write, as a manifest, as commands, or as a change of a line.
+//! How to grant access: what to write, as a manifest, as commands, or as a change of a line.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! The Kubernetes identity that an entry gives, and the entries that give none.
+//! The Kubernetes identity that an entry gives, and entries that give none.
 
 use std::collections::BTreeSet;
 use std::fmt;

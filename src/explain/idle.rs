@@ -1,4 +1,4 @@
-//! Mappings that name a caller and do not give it access.
+//! Mappings that name a caller and give it no access.
 
 use crate::explain::caller::Caller;
 use crate::explain::cause::{CauseKind, LikelyCause};

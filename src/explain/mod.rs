@@ -1,4 +1,4 @@
-//! Who has access to the cluster, as what, by what, and why someone does not.
+//! Explains who has access to the cluster, with which identity and by which entry, and why someone has none.
 //!
 //! Pure, and never a second opinion: which entry grants a principal access, which have no effect and what makes an administrator is
 //! asked of [`crate::effective`], the reading of aws-auth of [`crate::aws_auth`]. What is added is words: the identity with its placeholders

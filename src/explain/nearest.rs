@@ -1,4 +1,4 @@
-//! The entries that are nearest to a caller without access, and why they do not match it.
+//! The entries that are most similar to a caller without access, and why they do not match it.
 
 use crate::access_entry::AccessEntry;
 use crate::aws_auth::{Entry, Rank, fold_arn};

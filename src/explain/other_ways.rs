@@ -1,4 +1,4 @@
-//! Who enters the cluster by other ways than aws-auth and access entries.
+//! Other ways to get access than aws-auth and access entries.
 
 use std::collections::BTreeSet;
 use std::fmt;

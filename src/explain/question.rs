@@ -1,4 +1,4 @@
-//! May someone do something? The question as it is asked, and what the answer of RBAC means where access policies count too.
+//! `--can`: the question, and the meaning of RBAC's answer if access policies count too.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Everyone with access, most powerful first, and every entry that grants no access.
+//! All principals with access, administrators first, and all entries that grant none.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -77,7 +77,7 @@ pub(crate) struct AccessReport {
     pub(crate) notes: Vec<String>,
 }
 
-/// How to find a cluster's creator, who is listed nowhere in the mode `CONFIG_MAP` (EKS user guide, *Grant IAM users and roles access to
+/// How to find a cluster's creator, who is listed nowhere in `CONFIG_MAP` mode (EKS user guide, *Grant IAM users and roles access to
 /// Kubernetes APIs*), and how to get access where nobody can be that principal any more.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -1,4 +1,4 @@
-//! What was read from the cluster, prepared for many questions.
+//! The data of a cluster, prepared for many questions.
 
 use std::collections::BTreeMap;
 

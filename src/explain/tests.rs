@@ -436,7 +436,7 @@ fn denied_callers_get_cause_and_fix() {
 }
 
 #[test]
-fn the_commands_make_the_same_entry_anew() {
+fn the_commands_make_the_same_entry_again() {
     let world = World::new(Mode::ApiAndConfigMap);
     let commands = |arn: &str| {
         let mut explanation = world.explain(arn);
@@ -525,7 +525,7 @@ fn fix_is_a_mapping_when_the_operator_is_installed() {
 }
 
 #[test]
-fn a_mapping_that_is_not_in_effect_says_so() {
+fn a_mapping_that_is_not_in_effect_reports_why() {
     let mut world = World::new(Mode::ApiAndConfigMap);
     let declared = |mapping: &str, words: Option<&str>| DeclaringMapping {
         mapping: mapping.to_owned(),

@@ -1,4 +1,4 @@
-//! What an import comes to.
+//! The result of an import.
 
 use std::fmt;
 

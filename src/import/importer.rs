@@ -1,4 +1,4 @@
-//! An import under way.
+//! An import in progress.
 
 use std::collections::BTreeMap;
 

@@ -173,7 +173,7 @@ impl Importer<'_> {
                     what,
                     origin,
                     SkipReason::NotRead,
-                    "the cluster does not read aws-auth in mode API, so it grants no access",
+                    "the cluster does not read aws-auth in API mode, so it grants no access",
                 );
             }
         }

@@ -1,4 +1,4 @@
-//! Names of mappings, made from their principals alone, so that a name stays whatever other principals come or go.
+//! Names of mappings. A name depends only on the principal, so it does not change if other principals are added or removed.
 //!
 //! A name is the principal's own in lower case, with what tells it apart behind dots, which no such name has in its first part:
 //! `ci-deployer`, `maria.user`, `observability.444455556666`. A role of a permission set is the set's name with the first six digits of

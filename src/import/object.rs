@@ -1,4 +1,4 @@
-//! Mappings in the making: a spec for the current state, checked to mean exactly that.
+//! Builds mappings: a spec for the current state, checked to have exactly the same effect.
 
 use crate::api::v1alpha1::{
     AccessPolicy, AccessScope, Adoption, BackendChoice, Deletion, EntryType, IdentityMappingSpec,

@@ -563,7 +563,7 @@ fn previously_managed_entry_keeps_its_mapping_name() {
 }
 
 #[test]
-fn where_aws_auth_says_it_with_system_masters_the_mapping_does_too() {
+fn system_masters_in_aws_auth_stays_system_masters_in_the_mapping() {
     let entry = Standing {
         user: false,
         name: 0,

@@ -1,4 +1,4 @@
-//! What a call of a leader asks for in the moment in which it is sent.
+//! What a leader's call checks at the moment when it is sent.
 
 use std::time::{Duration, Instant};
 

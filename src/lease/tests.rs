@@ -66,7 +66,7 @@ fn what_is_free_is_claimed_at_once() {
 
 /// No other process has the name, but a restored etcd may: others have gone on from there.
 #[test]
-fn its_own_name_alone_gives_nobody_the_lease() {
+fn a_replica_name_alone_does_not_give_the_lease() {
     let now = Instant::now();
     let mut restored = having_read(now, Some(record(7, Some("a"))));
     assert_eq!(restored.step(now, true), LeaseStep::Wait(now + POLL));
@@ -526,7 +526,7 @@ proptest! {
     #![proptest_config(crate::laws::cases(64))]
     /// Clocks that differ by six percent, requests that take any time or are lost, replicas that are stopped for any time.
     #[test]
-    fn two_never_believe_to_lead(seed in any::<u64>(), count in 2_usize..4) {
+    fn two_replicas_never_both_lead(seed in any::<u64>(), count in 2_usize..4) {
         let mut replicas = Replicas::new(seed, count);
         for _ in 0..12_000 {
             replicas.turn();

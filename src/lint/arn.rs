@@ -1,4 +1,4 @@
-//! ARNs that match no caller: what was probably meant.
+//! ARNs that match no caller, with a guess at the intended one.
 
 use super::code::Code;
 use crate::aws_auth::diagnosis::unfilled;

@@ -1,4 +1,4 @@
-//! What only a cluster shows: bindings, IAM, what EKS needs, and whether nodes have access.
+//! Findings that need a cluster: bindings, IAM, what EKS requires, and whether nodes have access.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

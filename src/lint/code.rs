@@ -1,4 +1,4 @@
-//! The codes: what lint can find. Each has a heading in `docs/lint.md`.
+//! The codes of all findings. Each has a heading in `docs/lint.md`.
 
 use std::fmt;
 
@@ -56,26 +56,26 @@ macro_rules! codes {
 
 codes! {
     BrokenText = "IM001", Error, "invalid YAML in a key of aws-auth",
-        "the authenticator drops the whole key at the first YAML error: nobody in it has access, nodes included";
+        "the authenticator drops the whole key at the first YAML error: none of its principals has access, nodes included";
     UnquotedTemplate = "IM002", Error, "unquoted template",
-        "`{` starts a mapping in YAML, so nothing of the text can be read";
+        "`{` starts a mapping in YAML, so the text can't be read at all";
     Tab = "IM003", Error, "tab in the indentation",
-        "YAML forbids tabs in indentation, so nothing of the text can be read";
+        "YAML forbids tabs in indentation, so the text can't be read at all";
     DescribeOutput = "IM004", Error, "output of `kubectl describe` instead of YAML",
         "`kubectl describe` prints for people: its output is not YAML and can't be applied, so the key can't be read";
     NoList = "IM005", Error, "key of aws-auth without a list",
-        "the authenticator reads a list of entries and drops any other value whole";
+        "the authenticator reads a list of entries and drops any other value completely";
     Indentation = "IM006", Error, "inconsistent indentation",
-        "indentation is the structure of YAML: where it is inconsistent, nothing of the text can be read";
+        "indentation is the structure of YAML: if it is inconsistent, the text can't be read";
     EntryDropped = "IM007", Error, "dropped entry",
         "the authenticator drops the entry silently: its principal has no access";
     ValueEmptied = "IM008", Error, "value of the wrong type",
-        "the authenticator drops the value and keeps the rest of the entry: the principal gets another identity than written";
+        "the authenticator drops the value and keeps the rest of the entry: the principal gets a different identity than intended";
     Yaml11Word = "IM009", Error, "unquoted YAML 1.1 keyword or number",
         "go-yaml reads YAML 1.1, in which yes, no, on, off, y, n, ~ and numbers such as 1e3 are not strings: the value is dropped \
             or refused";
     UnreadKey = "IM010", Warning, "unknown key",
-        "only mapRoles, mapUsers and mapAccounts are read, spelled exactly like this: what is under another key has no effect";
+        "only mapRoles, mapUsers and mapAccounts are read, spelled exactly like this: entries under any other key have no effect";
     RepeatedField = "IM011", Warning, "duplicate field",
         "the last one counts; the earlier ones have no effect";
     UnknownField = "IM012", Warning, "unknown field",
@@ -83,18 +83,19 @@ codes! {
     SecondDocument = "IM013", Error, "text after the first YAML document",
         "the authenticator reads only the first document of a key: entries after it have no effect";
     NoManifest = "IM014", Error, "invalid manifest",
-        "the API server refuses what it can't read: nothing in it takes effect";
+        "the API server rejects a manifest that it can't read: nothing in it takes effect";
 
     MissingGroups = "IM015", Error, "list without `groups:` before it",
-        "YAML takes the list for a part of the value above it: the groups are lost, and often the whole text";
+        "YAML reads the list as part of the value above it: the groups are lost, and often the whole text is invalid";
     ListDash = "IM016", Error, "missing or surplus `- `",
-        "`- ` begins an entry or a group: with one missing or too many, fields belong to another entry than intended";
+        "`- ` begins an entry or a group: if one is missing or surplus, fields become part of the wrong entry";
     NotClosed = "IM017", Error, "unclosed quote or bracket",
-        "YAML reads on to the next quote or bracket, so the whole text is invalid or the value has characters too many";
-    FieldColon = "IM018", Error, "field without `: ` and a value of its own",
-        "a field is its name, a colon, a space and one value: YAML reads anything else as part of another value";
+        "YAML reads on to the next quote or bracket, so the whole text is invalid or the value contains extra characters";
+    FieldColon = "IM018", Error, "field that is not written as `name: value`",
+        "a field consists of a name, a colon, a space and one value: YAML reads anything else as part of another value";
     Lookalike = "IM019", Error, "character that looks like another",
-        "YAML knows only plain spaces, quotes, dashes and colons: any other one becomes part of a name, or makes the text invalid";
+        "YAML recognizes only plain spaces, quotes, dashes and colons: any other character becomes part of a name, or makes \
+            the text invalid";
 
     RolePath = "IM020", Error, "role path in an ARN",
         "aws-iam-authenticator sees roles without their path, so an entry with a path never matches";
@@ -104,10 +105,10 @@ codes! {
         "aws-auth has no wildcards: the ARN is compared literally and never matches";
     SessionArn = "IM023", Error, "ARN of a session",
         "the authenticator converts a session to its role before it searches: an entry for a session never matches";
-    NotAPrincipal = "IM024", Error, "ARN of neither a role nor a user",
+    NotAPrincipal = "IM024", Error, "ARN that is neither a role nor a user",
         "only roles and users, as STS returns them, can sign in: the entry never matches";
     RootUser = "IM025", Warning, "root user of an account",
-        "the ARN matches only the root user, who should not have access keys, not the users and roles of the account";
+        "the ARN matches only the root user, and none of the account's users and roles; a root user should not have access keys";
     SsoEntry = "IM026", Error, "entry with `sso`",
         "`sso` needs the authenticator's feature gate SSORoleMatch, which is off on EKS: the entry never matches";
     WrongList = "IM027", Warning, "principal in the wrong list",
@@ -131,15 +132,16 @@ codes! {
         "a cluster accepts only callers of its own partition: entries of another one never match";
 
     NotRendered = "IM034", Error, "template that was not rendered",
-        "EKS reads the text as it is: nothing replaces expressions in it but the authenticator its own five placeholders";
+        "EKS reads the text as it is: the authenticator replaces only its own five placeholders, and no other expressions";
     NotFilledIn = "IM035", Error, "variable or placeholder that was not filled in",
         "EKS compares names literally: an entry with a variable in its ARN never matches";
     CopiedAlong = "IM036", Error, "text that was copied along",
-        "line numbers, marks of a quotation and `\\n` are no part of YAML: they become part of names, or make the text invalid";
+        "line numbers, quote markers such as `>` and `\\n` are not part of YAML: they become part of names, or make the text \
+            invalid";
     Folded = "IM037", Error, "folded block",
         "`>` joins lines with spaces: the list becomes one line of text";
     NestedKey = "IM038", Error, "key inside the value of another key",
-        "what is indented below a key belongs to its value: the key is not read, and makes the other one invalid";
+        "text that is indented below a key is part of its value: the inner key is not read, and makes the outer one invalid";
     OtherConfigMap = "IM039", Error, "ConfigMap that EKS does not read",
         "EKS reads only the ConfigMap aws-auth in the namespace kube-system";
 
@@ -151,19 +153,20 @@ codes! {
         "without system:nodes the kubelet can neither register nor read its Pods; without system:bootstrappers it gets no \
             certificate, and logs and exec fail";
     NodeUsername = "IM043", Error, "node entry with a username that no kubelet has",
-        "the API server accepts a kubelet only under `system:node:` and the name of its own Node: these nodes can't join";
+        "the API server accepts a kubelet only if its username is `system:node:` and the name of its own Node: these nodes \
+            can't join";
     SessionOfUser = "IM044", Error, "session placeholder for an IAM user",
         "an IAM user has no session: `{{SessionName}}` is empty, and `{{EC2PrivateDNSName}}` makes the login fail";
     CallerNamesItself = "IM045", Warning, "username chosen by the caller",
-        "anyone who can assume the role chooses the session name, and with it the username of anyone else";
+        "anyone who can assume the role chooses the session name, and so can take the username of someone else";
     AccessKeyId = "IM046", Warning, "`{{AccessKeyID}}` in a username or group",
         "authenticator v0.5.2 to v0.5.8 lets the caller choose it (CVE-2022-2385), and it changes with every key rotation and \
             with every session of a role";
     ReservedName = "IM047", Warning, "reserved prefix",
         "Kubernetes and EKS reserve these prefixes and access entries refuse them; `identity-mapper:` is reserved for handovers";
     UnknownPlaceholder = "IM048", Error, "unknown placeholder",
-        "only {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and {{EC2PrivateDNSName}} are replaced, spelled \
-            exactly like this: any other one stays in the name, braces included";
+        "only {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} and {{EC2PrivateDNSName}} are replaced, \
+            with exactly this spelling: any other placeholder stays in the name, braces included";
     NoUsername = "IM049", Warning, "entry without a username",
         "the login has no name: it has the permissions of its groups, and audit logs don't show who it is";
     OneLineList = "IM050", Error, "several list items on one line",
@@ -175,20 +178,20 @@ codes! {
         "with {{EC2PrivateDNSName}} only EC2 instances can log in, and audit logs show the caller as a node";
 
     SsoSuffix = "IM053", Warning, "role of IAM Identity Center without its suffix",
-        "IAM Identity Center ends the names of its roles in an underscore and 16 hexadecimal digits: no such role exists";
+        "the names of IAM Identity Center's roles end in an underscore and 16 hexadecimal digits: no such role exists";
     AngleBrackets = "IM054", Error, "angle brackets around a value",
-        "brackets of a manual or an example are part of the name for EKS: no binding and no kubelet has it";
+        "EKS reads brackets that were copied from an example as part of the name: no binding and no kubelet has such a name";
     UnknownSystemGroup = "IM055", Warning, "`system:` group that Kubernetes does not have",
         "a group grants nothing by itself, and Kubernetes binds no group of this name";
     DuplicateKey = "IM056", Error, "duplicate key in a manifest",
         "kubectl keeps the last one and drops everything under the earlier ones";
     MisspelledField = "IM057", Error, "misspelled groups or username",
-        "the authenticator ignores the field silently: the entry has no groups or no username, and the principal has other access \
-            than written";
+        "the authenticator ignores the field silently: the entry has no groups or no username, and the principal has \
+            different access than intended";
     RoleAsGroup = "IM058", Warning, "group with the name of a ClusterRole",
-        "a ClusterRole is no group: members of a group of this name get nothing by it, unless a binding names the group";
+        "a ClusterRole is not a group: a group of this name grants nothing, unless a binding names the group";
     LostPlaceholder = "IM059", Warning, "name without its last or first part",
-        "a tool that renders templates removes `{{…}}`: what is left is one name for every session";
+        "a template tool removes `{{…}}`: the rest is the same name for every session";
 
     UnboundGroup = "IM060", Warning, "group without a binding",
         "a group grants nothing by itself: a RoleBinding or ClusterRoleBinding has to name it";
@@ -204,10 +207,10 @@ codes! {
     NoNodeEntry = "IM065", Error, "no entry for nodes",
         "a node signs in with its role: without an entry no node can join, and running nodes are lost one by one";
     NotRead = "IM066", Note, "aws-auth in a cluster that does not read it",
-        "in the mode API only access entries count";
+        "in API mode, EKS reads only access entries";
 
     DeadAccessEntry = "IM067", Error, "access entry of a deleted or recreated principal",
-        "EKS knows a principal by its unique id, which ends with the principal: a recreated one of the same name has another";
+        "EKS identifies a principal by its unique ID: a recreated principal of the same name has a new ID";
     PowerlessAccessEntry = "IM068", Warning, "access entry that grants nothing",
         "permissions come from access policies and from bindings of the groups and the username: this entry has none of them";
     BindingOfAccessEntry = "IM069", Warning, "binding of an `eks-access-entry:` name",
@@ -216,7 +219,7 @@ codes! {
     Refused = "IM070", Error, "invalid mapping",
         "a rule of the CustomResourceDefinition forbids it: `kubectl apply` fails";
     SamePrincipal = "IM071", Error, "several mappings for one principal",
-        "only the oldest mapping of a principal takes effect; of equally old ones the first by name";
+        "only the oldest mapping of a principal takes effect; if several are equally old, the first by name";
     NotInEffect = "IM072", Error, "mapping that would not become ready",
         "the object is valid, but it would not take effect in this cluster";
     ForeignEntry = "IM073", Warning, "mapping that differs from aws-auth",
@@ -224,14 +227,14 @@ codes! {
     MisspelledPolicy = "IM074", Warning, "misspelled access policy",
         "EKS refuses to associate a policy that it does not have: the principal does not get these permissions";
 
-    BindsNobody = "IM080", Note, "binding of a name that nobody has",
-        "neither aws-auth nor an access entry nor a mapping gives it, and the cluster has no OIDC identity provider: a principal that \
-            gets the name later gets these permissions";
+    BindsNobody = "IM080", Note, "binding of a name that no principal has",
+        "no entry of aws-auth, access entry or mapping has this name, and the cluster has no OIDC identity provider: a \
+            principal that gets the name later gets these permissions";
 
-    UnknownIgnored = "IM090", Error, "ignore comment without a code that exists",
-        "an ignore comment names the codes of findings: without one it hides nothing";
+    UnknownIgnored = "IM090", Error, "ignore comment without a valid code",
+        "an ignore comment hides the findings whose codes it names: without a valid code it hides nothing";
     NothingIgnored = "IM091", Note, "ignore comment that matches no finding",
-        "the finding is gone or on another line: what is left would hide the next one unseen";
+        "the finding is gone or on another line: the comment could hide a new finding unnoticed";
 }
 
 impl Code {
@@ -276,7 +279,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_are_in_order_and_said_once() {
+    fn codes_are_in_order_and_unique() {
         let ids: Vec<&str> = Code::ALL.iter().map(|code| code.id()).collect();
         assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
         let titles: std::collections::BTreeSet<&str> =

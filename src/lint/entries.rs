@@ -1,4 +1,4 @@
-//! Entries of aws-auth: whom they name, which of several wins, and what they give.
+//! Checks entries of aws-auth: whom they name, which of several takes effect, and what they grant.
 
 use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! Files: what each holds, and where in it a finding is.
+//! Files: their content, and the position of findings in them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -522,7 +522,7 @@ fn folded(
         code: Code::Folded,
         at: at..at + 1,
         title: format!("`>` instead of `|` after {key}"),
-        label: format!("the lines of {key} become one: nobody in it has access"),
+        label: format!("the lines of {key} become one: none of its principals has access"),
         fix: format!("write `{key}: |`"),
         edits: Vec::new(),
         proposed: vec![Edit {

@@ -1,4 +1,4 @@
-//! Findings that are not wanted: by comments in the text, by code and by severity.
+//! Leaves findings out: by comments in the text, by code and by severity.
 //!
 //! A comment holds for its own line, or, where nothing else is on it, for the next line that is not a comment:
 //!

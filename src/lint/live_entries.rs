@@ -1,4 +1,4 @@
-//! What only a cluster shows of access entries, and of bindings that bind nobody.
+//! Findings about access entries that need a cluster, and about bindings of names that no principal has.
 
 use std::collections::BTreeSet;
 

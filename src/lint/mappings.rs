@@ -1,4 +1,4 @@
-//! Mapping manifests: what the API server would refuse, what they give, and which of them collide.
+//! Checks mapping manifests: what the API server would refuse, what they grant, and which of them conflict.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,4 +1,4 @@
-//! What files come to in an authentication mode: what the planner would make of them.
+//! Checks files for an authentication mode, with the planner.
 
 use std::collections::{BTreeMap, BTreeSet};
 

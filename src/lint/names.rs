@@ -437,7 +437,7 @@ impl<P: Clone> EntryNames<'_, P> {
             let or = if named {
                 ""
             } else {
-                ", or remove system:nodes if these are no nodes"
+                ", or remove system:nodes if these are not nodes"
             };
             find(
                 Code::NodeUsername,

@@ -1,4 +1,4 @@
-//! Entries of another partition than the cluster's.
+//! Entries of a partition other than the cluster's.
 
 use std::collections::BTreeMap;
 use std::str::FromStr as _;

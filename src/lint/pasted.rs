@@ -1,4 +1,4 @@
-//! Texts that are no manifest: output of `kubectl describe`, the value of a key alone, and what broke a manifest.
+//! Texts that are not manifests: output of `kubectl describe`, the value of one key, and what broke a manifest.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The principal of an entry: whether its ARN can match anyone.
+//! Checks the principal of an entry: whether its ARN can match any caller.
 
 use std::ops::Range;
 

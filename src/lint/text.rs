@@ -1,4 +1,4 @@
-//! What the authenticator drops, empties or reads differently, and why: each problem gets the code of its cause.
+//! Text that the authenticator drops, empties or reads differently; each problem gets the code of its cause.
 
 use std::ops::Range;
 
@@ -106,7 +106,7 @@ fn entry_at(entries: &[Entry], at: usize) -> Option<&Entry> {
 fn nobody(section: Section, text: &str) -> String {
     let nodes = text.contains("system:nodes") || text.contains("system:node:");
     let nodes = if nodes { ", and no node can join" } else { "" };
-    format!("all of {section} is dropped: nobody in it has access{nodes}")
+    format!("all of {section} is dropped: none of its principals has access{nodes}")
 }
 
 /// The code of a defect, wherever it is found.

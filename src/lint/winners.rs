@@ -1,4 +1,4 @@
-//! Which entry wins for each ARN, and what that means for the others.
+//! Which entry takes effect for each ARN, and which entries it overrides.
 
 use std::collections::{BTreeMap, HashMap};
 

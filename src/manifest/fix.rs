@@ -1,4 +1,4 @@
-//! How to fix what the definition's rules refuse.
+//! How to fix what the rules of the `CustomResourceDefinition` refuse.
 
 use serde_json::Value;
 

@@ -1,4 +1,4 @@
-//! The mappings among manifests, checked by the definition's own rules.
+//! The mappings among manifests, checked by the rules of the `CustomResourceDefinition`.
 
 use std::collections::BTreeMap;
 use std::fmt;

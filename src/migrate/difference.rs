@@ -1,4 +1,4 @@
-//! In what an access entry differs from the entry of aws-auth that it takes the place of.
+//! The differences between an access entry and the entry of aws-auth that it replaces.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! The entries of aws-auth, by what the authenticator makes of it.
+//! The entries of aws-auth, as the authenticator reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
 

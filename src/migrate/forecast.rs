@@ -1,4 +1,4 @@
-//! What would be planned once everything were declared, owned and asked to be handed over.
+//! The plan that would follow if all entries were declared, managed and handed over.
 
 use std::sync::Arc;
 

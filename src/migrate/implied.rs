@@ -70,7 +70,7 @@ pub(crate) fn implied(
                 Some(mapping_from_entry(winner, ""))
             }
             (_, Some(entry)) => of_entry(entry),
-            // An entry that can't be listed as ours is not made anew either, and in the mode API aws-auth grants no access.
+            // An entry that can't be listed as ours is not made anew either, and in API mode aws-auth grants no access.
             (Some(winner), None) => {
                 let waits = closed && winner.groups.iter().any(|group| group == MASTERS);
                 let wanted = match way {

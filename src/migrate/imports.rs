@@ -1,4 +1,4 @@
-//! What an import makes of the entries of aws-auth.
+//! The mappings that an import would create from the entries of aws-auth.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! A verdict for everyone with access by aws-auth or a mapping names.
+//! An outcome for each mapping and for each principal with access through aws-auth.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -425,7 +425,7 @@ impl Judge<'_> {
         }
     }
 
-    /// What can be done in the mode `API`, where the planner knows more of it.
+    /// What can be done in `API` mode, where the planner knows more of it.
     fn with_hint(&self, why: Hindrance, prospect: &Prospect<'_>) -> Hindrance {
         let in_api = self.in_api.get(prospect.key);
         let refused = in_api.and_then(|it| it.obstacle.as_ref());

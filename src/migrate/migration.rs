@@ -1,4 +1,4 @@
-//! What becomes of each principal, and of the cluster as a whole.
+//! What happens to each principal, and to the cluster as a whole.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -41,7 +41,7 @@ pub(crate) struct PrincipalPlan {
     /// Documents print [`PrincipalPlan::word`].
     #[serde(skip)]
     pub(crate) outcome: PlannedOutcome,
-    /// Whether aws-auth alone lets it in, so that it would be out in the mode `API`.
+    /// Whether aws-auth alone lets it in, so that it would be out in `API` mode.
     #[serde(rename = "losesAccessInApi")]
     pub(crate) lost_in_api: bool,
     /// Whether it is of nodes, and its access entry gives them something else than they need: they can't work now.
@@ -247,7 +247,7 @@ impl UnmanagedEntry {
 }
 
 impl Migration {
-    /// Who would lose access by being in a mode now: the gate. What is only in aws-auth is lost in the mode `API`; the step to
+    /// Who would lose access by being in a mode now: the gate. What is only in aws-auth is lost in `API` mode; the step to
     /// `API_AND_CONFIG_MAP` takes nothing from anyone.
     pub(crate) fn losers(&self, to: Mode) -> impl Iterator<Item = &PrincipalPlan> {
         let leaves_aws_auth = to == Mode::Api && self.from != Mode::Api;

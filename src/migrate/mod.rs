@@ -1,4 +1,4 @@
-//! The way from aws-auth to access entries: what becomes of each principal, and who would have access by nothing.
+//! The migration from aws-auth to access entries: what happens to each principal, and who would lose access.
 //!
 //! Nothing here does IO, and nothing is decided here that the planner decides: [`verdicts`] takes every entry of aws-auth that no
 //! mapping declares as if it were imported, plans with the handover asked for in the mode to come, and says what the plan says.

@@ -1,4 +1,4 @@
-//! Which changes of the authentication mode EKS makes, and for which clusters.
+//! Which changes of the authentication mode EKS allows, and for which clusters.
 
 use crate::observed::Mode;
 

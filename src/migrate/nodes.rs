@@ -1,4 +1,4 @@
-//! What entries of nodes leave open.
+//! Why an entry of nodes can't be handed over as it is.
 
 use super::difference::TextIdentity;
 use crate::access_entry::{AccessEntry, EksCluster, Kind, NodeTwin, node_defaults, node_twin};

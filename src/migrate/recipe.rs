@@ -1,4 +1,4 @@
-//! How the tools of others set the authentication mode.
+//! How other tools set the authentication mode.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! A migration that goes round in circles.
+//! Detects a migration that repeats the same steps.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The way in steps, each with what it takes.
+//! The steps of a migration, each with its notes and commands.
 
 use jiff::SignedDuration;
 use serde::Serialize;
@@ -161,9 +161,17 @@ fn hand_over(migration: &Migration, manner: &Manner) -> Instruction {
     }
     if new > 0 {
         step = step.note(format!(
-            "{new} more {} declared but in no backend yet, and will get an access entry: {}",
-            if new == 1 { "is" } else { "are" },
-            if new == 1 { "it" } else { "theirs" }
+            "{new} more declared {} no entry yet, and will get {}",
+            if new == 1 {
+                "principal has"
+            } else {
+                "principals have"
+            },
+            if new == 1 {
+                "an access entry"
+            } else {
+                "access entries"
+            }
         ));
     }
     if migration.needs_bridge() {

@@ -1,4 +1,4 @@
-//! How far a migration has got, and what comes next. Pure: what exists is the only memory.
+//! The progress of a migration, and its next step. Pure: everything follows from the current state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

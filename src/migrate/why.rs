@@ -1,4 +1,4 @@
-//! Verdicts and their reasons in the making.
+//! Builds outcomes and their reasons.
 
 use super::difference::{Becomes, TextIdentity};
 use super::entries::{Winner, place};

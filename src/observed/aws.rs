@@ -1,4 +1,4 @@
-//! What EKS and IAM say, as plain values. Reading it is the business of `crate::aws`.
+//! The state of EKS and IAM as plain values. `crate::aws` reads it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

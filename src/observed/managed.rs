@@ -1,4 +1,4 @@
-//! The principals that EKS itself makes access entries for, as far as it was asked.
+//! The principals for which EKS itself creates access entries, as far as EKS was asked.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Reads what is in flight wrongly, to show that tests notice. In test builds only.
+//! Misinterprets calls in flight on purpose, to show that tests notice. Only in test builds.
 
 use std::cell::Cell;
 use std::sync::LazyLock;

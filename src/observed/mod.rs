@@ -1,4 +1,4 @@
-//! What the cluster holds, as plain values. Reading it is the business of [`crate::cluster`].
+//! The state of the cluster as plain values. [`crate::cluster`] reads it.
 
 mod aws;
 mod copy;

@@ -1,4 +1,4 @@
-//! Bindings of RBAC by name: what is shown to people of them. What plans decide by is `Bindings`.
+//! RBAC bindings by name, for people. Plans use `Bindings`.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,4 +1,4 @@
-//! How the operator was started, as far as a plan depends on it.
+//! The operator's settings that plans depend on.
 
 use std::fmt;
 use std::str::FromStr;
@@ -100,7 +100,7 @@ setting! {
 }
 
 setting! {
-    /// Whether mappings that stand in aws-auth are handed over to access entries in the mode `API_AND_CONFIG_MAP`, or back. Kept in
+    /// Whether mappings that stand in aws-auth are handed over to access entries in `API_AND_CONFIG_MAP` mode, or back. Kept in
     /// an annotation of the history `ConfigMap`; the operator's flag gives its first value.
     Handover {
         /// Only where `spec.backend` asks for it.
@@ -128,7 +128,7 @@ setting! {
 pub struct Settings {
     /// The `ConfigMap` that is kept, `kube-system/aws-auth` but for a trial on a copy.
     pub config_map: ConfigMapName,
-    /// What to do about broken texts. `None`: `LastGood` in the mode `CONFIG_MAP`, else `Off`.
+    /// What to do about broken texts. `None`: `LastGood` in `CONFIG_MAP` mode, else `Off`.
     pub repair: Option<Repair>,
     /// Write no backend and no finalizer; statuses show the plan.
     pub observe: bool,

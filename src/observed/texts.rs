@@ -1,4 +1,4 @@
-//! What a watch has shown of aws-auth and no pass has taken in yet.
+//! Versions of aws-auth that a watch has shown and no pass has processed yet.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Whether an access entry is managed: by its tag, or, where the tags were lost, by what a status remembers.
+//! Whether an access entry is managed: by its tag, or, if the tags were lost, by a status.
 
 use std::collections::BTreeSet;
 

@@ -1,4 +1,4 @@
-//! Which entry of aws-auth is managed: of each key at most one.
+//! Which entry of aws-auth is managed: at most one for each key.
 //!
 //! It is the one whose effective entry the mark holds; of identical ones the last, because that one wins. Where none is, someone changed
 //! it or took it away, and the text does not tell which. So the only entry of the key counts as the changed one, unless the last text

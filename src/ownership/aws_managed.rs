@@ -1,4 +1,4 @@
-//! Which access entries AWS made for itself and needs, and which of the policies on them are AWS's own.
+//! Which access entries AWS created for its own features, and which of their policies belong to AWS.
 //!
 //! EKS makes an entry for the role of each managed node group, Fargate profile and capability, and for the cluster's own roles with
 //! Auto Mode. Nothing on such an entry says so for certain, so EKS is asked which roles these parts use; what can't be asked is

@@ -1,4 +1,4 @@
-//! The mark: the annotation on aws-auth that says which of its entries are ours.
+//! The mark: the annotation on aws-auth that names the managed entries.
 //!
 //! For each owned key it holds 16 hex digits of the key's SHA-256 and 8 of its meaning's, as `k:m` words separated by spaces
 //! and sorted. The mark is written in the same request as the text, so that the two can't disagree by a crash. It is
@@ -106,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_read_back_and_foreign_words_are_passed_over() {
+    fn a_mark_is_read_back_and_unknown_words_are_ignored() {
         let key = Key::parse_arn("arn:aws:iam::111122223333:role/Admin").expect("a role");
         let meaning = Meaning {
             arn: "arn:aws:iam::111122223333:role/admin".into(),

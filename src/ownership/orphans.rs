@@ -1,4 +1,4 @@
-//! Managed keys that no mapping names: a person confirms the removal of one set of them, by its name.
+//! Managed keys that no mapping names. A person confirms the removal of one set of them by its name.
 
 use std::collections::BTreeSet;
 

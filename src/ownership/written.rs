@@ -1,4 +1,4 @@
-//! What a status remembers of an access entry.
+//! What a status records about an access entry.
 
 use crate::access_entry::{AccessEntry, Kind, Scope};
 use crate::api::v1alpha1::WrittenEntry;

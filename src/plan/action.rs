@@ -1,4 +1,4 @@
-//! What a plan asks for, what came of it, and what follows.
+//! The actions of a plan, their results, and what follows from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -211,7 +211,7 @@ pub enum AccessAction {
     Moved,
     /// Someone else's change was undone.
     Repaired,
-    /// An entry that was there is managed now.
+    /// An existing entry is now managed.
     Adopted,
     /// An entry with our mark that no status named: a status was lost, or we ended before it was written.
     Found,

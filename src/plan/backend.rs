@@ -1,4 +1,4 @@
-//! Where a mapping is put into effect: by the cluster's mode, by what exists, and by what the spec asks for.
+//! Chooses the backend of a mapping: from the cluster's mode, the existing entries and the spec.
 
 use std::collections::BTreeSet;
 
@@ -174,7 +174,7 @@ fn in_config_map_mode(spec: &Spec) -> Placement {
             Backend::AccessEntry,
             Reason::BackendUnavailable,
             format!(
-                "type {:?} exists only as an access entry, and this cluster is in the authentication mode CONFIG_MAP; change the mode \
+                "type {:?} exists only as an access entry, and this cluster is in CONFIG_MAP mode; change the mode \
                  to API_AND_CONFIG_MAP first",
                 spec.type_
             ),
@@ -188,7 +188,7 @@ fn in_api_mode(eks: &Eks<'_>, site: &Site<'_>) -> Placement {
         return Placement::refused(
             Backend::ConfigMap,
             Reason::BackendUnavailable,
-            "backend ConfigMap has no effect: aws-auth isn't read in the authentication mode API; set spec.backend: Auto"
+            "backend ConfigMap has no effect: aws-auth isn't read in API mode; set spec.backend: Auto"
                 .to_owned(),
         );
     }
@@ -337,7 +337,7 @@ fn back(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, note: Option<Stri
         placement.wake = Some(due);
         placement.place.handover = Some(Block::passing(
             Reason::HandingOver,
-            "aws-auth has the principal; the access entry is removed once that is in force",
+            "aws-auth has the principal; the operator removes the access entry once that has taken effect",
         ));
     }
     placement
@@ -365,7 +365,7 @@ fn forth(context: &Context<'_>, eks: &Eks<'_>, site: &Site<'_>, target: &Target)
         let mut placement = Placement::new(Backend::AccessEntry, Want::Declared, Want::Declared);
         placement.place.handover = Some(Block::passing(
             Reason::HandingOver,
-            "aws-auth holds an identical entry that lost its mark, which is marked again; it stays for the soak time, then it is removed",
+            "an identical entry in aws-auth lost its mark; the operator marks it again and removes it after the soak",
         ));
         return placement;
     }
@@ -429,7 +429,8 @@ fn absent(
         let mut placement = Placement::new(Backend::AccessEntry, Want::Untouched, Want::Untouched);
         placement.place.handover = Some(Block::lasting(
             Reason::InvalidYAML,
-            "aws-auth does not parse, and what it grants to this principal is not known; no access entry is created until it is fixed",
+            "aws-auth does not parse, so it is unknown what it grants this principal; the operator creates no access entry \
+                until that is fixed",
         ));
         return placement;
     }
@@ -462,7 +463,7 @@ fn absent(
     });
     if (refused || eks.view.entries.by_principal.len() >= ENTRY_QUOTA) && site.spec.form.is_some() {
         return Placement::in_config_map().noting(Some(format!(
-            "the cluster holds {ENTRY_QUOTA} access entries, as many as EKS allows, so the mapping uses aws-auth"
+            "the cluster holds {ENTRY_QUOTA} access entries, the maximum that EKS allows, so the mapping uses aws-auth"
         )));
     }
     Placement::new(Backend::AccessEntry, Want::Untouched, Want::Declared)
@@ -484,7 +485,8 @@ fn beside_nodes(context: &Context<'_>, site: &Site<'_>, target: &Target) -> Plac
             Backend::AccessEntry,
             Reason::HandoverBlocked,
             format!(
-                "{place} gives {}, and an access entry of type {type_:?} gives something else, so it would take running nodes out of the cluster; give new nodes a role of their own",
+                "{place} gives {}, and an access entry of type {type_:?} gives something else, so running nodes would lose \
+                    access; give new nodes a role of their own",
                 identity(&meaning)
             ),
         );
@@ -527,8 +529,8 @@ fn handover_block(
                 return Some(Block::lasting(
                     Reason::HandoverBlocked,
                     format!(
-                        "username {:?} of the nodes is not what an access entry of type {:?} generates, so a handover would take running \
-                         nodes out of the cluster; it stays in aws-auth; give new nodes a role of their own",
+                        "username {:?} of the nodes is not what an access entry of type {:?} generates, so running nodes \
+                            would lose access in a handover; it stays in aws-auth; give new nodes a role of their own",
                         found.meaning.username, target.type_
                     ),
                 ));

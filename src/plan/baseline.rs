@@ -1,4 +1,4 @@
-//! The text that a plan works upon: aws-auth as it is, or with what must be restored first.
+//! The text that a plan starts from: the current aws-auth, or a restored one.
 
 use std::collections::BTreeMap;
 

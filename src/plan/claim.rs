@@ -1,4 +1,4 @@
-//! Who claims which key, which entry of aws-auth is ours for it, and what is to become of it.
+//! The claim of a mapping to a key: the managed entry in aws-auth, and what happens to it.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -149,7 +149,7 @@ impl Block {
         Self::passing(
             Reason::EntryPending,
             format!(
-                "{} for {} is in flight since {}, without an answer of EKS",
+                "{} for {} has been in flight since {}, without an answer from EKS",
                 sent.call.operation(),
                 sent.call.principal_arn(),
                 to_the_second(sent.since)

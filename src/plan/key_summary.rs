@@ -1,4 +1,4 @@
-//! What a plan means for each principal, in words: for those who look ahead before anything is done.
+//! The effects of a plan for each principal, in words, for commands that show a plan.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What this process remembers from pass to pass. A restart begins with [`Memory::default`].
+//! What this process remembers between passes. A restart begins with [`Memory::default`].
 //!
 //! Nothing in here grants anything on its own: the last good texts only restore what was in force a moment before, and everything
 //! that must outlive the process is kept in the cluster (mark, statuses, history).

@@ -1,4 +1,4 @@
-//! A plan as the steps hand it on.
+//! A plan, as its steps pass it on.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

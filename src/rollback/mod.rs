@@ -56,7 +56,7 @@ pub(crate) enum Loss {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unrestorable {
     /// Nobody would have access or kept out by it.
-    #[error("the cluster does not read aws-auth in mode API: restoring it would grant no access")]
+    #[error("the cluster does not read aws-auth in API mode: restoring it would grant no access")]
     NotRead,
     /// The cluster is not known well enough to write to it.
     #[error("{0}")]

@@ -487,7 +487,7 @@ fn losses_are_reported_before_restoring() {
 }
 
 #[test]
-fn what_can_not_be_restored_says_why() {
+fn what_cannot_be_restored_says_why() {
     let (mut simulation, first) = with_first_copy();
     let broken = KeptCopy {
         data: [("mapRoles".to_owned(), "- {{x}}: 1".to_owned())].into(),

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_that_can_not_be_read_keeps_what_was_written() {
+    fn a_text_that_cannot_be_read_keeps_what_was_written() {
         for (managed, written, readable, clear) in [
             (false, false, true, true),
             (false, true, true, true),

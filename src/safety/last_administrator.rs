@@ -22,7 +22,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
         .into_iter()
         .filter(|subject| !world.confirmed(subject, Confirmation::LastAdministrator))
         .map(|subject| {
-            let why = "no administrator would certainly be left";
+            let why = "it is not certain that an administrator would be left";
             Refusal::lasting(
                 Rule::LastAdministrator,
                 subject,

@@ -47,18 +47,18 @@ pub fn clear_mode_change(
         let account = |arn: &str| arn.split(':').nth(4) == Some(loses.as_str());
         if caller.is_some_and(|caller| fold_arn(caller) == loses || account(caller)) {
             return Err(format!(
-                "{loses} is your own access, and aws-auth is not read in the mode API; create an access entry for yourself first"
+                "{loses} is your own access, and aws-auth is not read in API mode; create an access entry for yourself first"
             ));
         }
         if !listed(&loses) {
             return Err(format!(
-                "{loses} would lose access in the mode API, and the confirmed plan does not list it; run the command again"
+                "{loses} would lose access in API mode, and the confirmed plan does not list it; run the command again"
             ));
         }
     }
     if administrator && !stays {
         return Err(
-            "no administrator would be left in the mode API; create an access entry with AmazonEKSClusterAdminPolicy first"
+            "no administrator would be left in API mode; create an access entry with AmazonEKSClusterAdminPolicy first"
                 .to_owned(),
         );
     }

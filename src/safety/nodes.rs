@@ -67,7 +67,7 @@ fn refusal(subject: &Subject<'_>, violation: &NodeChange) -> Refusal {
         ),
         NodeChange::Created => (
             Reason::NodeEntryNeedsConfirmation,
-            "username or groups are those of nodes; write the node's spec.type instead",
+            "the username or groups are those of nodes; set spec.type to the node type instead",
         ),
     };
     Refusal::lasting(Rule::Nodes, subject, reason, why).until(Confirmation::NodeEntry)

@@ -17,7 +17,7 @@ pub(super) fn refuse(world: &World<'_>) -> Vec<Refusal> {
             rule: Rule::Read,
             principal: None,
             reason: Reason::InvalidYAML,
-            why: format!("{section} does not parse, so nothing is written over it"),
+            why: format!("{section} does not parse, so the operator does not overwrite it"),
             confirmation: None,
             transient: false,
         });
@@ -68,7 +68,8 @@ fn unfounded(world: &World<'_>, subject: &Subject<'_>) -> Option<(Reason, String
         && subject.calls.iter().any(creates))
     .then(|| {
         let why =
-            format!("{section} does not parse, so no access entry is created over what it grants");
+            format!("{section} does not parse, so it is unknown what it grants, and the operator creates no access entry that \
+                would take precedence");
         (Reason::InvalidYAML, why)
     })
 }

@@ -224,7 +224,7 @@ fn who_gets_more_gets_what_a_live_mapping_declares() {
 }
 
 #[test]
-fn only_what_is_managed_goes_and_nothing_that_a_mapping_claims() {
+fn only_managed_entries_without_a_mapping_are_removed() {
     let scene = among_others(Scene::new(Mode::Api));
     let unmanaged = scene.clone().entry("u", |entry| entry.tags.clear());
     unmanaged
@@ -315,7 +315,7 @@ fn a_record_of_removals_that_lies_ahead_or_is_old_is_dropped_and_what_exists_aga
 }
 
 #[test]
-fn nothing_is_revoked_while_the_definition_goes() {
+fn nothing_is_revoked_while_the_definition_is_being_deleted() {
     let mut scene = among_others(Scene::new(Mode::Api))
         .entry("o", |_| {})
         .deleted("o")

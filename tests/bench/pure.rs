@@ -117,7 +117,7 @@ impl World {
         &view.expect("aws-auth stands").data
     }
 
-    /// The same cluster in the mode `API_AND_CONFIG_MAP`, where new mappings become access entries.
+    /// The same cluster in `API_AND_CONFIG_MAP` mode, where new mappings become access entries.
     fn in_eks(count: usize) -> Self {
         let mut world = Self::new(count);
         world.observed.aws = entries::known(count, world.observed.now);

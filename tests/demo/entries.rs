@@ -27,7 +27,7 @@ pub(crate) const STEPS: &[Step] = &[
     Step {
         title: "An existing entry is adopted",
         what: "The mapping declares exactly what the unmanaged entry grants. The operator manages the entry from now on, without changing its text.",
-        act: |stage| foreign_entry_is_adopted(stage).boxed_local(),
+        act: |stage| unmanaged_entry_is_adopted(stage).boxed_local(),
     },
     Step {
         title: "The authentication mode changes",
@@ -41,7 +41,7 @@ pub(crate) const STEPS: &[Step] = &[
     },
     Step {
         title: "The handover",
-        what: "One setting hands over all mappings that can be: the operator creates their access entries and keeps the aws-auth copies as the way back for the soak (60 s here, 24 h by default).",
+        what: "One setting hands over all mappings that can be: the operator creates their access entries and keeps the aws-auth copies as a fallback for the soak (60 s here, 24 h by default).",
         act: |stage| mappings_are_handed_over(stage).boxed_local(),
     },
     Step {
@@ -126,7 +126,7 @@ async fn permission_set_is_resolved(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-async fn foreign_entry_is_adopted(stage: &mut Stage) -> Result<()> {
+async fn unmanaged_entry_is_adopted(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
     stage.apply("break-glass-unchanged")?;
     stage

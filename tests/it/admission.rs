@@ -206,7 +206,7 @@ async fn guarded(values: &[&str]) -> Cluster {
 }
 
 #[tokio::test]
-async fn nobody_grants_more_than_they_hold() {
+async fn authors_grant_only_what_they_may_impersonate() {
     let cluster = guarded(&[]).await;
     let admin = cluster.admin();
     let edit = rule(
@@ -563,11 +563,11 @@ async fn the_chart_s_lists_hold_for_everybody() {
     for (spec, words) in [
         (
             json!({"principal": {"arn": "arn:aws:iam::444455556666:role/one"}}),
-            "of another account than 111122223333",
+            "not in an allowed account: 111122223333",
         ),
         (
             json!({"principal": {"permissionSet": {"name": "Admin", "accountId": "444455556666"}}}),
-            "of another account than 111122223333",
+            "not in an allowed account: 111122223333",
         ),
         (
             json!({"groups": ["system:masters"]}),

@@ -367,7 +367,7 @@ async fn node_types_take_neither_username_nor_groups() {
 
 /// What EKS refuses, over the wire.
 #[tokio::test]
-async fn refusals_are_told_apart() {
+async fn refusals_are_distinguished() {
     let mut world = world();
     let role = world.role(OWN, "/", "Dev").arn;
     let second = world.role(OWN, "/", "Second").arn;

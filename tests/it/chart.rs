@@ -350,7 +350,7 @@ async fn a_restricted_namespace_takes_the_pod() {
 
 /// The roles admin, edit and view are made of every role that is labelled for them.
 #[test]
-fn nobody_but_the_operator_is_given_a_right() {
+fn only_the_operator_gets_permissions() {
     let documents = documents(&render(&[]));
     for document in &documents {
         let kind = document["kind"].as_str().unwrap();
@@ -489,7 +489,7 @@ async fn the_rendered_deployment_runs() {
 
 /// The Pod of `helm test`, with the operator's rights.
 #[tokio::test]
-async fn helm_test_says_whether_all_that_is_declared_is_in_effect() {
+async fn helm_test_reports_whether_everything_declared_is_in_effect() {
     let (cluster, manifests) = installed(&[]).await;
     let pods = documents(&manifests)
         .into_iter()

@@ -45,7 +45,7 @@ async fn all_ready(cluster: &Cluster, count: usize) {
 }
 
 #[tokio::test]
-async fn a_mapping_comes_stays_and_goes() {
+async fn a_mapping_is_created_kept_and_deleted() {
     let cluster = Cluster::seeded().await;
     let operator = Operator::start(&cluster, &[]).await;
     let audit = cluster.audit();

@@ -58,7 +58,7 @@ async fn an_entry_that_was_begun_is_made_whole_before_the_end() {
 
 /// One change waits neither for a burst of others nor for what is described in turn.
 #[tokio::test]
-async fn a_lone_change_goes_before_a_burst() {
+async fn a_single_change_has_priority_over_a_burst() {
     const BURST: usize = 60;
     let (cluster, eks) = stage(Mode::Api).await;
     for number in 0..BURST {

@@ -380,7 +380,7 @@ async fn at_the_quota(cluster: &Cluster, eks: &Eks) {
     fleet::create_all(&cluster.admin(), std::iter::once(mapping(late))).await;
     let message = until_ready_is(cluster, late, "False EntryQuotaExceeded").await;
     assert!(
-        message.contains("as many access entries as EKS allows"),
+        message.contains("maximum number of access entries that EKS allows"),
         "{message}"
     );
     assert_eq!(eks.world().cluster.entries.len(), full);

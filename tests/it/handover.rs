@@ -425,7 +425,7 @@ fn bridge() -> Value {
 /// The whole way from `CONFIG_MAP` to `API`, with two hundred mappings: nobody is ever without the power that they had, and nobody is
 /// refused of those who log in all the time.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_loses_power_on_the_way_from_aws_auth_to_access_entries() {
+async fn no_principal_loses_permissions_from_aws_auth_to_access_entries() {
     let stage = Stage::set(1, true).await;
     let operator = stage.operator().await;
     let visitors = stage.visitors.as_ref().unwrap();
@@ -494,7 +494,7 @@ async fn nor_where_the_operator_is_killed_at_any_point_of_it() {
 /// A mapping whose power comes from system:masters stays in aws-auth where no bridge stands, and says so; a bridge that is
 /// left behind is told of by an event.
 #[tokio::test]
-async fn administrators_wait_for_a_bridge_and_one_left_behind_is_told_of() {
+async fn administrators_wait_for_a_bridge_and_one_left_behind_is_reported() {
     let cluster = Cluster::seeded().await;
     let mut world = aws(&cluster, Mode::ApiAndConfigMap);
     let role = |world: &mut World, name: &str| world.role(cast::ACCOUNT, "/", name);

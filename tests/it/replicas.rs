@@ -157,7 +157,7 @@ async fn one_writes_and_after_a_crash_the_other_within_ten_seconds() {
 }
 
 #[tokio::test]
-async fn one_that_ends_in_order_lets_the_other_begin_at_once() {
+async fn a_graceful_end_lets_the_other_replica_lead_at_once() {
     let cluster = Cluster::seeded().await;
     let [first, second] = two(&cluster).await;
     cluster.establish("a", json!({})).await;
@@ -398,7 +398,7 @@ async fn a_release_holds_for_the_standby_too() {
 }
 
 #[tokio::test]
-async fn one_replica_alone_goes_on_after_it_was_stopped() {
+async fn a_single_replica_continues_after_it_was_stopped() {
     let cluster = Cluster::seeded().await;
     let mut only = Replica::start(&cluster).await;
     only.leads(SOON).await;

@@ -256,7 +256,7 @@ fn release(kubeconfig: &Path) -> Command {
 
 /// A list of all mappings takes longer than the operator gives any call.
 #[tokio::test]
-async fn a_release_goes_on_where_it_ended_and_nothing_comes_back() {
+async fn a_release_continues_where_it_ended_and_nothing_comes_back() {
     let count = release_count();
     let cluster = Cluster::with_operator_rights().await;
     seed(&cluster, BTreeMap::new()).await;

@@ -287,7 +287,7 @@ fn letting_go_takes_off_our_tags_where_the_entry_is_ours() {
 }
 
 #[test]
-fn an_entry_is_made_and_then_given_its_policies() {
+fn an_entry_is_created_and_then_gets_its_policies() {
     let ours = tags(&[(INSTALLATION_TAG, "i")]);
     let policies = [
         in_namespaces("AmazonEKSViewPolicy", &["b", "a"]),
@@ -402,7 +402,7 @@ fn what_was_added_is_given_back_and_the_tags_last() {
 }
 
 #[test]
-fn the_bridge_goes_when_it_is_not_wanted_any_more() {
+fn the_bridge_group_is_removed_when_it_is_no_longer_needed() {
     let none = BTreeMap::new();
     let target = standard(None, &["g", "system:masters"], &[]);
     let standing = people(&["g", BRIDGE_GROUP], &[(ADMIN, Scope::Cluster)]);
@@ -444,7 +444,7 @@ fn a_username_that_eks_gave_is_accepted_only_where_none_is_declared() {
 }
 
 #[test]
-fn what_cannot_be_changed_in_place_says_why() {
+fn what_cannot_be_changed_in_place_has_a_reason() {
     let none = BTreeMap::new();
     let target = standard(None, &[], &[]);
     let why = |standing: &AccessEntry| match change(standing, &wanted(&target, &none)) {
@@ -473,7 +473,8 @@ fn what_cannot_be_changed_in_place_says_why() {
     };
     assert_eq!(
         why(&newer),
-        "the access entry has type QUANTUM_LINUX, which this version of identity-mapper does not know, so it stays as it is; \
+        "the access entry has type QUANTUM_LINUX, which this version of identity-mapper does not know, so the operator does \
+            not change it; \
          upgrade identity-mapper, or delete the entry yourself"
     );
     assert_eq!(
@@ -484,7 +485,7 @@ fn what_cannot_be_changed_in_place_says_why() {
 }
 
 #[test]
-fn an_entry_in_other_letters_is_not_made_anew() {
+fn an_entry_in_other_letters_is_not_created_again() {
     let none = BTreeMap::new();
     let standing = AccessEntry {
         principal_arn: ROLE.to_uppercase().replace("ARN:AWS:IAM", "arn:aws:iam"),

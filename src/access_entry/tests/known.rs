@@ -47,7 +47,7 @@ fn list(entries: &mut Entries, all: &[&str], administrators: &[&str], second: i6
 }
 
 #[test]
-fn a_listing_tells_what_is_new_and_what_to_ask_for() {
+fn a_listing_shows_new_entries_and_what_to_describe() {
     let mut entries = described(entry(ROLE, &[]), 1);
     list(&mut entries, &[ROLE, OTHER], &[OTHER], 10);
     assert_eq!(entries.listed, Some(at(11)));
@@ -96,7 +96,7 @@ fn a_listing_tells_what_is_new_and_what_to_ask_for() {
 }
 
 #[test]
-fn an_administrator_that_was_made_or_unmade_is_doubtful() {
+fn an_administrator_that_was_created_or_deleted_is_stale() {
     for (policies, administrators, doubtful) in [
         (&[][..], &[][..], false),
         (&[ADMIN, VIEW], &[ROLE], false),

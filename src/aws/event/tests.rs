@@ -196,7 +196,7 @@ fn principals_that_can_have_no_entry_are_passed_over() {
 }
 
 #[test]
-fn what_is_passed_over() {
+fn ignored_events() {
     let created = || {
         event(
             "eks",

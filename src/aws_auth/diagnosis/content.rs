@@ -1,4 +1,4 @@
-//! One line: dashes, field and value, and what is wrong within it.
+//! Errors within one line: dashes, field and value.
 
 use super::defect::DefectKind;
 use super::{FIELDS, PLACEHOLDERS, field_name, is_field};

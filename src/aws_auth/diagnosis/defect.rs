@@ -1,4 +1,4 @@
-//! The kinds of fault that people make in an aws-auth, each with what is wrong and the fix.
+//! The kinds of errors that people make in aws-auth, each with a description and the fix.
 
 use crate::aws_auth::Section;
 
@@ -131,7 +131,7 @@ impl DefectKind {
                     keys.join(", ")
                 )
             }
-            Self::TextBehindBar => "text in the line of `|`".to_owned(),
+            Self::TextBehindBar => "text after `|` on the same line".to_owned(),
             Self::NestedKey { key } => format!("`{key}` inside the value of another key"),
             Self::OwnKey { key } => format!("`{key}:` inside its own value"),
             Self::QuoteNotClosed { quote } => format!("quote {quote} that is never closed"),
@@ -141,9 +141,9 @@ impl DefectKind {
             Self::MissingSpace { field } => format!("missing space after `{field}:`"),
             Self::FieldTwice { field } => format!("`{field}:` written twice"),
             Self::JoinedFields { field } => {
-                format!("`{field}:` in the same line as the field before it")
+                format!("`{field}:` on the same line as the field before it")
             }
-            Self::ListInLine => "list that starts in the line of `groups:`".to_owned(),
+            Self::ListInLine => "list that starts on the line of `groups:`".to_owned(),
             Self::Lookalike {
                 name,
                 character,
@@ -221,7 +221,7 @@ impl DefectKind {
                     .to_owned()
             }
             Self::TextBehindBar => {
-                "start the list in the next line, indented by 2 spaces more than the key".to_owned()
+                "start the list on the next line, indented by 2 spaces more than the key".to_owned()
             }
             Self::NestedKey { key } => format!(
                 "end {section} before `{key}`, and start `{key}` in the column of `{section}`"
@@ -240,8 +240,8 @@ impl DefectKind {
             Self::MissingColon { field } => format!("write `{field}:` and a space"),
             Self::MissingSpace { .. } => "write a space after the `:`".to_owned(),
             Self::FieldTwice { field } => format!("write `{field}:` once"),
-            Self::JoinedFields { field } => format!("start `{field}:` in a line of its own"),
-            Self::ListInLine => "start the list in the next line".to_owned(),
+            Self::JoinedFields { field } => format!("start `{field}:` on its own line"),
+            Self::ListInLine => "start the list on the next line".to_owned(),
             Self::Lookalike {
                 instead: "",
                 count: 1,

@@ -1,4 +1,4 @@
-//! Why a manifest can't be read, or is not what its author meant.
+//! Why a manifest can't be read, or differs from what its author intended.
 
 use std::ops::Range;
 

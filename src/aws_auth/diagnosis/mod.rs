@@ -1,4 +1,4 @@
-//! What is wrong with a text, by its cause: for people only. What EKS sees is what go-yaml reads.
+//! Diagnoses a text by the cause of each error, for people only. EKS sees what go-yaml reads.
 //!
 //! The lines are read by what people write into an aws-auth, whatever YAML would make of them, and put in order. What had to change on
 //! the way are the defects. The text in order is read as the authenticator would read it: a defect that changes nothing there is none.

@@ -1,4 +1,4 @@
-//! What the lines were meant to be: which entry each belongs to, and as what.
+//! The intended role of each line: which entry it belongs to, and as which field.
 
 use std::collections::BTreeSet;
 

@@ -131,7 +131,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_appended_and_removed_again_leaves_every_foreign_byte(seed: u64, count in 1usize..4) {
+    fn appending_and_removing_keeps_every_unmanaged_byte(seed: u64, count in 1usize..4) {
         let mut data = roles(&text(seed));
         let before = data.clone();
         let entries: Vec<EntryEdit> = (0..count).map(|i| EntryEdit::Append(new(100 + i))).collect();

@@ -1,4 +1,4 @@
-//! `identity-mapper access diff OLD NEW`: who got access between two reports, who lost it, and who became an administrator.
+//! `identity-mapper access diff OLD NEW`: who gained access between two reports, who lost it, and who became an administrator.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! `identity-mapper access`: who can get into the cluster, most powerful first; also as a page for auditors.
+//! `identity-mapper access`: lists the principals with access, administrators first; also as a page for auditors.
 
 mod difference;
 mod page;

@@ -1,4 +1,4 @@
-//! `identity-mapper explain ARN…`: whether somebody has access, as what, and what that one may do; or why not, and how to fix it.
+//! `identity-mapper explain ARN…`: whether a principal has access, as which user, and why; or why not, and how to fix it.
 
 mod text;
 
@@ -233,7 +233,7 @@ fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
         let arn = principal.or_else(|| mapping.status.principal_arn.clone());
         return Ok(vec![arn.with_context(|| {
             format!(
-                "mapping {name} names no principal that is known yet: `kubectl describe identitymapping {name}` shows why"
+                "the principal of mapping {name} is not known yet: `kubectl describe identitymapping {name}` shows why"
             )
         })?]);
     }

@@ -1,4 +1,4 @@
-//! An explanation for people.
+//! Prints an explanation as text.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! The file of clusters: what a kubeconfig does not say of them.
+//! The file of clusters: settings that a kubeconfig does not contain.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! A cluster's own aws-auth and mappings.
+//! `lint` for the aws-auth and the mappings of a cluster.
 
 use std::collections::BTreeSet;
 use std::process::ExitCode;
@@ -110,7 +110,7 @@ impl LintArgs {
             return Ok(false);
         };
         if observation.observed.aws.mode() == Some(Mode::Api) {
-            complain("nothing to fix: the cluster does not read aws-auth in mode API");
+            complain("nothing to fix: the cluster does not read aws-auth in API mode");
             return Ok(false);
         }
         let managed = Marked::of(&standing);

@@ -1,4 +1,4 @@
-//! `identity-mapper lint`: everything that is wrong with an aws-auth or with mapping manifests.
+//! `identity-mapper lint`: errors in an aws-auth or in mapping manifests.
 
 mod github;
 mod junit;
@@ -64,7 +64,7 @@ pub(crate) struct LintArgs {
     #[arg(short, long, value_enum, default_value_t)]
     pub(crate) output: LintFormat,
 
-    /// Leave out findings of less severity, which then do not count
+    /// Leave out findings below this severity; they do not affect the exit code
     #[arg(long, value_enum, value_name = "SEVERITY", default_value_t)]
     pub(crate) min_severity: MinSeverity,
 
@@ -77,7 +77,7 @@ pub(crate) struct LintArgs {
     #[arg(long, requires = "files")]
     pub(crate) allow_empty: bool,
 
-    /// Explain a code, such as IM060, instead
+    /// Explain a code, such as IM060, instead of checking
     #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "aws_auth", "fix"])]
     pub(crate) explain: Option<String>,
 
@@ -354,7 +354,7 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> 
         outcome.shown += if outcome.changes {
             DRY_RUN
         } else {
-            "Dry run: there is nothing to fix by itself.\n\n"
+            "Dry run: nothing can be fixed automatically.\n\n"
         };
     } else {
         files::write_all(&written)?;

@@ -1,4 +1,4 @@
-//! Where in a file a finding is, for programs that mark lines of files.
+//! The position of a finding in a file, for programs that annotate lines.
 
 use crate::lint::{Diagnostic, LintReport};
 use crate::yaml::Lines;

@@ -1,4 +1,4 @@
-//! How findings are printed.
+//! Prints findings as text.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! `identity-mapper migrate apply`: makes the steps.
+//! `identity-mapper migrate apply`: carries out the steps.
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
@@ -261,7 +261,9 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
     }
     match at {
         StoppedAt::End if *soaking > 0 => {
-            print("The rest is soaking: run the same command again after that.\n")?;
+            print(
+                "The rest waits for the end of the soak: run the same command again after that.\n",
+            )?;
             Ok(code(*open == 0))
         }
         StoppedAt::End => Ok(code(*open == 0)),
@@ -277,7 +279,7 @@ fn tell(ending: &Ending, cluster: &crate::access_entry::EksCluster) -> Result<Ex
         }
         StoppedAt::Losers(losers) => {
             complain(&format!(
-                "the authentication mode stays {mode}: in mode API the cluster does not read aws-auth, and these principals would \
+                "the authentication mode stays {mode}: in API mode the cluster does not read aws-auth, and these principals would \
                     lose access:\n  {}",
                 losers.join("\n  ")
             ));

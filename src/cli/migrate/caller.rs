@@ -1,4 +1,4 @@
-//! The caller of the migration, and their own way in: it is never taken away.
+//! The access of the person who runs the migration, which is never removed.
 
 use anyhow::{Context as _, Result};
 
@@ -62,17 +62,17 @@ impl CurrentUser {
             let entries = StandingEntries::new(aws.view()?);
             Some(entries.in_force(self.key.as_ref()?).is_some())
         };
-        let fix = "create an access entry for yourself first (a mapping, or aws eks create-access-entry), or have it run by \
-            someone who has one";
+        let fix = "create an access entry for yourself first (a mapping, or aws eks create-access-entry), or ask someone who \
+            has one to run this command";
         if by_text {
             Some(format!(
-                "you have access as {}, but only by aws-auth, which the cluster does not read in mode API: you would lose access; \
+                "you have access as {}, but only by aws-auth, which the cluster does not read in API mode: you would lose access; \
                     {fix}",
                 self.arn
             ))
         } else if self.proven && !has_entry().unwrap_or(false) {
             Some(format!(
-                "you have access as {}, but by no access entry: in mode API you would lose access; {fix}",
+                "you have access as {}, but by no access entry: in API mode you would lose access; {fix}",
                 self.arn
             ))
         } else {

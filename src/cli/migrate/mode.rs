@@ -1,4 +1,4 @@
-//! Changing the authentication mode, as a person asked for it with the cluster's name typed out.
+//! Changes the authentication mode after a person has confirmed it with the cluster's name.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! `identity-mapper migrate plan`: what becomes of everyone, and whether the next mode would take access from anyone.
+//! `identity-mapper migrate plan`: what happens to each principal, and whether anyone would lose access in the next mode.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -98,7 +98,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     let migration = match migration {
         Ok(migration) => migration,
         Err(NotForMigration::NoCluster) => bail!(
-            "access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn \
+            "access entries depend on the cluster's partition and account: add --cluster-name, or, with files, --cluster-arn \
                 arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
         ),
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),

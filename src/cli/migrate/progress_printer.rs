@@ -1,4 +1,4 @@
-//! What is reported of a migration while it goes on, and at its end.
+//! Reports the progress of a migration and its end.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};

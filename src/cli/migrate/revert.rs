@@ -1,4 +1,4 @@
-//! `identity-mapper migrate revert`: the way back, while aws-auth is still read.
+//! `identity-mapper migrate revert`: moves principals back while EKS still reads aws-auth.
 
 use std::process::ExitCode;
 
@@ -15,7 +15,7 @@ use crate::cli::table::{Cell, Column, Table};
 use crate::migrate::{MigrationGoal, ModeChange, Stage, Way, situation, verdicts};
 use crate::observed::Mode;
 
-/// Move principals from access entries back to aws-auth, as far as aws-auth can give them the same access, while it is still read
+/// Move principals from access entries back to aws-auth where it can grant them the same access; not possible in API mode
 #[derive(Args, Clone, Debug)]
 pub(crate) struct RevertArgs {
     /// Skip the confirmation
@@ -81,11 +81,11 @@ pub(super) async fn revert(args: RevertArgs) -> Result<ExitCode> {
     let (_, proven) = worker.eks()?;
     match proven.mode {
         Mode::Api => bail!(
-            "the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay \
-                with their access entries"
+            "the cluster is in API mode: it does not read aws-auth, and EKS can't change the mode back. All principals keep \
+                their access entries"
         ),
         Mode::ConfigMap => {
-            print("Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.\n")?;
+            print("Nothing to revert: in CONFIG_MAP mode all access comes from aws-auth.\n")?;
             return Ok(code(true));
         }
         Mode::ApiAndConfigMap => {}

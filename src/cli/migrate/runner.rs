@@ -1,4 +1,4 @@
-//! The way, step by step: look, decide, do one thing, look again. Nothing is remembered from step to step but what is printed.
+//! Runs the migration step by step: read, decide, do one thing, read again. Only what is printed is remembered between steps.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};

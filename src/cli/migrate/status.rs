@@ -1,4 +1,4 @@
-//! `identity-mapper migrate status`: how far everyone has got. Nothing is written.
+//! `identity-mapper migrate status`: the progress of each principal. Nothing is written.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! A migration for people.
+//! Prints a migration plan as text.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! Who hands over: the operator, where it is installed, else the same loop in this process.
+//! Carries out the handover: the operator does it if it is installed, otherwise the same loop in this process.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -127,7 +127,7 @@ impl Worker {
         let aws = self.live.aws.as_ref();
         let proven = self.live.target.eks.as_ref();
         aws.zip(proven)
-            .context("a migration needs EKS: give --cluster-name")
+            .context("a migration needs EKS: add --cluster-name")
     }
 
     /// Reads what is new: what was read whole and not evaluated yet; by our own loop where it runs; else the cluster, with what was last read

@@ -1,4 +1,4 @@
-//! A plan as a document: what `-o json` and `-o yaml` print, and what the text is made of.
+//! A plan as a document for `-o json` and `-o yaml`; the text output is made from it as well.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -301,7 +301,8 @@ fn unknown_policies(diff: &PlanDiff) -> Vec<String> {
         .collect();
     let note = |policy| {
         format!(
-            "AWS had no access policy {policy} on {}: EKS refuses it unless it is newer; `aws eks list-access-policies` lists all",
+            "AWS had no access policy {policy} on {}: EKS refuses it unless AWS added it later; `aws eks \
+                list-access-policies` lists all",
             table.read
         )
     };

@@ -1,4 +1,4 @@
-//! `plan` as a gate: what makes its exit code other than 0.
+//! The exit code of `plan`.
 
 use clap::ValueEnum;
 
@@ -17,7 +17,7 @@ const CHANGES: u8 = 2;
 /// What makes the exit code other than 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum FailOn {
-    /// Nothing but an error
+    /// Only an error of the command itself
     Never,
     /// As not-ready, and exit code 2 if there are changes
     Changes,

@@ -1,4 +1,4 @@
-//! `identity-mapper plan`: what would change, before anything does.
+//! `identity-mapper plan`: shows changes before they are made.
 
 mod document;
 mod gate;
@@ -140,7 +140,7 @@ async fn document(
     };
     if running.as_ref().is_some_and(|it| it.settings.observe) {
         complain(
-            "note: the operator runs with --observe and writes nothing; this is what it would write without",
+            "note: the operator runs with --observe and writes nothing; without --observe it would write this",
         );
     }
     let settings = args.settings.settings(match &running {
@@ -171,7 +171,7 @@ impl PlanArgs {
         let observe = &self.observe;
         let offline = observe.is_offline();
         if offline && self.filename.is_empty() {
-            bail!("with files instead of a cluster the mappings come from files too: add -f");
+            bail!("with files instead of a cluster, mappings are also read from files: add -f");
         }
         if offline && self.prune {
             bail!("--prune needs a cluster: with files alone there are no other mappings");

@@ -1,4 +1,4 @@
-//! Mappings from files in the place of existing ones.
+//! Mappings from files that replace existing ones.
 
 use std::collections::BTreeMap;
 

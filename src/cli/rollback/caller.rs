@@ -1,4 +1,4 @@
-//! The caller's own way in, which no restoration takes away.
+//! The access of the person who runs the command, which no restoration removes.
 
 use std::collections::BTreeSet;
 
@@ -67,6 +67,6 @@ fn refuse(restoration: &Restoration, arns: &[String]) -> Result<()> {
     };
     bail!(
         "this would take away your own access; nothing was written. aws-auth grants {arn} access as {now}; with the copy it would \
-            be {then}. Declare yourself in a mapping, choose another copy, or have it run by someone with other access"
+            be {then}. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command"
     )
 }

@@ -1,4 +1,4 @@
-//! Copies and what restoring one comes to, as documents: what `-o json` and `-o yaml` print, and what the text is made of.
+//! Copies, and the effects of restoring one, as documents for `-o json` and `-o yaml`; the text output is made from them as well.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,4 @@
-//! `identity-mapper rollback`: the history of aws-auth, and the way back to a copy of it.
+//! `identity-mapper rollback`: lists the history of aws-auth and restores a copy.
 
 mod caller;
 mod document;
@@ -40,7 +40,7 @@ pub(crate) struct RollbackArgs {
 pub(crate) enum RollbackCommand {
     /// List the copies, newest first
     List(ListArgs),
-    /// Print a copy, also one that the authenticator drops, as a ConfigMap
+    /// Print a copy as a ConfigMap, even if the authenticator would drop it
     Show(ShowArgs),
     /// Show what restoring a copy would change
     ///
@@ -117,7 +117,7 @@ pub(crate) struct RestoreArgs {
     pub(crate) dry_run: bool,
 
     /// Confirm a loss: `node-entry` or `last-administrator`; can be repeated
-    #[arg(long = "confirm", value_name = "WORD", value_delimiter = ',', value_parser = word)]
+    #[arg(long = "confirm", value_name = "VALUE", value_delimiter = ',', value_parser = word)]
     pub(crate) confirmations: Vec<Confirmation>,
 
     #[command(flatten)]

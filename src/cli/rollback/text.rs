@@ -1,4 +1,4 @@
-//! Copies and what restoring one comes to, for people.
+//! Prints copies, and the effects of restoring one, as text.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,4 @@
-//! What answers of EKS, IAM and the queue lead to.
+//! Handles answers of EKS, IAM and the queue.
 
 use std::time::Instant;
 

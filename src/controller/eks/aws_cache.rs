@@ -1,4 +1,4 @@
-//! What EKS and IAM have answered, as one value. Pure.
+//! What EKS and IAM have answered so far, as one value. Pure.
 //!
 //! Answers go in, the planner's input comes out. A *change* is something that a plan could care about: the end of a principal's
 //! calls, an entry that is not as it was known, another mode. Reading again what is known already is none. What changed after the
@@ -192,9 +192,9 @@ impl AwsCache {
         match self.in_force(None) {
             // The fix comes first: probes cut what is long.
             InForce::Unproven { eks, server } => Some(format!(
-                "EKS cluster {name} is not proven to be the one of this API server; set --cluster-name and --region to its cluster, or \
-                 update the kubeconfig (aws eks update-kubeconfig --name {name}): EKS names the certificate authority {eks}, and the API \
-                 server's certificate is signed by {server}",
+                "EKS cluster {name} is not verified as the cluster of this API server; correct --cluster-name or --region, or update the \
+                 kubeconfig (aws eks update-kubeconfig --name {name}): EKS reports certificate authority {eks}, and the API server's \
+                 certificate is signed by {server}",
                 name = self.name
             )),
             InForce::Known { .. } | InForce::Unknown { .. } => None,
@@ -356,7 +356,7 @@ impl AwsCache {
     pub(super) fn permits(&self, key: &Key) -> Result<(), String> {
         let stirred = [&self.stirred, &self.stirred_before];
         let refusal = if self.proven().is_none() {
-            "the EKS cluster is not proven to be the one of this API server"
+            "the EKS cluster is not verified as the cluster of this API server"
         } else if stirred.iter().any(|stirred| stirred.all) {
             "the cluster's authentication mode changed after planning"
         } else if stirred.iter().any(|it| it.principals.contains(key)) {

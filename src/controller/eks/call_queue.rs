@@ -1,4 +1,4 @@
-//! The calls that the last plan asks for: those in flight and those that wait. Pure.
+//! The calls that the last plan requests: in flight or waiting. Pure.
 //!
 //! A plan is about the whole set, so each one replaces what waited of the one before: a mapping that is deleted while its entry
 //! waits to be made in a burst of thousands is never made. For one principal there is one work at a time, and its calls go in order.
@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_change_goes_before_a_burst() {
+    fn a_single_change_has_priority_over_a_burst() {
         let mut works = CallQueue::default();
         works.replace(burst(0..100));
         assert!(

@@ -1,4 +1,4 @@
-//! Which authentication mode is in force, and whether the cluster of EKS is the one whose API server we talk to. Pure.
+//! Which authentication mode applies, and whether the EKS cluster is the one of this API server. Pure.
 //!
 //! A name is not enough: the same may be given to another cluster, in another region or account. [`Trust`] is the proof. It goes
 //! stale when EKS rotates the cluster's certificate authority, so each reading of the cluster comes with a new one.
@@ -50,9 +50,9 @@ pub(super) fn went_back(
     (mode < before).then(|| Failure {
         kind: FailureKind::Unavailable,
         message: format!(
-            "EKS answers the authentication mode {mode} for {}, and {before} was read at {read}; EKS never takes a cluster back, so \
-             {before} stays in force and no access entry is changed; look at `aws eks describe-cluster --name {} --query \
-             cluster.accessConfig`",
+            "EKS reports authentication mode {mode} for {}, but reported {before} at {read}; a cluster never returns to an earlier mode, \
+             so the operator continues with {before} and changes no access entry; check with `aws eks describe-cluster --name {} \
+             --query cluster.accessConfig`",
             cluster.arn, cluster.name
         ),
     })

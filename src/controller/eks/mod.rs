@@ -1,4 +1,4 @@
-//! The loop's side of EKS and IAM: what is read when, and the calls of plans.
+//! The part of the loop for EKS and IAM: schedules reads and sends the calls of plans.
 //!
 //! ```text
 //! schedule, refresh ─► reads ─► AwsCache ─► the planner's input

@@ -1,4 +1,4 @@
-//! Which access entry to describe next. Pure: it gets the time as an argument.
+//! Chooses the access entry to describe next. Pure: it gets the time as an argument.
 //!
 //! An entry that is known by name only, or of which something may have changed, is described as soon as possible. Beside that each
 //! owned entry is described once in a period, evenly: of `n` entries one every `n`th part of it, the one first that was described
@@ -267,7 +267,7 @@ mod tests {
 
     /// A time that has passed would have the loop turn again at once, as fast as it may.
     #[test]
-    fn what_can_not_be_described_now_is_not_looked_at_again_and_again() {
+    fn what_cannot_be_described_now_is_not_looked_at_again_and_again() {
         let mut entries = Entries::default();
         listed(&mut entries, 6);
         let origin = Instant::now();

@@ -1,4 +1,4 @@
-//! When a principal's calls are tried again after a failure. Pure.
+//! When to retry a principal's calls after a failure. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

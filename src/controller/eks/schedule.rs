@@ -1,4 +1,4 @@
-//! When to read what of EKS and IAM. Pure: it gets the time as an argument.
+//! When to read which data of EKS and IAM. Pure: it gets the time as an argument.
 //!
 //! Each reading has a period of its own, is made once at a time, and is made sooner where something asks for it. One that fails is
 //! tried again after a pause that doubles up to its period, shortened by chance so that many installations don't all ask at once.

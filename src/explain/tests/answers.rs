@@ -138,7 +138,7 @@ fn values_that_are_dropped_are_named() {
 }
 
 #[test]
-fn a_person_with_the_username_of_nodes_is_told_to_change_it() {
+fn a_person_with_the_username_of_nodes_is_advised_to_change_it() {
     let world = with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/Ops\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: [system:masters]\n",
     );

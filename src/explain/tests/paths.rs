@@ -154,7 +154,7 @@ fn a_mapping_without_its_entry_says_what_is_missing() {
 }
 
 #[test]
-fn after_a_release_access_says_that_nothing_is_enforced() {
+fn after_a_release_access_reports_that_nothing_is_enforced() {
     let mut world = World::new(Mode::ConfigMap);
     let said = |world: &World| {
         let report = Explainer::new(world.scene()).report();

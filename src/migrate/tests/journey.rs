@@ -438,7 +438,7 @@ proptest! {
     #![proptest_config(crate::laws::cases(16))]
 
     #[test]
-    fn wherever_it_dies_it_comes_to_the_same_end(
+    fn a_crash_at_any_point_leads_to_the_same_result(
         people in people(),
         deaths in prop::collection::btree_set(0..40_usize, 0..12),
         to in prop_oneof![Just(Mode::ApiAndConfigMap), Just(Mode::Api)],

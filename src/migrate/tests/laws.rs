@@ -185,7 +185,7 @@ proptest! {
     #![proptest_config(crate::laws::cases(96))]
 
     #[test]
-    fn every_entry_has_one_verdict_or_lets_nobody_in(world in world()) {
+    fn every_entry_has_one_outcome_or_grants_no_access(world in world()) {
         let simulation = build(&world);
         let migration = migration(&simulation);
         let mut places = BTreeMap::new();
@@ -204,7 +204,7 @@ proptest! {
     }
 
     #[test]
-    fn lost_in_api_is_exactly_who_has_less_there(world in world()) {
+    fn lost_in_api_is_exactly_the_principals_with_less_access_there(world in world()) {
         let mut simulation = build(&world);
         let migration = migration(&simulation);
         let before = simulation.powers();
@@ -224,7 +224,7 @@ proptest! {
     }
 
     #[test]
-    fn who_moves_ends_with_exactly_that_access_entry(world in world()) {
+    fn a_moved_principal_has_exactly_the_planned_access_entry(world in world()) {
         let mut simulation = build(&world);
         let first = migration(&simulation);
         let before = simulation.powers();

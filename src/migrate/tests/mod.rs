@@ -19,7 +19,7 @@ fn migration(simulation: &Simulation) -> Migration {
     .expect("the cluster is known")
 }
 
-/// A verdict in one line: outcome, name, type, username, groups, policies; `!` where it is lost in the mode `API`.
+/// A verdict in one line: outcome, name, type, username, groups, policies; `!` where it is lost in `API` mode.
 fn line(verdict: &PrincipalPlan) -> String {
     let who = verdict.who.to_string();
     let name = who.rsplit(':').next().unwrap_or_default();

@@ -43,7 +43,7 @@ fn mode_changes_one_step_and_never_back() {
 }
 
 #[test]
-fn clusters_that_are_older_than_access_entries_say_what_they_need() {
+fn clusters_without_access_entries_report_the_version_that_they_need() {
     for (version, platform, needs) in [
         ("1.22", "eks.99", Some("eks.17 of Kubernetes 1.23")),
         ("1.23", "eks.16", Some("eks.17")),

@@ -139,8 +139,8 @@ fn every_kind_of_role() {
     half: the username is a node's but the group system:nodes is missing, which an access entry for nodes always gives: add it if these are nodes, or give them another username and other groups
     more: an access entry of type EC2Linux can't have spies: bind its permissions to group system:nodes, or remove it from the entry if the nodes don't need it
     strange: EKS gives no node the username "system:node:x", so no access entry can give these nodes their names: use a separate role for new nodes, and move the workloads to them
-    template: spec.username: holds an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly like this
-    awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster; AWS has created none so far
+    template: spec.username: contains an unknown placeholder: write {{AccountID}}, {{SessionName}}, {{SessionNameRaw}}, {{AccessKeyID}} or {{EC2PrivateDNSName}}, spelled exactly like this
+    awsserviceroleforamazonemrcontainers: spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked role, for which EKS accepts access entries from its own AWS service only; in API mode only the AWS service that owns the role can grant it access: it creates its own access entry, usually when it is enabled for the cluster; AWS has created none so far
     colon: spec.username: "reader-{{SessionName}}" has no colon before {{SessionName}}, which EKS requires in access entries; write it as in "reader-:{{SessionName}}"
     reserved: spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles to a group of your own, and write that one
     username: spec.username: "aws:reader" begins with "aws:", which EKS reserves in access entries; use another one, or leave it out: EKS then gives "arn:aws:sts::111122223333:assumed-role/username/{{SessionName}}"
@@ -149,7 +149,7 @@ fn every_kind_of_role() {
 }
 
 #[test]
-fn users_accounts_and_what_lets_nobody_in() {
+fn users_accounts_and_entries_without_access() {
     let mut simulation = Simulation::in_eks(
         Mode::ApiAndConfigMap,
         &[
@@ -244,7 +244,7 @@ fn logins_without_username_are_reported() {
 }
 
 #[test]
-fn what_stands_in_eks_counts() {
+fn existing_access_entries_count() {
     let text = [
         role("node", NODE.0, NODE.1),
         role("self-managed", NODE.0, NODE.1),
@@ -292,7 +292,7 @@ fn what_stands_in_eks_counts() {
 }
 
 #[test]
-fn iam_completes_paths_and_tells_who_is_gone() {
+fn iam_completes_paths_and_reports_missing_principals() {
     let text = [
         role(
             "AWSReservedSSO_Admin_0123456789abcdef",

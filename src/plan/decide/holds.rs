@@ -22,7 +22,7 @@ pub(crate) fn hold_for_trial(context: &Context<'_>, claims: &mut [Claim]) {
         let mut calls = claim.entry.calls.iter();
         if let Some(call) = calls.find(|call| !matches!(call, Call::Describe { .. })) {
             let message = format!(
-                "the operator runs on {}, which EKS does not read, so it would call {} and does not",
+                "the operator manages {}, which EKS does not read, so it does not send the call {}",
                 context.config_map,
                 call.operation()
             );
@@ -48,7 +48,9 @@ pub(crate) fn hold_for_declared_mode(context: &Context<'_>, claims: &mut [Claim]
             claim.place = None;
             claim.hold_both(&Block::lasting(
                 Reason::BackendUnavailable,
-                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and EKS never takes a cluster back; start the operator with --cluster-name instead of --authentication-mode CONFIG_MAP",
+                "the status names an access entry, so this cluster is not in the declared authentication mode CONFIG_MAP, and \
+                    a cluster never returns to an earlier mode; start the operator with --cluster-name instead of \
+                    --authentication-mode CONFIG_MAP",
             ));
         }
     }
@@ -124,7 +126,7 @@ pub(crate) fn hold_for_finalizers(
         });
         let pending = Block::passing(
             Reason::FinalizerPending,
-            "the finalizer is being set first; the entry follows",
+            "the operator sets the finalizer first, then writes the entry",
         );
         if in_text && claim.text_grants() {
             claim.hold(pending.clone());

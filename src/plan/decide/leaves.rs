@@ -131,7 +131,7 @@ pub(crate) fn kept_by_another(context: &Context<'_>, claim: &Claim) -> Option<Bl
     Some(Block::lasting(
         Reason::EntryKept,
         format!(
-            "the mapping {name} is suspended or refused, and names this principal too, so the entry stays; resume or delete {name}"
+            "mapping {name} names the same principal and is suspended or refused, so the entry stays; resume or delete {name}"
         ),
     ))
 }

@@ -571,7 +571,8 @@ fn hold_for_broken_text(base: &Base, claim: &mut Claim, section: Section) {
     };
     if let (true, Some(problem)) = (concerned, &base.document.section(section).broken) {
         let message = format!(
-            "{section} does not parse, so the authenticator drops it whole: {}: {}; fix it with kubectl edit, then the operator continues",
+            "{section} does not parse, so the authenticator drops all of it: {}: {}; fix it with kubectl edit, then the \
+                operator continues",
             problem.place(),
             problem.message
         );

@@ -1,4 +1,4 @@
-//! Administrators in numbers.
+//! Counts administrators.
 
 use std::collections::BTreeMap;
 

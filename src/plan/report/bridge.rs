@@ -1,4 +1,4 @@
-//! The temporary binding that is left although no handover uses it.
+//! The event for a temporary binding that no handover uses.
 
 use crate::access_entry::BRIDGE_GROUP;
 use crate::plan::claim::EntryStep;

@@ -1,4 +1,4 @@
-//! How far each mapping has got: accepted, synced, ready, and why not.
+//! The conditions of each mapping: accepted, synced, ready, and why not.
 
 use crate::api::condition::{ConditionType, Reason};
 use crate::api::v1alpha1::{Backend, Confirmation};
@@ -281,7 +281,7 @@ fn block(view: &View<'_>, position: usize, claim: &Claim, by_entry: bool) -> Opt
         let unasked = || {
             (side.step != EntryStep::Keep && side.pending()).then(|| {
                 view.not_sent(claim).unwrap_or_else(|| {
-                    Block::passing(Reason::EntryPending, "the call to EKS is made next")
+                    Block::passing(Reason::EntryPending, "the call to EKS is about to be sent")
                 })
             })
         };
@@ -304,7 +304,7 @@ fn as_declared(view: &View<'_>, claim: &Claim, spec: &Spec, by_entry: bool) -> S
     };
     if let Some(until) = claim.place.as_ref().and_then(|place| place.soaks_until) {
         let until = to_the_second(until);
-        message = format!("{message}; its aws-auth copy stays until {until} as the way back");
+        message = format!("{message}; its aws-auth copy stays until {until} as a fallback");
     }
     if let (true, Some(why)) = (by_entry, view.unread_account(spec)) {
         message = format!(

@@ -1,4 +1,4 @@
-//! States of aws-auth itself that are worth an event each, told once for as long as they last.
+//! Events about aws-auth itself, each published once while its cause lasts.
 
 use sha2::{Digest, Sha256};
 
@@ -108,7 +108,7 @@ fn broken(view: &View<'_>, section: Section) -> Option<ConfigMapState> {
 
 fn describe(problem: &Problem) -> String {
     format!(
-        "{} does not parse, so the authenticator drops it whole: {}: {}",
+        "{} does not parse, so the authenticator drops all of it: {}: {}",
         problem.section,
         problem.place(),
         problem.message

@@ -1,4 +1,4 @@
-//! The plan together with what came of it, and the questions that statuses and events ask of the two.
+//! The plan together with its results, and the questions that statuses and events ask about both.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -145,7 +145,8 @@ impl<'a> View<'a> {
 
     /// Why what the claim asks for does not stand.
     pub(crate) fn unresolved_block(&self, claim: &Claim) -> Option<Block> {
-        let pending = || Block::passing(Reason::EntryPending, "the call to EKS is made next");
+        let pending =
+            || Block::passing(Reason::EntryPending, "the call to EKS is about to be sent");
         let unwritten = || self.not_written().filter(|_| !self.text_resolved(claim));
         let unasked =
             || (!entry_resolved(claim)).then(|| self.not_sent(claim).unwrap_or_else(pending));

@@ -1,4 +1,4 @@
-//! Which events a pass publishes: transitions only, few, and each note true when it is written.
+//! Which events a pass publishes: only transitions, and few of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -325,9 +325,9 @@ fn access_sentence(change: &AccessChange) -> String {
         cause,
         ..
     } = change;
-    let place = match backend {
-        Backend::ConfigMap => "aws-auth",
-        Backend::AccessEntry => "an access entry",
+    let (place, entry) = match backend {
+        Backend::ConfigMap => ("aws-auth", "aws-auth entry"),
+        Backend::AccessEntry => ("an access entry", "access entry"),
     };
     let identity = |identity: &Option<AccessIdentity>| {
         identity
@@ -336,36 +336,36 @@ fn access_sentence(change: &AccessChange) -> String {
     };
     let what = match (action, now) {
         (AccessAction::Granted, _) => format!(
-            "{principal} can access the cluster by {place}, with {}",
+            "{principal} can access the cluster through {place}, with {}",
             identity(now)
         ),
         (AccessAction::Changed | AccessAction::Repaired, _) => format!(
-            "the access of {principal} by {place} changed from {} to {}",
+            "the access of {principal} through {place} changed from {} to {}",
             identity(before),
             identity(now)
         ),
-        (AccessAction::Moved, Some(_)) => format!("{principal} has its access by {place} now"),
+        (AccessAction::Moved, Some(_)) => format!("{principal} now has access through {place}"),
         (AccessAction::Moved, None) => {
-            format!("the former entry of {principal} in {place} was removed")
+            format!("the former {entry} of {principal} was removed")
         }
         (AccessAction::Adopted, _) => match before {
             Some(_) => format!(
-                "the entry of {principal} in {place} is managed now, and changed from {} to {}",
+                "the {entry} of {principal} is now managed and changed from {} to {}",
                 identity(before),
                 identity(now)
             ),
             None => format!(
-                "the entry of {principal} in {place} is managed now, with {}",
+                "the {entry} of {principal} is now managed, with {}",
                 identity(now)
             ),
         },
         (AccessAction::Found, _) => format!(
-            "the entry of {principal} in {place} was there already, with {}",
+            "the {entry} of {principal} already existed, with {}",
             identity(now)
         ),
         (AccessAction::Revoked | AccessAction::OrphanRemoved | AccessAction::Released, _) => {
             format!(
-                "the access of {principal} by {place} was removed: {}",
+                "the access of {principal} through {place} was removed: {}",
                 identity(before)
             )
         }

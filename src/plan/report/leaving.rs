@@ -1,4 +1,4 @@
-//! Which finalizers of a mapping come off, and why the others stay.
+//! Which finalizers of a mapping are removed, and why the others stay.
 //!
 //! A live mapping keeps its finalizers. Of a deleted one each comes off on its own, as soon as [`crate::safety::finalizer`] finds
 //! nothing of it left in that backend.

@@ -1,4 +1,4 @@
-//! What follows from a plan and what came of it: statuses, finalizers, events, numbers, memory.
+//! The report of a plan and its results: statuses, finalizers, events, numbers, memory.
 
 mod administrators;
 mod audit;

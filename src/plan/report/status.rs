@@ -1,4 +1,4 @@
-//! What each mapping's status becomes: the conditions, and what is remembered of the entry.
+//! The status of each mapping: the conditions, and the record of its entry.
 
 use std::collections::BTreeMap;
 
@@ -207,7 +207,7 @@ fn groups_bound(view: &View<'_>, mapping: &Mapping) -> Finding {
             status: "Unknown",
             ..Finding::no(
                 Reason::GroupsTemplated,
-                "a group is a template, whose value is known only at a login",
+                "a group contains a placeholder, whose value is known only at login",
             )
         }
     } else {
@@ -302,7 +302,7 @@ fn describe(drift: TextDrift, claim: &Claim) -> String {
     match (drift, &claim.found) {
         (TextDrift::Changed, Some(found)) => format!("the entry had {}", identity(&found.meaning)),
         (TextDrift::Displaced, _) => {
-            "another entry of the same principal came after the managed one and won".to_owned()
+            "a later entry of the same principal took precedence over the managed one".to_owned()
         }
         (TextDrift::Removed | TextDrift::Changed, _) => "the entry was removed".to_owned(),
     }

@@ -380,7 +380,7 @@ fn the_adoption_of_a_duplicate_adopts_nothing_for_the_older() {
 
 /// An event about some of the held entries, or a listing that lags behind, puts them in doubt.
 #[test]
-fn what_is_held_stays_held_while_an_entry_is_described_anew() {
+fn what_is_held_stays_held_while_an_entry_is_described_again() {
     for listing in [false, true] {
         let (mut simulation, names) = many_in_eks(20);
         for name in &names[..8] {

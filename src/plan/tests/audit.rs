@@ -139,7 +139,7 @@ fn what_moves_to_the_other_backend_is_neither_granted_nor_revoked() {
 }
 
 #[test]
-fn a_lost_status_is_said_once_and_is_no_grant() {
+fn a_lost_status_is_reported_once_and_is_no_grant() {
     for mode in [None, Some(Mode::Api)] {
         let mut simulation = match mode {
             None => cluster(&[]),

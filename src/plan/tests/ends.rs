@@ -82,7 +82,7 @@ fn an_end_that_was_seen_in_time_needs_no_confirmation_also_after_a_restart_or_wi
 }
 
 #[test]
-fn an_end_is_remembered_while_the_history_can_not_be_written() {
+fn an_end_is_remembered_while_the_history_cannot_be_written() {
     let mut simulation = many();
     simulation.history_failure = Some("the API server says no".to_owned());
     let end = simulation.now.plus(SignedDuration::from_hours(1));

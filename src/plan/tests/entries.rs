@@ -1,4 +1,4 @@
-//! Access entries: made, kept, put right, taken away, in the mode API.
+//! Access entries: made, kept, put right, taken away, in API mode.
 
 use serde_json::json;
 
@@ -112,7 +112,7 @@ fn retain_takes_the_tags_off_and_leaves_the_entry() {
 }
 
 #[test]
-fn what_someone_else_changed_is_put_right_once_and_told() {
+fn what_someone_else_changed_is_repaired_once_and_reported() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -175,7 +175,7 @@ fn a_deleted_entry_is_made_again_and_a_fight_is_fought_once_a_minute() {
 }
 
 #[test]
-fn foreign_entries_are_adopted_as_the_spec_says() {
+fn unmanaged_entries_are_adopted_as_the_spec_says() {
     // adoption, the foreign entry's group, Ready, Synced, the calls
     let cases = [
         (
@@ -232,7 +232,7 @@ fn foreign_entries_are_adopted_as_the_spec_says() {
 }
 
 #[test]
-fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes() {
+fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_is_deleted() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -262,7 +262,7 @@ fn an_untagged_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes(
 }
 
 #[test]
-fn an_access_entry_that_goes_uncovers_what_aws_auth_says() {
+fn removing_an_access_entry_exposes_what_aws_auth_grants() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -336,7 +336,7 @@ fn an_unknown_principal_is_retried_and_then_reported() {
 }
 
 #[test]
-fn a_call_of_unknown_effect_is_looked_at_and_not_repeated() {
+fn a_call_of_unknown_effect_is_verified_and_not_repeated() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();
@@ -361,7 +361,7 @@ fn a_call_of_unknown_effect_is_looked_at_and_not_repeated() {
 }
 
 #[test]
-fn a_type_is_changed_by_deleting_and_making_anew_only_where_that_is_confirmed_for_nodes() {
+fn a_type_is_changed_by_deleting_and_creating_again_only_where_that_is_confirmed_for_nodes() {
     let mut simulation = api();
     simulation.create(
         "alice",
@@ -455,7 +455,7 @@ fn orphans_stay_until_the_history_confirms() {
 }
 
 #[test]
-fn a_recreated_principal_is_reported_and_renewed_only_by_word() {
+fn a_recreated_principal_is_reported_and_renewed_only_after_a_confirmation() {
     let mut simulation = api();
     let now = simulation.now;
     simulation.cloud().iam_lists(&[(ALICE, "AROAONE")], now);
@@ -483,7 +483,7 @@ fn a_recreated_principal_is_reported_and_renewed_only_by_word() {
 }
 
 #[test]
-fn a_recreated_principal_that_a_foreign_entry_of_aws_auth_names_is_let_in() {
+fn a_recreated_principal_that_an_unmanaged_entry_of_aws_auth_names_has_access() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     let now = simulation.now;
     simulation.cloud().iam_lists(&[(ALICE, "AROAONE")], now);
@@ -510,7 +510,7 @@ fn a_recreated_principal_that_a_foreign_entry_of_aws_auth_names_is_let_in() {
 }
 
 #[test]
-fn a_gone_principal_is_said() {
+fn a_missing_principal_is_reported() {
     let mut simulation = api();
     simulation.create("alice", "role/alice", &json!({}));
     simulation.settle();

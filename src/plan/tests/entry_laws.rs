@@ -276,7 +276,7 @@ proptest! {
     }
 
     #[test]
-    fn while_eks_can_not_be_asked_it_is_not_called_and_nothing_is_removed(
+    fn while_eks_cannot_be_asked_it_is_not_called_and_nothing_is_removed(
         mode in prop_oneof![Just(Mode::ApiAndConfigMap), Just(Mode::Api)],
         happenings in prop::collection::vec(happening(), 1..12),
     ) {

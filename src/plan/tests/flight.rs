@@ -210,7 +210,7 @@ fn status(simulation: &Simulation) -> crate::api::v1alpha1::IdentityMappingStatu
 }
 
 #[test]
-fn the_last_drift_names_who_did_it_by_word_of_the_queue() {
+fn the_last_drift_names_the_caller_that_the_queue_reports() {
     let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSViewPolicy".to_owned();
     let principal_arn = || ALICE.to_owned();
     let recreate = [

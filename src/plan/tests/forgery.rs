@@ -172,7 +172,7 @@ fn a_status_stops_no_removal_that_the_mapping_of_that_principal_orders() {
 }
 
 #[test]
-fn a_status_lets_go_of_nothing_that_another_mapping_revokes() {
+fn a_status_gives_up_nothing_that_another_mapping_revokes() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.edit("a", |object| object.spec.deletion = Deletion::Retain);
     simulation.settle();

@@ -6,7 +6,7 @@ use super::{FOREIGN, cluster, entry, foreign};
 use crate::plan::simulation::Simulation;
 
 #[test]
-fn a_mapping_is_written_once_and_foreign_bytes_stay() {
+fn a_mapping_is_written_once_and_unmanaged_bytes_stay() {
     let mut simulation = cluster(&[]);
     simulation.create("dev", "role/team/dev", &json!({"groups": ["b", "a"]}));
     assert_eq!(simulation.settle(), 1);
@@ -165,7 +165,7 @@ fn a_swap_of_two_principals_ends_right_in_any_order() {
 }
 
 #[test]
-fn an_entry_goes_at_valid_until_and_the_object_stays() {
+fn an_entry_is_removed_at_valid_until_and_the_object_stays() {
     let mut simulation = cluster(&["a", "b"]);
     let until = simulation.now.plus(jiff::SignedDuration::from_secs(60));
     simulation.edit("a", |object| {
@@ -183,7 +183,7 @@ fn an_entry_goes_at_valid_until_and_the_object_stays() {
 }
 
 #[test]
-fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
+fn an_expired_principal_with_other_access_is_not_reported_as_removed() {
     let mut simulation = cluster(&["a"]);
     simulation.vandalise("mapAccounts", "- \"111122223333\"\n");
     let past = simulation.now;
@@ -196,7 +196,7 @@ fn an_expired_principal_that_something_else_lets_in_is_not_reported_as_gone() {
 }
 
 #[test]
-fn a_suspended_mapping_is_neither_created_changed_nor_repaired_but_goes_when_deleted() {
+fn a_suspended_mapping_is_neither_created_changed_nor_repaired_but_is_removed_when_deleted() {
     let mut simulation = cluster(&["a"]);
     simulation.edit("a", |object| object.spec.suspend = true);
     simulation.settle();

@@ -132,7 +132,7 @@ fn a_status_that_is_lost_for_good_ends_no_way_back() {
 }
 
 #[test]
-fn an_entry_goes_only_once_aws_auth_is_in_force_also_where_the_status_was_not_stored() {
+fn an_entry_is_removed_only_once_aws_auth_is_in_effect_even_without_a_stored_status() {
     let mut simulation = going_back(|before| before);
     simulation.pass();
     assert!(
@@ -252,7 +252,7 @@ fn a_trial_on_a_copy_changes_no_access_entry() {
 }
 
 #[test]
-fn while_aws_auth_does_not_parse_no_access_entry_is_made_over_what_it_may_say() {
+fn while_aws_auth_does_not_parse_no_access_entry_is_created_over_what_it_may_grant() {
     for name in ["node", "ops"] {
         let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, super::FOREIGN);
         simulation.create("x", "role/x", &json!({}));

@@ -251,7 +251,7 @@ fn what_was_seen_to_expire_does_not_count_but_a_past_time_does() {
 }
 
 #[test]
-fn retain_lets_a_mass_of_mappings_go_and_leaves_the_entries() {
+fn retain_releases_many_mappings_and_keeps_their_entries() {
     let (mut simulation, names) = twenty();
     for name in &names {
         simulation.edit(name, |object| {
@@ -269,7 +269,7 @@ fn retain_lets_a_mass_of_mappings_go_and_leaves_the_entries() {
 }
 
 #[test]
-fn nothing_is_revoked_while_the_crd_goes() {
+fn nothing_is_revoked_while_the_crd_is_being_deleted() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.crd_deleting = true;
     simulation.delete("a");
@@ -314,7 +314,7 @@ fn drift_is_no_way_around_a_guard() {
 }
 
 #[test]
-fn a_dead_entry_of_the_same_name_hides_no_removal() {
+fn an_entry_that_never_matches_hides_no_removal() {
     let names = ["a", "b", "c"];
     let dead = |name: &&str| {
         format!("- rolearn: arn:aws:iam::111122223333:role/path/{name}\n  username: x\n")
@@ -381,7 +381,7 @@ fn a_node_type_that_becomes_standard_names_its_confirmation_in_every_mode() {
 }
 
 #[test]
-fn a_removal_that_eks_can_not_confirm_names_the_word_that_ends_it() {
+fn a_removal_that_eks_cannot_confirm_names_the_word_that_ends_it() {
     for deletion in ["Revoke", "Retain"] {
         let mut simulation = Simulation::in_eks(Mode::Api, "");
         simulation.create("alice", "role/alice", &json!({ "deletion": deletion }));

@@ -9,7 +9,7 @@ use crate::api::v1alpha1::BackendChoice;
 use crate::observed::Handover;
 
 #[test]
-fn a_handover_makes_verifies_soaks_and_only_then_breaks() {
+fn a_handover_creates_verifies_soaks_and_only_then_removes() {
     let mut simulation = moved_on(&[("alice", json!({}))]);
     let before = simulation.roles();
     auto(&mut simulation);
@@ -191,7 +191,7 @@ fn the_whole_handover_can_be_undone_where_aws_auth_can_say_the_same() {
 }
 
 #[test]
-fn administrators_cross_on_the_bridge_and_not_without() {
+fn administrators_are_handed_over_only_with_the_bridge() {
     let mut simulation = moved_on(&[("alice", json!({"groups": ["system:masters"]}))]);
     auto(&mut simulation);
     two_days(&mut simulation);
@@ -346,7 +346,7 @@ fn nodes_of_a_type_that_aws_auth_does_not_know_get_their_entry_once_a_person_nam
 }
 
 #[test]
-fn no_standard_entry_is_made_for_a_node_role() {
+fn no_standard_entry_is_created_for_a_node_role() {
     // The node's entry is foreign and dead for a path that was left in: the lookup does not find it.
     let roles = FOREIGN.replace("role/node", "role/nodes/node");
     let mut simulation = both(&roles);

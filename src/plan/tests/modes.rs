@@ -63,7 +63,7 @@ pub(super) fn two_days(simulation: &mut Simulation) {
 }
 
 #[test]
-fn where_a_mapping_goes_by_the_mode() {
+fn the_backend_follows_the_mode() {
     // mode, backend, Ready, in aws-auth, as an access entry
     let cases = [
         (Mode::ConfigMap, "Auto", "True InEffect", true, false),
@@ -115,7 +115,7 @@ fn where_a_mapping_goes_by_the_mode() {
 }
 
 #[test]
-fn what_stands_in_aws_auth_stays_there_until_it_is_handed_over() {
+fn what_is_in_aws_auth_stays_there_until_it_is_handed_over() {
     let mut simulation = moved_on(&[("alice", json!({}))]);
     two_days(&mut simulation);
     assert!(simulation.calls().is_empty());
@@ -124,7 +124,7 @@ fn what_stands_in_aws_auth_stays_there_until_it_is_handed_over() {
 }
 
 #[test]
-fn a_foreign_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_where_it_stands() {
+fn an_unmanaged_entry_of_aws_auth_is_a_conflict_and_an_identical_one_is_adopted_where_it_stands() {
     let mut simulation = both(FOREIGN);
     simulation.create("ops", "role/ops", &json!({"groups": ["other"]}));
     simulation.settle();
@@ -150,7 +150,7 @@ fn what_is_adopted_in_aws_auth_is_handed_over_next() {
 }
 
 #[test]
-fn what_an_access_entry_can_not_express_stays_in_aws_auth() {
+fn what_an_access_entry_cannot_express_stays_in_aws_auth() {
     let cases = [
         (
             "role/aws-service-role/emr.amazonaws.com/AWSServiceRoleForX",
@@ -201,7 +201,7 @@ fn an_access_entry_shadows_aws_auth() {
 }
 
 #[test]
-fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
+fn removing_an_entry_that_exposes_an_unmanaged_one_is_reported() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     simulation.create(
         "alice",
@@ -224,7 +224,7 @@ fn removing_an_entry_that_uncovers_a_foreign_one_is_said() {
 }
 
 #[test]
-fn at_the_quota_the_rest_stand_in_aws_auth() {
+fn at_the_quota_the_rest_stay_in_aws_auth() {
     let mut simulation = both("");
     simulation
         .cloud()
@@ -354,7 +354,7 @@ proptest! {
     /// In every state on the way from aws-auth to access entries, whatever fails and whenever the operator starts anew, each
     /// principal keeps the power that it had.
     #[test]
-    fn nobody_loses_power_on_the_way(
+    fn no_principal_loses_permissions_during_a_handover(
         specs in proptest::collection::vec(spec(), 1..6),
         failures in proptest::collection::vec((0..4_usize, 0..3_usize), 0..6),
         restarts in proptest::collection::vec(any::<bool>(), 60),
@@ -405,7 +405,7 @@ proptest! {
 
 /// `--authentication-mode CONFIG_MAP` over a cluster with access entries of ours.
 #[test]
-fn a_declared_mode_that_can_not_be_true_holds_what_has_an_access_entry_and_forgets_nothing() {
+fn a_declared_mode_that_cannot_be_true_holds_what_has_an_access_entry_and_forgets_nothing() {
     let mut simulation = both(FOREIGN);
     simulation.create("entry", "role/entry", &json!({}));
     simulation.create("text", "role/text", &json!({"backend": "ConfigMap"}));

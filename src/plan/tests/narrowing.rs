@@ -33,7 +33,7 @@ fn a_status_that_names_an_access_entry_keeps_no_dropped_group() {
 
 /// The history can't be written, and a group is taken off a mapping.
 #[test]
-fn a_group_goes_while_the_history_can_not_be_written() {
+fn a_group_is_removed_while_the_history_cannot_be_written() {
     let mut simulation = cluster(&["b"]);
     simulation.create("a", "role/a", &json!({"groups": ["admins", "dev"]}));
     simulation.settle();
@@ -50,7 +50,7 @@ fn a_group_goes_while_the_history_can_not_be_written() {
 
 /// A spec drops a group and names an access policy that EKS does not know, or refuses.
 #[test]
-fn a_group_goes_although_a_policy_is_refused() {
+fn a_group_is_removed_although_a_policy_is_refused() {
     let mut left = Vec::new();
     for known in [true, false] {
         let mut simulation = Simulation::in_eks(Mode::Api, "");
@@ -98,7 +98,7 @@ fn a_group_goes_although_a_policy_is_refused() {
 
 /// The text is full, and a group is taken off a mapping that is younger than the one that asks for more.
 #[test]
-fn a_group_goes_while_the_text_is_full() {
+fn a_group_is_removed_while_the_text_is_full() {
     let mut simulation = cluster(&[]);
     let long = |count: usize| -> Vec<String> {
         (0..count)

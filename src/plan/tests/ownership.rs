@@ -21,7 +21,7 @@ fn deleting_a_mapping_takes_its_entry_and_nothing_else() {
 }
 
 #[test]
-fn retain_leaves_the_entry_as_a_foreign_one() {
+fn retain_leaves_the_entry_as_an_unmanaged_one() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.edit("a", |object| {
         object.spec.deletion = crate::api::v1alpha1::Deletion::Retain;
@@ -52,7 +52,7 @@ fn a_lost_mark_is_not_lost_ownership() {
 }
 
 #[test]
-fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_goes() {
+fn an_unmarked_entry_that_differs_is_a_conflict_and_stays_when_the_mapping_is_deleted() {
     let mut simulation = cluster(&["a"]);
     simulation
         .config_map
@@ -150,7 +150,7 @@ fn adoption() {
 }
 
 #[test]
-fn a_dead_entry_blocks_nobody_and_is_named() {
+fn an_entry_that_never_matches_is_no_conflict_and_is_named() {
     let mut simulation = Simulation::with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef\n  username: x\n",
     );
@@ -177,7 +177,7 @@ fn a_dead_entry_blocks_nobody_and_is_named() {
 }
 
 #[test]
-fn ours_moves_behind_a_foreign_duplicate() {
+fn a_managed_entry_moves_behind_an_unmanaged_duplicate() {
     let mut simulation = cluster(&["a", "b"]);
     let text = format!(
         "{}- rolearn: arn:aws:iam::111122223333:role/A\n  username: intruder\n",
@@ -314,7 +314,7 @@ fn a_confirmation_of_orphans_is_used_up_by_success_alone() {
 }
 
 #[test]
-fn everything_away_leaves_the_foreign_bytes_alone() {
+fn removing_everything_keeps_unmanaged_bytes() {
     let mut simulation = cluster(&["a", "b"]);
     for name in ["a", "b"] {
         simulation.delete(name);
@@ -333,7 +333,7 @@ fn everything_away_leaves_the_foreign_bytes_alone() {
 }
 
 #[test]
-fn a_mapping_that_names_a_marked_key_and_can_not_be_put_into_effect_takes_nothing_away() {
+fn a_mapping_that_names_a_marked_key_and_cannot_be_put_into_effect_takes_nothing_away() {
     // A restore brings the specs back without their statuses, and one of them is refused or suspended meanwhile.
     for spec in [json!({"groups": ["{{Nope}}"]}), json!({"suspend": true})] {
         let mut simulation = cluster(&["a", "b"]);
@@ -365,7 +365,7 @@ fn a_duplicate_that_wrote_nothing_goes_whatever_befalls_the_holder() {
 }
 
 #[test]
-fn lost_tags_are_not_lost_ownership_and_are_told_as_drift() {
+fn lost_tags_are_not_lost_ownership_and_are_reported_as_drift() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     let alice = "arn:aws:iam::111122223333:role/alice";
     simulation.create("alice", "role/alice", &json!({}));

@@ -64,7 +64,7 @@ fn a_set_is_its_role_by_the_exact_name() {
 }
 
 #[test]
-fn in_aws_auth_it_stands_without_its_path() {
+fn in_aws_auth_its_path_is_removed() {
     let mut simulation = Simulation::in_eks(Mode::ConfigMap, "");
     lists(&mut simulation, &[role("/eu-west-1", "View", OLD)]);
     set(&mut simulation, "View");
@@ -132,7 +132,7 @@ fn many_changed_suffixes_are_no_mass_removal() {
 }
 
 #[test]
-fn a_set_that_is_gone_keeps_its_last_role_and_says_so() {
+fn a_missing_set_keeps_its_last_role_and_reports_it() {
     let mut simulation = Simulation::in_eks(Mode::ApiAndConfigMap, "");
     lists(&mut simulation, &[role("", "View", OLD)]);
     set(&mut simulation, "View");
@@ -198,7 +198,7 @@ fn of_two_roles_the_one_in_force_stays_and_otherwise_none_is_taken() {
 }
 
 #[test]
-fn where_iam_can_not_be_read_the_last_role_stays() {
+fn where_iam_cannot_be_read_the_last_role_stays() {
     let problems = [
         (IamProblem::NoRole, "--iam-role"),
         (

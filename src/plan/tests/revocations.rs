@@ -236,7 +236,7 @@ fn a_forged_status_of_a_suspended_mapping_keeps_an_entry_and_the_moved_one_says_
 }
 
 #[test]
-fn nothing_is_said_to_be_removed_before_the_first_listing() {
+fn no_removal_is_reported_before_the_first_listing() {
     let mut simulation = Simulation::in_eks(Mode::Api, "");
     simulation.by_hand(&Call::Create {
         principal_arn: arn("a"),
@@ -453,7 +453,7 @@ fn what_was_held_stays_held_though_its_statuses_are_lost() {
 
 /// The mark is gone with the entry, and the text that would show it does not parse: nothing passes by itself any more.
 #[test]
-fn a_deleted_mapping_whose_text_does_not_parse_says_what_to_fix() {
+fn a_deleted_mapping_whose_text_does_not_parse_reports_the_fix() {
     let mut simulation = cluster(&["a", "b"]);
     simulation.write_failure = Some(WriteFailure::Unavailable("down".to_owned()));
     simulation.delete("a");

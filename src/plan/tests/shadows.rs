@@ -137,7 +137,7 @@ fn an_entry_of_ours_that_becomes_a_nodes_is_a_conflict_unless_a_person_or_the_ty
 }
 
 #[test]
-fn an_administrator_with_a_nodes_name_is_a_person_and_is_put_right() {
+fn an_administrator_with_the_username_of_a_node_is_a_person_and_is_repaired() {
     let mut simulation = cluster(&["a"]);
     let ours = simulation.roles();
     let text = ours

@@ -263,7 +263,7 @@ fn a_status_that_names_an_access_entry_keeps_no_ended_access() {
 /// The history can't be written, so a text of which it has no copy is not changed to grant anything: the access ends without its successor.
 /// The text that is left has a copy, so that the successor becomes active then.
 #[test]
-fn an_end_passes_while_the_history_can_not_be_written() {
+fn an_end_passes_while_the_history_cannot_be_written() {
     let mut simulation = populated(None);
     grant_for_an_hour(&mut simulation);
     simulation.create("n", "role/p", &json!({"groups": ["own"]}));

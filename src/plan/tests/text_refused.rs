@@ -99,7 +99,7 @@ fn access_entries_are_created_changed_and_deleted_while_aws_auth_is_frozen() {
 }
 
 #[test]
-fn an_access_entry_stays_while_its_copy_in_aws_auth_can_not_be_removed() {
+fn an_access_entry_stays_while_its_copy_in_aws_auth_cannot_be_removed() {
     let mut simulation = handed_over();
     simulation.write_failure = Some(denied());
     simulation.delete("alice");
@@ -121,7 +121,7 @@ fn an_access_entry_stays_while_its_copy_in_aws_auth_can_not_be_removed() {
 }
 
 #[test]
-fn an_edit_is_in_effect_although_the_copy_in_aws_auth_can_not_follow() {
+fn an_edit_is_in_effect_although_the_copy_in_aws_auth_cannot_follow() {
     let mut simulation = handed_over();
     simulation.write_failure = Some(denied());
     regroup(&mut simulation, "alice");

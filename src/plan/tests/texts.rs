@@ -10,7 +10,7 @@ use crate::plan::simulation::Simulation;
 const BROKEN: &str = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: {{SessionName}}\n";
 
 #[test]
-fn drift_is_put_right_in_one_pass_and_flips_no_condition() {
+fn drift_is_repaired_in_one_pass_and_flips_no_condition() {
     let mut simulation = cluster(&["a", "b"]);
     let before = simulation.objects["a"]
         .status
@@ -34,7 +34,7 @@ fn drift_is_put_right_in_one_pass_and_flips_no_condition() {
 }
 
 #[test]
-fn a_removed_entry_comes_back_and_a_removed_foreign_one_does_not() {
+fn a_removed_entry_comes_back_and_a_removed_unmanaged_one_does_not() {
     let mut simulation = cluster(&["a"]);
     simulation.vandalise("mapRoles", "# all gone\n");
     assert_eq!(simulation.settle(), 1);
@@ -50,7 +50,7 @@ fn a_removed_entry_comes_back_and_a_removed_foreign_one_does_not() {
 }
 
 #[test]
-fn foreign_changes_cause_no_write() {
+fn changes_by_others_cause_no_write() {
     let mut simulation = cluster(&["a"]);
     simulation.replace_in_roles("username: ops", "username: operators");
     let text = simulation.roles();
@@ -59,7 +59,7 @@ fn foreign_changes_cause_no_write() {
 }
 
 #[test]
-fn a_foreign_duplicate_known_from_before_is_not_taken_for_ours() {
+fn an_unmanaged_duplicate_known_from_before_is_not_treated_as_managed() {
     let mut simulation = Simulation::with_roles(
         "- rolearn: arn:aws:iam::111122223333:role/a\n  username: foreign\n",
     );
@@ -252,7 +252,7 @@ fn an_immutable_config_map_is_reported() {
 }
 
 #[test]
-fn a_denied_write_is_told_in_the_denials_own_words() {
+fn a_denied_write_is_reported_with_the_message_of_the_denial() {
     let mut simulation = cluster(&["a"]);
     simulation.write_failure = Some(WriteFailure::Denied("no tabs, please".to_owned()));
     simulation.create("b", "role/b", &json!({}));

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn copies_of_foreign_names_give_way_before_ours() {
+    fn copies_with_unknown_names_are_evicted_first() {
         // Full of what claims to be first, to be of the future, or is named otherwise; and one that is ours.
         let mut copies: Vec<(String, usize)> = (0..16_u32)
             .map(|number| (name("first-", "20270101", &format!("{number:x}")), 10))

@@ -1,4 +1,4 @@
-//! Which writes a decided plan makes: the history, aws-auth with its mark, and whether a repair waits for its second.
+//! The writes of a plan: the history, aws-auth with its mark, and whether a repair waits.
 
 pub(crate) mod history;
 pub(crate) mod render;

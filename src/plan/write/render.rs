@@ -1,4 +1,4 @@
-//! From steps to text: the edit, the mark, and what does not fit.
+//! From decided steps to text: the edit, the mark, and what does not fit.
 
 use std::collections::BTreeMap;
 
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_not_be_tried_does_not_fit() {
+    fn what_cannot_be_tried_does_not_fit() {
         let size = |kept: usize| (kept < 700).then_some(kept);
         assert_eq!(largest(5000, &[1; 1000], None, size), (699, 699));
     }

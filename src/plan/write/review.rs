@@ -1,4 +1,4 @@
-//! What safety is given of a plan, and how its refusals hold claims.
+//! What a plan submits to `safety`, and how a refusal holds claims.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};

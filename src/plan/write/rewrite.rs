@@ -1,4 +1,4 @@
-//! A change of aws-auth that a person makes by a command: under the rules of every write of ours, with a copy kept first.
+//! A change of aws-auth by a command: under the same rules as every write of the operator, with a copy saved first.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_is_kept_first_and_only_what_changed_is_written() {
+    fn the_current_text_is_saved_first_and_only_changes_are_written() {
         let history = HistoryView {
             resource_version: "3".to_owned(),
             ..HistoryView::default()

@@ -42,7 +42,7 @@ async fn an_entry_outlives_its_mapping_only_by_the_verb_release() {
     );
     let keep = |kept: &[&str]| json!({"metadata": {"finalizers": kept}});
     let retain = json!({"spec": {"deletion": "Retain"}});
-    let stays = "the entry of the mapping 'one' stays when the mapping goes";
+    let stays = "the entry of the mapping 'one' stays when the mapping is deleted";
 
     ann.may_not_patch("one", &keep(&FINALIZERS[1..]), stays)
         .await;
@@ -120,7 +120,7 @@ async fn an_end_is_only_put_off_for_what_is_in_force_as_declared() {
         .unwrap();
     let ann = Person::editor(&cluster, "ann").await;
     let without_end = json!({"spec": {"validUntil": null}});
-    let words = "a later validUntil prolongs what is in force now";
+    let words = "a later validUntil extends the current access";
     ann.may_not_patch("one", &without_end, words).await;
 
     let seen = mappings.get("one").await.unwrap().metadata.generation;
@@ -188,7 +188,7 @@ async fn an_end_is_not_put_off_for_what_is_ready_but_not_synced() {
     let rita = Person::editor(&cluster, "rita").await;
     let without_end = json!({"spec": {"validUntil": null}});
     report(&["Ready"]).await;
-    rita.may_not_patch("one", &without_end, "a later validUntil prolongs")
+    rita.may_not_patch("one", &without_end, "a later validUntil extends")
         .await;
     report(&["Ready", "Synced"]).await;
     // The order of namespaces grants nothing.
@@ -246,7 +246,7 @@ async fn a_confirmation_of_others_does_not_lift_the_guards_for_a_deletion() {
         let gone = editor.0.delete("one", &params).await;
         gone.map(drop).map_err(|error| error.to_string())
     };
-    let words = "lifts guards for its deletion, and 'bob' lacks the verb confirm";
+    let words = "also confirms its deletion, and 'bob' lacks the verb confirm";
     eventually(words, SOON, async || refused(delete().await, words)).await;
     for nothing in [json!(null), json!({"identity-mapper.dev/confirm": " , "})] {
         let without = Patch::Merge(json!({"metadata": {"annotations": nothing}}));

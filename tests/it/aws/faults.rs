@@ -90,7 +90,7 @@ async fn throttling_lowers_the_rate_and_success_raises_it() {
 }
 
 #[tokio::test]
-async fn a_change_goes_before_what_waits_in_the_background() {
+async fn a_change_has_priority_over_background_calls() {
     let mut world = world();
     let (role, changed) = (
         world.role(OWN, "/", "Dev").arn,

@@ -13,7 +13,7 @@ use crate::support::eks::{Eks, Service};
 use crate::support::eventually;
 
 #[tokio::test]
-async fn a_queue_tells_of_changes() {
+async fn a_queue_reports_changes() {
     let mut world = world();
     let role = world.role(OWN, "/teams/", "Dev").arn;
     world.person("alice");

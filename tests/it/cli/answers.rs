@@ -235,7 +235,7 @@ fn what_eks_is_known_to_refuse_is_not_shown_as_a_change() {
 }
 
 #[test]
-fn nodes_that_can_not_work_with_their_access_entry_close_the_gate() {
+fn nodes_that_cannot_work_with_their_access_entry_close_the_gate() {
     let folder = tempfile::tempdir().unwrap();
     let windows = "- rolearn: arn:aws:iam::111122223333:role/win\n  username: system:node:{{EC2PrivateDNSName}}\n  groups: \
         [system:bootstrappers, system:nodes, \"eks:kube-proxy-windows\"]\n";
@@ -389,7 +389,7 @@ fn a_kubeconfig_that_is_named_is_used_or_refused() {
 }
 
 #[test]
-fn what_is_missing_is_said_once_with_the_way_on() {
+fn what_is_missing_is_reported_once_with_the_fix() {
     let nobody = |arguments: &[&str]| Run::new(arguments.to_vec()).env("KUBECONFIG", "").run();
     let lint = nobody(&["lint"]);
     assert!(

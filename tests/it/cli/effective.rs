@@ -218,13 +218,13 @@ fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     assert_snapshot!(shown, @"
     a list: exit code 1
     --- stderr
-    error: standard input: this is a list, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    error: standard input: this is a list, not a manifest: pass a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
     no kind: exit code 1
     --- stderr
-    error: standard input: this is a mapping without `kind`, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    error: standard input: this is a mapping without `kind`, not a manifest: pass a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
     another kind: exit code 1
     --- stderr
-    error: standard input: this is a manifest of kind `Secret`: give one ConfigMap
+    error: standard input: this is a manifest of kind `Secret`: pass one ConfigMap
     broken YAML: exit code 1
     --- stderr
     error: standard input: line 2, column 7: quotes that open here and never close: close them at the end of the value
@@ -236,7 +236,7 @@ fn what_is_no_configmap_is_refused_and_nothing_is_printed() {
     error: standard input: `data.mapRoles` is a number: the API server takes text only, for many lines behind `|`
     empty: exit code 1
     --- stderr
-    error: standard input: this is empty, not a manifest: give a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
+    error: standard input: this is empty, not a manifest: pass a ConfigMap as `kubectl get configmap -n kube-system aws-auth -o yaml` prints it
     no text: exit code 1
     --- stderr
     error: standard input is not UTF-8: invalid utf-8 sequence of 1 bytes from index 0
@@ -262,7 +262,7 @@ fn reads_a_file() {
 }
 
 #[test]
-fn usage_errors_say_nothing_on_standard_output() {
+fn usage_errors_print_nothing_on_standard_output() {
     for arguments in [
         &["effective"][..],
         &["effective", "-", "-o", "xml"],

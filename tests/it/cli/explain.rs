@@ -34,7 +34,7 @@ fn explain(files: &[&str], rest: &[&str]) -> String {
 }
 
 #[test]
-fn a_name_that_is_almost_one_is_told() {
+fn a_misspelled_name_is_reported() {
     for name in ["role/observabilty", "Observability2"] {
         let said = explain(&BOTH, &[name]);
         assert!(said.contains("did you mean observability?"), "{said}");
@@ -53,7 +53,7 @@ fn explain_a_caller_with_access() {
       access by         mapRoles line 8: arn:aws:iam::111122223333:role/AWSReservedSSO_PlatformAdmin_0123456789abcdef
       username          platform:ann-example.com
       groups            system:masters, system:authenticated
-      administrator     yes: group system:masters, which may do everything
+      administrator     yes: group system:masters, which has all permissions
       RBAC              not read
     ");
     assert_snapshot!(explain(&BOTH, &["arn:aws:iam::444455556666:role/observability"]), @"
@@ -84,7 +84,7 @@ fn explain_a_caller_without_access() {
       fix               in mapRoles line 17, write "arn:aws:iam::111122223333:role/data-reader" instead of "arn:aws:iam::111122223333:role/teams/data/data-reader" (kubectl edit configmap aws-auth -n kube-system)
                           kubectl get configmap aws-auth -n kube-system -o yaml | identity-mapper lint --fix - | kubectl replace -f -
       not used          mapRoles line 17: arn:aws:iam::111122223333:role/teams/data/data-reader: its ARN has the role's path, and the authenticator sees roles without their path
-      note              the cluster creator is also an administrator in mode CONFIG_MAP and is not listed anywhere: `identity-mapper access --aws-auth EXAMPLES/aws-auth.yaml` shows how to find out who it is
+      note              the cluster creator is also an administrator in CONFIG_MAP mode and is not listed anywhere: `identity-mapper access --aws-auth EXAMPLES/aws-auth.yaml` shows how to find out who it is
     "#);
     assert_snapshot!(explain(&BOTH, &["-o=json", "arn:aws:iam::111122223333:user/people/marai"]), @r#"
     exit code 1
@@ -120,7 +120,7 @@ fn explain_a_caller_without_access() {
 }
 
 #[test]
-fn what_can_not_be_asked_is_an_error() {
+fn what_cannot_be_asked_is_an_error() {
     assert_snapshot!(explain(&AWS_AUTH, &["arn:aws:iam::111122223333:group/admins"]), @r#"
     exit code 1
     --- stderr

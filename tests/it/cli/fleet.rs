@@ -66,7 +66,7 @@ fn shown(cluster: &Cluster, ran: &Ran) -> String {
 const NOWHERE: &str = "https://127.0.0.1:1";
 
 #[tokio::test]
-async fn forty_clusters_some_of_which_can_not_be_read() {
+async fn forty_clusters_some_of_which_cannot_be_read() {
     let cluster = Cluster::with_operator_rights().await;
     cluster.seed(json!({ "mapRoles": ROLES })).await;
     let folder = tempfile::tempdir().unwrap();

@@ -17,7 +17,7 @@ const BATCH: &str =
 #[tokio::test]
 async fn errors_of_access_entries() {
     let mut stage = Stage::without_operator(CLUSTER, Mode::ConfigMap).await;
-    modes_that_can_not_be_reached(&stage).await;
+    modes_that_cannot_be_reached(&stage).await;
     stage.start(&WATCHFUL).await;
     let denied = a_right_is_missing(&stage).await;
     types_that_are_misspelt_or_do_not_fit(&stage).await;
@@ -56,7 +56,7 @@ fn after<'t>(text: &'t str, words: &str, ends: &[char]) -> &'t str {
     rest.split(ends).next().unwrap()
 }
 
-async fn modes_that_can_not_be_reached(stage: &Stage) {
+async fn modes_that_cannot_be_reached(stage: &Stage) {
     let refusal = change_mode(stage, "API").expect_err("two steps in one");
     assert_eq!(
         refusal,

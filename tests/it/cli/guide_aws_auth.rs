@@ -172,7 +172,7 @@ async fn unquoted_template(scene: &Scene, judge: &mut Judge) {
     );
     assert!(
         told.stdout
-            .contains("nobody in it has access, and no node can join"),
+            .contains("none of its principals has access, and no node can join"),
         "{}",
         told.shown()
     );

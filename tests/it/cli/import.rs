@@ -138,7 +138,7 @@ fn what_is_declared_already_is_only_counted() {
     exit code 0
     --- stderr
     0 mappings imported
-    without effect: the cluster does not read aws-auth in mode API, so it grants no access
+    without effect: the cluster does not read aws-auth in API mode, so it grants no access
       mapRoles: 4 entries
       mapUsers: 1 entry
     ");

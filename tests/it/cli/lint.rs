@@ -379,7 +379,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
     19 |   mapRoles: |
        |   ^^^^^^^^ none of these entries has an effect
        |
-       = note: in the mode API only access entries count
+       = note: in API mode, EKS reads only access entries
        = help: delete it when you no longer need it for reference; `identity-mapper access` lists who has access by access entries
 
     1 note

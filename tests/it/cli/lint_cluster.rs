@@ -142,8 +142,8 @@ async fn live_cluster_findings_that_files_cannot_have() {
     let eks = Eks::start(world).await;
     let stage = Stage { cluster, eks };
 
-    everything_is_told(&stage).await;
-    the_mended_cluster_is_clean(&stage).await;
+    everything_is_reported(&stage).await;
+    the_fixed_cluster_is_clean(&stage).await;
     a_fix_keeps_what_stood_and_leaves_owned_entries(&stage).await;
 }
 
@@ -186,7 +186,7 @@ async fn a_group_without_a_binding_is_reported_once() {
     }
 }
 
-async fn everything_is_told(stage: &Stage) {
+async fn everything_is_reported(stage: &Stage) {
     stage
         .cluster
         .declare("odd", json!({ "groups": ["system:master", "nobody"] }))
@@ -282,7 +282,7 @@ async fn everything_is_told(stage: &Stage) {
     stage.cluster.delete("odd").await;
 }
 
-async fn the_mended_cluster_is_clean(stage: &Stage) {
+async fn the_fixed_cluster_is_clean(stage: &Stage) {
     let cluster = &stage.cluster;
     cluster.kubectl_ok(&["delete", "clusterrolebinding", "open"], None);
     cluster.kubectl_ok(&["apply", "-f", "-"], Some(node_manager()));

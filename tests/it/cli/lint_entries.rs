@@ -97,12 +97,12 @@ impl Stage {
 async fn access_entries_and_bindings_without_effect_are_found() {
     let stage = Stage::new().await;
     stage.bind("bound", "--group=bound");
-    dead_entries_come_first_with_the_calls_that_end_them(&stage).await;
+    stale_entries_come_first_with_the_calls_that_end_them(&stage).await;
     entries_without_power_are_found(&stage).await;
-    bindings_of_nobody_are_found(&stage).await;
+    bindings_without_a_principal_are_found(&stage).await;
 }
 
-async fn dead_entries_come_first_with_the_calls_that_end_them(stage: &Stage) {
+async fn stale_entries_come_first_with_the_calls_that_end_them(stage: &Stage) {
     assert_eq!(stage.found(&["IM067"]).await, Vec::<[String; 3]>::new());
     // EKS keeps the time of creation to the second, and IAM too: what is recreated is younger.
     stage.eks.advance(std::time::Duration::from_mins(1));
@@ -173,7 +173,7 @@ async fn entries_without_power_are_found(stage: &Stage) {
     assert_eq!(stage.found(&["IM068"]).await, Vec::<[String; 3]>::new());
 }
 
-async fn bindings_of_nobody_are_found(stage: &Stage) {
+async fn bindings_without_a_principal_are_found(stage: &Stage) {
     assert_eq!(
         stage.found(&["IM069", "IM080"]).await,
         Vec::<[String; 3]>::new()

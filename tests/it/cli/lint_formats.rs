@@ -173,7 +173,7 @@ fn findings_are_left_out_by_code_severity_and_comment() {
     8 |     - rolearn: arn:aws:iam::111122223333:role/viewer # identity-mapper: ignore IM020, IM999
       |                                                                                ^^^^^ line 8 has no finding IM020
       |
-      = note: the finding is gone or on another line: what is left would hide the next one unseen
+      = note: the finding is gone or on another line: the comment could hide a new finding unnoticed
       = help: remove it, or move it to the line that the finding names, or to the line above
 
     error[IM090]: ignore comment with the unknown code "IM999"
@@ -182,7 +182,7 @@ fn findings_are_left_out_by_code_severity_and_comment() {
     8 |     - rolearn: arn:aws:iam::111122223333:role/viewer # identity-mapper: ignore IM020, IM999
       |                                                                                       ^^^^^ lint has no such code
       |
-      = note: an ignore comment names the codes of findings: without one it hides nothing
+      = note: an ignore comment hides the findings whose codes it names: without a valid code it hides nothing
       = help: write the code in the brackets of the finding, such as IM040 of note[IM040]
 
     note[IM091]: ignore comment for IM020 that matches no finding
@@ -191,7 +191,7 @@ fn findings_are_left_out_by_code_severity_and_comment() {
     9 |       username: viewer # identity-mapper: ignore IM020, IM999
       |                                                  ^^^^^ line 9 has no finding IM020
       |
-      = note: the finding is gone or on another line: what is left would hide the next one unseen
+      = note: the finding is gone or on another line: the comment could hide a new finding unnoticed
       = help: remove it, or move it to the line that the finding names, or to the line above
 
     error[IM090]: ignore comment with the unknown code "IM999"
@@ -200,7 +200,7 @@ fn findings_are_left_out_by_code_severity_and_comment() {
     9 |       username: viewer # identity-mapper: ignore IM020, IM999
       |                                                         ^^^^^ lint has no such code
       |
-      = note: an ignore comment names the codes of findings: without one it hides nothing
+      = note: an ignore comment hides the findings whose codes it names: without a valid code it hides nothing
       = help: write the code in the brackets of the finding, such as IM040 of note[IM040]
 
     4 errors, 2 notes; 1 fixable with --fix (1 not shown)

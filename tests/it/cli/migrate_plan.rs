@@ -134,7 +134,7 @@ fn the_examples() {
       1. Move 2 principals to access entries
          - backs up aws-auth, then for each principal: creates and verifies the access entry, then removes the
            entry in aws-auth
-         - 2 more are declared but in no backend yet, and will get an access entry: theirs
+         - 2 more declared principals have no entry yet, and will get access entries
          - entries of aws-auth stay beside their access entries for 24h as a fallback (--soak); until then
            `migrate revert` can move principals back
            identity-mapper migrate apply --cluster-name main --region eu-west-1
@@ -262,9 +262,9 @@ fn many_principals_of_every_kind() {
         access, then remove the account from mapAccounts
       stays   role/AWSServiceRoleForAmazonEMRContainers (mapRoles line 11)
         spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked
-        role, for which EKS accepts access entries from its own AWS service only; in authentication mode API only
-        the AWS service that owns the role can grant it access: it creates its own access entry, usually when it
-        is enabled for the cluster; AWS has created none so far
+        role, for which EKS accepts access entries from its own AWS service only; in API mode only the AWS service
+        that owns the role can grant it access: it creates its own access entry, usually when it is enabled for
+        the cluster; AWS has created none so far
       stays   role/legacy-viewer (mapRoles line 12)
         spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles
         to a group of your own, and write that one
@@ -408,7 +408,7 @@ fn the_step_to_both_takes_nothing_from_anyone() {
 }
 
 #[test]
-fn the_step_to_api_is_closed_while_aws_auth_alone_lets_someone_in() {
+fn api_mode_is_refused_while_aws_auth_alone_grants_a_principal_access() {
     let text = aws_auth(
         &[own("main-nodes", NODE, NODES), own("ops", "ops", &["ops"])],
         "",
@@ -491,7 +491,7 @@ fn what_is_impossible_or_unclear_is_refused_with_what_is_possible() {
     API_AND_CONFIG_MAP --to=CONFIG_MAP: error: invalid value 'CONFIG_MAP' for '--to <MODE>': EKS can't change a cluster back to CONFIG_MAP; write API_AND_CONFIG_MAP or API. `migrate revert` moves principals back to aws-auth
     API --to=API_AND_CONFIG_MAP: error: EKS can't change a cluster from authentication mode API back to API_AND_CONFIG_MAP; no further change is possible
     API --to=apis: error: invalid value 'apis' for '--to <MODE>': "apis" is not an authentication mode of EKS; expected CONFIG_MAP, API_AND_CONFIG_MAP or API
-    CONFIG_MAP : error: access entries depend on the cluster's partition and account: give --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
+    CONFIG_MAP : error: access entries depend on the cluster's partition and account: add --cluster-name, or, with files, --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     API : error: mode API needs the partition and account of the cluster: add --cluster-arn arn:aws:eks:REGION:ACCOUNT:cluster/NAME
     -f: error: -f reads files instead of a cluster: add --aws-auth. A live cluster already contains its mappings
     "#);
@@ -623,7 +623,7 @@ fn world(cluster: &Cluster) -> World {
 
 #[tokio::test]
 #[expect(clippy::too_many_lines, reason = "what it prints")]
-async fn live_with_what_iam_and_eks_know() {
+async fn a_live_plan_uses_iam_and_eks() {
     let cluster = Cluster::start().await;
     let roles = [
         own("main-nodes", NODE, NODES),

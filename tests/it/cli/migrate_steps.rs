@@ -179,7 +179,7 @@ async fn end(process: &mut Supervised) -> Option<i32> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_refused_names_the_mend_and_what_is_done_can_be_taken_back() {
+async fn refusals_name_the_fix_and_steps_can_be_undone() {
     let stage = Stage::set("- \"777788889999\"\n").await;
     refusals(&stage).await;
     forth(&stage).await;
@@ -262,7 +262,7 @@ async fn refusals(stage: &Stage) {
     context:    testbed
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (CONFIG_MAP)
-    Nothing to revert: in mode CONFIG_MAP all access comes from aws-auth.
+    Nothing to revert: in CONFIG_MAP mode all access comes from aws-auth.
     ");
     assert_eq!(stage.eks.world().cluster.mode, Mode::ConfigMap);
     assert_eq!(stage.handover().await, None);
@@ -307,7 +307,7 @@ async fn forth(stage: &Stage) {
     principals: 2 soaking until TIME, 1 staying
     left:
       staying: (any of account 777788889999): an access entry is for one principal, so a whole account can't have one: declare the principals that need access, then remove the account from mapAccounts
-    The rest is soaking: run the same command again after that.
+    The rest waits for the end of the soak: run the same command again after that.
     --- stderr
     mode: requested the change from CONFIG_MAP to API_AND_CONFIG_MAP (update ID); EKS takes some minutes
     mode: now API_AND_CONFIG_MAP
@@ -397,7 +397,7 @@ async fn back(stage: &Stage) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
+async fn no_principal_loses_access_including_the_caller() {
     let stage = Stage::set("").await;
     let mut args = vec!["apply", "--confirm=test", "--to=API"];
     args.extend(PACE);
@@ -460,7 +460,7 @@ async fn nobody_is_shut_out_least_of_all_whoever_runs_it() {
     ConfigMap:  kube-system/aws-auth
     EKS:        arn:aws:eks:eu-west-1:111122223333:cluster/test (API)
     --- stderr
-    error: the cluster is in mode API, in which it does not read aws-auth, and EKS can't change it back: all principals stay with their access entries
+    error: the cluster is in API mode: it does not read aws-auth, and EKS can't change the mode back. All principals keep their access entries
     ");
     assert_snapshot!(stage.told(&["apply", "--to=API_AND_CONFIG_MAP"]).await, @"
     exit code 1

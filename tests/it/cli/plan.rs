@@ -347,7 +347,7 @@ fn as_a_document() {
 }
 
 #[test]
-fn what_can_not_be_read_is_an_error_and_nothing_is_printed() {
+fn what_cannot_be_read_is_an_error_and_nothing_is_printed() {
     let folder = tempfile::tempdir().unwrap();
     let mapping = json!({ "principal": { "arn": "arn:aws:iam::111122223333:role/a" } });
     let good = file(
@@ -410,7 +410,7 @@ spec:
     assert_snapshot!(shown.replace(folder, "FOLDER"), @r#"
     no mappings: exit code 1
     --- stderr
-    error: with files instead of a cluster the mappings come from files too: add -f
+    error: with files instead of a cluster, mappings are also read from files: add -f
     standard input twice: exit code 1
     --- stderr
     error: `-` (standard input) can be read only once: use files for the others

@@ -20,7 +20,7 @@ const ROLES: &str = "\
 ";
 
 #[tokio::test]
-async fn all_missing_rights_are_said_and_granted_at_once() {
+async fn all_missing_permissions_are_reported_and_granted_at_once() {
     let cluster = Cluster::with_operator_rights().await;
     cluster.seed(json!({ "mapRoles": ROLES })).await;
     let kubectl_folder = program("kubectl").parent().unwrap().to_owned();

@@ -222,7 +222,7 @@ async fn copies_are_listed_shown_and_restored() {
     clippy::too_many_lines,
     reason = "one story, with what is printed on the way"
 )]
-async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
+async fn needed_access_is_removed_only_if_confirmed_and_the_callers_own_never() {
     let cluster = Cluster::with_operator_rights().await;
     let plain = "- rolearn: arn:aws:iam::111122223333:role/x\n  username: x\n";
     cluster.seed(json!({ "mapRoles": plain })).await;
@@ -315,7 +315,7 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
 
     ["--confirm=mass-removal"]: exit code 1
     --- stderr
-    error: invalid value 'mass-removal' for '--confirm <WORD>': write node-entry or last-administrator
+    error: invalid value 'mass-removal' for '--confirm <VALUE>': write node-entry or last-administrator
 
     For more information, try '--help'.
     "#);
@@ -333,7 +333,7 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ];
     let ran = rollback(&cluster, &all).await;
     assert_snapshot!(stderr(&cluster, &ran).await, @r#"
-    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/me access as username "admin" and group system:masters; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command
     "#);
 
     // And by AWS's.
@@ -356,11 +356,11 @@ async fn what_people_need_goes_only_when_they_say_so_and_the_way_in_never() {
     ];
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
     assert_snapshot!(stderr(&cluster, &ran).await, @r#"
-    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or have it run by someone with other access
+    error: this would take away your own access; nothing was written. aws-auth grants arn:aws:iam::111122223333:role/identity-mapper access as username "runner" without groups; with the copy it would be nothing: no access. Declare yourself in a mapping, choose another copy, or ask someone with different access to run this command
     "#);
     eks.world().cluster.mode = Mode::Api;
     let ran = Run::new(live).on(&cluster).with(&eks).run_aside().await;
     assert_snapshot!(stderr(&cluster, &ran).await, @"
-    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in mode API: restoring it would grant no access
+    error: copy COPY0001 of 2026-01-01T00:00:00Z: the cluster does not read aws-auth in API mode: restoring it would grant no access
     ");
 }

@@ -14,7 +14,7 @@ use crate::support::programs::{operator_binary, repository};
 const WRITE: &str = "IDENTITY_MAPPER_WRITE_EXAMPLES";
 
 #[test]
-fn sessions_print_what_they_say() {
+fn console_sessions_print_the_documented_output() {
     let mut sessions = 0;
     for (path, text) in super::pages() {
         let mut written = String::new();

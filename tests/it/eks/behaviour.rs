@@ -104,7 +104,7 @@ async fn an_auto_mode_node_takes_policies_and_other_nodes_have_none() {
 }
 
 #[tokio::test]
-async fn the_switch_makes_the_creators_entry_and_those_of_eks_own_nodes() {
+async fn the_mode_change_creates_the_entries_of_the_creator_and_of_eks_own_nodes() {
     let creator = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef";
     let mut world = World::new(CLUSTER).mode(Mode::ConfigMap).creator(creator);
     world.role(
@@ -163,7 +163,7 @@ async fn the_switch_makes_the_creators_entry_and_those_of_eks_own_nodes() {
 }
 
 #[tokio::test]
-async fn a_recreated_principal_has_another_id_and_a_dead_entry() {
+async fn a_recreated_principal_has_a_new_id_and_a_stale_entry() {
     let eks = Eks::start(World::new(CLUSTER)).await;
     let role = eks.world().role(OWN, "/a/", "Dev");
     let before = create(&eks, json!({"principalArn": role.arn}));

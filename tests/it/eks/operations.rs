@@ -266,7 +266,7 @@ async fn policies_are_associated_widened_and_taken_away() {
 }
 
 #[tokio::test]
-async fn the_mode_is_switched_by_an_update_that_takes_time() {
+async fn the_mode_is_changed_by_an_update_that_takes_time() {
     let world = World::new(CLUSTER)
         .mode(Mode::ConfigMap)
         .api_server(b"PEM", "https://127.0.0.1:1");

@@ -225,7 +225,7 @@ async fn what_comes_into_force_late_is_late_to_the_witness_too() {
 }
 
 #[tokio::test]
-async fn the_dead_entry_of_a_recreated_role_uncovers_aws_auth() {
+async fn the_stale_entry_of_a_recreated_role_exposes_aws_auth() {
     let bed = Bed::start(&["ops"]).await;
     bed.create(&["ops"]);
     let made = bed.eks.world().recreate_principal(&bed.role);

@@ -14,7 +14,7 @@ async fn repaired(operator: &Operator, kind: &str) -> Option<f64> {
 }
 
 #[tokio::test]
-async fn a_changed_entry_is_back_and_a_foreign_change_stays() {
+async fn a_changed_managed_entry_is_restored_and_a_changed_unmanaged_one_stays() {
     let cluster = Cluster::seeded().await;
     let operator = Operator::start(&cluster, &NO_TIMER).await;
     assert_eq!(cluster.history().await.len(), 0);

@@ -94,7 +94,7 @@ async fn entries_change_hands_as_declared() {
     let cluster = Cluster::seeded().await;
     let _operator = Operator::start(&cluster, &NO_TIMER).await;
     retained_and_adopted(&cluster).await;
-    foreign_ones_are_left_or_taken(&cluster).await;
+    unmanaged_entries_are_left_or_adopted(&cluster).await;
     suspended(&cluster).await;
     taken_over(&cluster).await;
     moved(&cluster).await;
@@ -132,7 +132,7 @@ async fn retained_and_adopted(cluster: &Cluster) {
     );
 }
 
-async fn foreign_ones_are_left_or_taken(cluster: &Cluster) {
+async fn unmanaged_entries_are_left_or_adopted(cluster: &Cluster) {
     let with = |group: &str| {
         format!(
             "{FOREIGN}- {{groups: [{group}], username: x, rolearn: '{}'}} # eksctl\n",

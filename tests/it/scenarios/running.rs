@@ -126,7 +126,7 @@ fn release(cluster: &Cluster) -> String {
 }
 
 #[tokio::test]
-async fn release_lets_go_of_everything_and_leaves_all_access() {
+async fn release_gives_up_everything_and_leaves_all_access() {
     let cluster = Cluster::seeded().await;
     let operator = Operator::start(&cluster, &NO_TIMER).await;
     for name in ["a", "b", "c"] {

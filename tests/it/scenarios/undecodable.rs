@@ -116,12 +116,12 @@ async fn has_entry(stage: &Stage, mode: Mode, name: &str, expected: bool) {
 }
 
 #[tokio::test]
-async fn objects_that_can_not_be_read_follow_the_rule_in_aws_auth() {
+async fn objects_that_cannot_be_read_follow_the_rule_in_aws_auth() {
     story(Mode::ConfigMap).await;
 }
 
 #[tokio::test]
-async fn objects_that_can_not_be_read_follow_the_rule_in_access_entries() {
+async fn objects_that_cannot_be_read_follow_the_rule_in_access_entries() {
     story(Mode::Api).await;
 }
 

@@ -1,4 +1,4 @@
-//! What IAM has told. Pure.
+//! What IAM has answered so far. Pure.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Whatever the order of sending, effect, answer, loss, listing and description: what is possible holds what is.
+//! Tests that, in any order of sending, effect, answer, loss, listing and description, the real state is among the possible ones.
 
 #![allow(clippy::match_same_arms, reason = "one arm for each step")]
 

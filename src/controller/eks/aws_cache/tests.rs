@@ -561,7 +561,7 @@ fn an_earlier_mode_clears_nothing() {
     let seen = view(known.state(None));
     assert_eq!(seen.mode, Mode::ApiAndConfigMap);
     let told = seen.unreachable.expect("it is said").failure.message;
-    assert!(told.contains("never takes a cluster back"), "{told}");
+    assert!(told.contains("never returns to an earlier mode"), "{told}");
     known.cluster_read(Ok(reading(Mode::ApiAndConfigMap, "aa", 22)));
     assert_eq!(view(known.state(None)).unreachable, None);
 }

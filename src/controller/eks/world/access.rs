@@ -1,4 +1,4 @@
-//! Who has access, by what is really there: the judge's own reading.
+//! Who really has access, evaluated by the judge itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 

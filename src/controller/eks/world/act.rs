@@ -1,4 +1,4 @@
-//! What people and other programs do.
+//! Changes by people and other programs.
 
 #![allow(
     clippy::doc_markdown,

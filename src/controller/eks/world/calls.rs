@@ -1,4 +1,4 @@
-//! Calls to EKS that take their time, and what reads of EKS may show.
+//! Calls to EKS that take time, and what reads of EKS can return.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

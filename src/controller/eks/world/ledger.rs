@@ -1,4 +1,4 @@
-//! Whose each entry really is, kept by who made it and not by what a mark, a tag or a status says.
+//! The real owner of each entry, recorded by who created it and not by mark, tag or status.
 
 use std::collections::{BTreeMap, BTreeSet};
 

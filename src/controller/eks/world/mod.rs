@@ -1,4 +1,4 @@
-//! A cluster that is not kind, as a value: what may really happen between two steps of the operator. For tests.
+//! A simulated cluster with faults, as a value: everything that can happen between two steps of the operator. For tests.
 //!
 //! Calls to EKS take effect some time after they were sent and are answered some time after that; answers are lost; listings show
 //! what was; the process ends between any two effects and forgets; other people write in between; clocks jump. What the operator

@@ -1,4 +1,4 @@
-//! The operator's process: what it knows and remembers, and what it reads and calls, as the loop's side of EKS does.
+//! The operator's process: its memory, and what it reads and calls, as in the real loop.
 
 #![allow(
     clippy::struct_excessive_bools,

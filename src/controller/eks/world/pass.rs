@@ -1,4 +1,4 @@
-//! A pass, effect by effect, as the controller's own makes them.
+//! A pass, one effect at a time, in the order of the real controller.
 
 use std::collections::BTreeMap;
 

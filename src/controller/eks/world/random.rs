@@ -1,4 +1,4 @@
-//! Runs that depart from the kind one at random, in larger worlds.
+//! Random departures from the run without faults, in larger worlds.
 
 use std::num::NonZero;
 

@@ -1,4 +1,4 @@
-//! Small worlds: few principals and mappings, and what people are going to do.
+//! Small worlds: few principals and mappings, and a list of people's changes.
 
 use serde_json::{Value, json};
 

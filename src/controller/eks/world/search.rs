@@ -1,4 +1,4 @@
-//! All runs that depart from the kind one at most so often.
+//! All runs with at most a given number of departures from the run without faults.
 //!
 //! The kind run from a state is one: every call takes effect and is answered, every write is made. At each of its states every other
 //! step that is possible is a departure, from which the run goes on kindly again, to its rest. So a bound of two departures is

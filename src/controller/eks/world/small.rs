@@ -1,4 +1,4 @@
-//! Every run of the small worlds that departs from the kind one at most so often, and whether that notices where a rule is off.
+//! Every run of the small worlds with a bounded number of departures, and whether a run notices that a rule is switched off.
 
 use std::process::Command;
 

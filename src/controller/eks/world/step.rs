@@ -1,4 +1,4 @@
-//! The steps of a run, and which of them are kind.
+//! The steps of a run, and which of them are without faults.
 
 use std::fmt::Write as _;
 use std::hash::{DefaultHasher, Hasher};

@@ -1,4 +1,4 @@
-//! Runs that went wrong once, each by its name.
+//! Runs that failed once, each with a name.
 
 #![allow(
     clippy::needless_pass_by_value,
@@ -121,7 +121,7 @@ fn of_an_administrator_in_each_backend_one_stays() {
 }
 
 #[test]
-fn of_four_mappings_that_are_all_deleted_none_goes_beyond_the_limit() {
+fn of_four_deleted_mappings_none_is_removed_beyond_the_limit() {
     let names = [("m0", "a"), ("m1", "b"), ("m2", "c"), ("m3", "d")];
     for mode in [Mode::ConfigMap, Mode::Api] {
         for quick in [true, false] {
@@ -179,7 +179,7 @@ fn what_is_deleted_while_removals_are_in_flight_counts_with_them() {
 }
 
 #[test]
-fn an_entry_whose_mapping_goes_while_it_is_made_goes_too() {
+fn an_entry_whose_mapping_is_deleted_during_creation_is_deleted_too() {
     for mode in [Mode::Api, Mode::ApiAndConfigMap] {
         for known in [true, false] {
             let mut run = Run::new(mode, "");
@@ -347,7 +347,7 @@ fn a_status_that_names_another_entry_removes_nothing() {
 }
 
 #[test]
-fn what_is_confirmed_goes() {
+fn confirmed_removals_are_made() {
     for mode in [Mode::ConfigMap, Mode::ApiAndConfigMap, Mode::Api] {
         let mut run = two_administrators(mode);
         run.act(Act::Confirm("one", "last-administrator"));

@@ -104,7 +104,9 @@ pub(crate) fn unlisted(failure: &Failure) -> Block {
 fn denied(action: &str, words: &str, statement: &str) -> Block {
     Block::lasting(
         Reason::AccessDenied,
-        format!("the operator may not call {action}: {words}; add to its IAM policy: {statement}"),
+        format!(
+            "IAM does not allow the operator to call {action}: {words}; add to its IAM policy: {statement}"
+        ),
     )
 }
 
@@ -154,7 +156,8 @@ fn failed(context: &Context<'_>, eks: &Eks<'_>, attempt: &Attempt) -> Block {
         FailureKind::QuotaExceeded => block(
             Reason::EntryQuotaExceeded,
             format!(
-                "the cluster holds as many access entries as EKS allows; delete entries that are no longer needed: {words}"
+                "the cluster has the maximum number of access entries that EKS allows; delete entries that are no longer \
+                    needed: {words}"
             ),
         ),
         FailureKind::Denied { action, statement } => denied(action, words, statement),
@@ -208,7 +211,7 @@ pub(crate) fn invalid_principal(eks: &Eks<'_>, attempt: &Attempt) -> String {
                 resolve::words(problem)
             ),
             None if !listed => "the operator is reading IAM for a principal of this name".to_owned(),
-            None => "IAM does not list it: create it, or fix spec.principal.arn (its path belongs to it, and case counts)".to_owned(),
+            None => "IAM does not list it: create it, or fix spec.principal.arn (include its path; case counts)".to_owned(),
         },
     };
     format!("EKS does not know {arn}: {words}; {why}")

@@ -247,7 +247,8 @@ fn declared(
                 side.hold(Block::lasting(
                     Reason::NodeRole,
                     format!(
-                        "{} line {} makes this a node role, and an access entry of type Standard would win over that and take its nodes out of the cluster; use another role, or set spec.type to that of the nodes",
+                        "{} line {} makes this a node role, and an access entry of type Standard would take precedence and \
+                            lock out its nodes; use another role, or set spec.type to the type of the nodes",
                         node.section, node.line
                     ),
                 ));

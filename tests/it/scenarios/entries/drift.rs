@@ -20,7 +20,7 @@ async fn found_by_looking() {
     let stage = Stage::new(Mode::Api, &WATCHFUL).await;
     a_deleted_entry_is_made_again(&stage).await;
     an_administrator_made_by_hand_is_found_by_the_listing(&stage).await;
-    a_changed_entry_is_put_right_by_the_refresh(&stage).await;
+    a_changed_entry_is_repaired_by_the_refresh(&stage).await;
     a_fight_is_fought_once_a_minute(&stage).await;
 }
 
@@ -78,7 +78,7 @@ async fn an_administrator_made_by_hand_is_found_by_the_listing(stage: &Stage) {
 }
 
 /// Each owned entry is described once in a period: what no listing shows is found by then.
-async fn a_changed_entry_is_put_right_by_the_refresh(stage: &Stage) {
+async fn a_changed_entry_is_repaired_by_the_refresh(stage: &Stage) {
     let arn = stage
         .establish("edited", json!({ "username": "edited" }))
         .await;
@@ -110,14 +110,14 @@ async fn with_queue() -> Stage {
 #[tokio::test]
 async fn told_by_a_queue() {
     let stage = with_queue().await;
-    a_change_is_put_right_at_once_and_its_author_named(&stage).await;
+    a_change_is_repaired_at_once_and_its_author_named(&stage).await;
     who_deleted_an_entry_is_named(&stage).await;
     who_changed_policies_is_named(&stage).await;
     a_queue_that_can_not_be_read_is_told(&stage).await;
 }
 
 /// An event of `CloudTrail` tells which entry was changed and by whom.
-async fn a_change_is_put_right_at_once_and_its_author_named(stage: &Stage) {
+async fn a_change_is_repaired_at_once_and_its_author_named(stage: &Stage) {
     let arn = stage
         .establish("watched", json!({ "username": "watched" }))
         .await;

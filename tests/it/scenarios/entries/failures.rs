@@ -104,7 +104,7 @@ async fn each_denied_action_is_named_with_its_statement() {
 
 /// Without the right to tag, what was made stays, and the condition says what is missing.
 #[tokio::test]
-async fn a_denied_tag_keeps_nobody_out() {
+async fn a_denied_tag_call_does_not_prevent_access() {
     let stage = Stage::prepared(Mode::Api, &NO_TIMER, |eks| {
         let arn = eks.world().role(ACCOUNT, "/", "tag").arn;
         let input = json!({ "principalArn": arn, "kubernetesGroups": ["team"] });
@@ -198,7 +198,7 @@ async fn an_unreliable_eks() {
 
 /// Errors that no documentation names are told as they come, and tried again.
 #[tokio::test]
-async fn an_unheard_of_error_is_named() {
+async fn an_unknown_error_is_named() {
     let stage = Stage::new(Mode::Api, &NO_TIMER).await;
     stage.script("CreateAccessEntry", &[Fault::UnheardOf; 3]);
     stage.declare("moon", json!({})).await;
@@ -228,7 +228,7 @@ async fn over_the_quota_where_aws_auth_is_read() {
     let object = stage.object("second").await;
     let accepted = condition(&object, "Accepted").unwrap();
     assert!(
-        accepted.message.contains("as many as EKS allows"),
+        accepted.message.contains("the maximum that EKS allows"),
         "{accepted:?}"
     );
 }
@@ -247,7 +247,7 @@ async fn over_the_quota_where_only_entries_count() {
         .await;
     assert!(
         seen.message
-            .contains("as many access entries as EKS allows"),
+            .contains("maximum number of access entries that EKS allows"),
         "{seen:?}"
     );
 }

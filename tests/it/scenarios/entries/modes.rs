@@ -56,7 +56,7 @@ async fn another_cluster_s_name() {
 
 /// The last mode stays in force while EKS can't be asked, also across a restart, and aws-auth is still put right.
 #[tokio::test]
-async fn the_mode_is_kept_while_eks_can_not_be_reached() {
+async fn the_mode_is_kept_while_eks_cannot_be_reached() {
     let mut stage = Stage::new(Mode::ApiAndConfigMap, &NO_TIMER).await;
     let entry = stage.establish("entry", json!({})).await;
     stage
@@ -237,7 +237,7 @@ async fn an_answer_that_takes_the_mode_back_is_not_believed() {
     stage.cluster.change("entry", regroup).await;
     let seen = stage.until("entry", "Synced", "False EksUnavailable").await;
     assert!(
-        seen.message.contains("never takes a cluster back"),
+        seen.message.contains("never returns to an earlier mode"),
         "{seen:?}"
     );
     assert_eq!(stage.object("entry").await.status.unwrap().written, written);

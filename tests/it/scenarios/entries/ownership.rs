@@ -101,7 +101,7 @@ const ADOPTION: [Adopted; 6] = [
 
 /// An entry that somebody made is taken over as `spec.adoption` says.
 #[tokio::test]
-async fn foreign_entries_are_adopted_as_declared() {
+async fn unmanaged_entries_are_adopted_as_declared() {
     let name = |number: usize| format!("adopted-{number}");
     let stage = Stage::prepared(Mode::Api, &NO_TIMER, |eks| {
         for (number, (_, group, ..)) in ADOPTION.into_iter().enumerate() {
@@ -353,13 +353,13 @@ async fn orphans_stay_until_a_person_confirms(stage: &mut Stage) {
 #[tokio::test]
 async fn beside_aws_auth() {
     let stage = Stage::new(Mode::ApiAndConfigMap, &NO_TIMER).await;
-    a_foreign_entry_of_aws_auth_is_adopted_or_a_conflict(&stage).await;
+    an_unmanaged_entry_of_aws_auth_is_adopted_or_a_conflict(&stage).await;
     nodes_of_aws_auth_get_no_standard_entry(&stage).await;
-    a_removal_tells_what_aws_auth_still_says(&stage).await;
+    a_removal_reports_what_aws_auth_still_grants(&stage).await;
 }
 
 /// An access entry would win over what aws-auth says, so what stands there is adopted there or refused.
-async fn a_foreign_entry_of_aws_auth_is_adopted_or_a_conflict(stage: &Stage) {
+async fn an_unmanaged_entry_of_aws_auth_is_adopted_or_a_conflict(stage: &Stage) {
     let text = format!(
         "{FOREIGN}- {{rolearn: '{}', username: x, groups: [team]}}\n- {{rolearn: '{}', username: x, groups: [ops]}}\n",
         role("identical"),
@@ -417,7 +417,7 @@ async fn nodes_of_aws_auth_get_no_standard_entry(stage: &Stage) {
 }
 
 /// Deleting an entry uncovers aws-auth, and nothing says then that the access has ended.
-async fn a_removal_tells_what_aws_auth_still_says(stage: &Stage) {
+async fn a_removal_reports_what_aws_auth_still_grants(stage: &Stage) {
     let arn = stage.establish("covered", json!({})).await;
     let text = stage.cluster.roles().await;
     let text = format!("{text}- {{rolearn: '{arn}', username: back, groups: [door]}}\n");

@@ -60,9 +60,9 @@ async fn permission_sets() {
     let stage = Stage::new(Mode::Api, &WATCHFUL).await;
     a_set_is_found_by_its_exact_name(&stage).await;
     a_changed_suffix_is_followed_grant_first(&stage).await;
-    a_set_that_is_gone_keeps_its_last_role(&stage).await;
+    a_missing_set_keeps_its_last_role(&stage).await;
     of_two_roles_the_one_in_force_stays(&stage).await;
-    a_set_that_was_never_there_is_told(&stage).await;
+    a_set_that_never_existed_is_reported(&stage).await;
 }
 
 /// Regions, the missing segment of us-east-1, names with `+=,.@-`, and names that begin alike.
@@ -120,7 +120,7 @@ async fn a_changed_suffix_is_followed_grant_first(stage: &Stage) {
 }
 
 /// A set without a role now may be assigned again: nothing is dropped, and the condition says so.
-async fn a_set_that_is_gone_keeps_its_last_role(stage: &Stage) {
+async fn a_missing_set_keeps_its_last_role(stage: &Stage) {
     let arn = provisioned(stage, ACCOUNT, "", "Gone", OLD);
     declare(stage, "gone", "Gone", ACCOUNT);
     stage.until("gone", "Ready", "True InEffect").await;
@@ -166,7 +166,7 @@ async fn of_two_roles_the_one_in_force_stays(stage: &Stage) {
 }
 
 /// A set that nobody was ever assigned to has no role.
-async fn a_set_that_was_never_there_is_told(stage: &Stage) {
+async fn a_set_that_never_existed_is_reported(stage: &Stage) {
     declare(stage, "never", "Never", ACCOUNT);
     let seen = stage
         .until("never", "Stalled", "True PermissionSetUnresolved")

@@ -18,7 +18,7 @@ async fn principals() {
     a_node_type_for_another_account_or_a_user_is_refused_before_a_call(&stage).await;
     a_service_linked_role_is_never_asked_for(&stage).await;
     a_principal_of_another_partition_is_refused_before_a_call(&stage).await;
-    a_principal_that_iam_spells_otherwise_is_named(&stage).await;
+    a_principal_that_iam_spells_differently_is_named(&stage).await;
 }
 
 /// An access entry takes the full ARN with its path.
@@ -141,7 +141,7 @@ async fn a_principal_of_another_partition_is_refused_before_a_call(stage: &Stage
 }
 
 /// EKS knows a principal by its exact ARN; IAM tells what was meant.
-async fn a_principal_that_iam_spells_otherwise_is_named(stage: &Stage) {
+async fn a_principal_that_iam_spells_differently_is_named(stage: &Stage) {
     let right = stage.role_in(ACCOUNT, "/", "CamelCase");
     let wrong = role("camelcase");
     stage.declare_for("camel", &wrong, json!({})).await;

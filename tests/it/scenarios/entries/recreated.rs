@@ -16,13 +16,13 @@ fn id(stage: &Stage, arn: &str) -> String {
 #[tokio::test]
 async fn principals_that_go_and_come_back() {
     let stage = Stage::new(Mode::Api, &WATCHFUL).await;
-    a_recreated_role_is_reported_and_renewed_by_word(&stage).await;
+    a_recreated_role_is_reported_and_renewed_after_a_confirmation(&stage).await;
     a_recreated_role_of_a_permission_set_is_renewed(&stage).await;
-    a_deleted_role_is_said(&stage).await;
+    a_deleted_role_is_reported(&stage).await;
 }
 
 /// The entry of a recreated role lets nobody in, which is AWS's protection and a person's to undo.
-async fn a_recreated_role_is_reported_and_renewed_by_word(stage: &Stage) {
+async fn a_recreated_role_is_reported_and_renewed_after_a_confirmation(stage: &Stage) {
     let arn = stage.establish("reported", json!({})).await;
     // The id is tagged once IAM has been read.
     stage.tagged_with_id(&arn).await;
@@ -66,7 +66,7 @@ async fn a_recreated_role_of_a_permission_set_is_renewed(stage: &Stage) {
 }
 
 /// A deleted role's entry stays, and the condition says what it is worth.
-async fn a_deleted_role_is_said(stage: &Stage) {
+async fn a_deleted_role_is_reported(stage: &Stage) {
     let arn = stage.establish("gone", json!({})).await;
     stage.listed().await;
     stage.eks.world().delete_principal(&arn);
@@ -109,7 +109,7 @@ async fn recreated_roles_are_renewed_where_that_is_set() {
 
 /// A stale entry falls through to aws-auth: the condition says that aws-auth still lets the principal in.
 #[tokio::test]
-async fn a_recreated_role_that_aws_auth_names_is_let_in() {
+async fn a_recreated_role_in_aws_auth_has_access() {
     let stage = Stage::new(Mode::ApiAndConfigMap, &WATCHFUL).await;
     let arn = stage.establish("both", json!({})).await;
     stage.listed().await;

@@ -313,7 +313,7 @@ async fn rotate(way: Way) {
     assert_eq!(stage.operator().pid(), pid);
     assert_eq!(stage.operator().answer("/readyz").await.0, 200);
     let log = stage.operator().log();
-    assert!(!log.contains("not proven"), "{log}");
+    assert!(!log.contains("not verified"), "{log}");
     let deleted = stage.writes(begun);
     assert!(
         !deleted.iter().any(|it| it == "DeleteAccessEntry"),
@@ -367,7 +367,7 @@ async fn files_that_lag_behind_hold_everything_until_they_follow() {
     rotation.delete_old(&stage);
     eventually("it is said", PATIENT, async || {
         let (status, body) = stage.operator().answer("/readyz").await;
-        if status == 503 && body.contains("not proven") {
+        if status == 503 && body.contains("not verified") {
             Ok(body)
         } else {
             Err((status, body))
