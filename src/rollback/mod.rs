@@ -127,7 +127,8 @@ pub(crate) fn restore(
         return Err(Unrestorable::Halted(block.message.clone()));
     }
     let mark_then = mark_then(copy, copies, &then, &now.base.standing);
-    let mut transplant = Transplant::new(mark_then, &then, &now);
+    let revoked = revoked_since(copy, copies, &now.base.standing);
+    let mut transplant = Transplant::new(mark_then, revoked, &then, &now);
     // What the copy lacks is appended in the order in which it stands, so that to restore a copy again is nothing.
     let mut claims: Vec<&Claim> = now.claims.iter().collect();
     claims.sort_by_key(|claim| claim.found.as_ref().map(|it| (it.section, it.item)));
@@ -205,6 +206,15 @@ fn mark_then(copy: &KeptCopy, copies: &[KeptCopy], then: &Document, standing: &D
     mark
 }
 
+/// The principals that were adopted after the copy and have no entry any more: their access was revoked with the mapping, whatever their
+/// entry gave before.
+fn revoked_since(copy: &KeptCopy, copies: &[KeptCopy], standing: &Document) -> BTreeSet<KeyHash> {
+    let stands: BTreeSet<KeyHash> = standing.entries().filter_map(hash_of).collect();
+    let later = copies.iter().filter(|it| it.time > copy.time);
+    let marked = later.flat_map(|copy| Mark::parse(&copy.mark).0.into_keys());
+    marked.filter(|hash| !stands.contains(hash)).collect()
+}
+
 /// The managed entries of now, put into the text of then.
 struct Transplant<'a> {
     now: &'a Plan<'a>,
@@ -213,6 +223,7 @@ struct Transplant<'a> {
     /// Those of them that were managed.
     ours_then: BTreeMap<KeyHash, &'a Entry>,
     mark_then: Mark,
+    revoked_since: BTreeSet<KeyHash>,
     /// The mark of now, and what is known again of then.
     mark: Mark,
     changes: Vec<EntryEdit>,
@@ -222,7 +233,12 @@ struct Transplant<'a> {
 }
 
 impl<'a> Transplant<'a> {
-    fn new(mark_then: Mark, then: &'a Document, now: &'a Plan<'a>) -> Self {
+    fn new(
+        mark_then: Mark,
+        revoked_since: BTreeSet<KeyHash>,
+        then: &'a Document,
+        now: &'a Plan<'a>,
+    ) -> Self {
         let mut by_key: BTreeMap<KeyHash, Vec<&Entry>> = BTreeMap::new();
         for entry in then.entries() {
             if let Some(hash) = hash_of(entry) {
@@ -251,6 +267,7 @@ impl<'a> Transplant<'a> {
             now,
             by_key,
             mark_then,
+            revoked_since,
             changes: Vec::new(),
             seen: BTreeSet::new(),
             left_out: Vec::new(),
@@ -269,9 +286,6 @@ impl<'a> Transplant<'a> {
         if claim.orphan() && claim.found.is_none() {
             self.mark.0.remove(&claim.hash);
         }
-        let Some(then) = self.ours_then.get(&claim.hash).copied() else {
-            return;
-        };
         if self.is_declared_here(claim) {
             // The plan puts it right, where it is in the copy.
             if let Some(meaning) = self.mark_then.0.get(&claim.hash) {
@@ -281,7 +295,7 @@ impl<'a> Transplant<'a> {
                     .or_insert_with(|| meaning.clone());
             }
         } else {
-            self.leave_out(then);
+            self.leave_out(&claim.hash);
         }
     }
 
@@ -364,22 +378,31 @@ impl<'a> Transplant<'a> {
 
     /// Keys that nobody knows any more.
     fn leave_out_unknown(&mut self) {
-        let unknown = self
-            .ours_then
-            .iter()
-            .filter(|(hash, _)| !self.seen.contains(*hash));
-        let unknown: Vec<&Entry> = unknown.map(|(_, entry)| *entry).collect();
-        for entry in unknown {
-            self.leave_out(entry);
+        let known = self.ours_then.keys().chain(&self.revoked_since);
+        let unknown: BTreeSet<KeyHash> = known
+            .filter(|hash| !self.seen.contains(*hash))
+            .cloned()
+            .collect();
+        for hash in unknown {
+            self.leave_out(&hash);
         }
     }
 
-    fn leave_out(&mut self, entry: &'a Entry) {
-        self.changes.push(EntryEdit::Remove {
-            section: entry.section,
-            item: entry.item,
-        });
-        self.left_out.push(entry);
+    /// Leaves out what the copy has of a revoked principal: the managed entry, or all that was adopted later.
+    fn leave_out(&mut self, hash: &KeyHash) {
+        let all = self.by_key.get(hash).map(Vec::as_slice).unwrap_or_default();
+        let entries: Vec<&'a Entry> = if self.revoked_since.contains(hash) {
+            all.to_vec()
+        } else {
+            self.ours_then.get(hash).copied().into_iter().collect()
+        };
+        for entry in entries {
+            self.changes.push(EntryEdit::Remove {
+                section: entry.section,
+                item: entry.item,
+            });
+            self.left_out.push(entry);
+        }
     }
 
     /// The copy with the changes: what the plan of the moment is applied to.

@@ -370,6 +370,38 @@ fn rollback_reports_and_skips_revoked_entries() {
     assert_eq!(simulation.settle(), 0);
 }
 
+/// Also what it gave before a mapping adopted it and gave more.
+#[test]
+fn what_was_adopted_since_and_revoked_stays_out() {
+    let text = "- rolearn: arn:aws:iam::111122223333:role/bob\n  username: bob\n  groups: [dev]\n";
+    let mut simulation = Simulation::with_roles(&(FOREIGN.to_owned() + text));
+    simulation.create("a", "role/a", &json!({}));
+    simulation.settle();
+    simulation.later(1);
+    let spec = json!({"groups": ["dev", "on-call"], "adoption": "Always", "username": "bob"});
+    simulation.create("bob", "role/bob", &spec);
+    simulation.settle();
+    simulation.later(1);
+    let before = copies(&simulation).pop().expect("a copy");
+    assert!(entries(&before.data).contains(&entry("role/bob", "bob", "dev")));
+    // Declared, it comes back as declared.
+    let declared = plan_to_restore(&simulation, &before).expect("restorable");
+    assert!(declared.left_out.is_empty());
+    simulation.delete("bob");
+    simulation.settle();
+    simulation.later(1);
+    let restoration = plan_to_restore(&simulation, &before).expect("restorable");
+    let left_out: Vec<&str> = restoration
+        .left_out
+        .iter()
+        .map(|entry| entry.arn.as_str())
+        .collect();
+    assert_eq!(left_out, ["arn:aws:iam::111122223333:role/bob"]);
+    apply(&mut simulation, &restoration);
+    assert!(!simulation.roles().contains("role/bob"));
+    assert!(simulation.roles().contains("role/a"));
+}
+
 #[test]
 fn what_was_revoked_stays_out_also_where_its_mark_was_lost_and_another_entry_of_the_principal_stands()
  {
