@@ -18,8 +18,11 @@ use crate::support::programs::{aws_cli, python, repository};
 
 const ACCOUNT: &str = "111122223333";
 
-/// What the stand-in does not serve, and why not. The CLI's own checks of it are all: of names, of values, of what is required.
-const UNSERVED: [(&str, &str); 6] = [
+/// Where nothing listens.
+const NOWHERE: &str = "http://127.0.0.1:1";
+
+/// What the stand-in does not serve, and why not. The CLI checks names, values and what is required, and finds nobody to call.
+const UNSERVED: [(&str, &str); 7] = [
     (
         "cloudtrail lookup-events",
         "the operator reads what CloudTrail records from a queue",
@@ -40,6 +43,10 @@ const UNSERVED: [(&str, &str); 6] = [
         "events put-targets",
         "events reach the queue without EventBridge",
     ),
+    (
+        "iam get-instance-profile",
+        "instance profiles can't be mapped",
+    ),
     ("sqs create-queue", "queues exist from the start"),
 ];
 
@@ -58,10 +65,35 @@ const ARN: &str = "arn:aws:iam::111122223333:role/teams/Dev";
 /// Commands that run at the same time, on two cores: each needs half a second of one to start.
 const AT_ONCE: usize = 4;
 
-/// Of snapshots and pages, and of what tests of the sources expect.
+/// ARNs for which `lint` gives the command that prints the right one.
+const WRONG_ARNS: [&str; 6] = [
+    "arn:aws:iam::111122223333:role/teams/",
+    "arn:aws:iam::111122223333:permissionSet/View",
+    "arn:aws:iam::111122223333:instance-profile/nodes",
+    "arn:aws:iam::111122223333:role/<name>",
+    "arn:aws:iam::111122223333:role/AWSReservedSSO_View",
+    "arn:aws:iam::111122223333:role/AWSReservedSSO_View_*",
+];
+
+/// What `lint` prints about them, and about a user without an ARN.
+fn findings() -> String {
+    let role = |arn: &&str| format!("    - {{rolearn: \"{arn}\", username: dev}}\n");
+    let roles: String = WRONG_ARNS.iter().map(role).collect();
+    let users = "    - {userarn: ann, username: ann}\n";
+    let data = format!("data:\n  mapRoles: |\n{roles}  mapUsers: |\n{users}");
+    let head =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: aws-auth, namespace: kube-system}\n";
+    let found = run(&["lint", "-"], format!("{head}{data}"));
+    let commands = found.matches("`aws iam ").count();
+    assert_eq!(commands, WRONG_ARNS.len() + 1, "{found}");
+    found
+}
+
+/// Of snapshots and pages, of what tests of the sources expect, and of what `lint` prints.
 fn commands() -> BTreeSet<String> {
     let mut all = texts();
     sources(&repository().join("src"), &mut all);
+    all.push(findings());
     let mut commands = commands_in(&all, "aws");
     // Those of a format have the names of variables.
     commands.retain(|command| !command.contains('{'));
@@ -182,7 +214,7 @@ async fn shell(eks: &Eks, folder: &Path, script: &str) -> Output {
         .stdin(Stdio::null())
         .env_clear()
         .envs(eks.env())
-        .env("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .env("AWS_ENDPOINT_URL", NOWHERE)
         .env("AWS_MAX_ATTEMPTS", "1")
         .env("HOME", folder)
         .env("PATH", std::env::var_os("PATH").unwrap())
@@ -204,8 +236,9 @@ async fn problem(command: &str) -> Option<String> {
     let eks = stand_in(&filled).await;
     let mut script = filled.replace(" URL ", &format!(" {} ", eks.queue_url()));
     let operation = operation(command);
-    if UNSERVED.iter().any(|(name, _)| *name == operation) {
-        script.push_str(" --generate-cli-skeleton output");
+    let is_served = UNSERVED.iter().all(|(name, _)| *name != operation);
+    if !is_served {
+        script = format!("{script} --endpoint-url {NOWHERE}");
     } else if operation.starts_with("sqs ") {
         // The CLI of version 1 has hosts of its own for queues, which go before the variable.
         script.push_str(" --endpoint-url \"$AWS_ENDPOINT_URL_SQS\"");
@@ -221,7 +254,11 @@ async fn problem(command: &str) -> Option<String> {
     // A query that finds nothing asks for what is not there.
     let found_nothing =
         command.contains("--query") && matches!(stdout.trim(), "" | "null" | "None" | "[]" | "0");
-    let works = output.status.success() && !found_nothing;
+    let works = if is_served {
+        output.status.success() && !found_nothing
+    } else {
+        stderr.contains("Could not connect to the endpoint URL")
+    };
     (!works).then(|| format!("{script}: {}: {stdout}{stderr}", output.status))
 }
 
