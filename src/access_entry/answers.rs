@@ -63,9 +63,8 @@ pub enum AnswersError {
     },
     /// An entry whose policies are not in the file.
     #[error(
-        "the policies of {principal_arn} are missing: add the output of `aws eks list-associated-access-policies \
-            --cluster-name {cluster} \
-         --principal-arn {principal_arn}`"
+        "the policies of {principal_arn} are missing: add the output of `aws eks list-associated-access-policies --cluster-name {cluster} \
+         --principal-arn {principal_arn} --output json`"
     )]
     NoPolicies {
         /// The principal.
@@ -76,7 +75,7 @@ pub enum AnswersError {
     /// Policies of an entry that is not in the file.
     #[error(
         "the access entry of {principal_arn} is missing: add the output of `aws eks describe-access-entry --cluster-name {cluster} \
-         --principal-arn {principal_arn}`"
+         --principal-arn {principal_arn} --output json`"
     )]
     NoEntry {
         /// The principal.

@@ -50,6 +50,15 @@ impl EksCluster {
         self.part(3).unwrap_or_default()
     }
 
+    /// The flags by which commands of the AWS CLI about its entries name it: with its region, where it is known, since that of the
+    /// reader's profile may be another.
+    pub(crate) fn cli_flags(&self) -> String {
+        match self.region() {
+            "" => format!("--cluster-name {}", self.name),
+            region => format!("--cluster-name {} --region {region}", self.name),
+        }
+    }
+
     /// Its account, in which its nodes' roles must be.
     #[must_use]
     pub fn account(&self) -> Option<AccountId> {

@@ -296,9 +296,13 @@ pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> V
         "--cluster-name {name}{region} --principal-arn {}",
         quoted(principal_arn)
     );
-    // Access entries don't count in this mode, and only one step leads out of it, which can't be undone.
+    // Access entries don't count in this mode, and only one step leads out of it, which can't be undone. EKS takes minutes for it and
+    // refuses access entries until then.
     let mode = (mode == Mode::ConfigMap).then(|| {
-        format!("aws eks update-cluster-config --name {name}{region} --access-config authenticationMode=API_AND_CONFIG_MAP")
+        [
+            format!("aws eks update-cluster-config --name {name}{region} --access-config authenticationMode=API_AND_CONFIG_MAP"),
+            format!("aws eks wait cluster-active --name {name}{region}"),
+        ]
     });
     let entry = [
         format!("aws eks create-access-entry {on}"),
@@ -307,7 +311,7 @@ pub(crate) fn way_in(cluster: &EksCluster, mode: Mode, principal_arn: &str) -> V
             policy_arn(partition, ADMIN_POLICY)
         ),
     ];
-    mode.into_iter().chain(entry).collect()
+    mode.into_iter().flatten().chain(entry).collect()
 }
 
 /// A word of a shell.

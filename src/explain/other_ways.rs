@@ -90,7 +90,6 @@ impl Explainer<'_> {
 
     /// What the list does not cover.
     pub(super) fn not_covered(&self) -> Vec<String> {
-        let name = self.cluster_name();
         let providers = match self.scene.identity_providers {
             Some(Ok(_)) => None,
             Some(Err(why)) => Some(format!(
@@ -98,7 +97,8 @@ impl Explainer<'_> {
             )),
             None => Some(format!(
                 "the OIDC identity providers of the cluster, whose users have access too, were not read: `aws eks \
-                    list-identity-provider-configs --cluster-name {name}` lists them"
+                    list-identity-provider-configs {}` lists them",
+                self.on_cluster()
             )),
         };
         let certificates = "client certificates and ServiceAccount tokens give access without IAM, and their holders are not listed";

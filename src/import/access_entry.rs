@@ -309,8 +309,9 @@ fn verify(view: &AwsView, entry: &AccessEntry, spec: &Spec) -> Result<(), String
 
 fn dead_words(view: &AwsView, standing: &Standing<'_>) -> String {
     let delete = format!(
-        "aws eks delete-access-entry --cluster-name {} --principal-arn {}",
-        view.cluster.name, standing.principal_arn
+        "aws eks delete-access-entry {} --principal-arn {}",
+        view.cluster.cli_flags(),
+        standing.principal_arn
     );
     match &standing.life {
         Life::Recreated { .. } => format!(

@@ -168,16 +168,6 @@ impl<'a> GivenNames<'a> {
     }
 }
 
-/// The flags of the AWS CLI that name the cluster.
-fn on(view: &AwsView) -> String {
-    let cluster = &view.cluster;
-    format!(
-        "--cluster-name {} --region {}",
-        quoted(&cluster.name),
-        quoted(cluster.region())
-    )
-}
-
 fn finding(code: Code, title: String, label: &str, fix: String) -> LintFinding<()> {
     LintFinding {
         code,
@@ -197,7 +187,7 @@ fn dead(view: &AwsView, standing: &Standing<'_>, entry: &AccessEntry) -> LintFin
         "grants no access"
     };
     let again = |arn: &str| {
-        let commands = recreate_commands(&on(view), entry, arn);
+        let commands = recreate_commands(&view.cluster.cli_flags(), entry, arn);
         format!(
             "delete the entry and create it again: {}",
             commands.join(" && ")
@@ -208,7 +198,7 @@ fn dead(view: &AwsView, standing: &Standing<'_>, entry: &AccessEntry) -> LintFin
             "deleted",
             format!(
                 "delete it: aws eks delete-access-entry {} --principal-arn {}; or recreate the principal and lint again",
-                on(view),
+                view.cluster.cli_flags(),
                 quoted(&entry.principal_arn)
             ),
         ),
@@ -243,7 +233,7 @@ fn powerless(view: &AwsView, entry: &AccessEntry) -> LintFinding<()> {
     let fix = format!(
         "associate an access policy: aws eks associate-access-policy {} --principal-arn {} --policy-arn \
             arn:{partition}:eks::aws:cluster-access-policy/AmazonEKSViewPolicy --access-scope type=cluster{bind}",
-        on(view),
+        view.cluster.cli_flags(),
         quoted(&entry.principal_arn)
     );
     finding(

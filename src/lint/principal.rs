@@ -139,7 +139,7 @@ impl ArnCheck<'_> {
             let prefix = name.split(['*', '?']).next().unwrap_or_default();
             let fix = if prefix.starts_with("AWSReservedSSO_") {
                 format!(
-                    "write the role's full name: {}",
+                    "write the role's full name: `{}`",
                     arn::list_sso_roles(prefix, "RoleName")
                 )
             } else {
@@ -232,7 +232,7 @@ fn sso_suffix(
         title: format!("role of IAM Identity Center without its suffix in `{field}`"),
         label: "no such role can exist: the entry never matches".to_owned(),
         fix: format!(
-            "write the role's full name: {}",
+            "write the role's full name: `{}`",
             arn::list_sso_roles(&principal.name, "RoleName")
         ),
         edits: Vec::new(),

@@ -61,9 +61,8 @@ pub(super) fn broken_nodes(
         return None;
     }
     let on = format!(
-        "--cluster-name {} --region {} --principal-arn {}",
-        cluster.name,
-        cluster.region(),
+        "{} --principal-arn {}",
+        cluster.cli_flags(),
         entry.principal_arn
     );
     let type_ = Kind::Known(type_);

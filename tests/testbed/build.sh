@@ -87,13 +87,14 @@ build_python() {
   sum=$(cksum <"$requirements")
   stamp=$out/.python
   if [ -x "$out/venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$sum" ]; then return; fi
-  echo "building venv: boto3 is a client of the stand-in for AWS; half a minute, then kept in target/testbed"
+  echo "building venv: boto3 and the AWS CLI are clients of the stand-in for AWS; half a minute, then kept in target/testbed"
   rm -rf "$out/venv" "$stamp"
   python3 -m venv "$out/venv" || {
     echo "the test bed needs python3 with its venv module (Debian: apt-get install python3-venv)" >&2
     exit 1
   }
-  "$out/venv/bin/pip" --quiet --disable-pip-version-check install --only-binary :all: --require-hashes -r "$requirements"
+  # Of all packages but PyYAML the file has the hash of a wheel and of nothing else.
+  "$out/venv/bin/pip" --quiet --disable-pip-version-check install --require-hashes -r "$requirements"
   echo "$sum" >"$stamp"
 }
 

@@ -433,7 +433,7 @@ fn a_wrong_type_names_the_call_and_what_follows_and_offers_no_adoption() {
             );
             let message = simulation.message(mapping, "Synced");
             let call = format!(
-                "aws eks delete-access-entry --cluster-name main --principal-arn arn:aws:iam::111122223333:role/{role}"
+                "aws eks delete-access-entry --cluster-name main --region eu-west-1 --principal-arn arn:aws:iam::111122223333:role/{role}"
             );
             assert!(
                 message.contains(&call) && message.contains(more),

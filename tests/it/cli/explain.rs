@@ -181,7 +181,7 @@ fn access_lists_every_principal() {
 
     note: AmazonEKSViewPolicy does not cover custom resources, nodes, Secrets, Roles and RoleBindings (AWS's rules of 2025-11-06, more than a year old; compare https://docs.aws.amazon.com/eks/latest/userguide/access-policy-permissions.html)
 
-    note: the OIDC identity providers of the cluster, whose users have access too, were not read: `aws eks list-identity-provider-configs --cluster-name main` lists them
+    note: the OIDC identity providers of the cluster, whose users have access too, were not read: `aws eks list-identity-provider-configs --cluster-name main --region eu-west-1` lists them
 
     note: client certificates and ServiceAccount tokens give access without IAM, and their holders are not listed
     ");
@@ -212,6 +212,7 @@ fn access_lists_every_principal() {
         fields @timestamp, @message | filter @logStream like /authenticator/ | filter @message like /username=kubernetes-admin/ | sort @timestamp desc | limit 50
       if nobody can sign in as the creator any more, IAM permissions alone restore access (the change of mode can't be undone):
         aws eks update-cluster-config --name CLUSTER --access-config authenticationMode=API_AND_CONFIG_MAP
+        aws eks wait cluster-active --name CLUSTER
         aws eks create-access-entry --cluster-name CLUSTER --principal-arn ARN
         aws eks associate-access-policy --cluster-name CLUSTER --principal-arn ARN --policy-arn arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy --access-scope type=cluster
     ");

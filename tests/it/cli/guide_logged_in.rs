@@ -16,7 +16,7 @@ use crate::support::eks::{Eks, Mode, World};
 use crate::support::mappings::SOON;
 use crate::support::power::login::Identity;
 use crate::support::power::{self, Caller, Rbac};
-use crate::support::programs::{operator_binary, program};
+use crate::support::programs::{aws_cli, operator_binary, program};
 use crate::support::{Cluster, Judge, Operator, eventually};
 
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/test";
@@ -134,17 +134,8 @@ impl Scene {
         maps.get("aws-auth").await.unwrap().data.unwrap_or_default()
     }
 
-    /// Runs a command as a person would: those of the AWS CLI by the operation that they stand for, all others in a shell.
+    /// Runs a command in a shell, as a person would.
     async fn execute(&self, command: &str) {
-        if let Some(arguments) = command.strip_prefix("aws eks ") {
-            let (operation, input) = aws(arguments);
-            self.eks
-                .by_hand(&operation, input)
-                .unwrap_or_else(|refusal| panic!("{command}: {refusal:?}"));
-            // What EKS was asked for takes a while to count.
-            self.eks.advance(Duration::from_mins(10));
-            return;
-        }
         let command = command.replace(
             "identity-mapper lint --fix",
             "identity-mapper lint --fix --yes",
@@ -153,7 +144,7 @@ impl Scene {
         path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap()));
         let mut shell = std::process::Command::new("/bin/sh");
         shell
-            .args(["-c", &command])
+            .args(["-c", &format!("{}; {command}", aws_cli())])
             .envs(self.eks.env())
             .env("PATH", std::env::join_paths(path).unwrap())
             .env("KUBECONFIG", self.cluster.admin_kubeconfig());
@@ -167,6 +158,10 @@ impl Scene {
             output.status.success() || said.contains("Written; the previous version is saved");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(done, "{command}: {said}{stderr}");
+        if command.starts_with("aws ") {
+            // What EKS was asked for takes a while to count.
+            self.eks.advance(Duration::from_mins(10));
+        }
     }
 
     /// Who somebody is to Kubernetes, by what counts at the door of EKS now.
@@ -188,63 +183,6 @@ impl Scene {
 
 fn folder(path: &Path) -> std::path::PathBuf {
     path.parent().unwrap().to_owned()
-}
-
-/// An operation of EKS and its input, as the AWS CLI makes them of its arguments.
-fn aws(arguments: &str) -> (String, Value) {
-    let mut words = arguments.split(' ').map(|word| word.trim_matches('\''));
-    let camel = |word: &str| -> String {
-        let parts = word.split('-');
-        parts
-            .map(|part| part[..1].to_uppercase() + &part[1..])
-            .collect()
-    };
-    let operation = camel(words.next().unwrap());
-    let mut input = json!({});
-    let mut name = String::new();
-    for word in words {
-        if let Some(flag) = word.strip_prefix("--") {
-            let upper = camel(flag);
-            name = upper[..1].to_lowercase() + &upper[1..];
-        } else if name == "kubernetesGroups" {
-            let groups = input
-                .as_object_mut()
-                .unwrap()
-                .entry(&name)
-                .or_insert(json!([]));
-            groups.as_array_mut().unwrap().push(json!(word));
-        } else if word.contains('=') {
-            // The shorthand of the AWS CLI: what has no key of its own goes on with the list before it.
-            let mut key = "";
-            for pair in word.split(',') {
-                let value = match pair.split_once('=') {
-                    Some((next, value)) => {
-                        key = next;
-                        value
-                    }
-                    None => pair,
-                };
-                if key == "namespaces" {
-                    let object = input
-                        .as_object_mut()
-                        .unwrap()
-                        .entry(&name)
-                        .or_insert(json!({}));
-                    let list = object
-                        .as_object_mut()
-                        .unwrap()
-                        .entry(key)
-                        .or_insert(json!([]));
-                    list.as_array_mut().unwrap().push(json!(value));
-                } else {
-                    input[&name][key] = json!(value);
-                }
-            }
-        } else if !matches!(name.as_str(), "clusterName" | "name" | "region") {
-            input[&name] = json!(word);
-        }
-    }
-    (operation, input)
 }
 
 /// The one answer of a run.
@@ -459,7 +397,7 @@ async fn lost_creator(scene: &Scene) {
         .map(str::trim)
         .filter(|line| line.starts_with("aws eks "))
         .collect();
-    assert_eq!(commands.len(), 3, "{}", ran.stderr);
+    assert_eq!(commands.len(), 4, "{}", ran.stderr);
     for command in commands {
         scene.execute(command).await;
     }

@@ -1,10 +1,13 @@
 //! `identity-mapper lint` on a cluster: access entries that grant nothing, and bindings that bind nobody.
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 
 use super::{Ran, Run};
 use crate::support::Cluster;
 use crate::support::eks::{Eks, Mode, World};
+use crate::support::programs::aws_cli;
 
 const ACCOUNT: &str = "111122223333";
 
@@ -127,34 +130,16 @@ async fn stale_entries_come_first_with_the_calls_that_end_them(stage: &Stage) {
     assert_eq!(stage.found(&["IM067"]).await, Vec::<[String; 3]>::new());
 }
 
-/// Makes the calls of a fix, of which the stand-in knows these.
+/// Runs the commands of a fix.
 fn follow(stage: &Stage, fix: &str) {
-    let (_, commands) = fix.split_once("aws eks ").unwrap();
-    for command in commands
-        .split("; or ")
-        .next()
-        .unwrap()
-        .split(" && aws eks ")
-    {
-        let words: Vec<&str> = command.split(' ').collect();
-        let value = |flag: &str| {
-            let at = words.iter().position(|word| *word == flag)?;
-            Some(words[at + 1])
-        };
-        let mut input = json!({ "principalArn": value("--principal-arn") });
-        if words[0] == "delete-access-entry" {
-            stage.eks.by_hand("DeleteAccessEntry", input).unwrap();
-            continue;
-        }
-        assert_eq!(words[0], "create-access-entry", "{fix}");
-        if let Some(type_) = value("--type") {
-            input["type"] = json!(type_);
-        }
-        if let Some(group) = value("--kubernetes-groups") {
-            input["kubernetesGroups"] = json!([group]);
-        }
-        stage.eks.by_hand("CreateAccessEntry", input).unwrap();
-    }
+    let at = fix.find("aws eks ").unwrap();
+    let commands = fix[at..].split("; or ").next().unwrap();
+    let output = Command::new("bash")
+        .args(["-c", &format!("{}; {commands}", aws_cli())])
+        .envs(stage.eks.env())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{commands}: {output:?}");
 }
 
 async fn entries_without_power_are_found(stage: &Stage) {

@@ -40,6 +40,11 @@ pub(crate) fn python() -> PathBuf {
     program("venv/bin/python")
 }
 
+/// For a shell: the AWS CLI of the test bed, by its interpreter, since the script that pip makes names the folder that it was made in.
+pub(crate) fn aws_cli() -> String {
+    format!("aws() {{ '{}' -m awscli \"$@\"; }}", python().display())
+}
+
 /// The folder of the repository: the tests are a package inside of it, the demo and the benchmark belong to its own.
 pub(crate) fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -136,8 +136,9 @@ pub(crate) fn asking(failure: Option<&Failure>) -> Block {
 /// The call that a person can make where an entry can't be changed, and what follows.
 pub(crate) fn by_hand(eks: &Eks<'_>, entry: &AccessEntry, declared: Option<EntryType>) -> String {
     let call = format!(
-        "delete it with `aws eks delete-access-entry --cluster-name {} --principal-arn {}`",
-        eks.view.cluster.name, entry.principal_arn
+        "delete it with `aws eks delete-access-entry {} --principal-arn {}`",
+        eks.view.cluster.cli_flags(),
+        entry.principal_arn
     );
     let node = entry.kind.is_node();
     let follows = match declared {

@@ -248,6 +248,12 @@ impl Cluster {
         )
     }
 
+    /// The issuer of its ServiceAccounts' tokens.
+    fn issuer(&self) -> String {
+        let id = uuid_of(&self.arn).replace('-', "").to_uppercase();
+        format!("https://oidc.eks.{}.amazonaws.com/id/{id}", self.region)
+    }
+
     /// As `DescribeCluster` gives it.
     pub(super) fn describe(&self) -> Value {
         let updating = self.running_update().is_some();
@@ -263,6 +269,7 @@ impl Cluster {
             "platformVersion": self.platform_version,
             "tags": self.tags,
             "computeConfig": {"enabled": self.auto_mode, "nodeRoleArn": self.auto_node_role},
+            "identity": {"oidc": {"issuer": self.issuer()}},
         });
         if self.mode_described {
             cluster["accessConfig"] = json!({"authenticationMode": self.mode.as_str()});

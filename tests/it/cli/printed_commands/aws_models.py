@@ -77,6 +77,13 @@ def flags(words):
 def check(command):
     words = shlex.split(command)
     service, operation, given = words[1], words[2], flags(words[3:])
+    if operation == "wait":
+        waiters = SESSION.get_waiter_model(service)
+        names = {xform_name(name, "-"): name for name in waiters.waiter_names}
+        if words[3] not in names:
+            raise Wrong(f"{service} waits for no {words[3]}")
+        operation = xform_name(waiters.get_waiter(names[words[3]]).operation, "-")
+        given = flags(words[4:])
     names = {name for name, _ in given}
     for name, values in given:
         if name in GLOBAL and len(values) != int(GLOBAL[name]):
