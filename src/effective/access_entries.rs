@@ -181,26 +181,19 @@ fn life(entry: &AccessEntry, key: &Key, iam: &Iam) -> Life {
     let Some(listing) = listing_of(key, &entry.principal_arn, iam) else {
         return Life::Unknown;
     };
-    match life_by(listing, entry, key) {
-        Life::Alive => Life::Alive,
-        // EKS itself looks up the principal of an entry that is created.
-        _ if listing.read < entry.created.plus(IAM_LAG) => Life::Unknown,
-        other => other,
-    }
-}
-
-fn life_by(listing: &Listing, entry: &AccessEntry, key: &Key) -> Life {
     if listing.read < entry.created {
         return Life::Unknown;
     }
-    let Some(principal) = listing.principals.get(key.name()) else {
-        return Life::Missing { elsewhere: None };
-    };
-    if principal.arn != entry.principal_arn {
+    let principal = listing.principals.get(key.name());
+    let Some(principal) = principal.filter(|found| found.arn == entry.principal_arn) else {
+        // EKS looks up the principal of an entry that is created.
+        if listing.read < entry.created.plus(IAM_LAG) {
+            return Life::Unknown;
+        }
         return Life::Missing {
-            elsewhere: Some(principal.arn.clone()),
+            elsewhere: principal.map(|found| found.arn.clone()),
         };
-    }
+    };
     let before = entry.tags.get(PRINCIPAL_ID_TAG);
     let by_tag = before.is_some_and(|id| *id != principal.id);
     let by_times = principal.created.and_then(|created| {

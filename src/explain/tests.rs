@@ -163,7 +163,7 @@ impl World {
         ];
         let account = IamAccount {
             roles: Some(Listing {
-                read: at(10),
+                read: at(100),
                 principals: Arc::new(principals.into()),
             }),
             ..IamAccount::default()

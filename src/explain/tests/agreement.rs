@@ -242,7 +242,7 @@ impl Generated {
             });
             let account = IamAccount {
                 roles: Some(Listing {
-                    read: at(10),
+                    read: at(100),
                     principals: Arc::new(principals.collect()),
                 }),
                 ..IamAccount::default()

@@ -44,7 +44,7 @@ fn in_iam(world: &mut World, arn: &str) {
     };
     let account = IamAccount {
         users: Some(Listing {
-            read: at(10),
+            read: at(100),
             principals: Arc::new([(name, principal)].into()),
         }),
         ..IamAccount::default()

@@ -1,5 +1,6 @@
 //! A principal that was deleted, or deleted and made again, under an entry that looks right.
 
+use jiff::SignedDuration;
 use serde_json::json;
 
 use super::stage::{ACCOUNT, Stage, WATCHFUL};
@@ -69,7 +70,12 @@ async fn a_recreated_role_of_a_permission_set_is_renewed(stage: &Stage) {
 async fn a_deleted_role_is_reported(stage: &Stage) {
     let arn = stage.establish("gone", json!({})).await;
     stage.listed().await;
-    stage.eks.world().delete_principal(&arn);
+    {
+        let mut world = stage.eks.world();
+        // A listing of IAM may lack a role that is as new as its entry.
+        world.age(SignedDuration::from_hours(1));
+        world.delete_principal(&arn);
+    }
     let mark = stage.mark();
     let seen = stage
         .until("gone", "Ready", "False PrincipalNotFound")
