@@ -1,4 +1,4 @@
-# make demo   the operator at work on a real API server
+# make demo   the operator at work on a real API server; with NODE=1 as a Pod on a real node, with KEEP=1 until Ctrl-C
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
@@ -30,9 +30,15 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make fmt, lint, docs, crd, examples, chart, testbed, deny, advisories, sbom: the pieces"
 
-# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
+# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C, and with NODE=1 the operator is a Pod on a real node:
+# make hands both on by itself.
+POD = $(filter-out 0,$(NODE))
+
 demo: requirements
-	$(call beside,etcd kubernetes authenticator,cargo build --locked --bin identity-mapper --example demo)
+	$(if $(POD),@reason=$$(tests/node/can-run.sh) || { echo "no node can run here: $$reason" >&2; \
+		echo "make demo without NODE=1 needs none" >&2; exit 1; })
+	$(call beside,etcd kubernetes authenticator $(if $(POD),helm node),\
+		cargo build --locked --bin identity-mapper --example demo $(if $(POD),&& $(STATIC)))
 	@cargo run --locked --quiet --example demo
 
 # A run that fails says something about the change at hand, not about its luck: the laws try the same cases each time. `make laws`
@@ -45,16 +51,16 @@ STATIC := cargo build --locked --bin identity-mapper --target $(shell uname -m)-
 	--config profile.dev.debug=0 --config profile.dev.strip=true
 
 # `node` where one can run.
-NODE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
+WHERE_POSSIBLE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
 
 # The integration tests run last, so that their summary is the last line. They wait for most of their time: six at once, as many as
 # there are control planes, keep two cores busy; so do two nodes.
 test: requirements
 	cargo fmt --check
-	$(call beside,etcd kubernetes helm authenticator python $(NODE),\
+	$(call beside,etcd kubernetes helm authenticator python $(WHERE_POSSIBLE),\
 		cargo clippy --locked --all-targets -- -D warnings && \
 		$(DOCS) && \
-		$(if $(NODE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
+		$(if $(WHERE_POSSIBLE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
 	$(MAKE) chart
 	RUST_TEST_THREADS=2 cargo test --locked --test node
 	RUST_TEST_THREADS=6 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
@@ -128,7 +134,7 @@ chart:
 	done
 
 testbed: requirements
-	@$(BUILD) etcd kubernetes helm authenticator python $(NODE)
+	@$(BUILD) etcd kubernetes helm authenticator python $(WHERE_POSSIBLE)
 
 # Licences, and crates that must not come in. Needs cargo-deny, which the tests do not: cargo install --locked cargo-deny
 deny:

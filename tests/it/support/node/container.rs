@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::image::run;
+use super::image::run;
+use super::namespace::processes;
 
 /// A process by its id in these namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +15,7 @@ pub(crate) struct Container(u32);
 impl Container {
     /// All that run this program, by its path in the image.
     pub(crate) fn find(program: &str) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let all = pids.map(Self);
+        let all = processes().map(Self);
         all.filter(|it| fs::read_link(it.file("exe")).is_ok_and(|path| path == Path::new(program)))
             .collect()
     }
