@@ -10,6 +10,7 @@ mod support;
 mod aws;
 mod harness;
 mod install;
+mod ipv6;
 mod lifecycle;
 mod locked_out;
 mod probes;
