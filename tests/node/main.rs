@@ -13,4 +13,5 @@ mod install;
 mod ipv6;
 mod lifecycle;
 mod locked_out;
+mod memory;
 mod probes;
