@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use crate::support::addresses::Family;
 use crate::support::certs::NODE_NAME;
 use crate::support::eks::{Eks, Mode, World};
 use crate::support::logins::exec_user;
@@ -17,7 +18,7 @@ const INSTANCE: &str = "i-0123456789abcdef0";
 fn the_pod_repairs_the_aws_auth_that_keeps_its_node_out() {
     let test = "locked_out::the_pod_repairs_the_aws_auth_that_keeps_its_node_out";
     inside(test, async |cgroup| {
-        let cluster = Cluster::for_node().await;
+        let cluster = Cluster::for_node(Family::V4).await;
         cluster.seed(json!({ "mapRoles": FOREIGN })).await;
         let mut world = World::new(CLUSTER).mode(Mode::ConfigMap);
         world
@@ -28,7 +29,7 @@ fn the_pod_repairs_the_aws_auth_that_keeps_its_node_out() {
         let _logins = Logins::start(&cluster, &eks).await;
         let kubelet = eks.world().session("111122223333", "nodes", INSTANCE);
         let kubelet = cluster.user_kubeconfig(&exec_user(&eks, &kubelet));
-        let mut node = Node::on(cluster, cgroup, &kubelet).await;
+        let mut node = Node::on(cluster, Family::V4, cgroup, &kubelet).await;
         node.install(TAG, &["authenticationMode=CONFIG_MAP"]);
         node.cluster.establish("dev", json!({})).await;
         let before = node.cluster.roles().await;

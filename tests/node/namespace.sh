@@ -2,10 +2,10 @@
 # The first process in the namespaces of a node: prepares them and runs a program in them. When this process ends, the kernel ends
 # everything else in them, and mounts, links and addresses go with the namespaces.
 #
-#     namespace.sh FOLDER CGROUP ADDRESS PROGRAM [ARGS...]
+#     namespace.sh FOLDER CGROUP ADDRESS IPV6-ADDRESS PROGRAM [ARGS...]
 set -eu
-folder=$1 cgroup=$2 address=$3
-shift 3
+folder=$1 cgroup=$2 address=$3 address6=$4
+shift 4
 
 mount --make-rprivate /
 # Files of the node are in memory, under the paths that containerd, kubelet and CNI plugins have fixed and under one of our own.
@@ -24,6 +24,13 @@ ip link set node0 up
 # Nothing answers there, but for what kube-proxy leads elsewhere.
 ip route add default dev node0
 echo 1 >/proc/sys/net/ipv4/ip_forward
+# The same by IPv6, where the kernel has it. Nobody else is there who could have the same address.
+if [ -d /proc/sys/net/ipv6 ]; then
+  ip address add "$address6/64" dev node0 nodad
+  ip address add fd00:ec2::23/128 dev node0 nodad
+  ip -6 route add default dev node0
+  echo 1 >/proc/sys/net/ipv6/conf/all/forwarding
+fi
 
 status=0
 "$@" || status=$?

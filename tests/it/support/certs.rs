@@ -9,12 +9,10 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, SanType,
 };
 
-/// The address of the node where there is one.
-pub(crate) const NODE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 98, 0, 1);
-/// The name of that node.
+use super::addresses::Family;
+
+/// The name of the node where there is one.
 pub(crate) const NODE_NAME: &str = "node1";
-/// The API server's address as a Service: what Pods are told.
-const SERVICE_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 1);
 
 /// Paths of PEM files, all in one folder.
 pub(crate) struct Certificates {
@@ -87,9 +85,10 @@ pub(crate) fn present(folder: &Path, issuer: &CertifiedIssuer<'_, KeyPair>) {
 /// The API server's certificate and private key, in PEM.
 fn server(issuer: &CertifiedIssuer<'_, KeyPair>) -> Result<(String, String), rcgen::Error> {
     let mut params = named("kube-apiserver");
-    let addresses = [Ipv4Addr::LOCALHOST, NODE_ADDRESS, SERVICE_ADDRESS];
-    let names = addresses.map(|address| SanType::IpAddress(IpAddr::V4(address)));
-    params.subject_alt_names = names.to_vec();
+    let node = Family::ALL.map(|family| [family.node(), family.api_server()]);
+    let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let addresses = std::iter::once(loopback).chain(node.into_iter().flatten());
+    params.subject_alt_names = addresses.map(SanType::IpAddress).collect();
     params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, issuer)?;

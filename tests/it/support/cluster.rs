@@ -19,6 +19,7 @@ use rcgen::{CertifiedIssuer, KeyPair};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use super::addresses::Family;
 use super::audit::{Audit, Mark};
 use super::certs;
 use super::chart;
@@ -59,8 +60,8 @@ impl Cluster {
     }
 
     /// A new control plane with nothing in it, for a node: where people log in, once there is an authenticator.
-    pub(crate) async fn for_node() -> Self {
-        Self::launch(true, Reach::Node).await
+    pub(crate) async fn for_node(family: Family) -> Self {
+        Self::launch(true, Reach::Node(family)).await
     }
 
     async fn launch(asks: bool, reach: Reach) -> Self {

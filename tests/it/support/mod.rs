@@ -18,6 +18,7 @@
 )]
 
 pub(crate) mod access_policies;
+pub(crate) mod addresses;
 pub(crate) mod audit;
 pub(crate) mod certs;
 pub(crate) mod chart;

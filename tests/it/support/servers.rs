@@ -10,7 +10,8 @@ use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 
-use super::certs::{self, Certificates};
+use super::addresses::Family;
+use super::certs::Certificates;
 use super::http::free_addresses;
 use super::logins::Webhooks;
 use super::programs::program;
@@ -26,10 +27,17 @@ pub(super) enum Reach {
     /// This machine.
     Loopback,
     /// A node and its Pods too, in a network namespace of their own.
-    Node,
+    Node(Family),
 }
 
 impl Reach {
+    const fn family(self) -> Family {
+        match self {
+            Self::Loopback => Family::V4,
+            Self::Node(family) => family,
+        }
+    }
+
     fn flags(self, certificates: &Certificates) -> Vec<String> {
         match self {
             Self::Loopback => vec![
@@ -37,9 +45,10 @@ impl Reach {
                 "--advertise-address=127.0.0.1".to_owned(),
                 "--endpoint-reconciler-type=none".to_owned(),
             ],
-            Self::Node => vec![
-                "--bind-address=0.0.0.0".to_owned(),
-                format!("--advertise-address={}", certs::NODE_ADDRESS),
+            Self::Node(family) => vec![
+                // Loopback is among them.
+                format!("--bind-address={}", family.any()),
+                format!("--advertise-address={}", family.node()),
                 // No name server knows the node's name.
                 "--kubelet-preferred-address-types=InternalIP".to_owned(),
                 format!(
@@ -161,7 +170,7 @@ impl Servers {
                 file(&certificates.service_account_key)
             ),
             "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
-            "--service-cluster-ip-range=10.0.0.0/24".to_owned(),
+            format!("--service-cluster-ip-range={}", reach.family().services()),
             "--allow-privileged".to_owned(),
             format!("--audit-policy-file={}", file(&policy)),
             format!("--audit-log-path={}", file(&folder.join("audit.log"))),

@@ -44,7 +44,7 @@ mod workload;
 mod world;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, MutexGuard};
 use std::time::Duration;
 
@@ -183,7 +183,7 @@ impl Eks {
 
     /// Opens the services under their real names on this address, and the agent of EKS Pod Identity on that one, where a node has it:
     /// the certificate authority of the names, in PEM. For network namespaces of one's own.
-    pub(crate) async fn on_node(&self, hosts: Ipv4Addr, agent: Ipv4Addr) -> io::Result<String> {
+    pub(crate) async fn on_node(&self, hosts: IpAddr, agent: IpAddr) -> io::Result<String> {
         let (authority, tls) = front::any_host().map_err(io::Error::other)?;
         let runtime = self.runtime.as_ref().expect("it is there until the end");
         let bound = runtime.spawn(async move {

@@ -22,7 +22,8 @@ use kube::Api;
 use serde_json::{Value, json};
 
 use super::Cluster;
-use super::certs::{NODE_ADDRESS, NODE_NAME};
+use super::addresses::Family;
+use super::certs::NODE_NAME;
 use super::programs::{program, repository};
 use super::rights::NAMESPACE;
 use super::supervise::Supervised;
@@ -39,9 +40,6 @@ const SHOWN_LINES: usize = 40;
 
 const CONTAINERD: &str = "/run/containerd/containerd.sock";
 
-/// The addresses of Pods.
-const PODS: &str = "10.99.0.0/24";
-
 /// The tag of the image that is installed.
 pub(crate) const TAG: &str = "test";
 
@@ -52,24 +50,31 @@ type Programs = Vec<(&'static str, Supervised)>;
 pub(crate) struct Node {
     programs: Programs,
     pub(crate) cluster: Cluster,
+    family: Family,
     folder: PathBuf,
 }
 
 impl Node {
     /// Starts everything, and waits until the node is ready and has the operator's image. For use in namespaces, in these cgroups.
     pub(crate) async fn start(cgroup: &str) -> Self {
-        let cluster = Cluster::for_node().await;
-        let kubeconfig = cluster.kubelet_kubeconfig();
-        Self::on(cluster, cgroup, &kubeconfig).await
+        Self::start_by(Family::V4, cgroup).await
     }
 
-    /// The same on a control plane, with these credentials of the kubelet.
-    pub(crate) async fn on(cluster: Cluster, cgroup: &str, kubelet: &Path) -> Self {
+    /// The same with addresses of this family.
+    pub(crate) async fn start_by(family: Family, cgroup: &str) -> Self {
+        let cluster = Cluster::for_node(family).await;
+        let kubeconfig = cluster.kubelet_kubeconfig();
+        Self::on(cluster, family, cgroup, &kubeconfig).await
+    }
+
+    /// The same on a control plane for such a node, with these credentials of the kubelet.
+    pub(crate) async fn on(cluster: Cluster, family: Family, cgroup: &str, kubelet: &Path) -> Self {
         let folder = cluster.scratch().path().join("node");
         fs::create_dir(&folder).unwrap();
         let mut node = Self {
             programs: Vec::new(),
             cluster,
+            family,
             folder,
         };
         node.start_controllers();
@@ -130,7 +135,7 @@ impl Node {
             "cniVersion": "1.0.0", "name": "pods",
             "plugins": [
                 {"type": "bridge", "bridge": "pods0", "isGateway": true, "ipMasq": true, "ipam": {
-                    "type": "host-local", "ranges": [[{"subnet": PODS}]], "routes": [{"dst": "0.0.0.0/0"}],
+                    "type": "host-local", "ranges": [[{"subnet": self.family.pods()}]], "routes": [{"dst": self.family.everywhere()}],
                 }},
                 {"type": "portmap", "capabilities": {"portMappings": true}},
             ],
@@ -189,7 +194,8 @@ state = "/run/containerd"
     fn start_proxy(&mut self) {
         let config = json!({
             "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-            "mode": "iptables", "hostnameOverride": NODE_NAME, "clusterCIDR": PODS,
+            "mode": "iptables", "hostnameOverride": NODE_NAME, "clusterCIDR": self.family.pods(),
+            "bindAddress": self.family.any(),
             "clientConnection": {"kubeconfig": self.cluster.admin_kubeconfig()},
             // Limits of connection tracking are the machine's.
             "conntrack": {"maxPerCore": 0, "min": 0},
@@ -202,6 +208,7 @@ state = "/run/containerd"
         let authority = self.cluster.authority_file();
         let config = json!({
             "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            "address": self.family.any(),
             "containerRuntimeEndpoint": format!("unix://{CONTAINERD}"),
             "authentication": {
                 "anonymous": {"enabled": false},
@@ -214,7 +221,7 @@ state = "/run/containerd"
             "failSwapOn": false,
             "localStorageCapacityIsolation": false,
             "makeIPTablesUtilChains": false,
-            "resolvConf": "", "clusterDNS": [NODE_ADDRESS], "clusterDomain": "cluster.local",
+            "resolvConf": "", "clusterDNS": [self.family.node()], "clusterDomain": "cluster.local",
             "podLogsDir": self.folder.join("pods"),
             "nodeStatusUpdateFrequency": "3s", "nodeStatusReportFrequency": "3s",
             // The machine's disk is not the node's to judge, nor are its images to be collected.
@@ -227,7 +234,7 @@ state = "/run/containerd"
             format!("--kubeconfig={}", kubeconfig.display()),
             format!("--cert-dir={}", self.folder.join("kubelet").display()),
             format!("--hostname-override={NODE_NAME}"),
-            format!("--node-ip={NODE_ADDRESS}"),
+            format!("--node-ip={}", self.family.node()),
         ];
         self.spawn("kubelet", &args);
     }
@@ -269,6 +276,11 @@ state = "/run/containerd"
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "kubectl {args:?}: {error}");
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The family of its addresses.
+    pub(crate) const fn family(&self) -> Family {
+        self.family
     }
 
     /// The folder of its files.

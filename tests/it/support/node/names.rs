@@ -1,22 +1,26 @@
-//! A name server that knows the hosts of AWS alone, all at one address.
+//! A name server that knows the hosts of AWS in one domain, all at one address.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 use tokio::net::UdpSocket;
 use tokio::task::JoinHandle;
 
+use super::super::addresses::Family;
+
 const HEADER: usize = 12;
 /// The type of an IPv4 address.
 const A: [u8; 2] = [0, 1];
-const DOMAIN: [&str; 2] = ["amazonaws", "com"];
+/// The type of an IPv6 address: <https://www.rfc-editor.org/rfc/rfc3596#section-2.1>
+const AAAA: [u8; 2] = [0, 28];
 const NO_SUCH_NAME: u8 = 3;
 
 /// The running server. It ends when this value is dropped.
 pub(crate) struct Names(JoinHandle<()>);
 
 impl Names {
-    /// Starts on an address, and answers with the same.
-    pub(crate) async fn start(address: Ipv4Addr) -> Self {
+    /// Starts on the node's address, and answers with the same.
+    pub(crate) async fn start(family: Family) -> Self {
+        let address = family.node();
         let socket = UdpSocket::bind(SocketAddr::from((address, 53)))
             .await
             .unwrap();
@@ -26,7 +30,7 @@ impl Names {
                 let Ok((length, client)) = socket.recv_from(&mut buffer).await else {
                     continue;
                 };
-                if let Some(answer) = answer(&buffer[..length], address) {
+                if let Some(answer) = answer(&buffer[..length], family) {
                     // Whoever asked may have gone.
                     let _ = socket.send_to(&answer, client).await;
                 }
@@ -42,7 +46,11 @@ impl Drop for Names {
 }
 
 /// <https://www.rfc-editor.org/rfc/rfc1035#section-4>
-fn answer(query: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
+fn answer(query: &[u8], family: Family) -> Option<Vec<u8>> {
+    let (type_, address) = match family.node() {
+        IpAddr::V4(address) => (A, address.octets().to_vec()),
+        IpAddr::V6(address) => (AAAA, address.octets().to_vec()),
+    };
     let (mut name, mut at) = (Vec::new(), HEADER);
     loop {
         let length = usize::from(*query.get(at)?);
@@ -54,17 +62,20 @@ fn answer(query: &[u8], address: Ipv4Addr) -> Option<Vec<u8>> {
         name.push(String::from_utf8_lossy(label).to_lowercase());
     }
     let question = query.get(HEADER..at + 4)?;
-    let known = name.ends_with(&DOMAIN.map(str::to_owned));
-    let addressed = known && query.get(at..at + 2)? == A;
+    let known = name.join(".").ends_with(&format!(".{}", family.domain()));
+    let addressed = known && query.get(at..at + 2)? == type_;
     let mut answer = query.get(..2)?.to_vec();
     // An answer, to a client that wants the whole of it.
     answer.extend([0x81, if known { 0x80 } else { 0x80 | NO_SUCH_NAME }]);
     answer.extend([0, 1, 0, u8::from(addressed), 0, 0, 0, 0]);
     answer.extend(question);
     if addressed {
-        // The name of the question, an IPv4 address, for a minute.
-        answer.extend([0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        answer.extend(address.octets());
+        // The name of the question, for a minute.
+        answer.extend([0xC0, 0x0C]);
+        answer.extend(type_);
+        answer.extend([0, 1, 0, 0, 0, 60, 0]);
+        answer.extend(u8::try_from(address.len()));
+        answer.extend(address);
     }
     Some(answer)
 }

@@ -14,7 +14,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::super::certs::NODE_ADDRESS;
+use super::super::addresses::Family;
 use super::super::programs::repository;
 use super::super::supervise::{Scratch, Supervised};
 use super::super::wait::eventually;
@@ -69,11 +69,16 @@ pub(crate) fn inside_within(
     if let Some(cgroup) = cgroup() {
         runtime.block_on(body(&cgroup));
     } else if let Err(reason) = possible() {
-        let line = format!("skipped: {test} ({reason})\n");
-        std::io::stderr().write_all(line.as_bytes()).unwrap();
+        skip(test, reason);
     } else {
         runtime.block_on(again(deadline, output, test));
     }
+}
+
+/// Says by name that a test is skipped.
+pub(crate) fn skip(test: &str, reason: &str) {
+    let line = format!("skipped: {test} ({reason})\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 /// The name of the cgroups of the node, where this process runs in such namespaces.
@@ -158,7 +163,8 @@ impl Namespaces {
                 script.into(),
                 folder.clone().into(),
                 OsString::from(&cgroup.name),
-                NODE_ADDRESS.to_string().into(),
+                Family::V4.node().to_string().into(),
+                Family::V6.node().to_string().into(),
                 executable.into(),
             ])
             .chain(args.iter().map(OsString::from));

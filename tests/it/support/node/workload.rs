@@ -1,20 +1,16 @@
 //! AWS as a Pod on the node has it: its credentials come as EKS gives them to Pods, and every call goes over TLS to the hosts of AWS by
 //! their names, which the stand-in answers under a private authority.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::super::certs::NODE_ADDRESS;
 use super::super::eks::{AGENT, Eks};
 use super::super::rights::SERVICE_ACCOUNT;
 use super::super::wait::eventually;
 use super::Node;
 use super::names::Names;
-
-/// Where the agent of EKS Pod Identity listens on a node.
-const POD_IDENTITY: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 23);
 
 const SOON: Duration = Duration::from_mins(2);
 
@@ -28,10 +24,12 @@ pub(crate) struct Aws {
 impl Aws {
     /// Opens it, and has the API server change the operator's Pods, from the next one on, as EKS does.
     pub(crate) async fn open(node: &Node, eks: &Eks, way: Way, role: &str) -> Self {
-        let authority = eks.on_node(NODE_ADDRESS, POD_IDENTITY).await.unwrap();
-        let names = Names::start(NODE_ADDRESS).await;
+        let family = node.family();
+        let opened = eks.on_node(family.node(), family.agent()).await;
+        let authority = opened.unwrap();
+        let names = Names::start(family).await;
         let region = eks.world().cluster.region.clone();
-        injected(node, &way.injection(role, &region)).await;
+        injected(node, &way.injection(role, &region, family.agent())).await;
         Self {
             authority,
             role: role.to_owned(),
@@ -46,6 +44,14 @@ impl Aws {
             format!("certificateAuthorities={}", json!(self.authority)),
             format!("serviceAccount.annotations={annotations}"),
         ]
+    }
+}
+
+/// Where an agent of EKS Pod Identity gives credentials.
+fn credentials_of(agent: IpAddr) -> String {
+    match agent {
+        IpAddr::V4(agent) => format!("http://{agent}/v1/credentials"),
+        IpAddr::V6(agent) => format!("http://[{agent}]/v1/credentials"),
     }
 }
 
@@ -85,7 +91,7 @@ impl Way {
         }
     }
 
-    fn environment(self, role: &str, region: &str) -> Vec<(&'static str, String)> {
+    fn environment(self, role: &str, region: &str, agent: IpAddr) -> Vec<(&'static str, String)> {
         let (folder, file) = self.token();
         let token = format!("{folder}/{file}");
         let mut variables = vec![
@@ -99,10 +105,7 @@ impl Way {
                 ("AWS_WEB_IDENTITY_TOKEN_FILE", token),
             ],
             Self::PodIdentity => [
-                (
-                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
-                    format!("http://{POD_IDENTITY}/v1/credentials"),
-                ),
+                ("AWS_CONTAINER_CREDENTIALS_FULL_URI", credentials_of(agent)),
                 ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token),
             ],
         });
@@ -110,7 +113,7 @@ impl Way {
     }
 
     /// What EKS's own webhook does to Pods of the ServiceAccount, as a policy.
-    fn injection(self, role: &str, region: &str) -> Value {
+    fn injection(self, role: &str, region: &str, agent: IpAddr) -> Value {
         let (folder, file) = self.token();
         let volume = format!(
             r#"Object.spec.volumes{{name: "aws-token", projected: Object.spec.volumes.projected{{sources: [
@@ -121,7 +124,7 @@ impl Way {
         let mount = format!(
             r#"Object.spec.containers.volumeMounts{{name: "aws-token", mountPath: "{folder}", readOnly: true}}"#
         );
-        let variables = self.environment(role, region).into_iter();
+        let variables = self.environment(role, region, agent).into_iter();
         let variables = variables.map(|(name, value)| {
             let value =
                 format!(r#"Object.spec.containers.env{{name: "{name}", value: "{value}"}}"#);
