@@ -391,7 +391,8 @@ impl Day {
 }
 
 fn spec(name: &str, number: usize) -> Value {
-    json!({"username": name, "backend": ["ConfigMap", "AccessEntry"][number % 2]})
+    let backend = ["ConfigMap", "AccessEntry"][number % 2];
+    json!({"username": name, "backend": backend})
 }
 
 #[test]
