@@ -214,6 +214,8 @@ fn files_are_fixed_in_place() {
     -  groups: [on] # kept
     +  groups: ["on"] # kept
 
+    Written: ./aws-auth.yaml, ./team.yaml
+
     error[IM041]: misspelled group "system:master"
       --> ./aws-auth.yaml:17:16
        |
