@@ -317,9 +317,11 @@ impl Explainer<'_> {
         }
         let last = repaired.origin(entry.span.end.saturating_sub(1));
         let line = repaired.origin(entry.span.start) + 1;
-        // Of the faults up to its end, the last one is the one that takes it apart.
-        let mut faults = view.problems.iter().rev();
-        let fault = faults.find(|problem| problem.detail.lines.start <= last)?;
+        // What takes it apart is the last fault up to its end, or else the line after it that is read as a part of it.
+        let after = view
+            .problems
+            .partition_point(|problem| problem.detail.lines.start <= last);
+        let fault = view.problems.get(after.saturating_sub(1))?;
         Some(LikelyCause {
             kind: CauseKind::EntryDropped,
             message: format!(

@@ -142,7 +142,7 @@ fn an_invalid_arn_of_the_same_name_comes_before_a_wildcard() {
 }
 
 #[test]
-fn the_root_user_is_told_what_counts_in_the_mode() {
+fn the_root_user_gets_what_counts_in_the_mode() {
     let root = "arn:aws:iam::111122223333:root";
     for (mode, words) in [
         (Mode::ConfigMap, "only if mapUsers contains this ARN"),
