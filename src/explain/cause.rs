@@ -315,13 +315,15 @@ impl Explainer<'_> {
         if view.entries.iter().any(|entry| of_caller(&entry)) {
             return None;
         }
+        let first = repaired.origin(entry.span.start);
         let last = repaired.origin(entry.span.end.saturating_sub(1));
-        let line = repaired.origin(entry.span.start) + 1;
-        // What takes it apart is the last fault up to its end, or else the line after it that is read as a part of it.
-        let after = view
-            .problems
-            .partition_point(|problem| problem.detail.lines.start <= last);
-        let fault = view.problems.get(after.saturating_sub(1))?;
+        let line = first.saturating_add(1);
+        // The fault in its lines, or in the one after, which is then read as a part of it; else the nearest before.
+        let lines = |problem: &Problem| problem.detail.lines.clone();
+        let mut faults = view.problems.iter();
+        let beside = faults.find(|it| lines(it).start <= last + 1 && lines(it).end > first);
+        let mut before = view.problems.iter().rev();
+        let fault = beside.or_else(|| before.find(|it| lines(it).start < first))?;
         Some(LikelyCause {
             kind: CauseKind::EntryDropped,
             message: format!(
