@@ -255,7 +255,7 @@ async fn everything_is_reported(stage: &Stage) {
       | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ EKS can't manage nodes
       |
       = note: EKS manages nodes through this ClusterRole and its binding: without it managed node groups fail with AccessDenied
-      = help: apply the manifest in docs/lint.md under IM062
+      = help: apply the manifest that `identity-mapper lint --explain IM062` prints
 
     error[IM041]: misspelled group "system:master"
       --> IdentityMapping odd:10:5
