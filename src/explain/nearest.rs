@@ -309,24 +309,13 @@ impl Near {
             return if is_role && arn.contains(&self.session) {
                 Some(Nearness::Session)
             } else {
-                self.is_invalid(key, &arn).then_some(Nearness::Invalid)
+                is_invalid_arn_of(key, &arn).then_some(Nearness::Invalid)
             };
         };
         if other == *key {
             return (fold_arn(arn) != fold_arn(&caller.canonical)).then_some(Nearness::Path);
         }
         self.of_other(key, &other, arn)
-    }
-
-    /// Whether a text was meant as the ARN of this principal: it ends in the name, and names no other account.
-    fn is_invalid(&self, key: &Key, folded: &str) -> bool {
-        let folded = folded.trim_matches(|c: char| c.is_whitespace() || "\"'<>,;".contains(c));
-        let (before, name) = folded.rsplit_once(['/', ':']).unwrap_or(("", folded));
-        let other = |part: &str| {
-            part.parse::<AccountId>()
-                .is_ok_and(|account| account != *key.account())
-        };
-        name == key.name() && before.contains("arn") && !before.split(':').any(other)
     }
 
     /// How an access entry is near, and in how many characters it differs.
@@ -403,6 +392,17 @@ impl Near {
         };
         words.to_owned()
     }
+}
+
+/// Whether a text was meant as the ARN of this principal: it ends in the name, and names no other account.
+fn is_invalid_arn_of(key: &Key, folded: &str) -> bool {
+    let folded = folded.trim_matches(|c: char| c.is_whitespace() || "\"'<>,;".contains(c));
+    let (before, name) = folded.rsplit_once(['/', ':']).unwrap_or(("", folded));
+    let other = |part: &str| {
+        part.parse::<AccountId>()
+            .is_ok_and(|account| account != *key.account())
+    };
+    name == key.name() && before.contains("arn") && !before.split(':').any(other)
 }
 
 /// The suffix of a role of the same permission set.

@@ -8,6 +8,7 @@ mod sarif;
 mod text;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -381,7 +382,7 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> 
         if !written.is_empty() {
             let names = written.iter().map(|(path, _)| files::shown(path));
             let names: Vec<String> = names.collect();
-            outcome.shown += &format!("Written: {}\n\n", names.join(", "));
+            let _ = write!(outcome.shown, "Written: {}\n\n", names.join(", "));
         }
     }
     Ok(outcome)
