@@ -19,6 +19,7 @@ use crate::aws_auth::{Document, Entry, Problem, ProblemKind, Section};
 use crate::cluster::Cluster;
 use crate::effective::{EffectiveAccess, Reading, Sources};
 use crate::observed::{AwsState, Bindings, ConfigMapName};
+use crate::ownership::Marked;
 use crate::principal::{Arn, Key, Partition};
 use crate::yaml::Lines;
 
@@ -76,6 +77,8 @@ pub(crate) struct Effective {
 struct AwsAuthTexts {
     data: BTreeMap<String, String>,
     mappings: BTreeMap<Key, String>,
+    /// Of several entries of a key, the one that a mapping wrote.
+    marked: Marked,
     /// Whether mappings were read.
     live: bool,
 }
@@ -141,7 +144,7 @@ struct SectionError<'d> {
 }
 
 impl Effective {
-    /// Prints what takes effect. The exit code is 1 where a section is dropped whole.
+    /// Prints what takes effect. The exit code is 1 where an error is reported.
     pub(super) fn run(self, verbose: u8) -> Result<ExitCode> {
         match self.file.as_ref().or(self.aws_auth.as_ref()) {
             Some(file) => {
@@ -150,6 +153,7 @@ impl Effective {
                 self.print(&AwsAuthTexts {
                     data: read.data,
                     mappings: BTreeMap::new(),
+                    marked: Marked::default(),
                     live: false,
                 })
             }
@@ -181,6 +185,7 @@ impl Effective {
         });
         self.print(&AwsAuthTexts {
             mappings: written.collect(),
+            marked: Marked::of(&view),
             data: view.data,
             live: true,
         })
@@ -211,10 +216,8 @@ impl Effective {
             }
         };
         output::print(&printed)?;
-        let broken = Section::ALL
-            .iter()
-            .any(|section| document.section(*section).broken.is_some());
-        Ok(if broken {
+        let wrong = problems(&document).any(|problem| severity(problem.kind) == Severity::Error);
+        Ok(if wrong {
             ExitCode::FAILURE
         } else {
             ExitCode::SUCCESS
@@ -224,7 +227,10 @@ impl Effective {
 
 impl AwsAuthTexts {
     fn mapping(&self, entry: &Entry) -> Option<&str> {
-        self.mappings.get(&entry.key()?).map(String::as_str)
+        let written = self.mappings.get(&entry.key()?);
+        written
+            .filter(|_| self.marked.manages(entry))
+            .map(String::as_str)
     }
 }
 
@@ -396,24 +402,24 @@ fn diagnostics<'d>(document: &Document, source: impl Fn(Section) -> &'d str) -> 
     shown
 }
 
+const fn severity(kind: ProblemKind) -> Severity {
+    match kind {
+        ProblemKind::SectionDropped | ProblemKind::Misread => Severity::Error,
+        ProblemKind::EntryDropped | ProblemKind::FieldEmptied => Severity::Warning,
+    }
+}
+
 fn diagnostic(problem: &Problem, source: &str, lines: &Lines<'_>) -> String {
-    let (severity, effect) = match problem.kind {
-        ProblemKind::SectionDropped => (
-            Severity::Error,
-            format!("all of {} is dropped", problem.section),
-        ),
-        ProblemKind::EntryDropped => (Severity::Warning, "this entry is dropped".to_owned()),
-        ProblemKind::FieldEmptied => (
-            Severity::Warning,
-            "this value is dropped; the rest of the entry is kept".to_owned(),
-        ),
-        ProblemKind::Misread => (
-            Severity::Error,
-            "the authenticator reads these lines differently".to_owned(),
-        ),
+    let effect = match problem.kind {
+        ProblemKind::SectionDropped => format!("all of {} is dropped", problem.section),
+        ProblemKind::EntryDropped => "this entry is dropped".to_owned(),
+        ProblemKind::FieldEmptied => {
+            "this value is dropped; the rest of the entry is kept".to_owned()
+        }
+        ProblemKind::Misread => "the authenticator reads these lines differently".to_owned(),
     };
     let shown = Shown {
-        severity,
+        severity: severity(problem.kind),
         code: "",
         title: &problem.message,
         origin: problem.section.key(),
@@ -423,4 +429,36 @@ fn diagnostic(problem: &Problem, source: &str, lines: &Lines<'_>) -> String {
         below: Vec::new(),
     };
     render_with(&shown, lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ownership::{KeyHash, Mark, MeaningHash};
+
+    #[test]
+    fn only_the_entry_that_a_mapping_wrote_names_it() {
+        let entry = |arn: &str, username: &str| {
+            format!(
+                "- rolearn: arn:aws:iam::111122223333:{arn}\n  username: {username}\n  groups: [readers]\n"
+            )
+        };
+        let by_hand = entry("role/teams/data/data-reader", "data-reader");
+        let other_name = entry("role/data-reader", "someone");
+        let own = entry("role/data-reader", "data-reader");
+        let data = BTreeMap::from([("mapRoles".to_owned(), [by_hand, other_name, own].concat())]);
+        let document = Document::parse(&data);
+        let entries: Vec<&Entry> = document.entries().collect();
+        let key = entries[2].key().expect("a key");
+        let written = MeaningHash::of(&entries[2].meaning());
+        let mark = Mark([(KeyHash::of(&key), written)].into());
+        let texts = AwsAuthTexts {
+            data: BTreeMap::new(),
+            mappings: [(key, "data-readers".to_owned())].into(),
+            marked: Marked::in_text(&document, &mark),
+            live: true,
+        };
+        let named: Vec<Option<&str>> = entries.iter().map(|it| texts.mapping(it)).collect();
+        assert_eq!(named, [None, None, Some("data-readers")]);
+    }
 }

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::diagnostic::{Below, Severity, Shown, render};
 use super::{files, output};
-use crate::aws_auth::{AwsAuthText, read_aws_auth};
+use crate::aws_auth::{AwsAuthText, Section, read_aws_auth};
 use crate::lint::{UnrenderedTemplate, unrendered};
 use crate::manifest::{Complaint, Mappings, Source, mappings};
 use crate::observed::ConfigMapName;
@@ -77,12 +77,16 @@ pub(crate) fn aws_auth(path: &Path, meant: &ConfigMapName) -> Result<(Source, Aw
     // What kubectl or EKS would not take is never read as an empty aws-auth.
     let read = read_aws_auth(&source.text, of_meant).with_context(|| source.name.clone())?;
     if let Some(section) = read.bare {
-        let name = &source.name;
-        output::complain(&format!(
-            "note: {name} is a list without a manifest around it; it is read as {section} of {meant}"
-        ));
+        report_bare(&source.name, section, &meant.to_string());
     }
     Ok((source, read))
+}
+
+/// Reports which key of which `ConfigMap` a list alone is taken for.
+pub(crate) fn report_bare(name: &str, section: Section, config_map: &str) {
+    output::complain(&format!(
+        "note: {name} is a list without a manifest around it; it is read as {section} of {config_map}"
+    ));
 }
 
 fn is_stdin(path: &Path) -> bool {

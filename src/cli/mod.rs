@@ -1,6 +1,7 @@
 //! The command line: one file per command; `output` alone writes to standard output and standard error.
 //!
-//! Exit codes: 0 fine; 1 an error or a 'no'; 2 only 'there are changes' of `plan`. With a usage error or unreadable input nothing goes to standard output.
+//! Exit codes: 0 fine; 1 an error or a 'no'; 2 only 'there are changes' of `plan` and `lint --dry-run`, and an error of the commands
+//! called `diff`, whose 1 means differences. With a usage error or unreadable input nothing goes to standard output.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -43,6 +44,9 @@ mod table;
 mod target;
 mod which_cluster;
 mod write;
+
+/// The exit code of an error of the commands called `diff`.
+const TROUBLE: u8 = 2;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).
 const PLUGIN: &str = "kubectl-idmap";
@@ -99,6 +103,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         let answer = async { Ok(complete::answer(&mut command(None), &words).await) };
         return finish(in_runtime(answer).and_then(|text| print(&text)));
     }
+    let words: Vec<String> = arguments.iter().map(word).collect();
     let parsed = command(arguments.first().map(OsString::as_os_str))
         .try_get_matches_from(arguments)
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -107,7 +112,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(mut usage) if usage.use_stderr() => {
             suggest_the_flag_of_files(&mut usage);
             output::complain(&usage.render().ansi().to_string());
-            return ExitCode::FAILURE;
+            return usage_error(&words);
         }
         Err(help) => return finish(print(&help.render().ansi().to_string())),
     };
@@ -175,8 +180,20 @@ fn completed(arguments: &[OsString]) -> Option<Vec<String>> {
         [_, asks, dashes, words @ ..] if asks == COMPLETE && dashes == "--" => words,
         _ => return None,
     };
-    let word = |word: &OsString| word.to_string_lossy().into_owned();
     Some(words.iter().map(word).collect())
+}
+
+fn word(word: &OsString) -> String {
+    word.to_string_lossy().into_owned()
+}
+
+/// The exit code of a usage error. To `access diff` and `rollback diff`, 1 means differences.
+fn usage_error(arguments: &[String]) -> ExitCode {
+    let mut words = arguments.iter().skip(1).filter(|it| !it.starts_with('-'));
+    match (words.next().map(String::as_str), words.next()) {
+        (Some("access" | "rollback"), Some(second)) if second == "diff" => ExitCode::from(TROUBLE),
+        _ => ExitCode::FAILURE,
+    }
 }
 
 fn print(text: &str) -> Result<ExitCode> {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use anyhow::anyhow;
 use futures::future::join_all;
 use kube::Client;
 use sha2::{Digest as _, Sha256};
@@ -13,8 +14,9 @@ use crate::explain::{Object, Question, quoted};
 use crate::lint::NODE_MANAGER;
 use crate::migrate::BRIDGE;
 use crate::observed::ConfigMapName;
+use crate::plan::{ConfigMapWrite, Rewrite};
 
-/// A command that reads a cluster.
+/// A command that reads a cluster, and perhaps writes to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ReadingCommand {
     #[default]
@@ -25,12 +27,14 @@ pub(crate) enum ReadingCommand {
     ExplainCan,
     Import,
     Lint,
+    LintFix,
     Migrate,
     Plan,
     /// With EKS and the mappings, to compare with a copy.
     Rollback,
     /// The history alone.
     RollbackList,
+    RollbackRestore,
 }
 
 impl ReadingCommand {
@@ -43,22 +47,34 @@ impl ReadingCommand {
             Self::ExplainCan => "explain --can",
             Self::Import => "import",
             Self::Lint => "lint",
+            Self::LintFix => "lint --fix",
             Self::Migrate => "migrate",
             Self::Plan => "plan",
             Self::Rollback => "rollback",
             Self::RollbackList => "rollback list",
+            Self::RollbackRestore => "rollback restore",
         }
     }
 
-    /// All that it reads.
+    /// The flags with which it reads files, as the end of an error; empty where it has none.
+    pub(crate) const fn instead_of_a_cluster(self) -> &'static str {
+        match self {
+            Self::Access | Self::Explain | Self::Import | Self::Plan => {
+                ", or pass files (--aws-auth, --access-entries)"
+            }
+            Self::Migrate => ", or pass files (--aws-auth, --access-entries, --cluster-arn)",
+            Self::Lint => ", or pass files, with --cluster-arn",
+            Self::Effective
+            | Self::ExplainCan
+            | Self::LintFix
+            | Self::Rollback
+            | Self::RollbackList
+            | Self::RollbackRestore => "",
+        }
+    }
+
+    /// All that it does.
     fn rules(self, config_map: &ConfigMapName) -> Vec<RoleRule> {
-        let rule = |verb, group, resource, names: &[&str]| RoleRule {
-            verb,
-            group,
-            resource,
-            names: names.iter().map(|name| (*name).to_owned()).collect(),
-            namespace: None,
-        };
         let rbac = "rbac.authorization.k8s.io";
         let history = config_map.history().name;
         let mut rules = vec![RoleRule {
@@ -79,6 +95,10 @@ impl ReadingCommand {
             rule("list", rbac, "rolebindings", &[]),
             rule("list", rbac, "clusterrolebindings", &[]),
         ]);
+        if self != Self::Effective {
+            // The operator's arguments name the cluster or its mode.
+            rules.push(rule("list", "apps", "deployments", &[]));
+        }
         match self {
             Self::ExplainCan => rules.push(rule(
                 "create",
@@ -86,18 +106,54 @@ impl ReadingCommand {
                 "subjectaccessreviews",
                 &[],
             )),
-            Self::Lint => rules.push(rule("get", rbac, "clusterroles", &[NODE_MANAGER])),
+            Self::Lint | Self::LintFix => {
+                rules.push(rule("get", rbac, "clusterroles", &[NODE_MANAGER]));
+            }
             Self::Migrate => rules.push(rule("get", rbac, "clusterrolebindings", &[BRIDGE])),
-            // The operator's settings.
-            Self::Plan => rules.push(rule("list", "apps", "deployments", &[])),
             Self::Access
             | Self::Effective
             | Self::Explain
             | Self::Import
+            | Self::Plan
             | Self::Rollback
-            | Self::RollbackList => {}
+            | Self::RollbackList
+            | Self::RollbackRestore => {}
+        }
+        if matches!(self, Self::LintFix | Self::RollbackRestore) {
+            rules.extend([patches(config_map), creates(config_map)]);
         }
         rules
+    }
+}
+
+fn rule(
+    verb: &'static str,
+    group: &'static str,
+    resource: &'static str,
+    names: &[&str],
+) -> RoleRule {
+    RoleRule {
+        verb,
+        group,
+        resource,
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        namespace: None,
+    }
+}
+
+fn patches(config_map: &ConfigMapName) -> RoleRule {
+    let history = config_map.history().name;
+    RoleRule {
+        namespace: Some(config_map.namespace.clone()),
+        ..rule("patch", "", "configmaps", &[&config_map.name, &history])
+    }
+}
+
+/// RBAC can't restrict a creation to a name.
+fn creates(config_map: &ConfigMapName) -> RoleRule {
+    RoleRule {
+        namespace: Some(config_map.namespace.clone()),
+        ..rule("create", "", "configmaps", &[])
     }
 }
 
@@ -181,28 +237,60 @@ pub(crate) async fn with_missing(
         return error;
     }
     let rules = reader.rules(config_map);
+    match missing(client, reader, config_map, &rules).await {
+        Some(missing) => LacksRights { error, missing }.into(),
+        None => error,
+    }
+}
+
+/// Refuses a write that the caller may not make, before a diff is shown that would come to nothing.
+pub(crate) async fn check_write(
+    client: &Client,
+    writer: ReadingCommand,
+    config_map: &ConfigMapName,
+    rewrite: &Rewrite,
+) -> Result<(), LacksRights> {
+    let history = rewrite.history.as_ref();
+    let created = [
+        history.map(|write| write.resource_version.is_none()),
+        Some(matches!(rewrite.config_map, ConfigMapWrite::Create { .. })),
+    ];
+    let mut rules = Vec::new();
+    if created.contains(&Some(false)) {
+        rules.push(patches(config_map));
+    }
+    if created.contains(&Some(true)) {
+        rules.push(creates(config_map));
+    }
+    match missing(client, writer, config_map, &rules).await {
+        Some(missing) => Err(LacksRights {
+            error: anyhow!("nothing was written"),
+            missing,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Which of these rights the caller lacks, in words; `None` where that can't be found out, or it has all.
+async fn missing(
+    client: &Client,
+    command: ReadingCommand,
+    config_map: &ConfigMapName,
+    rules: &[RoleRule],
+) -> Option<String> {
     let questions: Vec<Question> = rules.iter().flat_map(RoleRule::questions).collect();
     let answers = join_all(questions.iter().map(|it| may_i(client, it))).await;
     let mut missing = Vec::new();
     for (question, answer) in questions.iter().zip(answers) {
-        match answer {
-            Ok(review) if review.allowed => {}
-            Ok(_) => missing.push(question.to_string()),
-            Err(_) => return error,
+        if !answer.ok()?.allowed {
+            missing.push(question.to_string());
         }
     }
-    let Ok(user) = who_am_i(client).await else {
-        return error;
-    };
     if missing.is_empty() {
-        return error;
+        return None;
     }
-    let user = user.username.unwrap_or_default();
-    LacksRights {
-        error,
-        missing: words(reader, &rules, &missing, &user),
-    }
-    .into()
+    let user = who_am_i(client).await.ok()?.username.unwrap_or_default();
+    Some(words(command, &command.rules(config_map), &missing, &user))
 }
 
 fn words(reader: ReadingCommand, rules: &[RoleRule], missing: &[String], user: &str) -> String {
@@ -223,4 +311,53 @@ fn words(reader: ReadingCommand, rules: &[RoleRule], missing: &[String], user: &
         quoted(user)
     );
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: [ReadingCommand; 12] = [
+        ReadingCommand::Access,
+        ReadingCommand::Effective,
+        ReadingCommand::Explain,
+        ReadingCommand::ExplainCan,
+        ReadingCommand::Import,
+        ReadingCommand::Lint,
+        ReadingCommand::LintFix,
+        ReadingCommand::Migrate,
+        ReadingCommand::Plan,
+        ReadingCommand::Rollback,
+        ReadingCommand::RollbackList,
+        ReadingCommand::RollbackRestore,
+    ];
+
+    #[test]
+    fn each_command_that_needs_the_mode_may_list_the_deployment_that_says_it() {
+        for command in ALL {
+            let rules = command.rules(&ConfigMapName::default());
+            let lists = rules.iter().any(|rule| rule.resource == "deployments");
+            let needs_no_mode = matches!(
+                command,
+                ReadingCommand::Effective | ReadingCommand::RollbackList
+            );
+            assert_eq!(lists, !needs_no_mode, "{command:?}");
+        }
+    }
+
+    #[test]
+    fn only_commands_that_write_ask_for_rights_to_write() {
+        for command in ALL {
+            let rules = command.rules(&ConfigMapName::default());
+            let verbs = rules.iter().filter(|rule| rule.resource == "configmaps");
+            let verbs: Vec<&str> = verbs.map(|rule| rule.verb).collect();
+            let expected: &[&str] = match command {
+                ReadingCommand::LintFix | ReadingCommand::RollbackRestore => {
+                    &["get", "patch", "create"]
+                }
+                _ => &["get"],
+            };
+            assert_eq!(verbs, expected, "{command:?}");
+        }
+    }
 }

@@ -379,7 +379,7 @@ impl LiveArgs {
         } = self.connection.clone().connect().await?;
         let cluster = Cluster::new(client.clone(), config_map.clone(), "");
         // What is wrong with the flags is said before anything is read.
-        let asked = Asked::of(declared, &self.eks, token_for)?;
+        let asked = Asked::of(declared, &self.eks, token_for, need, self.reader)?;
         let reading = match Box::pin(cluster.read()).await {
             Ok(reading) => reading,
             Err(error) => {
@@ -388,7 +388,7 @@ impl LiveArgs {
             }
         };
         let asked = match asked {
-            Asked::Unsaid => Asked::kept(&reading, &cluster, need).await?,
+            Asked::Unsaid => Asked::kept(&reading, (&cluster, &client), need, self.reader).await?,
             said => said,
         };
         let aws = asked.connect(&self.eks, &self.iam).await?;

@@ -1,16 +1,19 @@
 //! Determines the EKS cluster: from flags, from the kubeconfig, or from what the operator stores in the cluster.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
+use kube::Client;
 
 use super::connection::TokenFor;
 use super::eks::{EksClusterArgs, IamArgs};
 use super::operator::arguments;
 use super::output::complain;
+use super::rights::{ReadingCommand, with_missing};
 use crate::access_entry::EksCluster;
 use crate::aws::Aws;
 use crate::cluster::Cluster;
 use crate::cluster::operator::Started;
 use crate::cluster::read::ClusterSnapshot;
+use crate::error::Category;
 use crate::observed::{CLUSTER_ANNOTATION, Kept, Mode};
 
 /// What a command may do where the authentication mode can't be known.
@@ -20,6 +23,32 @@ pub(crate) enum ModeNeed {
     Required,
     /// Look at aws-auth alone, and say so.
     Optional,
+    /// Nothing: what is to be done is done in EKS, so that the name of the mode is not enough.
+    Eks,
+}
+
+impl ModeNeed {
+    /// Why the command can't go on. Each names only flags that a command of this need has.
+    fn unknown(self, declared_by: Option<&str>) -> String {
+        match self {
+            Self::Required | Self::Optional => {
+                "the cluster's authentication mode is not known: add --cluster-name to read it from EKS. Without AWS API calls, add \
+                    --mode CONFIG_MAP, if `aws eks describe-cluster --name CLUSTER --query cluster.accessConfig.authenticationMode` \
+                    prints CONFIG_MAP"
+                    .to_owned()
+            }
+            Self::Eks => {
+                let why = declared_by.map_or_else(String::new, |place| {
+                    format!(
+                        " (Deployment {place} declares mode CONFIG_MAP, and names no cluster)"
+                    )
+                });
+                format!(
+                    "the name of the EKS cluster is not known{why}: add --cluster-name; `aws eks list-clusters` prints the names"
+                )
+            }
+        }
+    }
 }
 
 /// What is to be asked of AWS.
@@ -53,8 +82,9 @@ impl Asked {
     /// What the operator keeps in the cluster: its record of the cluster on the history, the statuses of mappings, its own arguments.
     pub(super) async fn kept(
         reading: &ClusterSnapshot,
-        cluster: &Cluster,
+        (cluster, client): (&Cluster, &Client),
         need: ModeNeed,
+        reader: ReadingCommand,
     ) -> Result<Self> {
         let arn = kept_arn(reading);
         let found = arn.and_then(|(arn, place)| Some((EksCluster::parse(&arn).ok()?, place)));
@@ -65,38 +95,66 @@ impl Asked {
                 cluster_name: found.name,
             }));
         }
-        // Without the right to list Deployments the answer is the same as where there is none.
-        let operators = cluster.started_operators().await.unwrap_or_default();
-        if let Some(asked) = operators.iter().find_map(of_operator) {
-            return Ok(asked);
-        }
-        match need {
-            ModeNeed::Optional => {
-                complain(
-                    "note: access entries were not read, because the kubeconfig names no EKS cluster; add --cluster-name to \
-                        read both",
-                );
-                Ok(Self::Nothing)
+        let (operators, refused) = match cluster.started_operators().await {
+            Ok(operators) => (operators, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let mut declared_by = None;
+        for started in &operators {
+            match of_operator(started) {
+                Some(Self::Nothing) if need == ModeNeed::Eks => declared_by = Some(&started.name),
+                Some(asked) => {
+                    asked.report(&started.name);
+                    return Ok(asked);
+                }
+                None => {}
             }
-            ModeNeed::Required => bail!(
-                "the cluster's authentication mode is not known: add --cluster-name to read it from EKS. Without AWS API \
-                    calls, add --mode CONFIG_MAP, if `aws eks describe-cluster --name CLUSTER --query \
-                    cluster.accessConfig.authenticationMode` prints CONFIG_MAP"
-            ),
         }
+        if need == ModeNeed::Optional {
+            complain(
+                "note: access entries were not read, because the kubeconfig names no EKS cluster; add --cluster-name to read both",
+            );
+            return Ok(Self::Nothing);
+        }
+        let unknown = need.unknown(declared_by.map(String::as_str));
+        let Some(refused) = refused.filter(|error| error.category == Category::Forbidden) else {
+            bail!(unknown);
+        };
+        let error = anyhow!(refused).context(format!(
+            "{unknown}. The operator's Deployment, which may name it, can't be listed"
+        ));
+        Err(with_missing(error, client, reader, cluster.config_map()).await)
+    }
+
+    /// Where an answer comes from that no flag gave.
+    fn report(&self, place: &str) {
+        let what = match self {
+            Self::Cluster(found) => format!("EKS cluster {}", found.cluster_name),
+            Self::Nothing => "mode CONFIG_MAP".to_owned(),
+            Self::Unsaid => return,
+        };
+        complain(&format!(
+            "note: {what}, from the arguments of Deployment {place}"
+        ));
     }
 
     pub(super) fn of(
         declared: Option<Mode>,
         eks: &EksClusterArgs,
         token_for: Option<TokenFor>,
+        need: ModeNeed,
+        reader: ReadingCommand,
     ) -> Result<Self> {
         Ok(match (declared, &eks.cluster_name) {
+            (Some(Mode::ConfigMap), None) if need == ModeNeed::Eks => bail!(
+                "--mode CONFIG_MAP makes no AWS API calls, and a migration creates access entries in EKS: give --cluster-name \
+                    instead{}",
+                reader.instead_of_a_cluster()
+            ),
             (Some(Mode::ConfigMap), None) => Self::Nothing,
             (Some(mode), None) => bail!(
-                "--mode {mode}: the mode of a live cluster is read from EKS; add --cluster-name instead, or pass files \
-                    (--aws-auth, \
-                    --access-entries)"
+                "--mode {mode}: the mode of a live cluster is read from EKS; give --cluster-name instead{}",
+                reader.instead_of_a_cluster()
             ),
             (Some(mode), Some(name)) => bail!(
                 "--cluster-name {name} and --mode {mode} exclude each other: give only one of the two; with --cluster-name the mode is read from EKS"
@@ -133,23 +191,12 @@ fn kept_arn(reading: &ClusterSnapshot) -> Option<(String, &'static str)> {
 /// What an operator in the cluster was started with.
 fn of_operator(started: &Started) -> Option<Asked> {
     let args = arguments(started).ok()?;
-    let place = &started.name;
     match (args.eks.cluster.cluster_name, args.eks.authentication_mode) {
-        (Some(cluster_name), _) => {
-            complain(&format!(
-                "note: EKS cluster {cluster_name}, from the arguments of Deployment {place}"
-            ));
-            Some(Asked::Cluster(TokenFor {
-                cluster_name,
-                region: args.eks.cluster.region,
-            }))
-        }
-        (None, Some(Mode::ConfigMap)) => {
-            complain(&format!(
-                "note: mode CONFIG_MAP, from the arguments of Deployment {place}"
-            ));
-            Some(Asked::Nothing)
-        }
+        (Some(cluster_name), _) => Some(Asked::Cluster(TokenFor {
+            cluster_name,
+            region: args.eks.cluster.region,
+        })),
+        (None, Some(Mode::ConfigMap)) => Some(Asked::Nothing),
         (None, Some(Mode::ApiAndConfigMap | Mode::Api) | None) => None,
     }
 }

@@ -6,7 +6,10 @@ use serde::Serialize;
 
 use crate::access_entry::AccessEntry;
 use crate::api::v1alpha1::CONFIRM_ANNOTATION;
-use crate::aws_auth::{Document, Entry, Lookup, NewEntry, Problem, ProblemKind, Section, fold_arn};
+use crate::aws_auth::diagnosis::diagnose;
+use crate::aws_auth::{
+    Document, Entry, Lookup, NewEntry, Problem, ProblemKind, Section, SectionView, fold_arn,
+};
 use crate::effective::{EffectiveEntry, Granted, Life, Standing, Unread};
 
 use crate::explain::caller::Caller;
@@ -55,9 +58,11 @@ pub(crate) enum CauseKind {
     Session,
     /// White space around the ARN.
     Space,
+    /// An ARN that is invalid and ends in its name.
+    InvalidArn,
     /// A key of aws-auth that names it is dropped whole.
     SectionDropped,
-    /// An entry that names it is dropped.
+    /// An entry that names it is dropped, or its lines are read as a part of something else.
     EntryDropped,
     /// An entry with `sso`, which EKS does not look at.
     Sso,
@@ -90,7 +95,7 @@ impl Explainer<'_> {
                 causes.extend(self.other_partition(caller));
             }
             Refused::Unnamed => {
-                causes.extend(not_a_principal(caller));
+                causes.extend(self.not_a_principal(caller));
                 causes.extend(self.not_in_effect(caller));
                 let dead = standing.iter().filter(|standing| standing.life.is_dead());
                 causes.extend(dead.map(|standing| self.dead_entry(standing)));
@@ -278,6 +283,7 @@ impl Explainer<'_> {
                         .get(problem.span.clone())
                         .is_some_and(|item| named_at(item, caller, section).is_some())
             });
+            let before = causes.len();
             causes.extend(dropped.map(|problem| LikelyCause {
                 kind: CauseKind::EntryDropped,
                 message: format!(
@@ -286,8 +292,47 @@ impl Explainer<'_> {
                 ),
                 fix: Some(self.text_fix(caller, section, problem.line, &problem.fix())),
             }));
+            if causes.len() == before {
+                causes.extend(self.misread(caller, section, text, view));
+            }
         }
         causes
+    }
+
+    /// An entry of the caller that only the text in order has: a fault in its lines, or in those before, makes something else of it.
+    fn misread(
+        &self,
+        caller: &Caller,
+        section: Section,
+        text: &str,
+        view: &SectionView,
+    ) -> Option<LikelyCause> {
+        let repaired = diagnose(section, text, view)?.repaired?;
+        let data = [(section.key().to_owned(), repaired.text.clone())].into();
+        let meant = Document::parse(&data);
+        let of_caller = |entry: &&Entry| caller.key.is_some() && entry.key() == caller.key;
+        let entry = meant.entries().find(of_caller)?;
+        if view.entries.iter().any(|entry| of_caller(&entry)) {
+            return None;
+        }
+        let first = repaired.origin(entry.span.start);
+        let last = repaired.origin(entry.span.end.saturating_sub(1));
+        let line = first.saturating_add(1);
+        // The fault in its lines, or in the one after, which is then read as a part of it; else the nearest before.
+        let lines = |problem: &Problem| problem.detail.lines.clone();
+        let mut faults = view.problems.iter();
+        let beside = faults.find(|it| lines(it).start <= last + 1 && lines(it).end > first);
+        let mut before = view.problems.iter().rev();
+        let fault = beside.or_else(|| before.find(|it| lines(it).start < first))?;
+        Some(LikelyCause {
+            kind: CauseKind::EntryDropped,
+            message: format!(
+                "{section} contains the caller in line {line}, but the authenticator reads these lines differently because of {}: {}",
+                fault.place(),
+                fault.message
+            ),
+            fix: Some(self.text_fix(caller, section, fault.line, &fault.fix())),
+        })
     }
 
     /// The command by which `lint` fixes the entries of the caller, where it would. Others are no matter of theirs, and thousands
@@ -376,6 +421,29 @@ impl Explainer<'_> {
         }
     }
 
+    fn not_a_principal(&self, caller: &Caller) -> Option<LikelyCause> {
+        let what = match &caller.parsed.resource {
+            Resource::Root => "the root user",
+            Resource::FederatedUser { .. } => "a federated user (an STS session)",
+            Resource::Role { .. } | Resource::User { .. } | Resource::AssumedRole { .. } => {
+                return None;
+            }
+        };
+        let why = if self.effective.counts_access_entries() {
+            "which can't have an access entry"
+        } else {
+            "which has access only if mapUsers contains this ARN, or mapAccounts its account"
+        };
+        Some(LikelyCause {
+            kind: CauseKind::NotAPrincipal,
+            message: format!("{} is {what}, {why}", caller.arn),
+            fix: Some(Fix {
+                text: "sign in with an IAM role or user that has access".to_owned(),
+                ..Fix::default()
+            }),
+        })
+    }
+
     /// The fault that drops the key in which the caller would be, where access is given by aws-auth.
     fn broken_for(&self, caller: &Caller) -> Option<&Problem> {
         if self.effective.unread().is_some() || self.effective.counts_access_entries() {
@@ -400,26 +468,6 @@ impl Explainer<'_> {
         causes.truncate(TOLD);
         causes
     }
-}
-
-fn not_a_principal(caller: &Caller) -> Option<LikelyCause> {
-    let what = match &caller.parsed.resource {
-        Resource::Root => "the root user, which can't have an access entry",
-        Resource::FederatedUser { .. } => {
-            "a federated user (an STS session), which can't have an access entry"
-        }
-        Resource::Role { .. } | Resource::User { .. } | Resource::AssumedRole { .. } => {
-            return None;
-        }
-    };
-    Some(LikelyCause {
-        kind: CauseKind::NotAPrincipal,
-        message: format!("{} is {what}", caller.arn),
-        fix: Some(Fix {
-            text: "sign in with an IAM role or user that has access".to_owned(),
-            ..Fix::default()
-        }),
-    })
 }
 
 fn not_an_instance(caller: &Caller, person: Option<&Entry>) -> LikelyCause {

@@ -8,11 +8,8 @@ use crate::explain::cause::{CauseKind, LikelyCause, TOLD};
 use crate::explain::fix::{Fix, Like, quoted};
 use crate::explain::identity::matches;
 use crate::explain::scene::Explainer;
-use crate::principal::{Key, PrincipalKind, SsoRole};
+use crate::principal::{AccountId, Key, Principal, PrincipalError, PrincipalKind, SsoRole};
 
-/// So many characters of a name may differ for each so many that it has.
-const TYPO_SHARE: usize = 6;
-const TYPO_MOST: usize = 3;
 /// The longest name of a role or user (IAM API reference).
 const NAME_LENGTH: usize = 64;
 
@@ -22,6 +19,8 @@ enum Nearness {
     Path,
     Session,
     Space,
+    /// The ARN is invalid, and ends in the caller's name.
+    Invalid,
     Sso,
     Wildcard,
     Suffix,
@@ -37,6 +36,7 @@ impl Nearness {
             Self::Path => CauseKind::Path,
             Self::Session => CauseKind::Session,
             Self::Space => CauseKind::Space,
+            Self::Invalid => CauseKind::InvalidArn,
             Self::Sso => CauseKind::Sso,
             Self::Wildcard => CauseKind::Wildcard,
             Self::Suffix => CauseKind::SuffixChanged,
@@ -184,7 +184,7 @@ impl Explainer<'_> {
         let text = |fix: Fix| match nearness {
             Nearness::Account => sign_in(caller, at.arn(), fix),
             Nearness::Path if other_path => look_up_path(caller, at.arn(), fix),
-            Nearness::Typo(_) => Fix {
+            Nearness::Typo(_) | Nearness::Invalid => Fix {
                 text: format!(
                     "if that entry was intended for this principal, {}",
                     fix.text
@@ -209,7 +209,7 @@ impl Explainer<'_> {
     /// Whether the fix is a change of the entry itself: where it can only be meant for the caller, or for nobody any more.
     fn is_edited(&self, nearness: Nearness) -> bool {
         match nearness {
-            Nearness::Space => true,
+            Nearness::Space | Nearness::Invalid => true,
             Nearness::Path | Nearness::Session | Nearness::Suffix | Nearness::Typo(_) => {
                 !self.scene.installed
             }
@@ -286,7 +286,7 @@ impl Near {
             session: fold_arn(&format!(":{}:assumed-role/{name}/", caller.parsed.account)),
             key: caller.key.clone(),
             sso: SsoRole::parse_name(name),
-            most: (name.len() / TYPO_SHARE).clamp(1, TYPO_MOST),
+            most: most_typos(name),
         }
     }
 
@@ -305,7 +305,12 @@ impl Near {
         let key = self.key.as_ref()?;
         let Some(other) = Key::parse_arn(arn) else {
             let is_role = key.kind() == PrincipalKind::Role;
-            return (is_role && fold_arn(arn).contains(&self.session)).then_some(Nearness::Session);
+            let arn = fold_arn(arn);
+            return if is_role && arn.contains(&self.session) {
+                Some(Nearness::Session)
+            } else {
+                is_invalid_arn_of(key, &arn).then_some(Nearness::Invalid)
+            };
         };
         if other == *key {
             return (fold_arn(arn) != fold_arn(&caller.canonical)).then_some(Nearness::Path);
@@ -346,6 +351,16 @@ impl Near {
         let role = self.key.as_ref().map(Key::kind) == Some(PrincipalKind::Role);
         let words = match nearness {
             Nearness::Space => "its ARN contains whitespace, so it never matches",
+            Nearness::Invalid => {
+                return match Principal::parse(arn) {
+                    Err(PrincipalError::Arn(why)) => {
+                        format!("that is not a valid ARN, so it never matches: {why}")
+                    }
+                    Err(_) | Ok(_) => {
+                        "that is not the ARN of a role or user, so it never matches".to_owned()
+                    }
+                };
+            }
             Nearness::Wildcard => "aws-auth has no wildcards: the * is read as part of the name",
             Nearness::Session => {
                 "that is the ARN of a session; a login with the role matches only the ARN of the role"
@@ -379,12 +394,37 @@ impl Near {
     }
 }
 
+/// Whether a text was meant as the ARN of this principal: it ends in the name, and names no other account.
+fn is_invalid_arn_of(key: &Key, folded: &str) -> bool {
+    let folded = folded.trim_matches(|c: char| c.is_whitespace() || "\"'<>,;".contains(c));
+    let (before, name) = folded.rsplit_once(['/', ':']).unwrap_or(("", folded));
+    let other = |part: &str| {
+        part.parse::<AccountId>()
+            .is_ok_and(|account| account != *key.account())
+    };
+    name == key.name() && before.contains("arn") && !before.split(':').any(other)
+}
+
 /// The suffix of a role of the same permission set.
 fn suffix_of(sso: &SsoRole, arn: &str) -> Option<String> {
     let name = arn.rsplit('/').next().unwrap_or_default();
     SsoRole::parse_name(name)
         .filter(|other| other.permission_set == sso.permission_set)
         .map(|other| other.suffix)
+}
+
+/// Whether a name differs from another in so few characters that one may be a slip of the other.
+pub(crate) fn is_typo(name: &str, of: &str) -> bool {
+    distance(name, of, most_typos(name)).is_some()
+}
+
+/// How many characters of a name may differ: in names of four and less, two would make almost any of another.
+fn most_typos(name: &str) -> usize {
+    match name.len() {
+        0..=4 => 1,
+        5..=17 => 2,
+        _ => 3,
+    }
 }
 
 /// How many characters have to be changed, added, taken away or swapped with the next; `None` for more than `most`, or for a name that

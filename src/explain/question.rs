@@ -9,6 +9,46 @@ use crate::effective::is_templated;
 use crate::explain::fix::{Fix, quoted};
 use crate::explain::identity::{Held, Identity};
 use crate::time::Timestamp;
+use crate::yaml::almost;
+
+/// The verbs of resources, RBAC's own and those of our definition
+/// (<https://kubernetes.io/docs/reference/access-authn-authz/authorization/#determine-the-request-verb>).
+const VERBS: [&str; 18] = [
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
+    "approve",
+    "sign",
+    "attest",
+    "grant",
+    "adopt",
+    "confirm",
+];
+/// The verbs of paths: the methods of HTTP.
+const PATH_VERBS: [&str; 7] = ["get", "post", "put", "patch", "delete", "head", "options"];
+
+/// What to report of a verb that is probably mistyped. Not an error: definitions may have verbs of their own, which nothing lists.
+pub(crate) fn unknown_verb(verb: &str, is_path: bool) -> Option<String> {
+    let known: &[&str] = if is_path { &PATH_VERBS } else { &VERBS };
+    if verb == "*" || known.contains(&verb) {
+        return None;
+    }
+    let meant = known.iter().find(|known| almost(verb, known));
+    let hint = meant.map_or_else(
+        || format!("known are {}", known.join(", ")),
+        |meant| format!("did you mean {meant}?"),
+    );
+    Some(format!("note: --can {verb}: not a known verb; {hint}"))
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -376,6 +416,33 @@ impl Question {
                 ),
             ],
             ..Fix::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mistyped_verbs_are_reported() {
+        for (verb, is_path, hint) in [
+            ("lst", false, "did you mean list?"),
+            ("List", false, "did you mean list?"),
+            ("watches", false, "known are get, list, watch"),
+            ("post", false, "known are"),
+            ("list", true, "known are get, post"),
+        ] {
+            let note = unknown_verb(verb, is_path).unwrap_or_default();
+            assert!(note.contains(hint), "{verb}: {note}");
+        }
+        for (verb, is_path) in [
+            ("list", false),
+            ("confirm", false),
+            ("*", false),
+            ("post", true),
+        ] {
+            assert_eq!(unknown_verb(verb, is_path), None, "{verb}");
         }
     }
 }

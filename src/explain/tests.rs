@@ -686,3 +686,4 @@ fn report_sorts_by_power_and_lists_ineffective_entries_separately() {
 mod agreement;
 mod answers;
 mod paths;
+mod slips;

@@ -19,6 +19,7 @@ use crate::manifest::{Mappings, Source, read};
 use crate::observed::{
     AwsView, Binding, Bindings, ConfigMapName, ConfigMapView, Iam, Listing, Mode,
 };
+use crate::ownership::Marked;
 use crate::principal::{Key, Partition, PrincipalKind};
 
 /// The `ClusterRole` and the binding of it that EKS makes for itself.
@@ -102,7 +103,8 @@ impl LintReport {
 
 impl ClusterFacts<'_> {
     fn aws_auth(&self, report: &mut LintReport, data: &BTreeMap<String, String>) {
-        let read = PlacedDocument::new(data);
+        let managed = self.config_map.map(Marked::of).unwrap_or_default();
+        let read = PlacedDocument::new(data).with_managed(managed);
         let mut findings = read.check(self.partition, &|entry| {
             format!("line {} of {}", entry.line, entry.section)
         });
@@ -291,7 +293,7 @@ impl ClusterFacts<'_> {
             at: (),
             title: format!("missing {missing}"),
             label: "EKS can't manage nodes".to_owned(),
-            fix: "apply the manifest in docs/lint.md under IM062".to_owned(),
+            fix: "apply the manifest that `identity-mapper lint --explain IM062` prints".to_owned(),
             edits: Vec::new(),
             proposed: Vec::new(),
         };

@@ -240,9 +240,16 @@ codes! {
 impl Code {
     /// The code of this name, in any case.
     #[must_use]
+    /// Reads a code, also without its letters: `60` is `IM060`.
     pub(crate) fn parse(id: &str) -> Option<Self> {
+        let is_number = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit());
+        let id = if is_number {
+            format!("IM{id:0>3}")
+        } else {
+            id.to_owned()
+        };
         let mut all = Self::ALL.iter().copied();
-        all.find(|code| code.id().eq_ignore_ascii_case(id))
+        all.find(|code| code.id().eq_ignore_ascii_case(&id))
     }
 
     /// The code, such as `IM020`.
@@ -277,6 +284,17 @@ impl fmt::Display for Code {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_read_with_and_without_its_letters() {
+        for id in ["IM060", "im060", "060", "60"] {
+            assert_eq!(Code::parse(id).map(Code::id), Some("IM060"), "{id}");
+        }
+        assert_eq!(Code::parse("8").map(Code::id), Some("IM008"));
+        for id in ["", "0", "IM60", "6O", "-60", "9999"] {
+            assert_eq!(Code::parse(id), None, "{id}");
+        }
+    }
 
     #[test]
     fn codes_are_in_order_and_unique() {

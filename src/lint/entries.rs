@@ -58,7 +58,7 @@ impl PlacedDocument<'_> {
         let original = |section: Section, span: &Range<usize>| {
             repaired.original(section, span, self.text(section), &lines[&section])
         };
-        let read = PlacedDocument::new(&repaired.data);
+        let read = PlacedDocument::new(&repaired.data).with_managed(self.managed.clone());
         let line = |entry: &Entry| {
             let span = original(entry.section, &entry.span);
             line(&Entry {

@@ -27,6 +27,8 @@ pub(crate) struct Checked {
     /// How many aws-auth there are, readable or not.
     pub(crate) config_maps: usize,
     pub(crate) aws_auths: Vec<AwsAuthInFile>,
+    /// The sources that are the list of one key alone, with the key that they are taken for.
+    pub(crate) bare: Vec<(usize, Section)>,
     /// The mappings that the API server would take.
     pub(crate) mappings: Vec<DeclaredMapping>,
     /// How many manifests are of other kinds, and were passed over.
@@ -132,6 +134,9 @@ fn file(checked: &mut Checked, found: &mut Mappings, number: usize, source: &Sou
             }
             ManifestPart::AwsAuth(auth) => {
                 checked.config_maps += 1;
+                checked
+                    .bare
+                    .extend(auth.bare.map(|section| (number, section)));
                 aws_auth(checked, number, source, auth);
             }
         }

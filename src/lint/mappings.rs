@@ -95,7 +95,7 @@ fn refused(complaint: &Complaint, text: &str) -> MappingFinding {
         (Code::Yaml11Word, format!("write {quoted}"), vec![edit])
     } else {
         let fix = complaint.fix.clone().unwrap_or_else(|| {
-            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones"
+            "`identity-mapper crd` prints every rule; `identity-mapper lint --explain IM070` explains the common ones"
                 .to_owned()
         });
         (Code::Refused, fix, Vec::new())
@@ -247,7 +247,10 @@ pub(super) fn not_in_effect(
         at,
         title: format!("mapping {name} would not become ready: {}", ready.message),
         label: format!("Ready would be False with reason {}", ready.reason),
-        fix: format!("see {} in docs/troubleshooting.md", ready.reason),
+        fix: format!(
+            "`identity-mapper lint --explain {}` prints what to do",
+            ready.reason
+        ),
         edits: Vec::new(),
         proposed: Vec::new(),
     })

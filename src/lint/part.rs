@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use super::embedding::Embedding;
 use super::finding::LintFinding;
+use crate::aws_auth::Section;
 use crate::manifest::Manifest;
 
 /// What a file holds, besides mappings.
@@ -26,6 +27,8 @@ pub(super) struct AwsAuthManifest {
     pub(super) keys: BTreeMap<String, Range<usize>>,
     /// What is wrong beside the texts.
     pub(super) wrong: Vec<LintFinding<Range<usize>>>,
+    /// The key that a list alone is taken for.
+    pub(super) bare: Option<Section>,
     /// Whether it is no manifest that could be applied, so that there is nothing to fix in it.
     pub(super) is_pasted: bool,
 }

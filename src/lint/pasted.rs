@@ -38,7 +38,10 @@ pub(super) fn parts(text: &str) -> Option<Vec<ManifestPart>> {
         return Some(parts);
     }
     let section = *bare_sections(text).first()?;
-    let auth = bare(text, vec![(section, 0..text.len())]);
+    let auth = AwsAuthManifest {
+        bare: Some(section),
+        ..bare(text, vec![(section, 0..text.len())])
+    };
     Some(vec![ManifestPart::AwsAuth(auth)])
 }
 

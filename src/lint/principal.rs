@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::arn::{self, LikelyArn, canonical_case};
 use super::code::Code;
 use super::finding::{Edit, LintFinding};
+use super::read::ManagedOf;
 use super::text::TextSpan;
 use super::winners::Winners;
 use crate::aws_auth::{Entry, Places, Section};
@@ -189,11 +190,19 @@ impl ArnCheck<'_> {
         if principal.kind == PrincipalKind::Role && principal.path != "/" {
             let to = principal.aws_auth_arn();
             let title = format!("role path in `{field}`");
-            let fix = match self.winners.other(self.entry, &to).map(line) {
-                Some(place) => format!(
+            let other = self.winners.other(self.entry, &to);
+            let managed = other.and_then(|other| self.winners.managed_of(self.entry, other));
+            let fix = match (other.map(line), managed) {
+                (Some(place), Some(ManagedOf::First)) => format!(
+                    "remove the entry in {place}: both are for {to}, and this one is managed, so that the operator repairs it"
+                ),
+                (Some(place), Some(ManagedOf::Second)) => format!(
+                    "remove this entry: both this one and {place} are for {to}, and {place} is managed"
+                ),
+                (Some(place), None) => format!(
                     "remove this entry, or its path and the entry in {place}: both are for {to}"
                 ),
-                None => format!("write {to}"),
+                (None, _) => format!("write {to}"),
             };
             let mut finding = self.finding(Code::RolePath, title, fix);
             finding.edits = self.edit_alone(&to);

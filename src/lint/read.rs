@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use crate::aws_auth::diagnosis::{RepairedText, diagnose};
 use crate::aws_auth::{Document, Entry, Places, Section, SectionPlaces};
+use crate::ownership::Marked;
 use crate::yaml::Lines;
 
 /// The `data` of an aws-auth, read once.
@@ -13,6 +14,8 @@ pub(super) struct PlacedDocument<'d> {
 
     pub(super) document: Document,
     pub(super) places: [SectionPlaces; 3],
+    /// Which entries are managed; none in files.
+    pub(super) managed: Marked,
 }
 
 impl<'d> PlacedDocument<'d> {
@@ -22,6 +25,20 @@ impl<'d> PlacedDocument<'d> {
             data,
             document,
             places,
+            managed: Marked::default(),
+        }
+    }
+
+    pub(super) fn with_managed(self, managed: Marked) -> Self {
+        Self { managed, ..self }
+    }
+
+    /// Which of two entries is managed, where it is only one of them.
+    pub(super) fn managed_of(&self, one: &Entry, other: &Entry) -> Option<ManagedOf> {
+        match (self.managed.manages(one), self.managed.manages(other)) {
+            (true, false) => Some(ManagedOf::First),
+            (false, true) => Some(ManagedOf::Second),
+            (true, true) | (false, false) => None,
         }
     }
 
@@ -71,6 +88,13 @@ impl<'d> PlacedDocument<'d> {
         }
         changed.then_some(repaired)
     }
+}
+
+/// Which of two entries is managed: the other one can be removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ManagedOf {
+    First,
+    Second,
 }
 
 /// The `data` of an aws-auth as it was meant, and where it comes from.

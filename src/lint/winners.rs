@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::code::Code;
 use super::finding::LintFinding;
-use super::read::PlacedDocument;
+use super::read::{ManagedOf, PlacedDocument};
 use super::text::TextSpan;
 use crate::aws_auth::{Entry, Section};
 use crate::effective::is_nodes;
@@ -51,6 +51,11 @@ impl<'r> Winners<'r> {
             let is_it = other.section == entry.section && other.item == entry.item;
             !is_it && Key::parse_arn(other.arn.trim()).as_ref() == Some(&key)
         })
+    }
+
+    /// Which of two entries is managed, where it is only one of them.
+    pub(super) fn managed_of(&self, one: &Entry, other: &Entry) -> Option<ManagedOf> {
+        self.read.managed_of(one, other)
     }
 
     pub(super) fn findings(&self, line: &dyn Fn(&Entry) -> String) -> Vec<LintFinding<TextSpan>> {
@@ -107,11 +112,16 @@ impl<'r> Winners<'r> {
                 format!("remove this one: {place} is identical"),
             )
         } else {
-            (
-                Code::ShadowedEntry,
-                "overridden entry".to_owned(),
-                format!("keep one entry with the intended groups: this one, or {place}"),
-            )
+            let fix = match self.managed_of(loser, winner) {
+                Some(ManagedOf::First) => {
+                    format!("remove the entry in {place}: this one is managed by a mapping")
+                }
+                Some(ManagedOf::Second) => {
+                    format!("remove this one: {place} is managed by a mapping")
+                }
+                None => format!("keep one entry with the intended groups: this one, or {place}"),
+            };
+            (Code::ShadowedEntry, "overridden entry".to_owned(), fix)
         };
         let is_node =
             |entry: &Entry| is_nodes(&entry.username, entry.groups.iter().map(String::as_str));

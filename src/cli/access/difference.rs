@@ -11,12 +11,12 @@ use maud::{Markup, html};
 use serde::{Deserialize, Serialize};
 
 use super::page::document;
+use crate::cli::TROUBLE;
 use crate::cli::input;
 use crate::cli::output::{self, Colour, complain, paint, visible};
 
-/// The exit codes are those of diff.
+/// The exit code where there are differences, as diff has it.
 const DIFFERENT: u8 = 1;
-const TROUBLE: u8 = 2;
 
 /// Compare two reports of `access -o json`: who gained access, who lost it, and who became an administrator
 ///

@@ -23,7 +23,10 @@ use crate::cli::which_cluster::Asked;
 use crate::cluster::review::{find_resource, may, may_i, who_am_i};
 use crate::effective::in_iam;
 use crate::error::Category;
-use crate::explain::{Caller, Explainer, Explanation, Object, PermissionAnswer, Question, way_in};
+use crate::explain::{
+    Caller, Explainer, Explanation, Object, PermissionAnswer, Question, is_typo, unknown_verb,
+    way_in,
+};
 use crate::observed::{IamWants, Mode};
 use crate::principal::{Key, Principal, PrincipalKind, some_of};
 use crate::time::Timestamp;
@@ -268,13 +271,14 @@ fn arns_of(observation: &Observation, name: &str) -> Result<Vec<String>> {
         };
         if key.name().eq_ignore_ascii_case(bare) {
             found.insert(key, arn);
-        } else if almost(key.name(), bare) {
+        } else if almost(key.name(), bare) || is_typo(&bare.to_lowercase(), key.name()) {
             near.insert(key.name().to_owned());
         }
     }
     if found.is_empty() {
         let mappings = observation.desired.mappings.iter();
-        let mappings = mappings.filter(|mapping| almost(&mapping.name, name));
+        let mappings =
+            mappings.filter(|mapping| almost(&mapping.name, name) || is_typo(name, &mapping.name));
         near.extend(mappings.map(|mapping| mapping.name.clone()));
         let near: Vec<String> = near.into_iter().collect();
         let hint = match near.as_slice() {
@@ -353,7 +357,14 @@ async fn by_iam(
     caller: &Caller,
 ) -> Option<Vec<String>> {
     let LiveArgs { eks, iam, .. } = &observe.live;
-    let asked = Asked::of(observe.mode, eks, token_for).ok()?;
+    let asked = Asked::of(
+        observe.mode,
+        eks,
+        token_for,
+        ModeNeed::Required,
+        observe.live.reader,
+    )
+    .ok()?;
     let (aws, name) = asked.connect(eks, iam).await.ok()??;
     let read = aws.describe_cluster(&name).await.ok()?;
     let mut principal = Principal::parse(&caller.canonical).ok()?;
@@ -377,8 +388,12 @@ async fn question(
     namespace: Option<String>,
     subresource: Option<String>,
 ) -> Result<Question> {
+    let is_path = resource.starts_with('/');
+    if let Some(note) = unknown_verb(verb, is_path) {
+        output::complain(&note);
+    }
     let verb = verb.to_owned();
-    if resource.starts_with('/') {
+    if is_path {
         if let Some(namespace) = namespace {
             bail!("{resource} is not namespaced: remove -n {namespace}");
         }

@@ -13,7 +13,7 @@ use crate::cli::connection::NoCluster;
 use crate::cli::diff::unified;
 use crate::cli::fleet::{self, FleetCluster, read_all};
 use crate::cli::output::{self, complain};
-use crate::cli::rights::ReadingCommand;
+use crate::cli::rights::{ReadingCommand, check_write};
 use crate::cli::snapshot::{IamExtent, Live, LiveArgs, ModeNeed, Observation};
 use crate::cli::table::{TableArgs, TableLayout};
 use crate::cli::write::write;
@@ -28,7 +28,11 @@ use crate::plan::rewrite;
 impl LintArgs {
     /// Reads the cluster, applies the fixes if asked to, and reports the rest.
     pub(super) async fn cluster(mut self) -> Result<ExitCode> {
-        self.live.reader = ReadingCommand::Lint;
+        self.live.reader = if self.fix && !self.dry_run {
+            ReadingCommand::LintFix
+        } else {
+            ReadingCommand::Lint
+        };
         let looking = self
             .live
             .observe(self.mode, IamExtent::Everyone, ModeNeed::Optional);
@@ -125,6 +129,9 @@ impl LintArgs {
             complain(&format!("no safe fixes for {name}"));
             return Ok(false);
         };
+        if !self.dry_run {
+            check_write(&live.client, self.live.reader, &name, &planned).await?;
+        }
         let mut shown = format!("{}\n", live.target);
         for section in Section::ALL {
             let text = |data: &std::collections::BTreeMap<String, String>| {

@@ -8,6 +8,7 @@ mod sarif;
 mod text;
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -21,6 +22,7 @@ use super::input::{self, InputTexts, Templates};
 use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
+use crate::api::condition::Reason;
 use crate::cli::snapshot::{LiveArgs, cluster_arn};
 use crate::lint::{Code, FindingFilter, Fixed, LintReport, Severity, check, fix};
 use crate::observed::{AwsState, AwsView, Iam, Mode};
@@ -77,8 +79,8 @@ pub(crate) struct LintArgs {
     #[arg(long, requires = "files")]
     pub(crate) allow_empty: bool,
 
-    /// Explain a code, such as IM060, instead of checking
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["files", "aws_auth", "fix"])]
+    /// Explain a code, such as IM060, or the reason of a condition, such as `InvalidSpec`, instead of checking
+    #[arg(long, value_name = "CODE|REASON", conflicts_with_all = ["files", "aws_auth", "fix"])]
     pub(crate) explain: Option<String>,
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
@@ -176,18 +178,22 @@ impl LintArgs {
         };
         let mut checked = check(&read.texts);
         if checked.is_empty() && !self.allow_empty {
-            if !read.passed_over {
-                bail!(
-                    "neither an aws-auth ConfigMap nor an IdentityMapping in {}; --allow-empty accepts that",
-                    input::names(&read.texts)
-                );
-            }
-            if self.output == LintFormat::Text {
-                output::print(
-                    "Nothing was checked: the input has only templates, which have to be rendered first.\n",
-                )?;
-                return Ok(ExitCode::SUCCESS);
-            }
+            let rendered_first = "templates, which have to be rendered first";
+            bail!(
+                "{}; --allow-empty accepts that",
+                match (input::names(&read.texts), read.passed_over) {
+                    (names, true) if names.is_empty() =>
+                        format!("nothing was checked: the input has only {rendered_first}"),
+                    (names, true) => format!(
+                        "neither an aws-auth ConfigMap nor an IdentityMapping in {names}; the rest of the input are {rendered_first}"
+                    ),
+                    (names, false) =>
+                        format!("neither an aws-auth ConfigMap nor an IdentityMapping in {names}"),
+                }
+            );
+        }
+        for (source, section) in &checked.bare {
+            input::report_bare(&read.texts[*source].name, *section, "aws-auth");
         }
         if let Some(aws) = aws {
             checked.in_mode(aws, Timestamp::now());
@@ -277,14 +283,28 @@ impl LintArgs {
 
 /// The page that explains the codes.
 const CODES: &str = include_str!("../../../docs/lint.md");
+/// The page that explains the reasons of conditions.
+const REASONS: &str = include_str!("../../../docs/troubleshooting.md");
 
-/// Prints what the page says of a code.
-fn explain(code: &str) -> Result<ExitCode> {
-    let Some(code) = Code::parse(code) else {
-        bail!("--explain {code}: no such code; findings have one, such as error[IM060]")
+/// Prints what the pages say of a code or a reason.
+fn explain(word: &str) -> Result<ExitCode> {
+    let found = match Code::parse(word) {
+        Some(code) => Some(explanation(code)),
+        None => reason(word).and_then(|reason| section(REASONS, &format!("{reason}\n"))),
     };
-    output::print(&plain(explanation(code)))?;
+    let Some(found) = found else {
+        bail!(
+            "--explain {word}: no such code or reason; findings have one, such as error[IM060], and conditions, such as InvalidSpec"
+        )
+    };
+    output::print(&plain(found))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The reason of this name, however its case is written.
+fn reason(word: &str) -> Option<&'static str> {
+    let mut all = Reason::ALL.iter().map(|reason| reason.as_str());
+    all.find(|reason| reason.eq_ignore_ascii_case(word))
 }
 
 /// A part of the page as a terminal shows it: a paragraph is one line, which the terminal breaks, and examples are indented.
@@ -313,13 +333,14 @@ fn plain(page: &str) -> String {
 
 /// What the page says of a code, with its heading.
 fn explanation(code: Code) -> &'static str {
-    let mut sections = CODES.split("\n### ").skip(1);
-    let section = sections.find(|section| {
-        let id = section.split_once(':').map(|(id, _)| id);
-        id == Some(code.id())
-    });
-    let section = section.and_then(|section| section.split("\n## ").next());
-    section.unwrap_or_default().trim_end()
+    section(CODES, &format!("{}:", code.id())).unwrap_or_default()
+}
+
+/// A section of a page, with the heading that starts so.
+fn section(page: &'static str, heading: &str) -> Option<&'static str> {
+    let mut sections = page.split("\n### ").skip(1);
+    let section = sections.find(|section| section.starts_with(heading))?;
+    Some(section.split("\n## ").next()?.trim_end())
 }
 
 #[derive(Default)]
@@ -358,6 +379,11 @@ fn fix_files(read: &mut InputTexts, ignored: &BTreeSet<Code>, dry_run: bool) -> 
         };
     } else {
         files::write_all(&written)?;
+        if !written.is_empty() {
+            let names = written.iter().map(|(path, _)| files::shown(path));
+            let names: Vec<String> = names.collect();
+            let _ = write!(outcome.shown, "Written: {}\n\n", names.join(", "));
+        }
     }
     Ok(outcome)
 }

@@ -71,9 +71,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     }
     let mut observe = args.observe.clone();
     observe.live.reader = ReadingCommand::Migrate;
-    let mut observation = observe
-        .observe(IamExtent::Everyone, ModeNeed::Required)
-        .await?;
+    let mut observation = observe.observe(IamExtent::Everyone, ModeNeed::Eks).await?;
     if let (Some(to), Some(from)) = (args.to, observation.observed.aws.mode()) {
         refuse(from, to)?;
     }
@@ -98,7 +96,7 @@ pub(super) async fn plan(args: MigratePlanArgs) -> Result<ExitCode> {
     let migration = match migration {
         Ok(migration) => migration,
         Err(NotForMigration::NoCluster) => bail!(
-            "access entries depend on the cluster's partition and account: add --cluster-name, or, with files, --cluster-arn \
+            "access entries depend on the cluster's partition and account: add --cluster-arn \
                 arn:aws:eks:REGION:ACCOUNT:cluster/NAME"
         ),
         Err(error @ NotForMigration::NoMode) => return Err(error.into()),

@@ -91,7 +91,7 @@ impl Worker {
             propagation: pace.propagation,
             ..Settings::default()
         };
-        let observation = Box::pin(args.observe(None, IamExtent::Everyone, ModeNeed::Required));
+        let observation = Box::pin(args.observe(None, IamExtent::Everyone, ModeNeed::Eks));
         let observation = observation.await?;
         let live = observation.live.context("a cluster was read")?;
         let mut worker = Self {
@@ -156,10 +156,7 @@ impl Worker {
     }
 
     async fn look_whole(&mut self) -> Result<Look> {
-        let observed = Box::pin(
-            self.args
-                .observe(None, IamExtent::Everyone, ModeNeed::Required),
-        );
+        let observed = Box::pin(self.args.observe(None, IamExtent::Everyone, ModeNeed::Eks));
         let observation = observed.await?;
         self.live = observation.live.context("a cluster was read")?;
         if observation.installed != self.installed {

@@ -9,13 +9,15 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::{Args, Subcommand};
+use kube::Client;
 use serde_json::json;
 
 use self::document::RestoreDiff;
+use super::TROUBLE;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
-use super::rights::{ReadingCommand, with_missing};
+use super::rights::{ReadingCommand, check_write, with_missing};
 use super::table::{TableArgs, TableFormat, TableLayout};
 use super::write::write;
 use crate::api::v1alpha1::Confirmation;
@@ -131,9 +133,8 @@ fn word(text: &str) -> Result<Confirmation, String> {
         .ok_or_else(|| "write node-entry or last-administrator".to_owned())
 }
 
-/// The exit codes of `rollback diff` are those of diff.
+/// The exit code of `rollback diff` where there are changes, as diff has it.
 const DIFFERENT: u8 = 1;
-const TROUBLE: u8 = 2;
 
 pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
     match args.command {
@@ -155,14 +156,7 @@ pub(crate) async fn rollback(args: RollbackArgs) -> Result<ExitCode> {
 async fn show(args: ShowArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
     let Connection { client, route, .. } = args.connection.connect().await?;
-    let cluster = Cluster::new(client.clone(), name.clone(), "");
-    let copies = match copies(&cluster).await {
-        Ok(copies) => copies,
-        Err(error) => {
-            let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
-            return Err(error.context(route));
-        }
-    };
+    let copies = read_copies(&client, &route, ReadingCommand::RollbackList, &name).await?;
     let copy = find(&copies, &args.copy, &name)?;
     let manifest = output::yaml(&json!({
         "apiVersion": "v1",
@@ -180,14 +174,8 @@ async fn show(args: ShowArgs) -> Result<()> {
 async fn list(args: ListArgs) -> Result<()> {
     let name = ConfigMapName::from(args.config_map);
     let Connection { client, route, .. } = args.connection.connect().await?;
+    let copies = read_copies(&client, &route, ReadingCommand::RollbackList, &name).await?;
     let cluster = Cluster::new(client.clone(), name.clone(), "");
-    let copies = match copies(&cluster).await {
-        Ok(copies) => copies,
-        Err(error) => {
-            let error = with_missing(error, &client, ReadingCommand::RollbackList, &name).await;
-            return Err(error.context(route));
-        }
-    };
     let standing = cluster.read_config_map().await;
     let standing = standing.with_context(|| format!("{name} can't be read"))?;
     let data = standing.map(|view| view.data).unwrap_or_default();
@@ -200,6 +188,22 @@ async fn list(args: ListArgs) -> Result<()> {
         TableFormat::Json => output::json(&history)?,
         TableFormat::Yaml => output::yaml(&history)?,
     })
+}
+
+/// The copies of the history, or which rights are missing to read it.
+async fn read_copies(
+    client: &Client,
+    route: &str,
+    reader: ReadingCommand,
+    config_map: &ConfigMapName,
+) -> Result<Vec<KeptCopy>> {
+    match copies(&Cluster::new(client.clone(), config_map.clone(), "")).await {
+        Ok(copies) => Ok(copies),
+        Err(error) => {
+            let error = with_missing(error, client, reader, config_map).await;
+            Err(error.context(route.to_owned()))
+        }
+    }
 }
 
 /// List the copies, newest first; what can't be read is reported and skipped.
@@ -231,21 +235,26 @@ struct Planned {
     difference: RestoreDiff,
 }
 
-async fn plan(args: CopyArgs) -> Result<Planned> {
+async fn plan(args: CopyArgs, reader: ReadingCommand) -> Result<Planned> {
     let CopyArgs {
         copy,
         mode,
         mut live,
     } = args;
-    live.reader = ReadingCommand::Rollback;
+    live.reader = reader;
+    // A wrong name is reported before what is known of the mode.
+    let config_map = ConfigMapName::from(live.config_map.clone());
+    let copies = {
+        let Connection { client, route, .. } = live.connection.clone().connect().await?;
+        read_copies(&client, &route, reader, &config_map).await?
+    };
+    let copy = find(&copies, &copy, &config_map)?;
     let looking = live.observe(mode, IamExtent::Wanted, ModeNeed::Required);
     let observation = Box::pin(looking).await?;
     let live = observation
         .live
         .clone()
         .ok_or_else(|| anyhow!("a history needs a cluster"))?;
-    let copies = copies(&live.cluster).await?;
-    let copy = find(&copies, &copy, &observation.config_map)?;
     let settings = Settings {
         config_map: observation.config_map.clone(),
         ..Settings::default()
@@ -301,7 +310,7 @@ fn find(copies: &[KeptCopy], wanted: &str, config_map: &ConfigMapName) -> Result
 }
 
 async fn diff(args: DiffArgs) -> Result<ExitCode> {
-    let planned = Box::pin(plan(args.copy)).await?;
+    let planned = Box::pin(plan(args.copy, ReadingCommand::Rollback)).await?;
     let difference = &planned.difference;
     output::print(&match args.output {
         Format::Text => text::difference(difference),
@@ -316,7 +325,12 @@ async fn diff(args: DiffArgs) -> Result<ExitCode> {
 }
 
 async fn put_back(args: RestoreArgs) -> Result<()> {
-    let planned = Box::pin(plan(args.copy)).await?;
+    let reader = if args.dry_run {
+        ReadingCommand::Rollback
+    } else {
+        ReadingCommand::RollbackRestore
+    };
+    let planned = Box::pin(plan(args.copy, reader)).await?;
     let Planned {
         observation,
         live,
@@ -324,6 +338,9 @@ async fn put_back(args: RestoreArgs) -> Result<()> {
         restoration,
         difference,
     } = &planned;
+    if let Some(rewrite) = restoration.rewrite.as_ref().filter(|_| !args.dry_run) {
+        check_write(&live.client, reader, &observation.config_map, rewrite).await?;
+    }
     output::print(&format!(
         "{}copy:       {} of {:.0}\n\n{}",
         live.target,

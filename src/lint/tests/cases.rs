@@ -240,7 +240,7 @@ fn unknown_fields_of_a_mapping_name_the_field_that_is_meant() {
         ),
         (
             "id: a",
-            "`identity-mapper crd` prints every rule; docs/lint.md explains the common ones",
+            "`identity-mapper crd` prints every rule; `identity-mapper lint --explain IM070` explains the common ones",
         ),
     ] {
         let text = format!(

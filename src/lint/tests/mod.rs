@@ -3,6 +3,7 @@
 mod cases;
 mod faults;
 mod fixes;
+mod managed;
 mod reports;
 mod variants;
 

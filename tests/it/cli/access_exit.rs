@@ -29,6 +29,19 @@ fn reports_that_cannot_be_compared_end_with_2_as_diff_has_it() {
     let missing = run(&["access", "diff", "/nonexistent/a.json", "-"], "");
     assert!(missing.starts_with("exit code 2\n"), "{missing}");
     assert!(missing.contains("/nonexistent/a.json"), "{missing}");
+    for arguments in [
+        &["access", "diff", "one.json"][..],
+        &["access", "diff"],
+        &["-v", "access", "diff", "--nonsense", "a", "b"],
+        &["rollback", "diff"],
+    ] {
+        let usage = run(arguments, "");
+        assert!(usage.starts_with("exit code 2\n"), "{arguments:?}: {usage}");
+    }
+    for arguments in [&["access", "--nonsense"][..], &["plan", "--nonsense"]] {
+        let usage = run(arguments, "");
+        assert!(usage.starts_with("exit code 1\n"), "{arguments:?}: {usage}");
+    }
     let no_report = run(&["access", "diff", "-", "/dev/null"], "{}");
     assert!(no_report.starts_with("exit code 2\n"), "{no_report}");
 }

@@ -39,6 +39,8 @@ fn a_misspelled_name_is_reported() {
         let said = explain(&BOTH, &[name]);
         assert!(said.contains("did you mean observability?"), "{said}");
     }
+    let said = explain(&AWS_AUTH, &["ci-deploy"]);
+    assert!(said.contains("did you mean ci-deployer?"), "{said}");
     let said = explain(&BOTH, &["user/observabilty"]);
     assert!(said.contains("give its ARN"), "{said}");
 }

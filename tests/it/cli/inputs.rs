@@ -184,12 +184,19 @@ fn templates_in_folders_are_passed_over_with_a_word() {
         Run::new(all).within(folder.path()).run()
     };
     let alone = lint(&["."]);
-    assert_eq!(alone.code, 0, "{}", alone.shown());
     assert!(
-        alone.stdout.starts_with("Nothing was checked: "),
+        alone
+            .stderr
+            .ends_with("templates, which have to be rendered first; --allow-empty accepts that\n"),
         "{}",
         alone.shown()
     );
+    for format in ["text", "json", "sarif", "github", "junit"] {
+        let empty = lint(&[".", "-o", format]);
+        assert_eq!((empty.code, empty.stdout.as_str()), (1, ""), "{format}");
+        let allowed = lint(&[".", "-o", format, "--allow-empty"]);
+        assert_eq!(allowed.code, 0, "{format}: {}", allowed.shown());
+    }
     at("right.json", &config_map("aws-auth", ROLE).to_string());
     for arguments in [&["."][..], &[".", "--fix"], &["right.json", "raw", "chart"]] {
         let passed = lint(arguments);
@@ -247,6 +254,10 @@ fn a_dry_run_of_a_fix_writes_nothing_and_its_exit_code_says_whether_it_would() {
     );
     let fixed = ran(&["lint", "--fix", &path], "");
     assert_eq!(fixed.code, 0, "{}", fixed.shown());
+    let written = format!("\nWritten: {path}\n");
+    assert!(fixed.stdout.contains(&written), "{}", fixed.shown());
+    let nothing = ran(&["lint", "--fix", &path], "");
+    assert_eq!(nothing.stdout, "No problems found.\n");
     let again = ran(&["lint", "--fix", "--dry-run", &path], "");
     assert_eq!(again.code, 0, "{}", again.shown());
     // What is no safe fix stays an error.
@@ -258,6 +269,47 @@ fn a_dry_run_of_a_fix_writes_nothing_and_its_exit_code_says_whether_it_would() {
     assert_eq!(error.code, 1, "{}", error.shown());
     let alone = ran(&["lint", "--dry-run", &path], "");
     assert!(alone.stderr.contains("--fix"), "{}", alone.shown());
+}
+
+#[test]
+fn a_list_alone_is_checked_with_the_key_that_it_is_taken_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for (text, key) in [(ROLE, "mapRoles"), (USER, "mapUsers")] {
+        let path = file(folder.path(), "bare.yaml", text);
+        for command in ["lint", "effective"] {
+            let ran = ran(&[command, &path], "");
+            assert_eq!(ran.code, 0, "{}", ran.shown());
+            let note = format!(
+                "note: {path} is a list without a manifest around it; it is read as {key} of "
+            );
+            assert!(ran.stderr.starts_with(&note), "{}", ran.shown());
+        }
+    }
+    let path = file(
+        folder.path(),
+        "whole.json",
+        &config_map("aws-auth", ROLE).to_string(),
+    );
+    assert_eq!(ran(&["lint", &path], "").stderr, "");
+}
+
+#[test]
+fn effective_fails_where_it_reports_an_error() {
+    let misread = "- rolearn: arn:aws:iam::111122223333:role/dev\n  username: dev\n    - devs\n";
+    for output in ["text", "json"] {
+        let ran = ran(
+            &["effective", "-", "-o", output],
+            &config_map("aws-auth", misread).to_string(),
+        );
+        assert_eq!(ran.code, 1, "{}", ran.shown());
+    }
+    let emptied = ROLE.replace("[dev]", "[yes, dev]");
+    let warned = ran(
+        &["effective", "-"],
+        &config_map("aws-auth", &emptied).to_string(),
+    );
+    assert_eq!(warned.code, 0, "{}", warned.shown());
+    assert!(warned.stdout.contains("warning: "), "{}", warned.shown());
 }
 
 #[test]

@@ -214,6 +214,8 @@ fn files_are_fixed_in_place() {
     -  groups: [on] # kept
     +  groups: ["on"] # kept
 
+    Written: ./aws-auth.yaml, ./team.yaml
+
     error[IM041]: misspelled group "system:master"
       --> ./aws-auth.yaml:17:16
        |
@@ -342,7 +344,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
       |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason BackendUnavailable
       |
       = note: the object is valid, but it would not take effect in this cluster
-      = help: see BackendUnavailable in docs/troubleshooting.md
+      = help: `identity-mapper lint --explain BackendUnavailable` prints what to do
 
     error[IM072]: mapping team would not become ready: mapRoles line 1 is an unmanaged entry that maps arn:aws:iam::111122223333:role/team to username "by-hand" and group team; remove it, declare the same here, or set spec.adoption: Always to adopt it
       --> standard input:13:14
@@ -351,7 +353,7 @@ fn lint_with_a_mode_reports_inactive_mappings() {
        |              ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ Ready would be False with reason UnmanagedEntry
        |
        = note: the object is valid, but it would not take effect in this cluster
-       = help: see UnmanagedEntry in docs/troubleshooting.md
+       = help: `identity-mapper lint --explain UnmanagedEntry` prints what to do
 
     error[IM065]: no entry for nodes
       --> standard input:19:3

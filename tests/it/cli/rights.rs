@@ -1,5 +1,6 @@
 //! Who may not read a cluster learns all rights that a command lacks, and with what is printed the command works.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::process::Command;
 
@@ -9,6 +10,21 @@ use serde_json::json;
 use super::Run;
 use crate::support::Cluster;
 use crate::support::programs::program;
+
+/// An operator of which only the arguments matter.
+const DEPLOYMENT: &str = r#"
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: identity-mapper, namespace: default, labels: {app.kubernetes.io/name: identity-mapper}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app.kubernetes.io/name: identity-mapper}}
+  template:
+    metadata: {labels: {app.kubernetes.io/name: identity-mapper}}
+    spec:
+      containers:
+      - {name: operator, image: identity-mapper, args: [run, --authentication-mode=CONFIG_MAP]}
+"#;
 
 const ROLES: &str = "\
 - rolearn: arn:aws:iam::111122223333:role/node
@@ -23,8 +39,9 @@ const ROLES: &str = "\
 async fn all_missing_permissions_are_reported_and_granted_at_once() {
     let cluster = Cluster::with_operator_rights().await;
     cluster.seed(json!({ "mapRoles": ROLES })).await;
+    cluster.kubectl_ok(&["apply", "-f", "-"], Some(DEPLOYMENT));
     let kubectl_folder = program("kubectl").parent().unwrap().to_owned();
-    let commands: [&[&str]; 8] = [
+    let commands: [&[&str]; 10] = [
         &["access", "--mode=CONFIG_MAP"],
         &["effective"],
         &[
@@ -44,6 +61,9 @@ async fn all_missing_permissions_are_reported_and_granted_at_once() {
         &["lint", "--mode=CONFIG_MAP"],
         &["plan", "--mode=CONFIG_MAP"],
         &["rollback", "list"],
+        // The mode is read from the Deployment.
+        &["access"],
+        &["import"],
     ];
     for (number, command) in commands.into_iter().enumerate() {
         let user = format!("reader {number}@example.com");
@@ -63,7 +83,7 @@ async fn all_missing_permissions_are_reported_and_granted_at_once() {
             let (first, shown) = refused.stderr.split_once('\n').unwrap();
             assert!(first.contains("is forbidden"), "{first}");
             assert_snapshot!(shown, @r#"
-            "reader 0@example.com" lacks 6 of the permissions that `identity-mapper access` needs: get configmaps aws-auth in namespace kube-system; get configmaps aws-auth-history in namespace kube-system; get customresourcedefinitions.apiextensions.k8s.io identitymappings.identity-mapper.dev; list identitymappings.identity-mapper.dev; list rolebindings.rbac.authorization.k8s.io; list clusterrolebindings.rbac.authorization.k8s.io. A cluster administrator grants all of them with
+            "reader 0@example.com" lacks 7 of the permissions that `identity-mapper access` needs: get configmaps aws-auth in namespace kube-system; get configmaps aws-auth-history in namespace kube-system; get customresourcedefinitions.apiextensions.k8s.io identitymappings.identity-mapper.dev; list identitymappings.identity-mapper.dev; list rolebindings.rbac.authorization.k8s.io; list clusterrolebindings.rbac.authorization.k8s.io; list deployments.apps. A cluster administrator grants all of them with
 
             kubectl apply -f - <<'END'
             apiVersion: rbac.authorization.k8s.io/v1
@@ -76,6 +96,7 @@ async fn all_missing_permissions_are_reported_and_granted_at_once() {
             - {apiGroups: [identity-mapper.dev], resources: [identitymappings], verbs: [list]}
             - {apiGroups: [rbac.authorization.k8s.io], resources: [rolebindings], verbs: [list]}
             - {apiGroups: [rbac.authorization.k8s.io], resources: [clusterrolebindings], verbs: [list]}
+            - {apiGroups: [apps], resources: [deployments], verbs: [list]}
             END
             kubectl create clusterrolebinding identity-mapper-access-37dd4e54 --clusterrole=identity-mapper-access --user='reader 0@example.com'
             "#);
@@ -101,7 +122,8 @@ async fn all_missing_permissions_are_reported_and_granted_at_once() {
         // The authorizer sees a new binding some milliseconds later.
         crate::support::eventually(command[0], std::time::Duration::from_secs(30), async || {
             let ran = run().await;
-            if ran.stderr.contains("forbidden") || ran.stderr.contains("lacks") {
+            let denied = ["forbidden", "lacks", "is not known"];
+            if denied.iter().any(|words| ran.stderr.contains(words)) {
                 Err(ran.shown())
             } else {
                 Ok(ran)
@@ -112,4 +134,91 @@ async fn all_missing_permissions_are_reported_and_granted_at_once() {
     let admin = cluster.person_kubeconfig("boss", &["system:masters"]);
     let ran = Run::new(["access", "--mode=CONFIG_MAP"]).env("KUBECONFIG", admin.to_str().unwrap());
     assert_eq!(ran.run_aside().await.code, 0);
+}
+
+/// The flags that a text names.
+fn flags(text: &str) -> BTreeSet<String> {
+    let words = text.split(|c: char| !(c.is_ascii_lowercase() || c == '-'));
+    let flags = words.filter(|word| word.starts_with("--") && word.len() > 2);
+    flags.map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn errors_name_only_flags_that_the_command_has() {
+    let cluster = Cluster::with_operator_rights().await;
+    cluster.seed(json!({ "mapRoles": ROLES })).await;
+    let arn = "arn:aws:iam::111122223333:role/a";
+    let commands: [&[&str]; 13] = [
+        &["access"],
+        &["explain", arn],
+        &["import"],
+        &["plan"],
+        &["migrate", "plan"],
+        &["migrate", "status"],
+        &["migrate", "apply"],
+        &["migrate", "revert"],
+        &["access", "--mode=API"],
+        &["lint", "--mode=API"],
+        &["migrate", "plan", "--mode=API"],
+        &["migrate", "plan", "--mode=CONFIG_MAP"],
+        &["explain", arn, "--mode=API", "--can", "list", "pods"],
+    ];
+    for deployed in [false, true] {
+        if deployed {
+            cluster.kubectl_ok(&["apply", "-f", "-"], Some(DEPLOYMENT));
+        }
+        for command in commands {
+            let ran = Run::new(command).on(&cluster).run_aside().await;
+            // The Deployment says the mode, which is enough but for what is done in EKS.
+            let enough = deployed && command[0] != "migrate" && !command.contains(&"--mode=API");
+            if enough {
+                assert!(!ran.stderr.contains("error"), "{}", ran.shown());
+                continue;
+            }
+            assert_eq!((ran.code, ran.stdout.as_str()), (1, ""), "{command:?}");
+            let named = flags(&ran.stderr);
+            let words: Vec<&str> = command
+                .iter()
+                .copied()
+                .take_while(|it| !it.starts_with('-'))
+                .collect();
+            let help = Run::new(words.into_iter().filter(|it| *it != arn).chain(["--help"]));
+            let known = flags(&help.run_aside().await.stdout);
+            // Flags of the AWS CLI in the command that prints the mode.
+            let aws = ["--name", "--query"].map(str::to_owned);
+            let unknown: Vec<&String> = named
+                .iter()
+                .filter(|flag| !known.contains(*flag) && !aws.contains(flag))
+                .collect();
+            assert!(
+                unknown.is_empty(),
+                "{command:?} {unknown:?}: {}",
+                ran.stderr
+            );
+            assert!(named.contains("--cluster-name"), "{}", ran.shown());
+            if command[0] == "migrate" {
+                assert!(!ran.stderr.contains("add --mode"), "{}", ran.shown());
+            }
+        }
+    }
+    let status = Run::new(["migrate", "status"])
+        .on(&cluster)
+        .run_aside()
+        .await;
+    assert_eq!(
+        status.stderr,
+        "error: the name of the EKS cluster is not known (Deployment default/identity-mapper declares mode CONFIG_MAP, and names no \
+            cluster): add --cluster-name; `aws eks list-clusters` prints the names\n"
+    );
+    // A wrong name is reported before the mode.
+    let unknown = Run::new(["rollback", "diff", "zzz"])
+        .on(&cluster)
+        .run_aside()
+        .await;
+    assert_eq!(unknown.code, 2, "{}", unknown.shown());
+    assert!(
+        unknown.stderr.contains("has no history"),
+        "{}",
+        unknown.shown()
+    );
 }
