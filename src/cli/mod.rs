@@ -11,6 +11,7 @@ use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 mod access;
+mod choices;
 mod complete;
 mod completions;
 mod confirm;

@@ -15,6 +15,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 
 use self::text::gained;
+use super::choices;
 use super::diff::unified;
 use super::fleet::FleetArgs;
 use super::input::{self, InputTexts, Templates};
@@ -83,7 +84,7 @@ pub(crate) struct LintArgs {
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
     /// API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode())]
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`

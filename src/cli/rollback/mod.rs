@@ -12,6 +12,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use self::document::RestoreDiff;
+use super::choices;
 use super::confirm::confirm;
 use super::connection::{ConfigMapArgs, Connection, ConnectionArgs};
 use super::output::{self, Format, complain};
@@ -87,7 +88,7 @@ pub(crate) struct CopyArgs {
     pub(crate) copy: String,
 
     /// Authentication mode; only `CONFIG_MAP`, which makes no AWS API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE")]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode())]
     pub(crate) mode: Option<Mode>,
 
     #[command(flatten)]
