@@ -43,6 +43,7 @@ mod snapshot;
 mod table;
 mod target;
 mod which_cluster;
+mod wrap;
 mod write;
 
 /// The name under which kubectl finds it as a plugin (<https://kubernetes.io/docs/tasks/extend-kubectl/kubectl-plugins/>).

@@ -19,6 +19,8 @@ use super::choices;
 use super::diff::unified;
 use super::fleet::FleetArgs;
 use super::input::{self, InputTexts, Templates};
+use super::table::terminal_width;
+use super::wrap::wrapped;
 use super::{files, output, quietly};
 use crate::access_entry::EksCluster;
 use crate::access_entry::Entries;
@@ -284,12 +286,12 @@ fn explain(code: &str) -> Result<ExitCode> {
     let Some(code) = Code::parse(code) else {
         bail!("--explain {code}: no such code; findings have one, such as error[IM060]")
     };
-    output::print(&plain(explanation(code)))?;
+    output::print(&plain(explanation(code), terminal_width()))?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A part of the page as a terminal shows it: a paragraph is one line, which the terminal breaks, and examples are indented.
-fn plain(page: &str) -> String {
+/// A part of the page as a terminal shows it: paragraphs are broken at its width, and examples are indented.
+fn plain(page: &str, width: Option<usize>) -> String {
     let mut out: Vec<String> = Vec::new();
     let (mut in_example, mut in_paragraph) = (false, false);
     for line in page.lines() {
@@ -309,7 +311,12 @@ fn plain(page: &str) -> String {
         }
         in_paragraph = !in_example && !line.is_empty();
     }
-    out.join("\n") + "\n"
+    let lines = out.iter().map(|line| match line.strip_prefix("- ") {
+        _ if line.starts_with("    ") => format!("{line}\n"),
+        Some(item) => wrapped(item, "- ", "  ", width),
+        None => wrapped(line, "", "", width),
+    });
+    lines.collect()
 }
 
 /// What the page says of a code, with its heading.
