@@ -340,7 +340,7 @@ fn table(
             } else {
                 Cell::Principal(entry.arn.clone())
             },
-            Cell::Username(entry.username.clone()),
+            Cell::Username(visible(&entry.username)),
             Cell::List(entry.groups.clone()),
             match (no_effect(effective, entry), partitions.only_in(entry)) {
                 (Some(why), _) => Cell::noted("no", why),

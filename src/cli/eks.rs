@@ -89,7 +89,7 @@ pub(crate) struct EksArgs {
     #[arg(
         long,
         value_name = "MODE",
-        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode(),
+        env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) authentication_mode: Option<Mode>,
@@ -152,7 +152,7 @@ pub(crate) struct EntrySettingsArgs {
     #[arg(
         long,
         value_name = "SETTING",
-        env = "IDENTITY_MAPPER_HANDOVER", value_parser = choices::handover(),
+        env = "IDENTITY_MAPPER_HANDOVER", value_parser = choices::handover(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) handover: Option<Handover>,
@@ -181,7 +181,7 @@ pub(crate) struct EntrySettingsArgs {
     #[arg(
         long,
         value_name = "SETTING",
-        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS", value_parser = choices::recreated_principals(),
+        env = "IDENTITY_MAPPER_RECREATED_PRINCIPALS", value_parser = choices::recreated_principals(), ignore_case = true,
         help_heading = "EKS"
     )]
     pub(crate) recreated_principals: Option<RecreatedPrincipals>,

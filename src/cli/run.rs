@@ -34,7 +34,7 @@ pub(crate) struct RunArgs {
     pub(crate) observe: bool,
 
     /// What to do when aws-auth is invalid YAML or missing [default: `LastGood` in `CONFIG_MAP` mode, else `Off`]
-    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR", value_parser = choices::repair())]
+    #[arg(long, value_name = "SETTING", env = "IDENTITY_MAPPER_REPAIR", value_parser = choices::repair(), ignore_case = true)]
     pub(crate) repair: Option<Repair>,
 
     #[command(flatten)]

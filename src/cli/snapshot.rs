@@ -62,7 +62,7 @@ pub(crate) struct ObserveArgs {
 
     /// Authentication mode. With files [default: `CONFIG_MAP` for --aws-auth, `API` for --access-entries, `API_AND_CONFIG_MAP` for
     /// both]. With a cluster the mode is read from EKS; `CONFIG_MAP` makes no AWS API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode())]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, if no access entry in the files names it

@@ -86,7 +86,7 @@ pub(crate) struct LintArgs {
 
     /// Authentication mode. With files: also report what would not take effect in it. With a cluster: only `CONFIG_MAP`, which makes no AWS
     /// API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode())]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     /// ARN of the cluster, with files and a mode other than `CONFIG_MAP`

@@ -28,7 +28,7 @@ use crate::time::Timestamp;
 #[derive(Args, Clone, Debug)]
 pub(crate) struct ApplyArgs {
     /// Target authentication mode
-    #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = next_mode())]
+    #[arg(long, value_name = "MODE", default_value = "API_AND_CONFIG_MAP", value_parser = next_mode(), ignore_case = true)]
     to: Mode,
 
     /// Change the authentication mode where needed; confirm with the name of the cluster. The change can't be undone

@@ -32,7 +32,7 @@ use crate::observed::{Mode, Settings};
 #[derive(Args, Clone, Debug)]
 pub(crate) struct MigratePlanArgs {
     /// The mode to change to; also prints how to set it with Terraform, eksctl and other tools
-    #[arg(long, value_name = "MODE", value_parser = next_mode())]
+    #[arg(long, value_name = "MODE", value_parser = next_mode(), ignore_case = true)]
     pub(crate) to: Option<Mode>,
 
     /// With files instead of a cluster: mappings from a file or directory; can be repeated

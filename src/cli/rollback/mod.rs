@@ -88,7 +88,7 @@ pub(crate) struct CopyArgs {
     pub(crate) copy: String,
 
     /// Authentication mode; only `CONFIG_MAP`, which makes no AWS API calls
-    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode())]
+    #[arg(long, value_name = "MODE", env = "IDENTITY_MAPPER_AUTHENTICATION_MODE", value_parser = choices::declared_mode(), ignore_case = true)]
     pub(crate) mode: Option<Mode>,
 
     #[command(flatten)]

@@ -65,10 +65,48 @@ fn rendered(width: Option<usize>, wide: bool, args: TableArgs) -> String {
 #[test]
 fn tables_fit() {
     let shown = |width| rendered(width, false, TableArgs::default());
-    assert_snapshot!(shown(None), @"");
-    assert_snapshot!(shown(Some(62)), @"");
-    assert_snapshot!(shown(Some(48)), @"");
-    assert_snapshot!(rendered(None, true, TableArgs::default()), @"");
+    assert_snapshot!(shown(None), @r"
+    KIND  PRINCIPAL                   GROUPS                      SIZE  EFFECT
+    role  role/data-platform-readers  viewers, auditors, on-call  12    yes
+    role  role/Dev                    dev\u{202e}                 9     no (1)
+    role  role/x                      -                           -     no (1)
+    role  role/x (444455556666)       developers-of-everything    -     no (2)
+
+    (1) its ARN has a path
+    (2) no such role
+    Principals without an account are in 111122223333.
+    ");
+    assert_snapshot!(shown(Some(62)), @r"
+    PRINCIPAL                   GROUPS                SIZE  EFFECT
+    role/data-platform-readers  viewers, auditors +1  12    yes
+    role/Dev                    dev\u{202e}           9     no (1)
+    role/x                      -                     -     no (1)
+    role/x (444455556666)       developers…verything  -     no (2)
+
+    (1) its ARN has a path
+    (2) no such role
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
+    ");
+    assert_snapshot!(shown(Some(48)), @r"
+    PRINCIPAL             GROUPS        SIZE  EFFECT
+    role/data…rm-readers  viewers +2    12    yes
+    role/Dev              dev\u{202e}   9     no (1)
+    role/x                -             -     no (1)
+    role/x (…6666)        develo…thing  -     no (2)
+
+    (1) its ARN has a path
+    (2) no such role
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
+    ");
+    assert_snapshot!(rendered(None, true, TableArgs::default()), @r"
+    KIND  PRINCIPAL                                             GROUPS                      SIZE  EFFECT
+    role  arn:aws:iam::111122223333:role/data-platform-readers  viewers, auditors, on-call  12    yes
+    role  arn:aws:iam::111122223333:role/Dev                    dev\u{202e}                 9     no: its ARN has a path
+    role  arn:aws:iam::111122223333:role/x                      -                           -     no: its ARN has a path
+    role  arn:aws:iam::444455556666:role/x                      developers-of-everything    -     no: no such role
+    ");
 }
 
 #[test]
@@ -77,7 +115,12 @@ fn rows_are_sorted_by_numbers_and_words_and_headers_can_be_left_out() {
         no_headers: true,
         sort_by: Some(column.to_owned()),
     };
-    assert_snapshot!(rendered(None, false, by("size")), @"");
+    assert_snapshot!(rendered(None, false, by("size")), @r"
+    role  role/Dev                    dev\u{202e}                 9     no: its ARN has a path
+    role  role/data-platform-readers  viewers, auditors, on-call  12    yes
+    role  role/x                      -                           -     no: its ARN has a path
+    role  role/x (444455556666)       developers-of-everything    -     no: no such role
+    ");
     let error = table().render(&TableLayout {
         args: by("age"),
         ..TableLayout::default()

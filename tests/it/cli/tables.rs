@@ -102,10 +102,34 @@ fn access_fits() {
     let access = ["access", "--aws-auth", "aws-auth.json", "--mode=CONFIG_MAP"];
     let narrow = table(&at("80", &access), "ADMIN");
     assert_fits(&rows(&narrow), 80);
-    assert_snapshot!(rows(&narrow), @"");
+    assert_snapshot!(rows(&narrow), @"
+    ADMIN  PRINCIPAL                                 GROUPS          SOURCE
+    yes    sso/PlatformAdmin                         system:masters  mapRoles line 1
+    -      (any of account 444455556666)             -               mapAccounts
+    -      sso/DataPlatformProductionOperations      data-…ators +2  mapRoles line 1
+    -      role/Deploy                               deployers       mapRoles line 1
+    -      role/eksctl-prod…InstanceRole-1A2B3C4D5E  syste…ppers +1  mapRoles line 1
+    -      sso/DataPlatf…oductionOperations (…6666)  data-…ators +2  mapRoles line 1
+    -      user/maria.lopez@example.com (…9999)      developers      mapUsers line 1
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND, USERNAME.
+    ");
     let middle = table(&at("120", &access), "ADMIN");
     assert_fits(&rows(&middle), 120);
-    assert_snapshot!(rows(&middle), @"");
+    assert_snapshot!(rows(&middle), @"
+    ADMIN  PRINCIPAL                                                     USERNAME          GROUPS            SOURCE
+    yes    sso/PlatformAdmin                                             platform:{{…}}    system:masters    mapRoles line 1
+    -      (any of account 444455556666)                                 (its own ARN)     -                 mapAccounts
+    -      sso/DataPlatformProductionOperations                          data-ope…s:{{…}}  data-o…rators +2  mapRoles line 1
+    -      role/Deploy                                                   deploy            deployers         mapRoles line 1
+    -      role/eksctl-production-…-general-NodeInstanceRole-1A2B3C4D5E  system:n…e:{{…}}  system…appers +1  mapRoles line 1
+    -      sso/DataPlatformProductionOperations (444455556666)           data-ope…}:{{…}}  data-o…rators +2  mapRoles line 1
+    -      user/maria.lopez@example.com (777788889999)                   maria             developers        mapUsers line 1
+
+    Principals without an account are in 111122223333.
+    -o wide also shows KIND.
+    ");
     let wide = [&access[..], &["-o", "wide", "--sort-by", "principal"]].concat();
     let wide = table(&at("80", &wide), "ADMIN");
     assert!(!rows(&wide).contains('…'), "{wide}");
@@ -119,10 +143,41 @@ fn effective_fits() {
     let effective = ["effective", "aws-auth.json"];
     let narrow = table(&at("80", &effective), "PRINCIPAL");
     assert_fits(&narrow, 80);
-    assert_snapshot!(narrow, @"");
+    assert_snapshot!(narrow, @"
+    PRINCIPAL                                 USERNAME        GROUPS          EFFECT
+    role/eksctl-prod…InstanceRole-1A2B3C4D5E  system:…:{{…}}  syste…ppers +1  yes
+    sso/PlatformAdmin                         platform:{{…}}  system:masters  yes
+    sso/DataPlatformProductionOperations      data-op…:{{…}}  data-…ators +2  yes
+    sso/DataPlatf…oductionOperations (…6666)  data-op…:{{…}}  data-…ators +2  yes
+    sso/ReadOnly                              readonly:{{…}}  viewers         no (1)
+    role/teams/payments/Deploy                deploy          deployers       no (1)
+    role/Deploy                               deploy          deployers       yes
+    user/maria.lopez@example.com (…9999)      maria           developers      yes
+    (any of account 444455556666)             (its ARN)       -               yes
+
+    (1) its ARN has the role's path, and the authenticator sees roles without their
+        path
+    Principals without an account are in 111122223333.
+    -o wide also shows KEY.
+    ");
     let middle = table(&at("120", &effective), "PRINCIPAL");
     assert_fits(&middle, 120);
-    assert_snapshot!(middle, @"");
+    assert_snapshot!(middle, @"
+    PRINCIPAL                                                     USERNAME                  GROUPS                    EFFECT
+    role/eksctl-production-…-general-NodeInstanceRole-1A2B3C4D5E  system:node:{{…}}         system:bootstrappers +1   yes
+    sso/PlatformAdmin                                             platform:{{SessionName}}  system:masters            yes
+    sso/DataPlatformProductionOperations                          data-operations:{{…}}     data-operators +2         yes
+    sso/DataPlatformProductionOperations (444455556666)           data-operati…{{…}}:{{…}}  data-operators +2         yes
+    sso/ReadOnly                                                  readonly:{{SessionName}}  viewers                   no (1)
+    role/teams/payments/Deploy                                    deploy                    deployers                 no (1)
+    role/Deploy                                                   deploy                    deployers                 yes
+    user/maria.lopez@example.com (777788889999)                   maria                     developers                yes
+    (any of account 444455556666)                                 (its ARN)                 -                         yes
+
+    (1) its ARN has the role's path, and the authenticator sees roles without their path
+    Principals without an account are in 111122223333.
+    -o wide also shows KEY.
+    ");
     let wide = at("80", &[&effective[..], &["-o=wide"]].concat());
     assert!(wide.contains("no: its ARN has a path"), "{wide}");
     let bare = at("80", &[&effective[..], &["--no-headers"]].concat());
