@@ -1,15 +1,16 @@
-# make demo   the operator at work on a real API server
+# make demo   the operator at work on a real API server; with NODE=1 as a Pod on a real node, with KEEP=1 until Ctrl-C
 # make test   everything that must hold
 # make bench  how fast it is, how much memory it takes
 # make laws      property tests with FACTOR times the cases, the simulated cluster with WORLDS random runs and DEPARTURES
 # make crashes   processes die before and after every effect; WRITES edits by each of four other writers of aws-auth
 # make mutants   checks that the tests fail if a safety rule is switched off
 # make image  the image of the Dockerfile as an archive, without a container engine
+# make soak   an hour of changes and faults on a real node, during which nothing may grow; MINUTES for another time
 # make node   the tests of image and chart on a real node, which make test runs too where a node can run
 #
 # Written for the make of macOS too, which is old.
 
-.PHONY: help demo test node image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
+.PHONY: help demo test node soak image bench laws crashes mutants fmt lint docs crd examples chart testbed deny advisories sbom requirements
 .DEFAULT_GOAL := help
 
 HELM := target/testbed/helm
@@ -30,9 +31,15 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 	@echo "make fmt, lint, docs, crd, examples, chart, testbed, deny, advisories, sbom: the pieces"
 
-# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C: make hands KEEP on by itself.
+# `make demo KEEP=1` leaves the API server and the operator running until Ctrl-C, and with NODE=1 the operator is a Pod on a real node:
+# make hands both on by itself.
+POD = $(filter-out 0,$(NODE))
+
 demo: requirements
-	$(call beside,etcd kubernetes authenticator,cargo build --locked --bin identity-mapper --example demo)
+	$(if $(POD),@reason=$$(tests/node/can-run.sh) || { echo "no node can run here: $$reason" >&2; \
+		echo "make demo without NODE=1 needs none" >&2; exit 1; })
+	$(call beside,etcd kubernetes authenticator $(if $(POD),helm node),\
+		cargo build --locked --bin identity-mapper --example demo $(if $(POD),&& $(STATIC)))
 	@cargo run --locked --quiet --example demo
 
 # A run that fails says something about the change at hand, not about its luck: the laws try the same cases each time. `make laws`
@@ -45,16 +52,16 @@ STATIC := cargo build --locked --bin identity-mapper --target $(shell uname -m)-
 	--config profile.dev.debug=0 --config profile.dev.strip=true
 
 # `node` where one can run.
-NODE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
+WHERE_POSSIBLE = $(shell tests/node/can-run.sh >/dev/null 2>&1 && echo node)
 
 # The integration tests run last, so that their summary is the last line. They wait for most of their time: six at once, as many as
 # there are control planes, keep two cores busy; so do two nodes.
 test: requirements
 	cargo fmt --check
-	$(call beside,etcd kubernetes helm authenticator python $(NODE),\
+	$(call beside,etcd kubernetes helm authenticator python $(WHERE_POSSIBLE),\
 		cargo clippy --locked --all-targets -- -D warnings && \
 		$(DOCS) && \
-		$(if $(NODE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
+		$(if $(WHERE_POSSIBLE),$(STATIC) &&) cargo test --locked $(TESTS) --test node --no-run)
 	$(MAKE) chart
 	RUST_TEST_THREADS=2 cargo test --locked --test node
 	RUST_TEST_THREADS=6 PROPTEST_RNG_SEED=$(SEED) cargo test --locked $(TESTS)
@@ -63,6 +70,11 @@ node: requirements
 	@tests/node/can-run.sh
 	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
 	RUST_TEST_THREADS=2 cargo test --locked --test node
+
+soak: requirements
+	@tests/node/can-run.sh
+	$(call beside,etcd kubernetes helm authenticator node,$(STATIC) && cargo test --locked --test node --no-run)
+	MINUTES=$(or $(MINUTES),60) cargo test --locked --test node -- --ignored --exact --nocapture soak::nothing_grows
 
 # Needs buildah (Debian: apt-get install buildah crun), and fetches the builder's image, or takes the one that BUILDER names.
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -128,7 +140,7 @@ chart:
 	done
 
 testbed: requirements
-	@$(BUILD) etcd kubernetes helm authenticator python $(NODE)
+	@$(BUILD) etcd kubernetes helm authenticator python $(WHERE_POSSIBLE)
 
 # Licences, and crates that must not come in. Needs cargo-deny, which the tests do not: cargo install --locked cargo-deny
 deny:

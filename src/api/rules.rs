@@ -73,7 +73,7 @@ pub(super) fn arn() -> Vec<Rule> {
         &[
             (
                 "!self.matches('^[!-~]+$')",
-                "'is empty, or contains a space, a line break or another character that an ARN can't have: remove it'",
+                "'is empty, or contains a space, a line break or another character that is not allowed in an ARN: remove it'",
             ),
             (
                 "!self.startsWith('arn:') || self.split(':').size() < 6",

@@ -405,9 +405,9 @@ mod tests {
     #[test]
     fn everything_else_is_refused_with_a_fix() {
         for (arguments, fix) in [
-            (&[][..], "give --cluster-name"),
+            (&[][..], "set --cluster-name"),
             (&[], "--authentication-mode CONFIG_MAP (or"),
-            (&["--authentication-mode=API"], "give --cluster-name"),
+            (&["--authentication-mode=API"], "set --cluster-name"),
             (
                 &["--authentication-mode=API_AND_CONFIG_MAP"],
                 "--authentication-mode API_AND_CONFIG_MAP needs access entries",

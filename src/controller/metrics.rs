@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use prometheus_client::collector::Collector;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tokio::runtime::Handle;
 
 use crate::api::v1alpha1::Backend;
 use crate::aws::Calls;
@@ -476,6 +479,28 @@ fn register_process(registry: &mut Registry, requests: &ApiRequests) {
         .get_or_create(&[("version", env!("CARGO_PKG_VERSION"))])
         .set(1);
     registry.register("build_info", "1, with the version of the operator", build);
+    registry.register_collector(Box::new(Tasks));
+}
+
+/// What the process runs side by side: a number that only grows is a leak.
+#[derive(Debug)]
+struct Tasks;
+
+impl Collector for Tasks {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> std::fmt::Result {
+        let Ok(runtime) = Handle::try_current() else {
+            return Ok(());
+        };
+        let alive = runtime.metrics().num_alive_tasks();
+        let gauge = ConstGauge::new(i64::try_from(alive).unwrap_or(i64::MAX));
+        let kind = gauge.metric_type();
+        gauge.encode(encoder.encode_descriptor(
+            "tasks",
+            "Asynchronous tasks that are running or waiting",
+            None,
+            kind,
+        )?)
+    }
 }
 
 /// The text that Prometheus reads (`application/openmetrics-text; version=1.0.0`).

@@ -9,13 +9,15 @@ use anyhow::{Context as _, Result, anyhow, ensure};
 use identity_mapper::observed::CLUSTER_ANNOTATION;
 use serde_json::Value;
 
+use crate::place::OPERATOR_ROLE;
 use crate::screen;
 use crate::stage::{Stage, until};
 use crate::support::eks::{
-    Call, Caller as Login, Eks, Entry, Mark, Mode, NodeKind, Service, World,
+    AGENT, Call, Caller as Login, Eks, Entry, Mark, Mode, NodeKind, Service, World,
 };
 use crate::support::logins::exec_user;
 use crate::support::power::{Caller, Witness};
+use crate::support::rights::{NAMESPACE, SERVICE_ACCOUNT};
 use crate::support::{Cluster, Logins};
 
 /// The cluster in EKS.
@@ -58,6 +60,9 @@ impl Amazon {
         }
         world.user(ACCOUNT, "/ci/", "deployer");
         world.attach_queue("identity-mapper");
+        let operator = world.find(OPERATOR_ROLE).cloned();
+        let operator = operator.expect("each world has the operator's role");
+        world.trust_workload(NAMESPACE, SERVICE_ACCOUNT, &operator);
         let eks = Eks::start(world).await;
         eks.knobs().update = SWITCH;
         let witness = Witness::start(cluster, &eks, BTreeMap::new()).await;
@@ -73,6 +78,11 @@ impl Amazon {
     pub(crate) fn alice(&self) -> Login {
         let role = "AWSReservedSSO_PlatformAdmins_0123456789abcdef";
         self.eks.world().session(ACCOUNT, role, "alice")
+    }
+
+    /// A session of the role for emergencies, which has access from the beginning to the end.
+    pub(crate) fn carol(&self) -> Login {
+        self.eks.world().session(ACCOUNT, "BreakGlass", "carol")
     }
 
     /// Lets somebody who is watched lose what they have, as it was asked for.
@@ -137,7 +147,9 @@ impl Stage {
     fn whoami(&self, caller: &Login) -> (bool, String) {
         let file = self.person_kubeconfig(caller);
         let kubeconfig = format!("--kubeconfig={}", file.display());
-        let output = self.cluster.kubectl(&["auth", "whoami", &kubeconfig], None);
+        let output = self
+            .cluster()
+            .kubectl(&["auth", "whoami", &kubeconfig], None);
         let success = output.status.success();
         let shown = if success {
             output.stdout
@@ -150,7 +162,7 @@ impl Stage {
     /// A file by which kubectl logs in as somebody.
     pub(crate) fn person_kubeconfig(&self, caller: &Login) -> PathBuf {
         let user = exec_user(&self.amazon.eks, caller);
-        self.cluster.user_kubeconfig(&user)
+        self.cluster().user_kubeconfig(&user)
     }
 
     /// Makes a call to EKS as a person at the console or the command line would, and shows it.
@@ -199,6 +211,7 @@ impl Stage {
             let read = ["Describe", "List"];
             call.service == Service::Eks
                 && !call.by_hand
+                && call.operation != AGENT
                 && call.had_effect()
                 && !read.iter().any(|verb| call.operation.starts_with(verb))
         });

@@ -2,14 +2,15 @@
 //!
 //! Each step does one thing with kubectl, waits for what should come of it, checks that it did, and shows it. The demo
 //! ends by itself, with exit code 0 only if every step came out as expected. With `KEEP=1` everything runs on until
-//! Ctrl-C. Times are the API server's own, from its audit log: from its answer to whoever changed something to its
-//! answer to the operator.
+//! Ctrl-C. With `NODE=1` the operator is the chart's Pod on a real node: see [`place`]. Times are the API server's own, from
+//! its audit log: from its answer to whoever changed something to its answer to the operator.
 
 #[path = "../it/support/mod.rs"]
 mod support;
 
 mod amazon;
 mod entries;
+mod place;
 mod screen;
 mod stage;
 mod steps;
@@ -24,6 +25,9 @@ use stage::Stage;
 async fn main() -> ExitCode {
     // Paths on the screen are those of the repository, wherever the demo was started.
     env::set_current_dir(env!("CARGO_MANIFEST_DIR")).expect("the repository is there");
+    if place::is_to_enter() {
+        return place::enter().await;
+    }
     let started = Instant::now();
     screen::headline(
         "identity-mapper: aws-auth and access entries as declared by IdentityMapping resources",
@@ -55,10 +59,10 @@ async fn main() -> ExitCode {
 
 /// With `KEEP=1`, leaves everything running until Ctrl-C.
 async fn keep(stage: &Stage) {
-    if env::var_os("KEEP").is_none_or(|value| value.is_empty() || value == "0") {
+    if !place::is_set("KEEP") {
         return;
     }
-    stage.invite();
+    stage.invite().await;
     // Without a handler for the signal there is nothing to wait for.
     let _ = tokio::signal::ctrl_c().await;
 }

@@ -15,10 +15,11 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Api;
 
 use crate::amazon::Amazon;
+use crate::place::Place;
 use crate::screen::{self, spoken};
 use crate::support::audit::Requests;
-use crate::support::programs::{operator_binary, program};
-use crate::support::{Audit, Cluster, Mark, Operator};
+use crate::support::programs::operator_binary;
+use crate::support::{Audit, Cluster, Mark};
 
 /// What the operator does, it does within milliseconds; a busy machine is given time.
 const DEADLINE: Duration = Duration::from_secs(30);
@@ -28,71 +29,56 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub(crate) type Data = BTreeMap<String, String>;
 
 pub(crate) struct Stage {
-    operator: Option<Operator>,
     pub(crate) audit: Audit,
     pub(crate) amazon: Amazon,
     pub(crate) config_maps: Api<ConfigMap>,
     mappings: Api<IdentityMapping>,
     events: Api<Event>,
     shown: BTreeSet<String>,
-    pub(crate) cluster: Cluster,
+    place: Place,
 }
 
 impl Stage {
-    /// A new cluster with the definition and the operator's rights.
+    /// A new cluster.
     pub(crate) async fn set() -> Self {
         let started = Instant::now();
-        let cluster = Cluster::with_logins().await;
+        let place = Place::set().await;
         screen::text(&format!(
-            "It was ready after {}, with the CustomResourceDefinition, and with the operator's ServiceAccount and RBAC rules.",
-            spoken(started.elapsed())
+            "It was ready after {}, {}.",
+            spoken(started.elapsed()),
+            place.furniture()
         ));
+        let cluster = place.cluster();
         let admin = cluster.admin();
         Self {
-            operator: None,
-            amazon: Amazon::start(&cluster).await,
+            amazon: Amazon::start(cluster).await,
             audit: cluster.audit(),
             config_maps: Api::namespaced(admin.clone(), "kube-system"),
             mappings: Api::all(admin.clone()),
             events: Api::all(admin),
             shown: BTreeSet::new(),
-            cluster,
+            place,
         }
     }
 
+    pub(crate) fn cluster(&self) -> &Cluster {
+        self.place.cluster()
+    }
+
     /// Starts the operator, and waits until it has made its first pass.
-    pub(crate) async fn start_operator(&mut self) {
-        self.operator = Some(Operator::start(&self.cluster, &["--log-format=text"]).await);
+    pub(crate) async fn start_operator(&mut self) -> Result<()> {
+        self.place.start().await
     }
 
     /// Starts the operator anew for the cluster of the stand-in, and waits until it has made its first pass.
     pub(crate) async fn restart_with_eks(&mut self) -> Result<()> {
-        if let Some(operator) = self.operator.take() {
-            let (status, _) = operator.stop().await;
-            ensure!(status.success(), "the operator ended with {status}");
-        }
-        let eks = &self.amazon.eks;
-        let queue = format!("--queue-url={}", eks.queue_url());
-        let args = [
-            "--soak=60s",
-            "--propagation=2s",
-            "--listing-period=10s",
-            "--sso-sweep=5s",
-        ];
-        screen::command(&format!(
-            "identity-mapper run --cluster-name=demo {} --queue-url=…",
-            args.join(" ")
-        ));
-        let all = [&args[..], &[queue.as_str(), "--log-format=text"]].concat();
-        let operator = Operator::start_in(&self.cluster, eks, &all).await;
-        self.operator = Some(operator);
-        Ok(())
+        self.place.restart_with_eks(&self.amazon.eks).await
     }
 
     /// Runs kubectl as shown, and shows what it prints. Fails where it fails.
     pub(crate) fn kubectl(&self, args: &[&str]) -> Result<()> {
         screen::command(&format!("kubectl {}", args.join(" ")));
-        let output = self.cluster.kubectl(args, None);
+        let output = self.cluster().kubectl(args, None);
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
@@ -106,7 +92,7 @@ impl Stage {
     /// Runs kubectl, which should be refused: shows and returns the API server's words.
     pub(crate) fn kubectl_refused(&self, args: &[&str]) -> Result<String> {
         screen::command(&format!("kubectl {}", args.join(" ")));
-        let output = self.cluster.kubectl(args, None);
+        let output = self.cluster().kubectl(args, None);
         ensure!(
             !output.status.success(),
             "kubectl {} was not refused",
@@ -144,7 +130,7 @@ impl Stage {
     fn run(&self, args: &[&str], expected: i32) -> Result<String> {
         let output = Command::new(operator_binary())
             .args(args)
-            .env("KUBECONFIG", self.cluster.admin_kubeconfig())
+            .env("KUBECONFIG", self.cluster().admin_kubeconfig())
             .env("COLUMNS", "100")
             .output()
             .context("the program does not start")?;
@@ -160,7 +146,7 @@ impl Stage {
 
     /// Runs kubectl without showing it, with this input. Returns what it printed.
     pub(crate) fn quietly(&self, args: &[&str], input: &str) -> Result<String> {
-        let output = self.cluster.kubectl(args, Some(input));
+        let output = self.cluster().kubectl(args, Some(input));
         let error = String::from_utf8_lossy(&output.stderr);
         ensure!(
             output.status.success(),
@@ -363,10 +349,9 @@ impl Stage {
 
     /// The end of the operator's log.
     pub(crate) fn show_log(&self) {
-        let Some(operator) = &self.operator else {
+        let Some(log) = self.place.log() else {
             return;
         };
-        let log = operator.log();
         let lines: Vec<&str> = log.lines().collect();
         screen::output(&format!(
             "the end of the operator's log:\n{}",
@@ -381,22 +366,21 @@ impl Stage {
     }
 
     /// Tells how to look around.
-    pub(crate) fn invite(&self) {
-        let folder = self.cluster.scratch();
+    pub(crate) async fn invite(&self) {
         screen::gap();
         screen::text("Everything keeps running until Ctrl-C. In another terminal:");
-        let kubeconfig = self.cluster.admin_kubeconfig().display();
-        screen::output(&format!(
-            "export KUBECONFIG={kubeconfig}\nalias kubectl={}\nkubectl get identitymappings\ntail -f {}",
-            program("kubectl").display(),
-            folder.path().join("operator-*.log").display()
-        ));
-        let alice = self.person_kubeconfig(&self.amazon.alice());
-        screen::text("And as a person who logs in:");
-        screen::output(&format!(
-            "kubectl --kubeconfig={} auth whoami",
-            alice.display()
-        ));
+        self.place.invite().await;
+        screen::gap();
+        screen::text(
+            "And as people who log in: carol with the role BreakGlass, and alice, who is refused once the mapping platform-admins is deleted:",
+        );
+        for person in [self.amazon.carol(), self.amazon.alice()] {
+            let file = self.person_kubeconfig(&person);
+            screen::output(&format!(
+                "kubectl --kubeconfig={} auth whoami",
+                file.display()
+            ));
+        }
         self.invite_to_aws();
     }
 }

@@ -114,7 +114,7 @@ fn aws_auth_today(stage: &Stage) -> Result<()> {
 
 async fn operator_starts(stage: &mut Stage) -> Result<()> {
     let before = stage.aws_auth().await?;
-    stage.start_operator().await;
+    stage.start_operator().await?;
     let writes = stage.writes().count().await;
     ensure!(
         writes == 0 && stage.aws_auth().await? == before,

@@ -5,41 +5,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::machine::{Node, PATIENT};
-use crate::namespace::{inside, is_inside};
+use crate::support::node::namespace::{cgroup, first_process, inside, processes};
+use crate::support::node::{Node, PATIENT};
 use crate::support::wait::eventually;
 
 /// Set in a process that holds a node until it is killed.
 const HOLD: &str = "IDENTITY_MAPPER_HOLD_A_NODE";
 const TEST: &str = "harness::a_node_ends_with_a_test_that_is_killed";
 
-/// The namespace of processes of the node with these cgroups: the first process in it runs `namespace.sh`.
-fn namespace_of(cgroup: &str) -> Option<PathBuf> {
-    processes().find_map(|process| {
-        let line = fs::read_to_string(process.join("cmdline")).ok()?;
-        let words: Vec<&str> = line.split('\0').collect();
-        let script = words.get(1)?.ends_with("namespace.sh") && words.contains(&cgroup);
-        script.then(|| fs::read_link(process.join("ns/pid")).ok())?
-    })
-}
-
-fn processes() -> impl Iterator<Item = PathBuf> {
-    let all = fs::read_dir("/proc").unwrap().flatten();
-    all.map(|it| it.path())
-        .filter(|path| path.join("cmdline").is_file())
+/// The namespace of processes of a process.
+fn namespace_of(process: u32) -> Option<PathBuf> {
+    fs::read_link(format!("/proc/{process}/ns/pid")).ok()
 }
 
 /// The programs that run in a namespace of processes.
 fn running(namespace: &Path) -> Vec<String> {
-    let within =
-        processes().filter(|it| fs::read_link(it.join("ns/pid")).is_ok_and(|of| of == namespace));
-    let names = within.filter_map(|it| fs::read_to_string(it.join("comm")).ok());
+    let within = processes().filter(|&it| namespace_of(it).is_some_and(|of| of == namespace));
+    let names = within.filter_map(|it| fs::read_to_string(format!("/proc/{it}/comm")).ok());
     names.map(|name| name.trim().to_owned()).collect()
 }
 
 #[test]
 fn a_node_ends_with_a_test_that_is_killed() {
-    if env::var_os(HOLD).is_some() || is_inside() {
+    if env::var_os(HOLD).is_some() || cgroup().is_some() {
         return inside(TEST, async |cgroup| {
             let _node = Node::start(cgroup).await;
             std::future::pending::<()>().await;
@@ -61,7 +49,7 @@ fn a_node_ends_with_a_test_that_is_killed() {
             if holder.try_wait().unwrap().is_some() {
                 return Some(None);
             }
-            let namespace = namespace_of(&cgroup)?;
+            let namespace = first_process(&cgroup).and_then(namespace_of)?;
             pods.is_dir().then_some(Some(namespace))
         })
         .await;

@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
-use crate::machine::{Node, TAG};
-use crate::namespace::inside;
+use crate::support::node::namespace::inside;
+use crate::support::node::{Node, TAG};
 use crate::support::rights::NAMESPACE;
 
 #[test]

@@ -5,10 +5,9 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use serde_json::json;
 
-use crate::image;
-use crate::machine::{Node, TAG};
-use crate::namespace::inside;
 use crate::support::certs::NODE_NAME;
+use crate::support::node::namespace::inside;
+use crate::support::node::{Node, TAG, image};
 use crate::support::rights::NAMESPACE;
 use crate::support::wait::eventually;
 

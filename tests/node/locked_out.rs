@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use crate::machine::{Node, TAG};
-use crate::namespace::inside;
 use crate::support::certs::NODE_NAME;
 use crate::support::eks::{Eks, Mode, World};
 use crate::support::logins::exec_user;
 use crate::support::mappings::FOREIGN;
+use crate::support::node::namespace::inside;
+use crate::support::node::{Node, TAG};
 use crate::support::{Cluster, Logins};
 
 const CLUSTER: &str = "arn:aws:eks:eu-west-1:111122223333:cluster/main";

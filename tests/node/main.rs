@@ -1,6 +1,6 @@
 //! The image and the chart as they are shipped, on a real node: kubelet and containerd run the operator's Pod.
 //!
-//! Each test has a node of its own, in namespaces of its own: see [`namespace`]. Where none can run, its test says so by name.
+//! Each test has a node of its own, in namespaces of its own: see [`support::node::namespace`]. Where none can run, its test says so by name.
 
 #![allow(clippy::unwrap_used, reason = "what a test does not expect fails it")]
 
@@ -8,13 +8,9 @@
 mod support;
 
 mod aws;
-mod container;
 mod harness;
-mod image;
 mod install;
 mod lifecycle;
 mod locked_out;
-mod machine;
-mod names;
-mod namespace;
 mod probes;
+mod soak;

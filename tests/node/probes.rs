@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::machine::{Node, TAG};
-use crate::namespace::inside;
+use crate::support::node::namespace::inside;
+use crate::support::node::{Node, TAG};
 use crate::support::rights::NAMESPACE;
 use crate::support::wait::eventually;
 

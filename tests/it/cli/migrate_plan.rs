@@ -262,9 +262,9 @@ fn many_principals_of_every_kind() {
         access, then remove the account from mapAccounts
       stays   role/AWSServiceRoleForAmazonEMRContainers (mapRoles line 11)
         spec.principal: arn:aws:iam::111122223333:role/AWSServiceRoleForAmazonEMRContainers is a service-linked
-        role, for which EKS accepts access entries from its own AWS service only; in API mode only
-        the AWS service that owns the role can grant it access: it creates its own access entry, usually when it
-        is enabled for the cluster; AWS has created none so far
+        role, for which EKS accepts access entries from its own AWS service only; in API mode only the AWS service
+        that owns the role can grant it access: it creates its own access entry, usually when it is enabled for
+        the cluster; AWS has created none so far
       stays   role/legacy-viewer (mapRoles line 12)
         spec.groups: "system:viewers" begins with "system:", which EKS reserves in access entries; bind its roles
         to a group of your own, and write that one

@@ -103,7 +103,7 @@ fn principals() -> Vec<Case> {
             "a letter that only looks right",
             arn("arn:aws:iam::111122223333:role/\u{410}dmin"),
             ARN,
-            "no arn holds",
+            "not allowed in an arn",
         ),
         bad("a name for an ARN", arn("Admin"), ARN, "is not an arn: write arn:partition:iam::account:role/name"),
         bad("five parts", arn("arn:aws:iam:111122223333:role/Admin"), ARN, "is not an arn"),

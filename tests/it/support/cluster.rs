@@ -406,6 +406,11 @@ impl Cluster {
         self.interrupt(replace).await;
     }
 
+    /// Kills etcd and the API server, and starts them again.
+    pub(crate) async fn restart(&mut self) {
+        self.interrupt(|_| ()).await;
+    }
+
     async fn interrupt(&mut self, change: impl FnOnce(&Path)) {
         self.spoil();
         let servers = self.servers.as_mut().expect("they run until the drop");

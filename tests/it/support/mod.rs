@@ -7,7 +7,7 @@
 //! - A [`Judge`] is the real aws-iam-authenticator's ConfigMap backend.
 //! - [`Logins`] is its whole server, which the API server asks about everyone who comes with a token.
 //!
-//! `tests/node` runs the same inside of namespaces, with a kubelet.
+//! `tests/node` and `make demo NODE=1` run the same inside of namespaces, with a kubelet: see [`node`].
 //!
 //! Everything that is started here stops with the value that stands for it, and with this process however it ends: see
 //! [`supervise`]. Nothing waits for luck: [`eventually`] waits for a condition with a deadline.
@@ -32,6 +32,7 @@ pub(crate) mod judge;
 pub(crate) mod link;
 pub(crate) mod logins;
 pub(crate) mod mappings;
+pub(crate) mod node;
 pub(crate) mod operator;
 pub(crate) mod power;
 pub(crate) mod programs;

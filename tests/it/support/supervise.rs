@@ -7,18 +7,20 @@
 //! Lines written to the pipe are names of signals, passed on to the child.
 
 use std::ffi::OsStr;
-use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 
-/// Runs "$@" with its output in the file $LOG, prints its process id, and leaves with its exit code (128 + n where it
+/// Runs "$@" with its output where this shell's errors go, prints its process id, and leaves with its exit code (128 + n where it
 /// died of signal n, as shells have it). The background reader is what kills: a shell that waits for a child reads nothing.
 const SUPERVISOR: &str = r#"
 exec 3<&0 </dev/null
-"$@" >"$SUPERVISOR_LOG" 2>&1 3<&- &
+"$@" >&2 3<&- &
 child=$!
+exec 2>/dev/null
 (
   while read -r signal <&3; do kill -s "$signal" "$child"; done
   kill -s KILL "$child"
@@ -49,7 +51,7 @@ pub(crate) struct Supervised {
     shell: Child,
     lifeline: Option<ChildStdin>,
     pid: u32,
-    log: PathBuf,
+    log: Option<PathBuf>,
 }
 
 impl Supervised {
@@ -65,6 +67,39 @@ impl Supervised {
         K: AsRef<OsStr>,
         V: AsRef<OsStr>,
     {
+        let file = File::create(log).expect("the folder of the log is writable");
+        let mut supervised = Self::spawn_into(program, args, environment, file.into());
+        supervised.log = Some(log.to_owned());
+        supervised
+    }
+
+    /// The same with its output on our standard output.
+    pub(crate) fn spawn_shown<A, K, V>(
+        program: &Path,
+        args: impl IntoIterator<Item = A>,
+        environment: impl IntoIterator<Item = (K, V)>,
+    ) -> Self
+    where
+        A: AsRef<OsStr>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        let shown = io::stdout().as_fd().try_clone_to_owned();
+        let shown = shown.expect("standard output can be shared");
+        Self::spawn_into(program, args, environment, shown.into())
+    }
+
+    fn spawn_into<A, K, V>(
+        program: &Path,
+        args: impl IntoIterator<Item = A>,
+        environment: impl IntoIterator<Item = (K, V)>,
+        output: Stdio,
+    ) -> Self
+    where
+        A: AsRef<OsStr>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
         let mut shell = Command::new("/bin/sh")
             .args(["-c", SUPERVISOR, "supervisor"])
             .arg(program)
@@ -72,10 +107,9 @@ impl Supervised {
             .env_clear()
             .envs(environment)
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("SUPERVISOR_LOG", log)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(output)
             .process_group(0)
             .spawn()
             .expect("/bin/sh starts");
@@ -92,7 +126,7 @@ impl Supervised {
             shell,
             lifeline,
             pid,
-            log: log.to_owned(),
+            log: None,
         }
     }
 
@@ -101,9 +135,10 @@ impl Supervised {
         self.pid
     }
 
-    /// What the program wrote so far to stdout and stderr.
+    /// What the program wrote so far to stdout and stderr, where that is in a file.
     pub(crate) fn log(&self) -> String {
-        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+        let text = self.log.as_ref().and_then(|log| fs::read(log).ok());
+        String::from_utf8_lossy(&text.unwrap_or_default()).into_owned()
     }
 
     /// Sends a signal by its name without `SIG`; nothing happens where the program has ended.

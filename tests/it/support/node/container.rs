@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::image::run;
+use super::image::run;
+use super::namespace::processes;
 
 /// A process by its id in these namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,9 +15,7 @@ pub(crate) struct Container(u32);
 impl Container {
     /// All that run this program, by its path in the image.
     pub(crate) fn find(program: &str) -> Vec<Self> {
-        let entries = fs::read_dir("/proc").unwrap().flatten();
-        let pids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        let all = pids.map(Self);
+        let all = processes().map(Self);
         all.filter(|it| fs::read_link(it.file("exe")).is_ok_and(|path| path == Path::new(program)))
             .collect()
     }
@@ -44,6 +43,21 @@ impl Container {
         fields
             .map(|(name, value)| (name.to_owned(), value.trim().to_owned()))
             .collect()
+    }
+
+    /// How many files, sockets and pipes it has open.
+    pub(crate) fn descriptors(self) -> usize {
+        fs::read_dir(self.file("fd")).unwrap().count()
+    }
+
+    /// How many TCP connections its Pod has.
+    pub(crate) fn connections(self) -> usize {
+        let tables = ["net/tcp", "net/tcp6"].map(|name| fs::read_to_string(self.file(name)));
+        let lines = tables.iter().flatten().flat_map(|text| text.lines());
+        // The fourth column is the state, 01 an established connection.
+        lines
+            .filter(|line| line.split_whitespace().nth(3) == Some("01"))
+            .count()
     }
 
     /// The options of what is mounted at this place.

@@ -1,4 +1,16 @@
 //! A control plane with one node: kubelet, containerd, kube-proxy, and the controllers and the scheduler that make Pods of a Deployment.
+//!
+//! `tests/node` and `make demo NODE=1` run it. It is started in namespaces of its own: see [`namespace`].
+#![allow(
+    clippy::unwrap_used,
+    reason = "what a test does not expect fails it, and the demo too"
+)]
+
+pub(crate) mod container;
+pub(crate) mod image;
+pub(crate) mod names;
+pub(crate) mod namespace;
+pub(crate) mod workload;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,14 +21,15 @@ use k8s_openapi::api::core::v1::Node as NodeObject;
 use kube::Api;
 use serde_json::{Value, json};
 
-use crate::container::Container;
-use crate::image::{self, run};
-use crate::support::Cluster;
-use crate::support::certs::{NODE_ADDRESS, NODE_NAME};
-use crate::support::programs::{program, repository};
-use crate::support::rights::NAMESPACE;
-use crate::support::supervise::Supervised;
-use crate::support::wait::eventually;
+use super::Cluster;
+use super::certs::{NODE_ADDRESS, NODE_NAME};
+use super::programs::{program, repository};
+use super::rights::NAMESPACE;
+use super::supervise::Supervised;
+use super::wait::eventually;
+
+use container::Container;
+use image::run;
 
 /// What takes a quarter of a minute takes longer where the machine is busy.
 pub(crate) const PATIENT: Duration = Duration::from_mins(3);
@@ -277,31 +290,10 @@ state = "/run/containerd"
 
     /// Installs or upgrades the chart with this image and these further values, as `helm upgrade --install` does, and waits until the
     /// Pod is ready.
-    pub(crate) fn install(&self, tag: &str, values: &[&str]) {
-        let repository = format!("image.repository={}", image::OPERATOR);
-        let tag = format!("image.tag={tag}");
-        // A test looks at one process.
-        let own = [
-            repository.as_str(),
-            &tag,
-            "image.pullPolicy=Never",
-            "replicas=1",
-        ];
-        let mut helm = self.helm(&[
-            "upgrade",
-            "--install",
-            "identity-mapper",
-            "charts/identity-mapper",
-            "--create-namespace",
-            "--wait",
-            "--timeout=180s",
-        ]);
-        for value in own.iter().chain(values) {
-            // A list, an object or a long text is given as JSON.
-            let json = value.contains("=[") || value.contains("={") || value.contains("=\"");
-            helm.args([if json { "--set-json" } else { "--set" }, value]);
-        }
-        run(&mut helm);
+    pub(crate) fn install(&self, tag: &str, values: &[impl AsRef<str>]) {
+        let args = install_args(tag, values);
+        let args: Vec<&str> = args.iter().map(String::as_str).collect();
+        run(&mut self.helm(&args));
     }
 
     /// Runs the release's own test.
@@ -331,6 +323,37 @@ state = "/run/containerd"
             "deployment/identity-mapper",
         ])
     }
+}
+
+/// Arguments of helm that install or upgrade the chart with this image and these further values.
+pub(crate) fn install_args(tag: &str, values: &[impl AsRef<str>]) -> Vec<String> {
+    let repository = format!("image.repository={}", image::OPERATOR);
+    let tag = format!("image.tag={tag}");
+    // What is looked at is one process.
+    let own = [
+        repository.as_str(),
+        &tag,
+        "image.pullPolicy=Never",
+        "replicas=1",
+    ];
+    let mut args = [
+        "upgrade",
+        "--install",
+        "identity-mapper",
+        "charts/identity-mapper",
+        "--create-namespace",
+        "--wait",
+        "--timeout=180s",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    for value in own.into_iter().chain(values.iter().map(AsRef::as_ref)) {
+        // A list, an object or a long text is given as JSON.
+        let json = value.contains("=[") || value.contains("={") || value.contains("=\"");
+        let flag = if json { "--set-json" } else { "--set" };
+        args.extend([flag.to_owned(), value.to_owned()]);
+    }
+    args
 }
 
 impl Drop for Node {

@@ -10,8 +10,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::support::dockerfile::last_stage;
-use crate::support::programs::{repository, static_binary};
+use super::super::dockerfile::last_stage;
+use super::super::programs::{repository, static_binary};
 
 /// Where images are looked for that nobody pulls.
 pub(crate) const OPERATOR: &str = "localhost/identity-mapper";

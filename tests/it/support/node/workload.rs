@@ -1,0 +1,185 @@
+//! AWS as a Pod on the node has it: its credentials come as EKS gives them to Pods, and every call goes over TLS to the hosts of AWS by
+//! their names, which the stand-in answers under a private authority.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::super::certs::NODE_ADDRESS;
+use super::super::eks::{AGENT, Eks};
+use super::super::rights::SERVICE_ACCOUNT;
+use super::super::wait::eventually;
+use super::Node;
+use super::names::Names;
+
+/// Where the agent of EKS Pod Identity listens on a node.
+const POD_IDENTITY: Ipv4Addr = Ipv4Addr::new(169, 254, 170, 23);
+
+const SOON: Duration = Duration::from_mins(2);
+
+/// The stand-in, open to the Pods of a node, and what the operator's Pod needs to be a role in it.
+pub(crate) struct Aws {
+    authority: String,
+    role: String,
+    _names: Names,
+}
+
+impl Aws {
+    /// Opens it, and has the API server change the operator's Pods, from the next one on, as EKS does.
+    pub(crate) async fn open(node: &Node, eks: &Eks, way: Way, role: &str) -> Self {
+        let authority = eks.on_node(NODE_ADDRESS, POD_IDENTITY).await.unwrap();
+        let names = Names::start(NODE_ADDRESS).await;
+        let region = eks.world().cluster.region.clone();
+        injected(node, &way.injection(role, &region)).await;
+        Self {
+            authority,
+            role: role.to_owned(),
+            _names: names,
+        }
+    }
+
+    /// Values of the chart, as `helm --set` and `--set-json` take them.
+    pub(crate) fn values(&self) -> Vec<String> {
+        let annotations = json!({"eks.amazonaws.com/role-arn": self.role});
+        vec![
+            format!("certificateAuthorities={}", json!(self.authority)),
+            format!("serviceAccount.annotations={annotations}"),
+        ]
+    }
+}
+
+/// How a Pod gets credentials.
+#[derive(Clone, Copy)]
+pub(crate) enum Way {
+    /// IAM roles for service accounts.
+    Irsa,
+    /// EKS Pod Identity.
+    PodIdentity,
+}
+
+impl Way {
+    const fn audience(self) -> &'static str {
+        match self {
+            Self::Irsa => "sts.amazonaws.com",
+            Self::PodIdentity => "pods.eks.amazonaws.com",
+        }
+    }
+
+    /// The call by which credentials are made.
+    pub(crate) const fn call(self) -> &'static str {
+        match self {
+            Self::Irsa => "AssumeRoleWithWebIdentity",
+            Self::PodIdentity => AGENT,
+        }
+    }
+
+    /// Where EKS mounts the token, and how it is called.
+    const fn token(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Irsa => ("/var/run/secrets/eks.amazonaws.com/serviceaccount", "token"),
+            Self::PodIdentity => (
+                "/var/run/secrets/pods.eks.amazonaws.com/serviceaccount",
+                "eks-pod-identity-token",
+            ),
+        }
+    }
+
+    fn environment(self, role: &str, region: &str) -> Vec<(&'static str, String)> {
+        let (folder, file) = self.token();
+        let token = format!("{folder}/{file}");
+        let mut variables = vec![
+            ("AWS_DEFAULT_REGION", region.to_owned()),
+            ("AWS_REGION", region.to_owned()),
+            ("AWS_STS_REGIONAL_ENDPOINTS", "regional".to_owned()),
+        ];
+        variables.extend(match self {
+            Self::Irsa => [
+                ("AWS_ROLE_ARN", role.to_owned()),
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", token),
+            ],
+            Self::PodIdentity => [
+                (
+                    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+                    format!("http://{POD_IDENTITY}/v1/credentials"),
+                ),
+                ("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token),
+            ],
+        });
+        variables
+    }
+
+    /// What EKS's own webhook does to Pods of the ServiceAccount, as a policy.
+    fn injection(self, role: &str, region: &str) -> Value {
+        let (folder, file) = self.token();
+        let volume = format!(
+            r#"Object.spec.volumes{{name: "aws-token", projected: Object.spec.volumes.projected{{sources: [
+                Object.spec.volumes.projected.sources{{serviceAccountToken: Object.spec.volumes.projected.sources.serviceAccountToken{{
+                    audience: "{}", expirationSeconds: 86400, path: "{file}"}}}}]}}}}"#,
+            self.audience()
+        );
+        let mount = format!(
+            r#"Object.spec.containers.volumeMounts{{name: "aws-token", mountPath: "{folder}", readOnly: true}}"#
+        );
+        let variables = self.environment(role, region).into_iter();
+        let variables = variables.map(|(name, value)| {
+            let value =
+                format!(r#"Object.spec.containers.env{{name: "{name}", value: "{value}"}}"#);
+            ("/spec/containers/0/env/-", value)
+        });
+        let added = [
+            ("/spec/volumes/-", volume),
+            ("/spec/containers/0/volumeMounts/-", mount),
+        ];
+        let patches = added.into_iter().chain(variables).map(|(path, value)| {
+            format!(r#"JSONPatch{{op: "add", path: "{path}", value: {value}}}"#)
+        });
+        let patches = patches.collect::<Vec<_>>().join(", ");
+        let pods = json!({"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]});
+        json!({
+            "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicy",
+            "metadata": {"name": "pod-identity"},
+            "spec": {
+                "matchConstraints": {"resourceRules": [pods]},
+                "matchConditions": [{
+                    "name": "account",
+                    "expression": format!("object.spec.serviceAccountName == '{SERVICE_ACCOUNT}'"),
+                }],
+                "reinvocationPolicy": "Never",
+                "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": format!("[{patches}]")}}],
+            },
+        })
+    }
+}
+
+/// Waits until the API server changes Pods by the policy.
+async fn injected(node: &Node, policy: &Value) {
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1", "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "pod-identity"}, "spec": {"policyName": "pod-identity"},
+    });
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": SERVICE_ACCOUNT, "namespace": "default"}});
+    for object in [policy, &binding, &account] {
+        node.apply(object);
+    }
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe", "namespace": "default"},
+        "spec": {
+            "serviceAccountName": SERVICE_ACCOUNT,
+            "containers": [{"name": "probe", "image": "none", "env": [{"name": "A", "value": "b"}]}],
+        },
+    });
+    let pod = pod.to_string();
+    eventually("Pods are changed by the policy", SOON, async || {
+        let create = ["create", "--dry-run=server", "--output=json", "-f", "-"];
+        let output = node.cluster.kubectl(&create, Some(&pod));
+        let words =
+            [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+        if words[0].contains("aws-token") {
+            Ok(())
+        } else {
+            Err(words.concat())
+        }
+    })
+    .await;
+}
