@@ -414,7 +414,7 @@ mod tests {
             ),
             (
                 &["--authentication-mode=configmap"],
-                "expected CONFIG_MAP, API_AND_CONFIG_MAP or API",
+                "possible values: CONFIG_MAP",
             ),
             (
                 &["--cluster-name=main", "--authentication-mode=CONFIG_MAP"],

@@ -179,9 +179,9 @@ fn effective_fits() {
     -o wide also shows KEY.
     ");
     let wide = at("80", &[&effective[..], &["-o=wide"]].concat());
-    assert!(wide.contains("no: its ARN has a path"), "{wide}");
+    assert!(wide.contains("no: its ARN has the role's path"), "{wide}");
     let bare = at("80", &[&effective[..], &["--no-headers"]].concat());
-    assert!(bare.contains("no: its ARN has a path"), "{bare}");
+    assert!(bare.contains("no: its ARN has the role's path"), "{bare}");
 }
 
 /// Sentences are broken between words, and what people copy is not.
